@@ -1,0 +1,46 @@
+"""Find, outline and count white blood cells in stained blood smears.
+
+The public names below are loaded on first use, so importing the package costs
+milliseconds and brings in neither Keras nor Qt.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Segmentation": "segmentation.result",
+    "SegmentationSettings": "settings",
+    "TrainingSettings": "settings",
+    "WBCSegError": "errors",
+    "evaluate": "segmentation.evaluation",
+    "load_model": "network.models",
+    "segment": "segmentation.pipeline",
+    "synthetic_smear": "data.synthetic",
+    "train": "network.training",
+}
+
+__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from .data.synthetic import synthetic_smear
+    from .errors import WBCSegError
+    from .network.models import load_model
+    from .network.training import train
+    from .segmentation.evaluation import evaluate
+    from .segmentation.pipeline import segment
+    from .segmentation.result import Segmentation
+    from .settings import SegmentationSettings, TrainingSettings
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

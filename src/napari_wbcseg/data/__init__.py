@@ -1,0 +1,1 @@
+"""Where images and truth come from: files, SigTuple, downloads, synthetic smears, augmentation, tiling."""

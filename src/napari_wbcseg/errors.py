@@ -1,0 +1,35 @@
+"""Errors that a user can cause. Each message says what, in which file, and what to do."""
+
+from __future__ import annotations
+
+
+class WBCSegError(Exception):
+    """Base of every error that a user of this package can cause and mend."""
+
+
+class ImageError(WBCSegError):
+    """An image file or array that cannot be used."""
+
+
+class DatasetError(WBCSegError):
+    """A folder or archive of training data that cannot be used."""
+
+
+class DownloadError(WBCSegError):
+    """A download that failed or did not match its checksum."""
+
+
+class ModelError(WBCSegError):
+    """A model file or model name that cannot be used."""
+
+
+class SettingsError(WBCSegError):
+    """Settings that contradict each other, the image or the model."""
+
+
+class TrainingError(WBCSegError):
+    """Training that cannot start or cannot go on."""
+
+
+class Cancelled(WBCSegError):  # noqa: N818 - it is a request carried out, not a fault
+    """The user asked to stop; raised by a progress callback to end the work at once."""

@@ -1,0 +1,1 @@
+"""What napari calls. The only room that imports napari and Qt."""

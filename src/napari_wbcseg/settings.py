@@ -1,0 +1,163 @@
+"""Every setting of segmentation and training, defined once.
+
+The Python functions take these objects, the widgets and the command-line options
+are built from their fields, and they are stored with every result.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import SettingsError
+
+Recipe = Literal["robust", "classic"]
+EngineName = Literal["onnxruntime", "keras"]
+Precision = Literal["auto", "float32", "mixed"]
+
+
+class _Settings(BaseModel):
+    """Frozen, validated and JSON-serialisable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(_sentence(type(self).__name__, error)) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a validated copy with some fields changed."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+    def to_json(self) -> str:
+        """Return the settings as indented JSON."""
+        return self.model_dump_json(indent=2)
+
+    @classmethod
+    def from_json(cls, text: str | Path) -> Self:
+        """Read settings from JSON text, or from a file when given a path.
+
+        Raises
+        ------
+        SettingsError
+            If the text is not JSON, or a value is unknown or out of range.
+        """
+        import json
+
+        where = ""
+        if isinstance(text, Path):
+            where = f" in {text}"
+            text = text.read_text(encoding="utf-8")
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SettingsError(f"The settings{where} are not valid JSON: {error}.") from None
+        if not isinstance(values, dict):
+            raise SettingsError(f"The settings{where} must be a JSON object of names and values.")
+        return cls(**values)
+
+
+def _sentence(name: str, error: ValidationError) -> str:
+    parts = []
+    for item in error.errors():
+        field = ".".join(str(p) for p in item["loc"]) or "settings"
+        if item["type"] == "extra_forbidden":
+            parts.append(f"there is no setting named {field!r}")
+        else:
+            parts.append(f"{field}={item.get('input')!r}: {item['msg'].lower()}")
+    return f"{name} cannot be used: " + "; ".join(parts) + "."
+
+
+class SegmentationSettings(_Settings):
+    """What `segment` does with an image.
+
+    Lengths are in image pixels. Fields whose description starts with *Classic* or
+    *Robust* are read by that recipe only.
+    """
+
+    recipe: Annotated[Recipe, Field(description="Method: robust for any smear, classic as published.")] = (
+        "robust"
+    )
+    cell_diameter: Annotated[
+        float | None,
+        Field(
+            ge=6,
+            le=2000,
+            description="Robust: diameter of a white cell in image pixels; none estimates it from the image.",
+        ),
+    ] = None
+    probability_threshold: Annotated[
+        float, Field(gt=0, lt=1, description="A pixel belongs to a cell above this probability.")
+    ] = 0.5
+    split_touching: Annotated[bool, Field(description="Robust: tell touching cells apart.")] = True
+    flips: Annotated[
+        bool, Field(description="Average the prediction over mirrored copies: steadier, three times the work.")
+    ] = False
+    check_below: Annotated[
+        float,
+        Field(ge=0, le=1, description="Robust: cells with a certainty below this are marked to check."),
+    ] = 0.75
+    grey_threshold: Annotated[
+        int, Field(ge=1, le=254, description="Classic: pixels darker than this grey level are proposed.")
+    ] = 100
+    dark_cutoff: Annotated[
+        int, Field(ge=0, le=254, description="Classic: pixels at or below this grey level count as background.")
+    ] = 20
+    min_area: Annotated[
+        int, Field(ge=1, description="Classic: smallest region and smallest cell, in pixels.")
+    ] = 500
+    batch_size: Annotated[int, Field(ge=1, le=512, description="Windows predicted at once.")] = 16
+    engine: Annotated[EngineName, Field(description="What runs the network.")] = "onnxruntime"
+
+
+class TrainingSettings(_Settings):
+    """How a network is trained.
+
+    The defaults are the published ones (``classic``); `TrainingSettings.for_recipe`
+    gives those of either recipe.
+    """
+
+    recipe: Annotated[Recipe, Field(description="Network and data preparation: classic as published, or robust.")] = (
+        "classic"
+    )
+    epochs: Annotated[int, Field(ge=1, le=10_000, description="Passes over the training data.")] = 50
+    batch_size: Annotated[int, Field(ge=1, le=1024, description="Tiles per step.")] = 3
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="Step size of the Adam optimiser.")] = 1e-4
+    dropout: Annotated[float, Field(ge=0, lt=1, description="Fraction of features dropped.")] = 0.25
+    plateau_patience: Annotated[
+        int, Field(ge=1, description="Epochs without progress before the learning rate is cut.")
+    ] = 10
+    plateau_factor: Annotated[float, Field(gt=0, lt=1, description="What the rate is multiplied by then.")] = 0.1
+    early_stop_patience: Annotated[
+        int, Field(ge=1, description="Epochs without progress before training ends.")
+    ] = 20
+    validation_fraction: Annotated[
+        float, Field(ge=0, lt=1, description="Share of the images kept aside to validate on.")
+    ] = 0.0
+    steps_per_epoch: Annotated[
+        int | None, Field(ge=1, description="Robust: steps an epoch; none for one pass over the images.")
+    ] = None
+    flips: Annotated[bool, Field(description="Classic: add mirrored copies of each tile, three for one.")] = False
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Seed of every random choice.")] = 0
+    precision: Annotated[
+        Precision, Field(description="Arithmetic: auto takes mixed precision where the device gains by it.")
+    ] = "auto"
+
+    @classmethod
+    def for_recipe(cls, recipe: Recipe, **changes: Any) -> TrainingSettings:
+        """Return the defaults of a recipe, with some fields changed."""
+        base: dict[str, Any] = {"recipe": recipe}
+        if recipe == "robust":
+            base.update(
+                epochs=60,
+                batch_size=16,
+                learning_rate=1e-3,
+                dropout=0.1,
+                validation_fraction=0.1,
+                steps_per_epoch=100,
+            )
+        return cls(**{**base, **changes})
