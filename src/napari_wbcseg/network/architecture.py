@@ -1,0 +1,166 @@
+"""What a U-Net of this package looks like: its levels, its outputs and the tensors they need.
+
+Everything that handles a network (the Keras model, the model file, the ONNX graph)
+is derived from one `UNetArchitecture`, without Keras.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+#: Added to the variance in batch normalisation; one value for Keras and ONNX.
+NORM_EPSILON = 1e-3
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Output:
+    """One head of the network: a 1x1 convolution and its activation."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=32)]
+    channels: Annotated[int, Field(ge=1, le=64)]
+    activation: Literal["sigmoid", "linear"]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution of the network: its layer name, its normalisation and its sizes."""
+
+    name: str
+    norm: str | None
+    kernel: int
+    channels_in: int
+    channels_out: int
+
+
+class UNetArchitecture(BaseModel):
+    """A U-Net: contracting levels, expanding levels, skip connections, 1x1 heads.
+
+    Parameters
+    ----------
+    input_channels : int
+        Channels of the input image: 1 for grey, 3 for colour.
+    widths : tuple of int
+        Features of each level, from full resolution down. Each level halves the
+        resolution, so sides must be divisible by ``2 ** (len(widths) - 1)``.
+    batch_norm : bool
+        Normalise between each 3x3 convolution (then without bias) and its ReLU.
+    dropout : float
+        Fraction of features dropped in training after every pooling and after every
+        concatenation with a skip connection.
+    outputs : tuple of Output
+        The heads; the network's output joins them along the channel axis in this order.
+
+    References
+    ----------
+    Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image
+    Segmentation, MICCAI 2015.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    input_channels: Annotated[int, Field(ge=1, le=64)]
+    widths: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=2, max_length=8)]
+    batch_norm: bool = False
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=16)]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> UNetArchitecture:
+        names = [output.name for output in self.outputs]
+        if len(set(names)) != len(names):
+            raise ValueError("the outputs must have different names")
+        return self
+
+    @property
+    def levels(self) -> int:
+        """Number of resolutions."""
+        return len(self.widths)
+
+    @property
+    def multiple(self) -> int:
+        """What the height and width of the input must be divisible by."""
+        return 2 ** (self.levels - 1)
+
+    @property
+    def output_channels(self) -> int:
+        """Channels of the joined output."""
+        return sum(output.channels for output in self.outputs)
+
+    def output_slice(self, name: str) -> slice:
+        """Return the channels of the joined output that belong to one head.
+
+        Raises
+        ------
+        KeyError
+            If there is no output of this name.
+        """
+        start = 0
+        for output in self.outputs:
+            if output.name == name:
+                return slice(start, start + output.channels)
+            start += output.channels
+        raise KeyError(name)
+
+    def convolutions(self) -> tuple[Convolution, ...]:
+        """Return every convolution in the order in which the network runs them.
+
+        Names are ``down{level}_conv{i}``, ``up{level}_conv{i}`` and ``head_{output}``,
+        with normalisations ``down{level}_norm{i}`` and ``up{level}_norm{i}``.
+        """
+        found: list[Convolution] = []
+
+        def block(side: str, level: int, channels: int) -> None:
+            for i in range(2):
+                norm = f"{side}{level}_norm{i}" if self.batch_norm else None
+                found.append(Convolution(f"{side}{level}_conv{i}", norm, 3, channels, self.widths[level]))
+                channels = self.widths[level]
+
+        channels = self.input_channels
+        for level in range(self.levels):
+            block("down", level, channels)
+            channels = self.widths[level]
+        for level in reversed(range(self.levels - 1)):
+            block("up", level, channels + self.widths[level])
+            channels = self.widths[level]
+        for output in self.outputs:
+            found.append(Convolution(f"head_{output.name}", None, 1, channels, output.channels))
+        return tuple(found)
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every weight, by its name ``layer/variable``.
+
+        Kernels are ``(height, width, in, out)``. Normalisations have ``gamma``, ``beta``,
+        ``moving_mean`` and ``moving_variance``.
+        """
+        shapes: dict[str, tuple[int, ...]] = {}
+        for conv in self.convolutions():
+            shapes[f"{conv.name}/kernel"] = (conv.kernel, conv.kernel, conv.channels_in, conv.channels_out)
+            if conv.norm is None:
+                shapes[f"{conv.name}/bias"] = (conv.channels_out,)
+            else:
+                for variable in ("gamma", "beta", "moving_mean", "moving_variance"):
+                    shapes[f"{conv.norm}/{variable}"] = (conv.channels_out,)
+        return shapes
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights, those of the normalisation statistics included."""
+        total = 0
+        for shape in self.tensor_shapes().values():
+            size = 1
+            for side in shape:
+                size *= side
+            total += size
+        return total
+
+
+#: The published network: grey 128x128 tiles, one probability; 7,846,081 parameters.
+CLASSIC = UNetArchitecture(
+    input_channels=1,
+    widths=(32, 64, 128, 256, 512),
+    outputs=(Output("cell", 1, "sigmoid"),),
+)

@@ -1,0 +1,114 @@
+"""Which device Keras computes on, and why: users must never have to guess."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+from .backend import import_keras
+
+
+@dataclass(frozen=True)
+class DeviceReport:
+    """A device and the reason why it is the one in use.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``GPU (NVIDIA A100)`` or ``CPU (AMD EPYC, 2 threads)``.
+    why : str
+        In words a user reads.
+    kind : str
+        ``gpu``, ``tpu`` or ``cpu``.
+    backend : str
+        Keras' backend.
+    """
+
+    name: str
+    why: str
+    kind: str
+    backend: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.why}"
+
+
+def describe_device() -> DeviceReport:
+    """Say which device training and the Keras engine use; imports Keras and its backend."""
+    backend = import_keras().backend.backend()
+    finder = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}.get(backend)
+    kind, name, why = finder() if finder else ("cpu", "", f"chosen by the Keras backend {backend}")
+    if kind == "cpu":
+        return DeviceReport(_cpu_name(), why, kind, backend)
+    return DeviceReport(f"{kind.upper()} ({name})", why, kind, backend)
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the processor's instruction sets; empty where the system does not tell."""
+    return frozenset(_cpu_info("flags").split())
+
+
+def _tensorflow() -> tuple[str, str, str]:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details: dict[str, Any] = tf.config.experimental.get_device_details(gpus[0])
+        return "gpu", str(details.get("device_name", gpus[0].name)), "TensorFlow found it"
+    if platform.system() == "Windows":
+        return (
+            "cpu",
+            "",
+            "TensorFlow has no GPU on Windows; Keras with PyTorch has (KERAS_BACKEND=torch)",
+        )
+    if platform.system() == "Darwin":
+        return "cpu", "", "TensorFlow uses no Apple GPU here; Keras with PyTorch does (KERAS_BACKEND=torch)"
+    if not tf.test.is_built_with_gpu_support():
+        return "cpu", "", "this TensorFlow is built without GPU support"
+    return (
+        "cpu",
+        "",
+        "TensorFlow found no GPU it can use",
+    )
+
+
+def _torch() -> tuple[str, str, str]:
+    import torch
+
+    if torch.cuda.is_available():
+        return "gpu", torch.cuda.get_device_name(0), "PyTorch found it"
+    mps = getattr(torch.backends, "mps", None)
+    if mps is not None and mps.is_available():
+        return "gpu", "Apple, Metal", "PyTorch found it"
+    return "cpu", "", "PyTorch found no GPU it can use"
+
+
+def _jax() -> tuple[str, str, str]:
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return "cpu", "", "JAX found no GPU it can use"
+    kind = "tpu" if device.platform == "tpu" else "gpu"
+    return kind, str(device.device_kind), "JAX found it"
+
+
+def _cpu_name() -> str:
+    from .engine import available_cpus
+
+    count = available_cpus()
+    model = _cpu_info("model name") or platform.processor() or platform.machine()
+    return f"CPU ({model}, {count} thread{'s' * (count > 1)})"
+
+
+def _cpu_info(field: str) -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                if key.strip() == field:
+                    return value.strip()
+    except OSError:  # not Linux
+        pass
+    return ""

@@ -1,0 +1,302 @@
+"""The model file: one ``.safetensors`` with the weights and a header that says what they are.
+
+Reading it runs no code from it: the header is JSON checked against `ModelHeader`, and
+the tensors are raw numbers checked against the architecture in that header, before
+anything is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .. import __version__
+from ..errors import ModelError
+from ..settings import Recipe
+from .architecture import UNetArchitecture
+from .files import write_atomically
+
+SUFFIX = ".safetensors"
+FORMAT_VERSION = 1
+_METADATA_KEY = "napari_wbcseg"
+_MAX_BYTES = 1 << 30
+_DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
+
+WeightType = Literal["float16", "float32"]
+
+
+class ModelHeader(BaseModel):
+    """What a model file says about its weights.
+
+    Attributes
+    ----------
+    format_version : int
+        Layout of the file; a newer one is refused.
+    name : str
+        Name of the model, shown to users.
+    recipe : {"robust", "classic"}
+        The method that the network belongs to.
+    architecture : UNetArchitecture
+        The network.
+    canonical_diameter : float or None
+        Pixels across a white cell in the images the network expects; None when images
+        are taken as they come (classic).
+    input : str
+        What the network's input is, in words.
+    training_data : str
+        What it was trained on, in words.
+    training : dict
+        The `TrainingSettings` and other facts of the training.
+    scores : dict of float
+        What it reached, by name of the measure.
+    created_with : str
+        Version of this package that wrote it.
+    notes : str
+        Anything else a user should know.
+    extra : dict
+        Constants that a recipe keeps with its weights.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), allow_inf_nan=False)
+
+    format_version: int = FORMAT_VERSION
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    recipe: Recipe
+    architecture: UNetArchitecture
+    canonical_diameter: Annotated[float, Field(gt=0, le=2000)] | None = None
+    input: str = ""
+    training_data: str = ""
+    training: dict[str, Any] = {}
+    scores: dict[str, float] = {}
+    created_with: str = __version__
+    notes: str = ""
+    extra: dict[str, Any] = {}
+
+    def replace(self, **changes: Any) -> ModelHeader:
+        """Return a validated copy with some fields changed."""
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A model: its header, its weights, and the hash of the file they are.
+
+    Attributes
+    ----------
+    header : ModelHeader
+    weights : dict of ndarray
+        float32, by the names of `UNetArchitecture.tensor_shapes`.
+    hash : str
+        First 12 hexadecimal digits of the SHA-256 of the file's content.
+    path : Path or None
+        Where the file is; None for a model that is only in memory.
+    """
+
+    header: ModelHeader
+    weights: dict[str, np.ndarray]
+    hash: str
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.header.name
+
+    @property
+    def id(self) -> str:
+        """``name@hash``, which a result is stored with."""
+        return f"{self.name}@{self.hash}"
+
+    @property
+    def architecture(self) -> UNetArchitecture:
+        """The network's architecture."""
+        return self.header.architecture
+
+
+def read_model(path: str | Path) -> ModelFile:
+    """Read and validate a model file.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, truncated, of another kind, of a newer format, or if its
+        tensors are not exactly those of its architecture (names, shapes, float16 or
+        float32, finite).
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise ModelError(f"{path} is a folder: give the {SUFFIX} file of a model.")
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise ModelError(f"{path} is {size / 1e9:.1f} GB and cannot be a model of this package.")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"There is no model file {path}: check the name.") from None
+    except OSError as error:
+        raise ModelError(f"The model file {path} cannot be read ({error.strerror}).") from None
+    return decode_model(content, path)
+
+
+def write_model(
+    path: str | Path, header: ModelHeader, weights: Mapping[str, np.ndarray], dtype: WeightType = "float16"
+) -> ModelFile:
+    """Write a model file atomically and return what it holds.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends in ``.safetensors``; missing folders are made.
+    header : ModelHeader
+    weights : mapping of ndarray
+        By the names of `UNetArchitecture.tensor_shapes`.
+    dtype : {"float16", "float32"}
+        How kernels are stored. Vectors (biases, normalisations) stay float32: they are
+        0.03 % of the file.
+
+    Raises
+    ------
+    ModelError
+        If the weights do not fit the header, or the file cannot be written (a full disk).
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ModelError(f"{path}: a model file must end in {SUFFIX}.")
+    content = encode_model(header, weights, dtype)
+    model = decode_model(content, path)
+    write_atomically(path, content, ModelError)
+    return model
+
+
+def make_model(
+    header: ModelHeader, weights: Mapping[str, np.ndarray], dtype: WeightType = "float16"
+) -> ModelFile:
+    """Return the model that `write_model` would write, without writing it."""
+    return decode_model(encode_model(header, weights, dtype), None)
+
+
+def encode_model(
+    header: ModelHeader, weights: Mapping[str, np.ndarray], dtype: WeightType = "float16"
+) -> bytes:
+    """Return the content of a model file."""
+    from safetensors.numpy import save
+
+    limit = float(np.finfo(np.float16).max)
+    tensors = {}
+    for name, value in weights.items():
+        value = np.ascontiguousarray(value, dtype=np.float32)
+        if dtype == "float16" and value.ndim > 1 and np.abs(value).max(initial=0) < limit:
+            value = value.astype(np.float16)
+        tensors[name] = value
+    return save(tensors, metadata={_METADATA_KEY: header.model_dump_json()})
+
+
+def decode_model(content: bytes, path: Path | None) -> ModelFile:
+    """Validate the content of a model file; see `read_model` for what it raises."""
+    where = f"The model file {path}" if path is not None else "The model"
+    table = _read_table(content, where)
+    metadata = table.pop("__metadata__", None)
+    header = _read_header(metadata, where)
+    weights = _read_tensors(content, table, header.architecture, where)
+    return ModelFile(header, weights, hashlib.sha256(content).hexdigest()[:12], path)
+
+
+def _read_table(content: bytes, where: str) -> dict[str, Any]:
+    """Return the JSON at the start of a safetensors file, after safetensors has validated the file."""
+    from safetensors import SafetensorError, deserialize
+
+    if len(content) == 0:
+        raise ModelError(f"{where} is empty: copy or download it again.")
+    if content[:8] == b"\x89HDF\r\n\x1a\n" or content[:4] == b"PK\x03\x04":
+        kind = "an HDF5 (.h5)" if content[:1] == b"\x89" else "a zipped (.keras, .pt or .zip)"
+        raise ModelError(
+            f"{where} is {kind} file: this package reads only its own {SUFFIX} models, which run no code. "
+            "Train the model here, or ask its author for that format."
+        )
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 10 or content[8:9] != b"{":
+        raise ModelError(f"{where} is not a {SUFFIX} file: choose a model written by this package.")
+    if 8 + length > len(content):
+        raise ModelError(f"{where} is truncated or damaged: copy or download it again.")
+    try:
+        deserialize(content)
+        table = json.loads(content[8 : 8 + length])
+    except (SafetensorError, ValueError, RecursionError) as error:
+        reason = str(error).removeprefix("Error while deserializing: ") or type(error).__name__
+        raise ModelError(f"{where} is truncated or damaged ({reason}): copy or download it again.") from None
+    if not isinstance(table, dict):
+        raise ModelError(f"{where} is not a {SUFFIX} file: choose a model written by this package.")
+    return table
+
+
+def _read_header(metadata: Any, where: str) -> ModelHeader:
+    if not isinstance(metadata, dict) or _METADATA_KEY not in metadata:
+        raise ModelError(
+            f"{where} holds tensors, but has no header of this package: choose a model written by it."
+        )
+    try:
+        values = json.loads(metadata[_METADATA_KEY])
+    except (ValueError, RecursionError):
+        raise ModelError(f"{where} has a damaged header: copy or download it again.") from None
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ModelError(
+            f"{where} has format {version}, and this version of napari-wbcseg reads up to {FORMAT_VERSION}: "
+            "update napari-wbcseg."
+        )
+    try:
+        return ModelHeader.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "header"
+        raise ModelError(
+            f"{where} has a header that cannot be used ({field}: {first['msg'].lower()})."
+        ) from None
+
+
+def _read_tensors(
+    content: bytes, table: dict[str, Any], architecture: UNetArchitecture, where: str
+) -> dict[str, np.ndarray]:
+    shapes = architecture.tensor_shapes()
+    missing, unknown = sorted(set(shapes) - set(table)), sorted(set(table) - set(shapes))
+    if missing or unknown:
+        parts = [f"lacks {_some(missing)}"] if missing else []
+        parts += [f"has {_some(unknown)}, which the network does not"] if unknown else []
+        raise ModelError(f"{where} does not fit its own header: it {' and '.join(parts)}.")
+    start = 8 + int.from_bytes(content[:8], "little")
+    weights = {}
+    for name, shape in shapes.items():
+        entry = table[name]
+        found = tuple(entry["shape"])
+        if found != shape:
+            raise ModelError(
+                f"{where} does not fit its own header: {name} has shape {found}, the network needs {shape}."
+            )
+        if entry["dtype"] not in _DTYPES:
+            raise ModelError(
+                f"{where} stores {name} as {entry['dtype']}: weights must be float16 or float32 (F16, F32)."
+            )
+        offset = start + int(entry["data_offsets"][0])
+        stored = np.frombuffer(content, _DTYPES[entry["dtype"]], count=math.prod(shape), offset=offset)
+        value = stored.reshape(shape).astype(np.float32)
+        if not np.isfinite(value).all():
+            raise ModelError(
+                f"{where} has a weight that is not a number (NaN or infinite) in {name}: it is spoilt."
+            )
+        if name.endswith("/moving_variance") and value.min() < 0:
+            raise ModelError(f"{where} has a negative variance in {name}: it is spoilt.")
+        weights[name] = value
+    return weights
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

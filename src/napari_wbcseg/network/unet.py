@@ -1,0 +1,120 @@
+"""The U-Net as a Keras model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .architecture import NORM_EPSILON, UNetArchitecture
+from .backend import import_keras
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import keras
+    import numpy as np
+
+
+def build_unet(
+    architecture: UNetArchitecture, *, dropout: float | None = None, dtype: str | None = None
+) -> keras.Model:
+    """Build the network, with fresh random weights.
+
+    Parameters
+    ----------
+    architecture : UNetArchitecture
+        Levels, normalisation and heads.
+    dropout : float, optional
+        Overrides the dropout of the architecture.
+    dtype : str, optional
+        Keras dtype policy of the layers, such as ``mixed_bfloat16``; the heads and the
+        output are float32 whatever it says. Keras' global policy is not looked at.
+
+    Returns
+    -------
+    keras.Model
+        Fully convolutional: (N, H, W, input_channels) to float32 (N, H, W, K), the heads
+        joined in order. H and W must be divisible by ``architecture.multiple``.
+    """
+    layers = import_keras().layers
+    policy = dtype or "float32"
+    rate = architecture.dropout if dropout is None else dropout
+    normalised = architecture.batch_norm
+
+    def block(x: Any, side: str, level: int) -> Any:
+        for i in range(2):
+            x = layers.Conv2D(
+                architecture.widths[level],
+                3,
+                padding="same",
+                use_bias=not normalised,
+                dtype=policy,
+                name=f"{side}{level}_conv{i}",
+            )(x)
+            if normalised:
+                x = layers.BatchNormalization(
+                    epsilon=NORM_EPSILON, dtype=policy, name=f"{side}{level}_norm{i}"
+                )(x)
+            x = layers.ReLU(dtype=policy, name=f"{side}{level}_relu{i}")(x)
+        return x
+
+    image = layers.Input((None, None, architecture.input_channels), name="image")
+    x = image
+    skips = []
+    bottom = architecture.levels - 1
+    for level in range(bottom):
+        x = block(x, "down", level)
+        skips.append(x)
+        x = layers.MaxPooling2D(2, dtype=policy, name=f"down{level}_pool")(x)
+        x = layers.Dropout(rate, dtype=policy, name=f"down{level}_dropout")(x)
+    x = block(x, "down", bottom)
+    for level in reversed(range(bottom)):
+        x = layers.UpSampling2D(2, interpolation="nearest", dtype=policy, name=f"up{level}_upsample")(x)
+        x = layers.Concatenate(dtype=policy, name=f"up{level}_join")([x, skips[level]])
+        x = layers.Dropout(rate, dtype=policy, name=f"up{level}_dropout")(x)
+        x = block(x, "up", level)
+    heads = [
+        layers.Conv2D(
+            output.channels, 1, activation=output.activation, dtype="float32", name=f"head_{output.name}"
+        )(x)
+        for output in architecture.outputs
+    ]
+    joined = layers.Concatenate(dtype="float32", name="output")(heads) if len(heads) > 1 else heads[0]
+    return import_keras().Model(image, joined, name="unet")
+
+
+def weights_of(model: keras.Model) -> dict[str, np.ndarray]:
+    """Return copies of all weights by the names of `UNetArchitecture.tensor_shapes`, float32."""
+    import numpy as np
+
+    keras = import_keras()
+    return {
+        name: np.array(keras.ops.convert_to_numpy(variable.value), dtype=np.float32)
+        for name, variable in _variables(model).items()
+    }
+
+
+def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+    """Set all weights by name.
+
+    Raises
+    ------
+    ValueError
+        If a weight is missing, unknown or of another shape. A model file read by
+        `read_model` never causes it.
+    """
+    variables = _variables(model)
+    if set(variables) != set(weights):
+        missing, unknown = sorted(set(variables) - set(weights)), sorted(set(weights) - set(variables))
+        raise ValueError(f"Weights do not fit the network: missing {missing}, unknown {unknown}.")
+    for name, variable in variables.items():
+        variable.assign(weights[name].astype("float32"))
+
+
+def _variables(model: keras.Model) -> dict[str, Any]:
+    return {
+        f"{layer.name}/{variable.name}": variable
+        for layer in model.layers
+        for variable in layer.variables
+        # Dropout layers carry the state of their random generator among their variables.
+        if variable.name != "seed_generator_state"
+    }
