@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ MASK_ENDINGS = ("-mask", "_mask", "_labels")
 """What follows an image's name in the name of its mask, before the suffix."""
 
 _BITS = (8, 10, 12, 14, 16)
-_PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "BMP")
+_PILLOW_FORMATS = ("JPEG", "PNG", "BMP")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OVERSHOOT = 1.001  # resampling leaves values a little above the nominal maximum
 
@@ -226,7 +226,7 @@ def _decode_tiff(source: Path | bytes, name: str) -> NDArray[Any]:
         if not tiff.series or tiff.series[0].size == 0:
             raise ImageError(f"{name} has no pixels; save the image again.")
         series = tiff.series[0]
-        page = cast("tifffile.TiffPage", series.keyframe)
+        page = series.keyframe
         if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
             return _decode_cmyk_tiff(source)
         try:
