@@ -1,0 +1,102 @@
+"""Stains of the synthetic smear: what each dye takes out of red, green and blue light.
+
+Densities are *apparent* ones, -ln(pixel / background) of the values a camera writes
+(its gamma included), in the range that Romanowsky-stained smears show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+RGB = tuple[float, float, float]
+
+# Planes of the optical density stack, in this order.
+AZURE, BLUE, EOSIN, HAEMOGLOBIN, PIGMENT = range(5)
+DYES = 5
+
+
+@dataclass(frozen=True)
+class Stain:
+    """Absorption colours of one staining, and the light it is seen in.
+
+    Attributes
+    ----------
+    name : str
+        Name shown to people.
+    azure, blue, eosin, haemoglobin, pigment : tuple of 3 float
+        Optical density (natural logarithm) in red, green and blue of a unit amount:
+        ``azure`` the purple of nuclei (azure B and eosin on DNA), ``blue`` of
+        basophilic cytoplasm, ``eosin`` of granules, ``haemoglobin`` of red cells
+        and ``pigment`` of dirt.
+    background : tuple of 3 float
+        RGB of the empty field, 0 to 255.
+    strength : float
+        Multiplies every density but that of the dirt.
+    """
+
+    name: str
+    azure: RGB = (1.15, 2.25, 0.42)
+    blue: RGB = (0.62, 0.42, 0.10)
+    eosin: RGB = (0.10, 0.62, 0.34)
+    haemoglobin: RGB = (0.42, 0.52, 0.38)
+    pigment: RGB = (1.10, 0.90, 1.05)
+    background: RGB = (236.0, 240.0, 231.0)
+    strength: float = 1.0
+
+    def matrix(self) -> np.ndarray:
+        """Return the density of each dye, float32 of shape (5, 3)."""
+        dyes = np.array([self.azure, self.blue, self.eosin, self.haemoglobin], np.float32)
+        return np.vstack([dyes * self.strength, np.asarray(self.pigment, np.float32)])
+
+
+_GIEMSA = Stain("giemsa")
+_GRUNWALD = Stain(
+    "may-grunwald",
+    azure=(1.22, 2.30, 0.36),
+    blue=(0.80, 0.58, 0.18),
+    eosin=(0.08, 0.66, 0.48),
+    haemoglobin=(0.22, 0.42, 0.30),
+    background=(254.0, 231.0, 204.0),
+)
+
+STAINS: dict[str, Stain] = {
+    stain.name: stain
+    for stain in (
+        _GIEMSA,
+        Stain(
+            "wright",
+            azure=(1.05, 2.15, 0.58),
+            blue=(0.72, 0.48, 0.14),
+            eosin=(0.06, 0.74, 0.44),
+            haemoglobin=(0.14, 0.48, 0.40),
+            background=(246.0, 243.0, 240.0),
+        ),
+        Stain(
+            "leishman",
+            azure=(1.30, 1.85, 0.36),
+            blue=(0.70, 0.44, 0.06),
+            eosin=(0.14, 0.58, 0.26),
+            haemoglobin=(0.34, 0.50, 0.24),
+            background=(226.0, 232.0, 243.0),
+        ),
+        _GRUNWALD,
+        replace(_GIEMSA, name="pale", strength=0.55, background=(240.0, 240.0, 238.0)),
+        replace(_GIEMSA, name="dark", strength=1.4, background=(222.0, 224.0, 212.0)),
+        Stain(
+            "yellow",
+            azure=(0.80, 1.85, 0.85),
+            blue=(0.60, 0.46, 0.30),
+            eosin=(0.10, 0.52, 0.50),
+            haemoglobin=(0.16, 0.28, 0.34),
+            background=(246.0, 238.0, 160.0),
+        ),
+    )
+}
+
+BACKGROUNDS: dict[str, RGB] = {
+    "white": (242.0, 242.0, 240.0),
+    "yellow": (246.0, 238.0, 172.0),
+    "bluish": (222.0, 230.0, 244.0),
+}

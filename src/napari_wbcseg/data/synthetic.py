@@ -1,0 +1,519 @@
+"""A synthetic blood smear with exact truth: the embedded picture of demo, documentation and tests.
+
+The slide is painted as amounts of dye, and photographed as a microscope camera would:
+light absorbed after Beer and Lambert, uneven, defocused, noisy and compressed. Stain,
+magnification, density and seed are parameters; the same parameters give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import pi
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import SettingsError
+from .smear_stains import BACKGROUNDS, DYES, RGB, STAINS, Stain
+
+if TYPE_CHECKING:
+    from .smear_cells import WhiteCell
+    from .smear_optics import Aperture
+
+__all__ = [
+    "BACKGROUNDS",
+    "STAINS",
+    "Stain",
+    "SyntheticSmear",
+    "random_smear",
+    "random_stain",
+    "synthetic_smear",
+]
+
+_CANONICAL_DIAMETER = 63.0
+USUAL_KINDS = {
+    "neutrophil": 0.54,
+    "lymphocyte": 0.24,
+    "monocyte": 0.09,
+    "eosinophil": 0.06,
+    "basophil": 0.02,
+    "blast": 0.05,
+}
+KIND_NAMES = tuple(USUAL_KINDS)
+
+
+@dataclass(frozen=True)
+class SyntheticSmear:
+    """A drawn field of a blood smear, and what is in it.
+
+    Attributes
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        RGB.
+    labels : ndarray of int32, shape (H, W)
+        Whole white cells, 1..count in reading order (of their first pixel), each in
+        one piece; 0 elsewhere. What the field's dark edge hides is not labelled.
+    nuclei : ndarray of int32, shape (H, W)
+        Pixels of the nuclei, carrying their cell's label. A cell cut by the border
+        may show none.
+    cell_diameter : float
+        Diameter of a typical white cell, in pixels.
+    kinds : tuple of str
+        Kind of each white cell; ``kinds[i]`` belongs to label ``i + 1``.
+    seed : int
+        Seed it was drawn with.
+    stain : Stain
+        Stain it was drawn in.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    nuclei: np.ndarray
+    cell_diameter: float
+    kinds: tuple[str, ...]
+    seed: int
+    stain: Stain
+
+    @property
+    def count(self) -> int:
+        """Number of white cells."""
+        return len(self.kinds)
+
+
+def synthetic_smear(
+    shape: tuple[int, int] = (768, 1024),
+    *,
+    cell_diameter: float = 63.0,
+    white_cells: int | None = None,
+    kinds: Mapping[str, float] | None = None,
+    touching: float = 0.3,
+    density: float = 0.42,
+    pallor: float = 0.5,
+    odd_shapes: float = 0.12,
+    platelets: float = 1.0,
+    debris: float = 1.0,
+    stain: str | Stain = "giemsa",
+    background: str | RGB | None = None,
+    dark_edge: float = 0.03,
+    uneven_light: float = 0.4,
+    blur: float = 0.8,
+    sharpening: float = 0.5,
+    aberration: float = 0.5,
+    noise: float = 2.0,
+    jpeg_quality: int | None = 90,
+    seed: int = 0,
+) -> SyntheticSmear:
+    """Draw a field of a stained blood smear with exact truth.
+
+    Parameters
+    ----------
+    shape : tuple of 2 int
+        Rows and columns.
+    cell_diameter : float
+        Diameter of a typical white cell in pixels, 6 to 1000: the magnification.
+    white_cells : int, optional
+        Number of white cells; by default as many as such a field would hold.
+    kinds : mapping of str to float, optional
+        Relative frequency of the kinds: neutrophil, lymphocyte, monocyte,
+        eosinophil, basophil, blast. By default about those of healthy blood, with
+        some blasts.
+    touching : float
+        Share of the white cells that lie in groups of 2 to 4, flattened against
+        each other.
+    density : float
+        Area of all red cells as a share of the image: 0.1 is sparse, 0.8 crowded.
+    pallor : float
+        How pale the middle of red cells is, 0 to 1.
+    odd_shapes : float
+        Share of red cells that are oval, tear drops, spiked or fragments.
+    platelets, debris : float
+        Amount, 1 being usual.
+    stain : str or Stain
+        One of `STAINS`, or colours of your own.
+    background : str or tuple of 3 float, optional
+        Colour of the empty field: white, yellow, bluish or RGB; by default the stain's.
+    dark_edge : float
+        Share of the image hidden by the round edge of the microscope's field, 0 to 0.6.
+    uneven_light : float
+        0 is even; 1 loses a third of the light across the image.
+    blur : float
+        Defocus, standard deviation in pixels at a cell diameter of 63; it grows
+        with the magnification.
+    sharpening : float
+        Gain of the camera's unsharp mask.
+    aberration : float
+        Shift of red against blue at the image's corners, in pixels.
+    noise : float
+        Standard deviation of the sensor noise, in grey levels.
+    jpeg_quality : int or None
+        Quality of the JPEG that the picture goes through, 1 to 100, or None.
+    seed : int
+        Seed of every random choice.
+
+    Returns
+    -------
+    SyntheticSmear
+        The picture and its truth.
+
+    Raises
+    ------
+    SettingsError
+        If a parameter is out of range or ``white_cells`` do not fit into the image.
+    """
+    field = _Field(
+        shape=_check_shape(shape),
+        cell_diameter=cell_diameter,
+        white_cells=white_cells,
+        kinds=_mixture(kinds),
+        touching=touching,
+        density=density,
+        pallor=pallor,
+        odd_shapes=odd_shapes,
+        platelets=platelets,
+        debris=debris,
+        stain=_stain_of(stain, background),
+        dark_edge=dark_edge,
+        uneven_light=uneven_light,
+        blur=blur,
+        sharpening=sharpening,
+        aberration=aberration,
+        noise=noise,
+        jpeg_quality=jpeg_quality,
+        seed=seed,
+    )
+    return _draw(field, all_must_fit=True)
+
+
+def random_smear(
+    rng: np.random.Generator | int,
+    shape: tuple[int, int] = (256, 256),
+    *,
+    cell_diameter_range: tuple[float, float] = (20.0, 160.0),
+) -> SyntheticSmear:
+    """Draw a field with every parameter at random over a wide range, to train robust networks on.
+
+    Domain randomisation after Tobin et al. (2017): far wider than any laboratory, so
+    that real smears lie inside.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator or int
+        Source of every choice, or a seed.
+    shape : tuple of 2 int
+        Rows and columns.
+    cell_diameter_range : tuple of 2 float
+        Smallest and largest diameter of a white cell in pixels; drawn evenly on a
+        logarithmic scale. Equal ends fix it.
+
+    Returns
+    -------
+    SyntheticSmear
+        The picture and its truth; it may hold no white cell.
+
+    Raises
+    ------
+    SettingsError
+        If the shape or the range cannot be used.
+    """
+    if not isinstance(rng, np.random.Generator):
+        rng = np.random.default_rng(rng)
+    shape = _check_shape(shape)
+    low, high = cell_diameter_range
+    if not 6 <= low <= high <= 1000:
+        raise SettingsError(
+            f"cell_diameter_range={low:g}..{high:g} cannot be used: stay within 6 and 1000 pixels."
+        )
+    diameter = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    shares = rng.dirichlet(np.full(len(KIND_NAMES), 0.6)) + 0.03
+    areas = shape[0] * shape[1] / (pi / 4 * diameter**2)
+    crowd = rng.choice([0.0, 0.05, 0.15, 0.35], p=[0.05, 0.35, 0.40, 0.20]) * rng.uniform(0.6, 1.4)
+    number = int(rng.poisson(crowd * areas)) if crowd else 0
+    if crowd and number == 0 and rng.random() < 0.8:
+        number = 1
+    field = _Field(
+        shape=shape,
+        cell_diameter=diameter,
+        white_cells=number,
+        kinds=dict(zip(KIND_NAMES, shares / shares.sum(), strict=True)),
+        touching=float(rng.choice([0.0, rng.uniform(0, 1)], p=[0.3, 0.7])),
+        density=float(rng.choice([rng.uniform(0, 0.15), rng.uniform(0.15, 0.85)], p=[0.15, 0.85])),
+        pallor=float(rng.uniform(0, 1)),
+        odd_shapes=float(rng.beta(0.7, 2)),
+        platelets=float(min(rng.gamma(1.0, 1.5), 10)),
+        debris=float(min(rng.gamma(0.7, 2.0), 10)),
+        stain=random_stain(rng),
+        dark_edge=float(rng.uniform(0.01, 0.3)) if rng.random() < 0.15 else 0.0,
+        uneven_light=float(rng.uniform(0, 1.2)),
+        blur=float(np.clip(rng.lognormal(np.log(0.8), 0.5), 0.2, 2.6)),
+        sharpening=float(rng.choice([0.0, rng.uniform(0, 1.6)])),
+        aberration=float(rng.uniform(0, 1.5)),
+        noise=float(np.clip(rng.gamma(1.5, 1.8), 0, 10)),
+        jpeg_quality=int(rng.integers(35, 99)) if rng.random() < 0.75 else None,
+        seed=int(rng.integers(2**31)),
+    )
+    return _draw(field, all_must_fit=False)
+
+
+def random_stain(rng: np.random.Generator) -> Stain:
+    """Draw the colours of a stain, and the light it is seen in, over a wide range."""
+    base = list(STAINS.values())[int(rng.integers(len(STAINS)))]
+
+    def near(colour: RGB, spread: float) -> RGB:
+        r, g, b = np.asarray(colour) * np.exp(rng.normal(0, spread) + rng.normal(0, spread, 3))
+        return (float(r), float(g), float(b))
+
+    if rng.random() < 0.5:
+        light = base.background
+    else:
+        light = list(BACKGROUNDS.values())[int(rng.integers(len(BACKGROUNDS)))]
+    bright = np.clip(np.asarray(light) * rng.uniform(0.72, 1.05) * np.exp(rng.normal(0, 0.05, 3)), 90, 255)
+    return Stain(
+        name="random",
+        azure=near(base.azure, 0.16),
+        blue=near(base.blue, 0.28),
+        eosin=near(base.eosin, 0.30),
+        haemoglobin=near(base.haemoglobin, 0.32),
+        pigment=near(base.pigment, 0.25),
+        background=(float(bright[0]), float(bright[1]), float(bright[2])),
+        strength=float(np.clip(base.strength * np.exp(rng.normal(0, 0.25)), 0.4, 1.7)),
+    )
+
+
+@dataclass(frozen=True)
+class _Field:
+    """Checked parameters of a field; see `synthetic_smear`."""
+
+    shape: tuple[int, int]
+    cell_diameter: float
+    white_cells: int | None
+    kinds: dict[str, float]
+    touching: float
+    density: float
+    pallor: float
+    odd_shapes: float
+    platelets: float
+    debris: float
+    stain: Stain
+    dark_edge: float
+    uneven_light: float
+    blur: float
+    sharpening: float
+    aberration: float
+    noise: float
+    jpeg_quality: int | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is None and name in ("white_cells", "jpeg_quality"):
+                continue
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float | np.number)
+                or not low <= value <= high
+            ):
+                raise SettingsError(
+                    f"{name}={value!r} cannot be used: give a number from {low:g} to {high:g}."
+                )
+            if name in ("white_cells", "jpeg_quality", "seed") and not isinstance(value, int | np.integer):
+                raise SettingsError(f"{name}={value!r} cannot be used: give a whole number.")
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "cell_diameter": (6, 1000),
+    "white_cells": (0, 1_000_000),
+    "touching": (0, 1),
+    "density": (0, 1.5),
+    "pallor": (0, 1),
+    "odd_shapes": (0, 1),
+    "platelets": (0, 50),
+    "debris": (0, 50),
+    "dark_edge": (0, 0.6),
+    "uneven_light": (0, 2),
+    "blur": (0, 10),
+    "sharpening": (0, 5),
+    "aberration": (0, 20),
+    "noise": (0, 60),
+    "jpeg_quality": (1, 100),
+    "seed": (0, 2**63 - 1),
+}
+
+
+def _check_shape(shape: Sequence[int]) -> tuple[int, int]:
+    try:
+        height, width = (int(n) for n in shape)
+    except (TypeError, ValueError):
+        raise SettingsError(
+            f"shape={shape!r} cannot be used: give rows and columns, such as (768, 1024)."
+        ) from None
+    if not (16 <= height <= 32_000 and 16 <= width <= 32_000):
+        raise SettingsError(
+            f"shape={height} × {width} cannot be used: both sides must be from 16 to 32000 pixels."
+        )
+    return height, width
+
+
+def _stain_of(stain: str | Stain, background: str | RGB | None) -> Stain:
+    if isinstance(stain, str):
+        if stain not in STAINS:
+            raise SettingsError(f"There is no stain named {stain!r}: choose one of {', '.join(STAINS)}.")
+        stain = STAINS[stain]
+    elif not isinstance(stain, Stain):
+        raise SettingsError(f"stain={stain!r} cannot be used: give a name or a Stain.")
+    if background is None:
+        return stain
+    if isinstance(background, str):
+        if background not in BACKGROUNDS:
+            raise SettingsError(
+                f"There is no background named {background!r}: choose one of {', '.join(BACKGROUNDS)}, "
+                "or give RGB."
+            )
+        return replace(stain, background=BACKGROUNDS[background])
+    colour = tuple(float(v) for v in background)
+    if len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
+        raise SettingsError(f"background={background!r} cannot be used: give three numbers from 0 to 255.")
+    return replace(stain, background=colour)
+
+
+def _mixture(kinds: Mapping[str, float] | None) -> dict[str, float]:
+    shares = {**USUAL_KINDS} if kinds is None else {str(k): float(v) for k, v in kinds.items()}
+    unknown = [k for k in shares if k not in KIND_NAMES]
+    if unknown:
+        raise SettingsError(
+            f"There is no white cell named {unknown[0]!r}: choose from {', '.join(KIND_NAMES)}."
+        )
+    total = sum(shares.values())
+    if not np.isfinite(total) or total <= 0 or min(shares.values()) < 0:
+        raise SettingsError("kinds cannot be used: give frequencies of 0 or more, and at least one above 0.")
+    return {k: v / total for k, v in shares.items()}
+
+
+def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
+    """Place, paint and photograph everything in a field."""
+    from . import smear_optics as optics
+    from . import smear_surroundings as around
+    from .smear_placement import place_red_cells, place_white_cells
+
+    # One stream for each part, so that changing one leaves the others as they are.
+    white_rng, red_rng, small_rng, light_rng, camera_rng = (
+        np.random.default_rng([field.seed, part]) for part in range(5)
+    )
+    shape, diameter = field.shape, field.cell_diameter
+    aperture = optics.draw_aperture(light_rng, shape, field.dark_edge)
+    wanted = field.white_cells
+    if wanted is None:
+        areas = shape[0] * shape[1] / (pi / 4 * diameter**2)
+        wanted = int(white_rng.poisson(0.05 * areas * (1 - field.dark_edge)))
+    cells = place_white_cells(white_rng, shape, diameter, wanted, field.kinds, field.touching, aperture)
+    if all_must_fit and field.white_cells is not None and len(cells) < wanted:
+        raise SettingsError(
+            f"Only {len(cells)} of {wanted} white cells with a diameter of {diameter:g} pixels fit into an image "
+            f"of {shape[0]} × {shape[1]} pixels: ask for fewer or smaller cells, or a larger image."
+        )
+    labels, nuclei, paintings, cover = _paint_white_cells(cells, shape, aperture)
+    clearance = around.clearance_of(labels)
+
+    dyes = np.zeros((DYES, *shape), np.float32)
+    discs = np.array([(cell.row, cell.col, cell.radius) for cell in cells]).reshape(-1, 3)
+    radius = 0.5 * diameter * red_rng.uniform(0.55, 0.63)
+    reds = place_red_cells(red_rng, shape, radius, field.density, discs)
+    around.paint_red_cells(red_rng, dyes, reds, clearance, pallor=field.pallor, odd_shapes=field.odd_shapes)
+    number = int(small_rng.poisson(0.05 * field.platelets * shape[0] * shape[1] / diameter**2))
+    around.paint_platelets(small_rng, dyes, diameter, number, clearance)
+    around.paint_debris(small_rng, dyes, diameter, field.debris, clearance)
+    dyes *= 1 - cover  # white cells hide what they lie on
+    for rows, cols, paint in paintings:
+        dyes[:, rows, cols] += paint
+
+    camera = optics.Camera(
+        background=field.stain.background,
+        blur=field.blur * diameter / _CANONICAL_DIAMETER,
+        sharpening=field.sharpening,
+        noise=field.noise,
+        uneven_light=field.uneven_light,
+        aberration=field.aberration,
+        jpeg_quality=field.jpeg_quality,
+    )
+    image = optics.photograph(camera_rng, dyes, field.stain, camera, aperture)
+    labels, nuclei, order = _reading_order(labels, nuclei)
+    return SyntheticSmear(
+        image=image,
+        labels=labels,
+        nuclei=nuclei,
+        cell_diameter=float(diameter),
+        kinds=tuple(cells[i].kind for i in order),
+        seed=int(field.seed),
+        stain=field.stain,
+    )
+
+
+_Painting = tuple[slice, slice, np.ndarray]
+
+
+def _paint_white_cells(
+    cells: Sequence[WhiteCell], shape: tuple[int, int], aperture: Aperture | None
+) -> tuple[np.ndarray, np.ndarray, list[_Painting], np.ndarray]:
+    """Paint each white cell on its patch.
+
+    Returns
+    -------
+    labels, nuclei : ndarray of int32, shape (H, W)
+        Place in ``cells`` plus one.
+    paintings : list of (rows, cols, dyes)
+        What to add to the dye planes, and where.
+    cover : ndarray of float32, shape (H, W)
+        Share of each pixel that white cells cover.
+    """
+    import cv2
+
+    from .smear_cells import paint_white_cell
+
+    labels, nuclei = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    cover = np.zeros(shape, np.float32)
+    seen = None if aperture is None else aperture.depth(shape) > 0
+    centres = np.array([(c.row, c.col, c.reach) for c in cells]).reshape(-1, 3)
+    paintings: list[_Painting] = []
+    for number, cell in enumerate(cells):
+        reach = int(np.ceil(cell.reach)) + 2
+        rows = slice(max(round(cell.row) - reach, 0), min(round(cell.row) + reach + 1, shape[0]))
+        cols = slice(max(round(cell.col) - reach, 0), min(round(cell.col) + reach + 1, shape[1]))
+        own = cell.depth(rows, cols)
+        depth = own
+        apart = np.hypot(centres[:, 0] - cell.row, centres[:, 1] - cell.col)
+        for other in np.flatnonzero(apart < centres[:, 2] + cell.reach).tolist():
+            if other != number:  # the wall between two cells lies where both are as deep
+                depth = np.minimum(depth, (own - cells[other].depth(rows, cols)) / 2)
+        mask = depth > 0
+        if seen is not None:
+            mask &= seen[rows, cols]
+        mask = _largest_piece(mask)
+        # A piece cut off by the border or a neighbour is neither truth nor painted.
+        kept = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        if seen is not None:
+            kept |= ~seen[rows, cols] & (depth > -1)
+        paint, share, nucleus = paint_white_cell(cell, rows, cols, depth)
+        paintings.append((rows, cols, paint * kept))
+        cover[rows, cols] = np.minimum(cover[rows, cols] + share * kept, 1)
+        labels[rows, cols][mask] = number + 1
+        nuclei[rows, cols][mask & nucleus] = number + 1
+    return labels, nuclei, paintings, cover
+
+
+def _largest_piece(mask: np.ndarray) -> np.ndarray:
+    import cv2
+
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    if count <= 2:
+        return mask
+    return pieces == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+
+
+def _reading_order(labels: np.ndarray, nuclei: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Give labels 1..n by their first pixel; also return the former place of each."""
+    found, first = np.unique(labels, return_index=True)
+    order = [int(v) - 1 for _, v in sorted(zip(first, found, strict=True)) if v]
+    table = np.zeros(int(labels.max()) + 1, np.int32)
+    table[[i + 1 for i in order]] = np.arange(1, len(order) + 1)
+    return table[labels], table[nuclei], order
