@@ -1,0 +1,74 @@
+"""The count of white cells, written on the canvas."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .layers import METADATA_KEY
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+
+_shown: weakref.WeakKeyDictionary[Any, CountOverlay] = weakref.WeakKeyDictionary()
+
+
+def show_count(viewer: ViewerModel, cells: Labels) -> None:
+    """Write the count of a cells layer on the canvas, in place of an earlier one."""
+    # The viewer handed to a widget is a proxy made anew each time; its layer list is one object.
+    key = viewer.layers
+    overlay = _shown.get(key)
+    if overlay is None:
+        overlay = _shown[key] = CountOverlay(viewer)
+    overlay.show(cells)
+
+
+def text_overlay(viewer: ViewerModel) -> Any:
+    """Return napari's text overlay, which moved to the canvas in 0.9."""
+    canvas = getattr(viewer, "canvas", None)
+    return viewer.text_overlay if canvas is None else canvas.overlays.text
+
+
+class CountOverlay:
+    """Keeps the text in step with the plane shown, and takes it away with the cells layer."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        # The overlay must not keep a closed viewer alive.
+        self._viewer = weakref.ref(getattr(viewer, "__wrapped__", viewer))
+        self._cells: weakref.ref[Labels] | None = None
+        viewer.dims.events.current_step.connect(self._update)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def show(self, cells: Labels) -> None:
+        """Write the count of this layer from now on."""
+        self._cells = weakref.ref(cells)
+        self._update()
+
+    def _on_removed(self, event: Any) -> None:
+        viewer, cells = self._viewer(), self._cells and self._cells()
+        if viewer is not None and event.value is cells:
+            self._cells = None
+            text_overlay(viewer).visible = False
+
+    def _update(self, event: Any = None) -> None:
+        viewer, cells = self._viewer(), self._cells and self._cells()
+        if viewer is None or cells is None:
+            return
+        overlay = text_overlay(viewer)
+        overlay.text = count_text(cells, viewer.dims.current_step)
+        overlay.font_size = 16
+        overlay.visible = True
+
+
+def count_text(cells: Labels, step: tuple[int, ...]) -> str:
+    """Return the words for a cells layer: its count and, for a stack, the count of the plane shown."""
+    words: str = cells.metadata[METADATA_KEY]["summary"]
+    if cells.ndim == 2 or "plane" not in cells.features:
+        return words
+    # The steps of the viewer are the layer's own planes only when the layer spans the viewer's first axis.
+    plane = step[-cells.ndim] if len(step) >= cells.ndim else 0
+    here = int(np.count_nonzero(cells.features["plane"] == plane))
+    return f"plane {plane}: {here} white cell{'' if here == 1 else 's'}\nstack: {words}"

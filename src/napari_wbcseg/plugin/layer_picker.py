@@ -1,0 +1,122 @@
+"""A list of the viewer's layers of one kind, to choose from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QWidget
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+
+class LayerPicker(QComboBox):
+    """Chooses one of the viewer's layers; follows the layer list, its names and the active layer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers are.
+    accepts : callable
+        Says which layers are offered.
+    empty : str
+        What is shown while there is none.
+    """
+
+    layer_changed = Signal()
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        accepts: Callable[[Layer], bool],
+        empty: str,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._layer_list = viewer.layers
+        self._accepts = accepts
+        self._empty = empty
+        self._offered: list[Layer] = []
+        self._chosen: Layer | None = None
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        for event in ("inserted", "removed", "reordered"):
+            getattr(self._layer_list.events, event).connect(self._refill)
+        self._layer_list.selection.events.active.connect(self._follow)
+        self.currentIndexChanged.connect(self._on_index)
+        self._refill()
+        active = self._layer_list.selection.active
+        if active in self._offered:
+            self.layer = active
+
+    @property
+    def layer(self) -> Layer | None:
+        """The chosen layer; None while there is none to choose."""
+        return self._chosen
+
+    @layer.setter
+    def layer(self, layer: Layer | None) -> None:
+        if layer is not None and layer not in self._offered:
+            raise ValueError(f"The layer {layer.name!r} is not among those to choose from.")
+        self._choose(layer)
+
+    def disconnect_viewer(self) -> None:
+        """Stop following the viewer; call before the widget goes away."""
+        for event in ("inserted", "removed", "reordered"):
+            with contextlib.suppress(ValueError, RuntimeError):
+                getattr(self._layer_list.events, event).disconnect(self._refill)
+        with contextlib.suppress(ValueError, RuntimeError):
+            self._layer_list.selection.events.active.disconnect(self._follow)
+        self._watch_names([])
+        self._offered, self._chosen = [], None
+
+    def _refill(self, event: Any = None) -> None:
+        # Newest first in the layer list is last in the list of layers.
+        offered = [layer for layer in reversed(self._layer_list) if self._accepts(layer)]
+        if offered != self._offered:
+            self._watch_names(offered)
+            self._offered = offered
+        self._rename()
+        self._choose(self._chosen if self._chosen in offered else next(iter(offered), None))
+
+    def _watch_names(self, layers: list[Layer]) -> None:
+        for layer in self._offered:
+            with contextlib.suppress(ValueError, RuntimeError):
+                layer.events.name.disconnect(self._rename)
+        for layer in layers:
+            layer.events.name.connect(self._rename)
+
+    def _rename(self, event: Any = None) -> None:
+        names = [layer.name for layer in self._offered] or [self._empty]
+        if names == [self.itemText(index) for index in range(self.count())]:
+            return
+        self.blockSignals(True)
+        self.clear()
+        self.addItems(names)
+        if self._chosen in self._offered:
+            self.setCurrentIndex(self._offered.index(self._chosen))
+        self.blockSignals(False)
+        self.setEnabled(bool(self._offered))
+
+    def _follow(self, event: Any = None) -> None:
+        active = self._layer_list.selection.active
+        if active is not None and active in self._offered:
+            self._choose(active)
+
+    def _on_index(self, index: int) -> None:
+        if 0 <= index < len(self._offered):
+            self._choose(self._offered[index])
+
+    def _choose(self, layer: Layer | None) -> None:
+        changed = layer is not self._chosen
+        self._chosen = layer
+        if layer is not None:
+            self.blockSignals(True)
+            self.setCurrentIndex(self._offered.index(layer))
+            self.blockSignals(False)
+        if changed:
+            self.layer_changed.emit()

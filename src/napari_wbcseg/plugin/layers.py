@@ -1,0 +1,246 @@
+"""A `Segmentation` as napari layers: proposals, probability and cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels, Layer, Shapes
+
+    from ..segmentation.result import Segmentation
+
+#: Key of a result layer's ``metadata`` under which this plugin keeps what it knows of the layer.
+METADATA_KEY = "napari_wbcseg"
+
+Role = Literal["proposals", "probability", "cells"]
+
+
+@dataclass(frozen=True)
+class ResultLayers:
+    """The layers of one segmentation, in the order of the layer list."""
+
+    probability: Image
+    proposals: Shapes
+    cells: Labels
+
+
+@dataclass(frozen=True)
+class LayerArrays:
+    """A segmentation in the form that napari's layers take; made off the GUI thread.
+
+    Attributes
+    ----------
+    labels : ndarray of int32
+        Shape of the segmentation; in a stack the numbers run on over the planes, so that each is one cell.
+    features : DataFrame
+        Row *n* belongs to label *n*; row 0 is the background. napari finds a label's row by its position.
+    rectangles : ndarray of float64, shape (n, 4, 2) or (n, 4, 3)
+        Corners of the proposals in data coordinates, on the edges of the pixels.
+    """
+
+    labels: np.ndarray
+    features: pd.DataFrame
+    rectangles: np.ndarray
+
+
+def layer_arrays(segmentation: Segmentation) -> LayerArrays:
+    """Turn a segmentation into arrays for layers. Safe in a worker thread."""
+    labels, numbers = _number_through(segmentation)
+    return LayerArrays(
+        labels, _dense_features(segmentation.cells, numbers), _rectangles(segmentation.proposals)
+    )
+
+
+def add_segmentation(
+    viewer: ViewerModel,
+    segmentation: Segmentation,
+    source: Layer | None = None,
+    *,
+    arrays: LayerArrays | None = None,
+    count_on_canvas: bool = True,
+) -> ResultLayers:
+    """Add the layers of a segmentation, replacing those of an earlier run on the same source.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers go.
+    segmentation : Segmentation
+        What `napari_wbcseg.segment` returned.
+    source : Layer, optional
+        The image layer it came from. The result layers take over its scale, translation, rotation, shear,
+        affine, units and axis labels.
+    arrays : LayerArrays, optional
+        ``layer_arrays(segmentation)`` where that was made beforehand in a worker thread.
+    count_on_canvas : bool
+        Whether the count is written over the image.
+
+    Returns
+    -------
+    ResultLayers
+        The three layers: probability (hidden at first), proposals and cells.
+    """
+    from napari.layers import Image, Labels, Shapes
+
+    arrays = arrays or layer_arrays(segmentation)
+    place = _placement(source, arrays.labels.ndim)
+
+    def about(role: Role) -> dict[str, Any]:
+        return {
+            METADATA_KEY: {
+                "role": role,
+                "source": None if source is None else source.name,
+                "source_id": None if source is None else str(source.unique_id),
+                "model": segmentation.model,
+                "settings": segmentation.settings.model_dump(mode="json"),
+                "cell_diameter": segmentation.cell_diameter,
+                "summary": segmentation.summary,
+                "notes": list(segmentation.notes),
+            }
+        }
+
+    # All three are built before the list is touched: an error here leaves the viewer as it was.
+    probability = Image(
+        segmentation.probability,
+        name="probability",
+        rgb=False,
+        colormap="magma",
+        blending="additive",
+        contrast_limits=(0, 1),
+        opacity=0.6,
+        visible=False,
+        metadata=about("probability"),
+        **place,
+    )
+    proposals = Shapes(
+        list(arrays.rectangles) or None,
+        ndim=arrays.labels.ndim,
+        shape_type="rectangle",
+        name="proposals",
+        face_color="transparent",
+        edge_color="#f2c14e",
+        edge_width=1.5,
+        opacity=0.8,
+        metadata=about("proposals"),
+        **place,
+    )
+    cells = Labels(
+        arrays.labels,
+        name=f"cells ({segmentation.count})",
+        features=arrays.features,
+        opacity=0.5,
+        metadata=about("cells"),
+        **place,
+    )
+    result = ResultLayers(probability, proposals, cells)
+    _replace(viewer, result)
+    viewer.layers.selection.active = cells
+    if count_on_canvas:
+        from .count_overlay import show_count
+
+        show_count(viewer, cells)
+    return result
+
+
+def result_layers(viewer: ViewerModel, source: Layer) -> dict[Role, Layer]:
+    """Return the result layers that belong to a source layer, by role."""
+    return _results(viewer, str(source.unique_id))
+
+
+def role_of(layer: Layer) -> Role | None:
+    """Return what a layer is among our results, or None for any other layer."""
+    return layer.metadata.get(METADATA_KEY, {}).get("role")
+
+
+def _results(viewer: ViewerModel, source_id: str | None) -> dict[Role, Layer]:
+    found: dict[Role, Layer] = {}
+    for layer in viewer.layers:
+        about = layer.metadata.get(METADATA_KEY, {})
+        if "role" in about and about.get("source_id") == source_id:
+            found[about["role"]] = layer
+    return found
+
+
+def _replace(viewer: ViewerModel, result: ResultLayers) -> None:
+    """Put the new layers where the old ones were, with the look the user gave those."""
+    old = _results(viewer, result.cells.metadata[METADATA_KEY]["source_id"])
+    for role in ("probability", "proposals", "cells"):
+        new = getattr(result, role)
+        former = old.get(role)
+        if former is None:
+            viewer.add_layer(new)
+            continue
+        new.visible, new.opacity, new.blending = former.visible, former.opacity, former.blending
+        index = viewer.layers.index(former)
+        # Removed first: napari would number the name of a second layer of the same name.
+        viewer.layers.remove(former)
+        viewer.layers.insert(index, new)
+
+
+def _placement(source: Layer | None, ndim: int) -> dict[str, Any]:
+    """Return what places a layer of ``ndim`` dimensions where the source is."""
+    if source is None:
+        return {}
+    place: dict[str, Any] = {
+        "scale": source.scale[-ndim:],
+        "translate": source.translate[-ndim:],
+    }
+    # napari before 0.5.6 has neither.
+    for name in ("units", "axis_labels"):
+        value = getattr(source, name, None)
+        if value is not None:
+            place[name] = tuple(value)[-ndim:]
+    if source.ndim == ndim:
+        place.update(rotate=source.rotate, shear=source.shear, affine=source.affine)
+    return place
+
+
+def _number_through(segmentation: Segmentation) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels in which a number is one cell, and the number of each row of the table."""
+    labels, cells = segmentation.labels, segmentation.cells
+    own = np.asarray(cells["label"], dtype=np.int64)
+    if labels.ndim == 2:
+        return labels, own
+    # Each plane of a stack starts at 1 again.
+    largest = labels.reshape(len(labels), -1).max(axis=1, initial=0).astype(np.int64)
+    before = np.concatenate([[0], np.cumsum(largest)[:-1]]) if len(largest) else largest
+    numbered = labels + before.astype(labels.dtype).reshape(-1, *[1] * (labels.ndim - 1))
+    numbered[labels == 0] = 0
+    return numbered, own + before[np.asarray(cells["plane"], dtype=np.int64)] if len(cells) else own
+
+
+def _dense_features(cells: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
+    """Return the table with one row for every number from 0 to the largest."""
+    import pandas as pd
+
+    table = cells.reset_index(drop=True)
+    if "plane" in table:
+        table = table.rename(columns={"label": "label_in_plane"})
+        table.insert(0, "label", numbers)
+    count = int(numbers.max(initial=0)) + 1
+    table = table.set_axis(pd.Index(numbers), axis=0).reindex(range(count))
+    table["label"] = np.arange(count)
+    # Rows without a cell (the background) have no value, which a plain boolean column cannot hold.
+    for name in table.columns:
+        if name in cells and cells[name].dtype.kind == "b":
+            table[name] = table[name].astype("boolean")
+    return table
+
+
+def _rectangles(proposals: np.ndarray) -> np.ndarray:
+    """Return the corners of boxes ``[plane,] row0, col0, row1, col1`` with exclusive ends."""
+    boxes = np.asarray(proposals, dtype=float)
+    if boxes.ndim != 2 or boxes.shape[1] not in (4, 5):
+        boxes = boxes.reshape(0, 4)
+    # A pixel's centre is at its whole number, so its edges are half a pixel away.
+    row0, col0, row1, col1 = boxes[:, -4:].T - 0.5
+    corners = np.stack([[row0, col0], [row0, col1], [row1, col1], [row1, col0]]).transpose(2, 0, 1)
+    if boxes.shape[1] == 4:
+        return corners
+    planes = np.repeat(boxes[:, :1, None], 4, axis=1)
+    return np.concatenate([planes, corners], axis=2)

@@ -1,0 +1,116 @@
+"""File ▸ Open Sample: the synthetic smear and the SigTuple images.
+
+napari calls a sample on its GUI thread, so a download reports to napari's activity
+dock, whose progress bars keep the window painted.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ..data.pairs import TrainingPair
+    from ..progress import Progress
+
+LayerDataTuple = tuple[Any, dict[str, Any], str]
+
+#: The test field that the sample shows: four white cells, none of them in the training tiles.
+SAMPLE_FIELD = "029E137BB177"
+
+
+def synthetic_smear_sample(**parameters: Any) -> list[LayerDataTuple]:
+    """Make the synthetic smear: an RGB image and, hidden, its true cells.
+
+    Parameters
+    ----------
+    **parameters
+        Passed to `napari_wbcseg.synthetic_smear`, such as ``seed=3`` or ``shape=(512, 512)``.
+    """
+    from ..data.synthetic import synthetic_smear
+
+    smear = synthetic_smear(**parameters)
+    return [
+        (smear.image, {"name": "synthetic smear", "rgb": True}, "image"),
+        (smear.labels, {"name": "synthetic truth", "visible": False}, "labels"),
+    ]
+
+
+def sigtuple_field_sample(name: str = SAMPLE_FIELD) -> list[LayerDataTuple]:
+    """Open one field of the SigTuple test set, downloading it the first time.
+
+    Parameters
+    ----------
+    name : str
+        File name of the field without its ending.
+
+    Raises
+    ------
+    DownloadError
+        If the file cannot be fetched or does not match its checksum.
+    """
+    from ..data.sigtuple import read_test_field
+
+    folder = _sigtuple(f"Test_Data/{name}.jpg")
+    return [(read_test_field(folder, name), {"name": f"SigTuple {name}", "rgb": True}, "image")]
+
+
+def sigtuple_tiles_sample() -> list[LayerDataTuple]:
+    """Open the 182 SigTuple training tiles as a stack, with their labels.
+
+    Raises
+    ------
+    DownloadError
+        If the files cannot be fetched or do not match their checksums.
+    """
+    from ..data.sigtuple import read_sigtuple
+
+    return tile_layers(read_sigtuple(_sigtuple("Train_Data")))
+
+
+def tile_layers(pairs: Sequence[TrainingPair]) -> list[LayerDataTuple]:
+    """Cut pairs into 128-pixel tiles and stack them: an image (N, 128, 128, 3) and labels (N, 128, 128)."""
+    import numpy as np
+
+    from ..data.sigtuple import cut_tiles
+
+    tiles = cut_tiles(pairs)
+    names = [tile.name for tile in tiles]
+    images = np.stack([tile.image for tile in tiles])
+    labels = np.stack([tile.labels for tile in tiles])
+    return [
+        (images, {"name": "SigTuple tiles", "rgb": True, "metadata": {"tiles": names}}, "image"),
+        (labels, {"name": "SigTuple tile labels", "opacity": 0.4}, "labels"),
+    ]
+
+
+def _sigtuple(part: str) -> Path:
+    """Return a folder that holds a part of the set, downloading that part if need be."""
+    from ..data.download import fetch_sigtuple, local_sigtuple
+
+    folder = local_sigtuple()
+    if folder is not None:
+        return folder
+    with activity_progress("Downloading from the SigTuple set") as progress:
+        return fetch_sigtuple([part], progress=progress)
+
+
+@contextmanager
+def activity_progress(title: str) -> Iterator[Progress]:
+    """Show the progress of work on the GUI thread in napari's activity dock."""
+    from napari.utils import progress
+
+    bar = progress(total=0, desc=title)
+
+    def report(done: int, total: int, stage: str) -> None:
+        if bar.total != total:
+            bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        yield report
+    finally:
+        bar.close()
