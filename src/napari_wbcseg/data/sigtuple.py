@@ -377,6 +377,10 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(path) as tar:
             yield tar
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        if error.filename is None or Path(error.filename) != path:
+            raise  # from what was done with the archive, not from opening it
+        raise DatasetError(f"{path} cannot be opened: {error.strerror}.") from None
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DatasetError(
             f"{path} is not a tar archive, or it is damaged ({error}); fetch it again."
