@@ -28,16 +28,15 @@ class Kind:
     blue: float
     eosin: float
     roughness: float
-    share: float
 
 
 KINDS: dict[str, Kind] = {
-    "neutrophil": Kind(1.02, 1.00, 0.22, 0.075, 0.10, 0.16, 0.035, 0.56),
-    "lymphocyte": Kind(0.84, 1.02, 0.16, 0.03, 0.75, 0.00, 0.030, 0.22),
-    "monocyte": Kind(1.18, 0.78, 0.26, 0.07, 0.48, 0.10, 0.055, 0.09),
-    "eosinophil": Kind(1.04, 0.92, 0.22, 0.05, 0.08, 0.30, 0.030, 0.06),
-    "basophil": Kind(0.94, 0.62, 0.25, 0.12, 0.12, 0.12, 0.040, 0.02),
-    "blast": Kind(1.12, 0.68, 0.12, 0.06, 0.95, 0.00, 0.035, 0.05),
+    "neutrophil": Kind(1.02, 1.00, 0.27, 0.080, 0.10, 0.11, 0.028),
+    "lymphocyte": Kind(0.84, 1.02, 0.22, 0.060, 0.50, 0.02, 0.024),
+    "monocyte": Kind(1.18, 0.76, 0.28, 0.090, 0.36, 0.08, 0.036),
+    "eosinophil": Kind(1.04, 0.92, 0.25, 0.060, 0.06, 0.34, 0.024),
+    "basophil": Kind(0.94, 0.66, 0.25, 0.120, 0.10, 0.12, 0.030),
+    "blast": Kind(1.12, 0.68, 0.16, 0.080, 0.66, 0.02, 0.028),
 }
 
 
@@ -195,18 +194,18 @@ def _chain(
 def _nucleus_parts(rng: np.random.Generator, kind: str) -> tuple:
     if kind == "neutrophil":
         if rng.random() < 0.22:  # a band form: one bent sausage
-            return _chain(rng, 5, (0.19, 0.24), rng.uniform(3.2, 4.4), 0.19)
+            return _chain(rng, 5, (0.22, 0.28), rng.uniform(3.0, 4.6), 0.22)
         lobes = int(rng.choice([2, 3, 4, 5], p=[0.22, 0.43, 0.27, 0.08]))
-        width = {2: (0.29, 0.36), 3: (0.25, 0.32), 4: (0.21, 0.27), 5: (0.18, 0.24)}[lobes]
+        width = {2: (0.33, 0.42), 3: (0.28, 0.37), 4: (0.25, 0.31), 5: (0.22, 0.28)}[lobes]
         span = {2: 2.6, 3: 3.6, 4: 4.3, 5: 4.7}[lobes] * rng.uniform(0.85, 1.1)
-        return _chain(rng, lobes, width, span, 0.085)
+        return _chain(rng, lobes, width, span, 0.10)
     if kind == "eosinophil":
-        return _chain(rng, 2 if rng.random() < 0.8 else 3, (0.29, 0.36), rng.uniform(2.2, 3.0), 0.07)
+        return _chain(rng, 2 if rng.random() < 0.8 else 3, (0.32, 0.40), rng.uniform(2.0, 3.0), 0.08)
     if kind == "basophil":
         return _chain(rng, int(rng.integers(2, 4)), (0.30, 0.38), rng.uniform(2.0, 3.2), 0.2)
     if kind == "monocyte":
         if rng.random() < 0.7:
-            return _chain(rng, 3, (0.32, 0.42), rng.uniform(2.0, 3.2), 0.30)
+            return _chain(rng, 3, (0.36, 0.46), rng.uniform(1.8, 3.2), 0.33)
         return _chain(rng, 2, (0.42, 0.52), rng.uniform(1.2, 2.0), 0.36)
     size = rng.uniform(0.76, 0.92) if kind == "lymphocyte" else rng.uniform(0.72, 0.86)
     if kind == "lymphocyte" and rng.random() < 0.2:  # a large lymphocyte shows more of its cytoplasm
@@ -271,9 +270,10 @@ def paint_white_cell(
     inside = np.clip(nucleus / 1.2 + 0.5, 0, 1)
 
     stain = rng.uniform(0.75, 1.25, 3)
-    thick = 0.72 + 0.28 * smooth_step(depth / (0.5 * radius))
+    edge = rng.uniform(0.35, 0.9)  # cells thin out towards their wall, some much
+    thick = edge + (1 - edge) * smooth_step(depth / (rng.uniform(0.2, 0.5) * radius))
     cloud = 1 + 0.16 * texture(rng, shape, 0.30 * radius) + 0.10 * texture(rng, shape, 0.10 * radius)
-    wall = 0.30 * np.exp(-((depth / (0.05 * radius + 0.4)) ** 2))
+    wall = rng.uniform(0.0, 0.3) * np.exp(-((depth / (0.05 * radius + 0.4)) ** 2))
     body = np.clip(thick * cloud + wall, 0, None)
 
     dyes = np.zeros((DYES, *shape), np.float32)
@@ -290,10 +290,13 @@ def paint_white_cell(
         dyes *= 1 - 0.75 * holes * (depth > 0.08 * radius)
 
     # Chromatin: coarse clumps and fine grain, condensed at the nuclear envelope.
-    clumps = np.tanh(1.4 * texture(rng, shape, 0.17 * radius)) + 0.55 * texture(rng, shape, 0.075 * radius)
-    envelope = np.exp(-((nucleus / (0.05 * radius + 0.5)) ** 2))
+    clumps = 0.6 * np.tanh(1.4 * texture(rng, shape, 0.16 * radius)) - 0.8 * np.abs(
+        texture(rng, shape, 0.09 * radius)
+    )
+    clumps += 0.5 + 0.45 * texture(rng, shape, 0.045 * radius)
+    envelope = np.exp(-(((nucleus - 0.02 * radius) / (0.04 * radius + 0.5)) ** 2))
     chromatin = (
-        look.nucleus * rng.uniform(0.88, 1.12) * (1 + look.chromatin * (clumps + 0.6 * envelope - 0.2))
+        look.nucleus * rng.uniform(0.88, 1.12) * (1 + look.chromatin * (clumps + 1.1 * envelope - 0.2))
     )
     if cell.kind == "blast":
         chromatin = chromatin * (1 - 0.40 * _nucleoli(rng, y, x))
@@ -311,16 +314,17 @@ def _granules(rng: np.random.Generator, cell: WhiteCell, dyes: np.ndarray, depth
     inner = smooth_step(depth / (0.06 * radius + 0.5) + 0.3)
     if cell.kind == "neutrophil":
         toxic = 2.6 if rng.random() < 0.12 else 1.0  # toxic granulation: coarse and dark
-        field = specks(rng, shape, 0.022 * radius * min(toxic, 1.6), rng.uniform(0.10, 0.25)) * inner
-        dyes[AZURE] += 0.13 * toxic * field
-        dyes[EOSIN] += 0.16 * field
+        grains = specks(rng, shape, 0.017 * radius * min(toxic, 1.6), rng.uniform(0.12, 0.5))
+        field = grains * inner * np.clip(1 + 0.6 * texture(rng, shape, 0.2 * radius), 0.1, None)
+        dyes[AZURE] += rng.uniform(0.05, 0.14) * toxic * field
+        dyes[EOSIN] += rng.uniform(0.08, 0.24) * field
     elif cell.kind == "eosinophil":
-        field = specks(rng, shape, 0.058 * radius, 0.75) * inner
-        dyes[EOSIN] += rng.uniform(0.65, 1.0) * field
-        dyes[AZURE] += rng.uniform(0.02, 0.12) * field
+        field = specks(rng, shape, 0.045 * radius, 1.3) * inner
+        dyes[EOSIN] += rng.uniform(0.5, 0.9) * (0.4 * inner + 0.6 * field)
+        dyes[AZURE] += rng.uniform(0.02, 0.16) * field
     elif cell.kind == "basophil":
-        field = specks(rng, shape, 0.062 * radius, rng.uniform(0.30, 0.60)) * inner
-        dyes[AZURE] += 0.55 * field
+        field = specks(rng, shape, 0.055 * radius, rng.uniform(0.35, 1.1)) * inner
+        dyes[AZURE] += rng.uniform(0.5, 0.9) * field
     else:
         few = rng.uniform(0.0, 0.05) if cell.kind == "lymphocyte" else rng.uniform(0.02, 0.12)
         field = specks(rng, shape, 0.022 * radius, few) * inner

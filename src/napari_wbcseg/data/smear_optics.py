@@ -120,16 +120,19 @@ def photograph(
         RGB.
     """
     shape = dyes.shape[1:]
-    density = np.tensordot(stain.matrix().T, dyes, axes=1)
-    image = np.ascontiguousarray(np.moveaxis(np.exp(-density), 0, -1))
-    del density
+    image = np.empty((*shape, 3), np.float32)
+    absorbed = stain.matrix()
+    for start in range(0, shape[0], 256):  # strip by strip, to spare memory
+        strip = slice(start, start + 256)
+        density = np.tensordot(dyes[:, strip], absorbed, axes=(0, 0))
+        np.exp(np.negative(density, out=density), out=image[strip])
     image *= _light(rng, shape, camera.uneven_light)
     image *= np.asarray(camera.background, np.float32)
     if aperture is not None:
         depth = aperture.depth(shape)
         # The edge is out of focus, and each colour ends a little elsewhere.
-        soft = 0.004 * float(np.hypot(*shape)) + 1.5
-        for plane, shift in enumerate((-0.4, -0.7, 0.6)):
+        soft = 0.003 * float(np.hypot(*shape)) + 1.5
+        for plane, shift in enumerate((0.5, 0.6, -0.8)):
             image[..., plane] *= 0.03 + 0.97 / (1 + np.exp(np.clip(-(depth / soft * 2 + shift), -30, 30)))
     if camera.aberration > 0:
         image = _aberrate(image, camera.aberration)

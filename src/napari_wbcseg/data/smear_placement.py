@@ -70,7 +70,8 @@ def place_white_cells(
     cells: list[WhiteCell] = []
 
     waiting = _groups(rng, number, touching)
-    while waiting:
+    failed = 0
+    while waiting and failed < 5:  # single cells that found no room in a row: it is full
         size = waiting.pop(0)
         start = len(cells)
         members = slice(start, start + size)
@@ -87,7 +88,10 @@ def place_white_cells(
         else:  # a group that fits nowhere is tried again as single cells
             if size > 1:
                 waiting += [1] * size
+            else:
+                failed += 1
             continue
+        failed = 0
         for (row, col), radius, kind in zip(centres, radii[members], drawn[members], strict=True):
             placed[len(cells)] = row, col, radius
             cells.append(

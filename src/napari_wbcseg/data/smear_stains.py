@@ -39,8 +39,8 @@ class Stain:
     name: str
     azure: RGB = (1.15, 2.25, 0.42)
     blue: RGB = (0.62, 0.42, 0.10)
-    eosin: RGB = (0.10, 0.62, 0.34)
-    haemoglobin: RGB = (0.42, 0.52, 0.38)
+    eosin: RGB = (0.14, 0.58, 0.42)
+    haemoglobin: RGB = (0.40, 0.54, 0.34)
     pigment: RGB = (1.10, 0.90, 1.05)
     background: RGB = (236.0, 240.0, 231.0)
     strength: float = 1.0
@@ -56,8 +56,8 @@ _GRUNWALD = Stain(
     "may-grunwald",
     azure=(1.22, 2.30, 0.36),
     blue=(0.80, 0.58, 0.18),
-    eosin=(0.08, 0.66, 0.48),
-    haemoglobin=(0.22, 0.42, 0.30),
+    eosin=(0.16, 0.62, 0.56),
+    haemoglobin=(0.24, 0.41, 0.30),
     background=(254.0, 231.0, 204.0),
 )
 
@@ -69,7 +69,7 @@ STAINS: dict[str, Stain] = {
             "wright",
             azure=(1.05, 2.15, 0.58),
             blue=(0.72, 0.48, 0.14),
-            eosin=(0.06, 0.74, 0.44),
+            eosin=(0.10, 0.68, 0.56),
             haemoglobin=(0.14, 0.48, 0.40),
             background=(246.0, 243.0, 240.0),
         ),
@@ -77,7 +77,7 @@ STAINS: dict[str, Stain] = {
             "leishman",
             azure=(1.30, 1.85, 0.36),
             blue=(0.70, 0.44, 0.06),
-            eosin=(0.14, 0.58, 0.26),
+            eosin=(0.14, 0.56, 0.36),
             haemoglobin=(0.34, 0.50, 0.24),
             background=(226.0, 232.0, 243.0),
         ),

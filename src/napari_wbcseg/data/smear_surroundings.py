@@ -14,9 +14,9 @@ from .smear_stains import AZURE, BLUE, DYES, EOSIN, HAEMOGLOBIN, PIGMENT
 def _red_outline(rng: np.random.Generator, odd: float) -> np.ndarray:
     angle = np.arange(256) * (2 * pi / 256)
     if rng.random() >= odd:
-        return ring_outline(rng, 0.022, 1 + abs(rng.normal(0, 0.06)), orders=5)
+        return ring_outline(rng, 0.026, 1 + abs(rng.normal(0, 0.07)), orders=6)
     shape = rng.choice(
-        ["oval", "tear", "echinocyte", "fragment", "angular"], p=[0.40, 0.16, 0.12, 0.12, 0.20]
+        ["oval", "tear", "echinocyte", "fragment", "angular"], p=[0.46, 0.14, 0.08, 0.12, 0.20]
     )
     if shape == "oval":
         return ring_outline(rng, 0.03, rng.uniform(1.12, 1.5), orders=4)
@@ -30,9 +30,9 @@ def _red_outline(rng: np.random.Generator, odd: float) -> np.ndarray:
         )
     if shape == "echinocyte":
         spikes = int(rng.integers(9, 16))
-        return (outline * (0.94 + 0.08 * np.cos(spikes * turned + 0.5 * np.sin(3 * turned)))).astype(
-            np.float32
-        )
+        return (
+            outline * (0.95 + rng.uniform(0.02, 0.06) * np.cos(spikes * turned + 0.9 * np.sin(3 * turned)))
+        ).astype(np.float32)
     return (outline * rng.uniform(0.6, 0.85) * (1 - 0.35 * np.exp(-((turned / 0.7) ** 2)))).astype(np.float32)
 
 
@@ -69,7 +69,7 @@ def paint_red_cells(
     for row, col, radius in cells:
         outline = _red_outline(rng, odd_shapes)
         draws = rng.uniform(0, 1, 8)
-        reach = int(float(outline.max()) * radius + 2)
+        reach = int((float(outline.max()) + 0.2) * radius + 2)
         r0, r1 = max(int(row) - reach, 0), min(int(row) + reach + 2, height)
         c0, c1 = max(int(col) - reach, 0), min(int(col) + reach + 2, width)
         if r0 >= r1 or c0 >= c1:
@@ -89,15 +89,18 @@ def paint_red_cells(
         # Rounded rim, then the hollow.
         rim = 0.16 + 0.10 * draws[1]
         bulge = np.sqrt(np.clip(1 - (1 - np.clip(depth / rim, 0, 1)) ** 2, 0, 1))
-        middle = np.clip(pallor * (0.55 + 0.9 * draws[2]) if draws[3] > 0.06 else 0.05, 0, 0.95)
-        begin = 0.22 + 0.16 * draws[4]
+        middle = np.clip(pallor * (0.75 + 0.7 * draws[2]) if draws[3] > 0.06 else 0.05, 0, 0.95)
+        begin = 0.18 + 0.14 * draws[4]
         hollow = smooth_step((depth - begin) / (0.28 + 0.55 * (1 - pallor) * (0.5 + draws[5])))
         if draws[6] < 0.03:  # target cell: a spot of haemoglobin in the hollow
             hollow = hollow * (1 - 0.8 * smooth_step((depth - 0.68) / 0.2))
         amount = (0.80 + 0.35 * draws[7]) * cover * (0.55 + 0.45 * bulge) * (1 - middle * hollow)
+        # The wall bends light: dark just inside, bright just outside.
+        amount += 0.16 * np.exp(-(((depth - 0.07) / 0.07) ** 2)) * cover
+        amount -= 0.12 * np.exp(-(((depth + 0.10) / 0.08) ** 2)) * (1 - cover)
         dyes[HAEMOGLOBIN, r0:r1, c0:c1] += amount
-        if draws[0] < 0.035:  # polychromatic: a young red cell, bluish
-            dyes[BLUE, r0:r1, c0:c1] += 0.22 * cover
+        if draws[0] < 0.014:  # polychromatic: a young red cell, bluish
+            dyes[BLUE, r0:r1, c0:c1] += 0.15 * cover
 
 
 def _patch(
@@ -136,7 +139,7 @@ def paint_platelet(rng: np.random.Generator, dyes: np.ndarray, row: float, col: 
     if place is None:
         return
     rows, cols, prow, pcol, size = place
-    depth = _blob(rng, size, radius, 0.10, 1 + 0.35 * draws[0] ** 2)
+    depth = _blob(rng, size, radius, 0.05, 1 + 0.35 * draws[0] ** 2)
     cover = np.clip(depth * radius / 1.6 + 0.5, 0, 1)
     grain = specks(rng, size, 0.22 * radius, 0.45) * smooth_step(depth / 0.45)
     core = smooth_step(depth / 0.7)

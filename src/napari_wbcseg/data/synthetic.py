@@ -89,7 +89,7 @@ def synthetic_smear(
     kinds: Mapping[str, float] | None = None,
     touching: float = 0.3,
     density: float = 0.42,
-    pallor: float = 0.5,
+    pallor: float = 0.7,
     odd_shapes: float = 0.12,
     platelets: float = 1.0,
     debris: float = 1.0,
@@ -98,7 +98,7 @@ def synthetic_smear(
     dark_edge: float = 0.03,
     uneven_light: float = 0.4,
     blur: float = 0.8,
-    sharpening: float = 0.5,
+    sharpening: float = 0.7,
     aberration: float = 0.5,
     noise: float = 2.0,
     jpeg_quality: int | None = 90,
@@ -273,7 +273,7 @@ def random_stain(rng: np.random.Generator) -> Stain:
         azure=near(base.azure, 0.16),
         blue=near(base.blue, 0.28),
         eosin=near(base.eosin, 0.30),
-        haemoglobin=near(base.haemoglobin, 0.32),
+        haemoglobin=near(base.haemoglobin, 0.24),
         pigment=near(base.pigment, 0.25),
         background=(float(bright[0]), float(bright[1]), float(bright[2])),
         strength=float(np.clip(base.strength * np.exp(rng.normal(0, 0.25)), 0.4, 1.7)),
@@ -409,15 +409,15 @@ def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
     cells = place_white_cells(white_rng, shape, diameter, wanted, field.kinds, field.touching, aperture)
     if all_must_fit and field.white_cells is not None and len(cells) < wanted:
         raise SettingsError(
-            f"Only {len(cells)} of {wanted} white cells with a diameter of {diameter:g} pixels fit into an image "
-            f"of {shape[0]} × {shape[1]} pixels: ask for fewer or smaller cells, or a larger image."
+            f"Only {len(cells)} of {wanted} white cells with a diameter of {diameter:g} pixels fit into an "
+            f"image of {shape[0]} × {shape[1]} pixels: ask for fewer or smaller cells, or a larger image."
         )
     labels, nuclei, paintings, cover = _paint_white_cells(cells, shape, aperture)
     clearance = around.clearance_of(labels)
 
     dyes = np.zeros((DYES, *shape), np.float32)
     discs = np.array([(cell.row, cell.col, cell.radius) for cell in cells]).reshape(-1, 3)
-    radius = 0.5 * diameter * red_rng.uniform(0.55, 0.63)
+    radius = 0.5 * diameter * red_rng.uniform(0.50, 0.62)
     reds = place_red_cells(red_rng, shape, radius, field.density, discs)
     around.paint_red_cells(red_rng, dyes, reds, clearance, pallor=field.pallor, odd_shapes=field.odd_shapes)
     number = int(small_rng.poisson(0.05 * field.platelets * shape[0] * shape[1] / diameter**2))
