@@ -112,6 +112,43 @@ def test_tiff_of_several_pages_is_a_stack(tmp_path: Path, colour: bool) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), pages)
 
 
+def test_compressed_imagej_composite_keeps_its_axes(tmp_path: Path) -> None:
+    image = _rgb()
+    planes = list(np.moveaxis(image, -1, 0))
+    description = "ImageJ=1.53\nimages=3\nchannels=3\nmode=composite\n"
+    frames = [Image.fromarray(np.ascontiguousarray(plane)) for plane in planes]
+    frames[0].save(
+        tmp_path / "a.tif", save_all=True, append_images=frames[1:], compression="tiff_lzw",
+        tiffinfo={270: description},
+    )  # fmt: skip
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), image)
+
+
+def test_jpeg_inside_tiff(tmp_path: Path) -> None:
+    image = np.full((32, 48, 3), (200, 40, 90), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.tif", compression="jpeg", quality=95)
+    np.testing.assert_allclose(read_image(tmp_path / "a.tif").astype(int), image, atol=6)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_cmyk_becomes_rgb(tmp_path: Path, suffix: str) -> None:
+    image = Image.fromarray(np.full((32, 48, 3), (200, 40, 90), np.uint8)).convert("CMYK")
+    image.save(tmp_path / f"a{suffix}")
+    np.testing.assert_allclose(read_image(tmp_path / f"a{suffix}")[8, 8], (200, 40, 90), atol=6)
+
+
+def test_pictures_too_large_for_pillow_by_default_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(_rgb()).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), _rgb())
+    assert Image.MAX_IMAGE_PIXELS == 20
+    monkeypatch.setattr("napari_wbcseg.data.images._MAX_PIXELS", 20)
+    with pytest.raises(ImageError, match="too large"):
+        read_image(tmp_path / "a.png")
+
+
 def test_white_is_zero_tiff_looks_as_in_a_viewer(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", _grey(), photometric="miniswhite")
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), 255 - _grey())

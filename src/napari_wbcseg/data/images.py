@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import threading
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ MASK_ENDINGS = ("-mask", "_mask", "_labels")
 
 _BITS = (8, 10, 12, 14, 16)
 _PILLOW_FORMATS = ("JPEG", "PNG", "BMP")
+_MAX_PIXELS = 2**29  # Pillow refuses twice as many
+_PILLOW_LOCK = threading.Lock()
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OVERSHOOT = 1.001  # resampling leaves values a little above the nominal maximum
 
@@ -163,7 +166,15 @@ def _cannot_read(source: Path | bytes, name: str, error: Exception) -> str:
 def _open_with_pillow(source: Path | bytes) -> Image.Image:
     from PIL import Image
 
-    return Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_PILLOW_FORMATS)
+    with _PILLOW_LOCK:
+        # Pillow takes pictures of more than 89 megapixels for an attack; smears are often larger.
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = _MAX_PIXELS
+        try:
+            file = BytesIO(source) if isinstance(source, bytes) else source
+            return Image.open(file, formats=_PILLOW_FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _decode_with_pillow(source: Path | bytes, name: str) -> NDArray[Any]:
@@ -235,9 +246,7 @@ def _decode_tiff(source: Path | bytes, name: str) -> NDArray[Any]:
             if "imagecodecs" not in str(error):
                 raise
             # tifffile leaves most compressions to an optional package; OpenCV has libtiff inside.
-            pages = _decode_with_opencv(source)
-            image = np.stack(pages) if len(pages) > 1 else pages[0]
-            axes = ("I" if len(pages) > 1 else "") + "YXS"[: pages[0].ndim]
+            image, axes = _join_pages(_decode_with_opencv(source), series)
         else:
             if image.shape != series.shape:
                 raise ValueError(f"{image.shape} pixels where {series.shape} were promised")
@@ -247,6 +256,16 @@ def _decode_tiff(source: Path | bytes, name: str) -> NDArray[Any]:
         image = _order_axes(image, axes, bool(page.extrasamples), name)
         orientation = page.tags.get(274)
         return _orient(image, int(orientation.value) if orientation else 1)
+
+
+def _join_pages(pages: list[NDArray[Any]], series: tifffile.TiffPageSeries) -> tuple[NDArray[Any], str]:
+    """Stack the pages of one size, in the axes that the file's description gives them."""
+    first = pages[0].shape
+    image = np.stack([page for page in pages if page.shape == first])
+    shape = tuple(series.shape)
+    if shape[-len(first) :] == first and image.size == np.prod(shape):
+        return image.reshape(shape), series.axes
+    return image, "I" + "YXS"[: len(first)]
 
 
 def _decode_cmyk_tiff(source: Path | bytes) -> NDArray[Any]:
