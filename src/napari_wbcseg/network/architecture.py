@@ -49,8 +49,8 @@ class UNetArchitecture(BaseModel):
     batch_norm : bool
         Normalise between each 3x3 convolution (then without bias) and its ReLU.
     dropout : float
-        Fraction of features dropped in training after every pooling and after every
-        concatenation with a skip connection.
+        Fraction of features dropped in training, after every pooling and after the two
+        convolutions of every expanding level.
     outputs : tuple of Output
         The heads; the network's output joins them along the channel axis in this order.
 

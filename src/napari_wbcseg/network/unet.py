@@ -70,8 +70,8 @@ def build_unet(
     for level in reversed(range(bottom)):
         x = layers.UpSampling2D(2, interpolation="nearest", dtype=policy, name=f"up{level}_upsample")(x)
         x = layers.Concatenate(dtype=policy, name=f"up{level}_join")([x, skips[level]])
-        x = layers.Dropout(rate, dtype=policy, name=f"up{level}_dropout")(x)
         x = block(x, "up", level)
+        x = layers.Dropout(rate, dtype=policy, name=f"up{level}_dropout")(x)
     heads = [
         layers.Conv2D(
             output.channels, 1, activation=output.activation, dtype="float32", name=f"head_{output.name}"

@@ -1,0 +1,78 @@
+"""What a recipe tells the training loop: its network, its batches, its loss."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import TrainingError
+from ..settings import Recipe as RecipeName
+from ..settings import TrainingSettings
+from .architecture import UNetArchitecture
+
+if TYPE_CHECKING:
+    from ..data.pairs import TrainingPair
+
+
+class Recipe(Protocol):
+    """One way to prepare data and to train a network on it.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the settings.
+    architecture : UNetArchitecture
+        The network it trains from scratch.
+    canonical_diameter : float or None
+        Pixels across a cell in its batches; None when images are taken as they come.
+    input : str
+        What the network's input is, in words, for the model file.
+    """
+
+    @property
+    def name(self) -> RecipeName: ...
+    @property
+    def architecture(self) -> UNetArchitecture: ...
+    @property
+    def canonical_diameter(self) -> float | None: ...
+    @property
+    def input(self) -> str: ...
+
+    def dataset(self, pairs: Sequence[TrainingPair], settings: TrainingSettings, training: bool) -> Any:
+        """Return a `keras.utils.PyDataset` of batches ``(x, y)``, both float32 and NHWC.
+
+        Every random choice must follow from ``settings.seed``, its attribute ``epoch``
+        (set by the training loop before each epoch, from 0) and the index of the batch,
+        so that training that is resumed goes on as if it had never stopped. With
+        ``training=False`` it must give the same batches each time.
+
+        Raises
+        ------
+        TrainingError
+            If the pairs cannot be trained on.
+        """
+
+    def loss(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the scalar loss of a batch, with `keras.ops`."""
+
+    def metrics(self) -> list[Callable[[Any, Any], Any]]:
+        """Return functions of ``(y_true, y_pred)``; the one named ``dice`` is shown to users."""
+
+
+_MODULES = {"classic": "classic_training", "robust": "robust_training"}
+
+
+def get_recipe(name: str) -> Recipe:
+    """Return a recipe; its module is imported at the first call.
+
+    Raises
+    ------
+    TrainingError
+        If there is no recipe of this name.
+    """
+    if name not in _MODULES:
+        raise TrainingError(f"There is no recipe {name!r}: choose one of {', '.join(_MODULES)}.")
+    module = importlib.import_module(f".{_MODULES[name]}", __package__)
+    recipe: Recipe = module.RECIPE
+    return recipe
