@@ -7,6 +7,7 @@ import hashlib
 import os
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -38,6 +39,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         self.asked: Counter[str] = Counter()
         self.cut: set[str] = set()
+        self.delay = 0.0
         super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
 
     @property
@@ -51,6 +53,7 @@ class _Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         name = self.path.lstrip("/")
         self.server.asked[name] += 1
+        time.sleep(self.server.delay)
         if name in self.server.cut:
             data = (Path(self.directory) / name).read_bytes()
             self.send_response(200)
@@ -200,14 +203,21 @@ def test_a_name_that_is_not_in_the_set(fetch: Callable[..., Path]) -> None:
         fetch(["train-999"])
 
 
-def test_cancel_keeps_only_whole_files(fetch: Callable[..., Path], tmp_path: Path) -> None:
+def test_cancel_stops_soon_and_keeps_only_whole_files(
+    fetch: Callable[..., Path], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(done: int, total: int, stage: str) -> None:
-        if done == 2:
+        if done == 1:
             raise Cancelled("enough")
 
+    monkeypatch.setattr(download, "_CONNECTIONS", 2)
+    server.delay = 0.1
+    level = pooch.get_logger().level
     with pytest.raises(Cancelled):
         fetch(progress=stop)
-    assert _files(tmp_path / "cache") <= set(NAMES)
+    assert _files(tmp_path / "cache") < set(NAMES)
+    assert server.asked.total() <= 5
+    assert pooch.get_logger().level == level
 
 
 def test_the_registry_names_the_399_files_of_the_set() -> None:
