@@ -207,11 +207,11 @@ def _nucleus_parts(rng: np.random.Generator, kind: str) -> tuple:
         if rng.random() < 0.7:
             return _chain(rng, 3, (0.36, 0.46), rng.uniform(1.8, 3.2), 0.33)
         return _chain(rng, 2, (0.42, 0.52), rng.uniform(1.2, 2.0), 0.36)
-    size = rng.uniform(0.76, 0.92) if kind == "lymphocyte" else rng.uniform(0.72, 0.86)
+    size = rng.uniform(0.76, 0.96) if kind == "lymphocyte" else rng.uniform(0.72, 0.86)
     if kind == "lymphocyte" and rng.random() < 0.2:  # a large lymphocyte shows more of its cytoplasm
         size = rng.uniform(0.6, 0.72)
     shift = rng.normal(0, 0.5 * (1 - size), 2)
-    aspect = rng.uniform(1.0, 1.14)
+    aspect = 1 + min(abs(rng.normal(0, 0.08)), 0.22)
     return [(shift[0], shift[1], size * aspect, size / aspect, rng.uniform(0, pi))], []
 
 
@@ -225,6 +225,7 @@ def _nucleus_depth(
     nucleus = _join(parts, 0.025)
     rough = 0.022 if cell.kind in ("lymphocyte", "blast") else 0.032
     nucleus = nucleus + rough * texture(rng, y.shape, 0.28 * cell.radius)
+    nucleus = nucleus + rng.uniform(0.0, 0.06) * texture(rng, y.shape, 0.7 * cell.radius)
     if cell.kind in ("lymphocyte", "blast", "monocyte") and rng.random() < 0.45:  # a dent in the side
         turn, dent = rng.uniform(0, 2 * pi), rng.uniform(0.10, 0.26)
         where = 0.92 if cell.kind != "monocyte" else 0.7
@@ -269,7 +270,7 @@ def paint_white_cell(
     nucleus = _nucleus_depth(rng, cell, y, x, depth)
     inside = np.clip(nucleus / 1.2 + 0.5, 0, 1)
 
-    stain = rng.uniform(0.75, 1.25, 3)
+    stain = rng.uniform(0.75, 1.25, 3) * np.clip(rng.lognormal(0, 0.2), 0.65, 1.5)
     edge = rng.uniform(0.35, 0.9)  # cells thin out towards their wall, some much
     thick = edge + (1 - edge) * smooth_step(depth / (rng.uniform(0.2, 0.5) * radius))
     cloud = 1 + 0.16 * texture(rng, shape, 0.30 * radius) + 0.10 * texture(rng, shape, 0.10 * radius)

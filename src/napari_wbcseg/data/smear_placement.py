@@ -122,10 +122,10 @@ def place_red_cells(
     number = rng.poisson(density * size[0] * size[1] / (pi * radius**2))
     if number == 0:
         return np.empty((0, 3))
-    # Crowding varies over a field.
     points = rng.uniform(0, 1, (number, 2)) * size - edge
     radii = radius * np.clip(rng.normal(1, 0.08, number), 0.62, 1.3)
     sticky = rng.random(number) < 0.22
+    close = rng.uniform(0.5, 1.05, number)
     whites = cKDTree(white[:, :2]) if len(white) else None
     for _ in range(14):
         pairs = cKDTree(points).query_pairs(2.1 * radius, output_type="ndarray")
@@ -146,7 +146,7 @@ def place_red_cells(
             distance, nearest = distance.reshape(number, -1), nearest.reshape(number, -1)
             for k in range(distance.shape[1]):
                 away = points - white[nearest[:, k], :2]
-                push = np.clip(white[nearest[:, k], 2] + 0.9 * radii - distance[:, k], 0, None)
+                push = np.clip(white[nearest[:, k], 2] + close * radii - distance[:, k], 0, None)
                 shift += away * (push / np.maximum(distance[:, k], 1e-3))[:, None] * 0.8
         points += shift
     return np.column_stack([points, radii])

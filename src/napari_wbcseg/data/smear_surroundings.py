@@ -80,8 +80,8 @@ def paint_red_cells(
         depth = outline_at(outline, y, x) - np.sqrt(y * y + x * x)
         if clearance is not None:
             near = clearance[r0:r1, c0:c1]
-            if near.min() < reach:
-                free = near / radius + 0.02 - 0.15 * max(draws[0] - 0.6, 0)
+            if near.min() < reach and draws[0] < 0.88:  # the others lie over or under it
+                free = near / radius + 0.02 - 0.3 * max(draws[0] - 0.6, 0)
                 share = np.clip(0.5 + (free - depth) / 0.24, 0, 1)  # smooth minimum of both depths
                 depth = free + (depth - free) * share - 0.12 * share * (1 - share)
         soft = 0.7 / radius

@@ -423,7 +423,7 @@ def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
     number = int(small_rng.poisson(0.05 * field.platelets * shape[0] * shape[1] / diameter**2))
     around.paint_platelets(small_rng, dyes, diameter, number, clearance)
     around.paint_debris(small_rng, dyes, diameter, field.debris, clearance)
-    dyes *= 1 - cover  # white cells hide what they lie on
+    dyes *= 1 - 0.8 * cover  # a white cell hides most of what lies over or under it
     for rows, cols, paint in paintings:
         dyes[:, rows, cols] += paint
 
