@@ -156,7 +156,7 @@ class Checkpoint:
 def check_same(found: State, settings: TrainingSettings, data: str, network: str) -> None:
     """Refuse to go on with other settings, data or network than training began with.
 
-    More or fewer ``epochs`` are allowed.
+    More or fewer ``epochs`` are allowed where the learning rate does not follow from them.
 
     Raises
     ------
@@ -164,10 +164,11 @@ def check_same(found: State, settings: TrainingSettings, data: str, network: str
         Naming what differs.
     """
     old, new = found.settings.model_dump(), settings.model_dump()
+    free = {"epochs"} if settings.schedule == "plateau" else set()
     different = [
         f"{name} was {old[name]} and is now {new[name]}"
         for name in new
-        if name != "epochs" and old[name] != new[name]
+        if name not in free and old[name] != new[name]
     ]
     if found.data != data:
         different.append("the training data has changed")

@@ -336,18 +336,21 @@ def _loop(
             """Train from where the state stands until something ends it."""
             monitor = "val_loss" if validation is not None else "loss"
             # They are those of Keras, brought to where they stood by replaying the history.
-            followers = [
-                keras.callbacks.ReduceLROnPlateau(
-                    monitor=monitor,
-                    factor=settings.plateau_factor,
-                    patience=settings.plateau_patience,
-                    min_lr=min(1e-7, settings.learning_rate),
-                    mode="min",
-                ),
+            followers: list[Any] = [
                 keras.callbacks.EarlyStopping(
                     monitor=monitor, patience=settings.early_stop_patience, mode="min"
                 ),
             ]
+            if settings.schedule == "plateau":
+                followers.append(
+                    keras.callbacks.ReduceLROnPlateau(
+                        monitor=monitor,
+                        factor=settings.plateau_factor,
+                        patience=settings.plateau_patience,
+                        min_lr=min(1e-7, settings.learning_rate),
+                        mode="min",
+                    )
+                )
             self.monitor = monitor
             self.followers = followers
             try:
@@ -387,6 +390,8 @@ def _loop(
             dataset.epoch = epoch
             self.steps_done = 0
             self.epoch_started = time.monotonic()
+            if settings.schedule == "cosine":
+                self.model.optimizer.learning_rate = cosine_rate(settings, epoch)
             self.rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -458,6 +463,12 @@ def _loop(
             }
 
     return Loop()
+
+
+def cosine_rate(settings: TrainingSettings, epoch: int) -> float:
+    """Return the learning rate of an epoch (from 0): down along half a cosine to a hundredth."""
+    part = epoch / max(settings.epochs - 1, 1)
+    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part)))
 
 
 _STOPPED = "stopped by the user; the best weights so far are kept"
