@@ -100,3 +100,28 @@ BACKGROUNDS: dict[str, RGB] = {
     "yellow": (246.0, 238.0, 172.0),
     "bluish": (222.0, 230.0, 244.0),
 }
+
+
+def random_stain(rng: np.random.Generator) -> Stain:
+    """Draw the colours of a stain, and the light it is seen in, over a wide range."""
+    base = list(STAINS.values())[int(rng.integers(len(STAINS)))]
+
+    def near(colour: RGB, spread: float) -> RGB:
+        r, g, b = np.asarray(colour) * np.exp(rng.normal(0, spread) + rng.normal(0, spread, 3))
+        return (float(r), float(g), float(b))
+
+    if rng.random() < 0.5:
+        light = base.background
+    else:
+        light = list(BACKGROUNDS.values())[int(rng.integers(len(BACKGROUNDS)))]
+    bright = np.clip(np.asarray(light) * rng.uniform(0.72, 1.05) * np.exp(rng.normal(0, 0.05, 3)), 90, 255)
+    return Stain(
+        name="random",
+        azure=near(base.azure, 0.16),
+        blue=near(base.blue, 0.28),
+        eosin=near(base.eosin, 0.30),
+        haemoglobin=near(base.haemoglobin, 0.24),
+        pigment=near(base.pigment, 0.25),
+        background=(float(bright[0]), float(bright[1]), float(bright[2])),
+        strength=float(np.clip(base.strength * np.exp(rng.normal(0, 0.25)), 0.4, 1.7)),
+    )

@@ -10,16 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import pi
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import SettingsError
-from .smear_stains import BACKGROUNDS, DYES, RGB, STAINS, Stain
-
-if TYPE_CHECKING:
-    from .smear_cells import WhiteCell
-    from .smear_optics import Aperture
+from .smear_stains import BACKGROUNDS, DYES, RGB, STAINS, Stain, random_stain
 
 __all__ = [
     "BACKGROUNDS",
@@ -255,31 +250,6 @@ def random_smear(
     return _draw(field, all_must_fit=False)
 
 
-def random_stain(rng: np.random.Generator) -> Stain:
-    """Draw the colours of a stain, and the light it is seen in, over a wide range."""
-    base = list(STAINS.values())[int(rng.integers(len(STAINS)))]
-
-    def near(colour: RGB, spread: float) -> RGB:
-        r, g, b = np.asarray(colour) * np.exp(rng.normal(0, spread) + rng.normal(0, spread, 3))
-        return (float(r), float(g), float(b))
-
-    if rng.random() < 0.5:
-        light = base.background
-    else:
-        light = list(BACKGROUNDS.values())[int(rng.integers(len(BACKGROUNDS)))]
-    bright = np.clip(np.asarray(light) * rng.uniform(0.72, 1.05) * np.exp(rng.normal(0, 0.05, 3)), 90, 255)
-    return Stain(
-        name="random",
-        azure=near(base.azure, 0.16),
-        blue=near(base.blue, 0.28),
-        eosin=near(base.eosin, 0.30),
-        haemoglobin=near(base.haemoglobin, 0.24),
-        pigment=near(base.pigment, 0.25),
-        background=(float(bright[0]), float(bright[1]), float(bright[2])),
-        strength=float(np.clip(base.strength * np.exp(rng.normal(0, 0.25)), 0.4, 1.7)),
-    )
-
-
 @dataclass(frozen=True)
 class _Field:
     """Checked parameters of a field; see `synthetic_smear`."""
@@ -395,6 +365,7 @@ def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
     from . import smear_optics as optics
     from . import smear_surroundings as around
     from .smear_placement import place_red_cells, place_white_cells
+    from .smear_truth import paint_white_cells, reading_order
 
     # One stream for each part, so that changing one leaves the others as they are.
     white_rng, red_rng, small_rng, light_rng, camera_rng = (
@@ -412,7 +383,7 @@ def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
             f"Only {len(cells)} of {wanted} white cells with a diameter of {diameter:g} pixels fit into an "
             f"image of {shape[0]} × {shape[1]} pixels: ask for fewer or smaller cells, or a larger image."
         )
-    labels, nuclei, paintings, cover = _paint_white_cells(cells, shape, aperture)
+    labels, nuclei, paintings, cover = paint_white_cells(cells, shape, aperture)
     clearance = around.clearance_of(labels)
 
     dyes = np.zeros((DYES, *shape), np.float32)
@@ -437,7 +408,7 @@ def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
         jpeg_quality=field.jpeg_quality,
     )
     image = optics.photograph(camera_rng, dyes, field.stain, camera, aperture)
-    labels, nuclei, order = _reading_order(labels, nuclei)
+    labels, nuclei, order = reading_order(labels, nuclei)
     return SyntheticSmear(
         image=image,
         labels=labels,
@@ -447,73 +418,3 @@ def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
         seed=int(field.seed),
         stain=field.stain,
     )
-
-
-_Painting = tuple[slice, slice, np.ndarray]
-
-
-def _paint_white_cells(
-    cells: Sequence[WhiteCell], shape: tuple[int, int], aperture: Aperture | None
-) -> tuple[np.ndarray, np.ndarray, list[_Painting], np.ndarray]:
-    """Paint each white cell on its patch.
-
-    Returns
-    -------
-    labels, nuclei : ndarray of int32, shape (H, W)
-        Place in ``cells`` plus one.
-    paintings : list of (rows, cols, dyes)
-        What to add to the dye planes, and where.
-    cover : ndarray of float32, shape (H, W)
-        Share of each pixel that white cells cover.
-    """
-    import cv2
-
-    from .smear_cells import paint_white_cell
-
-    labels, nuclei = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-    cover = np.zeros(shape, np.float32)
-    seen = None if aperture is None else aperture.depth(shape) > 0
-    centres = np.array([(c.row, c.col, c.reach) for c in cells]).reshape(-1, 3)
-    paintings: list[_Painting] = []
-    for number, cell in enumerate(cells):
-        reach = int(np.ceil(cell.reach)) + 2
-        rows = slice(max(round(cell.row) - reach, 0), min(round(cell.row) + reach + 1, shape[0]))
-        cols = slice(max(round(cell.col) - reach, 0), min(round(cell.col) + reach + 1, shape[1]))
-        own = cell.depth(rows, cols)
-        depth = own
-        apart = np.hypot(centres[:, 0] - cell.row, centres[:, 1] - cell.col)
-        for other in np.flatnonzero(apart < centres[:, 2] + cell.reach).tolist():
-            if other != number:  # the wall between two cells lies where both are as deep
-                depth = np.minimum(depth, (own - cells[other].depth(rows, cols)) / 2)
-        mask = depth > 0
-        if seen is not None:
-            mask &= seen[rows, cols]
-        mask = _largest_piece(mask)
-        # A piece cut off by the border or a neighbour is neither truth nor painted.
-        kept = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        if seen is not None:
-            kept |= ~seen[rows, cols] & (depth > -1)
-        paint, share, nucleus = paint_white_cell(cell, rows, cols, depth)
-        paintings.append((rows, cols, paint * kept))
-        cover[rows, cols] = np.minimum(cover[rows, cols] + share * kept, 1)
-        labels[rows, cols][mask] = number + 1
-        nuclei[rows, cols][mask & nucleus] = number + 1
-    return labels, nuclei, paintings, cover
-
-
-def _largest_piece(mask: np.ndarray) -> np.ndarray:
-    import cv2
-
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    if count <= 2:
-        return mask
-    return pieces == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-
-
-def _reading_order(labels: np.ndarray, nuclei: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Give labels 1..n by their first pixel; also return the former place of each."""
-    found, first = np.unique(labels, return_index=True)
-    order = [int(v) - 1 for _, v in sorted(zip(first, found, strict=True)) if v]
-    table = np.zeros(int(labels.max()) + 1, np.int32)
-    table[[i + 1 for i in order]] = np.arange(1, len(order) + 1)
-    return table[labels], table[nuclei], order
