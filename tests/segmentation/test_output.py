@@ -271,7 +271,7 @@ def record(**values: object) -> RunRecord:
     return RunRecord(
         created="2026-01-01T00:00:00+00:00",
         settings=SegmentationSettings(cell_diameter=80, flips=True),
-        model=ModelRecord(name="wbc", hash="0123456789ab"),
+        model=ModelRecord(name="wbc", hash="0123456789ab", source="wbc"),
         versions=library_versions(),
         **values,  # type: ignore[arg-type]
     )

@@ -180,6 +180,22 @@ def read_pixel_size(path: str | Path) -> PixelSize | None:
     return None
 
 
+def write_image(path: str | Path, image: np.ndarray) -> Path:
+    """Write a picture, in the format of the path's ending.
+
+    Parameters
+    ----------
+    path : str or Path
+    image : ndarray of uint8, shape (H, W) or (H, W, 3)
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    return _write(path, _encode(np.asarray(image), path))
+
+
 def write_mask(path: str | Path, labels: np.ndarray) -> Path:
     """Write the foreground as the SigTuple set does: an 8-bit grey JPEG, cells 255 and the rest 0.
 
@@ -250,7 +266,7 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | No
     picture = np.ascontiguousarray(picture)
     height, width = picture.shape[:2]
     # Outlines and numbers keep one apparent size on pictures of any size.
-    unit = max(1.0, min(height, width) / 700)
+    unit = max(1.0, min(height, width) / 800)
     line = max(1, round(1.6 * unit))
 
     drawn: list[tuple[int, list[np.ndarray], tuple[slice, ...]]] = []
@@ -285,13 +301,15 @@ class InputRecord(BaseModel):
     ----------
     path : str
         Absolute path at the time of the run.
+    relative : str
+        The same from the folder of the results, in case both are moved.
     image : str
         How ``counts.csv`` and ``cells.csv`` call it.
     name : str
         What its output files begin with.
     sha256 : str or None
         Of the file's content; None if it could not be read.
-    status : {"ok", "failed"}
+    status : {"ok", "failed", "pending"}
     count : int or None
     error : str
     """
@@ -299,22 +317,23 @@ class InputRecord(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     path: str
+    relative: str = ""
     image: str
     name: str
     sha256: str | None = None
-    status: Literal["ok", "failed"] = "ok"
+    status: Literal["ok", "failed", "pending"] = "ok"
     count: int | None = None
     error: str = ""
 
 
 class ModelRecord(BaseModel):
-    """The model of a run: its name, the hash of its content, and its file if it is not built in."""
+    """The model of a run: its name, the hash of its content, and the name or path it was asked for by."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     hash: str
-    path: str | None = None
+    source: str
 
 
 class RunRecord(BaseModel):
@@ -353,13 +372,15 @@ class RunRecord(BaseModel):
     finished: bool = True
 
     @classmethod
-    def start(cls, settings: SegmentationSettings, model: ModelFile, **values: Any) -> RunRecord:
+    def start(
+        cls, settings: SegmentationSettings, model: ModelFile, source: str | None = None, **values: Any
+    ) -> RunRecord:
         """Begin the record of a run: time, model, versions and platform are filled in."""
         import platform
 
-        record = ModelRecord(
-            name=model.name, hash=model.hash, path=str(model.path.resolve()) if model.path else None
-        )
+        if source is None or Path(source).exists():
+            source = str(model.path.resolve()) if model.path else model.name
+        record = ModelRecord(name=model.name, hash=model.hash, source=source)
         return cls(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             settings=settings,
@@ -650,7 +671,7 @@ def _write_number(
     import cv2
 
     height, width = picture.shape[:2]
-    font, size, bold = cv2.FONT_HERSHEY_SIMPLEX, 0.62 * unit, max(1, round(1.6 * unit))
+    font, size, bold = cv2.FONT_HERSHEY_SIMPLEX, 0.8 * unit, max(2, round(2 * unit))
     (w, h), drop = cv2.getTextSize(text, font, size, bold)
     h += drop
     gap = round(4 * unit)

@@ -1,0 +1,135 @@
+"""Command-line options made from the fields of a settings class, so that each is defined once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def with_settings(
+    kind: type[BaseModel], into: str = "changes", defaults: Mapping[str, Mapping[str, Any]] | None = None
+) -> Callable[[Function], Function]:
+    """Give a command an option for each field of a settings class.
+
+    The option takes its name, type, limits and help from the field. The command gets the
+    values that the user gave, and only those, as one dictionary.
+
+    Parameters
+    ----------
+    kind : type of BaseModel
+        Such as `SegmentationSettings`.
+    into : str
+        The command's parameter for the dictionary of field names and values.
+    defaults : mapping of str to mapping, optional
+        Defaults that differ from the fields' own, by a word that says when they hold.
+    """
+
+    def decorate(function: Function) -> Function:
+        hints = get_type_hints(function, include_extras=True)
+        own = [
+            parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.name != into
+        ]
+        added = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=_option(name, field, defaults or {}),
+            )
+            for name, field in kind.model_fields.items()
+        ]
+
+        def command(**values: Any) -> Any:
+            given = {name: values.pop(name) for name in kind.model_fields}
+            changes = {
+                name: value.value if isinstance(value, Enum) else value
+                for name, value in given.items()
+                if value is not None
+            }
+            return function(**values, **{into: changes})
+
+        return disguise(command, function, [*own, *added])
+
+    return decorate
+
+
+def disguise(
+    command: Callable[..., Any], as_function: Function, parameters: list[inspect.Parameter]
+) -> Function:
+    """Make a function look to Typer like another one with these parameters."""
+    command.__name__ = as_function.__name__
+    command.__doc__ = as_function.__doc__
+    command.__module__ = as_function.__module__
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command  # type: ignore[return-value]
+
+
+def option_name(field: str) -> str:
+    """Return the option of a field: ``cell_diameter`` is ``--cell-diameter``."""
+    return "--" + field.replace("_", "-")
+
+
+def _option(name: str, field: FieldInfo, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
+    kind = _plain(field.annotation)
+    option = option_name(name)
+    declarations = [f"{option}/--no-{option[2:]}"] if kind is bool else [option]
+    extra: dict[str, Any] = {}
+    if kind in (int, float):
+        low, high = _limits(field)
+        extra = {"min": low, "max": high}
+    shown = _shown(field.default, kind)
+    for when, values in defaults.items():
+        if name in values and values[name] != field.default:
+            shown += f"; {when}: {_shown(values[name], kind)}"
+    info = typer.Option(
+        *declarations,
+        help=f"{field.description} (default: {shown})",
+        show_default=False,
+        rich_help_panel="Settings",
+        **extra,
+    )
+    return Annotated[_choice(name, kind) | None, info]
+
+
+def _plain(annotation: Any) -> Any:
+    """Return a type without its ``None``."""
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+        if len(kinds) == 1:
+            return kinds[0]
+    return annotation
+
+
+def _choice(name: str, kind: Any) -> Any:
+    """Return an Enum for a Literal: every version of Typer takes it for a choice."""
+    if get_origin(kind) is not Literal:
+        return kind
+    return Enum(name, [(value, value) for value in get_args(kind)], type=str)
+
+
+def _limits(field: FieldInfo) -> tuple[Any, Any]:
+    """Return the inclusive limits; pydantic itself checks those that are exclusive."""
+    low = high = None
+    for constraint in field.metadata:
+        low, high = getattr(constraint, "ge", low), getattr(constraint, "le", high)
+    return low, high
+
+
+def _shown(value: Any, kind: Any) -> str:
+    if value is None:
+        return "none"
+    if kind is bool:
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
