@@ -132,6 +132,10 @@ class TrainingSettings(_Settings):
         int, Field(ge=1, description="Epochs without progress before the learning rate is cut.")
     ] = 10
     plateau_factor: Annotated[float, Field(gt=0, lt=1, description="What the rate is multiplied by then.")] = 0.1
+    schedule: Annotated[
+        Literal["plateau", "cosine"],
+        Field(description="Learning rate: cut on a plateau, or lowered along a cosine to the last epoch."),
+    ] = "plateau"
     early_stop_patience: Annotated[
         int, Field(ge=1, description="Epochs without progress before training ends.")
     ] = 20
@@ -156,8 +160,8 @@ class TrainingSettings(_Settings):
                 epochs=60,
                 batch_size=16,
                 learning_rate=1e-3,
+                schedule="cosine",
                 dropout=0.1,
-                validation_fraction=0.1,
                 steps_per_epoch=100,
             )
         return cls(**{**base, **changes})

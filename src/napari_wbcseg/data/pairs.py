@@ -96,6 +96,7 @@ def read_pairs(path: str | Path) -> list[TrainingPair]:
     ImageError
         If an image cannot be read.
     """
+    from .boxes import is_boxes, read_boxed_pairs
     from .sigtuple import is_sigtuple, is_tar, read_sigtuple
 
     path = Path(path).expanduser()
@@ -103,6 +104,8 @@ def read_pairs(path: str | Path) -> list[TrainingPair]:
         raise DatasetError(f"There is no folder or archive {path}; check the name.")
     if is_tar(path) or is_sigtuple(path):
         return read_sigtuple(path)
+    if is_boxes(path):
+        return read_boxed_pairs(path)
     if not path.is_dir():
         raise DatasetError(f"{path} is not a folder of images and masks, nor a SigTuple tar.")
     return pair_entries(*_find_entries(path), where=str(path))

@@ -352,6 +352,8 @@ def _loop(
                     )
                 )
             self.monitor = monitor
+            if settings.schedule == "cosine":
+                followers = []
             self.followers = followers
             try:
                 model.fit(

@@ -1,0 +1,142 @@
+"""Another laboratory's stain, light, optics and camera, put on a training image at random.
+
+All functions work on transmittance (see `illumination`): float32, shape (H, W, 3), 1 on
+the empty slide. Ranges are wider than what one laboratory shows, since a user's
+smear is always another laboratory's.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+_FLOOR = 0.02
+
+
+def random_stain(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change how much, and in which colours, the stain absorbs.
+
+    Works in optical density, where stains add (Ruifrok & Johnston, Anal. Quant. Cytol.
+    Histol. 23, 2001). Now and then white cells and everything else change apart, as
+    they do when buffer or staining time differ between laboratories.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 3)
+    cells : ndarray of bool, shape (H, W)
+        Pixels of white cells.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, 3)
+    """
+    density = -np.log(np.maximum(image, _FLOOR))
+    mixed = density.reshape(-1, 3) @ _stain_matrix(rng).T
+    mixed = mixed.reshape(density.shape)
+    if rng.random() < 0.35:
+        other = (density.reshape(-1, 3) @ _stain_matrix(rng).T).reshape(density.shape)
+        if rng.random() < 0.25:
+            other *= rng.uniform(0.1, 0.6)
+        inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.2)[..., None]
+        mixed = inside * mixed + (1 - inside) * other
+    if rng.random() < 0.3:
+        mixed = np.maximum(mixed, 0.0) ** rng.uniform(0.75, 1.35)
+    return np.exp(-np.maximum(mixed, -0.3)).astype(np.float32)
+
+
+def _stain_matrix(rng: np.random.Generator) -> np.ndarray:
+    strength = rng.uniform(0.0, 1.0)
+    matrix = np.eye(3) + rng.normal(0.0, 0.18 * strength, (3, 3))
+    matrix *= np.exp(rng.normal(0.0, 0.30 * strength, (3, 1)))
+    matrix *= np.exp(rng.normal(0.0, 0.25))
+    if rng.random() < 0.10:
+        grey = rng.uniform(0.5, 1.0)
+        matrix = (1 - grey) * matrix + grey * np.tile(rng.dirichlet(np.ones(3)), (3, 1))
+    elif rng.random() < 0.06:
+        matrix = matrix[rng.permutation(3)]
+    return matrix.astype(np.float32)
+
+
+def random_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Tint, tilt and vignette the light, as an imperfect background estimate leaves it."""
+    height, width = image.shape[:2]
+    tint = np.exp(rng.normal(0.0, 0.05, 3)).astype(np.float32)
+    image = image * tint * np.float32(np.exp(rng.normal(0.0, 0.06)))
+    if rng.random() < 0.4:
+        rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+        cols = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+        slope = rng.normal(0.0, 0.10, 2)
+        image = image * (1 + slope[0] * rows + slope[1] * cols)[..., None].astype(np.float32)
+    if rng.random() < 0.05:
+        image = _dark_edge(image, rng)
+    return image
+
+
+def _dark_edge(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Put the edge of the microscope's field, or black padding, into a corner or side."""
+    height, width = image.shape[:2]
+    rows, cols = np.mgrid[:height, :width].astype(np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    along = (cols - width / 2) * np.cos(angle) + (rows - height / 2) * np.sin(angle)
+    across = -(cols - width / 2) * np.sin(angle) + (rows - height / 2) * np.cos(angle)
+    radius = rng.uniform(3, 10) * max(height, width)
+    edge = rng.uniform(0.25, 0.5) * width - across**2 / radius
+    softness = rng.uniform(0.5, 5.0)
+    lit = 1 / (1 + np.exp(np.clip((along - edge) / softness, -30, 30)))
+    return image * lit[..., None] + rng.uniform(0.0, 0.1) * (1 - lit[..., None])
+
+
+def random_optics(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Defocus, sharpen, or lose resolution."""
+    choice = rng.random()
+    if choice < 0.30:
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 2.2)))
+    elif choice < 0.45:
+        soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.8, 2.0)))
+        image = image + rng.uniform(0.3, 1.8) * (image - soft)
+    elif choice < 0.60:
+        height, width = image.shape[:2]
+        factor = rng.uniform(0.3, 0.8)
+        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        order = cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC
+        image = cv2.resize(small, (width, height), interpolation=order)
+    return image
+
+
+def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gamma, noise and JPEG compression; the result is again transmittance."""
+    white = rng.uniform(0.78, 1.0)
+    pixels = np.clip(image * white, 0.0, 1.0)
+    if rng.random() < 0.4:
+        gamma = rng.uniform(0.7, 1.4)
+        pixels, white = pixels**gamma, white**gamma
+    if rng.random() < 0.5:
+        pixels = pixels + rng.normal(0.0, rng.uniform(0.004, 0.04), pixels.shape)
+    if rng.random() < 0.4:
+        quality = int(rng.integers(25, 95))
+        eight_bit = (np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        _, stream = cv2.imencode(".jpg", eight_bit, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        pixels = cv2.imdecode(stream, cv2.IMREAD_COLOR).astype(np.float32) / 255
+    return np.clip(pixels / white, 0.0, 1.25).astype(np.float32)
+
+
+def augment(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Apply stain, light, optics and camera in the order light meets them.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 3)
+        Transmittance.
+    cells : ndarray of bool, shape (H, W)
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, 3)
+    """
+    if rng.random() < 0.9:
+        image = random_stain(image, cells, rng)
+    image = random_light(image, rng)
+    image = random_optics(image, rng)
+    return random_camera(image, rng)

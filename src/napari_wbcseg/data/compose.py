@@ -1,0 +1,438 @@
+"""Training samples composed from real cells: any rotation, any size, touching groups.
+
+A *source* is an image with truth, its light divided out. A *sample* is a square
+window around a point of a source, turned, mirrored and scaled, into which more
+cells may be pasted so that they touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from .illumination import background_colour, transmittance
+
+if TYPE_CHECKING:
+    from .pairs import TrainingPair
+
+_LARGEST_SOURCE_CELL = 110.0
+
+
+@dataclass(frozen=True)
+class CutOut:
+    """One white cell cut out of a source.
+
+    ``image`` is transmittance (h, w, 3) float32, ``mask`` (h, w) float32 in [0, 1],
+    ``relative_size`` its diameter over the median diameter of its source.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    diameter: float
+    relative_size: float
+    family: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image with truth, light divided out, and cells at most 110 px across.
+
+    Attributes
+    ----------
+    image : ndarray of float32, shape (H, W, 3)
+        Transmittance.
+    labels : ndarray of int32, shape (H, W)
+    diameter : float
+        Median equivalent diameter of its cells, pixels.
+    family : str
+        Where it comes from; sampling is balanced over families.
+    whole : frozenset of int
+        Labels that the border of the image does not cut.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    diameter: float
+    family: str
+    whole: frozenset[int]
+    centres: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A window with truth.
+
+    Attributes
+    ----------
+    image : ndarray of float32, shape (S, S, 3)
+        Transmittance.
+    labels : ndarray of int32, shape (S, S)
+        Instances, 1..n.
+    doubtful : ndarray of bool, shape (S, S)
+        Pixels whose truth is not known, to be left out of the loss.
+    diameters, centres : dict
+        For each label, the equivalent diameter and the centroid (row, col) of the
+        whole cell, also where the window cuts it; no entry where they are unknown.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    doubtful: np.ndarray
+    diameters: dict[int, float]
+    centres: dict[int, tuple[float, float]]
+
+
+def equivalent_diameter(area: float) -> float:
+    """Return the diameter of the disc of an area."""
+    return float(2.0 * np.sqrt(area / np.pi))
+
+
+def smooth_outline(labels: np.ndarray, sigma: float) -> np.ndarray:
+    """Round off the blocky outlines and thin tails of hand-painted masks.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W)
+    sigma : float
+        Width of the Gaussian that smooths each mask, pixels.
+
+    Returns
+    -------
+    ndarray of int32, shape (H, W)
+    """
+    smooth = np.zeros(labels.shape, np.int32)
+    pad = int(4 * sigma) + 2
+    radius = max(1, round(2 * sigma))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    # Replicated at the border, so that a cell that the image cuts stays cut straight.
+    wide = np.pad(labels, pad, mode="edge")
+    for index, window in enumerate(ndimage.find_objects(labels), 1):
+        if window is None:
+            continue
+        around = tuple(slice(part.start, part.stop + 2 * pad) for part in window)
+        mask = (wide[around] == index).astype(np.uint8)
+        opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel)
+        if opened.sum() > 0.6 * mask.sum():
+            mask = opened
+        soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), sigma) > 0.5
+        # The part of the padded window that lies inside the image.
+        start = [part.start - pad for part in window]
+        stop = [part.stop + pad for part in window]
+        inner = tuple(slice(max(0, -a), soft.shape[k] - max(0, b - labels.shape[k])) for k, (a, b) in enumerate(zip(start, stop, strict=True)))
+        target = smooth[tuple(slice(max(a, 0), b) for a, b in zip(start, stop, strict=True))]
+        target[soft[inner] & (target == 0)] = index
+    return smooth
+
+
+def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = True) -> Source | None:
+    """Prepare a training pair for sampling.
+
+    Returns none for an image without a whole cell, whose scale is therefore unknown.
+    """
+    labels = pair.labels
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    border = set(np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])).tolist())
+    whole = [int(i) for i in np.flatnonzero(areas) if i not in border]
+    if not whole:
+        return None
+    diameter = equivalent_diameter(float(np.median(areas[whole])))
+    image = transmittance(pair.image, background_colour(pair.image))
+    if smooth:
+        labels = smooth_outline(labels, 0.035 * diameter)
+    factor = _LARGEST_SOURCE_CELL / diameter
+    if factor < 1:
+        size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        diameter *= factor
+    centres = {i: tuple(map(float, ndimage.center_of_mass(labels == i))) for i in whole if (labels == i).any()}
+    return Source(image, labels.astype(np.int32), diameter, family or pair.group, frozenset(centres), centres)
+
+
+def cut_outs(source: Source) -> list[CutOut]:
+    """Cut the whole cells out of a source, with soft edges."""
+    found = []
+    for index in sorted(source.whole):
+        window = ndimage.find_objects((source.labels == index).astype(np.uint8))[0]
+        rows, cols = window
+        pad = 3
+        box = (
+            slice(max(rows.start - pad, 0), rows.stop + pad),
+            slice(max(cols.start - pad, 0), cols.stop + pad),
+        )
+        mask = (source.labels[box] == index).astype(np.float32)
+        diameter = equivalent_diameter(float(mask.sum()))
+        found.append(
+            CutOut(source.image[box].copy(), mask, diameter, diameter / source.diameter, source.family)
+        )
+    return found
+
+
+class Composer:
+    """Draws samples from sources.
+
+    Parameters
+    ----------
+    sources : iterable of Source
+    size : int
+        Side of a sample, pixels.
+    canonical_diameter : float
+        Typical diameter of a cell in a sample, pixels.
+    weights : dict, optional
+        Relative weight of each family; by default all alike.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        size: int = 128,
+        canonical_diameter: float = 48.0,
+        weights: dict[str, float] | None = None,
+    ) -> None:
+        self.families: dict[str, list[Source]] = {}
+        for source in sources:
+            self.families.setdefault(source.family, []).append(source)
+        self.stock = {
+            name: [cut for source in members for cut in cut_outs(source)]
+            for name, members in self.families.items()
+        }
+        self.names = sorted(self.families)
+        share = np.array([(weights or {}).get(name, 1.0) for name in self.names], float)
+        self.share = share / share.sum()
+        self.size = size
+        self.canonical_diameter = canonical_diameter
+        self.margin = size // 4
+
+    def sample(self, rng: np.random.Generator, group: int | None = None) -> Sample:
+        """Draw one sample.
+
+        Parameters
+        ----------
+        rng : Generator
+        group : int, optional
+            Number of cells to paste; by default drawn, none in most samples.
+        """
+        family = self.names[rng.choice(len(self.names), p=self.share)]
+        source = self.families[family][rng.integers(len(self.families[family]))]
+        spread = rng.normal(0.0, 0.25) if rng.random() < 0.55 else rng.uniform(-1.35, 1.35)
+        off_scale = rng.random() < 0.08
+        if off_scale:
+            spread = rng.uniform(2.0, 2.8) if rng.random() < 0.7 else rng.uniform(-2.8, -2.2)
+        diameter = self.canonical_diameter * 2.0**spread
+        image, labels, cut, mirrored = self._window(source, diameter, rng)
+        if off_scale:
+            labels[:] = 0
+            cut[:] = False
+        else:
+            count = group if group is not None else self._group_size(rng)
+            for _ in range(count):
+                self._paste(image, labels, diameter, family, rng)
+        return self._crop(image, labels, cut, mirrored)
+
+    @staticmethod
+    def _group_size(rng: np.random.Generator) -> int:
+        return 0 if rng.random() < 0.6 else int(rng.choice([1, 2, 3], p=[0.55, 0.3, 0.15]))
+
+    def _window(
+        self, source: Source, diameter: float, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+        side = self.size + 2 * self.margin
+        height, width = source.labels.shape
+        if rng.random() < 0.8:
+            keys = sorted(source.centres)
+            centre = np.array(source.centres[keys[rng.integers(len(keys))]])
+            centre = centre + rng.uniform(-0.5, 0.5, 2) * self.size * source.diameter / diameter * 0.8
+        else:
+            centre = rng.uniform(0, 1, 2) * (height, width)
+        scale = diameter / source.diameter
+        angle = rng.uniform(0, 2 * np.pi)
+        stretch = np.exp(rng.normal(0, 0.05))
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        shape = np.array([[stretch, rng.normal(0, 0.05)], [0.0, 1 / stretch]])
+        if rng.random() < 0.5:
+            shape = shape @ np.diag([-1.0, 1.0])
+        linear = scale * turn @ shape
+        offset = side / 2 - linear @ centre[::-1]
+        matrix = np.hstack([linear, offset[:, None]]).astype(np.float64)
+
+        image, labels = source.image, source.labels
+        if scale < 0.6:
+            # Warping does not average: shrink first, so that nothing aliases.
+            shrink = max(scale * 1.2, 0.05)
+            size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+            matrix[:, 0] *= width / size[0]
+            matrix[:, 1] *= height / size[1]
+        mirrored = rng.random() < 0.75
+        mode = cv2.BORDER_REFLECT_101 if mirrored else cv2.BORDER_CONSTANT
+        fill = (0.0,) * 3 if rng.random() < 0.35 else (1.0,) * 3
+        warped = cv2.warpAffine(
+            image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=mode, borderValue=fill
+        )
+        marks = cv2.warpAffine(
+            labels.astype(np.float32), matrix, (side, side), flags=cv2.INTER_NEAREST, borderMode=mode
+        ).astype(np.int32)
+        cut = ~np.isin(marks, [0, *source.whole])
+        return warped, self._separate(marks), cut, mirrored
+
+    @staticmethod
+    def _separate(marks: np.ndarray) -> np.ndarray:
+        """Number connected pieces anew, since mirroring repeats labels."""
+        from skimage.measure import label
+
+        return label(marks, connectivity=1).astype(np.int32)
+
+    def _paste(
+        self, image: np.ndarray, labels: np.ndarray, diameter: float, family: str, rng: np.random.Generator
+    ) -> None:
+        if rng.random() < 0.3:
+            family = self.names[rng.integers(len(self.names))]
+        stock = self.stock[family]
+        cell = stock[rng.integers(len(stock))]
+        side = labels.shape[0]
+        wanted = diameter * cell.relative_size * float(np.exp(rng.normal(0, 0.12)))
+        scale = wanted / cell.diameter
+        radius = wanted / 2
+        present = [i for i in np.unique(labels) if i]
+        if present and rng.random() < 0.85:
+            neighbour = int(rng.choice(present))
+            mask = labels == neighbour
+            centre = np.array(ndimage.center_of_mass(mask))
+            reach = equivalent_diameter(float(mask.sum())) / 2 + radius
+            angle = rng.uniform(0, 2 * np.pi)
+            spot = centre + reach * rng.uniform(0.80, 1.06) * np.array([np.sin(angle), np.cos(angle)])
+        else:
+            spot = rng.uniform(self.margin, side - self.margin, 2)
+        angle = rng.uniform(0, 2 * np.pi)
+        mirror = 1.0 if rng.random() < 0.5 else -1.0
+        linear = scale * np.array([[np.cos(angle) * mirror, -np.sin(angle)], [np.sin(angle) * mirror, np.cos(angle)]])
+        middle = np.array(ndimage.center_of_mass(cell.mask))
+        offset = spot[::-1] - linear @ middle[::-1]
+        matrix = np.hstack([linear, offset[:, None]])
+        picture, mask = cell.image, cell.mask
+        if scale < 0.6:
+            size = (max(2, round(mask.shape[1] * scale * 1.2)), max(2, round(mask.shape[0] * scale * 1.2)))
+            matrix[:, 0] *= mask.shape[1] / size[0]
+            matrix[:, 1] *= mask.shape[0] / size[1]
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+        alpha = cv2.warpAffine(mask, matrix, (side, side), flags=cv2.INTER_LINEAR)
+        patch = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        solid = alpha > 0.5
+        if solid.sum() < 20:
+            return
+        for other in np.unique(labels[solid]):
+            if other and (labels[~solid] == other).sum() < 0.6 * (labels == other).sum():
+                return
+        soft = cv2.GaussianBlur(alpha, (0, 0), 0.8)[..., None]
+        image[:] = soft * patch + (1 - soft) * image
+        labels[solid] = labels.max() + 1
+
+    def _crop(self, image: np.ndarray, labels: np.ndarray, cut: np.ndarray, mirrored: bool) -> Sample:
+        side = labels.shape[0]
+        partial = set(np.unique(labels[cut]).tolist())
+        start, stop = self.margin, self.margin + self.size
+        objects = ndimage.find_objects(labels)
+        diameters: dict[int, float] = {}
+        centres: dict[int, tuple[float, float]] = {}
+        inner = labels[start:stop, start:stop]
+        for index in np.unique(inner):
+            window = objects[index - 1] if index else None
+            if window is None or index in partial:
+                continue
+            rows, cols = window
+            mask = labels[window] == index
+            if rows.start == 0 or cols.start == 0 or rows.stop == side or cols.stop == side:
+                continue
+            row, col = ndimage.center_of_mass(mask)
+            diameters[int(index)] = equivalent_diameter(float(mask.sum()))
+            centres[int(index)] = (row + rows.start - start, col + cols.start - start)
+        return Sample(
+            np.ascontiguousarray(image[start:stop, start:stop]),
+            np.ascontiguousarray(inner),
+            # A cell that the source's border cuts, doubled by mirroring, is no cell at all.
+            np.ascontiguousarray(cut[start:stop, start:stop] & mirrored),
+            diameters,
+            centres,
+        )
+
+
+def mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int = 3, tile: int = 128) -> Source:
+    """Lay windows of several sources side by side, at one cell size, as a larger field.
+
+    Training tiles show little more than one cell; a smear shows many, small, with
+    much between them.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        At least one.
+    rng : Generator
+    grid : int
+        Windows along each side.
+    tile : int
+        Side of a window, pixels; cells are 60 px across.
+    """
+    side = grid * tile
+    diameter = 60.0
+    image = np.ones((side, side, 3), np.float32)
+    labels = np.zeros((side, side), np.int32)
+    whole: set[int] = set()
+    feather = 5
+    for row in range(grid):
+        for col in range(grid):
+            source = sources[rng.integers(len(sources))]
+            scale = diameter / source.diameter
+            size = (
+                max(tile, round(source.labels.shape[1] * scale)),
+                max(tile, round(source.labels.shape[0] * scale)),
+            )
+            flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            picture = cv2.resize(source.image, size, interpolation=flags)
+            marks = cv2.resize(source.labels, size, interpolation=cv2.INTER_NEAREST)
+            turns = int(rng.integers(4))
+            picture, marks = np.rot90(picture, turns), np.rot90(marks, turns)
+            if rng.random() < 0.5:
+                picture, marks = picture[:, ::-1], marks[:, ::-1]
+            top = int(rng.integers(picture.shape[0] - tile + 1))
+            left = int(rng.integers(picture.shape[1] - tile + 1))
+            picture = picture[top : top + tile, left : left + tile]
+            crop = marks[top : top + tile, left : left + tile]
+            ramp = np.clip((np.arange(tile) + 1) / feather, 0, 1).astype(np.float32)
+            weight = (np.ones(tile, np.float32) if row == 0 else ramp)[:, None] * (
+                np.ones(tile, np.float32) if col == 0 else ramp
+            )
+            spot = (slice(row * tile, (row + 1) * tile), slice(col * tile, (col + 1) * tile))
+            image[spot] = weight[..., None] * picture + (1 - weight[..., None]) * _extended(image, spot)
+            edge = np.concatenate([crop[0], crop[-1], crop[:, 0], crop[:, -1]])
+            first = int(labels.max())
+            for offset, index in enumerate([i for i in np.unique(crop) if i], 1):
+                labels[spot][crop == index] = first + offset
+                if index in source.whole and index not in edge:
+                    whole.add(first + offset)
+    centres = {i: tuple(map(float, ndimage.center_of_mass(labels == i))) for i in sorted(whole)}
+    if not centres:
+        return mosaic(sources, rng, grid, tile)
+    return Source(image, labels, diameter, sources[0].family, frozenset(centres), centres)
+
+
+def _extended(image: np.ndarray, spot: tuple[slice, slice]) -> np.ndarray:
+    """Repeat the last pixels before a window into it, for the feathered seam."""
+    rows = np.full(spot[0].stop - spot[0].start, max(spot[0].start - 1, 0))
+    cols = np.full(spot[1].stop - spot[1].start, max(spot[1].start - 1, 0))
+    left = image[spot[0], cols[0]][:, None]
+    above = image[rows[0], spot[1]][None, :]
+    return np.float32(0.5) * (left + above)
+
+
+def family_sources(pairs: Sequence[TrainingPair], family: str, smooth: bool = True) -> list[Source]:
+    """Prepare many pairs as sources of one family."""
+    made = (make_source(pair, family, smooth) for pair in pairs)
+    return [source for source in made if source is not None]
