@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -464,6 +465,8 @@ def train(
     from .network.models import clean_name, load_model, models_folder, save_to_library
     from .network.training import train as train_network
 
+    # Before anything imports TensorFlow: it reports on libraries that nobody asked for.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     init = load_model(start) if start is not None else None
     chosen = _training_settings(settings, changes, init)
     if out is None and name is None:
@@ -485,11 +488,13 @@ def train(
         from .network.model_file import write_model
 
         model = write_model(out, model.header, model.weights)
-    typer.echo(f"Trained for {len(result.history)} epochs in {_duration(result.seconds)}: {result.ended}.")
+    epochs = f"{len(result.history)} {_plural('epoch', len(result.history))}"
+    typer.echo(f"Trained for {epochs} in {_duration(result.seconds)}: {result.ended}.")
     scores = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in model.header.scores.items())
     if scores:
         typer.echo(f"Best epoch {model.header.training.get('best_epoch')}: {scores}.")
     typer.echo(f"Model {model.name}: {model.path}")
+    typer.echo(f"History, and checkpoint for --resume: {folder}")
     if "stopped" in result.ended:
         typer.echo("The same command with --resume goes on from here.")
         raise typer.Exit(_STOPPED)

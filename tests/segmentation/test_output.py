@@ -185,6 +185,14 @@ class TestPictures:
         grey = np.full(labels.shape, 40_000, dtype=np.uint16)
         assert draw_overlay(grey, labels)[-1, -1].tolist() == [156, 156, 156]
 
+    @pytest.mark.parametrize("side", [100, 1000])
+    def test_the_image_itself_is_left_as_it_was(self, side: int) -> None:
+        image = np.full((side, side, 3), 200, dtype=np.uint8)
+        image.flags.writeable = False  # as Pillow hands it out
+        picture = draw_overlay(image, np.pad(np.ones((40, 40), np.int32), (side - 40) // 2))
+        assert (picture != 200).any()
+        assert (image == 200).all()
+
     def test_another_size_is_refused(self, tmp_path: Path, labels: np.ndarray) -> None:
         with pytest.raises(OutputError, match="not drawn"):
             write_overlay(tmp_path / "a.png", np.zeros((10, 10, 3), np.uint8), labels)

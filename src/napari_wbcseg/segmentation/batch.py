@@ -241,7 +241,8 @@ def segment_files(
                 row = failed_row(item.image, _sentence(item, error), time.perf_counter() - start)
             except Exception as error:
                 unexpected(error)
-                message = f"{item.image} failed with an unexpected {type(error).__name__}: {error}"
+                reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+                message = f"{item.image} failed with an unexpected {type(error).__name__}: {reason}"
                 row = failed_row(item.image, message, time.perf_counter() - start)
             rows.append(row)
             inputs[done] = inputs[done].model_copy(

@@ -263,6 +263,8 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | No
     if zoom != 1:
         size = (max(1, round(labels.shape[1] * zoom)), max(1, round(labels.shape[0] * zoom)))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
+    else:
+        picture = picture.copy()  # the user's own pixels stay as they are
     picture = np.ascontiguousarray(picture)
     height, width = picture.shape[:2]
     # Outlines and numbers keep one apparent size on pictures of any size.
