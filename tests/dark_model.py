@@ -37,7 +37,9 @@ def write_dark_model(path: Path, name: str = "dark") -> ModelFile:
     return write_model(path, header, weights)
 
 
-def spots(shape: tuple[int, int] = (300, 400), centres: tuple[tuple[int, int], ...] = ((80, 90), (200, 300))):
+def spots(
+    shape: tuple[int, int] = (300, 400), centres: tuple[tuple[int, int], ...] = ((80, 90), (200, 300))
+) -> tuple[np.ndarray, np.ndarray]:
     """Return a bright RGB image with a dark disc of radius 20 at each centre, and its labels."""
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     labels = np.zeros(shape, np.int32)

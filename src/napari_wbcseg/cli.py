@@ -169,7 +169,7 @@ def _print_table(table: Table) -> None:
     console.print(table)
 
 
-def _number(value: float | None, digits: int = 1) -> str:
+def _number(value: Any, digits: int = 1) -> str:
     return "" if value is None or value != value else f"{value:.{digits}f}"
 
 

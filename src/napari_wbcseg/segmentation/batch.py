@@ -213,11 +213,22 @@ def segment_files(
     ------
     OutputError
         If the results cannot be written: nothing further is tried then.
+    ModelError
+        If the model runs on no device.
     """
+    from ..network.engine import create_engine
+
     out = Path(out)
     inputs = [_input(item, out) for item in items]
     record = RunRecord.start(
-        settings, model, source=source, mask=mask, overlay=overlay, inputs=inputs, finished=False
+        settings,
+        model,
+        source=source,
+        device=create_engine(model, settings.engine).device,
+        mask=mask,
+        overlay=overlay,
+        inputs=inputs,
+        finished=False,
     )
     # Before hours of work are done, show that their results can be kept.
     run_file = record.write(out / RUN_FILE)
