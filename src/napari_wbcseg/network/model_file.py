@@ -288,11 +288,9 @@ def _read_tensors(
         stored = np.frombuffer(content, _DTYPES[entry["dtype"]], count=math.prod(shape), offset=offset)
         value = stored.reshape(shape).astype(np.float32)
         if not np.isfinite(value).all():
-            raise ModelError(
-                f"{where} has a weight that is not a number (NaN or infinite) in {name}: it is spoilt."
-            )
+            raise ModelError(f"{where} is spoilt: {name} has a weight that is NaN or infinite.")
         if name.endswith("/moving_variance") and value.min() < 0:
-            raise ModelError(f"{where} has a negative variance in {name}: it is spoilt.")
+            raise ModelError(f"{where} is spoilt: {name} has a negative variance.")
         weights[name] = value
     return weights
 

@@ -352,8 +352,6 @@ def _loop(
                     )
                 )
             self.monitor = monitor
-            if settings.schedule == "cosine":
-                followers = []
             self.followers = followers
             try:
                 model.fit(
@@ -426,6 +424,10 @@ def _loop(
             state.seconds += seconds
             earlier = [row[self.monitor] for row in state.history]
             improved = all(values[self.monitor] < other for other in earlier)
+            weights = self.current(self.model) if improved else None
+            # A ReLU can turn NaN into 0, so that spoilt weights give a loss that looks sound.
+            if weights is not None and not all(np.isfinite(value).all() for value in weights.values()):
+                self._fail()
             row = {
                 "epoch": epoch + 1,
                 **values,
@@ -434,22 +436,26 @@ def _loop(
                 "seconds": round(seconds, 3),
             }
             state.history.append(row)
-            if improved:
-                self.best = self.current(self.model)
+            if weights is not None:
+                self.best = weights
                 state.best_epoch = epoch + 1
             if run.checkpoint is not None:
-                run.checkpoint.save(self.model, state, self.best if improved else None)
+                run.checkpoint.save(self.model, state, weights)
             run.emit({"event": "epoch", **row, **pace, "best": improved})
 
         def _check_finite(self, values: dict[str, float]) -> None:
-            if math.isfinite(values.get("loss", 0.0)):
-                return
+            if not math.isfinite(values.get("loss", 0.0)):
+                self._fail()
+
+        def _fail(self) -> None:
             if self.best is None:
                 raise TrainingError(
-                    "The loss is no longer a number in the first epoch: lower the learning rate "
-                    f"(now {settings.learning_rate:g}), or train with precision float32."
+                    "The loss or the weights are no longer numbers in the first epoch: lower the learning "
+                    f"rate (now {settings.learning_rate:g}), or train with precision float32."
                 )
-            raise _EndTraining("the loss was no longer a number; the best weights before that are kept")
+            raise _EndTraining(
+                "the loss or the weights were no longer numbers; the best weights before that are kept"
+            )
 
         def _pace(self, epoch_over: bool = False) -> dict[str, Any]:
             elapsed = max(time.monotonic() - self.epoch_started, 1e-6)

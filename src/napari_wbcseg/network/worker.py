@@ -141,8 +141,9 @@ class TrainingProcess:
         """
         final = self._final
         if final is None or final["event"] != "result":
+            running = "Training still goes on: its model comes at the end."
             raise TrainingError(
-                final.get("text") or "Training was cancelled." if final else "Still training."
+                running if final is None else final.get("text", "Training was cancelled: it left no model.")
             )
         return read_model(final["model"])
 

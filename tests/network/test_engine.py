@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from napari_wbcseg.errors import SettingsError
+from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
+from napari_wbcseg.network.engine import KerasEngine, OnnxEngine, available_cpus, create_engine
+from napari_wbcseg.network.onnx_graph import onnx_bytes
+
+from .conftest import RICH, TINY, random_model
+
+
+def batch(architecture: UNetArchitecture, count: int = 3, height: int = 32, width: int = 48) -> np.ndarray:
+    return np.random.default_rng(5).random((count, height, width, architecture.input_channels), np.float32)
+
+
+@pytest.mark.parametrize("architecture", [CLASSIC, TINY, RICH], ids=["classic", "tiny", "rich"])
+def test_onnx_runtime_and_keras_agree(architecture: UNetArchitecture) -> None:
+    model, images = random_model(architecture), batch(architecture)
+
+    by_onnx, by_keras = OnnxEngine(model).predict(images), KerasEngine(model).predict(images)
+
+    assert by_onnx.shape == (3, 32, 48, architecture.output_channels)
+    assert by_onnx.dtype == by_keras.dtype == np.float32
+    assert by_keras.std() > 0.01  # not agreeing on a constant
+    np.testing.assert_allclose(by_onnx, by_keras, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["onnxruntime", "keras"])
+def test_a_tile_is_predicted_the_same_alone_and_in_a_batch(kind: str) -> None:
+    engine = create_engine(random_model(RICH), kind)  # type: ignore[arg-type]
+    images = batch(RICH, 5)
+    together = engine.predict(images)
+    for i in range(5):
+        np.testing.assert_allclose(engine.predict(images[i : i + 1])[0], together[i], atol=1e-5)
+    assert engine.predict(images[:0]).shape == (0, 32, 48, 5)
+
+
+def test_the_graph_is_valid_and_old_enough_for_every_supported_onnx_runtime() -> None:
+    graph = onnx.load_from_string(onnx_bytes(random_model(RICH)))
+    onnx.checker.check_model(graph, full_check=True)
+    assert graph.opset_import[0].version <= 20  # onnxruntime 1.18 reads up to opset 21
+    assert graph.ir_version <= 10
+
+
+def test_an_engine_says_its_device_and_why() -> None:
+    assert str(available_cpus()) in OnnxEngine(random_model()).device
+    assert ":" in KerasEngine(random_model()).device
+
+
+def test_asking_again_for_the_same_model_gives_the_same_engine() -> None:
+    assert create_engine(random_model(seed=1)) is create_engine(random_model(seed=1))
+    assert create_engine(random_model(seed=1)) is not create_engine(random_model(seed=2))
+
+
+def test_an_unknown_engine_gets_a_sentence() -> None:
+    with pytest.raises(SettingsError, match="onnxruntime, keras"):
+        create_engine(random_model(), "abacus")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(1, 31, 32, 3), (1, 32, 32, 1), (32, 32, 3), (1, 0, 4, 3)])
+def test_a_batch_of_the_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="divisible by 4"):
+        create_engine(random_model(RICH)).predict(np.zeros(shape, np.float32))
+
+
+def test_threads_may_share_an_engine() -> None:
+    engine, images = create_engine(random_model(RICH)), batch(RICH, 8)
+    expected = engine.predict(images)
+    results: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: results.append(engine.predict(images))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    assert all(np.array_equal(result, expected) for result in results)
+
+
+def test_predicting_imports_neither_keras_nor_tensorflow(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    from napari_wbcseg.network.model_file import write_model
+
+    model = random_model(RICH)
+    write_model(path, model.header, model.weights)
+    code = (
+        "import sys, numpy as np\n"
+        "from napari_wbcseg import load_model\n"
+        "from napari_wbcseg.network.engine import create_engine\n"
+        f"engine = create_engine(load_model({str(path)!r}))\n"
+        "engine.predict(np.zeros((2, 8, 8, 3), np.float32))\n"
+        "heavy = {'keras', 'tensorflow', 'torch', 'jax', 'qtpy', 'napari'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
