@@ -14,6 +14,7 @@ from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
 from napari_wbcseg.network.engine import KerasEngine, OnnxEngine, available_cpus, create_engine
 from napari_wbcseg.network.onnx_graph import onnx_bytes
 
+from ..dark_model import write_dark_model
 from .conftest import RICH, TINY, random_model
 
 
@@ -84,18 +85,16 @@ def test_threads_may_share_an_engine() -> None:
     assert all(np.array_equal(result, expected) for result in results)
 
 
-def test_predicting_imports_neither_keras_nor_tensorflow(tmp_path: Path) -> None:
-    path = tmp_path / "m.safetensors"
-    from napari_wbcseg.network.model_file import write_model
-
-    model = random_model(RICH)
-    write_model(path, model.header, model.weights)
+def test_segmenting_imports_neither_keras_nor_tensorflow(tmp_path: Path) -> None:
+    path = tmp_path / "dark.safetensors"
+    write_dark_model(path)
     code = (
         "import sys, numpy as np\n"
-        "from napari_wbcseg import load_model\n"
-        "from napari_wbcseg.network.engine import create_engine\n"
-        f"engine = create_engine(load_model({str(path)!r}))\n"
-        "engine.predict(np.zeros((2, 8, 8, 3), np.float32))\n"
+        "from napari_wbcseg import SegmentationSettings, segment\n"
+        "image = np.full((200, 200, 3), 230, np.uint8)\n"
+        "image[60:120, 60:120] = 60\n"
+        f"found = segment(image, {str(path)!r}, SegmentationSettings(recipe='classic'))\n"
+        "assert found.count == 1, found\n"
         "heavy = {'keras', 'tensorflow', 'torch', 'jax', 'qtpy', 'napari'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

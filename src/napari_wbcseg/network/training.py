@@ -403,7 +403,7 @@ def _loop(
                 f"Epoch {epoch + 1} of {settings.epochs}",
             )
             if should_stop():
-                raise _EndTraining(_STOPPED)
+                self._end(_STOPPED)
             now = time.monotonic()
             # Reading the loss waits for the device, so not at every step.
             if now - self.last_event < _STEP_EVENTS_EVERY and self.steps_done < self.steps:
@@ -453,9 +453,12 @@ def _loop(
                     "The loss or the weights are no longer numbers in the first epoch: lower the learning "
                     f"rate (now {settings.learning_rate:g}), or train with precision float32."
                 )
-            raise _EndTraining(
-                "the loss or the weights were no longer numbers; the best weights before that are kept"
-            )
+            self._end("the loss or the weights were no longer numbers; the best weights before that are kept")
+
+        def _end(self, why: str) -> None:
+            # On JAX the variables are away during an epoch; asking for the model brings them back.
+            _ = self.model
+            raise _EndTraining(why)
 
         def _pace(self, epoch_over: bool = False) -> dict[str, Any]:
             elapsed = max(time.monotonic() - self.epoch_started, 1e-6)
