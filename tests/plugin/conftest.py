@@ -28,7 +28,7 @@ def dark_discs(image, model="test@0", settings=None, progress=silent):
     rows, boxes = [], []
     for number, plane in enumerate(planes):
         progress(number, len(planes), "Looking for dark discs")
-        labels[number], count = ndimage.label(plane < 128)
+        labels[number], _ = ndimage.label(plane < 128)
         for label, box in enumerate(ndimage.find_objects(labels[number]), start=1):
             area = int((labels[number] == label).sum())
             row, col = ndimage.center_of_mass(labels[number] == label)
@@ -52,7 +52,12 @@ def dark_discs(image, model="test@0", settings=None, progress=silent):
     boxes = np.array(boxes, np.int64).reshape(-1, 5)
     probability = (labels > 0).astype(np.float32)
     if grey.ndim == 2:
-        cells, boxes, labels, probability = cells.drop(columns="plane"), boxes[:, 1:], labels[0], probability[0]
+        cells, boxes, labels, probability = (
+            cells.drop(columns="plane"),
+            boxes[:, 1:],
+            labels[0],
+            probability[0],
+        )
     return Segmentation(labels, cells, probability, boxes, settings, model, cell_diameter=24.0)
 
 
@@ -111,11 +116,15 @@ def own_models_folder(monkeypatch, tmp_path):
 @pytest.fixture
 def small_model(own_models_folder):
     """Write a model file with a tiny random network."""
-    from napari_wbcseg.network.architecture import UNetArchitecture
+    from napari_wbcseg.network.architecture import Output, UNetArchitecture
     from napari_wbcseg.network.model_file import ModelHeader, write_model
 
     def make(name="my-stain", recipe="robust"):
-        architecture = UNetArchitecture(widths=(2, 4))
+        architecture = UNetArchitecture(
+            input_channels=3,
+            widths=(2, 4),
+            outputs=(Output(name="cell", channels=1, activation="sigmoid"),),
+        )
         generator = np.random.default_rng(0)
         weights = {
             tensor: generator.normal(size=shape).astype(np.float32)
@@ -128,6 +137,7 @@ def small_model(own_models_folder):
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    """Make a viewer with the plugin's manifest known."""
-    return make_napari_viewer()
+def viewer(make_napari_viewer, qtbot):
+    """Make a viewer; it is closed once the workers' last signals are delivered."""
+    yield make_napari_viewer()
+    qtbot.wait(50)

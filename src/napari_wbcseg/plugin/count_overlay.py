@@ -18,11 +18,9 @@ _shown: weakref.WeakKeyDictionary[Any, CountOverlay] = weakref.WeakKeyDictionary
 
 def show_count(viewer: ViewerModel, cells: Labels) -> None:
     """Write the count of a cells layer on the canvas, in place of an earlier one."""
-    # The viewer handed to a widget is a proxy made anew each time; its layer list is one object.
-    key = viewer.layers
-    overlay = _shown.get(key)
+    overlay = _shown.get(viewer.layers)
     if overlay is None:
-        overlay = _shown[key] = CountOverlay(viewer)
+        overlay = _shown[viewer.layers] = CountOverlay(viewer)
     overlay.show(cells)
 
 
@@ -37,7 +35,7 @@ class CountOverlay:
 
     def __init__(self, viewer: ViewerModel) -> None:
         # The overlay must not keep a closed viewer alive.
-        self._viewer = weakref.ref(getattr(viewer, "__wrapped__", viewer))
+        self._viewer = weakref.ref(viewer)
         self._cells: weakref.ref[Labels] | None = None
         viewer.dims.events.current_step.connect(self._update)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -58,17 +56,16 @@ class CountOverlay:
         if viewer is None or cells is None:
             return
         overlay = text_overlay(viewer)
-        overlay.text = count_text(cells, viewer.dims.current_step)
+        overlay.text = count_text(cells, viewer.dims.point)
         overlay.font_size = 16
         overlay.visible = True
 
 
-def count_text(cells: Labels, step: tuple[int, ...]) -> str:
-    """Return the words for a cells layer: its count and, for a stack, the count of the plane shown."""
+def count_text(cells: Labels, point: tuple[float, ...]) -> str:
+    """Return the words for a cells layer: its count and, for a stack, that of the plane at a world point."""
     words: str = cells.metadata[METADATA_KEY]["summary"]
     if cells.ndim == 2 or "plane" not in cells.features:
         return words
-    # The steps of the viewer are the layer's own planes only when the layer spans the viewer's first axis.
-    plane = step[-cells.ndim] if len(step) >= cells.ndim else 0
+    plane = round(float(cells.world_to_data(point)[0]))
     here = int(np.count_nonzero(cells.features["plane"] == plane))
     return f"plane {plane}: {here} white cell{'' if here == 1 else 's'}\nstack: {words}"

@@ -8,28 +8,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from napari.utils.progress import cancelable_progress
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer, Signal
-from qtpy.QtWidgets import QMainWindow, QWidget
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Signal
+from qtpy.QtWidgets import QWidget
 from superqt.utils import create_worker
 
 from ..errors import Cancelled, WBCSegError
 from ..progress import Progress
+from .activity import ActivityBar
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between two progress messages to the GUI. Every message repaints a bar.
 MESSAGE_INTERVAL = 0.1
-
-
-class _NoTerminal:
-    """Where napari's progress bar writes its text form: nowhere."""
-
-    def write(self, text: str) -> None:
-        pass
-
-    def flush(self) -> None:
-        pass
 
 
 class Job(QObject):
@@ -44,7 +34,9 @@ class Job(QObject):
     function : callable
         Called as ``function(progress)`` in the worker thread.
     title : str
-        What the activity dock shows.
+        What the activity dock shows; empty for nothing there.
+    discard : callable, optional
+        Called with a result that nobody takes, because the job was cancelled or abandoned too late.
     """
 
     progressed = Signal(int, int, str)
@@ -56,20 +48,25 @@ class Job(QObject):
     # A running job must outlive the widget that started it: its thread still emits signals.
     _running: set[Job] = set()  # noqa: RUF012
 
-    def __init__(self, function: Callable[[Progress], Any], title: str) -> None:
+    def __init__(
+        self,
+        function: Callable[[Progress], Any],
+        title: str = "",
+        discard: Callable[[Any], object] | None = None,
+    ) -> None:
         super().__init__()
-        self._function = function
+        self._function: Callable[[Progress], Any] | None = function
         self._title = title
         self._stop = threading.Event()
         self._abandoned = False
-        self._bar: cancelable_progress | None = None
+        self._discard = discard
+        self._bar: ActivityBar | None = None
         self._last_message = 0.0
-        self._stage = ""
         # superqt's worker is the one napari's thread_worker wraps; napari's also registers a task that asks
         # "are you sure" when the window closes. Ours needs no question: it stops by itself.
         self._worker: Any = create_worker(self._work, _start_thread=False, _ignore_errors=True)
         self._worker.returned.connect(self._on_returned)
-        self._worker.finished.connect(self._on_finished)
+        self._worker.finished.connect(self._on_finished)  # type: ignore[arg-type]
         self.progressed.connect(self._show_progress)
 
     @property
@@ -80,7 +77,8 @@ class Job(QObject):
     def start(self) -> None:
         """Start the work and show it in napari's activity dock."""
         Job._running.add(self)
-        self._bar = cancelable_progress(total=0, desc=self._title, file=_NoTerminal())
+        if self._title:
+            self._bar = ActivityBar(self._title)
         self._worker.start()
 
     def cancel(self) -> None:
@@ -96,8 +94,11 @@ class Job(QObject):
     # worker thread ---------------------------------------------------------------------------------------
 
     def _work(self) -> tuple[str, Any]:
+        # Let go of what the function holds as soon as it is done.
+        function, self._function = self._function, None
         try:
-            return "succeeded", self._function(self._report)
+            assert function is not None
+            return "succeeded", function(self._report)
         except Cancelled:
             return "cancelled", None
         except WBCSegError as error:
@@ -111,7 +112,7 @@ class Job(QObject):
 
     def _report(self, done: int, total: int, stage: str) -> None:
         bar = self._bar
-        if self._stop.is_set() or self._worker.abort_requested or (bar is not None and bar.is_canceled):
+        if self._stop.is_set() or self._worker.abort_requested or (bar is not None and bar.cancelled):
             raise Cancelled("Cancelled.")
         now = time.monotonic()
         if now - self._last_message >= MESSAGE_INTERVAL:
@@ -121,17 +122,8 @@ class Job(QObject):
     # GUI thread ------------------------------------------------------------------------------------------
 
     def _show_progress(self, done: int, total: int, stage: str) -> None:
-        bar = self._bar
-        if bar is None:
-            return
-        if bar.total != total:
-            bar.total = total
-        if stage != self._stage:
-            self._stage = stage
-            bar.set_description(stage)
-        # napari's bar handles events while it repaints, so this job may be over after each line.
-        if self._bar is not None and done != bar.n:
-            bar.update(done - bar.n)
+        if self._bar is not None:
+            self._bar.show(done, total, stage)
 
     def _close_bar(self) -> None:
         bar, self._bar = self._bar, None
@@ -142,9 +134,13 @@ class Job(QObject):
         kind, value = outcome
         self._close_bar()
         Job._running.discard(self)
+        if kind == "succeeded" and self._stop.is_set():
+            if self._discard is not None:
+                self._discard(value)
+            kind = "cancelled"
         if self._abandoned:
             return
-        if kind == "cancelled" or (kind == "succeeded" and self._stop.is_set()):
+        if kind == "cancelled":
             self.cancelled.emit()
         elif kind == "succeeded":
             self.succeeded.emit(value)
@@ -158,55 +154,61 @@ class Job(QObject):
             self._on_returned(("cancelled", None))
 
 
-class ClosingWatch(QObject):
-    """Tell when a dock widget goes away: taken out of the window, or the window closed.
+class Cleanup:
+    """Ends what runs on behalf of a widget when the widget goes away.
 
-    napari keeps a removed dock widget's content alive without a parent, and a closing window says nothing to
-    its docks, so both are watched here.
+    It holds no reference to the widget: Qt destroys a widget's Python side before it tells of it.
     """
 
-    closing = Signal()
+    def __init__(self) -> None:
+        self._enders: list[Callable[[], object]] = []
+        #: Whether the widget is gone.
+        self.done = False
 
-    def __init__(self, widget: QWidget) -> None:
+    def add(self, end: Callable[[], object]) -> None:
+        """Call this when the widget goes away."""
+        self._enders.append(end)
+
+    def remove(self, end: Callable[[], object]) -> None:
+        """Forget about this; it has ended."""
+        if end in self._enders:
+            self._enders.remove(end)
+
+    def run(self, *_: object) -> None:
+        """End everything."""
+        self.done = True
+        enders, self._enders = self._enders, []
+        for end in enders:
+            end()
+
+
+class _Removal(QObject):
+    """Sees a dock widget being taken out of its window.
+
+    napari keeps the content of a removed dock widget alive, without a parent.
+    """
+
+    def __init__(self, widget: QWidget, cleanup: Cleanup) -> None:
         super().__init__(widget)
-        self._widget = widget
-        self._window: QMainWindow | None = None
+        self._cleanup = cleanup
         widget.installEventFilter(self)
-        application = QCoreApplication.instance()
-        if application is not None:
-            application.aboutToQuit.connect(self.closing)
-
-    def find_window(self) -> None:
-        """Watch the window that the widget is in now."""
-        parent = self._widget.parentWidget()
-        while parent is not None and not isinstance(parent, QMainWindow):
-            parent = parent.parentWidget()
-        if parent is not None and parent is not self._window:
-            self._window = parent
-            parent.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        if event is None:
-            return False
-        if watched is self._widget:
-            if event.type() == QEvent.Type.ParentChange and self._widget.parentWidget() is None:
-                self.closing.emit()
-            elif event.type() in (QEvent.Type.ParentChange, QEvent.Type.Show):
-                self.find_window()
-        elif watched is self._window and event.type() == QEvent.Type.Close:
-            # The window may still refuse to close ("are you sure?"): look once the event is dealt with.
-            QTimer.singleShot(0, self._look)
-        elif watched is self._window and event.type() == QEvent.Type.DeferredDelete:
-            self.closing.emit()
+        reparented = event is not None and event.type() == QEvent.Type.ParentChange
+        if reparented and isinstance(watched, QWidget) and watched.parentWidget() is None:
+            self._cleanup.run()
         return False
 
-    def _look(self) -> None:
-        try:
-            gone = self._window is None or not self._window.isVisible()
-        except RuntimeError:  # deleted in the meantime
-            gone = True
-        if gone:
-            self.closing.emit()
+
+def clean_up_with(widget: QWidget) -> Cleanup:
+    """Return a `Cleanup` that runs when a dock widget is removed, its window closed or napari quits."""
+    cleanup = Cleanup()
+    _Removal(widget, cleanup)
+    widget.destroyed.connect(cleanup.run)
+    application = QCoreApplication.instance()
+    if application is not None:
+        application.aboutToQuit.connect(cleanup.run)
+    return cleanup
 
 
 def say_error(sentence: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
@@ -64,17 +65,9 @@ class LayerPicker(QComboBox):
             raise ValueError(f"The layer {layer.name!r} is not among those to choose from.")
         self._choose(layer)
 
-    def disconnect_viewer(self) -> None:
-        """Stop following the viewer; call before the widget goes away."""
-        for event in ("inserted", "removed", "reordered"):
-            with contextlib.suppress(ValueError, RuntimeError):
-                getattr(self._layer_list.events, event).disconnect(self._refill)
-        with contextlib.suppress(ValueError, RuntimeError):
-            self._layer_list.selection.events.active.disconnect(self._follow)
-        self._watch_names([])
-        self._offered, self._chosen = [], None
-
     def _refill(self, event: Any = None) -> None:
+        if not isalive(self):  # the viewer outlives a closed widget
+            return
         # Newest first in the layer list is last in the list of layers.
         offered = [layer for layer in reversed(self._layer_list) if self._accepts(layer)]
         if offered != self._offered:
@@ -91,6 +84,8 @@ class LayerPicker(QComboBox):
             layer.events.name.connect(self._rename)
 
     def _rename(self, event: Any = None) -> None:
+        if not isalive(self):
+            return
         names = [layer.name for layer in self._offered] or [self._empty]
         if names == [self.itemText(index) for index in range(self.count())]:
             return
@@ -103,6 +98,8 @@ class LayerPicker(QComboBox):
         self.setEnabled(bool(self._offered))
 
     def _follow(self, event: Any = None) -> None:
+        if not isalive(self):
+            return
         active = self._layer_list.selection.active
         if active is not None and active in self._offered:
             self._choose(active)

@@ -87,6 +87,7 @@ def add_segmentation(
     """
     from napari.layers import Image, Labels, Shapes
 
+    viewer = own_viewer(viewer)
     arrays = arrays or layer_arrays(segmentation)
     place = _placement(source, arrays.labels.ndim)
 
@@ -145,6 +146,15 @@ def add_segmentation(
 
         show_count(viewer, cells)
     return result
+
+
+def own_viewer(viewer: ViewerModel) -> ViewerModel:
+    """Return the viewer itself where napari handed out a proxy of it.
+
+    The layers that a proxy gives are proxies too, and not the same object twice.
+    """
+    itself: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+    return itself
 
 
 def result_layers(viewer: ViewerModel, source: Layer) -> dict[Role, Layer]:

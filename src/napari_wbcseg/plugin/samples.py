@@ -78,11 +78,12 @@ def tile_layers(pairs: Sequence[TrainingPair]) -> list[LayerDataTuple]:
     from ..data.sigtuple import cut_tiles
 
     tiles = cut_tiles(pairs)
-    names = [tile.name for tile in tiles]
+    # The Train widget keeps the tiles of one slide on one side of a split.
+    about = {"tiles": [tile.name for tile in tiles], "groups": [tile.group for tile in tiles]}
     images = np.stack([tile.image for tile in tiles])
     labels = np.stack([tile.labels for tile in tiles])
     return [
-        (images, {"name": "SigTuple tiles", "rgb": True, "metadata": {"tiles": names}}, "image"),
+        (images, {"name": "SigTuple tiles", "rgb": True, "metadata": about}, "image"),
         (labels, {"name": "SigTuple tile labels", "opacity": 0.4}, "labels"),
     ]
 

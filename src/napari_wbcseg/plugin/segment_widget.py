@@ -16,10 +16,10 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from ..settings import SegmentationSettings
-from .jobs import ClosingWatch, Job, say_error
+from .jobs import Job, clean_up_with, say_error
 from .layer_check import LayerCheck, check_layer, image_data
 from .layer_picker import LayerPicker
-from .layers import ResultLayers, add_segmentation, layer_arrays, role_of
+from .layers import ResultLayers, add_segmentation, layer_arrays, own_viewer, role_of
 from .model_list import ModelPicker
 from .preferences import preference
 from .settings_form import SettingsForm
@@ -55,13 +55,12 @@ class SegmentWidget(QWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        self._viewer = napari_viewer
+        self._viewer = own_viewer(napari_viewer)
         self._job: Job | None = None
         self._source: Layer | None = None
         self.segmentation: Segmentation | None = None
         self._build()
-        self._watch = ClosingWatch(self)
-        self._watch.closing.connect(self._on_closing)
+        self._cleanup = clean_up_with(self)
         self._on_model()
         self._refresh()
 
@@ -111,10 +110,11 @@ class SegmentWidget(QWidget):
         if not check.usable or layer is None:
             self._on_failed(check.words)
             return
-        data, model, settings = image_data(layer), self.model, self.settings
+        # The work holds what it needs and not this widget, which may be closed before it ends.
+        segment, data, model, settings = self._segment, image_data(layer), self.model, self.settings
 
         def work(progress: Progress) -> tuple[Segmentation, Any]:
-            segmentation = self._segment(data, model, settings, progress)
+            segmentation = segment(data, model, settings, progress)
             return segmentation, layer_arrays(segmentation)
 
         self._source = layer
@@ -124,7 +124,7 @@ class SegmentWidget(QWidget):
         job.failed.connect(self._on_failed)
         job.cancelled.connect(self._on_cancelled)
         job.ended.connect(self._on_ended)
-        self._watch.find_window()
+        self._cleanup.add(job.abandon)
         self._result.clear()
         self._details.clear()
         self._show_progress(0, 0, "Starting")
@@ -268,14 +268,10 @@ class SegmentWidget(QWidget):
         self._finish()
 
     def _finish(self) -> None:
+        if self._job is not None:
+            self._cleanup.remove(self._job.abandon)
         self._job = self._source = None
         self._refresh()
-
-    def _on_closing(self) -> None:
-        job, self._job = self._job, None
-        if job is not None:
-            job.abandon()
-        self._picker.disconnect_viewer()
 
 
 def _is_source(layer: Layer) -> bool:

@@ -1,0 +1,55 @@
+"""One bar in napari's activity dock."""
+
+from __future__ import annotations
+
+from napari.utils.progress import cancelable_progress
+
+
+class _NoTerminal:
+    """Where napari's progress bar writes its text form: nowhere."""
+
+    def write(self, text: str) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+
+class ActivityBar:
+    """A progress bar with a Cancel button in the activity dock. For the GUI thread, but for ``cancelled``.
+
+    Parameters
+    ----------
+    title : str
+        What is shown until the first stage is told.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._stage = ""
+        self._bar: cancelable_progress | None = cancelable_progress(total=0, desc=title, file=_NoTerminal())
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the user pressed the bar's Cancel. Safe in any thread."""
+        bar = self._bar
+        return bar is not None and bool(bar.is_canceled)
+
+    def show(self, done: int, total: int, stage: str) -> None:
+        """Show progress, as `napari_wbcseg.progress.Progress`."""
+        bar = self._bar
+        if bar is None:
+            return
+        if bar.total != total:
+            bar.total = total
+        if stage != self._stage:
+            self._stage = stage
+            bar.set_description(stage)
+        # napari handles events while it repaints the bar, so it may be closed after each line.
+        if self._bar is not None and done != bar.n:
+            bar.update(done - bar.n)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()

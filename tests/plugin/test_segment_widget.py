@@ -1,0 +1,259 @@
+"""The Segment widget: check, run, cancel, replace, close."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QThreadPool
+
+from napari_wbcseg.errors import ImageError
+from napari_wbcseg.plugin.jobs import Job
+from napari_wbcseg.plugin.model_list import model_events
+from napari_wbcseg.plugin.segment_widget import SegmentWidget
+from napari_wbcseg.settings import SegmentationSettings
+
+from .conftest import dark_discs, discs
+
+
+@pytest.fixture
+def widget(viewer, small_model, qtbot):
+    """Dock the widget as a user does."""
+    small_model("my-stain")
+    return viewer.window.add_plugin_dock_widget("napari-wbcseg", "Segment white blood cells")[1]
+
+
+def run(widget, qtbot, timeout=20_000):
+    with qtbot.waitSignal(widget.segmented, timeout=timeout) as signal:
+        widget.run()
+    return signal.args
+
+
+def no_thread_left(qtbot):
+    qtbot.waitUntil(lambda: not Job._running, timeout=5000)
+    assert QThreadPool.globalInstance().waitForDone(5000)
+    assert QThreadPool.globalInstance().activeThreadCount() == 0
+
+
+def test_run_adds_the_layers_and_tells_the_count(viewer, widget, quick_segment, qtbot):
+    source = viewer.add_image(discs(), rgb=True)
+    segmentation, layers = run(widget, qtbot)
+    assert segmentation.count == 3
+    assert layers.cells in viewer.layers
+    assert widget._result.text() == "3 white cells"
+    assert "Cell diameter 24 px, estimated" in widget._details.text()
+    assert widget.image is source, "the results do not become the image"
+    no_thread_left(qtbot)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rgb", "planes"),
+    [((60, 70, 3), True, None), ((60, 70), False, None), ((4, 60, 70), False, 4), ((4, 60, 70, 3), True, 4)],
+)
+def test_colour_grey_and_stacks_are_segmented(viewer, widget, quick_segment, qtbot, shape, rgb, planes):
+    viewer.add_image(np.full(shape, 230, np.uint8), rgb=rgb)
+    segmentation, layers = run(widget, qtbot)
+    assert segmentation.count == 0
+    assert layers.cells.data.shape == ((60, 70) if planes is None else (planes, 60, 70))
+
+
+def test_a_multiscale_layer_is_segmented_in_full_resolution(viewer, widget, quick_segment, qtbot):
+    viewer.add_image([discs(), discs()[::2, ::2]], rgb=True, multiscale=True)
+    _, layers = run(widget, qtbot)
+    assert layers.cells.data.shape == (120, 160)
+
+
+def test_running_twice_replaces_the_layers(viewer, widget, quick_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    run(widget, qtbot)
+    before = [layer.name for layer in viewer.layers]
+    run(widget, qtbot)
+    assert [layer.name for layer in viewer.layers] == before
+
+
+def test_cancel_leaves_the_layers_as_they_were(viewer, widget, slow_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    slow_segment.go.set()
+    run(widget, qtbot)
+    slow_segment.go.clear()
+    before = list(viewer.layers)
+
+    widget.run()
+    qtbot.waitUntil(slow_segment.started.is_set, timeout=5000)
+    with qtbot.waitSignal(widget.cancelled, timeout=1000):
+        widget._cancel_button.click()
+
+    assert list(viewer.layers) == before
+    assert not widget.running
+    assert widget._run_button.isEnabled()
+    no_thread_left(qtbot)
+
+
+def test_the_activity_dock_shows_the_run_and_can_cancel_it(viewer, widget, slow_segment, qtbot):
+    from napari.utils.progress import progress
+
+    viewer.add_image(discs(), rgb=True)
+    widget.run()
+    qtbot.waitUntil(lambda: widget._bar.maximum() == 3, timeout=5000)
+    (bar,) = progress._all_instances
+    assert bar.total == 3
+    with qtbot.waitSignal(widget.cancelled, timeout=1000):
+        bar.cancel()
+    assert not progress._all_instances
+
+
+def test_a_layer_removed_while_running_gives_a_sentence_and_no_layer(viewer, widget, slow_segment, qtbot):
+    source = viewer.add_image(discs(), rgb=True)
+    widget.run()
+    qtbot.waitUntil(slow_segment.started.is_set, timeout=5000)
+    viewer.layers.remove(source)
+    with qtbot.waitSignal(widget.failed, timeout=5000) as signal:
+        slow_segment.go.set()
+    assert "removed" in signal.args[0]
+    assert not viewer.layers
+
+
+def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_segment, qtbot):
+    source = viewer.add_image(discs(), rgb=True)
+    widget.run()
+    source.name = "other"
+    with qtbot.waitSignal(widget.segmented, timeout=5000):
+        slow_segment.go.set()
+    assert widget._picker.currentText() == "other"
+    assert viewer.layers[-1].name == "cells (3)"
+
+
+def test_closing_the_viewer_while_running_leaves_no_thread(viewer, widget, slow_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    widget.run()
+    qtbot.waitUntil(slow_segment.started.is_set, timeout=5000)
+    viewer.close()
+    qtbot.waitUntil(slow_segment.stopped.is_set, timeout=2000)
+    no_thread_left(qtbot)
+
+
+def test_closing_the_widget_while_running_leaves_no_thread(viewer, widget, slow_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    widget.run()
+    qtbot.waitUntil(slow_segment.started.is_set, timeout=5000)
+    viewer.window.remove_dock_widget(widget)
+    qtbot.waitUntil(slow_segment.stopped.is_set, timeout=2000)
+    no_thread_left(qtbot)
+    assert len(viewer.layers) == 1
+
+
+def test_two_viewers_run_at_once(make_napari_viewer, small_model, slow_segment, qtbot):
+    small_model()
+    viewers = [make_napari_viewer(), make_napari_viewer()]
+    widgets = []
+    for number, viewer in enumerate(viewers, start=1):
+        viewer.add_image(discs(centres=[(30, 40 * n) for n in range(1, number + 1)]), rgb=True)
+        widget = SegmentWidget(viewer)
+        viewer.window.add_dock_widget(widget, name="segment")
+        widgets.append(widget)
+    for widget in widgets:
+        widget.run()
+    with qtbot.waitSignals([widget.segmented for widget in widgets], timeout=10_000):
+        slow_segment.go.set()
+    assert [viewer.layers[-1].name for viewer in viewers] == ["cells (1)", "cells (2)"]
+    qtbot.wait(50)
+
+
+@pytest.mark.parametrize(
+    ("data", "rgb", "words"),
+    [
+        (np.zeros((40, 40), bool), False, "boolean"),
+        (np.zeros((40, 40, 2), np.uint8), False, "2 channels"),
+        (np.zeros((40, 40, 5), np.uint8), False, "5 channels"),
+        (np.zeros((40, 40, 3), np.uint8), False, "rgb=True"),
+        (np.zeros((2, 2, 40, 40), np.uint8), False, "4 dimensions"),
+    ],
+)
+def test_a_layer_that_cannot_be_segmented_is_explained_beside_the_button(
+    viewer, widget, data, rgb, words, qtbot
+):
+    layer = viewer.add_image(data, rgb=rgb)
+    assert not widget._run_button.isEnabled()
+    assert words in widget._status.text()
+    with qtbot.waitSignal(widget.failed) as signal:
+        widget.run()
+    assert words in signal.args[0]
+    assert list(viewer.layers) == [layer]
+
+
+def test_without_an_image_the_next_step_is_told(widget):
+    assert not widget._run_button.isEnabled()
+    assert "Open Sample" in widget._status.text()
+
+
+def test_without_a_model_the_next_step_is_told(viewer, qtbot, monkeypatch):
+    monkeypatch.setattr("napari_wbcseg.network.models._paths", dict)
+    widget = SegmentWidget(viewer)
+    qtbot.addWidget(widget)
+    viewer.add_image(discs(), rgb=True)
+    assert not widget._run_button.isEnabled()
+    assert "Train WBC model" in widget._status.text()
+
+
+def test_an_error_is_shown_as_its_sentence(viewer, widget, qtbot, monkeypatch, capsys):
+    def fail(*arguments):
+        raise ImageError("The image has NaN values; replace them.")
+
+    monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(fail))
+    viewer.add_image(discs(), rgb=True)
+    with qtbot.waitSignal(widget.failed, timeout=5000) as signal:
+        widget.run()
+    assert signal.args == ["The image has NaN values; replace them."]
+    assert widget._details.text() == "The image has NaN values; replace them."
+    assert "Traceback" not in capsys.readouterr().err
+    assert len(viewer.layers) == 1
+
+
+def test_the_settings_shown_are_the_settings_used(viewer, widget, qtbot, monkeypatch):
+    used = []
+
+    def segment(image, model, settings, progress):
+        used.append((model, settings))
+        return dark_discs(image, model, settings, progress)
+
+    monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(segment))
+    viewer.add_image(discs(), rgb=True)
+    settings = SegmentationSettings(cell_diameter=41.5, probability_threshold=0.35, split_touching=False)
+    widget.settings = settings
+    assert widget.settings == settings
+    run(widget, qtbot)
+    widget.settings = SegmentationSettings()
+    run(widget, qtbot)
+    assert used == [("my-stain", settings), ("my-stain", SegmentationSettings())]
+
+
+def test_a_trained_model_appears_in_the_list(widget, small_model):
+    small_model("leishman", "classic")
+    model_events.changed.emit("leishman")
+    assert widget.model == "leishman"
+    assert widget.settings.recipe == "classic", "a model brings its recipe"
+
+
+def test_choosing_a_recipe_takes_a_model_of_it(widget, small_model):
+    small_model("leishman", "classic")
+    widget._models.refresh()
+    widget._top.editors["recipe"]._value.value = "classic"
+    assert widget.model == "leishman"
+
+
+def test_a_spoilt_model_file_is_listed_but_cannot_be_chosen(widget, own_models_folder):
+    (own_models_folder / "spoilt.safetensors").write_bytes(b"nothing")
+    widget._models.refresh()
+    index = widget._models.findData("spoilt")
+    assert index >= 0
+    assert not widget._models.model().item(index).isEnabled()
+
+
+def test_the_picker_follows_the_active_layer_and_forgets_removed_ones(viewer, widget):
+    first, second = (viewer.add_image(discs(), rgb=True, name=name) for name in "ab")
+    assert widget.image is second
+    viewer.layers.selection.active = first
+    assert widget.image is first
+    viewer.layers.remove(first)
+    assert widget.image is second
+    viewer.layers.clear()
+    assert widget.image is None
