@@ -424,9 +424,9 @@ def _loop(
             state.seconds += seconds
             earlier = [row[self.monitor] for row in state.history]
             improved = all(values[self.monitor] < other for other in earlier)
-            weights = self.current(self.model) if improved else None
+            weights = self.current(self.model)
             # A ReLU can turn NaN into 0, so that spoilt weights give a loss that looks sound.
-            if weights is not None and not all(np.isfinite(value).all() for value in weights.values()):
+            if not all(np.isfinite(value).all() for value in weights.values()):
                 self._fail()
             row = {
                 "epoch": epoch + 1,
@@ -436,11 +436,11 @@ def _loop(
                 "seconds": round(seconds, 3),
             }
             state.history.append(row)
-            if weights is not None:
+            if improved:
                 self.best = weights
                 state.best_epoch = epoch + 1
             if run.checkpoint is not None:
-                run.checkpoint.save(self.model, state, weights)
+                run.checkpoint.save(self.model, state, weights if improved else None)
             run.emit({"event": "epoch", **row, **pace, "best": improved})
 
         def _check_finite(self, values: dict[str, float]) -> None:
