@@ -121,7 +121,7 @@ def small_model(own_models_folder):
 
     def make(name="my-stain", recipe="robust"):
         architecture = UNetArchitecture(
-            input_channels=3,
+            input_channels=3 if recipe == "robust" else 1,
             widths=(2, 4),
             outputs=(Output(name="cell", channels=1, activation="sigmoid"),),
         )

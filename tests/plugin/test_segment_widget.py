@@ -45,6 +45,21 @@ def test_run_adds_the_layers_and_tells_the_count(viewer, widget, quick_segment, 
     no_thread_left(qtbot)
 
 
+def test_the_widget_gives_what_the_function_gives(viewer, widget, small_model, qtbot):
+    """The real pipeline with a small random network: what it finds is no matter, that it is the same is."""
+    from napari_wbcseg import segment
+
+    small_model("tiny", "classic")
+    widget._models.refresh("tiny")
+    source = viewer.add_image(discs(), rgb=True)
+    segmentation, layers = run(widget, qtbot, timeout=60_000)
+    expected = segment(source.data, "tiny", SegmentationSettings(recipe="classic"))
+    np.testing.assert_array_equal(layers.cells.data, expected.labels)
+    np.testing.assert_allclose(layers.probability.data, expected.probability, atol=1e-6)
+    assert segmentation.model == expected.model
+    assert segmentation.settings == expected.settings
+
+
 @pytest.mark.parametrize(
     ("shape", "rgb", "planes"),
     [((60, 70, 3), True, None), ((60, 70), False, None), ((4, 60, 70), False, 4), ((4, 60, 70, 3), True, 4)],

@@ -57,7 +57,7 @@ class CountOverlay:
             return
         overlay = text_overlay(viewer)
         overlay.text = count_text(cells, viewer.dims.point)
-        overlay.font_size = 16
+        overlay.font_size = 14
         overlay.visible = True
 
 

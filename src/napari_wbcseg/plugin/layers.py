@@ -235,10 +235,10 @@ def _dense_features(cells: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
     count = int(numbers.max(initial=0)) + 1
     table = table.set_axis(pd.Index(numbers), axis=0).reindex(range(count))
     table["label"] = np.arange(count)
-    # Rows without a cell (the background) have no value, which a plain boolean column cannot hold.
+    # A row without a cell (the background) has no values, but what is yes or no stays that: no.
     for name in table.columns:
         if name in cells and cells[name].dtype.kind == "b":
-            table[name] = table[name].astype("boolean")
+            table[name] = table[name].eq(True)
     return table
 
 

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
-from superqt import QCollapsible
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from ..settings import SegmentationSettings
 from .jobs import Job, clean_up_with, say_error
@@ -21,6 +13,7 @@ from .layer_check import LayerCheck, check_layer, image_data
 from .layer_picker import LayerPicker
 from .layers import ResultLayers, add_segmentation, layer_arrays, own_viewer, role_of
 from .model_list import ModelPicker
+from .panel import folded, scrolled_column, sentence, stretched
 from .preferences import preference
 from .settings_form import SettingsForm
 
@@ -145,33 +138,27 @@ class SegmentWidget(QWidget):
         self._picker = LayerPicker(self._viewer, _is_source, "no image open")
         self._models = ModelPicker(preference("model"))
         self._top = SettingsForm(defaults, _TOP, units={"cell_diameter": "px"})
-        self._top.insert_row(0, "Image", self._picker, "The layer with the stained smear.")
-        self._top.insert_row(1, "Model", self._models, "Built-in models and those you trained.")
+        self._top.insert_row(0, "Image", stretched(self._picker), "The layer with the stained smear.")
+        self._top.insert_row(1, "Model", stretched(self._models), "Built-in models and those you trained.")
         self._options = SettingsForm(defaults, leave_out=_TOP)
-        more = QCollapsible("More options")
-        more.setContent(self._options)
-        self._status = _label("")
+        self._status = sentence()
         self._run_button = QPushButton("Segment")
         self._run_button.setToolTip("Find, outline and count the white cells of the chosen image.")
         self._cancel_button = QPushButton("Cancel")
         self._cancel_button.setToolTip("Stop; the layers stay as they are.")
         self._bar = QProgressBar()
         self._bar.setTextVisible(True)
-        self._result = _label("")
-        font = self._result.font()
-        font.setPointSizeF(font.pointSizeF() * 1.4)
-        font.setBold(True)
-        self._result.setFont(font)
-        self._result.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._details = _label("")
+        self._result = sentence()
+        # napari's style sheet rules over a font.
+        self._result.setStyleSheet("font-size: 16pt; font-weight: bold;")
+        self._details = sentence()
 
         buttons = QHBoxLayout()
         buttons.addWidget(self._run_button, 1)
         buttons.addWidget(self._cancel_button)
-        layout = QVBoxLayout(self)
-        layout.setSpacing(6)
+        layout = scrolled_column(self)
         layout.addWidget(self._top)
-        layout.addWidget(more)
+        layout.addWidget(folded("More options", self._options))
         layout.addLayout(buttons)
         for part in (self._status, self._bar, self._result, self._details):
             layout.addWidget(part)
@@ -278,12 +265,6 @@ def _is_source(layer: Layer) -> bool:
     from napari.layers import Image
 
     return isinstance(layer, Image) and role_of(layer) is None
-
-
-def _label(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label
 
 
 def _details(segmentation: Segmentation) -> str:

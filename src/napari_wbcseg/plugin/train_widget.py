@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -19,7 +18,6 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from ..settings import TrainingSettings
 from .activity import ActivityBar
@@ -28,6 +26,7 @@ from .jobs import Job, clean_up_with, say_error
 from .layer_picker import LayerPicker
 from .layers import own_viewer, role_of
 from .model_list import model_events
+from .panel import folded, scrolled_column, sentence, stretched, with_tip
 from .settings_form import SettingsForm
 from .training_data import check_pair, make_pairs, pair_source
 
@@ -209,11 +208,13 @@ class TrainWidget(QWidget):
         layers = QWidget()
         rows = QFormLayout(layers)
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.addRow("Image", _tip(self._image, "The stained smear, or a stack of them."))
-        rows.addRow("Cells", _tip(self._labels, "The labels layer with every white cell drawn in it."))
+        rows.addRow("Image", with_tip(stretched(self._image), "The stained smear, or a stack of them."))
+        rows.addRow(
+            "Cells", with_tip(stretched(self._labels), "The labels layer with every white cell drawn in it.")
+        )
         self._folder = QLineEdit()
         self._folder.setPlaceholderText("folder of images and masks")
-        _tip(
+        with_tip(
             self._folder,
             "A SigTuple folder or .tar; NAME.jpg with NAME-mask.jpg; or of folders images and labels.",
         )
@@ -242,34 +243,34 @@ class TrainWidget(QWidget):
             0, "Model name", self._name, "What the new model is called in the list of models."
         )
         self._top.insert_row(
-            2, "Start from", self._init, "Going on from a model needs far fewer images than a new network."
+            2,
+            "Start from",
+            stretched(self._init),
+            "Going on from a model needs far fewer images than a new network.",
         )
         self._options = SettingsForm(defaults, leave_out=_TOP, none_texts={"steps_per_epoch": "all images"})
-        more = QCollapsible("More options")
-        more.setContent(self._options)
-        self._device = _label("Device: looking …")
-        self._status = _label("")
+        self._device = sentence("Device: looking …")
+        self._status = sentence()
         self._train_button = QPushButton("Train")
         self._stop_button = QPushButton("Stop, keep best")
         self._cancel_button = QPushButton("Cancel")
-        _tip(self._train_button, "Train in a process of its own; napari stays usable.")
-        _tip(self._stop_button, "End now and keep the weights of the best epoch.")
-        _tip(self._cancel_button, "End now and keep nothing.")
+        with_tip(self._train_button, "Train in a process of its own; napari stays usable.")
+        with_tip(self._stop_button, "End now and keep the weights of the best epoch.")
+        with_tip(self._cancel_button, "End now and keep nothing.")
         self._bar = QProgressBar()
-        self._numbers = _label("")
-        self._note = _label("")
+        self._numbers = sentence()
+        self._note = sentence()
         self._curve_place = QVBoxLayout()
 
         buttons = QHBoxLayout()
         buttons.addWidget(self._train_button, 1)
         buttons.addWidget(self._stop_button)
         buttons.addWidget(self._cancel_button)
-        layout = QVBoxLayout(self)
-        layout.setSpacing(6)
-        layout.addWidget(_tip(self._source, "Where the training images come from."))
+        layout = scrolled_column(self)
+        layout.addWidget(with_tip(self._source, "Where the training images come from."))
         layout.addWidget(self._pages)
         layout.addWidget(self._top)
-        layout.addWidget(more)
+        layout.addWidget(folded("More options", self._options))
         layout.addWidget(self._device)
         layout.addLayout(buttons)
         for part in (self._status, self._bar, self._numbers):
@@ -527,17 +528,6 @@ def _is_labels(layer: Layer) -> bool:
     from napari.layers import Labels
 
     return isinstance(layer, Labels)
-
-
-def _label(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label
-
-
-def _tip(widget: QWidget, text: str) -> QWidget:
-    widget.setToolTip(text)
-    return widget
 
 
 def _numbers(event: dict[str, Any]) -> str:

@@ -1,0 +1,71 @@
+"""Parts that both widgets are laid out with."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+WidgetT = TypeVar("WidgetT", bound=QWidget)
+
+#: Pixels; below it napari cuts the widget's title off.
+MINIMUM_WIDTH = 375
+
+
+class _ColumnArea(QScrollArea):
+    """Scrolls up and down only: it is never narrower than what is in it."""
+
+    def __init__(self, column: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(column)
+
+    def minimumSizeHint(self) -> QSize:
+        column, bar = self.widget(), self.verticalScrollBar()
+        wide = (column.minimumSizeHint().width() if column else 0) + (bar.sizeHint().width() if bar else 0)
+        return QSize(wide, 200)
+
+
+def scrolled_column(widget: QWidget) -> QVBoxLayout:
+    """Give a widget a column that scrolls where the window is too low for it."""
+    column = QWidget()
+    layout = QVBoxLayout(column)
+    layout.setSpacing(6)
+    area = _ColumnArea(column)
+    outer = QVBoxLayout(widget)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(area)
+    widget.setMinimumWidth(MINIMUM_WIDTH)
+    return layout
+
+
+def folded(title: str, content: QWidget) -> QCollapsible:
+    """Return a part that opens when its title is clicked."""
+    part = QCollapsible(title)
+    part.setContent(content)
+    part.collapse(animate=False)
+    return part
+
+
+def sentence(text: str = "") -> QLabel:
+    """Return a label for sentences: it breaks lines, and its text can be copied."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def with_tip(widget: WidgetT, text: str) -> WidgetT:
+    """Explain a widget when the mouse rests on it."""
+    widget.setToolTip(text)
+    return widget
+
+
+def stretched(widget: WidgetT) -> WidgetT:
+    """Let a widget take the width there is."""
+    widget.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return widget

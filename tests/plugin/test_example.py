@@ -1,0 +1,37 @@
+"""The example script runs as it stands in the documentation."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from napari_wbcseg.network.models import list_models
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "segment_in_napari.py"
+
+
+def run_example(viewer, qtbot, monkeypatch):
+    monkeypatch.setattr("napari.run", lambda: None)
+    monkeypatch.setattr("napari.current_viewer", lambda: viewer)
+    names = runpy.run_path(str(EXAMPLE), run_name="__main__")
+    qtbot.waitUntil(lambda: not names["widget"].running, timeout=120_000)
+    return names
+
+
+def test_the_script_segments_and_prints_the_count(
+    viewer, small_model, quick_segment, qtbot, monkeypatch, capsys
+):
+    small_model()
+    names = run_example(viewer, qtbot, monkeypatch)
+    assert viewer.layers[-1].name.startswith("cells (")
+    assert names["widget"].segmentation.summary in capsys.readouterr().out
+
+
+@pytest.mark.skipif(
+    "wbc" not in [info.name for info in list_models()], reason="the built-in model is not there yet"
+)
+def test_the_built_in_model_finds_what_was_drawn(viewer, qtbot, monkeypatch):
+    names = run_example(viewer, qtbot, monkeypatch)
+    assert names["widget"].segmentation.count == names["truth"].data.max()
