@@ -1,0 +1,221 @@
+"""From the network's maps to one label a cell: touching cells told apart.
+
+Each pixel of a cell points to the centre of its cell. Centres are the peaks of the
+centre map; a pixel belongs to the centre nearest to where it points (the idea of
+Panoptic-DeepLab, Cheng et al., CVPR 2020). The lobes of one nucleus all point to the
+same centre, so they stay together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .maps import Maps
+
+_LEAST_CENTRE = 0.25
+_LEAST_DISTANCE = 0.35
+_SMALLEST = 0.45
+_SMALLEST_AT_BORDER = 0.25
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Cells at the scale of the maps.
+
+    Attributes
+    ----------
+    labels : ndarray of int32, shape (h, w)
+    certainty : dict of int to float
+    """
+
+    labels: np.ndarray
+    certainty: dict[int, float]
+
+
+def find_centres(maps: Maps, cells: np.ndarray) -> np.ndarray:
+    """Find the centres of cells.
+
+    Parameters
+    ----------
+    maps : Maps
+    cells : ndarray of bool, shape (h, w)
+        Pixels of cells.
+
+    Returns
+    -------
+    ndarray of float, shape (n, 4)
+        Row, column, diameter of the cell and height of the peak; the higher first.
+    """
+    from scipy import ndimage
+    from skimage.feature import peak_local_max
+
+    smooth = ndimage.gaussian_filter(maps.centre, 1.0)
+    peaks = peak_local_max(smooth, min_distance=2, threshold_abs=_LEAST_CENTRE, exclude_border=False)
+    order = np.argsort(-smooth[tuple(peaks.T)], kind="stable")
+    kept: list[tuple[float, float, float, float]] = []
+    for row, col in peaks[order]:
+        if not cells[row, col]:
+            continue
+        diameter = float(maps.diameter[row, col])
+        if all(
+            np.hypot(row - other[0], col - other[1]) > _LEAST_DISTANCE * min(diameter, other[2])
+            for other in kept
+        ):
+            kept.append((float(row), float(col), diameter, float(smooth[row, col])))
+    return np.array(kept, float).reshape(-1, 4)
+
+
+def split_cells(maps: Maps, diameter: float, threshold: float, split: bool = True) -> Instances:
+    """Turn maps into instances.
+
+    Parameters
+    ----------
+    maps : Maps
+    diameter : float
+        Typical diameter of a cell in the maps, pixels.
+    threshold : float
+        Of the probability.
+    split : bool
+        Tell touching cells apart; otherwise each connected region is one cell.
+
+    Returns
+    -------
+    Instances
+        Regions much smaller than a cell are left out, unless the image border cuts them.
+    """
+    from scipy import ndimage
+
+    cells = maps.cell > threshold
+    regions, _ = ndimage.label(cells)
+    centres = find_centres(maps, cells) if split else np.zeros((0, 4))
+    home = regions[centres[:, 0].astype(int), centres[:, 1].astype(int)]
+    labels = np.zeros(cells.shape, np.int32)
+    certainty: dict[int, float] = {}
+    next_label = 1
+    for index, window in enumerate(ndimage.find_objects(regions), 1):
+        mask = regions[window] == index
+        members = centres[home == index]
+        for part in _parts(mask, window, maps, members):
+            part = _tidy(part)
+            if not _large_enough(part, window, cells.shape, diameter):
+                continue
+            target = labels[window]
+            target[part & (target == 0)] = next_label
+            certainty[next_label] = _certainty(part, window, maps, threshold)
+            next_label += 1
+    return Instances(labels, certainty)
+
+
+def _parts(
+    mask: np.ndarray, window: tuple[slice, slice], maps: Maps, centres: np.ndarray
+) -> list[np.ndarray]:
+    if len(centres) < 2:
+        return [mask]
+    rows, cols = np.nonzero(mask)
+    offset = maps.offset[window][rows, cols]
+    points_to = np.stack(
+        [rows + window[0].start + offset[:, 0], cols + window[1].start + offset[:, 1]], axis=1
+    )
+    distance = np.linalg.norm(points_to[:, None, :] - centres[None, :, :2], axis=2) / centres[None, :, 2]
+    nearest = np.argmin(distance, axis=1)
+    parts = []
+    for number in range(len(centres)):
+        part = np.zeros(mask.shape, bool)
+        chosen = nearest == number
+        part[rows[chosen], cols[chosen]] = True
+        parts.append(part)
+    return parts
+
+
+def _tidy(part: np.ndarray) -> np.ndarray:
+    """Keep the largest piece, without holes and without hair-thin tails."""
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(part)
+    if count > 1:
+        part = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
+    return ndimage.binary_fill_holes(part)
+
+
+def _large_enough(
+    part: np.ndarray, window: tuple[slice, slice], shape: tuple[int, int], diameter: float
+) -> bool:
+    across = 2 * np.sqrt(part.sum() / np.pi)
+    at_border = (
+        (window[0].start == 0 and part[0].any())
+        or (window[1].start == 0 and part[:, 0].any())
+        or (window[0].stop == shape[0] and part[-1].any())
+        or (window[1].stop == shape[1] and part[:, -1].any())
+    )
+    return bool(across >= diameter * (_SMALLEST_AT_BORDER if at_border else _SMALLEST))
+
+
+def _certainty(part: np.ndarray, window: tuple[slice, slice], maps: Maps, threshold: float) -> float:
+    """How little the outline depends on the threshold, times how sure its inside is."""
+    probability = maps.cell[window]
+    from scipy import ndimage
+
+    around = ndimage.binary_dilation(part, iterations=4)
+    low, high = 0.5 * threshold, 1 - 0.5 * (1 - threshold)
+    stable = (part & (probability > high)).sum() / max((around & (probability > low)).sum(), 1)
+    return float(np.clip(stable, 0, 1) * probability[part].mean())
+
+
+def draw_at(instances: Instances, maps: Maps, shape: tuple[int, int], threshold: float) -> np.ndarray:
+    """Draw the instances at the resolution of the image, with smooth outlines.
+
+    Parameters
+    ----------
+    instances : Instances
+    maps : Maps
+        At the same scale as the instances.
+    shape : tuple of int
+        (H, W) of the image.
+    threshold : float
+
+    Returns
+    -------
+    ndarray of int32, shape (H, W)
+    """
+    import cv2
+    from scipy import ndimage
+
+    small = instances.labels
+    if small.shape == shape:
+        return small
+    scale = np.array(shape) / small.shape
+    drawn = np.zeros(shape, np.int32)
+    best = np.full(shape, threshold, np.float32)
+    for index, found in enumerate(ndimage.find_objects(small), 1):
+        if found is None:
+            continue
+        rows = slice(max(found[0].start - 2, 0), min(found[0].stop + 2, small.shape[0]))
+        cols = slice(max(found[1].start - 2, 0), min(found[1].stop + 2, small.shape[1]))
+        marks = small[rows, cols]
+        mine = marks == index
+        level = np.where(mine, np.maximum(maps.cell[rows, cols], threshold + 0.01), maps.cell[rows, cols])
+        level = np.where(~mine & (marks > 0), 0.0, np.where(mine, level, np.minimum(level, threshold - 0.01)))
+        top, left = int(np.floor(rows.start * scale[0])), int(np.floor(cols.start * scale[1]))
+        bottom = min(int(np.ceil(rows.stop * scale[0])), shape[0])
+        right = min(int(np.ceil(cols.stop * scale[1])), shape[1])
+        # Pixel centres: image (x + .5) / scale - .5 in the maps, from the corner of this part.
+        matrix = np.array(
+            [
+                [1 / scale[1], 0, (left + 0.5) / scale[1] - 0.5 - cols.start],
+                [0, 1 / scale[0], (top + 0.5) / scale[0] - 0.5 - rows.start],
+            ]
+        )
+        enlarged = cv2.warpAffine(
+            level.astype(np.float32),
+            matrix,
+            (right - left, bottom - top),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        part = (slice(top, bottom), slice(left, right))
+        wins = enlarged > best[part]
+        drawn[part][wins] = index
+        best[part][wins] = enlarged[wins]
+    return drawn

@@ -1,0 +1,167 @@
+"""From an image to a `Segmentation`: the one way in for Python, shell and napari."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ImageError, SettingsError
+from ..progress import Progress, silent
+from ..settings import SegmentationSettings
+from .result import Segmentation
+
+if TYPE_CHECKING:
+    from ..network.model_file import ModelFile
+    from .found import Found
+
+DEFAULT_MODEL = "wbc"
+
+
+def segment(
+    image: Any,
+    model: str | Path | ModelFile = DEFAULT_MODEL,
+    settings: SegmentationSettings | None = None,
+    progress: Progress = silent,
+) -> Segmentation:
+    """Find, outline and measure the white blood cells of an image.
+
+    Parameters
+    ----------
+    image : array, shape (H, W), (H, W, 3), (N, H, W) or (N, H, W, 3)
+        RGB or grey, unsigned integers or floats; NumPy, dask or zarr. An alpha channel is
+        dropped. A stack is segmented plane by plane.
+    model : str, Path or ModelFile
+        Name or file of a model; ``wbc`` stands for the built-in model of the recipe.
+    settings : SegmentationSettings, optional
+        By default those of the model's recipe.
+    progress : Progress
+        Called often; raise `Cancelled` in it to stop.
+
+    Returns
+    -------
+    Segmentation
+
+    Raises
+    ------
+    ImageError
+        If the array is no image: another number of channels or dimensions, boolean, empty,
+        or with values that are not numbers.
+    ModelError
+        If the model does not exist or its file is broken.
+    SettingsError
+        If the settings ask for another recipe than that of the model.
+    """
+    from ..data.images import bit_range
+
+    file, settings = _model_and_settings(model, settings)
+    array = _as_array(image)
+    planes, stacked = _planes(array)
+    value_range = bit_range(array)
+    results = []
+    for index, plane in enumerate(planes):
+
+        def plane_progress(done: int, total: int, stage: str, index: int = index) -> None:
+            where = f" (plane {index + 1} of {len(planes)})" if stacked else ""
+            progress(done, total, stage + where)
+
+        results.append(_segment_plane(plane, value_range, file, settings, plane_progress))
+    return _stack(results) if stacked else results[0]
+
+
+def _model_and_settings(
+    model: str | Path | ModelFile, settings: SegmentationSettings | None
+) -> tuple[ModelFile, SegmentationSettings]:
+    from ..network.models import load_model
+
+    if model == DEFAULT_MODEL and settings is not None and settings.recipe == "classic":
+        model = "classic"
+    file = load_model(model)
+    if settings is None:
+        settings = SegmentationSettings(recipe=file.header.recipe)
+    elif settings.recipe != file.header.recipe:
+        raise SettingsError(
+            f"The model {file.name} was trained for the recipe {file.header.recipe}, and the settings ask for "
+            f"{settings.recipe}: choose a model of that recipe, or set recipe to {file.header.recipe}."
+        )
+    return file, settings
+
+
+def _as_array(image: Any) -> Any:
+    if hasattr(image, "shape") and hasattr(image, "dtype"):
+        return image
+    try:
+        return np.asarray(image)
+    except (TypeError, ValueError) as error:
+        raise ImageError(
+            f"This is not an image array: {error}. Give an array, or read the file first."
+        ) from None
+
+
+def _planes(array: Any) -> tuple[list[Any], bool]:
+    """Return the images of a stack, or the one image, and whether it is a stack."""
+    shape = array.shape
+    if len(shape) == 4:
+        return [array[i] for i in range(shape[0])], True
+    if len(shape) == 3 and shape[2] not in (1, 2, 3, 4, 5):
+        return [array[i] for i in range(shape[0])], True
+    return [array], False
+
+
+def _segment_plane(
+    plane: Any, value_range: float, model: ModelFile, settings: SegmentationSettings, progress: Progress
+) -> Segmentation:
+    from ..data.images import prepare_image
+    from .measure import measure_cells, number_in_reading_order
+
+    prepared = prepare_image(np.asarray(plane), value_range)
+    found = _find(prepared.pixels, model, settings, progress)
+    progress(0, 0, "Measuring")
+    labels, originals = number_in_reading_order(found.labels)
+    certainty = {
+        new: found.certainty[int(old)] for new, old in enumerate(originals, 1) if int(old) in found.certainty
+    }
+    cells = measure_cells(labels, prepared.pixels, certainty, settings.check_below)
+    return Segmentation(
+        labels=labels,
+        cells=cells,
+        probability=found.probability,
+        proposals=found.proposals,
+        settings=settings,
+        model=model.id,
+        cell_diameter=found.cell_diameter,
+        notes=(*prepared.notes, *found.notes),
+    )
+
+
+def _find(pixels: np.ndarray, model: ModelFile, settings: SegmentationSettings, progress: Progress) -> Found:
+    if settings.recipe == "classic":
+        from .classic import find_cells
+    else:
+        from .robust import find_cells
+    return find_cells(pixels, model, settings, progress)
+
+
+def _stack(results: list[Segmentation]) -> Segmentation:
+    import pandas as pd
+
+    tables = [result.cells.assign(plane=index) for index, result in enumerate(results)]
+    proposals = [
+        np.insert(result.proposals, 0, index, axis=1)
+        for index, result in enumerate(results)
+        if len(result.proposals)
+    ]
+    diameters = [r.cell_diameter for r in results if r.cell_diameter is not None]
+    first = results[0]
+    filled = [table for table in tables if len(table)]
+    return Segmentation(
+        labels=np.stack([result.labels for result in results]),
+        cells=pd.concat(filled or tables[:1], ignore_index=True),
+        probability=np.stack([result.probability for result in results]),
+        proposals=np.concatenate(proposals) if proposals else np.zeros((0, 5), np.int64),
+        settings=first.settings,
+        model=first.model,
+        cell_diameter=float(np.median(diameters)) if diameters else None,
+        notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
+    )

@@ -1,0 +1,127 @@
+"""How large a white cell is in an image nobody has said anything about.
+
+The network tells the size of each cell it sees, as long as that is within a factor of
+about two of the size it knows best. So it is shown the image at several scales, and
+the cells that it is surest of, each at the scale that suits it best, say what the
+diameter is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .maps import Maps, Predictor, covering_windows
+from .resample import resample
+from .windows import Window
+
+#: Cell diameters, in image pixels, that the image is looked at for. Neighbours overlap.
+LEVELS = (500.0, 200.0, 80.0, 32.0)
+_OCTAVES_SEEN = 1.25
+_LEAST_CENTRE = 0.3
+_BANDWIDTH = 0.2
+_WINDOWS_A_LEVEL = 40
+_SURE = 0.5
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A cell seen at one scale: where, how large (image pixels), and how surely."""
+
+    row: float
+    col: float
+    diameter: float
+    score: float
+
+
+def estimate_diameter(image: np.ndarray, predictor: Predictor) -> float | None:
+    """Estimate the typical diameter of the white cells of an image.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 3)
+        What the network takes, at the resolution of the image.
+    predictor : Predictor
+
+    Returns
+    -------
+    float or None
+        Pixels; none if no cell is seen at any scale.
+    """
+    sightings: list[Sighting] = []
+    for level in LEVELS:
+        factor = predictor.canonical_diameter / level
+        if max(image.shape[:2]) * factor < 12:
+            continue
+        small = resample(image, factor)
+        windows = _densest(small, covering_windows(small.shape[:2], predictor.model.architecture.multiple))
+        maps = predictor.predict(small, windows, "Estimating the cell size")
+        sightings += sight(maps, factor, predictor.canonical_diameter)
+    kept = distinct(sightings)
+    return _mode(kept) if kept else None
+
+
+def _densest(image: np.ndarray, windows: list[Window]) -> list[Window]:
+    """Return the windows with the most stain: where white cells may be."""
+    if len(windows) <= _WINDOWS_A_LEVEL:
+        return windows
+    density = image.mean(axis=-1)
+    order = sorted(
+        windows,
+        key=lambda w: (
+            -float(np.percentile(density[w.row : w.row + w.height : 4, w.col : w.col + w.width : 4], 98))
+        ),
+    )
+    return order[:_WINDOWS_A_LEVEL]
+
+
+def sight(maps: Maps, factor: float, canonical: float) -> list[Sighting]:
+    """List the cells seen in the maps of one scale, those of unfit size left out.
+
+    Parameters
+    ----------
+    maps : Maps
+    factor : float
+        Scale of the maps over that of the image.
+    canonical : float
+        Canonical diameter, pixels.
+    """
+    from skimage.feature import peak_local_max
+
+    peaks = peak_local_max(maps.centre, min_distance=4, threshold_abs=_LEAST_CENTRE, exclude_border=False)
+    found = []
+    for row, col in peaks:
+        area = (slice(max(row - 1, 0), row + 2), slice(max(col - 1, 0), col + 2))
+        diameter = float(np.median(maps.diameter[area]))
+        octaves = np.log2(diameter / canonical)
+        if abs(octaves) > _OCTAVES_SEEN:
+            continue
+        score = float(maps.centre[row, col] * maps.cell[area].mean()) * float(np.exp(-0.5 * octaves**2))
+        if score > 0.15:
+            found.append(Sighting((row + 0.5) / factor, (col + 0.5) / factor, diameter / factor, score))
+    return found
+
+
+def distinct(sightings: list[Sighting]) -> list[Sighting]:
+    """Keep, of sightings that overlap, the surest."""
+    kept: list[Sighting] = []
+    for sighting in sorted(sightings, key=lambda s: -s.score):
+        if all(
+            np.hypot(sighting.row - other.row, sighting.col - other.col)
+            > 0.5 * max(sighting.diameter, other.diameter)
+            for other in kept
+        ):
+            kept.append(sighting)
+    return kept
+
+
+def _mode(sightings: list[Sighting]) -> float:
+    octaves = np.log2([s.diameter for s in sightings])
+    weights = np.array([s.score for s in sightings])
+    spread = np.exp(-0.5 * ((octaves[:, None] - octaves[None, :]) / _BANDWIDTH) ** 2) @ weights
+    near = np.abs(octaves - octaves[np.argmax(spread)]) < 0.6
+    order = np.argsort(octaves[near])
+    cumulated = np.cumsum(weights[near][order])
+    middle = np.searchsorted(cumulated, cumulated[-1] / 2)
+    return float(2.0 ** octaves[near][order][middle])
