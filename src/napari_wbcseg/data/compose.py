@@ -123,7 +123,10 @@ def smooth_outline(labels: np.ndarray, sigma: float) -> np.ndarray:
         # The part of the padded window that lies inside the image.
         start = [part.start - pad for part in window]
         stop = [part.stop + pad for part in window]
-        inner = tuple(slice(max(0, -a), soft.shape[k] - max(0, b - labels.shape[k])) for k, (a, b) in enumerate(zip(start, stop, strict=True)))
+        inner = tuple(
+            slice(max(0, -a), soft.shape[k] - max(0, b - labels.shape[k]))
+            for k, (a, b) in enumerate(zip(start, stop, strict=True))
+        )
         target = smooth[tuple(slice(max(a, 0), b) for a, b in zip(start, stop, strict=True))]
         target[soft[inner] & (target == 0)] = index
     return smooth
@@ -151,7 +154,9 @@ def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = Tr
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
         diameter *= factor
-    centres = {i: tuple(map(float, ndimage.center_of_mass(labels == i))) for i in whole if (labels == i).any()}
+    centres = {
+        i: tuple(map(float, ndimage.center_of_mass(labels == i))) for i in whole if (labels == i).any()
+    }
     return Source(image, labels.astype(np.int32), diameter, family or pair.group, frozenset(centres), centres)
 
 
@@ -221,11 +226,12 @@ class Composer:
         family = self.names[rng.choice(len(self.names), p=self.share)]
         source = self.families[family][rng.integers(len(self.families[family]))]
         spread = rng.normal(0.0, 0.25) if rng.random() < 0.55 else rng.uniform(-1.35, 1.35)
-        off_scale = rng.random() < 0.08
+        # At a scale where no cell can be seen whole, its lobes, and platelets, are no cells.
+        off_scale = rng.random() < 0.13
         if off_scale:
-            spread = rng.uniform(2.0, 2.8) if rng.random() < 0.7 else rng.uniform(-2.8, -2.2)
+            spread = rng.uniform(1.75, 3.0) if rng.random() < 0.8 else rng.uniform(-2.8, -2.2)
         diameter = self.canonical_diameter * 2.0**spread
-        image, labels, cut, mirrored = self._window(source, diameter, rng)
+        image, labels, cut, mirrored = self._window(source, diameter, rng, 0.5 if off_scale else 0.8)
         if off_scale:
             labels[:] = 0
             cut[:] = False
@@ -240,11 +246,11 @@ class Composer:
         return 0 if rng.random() < 0.6 else int(rng.choice([1, 2, 3], p=[0.55, 0.3, 0.15]))
 
     def _window(
-        self, source: Source, diameter: float, rng: np.random.Generator
+        self, source: Source, diameter: float, rng: np.random.Generator, on_cell: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
         side = self.size + 2 * self.margin
         height, width = source.labels.shape
-        if rng.random() < 0.8:
+        if rng.random() < on_cell:
             keys = sorted(source.centres)
             centre = np.array(source.centres[keys[rng.integers(len(keys))]])
             centre = centre + rng.uniform(-0.5, 0.5, 2) * self.size * source.diameter / diameter * 0.8
@@ -312,7 +318,9 @@ class Composer:
             spot = rng.uniform(self.margin, side - self.margin, 2)
         angle = rng.uniform(0, 2 * np.pi)
         mirror = 1.0 if rng.random() < 0.5 else -1.0
-        linear = scale * np.array([[np.cos(angle) * mirror, -np.sin(angle)], [np.sin(angle) * mirror, np.cos(angle)]])
+        linear = scale * np.array(
+            [[np.cos(angle) * mirror, -np.sin(angle)], [np.sin(angle) * mirror, np.cos(angle)]]
+        )
         middle = np.array(ndimage.center_of_mass(cell.mask))
         offset = spot[::-1] - linear @ middle[::-1]
         matrix = np.hstack([linear, offset[:, None]])
@@ -324,7 +332,9 @@ class Composer:
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
             mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
         alpha = cv2.warpAffine(mask, matrix, (side, side), flags=cv2.INTER_LINEAR)
-        patch = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        patch = cv2.warpAffine(
+            picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         solid = alpha > 0.5
         if solid.sum() < 20:
             return

@@ -22,7 +22,6 @@ _OCTAVES_SEEN = 1.25
 _LEAST_CENTRE = 0.3
 _BANDWIDTH = 0.2
 _WINDOWS_A_LEVEL = 40
-_SURE = 0.5
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,8 @@ def distinct(sightings: list[Sighting]) -> list[Sighting]:
 
 def _mode(sightings: list[Sighting]) -> float:
     octaves = np.log2([s.diameter for s in sightings])
-    weights = np.array([s.score for s in sightings])
+    # By area: platelets and lobes may outnumber the cells, but cover less.
+    weights = np.array([s.score * s.diameter**2 for s in sightings])
     spread = np.exp(-0.5 * ((octaves[:, None] - octaves[None, :]) / _BANDWIDTH) ** 2) @ weights
     near = np.abs(octaves - octaves[np.argmax(spread)]) < 0.6
     order = np.argsort(octaves[near])
