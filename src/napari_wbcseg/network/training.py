@@ -388,6 +388,9 @@ def _loop(
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             dataset.epoch = epoch
+            if keras.backend.backend() == "torch":
+                # There, dropout draws from a global generator that no checkpoint holds.
+                keras.utils.set_random_seed((settings.seed + epoch) % 2**32)
             self.steps_done = 0
             self.epoch_started = time.monotonic()
             if settings.schedule == "cosine":
