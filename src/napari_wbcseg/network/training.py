@@ -84,7 +84,7 @@ def train(
     data : str, Path or sequence of TrainingPair
         What `napari_wbcseg.data.pairs.read_pairs` reads, or the pairs.
     settings : TrainingSettings, optional
-        The published ones by default.
+        By default those of the recipe of ``init``; without it the published ones.
     out : str or Path, optional
         Folder for the model (``NAME.safetensors``), ``history.csv``, and a checkpoint
         each epoch.
@@ -123,11 +123,16 @@ def train(
     Cancelled
         If ``progress`` raised it.
     """
-    settings = settings or TrainingSettings()
+    settings = settings or default_settings(init)
     run = _Run(settings, Path(out) if out is not None else None, name, init, on_event or _ignore)
     progress(0, 0, "Reading the training images")
     pairs, described = _read(data)
     return run(pairs, training_data or described, resume, progress, should_stop or _never)
+
+
+def default_settings(init: ModelFile | None) -> TrainingSettings:
+    """Return the settings taken when none are given."""
+    return TrainingSettings.for_recipe(init.header.recipe) if init is not None else TrainingSettings()
 
 
 class _Run:

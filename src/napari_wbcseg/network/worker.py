@@ -87,7 +87,7 @@ class TrainingProcess:
             job: dict[str, Any] = {
                 "data": str(Path(data).resolve()) if isinstance(data, (str, Path)) else None,
                 "pairs": None,
-                "settings": (settings or TrainingSettings()).model_dump(),
+                "settings": settings.model_dump() if settings is not None else None,
                 "out": str(self.out.resolve()),
                 "name": name,
                 "init": self._init_path(init),
@@ -378,7 +378,7 @@ class _Child:
 
         result = train(
             _read_pairs(Path(job["pairs"])) if job["pairs"] else job["data"],
-            TrainingSettings(**job["settings"]),
+            TrainingSettings(**job["settings"]) if job["settings"] else None,
             job["out"],
             name=job["name"],
             init=read_model(job["init"]) if job["init"] else None,
