@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..segmentation.result import Segmentation
 
 _TOP = ("recipe", "cell_diameter")
+_USUAL_DIAMETER = 63  # pixels; a start for who sets it by hand
 
 
 class SegmentWidget(QWidget):
@@ -138,6 +139,7 @@ class SegmentWidget(QWidget):
         self._picker = LayerPicker(self._viewer, _is_source, "no image open")
         self._models = ModelPicker(preference("model"))
         self._top = SettingsForm(defaults, _TOP, units={"cell_diameter": "px"})
+        self._top.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
         self._top.insert_row(0, "Image", stretched(self._picker), "The layer with the stained smear.")
         self._top.insert_row(1, "Model", stretched(self._models), "Built-in models and those you trained.")
         self._options = SettingsForm(defaults, leave_out=_TOP)
@@ -235,6 +237,8 @@ class SegmentWidget(QWidget):
             self._viewer, segmentation, source, arrays=arrays, count_on_canvas=preference("count_on_canvas")
         )
         self.segmentation = segmentation
+        if segmentation.cell_diameter is not None:
+            self._top.editors["cell_diameter"].suggest(round(segmentation.cell_diameter, 1))
         self._result.setText(segmentation.summary)
         self._details.setText(_details(segmentation))
         self._finish()

@@ -77,6 +77,11 @@ class FieldEditor(QWidget):
         if value is not None:
             self._value.value = value
 
+    def suggest(self, value: Any) -> None:
+        """Show a value to start from while the setting is left to the computer."""
+        if self.value is None:
+            self._value.value = value
+
     def _on_none(self, none: bool) -> None:
         self._value.enabled = not none
         self.changed.emit()

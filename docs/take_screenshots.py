@@ -1,0 +1,74 @@
+"""Take the pictures of the widgets in ``docs/images``, on the synthetic smear.
+
+Run it where there is a display, or under a virtual one::
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" python docs/take_screenshots.py
+
+The training shown is a real one, of short epochs, and cancelled.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+IMAGES = Path(__file__).parent / "images"
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 600) -> None:
+    """Let the window live until something is so."""
+    end = time.monotonic() + seconds
+    while not what():
+        QApplication.processEvents()
+        time.sleep(0.01)
+        if time.monotonic() > end:
+            raise TimeoutError("The picture is not ready.")
+
+
+def rest(seconds: float = 1.0) -> None:
+    """Let the window draw."""
+    start = time.monotonic()
+    wait_for(lambda: time.monotonic() - start > seconds)
+
+
+def main() -> None:
+    """Take every picture."""
+    IMAGES.mkdir(exist_ok=True)
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1400, 900)
+    image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear", seed=3)
+
+    _, segment = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Segment white blood cells")
+    segment.image = image
+    rest()
+    viewer.reset_view()
+    segment.run()
+    wait_for(lambda: not segment.running)
+    rest()
+    viewer.window.screenshot(IMAGES / "segment.png", canvas_only=False, flash=False)
+    print(f"segment.png: {segment.segmentation.summary}; {truth.data.max()} were drawn")
+    viewer.window.remove_dock_widget(segment)
+
+    _, train = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Train WBC model")
+    train.image, train.labels = image, truth
+    train.settings = train.settings.replace(epochs=6, steps_per_epoch=4, batch_size=4)
+    train.train()
+    wait_for(lambda: len(train._history) >= 4 or not train.running)
+    rest()
+    viewer.window.screenshot(IMAGES / "train.png", canvas_only=False, flash=False)
+    print(f"train.png: {train._numbers.text()}")
+    train.cancel()
+    wait_for(lambda: not train.running)
+    viewer.close()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["WBCSEG_MODELS"] = folder
+        main()
