@@ -117,7 +117,7 @@ def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         quality = int(rng.integers(25, 95))
         eight_bit = (np.clip(pixels, 0, 1) * 255).astype(np.uint8)
         _, stream = cv2.imencode(".jpg", eight_bit, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        pixels = cv2.imdecode(stream, cv2.IMREAD_COLOR).astype(np.float32) / 255
+        pixels = np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)).astype(np.float32) / 255
     return np.clip(pixels / white, 0.0, 1.25).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Fields whose cells are known only by boxes: outlines drawn from the boxes, and the fields as training pairs.
+"""Fields whose cells are known only by boxes: outlines drawn from them, and training pairs.
 
 The layout is that of the Barcelona part of TXL-PBC: a folder ``images`` and a
 ``boxes.csv`` with the columns ``image,kind,r0,c0,r1,c1`` (pixels, ends exclusive).
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DatasetError
+from ..errors import DatasetError, ImageError
 from ..progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .pairs import TrainingPair
 
 WHITE_KIND = "WBC"
+_CORNERS = ("r0", "c0", "r1", "c1")
 _TRAINING_SHARE = 0.7
 _WORKING_SIDE = 96.0
 _MIN_BOX_AGREEMENT = 0.80
@@ -43,7 +44,7 @@ def read_boxes(path: Path) -> pd.DataFrame:
     Raises
     ------
     DatasetError
-        If the table is missing, unreadable or lacks a column.
+        If the table is missing, unreadable or lacks a column, or a box is no box.
     """
     import pandas as pd
 
@@ -52,9 +53,21 @@ def read_boxes(path: Path) -> pd.DataFrame:
         table = pd.read_csv(table_path)
     except (OSError, ValueError) as error:
         raise DatasetError(f"The box table {table_path} cannot be read: {error}.") from None
-    missing = {"image", "kind", "r0", "c0", "r1", "c1"} - set(table.columns)
+    missing = {"image", "kind", *_CORNERS} - set(table.columns)
     if missing:
         raise DatasetError(f"The box table {table_path} lacks the columns {', '.join(sorted(missing))}.")
+    corners = table[list(_CORNERS)].apply(pd.to_numeric, errors="coerce")
+    bad = ~(
+        (corners["r1"] > corners["r0"]) & (corners["c1"] > corners["c0"]) & np.isfinite(corners).all(axis=1)
+    )
+    bad |= table["image"].isna()
+    if bad.any():
+        line = int(np.flatnonzero(bad)[0]) + 2
+        raise DatasetError(
+            f"Line {line} of the box table {table_path} is no box: give the image's name, its kind, and four "
+            "numbers with r0 < r1 and c0 < c1."
+        )
+    table[list(_CORNERS)] = corners.astype(np.int64)
     return table
 
 
@@ -99,18 +112,20 @@ def outline_from_box(image: np.ndarray, box: tuple[int, int, int, int]) -> np.nd
     state[distance <= 0.5] = cv2.GC_FGD
     state[outside] = cv2.GC_BGD
     cv2.setRNGSeed(0)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
     try:
-        cv2.grabCut(small, state, None, np.zeros((1, 65)), np.zeros((1, 65)), 6, cv2.GC_INIT_WITH_MASK)
+        # The rectangle is not looked at where a mask is given.
+        cv2.grabCut(small, state, (0, 0, 0, 0), *models, 6, cv2.GC_INIT_WITH_MASK)
     except cv2.error:
         return None
-    found = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    found: np.ndarray = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, kernel)
     components = label(found)
     if components.max() == 0:
         return None
     largest = max(regionprops(components), key=lambda region: region.area)
-    solid = np.zeros(found.shape, np.float32)
+    solid: np.ndarray = np.zeros(found.shape, np.float32)
     solid[largest.slice] = largest.image_filled
     solid = cv2.resize(solid, (crop.shape[1], crop.shape[0]), interpolation=cv2.INTER_LINEAR)
     solid = cv2.GaussianBlur(solid, (0, 0), 0.02 * side + 0.5) > 0.5
@@ -181,8 +196,15 @@ def read_boxed_pairs(
     Returns
     -------
     list of TrainingPair
+
+    Raises
+    ------
+    DatasetError
+        If the table cannot be used, or a box lies outside its image.
+    ImageError
+        If an image cannot be read.
     """
-    from .images import read_image
+    from .images import prepare_image, read_image
     from .pairs import TrainingPair
 
     path = Path(path)
@@ -192,13 +214,22 @@ def read_boxed_pairs(
     pairs = []
     for number, name in enumerate(wanted):
         progress(number, len(wanted), "Outlining boxed cells")
-        image = read_image(path / "images" / name)
+        file = path / "images" / name
+        array = read_image(file)
+        try:
+            image = np.rint(prepare_image(array).pixels).astype(np.uint8)
+        except ImageError as error:
+            raise ImageError(f"{file}: {error}") from None
         labels = np.zeros(image.shape[:2], np.int32)
         boxes = boxes_of.get(name)
         complete = True
         if boxes is not None:
-            for index, row in enumerate(boxes[["r0", "c0", "r1", "c1"]].itertuples(index=False), 1):
-                mask = outline_from_box(image, tuple(int(v) for v in row))
+            for index, (r0, c0, r1, c1) in enumerate(boxes[list(_CORNERS)].to_numpy().tolist(), 1):
+                if r1 <= 0 or c1 <= 0 or r0 >= image.shape[0] or c0 >= image.shape[1]:
+                    raise DatasetError(
+                        f"The box {r0}, {c0}, {r1}, {c1} in {path / 'boxes.csv'} lies outside {file}."
+                    )
+                mask = outline_from_box(image, (r0, c0, r1, c1))
                 if mask is None:
                     complete = False
                     break

@@ -92,6 +92,11 @@ def equivalent_diameter(area: float) -> float:
     return float(2.0 * np.sqrt(area / np.pi))
 
 
+def _centroid(mask: np.ndarray) -> tuple[float, float]:
+    row, col = ndimage.center_of_mass(mask)
+    return float(row), float(col)
+
+
 def smooth_outline(labels: np.ndarray, sigma: float) -> np.ndarray:
     """Round off the blocky outlines and thin tails of hand-painted masks.
 
@@ -152,11 +157,9 @@ def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = Tr
     if factor < 1:
         size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
         diameter *= factor
-    centres = {
-        i: tuple(map(float, ndimage.center_of_mass(labels == i))) for i in whole if (labels == i).any()
-    }
+    centres = {i: _centroid(labels == i) for i in whole if (labels == i).any()}
     return Source(image, labels.astype(np.int32), diameter, family or pair.group, frozenset(centres), centres)
 
 
@@ -290,7 +293,7 @@ class Composer:
 
     @staticmethod
     def _separate(marks: np.ndarray) -> np.ndarray:
-        """Number connected pieces anew, since mirroring repeats labels."""
+        """Renumber connected pieces, since mirroring repeats labels."""
         from skimage.measure import label
 
         return label(marks, connectivity=1).astype(np.int32)
@@ -398,7 +401,7 @@ def mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int = 3, t
     feather = 5
     for row in range(grid):
         for col in range(grid):
-            source = sources[rng.integers(len(sources))]
+            source = sources[int(rng.integers(len(sources)))]
             scale = diameter / source.diameter
             size = (
                 max(tile, round(source.labels.shape[1] * scale)),
@@ -427,7 +430,7 @@ def mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int = 3, t
                 labels[spot][crop == index] = first + offset
                 if index in source.whole and index not in edge:
                     whole.add(first + offset)
-    centres = {i: tuple(map(float, ndimage.center_of_mass(labels == i))) for i in sorted(whole)}
+    centres = {i: _centroid(labels == i) for i in sorted(whole)}
     if not centres:
         return mosaic(sources, rng, grid, tile)
     return Source(image, labels, diameter, sources[0].family, frozenset(centres), centres)

@@ -142,11 +142,11 @@ def photograph(
         soft_image = cv2.GaussianBlur(image, (0, 0), max(1.6 * camera.blur, 1.0))
         image = cv2.addWeighted(image, 1 + camera.sharpening, soft_image, -camera.sharpening, 0)
     if camera.noise > 0:
-        grain = rng.standard_normal(image.shape, dtype=np.float32)
-        grain = 0.5 * grain + cv2.GaussianBlur(grain, (0, 0), 0.8)
+        fine = np.asarray(rng.standard_normal(image.shape, dtype=np.float32))
+        grain = 0.5 * fine + np.asarray(cv2.GaussianBlur(fine, (0, 0), 0.8))
         image += grain * (camera.noise * np.sqrt(np.clip(image, 4, 255) / 255))
     picture = np.clip(image + 0.5, 0, 255).astype(np.uint8)
     if camera.jpeg_quality is None:
         return picture
     _, packed = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, camera.jpeg_quality])
-    return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))[..., ::-1])

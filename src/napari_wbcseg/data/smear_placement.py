@@ -142,8 +142,8 @@ def place_red_cells(
             np.add.at(shift, a, step)
             np.add.at(shift, b, -step)
         if whites is not None:
-            distance, nearest = whites.query(points, k=min(3, len(white)))
-            distance, nearest = distance.reshape(number, -1), nearest.reshape(number, -1)
+            found = whites.query(points, k=min(3, len(white)))
+            distance, nearest = (np.asarray(part).reshape(number, -1) for part in found)
             for k in range(distance.shape[1]):
                 away = points - white[nearest[:, k], :2]
                 push = np.clip(white[nearest[:, k], 2] + close * radii - distance[:, k], 0, None)

@@ -8,6 +8,7 @@ same centre, so they stay together.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ _LEAST_CENTRE = 0.25
 _LEAST_DISTANCE = 0.35
 _SMALLEST = 0.45
 _SMALLEST_AT_BORDER = 0.25
+_FEW = 16
+_CANDIDATES = 4
+_AROUND = 4
 
 
 @dataclass(frozen=True)
@@ -49,22 +53,27 @@ def find_centres(maps: Maps, cells: np.ndarray) -> np.ndarray:
         Row, column, diameter of the cell and height of the peak; the higher first.
     """
     from scipy import ndimage
+    from scipy.spatial import cKDTree
     from skimage.feature import peak_local_max
 
     smooth = ndimage.gaussian_filter(maps.centre, 1.0)
     peaks = peak_local_max(smooth, min_distance=2, threshold_abs=_LEAST_CENTRE, exclude_border=False)
-    order = np.argsort(-smooth[tuple(peaks.T)], kind="stable")
-    kept: list[tuple[float, float, float, float]] = []
-    for row, col in peaks[order]:
-        if not cells[row, col]:
+    peaks = peaks[cells[tuple(peaks.T)]]
+    if not len(peaks):
+        return np.zeros((0, 4))
+    peaks = peaks[np.argsort(-smooth[tuple(peaks.T)], kind="stable")].astype(float)
+    at = tuple(peaks.T.astype(int))
+    diameters = maps.diameter[at].astype(float)
+    tree = cKDTree(peaks)
+    kept = np.ones(len(peaks), bool)
+    for number in range(len(peaks)):
+        if not kept[number]:
             continue
-        diameter = float(maps.diameter[row, col])
-        if all(
-            np.hypot(row - other[0], col - other[1]) > _LEAST_DISTANCE * min(diameter, other[2])
-            for other in kept
-        ):
-            kept.append((float(row), float(col), diameter, float(smooth[row, col])))
-    return np.array(kept, float).reshape(-1, 4)
+        near = np.array(tree.query_ball_point(peaks[number], _LEAST_DISTANCE * diameters[number]))
+        near = near[near > number]
+        apart = np.linalg.norm(peaks[near] - peaks[number], axis=1)
+        kept[near[apart <= _LEAST_DISTANCE * np.minimum(diameters[near], diameters[number])]] = False
+    return np.column_stack([peaks, diameters, smooth[at]])[kept]
 
 
 def split_cells(maps: Maps, diameter: float, threshold: float, split: bool = True) -> Instances:
@@ -94,39 +103,64 @@ def split_cells(maps: Maps, diameter: float, threshold: float, split: bool = Tru
     labels = np.zeros(cells.shape, np.int32)
     certainty: dict[int, float] = {}
     next_label = 1
+    members = _grouped(centres, home, regions.max(initial=0))
     for index, window in enumerate(ndimage.find_objects(regions), 1):
-        mask = regions[window] == index
-        members = centres[home == index]
-        for part in _parts(mask, window, maps, members):
-            part = _tidy(part)
-            if not _large_enough(part, window, cells.shape, diameter):
+        for part, spot in _parts(regions[window] == index, window, maps, members[index]):
+            target = labels[spot]
+            part = _tidy(part) & (target == 0)
+            if not _large_enough(part, spot, cells.shape, diameter):
                 continue
-            target = labels[window]
-            target[part & (target == 0)] = next_label
-            certainty[next_label] = _certainty(part, window, maps, threshold)
+            target[part] = next_label
+            certainty[next_label] = _certainty(part, spot, maps, threshold)
             next_label += 1
     return Instances(labels, certainty)
 
 
+def _grouped(centres: np.ndarray, home: np.ndarray, count: int) -> list[np.ndarray]:
+    """List the centres of each region, 0 to ``count``."""
+    order = np.argsort(home, kind="stable")
+    return np.split(centres[order], np.searchsorted(home[order], np.arange(1, count + 1)))
+
+
 def _parts(
-    mask: np.ndarray, window: tuple[slice, slice], maps: Maps, centres: np.ndarray
-) -> list[np.ndarray]:
+    mask: np.ndarray, window: tuple[slice, ...], maps: Maps, centres: np.ndarray
+) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
+    """Yield the cells of one region, each with the part of the image it lies in."""
+    from scipy import ndimage
+
     if len(centres) < 2:
-        return [mask]
+        yield mask, window
+        return
     rows, cols = np.nonzero(mask)
     offset = maps.offset[window][rows, cols]
     points_to = np.stack(
         [rows + window[0].start + offset[:, 0], cols + window[1].start + offset[:, 1]], axis=1
     )
-    distance = np.linalg.norm(points_to[:, None, :] - centres[None, :, :2], axis=2) / centres[None, :, 2]
-    nearest = np.argmin(distance, axis=1)
-    parts = []
-    for number in range(len(centres)):
-        part = np.zeros(mask.shape, bool)
-        chosen = nearest == number
-        part[rows[chosen], cols[chosen]] = True
-        parts.append(part)
-    return parts
+    numbers = np.zeros(mask.shape, np.int32)
+    numbers[rows, cols] = 1 + _nearest(points_to, centres)
+    for number, found in enumerate(ndimage.find_objects(numbers), 1):
+        if found is not None:
+            spot = tuple(
+                slice(part.start + whole.start, part.stop + whole.start)
+                for part, whole in zip(found, window, strict=True)
+            )
+            yield numbers[found] == number, spot
+
+
+def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return, for each point, which centre it is nearest to, in diameters of that centre's cell.
+
+    In large groups only the few centres nearest in pixels are compared, so that they take
+    no memory by the square.
+    """
+    from scipy.spatial import cKDTree
+    from scipy.spatial.distance import cdist
+
+    if len(centres) <= _FEW:
+        return np.argmin(cdist(points, centres[:, :2]) / centres[:, 2], axis=1)
+    distance, number = cKDTree(centres[:, :2]).query(points, _CANDIDATES)
+    best = np.argmin(distance / centres[number, 2], axis=1)
+    return np.take_along_axis(number, best[:, None], axis=1)[:, 0]
 
 
 def _tidy(part: np.ndarray) -> np.ndarray:
@@ -140,7 +174,7 @@ def _tidy(part: np.ndarray) -> np.ndarray:
 
 
 def _large_enough(
-    part: np.ndarray, window: tuple[slice, slice], shape: tuple[int, int], diameter: float
+    part: np.ndarray, window: tuple[slice, ...], shape: tuple[int, int], diameter: float
 ) -> bool:
     across = 2 * np.sqrt(part.sum() / np.pi)
     at_border = (
@@ -152,15 +186,27 @@ def _large_enough(
     return bool(across >= diameter * (_SMALLEST_AT_BORDER if at_border else _SMALLEST))
 
 
-def _certainty(part: np.ndarray, window: tuple[slice, slice], maps: Maps, threshold: float) -> float:
+def _certainty(part: np.ndarray, window: tuple[slice, ...], maps: Maps, threshold: float) -> float:
     """How little the outline depends on the threshold, times how sure its inside is."""
-    probability = maps.cell[window]
     from scipy import ndimage
 
-    around = ndimage.binary_dilation(part, iterations=4)
+    inside = float(maps.cell[window][part].mean())
+    wide = tuple(
+        slice(max(side.start - _AROUND, 0), min(side.stop + _AROUND, length))
+        for side, length in zip(window, maps.cell.shape, strict=True)
+    )
+    mask = np.zeros([side.stop - side.start for side in wide], bool)
+    mask[
+        tuple(
+            slice(side.start - around.start, side.stop - around.start)
+            for side, around in zip(window, wide, strict=True)
+        )
+    ] = part
+    probability = maps.cell[wide]
+    around = ndimage.binary_dilation(mask, iterations=_AROUND)
     low, high = 0.5 * threshold, 1 - 0.5 * (1 - threshold)
-    stable = (part & (probability > high)).sum() / max((around & (probability > low)).sum(), 1)
-    return float(np.clip(stable, 0, 1) * probability[part].mean())
+    stable = (mask & (probability > high)).sum() / max((around & (probability > low)).sum(), 1)
+    return float(np.clip(stable, 0, 1) * inside)
 
 
 def draw_at(instances: Instances, maps: Maps, shape: tuple[int, int], threshold: float) -> np.ndarray:

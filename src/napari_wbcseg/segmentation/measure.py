@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 def number_in_reading_order(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number labels 1..n by their first pixel, top to bottom and left to right.
+    """Renumber labels 1..n by their first pixel, top to bottom and left to right.
 
     Parameters
     ----------
@@ -138,8 +138,9 @@ def measure_cells(
         )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if not rows:
+        whole, flags = ("label", "lobes"), ("touching", "border", "check")
         table = table.astype(
-            {"label": "int64", "lobes": "int64", "touching": bool, "border": bool, "check": bool}
+            {name: "int64" if name in whole else bool if name in flags else "float64" for name in COLUMNS}
         )
     return table
 
@@ -170,8 +171,8 @@ def touching_labels(labels: np.ndarray) -> set[int]:
     found: set[int] = set()
     for axis in (0, 1):
         for step in (1, 2):
-            a = np.take(labels, range(labels.shape[axis] - step), axis)
-            b = np.take(labels, range(step, labels.shape[axis]), axis)
+            along = np.swapaxes(labels, 0, axis)
+            a, b = along[:-step], along[step:]
             meet = (a != b) & (a != 0) & (b != 0)
             found.update(np.unique(a[meet]).tolist())
             found.update(np.unique(b[meet]).tolist())

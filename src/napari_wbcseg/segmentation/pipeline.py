@@ -82,14 +82,19 @@ def _model_and_settings(
         settings = SegmentationSettings(recipe=file.header.recipe)
     elif settings.recipe != file.header.recipe:
         raise SettingsError(
-            f"The model {file.name} was trained for the recipe {file.header.recipe}, and the settings ask for "
-            f"{settings.recipe}: choose a model of that recipe, or set recipe to {file.header.recipe}."
+            f"The model {file.name} was trained for the recipe {file.header.recipe}, and the settings ask "
+            f"for {settings.recipe}: choose a model of that recipe, or set recipe to {file.header.recipe}."
         )
     return file, settings
 
 
 def _as_array(image: Any) -> Any:
-    if hasattr(image, "shape") and hasattr(image, "dtype"):
+    if isinstance(image, str | Path):
+        raise ImageError(
+            f"{str(image)!r} is a file name, not an image: read the file first, "
+            "for instance with napari_wbcseg.data.images.read_image."
+        )
+    if all(hasattr(image, name) for name in ("shape", "dtype", "min", "max")):
         return image
     try:
         return np.asarray(image)
