@@ -1,0 +1,35 @@
+"""Make ``docs/images/demo.png``: what ``wbcseg demo`` shows, small enough for the README.
+
+::
+
+    python docs/take_demo_picture.py
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from napari_wbcseg import segment, synthetic_smear
+from napari_wbcseg.segmentation.output import write_overlay
+
+PICTURE = Path(__file__).parent / "images" / "demo.png"
+
+
+def main() -> None:
+    """Segment the smear of the demo and save the picture."""
+    smear = synthetic_smear()
+    result = segment(smear.image)
+    PICTURE.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        overlay = write_overlay(Path(folder) / "overlay.png", smear.image, result.labels, result.cells)
+        with Image.open(overlay) as full:
+            small = full.convert("RGB").resize((768, 576), Image.Resampling.LANCZOS)
+    small.quantize(128).save(PICTURE, optimize=True)
+    print(f"{PICTURE.name}: {result.summary}; {smear.count} were drawn; {PICTURE.stat().st_size // 1024} kB")
+
+
+if __name__ == "__main__":
+    main()

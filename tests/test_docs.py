@@ -1,0 +1,73 @@
+"""What the README and the guides show works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from napari_wbcseg.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """Return the code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def commands() -> list[str]:
+    lines = [
+        line
+        for document in DOCUMENTS
+        for block in blocks(document, "sh")
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    return sorted({line for line in lines if line.startswith("wbcseg ")})
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_shown_is_understood(line):
+    """Its options, and the arguments they take, are those that the command has."""
+    words = shlex.split(line, comments=True)[1:]
+    command = typer.main.get_command(app)
+    while hasattr(command, "commands") and words:
+        command = command.commands[words.pop(0)]
+    context = command.make_context(command.name, words, resilient_parsing=False)
+    assert context.command is command
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document):
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if not target.startswith(("http", "#")):
+            assert (document.parent / target.split("#")[0]).exists(), f"{document.name} links to {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_place_of_one_machine_is_named(document):
+    assert not re.search(r"(?<![\w.])/(home|root|work|Users|mnt)/", document.read_text(encoding="utf-8"))
+
+
+def test_the_readme_counts_cells_in_python(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = next(block for block in blocks(README, "python") if "napari.Viewer" not in block)
+    names: dict = {}
+    exec(compile(code, str(README), "exec"), names)
+    assert names["result"].count > 0
+    assert capsys.readouterr().out.startswith(f"{names['result'].count}\n")
+
+
+def test_the_readme_counts_cells_in_napari(make_napari_viewer, monkeypatch):
+    viewer = make_napari_viewer()
+    monkeypatch.setattr("napari.Viewer", lambda: viewer)
+    monkeypatch.setattr("napari.run", lambda: None)
+    code = next(block for block in blocks(README, "python") if "napari.Viewer" in block)
+    exec(compile(code, str(README), "exec"), {})
+    assert viewer.layers[-1].name.startswith("cells (")
+    assert viewer.layers[-1].data.max() > 0

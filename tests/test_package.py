@@ -1,0 +1,211 @@
+"""The package as a whole: what importing it costs, which room may know which, what is shipped."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import inspect
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import napari_wbcseg
+
+PACKAGE = Path(napari_wbcseg.__file__).parent
+ROOT = PACKAGE.parents[1]
+MODULES = sorted(PACKAGE.rglob("*.py"))
+NAME = PACKAGE.name
+
+#: Rooms from the lowest to the highest; a module may import from its own room and from lower ones.
+ORDER = {"errors": 0, "progress": 0, "settings": 1, "data": 2, "network": 3, "segmentation": 4}
+ORDER |= {"plugin": 5, "cli_options": 5, "cli": 5}
+#: Who alone may import these.
+KEPT_IN = {
+    "network": {"keras", "tensorflow", "torch", "jax", "onnx", "onnxruntime", "safetensors"},
+    "plugin": {"napari", "qtpy", "superqt", "magicgui", "npe2", "PyQt6", "PySide6"},
+}
+
+needs_checkout = pytest.mark.skipif(
+    not (ROOT / "pyproject.toml").is_file(), reason="the package is not installed from a checkout"
+)
+
+
+def room_of(path: Path) -> str:
+    """Return the folder of a module below the package, or its own name when it lies in the package."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the absolute name of everything that a module imports, wherever in it that is."""
+    here = (NAME, *path.relative_to(PACKAGE).with_suffix("").parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*here[: -node.level], *filter(None, [node.module])] if node.level else [node.module or ""]
+            yield from (".".join([*base, alias.name]) for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (str(name.value) for name in node.args[:1] if isinstance(name, ast.Constant))
+
+
+def others() -> set[str]:
+    """Return the packages of others that this one imports."""
+    names = {name.split(".")[0] for path in MODULES for name in imported(path)}
+    return names - set(sys.stdlib_module_names) - {NAME, ""}
+
+
+def ask(code: str) -> object:
+    """Run code in a fresh interpreter and return what it prints as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    return json.loads(done.stdout)
+
+
+class TestImporting:
+    def test_it_brings_in_nothing_heavy(self):
+        loaded = ask(f"import json, sys, {NAME}; print(json.dumps(list(sys.modules)))")
+        heavy = ("keras", "tensorflow", "torch", "jax", "onnxruntime", "cv2", "skimage", "scipy", "pandas")
+        assert not {*heavy, "numpy", "matplotlib", "napari", "qtpy", "PyQt6"} & set(loaded)
+
+    def test_its_settings_bring_in_neither_numpy_nor_a_network(self):
+        code = f"import json, sys; from {NAME} import SegmentationSettings, TrainingSettings"
+        loaded = ask(f"{code}; print(json.dumps(list(sys.modules)))")
+        assert not {"keras", "onnxruntime", "numpy", "napari"} & set(loaded)
+
+    def test_the_public_names_are_there_and_are_explained(self):
+        promised = {"segment", "train", "evaluate", "load_model", "synthetic_smear"}
+        promised |= {"Segmentation", "SegmentationSettings", "TrainingSettings", "WBCSegError"}
+        assert promised <= set(napari_wbcseg.__all__) <= set(dir(napari_wbcseg))
+        for name in napari_wbcseg.__all__:
+            thing = getattr(napari_wbcseg, name)
+            assert name.startswith("__") or inspect.getdoc(thing), f"{name} has no docstring"
+
+    def test_type_checkers_see_the_same_names(self):
+        tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+        block = next(n for n in tree.body if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test))
+        seen = {
+            alias.name for node in ast.walk(block) if isinstance(node, ast.ImportFrom) for alias in node.names
+        }
+        assert seen == set(napari_wbcseg.__all__) - {"__version__"}
+
+    def test_a_name_that_is_not_there_is_an_attribute_error(self):
+        with pytest.raises(AttributeError, match="no attribute 'segmnet'"):
+            napari_wbcseg.segmnet  # noqa: B018
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+class TestRooms:
+    def test_imports_go_one_way(self, path):
+        room = room_of(path)
+        if room == "__init__":
+            pytest.skip("the front door opens every room, on first use")
+        for name in imported(path):
+            parts = name.split(".")
+            if parts[0] != NAME or len(parts) < 2 or parts[1] == "__version__":
+                continue
+            other = parts[1]
+            assert other in ORDER, f"{other} is in no room"
+            if other != room:
+                together = {room, other} == {"cli", "cli_options"}
+                assert ORDER[other] < ORDER[room] or (together and room == "cli"), f"{room} imports {name}"
+
+    def test_frameworks_stay_in_their_room(self, path):
+        packages = {name.split(".")[0] for name in imported(path)}
+        for room, kept in KEPT_IN.items():
+            if room_of(path) != room:
+                assert not packages & kept
+
+    def test_no_place_of_one_machine_is_named(self, path):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"""["'\s(](/(home|root|work|Users|mnt|tmp|opt)/|[A-Z]:\\\\)""", text)
+
+
+@needs_checkout
+class TestDependencies:
+    def declared(self) -> dict[str, set[str]]:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        groups = {"": project["dependencies"], **project["optional-dependencies"]}
+        return {
+            group: {re.match(r"[\w.-]+", one).group().lower().replace("_", "-") for one in requirements}
+            for group, requirements in groups.items()
+        }
+
+    def distributions(self, package: str) -> set[str]:
+        """Return who installs a package, which must be installed to know."""
+        known = importlib.metadata.packages_distributions().get(package, [package])
+        return {name.lower().replace("_", "-") for name in known}
+
+    def test_all_that_is_imported_is_asked_for(self):
+        declared = self.declared()
+        asked_for = declared[""] | declared["napari"] | declared["torch"] | declared["jax"]
+        for package in others():
+            assert self.distributions(package) & asked_for, f"{package} is in no list of requirements"
+
+    def test_nothing_is_asked_for_that_is_not_imported(self):
+        used = {name for package in others() for name in self.distributions(package)}
+        assert self.declared()[""] <= used
+
+    def test_neither_napari_nor_a_qt_is_forced_on_anyone(self):
+        assert not {"napari", "pyqt5", "pyqt6", "pyside6"} & self.declared()[""]
+
+
+@needs_checkout
+class TestWheel:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def wheel(tmp_path_factory) -> zipfile.ZipFile:
+        """Build the wheel as `pip` would."""
+        pytest.importorskip("hatchling")
+        folder = tmp_path_factory.mktemp("wheel")
+        subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+        (built,) = folder.glob("*.whl")
+        with zipfile.ZipFile(built) as archive:
+            yield archive
+
+    def test_it_holds_the_manifest_the_models_and_the_types(self, wheel):
+        files = set(wheel.namelist())
+        for name in ("napari.yaml", "py.typed", "models/classic.safetensors", "models/robust.safetensors"):
+            assert f"{NAME}/{name}" in files
+        assert {f"{NAME}/{path.relative_to(PACKAGE).as_posix()}" for path in MODULES} <= files
+
+    def test_it_holds_nothing_else(self, wheel):
+        kinds = {Path(name).suffix for name in wheel.namelist() if name.startswith(f"{NAME}/")}
+        assert kinds == {".py", ".yaml", ".typed", ".safetensors", ".txt"}
+        assert not [name for name in wheel.namelist() if "cache" in name or name.startswith("tests")]
+
+    def test_it_is_small_enough(self, wheel):
+        size = Path(wheel.filename).stat().st_size
+        print(f"wheel: {size / 1e6:.1f} MB")
+        assert size < 25_000_000
+
+    def test_its_metadata_says_what_napari_and_the_index_ask(self, wheel):
+        (info,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = wheel.read(info).decode()
+        assert "\nLicense-Expression: BSD-3-Clause\n" in metadata
+        assert "\nClassifier: Framework :: napari\n" in metadata
+        assert f"\nVersion: {napari_wbcseg.__version__}\n" in metadata
+        entry_points = wheel.read(info.replace("METADATA", "entry_points.txt")).decode()
+        assert "[napari.manifest]\nnapari-wbcseg = napari_wbcseg:napari.yaml" in entry_points
+
+
+class TestCommand:
+    def test_it_is_installed(self):
+        command = shutil.which("wbcseg", path=str(Path(sys.executable).parent)) or shutil.which("wbcseg")
+        assert command is not None, "the command is installed with the package"
+        done = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == f"wbcseg {napari_wbcseg.__version__}\n"
