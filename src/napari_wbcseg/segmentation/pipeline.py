@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ImageError, SettingsError
+from ..errors import ImageError, ModelError, SettingsError
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
 from .result import Segmentation
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from .found import Found
 
 DEFAULT_MODEL = "wbc"
+
+#: Channels that the network of each recipe takes, and those of its outputs that are read.
+_READS: dict[str, tuple[int, dict[str, int]]] = {
+    "classic": (1, {"cell": 1}),
+    "robust": (3, {"cell": 1, "centre": 1, "offset": 2, "size": 1}),
+}
 
 
 def segment(
@@ -49,7 +55,7 @@ def segment(
         If the array is no image: another number of channels or dimensions, boolean, empty,
         or with values that are not numbers.
     ModelError
-        If the model does not exist or its file is broken.
+        If the model does not exist, its file is broken, or it is no network of its recipe.
     SettingsError
         If the settings ask for another recipe than that of the model.
     """
@@ -78,6 +84,7 @@ def _model_and_settings(
     if model == DEFAULT_MODEL and settings is not None and settings.recipe == "classic":
         model = "classic"
     file = load_model(model)
+    _check_heads(file)
     if settings is None:
         settings = SegmentationSettings(recipe=file.header.recipe)
     elif settings.recipe != file.header.recipe:
@@ -86,6 +93,17 @@ def _model_and_settings(
             f"for {settings.recipe}: choose a model of that recipe, or set recipe to {file.header.recipe}."
         )
     return file, settings
+
+
+def _check_heads(model: ModelFile) -> None:
+    """Refuse a model that says less than its recipe reads, or is asked in other colours."""
+    channels, heads = _READS[model.header.recipe]
+    has = {output.name: output.channels for output in model.architecture.outputs}
+    if model.architecture.input_channels != channels or any(has.get(name) != n for name, n in heads.items()):
+        raise ModelError(
+            f"The model {model.name} is no network of the recipe {model.header.recipe}, which takes {channels} "
+            f"channels and gives {', '.join(heads)}: train it again, or choose another model."
+        )
 
 
 def _as_array(image: Any) -> Any:

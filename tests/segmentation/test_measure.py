@@ -1,0 +1,164 @@
+"""Measurements of drawn cells, whose truth is known."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from napari_wbcseg.segmentation.measure import (
+    COLUMNS,
+    measure_cells,
+    number_in_reading_order,
+    optical_density,
+    touching_labels,
+)
+
+from .drawings import disc_labels, picture
+
+label_images = arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 9))
+
+
+def drawn_cell(lobes: list[tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray, int]:
+    """Draw a cell of diameter 60 with dark lobes; also return the area of its nucleus."""
+    labels = disc_labels((100, 120), [(50, 60, 60)])
+    nucleus = (disc_labels((100, 120), lobes) > 0) & (labels > 0)
+    grey = np.where(nucleus, 60.0, np.where(labels > 0, 160.0, 240.0))
+    return labels, grey[..., None].repeat(3, axis=2).astype(np.float32), int(nucleus.sum())
+
+
+@settings(deadline=None)
+@given(label_images)
+def test_numbers_run_in_reading_order_and_cells_stay_as_they_are(labels) -> None:
+    ordered, originals = number_in_reading_order(labels)
+    present = ordered[ordered > 0]
+    assert ordered.dtype == np.int32
+    assert list(dict.fromkeys(present.tolist())) == list(range(1, len(originals) + 1))
+    np.testing.assert_array_equal(np.concatenate([[0], originals])[ordered], labels)
+
+
+@settings(deadline=None)
+@given(label_images)
+def test_numbering_twice_changes_nothing(labels) -> None:
+    ordered, _ = number_in_reading_order(labels)
+    again, originals = number_in_reading_order(ordered)
+    np.testing.assert_array_equal(again, ordered)
+    np.testing.assert_array_equal(originals, np.arange(1, len(originals) + 1))
+
+
+@settings(deadline=None)
+@given(label_images, st.permutations(range(1, 10)))
+def test_the_numbers_before_do_not_matter(labels, numbers) -> None:
+    renamed = np.array([0, *(n * 1000 for n in numbers)], np.int64)[labels]
+    np.testing.assert_array_equal(number_in_reading_order(renamed)[0], number_in_reading_order(labels)[0])
+
+
+def test_a_drawn_cell_has_the_measures_it_was_drawn_with() -> None:
+    labels, pixels, nucleus = drawn_cell([(50, 60, 30)])
+    table = measure_cells(labels, pixels)
+    assert tuple(table.columns) == COLUMNS
+    (cell,) = table.itertuples()
+    assert (cell.label, cell.row, cell.col) == (1, 50, 60)
+    assert cell.area == (labels == 1).sum()
+    assert cell.diameter == pytest.approx(60, rel=0.01)
+    assert cell.perimeter == pytest.approx(np.pi * 60, rel=0.03)
+    assert cell.circularity > 0.94
+    assert cell.eccentricity < 0.1
+    assert cell.nucleus_area == nucleus
+    assert cell.nc_ratio == pytest.approx(nucleus / (cell.area - nucleus))
+    assert cell.lobes == 1
+    expected = (nucleus * np.log10(4) + (cell.area - nucleus) * np.log10(1.5)) / cell.area
+    assert cell.mean_stain == pytest.approx(expected, rel=0.01)
+    assert (cell.touching, cell.border, cell.check, cell.certainty) == (False, False, False, 1.0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_lobes_of_the_nucleus_are_counted(count: int) -> None:
+    angles = 2 * np.pi * np.arange(count) / count
+    labels, pixels, nucleus = drawn_cell([(50 + 17 * np.sin(a), 60 + 17 * np.cos(a), 18) for a in angles])
+    (cell,) = measure_cells(labels, pixels).itertuples()
+    assert cell.lobes == count
+    assert cell.nucleus_area == nucleus
+
+
+def test_a_cell_of_one_tone_has_no_nucleus() -> None:
+    labels, _, _ = drawn_cell([])
+    (cell,) = measure_cells(labels, np.full((100, 120, 3), 99, np.float32)).itertuples()
+    assert (cell.nucleus_area, cell.lobes, cell.nc_ratio) == (0, 0, 0)
+
+
+def test_an_ellipse_is_longer_than_wide() -> None:
+    rows, cols = np.mgrid[:100, :200]
+    labels = (((rows - 50) / 20) ** 2 + ((cols - 100) / 60) ** 2 <= 1).astype(np.int32)
+    (cell,) = measure_cells(labels, picture(labels)).itertuples()
+    assert cell.eccentricity == pytest.approx(np.sqrt(1 - (20 / 60) ** 2), abs=0.01)
+    assert cell.circularity < 0.75
+
+
+def test_uncertain_cells_are_marked_to_check() -> None:
+    labels = disc_labels((60, 160), [(30, 30, 40), (30, 80, 40), (30, 130, 40)])
+    table = measure_cells(labels, picture(labels), {1: 0.4, 2: 0.9}, check_below=0.75)
+    assert table["certainty"].tolist() == [0.4, 0.9, 1.0]
+    assert table["check"].tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("spot", [(5, 60), (95, 60), (50, 5), (50, 115)])
+def test_cells_that_the_border_cuts_are_marked(spot: tuple[int, int]) -> None:
+    labels = disc_labels((101, 121), [(*spot, 30), (50, 60, 20)])
+    table = measure_cells(labels, picture(labels)).set_index("label")
+    assert table["border"].to_dict() == {1: True, 2: False}
+
+
+def test_cells_that_meet_are_marked_with_a_gap_of_one_pixel_allowed() -> None:
+    labels = np.zeros((20, 60), np.int32)
+    for number, start in enumerate((0, 8, 17, 27), 1):  # gaps of 0, 1 and 2 pixels
+        labels[5:15, start : start + 8] = number
+    assert touching_labels(labels) == {1, 2, 3}
+    assert touching_labels(labels.T) == {1, 2, 3}
+    assert measure_cells(labels, picture(labels))["touching"].tolist() == [True, True, True, False]
+    assert touching_labels(np.zeros((1, 1), np.int32)) == set()
+
+
+def test_rows_are_ordered_by_label_and_gaps_in_the_numbers_are_allowed() -> None:
+    labels = disc_labels((60, 160), [(30, 30, 40), (30, 80, 40)]) * 5
+    assert measure_cells(labels, picture(labels))["label"].tolist() == [5, 10]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (30, 40)])
+def test_no_cells_give_an_empty_table_of_the_same_types(shape: tuple[int, int]) -> None:
+    empty = measure_cells(np.zeros(shape, np.int32), np.full((*shape, 3), 200, np.float32))
+    labels = disc_labels((60, 60), [(30, 30, 40)])
+    full = measure_cells(labels, picture(labels))
+    assert len(empty) == 0
+    assert empty.dtypes.to_dict() == full.dtypes.to_dict()
+
+
+def test_one_pixel_is_measured_too() -> None:
+    labels = np.zeros((9, 9), np.int32)
+    labels[4, 4] = 1
+    (cell,) = measure_cells(labels, picture(labels)).itertuples()
+    assert cell.area == 1
+    assert np.isfinite([cell.diameter, cell.perimeter, cell.circularity, cell.eccentricity]).all()
+
+
+def test_density_is_0_on_the_empty_slide_and_adds_up_in_stain() -> None:
+    pixels = np.full((50, 50, 3), 200, np.float32)
+    pixels[10:20, 10:20] = 20
+    density = optical_density(pixels)
+    assert density.dtype == np.float32
+    assert density[0, 0] == 0
+    assert density[15, 15] == pytest.approx(1.0)
+    pixels[10:20, 10:20] = 0
+    assert np.isfinite(optical_density(pixels)).all()
+
+
+def test_thousands_of_cells_take_seconds() -> None:
+    labels = np.kron(np.arange(1, 2501).reshape(50, 50), np.ones((30, 30), int)).astype(np.int32)
+    labels *= np.tile(disc_labels((30, 30), [(15, 15, 24)]), (50, 50))
+    start = time.perf_counter()
+    assert len(measure_cells(labels, picture(labels))) == 2500
+    assert time.perf_counter() - start < 30

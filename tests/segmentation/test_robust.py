@@ -1,0 +1,121 @@
+"""The robust method around a network whose answer is known, at a cell diameter that is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_wbcseg.errors import Cancelled
+from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.progress import silent
+from napari_wbcseg.segmentation.robust import find_cells
+from napari_wbcseg.settings import SegmentationSettings
+
+from .drawings import disc_labels, picture, worst_dice, write_dark_robust_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    path: Path = tmp_path_factory.mktemp("model") / "dark.safetensors"
+    return write_dark_robust_model(path)
+
+
+def find(image: np.ndarray, model: ModelFile, diameter: float, progress=silent, **changes: object):
+    # Every dark pixel is a centre to this network, so connected regions are its cells.
+    settings = SegmentationSettings(cell_diameter=diameter, split_touching=False, **changes)
+    return find_cells(image.astype(np.float32), model, settings, progress)
+
+
+def field(diameter: float) -> np.ndarray:
+    """Label three whole cells, one cut by the border, and a speck."""
+    d = diameter
+    discs = [(1.0, 1.0, 1.0), (1.2, 3.0, 1.1), (2.8, 1.4, 0.9), (2.9, 3.9, 1.0), (2.9, 2.6, 0.15)]
+    return disc_labels((round(3.6 * d), round(4 * d)), [(r * d, c * d, s * d) for r, c, s in discs])
+
+
+@pytest.mark.parametrize("diameter", [20.0, 48.0, 130.0, 400.0])
+def test_cells_of_any_size_are_outlined(model: ModelFile, diameter: float) -> None:
+    truth = field(diameter)
+    found = find(picture(truth), model, diameter)
+    cells = np.where(truth == 5, 0, truth)
+    assert len(np.unique(found.labels)) == 5, "four cells, and the speck is none"
+    assert worst_dice(cells, found.labels) > 0.97
+    assert found.cell_diameter == diameter
+    assert found.labels.dtype == np.int32
+    assert found.labels.shape == found.probability.shape == truth.shape
+    assert found.probability.dtype == np.float32
+    assert found.probability.min() >= 0
+    assert found.probability.max() <= 1
+    numbers = [int(i) for i in np.unique(found.labels) if i]
+    assert set(numbers) <= set(found.certainty)
+
+
+def test_every_cell_lies_in_a_region_looked_at(model: ModelFile) -> None:
+    truth = field(48.0)
+    found = find(picture(truth), model, 48.0)
+    looked = np.zeros(truth.shape, bool)
+    for r0, c0, r1, c1 in found.proposals:
+        looked[r0:r1, c0:c1] = True
+    assert looked[found.labels > 0].all()
+
+
+def test_the_colour_of_the_light_does_not_matter(model: ModelFile) -> None:
+    truth = field(48.0)
+    white = picture(truth, dark=60, bright=240)
+    yellow = white * np.array([1.0, 0.85, 0.4])
+    dim = white * 0.4
+    expected = find(white, model, 48.0).labels
+    for image in (yellow, dim):
+        assert worst_dice(expected, find(image, model, 48.0).labels) > 0.99
+
+
+def test_mirrored_images_give_mirrored_cells(model: ModelFile) -> None:
+    truth = field(40.0)
+    plain = find(picture(truth), model, 40.0).labels
+    for axis in (0, 1):
+        flipped = find(picture(np.flip(truth, axis)), model, 40.0).labels
+        assert worst_dice(np.flip(plain, axis), flipped) > 0.97
+        assert len(np.unique(flipped)) == len(np.unique(plain))
+
+
+def test_averaging_over_flips_keeps_the_cells(model: ModelFile) -> None:
+    truth = field(48.0)
+    plain = find(picture(truth), model, 48.0)
+    flips = find(picture(truth), model, 48.0, flips=True)
+    np.testing.assert_allclose(flips.probability, plain.probability, atol=1e-5)
+
+
+def test_a_cell_larger_than_a_window_is_not_cut(model: ModelFile) -> None:
+    truth = disc_labels((700, 800), [(350, 400, 500)])
+    found = find(picture(truth), model, 48.0)  # 500 pixels across, though 48 was said
+    assert len(np.unique(found.labels)) == 2
+    assert worst_dice(truth, found.labels) > 0.99
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (7, 5), (40, 50)])
+def test_an_empty_slide_gives_nothing(model: ModelFile, shape: tuple[int, int]) -> None:
+    for level in (0, 255):
+        image = np.full((*shape, 3), level, np.uint8)
+        for settings in (SegmentationSettings(), SegmentationSettings(cell_diameter=60)):
+            found = find_cells(image.astype(np.float32), model, settings, silent)
+            assert found.labels.shape == found.probability.shape == shape
+            if level == 255:
+                assert not found.labels.any()
+                assert found.proposals.shape == (0, 4)
+
+
+def test_stopping_stops_at_every_stage(model: ModelFile) -> None:
+    image = picture(field(48.0))
+    stages: list[str] = []
+    find(image, model, 48.0, progress=lambda done, total, stage: stages.append(stage))
+    for number in range(len(stages)):
+        calls = iter(range(len(stages)))
+
+        def progress(done: int, total: int, stage: str, calls=calls, number=number) -> None:
+            if next(calls) == number:
+                raise Cancelled
+
+        with pytest.raises(Cancelled):
+            find(image, model, 48.0, progress=progress)
