@@ -208,7 +208,10 @@ def score_touching(items: list[BenchImage], run: Run, method: Method) -> Outcome
     """Average precision at an IoU of 0.5, mean of images, and the share of right counts."""
     out = Outcome()
     rows: list[tuple[str, float, bool]] = []
+    marks = set()
     for item in items:
+        method.choose(item.fold)
+        marks |= {method.seen(item.fold)} if item.fold is not None else set()
         labels = run(item)
         assert item.labels is not None
         precision = match_instances(item.labels, labels, 0.5).average_precision
@@ -225,7 +228,8 @@ def score_touching(items: list[BenchImage], run: Run, method: Method) -> Outcome
         out.figures[f"count_right_{kind}"] = float(np.mean([row[2] for row in part]))
     out.figures["average_precision"] = float(np.mean([row[1] for row in rows]))
     out.figures["count_right"] = float(np.mean([row[2] for row in rows]))
-    mark = " (train)" if any(i.fold is not None and method.seen(i.fold) == TRAINED for i in items) else ""
+    method.choose(None)
+    mark = " (train)" if TRAINED in marks else ""
     out.columns["touching AP"] = f"{out.figures['average_precision']:.3f}{mark}"
     out.columns["touching count"] = f"{out.figures['count_right']:.1%}"
     return out
@@ -570,10 +574,10 @@ def main() -> None:
     notes.append(f"SigTuple and touching groups: fold {folds_text}; (train) marks models trained on it.")
     notes.append("In brackets for txl: without the fields whose truth is doubtful.")
     columns = list(dict.fromkeys(c for outcomes in rows.values() for c in _cells(outcomes)))
-    table = Table(*["method", *columns])
-    for name, outcomes in rows.items():
-        cells = _cells(outcomes)
-        table.add_row(name, *(cells.get(column, "") for column in columns))
+    table = Table("measure", *rows)
+    cells = {name: _cells(outcomes) for name, outcomes in rows.items()}
+    for column in columns:
+        table.add_row(column, *(cells[name].get(column, "") for name in rows))
     console.print(table)
     for path in args.out:
         text = as_json(rows, methods, notes) if path.suffix == ".json" else markdown(columns, rows, notes)

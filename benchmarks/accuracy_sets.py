@@ -283,30 +283,32 @@ def touching_groups(
     of TXL-PBC, too large for such regions, around a cell of a held-out field, its rim
     mirrored outwards for room.
     """
-    makers = []
+    makers: list[tuple[str, int | None, list[CutOut], list[Host]]] = []
     if sigtuple is not None:
-        pairs = [p for p in read_sigtuple(sigtuple) if fold_of(p.name) in folds]
-        cuts = [cut for p in pairs if p.name not in DOUBTFUL_MASKS for cut in cut_cells(p, smooth=True)]
-        cuts = [cut for cut in cuts if 0.75 < cut.diameter / _SIGTUPLE_DIAMETER < 1.4]
+        pairs = [p for p in read_sigtuple(sigtuple) if p.name not in DOUBTFUL_MASKS]
         hosts = [h for field in clean_fields(sigtuple) for h in _empty_hosts(field)]
-        makers.append(("sigtuple", cuts, hosts))
+        for fold in folds:
+            cuts = [c for p in pairs if fold_of(p.name) == fold for c in cut_cells(p, smooth=True)]
+            usual = [c for c in cuts if 0.75 < c.diameter / _SIGTUPLE_DIAMETER < 1.4]
+            makers.append(("sigtuple", fold, usual, hosts))
     if txl is not None:
-        names = split_names(txl)[1]
-        pairs = read_boxed_pairs(txl, names)
+        pairs = read_boxed_pairs(txl, split_names(txl)[1])
         hosts = [h for p in pairs if (h := _hosting_cell(p)) is not None]
-        # A cell without its paler rim would leave a trace of a cut.
-        cuts = [cut for p in pairs if (p.labels.max() == 1) for cut in cut_cells(p, smooth=False)]
-        makers.append(("txl", cuts, hosts))
+        cuts = [c for p in pairs if p.labels.max() == 1 for c in cut_cells(p, smooth=False)]
+        # As many of these groups as of all folds together.
+        makers = [m for maker in makers for m in (maker, ("txl", None, cuts, hosts))] or [
+            ("txl", None, cuts, hosts)
+        ]
     rng = np.random.default_rng(seed)
     found: list[BenchImage] = []
     tries = 0
     while makers and len(found) < number and tries < 20 * number:
-        kind, cuts, hosts = makers[len(found) % len(makers)]
+        kind, fold, cuts, hosts = makers[len(found) % len(makers)]
         tries += 1
         size = int(rng.integers(2, 5))
         made = touching_group(hosts[int(rng.integers(len(hosts)))], cuts, size, rng)
         if made is not None:
-            found.append(BenchImage(f"group-{len(found):03d}", made[0], size, made[1], kind=kind))
+            found.append(BenchImage(f"group-{len(found):03d}", made[0], size, made[1], kind=kind, fold=fold))
     return found
 
 

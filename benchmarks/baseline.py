@@ -13,7 +13,10 @@ import numpy as np
 #: A nucleus fills about this share of its cell's diameter.
 _NUCLEUS_SHARE = 0.65
 _WORKING_SIDE = 1024
-_LEAST_DENSITY = 0.25
+#: Optical density beyond which a camera tells nothing any more.
+_DEEPEST = 1.5
+#: Red cells stay below this, chromatin does not.
+_LEAST_DENSITY = 0.5
 _LEAST_NUCLEUS = 0.35
 
 
@@ -51,7 +54,7 @@ def _segment(image: np.ndarray) -> np.ndarray:
 
     nothing = np.zeros(image.shape[:2], np.int32)
     light = np.maximum(transmittance(image, background_colour(image)), 1 / 255)
-    density = gaussian(-np.log(light), 1.0, channel_axis=-1)
+    density = gaussian(np.minimum(-np.log(light), _DEEPEST), 1.0, channel_axis=-1)
     lit = image.max(axis=-1) > 30  # not the dark edge of the microscope's field
     # Chromatin absorbs red and green and lets blue pass; red cells absorb blue most, red least.
     stain = np.where(lit, np.clip(density[..., 0] + density[..., 1] - density[..., 2], 0, None), 0)
@@ -67,7 +70,7 @@ def _segment(image: np.ndarray) -> np.ndarray:
     if not pieces:
         return nothing
     largest = max(region.equivalent_diameter_area for region in pieces)
-    nuclei = closing(np.pad(nuclei, 32), disk(int(np.clip(0.12 * largest, 1, 12))))[32:-32, 32:-32]
+    nuclei = closing(np.pad(nuclei, 32), disk(int(np.clip(0.2 * largest, 1, 24))))[32:-32, 32:-32]
     regions = [r for r in regionprops(label(nuclei)) if r.area >= 30]
     # The typical nucleus, weighted by area, since platelets may outnumber the cells.
     sizes = np.array([r.equivalent_diameter_area for r in regions])
@@ -82,7 +85,7 @@ def _segment(image: np.ndarray) -> np.ndarray:
     distance = ndimage.distance_transform_edt(markers == 0)
     total = density.sum(axis=-1)
     near = (distance <= 1.6 * reach) & lit
-    cell = total > 0.6 * threshold_otsu(total[near])
+    cell = total > 0.4 * threshold_otsu(total[near])
     body = ((distance <= reach) & cell) | (markers > 0)
     body = opening(body, disk(max(1, round(0.05 * typical)))) | (markers > 0)
     labels = watershed(distance, markers, mask=ndimage.binary_fill_holes(body))
