@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.metadata
 import inspect
 import json
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,12 @@ def others() -> set[str]:
     return names - set(sys.stdlib_module_names) - {NAME, ""}
 
 
+@functools.cache
+def installed() -> Mapping[str, list[str]]:
+    """Return the distributions that each package comes from."""
+    return importlib.metadata.packages_distributions()
+
+
 def ask(code: str) -> object:
     """Run code in a fresh interpreter and return what it prints as JSON."""
     done = subprocess.run(
@@ -85,6 +92,7 @@ class TestImporting:
         promised = {"segment", "train", "evaluate", "load_model", "synthetic_smear"}
         promised |= {"Segmentation", "SegmentationSettings", "TrainingSettings", "WBCSegError"}
         assert promised <= set(napari_wbcseg.__all__) <= set(dir(napari_wbcseg))
+        assert set(napari_wbcseg.__all__) == {*napari_wbcseg._PUBLIC, "__version__"}
         for name in napari_wbcseg.__all__:
             thing = getattr(napari_wbcseg, name)
             assert name.startswith("__") or inspect.getdoc(thing), f"{name} has no docstring"
@@ -141,8 +149,7 @@ class TestDependencies:
 
     def distributions(self, package: str) -> set[str]:
         """Return who installs a package, which must be installed to know."""
-        known = importlib.metadata.packages_distributions().get(package, [package])
-        return {name.lower().replace("_", "-") for name in known}
+        return {name.lower().replace("_", "-") for name in installed().get(package, [package])}
 
     def test_all_that_is_imported_is_asked_for(self):
         declared = self.declared()

@@ -23,7 +23,18 @@ _PUBLIC = {
     "train": "network.training",
 }
 
-__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
+__all__ = [
+    "Segmentation",
+    "SegmentationSettings",
+    "TrainingSettings",
+    "WBCSegError",
+    "__version__",
+    "evaluate",
+    "load_model",
+    "segment",
+    "synthetic_smear",
+    "train",
+]
 
 if TYPE_CHECKING:
     from .data.synthetic import synthetic_smear

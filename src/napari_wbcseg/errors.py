@@ -31,5 +31,8 @@ class TrainingError(WBCSegError):
     """Training that cannot start or cannot go on."""
 
 
-class Cancelled(WBCSegError):  # noqa: N818 - it is a request carried out, not a fault
-    """The user asked to stop; raised by a progress callback to end the work at once."""
+class Cancelled(WBCSegError):
+    """The user asked to stop; raised by a progress callback to end the work at once.
+
+    Its name does not end in Error, for it is a request carried out.
+    """

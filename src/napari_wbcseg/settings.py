@@ -95,7 +95,8 @@ class SegmentationSettings(_Settings):
     ] = 0.5
     split_touching: Annotated[bool, Field(description="Robust: tell touching cells apart.")] = True
     flips: Annotated[
-        bool, Field(description="Average the prediction over mirrored copies: steadier, three times the work.")
+        bool,
+        Field(description="Average the prediction over mirrored copies: steadier, three times the work."),
     ] = False
     check_below: Annotated[
         float,
@@ -105,7 +106,8 @@ class SegmentationSettings(_Settings):
         int, Field(ge=1, le=254, description="Classic: pixels darker than this grey level are proposed.")
     ] = 100
     dark_cutoff: Annotated[
-        int, Field(ge=0, le=254, description="Classic: pixels at or below this grey level count as background.")
+        int,
+        Field(ge=0, le=254, description="Classic: pixels at or below this grey level count as background."),
     ] = 20
     min_area: Annotated[
         int, Field(ge=1, description="Classic: smallest region and smallest cell, in pixels.")
@@ -121,9 +123,9 @@ class TrainingSettings(_Settings):
     gives those of either recipe.
     """
 
-    recipe: Annotated[Recipe, Field(description="Network and data preparation: classic as published, or robust.")] = (
-        "classic"
-    )
+    recipe: Annotated[
+        Recipe, Field(description="Network and data preparation: classic as published, or robust.")
+    ] = "classic"
     epochs: Annotated[int, Field(ge=1, le=10_000, description="Passes over the training data.")] = 50
     batch_size: Annotated[int, Field(ge=1, le=1024, description="Tiles per step.")] = 3
     learning_rate: Annotated[float, Field(gt=0, le=1, description="Step size of the Adam optimiser.")] = 1e-4
@@ -131,7 +133,9 @@ class TrainingSettings(_Settings):
     plateau_patience: Annotated[
         int, Field(ge=1, description="Epochs without progress before the learning rate is cut.")
     ] = 10
-    plateau_factor: Annotated[float, Field(gt=0, lt=1, description="What the rate is multiplied by then.")] = 0.1
+    plateau_factor: Annotated[
+        float, Field(gt=0, lt=1, description="What the rate is multiplied by then.")
+    ] = 0.1
     schedule: Annotated[
         Literal["plateau", "cosine"],
         Field(description="Learning rate: cut on a plateau, or lowered along a cosine to the last epoch."),
@@ -145,7 +149,9 @@ class TrainingSettings(_Settings):
     steps_per_epoch: Annotated[
         int | None, Field(ge=1, description="Robust: steps an epoch; none for one pass over the images.")
     ] = None
-    flips: Annotated[bool, Field(description="Classic: add mirrored copies of each tile, three for one.")] = False
+    flips: Annotated[bool, Field(description="Classic: add mirrored copies of each tile, three for one.")] = (
+        False
+    )
     seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Seed of every random choice.")] = 0
     precision: Annotated[
         Precision, Field(description="Arithmetic: auto takes mixed precision where the device gains by it.")

@@ -101,8 +101,8 @@ def _check_heads(model: ModelFile) -> None:
     has = {output.name: output.channels for output in model.architecture.outputs}
     if model.architecture.input_channels != channels or any(has.get(name) != n for name, n in heads.items()):
         raise ModelError(
-            f"The model {model.name} is no network of the recipe {model.header.recipe}, which takes {channels} "
-            f"channels and gives {', '.join(heads)}: train it again, or choose another model."
+            f"The model {model.name} is no network of the recipe {model.header.recipe}, which takes "
+            f"{channels} channels and gives {', '.join(heads)}: train it again, or choose another model."
         )
 
 
