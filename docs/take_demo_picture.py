@@ -27,7 +27,7 @@ def main() -> None:
         overlay = write_overlay(Path(folder) / "overlay.png", smear.image, result.labels, result.cells)
         with Image.open(overlay) as full:
             small = full.convert("RGB").resize((768, 576), Image.Resampling.LANCZOS)
-    small.quantize(128).save(PICTURE, optimize=True)
+    small.quantize(256, Image.Quantize.FASTOCTREE).save(PICTURE, optimize=True)
     print(f"{PICTURE.name}: {result.summary}; {smear.count} were drawn; {PICTURE.stat().st_size // 1024} kB")
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import napari
+from PIL import Image
 from qtpy.QtWidgets import QApplication
 
 IMAGES = Path(__file__).parent / "images"
@@ -37,6 +38,14 @@ def rest(seconds: float = 1.0) -> None:
     wait_for(lambda: time.monotonic() - start > seconds)
 
 
+def take(viewer: napari.Viewer, name: str) -> None:
+    """Save a picture of the window, in 256 colours to keep it small."""
+    picture = viewer.window.screenshot(canvas_only=False, flash=False)
+    Image.fromarray(picture[..., :3]).quantize(256, Image.Quantize.FASTOCTREE).save(
+        IMAGES / name, optimize=True
+    )
+
+
 def main() -> None:
     """Take every picture."""
     IMAGES.mkdir(exist_ok=True)
@@ -51,7 +60,7 @@ def main() -> None:
     segment.run()
     wait_for(lambda: not segment.running)
     rest()
-    viewer.window.screenshot(IMAGES / "segment.png", canvas_only=False, flash=False)
+    take(viewer, "segment.png")
     print(f"segment.png: {segment.segmentation.summary}; {truth.data.max()} were drawn")
     viewer.window.remove_dock_widget(segment)
 
@@ -61,7 +70,7 @@ def main() -> None:
     train.train()
     wait_for(lambda: len(train._history) >= 4 or not train.running)
     rest()
-    viewer.window.screenshot(IMAGES / "train.png", canvas_only=False, flash=False)
+    take(viewer, "train.png")
     print(f"train.png: {train._numbers.text()}")
     train.cancel()
     wait_for(lambda: not train.running)
