@@ -21,6 +21,9 @@ LEVELS = (500.0, 200.0, 80.0, 32.0)
 _OCTAVES_SEEN = 1.25
 _LEAST_CENTRE = 0.3
 _BANDWIDTH = 0.2
+_APART = 0.5
+_MOST_MODES = 3
+_WORTH_TRYING = 0.2
 _WINDOWS_A_LEVEL = 40
 
 
@@ -34,7 +37,7 @@ class Sighting:
     score: float
 
 
-def estimate_diameter(image: np.ndarray, predictor: Predictor) -> float | None:
+def estimate_diameters(image: np.ndarray, predictor: Predictor) -> list[float]:
     """Estimate the typical diameter of the white cells of an image.
 
     Parameters
@@ -45,8 +48,9 @@ def estimate_diameter(image: np.ndarray, predictor: Predictor) -> float | None:
 
     Returns
     -------
-    float or None
-        Pixels; none if no cell is seen at any scale.
+    list of float
+        Pixels, the likeliest first; several where the image leaves room for doubt, none
+        if no cell is seen at any scale.
     """
     sightings: list[Sighting] = []
     for level in LEVELS:
@@ -57,8 +61,7 @@ def estimate_diameter(image: np.ndarray, predictor: Predictor) -> float | None:
         windows = _densest(small, covering_windows(small.shape[:2], predictor.model.architecture.multiple))
         maps = predictor.predict(small, windows, "Estimating the cell size")
         sightings += sight(maps, factor, predictor.canonical_diameter)
-    kept = distinct(sightings)
-    return _mode(kept) if kept else None
+    return _modes(distinct(sightings))
 
 
 def _densest(image: np.ndarray, windows: list[Window]) -> list[Window]:
@@ -115,13 +118,22 @@ def distinct(sightings: list[Sighting]) -> list[Sighting]:
     return kept
 
 
-def _mode(sightings: list[Sighting]) -> float:
+def _modes(sightings: list[Sighting]) -> list[float]:
+    """Return the sizes that sightings gather at, those with the most behind them first."""
+    if not sightings:
+        return []
     octaves = np.log2([s.diameter for s in sightings])
     # By area: platelets and lobes may outnumber the cells, but cover less.
     weights = np.array([s.score * s.diameter**2 for s in sightings])
-    spread = np.exp(-0.5 * ((octaves[:, None] - octaves[None, :]) / _BANDWIDTH) ** 2) @ weights
-    near = np.abs(octaves - octaves[np.argmax(spread)]) < 0.6
-    order = np.argsort(octaves[near])
-    cumulated = np.cumsum(weights[near][order])
-    middle = np.searchsorted(cumulated, cumulated[-1] / 2)
-    return float(2.0 ** octaves[near][order][middle])
+    found: list[tuple[float, float]] = []
+    left = weights.copy()
+    while left.max() > 0 and len(found) < _MOST_MODES:
+        spread = np.exp(-0.5 * ((octaves[:, None] - octaves[None, :]) / _BANDWIDTH) ** 2) @ left
+        near = (np.abs(octaves - octaves[np.argmax(np.where(left > 0, spread, -1))]) < _APART) & (left > 0)
+        order = np.argsort(octaves[near])
+        cumulated = np.cumsum(weights[near][order])
+        middle = np.searchsorted(cumulated, cumulated[-1] / 2)
+        found.append((float(cumulated[-1]), float(2.0 ** octaves[near][order][middle])))
+        left[near] = 0
+    most = max(mass for mass, _ in found)
+    return [diameter for mass, diameter in sorted(found, reverse=True) if mass >= _WORTH_TRYING * most]

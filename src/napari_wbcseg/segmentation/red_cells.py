@@ -1,0 +1,75 @@
+"""The size of the red cells: a ruler that every smear brings along.
+
+No white cell is much smaller than the red cells around it (a small lymphocyte is as
+large as a red cell, a platelet a third of it), so the ruler tells cells from
+platelets, specks and single lobes where the network alone might not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_WORKING_PIXELS = 1_000_000
+_LEAST_CELLS = 5
+_LEAST_AREA = 40
+_OCTAVES = 0.3
+_AGREEING = 0.6
+#: A white cell is at least this many red cell diameters across.
+SMALLEST_WHITE_CELL = 0.75
+
+
+def red_cell_diameter(image: np.ndarray) -> float | None:
+    """Measure the typical diameter of the red cells of an image.
+
+    Stained regions (Otsu's threshold on the absorption, holes filled) that are single,
+    round and of one size are red cells, since these are hundreds of times as many as
+    white ones.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 3)
+        What the network takes: 0 on the empty slide, larger where stain absorbs.
+
+    Returns
+    -------
+    float or None
+        Pixels; none where fewer than five red cells stand alone or their sizes disagree.
+    """
+    from scipy import ndimage
+    from skimage.filters import threshold_otsu
+    from skimage.measure import label, regionprops
+
+    from .resample import resample
+
+    height, width = image.shape[:2]
+    factor = min(1.0, float(np.sqrt(_WORKING_PIXELS / (height * width))))
+    # The most absorbed colour, so that red cells show whatever the stain. Dark white
+    # cells would pull the threshold up, so they count no more than a dense red cell.
+    absorbed = resample(image, factor).max(axis=-1)
+    absorbed = np.clip(absorbed, 0, np.percentile(absorbed, 90))
+    if np.ptp(absorbed) < 0.02:
+        return None
+    stained = ndimage.binary_fill_holes(absorbed > threshold_otsu(absorbed))
+    regions = label(ndimage.binary_opening(stained, iterations=1))
+    diameters = []
+    for region in regionprops(regions):
+        r0, c0, r1, c1 = region.bbox
+        inside = r0 > 0 and c0 > 0 and r1 < regions.shape[0] and c1 < regions.shape[1]
+        if (
+            inside
+            and region.area >= _LEAST_AREA
+            and max(r1 - r0, c1 - c0) < 1.5 * min(r1 - r0, c1 - c0)
+            and region.area > 0.62 * (r1 - r0) * (c1 - c0)
+            and region.solidity > 0.9
+        ):
+            diameters.append(region.equivalent_diameter_area)
+    if len(diameters) < _LEAST_CELLS:
+        return None
+    octaves = np.sort(np.log2(diameters))
+    # By area, so that platelets and specks do not count for much.
+    share = np.cumsum(np.exp2(2 * octaves))
+    middle = octaves[np.searchsorted(share, share[-1] / 2)]
+    agreeing = np.abs(octaves - middle) < _OCTAVES
+    if agreeing.sum() < _LEAST_CELLS or np.exp2(2 * octaves[agreeing]).sum() < _AGREEING * share[-1]:
+        return None
+    return float(np.exp2(np.median(octaves[agreeing])) / factor)
