@@ -48,6 +48,8 @@ FACTORS = (0.35, 0.5, 0.7, 1.4, 2.0, 3.0)
 SETS = ("sigtuple", "clean", "txl", "zheng", "touching", "resampled", "empty", "synthetic")
 _RESAMPLED_EACH = 12
 _NEAR = 40.0
+#: Truth smaller than this, in pixels, is a cell that the edge of its tile cuts to a sliver.
+_SLIVER = 310
 console = Console()
 
 
@@ -89,6 +91,7 @@ def score_sigtuple(items: list[BenchImage], run: Run, method: Method) -> Outcome
     out = Outcome()
     by_fold: dict[int, list[float]] = {}
     clear: list[float] = []
+    large: list[float] = []
     marks: dict[int, str] = {}
     for item in items:
         assert item.fold is not None
@@ -100,14 +103,22 @@ def score_sigtuple(items: list[BenchImage], run: Run, method: Method) -> Outcome
         by_fold.setdefault(item.fold, []).append(score)
         if not item.doubtful:
             clear.append(score)
+        if np.count_nonzero(item.labels) >= _SLIVER:
+            large.append(score)
         out.worst.append((score, item, labels))
     method.choose(None)
     every = [score for scores in by_fold.values() for score in scores]
-    out.figures = {"dice": float(np.mean(every)), "dice_without_doubtful": float(np.mean(clear))}
+    out.figures = {
+        "dice": float(np.mean(every)),
+        "dice_without_doubtful_masks": float(np.mean(clear)),
+        "dice_without_slivers": float(np.mean(large)),
+    }
     out.figures |= {f"dice_fold_{fold}": float(np.mean(scores)) for fold, scores in by_fold.items()}
     trained = [fold for fold, mark in marks.items() if mark == TRAINED]
     mark = "" if not trained else " (train)" if len(trained) == len(marks) else " (partly train)"
-    out.columns["SigTuple Dice"] = f"{out.figures['dice']:.3f}{mark}"
+    out.columns["SigTuple Dice"] = (
+        f"{out.figures['dice']:.3f} ({out.figures['dice_without_slivers']:.3f}){mark}"
+    )
     out.figures["folds_trained_on"] = float(len(trained))
     return out
 
@@ -163,8 +174,8 @@ def score_txl(items: list[BenchImage], run: Run, method: Method) -> Outcome:
         match = match_boxes(item.boxes, boxes, 0.5)
         right = len(boxes) == item.count
         row = (match.true_positive, match.false_positive, match.false_negative, int(right), 1)
-        for part in (True, False) if not item.doubtful else (True,):
-            tally[part] = [a + b for a, b in zip(tally[part], row, strict=True)]
+        for every in (True, False) if not item.doubtful else (True,):
+            tally[every] = [a + b for a, b in zip(tally[every], row, strict=True)]
         wrong = match.false_positive + match.false_negative
         if wrong:
             found = f"{len(boxes)} for {item.count}, IoU {_ious(item.boxes, boxes)}"
@@ -172,8 +183,8 @@ def score_txl(items: list[BenchImage], run: Run, method: Method) -> Outcome:
         mean = float(match.ious.mean()) if len(match.ious) else 0.0
         out.worst.append((mean - wrong, item, labels))
     for part, name in ((True, ""), (False, "_without_doubtful")):
-        tp, fp, fn, right, n = tally[part]
-        out.figures |= {f"f1{name}": _f1(tp, fp, fn), f"count_right{name}": right / max(n, 1)}
+        tp, fp, fn, counted, n = tally[part]
+        out.figures |= {f"f1{name}": _f1(tp, fp, fn), f"count_right{name}": counted / max(n, 1)}
     f = out.figures
     out.columns["txl F1"] = f"{f['f1']:.3f} ({f['f1_without_doubtful']:.3f})"
     out.columns["txl count"] = f"{f['count_right']:.1%} ({f['count_right_without_doubtful']:.1%})"
@@ -207,7 +218,7 @@ def score_zheng(items: list[BenchImage], run: Run, method: Method) -> Outcome:
 def score_touching(items: list[BenchImage], run: Run, method: Method) -> Outcome:
     """Average precision at an IoU of 0.5, mean of images, and the share of right counts."""
     out = Outcome()
-    rows: list[tuple[str, float, bool]] = []
+    rows: list[tuple[str, float, int]] = []
     marks = set()
     for item in items:
         method.choose(item.fold)
@@ -273,7 +284,7 @@ def score_resampled(items: list[BenchImage], run: Run, method: Method) -> Outcom
     out.figures["dice_change_absolute"] = float(np.mean(np.abs(every))) if every else float("nan")
     out.columns["resampled: count changed"] = f"{out.figures['count_changed']:.1%}"
     signed, absolute = out.figures["dice_change"], out.figures["dice_change_absolute"]
-    out.columns["resampled: Dice"] = f"{signed:+.3f} (|{absolute:.3f}|)"
+    out.columns["resampled: Dice"] = f"{signed:+.3f} (size {absolute:.3f})"
     return out
 
 
@@ -572,6 +583,12 @@ def main() -> None:
         notes.append(f"A quick look: at most {args.limit} images of each set.")
     folds_text = ", ".join(map(str, folds))
     notes.append(f"SigTuple and touching groups: fold {folds_text}; (train) marks models trained on it.")
+    notes.append("In brackets for SigTuple: without tiles that hold no more than a sliver of a cell.")
+    notes += [
+        f"{m.name}: {', '.join(f'{x.id} ({x.header.training_data})' for x in m.models)}."
+        for m in methods
+        if isinstance(m, ModelMethod)
+    ]
     notes.append("In brackets for txl: without the fields whose truth is doubtful.")
     columns = list(dict.fromkeys(c for outcomes in rows.values() for c in _cells(outcomes)))
     table = Table("measure", *rows)

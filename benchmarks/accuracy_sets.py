@@ -284,6 +284,7 @@ def touching_groups(
     mirrored outwards for room.
     """
     makers: list[tuple[str, int | None, list[CutOut], list[Host]]] = []
+    fold: int | None
     if sigtuple is not None:
         pairs = [p for p in read_sigtuple(sigtuple) if p.name not in DOUBTFUL_MASKS]
         hosts = [h for field in clean_fields(sigtuple) for h in _empty_hosts(field)]

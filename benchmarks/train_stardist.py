@@ -47,7 +47,8 @@ def export(out: Path, fold: int | None, with_txl: bool) -> None:
         text += ", and the training part of TXL-PBC"
     (out / "images").mkdir(parents=True, exist_ok=True)
     for number, pair in enumerate(pairs):
-        image, labels = pair.image, pair.labels
+        image: np.ndarray = pair.image
+        labels: np.ndarray = pair.labels
         areas = np.bincount(labels.ravel())[1:]
         if pair.group == "boxes" and areas.any():
             scale = CELL_DIAMETER / (2 * np.sqrt(np.median(areas[areas > 0]) / np.pi))
@@ -69,7 +70,7 @@ def _vary(image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tu
     image = np.pad(image, (*need, (0, 0)), mode="symmetric")
     labels = np.pad(labels, need, mode="symmetric")
     top, left = (int(rng.integers(n - side + 1)) for n in labels.shape)
-    crop = image[top : top + side, left : left + side].astype(np.float32)
+    crop: np.ndarray = image[top : top + side, left : left + side].astype(np.float32)
     marks = labels[top : top + side, left : left + side]
     zoom = _TILE / side
     crop = ndimage.zoom(crop, (zoom, zoom, 1), order=1)[:_TILE, :_TILE]
