@@ -53,4 +53,4 @@ def transmittance(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
     ndarray of float32, shape of ``pixels``
         1 on the empty slide, towards 0 where stain absorbs; clipped to [0, 1.25].
     """
-    return np.clip(np.asarray(pixels, np.float32) / background, 0.0, 1.25)
+    return np.clip(np.asarray(pixels, np.float32) / np.asarray(background, np.float32), 0.0, 1.25)

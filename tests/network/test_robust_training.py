@@ -1,0 +1,108 @@
+"""Training of the robust recipe, made small: fewer synthetic smears, mosaics and steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_wbcseg import SegmentationSettings, TrainingSettings, segment, synthetic_smear, train
+from napari_wbcseg.data.pairs import TrainingPair
+from napari_wbcseg.data.sigtuple import DOUBTFUL_MASKS
+from napari_wbcseg.errors import TrainingError
+from napari_wbcseg.network import robust_training
+from napari_wbcseg.network.model_file import read_model
+from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST, TRUTH_CHANNELS
+from napari_wbcseg.network.robust_training import RECIPE, prepare_sources, synthetic_sources
+
+TINY = TrainingSettings.for_recipe("robust", epochs=1, steps_per_epoch=1, batch_size=2)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robust_training, "_SYNTHETIC_SMEARS", 2)
+    monkeypatch.setattr(robust_training, "_MOSAICS", 1)
+    monkeypatch.setattr(robust_training, "_VALIDATION_SAMPLES", 4)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[TrainingPair]:
+    smears = [
+        synthetic_smear((160, 192), cell_diameter=50, white_cells=3, dark_edge=0, seed=seed)
+        for seed in range(3)
+    ]
+    return [TrainingPair(f"smear-{i}", s.image, s.labels, f"slide-{i}") for i, s in enumerate(smears)]
+
+
+def test_one_step_makes_a_model_that_segments(pairs: list[TrainingPair], tmp_path: Path) -> None:
+    result = train(pairs, TINY, tmp_path / "out", name="step")
+    assert len(result.history) == 1
+    assert np.isfinite(result.history[0]["loss"])
+    assert 0 <= result.history[0]["dice"] <= 1
+    model = read_model(tmp_path / "out" / "step.safetensors")
+    assert model.id == result.model.id
+    assert model.header.recipe == "robust"
+    assert model.header.architecture == ROBUST
+    assert model.header.canonical_diameter == CANONICAL_DIAMETER
+    assert "transmittance" in model.header.input
+    found = segment(pairs[0].image, model, SegmentationSettings(cell_diameter=50))
+    assert found.labels.shape == pairs[0].labels.shape
+    assert found.model == model.id
+
+
+def test_a_batch_follows_from_seed_epoch_and_index(pairs: list[TrainingPair]) -> None:
+    first, again = (RECIPE.dataset(pairs, TINY.replace(steps_per_epoch=3), True) for _ in range(2))
+    assert len(first) == 3
+    images, truth = first[1]
+    assert images.shape == (2, 128, 128, 3)
+    assert images.dtype == np.float32
+    assert truth.shape == (2, 128, 128, TRUTH_CHANNELS)
+    for ours, theirs in zip(first[1], again[1], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not np.array_equal(images, first[2][0])
+    first.epoch = 1
+    assert not np.array_equal(images, first[1][0])
+    other = RECIPE.dataset(pairs, TINY.replace(seed=1, steps_per_epoch=3), True)
+    assert not np.array_equal(images, other[1][0])
+
+
+def test_validation_sees_the_same_samples_each_epoch_and_with_every_seed(pairs: list[TrainingPair]) -> None:
+    first = RECIPE.dataset(pairs, TINY, False)
+    images = first[0][0]
+    assert len(first) == 2
+    first.epoch = 7
+    np.testing.assert_array_equal(first[0][0], images)
+    np.testing.assert_array_equal(RECIPE.dataset(pairs, TINY.replace(seed=5), False)[0][0], images)
+
+
+def test_an_epoch_is_one_pass_over_the_images_unless_steps_are_given(pairs: list[TrainingPair]) -> None:
+    assert len(RECIPE.dataset(pairs, TINY.replace(steps_per_epoch=None, batch_size=1), True)) == 3
+    assert len(RECIPE.dataset(pairs, TINY.replace(steps_per_epoch=None, batch_size=64), True)) == 1
+
+
+def test_each_origin_is_a_family_and_doubtful_masks_are_left_out(pairs: list[TrainingPair]) -> None:
+    doubtful = sorted(DOUBTFUL_MASKS)[0]
+    given = [
+        replace(pairs[0], name="train-1", group="fold-0"),
+        replace(pairs[1], name=doubtful, group="fold-1"),
+        replace(pairs[1], name="a", group="boxes"),
+        replace(pairs[0], name="mine", group="slide"),
+    ]
+    assert [source.family for source in prepare_sources(given)] == ["sigtuple", "boxes", "own"]
+
+
+def test_synthetic_smears_follow_from_the_seed() -> None:
+    first, again = synthetic_sources(3), synthetic_sources(3)
+    assert {source.family for source in first} <= {"synthetic"}
+    for ours, theirs in zip(first, again, strict=True):
+        np.testing.assert_array_equal(ours.image, theirs.image)
+
+
+def test_images_without_a_whole_cell_are_explained() -> None:
+    labels = np.zeros((90, 90), np.int32)
+    labels[:40, 20:60] = 1
+    cut = TrainingPair("cut", np.full((90, 90, 3), 200, np.uint8), labels, "slide")
+    with pytest.raises(TrainingError, match="whole cell, clear of the image's border"):
+        train([cut], TINY)
