@@ -67,7 +67,7 @@ def test_the_result_is_transmittance_again(seed, shape) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**31))
 def test_blur_and_lost_resolution_do_not_move_cells(seed) -> None:
-    image, cells = tile((60, 80))
+    _, cells = tile((60, 80))
     lone = np.where(cells[..., None], np.float32(0.3), np.float32(1)).repeat(3, axis=2)
     made = random_optics(lone, np.random.default_rng(seed))
     dark = np.clip(1 - made.mean(axis=2), 0, None)
