@@ -1,0 +1,113 @@
+"""The measure itself: what `benchmarks/accuracy.py` counts, and the groups it composes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+if not FOLDER.is_dir():
+    pytest.skip("The benchmarks are not beside the tests.", allow_module_level=True)
+sys.path.insert(0, str(FOLDER))
+
+import accuracy  # noqa: E402
+from accuracy_methods import HELD_OUT, NEVER, TRAINED, seen_in  # noqa: E402
+from accuracy_sets import BenchImage, Host, largest_empty, touching_group  # noqa: E402
+from baseline import segment_classically  # noqa: E402
+
+from napari_wbcseg.data.compose import CutOut  # noqa: E402
+
+
+class _Nothing:
+    name = "nothing"
+
+    def choose(self, fold: int | None) -> None: ...
+
+    def seen(self, fold: int) -> str:
+        return NEVER
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SigTuple training set (169 images)", TRAINED),
+        ("SigTuple training set without fold 2, and synthetic smears", HELD_OUT),
+        ("SigTuple training set without folds 1, 2", HELD_OUT),
+        ("SigTuple training set without fold 3", TRAINED),
+        ("fields of TXL-PBC", NEVER),
+    ],
+)
+def test_a_model_trained_on_the_fold_is_told_from_one_that_was_not(text: str, expected: str) -> None:
+    assert seen_in(text, 2) == expected
+
+
+def _disc(diameter: int) -> CutOut:
+    rows, cols = np.mgrid[: diameter + 6, : diameter + 6] - (diameter + 5) / 2
+    mask = (np.hypot(rows, cols) < diameter / 2).astype(np.float32)
+    image = np.ones((*mask.shape, 3), np.float32)
+    image[mask > 0] = (0.4, 0.2, 0.6)
+    return CutOut(image, mask, float(diameter), 1.0, "discs")
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_a_touching_group_is_one_region_of_as_many_whole_cells(number: int) -> None:
+    host = Host(np.ones((300, 300, 3), np.float32), np.full(3, 240.0), np.zeros((300, 300), np.int32))
+    made = touching_group(host, [_disc(40), _disc(50)], number, np.random.default_rng(number))
+    assert made is not None
+    image, labels = made
+    assert ndimage.label(labels > 0)[1] == 1
+    areas = np.bincount(labels.ravel())[1:]
+    assert len(areas) == number
+    assert areas.min() > 0.6 * np.pi * 20**2
+    # The truth is where the picture was changed.
+    assert image[labels > 0].mean() < 150
+    assert np.all(image[ndimage.binary_dilation(labels > 0, iterations=4) == 0] == 240)
+
+
+def test_the_largest_empty_rectangle_meets_no_box() -> None:
+    window = largest_empty((100, 200), np.array([[20, 50, 60, 90]]), 30)
+    assert window == (slice(0, 100), slice(90, 200))
+    assert largest_empty((100, 100), np.array([[10, 10, 90, 90]]), 30) is None
+
+
+def test_counts_that_agree_by_chance_are_not_taken_for_cells_found() -> None:
+    labels = np.zeros((200, 200), np.int32)
+    labels[20:60, 20:60] = 1
+    labels[150:180, 150:180] = 2
+    item = BenchImage("field", np.zeros((200, 200, 3), np.uint8), 2, points=np.array([[40, 40], [40, 150]]))
+    figures = accuracy.score_clean([item], lambda _: labels, _Nothing()).figures
+    assert figures == {"right": 1, "images": 1, "missed": 1, "extra": 1, "all_found": 0}
+
+
+def test_one_label_over_two_cells_finds_one_of_them() -> None:
+    labels = np.zeros((100, 100), np.int32)
+    labels[20:80, 10:90] = 1
+    item = BenchImage("field", np.zeros((100, 100, 3), np.uint8), 2, points=np.array([[50, 25], [50, 75]]))
+    figures = accuracy.score_clean([item], lambda _: labels, _Nothing()).figures
+    assert (figures["missed"], figures["extra"]) == (1, 0)
+
+
+def test_doubtful_boxes_are_shown_with_and_without() -> None:
+    image = np.zeros((100, 100, 3), np.uint8)
+    box = np.array([[10, 10, 50, 50]])
+    items = [BenchImage("a", image, 1, boxes=box), BenchImage("b", image, 1, boxes=box + 40, doubtful=True)]
+    labels = np.zeros((100, 100), np.int32)
+    labels[10:50, 10:50] = 1
+    figures = accuracy.score_txl(items, lambda _: labels, _Nothing()).figures
+    assert figures["f1"] == 0.5
+    assert figures["f1_without_doubtful"] == 1.0
+
+
+def test_the_baseline_finds_dark_nuclei_and_nothing_in_an_empty_picture() -> None:
+    rows, cols = np.mgrid[:200, :300]
+    image = np.full((200, 300, 3), 235, np.uint8)
+    for col in (80, 220):
+        image[np.hypot(rows - 100, cols - col) < 30] = (180, 150, 200)
+        image[np.hypot(rows - 100, cols - col) < 20] = (80, 40, 130)
+    image[np.hypot(rows - 100, cols - 150) < 20] = (215, 190, 190)
+    assert segment_classically(image).max() == 2
+    assert segment_classically(np.full((64, 64, 3), 235, np.uint8)).max() == 0
