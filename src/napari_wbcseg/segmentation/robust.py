@@ -11,7 +11,7 @@ from .found import Found
 from .instances import draw_at, split_cells
 from .maps import Maps, Predictor, box_windows
 from .propose import propose
-from .red_cells import SMALLEST_WHITE_CELL, red_cell_diameter
+from .red_cells import SMALLEST_WHITE_CELL, TYPICAL_WHITE_CELL, red_cell_diameter, size_likelihood
 from .resample import enlarge, resample
 from .scale import estimate_diameters
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from ..settings import SegmentationSettings
 
 _CONTEXT = 16
-_DOUBT = 0.85
-# In red cell diameters; white cells were 1.7 and 1.85 of them in two laboratories.
-_USUAL_WHITE_CELL = 1.75
-_LARGEST_WHITE_CELL = 5.0
+_OCTAVES_OFF = 0.6
+_UNLIKELY = 0.5
+# A small lymphocyte is about half as wide as a large monocyte, a platelet not a third.
+_SMALLEST_OF_TYPICAL = 0.42
+# Of a cell that the image border cuts, an eighth of the area must show.
+_SHOWING_AT_BORDER = 0.35
 _SAME_SIZE = (0.75, 1.35)
 
 
@@ -55,32 +57,45 @@ def find_cells(
     shape = image.shape[:2]
     if settings.cell_diameter is not None:
         return _find_at(image, settings.cell_diameter, predictor)[0]
-    candidates = estimate_diameters(image, predictor)
-    if not candidates:
-        return _nothing(shape, None, "No white cell was seen at any size.")
     progress(0, 0, "Measuring the red cells")
     ruler = red_cell_diameter(image)
-    if ruler is not None:
-        possible = [d for d in candidates if SMALLEST_WHITE_CELL < d / ruler < _LARGEST_WHITE_CELL]
-        candidates = possible or [_USUAL_WHITE_CELL * ruler]
+    candidates = estimate_diameters(image, predictor, ruler)
+    if not candidates:
+        return _nothing(shape, None, "No white cell was seen at any size.")
+    if ruler is not None and max(size_likelihood(d, ruler) for d in candidates) < _UNLIKELY:
+        candidates.append(TYPICAL_WHITE_CELL * ruler)
     tries = [_find_at(image, diameter, predictor) for diameter in candidates]
-    # The likeliest size, unless another explains clearly more.
-    found, measured = max(tries, key=lambda one: _explained(one[0]) * (1 if one is tries[0] else _DOUBT))
+
+    def fitness(attempt: tuple[Found, float | None]) -> float:
+        return _fitness(attempt) * size_likelihood(attempt[1] or 1.0, ruler)
+
+    found, measured = max(tries, key=fitness)
     low, high = _SAME_SIZE
     if measured is not None and found.cell_diameter and not low < measured / found.cell_diameter < high:
         # The estimate was off: what was found says better how large cells are.
-        again, _ = _find_at(image, measured, predictor)
-        if _explained(again) > _DOUBT * _explained(found):
-            found = again
-    return found if ruler is None else _without_small(found, SMALLEST_WHITE_CELL * ruler)
+        again = _find_at(image, measured, predictor)
+        found, _ = max((found, measured), again, key=fitness)
+    typical = _typical_diameter(found)
+    smallest = max(SMALLEST_WHITE_CELL * (ruler or 0.0), _SMALLEST_OF_TYPICAL * typical)
+    return _without_small(found, smallest, _SHOWING_AT_BORDER * typical)
 
 
-def _without_small(found: Found, diameter: float) -> Found:
-    """Leave out what is smaller than a disc of a diameter, unless the image border cuts it."""
+def _typical_diameter(found: Found) -> float:
+    """Return the median diameter, by area: platelets, though many, do not count for much."""
+    areas = np.sort(np.bincount(found.labels.ravel())[1:])
+    if not areas.any():
+        return 0.0
+    cumulated = np.cumsum(areas)
+    return float(2 * np.sqrt(areas[np.searchsorted(cumulated, cumulated[-1] / 2)] / np.pi))
+
+
+def _without_small(found: Found, diameter: float, at_border: float) -> Found:
+    """Leave out what is smaller than a disc of a diameter, or of another where the border cuts it."""
     labels = found.labels
     areas = np.bincount(labels.ravel())
     small = areas < np.pi / 4 * diameter**2
-    small[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = False
+    cut = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    small[cut] = areas[cut] < np.pi / 4 * at_border**2
     small[0] = False
     if not small.any():
         return found
@@ -88,10 +103,15 @@ def _without_small(found: Found, diameter: float) -> Found:
     return replace(found, labels=kept)
 
 
-def _explained(found: Found) -> float:
-    """How much of the image is said to be cells, and how surely."""
+def _fitness(attempt: tuple[Found, float | None]) -> float:
+    """How much is said to be cells, how surely, and how near to the size they were looked for at."""
+    found, measured = attempt
+    if measured is None or not found.cell_diameter:
+        return 0.0
     areas = np.bincount(found.labels.ravel())
-    return float(sum(found.certainty.get(i, 0.0) ** 2 * area for i, area in enumerate(areas) if i))
+    explained = sum(found.certainty.get(i, 0.0) ** 2 * float(area) for i, area in enumerate(areas) if i)
+    octaves = np.log2(measured / found.cell_diameter) / _OCTAVES_OFF
+    return explained * float(np.exp(-0.5 * octaves**2))
 
 
 def _find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> tuple[Found, float | None]:

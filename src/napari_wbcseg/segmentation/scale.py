@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .maps import Maps, Predictor, covering_windows
+from .red_cells import size_likelihood
 from .resample import resample
 from .windows import Window
 
@@ -24,6 +25,7 @@ _BANDWIDTH = 0.2
 _APART = 0.5
 _MOST_MODES = 3
 _WORTH_TRYING = 0.2
+_MUCH_SURER = 2.0
 _WINDOWS_A_LEVEL = 40
 
 
@@ -37,7 +39,7 @@ class Sighting:
     score: float
 
 
-def estimate_diameters(image: np.ndarray, predictor: Predictor) -> list[float]:
+def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float | None = None) -> list[float]:
     """Estimate the typical diameter of the white cells of an image.
 
     Parameters
@@ -45,6 +47,8 @@ def estimate_diameters(image: np.ndarray, predictor: Predictor) -> list[float]:
     image : ndarray of float32, shape (H, W, 3)
         What the network takes, at the resolution of the image.
     predictor : Predictor
+    red_cell : float, optional
+        Diameter of the red cells, image pixels: sizes unlikely beside it count less.
 
     Returns
     -------
@@ -61,7 +65,7 @@ def estimate_diameters(image: np.ndarray, predictor: Predictor) -> list[float]:
         windows = _densest(small, covering_windows(small.shape[:2], predictor.model.architecture.multiple))
         maps = predictor.predict(small, windows, "Estimating the cell size")
         sightings += sight(maps, factor, predictor.canonical_diameter)
-    return _modes(distinct(sightings))
+    return _modes(distinct(sightings), red_cell)
 
 
 def _densest(image: np.ndarray, windows: list[Window]) -> list[Window]:
@@ -106,25 +110,33 @@ def sight(maps: Maps, factor: float, canonical: float) -> list[Sighting]:
 
 
 def distinct(sightings: list[Sighting]) -> list[Sighting]:
-    """Keep, of sightings that overlap, the surest."""
+    """Keep one sighting a place: the largest, unless a smaller one is much surer.
+
+    At a scale too fine the network takes the nucleus, or a lobe, for a cell; at a scale
+    that fits it sees the cell around it.
+    """
     kept: list[Sighting] = []
-    for sighting in sorted(sightings, key=lambda s: -s.score):
-        if all(
-            np.hypot(sighting.row - other.row, sighting.col - other.col)
-            > 0.5 * max(sighting.diameter, other.diameter)
+    for sighting in sorted(sightings, key=lambda s: -s.diameter):
+        around = [
+            other
             for other in kept
-        ):
+            if np.hypot(sighting.row - other.row, sighting.col - other.col) < 0.5 * other.diameter
+        ]
+        if not around:
+            kept.append(sighting)
+        elif sighting.score > _MUCH_SURER * max(other.score for other in around):
+            kept = [other for other in kept if other not in around]
             kept.append(sighting)
     return kept
 
 
-def _modes(sightings: list[Sighting]) -> list[float]:
+def _modes(sightings: list[Sighting], red_cell: float | None) -> list[float]:
     """Return the sizes that sightings gather at, those with the most behind them first."""
     if not sightings:
         return []
     octaves = np.log2([s.diameter for s in sightings])
     # By area: platelets and lobes may outnumber the cells, but cover less.
-    weights = np.array([s.score * s.diameter**2 for s in sightings])
+    weights = np.array([s.score * s.diameter**2 * size_likelihood(s.diameter, red_cell) for s in sightings])
     found: list[tuple[float, float]] = []
     left = weights.copy()
     while left.max() > 0 and len(found) < _MOST_MODES:
