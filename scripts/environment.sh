@@ -6,7 +6,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 suits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1; }
 
-if ! suits .venv/bin/python; then
+# Whole, and not what an interrupted run left.
+ready() { suits .venv/bin/python && .venv/bin/python -c 'import sys, pip; sys.exit(sys.prefix == sys.base_prefix)' 2>/dev/null; }
+
+if ! ready; then
     python=
     for candidate in ${PYTHON:+"$PYTHON"} python3 python3.11 python3.12 python3.13; do
         if suits "$candidate"; then python=$candidate && break; fi
