@@ -7,6 +7,8 @@ platelets, specks and single lobes where the network alone might not.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 _WORKING_PIXELS = 1_000_000
@@ -21,8 +23,16 @@ TYPICAL_WHITE_CELL = 1.75
 _SPREAD_OCTAVES = 0.45
 
 
-def red_cell_diameter(image: np.ndarray) -> float | None:
-    """Measure the typical diameter of the red cells of an image.
+@dataclass(frozen=True)
+class RedCells:
+    """The red cells of an image: ``diameter`` in pixels, ``stain`` of their denser part a channel."""
+
+    diameter: float
+    stain: np.ndarray
+
+
+def find_red_cells(image: np.ndarray) -> RedCells | None:
+    """Measure the typical red cell of an image.
 
     Stained regions (Otsu's threshold on the absorption, holes filled) that are single,
     round and of one size are red cells, since these are hundreds of times as many as
@@ -35,8 +45,8 @@ def red_cell_diameter(image: np.ndarray) -> float | None:
 
     Returns
     -------
-    float or None
-        Pixels; none where fewer than five red cells stand alone or their sizes disagree.
+    RedCells or None
+        None where fewer than five red cells stand alone or their sizes disagree.
     """
     from scipy import ndimage
     from skimage.filters import threshold_otsu
@@ -48,13 +58,14 @@ def red_cell_diameter(image: np.ndarray) -> float | None:
     factor = min(1.0, float(np.sqrt(_WORKING_PIXELS / (height * width))))
     # The most absorbed colour, so that red cells show whatever the stain. Dark white
     # cells would pull the threshold up, so they count no more than a dense red cell.
-    absorbed = resample(image, factor).max(axis=-1)
+    small = resample(image, factor)
+    absorbed = small.max(axis=-1)
     absorbed = np.clip(absorbed, 0, np.percentile(absorbed, 90))
     if np.ptp(absorbed) < 0.02:
         return None
     stained = ndimage.binary_fill_holes(absorbed > threshold_otsu(absorbed))
     regions = label(ndimage.binary_opening(stained, iterations=1))
-    diameters = []
+    diameters, stains = [], []
     for region in regionprops(regions):
         r0, c0, r1, c1 = region.bbox
         inside = r0 > 0 and c0 > 0 and r1 < regions.shape[0] and c1 < regions.shape[1]
@@ -66,16 +77,21 @@ def red_cell_diameter(image: np.ndarray) -> float | None:
             and region.solidity > 0.9
         ):
             diameters.append(region.equivalent_diameter_area)
+            stains.append(np.percentile(small[region.slice][region.image], 75, axis=0))
     if len(diameters) < _LEAST_CELLS:
         return None
-    octaves = np.sort(np.log2(diameters))
+    order = np.argsort(diameters)
+    octaves = np.log2(diameters)[order]
     # By area, so that platelets and specks do not count for much.
     share = np.cumsum(np.exp2(2 * octaves))
     middle = octaves[np.searchsorted(share, share[-1] / 2)]
     agreeing = np.abs(octaves - middle) < _OCTAVES
     if agreeing.sum() < _LEAST_CELLS or np.exp2(2 * octaves[agreeing]).sum() < _AGREEING * share[-1]:
         return None
-    return float(np.exp2(np.median(octaves[agreeing])) / factor)
+    return RedCells(
+        float(np.exp2(np.median(octaves[agreeing])) / factor),
+        np.median(np.array(stains)[order][agreeing], axis=0),
+    )
 
 
 def size_likelihood(diameter: float, red_cell: float | None) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +9,9 @@ import numpy as np
 from .found import Found
 from .instances import draw_at, split_cells
 from .maps import Maps, Predictor, box_windows
+from .plausible import leave_out_small, leave_out_unlikely
 from .propose import propose
-from .red_cells import SMALLEST_WHITE_CELL, TYPICAL_WHITE_CELL, red_cell_diameter, size_likelihood
+from .red_cells import TYPICAL_WHITE_CELL, RedCells, find_red_cells, size_likelihood
 from .resample import enlarge, resample
 from .scale import estimate_diameters
 
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 _CONTEXT = 16
 _OCTAVES_OFF = 0.6
 _UNLIKELY = 0.5
-# A small lymphocyte is about half as wide as a large monocyte, a platelet not a third.
-_SMALLEST_OF_TYPICAL = 0.42
-# Of a cell that the image border cuts, an eighth of the area must show.
-_SHOWING_AT_BORDER = 0.35
 _SAME_SIZE = (0.75, 1.35)
 
 
@@ -55,16 +51,17 @@ def find_cells(
     image = network_input(transmittance(pixels, background_colour(pixels)))
     predictor = Predictor(model, create_engine(model, settings.engine), settings, progress)
     shape = image.shape[:2]
-    if settings.cell_diameter is not None:
-        return _find_at(image, settings.cell_diameter, predictor)[0]
     progress(0, 0, "Measuring the red cells")
-    ruler = red_cell_diameter(image)
+    red = find_red_cells(image)
+    if settings.cell_diameter is not None:
+        return leave_out_small(_find_at(image, settings.cell_diameter, predictor, red)[0], red)
+    ruler = None if red is None else red.diameter
     candidates = estimate_diameters(image, predictor, ruler)
     if not candidates:
         return _nothing(shape, None, "No white cell was seen at any size.")
     if ruler is not None and max(size_likelihood(d, ruler) for d in candidates) < _UNLIKELY:
         candidates.append(TYPICAL_WHITE_CELL * ruler)
-    tries = [_find_at(image, diameter, predictor) for diameter in candidates]
+    tries = [_find_at(image, diameter, predictor, red) for diameter in candidates]
 
     def fitness(attempt: tuple[Found, float | None]) -> float:
         return _fitness(attempt) * size_likelihood(attempt[1] or 1.0, ruler)
@@ -73,34 +70,9 @@ def find_cells(
     low, high = _SAME_SIZE
     if measured is not None and found.cell_diameter and not low < measured / found.cell_diameter < high:
         # The estimate was off: what was found says better how large cells are.
-        again = _find_at(image, measured, predictor)
+        again = _find_at(image, measured, predictor, red)
         found, _ = max((found, measured), again, key=fitness)
-    typical = _typical_diameter(found)
-    smallest = max(SMALLEST_WHITE_CELL * (ruler or 0.0), _SMALLEST_OF_TYPICAL * typical)
-    return _without_small(found, smallest, _SHOWING_AT_BORDER * typical)
-
-
-def _typical_diameter(found: Found) -> float:
-    """Return the median diameter, by area: platelets, though many, do not count for much."""
-    areas = np.sort(np.bincount(found.labels.ravel())[1:])
-    if not areas.any():
-        return 0.0
-    cumulated = np.cumsum(areas)
-    return float(2 * np.sqrt(areas[np.searchsorted(cumulated, cumulated[-1] / 2)] / np.pi))
-
-
-def _without_small(found: Found, diameter: float, at_border: float) -> Found:
-    """Leave out what is smaller than a disc of a diameter, or of another where the border cuts it."""
-    labels = found.labels
-    areas = np.bincount(labels.ravel())
-    small = areas < np.pi / 4 * diameter**2
-    cut = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    small[cut] = areas[cut] < np.pi / 4 * at_border**2
-    small[0] = False
-    if not small.any():
-        return found
-    kept = np.where(small[labels], 0, labels).astype(np.int32)
-    return replace(found, labels=kept)
+    return leave_out_small(found, red)
 
 
 def _fitness(attempt: tuple[Found, float | None]) -> float:
@@ -114,16 +86,20 @@ def _fitness(attempt: tuple[Found, float | None]) -> float:
     return explained * float(np.exp(-0.5 * octaves**2))
 
 
-def _find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> tuple[Found, float | None]:
+def _find_at(
+    image: np.ndarray, diameter: float, predictor: Predictor, red: RedCells | None
+) -> tuple[Found, float | None]:
     """Find cells of about one diameter, and return also the median diameter of those found."""
     shape = image.shape[:2]
     boxes = propose(image, diameter, predictor)
     if not len(boxes):
         return _nothing(shape, diameter, ""), None
     factor = predictor.canonical_diameter / diameter
-    maps = _look_closely(image, boxes, factor, predictor)
+    scaled = resample(image, factor)
+    maps = _look_closely(scaled, image.shape[:2], boxes, predictor)
     threshold = predictor.settings.probability_threshold
     instances = split_cells(maps, predictor.canonical_diameter, threshold, predictor.settings.split_touching)
+    instances = leave_out_unlikely(instances, scaled, red)
     areas = np.bincount(instances.labels.ravel())[1:]
     areas = areas[areas > 0]
     measured = float(np.median(2 * np.sqrt(areas / np.pi)) / factor) if len(areas) else None
@@ -132,10 +108,12 @@ def _find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> tuple[
     return Found(labels, probability, boxes, diameter, instances.certainty), measured
 
 
-def _look_closely(image: np.ndarray, boxes: np.ndarray, factor: float, predictor: Predictor) -> Maps:
-    scaled = resample(image, factor)
+def _look_closely(
+    scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor
+) -> Maps:
+    """Predict around boxes, given in the pixels of an image of one shape, in that image scaled."""
     height, width = scaled.shape[:2]
-    exact = np.array([height / image.shape[0], width / image.shape[1]] * 2)
+    exact = np.array([height / shape[0], width / shape[1]] * 2)
     windows = []
     for box in boxes * exact:
         r0, c0, r1, c1 = (

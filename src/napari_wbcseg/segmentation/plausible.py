@@ -1,0 +1,92 @@
+"""What cannot be a white cell, whatever the network says: too small, too unsure, or a red cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .found import Found
+from .instances import Instances
+from .red_cells import SMALLEST_WHITE_CELL, RedCells
+
+# A small lymphocyte is about half as wide as a large monocyte, a platelet not a third.
+_SMALLEST_OF_TYPICAL = 0.42
+# Of a cell that the image border cuts, an eighth of the area must show.
+_SHOWING_AT_BORDER = 0.35
+_LEAST_CERTAINTY = 0.45
+# A nucleus absorbs this much more, in some colour, than the denser part of red cells.
+_DARKER = 1.25
+
+
+def leave_out_unlikely(instances: Instances, image: np.ndarray, red: RedCells | None) -> Instances:
+    """Leave out instances that are unsure, or hold nothing darker than a red cell: no nucleus.
+
+    Parameters
+    ----------
+    instances : Instances
+    image : ndarray of float32, shape (h, w, 3)
+        What the network took, at the scale of the instances.
+    red : RedCells or None
+    """
+    from scipy import ndimage
+
+    labels = instances.labels
+    out = []
+    for index, window in enumerate(ndimage.find_objects(labels), 1):
+        if window is None:
+            continue
+        if instances.certainty.get(index, 1.0) < _LEAST_CERTAINTY:
+            out.append(index)
+        elif red is not None:
+            nucleus = np.percentile(image[window][labels[window] == index], 90, axis=0)
+            if not (_density(nucleus) > _DARKER * _density(red.stain) + 0.02).any():
+                out.append(index)
+    if not out:
+        return instances
+    certainty = {index: sure for index, sure in instances.certainty.items() if index not in out}
+    return Instances(np.where(np.isin(labels, out), 0, labels).astype(np.int32), certainty)
+
+
+def _density(stain: np.ndarray) -> np.ndarray:
+    """Optical density of what the network takes: twice what is absorbed."""
+    return -np.log(np.clip(1.0 - stain / 2.0, 0.02, None))
+
+
+def typical_diameter(labels: np.ndarray) -> float:
+    """Return the median diameter, by area: platelets, though many, do not count for much.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W)
+
+    Returns
+    -------
+    float
+        Pixels; 0 without a label.
+    """
+    areas = np.sort(np.bincount(labels.ravel())[1:])
+    if not areas.any():
+        return 0.0
+    cumulated = np.cumsum(areas)
+    return float(2 * np.sqrt(areas[np.searchsorted(cumulated, cumulated[-1] / 2)] / np.pi))
+
+
+def leave_out_small(found: Found, red: RedCells | None) -> Found:
+    """Leave out what is much smaller than the other cells, or smaller than a red cell.
+
+    Cells that the image border cuts may be smaller.
+    """
+    labels = found.labels
+    typical = typical_diameter(labels)
+    smallest = _SMALLEST_OF_TYPICAL * typical
+    if red is not None:
+        smallest = max(smallest, SMALLEST_WHITE_CELL * red.diameter)
+    areas = np.bincount(labels.ravel())
+    small = areas < np.pi / 4 * smallest**2
+    cut = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    small[cut] = areas[cut] < np.pi / 4 * (_SHOWING_AT_BORDER * typical) ** 2
+    small[0] = False
+    if not small.any():
+        return found
+    return replace(found, labels=np.where(small[labels], 0, labels).astype(np.int32))
