@@ -14,7 +14,7 @@ from .red_cells import SMALLEST_WHITE_CELL, RedCells
 _SMALLEST_OF_TYPICAL = 0.42
 # Of a cell that the image border cuts, an eighth of the area must show.
 _SHOWING_AT_BORDER = 0.35
-_LEAST_CERTAINTY = 0.45
+_LEAST_CERTAINTY = 0.55
 # A nucleus absorbs this much more, in some colour, than the denser part of red cells.
 _DARKER = 1.25
 
