@@ -62,15 +62,34 @@ def test_a_centre_without_a_cell_around_it_is_no_sighting() -> None:
 
 @settings(deadline=None)
 @given(sightings)
-def test_of_sightings_that_overlap_the_surest_is_kept(seen) -> None:
+def test_sightings_that_are_kept_do_not_overlap(seen) -> None:
     kept = distinct(seen)
     assert set(kept) <= set(seen)
     for i, a in enumerate(kept):
         for b in kept[i + 1 :]:
             assert np.hypot(a.row - b.row, a.col - b.col) > 0.5 * max(a.diameter, b.diameter)
-    for one in seen:
-        assert one in kept or any(
-            other.score >= one.score
-            and np.hypot(one.row - other.row, one.col - other.col) <= 0.5 * max(one.diameter, other.diameter)
-            for other in kept
+
+
+@settings(deadline=None)
+@given(sightings)
+def test_what_is_dropped_lies_with_another_sighting(seen) -> None:
+    kept = distinct(seen)
+    for one in set(seen) - set(kept):
+        assert any(
+            np.hypot(one.row - other.row, one.col - other.col) <= 0.5 * max(one.diameter, other.diameter)
+            for other in seen
+            if other is not one
         )
+
+
+CELL = Sighting(row=50, col=50, diameter=60, score=0.4)
+
+
+def test_the_cell_is_kept_and_not_the_surer_lobe_inside() -> None:
+    lobe = Sighting(row=55, col=52, diameter=28, score=0.7)
+    assert distinct([lobe, CELL]) == [CELL]
+
+
+def test_a_much_surer_cell_is_kept_and_not_the_doubtful_large_one_around() -> None:
+    small = Sighting(row=55, col=52, diameter=28, score=0.9)
+    assert distinct([small, CELL]) == [small]

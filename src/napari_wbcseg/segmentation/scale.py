@@ -120,7 +120,7 @@ def distinct(sightings: list[Sighting]) -> list[Sighting]:
         around = [
             other
             for other in kept
-            if np.hypot(sighting.row - other.row, sighting.col - other.col) < 0.5 * other.diameter
+            if np.hypot(sighting.row - other.row, sighting.col - other.col) <= 0.5 * other.diameter
         ]
         if not around:
             kept.append(sighting)

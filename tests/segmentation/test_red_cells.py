@@ -1,0 +1,35 @@
+"""Red cells are the ruler: their size and stain are measured where they can be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_wbcseg.data.illumination import background_colour, transmittance
+from napari_wbcseg.data.synthetic import synthetic_smear
+from napari_wbcseg.network.robust import network_input
+from napari_wbcseg.segmentation.red_cells import find_red_cells, size_likelihood
+
+
+def smear(diameter: float, **options) -> np.ndarray:
+    image = synthetic_smear((800, 800), cell_diameter=diameter, dark_edge=0.0, seed=3, **options).image
+    return network_input(transmittance(image, background_colour(image)))
+
+
+@pytest.mark.parametrize("diameter", [40.0, 63.0, 90.0])
+def test_red_cells_are_about_six_tenths_of_a_white_cell(diameter: float) -> None:
+    red = find_red_cells(smear(diameter, white_cells=2, density=0.3))
+    assert red is not None
+    assert 0.5 * diameter < red.diameter < 0.75 * diameter
+
+
+def test_without_red_cells_there_is_no_ruler() -> None:
+    assert find_red_cells(smear(63.0, white_cells=3, density=0.0)) is None
+    assert find_red_cells(np.zeros((64, 64, 3), np.float32)) is None
+
+
+def test_sizes_far_from_the_usual_are_unlikely_beside_red_cells() -> None:
+    assert size_likelihood(500.0, None) == 1.0
+    assert size_likelihood(1.75 * 34, 34) == pytest.approx(1.0)
+    assert size_likelihood(17.0, 34) < 0.05
+    assert size_likelihood(200.0, 34) < 0.05
