@@ -96,7 +96,7 @@ def _ask(code: str, **environment: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_importing_the_package_brings_nothing_heavy():
+def test_importing_the_package_brings_nothing_heavy(record_property):
     told = _ask(
         f"""
         import json, sys, time
@@ -107,13 +107,13 @@ def test_importing_the_package_brings_nothing_heavy():
         print(json.dumps({{"ms": 1000 * seconds, "heavy": heavy}}))
         """
     )
-    print(f"import napari_wbcseg: {told['ms']:.1f} ms")
+    record_property("measured", f"import napari_wbcseg: {told['ms']:.1f} ms")
     assert told["heavy"] == []
     assert told["ms"] < 500, "milliseconds on an idle machine; the limit is for a busy one"
 
 
 @pytest.mark.slow
-def test_opening_napari_with_the_plugin_brings_nothing_heavy(capsys, tmp_path):
+def test_opening_napari_with_the_plugin_brings_nothing_heavy(record_property, tmp_path):
     """Open a viewer with and without the plugin; what the plugin adds is its manifest."""
     code = """
         import json, sys, time
@@ -140,11 +140,11 @@ def test_opening_napari_with_the_plugin_brings_nothing_heavy(capsys, tmp_path):
     own = {"NAPARI_CONFIG": str(tmp_path / "settings.yaml")}
     with_plugin = _ask(code.format(enabled=True, heavy=HEAVY, file=str(FILE)), **own)
     without = _ask(code.format(enabled=False, heavy=HEAVY, file=str(FILE)), **own)
-    with capsys.disabled():
-        print(
-            f"\nnapari.Viewer(): {with_plugin['ms']:.0f} ms with the plugin, {without['ms']:.0f} ms without; "
-            f"its manifest takes {with_plugin['manifest_ms']:.1f} ms"
-        )
+    record_property(
+        "measured",
+        f"napari.Viewer(): {with_plugin['ms']:.0f} ms with the plugin, {without['ms']:.0f} ms without; "
+        f"its manifest takes {with_plugin['manifest_ms']:.1f} ms",
+    )
     assert with_plugin["known"]
     assert not without["known"]
     assert with_plugin["ours"] == []

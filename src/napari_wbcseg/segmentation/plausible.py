@@ -17,6 +17,8 @@ _SHOWING_AT_BORDER = 0.35
 _LEAST_CERTAINTY = 0.55
 # A nucleus absorbs this much more, in some colour, than the denser part of red cells.
 _DARKER = 1.25
+# Share of the cell; a platelet that lies on a red cell covers less.
+_LEAST_NUCLEUS = 0.2
 
 
 def leave_out_unlikely(instances: Instances, image: np.ndarray, red: RedCells | None) -> Instances:
@@ -39,8 +41,9 @@ def leave_out_unlikely(instances: Instances, image: np.ndarray, red: RedCells | 
         if instances.certainty.get(index, 1.0) < _LEAST_CERTAINTY:
             out.append(index)
         elif red is not None:
-            nucleus = np.percentile(image[window][labels[window] == index], 90, axis=0)
-            if not (_density(nucleus) > _DARKER * _density(red.stain) + 0.02).any():
+            inside = _density(image[window][labels[window] == index])
+            nucleus = (inside > _DARKER * _density(red.stain) + 0.02).any(axis=-1)
+            if nucleus.mean() < _LEAST_NUCLEUS:
                 out.append(index)
     if not out:
         return instances
