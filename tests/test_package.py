@@ -27,7 +27,7 @@ NAME = PACKAGE.name
 
 #: Rooms from the lowest to the highest; a module may import from its own room and from lower ones.
 ORDER = {"errors": 0, "progress": 0, "settings": 1, "data": 2, "network": 3, "segmentation": 4}
-ORDER |= {"plugin": 5, "cli_options": 5, "cli": 5}
+ORDER |= {"plugin": 5, "cli": 5}
 #: Who alone may import these.
 KEPT_IN = {
     "network": {"keras", "tensorflow", "torch", "jax", "onnx", "onnxruntime", "safetensors"},
@@ -123,8 +123,7 @@ class TestRooms:
             other = parts[1]
             assert other in ORDER, f"{other} is in no room"
             if other != room:
-                together = {room, other} == {"cli", "cli_options"}
-                assert ORDER[other] < ORDER[room] or (together and room == "cli"), f"{room} imports {name}"
+                assert ORDER[other] < ORDER[room], f"{room} imports {name}"
 
     def test_frameworks_stay_in_their_room(self, path):
         packages = {name.split(".")[0] for name in imported(path)}

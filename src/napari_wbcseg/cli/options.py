@@ -1,16 +1,33 @@
-"""Command-line options made from the fields of a settings class, so that each is defined once."""
+"""Options that several commands have; those of a settings class are made from its fields."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
 from enum import Enum
+from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from ..errors import SettingsError
+from ..settings import SegmentationSettings
+
+if TYPE_CHECKING:
+    from ..network.model_file import ModelFile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -133,3 +150,47 @@ def _shown(value: Any, kind: Any) -> str:
     if kind is bool:
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# Parameters that several commands have.
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Name of a model (see `wbcseg models`) or its file.",
+        show_default="wbc; classic with --recipe classic",
+    ),
+]
+SettingsOption = Annotated[
+    Path | None,
+    typer.Option("--settings", help="Settings to start from: a settings file, or the run.json of a run."),
+]
+
+
+def model_and_settings(
+    name: str | None, file: Path | None, changes: dict[str, Any]
+) -> tuple[ModelFile, SegmentationSettings, str]:
+    """Return the model, the settings for it, and what the model was asked for by."""
+    from ..network.models import load_model
+    from ..segmentation.output import read_settings
+
+    settings = read_settings(file) if file is not None else SegmentationSettings()
+    settings = changed(settings, changes)
+    says_recipe = file is not None or "recipe" in changes
+    if name is None:
+        name = "classic" if settings.recipe == "classic" else "wbc"
+    model = load_model(name)
+    if not says_recipe:  # then the model decides
+        settings = settings.replace(recipe=model.header.recipe)
+    return model, settings, name
+
+
+def changed(settings: Any, changes: dict[str, Any]) -> Any:
+    """Return settings with the options given; a value out of range is an error of usage."""
+    if not changes:
+        return settings
+    try:
+        return settings.replace(**changes)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -1,0 +1,19 @@
+"""The shell: ``wbcseg demo | segment | train | evaluate | models | download``.
+
+Results go to standard output; progress, notes and errors to standard error. The exit
+status is 0 when all went well, 1 when something failed, 2 for a command that cannot be
+understood, and 130 when it was stopped.
+"""
+
+from . import demo, download, evaluate, models, segment, train
+from .app import add_command, app, main
+
+__all__ = ["app", "main"]
+
+# In the order of the help.
+add_command(app, demo.demo)
+add_command(app, segment.segment)
+add_command(app, train.train)
+add_command(app, evaluate.evaluate)
+app.add_typer(models.models_app, name="models")
+add_command(app, download.download)

@@ -1,0 +1,96 @@
+"""What the commands write with: sentences, tables and bars."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def new_console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    # Made anew each time, so that it writes to the stream of the moment.
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def complain(message: str) -> None:
+    new_console(stderr=True).print(message, style="red")
+
+
+@contextlib.contextmanager
+def progress_bar(title: str) -> Iterator[Progress]:
+    """Show a bar on standard error while it is a terminal, and nothing otherwise."""
+    with progress_bars() as bars:
+        task = bars.add_task(title, total=None)
+
+        def show(done: int, total: int, stage: str) -> None:
+            bars.update(task, completed=done, total=total or None, description=stage or title)
+
+        yield show
+
+
+def progress_bars(*columns: Any) -> Any:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    console = new_console(stderr=True)
+    return Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+
+
+def new_table(*headings: str, title: str | None = None, left: int = 1) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number < left else "right", overflow="fold")
+    return table
+
+
+def print_table(table: Table) -> None:
+    from rich.console import Console
+
+    # Names in square brackets are names, so no markup; a pipe gets wide lines instead of folded ones.
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table)
+
+
+def rounded(value: Any, digits: int = 1) -> str:
+    return "" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def plural(word: str, number: int) -> str:
+    return word if number == 1 else f"{word}s"
+
+
+def duration(seconds: float) -> str:
+    seconds = max(0, round(seconds))
+    hours, minutes = divmod(seconds // 60, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds % 60:02} s" if minutes else f"{seconds} s"

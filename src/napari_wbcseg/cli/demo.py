@@ -1,0 +1,60 @@
+"""``wbcseg demo``: a smear drawn by code, and what is found in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import new_table, print_table, progress_bar, rounded
+from .options import ModelOption, model_and_settings
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path("wbcseg-demo"),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another number draws another smear.")] = 0,
+    model: ModelOption = None,
+) -> None:
+    """Draw a synthetic smear, count its white cells, and show what was found.
+
+    It needs no file and no network.
+    """
+    from ..data.synthetic import synthetic_smear
+    from ..segmentation.metrics import match_instances
+    from ..segmentation.output import LABELS_SUFFIX, OVERLAY_SUFFIX, write_image, write_labels, write_overlay
+    from ..segmentation.pipeline import segment as segment_image
+
+    file, settings, _ = model_and_settings(model, None, {})
+    with progress_bar("Drawing a smear") as progress:
+        progress(0, 0, "Drawing a smear")
+        smear = synthetic_smear(seed=seed)
+        result = segment_image(smear.image, file, settings, progress)
+    image = write_image(out / "smear.png", smear.image)
+    labels = write_labels(out / f"smear{LABELS_SUFFIX}", result.labels)
+    picture = write_overlay(out / f"smear{OVERLAY_SUFFIX}", smear.image, result.labels, result.cells)
+
+    height, width = smear.labels.shape
+    table = new_table("cell", "row", "column", "diameter", "certainty", "", left=0)
+    for cell in result.cells.itertuples():
+        note = "check" if cell.check else ""
+        table.add_row(
+            str(cell.label),
+            rounded(cell.row, 0),
+            rounded(cell.col, 0),
+            rounded(cell.diameter),
+            rounded(cell.certainty, 2),
+            note,
+        )
+    print_table(table)
+    matches = match_instances(smear.labels, result.labels)
+    typer.echo(
+        f"Found {result.summary} in a synthetic smear of {width} x {height} pixels (model {file.name})."
+    )
+    typer.echo(
+        f"Truth: {smear.count}. {matches.true_positive} of them found, "
+        f"{matches.false_negative} missed, {matches.false_positive} extra."
+    )
+    typer.echo(f"Picture: {picture}")
+    typer.echo(f"Image:   {image}")
+    typer.echo(f"Labels:  {labels}")

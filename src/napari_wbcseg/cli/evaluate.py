@@ -1,0 +1,76 @@
+"""``wbcseg evaluate``: what a model finds, against the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..settings import SegmentationSettings
+from .console import new_table, print_table, progress_bar, rounded
+from .options import SettingsOption, model_and_settings, with_settings
+
+if TYPE_CHECKING:
+    from ..segmentation.evaluation import Evaluation
+
+
+@with_settings(SegmentationSettings)
+def evaluate(
+    changes: dict[str, Any],
+    model: Annotated[str, typer.Argument(help="Name of a model, or its file.")],
+    data: Annotated[
+        Path, typer.Argument(help="A folder of images with masks or labels, or the SigTuple set.")
+    ],
+    settings: SettingsOption = None,
+    fold: Annotated[
+        int | None,
+        typer.Option("--fold", min=0, max=4, help="SigTuple: only this fold; 2 is tiles 66 to 98."),
+    ] = None,
+    tiles: Annotated[
+        bool | None,
+        typer.Option(
+            "--tiles/--whole",
+            help="Cut large images into tiles of 128 pixels, as the published scores were taken.",
+            show_default="tiles for SigTuple, else whole",
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write the scores of each image to this file.")
+    ] = None,
+) -> None:
+    """Compare what a model finds with the truth."""
+    from ..data.pairs import read_pairs
+    from ..data.sigtuple import fold_of, is_sigtuple
+    from ..segmentation.evaluation import evaluate as evaluate_model
+    from ..segmentation.output import write_table
+
+    file, chosen, _ = model_and_settings(model, settings, changes)
+    pairs = read_pairs(data)
+    if fold is not None:
+        pairs = [pair for pair in pairs if fold_of(pair.name) == fold]
+    cut = is_sigtuple(data) if tiles is None else tiles
+    with progress_bar("Evaluating") as progress:
+        result = evaluate_model(file, pairs, chosen, progress, tiles=cut)
+    which = f", fold {fold}" if fold is not None else ""
+    _print_evaluation(result, f"{result.model} on {data.resolve().name}{which}")
+    if csv is not None:
+        typer.echo(f"Scores of each image: {write_table(csv, result.rows)}")
+
+
+def _print_evaluation(result: Evaluation, title: str) -> None:
+    scores = result.summary
+    table = new_table("measure", "value", title=title)
+    table.add_row("images", f"{scores['images']:.0f}")
+    table.add_row("white cells: true, found", f"{scores['cells']:.0f}, {scores['found']:.0f}")
+    table.add_row("Dice, mean of images", rounded(scores["dice"], 4))
+    table.add_row("soft Dice, all pixels", rounded(scores["soft_dice"], 4))
+    if "network_dice" in scores:
+        table.add_row("soft Dice of the network alone, as published", rounded(scores["network_dice"], 4))
+    table.add_row("IoU, mean of images", rounded(scores["iou"], 4))
+    table.add_row("average precision at IoU 0.5", rounded(scores["average_precision"], 4))
+    table.add_row("F1 at IoU 0.5", rounded(scores["f1"], 4))
+    table.add_row("count error, mean", rounded(scores["count_error"], 3))
+    table.add_row("count right", f"{scores['count_right']:.1%}")
+    table.add_row("seconds an image", rounded(scores["seconds"], 3))
+    print_table(table)

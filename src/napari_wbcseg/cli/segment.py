@@ -1,0 +1,137 @@
+"""``wbcseg segment``: the white cells of images and folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..settings import SegmentationSettings
+from .app import FAILED
+from .console import complain, new_console, new_table, plural, print_table, progress_bars, rounded
+from .options import ModelOption, SettingsOption, model_and_settings, with_settings
+
+_TABLE_ROWS = 40
+
+
+@with_settings(SegmentationSettings)
+def segment(
+    changes: dict[str, Any],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; it is made.")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH...", help="Images, folders of images, or patterns such as 'slides/*.tif'."
+        ),
+    ] = None,
+    model: ModelOption = None,
+    settings: SettingsOption = None,
+    mask: Annotated[
+        bool | None, typer.Option("--mask/--no-mask", help="Write NAME-mask.jpg too.", show_default="no")
+    ] = None,
+    overlay: Annotated[
+        bool | None,
+        typer.Option("--overlay/--no-overlay", help="Write NAME-overlay.png.", show_default="yes"),
+    ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders too.")] = False,
+    repeat: Annotated[
+        Path | None,
+        typer.Option(
+            "--repeat", help="Do again the run recorded in this run.json: its images, model, settings."
+        ),
+    ] = None,
+    debug: bool = False,
+) -> None:
+    """Find, outline and count the white cells of images.
+
+    For each image a label image (NAME-labels.tif) and a picture of what was found
+    (NAME-overlay.png) are written; for the run counts.csv, cells.csv and run.json.
+    An image that cannot be read is reported and skipped; the exit status is then 1.
+    """
+    from ..segmentation.batch import collect, items_of, model_of, segment_files
+    from ..segmentation.output import RunRecord
+
+    if repeat is not None:
+        if paths or changes or model is not None or settings is not None:
+            raise typer.BadParameter(
+                "--repeat takes the images, the model and all settings from the recorded run."
+            )
+        record = RunRecord.read(repeat)
+        items, file, chosen = items_of(record, repeat.resolve().parent), model_of(record), record.settings
+        source = record.model.source
+        mask = record.mask if mask is None else mask
+        overlay = record.overlay if overlay is None else overlay
+    else:
+        if not paths:
+            raise typer.BadParameter("Name at least one image, folder or pattern.")
+        file, chosen, source = model_and_settings(model, settings, changes)
+        items = collect(paths, recursive=recursive)
+
+    def unexpected(error: Exception) -> None:
+        if debug:
+            import traceback
+
+            new_console(stderr=True).print("".join(traceback.format_exception(error)))
+
+    with progress_bars() as bars:
+        images = bars.add_task("Images", total=len(items))
+        inside = bars.add_task("", total=None)
+
+        def show(done: int, total: int, stage: str) -> None:
+            bars.update(images, completed=done, total=total, description=stage or "Images")
+
+        def show_inside(done: int, total: int, stage: str) -> None:
+            bars.update(inside, completed=done, total=total or None, description=f"  {stage}")
+
+        def report(row: dict[str, Any]) -> None:
+            if row["status"] != "ok":
+                bars.console.print(row["error"], style="red")
+
+        result = segment_files(
+            items,
+            out,
+            file,
+            chosen,
+            source=source,
+            mask=bool(mask),
+            overlay=overlay is not False,
+            progress=show,
+            image_progress=show_inside,
+            report=report,
+            unexpected=unexpected,
+        )
+    _print_counts(result.rows)
+    typer.echo(f"Results: {out}")
+    if result.failed:
+        complain(
+            f"{result.failed} of {len(items)} {plural('input', len(items))} failed; see above or counts.csv."
+        )
+        raise typer.Exit(FAILED)
+
+
+def _print_counts(rows: list[dict[str, Any]]) -> None:
+    good = [row for row in rows if row["status"] == "ok"]
+    if not good:
+        return
+    table = new_table("image", "white cells", "to check", "diameter", "seconds")
+    for row in good[:_TABLE_ROWS]:
+        table.add_row(
+            row["image"],
+            str(row["count"]),
+            str(row["to_check"] or ""),
+            rounded(row["cell_diameter"]),
+            rounded(row["seconds"], 2),
+        )
+    if len(good) > _TABLE_ROWS:
+        table.add_row(f"... {len(good) - _TABLE_ROWS} more in counts.csv", "", "", "", "")
+    if len(good) > 1:
+        table.add_section()
+        table.add_row(
+            f"{len(good)} images",
+            str(sum(row["count"] for row in good)),
+            str(sum(row["to_check"] for row in good) or ""),
+            "",
+            rounded(sum(row["seconds"] for row in good), 2),
+        )
+    print_table(table)

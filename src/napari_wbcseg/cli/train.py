@@ -1,0 +1,217 @@
+"""``wbcseg train``: a network of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..settings import TrainingSettings
+from .app import STOPPED
+from .console import duration, new_console, plural, progress_bars
+from .options import changed, with_settings
+
+if TYPE_CHECKING:
+    from ..data.pairs import TrainingPair
+    from ..network.model_file import ModelFile
+    from ..network.training import TrainingResult
+
+
+@with_settings(
+    TrainingSettings,
+    defaults={"robust": TrainingSettings.for_recipe("robust").model_dump(exclude={"recipe"})},
+)
+def train(
+    changes: dict[str, Any],
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATA...",
+            help="Folders of images with masks or labels, or the SigTuple folder or tar.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The model file to write (.safetensors), or a folder for it."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the model; without --out it joins `wbcseg models`.")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="Training settings to start from: a JSON file.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="Go on from this model (fine-tuning), not from scratch.")
+    ] = None,
+    without_fold: Annotated[
+        int | None,
+        typer.Option(
+            "--without-fold", min=0, max=4, help="SigTuple: leave this fold out, to evaluate on it."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where an earlier, interrupted run of this command stopped."),
+    ] = False,
+) -> None:
+    """Train a network on images whose cells are known.
+
+    Ctrl-C ends the training and keeps the best weights so far.
+    """
+    from ..network.models import clean_name, load_model, models_folder, save_to_library
+    from ..network.training import train as train_network
+
+    # Before anything imports TensorFlow: it reports on libraries that nobody asked for.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    init = load_model(start) if start is not None else None
+    chosen = _training_settings(settings, changes, init)
+    if out is None and name is None:
+        raise typer.BadParameter(
+            "Give the model a place with --out FILE, or a name in your library with --name NAME."
+        )
+    name = clean_name(name or (out.stem if out is not None and out.suffix else f"my-{chosen.recipe}"))
+    if out is None:
+        folder = models_folder() / "training" / name
+    elif out.suffix == ".safetensors":
+        folder = out.with_name(f"{out.stem}-training")
+    else:
+        folder = out
+    pairs, described = _training_pairs(data, without_fold)
+    result = _train_visibly(train_network, pairs, chosen, folder, name, init, resume, described)
+    model = result.model
+    if out is None:
+        # A name that is taken gets a number, unless this run goes on where the taken one ended.
+        model = save_to_library(model, name, overwrite=resume)
+    elif out.suffix == ".safetensors":
+        from ..network.model_file import write_model
+
+        model = write_model(out, model.header, model.weights)
+    epochs = f"{len(result.history)} {plural('epoch', len(result.history))}"
+    typer.echo(f"Trained for {epochs} in {duration(result.seconds)}: {result.ended}.")
+    scores = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in model.header.scores.items())
+    if scores:
+        typer.echo(f"Best epoch {model.header.training.get('best_epoch')}: {scores}.")
+    typer.echo(f"Model {model.name}: {model.path}")
+    typer.echo(f"History, and checkpoint for --resume: {folder}")
+    if "stopped" in result.ended:
+        typer.echo("The same command with --resume goes on from here.")
+        raise typer.Exit(STOPPED)
+
+
+def _training_settings(
+    file: Path | None, changes: dict[str, Any], init: ModelFile | None
+) -> TrainingSettings:
+    from ..segmentation.output import read_training_settings
+
+    if file is not None:
+        return changed(read_training_settings(file), changes)  # type: ignore[no-any-return]
+    default = init.header.recipe if init is not None else TrainingSettings.model_fields["recipe"].default
+    return changed(TrainingSettings.for_recipe(changes.get("recipe", default)), changes)  # type: ignore[no-any-return]
+
+
+def _training_pairs(data: list[Path], without_fold: int | None) -> tuple[list[TrainingPair], str]:
+    from ..data.pairs import read_pairs
+    from ..data.sigtuple import fold_of
+
+    pairs = [pair for path in data for pair in read_pairs(path)]
+    where = " and ".join(path.resolve().name for path in data)
+    if without_fold is None:
+        return pairs, f"{len(pairs)} images from {where}"
+    pairs = [pair for pair in pairs if fold_of(pair.name) != without_fold]
+    return pairs, f"{len(pairs)} images from {where}, without fold {without_fold}"
+
+
+def _train_visibly(
+    train_network: Callable[..., TrainingResult],
+    pairs: list[TrainingPair],
+    settings: TrainingSettings,
+    folder: Path,
+    name: str,
+    init: ModelFile | None,
+    resume: bool,
+    described: str,
+) -> TrainingResult:
+    from rich.progress import TextColumn
+
+    with (
+        progress_bars(TextColumn("{task.fields[scores]}", markup=False)) as bars,
+        _polite_interrupt() as asked_to_stop,
+    ):
+        task = bars.add_task("Starting", total=None, scores="")
+
+        def show(done: int, total: int, stage: str) -> None:
+            bars.update(task, completed=done, total=total or None, description=stage)
+
+        def tell(event: dict[str, Any]) -> None:
+            kind = event["event"]
+            if kind == "start":
+                bars.console.print(_start_line(event))
+            elif kind == "note":
+                bars.console.print(event["text"])
+            elif kind == "step":
+                bars.update(task, scores=_scores(event))
+            elif kind == "epoch":
+                best = "  best so far" if event["best"] else ""
+                pace = f"{event['images_per_second']:.1f} images/s"
+                bars.console.print(
+                    f"epoch {event['epoch']:>3} of {event['epochs']}  {_scores(event)}  "
+                    f"lr {event['lr']:.2g}  {pace}, {duration(event['seconds_left'])} left{best}"
+                )
+
+        return train_network(
+            pairs,
+            settings,
+            folder,
+            name=name,
+            init=init,
+            resume=resume,
+            progress=show,
+            on_event=tell,
+            should_stop=asked_to_stop,
+            training_data=described,
+        )
+
+
+def _start_line(event: dict[str, Any]) -> str:
+    images = f"{event['images']} images"
+    if event["validation_images"]:
+        images += f", {event['validation_images']} more to validate on"
+    resumed = f", resumed after epoch {event['resumed_from']}" if event["resumed_from"] else ""
+    return (
+        f"Training {event['name']} ({event['recipe']}) on {images}{resumed}.\n"
+        f"Device: {event['device']}. Arithmetic: {event['precision']}."
+    )
+
+
+def _scores(event: dict[str, Any]) -> str:
+    names = {"loss": "loss", "dice": "dice", "val_loss": "val loss", "val_dice": "val dice"}
+    return "  ".join(f"{shown} {event[key]:.4f}" for key, shown in names.items() if key in event)
+
+
+@contextlib.contextmanager
+def _polite_interrupt() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C (or termination) into a request to stop; the second acts at once."""
+    import signal
+
+    asked = False
+
+    def ask(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        new_console(stderr=True).print(
+            "Stopping after this step; the best weights are kept. Once more to give up."
+        )
+
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    before = {kind: signal.signal(kind, ask) for kind in kinds}
+    try:
+        yield lambda: asked
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -1,0 +1,71 @@
+"""The shell explains itself, quickly."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from napari_wbcseg import SegmentationSettings, TrainingSettings, __version__
+from napari_wbcseg.cli.options import option_name
+
+from .shell import wbcseg
+
+
+class TestHelp:
+    def test_the_version_is_told(self) -> None:
+        assert wbcseg("--version").stdout == f"wbcseg {__version__}\n"
+
+    def test_help_is_quick_because_nothing_heavy_is_imported(self) -> None:
+        program = (
+            "import sys, time\n"
+            "from napari_wbcseg.cli import app\n"
+            "try: app(['--help'])\n"
+            "except SystemExit: pass\n"
+            "heavy = 'numpy pandas keras tensorflow onnxruntime skimage cv2 scipy napari qtpy'.split()\n"
+            "print([name for name in heavy if name in sys.modules], time.process_time(), file=sys.stderr)"
+        )
+        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert "segment" in result.stdout
+        loaded, seconds = result.stderr.strip().rsplit(" ", 1)
+        assert loaded == "[]"
+        assert float(seconds) < 1  # about 0.4 s of processor time, Python's own start included
+
+    @pytest.mark.parametrize("command", ["demo", "segment", "train", "evaluate", "models", "download"])
+    def test_every_command_explains_itself(self, command: str) -> None:
+        assert "Options" in wbcseg(command, "--help").stdout
+
+    @pytest.mark.parametrize(
+        ("command", "settings"),
+        [("segment", SegmentationSettings), ("evaluate", SegmentationSettings), ("train", TrainingSettings)],
+    )
+    def test_every_setting_is_an_option_with_its_own_words(
+        self, command: str, settings: type[SegmentationSettings | TrainingSettings]
+    ) -> None:
+        text = " ".join(wbcseg(command, "--help").stdout.split())
+        for name, field in settings.model_fields.items():
+            assert option_name(name) in text
+            assert field.description is not None
+            assert field.description in text
+
+    def test_defaults_of_both_recipes_are_told(self) -> None:
+        text = " ".join(wbcseg("train", "--help").stdout.split())
+        assert "Passes over the training data. (default: 50; robust: 60)" in text
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["sgment"],
+            ["segment", "a.png"],
+            ["segment", "--out", "x"],
+            ["segment", "a.png", "--out", "x", "--cell-diameter", "2"],
+            ["segment", "a.png", "--out", "x", "--probability-threshold", "1"],
+            ["segment", "a.png", "--out", "x", "--recipe", "modern"],
+            ["segment", "a.png", "--out", "x", "--repeat", "run.json"],
+            ["train", "folder"],
+            ["evaluate", "wbc"],
+        ],
+    )
+    def test_a_command_that_cannot_be_understood_ends_with_status_2(self, arguments: list[str]) -> None:
+        assert "Traceback" not in wbcseg(*arguments, status=2).output

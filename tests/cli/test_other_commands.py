@@ -1,0 +1,98 @@
+"""`wbcseg evaluate`, `models`, `download` and `demo`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from .shell import wbcseg
+
+DATA = os.environ.get("WBCSEG_DATA")
+
+
+class TestEvaluate:
+    def test_scores_are_printed_and_written(self, pairs: Path, model: Path) -> None:
+        result = wbcseg("evaluate", model, pairs, "--csv", "scores.csv")
+        text = " ".join(result.stdout.split())
+        assert "images 3" in text
+        assert "white cells: true, found 5, 5" in text
+        for measure in ("Dice, mean of images", "soft Dice, all pixels", "IoU, mean of images"):
+            assert re.search(rf"{measure} (0\.9\d{{3}}|1\.0000)", text), measure
+        assert "average precision at IoU 0.5 1.0000" in text
+        assert "count error, mean 0.000" in text
+        rows = pd.read_csv("scores.csv")
+        assert list(rows["image"].astype(str)) == ["0", "1", "2"]
+        assert (rows["average_precision"] == 1).all()
+
+    def test_a_fold_of_a_set_without_folds_is_refused(self, pairs: Path, model: Path) -> None:
+        result = wbcseg("evaluate", model, pairs, "--fold", 2, status=1)
+        assert "no fold" in result.stderr
+
+    @pytest.mark.skipif(DATA is None, reason="needs the real images, in WBCSEG_DATA")
+    def test_one_fold_of_sigtuple_is_taken_in_tiles(self, model: Path) -> None:
+        assert DATA is not None
+        result = wbcseg("evaluate", model, Path(DATA, "sigtuple"), "--fold", 4)
+        assert re.search(r"images\s+3[0-9]\b", result.stdout)
+
+
+class TestModels:
+    def test_the_list_tells_name_recipe_and_origin(self, model: Path) -> None:
+        imported = wbcseg("models", "import", model, "--name", "my dark")
+        assert imported.stdout.startswith("Model my-dark: ")
+        result = wbcseg("models")
+        row = next(line for line in result.stdout.splitlines() if "my-dark" in line)
+        assert "classic" in row
+        assert "yours" in row
+        assert "training dice 0.500" in row
+
+    def test_a_spoilt_file_is_listed_with_its_problem(self) -> None:
+        Path("library").mkdir()
+        Path("library/bad.safetensors").write_bytes(b"nothing")
+        assert "bad" in wbcseg("models").stdout
+
+    def test_a_model_tells_about_itself(self, model: Path) -> None:
+        text = " ".join(wbcseg("models", "show", model).stdout.split())
+        assert "name dark" in text
+        assert "trained on nothing" in text
+        assert "U-Net 2-2" in text
+
+    def test_what_is_no_model_is_not_imported(self) -> None:
+        Path("bad.safetensors").write_bytes(b"nothing")
+        result = wbcseg("models", "import", "bad.safetensors", status=1)
+        assert "bad.safetensors" in result.stderr
+        assert not os.path.exists("library/bad.safetensors")
+
+
+class TestDownload:
+    def test_a_name_the_set_does_not_have_is_a_sentence(self, tmp_path: Path) -> None:
+        result = wbcseg("download", "nonesuch", "--out", tmp_path / "set", status=1)
+        assert result.stderr == "The SigTuple set has no file or image named 'nonesuch'.\n"
+
+    @pytest.mark.skipif(DATA is None, reason="needs the real images, in WBCSEG_DATA")
+    def test_files_that_are_there_are_checked_and_kept(self, tmp_path: Path) -> None:
+        assert DATA is not None
+        for name in ("train-0.jpg", "train-0-mask.jpg"):
+            (tmp_path / "set" / "Train_Data").mkdir(parents=True, exist_ok=True)
+            shutil.copy(Path(DATA, "sigtuple", "Train_Data", name), tmp_path / "set" / "Train_Data")
+        assert f"{tmp_path / 'set'}" in wbcseg("download", "train-0", "--out", tmp_path / "set").stdout
+
+
+class TestDemo:
+    def test_it_ends_with_a_table_a_count_and_a_picture(self, model: Path, tmp_path: Path) -> None:
+        result = wbcseg("demo", "--model", model, "--out", "pictures", "--seed", 1)
+        found = re.search(r"Found (\d+) white cells?", result.stdout)
+        assert found is not None
+        assert re.search(r"Truth: \d+\.", result.stdout)
+        assert "diameter" in result.stdout
+        picture = re.search(r"Picture: (.*)", result.stdout)
+        assert picture is not None
+        with Image.open(picture[1]) as overlay:
+            assert overlay.size == (1024, 768)
+        assert tifffile.imread(tmp_path / "pictures" / "smear-labels.tif").max() == int(found[1])

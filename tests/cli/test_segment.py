@@ -1,0 +1,236 @@
+"""`wbcseg segment` does what its help says, in sentences, and its exit status can be relied on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+from typer.testing import CliRunner
+
+from napari_wbcseg import SegmentationSettings
+from napari_wbcseg.cli import app
+from napari_wbcseg.segmentation.output import RunRecord
+
+from ..dark_model import spots, write_dark_model
+from .shell import environment, wbcseg
+
+
+class TestSegment:
+    def test_a_folder_gives_labels_overlays_tables_and_a_record(
+        self, slides: Path, model: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        result = wbcseg("segment", slides, "-r", "--model", model, "--out", out, "--mask")
+        assert sorted(path.name for path in out.iterdir()) == sorted(
+            ["cells.csv", "counts.csv", "run.json"]
+            + [
+                f"{n}{s}"
+                for n in ("none", "one__a", "two__a")
+                for s in ("-labels.tif", "-mask.jpg", "-overlay.png")
+            ]
+        )
+        counts = pd.read_csv(out / "counts.csv").set_index("image")
+        assert counts["count"].to_dict() == {"none.png": 0, "one/a.png": 1, "two/a.png": 2}
+        assert set(counts["status"]) == {"ok"}
+        cells = pd.read_csv(out / "cells.csv")
+        assert list(cells["image"]) == ["one/a.png", "two/a.png", "two/a.png"]
+        truth = spots()[1]
+        labels = tifffile.imread(out / "two__a-labels.tif")
+        assert (labels > 0).sum() == pytest.approx((truth > 0).sum(), rel=0.02)
+        assert labels.max() == 2
+        with Image.open(out / "two__a-mask.jpg") as mask:
+            np.testing.assert_array_equal(np.asarray(mask) > 127, labels > 0)
+        assert re.search(r"two/a\.png\s+2", result.stdout)
+        assert re.search(r"3 images\s+3", result.stdout)
+        assert result.stderr == ""
+
+    def test_overlays_can_be_left_out(self, slides: Path, model: Path) -> None:
+        wbcseg("segment", slides / "none.png", "-m", model, "-o", "out", "--no-overlay")
+        assert sorted(os.listdir("out")) == ["cells.csv", "counts.csv", "none-labels.tif", "run.json"]
+
+    def test_a_bad_file_is_named_skipped_and_counted(self, slides: Path, model: Path) -> None:
+        (slides / "text.png").write_text("This is no picture.")
+        cut = (slides / "one" / "a.png").read_bytes()
+        (slides / "cut.png").write_bytes(cut[: len(cut) // 2])
+        missing, empty = slides / "missing.png", slides / "empty"
+        empty.mkdir()
+        result = wbcseg("segment", slides, missing, empty, "-m", model, "-o", "out", status=1)
+        counts = pd.read_csv("out/counts.csv").set_index("image")
+        assert counts.loc["none.png", "status"] == "ok"
+        failed = counts[counts["status"] == "failed"]
+        assert len(failed) == 4
+        for name in ("text.png", "cut.png", "missing.png", "empty"):
+            assert any(name in error for error in failed["error"]), name
+            assert name in result.stderr
+        assert "4 of 5 inputs failed" in result.stderr
+        assert "Traceback" not in result.output
+        assert os.path.exists("out/none-labels.tif")
+        assert [entry.status for entry in RunRecord.read("out/run.json").inputs].count("failed") == 4
+
+    def test_patterns_are_expanded_by_us_where_the_shell_does_not(self, slides: Path, model: Path) -> None:
+        wbcseg("segment", f"{slides}/*/a.p*g", "-m", model, "-o", "out")
+        assert list(pd.read_csv("out/counts.csv")["count"]) == [1, 2]
+
+    def test_results_in_the_folder_of_the_images_are_not_taken_for_images(
+        self, slides: Path, model: Path
+    ) -> None:
+        for _ in range(2):
+            wbcseg("segment", slides / "two", "-m", model, "-o", slides / "two", "--mask")
+            assert list(pd.read_csv(slides / "two" / "counts.csv")["image"]) == ["a.png"]
+
+    def test_an_image_given_twice_is_done_once(self, slides: Path, model: Path) -> None:
+        wbcseg(
+            "segment",
+            slides / "none.png",
+            slides,
+            slides / "one" / ".." / "none.png",
+            "-m",
+            model,
+            "-o",
+            "out",
+        )
+        assert len(pd.read_csv("out/counts.csv")) == 1
+
+    def test_options_reach_the_settings_and_the_record(self, slides: Path, model: Path) -> None:
+        wbcseg("segment", slides / "two", "-m", model, "-o", "out", "--min-area", 2000, "--flips")
+        assert list(pd.read_csv("out/counts.csv")["count"]) == [0]
+        assert RunRecord.read("out/run.json").settings == SegmentationSettings(
+            recipe="classic", min_area=2000, flips=True
+        )
+        assert re.match("CPU|GPU|NVIDIA|AMD|Apple", RunRecord.read("out/run.json").device)
+
+    def test_settings_come_from_a_file_and_options_go_before_it(self, slides: Path, model: Path) -> None:
+        Path("settings.json").write_text(
+            SegmentationSettings(recipe="classic", min_area=2000, batch_size=3).to_json()
+        )
+        wbcseg("segment", slides / "two", "-m", model, "-o", "a", "--settings", "settings.json")
+        wbcseg(
+            "segment", slides / "two", "-m", model, "-o", "b", "--settings", "a/run.json", "--min-area", 700
+        )
+        assert RunRecord.read("b/run.json").settings == SegmentationSettings(
+            recipe="classic", min_area=700, batch_size=3
+        )
+        assert list(pd.read_csv("b/counts.csv")["count"]) == [2]
+
+    def test_an_unknown_model_is_one_sentence(self, slides: Path) -> None:
+        result = wbcseg("segment", slides, "-m", "nonesuch", "-o", "out", status=1)
+        assert result.stderr.startswith("There is no model named 'nonesuch'.")
+        assert result.stderr.count("\n") == 1
+        assert not os.path.exists("out")
+
+    def test_a_folder_that_cannot_be_written_is_told_before_any_work(self, slides: Path, model: Path) -> None:
+        Path("file").write_text("in the way")
+        result = wbcseg("segment", slides, "-m", model, "-o", "file/out", status=1)
+        assert "file/out" in result.stderr.replace(os.sep, "/")
+        assert "cannot be written" in result.stderr
+
+    def test_debug_shows_where_an_error_arose(self) -> None:
+        result = CliRunner().invoke(app, ["segment", "x.png", "-m", "nonesuch", "-o", "out", "--debug"])
+        assert result.exit_code == 1
+        assert type(result.exception).__name__ == "ModelError"
+
+    def test_the_pixel_size_of_a_tiff_is_kept(self, model: Path) -> None:
+        tifffile.imwrite(
+            "a.tif", spots()[0], photometric="rgb", resolution=(40_000, 40_000), resolutionunit="CENTIMETER"
+        )
+        wbcseg("segment", "a.tif", "-m", model, "-o", "out")
+        with tifffile.TiffFile("out/a-labels.tif") as tiff:
+            assert tiff.shaped_metadata is not None
+            assert tiff.shaped_metadata[0]["PhysicalSizeX"] == pytest.approx(0.25)
+
+
+class TestRepeat:
+    def test_a_run_is_repeated_from_its_record_alone(self, slides: Path, model: Path) -> None:
+        wbcseg("segment", slides, "-r", "-m", model, "-o", "a", "--mask", "--no-overlay", "--min-area", 600)
+        wbcseg("segment", "--repeat", "a/run.json", "-o", "b")
+        assert sorted(os.listdir("a")) == sorted(os.listdir("b"))
+        for name in sorted(os.listdir("a")):
+            first, second = Path("a", name), Path("b", name)
+            if name.endswith((".tif", ".jpg")) or name == "cells.csv":
+                assert first.read_bytes() == second.read_bytes(), name
+        a, b = RunRecord.read("a/run.json"), RunRecord.read("b/run.json")
+        assert (a.settings, a.model, a.mask, a.overlay) == (b.settings, b.model, b.mask, b.overlay)
+        assert [entry.sha256 for entry in a.inputs] == [entry.sha256 for entry in b.inputs]
+
+    def test_images_that_moved_with_their_results_are_found(self, slides: Path, model: Path) -> None:
+        wbcseg("segment", slides / "two", "-m", model, "-o", slides / "out")
+        moved = shutil.move(slides, "elsewhere")
+        wbcseg("segment", "--repeat", Path(moved) / "out" / "run.json", "-o", "b")
+        assert list(pd.read_csv("b/counts.csv")["count"]) == [2]
+
+    def test_a_changed_image_is_refused(self, slides: Path, model: Path) -> None:
+        wbcseg("segment", slides, "-r", "-m", model, "-o", "a")
+        Image.fromarray(spots(centres=())[0]).save(slides / "two" / "a.png")
+        result = wbcseg("segment", "--repeat", "a/run.json", "-o", "b", status=1)
+        assert "SHA-256 differs" in result.stderr
+        assert "1 of 3 inputs failed" in result.stderr
+
+    def test_a_changed_model_is_refused_and_a_moved_one_found(self, slides: Path, model: Path) -> None:
+        wbcseg("segment", slides, "-r", "-m", model, "-o", "a")
+        library = Path("library")
+        library.mkdir()
+        shutil.move(model, library / "moved.safetensors")
+        wbcseg("segment", "--repeat", "a/run.json", "-o", "b")
+        (library / "moved.safetensors").unlink()
+        write_dark_model(model, "another")
+        result = wbcseg("segment", "--repeat", "a/run.json", "-o", "c", status=1)
+        assert "cannot be repeated: its model dark@" in result.stderr
+
+
+class TestProcess:
+    """The command as a user runs it: a process of its own."""
+
+    def test_one_real_run(self, slides: Path, model: Path, tmp_path: Path) -> None:
+        (slides / "text.png").write_text("This is no picture.")
+        result = subprocess.run(
+            [sys.executable, "-m", "napari_wbcseg.cli", "segment", slides, "-r", "-m", model, "-o", "out"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment(),
+            timeout=120,
+        )
+        assert result.returncode == 1, result.stderr
+        lines = result.stderr.splitlines()
+        assert len(lines) == 2, "no bar where there is no terminal"
+        assert "text.png" in lines[0]
+        assert lines[1].startswith("1 of 4 inputs failed")
+        assert "3 images" in result.stdout
+        assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is True
+
+    def test_ctrl_c_ends_the_run_and_keeps_what_is_done(self, model: Path, tmp_path: Path) -> None:
+        many = tmp_path / "many"
+        many.mkdir()
+        for number in range(60):
+            Image.fromarray(spots((700, 700))[0]).save(many / f"{number}.png")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "napari_wbcseg.cli", "segment", many, "-m", model, "-o", "out"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=environment(),
+        )
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("out/*-overlay.png")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        assert "Stopped." in errors
+        assert "Traceback" not in errors
+        done = pd.read_csv(tmp_path / "out" / "counts.csv")
+        assert 1 <= len(done) < 60
+        assert RunRecord.read(tmp_path / "out" / "run.json").finished is False

@@ -1,0 +1,71 @@
+"""`wbcseg train` follows a training, and leaves what it learned."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .shell import environment, wbcseg
+
+
+class TestTrain:
+    @pytest.fixture
+    def tiny(self, model: Path) -> Path:
+        """Return a small network to start from: the published one takes a minute an epoch."""
+        return model
+
+    @pytest.mark.slow
+    def test_training_tells_the_device_follows_the_epochs_and_writes_the_model(
+        self, pairs: Path, tiny: Path, tmp_path: Path
+    ) -> None:
+        result = wbcseg("train", pairs, "--start", tiny, "--epochs", 2, "--out", "new/mine.safetensors")
+        assert re.search(r"Device: (CPU|GPU)", result.stderr)
+        assert re.search(r"epoch\s+1 of 2\s+loss 0\.\d{4}\s+dice 0\.\d{4}", result.stderr)
+        assert "Trained for 2 epochs" in result.stdout
+        shown = " ".join(wbcseg("models", "show", "new/mine.safetensors").stdout.split())
+        assert "name mine" in shown
+        assert "3 images from pairs" in shown
+        assert (tmp_path / "new" / "mine-training" / "history.csv").is_file()
+
+    @pytest.mark.slow
+    def test_a_name_puts_the_model_into_the_library(self, pairs: Path, tiny: Path) -> None:
+        wbcseg("train", pairs, "--start", tiny, "--epochs", 1, "--name", "mine")
+        assert "mine" in wbcseg("models").stdout
+        wbcseg("segment", pairs / "0.png", "-m", "mine", "-o", "out")
+
+    @pytest.mark.slow
+    def test_ctrl_c_keeps_the_best_and_resume_goes_on(self, pairs: Path, tiny: Path, tmp_path: Path) -> None:
+        command = [sys.executable, "-m", "napari_wbcseg.cli", "train", str(pairs), "--start", str(tiny)]
+        command += ["--out", "new/mine.safetensors", "--early-stop-patience", "100000", "--epochs"]
+        process = subprocess.Popen(
+            [*command, "10000"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=environment(),
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch   3"):
+                break
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        assert "stopped by the user" in output
+        assert "--resume" in output
+        assert (tmp_path / "new" / "mine.safetensors").is_file()
+        done = len((tmp_path / "new" / "mine-training" / "history.csv").read_text().splitlines()) - 1
+        result = wbcseg(*command[3:], done + 2, "--resume")
+        assert f"resumed after epoch {done}" in result.stderr
+        assert f"Trained for {done + 2} epochs" in result.stdout
+
+    def test_data_that_cannot_be_used_is_a_sentence(self, tmp_path: Path) -> None:
+        result = wbcseg("train", tmp_path / "nowhere", "--name", "mine", status=1)
+        assert result.stderr.startswith("There is no folder or archive")
+        assert result.stderr.count("\n") == 1
