@@ -205,12 +205,13 @@ def read_boxed_pairs(
         If an image cannot be read.
     """
     from .images import prepare_image, read_image
-    from .pairs import TrainingPair
+    from .pairs import Box, TrainingPair
 
     path = Path(path)
     table = read_boxes(path)
     wanted = split_names(path)[0] if names is None else names
     boxes_of = dict(tuple(table[table["kind"] == WHITE_KIND].groupby("image")))
+    others_of = dict(tuple(table[table["kind"] != WHITE_KIND].groupby("image")))
     pairs = []
     for number, name in enumerate(wanted):
         progress(number, len(wanted), "Outlining boxed cells")
@@ -235,5 +236,8 @@ def read_boxed_pairs(
                     break
                 labels[mask & (labels == 0)] = index
         if complete:
-            pairs.append(TrainingPair(name=Path(name).stem, image=image, labels=labels, group="boxes"))
+            others = others_of.get(name)
+            rows = [] if others is None else others[["kind", *_CORNERS]].to_numpy().tolist()
+            distractors = tuple(Box(kind, (r0, c0, r1, c1)) for kind, r0, c0, r1, c1 in rows)
+            pairs.append(TrainingPair(Path(name).stem, image, labels, "boxes", distractors=distractors))
     return pairs

@@ -1,8 +1,8 @@
 """Training samples composed from real cells: any rotation, any size, touching groups.
 
 A *source* is an image with truth, its light divided out. A *sample* is a square
-window around a point of a source, turned, mirrored and scaled, into which more
-cells may be pasted so that they touch.
+window around a point of a source, turned, mirrored, bent and scaled, into which more
+cells may be pasted so that they touch, and things that are no white cells.
 """
 
 from __future__ import annotations
@@ -15,12 +15,22 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from .distractors import Distractor, cut_distractors, lay_distractors
 from .illumination import background_colour, transmittance
 
 if TYPE_CHECKING:
     from .pairs import TrainingPair
 
 _LARGEST_SOURCE_CELL = 110.0
+# Shares of the samples.
+_OFF_SCALE = 0.10
+_NO_CELL_OF_ITS_OWN = 0.15
+_BENT = 0.25
+_WITH_DISTRACTORS = 0.25
+_GROUPED = 0.45
+# A place without cells is at least so wide, and so far from the next cell, in cell diameters.
+_LEAST_BACKGROUND = 0.7
+_CLEAR_OF_CELLS = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,10 @@ class Source:
         Where it comes from; sampling is balanced over families.
     whole : frozenset of int
         Labels that the border of the image does not cut.
+    centres : dict
+        Centroid (row, col) of each of those.
+    distractors : list of Distractor
+        Cut out of it, where they are known.
     """
 
     image: np.ndarray
@@ -61,6 +75,7 @@ class Source:
     family: str
     whole: frozenset[int]
     centres: dict[int, tuple[float, float]] = field(default_factory=dict)
+    distractors: list[Distractor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -151,6 +166,7 @@ def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = Tr
         return None
     diameter = equivalent_diameter(float(np.median(areas[whole])))
     image = transmittance(pair.image, background_colour(pair.image))
+    distractors = cut_distractors(image, pair.distractors, diameter)
     if smooth:
         labels = smooth_outline(labels, 0.035 * diameter)
     factor = _LARGEST_SOURCE_CELL / diameter
@@ -160,7 +176,56 @@ def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = Tr
         labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
         diameter *= factor
     centres = {i: _centroid(labels == i) for i in whole if (labels == i).any()}
-    return Source(image, labels.astype(np.int32), diameter, family or pair.group, frozenset(centres), centres)
+    return Source(
+        image, labels.astype(np.int32), diameter, family or pair.group, frozenset(centres), centres, distractors
+    )
+
+
+def background_of(source: Source) -> Source | None:
+    """Return the largest rectangle of a source without white cells, if it is of any use."""
+    margin = round(_CLEAR_OF_CELLS * source.diameter)
+    boxes = [
+        (rows.start - margin, cols.start - margin, rows.stop + margin, cols.stop + margin)
+        for rows, cols in filter(None, ndimage.find_objects(source.labels))
+    ]
+    least = round(_LEAST_BACKGROUND * source.diameter)
+    window = largest_empty(source.labels.shape, np.array(boxes).reshape(-1, 4), least)
+    if window is None:
+        return None
+    labels = np.zeros_like(source.labels[window])
+    return Source(source.image[window], labels, source.diameter, source.family, frozenset())
+
+
+def largest_empty(shape: tuple[int, ...], boxes: np.ndarray, least: int) -> tuple[slice, slice] | None:
+    """Return the largest rectangle that meets none of some boxes and is at least so wide and high.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the image, (H, W).
+    boxes : ndarray of float, shape (n, 4)
+        ``row0, col0, row1, col1``, ends exclusive.
+    least : int
+        Pixels.
+    """
+    edges = [
+        np.unique(np.concatenate([[0, length], np.clip(boxes[:, [low, low + 2]].ravel(), 0, length)]).astype(int))
+        for low, length in enumerate(shape[:2])
+    ]
+    best: tuple[int, tuple[slice, slice]] | None = None
+    for i, top in enumerate(edges[0]):
+        for bottom in edges[0][i + 1 :]:
+            if bottom - top < least:
+                continue
+            beside = boxes[(boxes[:, 0] < bottom) & (boxes[:, 2] > top)]
+            # Along the columns the boxes of these rows leave gaps; the widest counts.
+            stop = 0
+            for left, right in [*beside[np.argsort(beside[:, 1])][:, [1, 3]], (shape[1], shape[1])]:
+                width = int(left) - stop
+                if width >= least and (best is None or width * (bottom - top) > best[0]):
+                    best = width * (bottom - top), np.s_[int(top) : int(bottom), stop : int(left)]
+                stop = max(stop, int(right))
+    return best[1] if best else None
 
 
 def cut_outs(source: Source) -> list[CutOut]:
@@ -210,6 +275,14 @@ class Composer:
             name: [cut for source in members for cut in cut_outs(source)]
             for name, members in self.families.items()
         }
+        self.backgrounds = {
+            name: [found for source in members if (found := background_of(source)) is not None]
+            for name, members in self.families.items()
+        }
+        self.distractors: dict[str, list[Distractor]] = {}
+        for members in self.families.values():
+            for thing in (thing for source in members for thing in source.distractors):
+                self.distractors.setdefault(thing.kind, []).append(thing)
         self.names = sorted(self.families)
         share = np.array([(weights or {}).get(name, 1.0) for name in self.names], float)
         self.share = share / share.sum()
@@ -227,14 +300,24 @@ class Composer:
             Number of cells to paste; by default drawn, none in most samples.
         """
         family = self.names[rng.choice(len(self.names), p=self.share)]
-        source = self.families[family][rng.integers(len(self.families[family]))]
-        spread = rng.normal(0.0, 0.25) if rng.random() < 0.55 else rng.uniform(-1.35, 1.35)
+        # Far beyond the sizes that are looked for, cells stay cells: seen at too coarse a scale, a
+        # group of small ones must not be taken for one large one.
+        spread = rng.normal(0.0, 0.25) if rng.random() < 0.5 else rng.uniform(-2.0, 1.4)
         # At a scale where no cell can be seen whole, its lobes, and platelets, are no cells.
-        off_scale = rng.random() < 0.13
+        off_scale = rng.random() < _OFF_SCALE
         if off_scale:
-            spread = rng.uniform(1.75, 3.0) if rng.random() < 0.8 else rng.uniform(-2.8, -2.2)
+            spread = rng.uniform(1.75, 3.0) if rng.random() < 0.75 else rng.uniform(-3.0, -2.4)
         diameter = self.canonical_diameter * 2.0**spread
-        image, labels, cut, mirrored = self._window(source, diameter, rng, 0.5 if off_scale else 0.8)
+        backgrounds = self.backgrounds[family]
+        without = bool(backgrounds) and rng.random() < _NO_CELL_OF_ITS_OWN
+        on_cell = not without and rng.random() < (0.5 if off_scale else 0.85)
+        source = _draw(backgrounds if without else self.families[family], rng, by_area=not on_cell)
+        image, labels, cut, mirrored = self._window(source, diameter, rng, on_cell)
+        if rng.random() < _BENT:
+            image, labels, cut = _bend(image, labels, cut, diameter, rng)
+        if rng.random() < (0.6 if without else _WITH_DISTRACTORS):
+            for _ in range(rng.integers(1, 4)):
+                lay_distractors(image, labels, diameter, self.distractors, rng)
         if off_scale:
             labels[:] = 0
             cut[:] = False
@@ -246,14 +329,14 @@ class Composer:
 
     @staticmethod
     def _group_size(rng: np.random.Generator) -> int:
-        return 0 if rng.random() < 0.6 else int(rng.choice([1, 2, 3], p=[0.55, 0.3, 0.15]))
+        return int(rng.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1])) if rng.random() < _GROUPED else 0
 
     def _window(
-        self, source: Source, diameter: float, rng: np.random.Generator, on_cell: float
+        self, source: Source, diameter: float, rng: np.random.Generator, on_cell: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
         side = self.size + 2 * self.margin
         height, width = source.labels.shape
-        if rng.random() < on_cell:
+        if on_cell:
             keys = sorted(source.centres)
             centre = np.array(source.centres[keys[rng.integers(len(keys))]])
             centre = centre + rng.uniform(-0.5, 0.5, 2) * self.size * source.diameter / diameter * 0.8
@@ -375,6 +458,32 @@ class Composer:
             diameters,
             centres,
         )
+
+
+def _draw(sources: Sequence[Source], rng: np.random.Generator, by_area: bool) -> Source:
+    """Draw a source; by area, where any place of it will do."""
+    if not by_area:
+        return sources[rng.integers(len(sources))]
+    areas = np.array([source.labels.size / source.diameter**2 for source in sources])
+    return sources[rng.choice(len(sources), p=areas / areas.sum())]
+
+
+def _bend(
+    image: np.ndarray, labels: np.ndarray, cut: np.ndarray, diameter: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bend a window smoothly, by up to about a tenth of a cell: no two cells have one shape."""
+    side = labels.shape[0]
+    knots = max(3, round(side / (0.6 * diameter)))
+    shift = rng.normal(0, 0.04 * diameter, (2, knots, knots)).astype(np.float32)
+    rows, cols = np.mgrid[:side, :side].astype(np.float32)
+    rows += cv2.resize(shift[0], (side, side), interpolation=cv2.INTER_CUBIC)
+    cols += cv2.resize(shift[1], (side, side), interpolation=cv2.INTER_CUBIC)
+
+    def moved(array: np.ndarray, flags: int) -> np.ndarray:
+        return np.asarray(cv2.remap(array, cols, rows, flags, borderMode=cv2.BORDER_REPLICATE))
+
+    marks = moved(labels.astype(np.float32), cv2.INTER_NEAREST).astype(np.int32)
+    return moved(image, cv2.INTER_LINEAR), marks, moved(cut.astype(np.uint8), cv2.INTER_NEAREST) > 0
 
 
 def mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int = 3, tile: int = 128) -> Source:

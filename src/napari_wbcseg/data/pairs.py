@@ -28,6 +28,14 @@ MASK_THRESHOLD = 127
 _LABEL_FOLDERS = ("labels", "masks")
 
 
+@dataclass(frozen=True)
+class Box:
+    """A box around something, by kind: ``corners`` are row0, col0, row1, col1, ends exclusive, pixels."""
+
+    kind: str
+    corners: tuple[int, int, int, int]
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingPair:
     """An image and the cells in it.
@@ -44,6 +52,8 @@ class TrainingPair:
         Pairs of one group show the same slide or cells: keep them on one side of a split.
     mask : ndarray of uint8, shape (H, W), or None
         The black-and-white mask as stored, before the threshold, where there was one.
+    distractors : tuple of Box
+        What is known to be no white cell though it may look like one: platelets, red cells.
     """
 
     name: str
@@ -51,6 +61,7 @@ class TrainingPair:
     labels: NDArray[np.int32]
     group: str
     mask: NDArray[np.uint8] | None = None
+    distractors: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
