@@ -26,7 +26,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NAME = PACKAGE.name
 
 #: Rooms from the lowest to the highest; a module may import from its own room and from lower ones.
-ORDER = {"errors": 0, "progress": 0, "settings": 1, "data": 2, "network": 3, "segmentation": 4}
+ORDER = {"errors": 0, "progress": 0, "files": 1, "settings": 1, "data": 2, "network": 3, "segmentation": 4}
 ORDER |= {"plugin": 5, "cli": 5}
 #: Who alone may import these.
 KEPT_IN = {

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import __version__
 from ..errors import ModelError
+from ..files import write_atomically
 from ..settings import Recipe
 from .architecture import UNetArchitecture
-from .files import write_atomically
 
 SUFFIX = ".safetensors"
 FORMAT_VERSION = 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
-from .files import write_atomically
+from ..files import write_atomically
 from .model_file import SUFFIX, ModelFile, encode_model, read_model
 
 #: Names of the built-in models and their files in the package.

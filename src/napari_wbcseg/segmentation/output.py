@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .. import __version__
 from ..errors import SettingsError, WBCSegError
-from ..network.files import write_atomically
+from ..files import write_atomically
 from ..settings import SegmentationSettings, TrainingSettings
 
 if TYPE_CHECKING:
