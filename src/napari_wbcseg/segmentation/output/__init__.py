@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .. import __version__
-from ..errors import SettingsError, WBCSegError
-from ..files import write_atomically
-from ..settings import SegmentationSettings, TrainingSettings
+from ... import __version__
+from ...errors import SettingsError, WBCSegError
+from ...files import write_atomically
+from ...settings import SegmentationSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..network.model_file import ModelFile
-    from .result import Segmentation
+    from ...network.model_file import ModelFile
+    from ..result import Segmentation
 
 LABELS_SUFFIX = "-labels.tif"
 MASK_SUFFIX = "-mask.jpg"
@@ -633,7 +633,7 @@ def _encode(array: np.ndarray, path: str | Path) -> bytes:
 
 
 def _as_rgb8(image: np.ndarray) -> np.ndarray:
-    from ..data.images import prepare_image
+    from ...data.images import prepare_image
 
     array = np.asarray(image)
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
