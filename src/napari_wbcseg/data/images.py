@@ -7,6 +7,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -32,6 +33,7 @@ _PILLOW_FORMATS = ("JPEG", "PNG", "BMP")
 _MAX_PIXELS = 2**29  # Pillow refuses twice as many
 _PILLOW_LOCK = threading.Lock()
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_collected: ContextVar[list[str] | None] = ContextVar("notes of the image being read", default=None)
 _OVERSHOOT = 1.001  # resampling leaves values a little above the nominal maximum
 
 
@@ -98,6 +100,43 @@ def read_image(path: str | Path) -> NDArray[Any]:
     if empty:
         raise ImageError(f"{path} is empty (0 bytes); copy or save the image again.")
     return decode_image(path, str(path))
+
+
+def read_image_and_notes(path: str | Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Read an image as `read_image` does, with its warnings as sentences.
+
+    Warnings belong to a process; the sentences belong to this image, whatever other
+    threads read meanwhile.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    image : ndarray
+    notes : tuple of str
+
+    Raises
+    ------
+    ImageError
+        As `read_image`.
+    """
+    notes: list[str] = []
+    token = _collected.set(notes)
+    try:
+        return read_image(path), tuple(notes)
+    finally:
+        _collected.reset(token)
+
+
+def _tell_alpha_dropped(name: str) -> None:
+    text = f"The alpha channel of {name} was dropped."
+    notes = _collected.get()
+    if notes is None:
+        warnings.warn(text, AlphaDroppedWarning, stacklevel=3)
+    else:
+        notes.append(text)
 
 
 def decode_image(source: Path | bytes, name: str) -> NDArray[Any]:
@@ -223,7 +262,7 @@ def _drop_alpha(image: NDArray[Any], name: str) -> NDArray[Any]:
     channels = image.shape[2] if image.ndim == 3 else 3
     if channels not in (2, 4):
         return image
-    warnings.warn(f"The alpha channel of {name} was dropped.", AlphaDroppedWarning, stacklevel=2)
+    _tell_alpha_dropped(name)
     return image[..., 0] if channels == 2 else image[..., :3]
 
 
@@ -305,7 +344,7 @@ def _order_axes(image: NDArray[Any], axes: str, extra: bool, name: str) -> NDArr
     if colour:
         channels = image.shape[-1]
         if channels == 4 or (channels == 2 and extra):
-            warnings.warn(f"The alpha channel of {name} was dropped.", AlphaDroppedWarning, stacklevel=2)
+            _tell_alpha_dropped(name)
             image = image[..., 0] if channels == 2 else image[..., :3]
         elif channels != 3:
             raise ImageError(f"{name} has {channels} channels; save it as grey or as RGB.")
