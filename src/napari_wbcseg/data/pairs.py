@@ -108,6 +108,7 @@ def read_pairs(path: str | Path) -> list[TrainingPair]:
         If an image cannot be read.
     """
     from .boxes import is_boxes, read_boxed_pairs
+    from .corrections import is_corrections, read_corrections
     from .sigtuple import is_sigtuple, is_tar, read_sigtuple
 
     path = Path(path).expanduser()
@@ -117,6 +118,8 @@ def read_pairs(path: str | Path) -> list[TrainingPair]:
         return read_sigtuple(path)
     if is_boxes(path):
         return read_boxed_pairs(path)
+    if is_corrections(path):
+        return read_corrections(path)
     if not path.is_dir():
         raise DatasetError(f"{path} is not a folder of images and masks, nor a SigTuple tar.")
     return pair_entries(*_find_entries(path), where=str(path))
