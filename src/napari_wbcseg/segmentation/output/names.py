@@ -1,0 +1,82 @@
+"""What output files are called, and how tables call the images."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+LABELS_SUFFIX = "-labels.tif"
+MASK_SUFFIX = "-mask.jpg"
+OVERLAY_SUFFIX = "-overlay.png"
+COUNTS_FILE = "counts.csv"
+CELLS_FILE = "cells.csv"
+RUN_FILE = "run.json"
+
+
+def output_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return a name for the output files of each input, all different on every file system.
+
+    The name is the file's own without its ending; where two would be the same, as many
+    of its folders go in front as it takes to tell them apart, and if folders cannot, the
+    ending goes behind. The order of the inputs does not matter.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+
+    Returns
+    -------
+    dict of Path to str
+    """
+    whole = {path: path.resolve() for path in dict.fromkeys(paths)}
+    names = {path: path.stem for path in whole}
+    depth = max((len(path.parts) for path in whole.values()), default=0)
+    for folders in range(1, depth):
+        for path in _ambiguous(names):
+            parts = whole[path].parts[1:-1]  # without the root
+            names[path] = "__".join([*parts[max(0, len(parts) - folders) :], path.stem])
+    for path in _ambiguous(names):
+        names[path] = f"{path.stem}_{path.suffix.lstrip('.')}"
+    # What is left is a file that happens to be called what another became.
+    used: set[str] = set()
+    for path in sorted(names, key=lambda p: (whole[p].as_posix(), p.as_posix())):
+        name, number = re.sub(r'[<>:"|?*\x00-\x1f]', "-", names[path]) or "image", 2
+        final = name
+        while final.casefold() in used:
+            final, number = f"{name}-{number}", number + 1
+        used.add(final.casefold())
+        names[path] = final
+    return names
+
+
+def image_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return how the tables call each input: its path below the folder that all share."""
+    whole = {path: path.resolve() for path in paths}
+    if not whole:
+        return {}
+    shared = (
+        os.path.commonpath([path.parent for path in whole.values()]) if _one_drive(whole.values()) else ""
+    )
+    return {
+        path: absolute.relative_to(shared).as_posix() if shared else absolute.as_posix()
+        for path, absolute in whole.items()
+    }
+
+
+def is_output(path: Path) -> bool:
+    """Whether a file bears a name that this module gives to pictures: not an input to segment."""
+    return path.name.endswith((LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX))
+
+
+def _ambiguous(names: dict[Path, str]) -> list[Path]:
+    groups = defaultdict(list)
+    for path, name in names.items():
+        groups[name.casefold()].append(path)
+    return [path for group in groups.values() if len(group) > 1 for path in group]
+
+
+def _one_drive(paths: Iterable[Path]) -> bool:
+    return len({path.anchor for path in paths}) == 1
