@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_wbcseg.data.boxes import WHITE_KIND, read_boxed_pairs, read_boxes, split_names
-from napari_wbcseg.data.compose import CutOut, equivalent_diameter, smooth_outline
+from napari_wbcseg.data.compose import CutOut, equivalent_diameter, largest_empty, smooth_outline
 from napari_wbcseg.data.illumination import background_colour, transmittance
 from napari_wbcseg.data.images import read_image
 from napari_wbcseg.data.pairs import TrainingPair
@@ -348,25 +348,6 @@ def _around(points: np.ndarray | None, radius: float) -> np.ndarray:
     """Return boxes around points."""
     points = np.zeros((0, 2)) if points is None else points
     return np.hstack([points - radius, points + radius])
-
-
-def largest_empty(shape: tuple[int, ...], boxes: np.ndarray, least: int) -> tuple[slice, slice] | None:
-    """Return the largest rectangle that meets none of the boxes and is at least so wide and high."""
-    rows = sorted({0, shape[0], *(int(v) for b in boxes for v in (b[0], b[2]) if 0 < v < shape[0])})
-    cols = sorted({0, shape[1], *(int(v) for b in boxes for v in (b[1], b[3]) if 0 < v < shape[1])})
-    best: tuple[int, tuple[slice, slice]] | None = None
-    for i, top in enumerate(rows):
-        for bottom in rows[i + 1 :]:
-            for j, left in enumerate(cols):
-                for right in cols[j + 1 :]:
-                    if bottom - top < least or right - left < least:
-                        continue
-                    if any(b[0] < bottom and b[2] > top and b[1] < right and b[3] > left for b in boxes):
-                        continue
-                    area = (bottom - top) * (right - left)
-                    if best is None or area > best[0]:
-                        best = area, np.s_[top:bottom, left:right]
-    return best[1] if best else None
 
 
 def without_cells(sigtuple: Path | None, txl: Path | None) -> list[BenchImage]:

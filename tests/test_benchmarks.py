@@ -16,7 +16,7 @@ sys.path.insert(0, str(FOLDER))
 
 import accuracy  # noqa: E402
 from accuracy_methods import HELD_OUT, NEVER, TRAINED, seen_in  # noqa: E402
-from accuracy_sets import BenchImage, Host, largest_empty, touching_group  # noqa: E402
+from accuracy_sets import BenchImage, Host, touching_group  # noqa: E402
 from baseline import segment_classically  # noqa: E402
 
 from napari_wbcseg.data.compose import CutOut  # noqa: E402
@@ -66,12 +66,6 @@ def test_a_touching_group_is_one_region_of_as_many_whole_cells(number: int) -> N
     # The truth is where the picture was changed.
     assert image[labels > 0].mean() < 150
     assert np.all(image[ndimage.binary_dilation(labels > 0, iterations=4) == 0] == 240)
-
-
-def test_the_largest_empty_rectangle_meets_no_box() -> None:
-    window = largest_empty((100, 200), np.array([[20, 50, 60, 90]]), 30)
-    assert window == (slice(0, 100), slice(90, 200))
-    assert largest_empty((100, 100), np.array([[10, 10, 90, 90]]), 30) is None
 
 
 def test_counts_that_agree_by_chance_are_not_taken_for_cells_found() -> None:

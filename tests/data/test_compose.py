@@ -11,9 +11,11 @@ from scipy import ndimage
 from napari_wbcseg.data.compose import (
     Composer,
     Source,
+    background_of,
     cut_outs,
     equivalent_diameter,
     family_sources,
+    largest_empty,
     make_source,
     mosaic,
     smooth_outline,
@@ -173,9 +175,10 @@ def test_without_pasting_cells_come_from_the_source_alone(composer: Composer) ->
 
 
 def test_sizes_lie_around_the_canonical_diameter_and_far_from_it_too(composer: Composer) -> None:
-    sizes = np.array([d for s in samples(composer, 60) for d in s.diameters.values()])
+    # One a sample, since many more of the small ones fit in.
+    sizes = np.array([max(s.diameters.values()) for s in samples(composer, 80) if s.diameters])
     assert 0.6 * 48 < np.median(sizes) < 1.6 * 48
-    assert sizes.min() < 0.6 * 48
+    assert sizes.min() < 0.5 * 48
     assert sizes.max() > 1.6 * 48
 
 
@@ -205,6 +208,57 @@ def test_cells_that_the_source_cuts_have_no_centre() -> None:
             # Its pixels are doubtful where mirroring doubled it, and those of a cell otherwise.
             assert index not in sample.diameters
     assert seen > 5
+
+
+# Places without cells ------------------------------------------------------------------------------
+
+
+@given(
+    boxes=st.lists(st.tuples(*[st.integers(-5, 45)] * 2, *[st.integers(1, 30)] * 2), max_size=5),
+    least=st.integers(1, 20),
+)
+def test_the_largest_empty_rectangle_is_the_largest_there_is(boxes, least) -> None:
+    shape = (24, 40)
+    corners = np.array([(r, c, r + h, c + w) for r, c, h, w in boxes], float).reshape(-1, 4)
+    taken = np.zeros(shape, bool)
+    for r0, c0, r1, c1 in corners.astype(int):
+        taken[max(r0, 0) : max(r1, 0), max(c0, 0) : max(c1, 0)] = True
+    # By brute force: sums of every rectangle, over the integral image.
+    sums = np.pad(taken.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    best = 0
+    for height in range(least, shape[0] + 1):
+        for width in range(least, shape[1] + 1):
+            inside = (
+                sums[height:, width:]
+                - sums[:-height, width:]
+                - sums[height:, :-width]
+                + sums[:-height, :-width]
+            )
+            if (inside == 0).any():
+                best = max(best, height * width)
+    found = largest_empty(shape, corners, least)
+    if best == 0:
+        assert found is None
+    else:
+        assert found is not None
+        assert not taken[found].any()
+        assert taken[found].size == best
+        assert min(taken[found].shape) >= least
+
+
+def test_a_background_holds_no_cell_and_is_wide_enough_to_be_of_use() -> None:
+    field = source((70, 60, 50), (130, 160, 60))
+    background = background_of(field)
+    assert background is not None
+    assert background.image.mean() == pytest.approx(1, abs=0.01)
+    assert not background.labels.any()
+    assert background.diameter == field.diameter
+    assert background_of(source((100, 120, 190))) is None, "only slivers are left beside so large a cell"
+
+
+def test_samples_from_backgrounds_can_hold_groups() -> None:
+    found = samples(Composer([source((70, 60, 50), (130, 160, 60))]), 80, group=2)
+    assert sum(0 < len(s.centres) <= 2 for s in found) > 10
 
 
 # Mosaics -------------------------------------------------------------------------------------------

@@ -177,7 +177,13 @@ def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = Tr
         diameter *= factor
     centres = {i: _centroid(labels == i) for i in whole if (labels == i).any()}
     return Source(
-        image, labels.astype(np.int32), diameter, family or pair.group, frozenset(centres), centres, distractors
+        image,
+        labels.astype(np.int32),
+        diameter,
+        family or pair.group,
+        frozenset(centres),
+        centres,
+        distractors,
     )
 
 
@@ -209,7 +215,7 @@ def largest_empty(shape: tuple[int, ...], boxes: np.ndarray, least: int) -> tupl
         Pixels.
     """
     edges = [
-        np.unique(np.concatenate([[0, length], np.clip(boxes[:, [low, low + 2]].ravel(), 0, length)]).astype(int))
+        np.unique([0, length, *np.clip(boxes[:, [low, low + 2]].ravel(), 0, length).astype(int)])
         for low, length in enumerate(shape[:2])
     ]
     best: tuple[int, tuple[slice, slice]] | None = None
@@ -463,9 +469,9 @@ class Composer:
 def _draw(sources: Sequence[Source], rng: np.random.Generator, by_area: bool) -> Source:
     """Draw a source; by area, where any place of it will do."""
     if not by_area:
-        return sources[rng.integers(len(sources))]
+        return sources[int(rng.integers(len(sources)))]
     areas = np.array([source.labels.size / source.diameter**2 for source in sources])
-    return sources[rng.choice(len(sources), p=areas / areas.sum())]
+    return sources[int(rng.choice(len(sources), p=areas / areas.sum()))]
 
 
 def _bend(
@@ -495,13 +501,19 @@ def mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int = 3, t
     Parameters
     ----------
     sources : sequence of Source
-        At least one.
+        At least one; each has a whole cell.
     rng : Generator
     grid : int
         Windows along each side.
     tile : int
         Side of a window, pixels; cells are 60 px across.
     """
+    while not (made := _mosaic(sources, rng, grid, tile)).centres:
+        pass  # none of its windows happened to hold a whole cell
+    return made
+
+
+def _mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int, tile: int) -> Source:
     side = grid * tile
     diameter = 60.0
     image = np.ones((side, side, 3), np.float32)
@@ -540,8 +552,6 @@ def mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int = 3, t
                 if index in source.whole and index not in edge:
                     whole.add(first + offset)
     centres = {i: _centroid(labels == i) for i in sorted(whole)}
-    if not centres:
-        return mosaic(sources, rng, grid, tile)
     return Source(image, labels, diameter, sources[0].family, frozenset(centres), centres)
 
 

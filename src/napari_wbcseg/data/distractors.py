@@ -176,7 +176,8 @@ def _lay(
     scale = wanted / thing.diameter
     picture = thing.image ** np.float32(rng.uniform(0.7, 1.4))
     if scale < 0.6:
-        picture = cv2.resize(picture, None, fx=scale * 1.2, fy=scale * 1.2, interpolation=cv2.INTER_AREA)
+        size = [max(2, round(side * scale * 1.2)) for side in picture.shape[1::-1]]
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
         scale = scale * thing.image.shape[0] / picture.shape[0]
     angle = rng.uniform(0, 2 * np.pi)
     mirror = 1.0 if rng.random() < 0.5 else -1.0
