@@ -37,6 +37,7 @@ from accuracy_sets import (
     without_cells,
     zheng_crops,
 )
+from laboratories import LABORATORIES, as_in
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -45,8 +46,9 @@ from scipy import ndimage
 from napari_wbcseg.segmentation.metrics import dice, match_boxes, match_instances
 
 FACTORS = (0.35, 0.5, 0.7, 1.4, 2.0, 3.0)
-SETS = ("sigtuple", "clean", "txl", "zheng", "touching", "resampled", "empty", "synthetic")
+SETS = ("sigtuple", "clean", "txl", "zheng", "touching", "resampled", "laboratories", "empty", "synthetic")
 _RESAMPLED_EACH = 12
+_RESTAINED_EACH = 12
 _NEAR = 40.0
 #: Truth smaller than this, in pixels, is a cell that the edge of its tile cuts to a sliver.
 _SLIVER = 310
@@ -288,6 +290,32 @@ def score_resampled(items: list[BenchImage], run: Run, method: Method) -> Outcom
     return out
 
 
+def score_laboratories(items: list[BenchImage], run: Run, method: Method) -> Outcome:
+    """Share of right counts, and Dice where outlines are known, as each laboratory shows the images."""
+    out = Outcome()
+    right: dict[str, list[bool]] = {}
+    scores: dict[str, list[float]] = {}
+    for item in items:
+        labels = run(item)
+        same = count_of(labels) == item.count
+        right.setdefault(item.kind, []).append(same)
+        if item.labels is not None:
+            scores.setdefault(item.kind, []).append(dice(item.labels, labels))
+        if not same:
+            out.failures.append(f"{item.name}, {item.kind}: {count_of(labels)} for {item.count}")
+        out.worst.append((-abs(count_of(labels) - item.count), item, labels))
+    for kind, counted in right.items():
+        out.figures[f"count_right_{kind}"] = float(np.mean(counted))
+        if kind in scores:
+            out.figures[f"dice_{kind}"] = float(np.mean(scores[kind]))
+    out.figures["count_right"] = float(np.mean([same for counted in right.values() for same in counted]))
+    out.columns["other laboratories: count"] = f"{out.figures['count_right']:.1%}"
+    if scores:
+        out.figures["dice"] = float(np.mean([v for values in scores.values() for v in values]))
+        out.columns["other laboratories: Dice"] = f"{out.figures['dice']:.3f}"
+    return out
+
+
 def score_empty(items: list[BenchImage], run: Run, method: Method) -> Outcome:
     """Count false cells a field, by kind."""
     out = Outcome()
@@ -333,6 +361,7 @@ SCORERS: dict[str, Callable[[list[BenchImage], Run, Method], Outcome]] = {
     "zheng": score_zheng,
     "touching": score_touching,
     "resampled": score_resampled,
+    "laboratories": score_laboratories,
     "empty": score_empty,
     "synthetic": score_synthetic,
 }
@@ -375,19 +404,28 @@ class Data:
             return touching_groups(self.sigtuple, self.txl, self.folds, self.limit or 100, self.seed)
         if name == "resampled":
             return self._resampled()
+        if name == "laboratories":
+            return self._restained()
         if name == "empty":
             return spread(without_cells(self.sigtuple, self.txl), self.limit)
         if name == "synthetic":
             return spread(synthetic_smears(), self.limit)
         return []
 
-    def _resampled(self) -> list[BenchImage]:
-        each = max(1, min(_RESAMPLED_EACH, (self.limit or 10**6) // 5))
-        chosen = [
-            (f"{name}/{item.name}", item)
-            for name in ("sigtuple", "clean", "txl", "zheng", "touching")
-            for item in spread(self.get(name), each)
+    def _some(self, names: tuple[str, ...], most: int) -> list[tuple[str, BenchImage]]:
+        each = max(1, min(most, (self.limit or 10**6) // 5))
+        return [(f"{name}/{item.name}", item) for name in names for item in spread(self.get(name), each)]
+
+    def _restained(self) -> list[BenchImage]:
+        chosen = self._some(("clean", "txl", "zheng"), _RESTAINED_EACH)
+        return [
+            BenchImage(name, as_in(laboratory, item.image), item.count, item.labels, kind=laboratory)
+            for name, item in chosen
+            for laboratory in LABORATORIES
         ]
+
+    def _resampled(self) -> list[BenchImage]:
+        chosen = self._some(("sigtuple", "clean", "txl", "zheng", "touching"), _RESAMPLED_EACH)
         return [
             BenchImage(
                 f"{name}@{factor:g}",
