@@ -1,0 +1,100 @@
+"""Whether training images can be trusted: the same picture on both sides of a split.
+
+A model that is scored on what it was trained on looks better than it is. Copies are
+found though they were saved anew as JPEG, mirrored, turned by a quarter or brightened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import TrainingError
+
+if TYPE_CHECKING:
+    from .pairs import TrainingPair
+
+#: Sides of the thumbnails that pictures are compared by: all pairs roughly, the likely ones closely.
+_ROUGH, _CLOSE = 8, 48
+#: Correlation from which two thumbnails may show, or do show, the same picture.
+_LIKELY, _SAME = 0.9, 0.97
+
+
+def find_duplicates(
+    training: Sequence[TrainingPair], validation: Sequence[TrainingPair]
+) -> list[tuple[TrainingPair, TrainingPair]]:
+    """Find pictures that are on both sides.
+
+    Every picture is compared with the eight mirrored and turned versions of every other, by
+    the correlation of thumbnails.
+
+    Parameters
+    ----------
+    training, validation : sequence of TrainingPair
+
+    Returns
+    -------
+    list of tuple of TrainingPair
+        One of each side, in the order of the validation pictures.
+    """
+    if not training or not validation:
+        return []
+    rough = np.stack([_thumbnail(pair.image, _ROUGH).ravel() for pair in training])
+    found = []
+    for pair in validation:
+        versions = _versions(_thumbnail(pair.image, _ROUGH))
+        alike = (rough @ np.stack([version.ravel() for version in versions]).T).max(axis=1)
+        likely = np.flatnonzero(alike > _LIKELY)
+        if not len(likely):
+            continue
+        close = np.stack([version.ravel() for version in _versions(_thumbnail(pair.image, _CLOSE))])
+        for index in likely:
+            other = training[int(index)]
+            if (
+                _same_shape(pair.image, other.image)
+                and (close @ _thumbnail(other.image, _CLOSE).ravel()).max() > _SAME
+            ):
+                found.append((other, pair))
+    return found
+
+
+def refuse_duplicates(training: Sequence[TrainingPair], validation: Sequence[TrainingPair]) -> None:
+    """Refuse to train where a picture is both trained and validated on.
+
+    Raises
+    ------
+    TrainingError
+        Naming the pictures.
+    """
+    found = find_duplicates(training, validation)
+    if not found:
+        return
+    shown = "; ".join(f"{one.name} and {other.name}" for one, other in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    raise TrainingError(
+        f"The same picture is in the training and in the validation images, so that the scores would be "
+        f"too good: {shown}{more}. Remove one of each, or put both into one group."
+    )
+
+
+def _thumbnail(image: np.ndarray, side: int) -> np.ndarray:
+    """Return a small RGB picture of mean 0 and length 1, which is blind to brightness and contrast."""
+    import cv2
+
+    small = cv2.resize(np.asarray(image, np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    small -= small.mean()
+    length = float(np.linalg.norm(small))
+    return small / length if length > 1e-3 * small.size else np.zeros_like(small)
+
+
+def _versions(picture: np.ndarray) -> list[np.ndarray]:
+    turned = [np.rot90(picture, quarter) for quarter in range(4)]
+    return [*turned, *(version[:, ::-1] for version in turned)]
+
+
+def _same_shape(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether the sides are in one proportion, either way round."""
+    ratios = [max(image.shape[:2]) / min(image.shape[:2]) for image in (one, other)]
+    return bool(abs(np.log(ratios[0] / ratios[1])) < 0.05)
