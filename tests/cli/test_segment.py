@@ -34,7 +34,7 @@ class TestSegment:
         out = tmp_path / "out"
         result = wbcseg("segment", slides, "-r", "--model", model, "--out", out, "--mask")
         assert sorted(path.name for path in out.iterdir()) == sorted(
-            ["cells.csv", "counts.csv", "run.json"]
+            ["cells.csv", "counts.csv", "journal.jsonl", "report.html", "run.json"]
             + [
                 f"{n}{s}"
                 for n in ("none", "one__a", "two__a")
@@ -58,7 +58,14 @@ class TestSegment:
 
     def test_overlays_can_be_left_out(self, slides: Path, model: Path) -> None:
         wbcseg("segment", slides / "none.png", "-m", model, "-o", "out", "--no-overlay")
-        assert sorted(os.listdir("out")) == ["cells.csv", "counts.csv", "none-labels.tif", "run.json"]
+        assert sorted(os.listdir("out")) == [
+            "cells.csv",
+            "counts.csv",
+            "journal.jsonl",
+            "none-labels.tif",
+            "report.html",
+            "run.json",
+        ]
 
     def test_a_bad_file_is_named_skipped_and_counted(self, slides: Path, model: Path) -> None:
         (slides / "text.png").write_text("This is no picture.")

@@ -41,16 +41,22 @@ def segment(
             "--repeat", help="Do again the run recorded in this run.json: its images, model, settings."
         ),
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Do images again that an earlier run has done.")
+    ] = False,
     debug: bool = False,
 ) -> None:
     """Find, outline and count the white cells of images.
 
     For each image a label image (NAME-labels.tif) and a picture of what was found
-    (NAME-overlay.png) are written; for the run counts.csv, cells.csv and run.json.
-    An image that cannot be read is reported and skipped; the exit status is then 1.
+    (NAME-overlay.png) are written; for the run report.html, counts.csv, cells.csv and
+    run.json. An image that cannot be read is reported and skipped; the exit status is
+    then 1. The same command again does only what is missing, or all if the model or the
+    settings changed.
     """
     from ..segmentation.batch import collect, items_of, model_of, segment_files
     from ..segmentation.output import RunRecord
+    from ..segmentation.report import REPORT_FILE
 
     if repeat is not None:
         if paths or changes or model is not None or settings is not None:
@@ -96,6 +102,7 @@ def segment(
             source=source,
             mask=bool(mask),
             overlay=overlay is not False,
+            again=again,
             progress=show,
             image_progress=show_inside,
             report=report,
@@ -103,6 +110,14 @@ def segment(
         )
     _print_counts(result.rows)
     typer.echo(f"Results: {out}")
+    typer.echo(f"Report:  {out / REPORT_FILE}")
+    if result.kept:
+        done = f"{result.kept} {plural('image', result.kept)}"
+        typer.echo(f"Done before, and not again: {done}. --again does all.")
+    elif result.outdated:
+        typer.echo(
+            "The model or the settings changed since the last run into this folder: all was done anew."
+        )
     if result.failed:
         complain(
             f"{result.failed} of {len(items)} {plural('input', len(items))} failed; see above or counts.csv."

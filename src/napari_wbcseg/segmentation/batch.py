@@ -3,68 +3,37 @@
 from __future__ import annotations
 
 import os
-import time
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Cancelled, ImageError, ModelError, WBCSegError
+from ..errors import ImageError, ModelError
 from ..progress import Progress, silent
+from .journal import Journal, fingerprint
+from .one_file import BatchItem, Outcome, Outputs
 from .output import (
     CELLS_FILE,
     COUNTS_FILE,
-    LABELS_SUFFIX,
-    MASK_SUFFIX,
     OVERLAY_SUFFIX,
     RUN_FILE,
     InputRecord,
-    OutputError,
     RunRecord,
-    count_row,
-    failed_row,
-    file_sha256,
     image_names,
     is_output,
     output_names,
-    read_pixel_size,
     write_cells,
     write_counts,
-    write_labels,
-    write_mask,
-    write_overlay,
 )
+from .overlapped import segment_overlapped
+from .report import REPORT_FILE, ReportEntry, write_report
 
 if TYPE_CHECKING:
     import pandas as pd
+    from distributed import Client
 
     from ..network.model_file import ModelFile
     from ..settings import SegmentationSettings
-
-
-@dataclass(frozen=True)
-class BatchItem:
-    """One file to segment.
-
-    Attributes
-    ----------
-    path : Path
-    image : str
-        How the tables call it.
-    name : str
-        What its output files begin with.
-    sha256 : str or None
-        What its content must hash to, when a run is repeated.
-    problem : str
-        Why it cannot even be tried; empty when it can.
-    """
-
-    path: Path
-    image: str
-    name: str
-    sha256: str | None = None
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,11 +45,17 @@ class BatchResult:
     rows : list of dict
         The rows of ``counts.csv``.
     files : list of Path
-        Every file written, those of the run last.
+        Every file of the results, those of the run last.
+    kept : int
+        Images that an earlier run had done.
+    outdated : int
+        Images that an earlier run did with other settings or another model, done again.
     """
 
     rows: list[dict[str, Any]]
     files: list[Path]
+    kept: int = 0
+    outdated: int = 0
 
     @property
     def failed(self) -> int:
@@ -174,6 +149,8 @@ def segment_files(
     source: str | None = None,
     mask: bool = False,
     overlay: bool = True,
+    again: bool = False,
+    client: Client | None = None,
     progress: Progress = silent,
     image_progress: Progress = silent,
     report: Callable[[dict[str, Any]], None] = lambda row: None,
@@ -181,8 +158,9 @@ def segment_files(
 ) -> BatchResult:
     """Segment files and write the results, see `napari_wbcseg.segmentation.output`.
 
-    The record of the run is written before the first image and again at the end, and the
-    tables also when the run is stopped.
+    Images that an earlier run with the same settings and model did, and that have not
+    changed since, are not done again. The record of the run is written before the first
+    image and again at the end, and the tables and the report also when the run is stopped.
 
     Parameters
     ----------
@@ -196,12 +174,17 @@ def segment_files(
         Name or path that the model was asked for by.
     mask, overlay : bool
         Write these files too.
+    again : bool
+        Do all images, whatever an earlier run did.
+    client : distributed.Client, optional
+        Do the work on this cluster, whose workers see the same folders under the same
+        names; by default here.
     progress : Progress
         Called between images.
     image_progress : Progress
-        Called within an image.
+        Called within an image, where the work is done here.
     report : callable
-        Called with the row of each image as soon as it is known.
+        Called with the row of each image as soon as it is known, those of earlier runs first.
     unexpected : callable
         Called with an error that no user could have caused, before it is reported like others.
 
@@ -215,110 +198,146 @@ def segment_files(
         If the results cannot be written: nothing further is tried then.
     ModelError
         If the model runs on no device.
+    ClusterError
+        If the cluster cannot do the work.
     """
-    from ..network.engine import create_engine
-
-    out = Path(out)
-    inputs = [_input(item, out) for item in items]
+    outputs = Outputs(Path(out).expanduser().resolve(), mask, overlay)
+    run = _Run(items, outputs, report, unexpected)
+    key = fingerprint(settings, model)
     record = RunRecord.start(
         settings,
         model,
         source=source,
-        device=create_engine(model, settings.engine).device,
+        device=_device(model, settings, client),
         mask=mask,
         overlay=overlay,
-        inputs=inputs,
+        inputs=run.inputs(),
         finished=False,
     )
     # Before hours of work are done, show that their results can be kept.
-    run_file = record.write(out / RUN_FILE)
-    rows: list[dict[str, Any]] = []
-    tables: list[tuple[str, pd.DataFrame]] = []
-    files: list[Path] = []
+    run_file = record.write(outputs.folder / RUN_FILE)
+    run.journal = Journal(outputs.folder, key, again=again)
     finished = False
     try:
-        for done, item in enumerate(items):
-            progress(done, len(items), item.image)
-            start = time.perf_counter()
-            try:
-                row, table, written = _segment_file(
-                    item, out, model, settings, mask, overlay, image_progress, start
-                )
-                tables.append((item.image, table))
-                files += written
-            except (OutputError, Cancelled):
-                raise
-            except WBCSegError as error:
-                row = failed_row(item.image, _sentence(item, error), time.perf_counter() - start)
-            except Exception as error:
-                unexpected(error)
-                reason = (str(error).strip().splitlines() or ["no reason given"])[0]
-                message = f"{item.image} failed with an unexpected {type(error).__name__}: {reason}"
-                row = failed_row(item.image, message, time.perf_counter() - start)
-            rows.append(row)
-            inputs[done] = inputs[done].model_copy(
-                update={"status": row["status"], "count": row.get("count"), "error": row.get("error", "")}
+        for index, outcome in run.journal.done(items, outputs).items():
+            run.keep(index, outcome)
+        todo = [(index, item) for index, item in enumerate(items) if index not in run.rows]
+
+        def starting(index: int) -> None:
+            progress(len(run.rows), len(items), items[index].image)
+
+        if client is None:
+            segment_overlapped(
+                todo, model, settings, outputs, done=run.done, starting=starting, progress=image_progress
             )
-            if row["status"] == "ok":
-                inputs[done] = inputs[done].model_copy(update={"sha256": row.pop("sha256")})
-            report(row)
+        else:
+            from .distributed import segment_distributed
+
+            segment_distributed(todo, model, settings, outputs, client, done=run.done, progress=starting)
         progress(len(items), len(items), "")
         finished = True
     finally:
-        record = record.model_copy(update={"inputs": inputs, "finished": finished})
-        files += [
-            write_counts(out / COUNTS_FILE, rows),
-            write_cells(out / CELLS_FILE, tables),
-            record.write(run_file),
+        record = record.model_copy(update={"inputs": run.inputs(), "finished": finished})
+        files = [*run.written(), *run.write_tables(), record.write(run_file)]
+        files.append(write_report(outputs.folder / REPORT_FILE, record, run.report_entries()))
+        run.journal.close()
+    rows = [run.rows[index] for index in sorted(run.rows)]
+    return BatchResult(rows, files, kept=len(run.kept), outdated=run.journal.outdated)
+
+
+class _Run:
+    """What is known so far of each file of a run, by its position."""
+
+    def __init__(
+        self,
+        items: Sequence[BatchItem],
+        outputs: Outputs,
+        report: Callable[[dict[str, Any]], None],
+        unexpected: Callable[[Exception], None],
+    ) -> None:
+        self.items = items
+        self.outputs = outputs
+        self.journal: Journal
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.kept: set[int] = set()
+        self._tables: dict[int, pd.DataFrame] = {}
+        self._sha256: dict[int, str | None] = {}
+        self._flat: dict[int, bool] = {}
+        self._report = report
+        self._unexpected = unexpected
+
+    def done(self, index: int, outcome: Outcome) -> None:
+        if index in self.rows:
+            return  # a cluster may do a file twice when a worker dies; it counts once
+        if outcome.error is not None:
+            self._unexpected(outcome.error)
+        self.journal.add(self.items[index], outcome)
+        self._take(index, outcome)
+
+    def keep(self, index: int, outcome: Outcome) -> None:
+        self.kept.add(index)
+        self._take(index, outcome)
+
+    def _take(self, index: int, outcome: Outcome) -> None:
+        self.rows[index] = outcome.row
+        self._sha256[index] = outcome.sha256
+        self._flat[index] = outcome.flat
+        if outcome.cells is not None:
+            self._tables[index] = outcome.cells
+        self._report(outcome.row)
+
+    def inputs(self) -> list[InputRecord]:
+        """Return the record of each input, for ``run.json``."""
+        records = []
+        for index, item in enumerate(self.items):
+            entry = _input(item, self.outputs.folder)
+            row = self.rows.get(index)
+            if row is not None:
+                known = {"status": row["status"], "count": row.get("count"), "error": row.get("error", "")}
+                if self._sha256[index] is not None:
+                    known["sha256"] = self._sha256[index]
+                entry = entry.model_copy(update=known)
+            records.append(entry)
+        return records
+
+    def written(self) -> list[Path]:
+        """Return the files of the images."""
+        return [
+            path
+            for index in sorted(self._tables)
+            for path in self.outputs.files(self.items[index].name, flat=self._flat[index])
         ]
-    return BatchResult(rows, files)
+
+    def write_tables(self) -> list[Path]:
+        folder = self.outputs.folder
+        tables = [(self.items[index].image, self._tables[index]) for index in sorted(self._tables)]
+        rows = [self.rows[index] for index in sorted(self.rows)]
+        return [write_counts(folder / COUNTS_FILE, rows), write_cells(folder / CELLS_FILE, tables)]
+
+    def report_entries(self) -> Iterator[ReportEntry]:
+        """Yield what the report shows of each image, its pictures read back from the journal."""
+        for index in sorted(self.rows):
+            item = self.items[index]
+            outcome = self.journal.outcome(item)
+            overlay = self.outputs.folder / f"{item.name}{OVERLAY_SUFFIX}"
+            link = overlay.name if self.outputs.overlay and self._flat[index] else ""
+            yield ReportEntry(self.rows[index], outcome.pictures if outcome is not None else (), link)
 
 
-def _segment_file(
-    item: BatchItem,
-    out: Path,
-    model: ModelFile,
-    settings: SegmentationSettings,
-    mask: bool,
-    overlay: bool,
-    progress: Progress,
-    start: float,
-) -> tuple[dict[str, Any], pd.DataFrame, list[Path]]:
-    from ..data.images import read_image
-    from .pipeline import segment
+def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:
+    if client is not None:
+        from .distributed import describe
 
-    if item.problem:
-        raise ImageError(item.problem)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        image = read_image(item.path)
-    notes = [
-        str(w.message) for w in caught if type(w.message).__module__.startswith(__package__.split(".")[0])
-    ]
-    sha256 = file_sha256(item.path)
-    if item.sha256 is not None and item.sha256 != sha256:
-        raise ImageError(
-            f"{item.path} is not the file that the recorded run read (its SHA-256 differs); "
-            "put the old file back, or segment anew without --repeat."
-        )
-    result = segment(image, model, settings, progress)
-    base = out / item.name
-    files = [write_labels(f"{base}{LABELS_SUFFIX}", result.labels, read_pixel_size(item.path))]
-    flat = result.labels.ndim == 2
-    if mask and flat:
-        files.append(write_mask(f"{base}{MASK_SUFFIX}", result.labels))
-    if overlay and flat:
-        files.append(write_overlay(f"{base}{OVERLAY_SUFFIX}", image, result.labels, result.cells))
-    if not flat and (mask or overlay):
-        notes.append("A stack has no overlay or mask picture.")
-    row = count_row(item.image, result, time.perf_counter() - start, notes)
-    return {**row, "sha256": sha256}, result.cells, files
+        return describe(client)
+    from ..network.engine import create_engine
+
+    return create_engine(model, settings.engine).device
 
 
 def _input(item: BatchItem, out: Path) -> InputRecord:
     path = item.path.resolve()
     try:
-        relative = Path(os.path.relpath(path, out.resolve())).as_posix()
+        relative = Path(os.path.relpath(path, out)).as_posix()
     except ValueError:  # on another drive of Windows
         relative = ""
     return InputRecord(
@@ -329,9 +348,3 @@ def _input(item: BatchItem, out: Path) -> InputRecord:
         sha256=item.sha256,
         status="pending",
     )
-
-
-def _sentence(item: BatchItem, error: WBCSegError) -> str:
-    """Return the error with the name of its file, which arrays do not know."""
-    text = str(error)
-    return text if item.problem or item.path.name in text else f"{item.path}: {text}"

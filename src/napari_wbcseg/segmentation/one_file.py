@@ -1,0 +1,247 @@
+"""One file of a run: read it, segment it, write what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ImageError, WBCSegError
+from .output import (
+    LABELS_SUFFIX,
+    MASK_SUFFIX,
+    OVERLAY_SUFFIX,
+    OutputError,
+    PixelSize,
+    count_row,
+    failed_row,
+    file_sha256,
+    read_pixel_size,
+    write_labels,
+    write_mask,
+    write_overlay,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from ..network.model_file import ModelFile
+    from ..progress import Progress
+    from ..settings import SegmentationSettings
+    from .result import Segmentation
+    from .thumbnails import Picture
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """One file to segment.
+
+    Attributes
+    ----------
+    path : Path
+    image : str
+        How the tables call it.
+    name : str
+        What its output files begin with.
+    sha256 : str or None
+        What its content must hash to, when a run is repeated.
+    problem : str
+        Why it cannot even be tried; empty when it can.
+    """
+
+    path: Path
+    image: str
+    name: str
+    sha256: str | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the results go, and which of them are wanted.
+
+    Attributes
+    ----------
+    folder : Path
+    mask, overlay : bool
+        Write ``NAME-mask.jpg`` and ``NAME-overlay.png`` too.
+    """
+
+    folder: Path
+    mask: bool = False
+    overlay: bool = True
+
+    def files(self, name: str, *, flat: bool = True) -> list[Path]:
+        """Return the files that belong to an image; a stack has no pictures."""
+        wanted = [LABELS_SUFFIX]
+        if flat:
+            wanted += [MASK_SUFFIX] * self.mask + [OVERLAY_SUFFIX] * self.overlay
+        return [self.folder / f"{name}{suffix}" for suffix in wanted]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A file that was read: its pixels, and what is known of it."""
+
+    pixels: np.ndarray
+    notes: tuple[str, ...]
+    sha256: str
+    size: int
+    modified: int
+    pixel_size: PixelSize | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one file came to.
+
+    Attributes
+    ----------
+    row : dict
+        Its row of ``counts.csv``.
+    cells : DataFrame or None
+        Its rows of ``cells.csv``; None if it failed.
+    sha256, size, modified
+        Of the file as it was read: the SHA-256 of its content, its bytes, and the time of
+        its last change in nanoseconds.
+    flat : bool
+        Whether it is one image, not a stack.
+    pictures : tuple of Picture
+        For the report: the image, then the cells to check.
+    error : Exception or None
+        Why it failed, when no user could have caused it.
+    """
+
+    row: dict[str, Any]
+    cells: pd.DataFrame | None = None
+    sha256: str | None = None
+    size: int = 0
+    modified: int = 0
+    flat: bool = True
+    pictures: tuple[Picture, ...] = field(default=(), repr=False)
+    error: Exception | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether there is a result."""
+        return bool(self.row["status"] == "ok")
+
+
+def process(
+    item: BatchItem,
+    model: ModelFile,
+    settings: SegmentationSettings,
+    outputs: Outputs,
+    progress: Progress,
+) -> Outcome:
+    """Read, segment and write one file.
+
+    Raises
+    ------
+    OutputError
+        If the results cannot be written. Every other failure is an outcome.
+    """
+    from .pipeline import segment
+
+    start = time.perf_counter()
+    try:
+        loaded = load(item)
+        began = time.perf_counter()
+        result = segment(loaded.pixels, model, settings, progress)
+        return write(item, loaded, result, outputs, loaded.seconds + time.perf_counter() - began)
+    except OutputError:
+        raise
+    except Exception as error:
+        return failure(item, error, time.perf_counter() - start)
+
+
+def load(item: BatchItem) -> Loaded:
+    """Read a file.
+
+    Raises
+    ------
+    ImageError
+        If it is no image, or not the one that a recorded run read.
+    """
+    from ..data.images import read_image_and_notes
+
+    if item.problem:
+        raise ImageError(item.problem)
+    start = time.perf_counter()
+    pixels, notes = read_image_and_notes(item.path)
+    stat = item.path.stat()
+    sha256 = file_sha256(item.path)
+    if item.sha256 is not None and item.sha256 != sha256:
+        raise ImageError(
+            f"{item.path} is not the file that the recorded run read (its SHA-256 differs); "
+            "put the old file back, or segment anew without --repeat."
+        )
+    return Loaded(
+        pixels,
+        notes,
+        sha256,
+        stat.st_size,
+        stat.st_mtime_ns,
+        read_pixel_size(item.path),
+        time.perf_counter() - start,
+    )
+
+
+def write(item: BatchItem, loaded: Loaded, result: Segmentation, outputs: Outputs, seconds: float) -> Outcome:
+    """Write what was found in one file.
+
+    Parameters
+    ----------
+    item : BatchItem
+    loaded : Loaded
+    result : Segmentation
+    outputs : Outputs
+    seconds : float
+        Time spent on the file so far.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    from .thumbnails import pictures_of
+
+    start = time.perf_counter()
+    flat = result.labels.ndim == 2
+    notes: Sequence[str] = loaded.notes
+    for path in outputs.files(item.name, flat=flat):
+        if path.name.endswith(LABELS_SUFFIX):
+            write_labels(path, result.labels, loaded.pixel_size)
+        elif path.name.endswith(MASK_SUFFIX):
+            write_mask(path, result.labels)
+        else:
+            write_overlay(path, loaded.pixels, result.labels, result.cells)
+    if not flat and (outputs.mask or outputs.overlay):
+        notes = [*notes, "A stack has no overlay or mask picture."]
+    pictures = pictures_of(loaded.pixels, result)
+    seconds += time.perf_counter() - start
+    return Outcome(
+        count_row(item.image, result, seconds, notes),
+        result.cells,
+        loaded.sha256,
+        loaded.size,
+        loaded.modified,
+        flat,
+        pictures,
+    )
+
+
+def failure(item: BatchItem, error: Exception, seconds: float) -> Outcome:
+    """Return the outcome of a file that could not be segmented, in a sentence."""
+    if isinstance(error, WBCSegError):
+        text = str(error)
+        # Arrays do not know the name of their file.
+        text = text if item.problem or item.path.name in text else f"{item.path}: {text}"
+        return Outcome(failed_row(item.image, text, seconds))
+    reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+    text = f"{item.image} failed with an unexpected {type(error).__name__}: {reason}"
+    return Outcome(failed_row(item.image, text, seconds), error=error)

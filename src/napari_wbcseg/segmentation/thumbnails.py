@@ -1,0 +1,128 @@
+"""Small pictures for the report of a run: the image with its outlines, and each cell to check."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .output import CASING_COLOUR, CELL_COLOUR, CHECK_COLOUR
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .result import Segmentation
+
+_WIDTH, _HEIGHT = 360, 270
+_CELL_SIDE = 72
+_CELL_CONTEXT = 2.2  # sides of a cell's picture, in diameters of the cell
+_MOST_CELLS = 12
+_SHIFT = 4  # bits behind the point in coordinates given to OpenCV
+
+
+class Picture(NamedTuple):
+    """A JPEG with a caption."""
+
+    caption: str
+    jpeg: bytes
+
+
+def pictures_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
+    """Draw the pictures that a report shows of an image.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W), (H, W, 3), or a stack of either
+        As it was read.
+    result : Segmentation
+        What was found in it.
+
+    Returns
+    -------
+    tuple of Picture
+        The image with its cells outlined, at most 360 by 270 pixels (of a stack, the
+        plane with most cells); then the cells to check, the least certain first, at most 12.
+    """
+    labels, cells, caption = result.labels, result.cells, ""
+    if labels.ndim == 3:
+        plane = int(np.bincount(cells["plane"]).argmax()) if len(cells) else 0
+        image, labels = image[plane], labels[plane]
+        cells = cells[cells["plane"] == plane] if len(cells) else cells
+        caption = f"plane {plane + 1} of {len(result.labels)}"
+    checked = cells[cells["check"].astype(bool)] if len(cells) else cells
+    marked = frozenset(int(label) for label in checked["label"]) if len(checked) else frozenset()
+    picture = _rgb8(image)
+    whole = _outlined(picture, labels, marked)
+    worst = checked.sort_values("certainty").head(_MOST_CELLS) if len(checked) else checked
+    return (Picture(caption, _jpeg(whole)), *(_cell(picture, labels, row) for row in _rows(worst)))
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
+    return table.to_dict("records") if len(table) else []  # type: ignore[return-value]
+
+
+def _outlined(picture: np.ndarray, labels: np.ndarray, marked: frozenset[int]) -> np.ndarray:
+    import cv2
+    from scipy import ndimage
+
+    height, width = labels.shape
+    zoom = min(_WIDTH / width, _HEIGHT / height, 1.0)
+    size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        mask = np.pad((labels[box] == label).astype(np.uint8), 1)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        origin = np.array([box[1].start - 1, box[0].start - 1])
+        colour = CHECK_COLOUR if label in marked else CELL_COLOUR
+        _draw(small, [(outline + origin + 0.5) * zoom - 0.5 for outline in outlines], colour)
+    return small
+
+
+def _cell(whole: np.ndarray, labels: np.ndarray, row: dict[str, float]) -> Picture:
+    import cv2
+
+    half = max(8, round(_CELL_CONTEXT * row["diameter"] / 2))
+    top, left = round(row["row"]) - half, round(row["col"]) - half
+    rows, cols = _clipped(top, half, labels.shape[0]), _clipped(left, half, labels.shape[1])
+    picture = whole[rows, cols]
+    zoom = _CELL_SIDE / (2 * half)
+    size = (max(1, round(picture.shape[1] * zoom)), max(1, round(picture.shape[0] * zoom)))
+    picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
+    label = int(row["label"])
+    mask = np.pad((labels[rows, cols] == label).astype(np.uint8), 1)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    _draw(picture, [(outline - 0.5) * zoom - 0.5 for outline in outlines], CHECK_COLOUR)
+    certainty = row.get("certainty", np.nan)
+    known = "" if np.isnan(certainty) else f", {certainty:.2f}"
+    return Picture(f"{label}{known}", _jpeg(picture))
+
+
+def _clipped(start: int, half: int, length: int) -> slice:
+    return slice(max(0, start), max(1, min(length, start + 2 * half)))
+
+
+def _draw(picture: np.ndarray, outlines: list[np.ndarray], colour: tuple[int, int, int]) -> None:
+    import cv2
+
+    points = [np.rint(outline * (1 << _SHIFT)).astype(np.int32) for outline in outlines]
+    cv2.polylines(picture, points, True, CASING_COLOUR, 3, cv2.LINE_AA, shift=_SHIFT)
+    cv2.polylines(picture, points, True, colour, 1, cv2.LINE_AA, shift=_SHIFT)
+
+
+def _rgb8(image: np.ndarray) -> np.ndarray:
+    from ..data.images import prepare_image
+
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return np.ascontiguousarray(image)
+    return np.rint(prepare_image(image).pixels).astype(np.uint8)
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
