@@ -7,7 +7,8 @@ import numpy as np
 from .maps import Predictor, covering_windows
 from .resample import resample
 
-_GLANCE_DIAMETER = 30.0
+#: Diameter of a cell at the first glance, pixels.
+GLANCE_DIAMETER = 30.0
 _LEAST_CELL = 0.25
 _LEAST_CENTRE = 0.2
 _MARGIN = 0.25
@@ -34,18 +35,15 @@ def propose(image: np.ndarray, diameter: float, predictor: Predictor) -> np.ndar
     """
     from scipy import ndimage
 
-    factor = _GLANCE_DIAMETER / diameter
+    factor = GLANCE_DIAMETER / diameter
     small = resample(image, factor)
-    windows = covering_windows(small.shape[:2], predictor.model.architecture.multiple)
-    maps = predictor.predict(small, windows, "Looking for cells")
-    near = (maps.cell > _LEAST_CELL) | (maps.centre > _LEAST_CENTRE)
-    regions, _ = ndimage.label(near, np.ones((3, 3)))
+    regions, _ = ndimage.label(near_cells(small, predictor), np.ones((3, 3)))
     height, width = image.shape[:2]
     scale = (height / small.shape[0], width / small.shape[1])
     margin = _MARGIN * diameter
     boxes = []
     for rows, cols in ndimage.find_objects(regions):
-        if max(rows.stop - rows.start, cols.stop - cols.start) < 0.2 * _GLANCE_DIAMETER:
+        if max(rows.stop - rows.start, cols.stop - cols.start) < 0.2 * GLANCE_DIAMETER:
             continue
         boxes.append(
             (
@@ -56,3 +54,21 @@ def propose(image: np.ndarray, diameter: float, predictor: Predictor) -> np.ndar
             )
         )
     return np.array(boxes, np.int64).reshape(-1, 4)
+
+
+def near_cells(small: np.ndarray, predictor: Predictor) -> np.ndarray:
+    """Say which pixels may belong to a cell.
+
+    Parameters
+    ----------
+    small : ndarray of float32, shape (h, w, 3)
+        What the network takes, scaled to the `GLANCE_DIAMETER`.
+    predictor : Predictor
+
+    Returns
+    -------
+    ndarray of bool, shape (h, w)
+    """
+    windows = covering_windows(small.shape[:2], predictor.model.architecture.multiple)
+    maps = predictor.predict(small, windows, "Looking for cells")
+    return (maps.cell > _LEAST_CELL) | (maps.centre > _LEAST_CENTRE)

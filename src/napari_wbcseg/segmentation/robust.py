@@ -54,14 +54,14 @@ def find_cells(
     progress(0, 0, "Measuring the red cells")
     red = find_red_cells(image)
     if settings.cell_diameter is not None:
-        return leave_out_small(_find_at(image, settings.cell_diameter, predictor, red)[0], red)
+        return leave_out_small(find_at(image, settings.cell_diameter, predictor, red)[0], red)
     ruler = None if red is None else red.diameter
     candidates = estimate_diameters(image, predictor, ruler)
     if not candidates:
         return _nothing(shape, None, "No white cell was seen at any size.")
     if ruler is not None and max(size_likelihood(d, ruler) for d in candidates) < _UNLIKELY:
         candidates.append(TYPICAL_WHITE_CELL * ruler)
-    tries = [_find_at(image, diameter, predictor, red) for diameter in candidates]
+    tries = [find_at(image, diameter, predictor, red) for diameter in candidates]
 
     def fitness(attempt: tuple[Found, float | None]) -> float:
         return _fitness(attempt) * size_likelihood(attempt[1] or 1.0, ruler)
@@ -70,7 +70,7 @@ def find_cells(
     low, high = _SAME_SIZE
     if measured is not None and found.cell_diameter and not low < measured / found.cell_diameter < high:
         # The estimate was off: what was found says better how large cells are.
-        again = _find_at(image, measured, predictor, red)
+        again = find_at(image, measured, predictor, red)
         found, _ = max((found, measured), again, key=fitness)
     return leave_out_small(found, red)
 
@@ -86,10 +86,20 @@ def _fitness(attempt: tuple[Found, float | None]) -> float:
     return explained * float(np.exp(-0.5 * octaves**2))
 
 
-def _find_at(
+def find_at(
     image: np.ndarray, diameter: float, predictor: Predictor, red: RedCells | None
 ) -> tuple[Found, float | None]:
-    """Find cells of about one diameter, and return also the median diameter of those found."""
+    """Find cells of about one diameter, and return also the median diameter of those found.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 3)
+        What the network takes, at the resolution of the image.
+    diameter : float
+        Pixels.
+    predictor : Predictor
+    red : RedCells or None
+    """
     shape = image.shape[:2]
     boxes = propose(image, diameter, predictor)
     if not len(boxes):
