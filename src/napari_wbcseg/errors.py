@@ -31,6 +31,10 @@ class TrainingError(WBCSegError):
     """Training that cannot start or cannot go on."""
 
 
+class EditError(WBCSegError):
+    """A correction of labels that cannot be made."""
+
+
 class Cancelled(WBCSegError):
     """The user asked to stop; raised by a progress callback to end the work at once.
 

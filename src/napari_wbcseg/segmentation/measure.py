@@ -44,7 +44,8 @@ WHOLE_COLUMNS, FLAG_COLUMNS = ("label", "lobes", "pieces"), ("touching", "border
 #: Columns that need an image besides the labels.
 STAIN_COLUMNS = ("mean_stain", "nucleus_area", "nc_ratio", "lobes")
 
-_CHUNK = 2**21  # pixels whose colours are held at once
+#: Pixels whose colours are held at once.
+CHUNK = 2**21
 
 
 def number_in_reading_order(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -81,10 +82,9 @@ def optical_density(pixels: np.ndarray) -> np.ndarray:
     ndarray of float32, shape (H, W)
         Base 10; 0 on the empty slide (Ruifrok & Johnston, 2001).
     """
-    from ..data.illumination import background_colour, transmittance
+    from ..data.illumination import background_colour
 
-    passed = transmittance(pixels, background_colour(pixels))
-    return np.maximum(-np.log10(np.maximum(passed, 0.01)).mean(axis=-1), 0).astype(np.float32)
+    return absorbed(pixels, background_colour(pixels))
 
 
 def density_inside(runs: Runs, pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
@@ -103,16 +103,34 @@ def density_inside(runs: Runs, pixels: np.ndarray, background: np.ndarray) -> np
     ndarray of float32, shape (p,)
         As `optical_density` gives it.
     """
-    from ..data.illumination import transmittance
-
     colours = pixels.reshape(-1, 3)
     at = pixels_of(runs, pixels.shape[1])
     density = np.empty(at.size, np.float32)
-    for start in range(0, at.size, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        passed = np.maximum(transmittance(colours[at[part]], background), 0.01)
-        density[part] = np.maximum(-np.log10(passed).mean(axis=-1), 0)
+    for start in range(0, at.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        density[part] = absorbed(colours[at[part]], background)
     return density
+
+
+def absorbed(colours: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Return the optical density of colours, averaged over the channels.
+
+    Parameters
+    ----------
+    colours : ndarray, shape (..., 3)
+        RGB, 0 to 255.
+    background : ndarray, shape (3,)
+        Colour of the empty slide.
+
+    Returns
+    -------
+    ndarray of float32, shape (...)
+        Base 10; 0 on the empty slide, 2 at most.
+    """
+    from ..data.illumination import transmittance
+
+    passed = np.maximum(transmittance(colours, background), 0.01)
+    return np.maximum(-np.log10(passed).mean(axis=-1), 0).astype(np.float32)
 
 
 def measure_cells(
@@ -194,8 +212,6 @@ def cell_table(
     unknown = np.full(count, np.nan)
     nucleus = unknown if stains is None else stains.nucleus
     rest = area - nucleus
-    touching = np.zeros(count, bool)
-    touching[shapes.touching.ravel()] = True
     with np.errstate(divide="ignore", invalid="ignore"):
         circularity = np.where(
             shapes.perimeter > 0, np.minimum(4 * np.pi * area / shapes.perimeter**2, 1.0), 1.0
@@ -215,7 +231,7 @@ def cell_table(
         "nc_ratio": ratio,
         "lobes": np.zeros(count, np.int64) if stains is None else stains.lobes,
         "pieces": shapes.pieces,
-        "touching": touching,
+        "touching": shapes.touching,
         "border": (row0 + top == 0)
         | (col0 + left == 0)
         | (row1 + top == image_shape[0])

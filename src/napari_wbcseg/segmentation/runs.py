@@ -6,7 +6,7 @@ all follow from them, so that ten thousand cells are measured at once without a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -180,7 +180,7 @@ class Shapes:
     """Geometry of each label of a `Runs`, arrays of shape (n,), in pixels.
 
     ``box`` is int64, shape (n, 4): row0, col0, row1, col1 with exclusive ends. ``touching``
-    holds positions in ``numbers``, not a flag a label.
+    says whether there is another label within a gap of one pixel.
     """
 
     area: np.ndarray
@@ -191,6 +191,10 @@ class Shapes:
     eccentricity: np.ndarray
     pieces: np.ndarray
     touching: np.ndarray
+
+    def of(self, wanted: np.ndarray) -> Shapes:
+        """Return the shapes of the labels where ``wanted``, bool of shape (n,), is true."""
+        return Shapes(*(getattr(self, field.name)[wanted] for field in fields(self)))
 
 
 def measure_shapes(runs: Runs) -> Shapes:
@@ -232,6 +236,8 @@ def measure_shapes(runs: Runs) -> Shapes:
     same = runs.which[upper] == runs.which[lower]
     perimeter = _crofton(runs, area, upper[same], lower[same])
     _, piece_of = pieces_of(runs)
+    touching = np.zeros(count, bool)
+    touching[touching_pairs(runs).ravel()] = True
     return Shapes(
         area=area,
         row=row,
@@ -240,7 +246,7 @@ def measure_shapes(runs: Runs) -> Shapes:
         perimeter=perimeter,
         eccentricity=eccentricity,
         pieces=np.bincount(piece_of, minlength=count).astype(np.int64),
-        touching=touching_pairs(runs),
+        touching=touching,
     )
 
 

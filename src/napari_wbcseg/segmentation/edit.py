@@ -1,0 +1,272 @@
+"""Corrections of a label image: split, merge, separate, remove.
+
+Each returns an `Edit` and changes nothing; ``edit.apply(labels)`` does, and
+``layer.data_setitem(edit.indices, edit.values)`` does it in napari so that it can be undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import EditError
+from .runs import Runs, find_runs
+
+#: A part smaller than this share of the cell is no cell of its own; it stays with its neighbour.
+_LEAST_PART = 0.02
+_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Pixels of a label image, and what they become.
+
+    Attributes
+    ----------
+    indices : tuple of ndarray of int64, each of shape (p,)
+        Rows and columns; for a plane of a stack with the plane in front.
+    values : ndarray of int64, shape (p,)
+        The new labels.
+    labels : tuple of int
+        The labels that the edit leaves in place of those it was asked for.
+    """
+
+    indices: tuple[np.ndarray, ...]
+    values: np.ndarray
+    labels: tuple[int, ...]
+
+    def apply(self, labels: np.ndarray) -> None:
+        """Change a label image in place."""
+        labels[self.indices] = self.values
+
+    def on_plane(self, plane: int) -> Edit:
+        """Return the same edit for one plane of a stack."""
+        planes = np.full(self.values.shape, plane, np.int64)
+        return Edit((planes, *self.indices), self.values, self.labels)
+
+
+def split_by_stroke(labels: np.ndarray, label: int, stroke: np.ndarray, new_label: int | None = None) -> Edit:
+    """Cut a cell along a line; no pixel is lost.
+
+    The largest part keeps the number. An end of the line that lies inside the cell is led on,
+    straight, to its edge. Where the line meets the cell several times there may be more than two
+    parts; what is smaller than 2 % of the cell stays with its neighbour.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W)
+    label : int
+        The cell.
+    stroke : ndarray of float, shape (n, 2)
+        Row and column of the points of the line, two or more.
+    new_label : int, optional
+        Number of the first new cell, those after it follow; by default the largest in ``labels`` and one.
+
+    Returns
+    -------
+    Edit
+        Its ``labels`` are the old number and the new ones.
+
+    Raises
+    ------
+    EditError
+        If there is no such cell, the line does not part it, or the type of the labels has no number left.
+    """
+    from scipy import ndimage
+
+    mask, (top, left) = _mask_of(labels, label)
+    points = np.asarray(stroke, float)
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        raise EditError("A stroke is a list of points, each a row and a column.")
+    if len(points) < 2 or not np.ptp(points, axis=0).any():
+        raise EditError("The stroke is a single point: draw a line across the cell.")
+    barrier = _draw(_led_on(points - (top, left), mask), mask.shape) & mask
+
+    part_of = np.zeros(mask.shape, np.int64)
+    pieces, count = ndimage.label(mask, np.ones((3, 3)))
+    total = 0
+    for piece in range(1, count + 1):
+        whole = pieces == piece
+        parts, number = ndimage.label(whole & ~barrier, _CROSS)
+        sizes = np.bincount(parts.ravel(), minlength=number + 1)
+        large = np.flatnonzero(sizes[1:] >= max(_LEAST_PART * whole.sum(), 2)) + 1
+        if not (whole & barrier).any() or len(large) < 2:
+            part_of[whole] = 1 + total  # a piece that the line does not cut stays one
+            total += 1
+            continue
+        kept = np.where(np.isin(parts, large), parts, 0)
+        nearest = ndimage.distance_transform_edt(kept == 0, return_distances=False, return_indices=True)
+        grown = kept[tuple(nearest)]
+        part_of[whole] = (np.searchsorted(large, grown) + 1 + total)[whole]
+        total += len(large)
+    if total == count:
+        raise EditError(f"The line does not part cell {label}: draw it right across the cell.")
+    # Pieces that lay apart before belong together still, with the largest of all parts.
+    cut = {int(part) for piece in range(1, count + 1) for part in _cut_parts(part_of, pieces == piece)}
+    return _renumber(labels, part_of, sorted(cut), label, new_label, (top, left))
+
+
+def separate_pieces(labels: np.ndarray, label: int, new_label: int | None = None) -> Edit:
+    """Give every piece of a cell, but the largest, a number of its own.
+
+    Parameters and errors are those of `split_by_stroke`.
+    """
+    from scipy import ndimage
+
+    mask, origin = _mask_of(labels, label)
+    pieces, count = ndimage.label(mask, np.ones((3, 3)))
+    if count < 2:
+        raise EditError(f"Cell {label} is in one piece.")
+    return _renumber(labels, pieces.astype(np.int64), list(range(1, count + 1)), label, new_label, origin)
+
+
+def merge_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
+    """Give cells one number, the lowest of theirs.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W)
+    chosen : iterable of int
+        Two labels or more.
+
+    Raises
+    ------
+    EditError
+        If fewer than two are given, or one is not in the image.
+    """
+    numbers = sorted({int(label) for label in chosen})
+    if len(numbers) < 2:
+        raise EditError("Choose two cells or more to merge.")
+    runs = _runs_of(labels, numbers)
+    rows, cols = _pixels(runs)
+    values = np.full(rows.shape, numbers[0], np.int64)
+    return Edit((rows, cols), values, (numbers[0],))
+
+
+def remove_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
+    """Turn cells into background.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W)
+    chosen : iterable of int
+        One label or more.
+
+    Raises
+    ------
+    EditError
+        If none is given, or one is not in the image.
+    """
+    numbers = sorted({int(label) for label in chosen})
+    if not numbers:
+        raise EditError("Choose the cells to remove.")
+    rows, cols = _pixels(_runs_of(labels, numbers))
+    return Edit((rows, cols), np.zeros(rows.shape, np.int64), ())
+
+
+def unused_labels(labels: np.ndarray, count: int, start: int | None = None) -> list[int]:
+    """Return numbers for new cells.
+
+    Parameters
+    ----------
+    labels : ndarray of int
+    count : int
+    start : int, optional
+        The first one wished for, such as the largest of a whole stack and one.
+
+    Raises
+    ------
+    EditError
+        If the type of the array holds no further numbers.
+    """
+    largest = 255 if labels.dtype == bool else int(np.iinfo(labels.dtype).max)
+    first = int(labels.max(initial=0)) + 1 if start is None else int(start)
+    if first + count - 1 <= largest:
+        return list(range(first, first + count))
+    free = np.setdiff1d(np.arange(1, min(largest, 2**16) + 1), np.unique(labels))[:count]
+    if len(free) < count:
+        raise EditError(
+            f"Labels of type {labels.dtype} have no number left for a new cell: right-click the layer ▸ "
+            "Convert data type ▸ int32."
+        )
+    return [int(number) for number in free]
+
+
+def _mask_of(labels: np.ndarray, label: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the mask of a cell in its bounding box, and the box's corner."""
+    runs = _runs_of(labels, [label])
+    top, left = int(runs.row.min()), int(runs.start.min())
+    window = labels[top : int(runs.row.max()) + 1, left : int(runs.stop.max())]
+    return np.asarray(window == label), (top, left)
+
+
+def _runs_of(labels: np.ndarray, numbers: Sequence[int]) -> Runs:
+    if labels.ndim != 2:
+        raise EditError(f"Labels of shape {labels.shape} are not one plane; give one plane of the stack.")
+    runs = find_runs(labels).only(np.asarray(numbers))
+    missing = set(numbers) - set(runs.numbers.tolist())
+    if missing or 0 in numbers:
+        raise EditError(f"There is no cell {min(missing or {0})} in the image.")
+    return runs
+
+
+def _pixels(runs: Runs) -> tuple[np.ndarray, np.ndarray]:
+    length = runs.length
+    before = np.cumsum(length) - length
+    rows = np.repeat(runs.row, length)
+    return rows, np.repeat(runs.start - before, length) + np.arange(len(rows))
+
+
+def _cut_parts(part_of: np.ndarray, piece: np.ndarray) -> list[int]:
+    """Return the parts that one piece was cut into; none where it was not cut."""
+    parts = np.unique(part_of[piece])
+    return parts.tolist() if len(parts) > 1 else []
+
+
+def _renumber(
+    labels: np.ndarray,
+    part_of: np.ndarray,
+    parts: list[int],
+    label: int,
+    new_label: int | None,
+    origin: tuple[int, int],
+) -> Edit:
+    """Give all but the largest of the parts numbers of their own."""
+    sizes = np.bincount(part_of.ravel())
+    parts.sort(key=lambda part: -sizes[part])
+    fresh = unused_labels(labels, len(parts) - 1, new_label)
+    number = np.zeros(len(sizes), np.int64)
+    number[parts[1:]] = fresh
+    rows, cols = np.nonzero(number[part_of])
+    values = number[part_of[rows, cols]]
+    return Edit((rows + origin[0], cols + origin[1]), values, (label, *fresh))
+
+
+def _led_on(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Lead an end of a line that lies inside the mask on, in its direction, past the mask."""
+    ends = []
+    for line in (points, points[::-1]):
+        end, others = line[0], line[1:]
+        row, col = np.round(end).astype(int)
+        inside = 0 <= row < mask.shape[0] and 0 <= col < mask.shape[1] and bool(mask[row, col])
+        # The direction over some pixels: neighbouring points of a drawn line may be one apart.
+        away = np.linalg.norm(others - end, axis=1)
+        before = others[int(np.argmax(away >= min(5.0, away.max())))]
+        reach = sum(mask.shape) / max(float(np.linalg.norm(end - before)), 1e-9) if inside else 0.0
+        ends.append(end + reach * (end - before))
+    return np.concatenate([ends[:1], points, ends[1:]])
+
+
+def _draw(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Draw a line one pixel wide, without gaps that a step along an edge could cross."""
+    from skimage.draw import line
+
+    drawn = np.zeros(shape, bool)
+    whole = np.round(points).astype(int)
+    for (row0, col0), (row1, col1) in zip(whole[:-1], whole[1:], strict=True):
+        rows, cols = line(row0, col0, row1, col1)
+        within = (rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1])
+        drawn[rows[within], cols[within]] = True
+    return drawn

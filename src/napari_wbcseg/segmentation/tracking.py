@@ -1,0 +1,251 @@
+"""Measurements that follow a label image while it is edited: only what changed is measured again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .measure import cell_table
+from .nucleus import measure_stains
+from .runs import find_runs, measure_shapes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .stain_source import StainSource
+
+#: ``row0, col0, row1, col1`` with exclusive ends.
+Box = tuple[int, int, int, int]
+
+_TILE = 256
+_REACH = 2  # touching allows a gap of one pixel
+
+
+@dataclass
+class Change:
+    """What became of the cells of one label image.
+
+    Attributes
+    ----------
+    added, removed, changed : set of int
+        Labels.
+    swallowed : dict of int to int
+        Labels that are gone because most of their pixels went to another one, and to which.
+    """
+
+    added: set[int] = field(default_factory=set)
+    removed: set[int] = field(default_factory=set)
+    changed: set[int] = field(default_factory=set)
+    swallowed: dict[int, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+    def update(self, later: Change) -> None:
+        """Add what happened afterwards."""
+        self.swallowed.update(later.swallowed)
+        for label in later.added & self.removed:
+            self.swallowed.pop(label, None)
+        self.changed |= later.changed | (later.added & self.removed)
+        self.added = (self.added | (later.added - self.removed)) - later.removed
+        self.removed = (self.removed - later.added) | later.removed
+        self.changed -= self.added | self.removed
+
+
+class TrackedCells:
+    """The measurements of one label image, kept in step with it.
+
+    It keeps a copy of the labels, finds what differs from it, and measures those cells anew.
+
+    Parameters
+    ----------
+    labels : ndarray of int or bool, shape (H, W)
+    stain : StainSource, optional
+        Without one the columns of the stain are NaN.
+
+    Attributes
+    ----------
+    table : DataFrame
+        A row a label, as `measure_cells` gives it, indexed by label.
+    """
+
+    def __init__(self, labels: np.ndarray, stain: StainSource | None = None) -> None:
+        self._labels = np.array(labels)
+        self._stain = stain
+        self._boxes: dict[int, Box] = {}
+        self.table: pd.DataFrame
+        self.table = self._measure((0, 0, *self.shape), None)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        height, width = self._labels.shape
+        return height, width
+
+    def box_of(self, label: int) -> Box:
+        """Return the bounding box of a cell.
+
+        Raises
+        ------
+        KeyError
+            If there is no such label.
+        """
+        return self._boxes[label]
+
+    def differences(self, labels: np.ndarray, within: Box | None = None) -> list[Box]:
+        """Return where the labels are no longer what they were.
+
+        Parameters
+        ----------
+        labels : ndarray, shape (H, W)
+        within : Box, optional
+            Look only here.
+
+        Returns
+        -------
+        list of Box
+            Boxes that together hold every change, those far apart in boxes of their own.
+        """
+        from scipy import ndimage
+
+        row0, col0, row1, col1 = self._clipped(within or (0, 0, *self.shape))
+        if row0 >= row1 or col0 >= col1:
+            return []
+        found: list[tuple[slice, np.ndarray]] = []
+        starts = np.arange(0, col1 - col0, _TILE)
+        # Strip by strip: a strip of two images stays in the processor's cache.
+        for top in range(row0, row1, _TILE):
+            rows = slice(top, min(top + _TILE, row1))
+            differ = labels[rows, col0:col1] != self._labels[rows, col0:col1]
+            found.append((rows, np.logical_or.reduceat(differ.any(axis=0), starts)))
+        tiles = np.stack([strip for _, strip in found])
+        if not tiles.any():
+            return []
+        groups, _ = ndimage.label(tiles, np.ones((3, 3)))
+        boxes = []
+        for down, along in ndimage.find_objects(groups):
+            boxes.append(
+                self._tight(
+                    labels,
+                    (
+                        found[down.start][0].start,
+                        col0 + along.start * _TILE,
+                        found[down.stop - 1][0].stop,
+                        min(col0 + along.stop * _TILE, col1),
+                    ),
+                )
+            )
+        return boxes
+
+    def work(self, boxes: list[Box]) -> int:
+        """Return how many pixels would be looked at to bring these boxes up to date, about."""
+        return sum(_area(self._window(box, self._known_in(box))) for box in boxes)
+
+    def update(self, labels: np.ndarray, boxes: list[Box] | None = None) -> Change:
+        """Measure anew what changed.
+
+        Parameters
+        ----------
+        labels : ndarray, shape (H, W)
+            The labels as they are now.
+        boxes : list of Box, optional
+            What `differences` told; asked for when not given.
+
+        Returns
+        -------
+        Change
+        """
+        change = Change()
+        for box in self.differences(labels) if boxes is None else boxes:
+            change.update(self._update(labels, box))
+        return change
+
+    def _update(self, labels: np.ndarray, box: Box) -> Change:
+        import pandas as pd
+
+        here = _slices(box)
+        new, old = np.asarray(labels[here]), self._labels[here]
+        differ = new != old
+        if not differ.any():
+            return Change()
+        lost, won = old[differ], new[differ]
+        edited = {int(label) for label in np.union1d(lost, won)} - {0}
+        self._labels[here] = new
+        near = self._labels[_slices(self._clipped(_grown(box, _REACH)))]
+        affected = edited | ({int(label) for label in np.unique(near)} - {0})
+        window = self._window(box, affected)
+        before = affected & self._boxes.keys()
+        fresh = self._measure(window, affected)
+        there = set(fresh.index.tolist())
+        removed = before - there
+        for label in removed:
+            del self._boxes[label]
+        rest = self.table[~self.table.index.isin(list(before))]
+        self.table = (pd.concat([rest, fresh]) if len(rest) else fresh).sort_index()
+        return Change(
+            added=there - before,
+            removed=removed,
+            changed=(there & before) & edited,
+            swallowed=_swallowed(removed, lost, won),
+        )
+
+    def _measure(self, window: Box, only: set[int] | None) -> pd.DataFrame:
+        """Measure cells that lie in a window, and remember their boxes."""
+        top, left = window[:2]
+        runs = find_runs(self._labels[_slices(window)])
+        shapes = measure_shapes(runs)
+        if only is not None:
+            wanted = np.isin(runs.numbers, list(only))
+            shapes, runs = shapes.of(wanted), runs.only(runs.numbers[wanted])
+        stains = None
+        if self._stain is not None:
+            stains = measure_stains(runs, self._stain.density(runs, (top, left)))
+        boxes = shapes.box + np.array([top, left, top, left])
+        self._boxes.update(zip(runs.numbers.tolist(), map(tuple, boxes.tolist()), strict=True))
+        table = cell_table(runs, shapes, self.shape, stains, (top, left))
+        return table.set_index("label", drop=False).rename_axis(None)
+
+    def _known_in(self, box: Box) -> set[int]:
+        near = self._labels[_slices(self._clipped(_grown(box, _REACH)))]
+        return set(find_runs(near).numbers.tolist())
+
+    def _window(self, box: Box, labels: set[int]) -> Box:
+        """Return what must be looked at to measure these labels, after a change in the box."""
+        boxes = np.array([box, *(self._boxes[label] for label in labels if label in self._boxes)])
+        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+        return self._clipped(_grown((*low.tolist(), *high.tolist()), _REACH))
+
+    def _tight(self, labels: np.ndarray, box: Box) -> Box:
+        """Return the smallest box around the differences in a box."""
+        differ = labels[_slices(box)] != self._labels[_slices(box)]
+        rows, cols = np.flatnonzero(differ.any(axis=1)), np.flatnonzero(differ.any(axis=0))
+        top, left = box[:2]
+        return top + int(rows[0]), left + int(cols[0]), top + int(rows[-1]) + 1, left + int(cols[-1]) + 1
+
+    def _clipped(self, box: Box) -> Box:
+        height, width = self.shape
+        return max(box[0], 0), max(box[1], 0), min(box[2], height), min(box[3], width)
+
+
+def _swallowed(removed: set[int], lost: np.ndarray, won: np.ndarray) -> dict[int, int]:
+    """Say which labels are gone because another one took most of their pixels."""
+    taken = {}
+    for label in removed:
+        takers, counts = np.unique(won[lost == label], return_counts=True)
+        if takers.size and takers[counts.argmax()] != 0:
+            taken[label] = int(takers[counts.argmax()])
+    return taken
+
+
+def _slices(box: Box) -> tuple[slice, slice]:
+    return slice(box[0], box[2]), slice(box[1], box[3])
+
+
+def _grown(box: Box, by: int) -> Box:
+    return box[0] - by, box[1] - by, box[2] + by, box[3] + by
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
