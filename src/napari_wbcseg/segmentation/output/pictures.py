@@ -22,7 +22,6 @@ CASING_COLOUR = (20, 20, 20)
 _LEAST_SIDE = 640
 _GREATEST_SIDE = 6000
 _SHIFT = 4  # bits behind the point in coordinates given to OpenCV
-# bits behind the point in coordinates given to OpenCV
 
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:

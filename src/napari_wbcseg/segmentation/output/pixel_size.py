@@ -9,6 +9,27 @@ from typing import Any, NamedTuple
 #: Length units in centimetres.
 CENTIMETRES = {"nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "inch": 2.54}
 
+_SYMBOLS = {
+    "micron": "µm",
+    "micrometer": "µm",
+    "micrometre": "µm",
+    "um": "µm",
+    "μm": "µm",  # the Greek letter, not the sign
+    "nanometer": "nm",
+    "nanometre": "nm",
+    "millimeter": "mm",
+    "millimetre": "mm",
+    "centimeter": "cm",
+    "centimetre": "cm",
+    "px": "pixel",
+    "pixels": "pixel",
+}
+
+
+def unit_symbol(unit: str) -> str:
+    """Return the symbol of a unit of length by whatever name: ``micron`` is ``µm``."""
+    return _SYMBOLS.get(unit, unit)
+
 
 class PixelSize(NamedTuple):
     """Size of one pixel, along the rows and along the columns of the image.
@@ -50,7 +71,7 @@ def read_pixel_size(path: str | Path) -> PixelSize | None:
             if tiff.ome_metadata:
                 return _ome_pixel_size(tiff.ome_metadata)
             unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-            unit = {"micron": "µm", "um": "µm", "μm": "µm"}.get(unit, unit)
+            unit = unit_symbol(unit)
             across, down = (_rational(page.tags.get(tag)) for tag in ("XResolution", "YResolution"))
             if not across or not down:
                 return None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import write_bytes
+from .pixel_size import CENTIMETRES, PixelSize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +64,36 @@ def write_table(path: str | Path, table: pd.DataFrame) -> Path:
     return write_bytes(
         path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode("utf-8")
     )
+
+
+def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.DataFrame:
+    """Return the table with its lengths and areas in µm beside those in pixels.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        With columns of `measure_cells`.
+    pixel_size : PixelSize or None
+        Without one, or in a unit that is no length, the table stays as it is.
+
+    Returns
+    -------
+    DataFrame
+        With ``area_um2``, ``diameter_um``, ``perimeter_um`` and ``nucleus_area_um2`` behind
+        the columns in pixels, where there are those.
+    """
+    from ..measure import LENGTHS, in_physical_units
+
+    if pixel_size is None or pixel_size.unit not in CENTIMETRES:
+        return cells
+    micrometres = CENTIMETRES[pixel_size.unit] / CENTIMETRES["µm"]
+    measured = in_physical_units(cells, (pixel_size.row * micrometres, pixel_size.column * micrometres))
+    table = cells.copy()
+    for name, power in LENGTHS.items():
+        if name in table:
+            place = table.columns.get_loc(name)
+            table.insert(int(place) + 1, f"{name}_um{power if power > 1 else ''}", measured[name])
+    return table
 
 
 def count_row(image: str, result: Segmentation, seconds: float, notes: Sequence[str] = ()) -> dict[str, Any]:
