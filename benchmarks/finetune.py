@@ -27,6 +27,7 @@ from napari_wbcseg.data.sigtuple import cut_tiles, fold_of, read_sigtuple
 from napari_wbcseg.network.finetuning import (
     ORIGINAL_FOLD,
     FineTuningPlan,
+    Replay,
     fine_tuning_settings,
     make_replay,
 )
@@ -127,7 +128,10 @@ def main() -> None:
 
     rows = [{"name": f"nothing ({start.id})", **once(out / f"{start.hash}.json", lambda: scored(start))}]
     print(report(rows), flush=True)
-    replay = make_replay(sigtuple if options.replay == "original" else None, options.seed)
+    replay = make_replay(sigtuple, start.header.recipe, options.seed)
+    if options.replay == "synthetic":
+        smears = [pair for pair in replay.training if pair.group.startswith("synthetic")]
+        replay = Replay(smears, replay.held_out, f"{len(smears)} synthetic smears")
     for number in options.cells:
         folder = out / f"{number}-cells"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,6 +25,7 @@ def _models(context: typer.Context) -> None:
 
 
 def _list_models() -> None:
+    from ..network.model_card import short_scores
     from ..network.models import list_models, models_folder
 
     table = new_table("name", "recipe", "size", "origin", "scores", "path", left=6)
@@ -33,9 +35,9 @@ def _list_models() -> None:
         table.add_row(
             info.name,
             header.recipe if header else "",
-            f"{info.path.stat().st_size / 1e6:.1f} MB",
-            "built in" if info.built_in else "yours",
-            info.problem or _short_scores(header.scores if header else {}),
+            f"{info.size / 1e6:.1f} MB",
+            info.origin,
+            info.problem or short_scores(header.scores if header else {}),
             str(info.path),
         )
     if found:
@@ -45,55 +47,68 @@ def _list_models() -> None:
     typer.echo(f"Your models: {models_folder()}")
 
 
-def _short_scores(scores: dict[str, float]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in scores.items())
-
-
 def show_model(name: Annotated[str, typer.Argument(help="Name of a model, or its file.")]) -> None:
     """Show all that a model file says about itself."""
-    from ..network.models import load_model
+    from ..network.model_card import model_card
+    from ..network.models import BUILT_IN, load_model
 
-    model = load_model(name)
-    header = model.header
     table = new_table("", "", left=2)
     table.show_header = False
-    weights = sum(value.size for value in model.weights.values())
-    architecture = header.architecture
-    rows: dict[str, Any] = {
-        "name": header.name,
-        "hash": model.hash,
-        "file": model.path,
-        "recipe": header.recipe,
-        "network": f"U-Net {'-'.join(map(str, architecture.widths))}, {weights:,} weights",
-        "input": header.input,
-        "cell diameter": f"{header.canonical_diameter:g} pixels"
-        if header.canonical_diameter
-        else "as it comes",
-        "trained on": header.training_data,
-        "training": ", ".join(f"{key} {value}" for key, value in header.training.items()),
-        "scores": _short_scores(header.scores),
-        "written by": f"napari-wbcseg {header.created_with}",
-        "notes": header.notes,
-    }
-    for key, value in rows.items():
-        if value:
-            table.add_row(key, str(value))
+    for row in model_card(load_model(name), "built in" if name in BUILT_IN else "").items():
+        table.add_row(*row)
     print_table(table)
 
 
 def import_model(
-    file: Annotated[Path, typer.Argument(help="A model file (.safetensors).")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A model (.safetensors), or Keras weights of the published network (.hdf5, .weights.h5)."
+        ),
+    ],
     name: Annotated[
         str | None, typer.Option("--name", help="Name to give it.", show_default="its own")
     ] = None,
 ) -> None:
     """Check a model file from elsewhere and add it to your models; no code in it is run."""
-    from ..network.model_file import read_model
-    from ..network.models import save_to_library
+    from ..network.models import import_model_file
 
-    saved = save_to_library(read_model(file), name)
+    saved = import_model_file(file, name)
     typer.echo(f"Model {saved.name}: {saved.path}")
+
+
+def export_model(
+    name: Annotated[str, typer.Argument(help="Name of a model, or its file.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Its ending is the format: .keras, .onnx, .zip (bioimage.io), .safetensors."
+        ),
+    ],
+) -> None:
+    """Write a model in a format that other programs read."""
+    from ..network.export_model import export_model as export
+    from ..network.models import load_model
+
+    # Before anything imports TensorFlow: it reports on libraries that nobody asked for.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    typer.echo(f"Written: {export(load_model(name), out)}")
+
+
+def remove_model(
+    name: Annotated[str, typer.Argument(help="Name of one of your models.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete one of your models."""
+    from ..network.models import remove_from_library
+
+    if not yes:
+        typer.confirm(f"Delete the model {name}?", abort=True)
+    remove_from_library(name)
+    typer.echo(f"The model {name} is gone.")
 
 
 add_command(models_app, show_model, "show")
 add_command(models_app, import_model, "import")
+add_command(models_app, export_model, "export")
+add_command(models_app, remove_model, "remove")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +10,13 @@ import typer
 
 from ..settings import TrainingSettings
 from .app import STOPPED
-from .console import duration, new_console, plural, progress_bars
+from .console import duration, plural
 from .options import changed, with_settings
+from .training_view import training_view
 
 if TYPE_CHECKING:
     from ..data.pairs import TrainingPair
     from ..network.model_file import ModelFile
-    from ..network.training import TrainingResult
 
 
 @with_settings(
@@ -81,7 +79,19 @@ def train(
     else:
         folder = out
     pairs, described = _training_pairs(data, without_fold)
-    result = _train_visibly(train_network, pairs, chosen, folder, name, init, resume, described)
+    with training_view() as view:
+        result = train_network(
+            pairs,
+            chosen,
+            folder,
+            name=name,
+            init=init,
+            resume=resume,
+            progress=view.progress,
+            on_event=view.on_event,
+            should_stop=view.should_stop,
+            training_data=described,
+        )
     model = result.model
     if out is None:
         # A name that is taken gets a number, unless this run goes on where the taken one ended.
@@ -123,95 +133,3 @@ def _training_pairs(data: list[Path], without_fold: int | None) -> tuple[list[Tr
         return pairs, f"{len(pairs)} images from {where}"
     pairs = [pair for pair in pairs if fold_of(pair.name) != without_fold]
     return pairs, f"{len(pairs)} images from {where}, without fold {without_fold}"
-
-
-def _train_visibly(
-    train_network: Callable[..., TrainingResult],
-    pairs: list[TrainingPair],
-    settings: TrainingSettings,
-    folder: Path,
-    name: str,
-    init: ModelFile | None,
-    resume: bool,
-    described: str,
-) -> TrainingResult:
-    from rich.progress import TextColumn
-
-    with (
-        progress_bars(TextColumn("{task.fields[scores]}", markup=False)) as bars,
-        _polite_interrupt() as asked_to_stop,
-    ):
-        task = bars.add_task("Starting", total=None, scores="")
-
-        def show(done: int, total: int, stage: str) -> None:
-            bars.update(task, completed=done, total=total or None, description=stage)
-
-        def tell(event: dict[str, Any]) -> None:
-            kind = event["event"]
-            if kind == "start":
-                bars.console.print(_start_line(event))
-            elif kind == "note":
-                bars.console.print(event["text"])
-            elif kind == "step":
-                bars.update(task, scores=_scores(event))
-            elif kind == "epoch":
-                best = "  best so far" if event["best"] else ""
-                pace = f"{event['images_per_second']:.1f} images/s"
-                bars.console.print(
-                    f"epoch {event['epoch']:>3} of {event['epochs']}  {_scores(event)}  "
-                    f"lr {event['lr']:.2g}  {pace}, {duration(event['seconds_left'])} left{best}"
-                )
-
-        return train_network(
-            pairs,
-            settings,
-            folder,
-            name=name,
-            init=init,
-            resume=resume,
-            progress=show,
-            on_event=tell,
-            should_stop=asked_to_stop,
-            training_data=described,
-        )
-
-
-def _start_line(event: dict[str, Any]) -> str:
-    images = f"{event['images']} images"
-    if event["validation_images"]:
-        images += f", {event['validation_images']} more to validate on"
-    resumed = f", resumed after epoch {event['resumed_from']}" if event["resumed_from"] else ""
-    return (
-        f"Training {event['name']} ({event['recipe']}) on {images}{resumed}.\n"
-        f"Device: {event['device']}. Arithmetic: {event['precision']}."
-    )
-
-
-def _scores(event: dict[str, Any]) -> str:
-    names = {"loss": "loss", "dice": "dice", "val_loss": "val loss", "val_dice": "val dice"}
-    return "  ".join(f"{shown} {event[key]:.4f}" for key, shown in names.items() if key in event)
-
-
-@contextlib.contextmanager
-def _polite_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or termination) into a request to stop; the second acts at once."""
-    import signal
-
-    asked = False
-
-    def ask(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        new_console(stderr=True).print(
-            "Stopping after this step; the best weights are kept. Once more to give up."
-        )
-
-    kinds = [signal.SIGINT, signal.SIGTERM]
-    before = {kind: signal.signal(kind, ask) for kind in kinds}
-    try:
-        yield lambda: asked
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import TrainingError
 from ..progress import Progress, silent
-from ..settings import TrainingSettings
+from ..settings import Recipe, TrainingSettings
 
 if TYPE_CHECKING:
     from ..data.pairs import TrainingPair
@@ -91,7 +91,8 @@ class FineTuningPlan:
     def described(self) -> str:
         """What it is trained on, in words, for the model file."""
         cells = sum(_cell_count(pair) for pair in self.own)
-        return f"{cells} cells in {len(self.own)} fields of the user, and {self.replay.described}"
+        fields = _many(len(self.own), "field")
+        return f"{_many(cells, 'cell')} in {fields} of the user, and {self.replay.described}"
 
     @property
     def summary(self) -> str:
@@ -99,8 +100,8 @@ class FineTuningPlan:
         held = sum(_cell_count(pair) for pair in self.held_out)
         seen = " that it is also trained on" if self.scores_what_it_saw else ""
         return (
-            f"Goes on from {self.start.name} with {self.described}. "
-            f"Both models are then scored on {held} cells in {_many(len(self.held_out), 'field')}{seen}."
+            f"Goes on from {self.start.name} with {self.described}. Both models are then scored on "
+            f"{_many(held, 'cell')} in {_many(len(self.held_out), 'field')}{seen}."
         )
 
     @property
@@ -172,7 +173,7 @@ def plan_fine_tuning(
         held_out = own_pairs
     else:
         refuse_duplicates(own_pairs, held_out)
-    replay = make_replay(original, settings.seed, progress)
+    replay = make_replay(original, settings.recipe, settings.seed, progress)
     notes = [*chosen.notes]
     if chosen.left_out_summary:
         notes.append(chosen.left_out_summary)
@@ -187,24 +188,31 @@ def plan_fine_tuning(
 
 
 def make_replay(
-    original: str | Path | Sequence[TrainingPair] | None, seed: int = 0, progress: Progress = silent
+    original: str | Path | Sequence[TrainingPair] | None,
+    recipe: Recipe = "robust",
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Replay:
-    """Return a sample of the original data, and synthetic smears beside it.
+    """Return a sample of the original data, and synthetic smears beside it or in place of it.
 
     Parameters
     ----------
     original : str, Path or sequence of TrainingPair, optional
         See `plan_fine_tuning`. SigTuple tiles of fold 2 are only scored on; of other sets
         every fifth image is.
+    recipe : {"robust", "classic"}
+        The classic network was trained without synthetic smears: it gets some only where
+        there is nothing else.
     seed : int
         Decides which are taken, where there are many.
     progress : Progress
     """
     from ..data.pairs import read_pairs
 
-    synthetic = _smears(seed, _SYNTHETIC_SMEARS, progress)
     if original is None:
         original = original_set()
+    needed = recipe == "robust" or original is None
+    synthetic = _smears(seed, _SYNTHETIC_SMEARS, progress) if needed else []
     if original is None:
         return Replay(
             synthetic,
@@ -215,12 +223,10 @@ def make_replay(
         progress(0, 0, "Reading the original images")
         original = read_pairs(original)
     training, held_out = _sampled(original, np.random.default_rng((seed, 0x5A3)))
-    return Replay(
-        [*training, *synthetic],
-        held_out,
-        f"a sample of the original data ({_many(len(training), 'image')}) and "
-        f"{len(synthetic)} synthetic smears",
-    )
+    described = f"a sample of the original data ({_many(len(training), 'image')})"
+    if synthetic:
+        described += f" and {len(synthetic)} synthetic smears"
+    return Replay([*training, *synthetic], held_out, described)
 
 
 def original_set() -> Path | None:

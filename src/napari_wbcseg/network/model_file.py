@@ -61,6 +61,8 @@ class ModelHeader(BaseModel):
         Version of this package that wrote it.
     notes : str
         Anything else a user should know.
+    origin : str
+        Where it came from, in words; empty for a model trained on this computer.
     extra : dict
         Constants that a recipe keeps with its weights.
     """
@@ -78,6 +80,7 @@ class ModelHeader(BaseModel):
     scores: dict[str, float] = {}
     created_with: str = __version__
     notes: str = ""
+    origin: str = ""
     extra: dict[str, Any] = {}
 
     def replace(self, **changes: Any) -> ModelHeader:
@@ -218,8 +221,8 @@ def _read_table(content: bytes, where: str) -> dict[str, Any]:
     if content[:8] == b"\x89HDF\r\n\x1a\n" or content[:4] == b"PK\x03\x04":
         kind = "an HDF5 (.h5)" if content[:1] == b"\x89" else "a zipped (.keras, .pt or .zip)"
         raise ModelError(
-            f"{where} is {kind} file: this package reads only its own {SUFFIX} models, which run no code. "
-            "Train the model here, or ask its author for that format."
+            f"{where} is {kind} file: this package runs only its own {SUFFIX} models, which hold no code. "
+            "`wbcseg models import` reads the weights of the published network from Keras files."
         )
     length = int.from_bytes(content[:8], "little")
     if len(content) < 10 or content[8:9] != b"{":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -39,6 +40,21 @@ class ModelInfo:
     built_in: bool
     problem: str = ""
     model: ModelFile | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, in words."""
+        if self.built_in:
+            return "built in"
+        return (self.model.header.origin if self.model is not None else "") or "trained here"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file; 0 where it is gone."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
 
 
 def models_folder() -> Path:
@@ -126,6 +142,71 @@ def save_to_library(model: ModelFile, name: str | None = None, *, overwrite: boo
     content = encode_model(model.header.replace(name=final), model.weights)
     write_atomically(path, content, ModelError)
     return read_model(path)
+
+
+def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
+    """Check a model file from elsewhere and add it to the user's models; no code in it is run.
+
+    Parameters
+    ----------
+    path : str or Path
+        A model of this package (``.safetensors``), or weights of the published network in a
+        file of Keras (``.hdf5``, ``.h5``, ``.weights.h5``, ``.keras``).
+    name : str, optional
+        By default its own.
+
+    Returns
+    -------
+    ModelFile
+        As saved.
+
+    Raises
+    ------
+    ModelError
+        If the file is none of these, is damaged, or cannot be saved.
+    """
+    from .import_keras import import_keras_weights, is_keras_file
+    from .model_file import make_model
+
+    path = Path(path).expanduser()
+    model = import_keras_weights(path, name) if is_keras_file(path) else read_model(path)
+    origin = f"imported from {path.name}"
+    if model.header.origin:
+        origin += f" ({model.header.origin})"
+    return save_to_library(make_model(model.header.replace(origin=origin[:300]), model.weights), name)
+
+
+def remove_from_library(name: str) -> None:
+    """Delete a model of the user's.
+
+    Raises
+    ------
+    ModelError
+        If it is built in, there is none of this name, or it cannot be deleted.
+    """
+    if name in BUILT_IN:
+        raise ModelError(f"The model {name} is built in and cannot be removed.")
+    path = _paths().get(name)
+    if path is None:
+        raise ModelError(f"There is no model named {name!r} among yours: {models_folder()}.")
+    try:
+        path.unlink()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be deleted ({error.strerror}): is its folder protected?") from None
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that a model could not be saved in, before hours are spent on the model.
+
+    Raises
+    ------
+    ModelError
+        With a sentence, when the folder cannot be made or written, or the disk is full.
+    """
+    probe = folder / f".probe-{os.getpid()}"
+    write_atomically(probe, b"a model goes here", ModelError)
+    with contextlib.suppress(OSError):
+        probe.unlink()
 
 
 def clean_name(name: str) -> str:

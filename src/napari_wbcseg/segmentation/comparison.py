@@ -149,6 +149,8 @@ def with_scores(model: ModelFile, comparison: Comparison) -> ModelFile:
     from ..network.model_file import make_model
 
     header = model.header.replace(
-        scores={**model.header.scores, **comparison.scores}, notes=comparison.verdict
+        scores={**model.header.scores, **comparison.scores},
+        notes=comparison.verdict,
+        origin=f"fine-tuned here from {comparison.old.model}",
     )
     return make_model(header, model.weights)

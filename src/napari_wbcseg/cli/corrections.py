@@ -1,0 +1,95 @@
+"""``wbcseg corrections``: the training set of corrected fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import WBCSegError
+from .app import FAILED, add_command
+from .console import complain, new_table, plural, print_table
+
+corrections_app = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    help="Your training set: corrected fields, in a plain folder of TIFF pairs.",
+)
+FolderOption = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Another training set than your own.", show_default="your own"),
+]
+
+
+@corrections_app.callback()
+def _corrections(context: typer.Context, folder: FolderOption = None) -> None:
+    context.obj = folder
+    if context.invoked_subcommand is None:
+        try:
+            _list(folder)
+        except WBCSegError as error:
+            complain(str(error))
+            raise typer.Exit(FAILED) from None
+
+
+def _list(folder: Path | None) -> None:
+    from ..data.corrections import corrections_folder, read_record
+
+    place = folder or corrections_folder()
+    fields = read_record(place)
+    if fields:
+        table = new_table("field", "cells", "from", "model", "decided by", "at", left=1)
+        for field in fields:
+            table.add_row(
+                field.name, str(field.cells), field.source, field.model, field.decided_by, field.decided_at
+            )
+        print_table(table)
+    cells = sum(field.cells for field in fields)
+    typer.echo(f"{cells} {plural('cell', cells)} in {len(fields)} {plural('field', len(fields))}: {place}")
+
+
+def add(
+    image: Annotated[Path, typer.Argument(help="The picture.")],
+    labels: Annotated[Path, typer.Argument(help="Its label image, or black-and-white mask.")],
+    folder: FolderOption = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What to call it.", show_default="that of the picture")
+    ] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option("--pixel-size", min=0, help="Size of a pixel in micrometres.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who decided.", show_default="your login name")
+    ] = None,
+) -> None:
+    """Add a corrected field; the same field again replaces what was there."""
+    from ..data.corrections import add_correction
+    from ..data.images import read_image
+    from ..data.pairs import read_labels
+
+    added = add_correction(
+        read_image(image),
+        read_labels(labels, str(labels))[0],
+        name=name or image.stem,
+        folder=folder,
+        scale=(pixel_size, pixel_size) if pixel_size else None,
+        unit="µm" if pixel_size else "pixel",
+        source=str(image.resolve()),
+        decided_by=by,
+    )
+    typer.echo(f"Field {added.name}: {added.cells} {plural('cell', added.cells)}.")
+
+
+def remove(
+    name: Annotated[str, typer.Argument(help="Name of the field.")], folder: FolderOption = None
+) -> None:
+    """Take a field out of the training set; its two files are deleted."""
+    from ..data.corrections import remove_correction
+
+    remove_correction(name, folder)
+    typer.echo(f"Field {name} was taken out.")
+
+
+add_command(corrections_app, add)
+add_command(corrections_app, remove)

@@ -1,0 +1,114 @@
+"""``wbcseg finetune``: a model that learns from corrections."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..settings import TrainingSettings
+from .app import STOPPED
+from .console import duration, new_console, new_table, print_table
+from .options import changed, with_settings
+from .training_view import training_view
+
+if TYPE_CHECKING:
+    from ..network.finetuning import FineTuningPlan
+    from ..segmentation.comparison import Comparison
+
+
+@with_settings(TrainingSettings)
+def finetune(
+    changes: dict[str, Any],
+    data: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[DATA]...", help="Your fields with their labels.", show_default="the training set"
+        ),
+    ] = None,
+    start: Annotated[str, typer.Option("--start", help="The model to go on from.")] = "wbc",
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the new model.", show_default="START-tuned")
+    ] = None,
+    original: Annotated[
+        Path | None,
+        typer.Option(
+            "--original",
+            help="What the model was trained on, to replay a sample of it.",
+            show_default="the SigTuple set, if it is here",
+        ),
+    ] = None,
+    keep: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep/--discard", help="Keep the new model, or not, without asking.", show_default="ask"
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier, interrupted run stopped.")
+    ] = False,
+) -> None:
+    """Fine-tune a model on corrected cells, and keep it only if it is wanted.
+
+    A sample of the original data is mixed in, so that nothing is forgotten. Then the old and the
+    new model are scored on the same cells, which neither was tuned on.
+    """
+    from ..data.pairs import read_pairs
+    from ..network.finetuning import fine_tuning_settings
+    from ..network.models import clean_name, load_model, models_folder, require_writable
+    from ..segmentation.finetuning import fine_tune
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    model = load_model(start)
+    settings = changed(fine_tuning_settings(model), changes)
+    name = clean_name(name or f"{model.name}-tuned")
+    # Before the work, not after it.
+    require_writable(models_folder())
+    folder = models_folder() / "training" / name
+    own = [pair for path in data for pair in read_pairs(path)] if data else None
+    with training_view() as view:
+        result = fine_tune(
+            own,
+            model,
+            original=original,
+            settings=settings,
+            out=folder,
+            name=name,
+            resume=resume,
+            progress=view.progress,
+            on_event=view.on_event,
+            should_stop=view.should_stop,
+            on_plan=_tell_plan,
+        )
+    print_comparison(result.comparison, model.name, name)
+    typer.echo(result.comparison.verdict)
+    typer.echo(f"Trained for {duration(result.seconds)}.")
+    if keep is None:
+        keep = sys.stdin.isatty() and typer.confirm("Keep the new model?")
+        if not sys.stdin.isatty():
+            typer.echo("Nobody was asked: give --keep to keep the new model.")
+    if keep:
+        kept = result.keep(name)
+        typer.echo(f"Model {kept.name}: {kept.path}")
+    else:
+        typer.echo("The new model was not kept.")
+    if "stopped" in result.model.header.training.get("ended", ""):
+        raise typer.Exit(STOPPED)
+
+
+def _tell_plan(plan: FineTuningPlan) -> None:
+    console = new_console(stderr=True)
+    console.print(plan.summary)
+    for note in plan.notes:
+        console.print(note)
+
+
+def print_comparison(comparison: Comparison, old: str, new: str) -> None:
+    """Print the scores of two models side by side."""
+    table = new_table("scored on", "measure", old, new, left=2)
+    for row in comparison.table():
+        table.add_row(*row)
+    print_table(table)
