@@ -68,11 +68,37 @@ def typical_diameter(labels: np.ndarray) -> float:
     float
         Pixels; 0 without a label.
     """
-    areas = np.sort(np.bincount(labels.ravel())[1:])
+    return _typical(np.bincount(labels.ravel())[1:])
+
+
+def _typical(areas: np.ndarray) -> float:
+    areas = np.sort(areas)
     if not areas.any():
         return 0.0
     cumulated = np.cumsum(areas)
     return float(2 * np.sqrt(areas[np.searchsorted(cumulated, cumulated[-1] / 2)] / np.pi))
+
+
+def too_small(areas: np.ndarray, cut: np.ndarray, red: RedCells | None) -> np.ndarray:
+    """Say which cells are much smaller than the others, or smaller than a red cell.
+
+    Parameters
+    ----------
+    areas : ndarray, shape (n,)
+        Square pixels; 0 counts for nothing.
+    cut : ndarray of bool, shape (n,)
+        Cells that the image border cuts; they may be smaller.
+    red : RedCells or None
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    typical = _typical(areas)
+    smallest = _SMALLEST_OF_TYPICAL * typical
+    if red is not None:
+        smallest = max(smallest, SMALLEST_WHITE_CELL * red.diameter)
+    return areas < np.pi / 4 * np.where(cut, _SHOWING_AT_BORDER * typical, smallest) ** 2
 
 
 def leave_out_small(found: Found, red: RedCells | None) -> Found:
@@ -81,14 +107,11 @@ def leave_out_small(found: Found, red: RedCells | None) -> Found:
     Cells that the image border cuts may be smaller.
     """
     labels = found.labels
-    typical = typical_diameter(labels)
-    smallest = _SMALLEST_OF_TYPICAL * typical
-    if red is not None:
-        smallest = max(smallest, SMALLEST_WHITE_CELL * red.diameter)
     areas = np.bincount(labels.ravel())
-    small = areas < np.pi / 4 * smallest**2
-    cut = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    small[cut] = areas[cut] < np.pi / 4 * (_SHOWING_AT_BORDER * typical) ** 2
+    areas[0] = 0
+    cut = np.zeros(len(areas), bool)
+    cut[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = True
+    small = too_small(areas, cut, red)
     small[0] = False
     if not small.any():
         return found
