@@ -53,33 +53,41 @@ def test_one_step_makes_a_model_that_segments(pairs: list[TrainingPair], tmp_pat
 
 
 def test_a_batch_follows_from_seed_epoch_and_index(pairs: list[TrainingPair]) -> None:
-    first, again = (RECIPE.dataset(pairs, TINY.replace(steps_per_epoch=3), True) for _ in range(2))
+    first, again = (RECIPE.batches(pairs, TINY.replace(steps_per_epoch=3), True) for _ in range(2))
     assert len(first) == 3
-    images, truth = first[1]
+    images, truth = first.draw(0, 1)
     assert images.shape == (2, 128, 128, 3)
     assert images.dtype == np.float32
     assert truth.shape == (2, 128, 128, TRUTH_CHANNELS)
-    for ours, theirs in zip(first[1], again[1], strict=True):
+    for ours, theirs in zip(first.draw(0, 1), again.draw(0, 1), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert not np.array_equal(images, first[2][0])
-    first.epoch = 1
-    assert not np.array_equal(images, first[1][0])
-    other = RECIPE.dataset(pairs, TINY.replace(seed=1, steps_per_epoch=3), True)
-    assert not np.array_equal(images, other[1][0])
+    assert not np.array_equal(images, first.draw(0, 2)[0])
+    assert not np.array_equal(images, first.draw(1, 1)[0])
+    other = RECIPE.batches(pairs, TINY.replace(seed=1, steps_per_epoch=3), True)
+    assert not np.array_equal(images, other.draw(0, 1)[0])
 
 
 def test_validation_sees_the_same_samples_each_epoch_and_with_every_seed(pairs: list[TrainingPair]) -> None:
-    first = RECIPE.dataset(pairs, TINY, False)
-    images = first[0][0]
+    first = RECIPE.batches(pairs, TINY, False)
     assert len(first) == 2
-    first.epoch = 7
-    np.testing.assert_array_equal(first[0][0], images)
-    np.testing.assert_array_equal(RECIPE.dataset(pairs, TINY.replace(seed=5), False)[0][0], images)
+    images = first.draw(0, 0)[0]
+    np.testing.assert_array_equal(first.draw(7, 0)[0], images)
+    np.testing.assert_array_equal(RECIPE.batches(pairs, TINY.replace(seed=5), False).draw(0, 0)[0], images)
 
 
 def test_an_epoch_is_one_pass_over_the_images_unless_steps_are_given(pairs: list[TrainingPair]) -> None:
-    assert len(RECIPE.dataset(pairs, TINY.replace(steps_per_epoch=None, batch_size=1), True)) == 3
-    assert len(RECIPE.dataset(pairs, TINY.replace(steps_per_epoch=None, batch_size=64), True)) == 1
+    for batch_size, steps in ((1, 3), (64, 1)):
+        settings = TINY.replace(steps_per_epoch=None, batch_size=batch_size)
+        assert len(RECIPE.batches(pairs, settings, True)) == steps
+        assert RECIPE.tiles(pairs, settings) == steps * batch_size
+
+
+def test_training_twice_gives_one_curve(pairs: list[TrainingPair]) -> None:
+    settings = TINY.replace(steps_per_epoch=2, dropout=0.1)
+    # Neither threads nor processes that prepare the batches may change it.
+    first, again = (train(pairs, settings, processes=count) for count in (0, 2))
+    assert [row["loss"] for row in first.history] == [row["loss"] for row in again.history]
+    assert all(np.array_equal(again.model.weights[k], v) for k, v in first.model.weights.items())
 
 
 def test_each_origin_is_a_family_and_doubtful_masks_are_left_out(pairs: list[TrainingPair]) -> None:

@@ -12,9 +12,11 @@ import pytest
 
 from napari_wbcseg.data.pairs import TrainingPair
 from napari_wbcseg.errors import Cancelled, TrainingError
-from napari_wbcseg.network.classic_training import classic_arrays, classic_grey
+from napari_wbcseg.network.classic_training import RECIPE, classic_arrays, classic_grey
 from napari_wbcseg.network.model_file import ModelFile, read_model
-from napari_wbcseg.network.training import cosine_rate, dtype_policy, split_validation, train
+from napari_wbcseg.network.device import dtype_policy
+from napari_wbcseg.network.training import train
+from napari_wbcseg.network.training_loop import cosine_rate
 from napari_wbcseg.settings import TrainingSettings
 
 from .conftest import TINY, dark_disc_pairs, random_model
@@ -223,23 +225,16 @@ def test_no_progress_ends_training_early(pairs: list[TrainingPair], tiny: ModelF
 @pytest.fixture
 def spoil_batches(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return a function that makes the images NaN from an epoch (from 0) on."""
-    from napari_wbcseg.network.classic_training import ClassicRecipe
+    from napari_wbcseg.network.classic_training import TileBatches
 
-    original = ClassicRecipe.dataset
+    original = TileBatches.draw
 
     def spoil(first: int) -> None:
-        def dataset(*arguments: Any, **options: Any) -> Any:
-            made = original(*arguments, **options)
-            get = type(made).__getitem__
+        def draw(self: TileBatches, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+            images, targets = original(self, epoch, index)
+            return (images * np.nan if epoch >= first else images), targets
 
-            def spoilt(self: Any, index: int) -> tuple[np.ndarray, np.ndarray]:
-                images, targets = get(self, index)
-                return (images * np.nan if self.epoch >= first else images), targets
-
-            monkeypatch.setattr(type(made), "__getitem__", spoilt)
-            return made
-
-        monkeypatch.setattr(ClassicRecipe, "dataset", dataset)
+        monkeypatch.setattr(TileBatches, "draw", draw)
 
     return spoil
 
@@ -297,49 +292,34 @@ def test_progress_counts_every_step(pairs: list[TrainingPair], tiny: ModelFile) 
 
 
 def test_every_batch_follows_from_seed_epoch_and_index(pairs: list[TrainingPair]) -> None:
-    from napari_wbcseg.network.recipes import get_recipe
-
-    dataset = get_recipe("classic").dataset(pairs, FAST, training=True)
-    again = get_recipe("classic").dataset(pairs, FAST, training=True)
-    again.epoch = 1
-    assert np.array_equal(dataset[0][0], dataset[0][0])
-    assert not np.array_equal(dataset[0][0], again[0][0])
-    epoch = np.concatenate([dataset[i][0] for i in range(len(dataset))])
-    assert sorted(tile.sum() for tile in epoch) == sorted(
-        tile.sum() for tile in np.concatenate([again[i][0] for i in range(len(again))])
-    )
+    first, again = (RECIPE.batches(pairs, FAST, training=True) for _ in range(2))
+    assert np.array_equal(first.draw(0, 0)[0], again.draw(0, 0)[0])
+    assert not np.array_equal(first.draw(0, 0)[0], first.draw(1, 0)[0])
+    epochs = [np.concatenate([first.draw(e, i)[0] for i in range(len(first))]) for e in range(2)]
+    assert sorted(tile.sum() for tile in epochs[0]) == sorted(tile.sum() for tile in epochs[1])
 
 
-def test_batches_are_drawn_in_the_epoch_they_are_for(
+def test_each_batch_is_drawn_once_and_in_the_epoch_it_is_for(
     pairs: list[TrainingPair], tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_wbcseg.network.classic_training import ClassicRecipe
+    from napari_wbcseg.network.classic_training import TileBatches
 
     drawn: list[tuple[int, int]] = []
-    original = ClassicRecipe.dataset
+    original = TileBatches.draw
 
-    def dataset(*arguments: Any, **options: Any) -> Any:
-        made = original(*arguments, **options)
-        get = type(made).__getitem__
+    def noted(self: TileBatches, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        drawn.append((epoch, index))
+        return original(self, epoch, index)
 
-        def noted(self: Any, index: int) -> Any:
-            drawn.append((self.epoch, index))
-            return get(self, index)
-
-        monkeypatch.setattr(type(made), "__getitem__", noted)
-        return made
-
-    monkeypatch.setattr(ClassicRecipe, "dataset", dataset)
+    monkeypatch.setattr(TileBatches, "draw", noted)
     train(pairs, FAST, init=tiny)
-    assert drawn[-6:] == [(epoch, index) for epoch in range(3) for index in range(2)]
+    assert drawn == [(epoch, index) for epoch in range(3) for index in range(2)]
 
 
 def test_mirrored_copies_make_three_of_one(pairs: list[TrainingPair]) -> None:
-    from napari_wbcseg.network.recipes import get_recipe
-
-    plain = get_recipe("classic").dataset(pairs, FAST, training=True)
-    flipped = get_recipe("classic").dataset(pairs, FAST.replace(flips=True), training=True)
+    plain, flipped = (RECIPE.batches(pairs, FAST.replace(flips=f), training=True) for f in (False, True))
     assert (len(plain), len(flipped)) == (2, 6)
+    assert RECIPE.tiles(pairs, FAST.replace(flips=True)) == 18
 
 
 def test_grey_is_weighted_and_the_dark_edge_of_the_field_becomes_white() -> None:
@@ -354,29 +334,6 @@ def test_what_is_smaller_than_a_tile_is_padded_with_white() -> None:
     assert (images[0, 100:] == 255).all()
     assert not targets[0, 100:].any()
     assert np.array_equal(targets[0, :100, :100, 0] > 127, pair.labels > 0)
-
-
-def test_validation_keeps_whole_groups_aside(pairs: list[TrainingPair]) -> None:
-    training, validation = split_validation(pairs, 0.3, seed=0)
-    assert len(validation) == 2
-    assert not {pair.group for pair in training} & {pair.group for pair in validation}
-    assert len(training) + len(validation) == len(pairs)
-
-
-@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.99])
-def test_neither_side_of_the_split_is_ever_empty(pairs: list[TrainingPair], fraction: float) -> None:
-    training, validation = split_validation(pairs, fraction, seed=1)
-    assert training
-    assert validation
-
-
-def test_one_group_alone_is_not_split(pairs: list[TrainingPair], tiny: ModelFile) -> None:
-    events: list[dict[str, Any]] = []
-    result = train(
-        pairs[:2], FAST.replace(epochs=1, validation_fraction=0.5), init=tiny, on_event=events.append
-    )
-    assert any(event["event"] == "note" and "validation" in event["text"] for event in events)
-    assert "val_loss" not in result.history[0]
 
 
 def test_a_cosine_schedule_ends_at_a_hundredth() -> None:

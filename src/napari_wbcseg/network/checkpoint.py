@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..data.pairs import TrainingPair
 
+LOCK = ".training.lock"
 _STATE = "state.safetensors"
 _KEY = "napari_wbcseg_training"
 _FORMAT = 1
@@ -71,6 +73,51 @@ class Checkpoint:
     def exists(self) -> bool:
         """Whether there is a state to go on from."""
         return (self.folder / _STATE).is_file()
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs are kept; 0 where there is no state that can be read."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.folder / _STATE, framework="numpy") as file:
+                return len(json.loads((file.metadata() or {})[_KEY])["history"])
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            return 0
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from using the folder while the context lasts.
+
+        The lock is the system's, so it is gone when this process is, however it ended.
+
+        Raises
+        ------
+        TrainingError
+            If another process has it.
+        """
+        from filelock import FileLock, Timeout
+
+        folder = self.folder.parent
+        lock = FileLock(folder / LOCK)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise TrainingError(
+                f"Another training is at work in {folder}: wait for it to end, or choose another folder or "
+                "name."
+            ) from None
+        except (OSError, NotImplementedError):
+            # No locks there; and of a folder that cannot be written, saving will tell.
+            yield
+            return
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink()
+            lock.release()
 
     def discard(self) -> None:
         """Remove the folder."""

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TrainingError
+from ..progress import Progress, silent
 from ..settings import Recipe as RecipeName
 from ..settings import SegmentationSettings, TrainingSettings
 from .architecture import CLASSIC, UNetArchitecture
-from .backend import import_keras
 from .dice import dice_coefficient, dice_loss
+from .feeding import Batch, Batches
+from .helpers import Helpers
+from .preview import PreviewTiles
 
 if TYPE_CHECKING:
     from ..data.pairs import TrainingPair
@@ -74,9 +77,7 @@ def classic_arrays(pairs: Sequence[TrainingPair]) -> tuple[np.ndarray, np.ndarra
     TrainingError
         If no tile is left.
     """
-    from ..data.sigtuple import cut_tiles
-
-    tiles = cut_tiles(pairs, TILE)
+    tiles = _tiles(pairs)
     if not tiles:
         raise TrainingError(
             f"No tile of {TILE}x{TILE} pixels in the {len(pairs)} training images holds a cell: "
@@ -91,6 +92,12 @@ def classic_arrays(pairs: Sequence[TrainingPair]) -> tuple[np.ndarray, np.ndarra
     return images, targets
 
 
+def _tiles(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
+    from ..data.sigtuple import cut_tiles
+
+    return cut_tiles(pairs, TILE)
+
+
 class ClassicRecipe:
     """The published recipe; see `Recipe`."""
 
@@ -102,14 +109,44 @@ class ClassicRecipe:
         f"levels up to {_DARK_CUTOFF} set to 255) divided by 255"
     )
 
-    def dataset(self, pairs: Sequence[TrainingPair], settings: TrainingSettings, training: bool) -> Any:
+    def left_out(self, pair: TrainingPair) -> str:
+        """Return why a pair is of no use: no tile of it holds a cell."""
+        return "" if _tiles([pair]) else "no cell is outlined in it"
+
+    def tiles(self, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> int:
+        """Return the number of tiles, mirrored copies included."""
+        return len(_tiles(pairs)) * (3 if settings.flips else 1)
+
+    def batches(
+        self,
+        pairs: Sequence[TrainingPair],
+        settings: TrainingSettings,
+        training: bool,
+        progress: Progress = silent,
+        helpers: Helpers | None = None,
+    ) -> Batches:
         """Return the batches: all tiles once an epoch, shuffled when training."""
         images, targets = classic_arrays(pairs)
         if training and settings.flips:
             images, targets = (
                 np.concatenate([tiles, tiles[:, :, ::-1], tiles[:, ::-1]]) for tiles in (images, targets)
             )
-        return _dataset(images, targets, settings.batch_size, settings.seed, shuffle=training)
+        return TileBatches(images, targets, settings.batch_size, settings.seed if training else None)
+
+    def preview(self, pairs: Sequence[TrainingPair], count: int) -> PreviewTiles:
+        """Return the first tiles with the most of a cell in them."""
+        tiles = sorted(_tiles(pairs), key=lambda tile: -int((tile.labels > 0).sum()))[:count]
+        images, targets = classic_arrays(tiles)
+        colour = np.full((len(tiles), TILE, TILE, 3), 255, np.uint8)
+        for i, tile in enumerate(tiles):
+            height, width = tile.labels.shape
+            colour[i, :height, :width] = tile.image
+        return PreviewTiles(
+            colour,
+            targets[..., 0] > 127,
+            images.astype(np.float32) / 255,
+            tuple(tile.name for tile in tiles),
+        )
 
     def loss(self, y_true: Any, y_pred: Any) -> Any:
         """Return the soft Dice loss over all pixels of the batch."""
@@ -127,23 +164,32 @@ class ClassicRecipe:
 RECIPE = ClassicRecipe()
 
 
-def _dataset(images: np.ndarray, targets: np.ndarray, batch_size: int, seed: int, shuffle: bool) -> Any:
-    keras = import_keras()
+class TileBatches:
+    """Batches of tiles; the order follows from the seed and the epoch alone.
 
-    class Tiles(keras.utils.PyDataset):  # type: ignore[name-defined,misc]
-        """Batches of tiles; the order follows from the seed and the epoch alone."""
+    Parameters
+    ----------
+    images, targets : ndarray of uint8, shape (N, H, W, 1)
+    batch_size : int
+    seed : int or None
+        None keeps the order.
+    """
 
-        epoch = 0
+    heavy = False
 
-        def __len__(self) -> int:
-            return math.ceil(len(images) / batch_size)
+    def __init__(self, images: np.ndarray, targets: np.ndarray, batch_size: int, seed: int | None) -> None:
+        self.images, self.targets = images, targets
+        self.batch_size = batch_size
+        self.seed = seed
 
-        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-            if shuffle:
-                order = np.random.default_rng((seed, self.epoch)).permutation(len(images))
-            else:
-                order = np.arange(len(images))
-            chosen = order[index * batch_size : (index + 1) * batch_size]
-            return images[chosen].astype(np.float32) / 255, targets[chosen].astype(np.float32) / 255
+    def __len__(self) -> int:
+        """Return the number of batches; the last may be shorter."""
+        return math.ceil(len(self.images) / self.batch_size)
 
-    return Tiles()
+    def draw(self, epoch: int, index: int) -> Batch:
+        """Return a batch, 0 to 1."""
+        order = np.arange(len(self.images))
+        if self.seed is not None:
+            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.images[chosen].astype(np.float32) / 255, self.targets[chosen].astype(np.float32) / 255

@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import TrainingError
+from ..progress import Progress
 from ..settings import Recipe as RecipeName
 from ..settings import TrainingSettings
 from .architecture import UNetArchitecture
+from .feeding import Batches
+from .helpers import Helpers
 
 if TYPE_CHECKING:
     from ..data.pairs import TrainingPair
+    from .preview import PreviewTiles
 
 
 class Recipe(Protocol):
@@ -39,19 +43,32 @@ class Recipe(Protocol):
     @property
     def input(self) -> str: ...
 
-    def dataset(self, pairs: Sequence[TrainingPair], settings: TrainingSettings, training: bool) -> Any:
-        """Return a `keras.utils.PyDataset` of batches ``(x, y)``, both float32 and NHWC.
+    def left_out(self, pair: TrainingPair) -> str:
+        """Return why a pair is of no use to this recipe, in words; nothing when it is."""
 
-        Every random choice must follow from ``settings.seed``, its attribute ``epoch``
-        (set by the training loop before each epoch, from 0) and the index of the batch,
-        so that training that is resumed goes on as if it had never stopped. With
-        ``training=False`` it must give the same batches each time.
+    def tiles(self, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> int:
+        """Return how many tiles an epoch of training on these pairs has."""
+
+    def batches(
+        self,
+        pairs: Sequence[TrainingPair],
+        settings: TrainingSettings,
+        training: bool,
+        progress: Progress,
+        helpers: Helpers | None,
+    ) -> Batches:
+        """Return the batches to train on, or to validate on.
+
+        ``helpers`` are processes that may share the work of preparing.
 
         Raises
         ------
         TrainingError
             If the pairs cannot be trained on.
         """
+
+    def preview(self, pairs: Sequence[TrainingPair], count: int) -> PreviewTiles:
+        """Return up to ``count`` tiles of these pairs, with cells, to watch the network on."""
 
     def loss(self, y_true: Any, y_pred: Any) -> Any:
         """Return the scalar loss of a batch, with `keras.ops`."""

@@ -1,7 +1,7 @@
-"""Training in a process of its own.
+"""Training in a process of its own, seen from outside.
 
 TensorFlow and a napari viewer cannot share a process, and training must not make a
-window wait. The process is a plain ``python -m``, so it also works where the main
+window wait. The process is a plain ``python -m`` of `worker_process`, so it also works where the main
 module is napari or a notebook. Messages are lines of JSON over its pipes. It ends when
 its parent does: its input then closes.
 """
@@ -22,21 +22,18 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..errors import Cancelled, TrainingError, WBCSegError
+from ..errors import TrainingError
 from ..settings import TrainingSettings
-from .model_file import ModelFile, read_model, write_model
+from .model_file import ModelFile, read_model
+from .training_folder import TrainingJob, discard_training, forget_job, read_record, write_job
 
 if TYPE_CHECKING:
     from ..data.pairs import TrainingPair
 
 #: The last event of every training is one of these.
 FINAL_EVENTS = ("result", "error", "cancelled")
-_PROGRESS_EVERY = 0.1  # seconds
-_PARENT_GONE = 3  # exit code
 
 
 class TrainingProcess:
@@ -47,17 +44,19 @@ class TrainingProcess:
     data : str, Path or sequence of TrainingPair
     settings : TrainingSettings, optional
     out : str or Path, optional
-        Folder for model, history and checkpoint. Without it a temporary folder is used
-        until `close`; take `model` before.
-    name, init, resume, training_data
+        Folder for model, history, checkpoint, and a copy of what `go_on` needs. Without
+        it a temporary folder is used until `close`; take `model` before.
+    name, init, resume, training_data, preview
         As `napari_wbcseg.network.training.train`.
+    remarks : dict, optional
+        Kept with the job, for who goes on with it.
 
     Notes
     -----
     Call `poll` a few times a second; it never waits. The events are those of
     `napari_wbcseg.network.training.train`, ``progress`` (with ``done``, ``total``,
-    ``stage``), and at the very end exactly one of ``result`` (with ``model``, the path,
-    ``history``, ``device``, ``seconds``, ``ended``), ``error`` (with ``text``) or
+    ``stage``), ``paused``, ``continued``, and at the very end exactly one of ``result``
+    (with ``model``, the path, ``history``, ``device``, ``seconds``, ``ended``), ``error`` (with ``text``) or
     ``cancelled``.
 
     Raises
@@ -76,44 +75,56 @@ class TrainingProcess:
         init: ModelFile | None = None,
         resume: bool = False,
         training_data: str | None = None,
+        preview: bool = False,
+        remarks: dict[str, Any] | None = None,
     ) -> None:
-        self._temporary = Path(tempfile.mkdtemp(prefix="wbcseg-training-"))
-        self.out = Path(out) if out is not None else self._temporary / "out"
+        self._temporary = Path(tempfile.mkdtemp(prefix="wbcseg-training-")) if out is None else None
+        folder = Path(out).resolve() if out is not None else self._temporary
+        assert folder is not None
+        job = TrainingJob(data, settings, name, init, training_data, remarks or {})
+        try:
+            write_job(folder, job)
+        except OSError as error:
+            self._remove_temporary()
+            raise _cannot_start(error) from None
+        except BaseException:
+            self._remove_temporary()
+            raise
+        self._launch(folder, resume, preview)
+
+    @classmethod
+    def go_on(cls, folder: str | Path, *, preview: bool = False) -> TrainingProcess:
+        """Go on with an interrupted training, from its folder alone.
+
+        Raises
+        ------
+        TrainingError
+            If the folder does not hold one, or the process cannot be started.
+        """
+        read_record(Path(folder))
+        process = cls.__new__(cls)
+        process._temporary = None
+        process._launch(Path(folder).resolve(), True, preview)
+        return process
+
+    def _launch(self, folder: Path, resume: bool, preview: bool) -> None:
+        self.out = folder
         self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._complaints: deque[str] = deque(maxlen=40)
         self._final: dict[str, Any] | None = None
         self._cancelling = False
         try:
-            job: dict[str, Any] = {
-                "data": str(Path(data).resolve()) if isinstance(data, (str, Path)) else None,
-                "pairs": None,
-                "settings": settings.model_dump() if settings is not None else None,
-                "out": str(self.out.resolve()),
-                "name": name,
-                "init": self._init_path(init),
-                "resume": resume,
-                "training_data": training_data,
-            }
-            if not isinstance(data, (str, Path)):
-                job["pairs"] = str(self._temporary / "pairs.npz")
-                _write_pairs(Path(job["pairs"]), data)
             self._process = self._start()
         except OSError as error:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            raise TrainingError(
-                f"The training process cannot be started ({error.strerror or error}): "
-                "check the room on the disk, or train with `wbcseg train`."
-            ) from None
-        except BaseException:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            raise
+            self._remove_temporary()
+            raise _cannot_start(error) from None
         self._readers = [
             threading.Thread(target=self._read_events, daemon=True),
             threading.Thread(target=self._read_complaints, daemon=True),
         ]
         for reader in self._readers:
             reader.start()
-        self._send(json.dumps(job))
+        self._send(json.dumps({"folder": str(folder), "resume": resume, "preview": preview}))
 
     @property
     def alive(self) -> bool:
@@ -162,10 +173,12 @@ class TrainingProcess:
             events.append(event)
             if event["event"] in FINAL_EVENTS:
                 self._final = event
+                if event["event"] == "cancelled":
+                    discard_training(self.out)
         if dead and self._final is None:
             self._readers[1].join(timeout=1)
             if self._cancelling:
-                self._discard()
+                discard_training(self.out)
                 self._final = {"event": "cancelled"}
             else:
                 self._final = {"event": "error", "text": self._death()}
@@ -188,6 +201,14 @@ class TrainingProcess:
                 raise TimeoutError(f"The training process {self.pid} still runs.")
             time.sleep(0.05)
         return events
+
+    def pause(self) -> None:
+        """Ask to hold after the present step; the process stays, and takes no more time."""
+        self._send("pause")
+
+    def unpause(self) -> None:
+        """Go on after `pause`."""
+        self._send("continue")
 
     def stop(self) -> None:
         """Ask to end after the present step and to keep the best weights."""
@@ -219,7 +240,9 @@ class TrainingProcess:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        if self._final is not None and (self._final["event"] == "result" or not self._has_checkpoint()):
+            forget_job(self.out)  # there is nothing to go on with
+        self._remove_temporary()
 
     def __enter__(self) -> TrainingProcess:
         return self
@@ -236,7 +259,7 @@ class TrainingProcess:
             options["start_new_session"] = True
         return subprocess.Popen(
             # -P: a file in the working folder must not stand in for a library.
-            [sys.executable, "-P", "-m", __name__],
+            [sys.executable, "-P", "-m", f"{__package__}.worker_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -245,14 +268,6 @@ class TrainingProcess:
             errors="replace",
             env={**os.environ, "PYTHONUTF8": "1"},
             **options,
-        )
-
-    def _init_path(self, init: ModelFile | None) -> str | None:
-        if init is None:
-            return None
-        # A copy, because the file may be replaced before the process reads it.
-        return str(
-            write_model(self._temporary / "init.safetensors", init.header, init.weights, "float32").path
         )
 
     def _send(self, line: str) -> None:
@@ -277,12 +292,9 @@ class TrainingProcess:
             if line.strip():
                 self._complaints.append(line.rstrip())
 
-    def _discard(self) -> None:
-        shutil.rmtree(self.out / "checkpoint", ignore_errors=True)
-        for part in self.out.glob(".*.part"):
-            part.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.out.rmdir()  # only if it is empty
+    def _remove_temporary(self) -> None:
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _death(self) -> str:
         code = self._process.returncode
@@ -301,148 +313,11 @@ class TrainingProcess:
         return f"The training process stopped unexpectedly ({why}).{kept}{said}"
 
     def _has_checkpoint(self) -> bool:
-        return self._temporary not in self.out.parents and (self.out / "checkpoint").is_dir()
+        return self._temporary is None and (self.out / "checkpoint").is_dir()
 
 
-def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
-    arrays: dict[str, np.ndarray] = {}
-    about = []
-    for i, pair in enumerate(pairs):
-        arrays[f"image{i}"], arrays[f"labels{i}"] = np.asarray(pair.image), np.asarray(pair.labels)
-        if pair.mask is not None:
-            arrays[f"mask{i}"] = np.asarray(pair.mask)
-        about.append({"name": pair.name, "group": pair.group})
-    np.savez(path, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-
-
-def _read_pairs(path: Path) -> list[TrainingPair]:
-    from ..data.pairs import TrainingPair
-
-    with np.load(path, allow_pickle=False) as arrays:
-        about = json.loads(arrays["about"].tobytes())
-        return [
-            TrainingPair(
-                item["name"],
-                arrays[f"image{i}"],
-                arrays[f"labels{i}"],
-                item["group"],
-                arrays.get(f"mask{i}"),
-            )
-            for i, item in enumerate(about)
-        ]
-
-
-# In the process ------------------------------------------------------------------------------------
-
-
-class _Child:
-    """The process's side: takes a job and commands, tells events."""
-
-    def __init__(self, commands: IO[str], events: IO[str]) -> None:
-        self._commands = commands
-        self._events = events
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._cancel = threading.Event()
-        self._last_progress = 0.0
-
-    def main(self) -> int:
-        line = self._commands.readline()
-        if not line:
-            return _PARENT_GONE
-        job = json.loads(line)
-        threading.Thread(target=self._listen, daemon=True).start()
-        if sys.platform != "win32":
-            threading.Thread(target=self._watch_parent, args=(os.getppid(),), daemon=True).start()
-        try:
-            self._train(job)
-        except Cancelled:
-            self._emit({"event": "cancelled"})
-        except WBCSegError as error:
-            self._emit({"event": "error", "kind": type(error).__name__, "text": str(error)})
-        except MemoryError:
-            self._emit(
-                {"event": "error", "kind": "MemoryError", "text": "Memory ran out: use a smaller batch size."}
-            )
-        except Exception as error:
-            import traceback
-
-            text = f"Training failed ({type(error).__name__}: {str(error).strip()[:500]})."
-            self._emit({"event": "error", "kind": type(error).__name__, "text": text})
-            traceback.print_exc()
-            return 1
-        return 0
-
-    def _train(self, job: dict[str, Any]) -> None:
-        from .training import train
-
-        result = train(
-            _read_pairs(Path(job["pairs"])) if job["pairs"] else job["data"],
-            TrainingSettings(**job["settings"]) if job["settings"] else None,
-            job["out"],
-            name=job["name"],
-            init=read_model(job["init"]) if job["init"] else None,
-            resume=job["resume"],
-            progress=self._progress,
-            on_event=self._emit,
-            should_stop=self._stop.is_set,
-            training_data=job["training_data"],
-        )
-        self._emit(
-            {
-                "event": "result",
-                "model": str(result.model.path),
-                "history": result.history,
-                "device": result.device,
-                "seconds": result.seconds,
-                "ended": result.ended,
-            }
-        )
-
-    def _progress(self, done: int, total: int, stage: str) -> None:
-        if self._cancel.is_set():
-            raise Cancelled("Training was cancelled.")
-        now = time.monotonic()
-        if now - self._last_progress >= _PROGRESS_EVERY or done == total:
-            self._last_progress = now
-            self._emit({"event": "progress", "done": done, "total": total, "stage": stage})
-
-    def _emit(self, event: dict[str, Any]) -> None:
-        try:
-            with self._lock:
-                self._events.write(json.dumps(event) + "\n")
-                self._events.flush()
-        except OSError:
-            os._exit(_PARENT_GONE)
-
-    def _listen(self) -> None:
-        for line in self._commands:
-            if line.strip() == "stop":
-                self._stop.set()
-            elif line.strip() == "cancel":
-                self._cancel.set()
-        # The parent closed the pipe or died. What is on disk is whole at every moment.
-        os._exit(_PARENT_GONE)
-
-    def _watch_parent(self, parent: int) -> None:
-        # A process forked from the parent may hold the pipe open after its death.
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(_PARENT_GONE)
-
-
-def _main() -> int:
-    # Libraries print to standard output; the events must not be mixed with that.
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    commands = os.fdopen(os.dup(0), "r", encoding="utf-8")
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
-    code = _Child(commands, events).main()
-    sys.stderr.flush()
-    # TensorFlow's threads can take seconds to wind down, or crash doing so.
-    os._exit(code)
-
-
-if __name__ == "__main__":
-    _main()
+def _cannot_start(error: OSError) -> TrainingError:
+    return TrainingError(
+        f"The training process cannot be started ({error.strerror or error}): "
+        "check the room on the disk, or train with `wbcseg train`."
+    )
