@@ -152,7 +152,7 @@ class TestDependencies:
 
     def test_all_that_is_imported_is_asked_for(self):
         declared = self.declared()
-        asked_for = declared[""] | declared["napari"] | declared["torch"] | declared["jax"]
+        asked_for = declared[""] | declared["napari"] | declared["cluster"] | declared["torch"] | declared["jax"]
         for package in others():
             assert self.distributions(package) & asked_for, f"{package} is in no list of requirements"
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import WBCSegError
 from ..settings import SegmentationSettings
 from .app import FAILED
 from .console import complain, new_console, new_table, plural, print_table, progress_bars, rounded
 from .options import ModelOption, SettingsOption, model_and_settings, with_settings
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _TABLE_ROWS = 40
 
@@ -44,6 +49,17 @@ def segment(
     again: Annotated[
         bool, typer.Option("--again", help="Do images again that an earlier run has done.")
     ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            help="Do the work on the workers of this dask scheduler: its address, or its scheduler file.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Do the work in so many processes on this machine."),
+    ] = None,
     debug: bool = False,
 ) -> None:
     """Find, outline and count the white cells of images.
@@ -74,13 +90,16 @@ def segment(
         file, chosen, source = model_and_settings(model, settings, changes)
         items = collect(paths, recursive=recursive)
 
+    if scheduler is not None and workers is not None:
+        raise typer.BadParameter("--workers starts processes here, --scheduler uses those of a cluster.")
+
     def unexpected(error: Exception) -> None:
         if debug:
             import traceback
 
             new_console(stderr=True).print("".join(traceback.format_exception(error)))
 
-    with progress_bars() as bars:
+    with _cluster(scheduler, workers) as client, progress_bars() as bars:
         images = bars.add_task("Images", total=len(items))
         inside = bars.add_task("", total=None)
 
@@ -103,6 +122,7 @@ def segment(
             mask=bool(mask),
             overlay=overlay is not False,
             again=again,
+            client=client,
             progress=show,
             image_progress=show_inside,
             report=report,
@@ -123,6 +143,18 @@ def segment(
             f"{result.failed} of {len(items)} {plural('input', len(items))} failed; see above or counts.csv."
         )
         raise typer.Exit(FAILED)
+
+
+def _cluster(scheduler: str | None, workers: int | None) -> AbstractContextManager[Client | None]:
+    if scheduler is None and workers is None:
+        return nullcontext()
+    try:
+        from ..segmentation.distributed import cluster
+    except ImportError as error:
+        raise WBCSegError(
+            f"Working on a cluster needs dask.distributed ({error}): pip install 'napari-wbcseg[cluster]'."
+        ) from None
+    return cluster(scheduler=scheduler, workers=workers)
 
 
 def _print_counts(rows: list[dict[str, Any]]) -> None:

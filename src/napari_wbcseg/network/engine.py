@@ -25,6 +25,8 @@ _GPU_PROVIDERS = {
     "CoreMLExecutionProvider": "Apple GPU or neural engine (Core ML)",
 }
 _CACHE_SIZE = 4
+#: Environment variable for the threads of a process, where several share one machine.
+THREADS_VARIABLE = "WBCSEG_THREADS"
 
 
 class Engine(Protocol):
@@ -184,7 +186,10 @@ class KerasEngine:
 
 
 def available_cpus() -> int:
-    """Return how many processors this process may use."""
+    """Return how many processors this process may use; `THREADS_VARIABLE` allows it fewer or more."""
+    wanted = os.environ.get(THREADS_VARIABLE, "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
     try:
         return len(os.sched_getaffinity(0)) or 1
     except AttributeError:  # not on macOS and Windows

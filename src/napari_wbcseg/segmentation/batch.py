@@ -217,6 +217,7 @@ def segment_files(
     # Before hours of work are done, show that their results can be kept.
     run_file = record.write(outputs.folder / RUN_FILE)
     run.journal = Journal(outputs.folder, key, again=again)
+    remove_leftovers(outputs.folder, items)
     finished = False
     try:
         for index, outcome in run.journal.done(items, outputs).items():
@@ -233,11 +234,13 @@ def segment_files(
         else:
             from .distributed import segment_distributed
 
-            segment_distributed(todo, model, settings, outputs, client, done=run.done, progress=starting)
+            segment_distributed(todo, model, settings, outputs, client, done=run.done, starting=starting)
         progress(len(items), len(items), "")
         finished = True
     finally:
         record = record.model_copy(update={"inputs": run.inputs(), "finished": finished})
+        if client is not None:
+            remove_leftovers(outputs.folder, items)  # of workers that died
         files = [*run.written(), *run.write_tables(), record.write(run_file)]
         files.append(write_report(outputs.folder / REPORT_FILE, record, run.report_entries()))
         run.journal.close()
@@ -322,6 +325,14 @@ class _Run:
             overlay = self.outputs.folder / f"{item.name}{OVERLAY_SUFFIX}"
             link = overlay.name if self.outputs.overlay and self._flat[index] else ""
             yield ReportEntry(self.rows[index], outcome.pictures if outcome is not None else (), link)
+
+
+def remove_leftovers(folder: Path, items: Sequence[BatchItem]) -> None:
+    """Remove half-written files of these images, which a process that was killed left behind."""
+    begins = {f".{item.name}-" for item in items}
+    for path in folder.glob(".*.part"):
+        if any(path.name[: len(begin)] == begin for begin in begins):
+            path.unlink(missing_ok=True)
 
 
 def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:
