@@ -61,7 +61,7 @@ def segment(
     """
     from ..data.images import bit_range
 
-    file, settings = _model_and_settings(model, settings)
+    file, settings = model_and_settings(model, settings)
     array = _as_array(image)
     planes, stacked = _planes(array)
     value_range = bit_range(array)
@@ -76,7 +76,7 @@ def segment(
     return _stack(results) if stacked else results[0]
 
 
-def _model_and_settings(
+def model_and_settings(
     model: str | Path | ModelFile, settings: SegmentationSettings | None
 ) -> tuple[ModelFile, SegmentationSettings]:
     from ..network.models import load_model

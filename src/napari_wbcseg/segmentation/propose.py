@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .maps import Predictor, covering_windows
 from .resample import resample
+from .windows import Window
 
 #: Diameter of a cell at the first glance, pixels.
 GLANCE_DIAMETER = 30.0
@@ -56,7 +59,9 @@ def propose(image: np.ndarray, diameter: float, predictor: Predictor) -> np.ndar
     return np.array(boxes, np.int64).reshape(-1, 4)
 
 
-def near_cells(small: np.ndarray, predictor: Predictor) -> np.ndarray:
+def near_cells(
+    small: np.ndarray, predictor: Predictor, windows: Sequence[Window] | None = None
+) -> np.ndarray:
     """Say which pixels may belong to a cell.
 
     Parameters
@@ -64,11 +69,14 @@ def near_cells(small: np.ndarray, predictor: Predictor) -> np.ndarray:
     small : ndarray of float32, shape (h, w, 3)
         What the network takes, scaled to the `GLANCE_DIAMETER`.
     predictor : Predictor
+    windows : sequence of Window, optional
+        By default as many as cover the image.
 
     Returns
     -------
     ndarray of bool, shape (h, w)
     """
-    windows = covering_windows(small.shape[:2], predictor.model.architecture.multiple)
+    if windows is None:
+        windows = covering_windows(small.shape[:2], predictor.model.architecture.multiple)
     maps = predictor.predict(small, windows, "Looking for cells")
     return (maps.cell > _LEAST_CELL) | (maps.centre > _LEAST_CENTRE)
