@@ -1,18 +1,25 @@
 """Files that a run leaves behind, written by the shell and by the plugin alike.
 
-For an image called ``NAME``: ``NAME-labels.tif``, ``NAME-mask.jpg`` (as the SigTuple
-set has it) and ``NAME-overlay.png``; for the run ``counts.csv``, ``cells.csv`` and
-``run.json``. Every file appears whole under its name or not at all.
+`save` writes one result, or a labels layer, in any of the `FORMATS`; `load_result` reads
+it back and `replay` does it again. For an image called ``NAME`` there are
+``NAME-labels.tif`` with ``NAME-result.json``, ``NAME-cells.csv``, ``NAME.ome.zarr``,
+``NAME-rois.zip``, ``NAME.geojson``, ``NAME-overlay.png`` and ``NAME-mask.jpg`` (as the
+SigTuple set has it); for a run ``counts.csv``, ``cells.csv`` and ``run.json``. Every file
+appears whole under its name or not at all.
 """
 
 from .files import OutputError
 from .label_image import write_labels
+from .labelled import LabelledImage, Placement, labelled_image
+from .load import load_result, record_beside, replay, settings_in
+from .models import recorded_model
 from .names import (
     CELLS_FILE,
     COUNTS_FILE,
     LABELS_SUFFIX,
     MASK_SUFFIX,
     OVERLAY_SUFFIX,
+    RESULT_SUFFIX,
     RUN_FILE,
     image_names,
     is_output,
@@ -37,6 +44,8 @@ from .records import (
     read_settings,
     read_training_settings,
 )
+from .result_record import ResultRecord
+from .save import FORMATS, OutputFormat, base_of, files_of, format_names, format_of, save
 from .tables import COUNT_COLUMNS, count_row, failed_row, write_cells, write_counts, write_table
 
 __all__ = [
@@ -46,26 +55,43 @@ __all__ = [
     "CHECK_COLOUR",
     "COUNTS_FILE",
     "COUNT_COLUMNS",
+    "FORMATS",
     "LABELS_SUFFIX",
     "MASK_SUFFIX",
     "OVERLAY_SUFFIX",
+    "RESULT_SUFFIX",
     "RUN_FILE",
     "InputRecord",
+    "LabelledImage",
     "ModelRecord",
     "OutputError",
+    "OutputFormat",
     "PixelSize",
+    "Placement",
+    "ResultRecord",
     "RunRecord",
+    "base_of",
     "count_row",
     "draw_overlay",
     "failed_row",
     "file_sha256",
+    "files_of",
+    "format_names",
+    "format_of",
     "image_names",
     "is_output",
+    "labelled_image",
     "library_versions",
+    "load_result",
     "output_names",
     "read_pixel_size",
     "read_settings",
     "read_training_settings",
+    "record_beside",
+    "recorded_model",
+    "replay",
+    "save",
+    "settings_in",
     "write_cells",
     "write_counts",
     "write_image",

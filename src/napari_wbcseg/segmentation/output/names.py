@@ -14,6 +14,7 @@ OVERLAY_SUFFIX = "-overlay.png"
 COUNTS_FILE = "counts.csv"
 CELLS_FILE = "cells.csv"
 RUN_FILE = "run.json"
+RESULT_SUFFIX = "-result.json"
 
 
 def output_names(paths: Sequence[Path]) -> dict[Path, str]:
