@@ -15,6 +15,7 @@ from .errors import SettingsError
 
 Recipe = Literal["robust", "classic"]
 EngineName = Literal["onnxruntime", "keras"]
+DeviceName = Literal["auto", "cpu"]
 Precision = Literal["auto", "float32", "mixed"]
 
 
@@ -114,6 +115,10 @@ class SegmentationSettings(_Settings):
     ] = 500
     batch_size: Annotated[int, Field(ge=1, le=512, description="Windows predicted at once.")] = 16
     engine: Annotated[EngineName, Field(description="What runs the network.")] = "onnxruntime"
+    device: Annotated[
+        DeviceName,
+        Field(description="Where ONNX Runtime computes: auto takes a GPU that works, else the processor."),
+    ] = "auto"
 
 
 class TrainingSettings(_Settings):

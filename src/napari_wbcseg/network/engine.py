@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..errors import ModelError, SettingsError
-from ..settings import EngineName
+from ..settings import DeviceName, EngineName
 
 if TYPE_CHECKING:
     from .architecture import UNetArchitecture
@@ -55,13 +56,15 @@ class Engine(Protocol):
         """
 
 
-def create_engine(model: ModelFile, kind: EngineName = "onnxruntime") -> Engine:
+def create_engine(model: ModelFile, kind: EngineName = "onnxruntime", device: DeviceName = "auto") -> Engine:
     """Return an engine for a model; the last few are kept, so asking again costs nothing.
 
     Parameters
     ----------
     model : ModelFile
     kind : {"onnxruntime", "keras"}
+    device : {"auto", "cpu"}
+        For ONNX Runtime; Keras computes where its backend does.
 
     Raises
     ------
@@ -70,21 +73,24 @@ def create_engine(model: ModelFile, kind: EngineName = "onnxruntime") -> Engine:
     ModelError
         If the engine cannot start on any device.
     """
-    makers: dict[str, type[OnnxEngine | KerasEngine]] = {"onnxruntime": OnnxEngine, "keras": KerasEngine}
+    makers: dict[str, Callable[[], Engine]] = {
+        "onnxruntime": lambda: OnnxEngine(model, device=device),
+        "keras": lambda: KerasEngine(model),
+    }
     if kind not in makers:
         raise SettingsError(f"There is no engine {kind!r}: choose one of {', '.join(makers)}.")
-    key = (model.hash, kind)
+    key = (model.hash, kind, device)
     with _lock:
         if key in _engines:
             _engines.move_to_end(key)
         else:
-            _engines[key] = makers[kind](model)
+            _engines[key] = makers[kind]()
             while len(_engines) > _CACHE_SIZE:
                 _engines.popitem(last=False)
         return _engines[key]
 
 
-_engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
+_engines: OrderedDict[tuple[str, str, str], Engine] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -93,7 +99,7 @@ class OnnxEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, model: ModelFile, threads: int | None = None) -> None:
+    def __init__(self, model: ModelFile, threads: int | None = None, device: DeviceName = "auto") -> None:
         import onnxruntime
 
         from .onnx_graph import onnx_bytes
@@ -108,10 +114,11 @@ class OnnxEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         cpu = f"CPU, {threads} thread{'s' * (threads > 1)}"
-        offered = onnxruntime.get_available_providers()
-        self.device = f"{cpu}: the installed ONNX Runtime offers no GPU"
+        offered = onnxruntime.get_available_providers() if device == "auto" else []
+        why = "the installed ONNX Runtime offers no GPU" if device == "auto" else "as set"
+        self.device = f"{cpu}: {why}"
         self._session: Any = None
-        for provider, device in _GPU_PROVIDERS.items():
+        for provider, gpu in _GPU_PROVIDERS.items():
             if provider not in offered:
                 continue
             reason = ""
@@ -123,7 +130,7 @@ class OnnxEngine:
                 if session.get_providers()[0] == provider:
                     self._session = session
                     self._check()
-                    self.device = f"{device}: ONNX Runtime's {provider} is installed and works"
+                    self.device = f"{gpu}: ONNX Runtime's {provider} is installed and works"
                     return
                 reason = "it could not be loaded"
             except Exception as error:  # any failure of a driver: the CPU always works

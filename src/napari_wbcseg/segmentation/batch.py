@@ -342,7 +342,7 @@ def _device(model: ModelFile, settings: SegmentationSettings, client: Client | N
         return describe(client)
     from ..network.engine import create_engine
 
-    return create_engine(model, settings.engine).device
+    return create_engine(model, settings.engine, settings.device).device
 
 
 def _input(item: BatchItem, out: Path) -> InputRecord:

@@ -77,7 +77,7 @@ def find_cells(
         predicted, _ = predict_windows(
             grey[..., None].astype(np.float32) / 255,
             list(dict.fromkeys(windows)),
-            create_engine(model, settings.engine),
+            create_engine(model, settings.engine, settings.device),
             1,
             batch_size=settings.batch_size,
             fill=1.0,

@@ -182,7 +182,7 @@ def network_dice(model: ModelFile, pairs: Sequence[TrainingPair], settings: Segm
         images, targets = classic_arrays(pairs)
     except TrainingError:
         return float("nan")
-    engine = create_engine(model, settings.engine)
+    engine = create_engine(model, settings.engine, settings.device)
     size = settings.batch_size
     batches = [
         engine.predict(images[start : start + size].astype(np.float32) / 255)

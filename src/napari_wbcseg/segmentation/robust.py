@@ -49,7 +49,7 @@ def find_cells(
 
     progress(0, 0, "Measuring the background")
     image = network_input(transmittance(pixels, background_colour(pixels)))
-    predictor = Predictor(model, create_engine(model, settings.engine), settings, progress)
+    predictor = Predictor(model, create_engine(model, settings.engine, settings.device), settings, progress)
     shape = image.shape[:2]
     progress(0, 0, "Measuring the red cells")
     red = find_red_cells(image)

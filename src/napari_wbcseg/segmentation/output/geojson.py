@@ -82,13 +82,13 @@ def write_geojson(path: str | Path, result: LabelledImage, progress: Progress = 
     return write_bytes(path, text.encode("utf-8"))
 
 
-def _rows(cells: pd.DataFrame, stacked: bool) -> dict[tuple[int, int], dict[str, Any]]:
+def _rows(cells: pd.DataFrame, stacked: bool) -> dict[tuple[int, int], dict[Any, Any]]:
     planes = cells["plane"] if stacked else np.zeros(len(cells), int)
     keys = zip(map(int, planes), map(int, cells["label"]), strict=True)
     return dict(zip(keys, cells.to_dict("records"), strict=True))
 
 
-def _feature(outline: CellOutline, row: dict[str, Any], check: bool, name: str) -> dict[str, Any]:
+def _feature(outline: CellOutline, row: dict[Any, Any], check: bool, name: str) -> dict[str, Any]:
     # The same cell has the same identity each time, so that QuPath can update it.
     identity = f"napari-wbcseg/{name}/{outline.plane}/{outline.label}"
     measurements = {

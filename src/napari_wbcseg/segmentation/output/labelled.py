@@ -191,10 +191,10 @@ def number_through(labels: np.ndarray, cells: pd.DataFrame) -> tuple[np.ndarray,
     """
     largest = [int(plane.max(initial=0)) for plane in labels]
     before = np.concatenate([[0], np.cumsum(largest)[:-1]]).astype(np.int64)
-    kind = np.int32 if sum(largest) < 2**31 else np.int64
-    numbered = labels.astype(kind)
-    numbered += before.astype(kind).reshape(-1, 1, 1)
+    numbered = labels.astype(np.int64) + before.reshape(-1, 1, 1)
     numbered[labels == 0] = 0
+    if sum(largest) < 2**31:
+        numbered = numbered.astype(np.int32)
     own = cells["label"].to_numpy(np.int64) + before[cells["plane"].to_numpy(np.int64)]
     return numbered, cells.assign(label=own)
 

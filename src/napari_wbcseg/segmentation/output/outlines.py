@@ -123,8 +123,10 @@ def _simple_rings(ring: np.ndarray) -> list[np.ndarray]:
     keys = ring[:, 0] * (ring[:, 1].max(initial=0) + 1) + ring[:, 1]
     if len(np.unique(keys)) == len(keys):
         return [ring]
-    rings, path, where = [], [], {}
-    for point in map(tuple, ring.tolist()):
+    rings: list[list[tuple[int, int]]] = []
+    path: list[tuple[int, int]] = []
+    where: dict[tuple[int, int], int] = {}
+    for point in [(x, y) for x, y in ring.tolist()]:
         if point in where:
             start = where[point]
             rings.append(path[start:])

@@ -91,8 +91,8 @@ def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
     table = cells.copy()
     for name, power in LENGTHS.items():
         if name in table:
-            place = table.columns.get_loc(name)
-            table.insert(int(place) + 1, f"{name}_um{power if power > 1 else ''}", measured[name])
+            place = list(table.columns).index(name)
+            table.insert(place + 1, f"{name}_um{power if power > 1 else ''}", measured[name])
     return table
 
 
