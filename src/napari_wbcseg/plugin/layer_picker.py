@@ -65,6 +65,10 @@ class LayerPicker(QComboBox):
             raise ValueError(f"The layer {layer.name!r} is not among those to choose from.")
         self._choose(layer)
 
+    def refresh(self) -> None:
+        """Ask again which layers are accepted, where that depends on more than the layers."""
+        self._refill()
+
     def _refill(self, event: Any = None) -> None:
         if not isalive(self):  # the viewer outlives a closed widget
             return

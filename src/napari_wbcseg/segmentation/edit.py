@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -265,7 +266,7 @@ def _draw(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
     drawn = np.zeros(shape, bool)
     whole = np.round(points).astype(int)
-    for (row0, col0), (row1, col1) in zip(whole[:-1], whole[1:], strict=True):
+    for (row0, col0), (row1, col1) in pairwise(whole):
         rows, cols = line(row0, col0, row1, col1)
         within = (rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1])
         drawn[rows[within], cols[within]] = True

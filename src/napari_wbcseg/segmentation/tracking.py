@@ -162,6 +162,16 @@ class TrackedCells:
             change.update(self._update(labels, box))
         return change
 
+    def changes_since(self, earlier: TrackedCells) -> Change:
+        """Return which cells came and went since an earlier measurement of the same image."""
+        now, then = set(self.table.index.tolist()), set(earlier.table.index.tolist())
+        swallowed = {}
+        for label in then - now:
+            here = _slices(earlier.box_of(label))
+            inside = earlier._labels[here] == label
+            swallowed.update(_swallowed({label}, earlier._labels[here][inside], self._labels[here][inside]))
+        return Change(added=now - then, removed=then - now, swallowed=swallowed)
+
     def _update(self, labels: np.ndarray, box: Box) -> Change:
         import pandas as pd
 

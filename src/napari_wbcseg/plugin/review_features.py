@@ -1,0 +1,72 @@
+"""The table of a review, kept in the layer: its features, its summary and its name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .layers import METADATA_KEY, role_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+
+_COUNTED_NAME = re.compile(r"cells \(\d+\)")
+
+
+def known_values(layer: Labels, column: str) -> dict[int, Any]:
+    """Return what a layer's features say of each label; empty where they have no such column."""
+    features = layer.features
+    if column not in features:
+        return {}
+    numbers = features["index"] if "index" in features else range(len(features))
+    pairs = zip(numbers, features[column].tolist(), strict=True)
+    return {int(number): value for number, value in pairs if value is not None and value == value}
+
+
+def write_features(layer: Labels, cells: pd.DataFrame) -> None:
+    """Keep the table in the layer's features; columns of others stay.
+
+    Row *n* belongs to label *n*, as napari's own table wants it. Where labels are far apart,
+    or in no order, such as 1 and 4,000,000,000, a column ``index`` holds the labels instead.
+    """
+    table = cells.drop_duplicates("label").set_index("label", drop=False)
+    numbers = table.index.to_numpy()
+    before = layer.features
+    others = before.drop(columns=[name for name in before if name in table or name == "index"])
+    others.index = before["index"] if "index" in before else range(len(before))
+    others = others[~others.index.duplicated()]
+    if not len(numbers) or (numbers.min() > 0 and numbers.max() <= 4 * len(numbers) + 10_000):
+        rows = np.arange(int(numbers.max(initial=0)) + 1)
+        dense = table.reindex(rows)
+        dense["label"] = rows
+    else:
+        rows = np.concatenate([[0], numbers])
+        dense = table.reindex(rows)
+        dense.insert(0, "index", rows)
+    for name in table.columns:
+        kind = table[name].dtype.kind
+        if kind == "b":
+            dense[name] = dense[name].eq(True)
+        elif name in ("decision", "flag"):
+            dense[name] = dense[name].fillna("")
+    dense = dense.join(others)
+    layer.features = dense.reset_index(drop=True)
+
+
+def write_summary(viewer: ViewerModel, layer: Labels, summary: str, count: int) -> None:
+    """Tell the new count where the Segment widget told the old one: metadata, name and canvas."""
+    if role_of(layer) != "cells":
+        return
+    layer.metadata[METADATA_KEY]["summary"] = summary
+    if _COUNTED_NAME.fullmatch(layer.name):
+        layer.name = f"cells ({count})"
+    if layer in viewer.layers:
+        from .count_overlay import show_count
+        from .preferences import preference
+
+        if preference("count_on_canvas"):
+            show_count(viewer, layer)
