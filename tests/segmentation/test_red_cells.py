@@ -33,3 +33,13 @@ def test_sizes_far_from_the_usual_are_unlikely_beside_red_cells() -> None:
     assert size_likelihood(1.75 * 34, 34) == pytest.approx(1.0)
     assert size_likelihood(17.0, 34) < 0.05
     assert size_likelihood(200.0, 34) < 0.05
+
+
+def test_a_few_round_specks_beside_much_stain_are_no_ruler() -> None:
+    rows, cols = np.mgrid[:400, :400]
+    image = np.zeros((400, 400, 3), np.float32)
+    image[(rows > 150) & (cols > 30) & (cols < 370)] = 0.6
+    for col in range(30, 400, 45):
+        image[np.hypot(rows - 60, cols - col) < 8] = 0.6
+    assert find_red_cells(image[:140]) is not None, "alone they would do"
+    assert find_red_cells(image) is None

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_wbcseg.segmentation.scale import Sighting, distinct, sight
+from napari_wbcseg.segmentation.scale import Sighting, sight, sizes_to_try
 
 from .drawings import disc_labels, perfect_maps
 
@@ -60,36 +60,38 @@ def test_a_centre_without_a_cell_around_it_is_no_sighting() -> None:
     assert sight(replace(maps, cell=np.zeros_like(maps.cell)), 1.0, CANONICAL) == []
 
 
-@settings(deadline=None)
-@given(sightings)
-def test_sightings_that_are_kept_do_not_overlap(seen) -> None:
-    kept = distinct(seen)
-    assert set(kept) <= set(seen)
-    for i, a in enumerate(kept):
-        for b in kept[i + 1 :]:
-            assert np.hypot(a.row - b.row, a.col - b.col) > 0.5 * max(a.diameter, b.diameter)
+# Which sizes to try --------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
-@given(sightings)
-def test_what_is_dropped_lies_with_another_sighting(seen) -> None:
-    kept = distinct(seen)
-    for one in set(seen) - set(kept):
-        assert any(
-            np.hypot(one.row - other.row, one.col - other.col) <= 0.5 * max(one.diameter, other.diameter)
-            for other in seen
-            if other is not one
-        )
+def seen(diameter: float, number: int = 1, score: float = 0.7) -> list[Sighting]:
+    return [Sighting(10.0 * i, 20.0, diameter, score) for i in range(number)]
 
 
-CELL = Sighting(row=50, col=50, diameter=60, score=0.4)
+@given(sightings, st.one_of(st.none(), st.floats(5, 100)))
+def test_the_sizes_to_try_are_few_and_apart_and_were_seen(sightings, red_cell) -> None:
+    sizes = sizes_to_try(sightings, red_cell)
+    assert len(sizes) <= 4
+    for size in sizes:
+        assert min(abs(size - s.diameter) for s in sightings) < 1e-6 * size
+    assert (np.diff(np.sort(sizes)) > 0).all()
 
 
-def test_the_cell_is_kept_and_not_the_surer_lobe_inside() -> None:
-    lobe = Sighting(row=55, col=52, diameter=28, score=0.7)
-    assert distinct([lobe, CELL]) == [CELL]
+def test_nothing_seen_is_nothing_to_try() -> None:
+    assert sizes_to_try([]) == []
 
 
-def test_a_much_surer_cell_is_kept_and_not_the_doubtful_large_one_around() -> None:
-    small = Sighting(row=55, col=52, diameter=28, score=0.9)
-    assert distinct([small, CELL]) == [small]
+def test_a_group_taken_for_one_cell_does_not_hide_its_cells() -> None:
+    # Four cells of 130 pixels, which the coarsest scale takes for one of 380.
+    sizes = sizes_to_try(seen(380) + seen(130, 4))
+    assert sizes == pytest.approx([380, 130])
+
+
+def test_platelets_though_many_do_not_come_before_the_cells() -> None:
+    sizes = sizes_to_try(seen(60, 3) + seen(18, 20, score=0.4))
+    assert sizes[0] == pytest.approx(60)
+
+
+def test_beside_red_cells_an_unlikely_size_counts_for_less() -> None:
+    both = seen(60, 4) + seen(150)
+    assert sizes_to_try(both)[0] == pytest.approx(150)
+    assert sizes_to_try(both, red_cell=35)[0] == pytest.approx(60)

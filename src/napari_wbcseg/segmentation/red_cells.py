@@ -16,6 +16,8 @@ _LEAST_CELLS = 5
 _LEAST_AREA = 40
 _OCTAVES = 0.3
 _AGREEING = 0.6
+# Of all that is stained: where cells overlap everywhere, the few round specks are no red cells.
+_LEAST_SHARE = 0.08
 #: A white cell is at least this many red cell diameters across.
 SMALLEST_WHITE_CELL = 0.9
 #: White cells are typically this many, 1.7 and 1.85 in two laboratories, give or take.
@@ -46,7 +48,8 @@ def find_red_cells(image: np.ndarray) -> RedCells | None:
     Returns
     -------
     RedCells or None
-        None where fewer than five red cells stand alone or their sizes disagree.
+        None where fewer than five red cells stand alone, their sizes disagree, or they make
+        up next to nothing of what is stained.
     """
     from scipy import ndimage
     from skimage.filters import threshold_otsu
@@ -86,7 +89,10 @@ def find_red_cells(image: np.ndarray) -> RedCells | None:
     share = np.cumsum(np.exp2(2 * octaves))
     middle = octaves[np.searchsorted(share, share[-1] / 2)]
     agreeing = np.abs(octaves - middle) < _OCTAVES
-    if agreeing.sum() < _LEAST_CELLS or np.exp2(2 * octaves[agreeing]).sum() < _AGREEING * share[-1]:
+    area = np.exp2(2 * octaves[agreeing]).sum()
+    if agreeing.sum() < _LEAST_CELLS or area < _AGREEING * share[-1]:
+        return None
+    if np.pi / 4 * area < _LEAST_SHARE * stained.sum():
         return None
     return RedCells(
         float(np.exp2(np.median(octaves[agreeing])) / factor),

@@ -2,8 +2,7 @@
 
 The network tells the size of each cell it sees, as long as that is within a factor of
 about two of the size it knows best. So it is shown the image at several scales, and
-the cells that it is surest of, each at the scale that suits it best, say what the
-diameter is.
+the sizes that what it sees there gathers at are worth a closer look.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ _OCTAVES_SEEN = 1.25
 _LEAST_CENTRE = 0.3
 _BANDWIDTH = 0.2
 _APART = 0.5
-_MOST_MODES = 3
-_WORTH_TRYING = 0.2
-_MUCH_SURER = 2.0
+_MOST_MODES = 4
+_WORTH_TRYING = 0.1
 _WINDOWS_A_LEVEL = 40
 
 
@@ -65,7 +63,7 @@ def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float 
         windows = _densest(small, covering_windows(small.shape[:2], predictor.model.architecture.multiple))
         maps = predictor.predict(small, windows, "Estimating the cell size")
         sightings += sight(maps, factor, predictor.canonical_diameter)
-    return _modes(distinct(sightings), red_cell)
+    return sizes_to_try(sightings, red_cell)
 
 
 def _densest(image: np.ndarray, windows: list[Window]) -> list[Window]:
@@ -109,29 +107,25 @@ def sight(maps: Maps, factor: float, canonical: float) -> list[Sighting]:
     return found
 
 
-def distinct(sightings: list[Sighting]) -> list[Sighting]:
-    """Keep one sighting a place: the largest, unless a smaller one is much surer.
+def sizes_to_try(sightings: list[Sighting], red_cell: float | None = None) -> list[float]:
+    """Return the sizes that sightings gather at, those with the most behind them first.
 
-    At a scale too fine the network takes the nucleus, or a lobe, for a cell; at a scale
-    that fits it sees the cell around it.
+    At a scale too fine the network takes a nucleus for a cell, at one too coarse a group
+    for one, so that a place may be seen at several sizes. Which is right shows once the
+    cells are outlined at each; here none is given up that has a tenth of the best's weight.
+
+    Parameters
+    ----------
+    sightings : list of Sighting
+        Of all scales.
+    red_cell : float, optional
+        Diameter of the red cells, image pixels.
+
+    Returns
+    -------
+    list of float
+        At most four diameters, image pixels.
     """
-    kept: list[Sighting] = []
-    for sighting in sorted(sightings, key=lambda s: -s.diameter):
-        around = [
-            other
-            for other in kept
-            if np.hypot(sighting.row - other.row, sighting.col - other.col) <= 0.5 * other.diameter
-        ]
-        if not around:
-            kept.append(sighting)
-        elif sighting.score > _MUCH_SURER * max(other.score for other in around):
-            kept = [other for other in kept if other not in around]
-            kept.append(sighting)
-    return kept
-
-
-def _modes(sightings: list[Sighting], red_cell: float | None) -> list[float]:
-    """Return the sizes that sightings gather at, those with the most behind them first."""
     if not sightings:
         return []
     octaves = np.log2([s.diameter for s in sightings])
