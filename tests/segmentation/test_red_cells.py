@@ -41,5 +41,5 @@ def test_a_few_round_specks_beside_much_stain_are_no_ruler() -> None:
     image[(rows > 150) & (cols > 30) & (cols < 370)] = 0.6
     for col in range(30, 400, 45):
         image[np.hypot(rows - 60, cols - col) < 8] = 0.6
-    assert find_red_cells(image[:140]) is not None, "alone they would do"
+    assert find_red_cells(image[44:76]) is not None, "alone they would do"
     assert find_red_cells(image) is None
