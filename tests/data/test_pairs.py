@@ -119,6 +119,41 @@ def test_grey_edges_of_a_drawn_mask_are_no_cells(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_labels(_save(tmp_path / "m.png", mask)) > 0, mask > 127)
 
 
+def _nuclei_in_cells(body: int, nucleus: int, dtype: type = np.uint8) -> np.ndarray:
+    """Two cells, each with its nucleus inside."""
+    mask = np.zeros((40, 50), dtype)
+    mask[5:15, 5:15] = mask[22:36, 25:42] = body
+    mask[8:12, 7:12] = mask[26:33, 30:38] = nucleus
+    return mask
+
+
+@pytest.mark.parametrize(("body", "nucleus"), [(1, 2), (2, 1), (64, 255), (10, 20)])
+def test_values_for_parts_of_cells_are_refused_until_one_says_how_to_read_them(
+    tmp_path: Path, body: int, nucleus: int
+) -> None:
+    mask = _nuclei_in_cells(body, nucleus)
+    path = _save(tmp_path / "m.png", mask)
+    with pytest.raises(
+        DatasetError, match=r"m\.png has the values .*nucleus and cell body.*--masks foreground"
+    ):
+        read_labels(path, "m.png")
+    cells, _ = read_labels(path, "m.png", "foreground")
+    assert cells.max() == 2
+    np.testing.assert_array_equal(cells > 0, mask > 0)
+    np.testing.assert_array_equal(read_labels(path, "m.png", "numbers")[0], mask)
+
+
+def test_a_bright_body_with_a_white_nucleus_is_one_cell(tmp_path: Path) -> None:
+    mask = _nuclei_in_cells(128, 255)
+    np.testing.assert_array_equal(_labels(_save(tmp_path / "m.png", mask)) > 0, mask > 0)
+
+
+def test_cells_that_touch_are_no_parts(tmp_path: Path) -> None:
+    labels = np.zeros((40, 50), np.uint8)
+    labels[5:15, 5:15], labels[5:15, 15:25], labels[15:25, 5:25] = 1, 2, 3
+    np.testing.assert_array_equal(_labels(_save(tmp_path / "m.png", labels)), labels)
+
+
 def test_255_numbered_cells_in_8_bits_are_cells(tmp_path: Path) -> None:
     labels = np.zeros((100, 100), np.uint8)
     labels[::5, ::5].flat[:255] = np.arange(1, 256)

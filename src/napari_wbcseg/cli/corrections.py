@@ -10,6 +10,7 @@ import typer
 from ..errors import WBCSegError
 from .app import FAILED, add_command
 from .console import complain, new_table, plural, print_table
+from .options import MaskChoice, MasksOption
 
 corrections_app = typer.Typer(
     invoke_without_command=True,
@@ -59,6 +60,7 @@ def add(
     pixel_size: Annotated[
         float | None, typer.Option("--pixel-size", min=0, help="Size of a pixel in micrometres.")
     ] = None,
+    masks: MasksOption = MaskChoice.auto,
     by: Annotated[
         str | None, typer.Option("--by", help="Who decided.", show_default="your login name")
     ] = None,
@@ -70,7 +72,7 @@ def add(
 
     added = add_correction(
         read_image(image),
-        read_labels(labels, str(labels))[0],
+        read_labels(labels, str(labels), masks.reading)[0],
         name=name or image.stem,
         folder=folder,
         scale=(pixel_size, pixel_size) if pixel_size else None,

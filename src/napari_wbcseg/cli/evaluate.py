@@ -9,7 +9,7 @@ import typer
 
 from ..settings import SegmentationSettings
 from .console import new_table, print_table, progress_bar, rounded
-from .options import SettingsOption, model_and_settings, with_settings
+from .options import MaskChoice, MasksOption, SettingsOption, model_and_settings, with_settings
 
 if TYPE_CHECKING:
     from ..segmentation.evaluation import Evaluation
@@ -35,6 +35,7 @@ def evaluate(
             show_default="tiles for SigTuple, else whole",
         ),
     ] = None,
+    masks: MasksOption = MaskChoice.auto,
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write the scores of each image to this file.")
     ] = None,
@@ -46,7 +47,7 @@ def evaluate(
     from ..segmentation.output import write_table
 
     file, chosen, _ = model_and_settings(model, settings, changes)
-    pairs = read_pairs(data)
+    pairs = read_pairs(data, masks.reading)
     if fold is not None:
         pairs = [pair for pair in pairs if fold_of(pair.name) == fold]
     cut = is_sigtuple(data) if tiles is None else tiles

@@ -12,7 +12,7 @@ import typer
 from ..settings import TrainingSettings
 from .app import STOPPED
 from .console import duration, new_console, new_table, print_table
-from .options import changed, with_settings
+from .options import MaskChoice, MasksOption, changed, with_settings
 from .training_view import training_view
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def finetune(
             show_default="the SigTuple set, if it is here",
         ),
     ] = None,
+    masks: MasksOption = MaskChoice.auto,
     keep: Annotated[
         bool | None,
         typer.Option(
@@ -68,7 +69,7 @@ def finetune(
     # Before the work, not after it.
     require_writable(models_folder())
     folder = models_folder() / "training" / name
-    own = [pair for path in data for pair in read_pairs(path)] if data else None
+    own = [pair for path in data for pair in read_pairs(path, masks.reading)] if data else None
     with training_view() as view:
         result = fine_tune(
             own,

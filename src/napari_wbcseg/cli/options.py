@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
@@ -27,6 +27,7 @@ from ..errors import SettingsError
 from ..settings import SegmentationSettings
 
 if TYPE_CHECKING:
+    from ..data.pairs import MaskReading
     from ..network.model_file import ModelFile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -160,6 +161,29 @@ ModelOption = Annotated[
         "-m",
         help="Name of a model (see `wbcseg models`) or its file.",
         show_default="wbc; classic with --recipe classic",
+    ),
+]
+
+
+class MaskChoice(StrEnum):
+    """How masks of several values are read; see `napari_wbcseg.data.pairs.read_pairs`."""
+
+    auto = "auto"
+    foreground = "foreground"
+    numbers = "numbers"
+
+    @property
+    def reading(self) -> MaskReading:
+        """The choice as `read_pairs` takes it."""
+        return self.value  # type: ignore[return-value]
+
+
+MasksOption = Annotated[
+    MaskChoice,
+    typer.Option(
+        "--masks",
+        help="Masks of several values: auto tells cell numbers by itself, foreground takes all but 0 as "
+        "cell, numbers takes each value as one cell.",
     ),
 ]
 SettingsOption = Annotated[

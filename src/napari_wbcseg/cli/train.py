@@ -11,7 +11,7 @@ import typer
 from ..settings import TrainingSettings
 from .app import STOPPED
 from .console import duration, plural
-from .options import changed, with_settings
+from .options import MaskChoice, MasksOption, changed, with_settings
 from .training_view import training_view
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def train(
             "--without-fold", min=0, max=4, help="SigTuple: leave this fold out, to evaluate on it."
         ),
     ] = None,
+    masks: MasksOption = MaskChoice.auto,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on where an earlier, interrupted run of this command stopped."),
@@ -78,7 +79,7 @@ def train(
         folder = out.with_name(f"{out.stem}-training")
     else:
         folder = out
-    pairs, described = _training_pairs(data, without_fold)
+    pairs, described = _training_pairs(data, without_fold, masks)
     with training_view() as view:
         result = train_network(
             pairs,
@@ -123,11 +124,13 @@ def _training_settings(
     return changed(TrainingSettings.for_recipe(changes.get("recipe", default)), changes)  # type: ignore[no-any-return]
 
 
-def _training_pairs(data: list[Path], without_fold: int | None) -> tuple[list[TrainingPair], str]:
+def _training_pairs(
+    data: list[Path], without_fold: int | None, masks: MaskChoice
+) -> tuple[list[TrainingPair], str]:
     from ..data.pairs import read_pairs
     from ..data.sigtuple import fold_of
 
-    pairs = [pair for path in data for pair in read_pairs(path)]
+    pairs = [pair for path in data for pair in read_pairs(path, masks.reading)]
     where = " and ".join(path.resolve().name for path in data)
     if without_fold is None:
         return pairs, f"{len(pairs)} images from {where}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 MASK_THRESHOLD = 127
 """A pixel of a black-and-white mask is a cell above this value."""
 
+MaskReading = Literal["auto", "foreground", "numbers"]
+"""How masks of several values are read; see `read_pairs`."""
+
 _LABEL_FOLDERS = ("labels", "masks")
+# What a mask of parts of cells is known by: few values, one enclosed by others, or wide areas of grey.
+_MOST_PARTS, _ENCLOSED, _PART_SHARE = 4, 0.9, 0.2
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Entry:
         return PurePath(self.shown).stem
 
 
-def read_pairs(path: str | Path) -> list[TrainingPair]:
+def read_pairs(path: str | Path, masks: MaskReading = "auto") -> list[TrainingPair]:
     """Read every pair of a data set.
 
     Three layouts are known: SigTuple, as a folder or a tar (see
@@ -93,6 +98,10 @@ def read_pairs(path: str | Path) -> list[TrainingPair]:
     ----------
     path : str or Path
         The folder, or a SigTuple ``.tar`` or ``.tar.gz``.
+    masks : {"auto", "foreground", "numbers"}
+        How masks of several values are read, in folders: by the rule above; every value but
+        0 as cell, each connected region one (masks that tell the nucleus from the cell body);
+        or every value as one cell.
 
     Returns
     -------
@@ -103,7 +112,8 @@ def read_pairs(path: str | Path) -> list[TrainingPair]:
     ------
     DatasetError
         If nothing is found, an image has no mask or the reverse, sizes differ, no
-        mask has a cell in it, or a mask is inverted.
+        mask has a cell in it, a mask is inverted, or its values are neither cell numbers nor
+        black and white.
     ImageError
         If an image cannot be read.
     """
@@ -122,7 +132,7 @@ def read_pairs(path: str | Path) -> list[TrainingPair]:
         return read_corrections(path)
     if not path.is_dir():
         raise DatasetError(f"{path} is not a folder of images and masks, nor a SigTuple tar.")
-    return pair_entries(*_find_entries(path), where=str(path))
+    return pair_entries(*_find_entries(path), where=str(path), reading=masks)
 
 
 def _find_entries(path: Path) -> tuple[list[Entry], list[Entry]]:
@@ -167,7 +177,9 @@ def _base(stem: str) -> str:
     return stem
 
 
-def pair_entries(images: list[Entry], masks: list[Entry], where: str) -> list[TrainingPair]:
+def pair_entries(
+    images: list[Entry], masks: list[Entry], where: str, reading: MaskReading = "auto"
+) -> list[TrainingPair]:
     """Match images with masks by name, and read them.
 
     Parameters
@@ -176,6 +188,8 @@ def pair_entries(images: list[Entry], masks: list[Entry], where: str) -> list[Tr
         The files.
     where : str
         The folder or archive, for messages.
+    reading : {"auto", "foreground", "numbers"}
+        How masks of several values are read; see `read_pairs`.
 
     Returns
     -------
@@ -203,7 +217,7 @@ def pair_entries(images: list[Entry], masks: list[Entry], where: str) -> list[Tr
     lonely = [by_mask[name].shown for name in by_mask if name not in by_image]
     if lonely:
         raise DatasetError(f"{_some(lonely)} without an image; add the image, or move the mask elsewhere.")
-    pairs = [_read_pair(name, by_image[name], by_mask[name]) for name in by_image]
+    pairs = [_read_pair(name, by_image[name], by_mask[name], reading) for name in by_image]
     if not any(pair.labels.any() for pair in pairs):
         raise DatasetError(
             f"None of the {len(pairs)} masks in {where} has a cell in it; "
@@ -229,14 +243,14 @@ def _some(names: list[str]) -> str:
     )
 
 
-def _read_pair(name: str, image_entry: Entry, mask_entry: Entry) -> TrainingPair:
+def _read_pair(name: str, image_entry: Entry, mask_entry: Entry, reading: MaskReading) -> TrainingPair:
     array = decode_image(image_entry.source, image_entry.shown)
     try:
         pixels = prepare_image(array).pixels
     except ImageError as error:
         raise ImageError(f"{image_entry.shown}: {error}") from None
     image = np.rint(pixels).astype(np.uint8)
-    labels, mask = read_labels(mask_entry.source, mask_entry.shown)
+    labels, mask = read_labels(mask_entry.source, mask_entry.shown, reading)
     if labels.shape != image.shape[:2]:
         raise DatasetError(
             f"{mask_entry.shown} is {labels.shape[1]} × {labels.shape[0]} pixels but its image "
@@ -248,7 +262,9 @@ def _read_pair(name: str, image_entry: Entry, mask_entry: Entry) -> TrainingPair
 # Masks ---------------------------------------------------------------------------------------------
 
 
-def read_labels(source: Path | bytes, shown: str) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
+def read_labels(
+    source: Path | bytes, shown: str, reading: MaskReading = "auto"
+) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
     """Read a mask file as a label image; `read_pairs` states the rule.
 
     Parameters
@@ -257,6 +273,8 @@ def read_labels(source: Path | bytes, shown: str) -> tuple[NDArray[np.int32], ND
         The file, or its content.
     shown : str
         What messages call it.
+    reading : {"auto", "foreground", "numbers"}
+        How a mask of several values is read; see `read_pairs`.
 
     Returns
     -------
@@ -268,14 +286,20 @@ def read_labels(source: Path | bytes, shown: str) -> tuple[NDArray[np.int32], ND
     Raises
     ------
     DatasetError
-        If the mask is coloured, a stack, has values that number nothing, or is inverted.
+        If the mask is coloured, a stack, has values that number nothing or stand for parts of
+        cells, or is inverted.
     ImageError
         If the file cannot be read.
     """
     values, lossy = _read_values(source, shown)
     if values.ndim != 2:
         raise DatasetError(f"{shown} has shape {values.shape}; a mask is one grey image.")
-    if lossy or _is_black_and_white(values):
+    if not lossy and reading == "foreground":
+        mask = np.where(values != 0, np.uint8(255), np.uint8(0))
+        return _instances(mask, shown), mask
+    if not lossy and reading == "auto":
+        _refuse_parts(values, shown)
+    if lossy or (reading == "auto" and _is_black_and_white(values)):
         mask = _as_black_and_white(values)
         return _instances(mask, shown), mask
     if (
@@ -285,6 +309,36 @@ def read_labels(source: Path | bytes, shown: str) -> tuple[NDArray[np.int32], ND
     ):
         raise DatasetError(f"{shown} has values that are neither black and white nor cell numbers 1, 2, ...")
     return values.astype(np.int32), None
+
+
+def _refuse_parts(values: NDArray[Any], shown: str) -> None:
+    """Refuse a mask whose few values stand for parts of cells, such as nucleus and cell body.
+
+    One value lies inside the other; or a level that the threshold would drop is as wide as a cell.
+    """
+    from scipy import ndimage
+
+    levels, counts = np.unique(values, return_counts=True)
+    counts, levels = counts[levels != 0], levels[levels != 0]
+    if not 2 <= len(levels) <= _MOST_PARTS or values.dtype.kind not in "iu":
+        return
+    inside = [level for level in levels if _lies_within(values, level, ndimage)]
+    dropped = levels[(levels <= MASK_THRESHOLD) & (counts > _PART_SHARE * counts.sum())]
+    grey = levels[-1] == 255 and values.dtype == np.uint8
+    if inside if not grey else len(dropped):
+        shown_levels = f"{', '.join(str(level) for level in levels[:-1])} and {levels[-1]}"
+        raise DatasetError(
+            f"{shown} has the values {shown_levels}, which seem to be parts of cells, such as nucleus and "
+            "cell body, and no cell numbers. Say how to read it: --masks foreground takes all but 0 as cell, "
+            "--masks numbers takes each value as one cell (in Python read_pairs(..., masks=...))."
+        )
+
+
+def _lies_within(values: NDArray[Any], level: Any, ndimage: Any) -> bool:
+    """Whether nearly all that surrounds a value is another value, and not background."""
+    area = values == level
+    rim = ndimage.binary_dilation(area) & ~area
+    return bool(rim.any() and (values[rim] != 0).mean() > _ENCLOSED)
 
 
 def _read_values(source: Path | bytes, shown: str) -> tuple[NDArray[Any], bool]:

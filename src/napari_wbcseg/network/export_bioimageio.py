@@ -147,7 +147,8 @@ def _describe(model: ModelFile, folder: Path) -> Any:
         return spec.FileDescr(source=folder / name)
 
     colours = ["grey"] if architecture.input_channels == 1 else ["red", "green", "blue"]
-    size = spec.ParameterizedSize(min=4 * architecture.multiple, step=architecture.multiple)
+    least = max(4 * _HALO, architecture.multiple)
+    size = spec.ParameterizedSize(min=least, step=architecture.multiple)
     sides = [spec.AxisId("y"), spec.AxisId("x")]
     scaling = (
         [_scale(spec, 1 / _WHITE, 0.0)]

@@ -157,7 +157,6 @@ def plan_fine_tuning(
     DatasetError
         If ``original`` is a path that cannot be read.
     """
-    from ..data.checks import refuse_duplicates
     from .plan import make_plan
 
     settings = settings or fine_tuning_settings(start)
@@ -168,11 +167,8 @@ def plan_fine_tuning(
         )
     chosen = make_plan(own, settings.replace(validation_fraction=HELD_OUT_SHARE), fine_tuning=True)
     own_pairs = [_as_own(pair) for pair in chosen.training]
-    held_out = [_as_own(pair) for pair in chosen.validation]
-    if [pair.name for pair in own_pairs] == [pair.name for pair in held_out]:
-        held_out = own_pairs
-    else:
-        refuse_duplicates(own_pairs, held_out)
+    all_alike = chosen.training == chosen.validation
+    held_out = own_pairs if all_alike else [_as_own(pair) for pair in chosen.validation]
     replay = make_replay(original, settings.recipe, settings.seed, progress)
     notes = [*chosen.notes]
     if chosen.left_out_summary:

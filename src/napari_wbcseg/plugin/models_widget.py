@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("name", "recipe", "Dice", "size", "origin")
 #: Scores of a header that stand for the model in the list, the most honest first.
 _SHOWN_SCORES = ("held_out_dice", "val_dice", "training_dice")
+#: Headings of the card that are shown at once; the others are folded away.
+_FIRST = ("name", "origin", "for", "scores", "notes", "trained on")
 _FILTERS = {
     "bioimage.io package (*.zip)": ".zip",
     "ONNX (*.onnx)": ".onnx",
@@ -100,6 +102,9 @@ class ModelsWidget(QWidget):
             item.setData(0, Qt.ItemDataRole.UserRole, info.name)
             item.setToolTip(0, info.problem or str(info.path))
             self._list.addTopLevelItem(item)
+        # As high as its rows, up to eight.
+        row = self._list.sizeHintForRow(0) if self._infos else 20
+        self._list.setFixedHeight(min(len(self._infos) + 2, 9) * max(row, 18) + 8)
         if self._infos:
             self.chosen = wanted if wanted in self._infos else next(iter(self._infos))
         self._show_card()
@@ -141,7 +146,7 @@ class ModelsWidget(QWidget):
         except WBCSegError as error:
             self._fail(str(error))
             return
-        self._status.setText("Removed.")
+        self._say("Removed.")
         model_events.changed.emit("")
 
     # Parts -----------------------------------------------------------------------------------------------
@@ -150,17 +155,11 @@ class ModelsWidget(QWidget):
         self._list = QTreeWidget()
         self._list.setHeaderLabels(_COLUMNS)
         self._list.setRootIsDecorated(False)
-        self._list.setMinimumHeight(110)
-        self._list.setMaximumHeight(190)
         header = self._list.header()
         if header is not None:
             header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self._list.currentItemChanged.connect(lambda *_: self._show_card())
-        self._card = QLabel()
-        self._card.setWordWrap(True)
-        self._card.setTextFormat(Qt.TextFormat.RichText)
-        self._card.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._card.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._card, self._details = _rich(), _rich()
         self._import = with_tip(
             QPushButton("Import …"),
             "A model of this package (.safetensors), or weights of the published network that Keras saved "
@@ -183,6 +182,7 @@ class ModelsWidget(QWidget):
         column.addLayout(row)
         column.addWidget(self._status)
         column.addWidget(self._card)
+        column.addWidget(folded("Network, input and training", self._details))
         part = folded("Fine-tune on my training set", self.fine_tuning)
         part.expand(animate=False)
         column.addWidget(part)
@@ -198,12 +198,13 @@ class ModelsWidget(QWidget):
         self._remove.setEnabled(info is not None and not info.built_in and self._job is None)
         if info is None or info.model is None:
             self._card.setText(escape(info.problem) if info is not None else "")
+            self._details.clear()
             return
-        lines = [
-            f"<b>{escape(heading)}</b> {escape(text)}"
-            for heading, text in model_card(info.model, info.origin).items()
-        ]
-        self._card.setText("<br>".join(lines))
+        card = model_card(info.model, info.origin)
+        for label, headings in ((self._card, _FIRST), (self._details, [*card])):
+            shown = [heading for heading in headings if heading in card]
+            label.setText("<br>".join(f"<b>{escape(key)}</b> {escape(card.pop(key))}" for key in shown))
+        self._status.setVisible(bool(self._status.text()))
 
     def _ask_import(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
@@ -233,10 +234,10 @@ class ModelsWidget(QWidget):
         job = self._job = Job(work, title)  # type: ignore[arg-type]
         job.succeeded.connect(then)
         job.failed.connect(self._fail)
-        job.cancelled.connect(lambda: self._status.setText("Cancelled."))
+        job.cancelled.connect(lambda: self._say("Cancelled."))
         job.ended.connect(self._on_ended)
         self._cleanup.add(job.abandon)
-        self._status.setText(f"{title} …")
+        self._say(f"{title} …")
         self._show_card()
         job.start()
 
@@ -247,25 +248,39 @@ class ModelsWidget(QWidget):
         self._show_card()
 
     def _on_imported(self, name: str) -> None:
-        self._status.setText(f"{name} was checked and added. Evaluate it on pictures you know before use.")
+        self._say(f"{name} was checked and added. Evaluate it on pictures you know before use.")
         model_events.changed.emit(name)
         self.imported.emit(name)
 
     def _on_exported(self, path: str) -> None:
-        self._status.setText(f"Written: {path}")
+        self._say(f"Written: {path}")
         self.exported.emit(path)
 
-    def _fail(self, text: str) -> None:
+    def _say(self, text: str) -> None:
         self._status.setText(text)
+        self._status.setVisible(bool(text))
+
+    def _fail(self, text: str) -> None:
+        self._say(text)
         say_error(text)
         self.failed.emit(text)
+
+
+def _rich() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setAlignment(Qt.AlignmentFlag.AlignTop)
+    return label
 
 
 def _row(info: ModelInfo) -> list[str]:
     if info.model is None:
         return [info.name, "", "", f"{info.size / 1e6:.1f} MB", "cannot be used"]
     header = info.model.header
-    score = next((header.scores[key] for key in _SHOWN_SCORES if key in header.scores), None)
+    names = [*_SHOWN_SCORES, *(key for key in header.scores if key.endswith("dice"))]
+    score = next((header.scores[key] for key in names if key in header.scores), None)
     return [
         info.name,
         header.recipe,

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from ..errors import EditError, WBCSegError
 from ..segmentation.measure import in_physical_units
+from .correction_store import AddToTrainingSet
 from .jobs import clean_up_with
 from .layer_picker import LayerPicker
 from .layers import METADATA_KEY, own_viewer, role_of
@@ -282,6 +283,7 @@ class ReviewWidget(QWidget):
 
         #: Room for what others build on the review, such as adding cells to a training set.
         self.extras = QVBoxLayout()
+        self.extras.addWidget(AddToTrainingSet(lambda: (self.image, self.labels)))
         layout = scrolled_column(self)
         layout.addLayout(top)
         for part in (self._count, self._here):
