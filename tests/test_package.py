@@ -152,7 +152,8 @@ class TestDependencies:
 
     def test_all_that_is_imported_is_asked_for(self):
         declared = self.declared()
-        asked_for = declared[""] | declared["napari"] | declared["cluster"] | declared["torch"] | declared["jax"]
+        extras = ("napari", "cluster", "bioimageio", "torch", "jax")
+        asked_for = declared[""].union(*(declared[extra] for extra in extras))
         for package in others():
             assert self.distributions(package) & asked_for, f"{package} is in no list of requirements"
 
