@@ -69,8 +69,10 @@ def seen(diameter: float, number: int = 1, score: float = 0.7) -> list[Sighting]
 
 @given(sightings, st.one_of(st.none(), st.floats(5, 100)))
 def test_the_sizes_to_try_are_few_and_apart_and_were_seen(sightings, red_cell) -> None:
-    sizes = sizes_to_try(sightings, red_cell)
-    assert len(sizes) <= 4
+    found = sizes_to_try(sightings, red_cell)
+    assert len(found) <= 4
+    assert [s.weight for s in found] == sorted((s.weight for s in found), reverse=True)
+    sizes = [size.diameter for size in found]
     for size in sizes:
         assert min(abs(size - s.diameter) for s in sightings) < 1e-6 * size
     assert (np.diff(np.sort(sizes)) > 0).all()
@@ -83,15 +85,15 @@ def test_nothing_seen_is_nothing_to_try() -> None:
 def test_a_group_taken_for_one_cell_does_not_hide_its_cells() -> None:
     # Four cells of 130 pixels, which the coarsest scale takes for one of 380.
     sizes = sizes_to_try(seen(380) + seen(130, 4))
-    assert sizes == pytest.approx([380, 130])
+    assert [size.diameter for size in sizes] == pytest.approx([380, 130])
 
 
 def test_platelets_though_many_do_not_come_before_the_cells() -> None:
     sizes = sizes_to_try(seen(60, 3) + seen(18, 20, score=0.4))
-    assert sizes[0] == pytest.approx(60)
+    assert sizes[0].diameter == pytest.approx(60)
 
 
 def test_beside_red_cells_an_unlikely_size_counts_for_less() -> None:
     both = seen(60, 4) + seen(150)
-    assert sizes_to_try(both)[0] == pytest.approx(150)
-    assert sizes_to_try(both, red_cell=35)[0] == pytest.approx(60)
+    assert sizes_to_try(both)[0].diameter == pytest.approx(150)
+    assert sizes_to_try(both, red_cell=35)[0].diameter == pytest.approx(60)

@@ -13,7 +13,7 @@ from .plausible import leave_out_small, leave_out_unlikely
 from .propose import propose
 from .red_cells import TYPICAL_WHITE_CELL, RedCells, find_red_cells, size_likelihood
 from .resample import enlarge, resample
-from .scale import estimate_diameters
+from .scale import Size, estimate_diameters
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _CONTEXT = 16
 _OCTAVES_OFF = 0.6
 _UNLIKELY = 0.5
+# The cells found cover at most this many times the area that was seen of their size.
+_MOST_FOUND = 1.5
 _SAME_SIZE = (0.75, 1.35)
 
 
@@ -56,16 +58,20 @@ def find_cells(
     if settings.cell_diameter is not None:
         return leave_out_small(find_at(image, settings.cell_diameter, predictor, red)[0], red)
     ruler = None if red is None else red.diameter
-    candidates = estimate_diameters(image, predictor, ruler)
-    if not candidates:
+    sizes = estimate_diameters(image, predictor, ruler)
+    if not sizes:
         return _nothing(shape, None, "No white cell was seen at any size.")
-    if ruler is not None and max(size_likelihood(d, ruler) for d in candidates) < _UNLIKELY:
-        candidates.append(TYPICAL_WHITE_CELL * ruler)
-    tries = [find_at(image, diameter, predictor, red) for diameter in candidates]
+    if ruler is not None and max(size_likelihood(size.diameter, ruler) for size in sizes) < _UNLIKELY:
+        sizes.append(Size(TYPICAL_WHITE_CELL * ruler, np.inf))
 
     def fitness(attempt: tuple[Found, float | None]) -> float:
         return _fitness(attempt) * size_likelihood(attempt[1] or 1.0, ruler)
 
+    tries = [find_at(image, sizes[0].diameter, predictor, red)]
+    for size in sizes[1:]:
+        # What is seen so little of cannot come out fitter.
+        if _MOST_FOUND * size.weight > max(map(fitness, tries)):
+            tries.append(find_at(image, size.diameter, predictor, red))
     found, measured = max(tries, key=fitness)
     low, high = _SAME_SIZE
     if measured is not None and found.cell_diameter and not low < measured / found.cell_diameter < high:

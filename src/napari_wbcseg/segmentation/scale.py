@@ -8,6 +8,7 @@ the sizes that what it sees there gathers at are worth a closer look.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,13 @@ _WORTH_TRYING = 0.1
 _WINDOWS_A_LEVEL = 40
 
 
+class Size(NamedTuple):
+    """A size that cells may have: ``diameter`` in image pixels, ``weight`` the area seen of it, in pixels."""
+
+    diameter: float
+    weight: float
+
+
 @dataclass(frozen=True)
 class Sighting:
     """A cell seen at one scale: where, how large (image pixels), and how surely."""
@@ -37,7 +45,7 @@ class Sighting:
     score: float
 
 
-def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float | None = None) -> list[float]:
+def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float | None = None) -> list[Size]:
     """Estimate the typical diameter of the white cells of an image.
 
     Parameters
@@ -50,9 +58,8 @@ def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float 
 
     Returns
     -------
-    list of float
-        Pixels, the likeliest first; several where the image leaves room for doubt, none
-        if no cell is seen at any scale.
+    list of Size
+        From `sizes_to_try`; none if no cell is seen at any scale.
     """
     sightings: list[Sighting] = []
     for level in LEVELS:
@@ -107,7 +114,7 @@ def sight(maps: Maps, factor: float, canonical: float) -> list[Sighting]:
     return found
 
 
-def sizes_to_try(sightings: list[Sighting], red_cell: float | None = None) -> list[float]:
+def sizes_to_try(sightings: list[Sighting], red_cell: float | None = None) -> list[Size]:
     """Return the sizes that sightings gather at, those with the most behind them first.
 
     At a scale too fine the network takes a nucleus for a cell, at one too coarse a group
@@ -123,15 +130,15 @@ def sizes_to_try(sightings: list[Sighting], red_cell: float | None = None) -> li
 
     Returns
     -------
-    list of float
-        At most four diameters, image pixels.
+    list of Size
+        At most four.
     """
     if not sightings:
         return []
     octaves = np.log2([s.diameter for s in sightings])
     # By area: platelets and lobes may outnumber the cells, but cover less.
     weights = np.array([s.score * s.diameter**2 * size_likelihood(s.diameter, red_cell) for s in sightings])
-    found: list[tuple[float, float]] = []
+    found: list[Size] = []
     left = weights.copy()
     while left.max() > 0 and len(found) < _MOST_MODES:
         spread = np.exp(-0.5 * ((octaves[:, None] - octaves[None, :]) / _BANDWIDTH) ** 2) @ left
@@ -139,7 +146,7 @@ def sizes_to_try(sightings: list[Sighting], red_cell: float | None = None) -> li
         order = np.argsort(octaves[near])
         cumulated = np.cumsum(weights[near][order])
         middle = np.searchsorted(cumulated, cumulated[-1] / 2)
-        found.append((float(cumulated[-1]), float(2.0 ** octaves[near][order][middle])))
+        found.append(Size(float(2.0 ** octaves[near][order][middle]), float(cumulated[-1])))
         left[near] = 0
-    most = max(mass for mass, _ in found)
-    return [diameter for mass, diameter in sorted(found, reverse=True) if mass >= _WORTH_TRYING * most]
+    found.sort(key=lambda size: -size.weight)
+    return [size for size in found if size.weight >= _WORTH_TRYING * found[0].weight]
