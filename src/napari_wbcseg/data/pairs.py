@@ -320,7 +320,7 @@ def _refuse_parts(values: NDArray[Any], shown: str) -> None:
 
     levels, counts = np.unique(values, return_counts=True)
     counts, levels = counts[levels != 0], levels[levels != 0]
-    if not 2 <= len(levels) <= _MOST_PARTS or values.dtype.kind not in "iu":
+    if not 2 <= len(levels) <= _MOST_PARTS or values.dtype.kind not in "iu" or levels[0] < 0:
         return
     inside = [level for level in levels if _lies_within(values, level, ndimage)]
     dropped = levels[(levels <= MASK_THRESHOLD) & (counts > _PART_SHARE * counts.sum())]

@@ -182,8 +182,8 @@ class FineTunePanel(QWidget):
 
     def _build(self) -> None:
         self._any = False
-        self._set = sentence()
-        self._folder = with_tip(QPushButton("Show folder"), "Opens the folder of TIFF pairs.")
+        self._set: QLabel = sentence()
+        self._folder: QPushButton = with_tip(QPushButton("Show folder"), "Opens the folder of TIFF pairs.")
         self._folder.clicked.connect(self._show_folder)
         self._start = ModelPicker("wbc")
         self._start.model_changed.connect(self._update)
@@ -232,11 +232,13 @@ class FineTunePanel(QWidget):
         ready = self._found is not None
         self._button.setEnabled(self._any and bool(self._start.name) and not self.running)
         self._start.setEnabled(not self.running)
-        for part in (self._stop, self._cancel, self._bar):
+        running: tuple[QWidget, ...] = (self._stop, self._cancel, self._bar)
+        for part in running:
             part.setVisible(self.running)
         self._stop.setEnabled(self._process is not None)
         self._cancel.setEnabled(self.running)
-        for part in (self._table, self._keep, self._discard):
+        found: tuple[QWidget, ...] = (self._table, self._keep, self._discard)
+        for part in found:
             part.setVisible(ready)
         self._status.setVisible(bool(self._status.text()))
 

@@ -122,19 +122,21 @@ def compare_models(
     DatasetError
         If there is no image.
     """
-    total = 2 * (len(own) + len(original))
-    done = 0
-    found = []
-    for pairs in (own, original):
-        for model in (old, new):
-            start = done
+    images = 2 * (len(own) + len(original))
 
-            def step(number: int, of: int, stage: str, start: int = start) -> None:
-                progress(start + number, total, "Scoring both models")
+    def score(model: ModelFile, pairs: Sequence[TrainingPair], before: int) -> Evaluation:
+        def step(done: int, total: int, stage: str) -> None:
+            progress(before + done, images, "Scoring both models")
 
-            found.append(evaluate(model, list(pairs), progress=step))
-            done += len(pairs)
-    return Comparison(*found, seen=seen)
+        return evaluate(model, list(pairs), progress=step)
+
+    return Comparison(
+        old=score(old, own, 0),
+        new=score(new, own, len(own)),
+        old_original=score(old, original, 2 * len(own)),
+        new_original=score(new, original, 2 * len(own) + len(original)),
+        seen=seen,
+    )
 
 
 def compare_by_plan(plan: FineTuningPlan, new: ModelFile, progress: Progress = silent) -> Comparison:
