@@ -124,5 +124,5 @@ def _jpeg(picture: np.ndarray) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=80)
+    Image.fromarray(picture).save(buffer, "JPEG", quality=80, subsampling=0)
     return buffer.getvalue()
