@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from ..segmentation.tracking import Box
 
-_FRAME = "#ffffff"
+_FRAME = "#ff8c1a"
 _STROKE = "#ffd400"
+_MOST_FRAMES = 50
 _CLICK = 4  # pixels of the screen that a hand may move during a click
 _LEAST_ON_SCREEN = 40  # pixels of the screen; a smaller cell is zoomed to
 _WISHED_ON_SCREEN = 160
@@ -126,10 +127,13 @@ class Frames:
     def __init__(self, viewer: ViewerModel, layer: Labels) -> None:
         self._viewer, self._layer = viewer, layer
         self._shapes: Shapes | None = None
+        self._places: list[tuple[int, Box]] = []
 
     def show(self, places: Sequence[tuple[int, Box]]) -> None:
         """Frame these boxes, each given with its plane; none takes the frames away."""
-        viewer = self._viewer
+        viewer, places = self._viewer, list(places[-_MOST_FRAMES:])
+        if places == self._places and self._shapes in viewer.layers:
+            return
         if not places or self._layer not in viewer.layers:
             self.close()
             return
@@ -137,9 +141,10 @@ class Frames:
             self._shapes = _helper(viewer, self._layer, "selected cells", opacity=0.9)
             self._shapes.editable = False
             _append_quietly(viewer, self._shapes, self._layer)
+        self._places = places
         sides = [max(box[2] - box[0], box[3] - box[1]) for _, box in places]
         gap = max(2.0, 0.12 * float(np.median(sides)))
-        width = max(1.0, 0.03 * float(np.median(sides)))
+        width = max(1.0, 0.05 * float(np.median(sides)))
         corners = [_corners(box, gap, plane if self._layer.ndim == 3 else None) for plane, box in places]
         self._shapes.data = []
         self._shapes.add(corners, shape_type="rectangle", edge_color=_FRAME, edge_width=width)
@@ -147,7 +152,7 @@ class Frames:
 
     def close(self) -> None:
         """Take the frames away."""
-        shapes, self._shapes = self._shapes, None
+        shapes, self._shapes, self._places = self._shapes, None, []
         if shapes is not None and shapes in self._viewer.layers:
             self._viewer.layers.remove(shapes)
 

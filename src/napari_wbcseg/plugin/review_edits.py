@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import EditError
+from ..segmentation.edit import merge_cells, remove_cells, separate_pieces, split_by_stroke
 from ..segmentation.tracking import Box
+from .review_decisions import Cell
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -81,6 +83,49 @@ def shown_planes(layer: Labels, dims: Dims) -> range | None:
         return None
     plane = round(float(layer.world_to_data(dims.point)[0]))
     return range(plane, plane + 1) if 0 <= plane < plane_count(layer) else range(0)
+
+
+def removing(layer: Labels, cells: Iterable[Cell]) -> list[Edit]:
+    """Return the edits that turn cells into background."""
+    return [
+        _on_plane(layer, plane, remove_cells(plane_of(layer, plane), labels))
+        for plane, labels in _by_plane(cells).items()
+    ]
+
+
+def cutting(layer: Labels, cell: Cell, stroke: np.ndarray | None, new_label: int) -> Edit:
+    """Return the edit that cuts a cell along a line, or into its pieces where there is no line."""
+    plane, label = cell
+    labels = plane_of(layer, plane)
+    if stroke is None:
+        return _on_plane(layer, plane, separate_pieces(labels, label, new_label))
+    return _on_plane(layer, plane, split_by_stroke(labels, label, stroke, new_label))
+
+
+def merging(layer: Labels, cells: Iterable[Cell]) -> Edit:
+    """Return the edit that makes one cell of several.
+
+    Raises
+    ------
+    EditError
+        If they are fewer than two, or lie on different planes.
+    """
+    planes = _by_plane(cells)
+    if len(planes) > 1:
+        raise EditError("Cells of different planes cannot be merged.")
+    plane, labels = next(iter(planes.items()), (0, []))
+    return _on_plane(layer, plane, merge_cells(plane_of(layer, plane), labels))
+
+
+def _on_plane(layer: Labels, plane: int, edit: Edit) -> Edit:
+    return edit if layer.ndim == 2 else edit.on_plane(plane)
+
+
+def _by_plane(cells: Iterable[Cell]) -> dict[int, list[int]]:
+    planes: dict[int, list[int]] = {}
+    for plane, label in cells:
+        planes.setdefault(plane, []).append(label)
+    return planes
 
 
 def apply_edits(layer: Labels, edits: Sequence[Edit]) -> None:

@@ -27,18 +27,14 @@ def known_values(layer: Labels, column: str) -> dict[int, Any]:
     return {int(number): value for number, value in pairs if value is not None and value == value}
 
 
-def write_features(layer: Labels, cells: pd.DataFrame) -> None:
-    """Keep the table in the layer's features; columns of others stay.
+def features_table(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of cells in the form of a layer's features.
 
     Row *n* belongs to label *n*, as napari's own table wants it. Where labels are far apart,
     or in no order, such as 1 and 4,000,000,000, a column ``index`` holds the labels instead.
     """
     table = cells.drop_duplicates("label").set_index("label", drop=False)
     numbers = table.index.to_numpy()
-    before = layer.features
-    others = before.drop(columns=[name for name in before if name in table or name == "index"])
-    others.index = before["index"] if "index" in before else range(len(before))
-    others = others[~others.index.duplicated()]
     if not len(numbers) or (numbers.min() > 0 and numbers.max() <= 4 * len(numbers) + 10_000):
         rows = np.arange(int(numbers.max(initial=0)) + 1)
         dense = table.reindex(rows)
@@ -53,8 +49,16 @@ def write_features(layer: Labels, cells: pd.DataFrame) -> None:
             dense[name] = dense[name].eq(True)
         elif name in ("decision", "flag"):
             dense[name] = dense[name].fillna("")
-    dense = dense.join(others)
-    layer.features = dense.reset_index(drop=True)
+    return dense
+
+
+def write_features(layer: Labels, cells: pd.DataFrame) -> None:
+    """Keep the table in the layer's features, in the form of `features_table`; columns of others stay."""
+    before = layer.features
+    others = before.drop(columns=[name for name in before if name in cells or name == "index"])
+    others.index = before["index"] if "index" in before else range(len(before))
+    others = others[~others.index.duplicated()]
+    layer.features = features_table(cells).join(others).reset_index(drop=True)
 
 
 def write_summary(viewer: ViewerModel, layer: Labels, summary: str, count: int) -> None:

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, Qt, Signal
-from qtpy.QtGui import QColor, QPixmap
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from ..errors import SettingsError
-from .review_columns import BY_NAME, COLUMNS, Column, status
+from ..segmentation.measure import STAIN_COLUMNS
+from .review_columns import COLUMNS, Column, status
+from .review_decisions import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     import pandas as pd
-
-Cell = tuple[int, int]
 
 _TO_CHECK = QColor(242, 165, 65, 70)
 _NO_INDEX = QModelIndex()
@@ -53,14 +53,21 @@ class CellTableModel(QAbstractTableModel):
 
     # Content ---------------------------------------------------------------------------------------------
 
-    def set_table(self, table: pd.DataFrame, cells: list[Cell], unit: str) -> None:
-        """Show this table; its ``status`` is made from decision, flag and check."""
+    def set_table(self, table: pd.DataFrame | None, cells: list[Cell], unit: str) -> None:
+        """Show this table, or none; its ``status`` is made from decision, flag and check."""
+        if table is None:
+            self.beginResetModel()
+            self._frame, self._cells, self.columns, self._values = None, [], [], []
+            self._arrange(np.zeros(0, np.int64))
+            self.endResetModel()
+            return
         table = table.assign(
             status=[
                 status(*row) for row in zip(table["decision"], table["flag"], table["check"], strict=True)
             ]
         )
-        same = self._cells == cells and self._unit == unit and self._frame is not None
+        columns = [column for column in COLUMNS if _tells(column, table)]
+        same = self._cells == cells and self._unit == unit and self.columns == columns
         order = self._ordered(table)
         if same and np.array_equal(order, self._order):
             self._fill(table)
@@ -70,7 +77,7 @@ class CellTableModel(QAbstractTableModel):
             return
         self.beginResetModel()
         self._cells, self._unit = cells, unit
-        self.columns = [column for column in COLUMNS if column.name in table]
+        self.columns = columns
         self._fill(table)
         self._arrange(order)
         self.endResetModel()
@@ -191,6 +198,14 @@ class CellTableModel(QAbstractTableModel):
         return self.columns[section].tip if role == Qt.ItemDataRole.ToolTipRole else None
 
 
+def _tells(column: Column, table: pd.DataFrame) -> bool:
+    """Say whether a column is worth its place: some labels have no certainty, some no image."""
+    known = "mean_stain" if column.name == "lobes" else column.name
+    if known in ("certainty", *STAIN_COLUMNS) and len(table):
+        return bool(table[known].notna().any())
+    return column.name in table
+
+
 def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:
     """Return for each row whether a condition holds."""
     try:
@@ -205,7 +220,7 @@ def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:
     return held
 
 
-def _swatch(colour: Any) -> QColor | QPixmap | None:
+def _swatch(colour: Any) -> QColor | None:
     if colour is None:
         return None
     red, green, blue = (int(255 * float(part)) for part in colour[:3])
@@ -299,6 +314,3 @@ class CellTable(QTableView):
         kept = [cell for cell in self._selected if cell in there]
         self._selected = kept + [cell for cell in now if cell not in set(kept)]
         self.chosen.emit(self.selected)
-
-
-__all__ = ["BY_NAME", "SHOWN", "Cell", "CellTable", "CellTableModel"]

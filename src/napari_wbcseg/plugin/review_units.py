@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .preferences import preference
+
 if TYPE_CHECKING:
     from napari.layers import Layer
 
@@ -15,8 +17,10 @@ def pixel_size(layer: Layer) -> tuple[float, float, str]:
     """Return height and width of a pixel and their unit.
 
     Micrometres where the layer has units of length; 1, 1 and ``px`` otherwise, for a scale
-    without a unit says nothing of sizes.
+    without a unit says nothing of sizes, and where the preferences ask for pixels.
     """
+    if preference("units") == "pixels":
+        return 1.0, 1.0, PIXEL
     units = getattr(layer, "units", None)  # since napari 0.5.6
     if units is None:
         return 1.0, 1.0, PIXEL

@@ -2,77 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import pairwise
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFormLayout,
-    QGridLayout,
-    QHBoxLayout,
-    QLineEdit,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..errors import EditError, WBCSegError
+from ..segmentation.edit import label_under
 from ..segmentation.measure import in_physical_units
-from .correction_store import AddToTrainingSet
 from .jobs import clean_up_with
 from .layer_picker import LayerPicker
 from .layers import METADATA_KEY, own_viewer, role_of
-from .panel import folded, scrolled_column, sentence, stretched, with_tip
 from .review_canvas import ClickPicker, Frames, StrokeTool, look_at
-from .review_columns import BY_NAME, NUMBERS
+from .review_decisions import Cell
 from .review_edits import level0, plane_of, shown_planes
-from .review_histogram import Histogram
-from .review_layer import Cell, LayerReview
-from .review_table import SHOWN, CellTable, CellTableModel
+from .review_layer import LayerReview
+from .review_panel import KEYS, ReviewPanel
+from .review_table import SHOWN, CellTableModel
 from .review_units import pixel_size
 
 if TYPE_CHECKING:
     import napari
     import pandas as pd
-    from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer
 
-#: Keys, on the canvas while the cells layer is chosen and in the table, and what they call.
-KEYS = {
-    "N": "next_to_check",
-    "Shift-N": "previous_to_check",
-    "A": "accept",
-    "R": "reject",
-    "S": "split",
-    "J": "merge",
-}
+_START = "Run Segment white blood cells first, or open labels of your own."
+_HISTOGRAM_DELAY = 150  # ms after the last change
 
 
 class ReviewWidget(QWidget):
     """Shows a row a cell of a Labels layer, and corrects its cells.
 
     The same from a script: set ``labels`` and ``image``, then call `select`, `accept`, `reject`, `split`,
-    `merge`, `next_to_check`; read ``cells``, ``selected`` and ``review``. A cell is given as its plane
-    (0 for a single image) and its label.
+    `merge`, `next_to_check`; read ``cells``, ``selected`` and ``review``. A cell is given as its plane,
+    0 for a single image, and its label. What cannot be done raises `EditError`.
 
     Parameters
     ----------
     napari_viewer : napari.Viewer
         The viewer whose layers are offered.
+
+    Attributes
+    ----------
+    review : LayerReview or None
+        The layer followed: its table in pixels, its count, the decisions (``review.decided``).
+    extras : QVBoxLayout
+        Room below for what others build on the review.
     """
 
-    #: Emitted when another layer is reviewed.
+    #: Emitted when another layer is reviewed, or none.
     layer_changed = Signal()
     #: Emitted when the table, the count or a decision changed.
     changed = Signal()
     #: Emitted with the selected cells.
     selection_changed = Signal(list)
-    #: Emitted with the sentence that says what could not be done.
+    #: Emitted with the sentence that says what a button or key could not do.
     failed = Signal(str)
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
@@ -82,17 +68,33 @@ class ReviewWidget(QWidget):
         self._clicks: ClickPicker | None = None
         self._frames: Frames | None = None
         self._stroke: StrokeTool | None = None
-        self._bound: Labels | None = None
         self._selecting = False
-        self._framed: list[Any] = []
-        self._build()
-        self._cleanup = clean_up_with(self)
-        self._cleanup.add(self._let_go)
+        self._labels_picker = LayerPicker(self._viewer, _is_cells, "no labels yet")
+        self._image_picker = LayerPicker(self._viewer, self._fits, "no image of that shape")
+        self._model = CellTableModel(self._colour_of)
+        self._panel = panel = ReviewPanel(
+            self, self._labels_picker, self._image_picker, self._model, self._by_hand
+        )
+        self.extras: QVBoxLayout = panel.extras
+        self._draw_later = QTimer(self)
+        self._draw_later.setSingleShot(True)
+        self._draw_later.setInterval(_HISTOGRAM_DELAY)
+        self._draw_later.timeout.connect(self._draw_histogram)
+        self._labels_picker.layer_changed.connect(self._follow)
+        self._image_picker.layer_changed.connect(self._on_image)
+        panel.shown.currentIndexChanged.connect(self._filter)
+        panel.condition.editingFinished.connect(self._filter)
+        panel.this_plane.toggled.connect(self._filter)
+        panel.table.chosen.connect(self._on_chosen)
+        panel.column.currentIndexChanged.connect(self._draw_histogram)
+        panel.histogram_part.toggled.connect(self._draw_histogram)
         self._viewer.dims.events.current_step.connect(self._on_plane)
-        self._cleanup.add(lambda: self._viewer.dims.events.current_step.disconnect(self._on_plane))
+        cleanup = clean_up_with(self)
+        cleanup.add(self._let_go)
+        cleanup.add(lambda: self._viewer.dims.events.current_step.disconnect(self._on_plane))
         self._follow()
 
-    # For scripts -----------------------------------------------------------------------------------------
+    # What is reviewed ------------------------------------------------------------------------------------
 
     @property
     def labels(self) -> Labels | None:
@@ -114,13 +116,7 @@ class ReviewWidget(QWidget):
 
     @property
     def cells(self) -> pd.DataFrame:
-        """The table, lengths in µm where the layer has units of length; see `LayerReview.cells`.
-
-        Raises
-        ------
-        EditError
-            If there is no layer with cells.
-        """
+        """The table, lengths in µm where the layer has units of length; see `LayerReview.cells`."""
         review = self._need_review()
         height, width, _ = pixel_size(review.labels)
         return in_physical_units(review.cells, (height, width))
@@ -128,59 +124,81 @@ class ReviewWidget(QWidget):
     @property
     def selected(self) -> list[Cell]:
         """The selected cells, in the order in which they were selected."""
-        return self._table.selected
+        return self._panel.table.selected
 
     @property
     def shown(self) -> list[Cell]:
         """The cells of the table from the top, as filtered and sorted."""
         return self._model.shown
 
-    def select(self, cells: Iterable[Cell], *, centre: bool = True) -> None:
-        """Select cells; the camera goes to the last of them.
+    def show_only(self, shown: str = "All cells", condition: str = "", *, this_plane: bool = False) -> None:
+        """Filter the table.
 
-        Raises
-        ------
-        EditError
-            If a cell is not there.
+        Parameters
+        ----------
+        shown : str
+            One of the list beside the filter, such as ``To check``.
+        condition : str
+            On the columns of ``cells``, such as ``area > 300 and lobes >= 2``.
+        this_plane : bool
+            Only cells of the plane on the canvas.
         """
+        self._panel.shown.setCurrentText(shown)
+        self._panel.condition.setText(condition)
+        self._panel.this_plane.setChecked(this_plane)
+        self._filter()
+
+    def sort_by(self, column: str, *, descending: bool = False) -> None:
+        """Sort the table by a column of ``cells``."""
+        index = [each.name for each in self._model.columns].index(column)
+        order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
+        self._panel.table.sortByColumn(index, order)
+
+    def show_histogram(self, column: str) -> None:
+        """Open the histogram of a column of ``cells``."""
+        self._panel.column.setCurrentIndex(self._panel.column.findData(column))
+        self._panel.histogram_part.expand(animate=False)
+
+    # Selecting -------------------------------------------------------------------------------------------
+
+    def select(self, cells: Iterable[Cell], *, centre: bool = True) -> None:
+        """Select cells; the camera goes to the last of them."""
         review, chosen = self._need_review(), list(cells)
         there = set(review.keys())
-        for plane, label in chosen:
-            if (plane, label) not in there:
-                raise EditError(f"There is no cell {label} on plane {plane}.")
-        self._table.select(chosen)
+        for cell in chosen:
+            if cell not in there:
+                raise EditError(f"There is no cell {cell[1]} on plane {cell[0]}.")
+        self._panel.table.select(chosen)
         self._on_chosen(chosen, centre)
 
     def next_to_check(self, step: int = 1) -> Cell | None:
-        """Go to the next cell to check, in the order of the table; None where there is none."""
-        to_check = self._model.to_check
+        """Go to the next cell to check, in the order of the table, and return it; None without one."""
+        self._need_review()
+        to_check, current = self._model.to_check, self.selected[-1:]
         if not to_check:
-            self._say("No cell is left to check.")
+            self._panel.say("No cell is left to check.")
             return None
-        shown, current = self._model.shown, self.selected[-1:]
-        at = shown.index(current[0]) if current and current[0] in shown else (-1 if step > 0 else len(shown))
-        places = sorted(shown.index(cell) for cell in to_check) if len(to_check) < 50 else None
-        if places is None:
-            rank = {cell: row for row, cell in enumerate(shown)}
-            places = sorted(rank[cell] for cell in to_check)
-        beyond = [row for row in places if (row > at if step > 0 else row < at)]
-        row = (beyond or places)[0 if step > 0 else -1]
-        self.select([shown[row]])
-        return shown[row]
+        row = self._model.row_of(current[0]) if current else None
+        at = row if row is not None else (-1 if step > 0 else len(self._model.shown))
+        rows = {cell: self._model.row_of(cell) or 0 for cell in to_check}
+        beyond = [cell for cell in to_check if (rows[cell] > at if step > 0 else rows[cell] < at)]
+        cell = (beyond or to_check)[0 if step > 0 else -1]
+        self.select([cell])
+        return cell
 
     def previous_to_check(self) -> Cell | None:
         """Go to the cell to check before this one."""
         return self.next_to_check(-1)
 
+    # Correcting ------------------------------------------------------------------------------------------
+
     def accept(self) -> None:
         """Mark the selected cells as right; once more takes that back."""
-        review = self._need_review()
-        review.accept(self._need_selected("accept"))
+        self._need_review().accept(self._need_selected("accept"))
 
     def reject(self) -> None:
         """Take the selected cells out of the labels; `undo` brings them back."""
-        review = self._need_review()
-        review.reject(self._need_selected("reject"))
+        self._need_review().reject(self._need_selected("reject"))
 
     def split(self, stroke: np.ndarray | None = None) -> list[Cell]:
         """Cut a cell along a line, or give the pieces of the selected one numbers of their own.
@@ -198,148 +216,43 @@ class ReviewWidget(QWidget):
             The cells that there are now; they are selected.
         """
         review = self._need_review()
-        cell = self._need_selected("split")[-1] if stroke is None else self._cell_under(np.asarray(stroke))
+        if stroke is None:
+            cell = self._need_selected("split")[-1]
+        else:
+            plane = self._plane_shown() or 0
+            wanted = [label for where, label in reversed(self.selected) if where == plane]
+            cell = plane, label_under(plane_of(review.labels, plane), stroke, wanted)
         parts = review.split(cell, stroke)
         self.select(parts, centre=False)
         return parts
 
     def merge(self) -> Cell:
-        """Make one cell of the selected ones."""
-        review = self._need_review()
-        whole = review.merge(self._need_selected("merge", 2))
+        """Make one cell of the selected ones, and return it."""
+        whole = self._need_review().merge(self._need_selected("merge", 2))
         self.select([whole], centre=False)
         return whole
 
     def undo(self) -> None:
         """Take the last edit of the layer back."""
-        review = self._need_review()
-        review.labels.undo()
-        review.update_now()
+        self._need_review().undo()
 
-    def show_only(self, shown: str = "All cells", condition: str = "", *, this_plane: bool = False) -> None:
-        """Filter the table.
+    def _need_review(self) -> LayerReview:
+        if self.review is None:
+            raise EditError(f"There is no layer with cells. {_START}")
+        return self.review
 
-        Parameters
-        ----------
-        shown : str
-            One of the list *Show*, such as ``To check``.
-        condition : str
-            On the columns of `cells`, such as ``area > 300 and lobes >= 2``.
-        this_plane : bool
-            Only cells of the plane on the canvas.
-        """
-        self._shown.setCurrentText(shown)
-        self._condition.setText(condition)
-        self._this_plane.setChecked(this_plane)
-        self._filter()
+    def _need_selected(self, what: str, least: int = 1) -> list[Cell]:
+        selected = self.selected
+        if len(selected) < least:
+            some = "a cell" if least == 1 else "two cells or more"
+            raise EditError(f"Select {some} to {what}: click in the table or on the image (Shift adds).")
+        return selected
 
-    def sort_by(self, column: str, *, descending: bool = False) -> None:
-        """Sort the table by a column of `cells`."""
-        index = next(i for i, each in enumerate(self._model.columns) if each.name == column)
-        order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
-        self._table.sortByColumn(index, order)
-
-    # Parts -----------------------------------------------------------------------------------------------
-
-    def _build(self) -> None:
-        self._labels_picker = LayerPicker(self._viewer, _is_cells, "no labels yet")
-        self._image_picker = LayerPicker(self._viewer, self._is_image, "no image of that shape")
-        top = QFormLayout()
-        tip = "The layer with the cells: of the Segment widget, or any other labels."
-        top.addRow("Cells", with_tip(stretched(self._labels_picker), tip))
-        tip = "The stained image that the stain and the nucleus are measured on."
-        top.addRow("Image", with_tip(stretched(self._image_picker), tip))
-
-        self._count = sentence()
-        self._count.setStyleSheet("font-size: 16pt; font-weight: bold;")
-        self._here = sentence()
-        self._message = sentence()
-
-        self._shown = QComboBox()
-        self._shown.addItems(list(SHOWN))
-        self._condition = QLineEdit()
-        self._condition.setPlaceholderText("filter, such as: area > 300 and lobes >= 2")
-        self._condition.setClearButtonEnabled(True)
-        self._this_plane = with_tip(QCheckBox("this plane"), "Only the cells of the plane on the canvas.")
-        filters = QHBoxLayout()
-        filters.addWidget(with_tip(self._shown, "Which cells the table shows."))
-        tip = "A condition on the columns: circularity < 0.8, touching or border. Press Enter."
-        filters.addWidget(with_tip(self._condition, tip), 1)
-        filters.addWidget(self._this_plane)
-
-        self._model = CellTableModel(self._colour_of)
-        self._table = CellTable(self._model)
-        self._histogram = Histogram()
-        self._column = QComboBox()
-        for name in NUMBERS:
-            self._column.addItem(BY_NAME[name].title, name)
-        self._column.setCurrentText("area")
-        histogram = QWidget()
-        inside = QVBoxLayout(histogram)
-        inside.setContentsMargins(0, 0, 0, 0)
-        inside.addWidget(self._column)
-        inside.addWidget(self._histogram)
-        self._histogram_part = folded("Histogram", histogram)
-
-        #: Room for what others build on the review, such as adding cells to a training set.
-        self.extras = QVBoxLayout()
-        self.extras.addWidget(AddToTrainingSet(lambda: (self.image, self.labels)))
-        layout = scrolled_column(self)
-        layout.addLayout(top)
-        for part in (self._count, self._here):
-            layout.addWidget(part)
-        layout.addLayout(filters)
-        layout.addWidget(self._table, 1)
-        layout.addLayout(self._buttons())
-        layout.addWidget(self._message)
-        layout.addWidget(self._histogram_part)
-        layout.addLayout(self.extras)
-
-        self._draw_later = QTimer(self)
-        self._draw_later.setSingleShot(True)
-        self._draw_later.setInterval(150)
-        self._draw_later.timeout.connect(self._draw_histogram)
-        self._labels_picker.layer_changed.connect(self._follow)
-        self._image_picker.layer_changed.connect(self._on_image)
-        self._shown.currentIndexChanged.connect(self._filter)
-        self._condition.editingFinished.connect(self._filter)
-        self._this_plane.toggled.connect(self._filter)
-        self._table.chosen.connect(self._on_chosen)
-        self._column.currentIndexChanged.connect(self._draw_histogram)
-        self._histogram_part.toggled.connect(self._draw_histogram)
-
-    def _buttons(self) -> QGridLayout:
-        words = {
-            "next_to_check": ("Next to check", "Go to the next cell that is unsure or flagged."),
-            "accept": ("Accept", "The selected cells are right: nothing to check. Again takes it back."),
-            "reject": ("Reject", "The selected cells are none: they leave the labels and the count."),
-            "split": ("Split …", "Draw a line across a cell. A cell in pieces is split into them at once."),
-            "merge": ("Merge", "Make one cell of the selected ones. Shift-click selects several."),
-            "undo": ("Undo", "Take the last edit of the labels back."),
-        }
-        keys = {name: key for key, name in KEYS.items()} | {"undo": "Ctrl+Z"}
-        grid = QGridLayout()
-        self._actions: dict[str, QPushButton] = {}
-        for place, (name, (title, tip)) in enumerate(words.items()):
-            key = keys[name].replace("-", "+")
-            button = self._actions[name] = with_tip(QPushButton(f"{title} ({key})"), f"{tip} Key: {key}.")
-            button.clicked.connect(self._calling(name))
-            grid.addWidget(button, place // 3, place % 3)
-        for key, name in KEYS.items():
-            shortcut = QShortcut(QKeySequence(key.replace("-", "+")), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(self._calling(name))
-        undo = QShortcut(QKeySequence(QKeySequence.StandardKey.Undo), self)
-        undo.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        undo.activated.connect(self._calling("undo"))
-        return grid
-
-    def _calling(self, name: str) -> Callable[..., None]:
-        return lambda *_: self._by_hand(name)
+    # By button and key -----------------------------------------------------------------------------------
 
     def _by_hand(self, name: str) -> None:
         """Do what a button or key asks for; what cannot be done is said, not raised."""
-        self._say("")
+        self._panel.say("")
         try:
             if name == "split":
                 self._split_by_hand()
@@ -348,20 +261,22 @@ class ReviewWidget(QWidget):
             else:
                 getattr(self, name)()
         except WBCSegError as error:
-            self._say(str(error))
-            self.failed.emit(str(error))
+            self._fail(error)
+
+    def _fail(self, error: WBCSegError) -> None:
+        self._panel.say(str(error))
+        self.failed.emit(str(error))
 
     def _decide_by_hand(self, name: str) -> None:
-        """Accept or reject; whoever goes from cell to cell to check goes on to the next one."""
-        to_check, shown, selected = set(self._model.to_check), self._model.shown, self.selected
+        """Accept or reject; whoever goes through the cells to check is taken to the next one."""
+        selected, to_check = self.selected, self._model.to_check
         checking = len(selected) == 1 and selected[0] in to_check
-        at = shown.index(selected[0]) if checking else 0
+        later = to_check[to_check.index(selected[0]) + 1 :] if checking else []
         getattr(self, name)()
         left = self._model.to_check
         if checking and left:
-            rank = {cell: row for row, cell in enumerate(shown)}
-            after = [cell for cell in left if rank.get(cell, -1) > at]
-            self.select([(after or left)[0]])
+            still = set(left)
+            self.select([next((cell for cell in later if cell in still), left[0])])
 
     def _split_by_hand(self) -> None:
         review = self._need_review()
@@ -369,44 +284,30 @@ class ReviewWidget(QWidget):
             self._stroke.close()
             return
         if len(self.selected) == 1:
-            cells = dict(zip(review.keys(), review.cells["pieces"].tolist(), strict=True))
-            if cells.get(self.selected[0], 1) > 1:
+            pieces = dict(zip(review.keys(), review.cells["pieces"].tolist(), strict=True))
+            if pieces.get(self.selected[0], 1) > 1:
                 self.split()
                 return
-        sides = np.sqrt(review.cells["area"].to_numpy(float))
-        width = max(1.0, 0.04 * float(np.median(sides))) if len(sides) else 1.0
-        self._say("Draw a line across the cell on the canvas. Esc leaves it.")
-        self._actions["split"].setText("Stop splitting (Esc)")
+        areas = review.cells["area"].to_numpy(float)
+        width = max(1.0, 0.04 * float(np.sqrt(np.median(areas)))) if len(areas) else 1.0
+        self._panel.splitting(True)
         self._stroke = StrokeTool(self._viewer, review.labels, width, self._on_stroke, self._on_stroke_ended)
 
     def _on_stroke(self, points: np.ndarray) -> None:
         try:
             parts = self.split(points)
-            self._say(f"Cell {parts[0][1]} was split into {len(parts)}. Ctrl-Z takes it back.")
+            self._panel.say(f"Cell {parts[0][1]} was split into {len(parts)}. Ctrl-Z takes it back.")
         except WBCSegError as error:
-            self._say(str(error))
-            self.failed.emit(str(error))
+            self._fail(error)
 
     def _on_stroke_ended(self) -> None:
         self._stroke = None
-        self._actions["split"].setText("Split … (S)")
-        self._say("")
+        self._panel.splitting(False)
 
-    # The layer -------------------------------------------------------------------------------------------
+    # Following the layer ---------------------------------------------------------------------------------
 
-    def _need_review(self) -> LayerReview:
-        if self.review is None:
-            raise EditError("There is no layer with cells: run Segment white blood cells, or open labels.")
-        return self.review
-
-    def _need_selected(self, what: str, least: int = 1) -> list[Cell]:
-        selected = self.selected
-        if len(selected) < least:
-            some = "a cell" if least == 1 else "two cells or more"
-            raise EditError(f"Select {some} to {what}: click in the table, or on the canvas (Shift adds).")
-        return selected
-
-    def _is_image(self, layer: Layer) -> bool:
+    def _fits(self, layer: Layer) -> bool:
+        """Say whether a layer is an image that the chosen cells may be of."""
         from napari.layers import Image
 
         labels = self._labels_picker.layer
@@ -421,88 +322,79 @@ class ReviewWidget(QWidget):
         labels = self._labels_picker.layer
         self._image_picker.refresh()
         if labels is None:
-            self._model.set_table(_no_cells(), [], "px")
-            self._refresh()
-            self.layer_changed.emit()
-            return
+            self._model.set_table(None, [], "px")
+            self._panel.say(_START)
+        else:
+            self._start(labels)
+        for button in self._panel.buttons.values():
+            button.setEnabled(labels is not None)
+        self._panel.this_plane.setVisible(self.review is not None and self.review.stacked)
+        self._show_counts()
+        self.layer_changed.emit()
+
+    def _start(self, labels: Labels) -> None:
         source = labels.metadata.get(METADATA_KEY, {}).get("source_id")
-        for layer in self._viewer.layers:
-            if str(layer.unique_id) == source and self._is_image(layer):
+        images = [layer for layer in self._viewer.layers if self._fits(layer)]
+        for layer in images:
+            if str(layer.unique_id) == source:
                 self._image_picker.layer = layer
         self.review = review = LayerReview(self._viewer, labels, self._image_picker.layer)
         review.changed.connect(self._on_changed)
         review.measured.connect(self._on_measured)
-        review.noted.connect(self._say)
-        self._clicks = ClickPicker(self._viewer, labels, [*self._images()], self._on_click)
+        review.noted.connect(self._panel.say)
+        self._clicks = ClickPicker(self._viewer, labels, images, self._on_click)
         self._frames = Frames(self._viewer, labels)
         labels.events.selected_label.connect(self._on_label)
         for key, name in KEYS.items():
-            labels.bind_key(key, self._calling(name), overwrite=True)
-        self._bound = labels
-        self._this_plane.setVisible(review.stacked)
+            labels.bind_key(key, lambda _, name=name: self._by_hand(name), overwrite=True)
         self._on_changed()
         self._on_measured()
-        self.layer_changed.emit()
-
-    def _images(self) -> list[Layer]:
-        return [layer for layer in self._viewer.layers if self._is_image(layer)]
 
     def _let_go(self) -> None:
+        """Leave the layer as it was found."""
         if self._stroke is not None:
             self._stroke.close()
-        for part in (self._clicks, self._frames, self.review):
+        review, self.review = self.review, None
+        for part in (self._clicks, self._frames, review):
             if part is not None:
                 part.close()
-        if self._bound is not None:
-            self._bound.events.selected_label.disconnect(self._on_label)
+        if review is not None:
+            review.labels.events.selected_label.disconnect(self._on_label)
             for key in KEYS:
-                self._bound.bind_key(key, None)
-        self._clicks = self._frames = self.review = self._bound = None
-        self._framed = []
+                review.labels.bind_key(key, None)
+        self._clicks = self._frames = None
 
     def _on_image(self) -> None:
         if self.review is not None:
             self.review.set_image(self._image_picker.layer)
 
-    # What happens ----------------------------------------------------------------------------------------
-
     def _on_changed(self) -> None:
         review = self.review
         if review is None:
             return
-        keys = review.keys()
-        self._model.set_table(self.cells, keys, pixel_size(review.labels)[2])
-        selected, there = self.selected, set(keys)
+        self._model.set_table(self.cells, review.keys(), pixel_size(review.labels)[2])
+        there, selected = set(review.keys()), self.selected
         if any(cell not in there for cell in selected):
-            self._table.select([cell for cell in selected if cell in there])
+            self._panel.table.select([cell for cell in selected if cell in there])
             self.selection_changed.emit(self.selected)
-        self._frame()
-        self._refresh()
+        self._show_frames()
+        self._show_counts()
         self._draw_later.start()
         self.changed.emit()
 
     def _on_measured(self) -> None:
-        self._table.fit_columns()
-        if self.review is not None:
-            self._say(self.review.image_problem)
+        self._panel.table.fit_columns()
+        if self.review is not None and not self.review.measuring:
+            self._panel.say(self.review.image_problem)
 
-    def _refresh(self) -> None:
-        review = self.review
-        for button in self._actions.values():
-            button.setEnabled(review is not None)
+    def _show_counts(self) -> None:
+        review, plane = self.review, self._plane_shown()
         if review is None:
-            self._count.setText("")
-            self._say("Run Segment white blood cells first, or open labels of your own.")
+            self._panel.show_counts("", "")
         else:
-            self._count.setText(review.summary())
-        plane = self._plane_shown()
-        here = (
-            f"Plane {plane}: {review.summary(plane)}."
-            if review and review.stacked and plane is not None
-            else ""
-        )
-        self._here.setText(here)
-        self._here.setVisible(bool(here))
+            of_stack = review.stacked and plane is not None
+            here = f"On this plane ({plane}): {review.summary(plane)}." if of_stack else ""
+            self._panel.show_counts(review.summary(), here)
 
     def _plane_shown(self) -> int | None:
         if self.review is None:
@@ -511,23 +403,25 @@ class ReviewWidget(QWidget):
         return planes[0] if planes else None
 
     def _on_plane(self, event: Any = None) -> None:
-        self._refresh()
-        if self._this_plane.isChecked():
+        self._show_counts()
+        if self._panel.this_plane.isChecked():
             self._filter()
 
     def _filter(self, *_: Any) -> None:
-        conditions = [SHOWN[self._shown.currentText()], self._condition.text()]
-        if self._this_plane.isChecked() and self._plane_shown() is not None:
+        conditions = [SHOWN[self._panel.shown.currentText()], self._panel.condition.text()]
+        if self._panel.this_plane.isChecked() and self._plane_shown() is not None:
             conditions.append(f"plane == {self._plane_shown()}")
         try:
             self._model.set_conditions(conditions)
-            self._say("")
+            self._panel.say("")
         except WBCSegError as error:
-            self._say(str(error))
+            self._fail(error)
         self._draw_histogram()
 
+    # Rows and cells --------------------------------------------------------------------------------------
+
     def _on_chosen(self, cells: list[Cell], centre: bool = True) -> None:
-        """Follow the table: the label, the frames and the camera."""
+        """Follow the table: the layer's label, the frames and the camera."""
         review = self.review
         if review is None:
             return
@@ -540,105 +434,45 @@ class ReviewWidget(QWidget):
                 self._viewer.layers.selection.active = review.labels
             if centre:
                 look_at(self._viewer, review.labels, plane, review.box_of(cells[-1]))
-        self._frame()
+        self._show_frames()
         self._draw_later.start()
         self.selection_changed.emit(cells)
 
     def _on_label(self, event: Any = None) -> None:
-        """Follow the layer: its picker chose a label."""
-        review, plane = self.review, self._plane_shown()
-        if review is None or self._selecting:
+        """Follow the layer, whose picker or list chose a label."""
+        if self.review is None or self._selecting:
             return
-        cell = (plane or 0, int(review.labels.selected_label))
-        self._table.select([cell] if self._model.row_of(cell) is not None else [])
+        cell = (self._plane_shown() or 0, int(self.review.labels.selected_label))
+        self._panel.table.select([cell] if cell in set(self.review.keys()) else [])
         self._on_chosen(self.selected, centre=False)
 
     def _on_click(self, label: int, add: bool) -> None:
-        plane = self._plane_shown()
+        """Follow a click on the image; Shift adds a cell, or takes it out."""
+        plane, before = self._plane_shown(), self.selected if add else []
+        cell = (plane or 0, label)
         if label == 0 or plane is None:
-            if not add:
-                self._table.select([])
-                self._on_chosen([], centre=False)
-            return
-        cell, before = (plane, label), self.selected
-        if add and cell in before:
-            before.remove(cell)
             chosen = before
+        elif cell in before:
+            chosen = [each for each in before if each != cell]
         else:
-            chosen = [*before, cell] if add else [cell]
-        self._table.select(chosen)
+            chosen = [*before, cell]
+        self._panel.table.select(chosen)
         self._on_chosen(chosen, centre=False)
 
-    def _cell_under(self, stroke: np.ndarray) -> Cell:
-        """Return the cell that a line is meant for."""
-        review, plane = self._need_review(), self._plane_shown() or 0
-        labels = plane_of(review.labels, plane)
-        steps = np.linspace(0, 1, 200)[:, None]
-        points = [a + steps * (b - a) for a, b in pairwise(stroke)]
-        at = np.round(np.concatenate(points)).astype(int) if points else np.zeros((0, 2), int)
-        at = at[((at >= 0) & (at < labels.shape)).all(axis=1)]
-        numbers, counts = np.unique(labels[at[:, 0], at[:, 1]], return_counts=True)
-        crossed = {int(n): int(c) for n, c in zip(numbers, counts, strict=True) if n != 0}
-        if not crossed:
-            raise EditError("The line crosses no cell: draw it right across one.")
-        for cell in reversed(self.selected):
-            if cell[0] == plane and cell[1] in crossed:
-                return cell
-        return plane, max(crossed, key=lambda number: crossed[number])
-
-    def _frame(self) -> None:
-        review = self.review
-        if review is None or self._frames is None:
-            return
-        places = [(cell[0], review.box_of(cell)) for cell in self.selected[-50:]]
-        if places != self._framed:
-            self._framed = places
-            self._frames.show(places)
+    def _show_frames(self) -> None:
+        if self.review is not None and self._frames is not None:
+            self._frames.show([(cell[0], self.review.box_of(cell)) for cell in self.selected])
 
     def _draw_histogram(self, *_: Any) -> None:
-        if self.review is None or not self._histogram_part.isExpanded():
-            return
-        name = self._column.currentData()
-        unit = pixel_size(self.review.labels)[2]
-        rows = [row for cell in self.selected if (row := self._model.row_of(cell)) is not None]
-        values = np.asarray(self._model.values(name), float)
-        header = BY_NAME[name].header(unit).replace("\n", ", ")
-        self._histogram.show_values(values, header, values[rows] if rows else None)
+        if self.review is not None:
+            rows = [row for cell in self.selected if (row := self._model.row_of(cell)) is not None]
+            self._panel.draw_histogram(self._model.values, rows, pixel_size(self.review.labels)[2])
 
     def _colour_of(self, label: int) -> Any:
         return None if self.review is None else self.review.labels.get_color(label)
-
-    def _say(self, words: str) -> None:
-        self._message.setText(words)
-        self._message.setVisible(bool(words))
-
-
-def image_for(viewer: ViewerModel, labels: Labels) -> Image | None:
-    """Return the image that labels belong to: their source, or one of the same shape."""
-    from napari.layers import Image
-
-    source = labels.metadata.get(METADATA_KEY, {}).get("source_id")
-    fitting = None
-    for layer in viewer.layers:
-        if isinstance(layer, Image) and role_of(layer) is None:
-            shape = level0(layer).shape
-            if str(layer.unique_id) == source:
-                return layer
-            if tuple(shape[:-1] if layer.rgb else shape) == tuple(level0(labels).shape):
-                fitting = layer
-    return fitting
 
 
 def _is_cells(layer: Layer) -> bool:
     from napari.layers import Labels
 
     return isinstance(layer, Labels) and layer.ndim in (2, 3)
-
-
-def _no_cells() -> pd.DataFrame:
-    from ..segmentation.measure import COLUMNS
-    from ..segmentation.tracking import TrackedCells
-
-    table = TrackedCells(np.zeros((0, 0), np.int32)).table
-    assert tuple(table.columns) == COLUMNS
-    return table.assign(flag=[], decision=[])

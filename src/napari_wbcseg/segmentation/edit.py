@@ -167,6 +167,30 @@ def remove_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
     return Edit((rows, cols), np.zeros(rows.shape, np.int64), ())
 
 
+def label_under(labels: np.ndarray, stroke: np.ndarray, preferred: Sequence[int] = ()) -> int:
+    """Return the cell that a line is meant for: a preferred one that it crosses, or the one it is longest in.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W)
+    stroke : ndarray of float, shape (n, 2)
+        Row and column of the points of the line.
+    preferred : sequence of int
+        Labels, the most wanted first.
+
+    Raises
+    ------
+    EditError
+        If the line crosses no cell.
+    """
+    crossed = labels[_draw(np.asarray(stroke, float).reshape(-1, 2), labels.shape)]
+    numbers, counts = np.unique(crossed[crossed != 0], return_counts=True)
+    if not numbers.size:
+        raise EditError("The line crosses no cell: draw it right across one.")
+    there = set(numbers.tolist())
+    return next((label for label in preferred if label in there), int(numbers[counts.argmax()]))
+
+
 def unused_labels(labels: np.ndarray, count: int, start: int | None = None) -> list[int]:
     """Return numbers for new cells.
 
@@ -260,7 +284,7 @@ def _led_on(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.concatenate([ends[:1], points, ends[1:]])
 
 
-def _draw(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _draw(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Draw a line one pixel wide, without gaps that a step along an edge could cross."""
     from skimage.draw import line
 
