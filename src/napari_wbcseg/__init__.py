@@ -17,6 +17,7 @@ _PUBLIC = {
     "TrainingSettings": "settings",
     "WBCSegError": "errors",
     "evaluate": "segmentation.evaluation",
+    "fine_tune": "segmentation.finetuning",
     "load_model": "network.models",
     "segment": "segmentation.pipeline",
     "synthetic_smear": "data.synthetic",
@@ -30,6 +31,7 @@ __all__ = [
     "WBCSegError",
     "__version__",
     "evaluate",
+    "fine_tune",
     "load_model",
     "segment",
     "synthetic_smear",
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from .network.models import load_model
     from .network.training import train
     from .segmentation.evaluation import evaluate
+    from .segmentation.finetuning import fine_tune
     from .segmentation.pipeline import segment
     from .segmentation.result import Segmentation
     from .settings import SegmentationSettings, TrainingSettings

@@ -78,7 +78,7 @@ class TestInAndOut:
         import sys
 
         widget.chosen = "my-stain"
-        with qtbot.waitSignal(widget.exported, timeout=120_000):
+        with qtbot.waitSignal(widget.exported, timeout=280_000):
             widget.export_file(tmp_path / "out.keras")
         assert (tmp_path / "out.keras").read_bytes()[:2] == b"PK"
         assert "tensorflow" not in sys.modules
@@ -156,7 +156,7 @@ class TestFineTuning:
         return panel
 
     def test_both_scores_are_shown_and_the_model_is_kept_only_if_the_user_says_so(self, panel, qtbot):
-        with qtbot.waitSignal(panel.compared, timeout=200_000) as caught:
+        with qtbot.waitSignal(panel.compared, timeout=280_000) as caught:
             panel.fine_tune()
         comparison = caught.args[0]
         assert comparison.old.model.startswith("my-stain@")
@@ -171,7 +171,7 @@ class TestFineTuning:
 
     def test_cancelled_it_leaves_nothing(self, panel, qtbot):
         panel.settings = panel.settings.replace(epochs=500)
-        with qtbot.waitSignal(panel.cancelled, timeout=200_000):
+        with qtbot.waitSignal(panel.cancelled, timeout=280_000):
             panel.fine_tune()
             qtbot.waitUntil(lambda: panel._process is not None, timeout=60_000)
             panel.cancel()
