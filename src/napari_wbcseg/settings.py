@@ -174,5 +174,6 @@ class TrainingSettings(_Settings):
                 schedule="cosine",
                 dropout=0.1,
                 steps_per_epoch=100,
+                validation_fraction=0.15,
             )
         return cls(**{**base, **changes})

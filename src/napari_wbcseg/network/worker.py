@@ -240,8 +240,10 @@ class TrainingProcess:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        if self._final is not None and (self._final["event"] == "result" or not self._has_checkpoint()):
-            forget_job(self.out)  # there is nothing to go on with
+        if self._final is not None and self._final["event"] == "result":
+            forget_job(self.out)
+        elif self._final is not None and not self._has_checkpoint():
+            discard_training(self.out)  # there is nothing to go on with
         self._remove_temporary()
 
     def __enter__(self) -> TrainingProcess:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
@@ -9,50 +10,78 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-_COLOURS = {"loss": "#4f9dde", "val_loss": "#f2a541", "dice": "#4f9dde", "val_dice": "#f2a541"}
-_NAMES = {"loss": "training", "val_loss": "validation"}
+_COLOURS = {"training": "#4f9dde", "validation": "#f2a541"}
+_REDRAW_EVERY = 1.0  # seconds; drawing holds the window up for some milliseconds
 
 
 class LossCurve(FigureCanvasQTAgg):
-    """Loss and Dice against the epoch, in the colours of the window."""
+    """Loss and Dice against the epoch, in the colours of the window, the epoch under way included."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        figure = Figure(figsize=(3, 2.4), layout="constrained")
+        figure = Figure(figsize=(3.4, 2.1))
         super().__init__(figure)
         self.setParent(parent)
-        self.setMinimumHeight(190)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumHeight(180)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setStyleSheet("background: transparent;")
-        self._axes = figure.subplots(1, 2)
+        # Fixed margins: finding out the best ones takes longer than drawing.
+        self._axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.35})
+        figure.subplots_adjust(left=0.11, right=0.98, top=0.86, bottom=0.2)
+        self._lines: dict[str, Any] = {}
+        self._best: Any = None
+        self._drawn = 0.0
+        self._dress()
         self.show_history([])
 
-    def show_history(self, history: list[dict[str, Any]]) -> None:
-        """Draw the epochs so far: ``epoch``, ``loss``, ``dice``, and the same with ``val_`` in front."""
+    def _dress(self) -> None:
         ink = self.palette().windowText().color().name()
         self.figure.patch.set_alpha(0)
-        epochs = [row["epoch"] for row in history]
         for axes, quantity in zip(self._axes, ("loss", "dice"), strict=True):
-            axes.clear()
             axes.patch.set_alpha(0)
-            for key in (quantity, f"val_{quantity}"):
-                values = [row.get(key) for row in history]
-                if any(value is not None for value in values):
-                    label = _NAMES.get(key.replace("dice", "loss"))
-                    axes.plot(
-                        epochs,
-                        values,
-                        color=_COLOURS[key],
-                        marker="." if len(epochs) < 20 else None,
-                        label=label,
-                    )
-            axes.set_title("Loss" if quantity == "loss" else "Dice", color=ink, fontsize=9)
+            for part, key in (("training", quantity), ("validation", f"val_{quantity}")):
+                (self._lines[key],) = axes.plot([], [], color=_COLOURS[part], marker=".", label=part)
+            axes.set_title("Loss" if quantity == "loss" else "Dice (1 is perfect)", color=ink, fontsize=9)
             axes.set_xlabel("epoch", color=ink, fontsize=8)
             axes.tick_params(colors=ink, labelsize=7)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
             for spine in axes.spines.values():
                 spine.set_color(ink)
                 spine.set_alpha(0.4)
             axes.grid(alpha=0.15, color=ink)
-        if any("val_loss" in row for row in history):
-            self._axes[0].legend(fontsize=7, frameon=False, labelcolor=ink)
+        self._best = self._axes[1].axvline(0, color=ink, alpha=0.35, linestyle=":", visible=False)
+        self._legend = self._axes[0].legend(fontsize=7, frameon=False, labelcolor=ink)
+
+    def show_history(self, history: list[dict[str, Any]], step: dict[str, Any] | None = None) -> None:
+        """Draw the epochs so far, and where the present one stands.
+
+        Parameters
+        ----------
+        history : list of dict
+            Rows with ``epoch``, ``loss``, ``dice``, the same with ``val_`` in front, and
+            ``best``.
+        step : dict, optional
+            The last ``step`` event, of an epoch that is under way.
+        """
+        now = time.monotonic()
+        if step is not None and now - self._drawn < _REDRAW_EVERY:
+            return
+        self._drawn = now
+        for key, line in self._lines.items():
+            points = [(row["epoch"], row[key]) for row in history if row.get(key) is not None]
+            line.set_marker("." if len(points) < 20 else "")
+            if step is not None and step.get(key) is not None:
+                points.append((step["epoch"] - 1 + step["step"] / step["steps"], step[key]))
+            line.set_data([x for x, _ in points], [y for _, y in points])
+        validated = any("val_loss" in row for row in history)
+        self._legend.set_visible(validated)
+        best = max((row["epoch"] for row in history if row.get("best")), default=0)
+        self._best.set_visible(bool(best))
+        self._best.set_xdata([best, best])
+        for axes in self._axes:
+            axes.relim(visible_only=True)
+            axes.autoscale_view()
+        last = max((row["epoch"] for row in history), default=0) + (1 if step is not None else 0)
+        for axes in self._axes:
+            axes.set_xlim(0, max(last, 2))
         self.draw_idle()
