@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TrainingError
+from ..files import write_atomically
 from ..settings import TrainingSettings
 from .backend import import_keras
-from .files import write_atomically
 
 if TYPE_CHECKING:
     import keras

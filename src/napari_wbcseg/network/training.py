@@ -401,7 +401,7 @@ def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
     import csv
     import io
 
-    from .files import write_atomically
+    from ..files import write_atomically
 
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(history[0]) if history else ["epoch"])
