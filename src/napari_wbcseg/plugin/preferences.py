@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-DEFAULTS: dict[str, Any] = {"model": "wbc", "count_on_canvas": True}
+if TYPE_CHECKING:
+    from ..settings import SegmentationSettings
+
+DEFAULTS: dict[str, Any] = {
+    "model": "wbc",
+    "device": "auto",
+    "units": "automatic",
+    "count_on_canvas": True,
+    "save_formats": "tiff,csv,overlay",
+}
+
+
+def preferred_settings() -> SegmentationSettings:
+    """Return the settings that a widget starts with."""
+    from ..settings import SegmentationSettings
+
+    device = preference("device")
+    return SegmentationSettings(device=device if device in ("auto", "cpu") else "auto")
 
 
 def preference(name: str) -> Any:

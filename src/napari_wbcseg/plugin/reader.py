@@ -1,12 +1,14 @@
-"""Reader of the SigTuple folder and archive."""
+"""Readers: the SigTuple folder and archive, and results saved with their table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .samples import LayerDataTuple
 
     Reader = Callable[[str | PathLike[str] | Sequence[str | PathLike[str]]], list[LayerDataTuple]]
@@ -63,3 +65,94 @@ def read_sigtuple_layers(path: str | PathLike[str] | Sequence[str | PathLike[str
         (read_image(field), {"name": field.stem, "rgb": True, "visible": number == 0}, "image")
         for number, field in enumerate(fields)
     ]
+
+
+def get_result_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> Reader | None:
+    """Return a reader for a saved result, or None at once for anything else.
+
+    Parameters
+    ----------
+    path : path, or list of paths
+        A label TIFF with its ``NAME-result.json`` beside it, that JSON, or an OME-Zarr that was
+        saved by this plugin.
+    """
+    if not isinstance(path, str | PathLike):
+        return None
+    from pathlib import Path
+
+    # Without the output package: this is asked for every folder that is opened.
+    file = Path(path)
+    if file.is_dir():
+        ours = b'"napari_wbcseg"'
+        cells = file / "labels" / "cells" / ".zattrs"
+        return read_result_layers if cells.is_file() and ours in cells.read_bytes() else None
+    if file.name.endswith("-result.json"):
+        return read_result_layers
+    from ..segmentation.output import record_beside
+
+    return read_result_layers if record_beside(file) is not None else None
+
+
+def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[LayerDataTuple]:
+    """Read a saved result: its cells with table, scale and units; of an OME-Zarr the image too.
+
+    Raises
+    ------
+    SettingsError
+        If the JSON is no record of a result.
+    ImageError
+        If the labels cannot be read, or are others than those of the record.
+    """
+    from pathlib import Path
+
+    from ..errors import ImageError
+    from ..segmentation.output import load_result
+    from .layers import METADATA_KEY
+    from .review_features import features_table
+
+    if not isinstance(path, str | PathLike):
+        raise ImageError("Open one saved result at a time.")
+    file = Path(path)
+    result = load_result(file)
+    place = result.placement
+    attributes: dict[str, Any] = {"scale": place.scale, "translate": place.translate, "units": place.units}
+    if any(place.axis_labels):
+        attributes["axis_labels"] = place.axis_labels
+    about = {
+        "role": "cells",
+        "source": result.name,
+        "source_id": None,
+        "model": result.model,
+        "settings": None if result.settings is None else result.settings.model_dump(mode="json"),
+        "cell_diameter": result.cell_diameter,
+        "summary": result.summary,
+        "notes": list(result.notes),
+    }
+    cells = {
+        "name": f"cells ({len(result.cells)})",
+        "features": features_table(result.cells).reset_index(drop=True),
+        "opacity": 0.5,
+        "metadata": {METADATA_KEY: about},
+        **attributes,
+    }
+    layers: list[LayerDataTuple] = [(result.labels, cells, "labels")]
+    if file.is_dir():
+        image = _zarr_image(file, result.labels.ndim)
+        if image is not None:
+            levels, rgb = image
+            layers.insert(0, (levels, {"name": result.name, "rgb": rgb, **attributes}, "image"))
+    return layers
+
+
+def _zarr_image(folder: Path, ndim: int) -> tuple[list[Any], bool] | None:
+    """Return the levels of the image in an OME-Zarr, lazily, and whether it is RGB."""
+    import dask.array as da
+    import zarr
+
+    group: Any = zarr.open_group(str(folder), mode="r")
+    if "multiscales" not in group.attrs:
+        return None
+    paths = [dataset["path"] for dataset in group.attrs["multiscales"][0]["datasets"]]
+    levels = [da.from_zarr(group[path]) for path in paths]
+    rgb = levels[0].ndim == ndim + 1
+    return ([da.moveaxis(level, 0, -1) for level in levels] if rgb else levels), rgb

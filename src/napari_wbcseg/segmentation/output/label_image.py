@@ -20,7 +20,7 @@ def write_labels(path: str | Path, labels: np.ndarray, pixel_size: PixelSize | N
     ----------
     path : str or Path
     labels : ndarray of int, shape (H, W) or (N, H, W)
-        0 is background. Stored as uint16 where the labels fit, else as int32.
+        0 is background. Stored as uint16 where the labels fit, else as int32, or as int64.
     pixel_size : PixelSize, optional
         Kept in the file: as the TIFF resolution, and by name in its description.
 
@@ -42,7 +42,8 @@ def write_labels(path: str | Path, labels: np.ndarray, pixel_size: PixelSize | N
             f"Labels must be whole numbers of shape (H, W) or (N, H, W), not {array.dtype} {array.shape}."
         )
     top = int(array.max()) if array.size else 0
-    stored = array.astype(np.uint16 if top <= np.iinfo(np.uint16).max else np.int32)
+    kinds = (np.uint16, np.int32, np.int64)
+    stored = array.astype(next(kind for kind in kinds if top <= np.iinfo(kind).max))
     metadata: dict[str, Any] = {"axes": "YX" if array.ndim == 2 else "ZYX"}
     options: dict[str, Any] = {}
     if pixel_size is not None:

@@ -130,6 +130,12 @@ class LabelledImage:
         planes = marked["plane"] if self.stacked else np.zeros(len(marked), int)
         return frozenset(zip(map(int, planes), map(int, marked["label"]), strict=True))
 
+    @property
+    def summary(self) -> str:
+        """The count in words, such as ``23 white cells, 2 to check``."""
+        words = f"{len(self.cells)} white cell" + ("" if len(self.cells) == 1 else "s")
+        return f"{words}, {len(self.to_check)} to check" if self.to_check else words
+
 
 def labelled_image(
     result: Segmentation | LabelledImage | LabelsLayer,
