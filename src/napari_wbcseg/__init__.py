@@ -20,6 +20,7 @@ _PUBLIC = {
     "fine_tune": "segmentation.finetuning",
     "load_model": "network.models",
     "segment": "segmentation.pipeline",
+    "segment_large": "segmentation.large",
     "synthetic_smear": "data.synthetic",
     "train": "network.training",
 }
@@ -34,6 +35,7 @@ __all__ = [
     "fine_tune",
     "load_model",
     "segment",
+    "segment_large",
     "synthetic_smear",
     "train",
 ]
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from .network.training import train
     from .segmentation.evaluation import evaluate
     from .segmentation.finetuning import fine_tune
+    from .segmentation.large import segment_large
     from .segmentation.pipeline import segment
     from .segmentation.result import Segmentation
     from .settings import SegmentationSettings, TrainingSettings
