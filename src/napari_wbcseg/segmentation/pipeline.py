@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from .found import Found
 
 DEFAULT_MODEL = "wbc"
+# Pixels of the largest image whose result is kept in memory, at eight bytes a pixel.
+_IN_MEMORY = 64_000_000
 
 #: Channels that the network of each recipe takes, and those of its outputs that are read.
 _READS: dict[str, tuple[int, dict[str, int]]] = {
@@ -37,7 +40,8 @@ def segment(
     ----------
     image : array, shape (H, W), (H, W, 3), (N, H, W) or (N, H, W, 3)
         RGB or grey, unsigned integers or floats; NumPy, dask or zarr. An alpha channel is
-        dropped. A stack is segmented plane by plane.
+        dropped. A stack is segmented plane by plane. An image of more than twelve million
+        pixels is segmented in blocks, see `napari_wbcseg.segment_large`.
     model : str, Path or ModelFile
         Name or file of a model; ``wbc`` stands for the built-in model of the recipe.
     settings : SegmentationSettings, optional
@@ -48,6 +52,8 @@ def segment(
     Returns
     -------
     Segmentation
+        Of images above 64 million pixels ``labels`` and ``probability`` are zarr arrays in a
+        temporary folder, which lasts as long as the result.
 
     Raises
     ------
@@ -60,8 +66,11 @@ def segment(
         If the settings ask for another recipe than that of the model.
     """
     from ..data.images import bit_range
+    from ..data.large_images import is_large
 
     file, settings = model_and_settings(model, settings)
+    if is_large(image):
+        return _segment_in_blocks(image, file, settings, progress)
     array = _as_array(image)
     planes, stacked = _planes(array)
     value_range = bit_range(array)
@@ -104,6 +113,23 @@ def _check_heads(model: ModelFile) -> None:
             f"The model {model.name} is no network of the recipe {model.header.recipe}, which takes "
             f"{channels} channels and gives {', '.join(heads)}: train it again, or choose another model."
         )
+
+
+def _segment_in_blocks(
+    array: Any, model: ModelFile, settings: SegmentationSettings, progress: Progress
+) -> Segmentation:
+    """Segment a large image, with the result in memory where it fits."""
+    from tempfile import TemporaryDirectory
+
+    from .large import segment_large
+
+    folder = TemporaryDirectory(prefix="wbcseg-")
+    result = segment_large(array, folder.name, model, settings, progress)
+    if array.shape[0] * array.shape[1] > _IN_MEMORY:
+        return replace(result, extra={"folder": folder})
+    labels, probability = np.asarray(result.labels), np.asarray(result.probability)
+    folder.cleanup()
+    return replace(result, labels=labels, probability=probability, extra={})
 
 
 def _as_array(image: Any) -> Any:

@@ -1,0 +1,5 @@
+"""Images of any size, in blocks, in memory that does not grow with them."""
+
+from .run import BLOCK_SIZE, BlockDone, LargeRun, segment_large
+
+__all__ = ["BLOCK_SIZE", "BlockDone", "LargeRun", "segment_large"]
