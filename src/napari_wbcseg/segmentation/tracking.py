@@ -45,13 +45,12 @@ class Change:
 
     def update(self, later: Change) -> None:
         """Add what happened afterwards."""
-        self.swallowed.update(later.swallowed)
-        for label in later.added & self.removed:
-            self.swallowed.pop(label, None)
-        self.changed |= later.changed | (later.added & self.removed)
-        self.added = (self.added | (later.added - self.removed)) - later.removed
-        self.removed = (self.removed - later.added) | later.removed
-        self.changed -= self.added | self.removed
+        added, removed = self.added, self.removed
+        self.added = (added | (later.added - removed)) - later.removed
+        self.removed = (removed - later.added) | (later.removed - added)
+        self.changed = (self.changed | later.changed | (later.added & removed)) - self.added - self.removed
+        swallowed = self.swallowed | later.swallowed
+        self.swallowed = {label: taker for label, taker in swallowed.items() if label in self.removed}
 
 
 class TrackedCells:
