@@ -162,7 +162,7 @@ class TestFineTuning:
         assert comparison.old.model.startswith("my-stain@")
         assert len(comparison.old.rows) == len(comparison.new.rows) == 1
         shown = [panel._grid.itemAt(i).widget().text() for i in range(panel._grid.count())]
-        assert {"my-stain", "my-stain-tuned"} <= set(shown)
+        assert {"before", "now", "Dice"} <= set(shown)
         assert f"{comparison.new.summary['dice']:.3f}" in shown
         assert "my-stain-tuned" not in [info.name for info in list_models()]
         with qtbot.waitSignal(panel.kept):

@@ -61,7 +61,13 @@ def train(
 
     Ctrl-C ends the training and keeps the best weights so far.
     """
-    from ..network.models import clean_name, load_model, models_folder, save_to_library
+    from ..network.models import (
+        clean_name,
+        load_model,
+        models_folder,
+        require_writable,
+        save_to_library,
+    )
     from ..network.training import train as train_network
 
     # Before anything imports TensorFlow: it reports on libraries that nobody asked for.
@@ -74,6 +80,8 @@ def train(
         )
     name = clean_name(name or (out.stem if out is not None and out.suffix else f"my-{chosen.recipe}"))
     if out is None:
+        # Before the work, not after it.
+        require_writable(models_folder())
         folder = models_folder() / "training" / name
     elif out.suffix == ".safetensors":
         folder = out.with_name(f"{out.stem}-training")

@@ -183,7 +183,7 @@ class FineTunePanel(QWidget):
     def _build(self) -> None:
         self._any = False
         self._set: QLabel = sentence()
-        self._folder: QPushButton = with_tip(QPushButton("Show folder"), "Opens the folder of TIFF pairs.")
+        self._folder: QPushButton = with_tip(QPushButton("Folder"), "Opens the folder of TIFF pairs.")
         self._folder.clicked.connect(self._show_folder)
         self._start = ModelPicker("wbc")
         self._start.model_changed.connect(self._update)
@@ -278,7 +278,7 @@ class FineTunePanel(QWidget):
         self._end_job()
         self._plan, self._process = made
         self._cleanup.add(self._process.close)
-        self._set.setText(" ".join([self._plan.summary, *self._plan.notes]))
+        self._set.setText("\n".join([self._plan.summary, *self._plan.notes]))
         self._timer.start()
         self._update()
 
@@ -322,7 +322,8 @@ class FineTunePanel(QWidget):
         self._found = found
         model, comparison = found
         assert self._plan is not None
-        self._fill(["", "", self._plan.start.name, model.name], *comparison.table())
+        self._fill(["", "", "before", "now"], *comparison.table())
+        self._table.setToolTip(f"before: {self._plan.start.name}\nnow: {model.name}")
         self._say(comparison.verdict)
         self._update()
         self.compared.emit(comparison)
@@ -335,7 +336,10 @@ class FineTunePanel(QWidget):
         for number, row in enumerate(rows):
             for place, text in enumerate(row):
                 repeated = place == 0 and number > 1 and rows[number - 1][0] == text
-                self._grid.addWidget(QLabel("" if repeated else text), number, place)
+                label = QLabel("" if repeated else text)
+                if place == 0:  # breaks lines, for the panel is narrow
+                    label.setWordWrap(True)
+                self._grid.addWidget(label, number, place)
 
     def _clear_result(self) -> None:
         self._found = None

@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
+    QGroupBox,
     QHBoxLayout,
     QHeaderView,
     QLabel,
     QMessageBox,
     QPushButton,
+    QToolButton,
     QTreeWidget,
     QTreeWidgetItem,
+    QVBoxLayout,
     QWidget,
 )
 
 from .finetune_panel import FineTunePanel
 from .jobs import Job, clean_up_with, say_error
 from .model_list import model_events
-from .panel import folded, scrolled_column, sentence, with_tip
+from .panel import scrolled_column, sentence, with_tip
 
 if TYPE_CHECKING:
     import napari
@@ -182,9 +185,22 @@ class ModelsWidget(QWidget):
         column.addLayout(row)
         column.addWidget(self._status)
         column.addWidget(self._card)
-        column.addWidget(folded("Network, input and training", self._details))
-        part = folded("Fine-tune on my training set", self.fine_tuning)
-        part.expand(animate=False)
+        # A QCollapsible keeps the height its content had, and both of these grow.
+        more = QToolButton()
+        more.setText("Network, input and training")
+        more.setCheckable(True)
+        more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        more.setArrowType(Qt.ArrowType.RightArrow)
+        more.toggled.connect(self._details.setVisible)
+        more.toggled.connect(
+            lambda open_: more.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
+        )
+        self._details.hide()
+        column.addWidget(more)
+        column.addWidget(self._details)
+        part = QGroupBox("Fine-tune on my training set")
+        inside = QVBoxLayout(part)
+        inside.addWidget(self.fine_tuning)
         column.addWidget(part)
         column.addStretch()
 
