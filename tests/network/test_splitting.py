@@ -45,7 +45,7 @@ def test_one_image_is_cut_between_its_cells() -> None:
     assert len(np.unique(validation.labels)) - 1 == 1
     whole = [(training.labels == i).sum() + (validation.labels == i).sum() for i in range(1, 6)]
     assert whole == [121] * 5
-    assert "one image" in split.note
+    assert "a part is kept aside" in split.note
 
 
 def test_where_every_line_meets_a_cell_the_cut_goes_through_as_few_as_possible() -> None:

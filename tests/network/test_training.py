@@ -13,8 +13,8 @@ import pytest
 from napari_wbcseg.data.pairs import TrainingPair
 from napari_wbcseg.errors import Cancelled, TrainingError
 from napari_wbcseg.network.classic_training import RECIPE, classic_arrays, classic_grey
-from napari_wbcseg.network.model_file import ModelFile, read_model
 from napari_wbcseg.network.device import dtype_policy
+from napari_wbcseg.network.model_file import ModelFile, read_model
 from napari_wbcseg.network.training import train
 from napari_wbcseg.network.training_loop import cosine_rate
 from napari_wbcseg.settings import TrainingSettings

@@ -12,7 +12,9 @@ import pytest
 
 from napari_wbcseg.data.pairs import TrainingPair
 from napari_wbcseg.errors import TrainingError
+from napari_wbcseg.network.preview import decode_array
 from napari_wbcseg.network.training import train
+from napari_wbcseg.network.training_folder import new_training_folder, unfinished_trainings
 from napari_wbcseg.network.worker import FINAL_EVENTS, TrainingProcess
 
 from .conftest import TINY, random_model
@@ -63,9 +65,30 @@ def test_training_runs_beside_this_process_and_its_model_comes_back(
     assert all(np.array_equal(process.model.weights[name], here.weights[name]) for name in here.weights)
 
 
-def test_stop_keeps_the_best_weights(pairs: list[TrainingPair]) -> None:
-    with TrainingProcess(pairs, LONG, init=random_model(TINY)) as process:
+def test_pause_holds_the_training_and_stop_keeps_the_best_weights(
+    pairs: list[TrainingPair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path))
+    folder = new_training_folder("mine")
+    with TrainingProcess(pairs, LONG, folder, init=random_model(TINY), preview=True) as process:
+        events = wait_for(process, "epoch")
+        tiles = next(event for event in events if event["event"] == "preview_tiles")
+        predicted = next(event for event in events if event["event"] == "preview")
+        assert decode_array(tiles["image"]).shape[-1] == 3
+        assert decode_array(predicted["probability"]).shape == decode_array(tiles["truth"]).shape
+        assert unfinished_trainings() == [], "one that is at work is not offered to go on"
+        with pytest.raises(TrainingError, match="Another training is at work"):
+            train(pairs, FAST, folder, init=random_model(TINY))
+
+        process.pause()
+        wait_for(process, "paused")
+        time.sleep(0.3)
+        assert process.poll() == []
+        process.unpause()
         wait_for(process, "epoch")
+
+        process.pause()
+        wait_for(process, "paused")
         asked = time.monotonic()
         process.stop()
         last = process.wait(timeout=30)[-1]
@@ -73,6 +96,7 @@ def test_stop_keeps_the_best_weights(pairs: list[TrainingPair]) -> None:
         assert time.monotonic() - asked < 10
         assert process.model.header.training["best_epoch"] >= 1
         assert last["ended"].startswith("stopped by the user")
+    assert unfinished_trainings() == []
 
 
 def test_cancel_leaves_nothing(pairs: list[TrainingPair], tmp_path: Path) -> None:
@@ -101,22 +125,38 @@ def test_cancel_kills_a_process_that_does_not_answer(pairs: list[TrainingPair], 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGKILL")
-def test_a_process_that_dies_is_found_within_a_second(pairs: list[TrainingPair], tmp_path: Path) -> None:
+def test_a_killed_process_is_found_within_a_second_and_goes_on_from_its_last_epoch(
+    pairs: list[TrainingPair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import signal
 
-    with TrainingProcess(pairs, LONG, tmp_path, init=random_model(TINY)) as process:
-        wait_for(process, "epoch")
+    monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path))
+    folder = new_training_folder("mine")
+    settings = LONG.replace(epochs=40)
+    with TrainingProcess(pairs, settings, folder, name="mine", init=random_model(TINY)) as process:
+        events = wait_for(process, "epoch")
         os.kill(process.pid, signal.SIGKILL)
         died = time.monotonic()
-        events: list[dict[str, Any]] = []
         while not any(event["event"] in FINAL_EVENTS for event in events):
             events += process.poll()
             time.sleep(0.01)
         assert time.monotonic() - died < 1
     assert events[-1]["event"] == "error"
-    assert "SIGKILL" in events[-1]["text"]
-    assert "memory" in events[-1]["text"]
-    assert "resume" in events[-1]["text"]
+    for word in ("SIGKILL", "memory", "resume"):
+        assert word in events[-1]["text"]
+
+    (found,) = unfinished_trainings()
+    told = max(event["epoch"] for event in events if event["event"] == "epoch")
+    assert (found.folder, found.name, found.recipe, found.epochs) == (folder, "mine", "classic", 40)
+    assert told <= found.epochs_done <= told + 1
+    with TrainingProcess.go_on(found.folder) as process:
+        events = process.wait(timeout=120)
+    start = next(event for event in events if event["event"] == "start")
+    assert start["resumed_from"] == found.epochs_done
+    # The images and the model it started from came from the folder: it ends as it would have.
+    whole = train(pairs, settings, init=random_model(TINY))
+    assert [row["loss"] for row in events[-1]["history"]] == [row["loss"] for row in whole.history]
+    assert unfinished_trainings() == []
 
 
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="looks at processes in /proc")
@@ -154,7 +194,7 @@ def test_what_the_user_did_wrong_comes_back_as_its_sentence(tmp_path: Path) -> N
 
 def test_closing_ends_the_process_and_removes_its_temporary_files(pairs: list[TrainingPair]) -> None:
     process = TrainingProcess(pairs, LONG, init=random_model(TINY))
-    temporary = process.out.parent
+    temporary = process.out
     assert temporary.exists()
     process.close()
     assert not process.alive

@@ -61,13 +61,11 @@ def training_view() -> Iterator[TrainingView]:
 
 
 def _start_line(event: dict[str, Any]) -> str:
-    images = f"{event['images']} images"
-    if event["validation_images"]:
-        images += f", {event['validation_images']} more to validate on"
     resumed = f", resumed after epoch {event['resumed_from']}" if event["resumed_from"] else ""
+    helpers = f" Processes that prepare batches: {event['processes']}." if event["processes"] else ""
     return (
-        f"Training {event['name']} ({event['recipe']}) on {images}{resumed}.\n"
-        f"Device: {event['device']}. Arithmetic: {event['precision']}."
+        f"Training {event['name']} ({event['recipe']}){resumed}. {event['plan']}\n"
+        f"Device: {event['device']}. Arithmetic: {event['precision']}.{helpers}"
     )
 
 

@@ -157,7 +157,7 @@ class _Helper:
         assert self._process.stdout is not None
         try:
             _write(self._process.stdin, (function, arguments))
-            succeeded, value = _read(self._process.stdout)
+            succeeded, value = _load(_read_parts(self._process.stdout))
         except (OSError, EOFError, ValueError, pickle.UnpicklingError):
             self.close()
             raise HelperError("A helper process died.") from None
@@ -186,8 +186,11 @@ def _write(pipe: IO[bytes], value: Any) -> None:
     pipe.flush()
 
 
-def _read(pipe: IO[bytes]) -> Any:
-    parts = [_read_exactly(pipe, _read_count(pipe)) for _ in range(_read_count(pipe))]
+def _read_parts(pipe: IO[bytes]) -> list[bytearray]:
+    return [_read_exactly(pipe, _read_count(pipe)) for _ in range(_read_count(pipe))]
+
+
+def _load(parts: list[bytearray]) -> Any:
     return pickle.loads(parts[0], buffers=parts[1:])
 
 
@@ -281,10 +284,11 @@ def _main() -> None:
     calls = os.fdopen(os.dup(0), "rb")
     while True:
         try:
-            function, arguments = _read(calls)
+            parts = _read_parts(calls)
         except (EOFError, OSError):
             os._exit(0)  # the parent closed the pipe or died
         try:
+            function, arguments = _load(parts)
             answer = (True, function(*arguments))
         except Exception as error:
             traceback.print_exc()

@@ -47,10 +47,10 @@ class TrainingPlan:
     def summary(self) -> str:
         """How much there is, in two or three sentences."""
         cells = count_cells(self.training)
-        tiles = "tiles" if self.recipe == "classic" else "tiles, composed anew each time,"
+        anew = "" if self.recipe == "classic" else ", composed anew each time"
         text = (
             f"Trains on {_many(cells, 'cell')} in {_many(len(self.training), 'image')}: "
-            f"{self.tiles} {tiles} an epoch."
+            f"{_many(self.tiles, 'tile')} an epoch{anew}."
         )
         if self.validation:
             names = ", ".join(pair.name for pair in self.validation[:3])
@@ -145,9 +145,8 @@ def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[
         text = f"{_many(cells, 'cell')} {'is' if cells == 1 else 'are'} few. "
         if fine_tuning:
             text += (
-                "The model will get used to the colours and the light of these images; expect a small gain, "
-                "and look at its result on other images before you trust it. "
-                f"From about {few} cells on it becomes dependable."
+                "The model will get used to the colours and light of these images: expect a small gain, and "
+                f"look at other images before you trust it. {few} cells make a dependable one."
             )
         else:
             text += (
@@ -157,8 +156,8 @@ def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[
         notes.append(text)
     if 0 < validation_cells < _FEW_TO_JUDGE:
         notes.append(
-            f"The validation score rests on {_many(validation_cells, 'cell')}, so it is a rough one: "
-            "differences of a few hundredths between epochs mean nothing."
+            f"The validation score rests on {_many(validation_cells, 'cell')}: a few hundredths up or down "
+            "mean nothing."
         )
     return notes
 

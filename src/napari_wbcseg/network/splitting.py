@@ -71,16 +71,14 @@ def split_validation(
         split = _by(pairs, [str(i) for i in range(len(pairs))], fraction, seed)
         return replace(
             split,
-            note="All images belong together (one slide, or one stack), so the validation score says little "
-            "about other slides.",
+            note="All images belong together; the validation score says little about other slides.",
         )
     halves = cut_in_two(pairs[0], fraction, usable)
     if halves is not None:
         return Split(
             [halves[0]],
             [halves[1]],
-            "There is one image: a part of it is kept aside, so the validation score says little about "
-            "other slides.",
+            "Of the one image a part is kept aside; the validation score says little about other slides.",
         )
     return Split(
         list(pairs),

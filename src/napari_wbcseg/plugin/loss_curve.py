@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from qtpy.QtCore import QEvent
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 _COLOURS = {"training": "#4f9dde", "validation": "#f2a541"}
@@ -18,6 +20,7 @@ class LossCurve(FigureCanvasQTAgg):
     """Loss and Dice against the epoch, in the colours of the window, the epoch under way included."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
+        self._best: Any = None
         figure = Figure(figsize=(3.4, 2.1))
         super().__init__(figure)
         self.setParent(parent)
@@ -28,29 +31,53 @@ class LossCurve(FigureCanvasQTAgg):
         self._axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.35})
         figure.subplots_adjust(left=0.11, right=0.98, top=0.86, bottom=0.2)
         self._lines: dict[str, Any] = {}
-        self._best: Any = None
         self._drawn = 0.0
+        self._lay_out()
         self._dress()
         self.show_history([])
 
-    def _dress(self) -> None:
-        ink = self.palette().windowText().color().name()
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Take the colours of the window, which are known now."""
+        self._dress()
+        super().showEvent(event)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the window's theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
+            self._dress()
+
+    def _lay_out(self) -> None:
         self.figure.patch.set_alpha(0)
         for axes, quantity in zip(self._axes, ("loss", "dice"), strict=True):
             axes.patch.set_alpha(0)
             for part, key in (("training", quantity), ("validation", f"val_{quantity}")):
                 (self._lines[key],) = axes.plot([], [], color=_COLOURS[part], marker=".", label=part)
-            axes.set_title("Loss" if quantity == "loss" else "Dice (1 is perfect)", color=ink, fontsize=9)
-            axes.set_xlabel("epoch", color=ink, fontsize=8)
-            axes.tick_params(colors=ink, labelsize=7)
+            axes.set_title("Loss" if quantity == "loss" else "Dice (1 is perfect)", fontsize=9)
+            axes.set_xlabel("epoch", fontsize=8)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
             axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+            axes.grid(alpha=0.15)
+        self._best = self._axes[1].axvline(0, alpha=0.35, linestyle=":", visible=False)
+        self._legend = self._axes[0].legend(fontsize=7, frameon=False)
+
+    def _dress(self) -> None:
+        """Give what is drawn the colour of the window's text."""
+        if self._best is None:
+            return  # Qt asks before the axes are there
+        self.ensurePolished()
+        ink = self.palette().windowText().color().name()
+        for axes in self._axes:
+            axes.title.set_color(ink)
+            axes.xaxis.label.set_color(ink)
+            axes.tick_params(colors=ink, labelsize=7)
             for spine in axes.spines.values():
                 spine.set_color(ink)
                 spine.set_alpha(0.4)
-            axes.grid(alpha=0.15, color=ink)
-        self._best = self._axes[1].axvline(0, color=ink, alpha=0.35, linestyle=":", visible=False)
-        self._legend = self._axes[0].legend(fontsize=7, frameon=False, labelcolor=ink)
+        self._best.set_color(ink)
+        for text in self._legend.get_texts():
+            text.set_color(ink)
+        self.draw_idle()
 
     def show_history(self, history: list[dict[str, Any]], step: dict[str, Any] | None = None) -> None:
         """Draw the epochs so far, and where the present one stands.

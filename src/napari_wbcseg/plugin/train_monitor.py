@@ -84,6 +84,12 @@ class TrainMonitor(QWidget):
             self._show_numbers(event)
             self._draw(None)
 
+    def end(self) -> None:
+        """Leave what was reached; what was to be expected is told anew before the next training."""
+        self.plan.clear()
+        self.notes.clear()
+        self._fit()
+
     def _draw(self, step: dict[str, Any] | None) -> None:
         if self.curve is None:
             # matplotlib takes a moment to import and is not needed before.

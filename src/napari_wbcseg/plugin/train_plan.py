@@ -138,6 +138,7 @@ class PlanPanel(QWidget):
             item = self._pictures.takeAt(0)
             widget = item.widget() if item is not None else None
             if widget is not None:
+                widget.hide()
                 widget.deleteLater()
         for picture, words in seen.thumbnails if seen is not None else []:
             self._pictures.addWidget(with_tip(_picture(picture), words))

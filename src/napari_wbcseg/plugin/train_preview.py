@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
 _ROLE = "training preview"
+_MOST_HEIGHT, _GAP = 0.4, 0.04  # of the height of the layers
 _TRUTH_COLOUR = "#ffb000"
 #: From nothing to blue, as the probability grows.
 _PREDICTION_COLOURS = ((0.1, 0.5, 1.0, 0.0), (0.1, 0.5, 1.0, 0.25), (0.0, 0.35, 1.0, 0.75))
@@ -43,7 +44,7 @@ class PreviewLayers:
         if image.size == 0:
             return
         active = self._viewer.layers.selection.active
-        self._place = self._below(image.shape[1])
+        self._place = self._below(image.shape[:2])
         names = ", ".join(dict.fromkeys(event["names"]))
         self._viewer.add_image(
             image, rgb=True, name="validation tiles", **self._place, metadata=_metadata(tiles=names)
@@ -91,16 +92,18 @@ class PreviewLayers:
             with contextlib.suppress(ValueError):
                 self._viewer.layers.remove(layer)
 
-    def _below(self, width: int) -> dict[str, Any]:
-        """Return scale, place and units that put something so wide below all layers, as wide as they are."""
+    def _below(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return scale, place and units that put an image below all layers, in a size to go with them."""
         layers = list(self._viewer.layers)
         if not layers:
             return {}
         low, high = np.asarray(self._viewer.layers.extent.world)[:, -2:]
-        scale = float(high[1] - low[1]) / width or 1.0
+        size = high - low
+        scale = float(min(size[1] / shape[1], _MOST_HEIGHT * size[0] / shape[0])) or 1.0
+        left = float(low[1] + (size[1] - scale * shape[1]) / 2)
         place: dict[str, Any] = {
             "scale": (scale, scale),
-            "translate": (float(high[0]) + 8 * scale, float(low[1])),
+            "translate": (float(high[0]) + _GAP * float(size[0]), left),
         }
         units = getattr(layers[0], "units", None)
         if units is not None:

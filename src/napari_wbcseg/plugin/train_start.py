@@ -87,13 +87,14 @@ class StartPicker(QComboBox):
         from ..network.models import list_models
 
         before = self.currentData() or (_DEFAULT, "robust")
-        self._headers = {
-            info.name: info.header for info in list_models(weights=False) if info.header is not None
-        }
+        models = [info for info in list_models(weights=False) if info.header is not None]
+        self._headers = {info.name: info.header for info in models if info.header is not None}
         self.blockSignals(True)
         self.clear()
+        built_in = {info.name for info in models if info.built_in}
         for name, header in self._headers.items():
-            self.addItem(f"model {name}", (name, header.recipe))
+            words = f"{name} (built-in model)" if name in built_in else f"{name} (your model)"
+            self.addItem(words, (name, header.recipe))
             self.setItemData(self.count() - 1, header.notes or header.training_data, _TIP_ROLE)
         if self.count():
             self.insertSeparator(self.count())

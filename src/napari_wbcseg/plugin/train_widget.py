@@ -253,8 +253,8 @@ class TrainWidget(QWidget):
         for part in (self.resume, self._setup, self._device, self._problem):
             layout.addWidget(part)
         layout.addLayout(buttons)
-        layout.addWidget(self.monitor)
         layout.addWidget(self._result)
+        layout.addWidget(self.monitor)
         layout.addStretch(1)
         self.monitor.hide()
 
@@ -377,6 +377,7 @@ class TrainWidget(QWidget):
 
     def _end(self, words: str) -> None:
         self._result.setText(words)
+        self.monitor.end()
         self.resume.refresh()
         self._look()
         self._refresh()

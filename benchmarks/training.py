@@ -1,0 +1,327 @@
+"""How fast training and prediction are, against what the machine can do.
+
+    python benchmarks/training.py table            # images per second against the matrix-product rate
+    python benchmarks/training.py waiting          # how long the network waits for its batches
+    python benchmarks/training.py gui              # what the window costs: shell and napari in turn
+    python benchmarks/training.py all --out results.md
+
+``gui`` needs a display; without one it looks for ``xvfb-run``. Run it on an idle machine: the load
+average is printed with the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
+from napari_wbcseg.network.robust import ROBUST, TRUTH_CHANNELS
+from napari_wbcseg.settings import TrainingSettings
+
+SIDE = 128
+SHELL_STEPS, SHELL_EPOCHS = 8, 3
+
+
+def forward_operations(architecture: UNetArchitecture, side: int = SIDE) -> int:
+    """Return the floating-point operations of predicting one square tile; a multiply-add counts two."""
+    total = 0
+    for layer in architecture.convolutions():
+        level = 0 if layer.name.startswith("head") else int(layer.name.split("_")[0].lstrip("downup"))
+        pixels = (side >> level) ** 2
+        total += 2 * pixels * layer.kernel**2 * layer.channels_in * layer.channels_out
+    return total
+
+
+def best_time(work: Callable[[], object], seconds: float, warm_up: int = 2) -> float:
+    """Return the shortest time of a call among those that fit into some seconds: the one least disturbed."""
+    for _ in range(warm_up):
+        work()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def matrix_rate(dtype: str, seconds: float, side: int = 2048) -> float:
+    """Return the operations a second of a product of two square matrices in Keras' backend."""
+    import keras
+
+    rng = np.random.default_rng(0)
+    a, b = (keras.ops.cast(rng.normal(size=(side, side)), dtype) for _ in range(2))
+    took = best_time(lambda: keras.ops.convert_to_numpy(keras.ops.matmul(a, b)[:1, :1]), seconds)
+    return 2 * side**3 / took
+
+
+def table(seconds: float) -> str:
+    """Return images a second of training and prediction, in float32 and mixed precision."""
+    from napari_wbcseg.network.backend import import_keras
+    from napari_wbcseg.network.device import describe_device
+    from napari_wbcseg.network.engine import OnnxEngine
+    from napari_wbcseg.network.model_file import ModelHeader, make_model
+    from napari_wbcseg.network.recipes import get_recipe
+    from napari_wbcseg.network.unet import build_unet, weights_of
+
+    keras = import_keras()
+    rates = {name: matrix_rate(name, seconds) for name in ("float32", "bfloat16")}
+    lines = [
+        f"Device: {describe_device()}. {machine()}",
+        f"Matrix product of 2048 x 2048: {rates['float32'] / 1e9:.0f} GFLOP/s in float32, "
+        f"{rates['bfloat16'] / 1e9:.0f} in bfloat16.",
+        "",
+        "| network | work | arithmetic | batch | images/s | GFLOP an image | GFLOP/s | of the matrix rate |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+
+    def row(name: str, work: str, arithmetic: str, batch: int, took: float, operations: int) -> None:
+        rate = operations * batch / took
+        limit = rates["bfloat16" if "mixed" in arithmetic else "float32"]
+        lines.append(
+            f"| {name} | {work} | {arithmetic} | {batch} | {batch / took:.1f} | {operations / 1e9:.1f} | "
+            f"{rate / 1e9:.0f} | {rate / limit:.0%} |"
+        )
+
+    rng = np.random.default_rng(0)
+    for name, architecture, batch in (("classic", CLASSIC, 3), ("robust", ROBUST, 16)):
+        operations = forward_operations(architecture)
+        recipe = get_recipe(name)
+        images = rng.random((batch, SIDE, SIDE, architecture.input_channels), np.float32)
+        channels = TRUTH_CHANNELS if name == "robust" else 1
+        truth = (rng.random((batch, SIDE, SIDE, channels)) > 0.8).astype(np.float32)
+        for arithmetic, policy in (("float32", "float32"), ("mixed", "mixed_bfloat16")):
+            model = build_unet(architecture, dtype=policy)
+            model.compile(optimizer=keras.optimizers.Adam(1e-4), loss=recipe.loss)
+            took = best_time(lambda m=model, x=images, y=truth: m.train_on_batch(x, y), seconds)
+            row(name, "training step", arithmetic, batch, took, 3 * operations)
+            took = best_time(lambda m=model, x=images: m.predict_on_batch(x), seconds)
+            row(name, "prediction, Keras", arithmetic, batch, took, operations)
+        weights = weights_of(build_unet(architecture))
+        engine = OnnxEngine(
+            make_model(ModelHeader(name=name, recipe=name, architecture=architecture), weights)
+        )
+        took = best_time(lambda e=engine, x=images: e.predict(x), seconds)
+        row(name, "prediction, ONNX Runtime", "float32", batch, took, operations)
+    return "\n".join(lines)
+
+
+class Repeated:
+    """The same few batches for ever: what training would be if preparing them took no time."""
+
+    heavy = False
+
+    def __init__(self, batches: object, count: int) -> None:
+        self.drawn = [batches.draw(0, index) for index in range(count)]  # type: ignore[attr-defined]
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def draw(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.drawn[index]
+
+
+def waiting(steps: int, rounds: int, processes: int | None) -> str:
+    """Return how long the network waits, told by the feeder, and by the time that fixed batches save."""
+    from napari_wbcseg.network.backend import import_keras
+    from napari_wbcseg.network.device import describe_device, dtype_policy
+    from napari_wbcseg.network.feeding import Feeder, fed_dataset, helper_processes
+    from napari_wbcseg.network.robust_training import RECIPE
+    from napari_wbcseg.network.unet import build_unet
+
+    keras = import_keras()
+    settings = TrainingSettings.for_recipe("robust", steps_per_epoch=steps)
+    batches = RECIPE.batches(list(pairs()), settings, True)
+    count = helper_processes(describe_device().kind) if processes is None else processes
+    model = build_unet(ROBUST, dtype=dtype_policy("auto"))
+    model.compile(optimizer=keras.optimizers.Adam(1e-4), loss=RECIPE.loss)
+    times: dict[str, list[float]] = {"drawn": [], "fixed": []}
+    shares = []
+    fixed = Repeated(batches, steps)
+    feeder = Feeder(batches, 10_000, count)
+    dataset = fed_dataset(feeder)
+    model.fit(fed_dataset(Feeder(fixed, 1)), verbose=0)  # traced before anything is timed
+    for epoch in range(rounds):
+        for kind in times:
+            data = dataset if kind == "drawn" else fed_dataset(Feeder(fixed, 1))
+            if kind == "drawn":
+                data.epoch = epoch
+                feeder.forget_waited()
+            start = time.perf_counter()
+            model.fit(data, verbose=0, shuffle=False)
+            times[kind].append(time.perf_counter() - start)
+            if kind == "drawn":
+                shares.append(feeder.waited / times[kind][-1])
+    feeder.close()
+    drawn, same = (statistics.median(times[kind]) for kind in ("drawn", "fixed"))
+    images = steps * settings.batch_size
+    drawers = f"{count} processes" if count else "a thread"
+    return (
+        f"{machine()} Robust recipe, {steps} steps of {settings.batch_size}, {rounds} rounds, batches from "
+        f"{drawers}: {images / drawn:.1f} images/s, and {images / same:.1f} with batches that lie ready "
+        f"({drawn / same - 1:+.1%}). The network waited for at most {statistics.median(shares):.2%} of the "
+        "time."
+    )
+
+
+def gui(rounds: int) -> str:
+    """Return what the window costs: the same training in the shell and in napari, in turn."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["WBCSEG_MODELS"] = str(folder / "models")
+        write_pairs(folder / "pairs")
+        shell, window, gaps = [], [], []
+        for number in range(rounds):
+            shell.append(shell_speed(folder / "pairs", folder / f"shell{number}"))
+            told = window_speed(folder / "pairs")
+            window.append(told["images_per_second"])
+            gaps.append(told["longest_gap"])
+        ratios = [w / s - 1 for s, w in zip(shell, window, strict=True)]
+    each = ", ".join(f"{ratio:+.1%}" for ratio in ratios)
+    return (
+        f"{machine()} Robust recipe from wbc, {SHELL_STEPS} steps of 16 an epoch, {rounds} rounds in "
+        f"turn: {statistics.median(shell):.2f} images/s in the shell, {statistics.median(window):.2f} in "
+        f"napari ({statistics.median(ratios):+.1%}; each round: {each}). The window answered within "
+        f"{1000 * max(gaps):.0f} ms at the worst."
+    )
+
+
+def shell_speed(data: Path, out: Path) -> float:
+    """Train by the command line, and return the images a second after the first epoch."""
+    command = [
+        sys.executable,
+        "-m",
+        "napari_wbcseg.cli",
+        "train",
+        str(data),
+        "--out",
+        str(out),
+        "--start",
+        "wbc",
+    ]
+    command += ["--epochs", str(SHELL_EPOCHS), "--steps-per-epoch", str(SHELL_STEPS)]
+    done = subprocess.run([*command, "--validation-fraction", "0.2"], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr or done.stdout)
+    with (out / "history.csv").open() as file:
+        return statistics.median(float(row["images_per_second"]) for row in list(csv.DictReader(file))[1:])
+
+
+def window_speed(data: Path) -> dict[str, float]:
+    """Train by the widget in a napari of its own, and return its speed and the window's longest gap."""
+    command = [sys.executable, str(Path(__file__)), "window", str(data)]
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        if shutil.which("xvfb-run") is None:
+            raise SystemExit("There is no display: install xvfb-run, or set DISPLAY.")
+        command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", *command]
+    done = subprocess.run(command, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        raise SystemExit(done.stderr or done.stdout)
+    told: dict[str, float] = json.loads(lines[-1])
+    return told
+
+
+def window(data: Path) -> None:
+    """Train in napari's window and print what was measured (the other end of `window_speed`)."""
+    import napari
+    from qtpy.QtCore import QTimer
+    from qtpy.QtWidgets import QApplication
+
+    viewer = napari.Viewer(show=True)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Train WBC model")
+    widget.folder = data
+    widget.settings = widget.settings.replace(epochs=SHELL_EPOCHS, steps_per_epoch=SHELL_STEPS)
+    problems: list[str] = []
+    widget.failed.connect(problems.append)
+    ended: list[object] = []
+    widget.trained.connect(ended.append)
+    ticks: list[float] = []
+    timer = QTimer()
+    timer.setInterval(5)
+    timer.timeout.connect(lambda: ticks.append(time.monotonic()))
+    widget.train()
+    while not ended and not problems:
+        QApplication.processEvents()
+        time.sleep(0.002)
+        if widget.monitor.history and not timer.isActive():
+            timer.start()
+    timer.stop()
+    if problems:
+        raise SystemExit(problems[0])
+    speeds = [row["images_per_second"] for row in widget.monitor.history[1:]]
+    result = {"images_per_second": statistics.median(speeds), "longest_gap": float(np.diff(ticks).max())}
+    print(json.dumps(result), flush=True)
+    viewer.close()
+
+
+def pairs() -> list:  # type: ignore[type-arg]
+    """Draw six synthetic smears with their truth."""
+    from napari_wbcseg.data.pairs import TrainingPair
+    from napari_wbcseg.data.synthetic import synthetic_smear
+
+    smears = [synthetic_smear((480, 640), white_cells=4, seed=seed) for seed in range(6)]
+    return [TrainingPair(f"smear-{i}", s.image, s.labels, f"slide-{i}") for i, s in enumerate(smears)]
+
+
+def write_pairs(folder: Path) -> None:
+    """Write them as a folder of images and labels."""
+    import tifffile
+
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for pair in pairs():
+        tifffile.imwrite(folder / "images" / f"{pair.name}.tif", pair.image)
+        tifffile.imwrite(folder / "labels" / f"{pair.name}.tif", pair.labels.astype(np.uint16))
+
+
+def machine() -> str:
+    """Return how loaded the machine is."""
+    load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return (
+        f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores{load}."
+    )
+
+
+def main() -> None:
+    """Measure what was asked for, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("what", choices=["table", "waiting", "gui", "all", "window"])
+    parser.add_argument("folder", nargs="?", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each figure of the table")
+    parser.add_argument("--steps", type=int, default=10, help="of a round of waiting")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, help="that prepare batches; by default as the device needs")
+    parser.add_argument("--out", type=Path, help="write the results here as well")
+    args = parser.parse_args()
+    if args.what == "window":
+        window(args.folder)
+        return
+    results = []
+    if args.what in ("gui", "all"):
+        results.append(("What the window costs", gui(args.rounds)))
+    if args.what in ("waiting", "all"):
+        results.append(("Waiting for batches", waiting(args.steps, args.rounds, args.processes)))
+    if args.what in ("table", "all"):
+        results.append(("Speed against the machine's", table(args.seconds)))
+    text = "\n\n".join(f"## {title}\n\n{body}" for title, body in results) + "\n"
+    print(text)
+    if args.out:
+        args.out.write_text("# Training and prediction, measured\n\n" + text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
