@@ -31,7 +31,7 @@ def _list_models() -> None:
     table = new_table("name", "recipe", "size", "origin", "scores", "path", left=6)
     found = list_models()
     for info in found:
-        header = info.model.header if info.model is not None else None
+        header = info.header
         table.add_row(
             info.name,
             header.recipe if header else "",
@@ -54,7 +54,9 @@ def show_model(name: Annotated[str, typer.Argument(help="Name of a model, or its
 
     table = new_table("", "", left=2)
     table.show_header = False
-    for row in model_card(load_model(name), "built in" if name in BUILT_IN else "").items():
+    model = load_model(name)
+    card = model_card(model.header, model.path, "built in" if name in BUILT_IN else "")
+    for row in card.items():
         table.add_row(*row)
     print_table(table)
 

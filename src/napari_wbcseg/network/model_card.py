@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from .model_file import ModelFile
+import hashlib
+from pathlib import Path
+
+from .model_file import ModelHeader
 
 
-def model_card(model: ModelFile, origin: str = "") -> dict[str, str]:
+def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") -> dict[str, str]:
     """Return the card of a model: headings and what is under them, nothing that is empty.
 
     Parameters
     ----------
-    model : ModelFile
+    header : ModelHeader
+    path : Path, optional
+        Its file.
     origin : str
         Where it came from, by `napari_wbcseg.network.models.ModelInfo.origin`.
     """
-    header, architecture = model.header, model.architecture
-    weights = sum(value.size for value in model.weights.values())
+    architecture = header.architecture
+    widths = "-".join(map(str, architecture.widths))
     card = {
         "name": header.name,
         "origin": origin or header.origin,
         "recipe": header.recipe,
-        "for": _purpose(model),
+        "for": _purpose(header),
         "scores": short_scores(header.scores),
         "notes": header.notes,
         "trained on": header.training_data,
-        "network": f"U-Net {'-'.join(map(str, architecture.widths))}, {weights:,} weights",
+        "network": f"U-Net {widths}, {architecture.parameter_count:,} weights",
         "input": header.input,
         "cell diameter": f"{header.canonical_diameter:g} pixels"
         if header.canonical_diameter
         else "as it comes",
         "training": ", ".join(f"{key} {value}" for key, value in header.training.items()),
-        "hash": model.hash,
-        "file": str(model.path or ""),
+        "hash": _hash(path),
+        "file": str(path or ""),
         "written by": f"napari-wbcseg {header.created_with}",
     }
     return {heading: text for heading, text in card.items() if text}
@@ -42,7 +47,15 @@ def short_scores(scores: dict[str, float]) -> str:
     return ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in scores.items())
 
 
-def _purpose(model: ModelFile) -> str:
-    if model.header.recipe == "robust":
+def _purpose(header: ModelHeader) -> str:
+    if header.recipe == "robust":
         return "smears of any stain and magnification"
     return "pictures like those of the SigTuple set, cells about 63 pixels across"
+
+
+def _hash(path: Path | None) -> str:
+    """Return the hash that results name the model by, as `ModelFile.hash`."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path is not None else ""
+    except OSError:
+        return ""

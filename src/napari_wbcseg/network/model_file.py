@@ -28,6 +28,7 @@ SUFFIX = ".safetensors"
 FORMAT_VERSION = 1
 _METADATA_KEY = "napari_wbcseg"
 _MAX_BYTES = 1 << 30
+_MAX_HEADER = 1 << 26
 _DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 
 WeightType = Literal["float16", "float32"]
@@ -147,6 +148,41 @@ def read_model(path: str | Path) -> ModelFile:
     except OSError as error:
         raise ModelError(f"The model file {path} cannot be read ({error.strerror}).") from None
     return decode_model(content, path)
+
+
+def read_header(path: str | Path) -> ModelHeader:
+    """Read what a model file says of itself, without its weights: in milliseconds, for lists to choose from.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, truncated, of another kind or of a newer format. Whether the tensors are
+        those of the architecture is told by `read_model` only.
+    """
+    path = Path(path)
+    where = f"The model file {path}"
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+            length = int.from_bytes(start[:8], "little")
+            if len(start) < 9 or start[8:] != b"{" or length > _MAX_HEADER:
+                file.seek(0)
+                _read_table(file.read(_MAX_HEADER), where)  # says what is wrong
+                raise ModelError(f"{where} is truncated or damaged: copy or download it again.")
+            text = start[8:] + file.read(length - 1)
+            size = path.stat().st_size
+        table = json.loads(text)
+        metadata = table.pop("__metadata__", None)
+        end = max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
+    except FileNotFoundError:
+        raise ModelError(f"There is no model file {path}: check the name.") from None
+    except OSError as error:
+        raise ModelError(f"The model file {path} cannot be read ({error.strerror}).") from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        raise ModelError(f"{where} is truncated or damaged: copy or download it again.") from None
+    if size != 8 + length + end:
+        raise ModelError(f"{where} is truncated or damaged: copy or download it again.")
+    return _read_header(metadata, where)
 
 
 def write_model(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import ModelError
 from ..files import write_atomically
-from .model_file import SUFFIX, ModelFile, encode_model, read_model
+from .model_file import SUFFIX, ModelFile, ModelHeader, encode_model, read_header, read_model
 
 #: Names of the built-in models and their files in the package.
 BUILT_IN = {"wbc": "robust", "classic": "classic"}
@@ -32,7 +32,9 @@ class ModelInfo:
     problem : str
         Why it cannot be used; empty when it can.
     model : ModelFile or None
-        The model; None when it cannot be used.
+        The model; None when it cannot be used, or only headers were read.
+    header : ModelHeader or None
+        What the model says of itself; None when it cannot be used.
     """
 
     name: str
@@ -40,13 +42,14 @@ class ModelInfo:
     built_in: bool
     problem: str = ""
     model: ModelFile | None = None
+    header: ModelHeader | None = None
 
     @property
     def origin(self) -> str:
         """Where it came from, in words."""
         if self.built_in:
             return "built in"
-        return (self.model.header.origin if self.model is not None else "") or "trained here"
+        return (self.header.origin if self.header is not None else "") or "trained here"
 
     @property
     def size(self) -> int:
@@ -98,13 +101,23 @@ def load_model(name_or_path: str | Path | ModelFile) -> ModelFile:
     )
 
 
-def list_models() -> list[ModelInfo]:
-    """Return the models of the library, the built-in ones first; a spoilt file is listed with its problem."""
+def list_models(*, weights: bool = True) -> list[ModelInfo]:
+    """Return the models of the library, the built-in ones first; a spoilt file is listed with its problem.
+
+    Parameters
+    ----------
+    weights : bool
+        Whether the weights are read and checked too, which takes some 0.1 s a model. Without
+        them a list of names is there in milliseconds; what is wrong with the weights is then
+        told when the model is loaded.
+    """
     found = []
     for name, path in _paths().items():
         built_in = path.parent == _PACKAGED
         try:
-            found.append(ModelInfo(name, path, built_in, model=read_model(path)))
+            model = read_model(path) if weights else None
+            header = read_header(path) if model is None else model.header
+            found.append(ModelInfo(name, path, built_in, model=model, header=header))
         except ModelError as error:
             found.append(ModelInfo(name, path, built_in, problem=str(error)))
     return found

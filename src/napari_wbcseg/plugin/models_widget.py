@@ -98,7 +98,7 @@ class ModelsWidget(QWidget):
         from ..network.models import list_models
 
         wanted = chosen or self.chosen
-        self._infos = {info.name: info for info in list_models()}
+        self._infos = {info.name: info for info in list_models(weights=False)}
         self._list.clear()
         for info in self._infos.values():
             item = QTreeWidgetItem(_row(info))
@@ -125,17 +125,18 @@ class ModelsWidget(QWidget):
     def export_file(self, path: str | Path) -> None:
         """Write the chosen model to a file, whose ending is the format; `exported` or `failed` follows."""
         info = self._infos.get(self.chosen)
-        if info is None or info.model is None:
+        if info is None or info.header is None:
             self._fail(info.problem if info is not None else "Choose a model first.")
             return
-        model, target = info.model, Path(path)
+        source, target = info.path, Path(path)
 
         def work(progress: Progress) -> str:
             from ..network.export_model import export_model
+            from ..network.model_file import read_model
 
             if target.suffix.lower() == ".keras":
-                return _export_elsewhere(info.path, target, progress)
-            return str(export_model(model, target))
+                return _export_elsewhere(source, target, progress)
+            return str(export_model(read_model(source), target))
 
         self._run(work, f"Writing {target.name}", self._on_exported)
 
@@ -208,15 +209,15 @@ class ModelsWidget(QWidget):
         from ..network.model_card import model_card
 
         info = self._infos.get(self.chosen)
-        usable = info is not None and info.model is not None
+        usable = info is not None and info.header is not None
         self._export.setEnabled(usable and self._job is None)
         self._import.setEnabled(self._job is None)
         self._remove.setEnabled(info is not None and not info.built_in and self._job is None)
-        if info is None or info.model is None:
+        if info is None or info.header is None:
             self._card.setText(escape(info.problem) if info is not None else "")
             self._details.clear()
             return
-        card = model_card(info.model, info.origin)
+        card = model_card(info.header, info.path, info.origin)
         for label, headings in ((self._card, _FIRST), (self._details, [*card])):
             shown = [heading for heading in headings if heading in card]
             label.setText("<br>".join(f"<b>{escape(key)}</b> {escape(card.pop(key))}" for key in shown))
@@ -292,9 +293,9 @@ def _rich() -> QLabel:
 
 
 def _row(info: ModelInfo) -> list[str]:
-    if info.model is None:
+    header = info.header
+    if header is None:
         return [info.name, "", "", f"{info.size / 1e6:.1f} MB", "cannot be used"]
-    header = info.model.header
     names = [*_SHOWN_SCORES, *(key for key in header.scores if key.endswith("dice"))]
     score = next((header.scores[key] for key in names if key in header.scores), None)
     return [
