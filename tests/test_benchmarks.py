@@ -18,6 +18,7 @@ import accuracy  # noqa: E402
 from accuracy_methods import HELD_OUT, NEVER, TRAINED, seen_in  # noqa: E402
 from accuracy_sets import BenchImage, Host, touching_group  # noqa: E402
 from baseline import segment_classically  # noqa: E402
+from speed_child import MeasurementError, measure  # noqa: E402
 
 from napari_wbcseg.data.compose import CutOut  # noqa: E402
 
@@ -105,3 +106,11 @@ def test_the_baseline_finds_dark_nuclei_and_nothing_in_an_empty_picture() -> Non
     image[np.hypot(rows - 100, cols - 150) < 20] = (215, 190, 190)
     assert segment_classically(image).max() == 2
     assert segment_classically(np.full((64, 64, 3), 235, np.uint8)).max() == 0
+
+
+def test_a_measurement_runs_in_a_process_of_its_own() -> None:
+    found = measure("json", "loads", s='{"seconds": 2}')
+    assert found["seconds"] == 2
+    assert 5 < found["peak_mb"] < 100, "of a Python that loaded nothing"
+    with pytest.raises(MeasurementError, match=r"json\.loads: .*Expecting value"):
+        measure("json", "loads", s="nothing")

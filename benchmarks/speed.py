@@ -1,0 +1,305 @@
+"""Measure the speed: one command, one table, every ratio between times of one run.
+
+    python benchmarks/speed.py                                    # some minutes
+    python benchmarks/speed.py --sizes 1 16 100 400 --stardist-python PYTHON --out docs/speed.md
+    WBCSEG_DATA=FOLDER python benchmarks/speed.py --parts image --images 40
+
+``--parts`` chooses what is measured: image (against the published loop), network (its share,
+and its rate against the engine's limit), large, folder, napari. Each is taken in a process of
+its own. Images are drawn unless WBCSEG_DATA has the SigTuple set, whose fields ``image`` and
+``network`` then take, and with ``--real`` ``large`` as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from speed_child import MeasurementError, measure
+from speed_cluster import write_folder
+from speed_image import images, synthetic_fields
+from speed_large import as_npy, compose
+
+PARTS = ("image", "network", "large", "folder", "napari")
+#: StarDist's own cost a megapixel does not change with the size; beyond this its memory does.
+_LARGEST_DENSE = 16
+console = Console(stderr=True)
+Rows = list[tuple[str, ...]]
+
+
+def measure_image(args: argparse.Namespace, folder: str) -> list[str]:
+    """Compare `segment` with the published loop, same weights, same images, in turn."""
+    real = images(args.images)
+    paths = [str(path) for path in real or synthetic_fields(folder, args.images)]
+    found = measure("speed_image", "published_against_classic", paths=paths)
+    what = "fields of SigTuple" if real else "synthetic fields of SigTuple's size"
+    return [
+        "## One image, against the published loop",
+        "",
+        f"{found['images']} {what}, {found['windows']} windows, from the file to the mask; the same weights. "
+        "The loop: grey, threshold 100, one Keras `predict` a window.",
+        "",
+        *table(
+            ("", "seconds an image"),
+            [
+                ("published loop", f"{found['published_s']:.3f}"),
+                ("`segment`, recipe classic", f"{found['classic_s']:.3f}"),
+                ("**ratio**", f"**{found['ratio']:.1f}**"),
+            ],
+        ),
+        "",
+        f"Their masks agree to a Dice of {found['dice']:.4f}, mean of the images.",
+    ]
+
+
+def measure_network(args: argparse.Namespace, folder: str) -> list[str]:
+    """Ask how much of the time is the network's, and how near that is to the engine's limit."""
+    real = images(args.images)
+    paths = [str(path) for path in real or synthetic_fields(folder, args.images)]
+    rows: Rows = []
+    for model in ("wbc", "classic"):
+        found = measure("speed_image", "network_share", paths=paths[: max(4, args.images // 2)], model=model)
+        rows.append(
+            (
+                model,
+                found["engine"],
+                f"{found['seconds_a_megapixel']:.2f}",
+                f"{found['share']:.0%}",
+                f"{found['rate_mp_s']:.2f}",
+                f"{found['limit_mp_s']:.2f}",
+                f"**{found['of_limit']:.0%}**",
+                f"{found['first_s']:.2f}",
+            )
+        )
+    return [
+        "## The network's part",
+        "",
+        "Share of the network in `segment`; megapixels of windows a second there, and of the engine alone on "
+        "the batch that suits it best; seconds from a loaded Python to the first result, weights included.",
+        "",
+        *table(
+            ("model", "engine", "s a megapixel", "share", "MP/s", "limit MP/s", "of the limit", "first, s"),
+            rows,
+        ),
+    ]
+
+
+def measure_large(args: argparse.Namespace, folder: str) -> list[str]:
+    """Compose smears of several sizes, and segment them with this package and with StarDist."""
+    rows: Rows = []
+    ours: dict[float, float] = {}
+    dense: list[float] = []
+    for size in args.sizes:
+        console.print(f"  {size:g} megapixels")
+        place = compose(folder, size, args.real)
+        found = measure("speed_large", "sparse", place=str(place), out=str(Path(folder) / "large"))
+        ours[size] = found["seconds"] / found["megapixels"]
+        row = [f"{size:g}", f"{found['cells']}", f"{found['seconds']:.1f}", f"{ours[size]:.3f}"]
+        row += [f"{found['peak_mb']:,}", "", "", ""]
+        if args.stardist_python and size <= args.largest_dense:
+            other = measure(
+                "speed_large",
+                "stardist",
+                python=args.stardist_python,
+                place=str(as_npy(place)),
+                model=args.stardist_model,
+            )
+            dense.append(other["seconds"] / other["megapixels"])
+            row[5:] = [
+                f"{dense[-1]:.2f}",
+                f"{other['peak_mb']:,}",
+                f"**{dense[-1] / ours[size]:.1f}**",
+            ]
+        rows.append(tuple(row))
+    lines = [
+        "## Large images",
+        "",
+        ("Pieces of SigTuple's fields" if args.real else "Synthetic fields")
+        + " of one megapixel, laid side by side, with a white cell to 600 red ones. Memory is the peak of a "
+        "process of its own, Python and libraries included.",
+        "",
+        *table(
+            (
+                "megapixels",
+                "cells found",
+                "seconds",
+                "s a megapixel",
+                "peak MB",
+                "StarDist, s a megapixel",
+                "its peak MB",
+                "ratio",
+            ),
+            rows,
+        ),
+        "",
+    ]
+    if dense:
+        lines.append(
+            "StarDist: "
+            + (
+                f"the model in {Path(args.stardist_model).name}, whole."
+                if args.stardist_model
+                else "its default 2D network, the dense prediction alone, without the search for polygons."
+            )
+        )
+        if len(dense) < len(args.sizes):
+            last = args.sizes[-1]
+            lines.append(
+                f"It is measured up to {args.largest_dense:g} megapixels; at its "
+                f"{dense[-1]:.2f} s a megapixel the ratio at {last:g} is {dense[-1] / ours[last]:.1f}."
+            )
+    beyond = [rate for size, rate in ours.items() if size > 12]
+    if len(beyond) > 1:
+        spread = (max(beyond) - min(beyond)) / min(beyond)
+        lines.append(
+            f"In blocks, seconds a megapixel differ by {spread:.0%} from the smallest to the largest."
+        )
+    return lines
+
+
+def measure_folder(args: argparse.Namespace, folder: str) -> list[str]:
+    """Time a folder on this machine's threads, and on clusters of processes."""
+    place = write_folder(folder, args.folder_images)
+    rows: Rows = []
+    cells = set()
+    single = 0.0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for workers in (0, 1, 2, 4):
+        console.print(f"  {workers} workers")
+        out = str(Path(folder) / "results")
+        found = measure("speed_cluster", "segment_folder", images=str(place), out=out, workers=workers)
+        seconds = found["seconds"]
+        cells.add(found["cells"])
+        single = seconds if workers == 1 else single
+        name = "threads of one process" if workers == 0 else f"{workers} workers of one thread"
+        able = min(workers, cores)
+        efficiency = f"{single / seconds / able:.0%}" if workers else ""
+        rows.append((name, f"{seconds:.1f}", f"{found['images'] / seconds:.2f}", efficiency))
+    return [
+        "## A folder, and a cluster on this machine",
+        "",
+        f"{args.folder_images} fields of 0.96 megapixels, with label images, overlays, tables and report. "
+        f"Efficiency: of the speed of one worker times the workers, or times the {cores} cores where there "
+        f"are fewer. All found the same number of cells: {'yes' if len(cells) == 1 else 'no'}.",
+        "",
+        *table(("", "seconds", "images a second", "efficiency"), rows),
+    ]
+
+
+def measure_napari(args: argparse.Namespace, folder: str) -> list[str]:
+    """Time napari's start with and without the plugin, and the way to the first result."""
+    prefix: tuple[str, ...] = ()
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        prefix = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24")
+    with_plugin, without = [], []
+    for _ in range(args.starts):
+        without.append(measure("speed_napari", "start", prefix=prefix, plugin=False)["window_s"])
+        with_plugin.append(measure("speed_napari", "start", prefix=prefix, plugin=True))
+    best = {key: min(one[key] for one in with_plugin) for key in with_plugin[0]}
+    return [
+        "## napari",
+        "",
+        f"From the first import to the window drawn, the best of {args.starts} starts each, in turn; then "
+        "the Segment widget, and the cells of a synthetic smear of 768 × 1024 pixels.",
+        "",
+        *table(
+            ("", "seconds"),
+            [
+                ("window, plugin disabled", f"{min(without):.2f}"),
+                ("window, with the plugin", f"{best['window_s']:.2f}"),
+                ("Segment widget opened", f"{best['widget_s']:.2f}"),
+                ("first result, from Run to the layers", f"{best['first_result_s']:.2f}"),
+                ("second result", f"{best['second_result_s']:.2f}"),
+            ],
+        ),
+    ]
+
+
+def table(headings: tuple[str, ...], rows: Rows) -> list[str]:
+    """Return a Markdown table, numbers to the right."""
+    rule = ["---", *["---:"] * (len(headings) - 1)]
+    return ["| " + " | ".join(line) + " |" for line in (headings, rule, *rows)]
+
+
+def machine() -> str:
+    """Say in a sentence what this was measured on."""
+    name, cores = platform.processor() or platform.machine(), os.cpu_count() or 1
+    memory = ""
+    try:
+        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        name = next(line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name"))
+        flags = next(line for line in info.splitlines() if line.startswith("flags")).split()
+        known = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "bf16", "avx512_vnni": "VNNI"}
+        name += " (" + ", ".join([word for flag, word in known.items() if flag in flags]) + ")"
+        total = int(Path("/proc/meminfo").read_text(encoding="utf-8").split()[1])
+        memory = f", {total / 1e6:.0f} GB of memory"
+    except (OSError, StopIteration):
+        pass
+    load = f"; load average at the start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{name}, {cores} cores{memory}, {platform.system()}, Python {platform.python_version()}{load}."
+
+
+def main() -> None:
+    """Measure, print, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--sizes", nargs="+", type=float, default=[1.0, 16.0], help="megapixels of `large`")
+    parser.add_argument("--images", type=int, default=8, help="images of `image` and `network`")
+    parser.add_argument("--folder-images", type=int, default=12, help="images of `folder`")
+    parser.add_argument("--starts", type=int, default=2, help="starts of napari, of each kind")
+    parser.add_argument("--real", action="store_true", help="compose `large` of SigTuple's images")
+    parser.add_argument("--stardist-python", help="Python of an environment that has StarDist")
+    parser.add_argument("--stardist-model", help="folder of a model of benchmarks/train_stardist.py")
+    parser.add_argument("--largest-dense", type=float, default=_LARGEST_DENSE, help="megapixels for StarDist")
+    parser.add_argument("--scratch", help="folder for images and results; kept, to be used again")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    args = parser.parse_args()
+    parts: dict[str, Callable[[argparse.Namespace, str], list[str]]] = {
+        "image": measure_image,
+        "network": measure_network,
+        "large": measure_large,
+        "folder": measure_folder,
+        "napari": measure_napari,
+    }
+    lines = [
+        "# Speed",
+        "",
+        f"Measured on {time.strftime('%Y-%m-%d')} with",
+        "",
+        f"    python benchmarks/speed.py {shlex.join(_public(sys.argv[1:]))}",
+        "",
+        f"on {machine()}",
+    ]
+    folder = args.scratch or tempfile.mkdtemp(prefix="wbcseg-speed-")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        for name in args.parts:
+            console.print(f"{name} ...")
+            try:
+                lines += ["", *parts[name](args, folder)]
+            except MeasurementError as error:
+                lines += ["", f"## {name}", "", f"Not measured: {error}"]
+            if args.out:
+                args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    finally:
+        if args.scratch is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    print("\n".join(lines))
+
+
+def _public(arguments: list[str]) -> list[str]:
+    """Return the arguments without the places of this machine."""
+    return [Path(word).name if os.sep in word and Path(word).is_absolute() else word for word in arguments]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""A folder: on this machine's threads, and on 1, 2 and 4 workers of a cluster."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+
+def write_folder(folder: str, number: int) -> Path:
+    """Draw a folder of fields, of one megapixel with a white cell or two."""
+    from PIL import Image
+
+    from napari_wbcseg import synthetic_smear
+
+    place = Path(folder) / "folder"
+    place.mkdir(exist_ok=True)
+    drawn = 6
+    for index in range(number):
+        path = place / f"{index:03}.jpg"
+        if path.exists():
+            continue
+        if index < drawn:
+            smear = synthetic_smear((800, 1200), seed=index, white_cells=1 + index % 2)
+            Image.fromarray(smear.image).save(path, quality=90)
+        else:
+            shutil.copy(place / f"{index % drawn:03}.jpg", path)
+    for path in sorted(place.glob("*.jpg"))[number:]:
+        path.unlink()
+    return place
+
+
+def segment_folder(images: str, out: str, workers: int) -> dict[str, Any]:
+    """Segment a folder; with no workers, in this process."""
+    from napari_wbcseg import SegmentationSettings, load_model
+    from napari_wbcseg.segmentation.batch import collect, segment_files
+
+    shutil.rmtree(out, ignore_errors=True)
+    model, settings = load_model("wbc"), SegmentationSettings()
+    items = collect([images])
+    if workers == 0:
+        segment_files(items[:1], out, model, settings, again=True)  # what is loaded once
+        start = time.perf_counter()
+        result = segment_files(items, out, model, settings, again=True)
+        seconds = time.perf_counter() - start
+    else:
+        from distributed import Client, LocalCluster
+
+        with (
+            LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            client.wait_for_workers(workers)
+            segment_files(items[: 2 * workers], out, model, settings, again=True, client=client)
+            start = time.perf_counter()
+            result = segment_files(items, out, model, settings, again=True, client=client)
+            seconds = time.perf_counter() - start
+    shutil.rmtree(out, ignore_errors=True)
+    cells = sum(row["count"] for row in result.rows)
+    return {"images": len(items), "seconds": seconds, "cells": cells, "failed": result.failed}

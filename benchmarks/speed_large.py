@@ -1,0 +1,142 @@
+"""Images of 1 to 400 megapixels: seconds a megapixel and memory, against a dense network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_TILE = 1000
+#: One white cell to 600 red ones, of which a megapixel at this magnification holds about 340.
+CELLS_A_MEGAPIXEL = 0.56
+
+
+def compose(folder: str, megapixels: float, real: bool = False) -> Path:
+    """Write a smear of real density to a zarr array, block by block, and return its place.
+
+    Twelve fields of one megapixel are laid side by side, each turned or mirrored at random,
+    seven of them with one white cell.
+    """
+    import zarr
+
+    side = round((megapixels * 1e6) ** 0.5)
+    place = Path(folder) / f"{'real' if real else 'synthetic'}-{side}.zarr"
+    if place.exists():
+        return place
+    fields = _real_fields() if real else _synthetic_fields()
+    part = place.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    array = zarr.open_array(
+        str(part), mode="w", shape=(side, side, 3), chunks=(min(_TILE, side), min(_TILE, side), 3), dtype="u1"
+    )
+    rng = np.random.default_rng(0)
+    order: list[int] = []
+    for top in range(0, side, _TILE):
+        for left in range(0, side, _TILE):
+            if not order:
+                order = list(rng.permutation(len(fields)))
+            field = np.rot90(fields[order.pop()], rng.integers(4))
+            field = field[:, ::-1] if rng.random() < 0.5 else field
+            array[top : top + _TILE, left : left + _TILE] = field[: side - top, : side - left]
+    part.rename(place)
+    return place
+
+
+def _synthetic_fields() -> list[np.ndarray]:
+    from napari_wbcseg import synthetic_smear
+
+    return [
+        synthetic_smear(
+            (_TILE, _TILE), seed=seed, white_cells=int(seed % 12 < 7), dark_edge=0, uneven_light=0.1
+        ).image
+        for seed in range(12)
+    ]
+
+
+def _real_fields() -> list[np.ndarray]:
+    """Compose twelve fields of pieces of SigTuple's images, at the same density of white cells."""
+    from napari_wbcseg.data.sigtuple import read_sigtuple
+
+    piece = 125  # the tiles of the set have 128 pixels
+    empty, full = [], []
+    for pair in read_sigtuple(Path(os.environ["WBCSEG_DATA"]) / "sigtuple"):
+        height, width = pair.labels.shape
+        for top in range(0, height - piece + 1, piece):
+            for left in range(0, width - piece + 1, piece):
+                part = slice(top, top + piece), slice(left, left + piece)
+                (full if pair.labels[part].any() else empty).append(pair.image[part])
+    rng = np.random.default_rng(0)
+    fields = []
+    for number in range(12):
+        field = np.empty((_TILE, _TILE, 3), np.uint8)
+        places = [(r, c) for r in range(0, _TILE, piece) for c in range(0, _TILE, piece)]
+        for r, c in places:
+            field[r : r + piece, c : c + piece] = empty[rng.integers(len(empty))]
+        if number < 7:
+            r, c = places[rng.integers(len(places))]
+            field[r : r + piece, c : c + piece] = full[rng.integers(len(full))]
+        fields.append(field)
+    return fields
+
+
+def sparse(place: str, out: str, model: str = "wbc") -> dict[str, Any]:
+    """Segment an image as `wbcseg segment` would: at once where it is small, else in blocks."""
+    import zarr
+
+    from napari_wbcseg import load_model, segment
+    from napari_wbcseg.data.large_images import LARGE_PIXELS
+    from napari_wbcseg.segmentation.large.run import segment_large
+
+    file = load_model(model)
+    array = zarr.open_array(place, mode="r")
+    pixels = array.shape[0] * array.shape[1]
+    shutil.rmtree(out, ignore_errors=True)
+    start = time.perf_counter()
+    if pixels > LARGE_PIXELS:
+        result = segment_large(array, out, file)
+    else:
+        result = segment(np.asarray(array[:]), file)
+    seconds = time.perf_counter() - start
+    shutil.rmtree(out, ignore_errors=True)
+    return {"megapixels": pixels / 1e6, "seconds": seconds, "cells": result.count}
+
+
+def as_npy(place: Path) -> Path:
+    """Write an image for StarDist's environment, which has no zarr."""
+    import zarr
+
+    copy = place.with_suffix(".npy")
+    if not copy.exists():
+        np.save(copy, np.asarray(zarr.open_array(str(place), mode="r")[:]))
+    return copy
+
+
+def stardist(place: str, model: str | None = None) -> dict[str, Any]:
+    """Segment an image with StarDist, in tiles of about 1024 pixels as its documentation says.
+
+    Without a trained model, the default 2D network with the weights it begins with: then
+    the dense prediction alone is timed, without its search for the best polygons.
+    """
+    from stardist.models import Config2D, StarDist2D
+
+    image = np.load(place, mmap_mode="r")
+    tiles = tuple(max(1, int(np.ceil(side / 1024))) for side in image.shape[:2])
+    if model is not None:
+        network = StarDist2D(None, name="model", basedir=model)
+    else:
+        network = StarDist2D(Config2D(axes="YXC", n_channel_in=3), name=None, basedir=None)
+    network.predict(image[:256, :256].astype(np.float32) / 255)
+    start = time.perf_counter()
+    scaled = image.astype(np.float32) / 255
+    cells: int | None = None
+    if model is not None:
+        labels = network.predict_instances(scaled, n_tiles=(*tiles, 1), show_tile_progress=False)[0]
+        cells = int(labels.max())
+    else:
+        network.predict(scaled, n_tiles=(*tiles, 1), show_tile_progress=False)
+    seconds = time.perf_counter() - start
+    return {"megapixels": image.shape[0] * image.shape[1] / 1e6, "seconds": seconds, "cells": cells}
