@@ -66,12 +66,17 @@ def main() -> None:
 
     _, train = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Train WBC model")
     train.image, train.labels = image, truth
-    train.settings = train.settings.replace(epochs=6, steps_per_epoch=4, batch_size=4)
-    train.train()
-    wait_for(lambda: len(train._history) >= 4 or not train.running)
+    wait_for(lambda: not train.plan.busy)
     rest()
+    take(viewer, "train_plan.png")
+    # A new network, for one that goes on from a model has little left to learn from so little.
+    train.start.begin_anew("robust")
+    train.settings = train.settings.replace(epochs=12, steps_per_epoch=12, batch_size=8, learning_rate=2e-3)
+    train.train()
+    wait_for(lambda: len(train.monitor.history) >= 8 or not train.running)
+    rest(1.5)
     take(viewer, "train.png")
-    print(f"train.png: {train._numbers.text()}")
+    print(f"train.png: {train.monitor.history[-1]}")
     train.cancel()
     wait_for(lambda: not train.running)
     viewer.close()

@@ -264,17 +264,26 @@ def test_events_tell_everything_a_window_shows(pairs: list[TrainingPair], tiny: 
     events: list[dict[str, Any]] = []
     train(pairs, FAST.replace(validation_fraction=0.3), init=tiny, on_event=events.append)
 
-    assert [event["event"] for event in events if event["event"] != "step"] == [
-        "start",
-        *["epoch"] * 3,
-        "end",
-    ]
+    kinds = [event["event"] for event in events if event["event"] not in ("step", "note")]
+    assert kinds == ["start", *["epoch"] * 3, "end"]
+    assert "Trains on 4 cells in 4 images: 4 tiles an epoch." in events[0]["plan"]
+    assert "rests on 2 cells" in events[2]["text"]
     json.dumps(events)
     assert "CPU" in events[0]["device"] or "GPU" in events[0]["device"]
     assert (events[0]["images"], events[0]["validation_images"]) == (4, 2)
     epochs = [event for event in events if event["event"] == "epoch"]
     assert [event["epoch"] for event in epochs] == [1, 2, 3]
-    wanted = {"loss", "dice", "val_loss", "val_dice", "lr", "images_per_second", "seconds_left", "best"}
+    wanted = {
+        "loss",
+        "dice",
+        "val_loss",
+        "val_dice",
+        "lr",
+        "images_per_second",
+        "seconds_left",
+        "best",
+        "waiting",
+    }
     assert wanted <= set(epochs[0])
     assert epochs[-1]["seconds_left"] == 0
     assert any(event["event"] == "step" and event["step"] == 1 for event in events)

@@ -132,9 +132,11 @@ def test_a_killed_process_is_found_within_a_second_and_goes_on_from_its_last_epo
 
     monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path))
     folder = new_training_folder("mine")
-    settings = LONG.replace(epochs=40)
+    settings = LONG.replace(epochs=12)
     with TrainingProcess(pairs, settings, folder, name="mine", init=random_model(TINY)) as process:
         events = wait_for(process, "epoch")
+        process.pause()
+        events += wait_for(process, "paused")
         os.kill(process.pid, signal.SIGKILL)
         died = time.monotonic()
         while not any(event["event"] in FINAL_EVENTS for event in events):
@@ -147,7 +149,7 @@ def test_a_killed_process_is_found_within_a_second_and_goes_on_from_its_last_epo
 
     (found,) = unfinished_trainings()
     told = max(event["epoch"] for event in events if event["event"] == "epoch")
-    assert (found.folder, found.name, found.recipe, found.epochs) == (folder, "mine", "classic", 40)
+    assert (found.folder, found.name, found.recipe, found.epochs) == (folder, "mine", "classic", 12)
     assert told <= found.epochs_done <= told + 1
     with TrainingProcess.go_on(found.folder) as process:
         events = process.wait(timeout=120)

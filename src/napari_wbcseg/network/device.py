@@ -81,6 +81,12 @@ def _gpu_has_bfloat16(backend: str) -> bool:
         gpu = tf.config.list_physical_devices("GPU")[0]
         capability = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
         return bool(capability[0] >= 8)
+    if backend == "jax":
+        import jax
+
+        # NVIDIA's generation, such as "8.0"; other makers' GPUs have none.
+        generation = str(getattr(jax.devices()[0], "compute_capability", "0")).split(".")[0]
+        return generation.isdigit() and int(generation) >= 8
     return False
 
 
@@ -90,7 +96,11 @@ def _tensorflow() -> tuple[str, str, str]:
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details: dict[str, Any] = tf.config.experimental.get_device_details(gpus[0])
-        return "gpu", str(details.get("device_name", gpus[0].name)), "TensorFlow found it"
+        return (
+            "gpu",
+            str(details.get("device_name", gpus[0].name)),
+            "TensorFlow found it" + _others(len(gpus)),
+        )
     if platform.system() == "Windows":
         return (
             "cpu",
@@ -112,7 +122,8 @@ def _torch() -> tuple[str, str, str]:
     import torch
 
     if torch.cuda.is_available():
-        return "gpu", torch.cuda.get_device_name(0), "PyTorch found it"
+        why = "PyTorch found it" + _others(torch.cuda.device_count())
+        return "gpu", torch.cuda.get_device_name(0), why
     mps = getattr(torch.backends, "mps", None)
     if mps is not None and mps.is_available():
         return "gpu", "Apple, Metal", "PyTorch found it"
@@ -122,11 +133,18 @@ def _torch() -> tuple[str, str, str]:
 def _jax() -> tuple[str, str, str]:
     import jax
 
-    device = jax.devices()[0]
+    devices = jax.devices()
+    device = devices[0]
     if device.platform == "cpu":
         return "cpu", "", "JAX found no GPU it can use"
     kind = "tpu" if device.platform == "tpu" else "gpu"
-    return kind, str(device.device_kind), "JAX found it"
+    more = f" and {len(devices) - 1} more" if len(devices) > 1 else ""
+    return kind, str(device.device_kind), f"JAX found it{more}"
+
+
+def _others(count: int) -> str:
+    """Say of several GPUs that Keras' distribution API works on JAX alone."""
+    return f" (of {count}; to train on all, set KERAS_BACKEND=jax)" if count > 1 else ""
 
 
 def _cpu_name() -> str:

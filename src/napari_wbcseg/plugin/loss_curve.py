@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
@@ -32,6 +32,10 @@ class LossCurve(FigureCanvasQTAgg):
         figure.subplots_adjust(left=0.11, right=0.98, top=0.86, bottom=0.2)
         self._lines: dict[str, Any] = {}
         self._drawn = 0.0
+        self._shown: tuple[list[dict[str, Any]], dict[str, Any] | None] = ([], None)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._redraw)
         self._lay_out()
         self._dress()
         self.show_history([])
@@ -80,7 +84,7 @@ class LossCurve(FigureCanvasQTAgg):
         self.draw_idle()
 
     def show_history(self, history: list[dict[str, Any]], step: dict[str, Any] | None = None) -> None:
-        """Draw the epochs so far, and where the present one stands.
+        """Draw the epochs so far, and where the present one stands, soon.
 
         Parameters
         ----------
@@ -90,10 +94,14 @@ class LossCurve(FigureCanvasQTAgg):
         step : dict, optional
             The last ``step`` event, of an epoch that is under way.
         """
-        now = time.monotonic()
-        if step is not None and now - self._drawn < _REDRAW_EVERY:
-            return
-        self._drawn = now
+        self._shown = history, step
+        if not self._timer.isActive():
+            since = time.monotonic() - self._drawn
+            self._timer.start(max(0, round(1000 * (_REDRAW_EVERY - since))))
+
+    def _redraw(self) -> None:
+        history, step = self._shown
+        self._drawn = time.monotonic()
         for key, line in self._lines.items():
             points = [(row["epoch"], row[key]) for row in history if row.get(key) is not None]
             line.set_marker("." if len(points) < 20 else "")
@@ -110,5 +118,5 @@ class LossCurve(FigureCanvasQTAgg):
             axes.autoscale_view()
         last = max((row["epoch"] for row in history), default=0) + (1 if step is not None else 0)
         for axes in self._axes:
-            axes.set_xlim(0, max(last, 2))
+            axes.set_xlim(0, 1.04 * max(last, 2))
         self.draw_idle()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..progress import Progress
 
 _POLL = 100  # milliseconds
+_ONLY_THE_LAST = ("progress", "step", "preview")
 _GRACE = 0.8  # seconds that a cancelled process has before it is killed
 
 
@@ -135,8 +136,13 @@ class TrainRun(QObject):
             return
         if self._bar is not None and self._bar.cancelled and not self.ending:
             self.cancel()
-        for event in process.poll():
+        events = process.poll()
+        # Of what only the last state counts, older ones are not shown.
+        last = {event["event"]: event for event in events}
+        for event in events:
             kind = event["event"]
+            if kind in _ONLY_THE_LAST and event is not last[kind]:
+                continue
             if kind == "progress" and self._bar is not None:
                 self._bar.show(event["done"], event["total"], event["stage"])
             if kind == "result":
