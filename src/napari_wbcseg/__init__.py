@@ -19,6 +19,9 @@ _PUBLIC = {
     "evaluate": "segmentation.evaluation",
     "fine_tune": "segmentation.finetuning",
     "load_model": "network.models",
+    "load_result": "segmentation.output",
+    "replay": "segmentation.output",
+    "save": "segmentation.output",
     "segment": "segmentation.pipeline",
     "segment_large": "segmentation.large",
     "synthetic_smear": "data.synthetic",
@@ -34,6 +37,9 @@ __all__ = [
     "evaluate",
     "fine_tune",
     "load_model",
+    "load_result",
+    "replay",
+    "save",
     "segment",
     "segment_large",
     "synthetic_smear",
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
     from .segmentation.evaluation import evaluate
     from .segmentation.finetuning import fine_tune
     from .segmentation.large import segment_large
+    from .segmentation.output import load_result, replay, save
     from .segmentation.pipeline import segment
     from .segmentation.result import Segmentation
     from .settings import SegmentationSettings, TrainingSettings

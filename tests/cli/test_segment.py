@@ -38,7 +38,7 @@ class TestSegment:
             + [
                 f"{n}{s}"
                 for n in ("none", "one__a", "two__a")
-                for s in ("-labels.tif", "-mask.jpg", "-overlay.png")
+                for s in ("-labels.tif", "-mask.jpg", "-overlay.png", "-result.json")
             ]
         )
         counts = pd.read_csv(out / "counts.csv").set_index("image")
@@ -117,6 +117,31 @@ class TestSegment:
             recipe="classic", min_area=2000, flips=True
         )
         assert re.match("CPU|GPU|NVIDIA|AMD|Apple", RunRecord.read("out/run.json").device)
+
+    def test_other_programs_get_their_formats(self, slides: Path, model: Path) -> None:
+        wbcseg("segment", slides / "two", "-m", model, "-o", "out", "-f", "geojson,roi,csv,ome-zarr")
+        assert len(json.loads(Path("out/a.geojson").read_text(encoding="utf-8"))["features"]) == 2
+        assert len(pd.read_csv("out/a-cells.csv")) == 2
+        assert Path("out/a-rois.zip").stat().st_size > 200
+        assert Path("out/a.ome.zarr/labels/cells").is_dir()
+        again = wbcseg("segment", slides / "two", "-m", model, "-o", "out", "-f", "geojson,ome-zarr")
+        assert "not again: 1 image" in again.stdout
+        wrong = wbcseg("segment", slides, "-m", model, "-o", "b", "-f", "xls", status=1)
+        assert "There is no format 'xls'" in wrong.stderr
+
+    def test_the_settings_of_a_result_bring_image_and_model_along(self, slides: Path, model: Path) -> None:
+        wbcseg("segment", slides / "two", "-m", model, "-o", "a", "--min-area", 300)
+        wbcseg("segment", "--settings", "a/a-result.json", "-o", "b")
+        first, second = (RunRecord.read(f"{out}/run.json") for out in "ab")
+        assert (first.settings, first.model) == (second.settings, second.model)
+        np.testing.assert_array_equal(tifffile.imread("a/a-labels.tif"), tifffile.imread("b/a-labels.tif"))
+        wbcseg("segment", slides / "one", "--settings", "a/a-result.json", "-o", "c")
+        assert RunRecord.read("c/run.json").model == first.model, "on other images as well"
+        wbcseg("segment", "--settings", "a/run.json", "-o", "d")
+        assert [entry.count for entry in RunRecord.read("d/run.json").inputs] == [2]
+        shutil.rmtree(slides)
+        gone = wbcseg("segment", "--settings", "a/a-result.json", "-o", "e", status=1)
+        assert "is not there" in gone.stderr
 
     def test_settings_come_from_a_file_and_options_go_before_it(self, slides: Path, model: Path) -> None:
         Path("settings.json").write_text(

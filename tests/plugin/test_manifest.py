@@ -47,7 +47,12 @@ def test_every_contribution_names_a_command_and_every_command_is_used():
     known = {command.id for command in CONTRIBUTIONS.commands}
     used = {
         item.command
-        for items in (CONTRIBUTIONS.readers, CONTRIBUTIONS.widgets, CONTRIBUTIONS.sample_data)
+        for items in (
+            CONTRIBUTIONS.readers,
+            CONTRIBUTIONS.writers,
+            CONTRIBUTIONS.widgets,
+            CONTRIBUTIONS.sample_data,
+        )
         for item in items
     }
     in_menus = {item.command for items in CONTRIBUTIONS.menus.values() for item in items}

@@ -188,7 +188,11 @@ MasksOption = Annotated[
 ]
 SettingsOption = Annotated[
     Path | None,
-    typer.Option("--settings", help="Settings to start from: a settings file, or the run.json of a run."),
+    typer.Option(
+        "--settings",
+        help="Settings to start from: a settings file, a NAME-result.json or the run.json of a run; "
+        "the last two bring their model along.",
+    ),
 ]
 
 
@@ -197,11 +201,13 @@ def model_and_settings(
 ) -> tuple[ModelFile, SegmentationSettings, str]:
     """Return the model, the settings for it, and what the model was asked for by."""
     from ..network.models import load_model
-    from ..segmentation.output import read_settings
+    from ..segmentation.output import recorded_model, settings_in
 
-    settings = read_settings(file) if file is not None else SegmentationSettings()
+    settings, record = settings_in(file) if file is not None else (SegmentationSettings(), None)
     settings = changed(settings, changes)
     says_recipe = file is not None or "recipe" in changes
+    if name is None and record is not None and record.model is not None and "recipe" not in changes:
+        return recorded_model(record.model), settings, record.model.source
     if name is None:
         name = "classic" if settings.recipe == "classic" else "wbc"
     model = load_model(name)

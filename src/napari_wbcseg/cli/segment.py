@@ -27,7 +27,9 @@ def segment(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATH...", help="Images, folders of images, or patterns such as 'slides/*.tif'."
+            metavar="PATH...",
+            help="Images, folders of images, or patterns such as 'slides/*.tif'; with --settings none does "
+            "the recorded images again.",
         ),
     ] = None,
     model: ModelOption = None,
@@ -38,6 +40,14 @@ def segment(
     overlay: Annotated[
         bool | None,
         typer.Option("--overlay/--no-overlay", help="Write NAME-overlay.png.", show_default="yes"),
+    ] = None,
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Write these too, separated by commas: csv, geojson (QuPath), roi (ImageJ, Fiji), ome-zarr.",
+        ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders too.")] = False,
     repeat: Annotated[
@@ -64,14 +74,14 @@ def segment(
 ) -> None:
     """Find, outline and count the white cells of images.
 
-    For each image a label image (NAME-labels.tif) and a picture of what was found
-    (NAME-overlay.png) are written; for the run report.html, counts.csv, cells.csv and
-    run.json. An image that cannot be read is reported and skipped; the exit status is
-    then 1. The same command again does only what is missing, or all if the model or the
-    settings changed.
+    For each image a label image (NAME-labels.tif), its table and settings
+    (NAME-result.json) and a picture of what was found (NAME-overlay.png) are written;
+    for the run report.html, counts.csv, cells.csv and run.json. An image that cannot be
+    read is reported and skipped; the exit status is then 1. The same command again does
+    only what is missing, or all if the model or the settings changed.
     """
-    from ..segmentation.batch import collect, items_of, model_of, segment_files
-    from ..segmentation.output import RunRecord
+    from ..segmentation.batch import collect, item_of, items_of, model_of, segment_files
+    from ..segmentation.output import ResultRecord, RunRecord, format_names, settings_in
     from ..segmentation.report import REPORT_FILE
 
     if repeat is not None:
@@ -84,11 +94,19 @@ def segment(
         source = record.model.source
         mask = record.mask if mask is None else mask
         overlay = record.overlay if overlay is None else overlay
+        wanted = format_names(formats) if formats else record.formats
     else:
-        if not paths:
+        wanted = format_names(formats) if formats else ()
+        known = settings_in(settings)[1] if settings is not None and not paths else None
+        if not paths and known is None:
             raise typer.BadParameter("Name at least one image, folder or pattern.")
         file, chosen, source = model_and_settings(model, settings, changes)
-        items = collect(paths, recursive=recursive)
+        if settings is None or known is None:
+            items = collect(paths or [], recursive=recursive)
+        elif isinstance(known, ResultRecord):
+            items = [item_of(known, settings.resolve().parent)]
+        else:
+            items = items_of(known, settings.resolve().parent)
 
     if scheduler is not None and workers is not None:
         raise typer.BadParameter("--workers starts processes here, --scheduler uses those of a cluster.")
@@ -121,6 +139,7 @@ def segment(
             source=source,
             mask=bool(mask),
             overlay=overlay is not False,
+            formats=wanted,
             again=again,
             client=client,
             progress=show,

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError, ModelError
+from ..errors import ImageError
 from ..progress import Progress, silent
 from .journal import Journal, fingerprint
 from .one_file import BatchItem, Outcome, Outputs
 from .output import (
     CELLS_FILE,
     COUNTS_FILE,
+    FORMATS,
     OVERLAY_SUFFIX,
     RUN_FILE,
     InputRecord,
+    ResultRecord,
     RunRecord,
     image_names,
     is_output,
     output_names,
+    recorded_model,
     write_cells,
     write_counts,
 )
@@ -113,6 +117,27 @@ def items_of(record: RunRecord, folder: Path) -> list[BatchItem]:
     return items
 
 
+def item_of(record: ResultRecord, folder: Path) -> BatchItem:
+    """Return the image of a recorded result, to be segmented again.
+
+    Parameters
+    ----------
+    record : ResultRecord
+    folder : Path
+        Where the record lies; an image that moved along with it is found.
+    """
+    path = record.image_file(folder)
+    if path is None:
+        where = record.image.path or "it came from no file"
+        return BatchItem(
+            Path(record.image.name),
+            record.image.name,
+            "",
+            problem=f"The image of the recorded result is not there ({where}); name the image.",
+        )
+    return BatchItem(path, record.image.name, output_names([path])[path], record.image.sha256)
+
+
 def model_of(record: RunRecord) -> ModelFile:
     """Load the very model of a recorded run.
 
@@ -121,23 +146,7 @@ def model_of(record: RunRecord) -> ModelFile:
     ModelError
         If no model with the recorded hash is there any more.
     """
-    from ..network.models import list_models, load_model
-
-    try:
-        model = load_model(record.model.source)
-        if model.hash == record.model.hash:
-            return model
-        found = f"{record.model.source} is now {model.hash}"
-    except ModelError as error:
-        found = str(error)
-    for info in list_models():
-        if info.model is not None and info.model.hash == record.model.hash:
-            return info.model
-    raise ModelError(
-        f"The run cannot be repeated: its model {record.model.name}@{record.model.hash} is not here "
-        f"({found}). "
-        "Put the model's file back, or segment anew without --repeat."
-    )
+    return recorded_model(record.model)
 
 
 def segment_files(
@@ -149,6 +158,7 @@ def segment_files(
     source: str | None = None,
     mask: bool = False,
     overlay: bool = True,
+    formats: Sequence[str] = (),
     again: bool = False,
     client: Client | None = None,
     progress: Progress = silent,
@@ -174,6 +184,8 @@ def segment_files(
         Name or path that the model was asked for by.
     mask, overlay : bool
         Write these files too.
+    formats : sequence of str
+        More of `napari_wbcseg.segmentation.output.FORMATS` to write.
     again : bool
         Do all images, whatever an earlier run did.
     client : distributed.Client, optional
@@ -201,7 +213,7 @@ def segment_files(
     ClusterError
         If the cluster cannot do the work.
     """
-    outputs = Outputs(Path(out).expanduser().resolve(), mask, overlay)
+    outputs = Outputs(Path(out).expanduser().resolve(), mask, overlay, tuple(formats))
     run = _Run(items, outputs, report, unexpected)
     key = fingerprint(settings, model)
     record = RunRecord.start(
@@ -211,9 +223,11 @@ def segment_files(
         device=_device(model, settings, client),
         mask=mask,
         overlay=overlay,
+        formats=outputs.formats,
         inputs=run.inputs(),
         finished=False,
     )
+    outputs = run.outputs = replace(outputs, model_source=record.model.source)
     # Before hours of work are done, show that their results can be kept.
     run_file = record.write(outputs.folder / RUN_FILE)
     run.journal = Journal(outputs.folder, key, again=again)
@@ -329,9 +343,14 @@ class _Run:
 
 def remove_leftovers(folder: Path, items: Sequence[BatchItem]) -> None:
     """Remove half-written files of these images, which a process that was killed left behind."""
-    begins = {f".{item.name}-" for item in items}
+    begins = {f".{item.name}{format.suffix}." for item in items for format in FORMATS.values()}
     for path in folder.glob(".*.part"):
-        if any(path.name[: len(begin)] == begin for begin in begins):
+        # What is behind the name's end is the random part of a temporary name.
+        if f"{path.name.rsplit('.', 2)[0]}." not in begins:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 

@@ -156,7 +156,7 @@ class Journal:
             outcome = self.outcome(item)
             if outcome is None or not outcome.good or not _unchanged(item, outcome):
                 continue
-            if all(path.is_file() for path in outputs.files(item.name, flat=outcome.flat)):
+            if all(path.exists() for path in outputs.files(item.name, flat=outcome.flat)):
                 found[index] = outcome
         return found
 

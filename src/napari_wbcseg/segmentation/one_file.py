@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, WBCSegError
 from .output import (
-    LABELS_SUFFIX,
-    MASK_SUFFIX,
-    OVERLAY_SUFFIX,
     OutputError,
     PixelSize,
     count_row,
     failed_row,
     file_sha256,
+    files_of,
+    labelled_image,
     read_pixel_size,
-    write_labels,
-    write_mask,
-    write_overlay,
+    save,
+    with_micrometres,
 )
 
 if TYPE_CHECKING:
@@ -68,18 +66,26 @@ class Outputs:
     folder : Path
     mask, overlay : bool
         Write ``NAME-mask.jpg`` and ``NAME-overlay.png`` too.
+    formats : tuple of str
+        More of `napari_wbcseg.segmentation.output.FORMATS` to write.
+    model_source : str
+        The name or path that the model was asked for by.
     """
 
     folder: Path
     mask: bool = False
     overlay: bool = True
+    formats: tuple[str, ...] = ()
+    model_source: str = ""
+
+    def wanted(self, *, flat: bool = True) -> tuple[str, ...]:
+        """Return the formats of an image; a stack has no pictures."""
+        names = ["tiff", *["mask"] * self.mask, *["overlay"] * self.overlay, *self.formats]
+        return tuple(dict.fromkeys(name for name in names if flat or name not in ("mask", "overlay")))
 
     def files(self, name: str, *, flat: bool = True) -> list[Path]:
-        """Return the files that belong to an image; a stack has no pictures."""
-        wanted = [LABELS_SUFFIX]
-        if flat:
-            wanted += [MASK_SUFFIX] * self.mask + [OVERLAY_SUFFIX] * self.overlay
-        return [self.folder / f"{name}{suffix}" for suffix in wanted]
+        """Return the files that belong to an image."""
+        return files_of(self.folder / name, self.wanted(flat=flat))
 
 
 @dataclass(frozen=True)
@@ -213,20 +219,22 @@ def write(item: BatchItem, loaded: Loaded, result: Segmentation, outputs: Output
     start = time.perf_counter()
     flat = result.labels.ndim == 2
     notes: Sequence[str] = loaded.notes
-    for path in outputs.files(item.name, flat=flat):
-        if path.name.endswith(LABELS_SUFFIX):
-            write_labels(path, result.labels, loaded.pixel_size)
-        elif path.name.endswith(MASK_SUFFIX):
-            write_mask(path, result.labels)
-        else:
-            write_overlay(path, loaded.pixels, result.labels, result.cells)
+    found = labelled_image(
+        result,
+        image=loaded.pixels,
+        image_path=item.path,
+        pixel_size=loaded.pixel_size,
+        name=item.image,
+        model_source=outputs.model_source,
+    )
+    save(found, outputs.folder / item.name, outputs.wanted(flat=flat))
     if not flat and (outputs.mask or outputs.overlay):
         notes = [*notes, "A stack has no overlay or mask picture."]
     pictures = pictures_of(loaded.pixels, result)
     seconds += time.perf_counter() - start
     return Outcome(
         count_row(item.image, result, seconds, notes),
-        result.cells,
+        with_micrometres(found.cells, loaded.pixel_size),
         loaded.sha256,
         loaded.size,
         loaded.modified,

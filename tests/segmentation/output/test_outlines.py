@@ -71,10 +71,10 @@ def test_ten_thousand_cells_take_seconds(record_property):
     for number in range(10_000):
         row, column = divmod(number, 100)
         labels[10 * row + 1 : 10 * row + 9, 10 * column + 2 : 10 * column + 8] = number + 1
-    start = time.perf_counter()
+    start = time.process_time()
     cells = list(cell_outlines(labels))
-    seconds = time.perf_counter() - start
-    record_property("measured", f"10,000 outlines: {seconds:.2f} s")
+    seconds = time.process_time() - start
+    record_property("measured", f"10,000 outlines: {seconds:.2f} s of one core")
     assert len(cells) == 10_000
     assert all(len(cell.polygons[0].exterior) == 4 for cell in cells)
-    assert seconds < 20, "a second or two on an idle machine"
+    assert seconds < 8

@@ -46,7 +46,15 @@ from .records import (
 )
 from .result_record import ResultRecord
 from .save import FORMATS, OutputFormat, base_of, files_of, format_names, format_of, save
-from .tables import COUNT_COLUMNS, count_row, failed_row, write_cells, write_counts, write_table
+from .tables import (
+    COUNT_COLUMNS,
+    count_row,
+    failed_row,
+    with_micrometres,
+    write_cells,
+    write_counts,
+    write_table,
+)
 
 __all__ = [
     "CASING_COLOUR",
@@ -92,6 +100,7 @@ __all__ = [
     "replay",
     "save",
     "settings_in",
+    "with_micrometres",
     "write_cells",
     "write_counts",
     "write_image",

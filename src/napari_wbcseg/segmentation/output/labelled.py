@@ -17,6 +17,8 @@ from .pixel_size import CENTIMETRES, PixelSize, unit_symbol
 if TYPE_CHECKING:
     import pandas as pd
 
+_MAX_PIXELS = 2**31
+
 #: Under this key of a layer's ``metadata`` the plugin keeps the model, settings and notes of a result.
 METADATA_KEY = "napari_wbcseg"
 
@@ -25,12 +27,29 @@ METADATA_KEY = "napari_wbcseg"
 class LabelsLayer(Protocol):
     """What is read of a napari labels layer; napari itself is not imported."""
 
-    name: str
-    data: Any
-    features: Any
-    metadata: Any
-    scale: Any
-    translate: Any
+    @property
+    def name(self) -> str:
+        """What the layer is called."""
+
+    @property
+    def data(self) -> Any:
+        """The labels, or the levels of a pyramid of them."""
+
+    @property
+    def features(self) -> Any:
+        """A table."""
+
+    @property
+    def metadata(self) -> Any:
+        """A dictionary."""
+
+    @property
+    def scale(self) -> Any:
+        """Distance between pixels, an entry an axis."""
+
+    @property
+    def translate(self) -> Any:
+        """Place of the first pixel, an entry an axis."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +183,7 @@ def labelled_image(
     if isinstance(result, LabelledImage):
         found = result
     elif isinstance(result, Segmentation):
-        found = _of_segmentation(result, pixel_size)
+        found = _of_segmentation(result, pixel_size, image)
     elif isinstance(result, LabelsLayer):
         found = _of_layer(result, image)
     else:
@@ -205,10 +224,14 @@ def number_through(labels: np.ndarray, cells: pd.DataFrame) -> tuple[np.ndarray,
     return numbered, cells.assign(label=own)
 
 
-def _of_segmentation(result: Segmentation, pixel_size: PixelSize | None) -> LabelledImage:
-    labels, cells = result.labels, result.cells
+def _of_segmentation(result: Segmentation, pixel_size: PixelSize | None, image: Any) -> LabelledImage:
+    from .measured import current_cells
+
+    labels, cells = _label_array(result.labels), result.cells
     if labels.ndim == 3:
         labels, cells = number_through(labels, cells)
+    # Labels may have been corrected: dataclasses.replace(result, labels=corrected).
+    cells, edited = current_cells(labels, cells, image)
     return LabelledImage(
         labels=labels,
         cells=cells,
@@ -217,6 +240,7 @@ def _of_segmentation(result: Segmentation, pixel_size: PixelSize | None) -> Labe
         model=result.model,
         cell_diameter=result.cell_diameter,
         notes=tuple(result.notes),
+        edited=edited,
     )
 
 
@@ -249,6 +273,11 @@ def _of_layer(layer: LabelsLayer, image: Any) -> LabelledImage:
 
 
 def _label_array(data: Any) -> np.ndarray:
+    if np.prod(data.shape, dtype=float) > _MAX_PIXELS:
+        raise OutputError(
+            f"Labels of shape {tuple(data.shape)} are too large to be saved at once. "
+            "Save a part of them; a whole slide is in its own labels.zarr and table already."
+        )
     array = np.asarray(data)
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)

@@ -10,10 +10,15 @@ import numpy as np
 from ...errors import ImageError, SettingsError
 from ...progress import Progress, silent
 from ...settings import SegmentationSettings
+from .files import read_text
 from .labelled import LabelledImage
+from .models import recorded_model
 from .names import LABELS_SUFFIX, RESULT_SUFFIX
 from .ome_zarr_image import LABELS_NAME, RECORD_KEY
+from .records import RunRecord, file_sha256, read_settings
 from .result_record import RESULT_FORMAT, ResultRecord, columns_to_table
+
+RUN_FORMAT = "napari-wbcseg run"
 
 if TYPE_CHECKING:
     from ..result import Segmentation
@@ -163,8 +168,6 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     """
     from ...data.images import read_image
     from ..pipeline import segment
-    from .models import recorded_model
-    from .records import file_sha256
 
     path = Path(path)
     record = ResultRecord.read(path)
@@ -183,21 +186,22 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     return segment(image, recorded_model(record.model), record.settings, progress)
 
 
-def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | None]:
-    """Return the settings in a JSON file, and the whole record where it is one of a result.
+def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | RunRecord | None]:
+    """Return the settings in a JSON file, and the record where it is one of a result or of a run.
 
     Raises
     ------
     SettingsError
         If the file holds no settings.
     """
-    from .files import read_text
-    from .records import read_settings
-
     path = Path(path)
-    if f'"{RESULT_FORMAT}"' not in read_text(path):
-        return read_settings(path), None
-    record = ResultRecord.read(path)
-    if record.settings is None:
-        raise SettingsError(f"{path} tells of cells that were drawn by hand, without settings.")
-    return record.settings, record
+    text = read_text(path)
+    if RESULT_FORMAT in text[:200]:
+        record = ResultRecord.read(path)
+        if record.settings is None:
+            raise SettingsError(f"{path} tells of cells that were drawn by hand, without settings.")
+        return record.settings, record
+    if RUN_FORMAT in text[:200]:
+        run = RunRecord.read(path)
+        return run.settings, run
+    return read_settings(path), None

@@ -77,6 +77,8 @@ class RunRecord(BaseModel):
         What the network ran on.
     mask, overlay : bool
         Which of the optional files were written.
+    formats : tuple of str
+        More formats that were written.
     inputs : list of InputRecord
     finished : bool
         False when the run was stopped before its end.
@@ -93,6 +95,7 @@ class RunRecord(BaseModel):
     device: str = ""
     mask: bool = False
     overlay: bool = True
+    formats: tuple[str, ...] = ()
     inputs: list[InputRecord] = []
     finished: bool = True
 
