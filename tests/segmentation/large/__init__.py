@@ -1,0 +1,1 @@
+"""Specification of segmentation in blocks."""
