@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from napari_wbcseg.plugin.count_overlay import text_overlay
-from napari_wbcseg.plugin.layers import add_segmentation, layer_arrays, result_layers
+from napari_wbcseg.plugin.layers import add_segmentation, landing, layer_arrays, result_layers
 
 from .conftest import dark_discs, discs
 
@@ -30,6 +31,7 @@ def test_three_layers_land_with_the_count_in_the_name(viewer):
     ]
     assert viewer.layers.selection.active is layers.cells
     assert not layers.probability.visible
+    assert not layers.proposals.visible
 
 
 def test_layers_copy_scale_translate_units_and_axis_labels(viewer):
@@ -67,8 +69,56 @@ def test_running_again_replaces_the_layers_of_the_same_source_only(viewer):
     assert [layer._type_string for layer in viewer.layers] == order
     assert new.cells.name == "cells (1)"
     assert new.probability.visible, "the user had shown it"
-    assert not any(layer in viewer.layers for layer in old.values())
+    assert result_layers(viewer, first) == old, "the layers are the same, with new content"
+    assert new.cells.data.max() == 1
+    assert len(new.proposals.data) == 1
     assert other.cells in viewer.layers
+
+
+def test_a_renamed_result_is_replaced_and_keeps_its_name(viewer):
+    source = viewer.add_image(discs(), rgb=True)
+    first = add_segmentation(viewer, dark_discs(source.data), source)
+    first.cells.name, source.name = "my cells", "slide 7"
+    first.cells.paint((5, 5), 2)
+    second = add_segmentation(viewer, dark_discs(discs(centres=[(50, 50)])), source)
+    assert second.cells is first.cells
+    assert second.cells.name == "my cells"
+    before = second.cells.data.copy()
+    second.cells.undo()
+    # Undo does not reach into the earlier run.
+    np.testing.assert_array_equal(second.cells.data, before)
+
+
+def test_results_lie_right_above_their_source(viewer):
+    below = viewer.add_image(discs(), rgb=True, name="below")
+    viewer.add_image(discs(), rgb=True, name="above")
+    add_segmentation(viewer, dark_discs(below.data), below)
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["below", "probability", "proposals", "cells (3)", "above"]
+
+
+def test_a_landing_that_is_broken_off_leaves_the_list_as_it_was(viewer):
+    source = viewer.add_image(discs(), rgb=True)
+    steps = landing(viewer, dark_discs(source.data), source)
+    next(steps)
+    next(steps)
+    assert len(viewer.layers) > 1
+    steps.close()
+    assert list(viewer.layers) == [source]
+
+
+def test_ten_thousand_cells_land_and_are_drawn_without_conversion(viewer):
+    labels = np.zeros((600, 600), np.int32)
+    labels[2::6, 2::6] = np.arange(1, 10_001).reshape(100, 100)
+    rows, cols = np.nonzero(labels)
+    cells = pd.DataFrame({"label": labels[rows, cols], "row": rows, "col": cols, "check": False})
+    found = dark_discs(discs(centres=[]))
+    boxes = np.stack([rows, cols, rows + 1, cols + 1], axis=1)[:100]
+    many = dataclasses.replace(found, labels=labels, cells=cells, proposals=boxes)
+    layers = add_segmentation(viewer, many)
+    assert layers.cells.name == "cells (10000)"
+    assert layers.cells.data.dtype == np.uint16, "napari converts wider labels each time it draws them"
+    assert len(layers.cells.features) == 10_001
 
 
 def test_proposals_run_along_the_edges_of_the_pixels(viewer):

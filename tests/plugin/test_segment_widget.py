@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
 
 from napari_wbcseg.errors import ImageError
+from napari_wbcseg.plugin.count_overlay import text_overlay
 from napari_wbcseg.plugin.jobs import Job
 from napari_wbcseg.plugin.model_list import model_events
 from napari_wbcseg.plugin.segment_widget import SegmentWidget
@@ -39,9 +42,9 @@ def test_run_adds_the_layers_and_tells_the_count(viewer, widget, quick_segment, 
     segmentation, layers = run(widget, qtbot)
     assert segmentation.count == 3
     assert layers.cells in viewer.layers
-    assert widget._result.text() == "3 white cells"
-    assert "Cell diameter 24 px, estimated" in widget._details.text()
-    assert widget._top.editors["cell_diameter"]._value.value == 24, "a start for setting it by hand"
+    assert widget._panel.result.text() == "3 white cells"
+    assert "Cell diameter 24 px, estimated" in widget._panel.found.text()
+    assert widget._panel.top.editors["cell_diameter"]._value.value == 24, "a start for setting it by hand"
     assert widget.settings.cell_diameter is None
     assert widget.image is source, "the results do not become the image"
     no_thread_left(qtbot)
@@ -52,7 +55,7 @@ def test_the_widget_gives_what_the_function_gives(viewer, widget, small_model, q
     from napari_wbcseg import segment
 
     small_model("tiny", "classic")
-    widget._models.refresh("tiny")
+    widget._panel.models.refresh("tiny")
     source = viewer.add_image(discs(), rgb=True)
     segmentation, layers = run(widget, qtbot, timeout=60_000)
     expected = segment(source.data, "tiny", SegmentationSettings(recipe="classic"))
@@ -97,11 +100,11 @@ def test_cancel_leaves_the_layers_as_they_were(viewer, widget, slow_segment, qtb
     widget.run()
     qtbot.waitUntil(slow_segment.started.is_set, timeout=5000)
     with qtbot.waitSignal(widget.cancelled, timeout=1000):
-        widget._cancel_button.click()
+        widget._panel.cancel.click()
 
     assert list(viewer.layers) == before
     assert not widget.running
-    assert widget._run_button.isEnabled()
+    assert widget._panel.run.isEnabled()
     no_thread_left(qtbot)
 
 
@@ -110,7 +113,7 @@ def test_the_activity_dock_shows_the_run_and_can_cancel_it(viewer, widget, slow_
 
     viewer.add_image(discs(), rgb=True)
     widget.run()
-    qtbot.waitUntil(lambda: widget._bar.maximum() == 3, timeout=5000)
+    qtbot.waitUntil(lambda: widget._panel.bar.maximum() == 3, timeout=5000)
     (bar,) = progress._all_instances
     assert bar.total == 3
     with qtbot.waitSignal(widget.cancelled, timeout=1000):
@@ -135,7 +138,7 @@ def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_
     source.name = "other"
     with qtbot.waitSignal(widget.segmented, timeout=5000):
         slow_segment.go.set()
-    assert widget._picker.currentText() == "other"
+    assert widget._panel.picker.currentText() == "other"
     assert viewer.layers[-1].name == "cells (3)"
 
 
@@ -181,7 +184,7 @@ def test_two_viewers_run_at_once(make_napari_viewer, small_model, slow_segment, 
         (np.zeros((40, 40), bool), False, "boolean"),
         (np.zeros((40, 40, 2), np.uint8), False, "2 channels"),
         (np.zeros((40, 40, 5), np.uint8), False, "5 channels"),
-        (np.zeros((40, 40, 3), np.uint8), False, "rgb=True"),
+        (np.zeros((40, 40, 3), np.uint8), False, "that napari took for planes"),
         (np.zeros((2, 2, 40, 40), np.uint8), False, "4 dimensions"),
     ],
 )
@@ -189,8 +192,8 @@ def test_a_layer_that_cannot_be_segmented_is_explained_beside_the_button(
     viewer, widget, data, rgb, words, qtbot
 ):
     layer = viewer.add_image(data, rgb=rgb)
-    assert not widget._run_button.isEnabled()
-    assert words in widget._status.text()
+    assert not widget._panel.run.isEnabled()
+    assert words in widget._panel.status.text()
     with qtbot.waitSignal(widget.failed) as signal:
         widget.run()
     assert words in signal.args[0]
@@ -198,8 +201,8 @@ def test_a_layer_that_cannot_be_segmented_is_explained_beside_the_button(
 
 
 def test_without_an_image_the_next_step_is_told(widget):
-    assert not widget._run_button.isEnabled()
-    assert "Open Sample" in widget._status.text()
+    assert not widget._panel.run.isEnabled()
+    assert "Open Sample" in widget._panel.status.text()
 
 
 def test_without_a_model_the_next_step_is_told(viewer, qtbot, monkeypatch):
@@ -207,8 +210,9 @@ def test_without_a_model_the_next_step_is_told(viewer, qtbot, monkeypatch):
     widget = SegmentWidget(viewer)
     qtbot.addWidget(widget)
     viewer.add_image(discs(), rgb=True)
-    assert not widget._run_button.isEnabled()
-    assert "Train WBC model" in widget._status.text()
+    qtbot.waitUntil(lambda: widget._panel.models.ready, timeout=5000)
+    assert not widget._panel.run.isEnabled()
+    assert "Train WBC model" in widget._panel.status.text()
 
 
 def test_an_error_is_shown_as_its_sentence(viewer, widget, qtbot, monkeypatch, capsys):
@@ -220,7 +224,7 @@ def test_an_error_is_shown_as_its_sentence(viewer, widget, qtbot, monkeypatch, c
     with qtbot.waitSignal(widget.failed, timeout=5000) as signal:
         widget.run()
     assert signal.args == ["The image has NaN values; replace them."]
-    assert widget._details.text() == "The image has NaN values; replace them."
+    assert widget._panel.details.text() == "The image has NaN values; replace them."
     assert "Traceback" not in capsys.readouterr().err
     assert len(viewer.layers) == 1
 
@@ -252,19 +256,19 @@ def test_a_trained_model_appears_in_the_list(widget, small_model):
 
 def test_choosing_a_recipe_takes_a_model_of_it(widget, small_model):
     small_model("leishman", "classic")
-    widget._models.refresh()
+    widget._panel.models.refresh()
     widget.model = "my-stain"
-    widget._top.editors["recipe"]._value.value = "classic"
+    widget._panel.options.editors["recipe"]._value.value = "classic"
     assert widget.model in ("classic", "leishman")
-    assert widget._models.recipe == "classic"
+    assert widget._panel.models.recipe == "classic"
 
 
 def test_a_spoilt_model_file_is_listed_but_cannot_be_chosen(widget, own_models_folder):
     (own_models_folder / "spoilt.safetensors").write_bytes(b"nothing")
-    widget._models.refresh()
-    index = widget._models.findData("spoilt")
+    widget._panel.models.refresh()
+    index = widget._panel.models.findData("spoilt")
     assert index >= 0
-    assert not widget._models.model().item(index).isEnabled()
+    assert not widget._panel.models.model().item(index).isEnabled()
 
 
 def test_the_picker_follows_the_active_layer_and_forgets_removed_ones(viewer, widget):
@@ -276,3 +280,126 @@ def test_the_picker_follows_the_active_layer_and_forgets_removed_ones(viewer, wi
     assert widget.image is second
     viewer.layers.clear()
     assert widget.image is None
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_only_the_regions_are_segmented(viewer, widget, quick_segment, qtbot, lazy):
+    import dask.array as da
+
+    image = discs()
+    viewer.add_image(da.from_array(image, chunks=(50, 50, 3)) if lazy else image, rgb=True, scale=(0.5, 0.5))
+    widget.regions = viewer.add_shapes([[[5, 5], [5, 30], [25, 30], [25, 5]]], scale=(1, 1))
+    segmentation, layers = run(widget, qtbot)
+    assert segmentation.count == 1, "of three cells one has its centre in the region"
+    assert layers.cells.data.shape == (120, 160)
+    assert layers.cells.data[30, 30] == 1
+    assert "Only the region" in widget._panel.details.text()
+
+
+def test_only_the_plane_shown_is_segmented(viewer, widget, quick_segment, qtbot):
+    stack = np.stack([discs(centres=[(40, 40)]), discs(), discs(centres=[])])
+    viewer.add_image(stack, rgb=True, scale=(4, 1, 1))
+    viewer.dims.set_current_step(0, 1)
+    widget.only_plane_shown = True
+    segmentation, layers = run(widget, qtbot)
+    assert layers.cells.data.shape == (3, 120, 160)
+    assert [int(plane.max()) for plane in layers.cells.data] == [0, 3, 0]
+    assert widget._panel.here.text() == "plane 1: 3 white cells"
+    viewer.dims.set_current_step(0, 0)
+    assert widget._panel.here.text() == "plane 0: 0 white cells"
+    assert list(segmentation.cells["plane"]) == [1, 1, 1]
+
+
+def test_a_region_without_shapes_or_beside_the_image_is_explained(viewer, widget, quick_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    for shapes, words in (
+        ([], "no region yet"),
+        ([[[900, 900], [900, 950], [950, 950], [950, 900]]], "do not lie on"),
+    ):
+        widget.regions = viewer.add_shapes(shapes or None, ndim=2)
+        with qtbot.waitSignal(widget.failed, timeout=1000) as signal:
+            widget.run()
+        assert words in signal.args[0]
+
+
+def test_work_that_does_not_listen_is_cancelled_within_a_second(viewer, widget, qtbot, monkeypatch):
+    started, go = threading.Event(), threading.Event()
+
+    def deaf(image, model, settings, progress):
+        started.set()
+        go.wait(20)
+        return dark_discs(image, model, settings)
+
+    monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(deaf))
+    source = viewer.add_image(discs(), rgb=True)
+    widget.run()
+    qtbot.waitUntil(started.is_set, timeout=5000)
+    with qtbot.waitSignal(widget.cancelled, timeout=1000):
+        widget.cancel()
+    assert not widget.running
+    go.set()
+    no_thread_left(qtbot)
+    assert list(viewer.layers) == [source], "what it found in the end is dropped"
+
+
+def test_the_count_follows_brush_and_undo(viewer, widget, quick_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    _, layers = run(widget, qtbot)
+    cells = layers.cells
+    cells.paint((110, 10), 4)
+    qtbot.waitUntil(lambda: widget._panel.result.text() == "4 white cells", timeout=5000)
+    assert cells.name == "cells (4)"
+    cells.undo()
+    qtbot.waitUntil(lambda: widget._panel.result.text() == "3 white cells", timeout=5000)
+    assert text_overlay(viewer).text == "3 white cells"
+
+
+def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick_segment, qtbot):
+    source = viewer.add_image(discs(), rgb=True, scale=(0.5, 0.5))
+    editor = widget._panel.top.editors["cell_diameter"]
+    editor._none.value = False
+    editor._value.value = 40
+    circle = widget._circle.layer
+    assert circle is not None
+    np.testing.assert_allclose(np.ptp(circle.data[0], axis=0), 40)
+    np.testing.assert_allclose(circle.scale, source.scale)
+    assert widget.image is source
+    assert widget.regions is None, "the circle is no region"
+    circle.data = [np.array([[0, 0], [0, 50], [50, 50], [50, 0]], float)]
+    qtbot.waitUntil(lambda: widget.settings.cell_diameter == 50, timeout=1000)
+    run(widget, qtbot)
+    assert circle not in viewer.layers, "gone once it runs"
+    widget.settings = SegmentationSettings(cell_diameter=33)
+    assert not widget._circle.shown, "a script sees no circle"
+
+
+def test_colours_that_napari_took_for_planes_become_one_image(viewer, widget, quick_segment, qtbot):
+    image = discs()
+    viewer.add_image(np.moveaxis(image, -1, 0).astype(np.uint16) * 16, name="smear")
+    assert "the colours of one image" in widget._panel.about.text()
+    widget._panel.join.click()
+    qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
+    assert [layer.name for layer in viewer.layers] == ["smear"]
+    assert np.abs(widget.image.data.astype(int) - image).max() <= 1
+    assert run(widget, qtbot)[0].count == 3
+
+
+def test_one_layer_a_colour_becomes_one_image(viewer, widget, quick_segment, qtbot):
+    image = discs()
+    channels = viewer.add_image(image, channel_axis=2, name="smear")
+    assert "red, green and blue" in widget._panel.about.text()
+    widget._panel.join.click()
+    qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
+    np.testing.assert_array_equal(widget.image.data, image)
+    assert not any(channel.visible for channel in channels)
+
+
+EDGES = [(0, 60), (60, 0), (119, 60), (60, 159), (0, 0)]
+
+
+@pytest.mark.parametrize("centres", [[], [(60, 80)], EDGES], ids=["background", "one", "borders"])
+def test_few_cells_and_cells_on_the_borders_land(viewer, widget, quick_segment, qtbot, centres):
+    viewer.add_image(discs(centres=centres).astype(np.int32), rgb=True)
+    segmentation, layers = run(widget, qtbot)
+    assert segmentation.count == len(centres) == layers.cells.data.max()
+    assert widget._panel.result.text() == f"{len(centres)} white cell" + "s" * (len(centres) != 1)

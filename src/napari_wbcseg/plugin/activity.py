@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from napari.utils.progress import cancelable_progress
 
 
@@ -15,6 +17,15 @@ class _NoTerminal:
         pass
 
 
+class _TellingProgress(cancelable_progress):
+    """Calls its ``cancel_callback`` when it is cancelled; napari's own does when it is next iterated."""
+
+    def cancel(self) -> None:
+        super().cancel()
+        if self.cancel_callback is not None:
+            self.cancel_callback()
+
+
 class ActivityBar:
     """A progress bar with a Cancel button in the activity dock. For the GUI thread, but for ``cancelled``.
 
@@ -22,11 +33,15 @@ class ActivityBar:
     ----------
     title : str
         What is shown until the first stage is told.
+    on_cancel : callable, optional
+        Called when the user presses the bar's Cancel.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, on_cancel: Callable[[], object] | None = None) -> None:
         self._stage = ""
-        self._bar: cancelable_progress | None = cancelable_progress(total=0, desc=title, file=_NoTerminal())
+        self._bar: cancelable_progress | None = _TellingProgress(
+            total=0, desc=title, cancel_callback=on_cancel, file=_NoTerminal()
+        )
 
     @property
     def cancelled(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .layers import METADATA_KEY
+from .live_count import count_words
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -63,9 +64,24 @@ class CountOverlay:
 
 def count_text(cells: Labels, point: tuple[float, ...]) -> str:
     """Return the words for a cells layer: its count and, for a stack, that of the plane at a world point."""
-    words: str = cells.metadata[METADATA_KEY]["summary"]
-    if cells.ndim == 2 or "plane" not in cells.features:
-        return words
+    words, here = counts_of(cells), plane_text(cells, point)
+    return f"{here}\nstack: {words}" if here else words
+
+
+def counts_of(cells: Labels) -> str:
+    """Return the count of a cells layer in words, such as ``23 white cells, 2 to check``."""
+    return str(cells.metadata[METADATA_KEY]["summary"])
+
+
+def plane_text(cells: Labels, point: tuple[float, ...]) -> str:
+    """Return the count of the plane of a stack at a world point; nothing for a single image."""
+    features = cells.features
+    if cells.ndim == 2 or "plane" not in features:
+        return ""
     plane = round(float(cells.world_to_data(point)[0]))
-    here = int(np.count_nonzero(cells.features["plane"] == plane))
-    return f"plane {plane}: {here} white cell{'' if here == 1 else 's'}\nstack: {words}"
+    here = features["plane"].to_numpy() == plane
+    present = cells.metadata[METADATA_KEY].get("present")
+    if present is not None:
+        here &= np.isin(np.arange(len(features)), present)
+    to_check = int(features["check"].to_numpy(bool)[here].sum()) if "check" in features else 0
+    return f"plane {plane}: {count_words(int(here.sum()), to_check)}"

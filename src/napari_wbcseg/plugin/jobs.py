@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, Signal
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 from superqt.utils import create_worker
 
@@ -37,6 +37,9 @@ class Job(QObject):
         What the activity dock shows; empty for nothing there.
     discard : callable, optional
         Called with a result that nobody takes, because the job was cancelled or abandoned too late.
+    patience : float, optional
+        Seconds after `cancel` in which the work may stop by itself. After that `cancelled` is emitted
+        all the same: what the thread is in the middle of ends unseen. By default the work is waited for.
     """
 
     progressed = Signal(int, int, str)
@@ -53,6 +56,7 @@ class Job(QObject):
         function: Callable[[Progress], Any],
         title: str = "",
         discard: Callable[[Any], object] | None = None,
+        patience: float | None = None,
     ) -> None:
         super().__init__()
         self._function: Callable[[Progress], Any] | None = function
@@ -60,6 +64,8 @@ class Job(QObject):
         self._stop = threading.Event()
         self._abandoned = False
         self._discard = discard
+        self._patience = patience
+        self._let_go = False
         self._bar: ActivityBar | None = None
         self._last_message = 0.0
         # superqt's worker is the one napari's thread_worker wraps; napari's also registers a task that asks
@@ -78,12 +84,16 @@ class Job(QObject):
         """Start the work and show it in napari's activity dock."""
         Job._running.add(self)
         if self._title:
-            self._bar = ActivityBar(self._title)
+            self._bar = ActivityBar(self._title, self.cancel)
         self._worker.start()
 
     def cancel(self) -> None:
-        """Ask the work to stop; it does at its next progress report."""
+        """Ask the work to stop; it does at its next progress report, or when ``patience`` ends."""
+        if self._stop.is_set():
+            return
         self._stop.set()
+        if self._patience is not None and self in Job._running:
+            QTimer.singleShot(round(1000 * self._patience), self._stop_waiting)
 
     def abandon(self) -> None:
         """Cancel, and emit nothing from now on: whoever listened is going away."""
@@ -130,6 +140,14 @@ class Job(QObject):
         if bar is not None:
             bar.close()
 
+    def _stop_waiting(self) -> None:
+        """Tell that the job was cancelled, though its thread has still to come to an end."""
+        if self in Job._running and not self._abandoned and not self._let_go:
+            self._let_go = True
+            self._close_bar()
+            self.cancelled.emit()
+            self.ended.emit()
+
     def _on_returned(self, outcome: tuple[str, Any]) -> None:
         kind, value = outcome
         self._close_bar()
@@ -138,7 +156,7 @@ class Job(QObject):
             if self._discard is not None:
                 self._discard(value)
             kind = "cancelled"
-        if self._abandoned:
+        if self._abandoned or self._let_go:
             return
         if kind == "cancelled":
             self.cancelled.emit()

@@ -30,7 +30,7 @@ class LayerCheck:
 
 
 def image_data(layer: Layer) -> Any:
-    """Return a layer's array in full resolution."""
+    """Return a layer's array, that of the highest resolution where it has several."""
     return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
 
 
@@ -52,13 +52,7 @@ def check_layer(layer: Image | None) -> LayerCheck:
     colour = "colour" if layer.rgb else "grey"
     if len(planes) == 2:
         return LayerCheck(True, f"One {colour} image, {columns} × {rows} pixels.")
-    words = f"A stack of {planes[0]} {colour} images, {columns} × {rows} pixels each."
-    if not layer.rgb and planes[0] in (2, 3, 4):
-        words += (
-            " If these are the colours of one image, right-click the layer ▸ Split Stack, "
-            "then select the parts ▸ Merge to RGB."
-        )
-    return LayerCheck(True, words)
+    return LayerCheck(True, f"A stack of {planes[0]} {colour} images, {columns} × {rows} pixels each.")
 
 
 def _wrong_type(dtype: np.dtype[Any]) -> str:
@@ -78,8 +72,8 @@ def _wrong_shape(shape: tuple[int, ...], rgb: bool) -> str:
         channels = shape[-1]
         if channels in (3, 4):
             return (
-                f"This layer (shape {shape}) looks like colour that napari took for planes. "
-                "Add it again with viewer.add_image(data, rgb=True)."
+                f"This layer (shape {shape}) looks like a colour image that napari took for planes. "
+                "The Segment widget can show it in colour; in a script, add it with rgb=True."
             )
         return (
             f"This layer has {channels} channels (shape {shape}). "

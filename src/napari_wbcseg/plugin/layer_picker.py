@@ -26,6 +26,9 @@ class LayerPicker(QComboBox):
         Says which layers are offered.
     empty : str
         What is shown while there is none.
+    none : str
+        What the choice of no layer is called; empty where one must be chosen. With such a choice
+        the picker starts with it, and does not follow the active layer.
     """
 
     layer_changed = Signal()
@@ -34,13 +37,16 @@ class LayerPicker(QComboBox):
         self,
         viewer: ViewerModel,
         accepts: Callable[[Layer], bool],
-        empty: str,
+        empty: str = "",
         parent: QWidget | None = None,
+        *,
+        none: str = "",
     ) -> None:
         super().__init__(parent)
         self._layer_list = viewer.layers
         self._accepts = accepts
         self._empty = empty
+        self._none = [none] if none else []
         self._offered: list[Layer] = []
         self._chosen: Layer | None = None
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -50,9 +56,7 @@ class LayerPicker(QComboBox):
         self._layer_list.selection.events.active.connect(self._follow)
         self.currentIndexChanged.connect(self._on_index)
         self._refill()
-        active = self._layer_list.selection.active
-        if active in self._offered:
-            self.layer = active
+        self._follow()
 
     @property
     def layer(self) -> Layer | None:
@@ -78,7 +82,8 @@ class LayerPicker(QComboBox):
             self._watch_names(offered)
             self._offered = offered
         self._rename()
-        self._choose(self._chosen if self._chosen in offered else next(iter(offered), None))
+        other = None if self._none else next(iter(offered), None)
+        self._choose(self._chosen if self._chosen in offered else other)
 
     def _watch_names(self, layers: list[Layer]) -> None:
         for layer in self._offered:
@@ -90,34 +95,41 @@ class LayerPicker(QComboBox):
     def _rename(self, event: Any = None) -> None:
         if not isalive(self):
             return
-        names = [layer.name for layer in self._offered] or [self._empty]
+        names = self._none + [layer.name for layer in self._offered] or [self._empty]
         if names == [self.itemText(index) for index in range(self.count())]:
             return
         self.blockSignals(True)
         self.clear()
         self.addItems(names)
-        if self._chosen in self._offered:
-            self.setCurrentIndex(self._offered.index(self._chosen))
+        self._show_choice()
         self.blockSignals(False)
-        self.setEnabled(bool(self._offered))
+        self.setEnabled(bool(self._offered or self._none))
 
     def _follow(self, event: Any = None) -> None:
-        if not isalive(self):
+        if not isalive(self) or self._none:
             return
         active = self._layer_list.selection.active
         if active is not None and active in self._offered:
             self._choose(active)
 
     def _on_index(self, index: int) -> None:
+        index -= len(self._none)
         if 0 <= index < len(self._offered):
             self._choose(self._offered[index])
+        elif index == -1 and self._none:
+            self._choose(None)
+
+    def _show_choice(self) -> None:
+        if self._chosen in self._offered:
+            self.setCurrentIndex(self._offered.index(self._chosen) + len(self._none))
+        elif self._none:
+            self.setCurrentIndex(0)
 
     def _choose(self, layer: Layer | None) -> None:
         changed = layer is not self._chosen
         self._chosen = layer
-        if layer is not None:
-            self.blockSignals(True)
-            self.setCurrentIndex(self._offered.index(layer))
-            self.blockSignals(False)
+        self.blockSignals(True)
+        self._show_choice()
+        self.blockSignals(False)
         if changed:
             self.layer_changed.emit()

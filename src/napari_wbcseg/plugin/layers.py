@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from .canvas_guard import guard_canvas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +21,16 @@ if TYPE_CHECKING:
 #: Key of a result layer's ``metadata`` under which this plugin keeps what it knows of the layer.
 METADATA_KEY = "napari_wbcseg"
 
+#: Names of cells layers that the user did not choose; the count in them is kept up to date.
+COUNTED_NAME = re.compile(r"cells \(\d+\)(?: \[\d+\])?")
+
 Role = Literal["proposals", "probability", "cells"]
+
+# napari draws labels of 16 bits as they are, and converts the whole plane of any wider type each time it
+# is shown, undone or redone: 5 against 300 ms for 4000 x 4000. The rest is room for cells drawn by hand.
+_FEW = 60_000
+_RECTANGLES_AT_ONCE = 40
+_PROPOSAL_LOOK = {"face_color": "transparent", "edge_color": "#f2c14e", "edge_width": 1.5}
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ class LayerArrays:
 
     Attributes
     ----------
-    labels : ndarray of int32
+    labels : ndarray of uint16, or of int32 where there are many
         Shape of the segmentation; in a stack the numbers run on over the planes, so that each is one cell.
     features : DataFrame
         Row *n* belongs to label *n*; row 0 is the background. napari finds a label's row by its position.
@@ -51,6 +64,8 @@ class LayerArrays:
 def layer_arrays(segmentation: Segmentation) -> LayerArrays:
     """Turn a segmentation into arrays for layers. Safe in a worker thread."""
     labels, numbers = _number_through(segmentation)
+    if int(labels.max(initial=0)) < _FEW:
+        labels = labels.astype(np.uint16)
     return LayerArrays(
         labels, _dense_features(segmentation.cells, numbers), _rectangles(segmentation.proposals)
     )
@@ -74,7 +89,7 @@ def add_segmentation(
         What `napari_wbcseg.segment` returned.
     source : Layer, optional
         The image layer it came from. The result layers take over its scale, translation, rotation, shear,
-        affine, units and axis labels.
+        affine, units and axis labels, and lie right above it.
     arrays : LayerArrays, optional
         ``layer_arrays(segmentation)`` where that was made beforehand in a worker thread.
     count_on_canvas : bool
@@ -83,30 +98,112 @@ def add_segmentation(
     Returns
     -------
     ResultLayers
-        The three layers: probability (hidden at first), proposals and cells.
+        The three layers: probability and proposals (hidden at first) and cells. Layers of an
+        earlier run are the same objects with new content, so that what the user set on them
+        (name, colours, visibility, place in the list) stays.
     """
-    from napari.layers import Image, Labels, Shapes
+    steps = landing(viewer, segmentation, source, arrays=arrays, count_on_canvas=count_on_canvas)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: ResultLayers = end.value
+            return result
 
+
+def landing(
+    viewer: ViewerModel,
+    segmentation: Segmentation,
+    source: Layer | None = None,
+    *,
+    arrays: LayerArrays | None = None,
+    count_on_canvas: bool = True,
+) -> Generator[None, None, ResultLayers]:
+    """Do what `add_segmentation` does in steps, between which the window can live.
+
+    Closing the generator early takes away the layers that were added.
+    """
     viewer = own_viewer(viewer)
+    guard_canvas(viewer)
     arrays = arrays or layer_arrays(segmentation)
-    place = _placement(source, arrays.labels.ndim)
+    ndim = arrays.labels.ndim
+    place = placement(source, ndim)
+    source_id = None if source is None else str(source.unique_id)
+    earlier = _results(viewer, source_id)
+    former = _usable(earlier, ndim)
+    added: list[Layer] = []
 
     def about(role: Role) -> dict[str, Any]:
         return {
-            METADATA_KEY: {
-                "role": role,
-                "source": None if source is None else source.name,
-                "source_id": None if source is None else str(source.unique_id),
-                "model": segmentation.model,
-                "settings": segmentation.settings.model_dump(mode="json"),
-                "cell_diameter": segmentation.cell_diameter,
-                "summary": segmentation.summary,
-                "notes": list(segmentation.notes),
-            }
+            "role": role,
+            "source": None if source is None else source.name,
+            "source_id": source_id,
+            "model": segmentation.model,
+            "settings": segmentation.settings.model_dump(mode="json"),
+            "cell_diameter": segmentation.cell_diameter,
+            "summary": segmentation.summary,
+            "notes": list(segmentation.notes),
         }
 
-    # All three are built before the list is touched: an error here leaves the viewer as it was.
-    probability = Image(
+    def ready(role: Role, make: Callable[[dict[str, Any]], Layer]) -> Layer:
+        """Return the layer of a role: that of the earlier run, or a new one."""
+        layer = former.get(role)
+        if layer is None:
+            layer = make({"metadata": {METADATA_KEY: about(role)}, **place})
+            _insert(viewer, layer, source, added)
+            added.append(layer)
+        else:
+            for name, value in place.items():
+                setattr(layer, name, value)
+        layer.metadata[METADATA_KEY] = about(role)
+        return layer
+
+    try:
+        probability = ready("probability", lambda common: _new_probability(segmentation, common))
+        if former.get("probability") is probability:
+            probability.data = segmentation.probability
+        yield
+        proposals = ready("proposals", lambda common: _new_proposals(ndim, common))
+        if proposals.nshapes:
+            proposals.data = []
+        yield
+        for start in range(0, len(arrays.rectangles), _RECTANGLES_AT_ONCE):
+            rectangles = arrays.rectangles[start : start + _RECTANGLES_AT_ONCE]
+            proposals.add(list(rectangles), shape_type="rectangle", **_PROPOSAL_LOOK)
+            yield
+        cells = ready("cells", lambda common: _new_cells(arrays, segmentation.count, common))
+        if former.get("cells") is cells:
+            cells.editable = False  # forgets what Undo would bring into the new labels
+            cells.data = arrays.labels
+            cells.editable = True
+            cells.features = arrays.features
+            if COUNTED_NAME.fullmatch(cells.name):
+                cells.name = counted_name(segmentation.count)
+    except BaseException:
+        for layer in added:
+            if layer in viewer.layers:
+                viewer.layers.remove(layer)
+        raise
+    for layer in earlier.values():
+        if layer not in (probability, proposals, cells) and layer in viewer.layers:
+            viewer.layers.remove(layer)
+    viewer.layers.selection.active = cells
+    if count_on_canvas:
+        from .count_overlay import show_count
+
+        show_count(viewer, cells)
+    return ResultLayers(probability, proposals, cells)
+
+
+def counted_name(count: int) -> str:
+    """Return the name of a layer of cells."""
+    return f"cells ({count})"
+
+
+def _new_probability(segmentation: Segmentation, common: dict[str, Any]) -> Image:
+    from napari.layers import Image
+
+    return Image(
         segmentation.probability,
         name="probability",
         rgb=False,
@@ -115,37 +212,41 @@ def add_segmentation(
         contrast_limits=(0, 1),
         opacity=0.6,
         visible=False,
-        metadata=about("probability"),
-        **place,
+        **common,
     )
-    proposals = Shapes(
-        list(arrays.rectangles) or None,
-        ndim=arrays.labels.ndim,
-        shape_type="rectangle",
-        name="proposals",
-        face_color="transparent",
-        edge_color="#f2c14e",
-        edge_width=1.5,
-        opacity=0.8,
-        metadata=about("proposals"),
-        **place,
-    )
-    cells = Labels(
-        arrays.labels,
-        name=f"cells ({segmentation.count})",
-        features=arrays.features,
-        opacity=0.5,
-        metadata=about("cells"),
-        **place,
-    )
-    result = ResultLayers(probability, proposals, cells)
-    _replace(viewer, result)
-    viewer.layers.selection.active = cells
-    if count_on_canvas:
-        from .count_overlay import show_count
 
-        show_count(viewer, cells)
-    return result
+
+def _new_proposals(ndim: int, common: dict[str, Any]) -> Shapes:
+    from napari.layers import Shapes
+
+    return Shapes(ndim=ndim, name="proposals", opacity=0.8, visible=False, **common)
+
+
+def _new_cells(arrays: LayerArrays, count: int, common: dict[str, Any]) -> Labels:
+    from napari.layers import Labels
+
+    return Labels(arrays.labels, name=counted_name(count), features=arrays.features, opacity=0.45, **common)
+
+
+def _insert(viewer: ViewerModel, layer: Layer, source: Layer | None, added: list[Layer]) -> None:
+    """Put a layer above its source and what was added before; on top where there is no source."""
+    below = next((other for other in (*reversed(added), source) if other in viewer.layers), None)
+    if below is None:
+        viewer.add_layer(layer)
+    else:
+        viewer.layers.insert(viewer.layers.index(below) + 1, layer)
+
+
+def _usable(former: dict[Role, Layer], ndim: int) -> dict[Role, Layer]:
+    """Return those layers of an earlier run that can take new content."""
+    kinds = {"probability": "image", "proposals": "shapes", "cells": "labels"}
+    return {
+        role: layer
+        for role, layer in former.items()
+        if layer.ndim == ndim
+        and layer._type_string == kinds.get(role)
+        and not getattr(layer, "multiscale", False)
+    }
 
 
 def own_viewer(viewer: ViewerModel) -> ViewerModel:
@@ -176,23 +277,7 @@ def _results(viewer: ViewerModel, source_id: str | None) -> dict[Role, Layer]:
     return found
 
 
-def _replace(viewer: ViewerModel, result: ResultLayers) -> None:
-    """Put the new layers where the old ones were, with the look the user gave those."""
-    old = _results(viewer, result.cells.metadata[METADATA_KEY]["source_id"])
-    for role in ("probability", "proposals", "cells"):
-        new = getattr(result, role)
-        former = old.get(role)
-        if former is None:
-            viewer.add_layer(new)
-            continue
-        new.visible, new.opacity, new.blending = former.visible, former.opacity, former.blending
-        index = viewer.layers.index(former)
-        # Removed first: napari would number the name of a second layer of the same name.
-        viewer.layers.remove(former)
-        viewer.layers.insert(index, new)
-
-
-def _placement(source: Layer | None, ndim: int) -> dict[str, Any]:
+def placement(source: Layer | None, ndim: int) -> dict[str, Any]:
     """Return what places a layer of ``ndim`` dimensions where the source is."""
     if source is None:
         return {}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QWidget
+
+from .jobs import Job
 
 if TYPE_CHECKING:
     from ..network.models import ModelInfo
@@ -21,26 +24,48 @@ model_events = _ModelEvents()
 
 
 class ModelPicker(QComboBox):
-    """Chooses a model by its name; a model whose file is spoilt is shown but cannot be chosen."""
+    """Chooses a model by its name; a model whose file is spoilt is shown but cannot be chosen.
 
+    The library is read in a thread, headers only. Who asks for the choice before that is
+    done waits the few milliseconds that it takes.
+
+    Parameters
+    ----------
+    chosen : str
+        Name of the model chosen at first.
+    """
+
+    #: Emitted when another model is chosen, and when the library was read for the first time.
     model_changed = Signal()
 
     def __init__(self, chosen: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._infos: dict[str, ModelInfo] = {}
+        self._chosen_first = chosen
+        self._read = False
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
-        self.refresh(chosen)
+        self.addItem("looking for models …", "")
         self.currentIndexChanged.connect(lambda: self.model_changed.emit())
         model_events.changed.connect(self.refresh)
+        job = Job(lambda progress: _library())
+        job.succeeded.connect(self._on_read)
+        job.start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the library has been read."""
+        return self._read
 
     @property
     def name(self) -> str:
         """Name of the chosen model; empty while there is none."""
+        self._wait()
         return str(self.currentData() or "")
 
     @name.setter
     def name(self, name: str) -> None:
+        self._wait()
         index = self.findData(name)
         if index < 0:
             raise ValueError(f"There is no model named {name!r}.")
@@ -54,7 +79,7 @@ class ModelPicker(QComboBox):
     def recipe_of(self, name: str) -> str | None:
         """Return the recipe of a model in the list."""
         info = self._infos.get(name)
-        return None if info is None or info.model is None else info.model.header.recipe
+        return None if info is None or info.header is None else info.header.recipe
 
     def choose_recipe(self, recipe: str) -> None:
         """Choose the first model of a recipe, unless the one chosen is."""
@@ -67,22 +92,34 @@ class ModelPicker(QComboBox):
 
     def refresh(self, chosen: str = "") -> None:
         """Read the library again, keeping the choice, or choosing ``chosen`` if it is there."""
-        from ..network.models import list_models
+        self._show(_library(), chosen)
 
-        infos = {info.name: info for info in list_models()}
-        wanted = chosen if chosen in infos else self.name
-        if list(infos) == list(self._infos) and wanted == self.name:
+    def showPopup(self) -> None:
+        """Open the list, with what was trained elsewhere (the shell) in the meantime."""
+        self.refresh()
+        super().showPopup()
+
+    def _wait(self) -> None:
+        if not self._read:
+            self.refresh()
+
+    def _on_read(self, infos: dict[str, ModelInfo]) -> None:
+        if isalive(self) and not self._read:
+            self._show(infos)
+
+    def _show(self, infos: dict[str, ModelInfo], chosen: str = "") -> None:
+        first, self._read = not self._read, True
+        current = str(self.currentData() or "") or self._chosen_first
+        wanted = chosen if chosen in infos else current
+        if not first and list(infos) == list(self._infos) and wanted == current:
             self._infos = infos
             return
         self._infos = infos
-        before = self.name
         self.blockSignals(True)
         self.clear()
         for number, info in enumerate(infos.values()):
             self.addItem(info.name + (" (built in)" if info.built_in else ""), info.name)
-            tip = info.problem or (
-                info.model.header.notes or info.model.header.training_data if info.model else ""
-            )
+            tip = info.problem or (info.header.notes or info.header.training_data if info.header else "")
             self.setItemData(number, tip, Qt.ItemDataRole.ToolTipRole)
             items = self.model()
             item = items.item(number) if isinstance(items, QStandardItemModel) else None
@@ -90,14 +127,14 @@ class ModelPicker(QComboBox):
                 item.setEnabled(False)
         if not infos:
             self.addItem("no model found", "")
-        index = self.findData(wanted)
-        self.setCurrentIndex(max(index, 0))
+        self.setCurrentIndex(max(self.findData(wanted), 0))
         self.setEnabled(bool(infos))
         self.blockSignals(False)
-        if self.name != before:
+        if first or str(self.currentData() or "") != current:
             self.model_changed.emit()
 
-    def showPopup(self) -> None:
-        """Open the list, with what was trained elsewhere (the shell) in the meantime."""
-        self.refresh()
-        super().showPopup()
+
+def _library() -> dict[str, ModelInfo]:
+    from ..network.models import list_models
+
+    return {info.name: info for info in list_models(weights=False)}

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QApplication, QWidget
 
+from ..errors import WBCSegError
 from ..settings import SegmentationSettings
+from .canvas_guard import guard_canvas
+from .colours import ColourOffer, colour_offer
+from .count_overlay import counts_of, plane_text
+from .diameter_circle import DiameterCircle
 from .jobs import Job, clean_up_with, say_error
 from .layer_check import LayerCheck, check_layer, image_data
-from .layer_picker import LayerPicker
-from .layers import ResultLayers, add_segmentation, layer_arrays, own_viewer, role_of
-from .model_list import ModelPicker
-from .panel import folded, scrolled_column, sentence, stretched
+from .layers import ResultLayers, landing, layer_arrays, own_viewer, placement, result_layers, role_of
+from .live_count import LiveCount
+from .parts import Part, choose_part
 from .preferences import preference
-from .settings_form import SettingsForm
+from .segment_panel import SegmentPanel
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Layer
+    from napari.layers import Image, Labels, Layer, Shapes
 
     from ..progress import Progress
     from ..segmentation.result import Segmentation
 
-_TOP = ("recipe", "cell_diameter")
-_USUAL_DIAMETER = 63  # pixels; a start for who sets it by hand
+_PATIENCE = 0.6  # seconds after Cancel in which the work may stop by itself
+_LARGEST = 2**28  # pixels of a plane; more do not fit into a napari layer, nor into most memories
+_REVIEW = "Review white blood cells"
 
 
 class SegmentWidget(QWidget):
     """Finds the white cells of an image layer and adds them as layers.
 
-    The same from a script: set ``image``, ``model`` and ``settings``, call `run`, and
-    connect to ``segmented``.
+    The same from a script: set ``image``, ``model``, ``settings`` and, for a part of the image,
+    ``regions`` and ``only_plane_shown``; call `run`, and connect to ``segmented``.
 
     Parameters
     ----------
@@ -51,42 +57,71 @@ class SegmentWidget(QWidget):
         super().__init__()
         self._viewer = own_viewer(napari_viewer)
         self._job: Job | None = None
+        self._joining: Job | None = None
+        self._landing: Generator[None, None, ResultLayers] | None = None
         self._source: Layer | None = None
+        self._offer: ColourOffer | None = None
+        self._by_script = False
         self.segmentation: Segmentation | None = None
-        self._build()
+        guard_canvas(self._viewer)
+        self._panel = SegmentPanel(self, self._viewer, _is_source, _is_region, self._cells_here)
+        self._circle = DiameterCircle(self._viewer)
+        self._counts = LiveCount(self._viewer)
         self._cleanup = clean_up_with(self)
-        self._on_model()
-        self._refresh()
+        self._connect()
+        self._on_image()
 
     # For scripts -----------------------------------------------------------------------------------------
 
     @property
     def image(self) -> Image | None:
         """The image layer to segment."""
-        return self._picker.layer
+        return self._panel.picker.layer
 
     @image.setter
     def image(self, layer: Image) -> None:
-        self._picker.layer = layer
+        self._panel.picker.layer = layer
+
+    @property
+    def regions(self) -> Shapes | None:
+        """The Shapes layer in whose rectangles, ellipses and polygons cells are looked for; None for all."""
+        return self._panel.regions.layer
+
+    @regions.setter
+    def regions(self, layer: Shapes | None) -> None:
+        self._panel.regions.layer = layer
+
+    @property
+    def only_plane_shown(self) -> bool:
+        """Whether only the plane shown of a stack is segmented."""
+        return self._panel.planes.currentIndex() == 1
+
+    @only_plane_shown.setter
+    def only_plane_shown(self, only: bool) -> None:
+        self._panel.planes.setCurrentIndex(int(only))
 
     @property
     def model(self) -> str:
         """Name of the model."""
-        return self._models.name
+        return self._panel.models.name
 
     @model.setter
     def model(self, name: str) -> None:
-        self._models.name = name
+        self._panel.models.name = name
 
     @property
     def settings(self) -> SegmentationSettings:
         """The settings shown."""
-        return SegmentationSettings(**{**self._options.values(), **self._top.values()})
+        return SegmentationSettings(**{**self._panel.options.values(), **self._panel.top.values()})
 
     @settings.setter
     def settings(self, settings: SegmentationSettings) -> None:
-        self._top.set_values(settings)
-        self._options.set_values(settings)
+        self._by_script = True
+        try:
+            self._panel.top.set_values(settings)
+            self._panel.options.set_values(settings)
+        finally:
+            self._by_script = False
 
     @property
     def running(self) -> bool:
@@ -94,89 +129,132 @@ class SegmentWidget(QWidget):
         return self._job is not None
 
     def run(self) -> None:
-        """Start segmenting the chosen layer; returns at once.
+        """Start segmenting what is chosen; returns at once.
 
         Does nothing while a run is under way. If the layer cannot be segmented, `failed` is emitted.
         """
         if self._job is not None:
             return
-        check, layer = self._check(), self._picker.layer
+        self._circle.hide()
+        check, layer = self._check(), self.image
         if not check.usable or layer is None:
             self._on_failed(check.words)
             return
+        try:
+            part = self._part(layer)
+        except WBCSegError as error:
+            self._on_failed(str(error))
+            return
         # The work holds what it needs and not this widget, which may be closed before it ends.
-        segment, data, model, settings = self._segment, image_data(layer), self.model, self.settings
+        segment, model, settings = self._segment, self.model, self.settings
 
         def work(progress: Progress) -> tuple[Segmentation, Any]:
-            segmentation = segment(data, model, settings, progress)
-            return segmentation, layer_arrays(segmentation)
+            found = part.place(segment(part.read(progress), model, settings, progress))
+            return found, layer_arrays(found)
 
         self._source = layer
-        self._job = job = Job(work, "Segmenting white cells")
+        self._job = job = Job(work, "Segmenting white cells", patience=_PATIENCE)
         job.progressed.connect(self._on_progress)
         job.succeeded.connect(self._on_succeeded)
         job.failed.connect(self._on_failed)
         job.cancelled.connect(self._on_cancelled)
-        job.ended.connect(self._on_ended)
         self._cleanup.add(job.abandon)
-        self._result.clear()
-        self._details.clear()
+        self._panel.details.clear()
+        self._panel.cancel.setEnabled(True)
         self._show_progress(0, 0, "Starting")
         self._refresh()
         job.start()
 
     def cancel(self) -> None:
         """Stop the run; the layers stay as they are."""
-        if self._job is not None:
+        if self._job is not None and self._landing is None:
             self._job.cancel()
-            self._cancel_button.setEnabled(False)
-            self._status.setText("Cancelling …")
+            self._panel.cancel.setEnabled(False)
+            self._panel.show_status("Cancelling …")
+
+    def draw_region(self) -> Shapes:
+        """Add a layer to draw rectangles in, on the image, and choose it as the regions."""
+        layer = self.image
+        regions: Shapes = self._viewer.add_shapes(
+            None,
+            ndim=2,
+            name="region",
+            edge_color="#00e5ff",
+            edge_width=max(1.0, 0.002 * max(image_data(layer).shape)) if layer is not None else 1.0,
+            face_color="transparent",
+            **placement(layer, 2),
+        )
+        regions.mode = "add_rectangle"
+        self.regions = regions
+        return regions
+
+    def review(self) -> QWidget:
+        """Open the Review widget on the cells of the image, and return it."""
+        widget: QWidget = self._viewer.window.add_plugin_dock_widget("napari-wbcseg", _REVIEW, tabify=True)[1]
+        cells = self._cells_here()
+        if cells is not None and hasattr(widget, "labels"):
+            widget.labels = cells
+        return widget
 
     # Parts -----------------------------------------------------------------------------------------------
 
-    def _build(self) -> None:
-        defaults = SegmentationSettings()
-        self._picker = LayerPicker(self._viewer, _is_source, "no image open")
-        self._models = ModelPicker(preference("model"))
-        self._top = SettingsForm(defaults, _TOP, units={"cell_diameter": "px"})
-        self._top.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
-        self._top.insert_row(0, "Image", stretched(self._picker), "The layer with the stained smear.")
-        self._top.insert_row(1, "Model", stretched(self._models), "Built-in models and those you trained.")
-        self._options = SettingsForm(defaults, leave_out=_TOP)
-        self._status = sentence()
-        self._run_button = QPushButton("Segment")
-        self._run_button.setToolTip("Find, outline and count the white cells of the chosen image.")
-        self._cancel_button = QPushButton("Cancel")
-        self._cancel_button.setToolTip("Stop; the layers stay as they are.")
-        self._bar = QProgressBar()
-        self._bar.setTextVisible(True)
-        self._result = sentence()
-        # napari's style sheet rules over a font.
-        self._result.setStyleSheet("font-size: 16pt; font-weight: bold;")
-        self._details = sentence()
-
-        buttons = QHBoxLayout()
-        buttons.addWidget(self._run_button, 1)
-        buttons.addWidget(self._cancel_button)
-        layout = scrolled_column(self)
-        layout.addWidget(self._top)
-        layout.addWidget(folded("More options", self._options))
-        layout.addLayout(buttons)
-        for part in (self._status, self._bar, self._result, self._details):
-            layout.addWidget(part)
-        layout.addStretch(1)
-
-        self._run_button.clicked.connect(self.run)
-        self._cancel_button.clicked.connect(self.cancel)
-        self._picker.layer_changed.connect(self._refresh)
-        self._models.model_changed.connect(self._on_model)
-        self._top.editors["recipe"].changed.connect(self._on_recipe)
+    def _connect(self) -> None:
+        panel = self._panel
+        panel.run.clicked.connect(self.run)
+        panel.cancel.clicked.connect(self.cancel)
+        panel.draw.clicked.connect(self.draw_region)
+        panel.join.clicked.connect(self._join_colours)
+        panel.review.clicked.connect(self.review)
+        panel.picker.layer_changed.connect(self._on_image)
+        panel.regions.layer_changed.connect(self._refresh)
+        panel.planes.currentIndexChanged.connect(self._refresh)
+        panel.models.model_changed.connect(self._on_model)
+        panel.options.editors["recipe"].changed.connect(self._on_recipe)
+        panel.top.editors["cell_diameter"].changed.connect(self._on_diameter)
+        self._circle.pulled.connect(self._on_pulled)
+        self._counts.changed.connect(self._show_counts)
+        application = QApplication.instance()
+        if isinstance(application, QApplication):
+            application.focusChanged.connect(self._on_focus)
+        dims, layers = self._viewer.dims.events, self._viewer.layers.events
+        dims.current_step.connect(self._show_counts)
+        layers.inserted.connect(self._on_layers)
+        layers.removed.connect(self._on_layers)
+        self._cleanup.add(lambda: dims.current_step.disconnect(self._show_counts))
+        self._cleanup.add(lambda: layers.inserted.disconnect(self._on_layers))
+        self._cleanup.add(lambda: layers.removed.disconnect(self._on_layers))
+        self._cleanup.add(self._circle.hide)
+        self._cleanup.add(self._counts.close)
 
     def _check(self) -> LayerCheck:
-        check = check_layer(self._picker.layer)
-        if check.usable and not self.model:
+        check = check_layer(self.image)
+        if not check.usable:
+            return check
+        models = self._panel.models
+        if models.ready and not models.name:
             return LayerCheck(False, "No model is installed: train one with Plugins ▸ Train WBC model.")
+        shape = image_data(self.image).shape
+        rows, columns = shape[-3:-1] if self.image is not None and self.image.rgb else shape[-2:]
+        if rows * columns > _LARGEST and self.regions is None:
+            return LayerCheck(
+                False,
+                f"{columns} × {rows} pixels are too many for one layer: choose or draw a region, "
+                "or use the command wbcseg segment.",
+            )
         return check
+
+    def _part(self, layer: Layer) -> Part:
+        plane = None
+        if self.only_plane_shown and layer.ndim > 2:
+            shown = round(float(layer.world_to_data(self._viewer.dims.point)[-3]))
+            plane = min(max(shown, 0), image_data(layer).shape[0] - 1)
+        return choose_part(layer, plane, self.regions)
+
+    def _cells_here(self) -> Labels | None:
+        """Return the cells of the chosen image, found by this run or an earlier one."""
+        layer = self.image
+        found = None if layer is None else result_layers(self._viewer, layer).get("cells")
+        return found  # type: ignore[return-value]
 
     @staticmethod
     def _segment(data: Any, model: str, settings: SegmentationSettings, progress: Progress) -> Segmentation:
@@ -185,83 +263,199 @@ class SegmentWidget(QWidget):
         return segment(data, model=model, settings=settings, progress=progress)
 
     def _refresh(self) -> None:
-        running = self._job is not None
+        panel, running = self._panel, self._job is not None
         if not running:
-            check = self._check()
-            self._status.setText(check.words)
-            self._run_button.setEnabled(check.usable)
+            check, cells = self._check(), self._cells_here()
+            panel.about.setText(check.words if check.usable else "")
+            panel.show_status("" if check.usable else check.words, wrong=True)
+            panel.run.setEnabled(check.usable)
+            panel.run.setText("Segment" if cells is None else "Segment again")
+            panel.run.setToolTip(
+                "Find, outline and count the white cells of the chosen image."
+                if cells is None
+                else f"Replaces the layer {cells.name}, corrections made by hand included."
+            )
+            panel.next_steps.setVisible(cells is not None)
+            panel.save.refresh()
         else:
-            self._run_button.setEnabled(False)
-        self._cancel_button.setEnabled(running)
-        self._bar.setVisible(running)
-        self._status.setVisible(bool(self._status.text()))
-        self._result.setVisible(bool(self._result.text()))
-        self._details.setVisible(bool(self._details.text()))
+            panel.run.setEnabled(False)
+        panel.cancel.setVisible(running)
+        panel.bar.setVisible(running)
+        panel.join.setVisible(self._offer is not None and not running)
+        panel.hide_empty()
+
+    def _on_layers(self, event: Any = None) -> None:
+        self._on_image()
+
+    def _on_image(self) -> None:
+        if self._cleanup.done:
+            return
+        layer = self.image
+        stacked = check_layer(layer).usable and layer is not None and layer.ndim == 3
+        self._panel.show_planes(int(image_data(layer).shape[0]) if stacked else 0)
+        self._offer = colour_offer(self._viewer, layer)
+        if self._offer is not None:
+            self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
+        self._circle.hide()
+        self._counts.follow(self._cells_here())
+        self._show_counts()
+        self._refresh()
+        if self._offer is not None and self._job is None:
+            about = self._panel.about
+            about.setText(f"{about.text()} {self._offer.words}".strip())
+            self._panel.show_status("" if self._check().usable else self._offer.words, wrong=True)
+            self._panel.hide_empty()
 
     def _on_model(self) -> None:
         """Take the recipe of the chosen model."""
-        recipe = self._models.recipe
+        recipe = self._panel.models.recipe
         if recipe is not None:
-            self._top.editors["recipe"].set(recipe)
+            self._panel.options.editors["recipe"].set(recipe)
         self._show_recipe()
         self._refresh()
 
     def _on_recipe(self) -> None:
         """Take a model of the chosen recipe."""
-        self._models.choose_recipe(self._top.editors["recipe"].value)
+        self._panel.models.choose_recipe(self._panel.options.editors["recipe"].value)
         self._show_recipe()
 
     def _show_recipe(self) -> None:
-        recipe = self._top.editors["recipe"].value
-        self._top.show_recipe(recipe)
-        self._options.show_recipe(recipe)
+        recipe = self._panel.options.editors["recipe"].value
+        self._panel.top.show_recipe(recipe)
+        self._panel.options.show_recipe(recipe)
+
+    # The diameter ----------------------------------------------------------------------------------------
+
+    def _on_diameter(self) -> None:
+        """Draw the diameter on the image while it is set by hand."""
+        diameter, layer = self._panel.top.editors["cell_diameter"].value, self.image
+        if diameter is None or layer is None or self._job is not None:
+            self._circle.hide()
+        elif not self._by_script:
+            self._circle.show(diameter, layer)
+
+    def _on_pulled(self, diameter: float) -> None:
+        self._panel.top.editors["cell_diameter"].set(diameter)
+
+    def _on_focus(self, before: QWidget | None, now: QWidget | None) -> None:
+        """Take the circle away once another part of this panel is used."""
+        if self._cleanup.done or not self._circle.shown or now is None:
+            return
+        if self.isAncestorOf(now) and not self._panel.top.editors["cell_diameter"].isAncestorOf(now):
+            self._circle.hide()
+
+    # Colours ---------------------------------------------------------------------------------------------
+
+    def _join_colours(self) -> None:
+        offer = self._offer
+        if offer is None or self._joining is not None:
+            return
+        self._joining = job = Job(offer.join, "Joining the colours")
+        self._panel.join.setEnabled(False)
+
+        def add(joined: Any) -> None:
+            if all(layer in self._viewer.layers for layer in offer.layers):
+                self.image = offer.add(self._viewer, joined)  # type: ignore[assignment]
+
+        def end() -> None:
+            self._cleanup.remove(job.abandon)
+            self._joining = None
+            self._panel.join.setEnabled(True)
+
+        job.succeeded.connect(add)
+        job.failed.connect(self._on_failed)
+        job.ended.connect(end)
+        self._cleanup.add(job.abandon)
+        job.start()
 
     # The run ---------------------------------------------------------------------------------------------
 
     def _show_progress(self, done: int, total: int, stage: str) -> None:
-        self._bar.setRange(0, total)
-        self._bar.setValue(done)
-        self._status.setText(stage)
+        self._panel.bar.setRange(0, total)
+        self._panel.bar.setValue(done)
+        self._panel.show_status(stage)
 
     def _on_progress(self, done: int, total: int, stage: str) -> None:
-        if self._job is not None and self._cancel_button.isEnabled():
+        if self._job is not None and self._panel.cancel.isEnabled():
             self._show_progress(done, total, stage)
 
     def _on_succeeded(self, outcome: tuple[Segmentation, Any]) -> None:
         segmentation, arrays = outcome
-        source = self._source
-        if source is None or source not in self._viewer.layers:
-            self._on_failed("The image was removed while it was being segmented, so nothing was added.")
+        if not self._source_is_there():
             return
-        layers = add_segmentation(
-            self._viewer, segmentation, source, arrays=arrays, count_on_canvas=preference("count_on_canvas")
-        )
         self.segmentation = segmentation
+        self._panel.cancel.setEnabled(False)
+        self._panel.show_status("Adding the layers")
+        self._landing = steps = landing(
+            self._viewer,
+            segmentation,
+            self._source,
+            arrays=arrays,
+            count_on_canvas=preference("count_on_canvas"),
+        )
+        self._cleanup.add(steps.close)
+        self._land()
+
+    def _source_is_there(self) -> bool:
+        if self._source is not None and self._source in self._viewer.layers:
+            return True
+        self._on_failed("The image was removed while it was being segmented, so nothing was added.")
+        return False
+
+    def _land(self) -> None:
+        """Add one layer, or a few rectangles, and let the window live before the next."""
+        steps, segmentation = self._landing, self.segmentation
+        if steps is None or segmentation is None or self._cleanup.done:
+            return
+        if not self._source_is_there():
+            return
+        try:
+            next(steps)
+        except StopIteration as end:
+            layers: ResultLayers = end.value
+        except Exception as error:
+            self._on_failed(f"The layers could not be added: {type(error).__name__}: {error}")
+            return
+        else:
+            QTimer.singleShot(0, self._land)
+            return
         if segmentation.cell_diameter is not None:
-            self._top.editors["cell_diameter"].suggest(round(segmentation.cell_diameter, 1))
-        self._result.setText(segmentation.summary)
-        self._details.setText(_details(segmentation))
+            self._panel.top.editors["cell_diameter"].suggest(round(segmentation.cell_diameter, 1))
+        self._panel.found.setText(_found(segmentation))
+        self._panel.details.setText("\n".join(segmentation.notes))
         self._finish()
         self.segmented.emit(segmentation, layers)
 
+    def _show_counts(self, event: Any = None) -> None:
+        """Tell the count of the cells layer, which edits change."""
+        if self._cleanup.done:
+            return
+        cells = self._cells_here()
+        self._panel.result.setText("" if cells is None else counts_of(cells))
+        self._panel.here.setText("" if cells is None else plane_text(cells, self._viewer.dims.point))
+        self._panel.hide_empty()
+
     def _on_failed(self, sentence: str) -> None:
-        self._details.setText(sentence)
+        self._panel.details.setText(sentence)
         self._finish()
         say_error(sentence)
         self.failed.emit(sentence)
 
     def _on_cancelled(self) -> None:
-        self._details.setText("Cancelled; the layers are as they were.")
+        self._panel.details.setText("Cancelled; the layers are as they were.")
         self._finish()
         self.cancelled.emit()
-
-    def _on_ended(self) -> None:
-        self._finish()
 
     def _finish(self) -> None:
         if self._job is not None:
             self._cleanup.remove(self._job.abandon)
+        steps, self._landing = self._landing, None
+        if steps is not None:
+            self._cleanup.remove(steps.close)
+            steps.close()
         self._job = self._source = None
+        self._counts.follow(self._cells_here())
+        self._show_counts()
         self._refresh()
 
 
@@ -271,13 +465,17 @@ def _is_source(layer: Layer) -> bool:
     return isinstance(layer, Image) and role_of(layer) is None
 
 
-def _details(segmentation: Segmentation) -> str:
-    sentences = []
-    if segmentation.cell_diameter is not None:
-        origin = "estimated from the image" if segmentation.settings.cell_diameter is None else "as set"
-        sentences.append(f"Cell diameter {segmentation.cell_diameter:.0f} px, {origin}.")
-    sentences += segmentation.notes
-    return "\n".join(sentences)
+def _is_region(layer: Layer) -> bool:
+    from napari.layers import Shapes
+
+    return isinstance(layer, Shapes) and role_of(layer) is None
+
+
+def _found(segmentation: Segmentation) -> str:
+    if segmentation.cell_diameter is None:
+        return ""
+    origin = "estimated from the image" if segmentation.settings.cell_diameter is None else "as set"
+    return f"Cell diameter {segmentation.cell_diameter:.0f} px, {origin}."
 
 
 __all__ = ["ResultLayers", "SegmentWidget"]
