@@ -35,3 +35,18 @@ def test_the_script_segments_and_prints_the_count(
 def test_the_built_in_model_finds_about_what_was_drawn(viewer, qtbot, monkeypatch):
     names = run_example(viewer, qtbot, monkeypatch)
     assert abs(names["widget"].segmentation.count - names["truth"].data.max()) <= 2
+
+
+@pytest.mark.skipif(
+    "wbc" not in [info.name for info in list_models()], reason="the built-in model is not there yet"
+)
+def test_the_saving_script_finds_the_same_in_its_files(viewer, monkeypatch, capsys):
+    monkeypatch.setattr("napari.run", lambda: None)
+    monkeypatch.setattr("napari.current_viewer", lambda: viewer)
+    names = runpy.run_path(str(EXAMPLE.with_name("save_from_napari.py")), run_name="__main__")
+    assert names["found"].count > 0
+    assert (names["opened"].data == names["cells"].data).all()
+    assert names["again"].count == names["found"].count
+    said = capsys.readouterr().out
+    assert "smear.geojson" in said
+    assert "0.1 µm a pixel" in said

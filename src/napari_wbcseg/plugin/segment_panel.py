@@ -16,11 +16,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..settings import SegmentationSettings
 from .layer_picker import LayerPicker
 from .model_list import ModelPicker
 from .panel import folded, scrolled_column, sentence, stretched, with_tip
-from .preferences import preference
+from .preferences import preference, preferred_settings
 from .save_form import SaveForm
 from .settings_form import SettingsForm
 
@@ -67,7 +66,7 @@ class SegmentPanel:
         is_region: Callable[[Layer], bool],
         cells: Callable[[], Labels | None],
     ) -> None:
-        defaults = SegmentationSettings()
+        defaults = preferred_settings()
         self.picker = LayerPicker(viewer, is_source, "no image open")
         self.planes = with_tip(QComboBox(), "Every plane of the stack, or the one that is shown.")
         self.regions = LayerPicker(viewer, is_region, none="the whole image")

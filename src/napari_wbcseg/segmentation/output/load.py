@@ -155,7 +155,8 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     Returns
     -------
     Segmentation
-        What the model finds; corrections that were made by hand are not in it.
+        What the model finds in the whole image: corrections that were made by hand are not in
+        it, nor is a region that the search was limited to, which the notes tell of.
 
     Raises
     ------
