@@ -138,8 +138,8 @@ def _open_zarr(path: Path) -> list[Any]:
     node = zarr.open(str(path), mode="r")
     if isinstance(node, zarr.Array):
         return [_rows_and_columns(node, None, path)]
-    attributes = dict(node.attrs)
-    attributes = dict(attributes.get("ome", attributes))
+    attributes: Any = dict(node.attrs)
+    attributes = attributes.get("ome", attributes)
     if "multiscales" not in attributes:
         if "0" in node and isinstance(node["0"], zarr.Group):  # a file of several images
             return _open_zarr(path / "0")

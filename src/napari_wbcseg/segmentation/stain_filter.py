@@ -39,6 +39,6 @@ def dark_spots(image: np.ndarray, red: RedCells) -> np.ndarray:
     density = -np.log(np.clip(passed, 0.02, None))
     # Compared as stain, not as density, since that spares a logarithm a pixel.
     limit = 2.0 * (1.0 - np.exp(-(_DARKER * density + 0.01)))
-    dark = (image > limit.astype(np.float32)).any(axis=-1).astype(np.uint8)
+    dark = np.asarray((image > limit.astype(np.float32)).any(axis=-1), np.uint8)
     count = cv2.boxFilter(dark, cv2.CV_16U, (_SPOT, _SPOT), normalize=False, borderType=cv2.BORDER_CONSTANT)
     return count >= _LEAST_PIXELS

@@ -6,7 +6,7 @@ import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class BlockCells:
     def save(self, path: Path) -> None:
         """Write a file that appears whole or not at all."""
         content = io.BytesIO()
-        arrays = {f"table_{name}": self.table[name].to_numpy() for name in COLUMNS}
+        arrays: dict[str, Any] = {f"table_{name}": self.table[name].to_numpy() for name in COLUMNS}
         bits = [np.packbits(mask) for mask in self.masks]
         np.savez_compressed(
             content,

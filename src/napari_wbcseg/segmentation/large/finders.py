@@ -78,7 +78,7 @@ class RobustFinder:
             spots = near_cells(image, self._predictor(silent), whole)
         inside = spots[margin * _UNIT : -margin * _UNIT, margin * _UNIT : -margin * _UNIT]
         rows, cols = inside.shape[0] // _UNIT, inside.shape[1] // _UNIT
-        return inside.reshape(rows, _UNIT, cols, _UNIT).any(axis=(1, 3))
+        return np.asarray(inside.reshape(rows, _UNIT, cols, _UNIT).any(axis=(1, 3)))
 
     def _scaled(self, area: Rectangle) -> np.ndarray:
         """Return what the network takes of an area of whole units, at the scale of the first glance."""
@@ -135,7 +135,7 @@ class ClassicFinder:
         dark = np.zeros((tile.bottom - tile.top, tile.right - tile.left), bool)
         dark[: grey.shape[0], : grey.shape[1]] = grey < self._settings.grey_threshold
         rows, cols = dark.shape[0] // self.unit, dark.shape[1] // self.unit
-        return dark.reshape(rows, self.unit, cols, self.unit).any(axis=(1, 3))
+        return np.asarray(dark.reshape(rows, self.unit, cols, self.unit).any(axis=(1, 3)))
 
     def find(self, pixels: np.ndarray, progress: Progress) -> Found:
         from ..classic import find_cells

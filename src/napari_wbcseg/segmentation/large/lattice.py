@@ -21,6 +21,7 @@ LARGEST = 16
 # Units of surroundings that a cluster, and a piece of one, are segmented with.
 _AROUND_CLUSTER, _AROUND_PIECE = 2, 6
 _REACH = 2 * LARGEST + 2
+_AROUND = np.ones((3, 3), bool)
 _QUIET, _ACTIVE = 0, 1
 _UNKNOWN = -1
 
@@ -140,7 +141,7 @@ class ActivityMap:
         if not active.any():
             return []
         # Two units apart at most: active units a whole unit away from each other hang together.
-        labels, _ = ndimage.label(ndimage.binary_dilation(active, np.ones((3, 3))), np.ones((3, 3)))
+        labels, _ = ndimage.label(ndimage.binary_dilation(active, _AROUND), _AROUND)
         boxes = [
             Rectangle(
                 rows.start + known.top,

@@ -222,7 +222,7 @@ class LargeRun:
         assert self._finder is not None
         total = len(self._areas)
 
-        def alive(*_: object) -> None:
+        def alive(*_: Any) -> None:
             self.progress(done, total, "Segmenting")
 
         for _ in self._map.ensure(self._map.around(area)):

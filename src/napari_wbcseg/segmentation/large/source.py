@@ -39,7 +39,7 @@ class PixelSource:
             raise ImageError(f"An array of shape {shape} is not one image; give grey or RGB.")
         self._array = _sliceable(array)
         self._in_memory = isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
-        self.shape: tuple[int, int] = shape[:2]
+        self.shape = (shape[0], shape[1])
         self.dtype = np.dtype(array.dtype)
         self.value_range = bit_range(self._array) if value_range is None else float(value_range)
         self._tiles: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()

@@ -36,7 +36,9 @@ class Pyramid:
 
         shutil.rmtree(path, ignore_errors=True)
         group = zarr.open_group(str(path), mode="w", zarr_format=2)
-        arrays, sets, size, step = [], [], shape, 1
+        arrays: list[Any] = []
+        sets: list[Any] = []
+        size, step = shape, 1
         while True:
             array = group.create_array(
                 str(len(arrays)),
@@ -53,9 +55,10 @@ class Pyramid:
                 break
             size, step = (-(-size[0] // 2), -(-size[1] // 2)), 2 * step
         axes = [{"name": name, "type": "space"} for name in "yx"]
-        group.attrs["multiscales"] = [
+        multiscales: Any = [
             {"version": "0.4", "name": path.stem, "axes": axes, "datasets": sets, "type": "nearest"}
         ]
+        group.attrs["multiscales"] = multiscales
         if labels:
             group.attrs["image-label"] = {"version": "0.4"}
         return cls(path, arrays)
@@ -73,8 +76,9 @@ class Pyramid:
 
         try:
             group = zarr.open_group(str(path), mode="r+")
-            levels = group.attrs["multiscales"][0]["datasets"]  # type: ignore[index]
-            return cls(path, [group[level["path"]] for level in levels])  # type: ignore[index,call-overload]
+            attributes: Any = dict(group.attrs)
+            levels = attributes["multiscales"][0]["datasets"]
+            return cls(path, [group[level["path"]] for level in levels])
         except Exception as error:  # zarr's own errors have no common base
             raise ImageError(f"{path} is damaged ({error}); remove it and segment the image again.") from None
 
@@ -147,7 +151,7 @@ def _area(key: tuple[int, int], array: Any) -> tuple[slice, slice]:
 
 def _chunks(boxes: np.ndarray, array: Any, step: int) -> list[tuple[int, int]]:
     """Return the chunks of a level that boxes, given in full resolution, touch."""
-    found = set()
+    found: set[tuple[int, int]] = set()
     chunks = [side * step for side in array.chunks]
     for r0, c0, r1, c1 in np.asarray(boxes).reshape(-1, 4).tolist():
         found.update(
