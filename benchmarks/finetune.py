@@ -22,7 +22,7 @@ from accuracy_sets import zheng_crops
 
 from napari_wbcseg import evaluate, load_model, train
 from napari_wbcseg.data.checks import find_duplicates
-from napari_wbcseg.data.pairs import TrainingPair
+from napari_wbcseg.data.pairs import SYNTHETIC_GROUP, TrainingPair
 from napari_wbcseg.data.sigtuple import cut_tiles, fold_of, read_sigtuple
 from napari_wbcseg.network.finetuning import (
     ORIGINAL_FOLD,
@@ -130,7 +130,7 @@ def main() -> None:
     print(report(rows), flush=True)
     replay = make_replay(sigtuple, start.header.recipe, options.seed)
     if options.replay == "synthetic":
-        smears = [pair for pair in replay.training if pair.group.startswith("synthetic")]
+        smears = [pair for pair in replay.training if pair.group.startswith(SYNTHETIC_GROUP)]
         replay = Replay(smears, replay.held_out, f"{len(smears)} synthetic smears")
     for number in options.cells:
         folder = out / f"{number}-cells"

@@ -128,7 +128,7 @@ def test_without_the_original_data_synthetic_smears_stand_in_aloud(
     monkeypatch.delenv("WBCSEG_DATA", raising=False)
     monkeypatch.setattr("napari_wbcseg.data.download.sigtuple_cache", lambda: tmp_path)
     plan = plan_fine_tuning(dark_disc_pairs(4), START, settings=FAST)
-    assert [pair.group.split("-")[0] for pair in plan.replay.training] == ["synthetic"] * 2
+    assert [pair.group.split()[0] for pair in plan.replay.training] == ["@synthetic"] * 2
     assert plan.replay.held_out
     assert "2 synthetic smears" in plan.summary
     assert any("wbcseg download" in note for note in plan.notes)
@@ -138,7 +138,8 @@ def test_the_robust_recipe_gives_the_users_cells_as_much_weight_as_all_replay(fe
     from napari_wbcseg.network.robust_training import RECIPE
 
     replay = make_replay(original_pairs(), "robust")
-    pairs = [replace(pair, group=f"own {pair.group}") for pair in dark_disc_pairs(2)]
+    # A user's field may be called like a synthetic one.
+    pairs = [replace(pair, group=f"synthetic smear {pair.group}") for pair in dark_disc_pairs(2)]
     batches = RECIPE.batches([*pairs, *replay.training], fine_tuning_settings(robust_model()), True)
     shares = dict(zip(batches.composer.names, batches.composer.share, strict=True))
     assert shares == pytest.approx({"own": 0.5, "sigtuple": 0.25, "synthetic": 0.25})

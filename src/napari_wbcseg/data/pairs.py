@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MASK_THRESHOLD = 127
 """A pixel of a black-and-white mask is a cell above this value."""
 
+SYNTHETIC_GROUP, REPLAYED_GROUP = "@synthetic", "@replayed"
+"""What the groups of pairs begin with that a fine-tuning adds to the user's; no file name does."""
+
 MaskReading = Literal["auto", "foreground", "numbers"]
 """How masks of several values are read; see `read_pairs`."""
 

@@ -241,11 +241,14 @@ def original_set() -> Path | None:
 def _sampled(
     pairs: Sequence[TrainingPair], rng: np.random.Generator
 ) -> tuple[list[TrainingPair], list[TrainingPair]]:
+    from ..data.pairs import REPLAYED_GROUP
     from ..data.sigtuple import DOUBTFUL_MASKS, cut_tiles
 
     # SigTuple in tiles and without its doubtful masks; other sets as they come, in a family of their own.
     tiles = cut_tiles([pair for pair in pairs if _is_sigtuple(pair)])
-    tiles += [replace(pair, group=f"replayed {pair.group}") for pair in pairs if not _is_sigtuple(pair)]
+    tiles += [
+        replace(pair, group=f"{REPLAYED_GROUP} {pair.group}") for pair in pairs if not _is_sigtuple(pair)
+    ]
     tiles = [pair for pair in tiles if pair.name not in DOUBTFUL_MASKS and pair.labels.any()]
     by_fold = any(pair.group == f"fold-{ORIGINAL_FOLD}" for pair in tiles)
     if by_fold:
@@ -268,7 +271,7 @@ def _is_sigtuple(pair: TrainingPair) -> bool:
 
 
 def _smears(seed: int, number: int, progress: Progress) -> list[TrainingPair]:
-    from ..data.pairs import TrainingPair
+    from ..data.pairs import SYNTHETIC_GROUP, TrainingPair
     from ..data.synthetic import random_smear
 
     pairs = []
@@ -281,7 +284,9 @@ def _smears(seed: int, number: int, progress: Progress) -> list[TrainingPair]:
         )
         # The group tells the recipe that they are replayed.
         pairs.append(
-            TrainingPair(f"smear-{seed}-{index}", smear.image, smear.labels, f"synthetic-{seed}-{index}")
+            TrainingPair(
+                f"smear-{seed}-{index}", smear.image, smear.labels, f"{SYNTHETIC_GROUP} {seed}-{index}"
+            )
         )
     return pairs
 

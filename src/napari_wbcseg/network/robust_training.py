@@ -189,7 +189,10 @@ def prepare_sources(pairs: Sequence[TrainingPair]) -> list[Source]:
 
 
 def _family(group: str) -> str:
-    return next((name for name in ("boxes", "replayed", _SYNTHETIC) if group.startswith(name)), _OWN)
+    from ..data.pairs import REPLAYED_GROUP, SYNTHETIC_GROUP
+
+    families = {"boxes": "boxes", REPLAYED_GROUP: "replayed", SYNTHETIC_GROUP: _SYNTHETIC}
+    return next((name for start, name in families.items() if group.startswith(start)), _OWN)
 
 
 def synthetic_sources(seed: int, progress: Progress = silent, helpers: Helpers | None = None) -> list[Source]:
