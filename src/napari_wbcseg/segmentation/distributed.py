@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     from ..network.model_file import ModelFile
     from ..settings import SegmentationSettings
 
-#: Memory that an image takes at its greatest while it is segmented, measured: see docs/speed.md.
-BYTES_A_PIXEL = 90
-BYTES_OF_A_WORKER = 350_000_000
+# Memory as measured with the robust recipe (classic takes two thirds): of a worker that has its
+# network, of a pixel while its image is segmented, and of a pixel of an image done in blocks, which
+# is held whole with its labels.
+_OF_A_WORKER = 600_000_000
+_OF_A_PIXEL = 150
+_OF_A_HELD_PIXEL = 20
 _CONNECT_SECONDS = 20
 
 
@@ -186,7 +189,7 @@ class _ModelOnWorker(WorkerPlugin):
 
             os.environ.setdefault(THREADS_VARIABLE, str(worker.state.nthreads))
         limit = worker.memory_manager.memory_limit
-        self.room = _Room(int(limit * 0.85) - BYTES_OF_A_WORKER if limit else None)
+        self.room = _Room(int(limit * 0.85) - _OF_A_WORKER if limit else None)
 
     def teardown(self, worker: Worker) -> None:
         """Let the model go."""
@@ -250,15 +253,22 @@ def _work(
         return failure(item, error, 0.0)
     model = worker.plugins[plugin]
     assert isinstance(model, _ModelOnWorker)
-    needed = (image_pixels(item.path) or 0) * BYTES_A_PIXEL
     try:
-        with model.room.take(needed):
+        with model.room.take(_needed(image_pixels(item.path) or 0)):
             outcome = process(item, model.model, settings, outputs, _ignore)
     except ImageError as error:
         return failure(item, error, 0.0)
     if outcome.error is not None:  # not every exception can travel
         outcome = replace(outcome, error=RuntimeError(f"{outcome.error!r} on {worker.address}"))
     return outcome
+
+
+def _needed(pixels: int) -> int:
+    from ..data.large_images import LARGE_PIXELS
+
+    if pixels <= LARGE_PIXELS:
+        return pixels * _OF_A_PIXEL
+    return LARGE_PIXELS * _OF_A_PIXEL + pixels * _OF_A_HELD_PIXEL
 
 
 def _send(client: Client, plugin: _ModelOnWorker) -> None:
