@@ -160,7 +160,7 @@ def landing(
 
     try:
         probability = ready("probability", lambda common: _new_probability(segmentation, common))
-        if former.get("probability") is probability:
+        if "probability" in former:
             probability.data = segmentation.probability
         yield
         proposals = ready("proposals", lambda common: _new_proposals(ndim, common))
@@ -172,7 +172,7 @@ def landing(
             proposals.add(list(rectangles), shape_type="rectangle", **_PROPOSAL_LOOK)
             yield
         cells = ready("cells", lambda common: _new_cells(arrays, segmentation.count, common))
-        if former.get("cells") is cells:
+        if "cells" in former:
             cells.editable = False  # forgets what Undo would bring into the new labels
             cells.data = arrays.labels
             cells.editable = True

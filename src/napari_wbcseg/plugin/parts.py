@@ -126,7 +126,7 @@ def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None =
             raise ImageError(f"{layer.name} has no plane {plane}: it has {shape[0]}, counted from 0.")
         data = data[plane]
         words.append(f"plane {plane}")
-    window = (0, 0, *shape[-2:])
+    window = (0, 0, shape[-2], shape[-1])
     outlines: tuple[np.ndarray, ...] = ()
     if regions is not None:
         outlines = region_outlines(regions, layer)
@@ -208,7 +208,7 @@ def _inside(
     return dataclasses.replace(
         found,
         labels=labels,
-        cells=cells.assign(label=fresh.astype(cells["label"].dtype)),
+        cells=cells.assign(label=fresh),
         proposals=found.proposals[within(boxes)],
     )
 

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from .layer_picker import LayerPicker
+from .layers import result_layers
 from .model_list import ModelPicker
 from .panel import folded, scrolled_column, sentence, stretched, with_tip
 from .preferences import preference, preferred_settings
@@ -54,8 +55,6 @@ class SegmentPanel:
     viewer : napari.Viewer
     is_source, is_region : callable
         Say which layers can be segmented, and which have regions.
-    cells : callable
-        Returns the cells that would be saved.
     """
 
     def __init__(
@@ -64,8 +63,8 @@ class SegmentPanel:
         viewer: ViewerModel,
         is_source: Callable[[Layer], bool],
         is_region: Callable[[Layer], bool],
-        cells: Callable[[], Labels | None],
     ) -> None:
+        self._viewer = viewer
         defaults = preferred_settings()
         self.picker = LayerPicker(viewer, is_source, "no image open")
         self.planes = with_tip(QComboBox(), "Every plane of the stack, or the one that is shown.")
@@ -94,7 +93,7 @@ class SegmentPanel:
             QPushButton("Review the cells …"),
             "Opens a table of the cells: look at those to check, correct, and see the count follow.",
         )
-        self.save = SaveForm(viewer, cells)
+        self.save = SaveForm(viewer, self.cells)
         self._lay_out(widget)
 
     def _lay_out(self, widget: QWidget) -> None:
@@ -141,6 +140,12 @@ class SegmentPanel:
         region.addWidget(self.draw)
         rows.addRow("Region", region)
         return rows
+
+    def cells(self) -> Labels | None:
+        """Return the cells of the chosen image, found by this run or an earlier one."""
+        layer = self.picker.layer
+        found = None if layer is None else result_layers(self._viewer, layer).get("cells")
+        return found  # type: ignore[return-value]
 
     def show_planes(self, count: int) -> None:
         """Offer the planes of a stack; none for a single image."""

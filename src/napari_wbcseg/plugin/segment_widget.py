@@ -16,7 +16,7 @@ from .count_overlay import counts_of, plane_text
 from .diameter_circle import DiameterCircle
 from .jobs import Job, clean_up_with, say_error
 from .layer_check import LayerCheck, check_layer, image_data
-from .layers import ResultLayers, landing, layer_arrays, own_viewer, placement, result_layers, role_of
+from .layers import ResultLayers, landing, layer_arrays, own_viewer, placement, role_of
 from .live_count import LiveCount
 from .parts import Part, choose_part
 from .preferences import preference
@@ -24,7 +24,7 @@ from .segment_panel import SegmentPanel
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Labels, Layer, Shapes
+    from napari.layers import Image, Layer, Shapes
 
     from ..progress import Progress
     from ..segmentation.result import Segmentation
@@ -64,7 +64,7 @@ class SegmentWidget(QWidget):
         self._by_script = False
         self.segmentation: Segmentation | None = None
         guard_canvas(self._viewer)
-        self._panel = SegmentPanel(self, self._viewer, _is_source, _is_region, self._cells_here)
+        self._panel = SegmentPanel(self, self._viewer, _is_source, _is_region)
         self._circle = DiameterCircle(self._viewer)
         self._counts = LiveCount(self._viewer)
         self._cleanup = clean_up_with(self)
@@ -191,7 +191,7 @@ class SegmentWidget(QWidget):
     def review(self) -> QWidget:
         """Open the Review widget on the cells of the image, and return it."""
         widget: QWidget = self._viewer.window.add_plugin_dock_widget("napari-wbcseg", _REVIEW, tabify=True)[1]
-        cells = self._cells_here()
+        cells = self._panel.cells()
         if cells is not None and hasattr(widget, "labels"):
             widget.labels = cells
         return widget
@@ -250,12 +250,6 @@ class SegmentWidget(QWidget):
             plane = min(max(shown, 0), image_data(layer).shape[0] - 1)
         return choose_part(layer, plane, self.regions)
 
-    def _cells_here(self) -> Labels | None:
-        """Return the cells of the chosen image, found by this run or an earlier one."""
-        layer = self.image
-        found = None if layer is None else result_layers(self._viewer, layer).get("cells")
-        return found  # type: ignore[return-value]
-
     @staticmethod
     def _segment(data: Any, model: str, settings: SegmentationSettings, progress: Progress) -> Segmentation:
         from ..segmentation.pipeline import segment
@@ -265,7 +259,7 @@ class SegmentWidget(QWidget):
     def _refresh(self) -> None:
         panel, running = self._panel, self._job is not None
         if not running:
-            check, cells = self._check(), self._cells_here()
+            check, cells = self._check(), self._panel.cells()
             panel.about.setText(check.words if check.usable else "")
             panel.show_status("" if check.usable else check.words, wrong=True)
             panel.run.setEnabled(check.usable)
@@ -297,7 +291,7 @@ class SegmentWidget(QWidget):
         if self._offer is not None:
             self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
         self._circle.hide()
-        self._counts.follow(self._cells_here())
+        self._counts.follow(self._panel.cells())
         self._show_counts()
         self._refresh()
         if self._offer is not None and self._job is None:
@@ -430,7 +424,7 @@ class SegmentWidget(QWidget):
         """Tell the count of the cells layer, which edits change."""
         if self._cleanup.done:
             return
-        cells = self._cells_here()
+        cells = self._panel.cells()
         self._panel.result.setText("" if cells is None else counts_of(cells))
         self._panel.here.setText("" if cells is None else plane_text(cells, self._viewer.dims.point))
         self._panel.hide_empty()
@@ -454,7 +448,7 @@ class SegmentWidget(QWidget):
             self._cleanup.remove(steps.close)
             steps.close()
         self._job = self._source = None
-        self._counts.follow(self._cells_here())
+        self._counts.follow(self._panel.cells())
         self._show_counts()
         self._refresh()
 
