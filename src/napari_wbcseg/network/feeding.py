@@ -92,9 +92,12 @@ class Feeder:
         self._shared: SharedObject | None = None
         self._helpers: Helpers | None = None
         if processes:
-            self._helpers = Helpers(processes)
-            self._shared = SharedObject(batches)
-        self._pool = ThreadPoolExecutor(max(processes, 1), thread_name_prefix="wbcseg-batches")
+            try:
+                self._shared = SharedObject(batches)
+                self._helpers = Helpers(processes)
+            except OSError:  # no room for temporary files
+                self.processes = 0
+        self._pool = ThreadPoolExecutor(max(self.processes, 1), thread_name_prefix="wbcseg-batches")
 
     def get(self, epoch: int, index: int) -> Batch:
         """Return a batch, waiting for it if it is not ready."""

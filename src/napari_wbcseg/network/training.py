@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..data.pairs import TrainingPair
 
 _PREVIEW_TILES = 4
+_MOST_HELPERS = 8
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,7 @@ class _Run:
         stack: contextlib.ExitStack,
     ) -> tuple[Feeder, Feeder | None]:
         settings = self.settings
-        with Helpers(processes or available_cpus()) as helpers:
+        with Helpers(processes or min(available_cpus(), _MOST_HELPERS)) as helpers:
             share = None if processes == 0 or helpers.count < 2 else helpers
             training = self.recipe.batches(plan.training, settings, True, progress, share)
         wanted = helper_processes(device, training.heavy) if processes is None else processes

@@ -88,6 +88,7 @@ class TrainingLoop:
         keras = import_keras()
         state, settings = self.state, self.settings
         self._followers = self._make_followers()
+        self._dataset.epoch = len(state.history)  # Keras looks at a batch before the first epoch
         self._callback = keras.callbacks.LambdaCallback(
             on_train_begin=self._on_train_begin,
             on_epoch_begin=self._on_epoch_begin,

@@ -84,11 +84,13 @@ class TrainingProcess:
         job = TrainingJob(data, settings, name, init, training_data, remarks or {})
         try:
             write_job(folder, job)
-        except OSError as error:
+        except BaseException as error:
+            forget_job(folder)
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only if it is empty
             self._remove_temporary()
-            raise _cannot_start(error) from None
-        except BaseException:
-            self._remove_temporary()
+            if isinstance(error, OSError):
+                raise _cannot_start(error) from None
             raise
         self._launch(folder, resume, preview)
 
