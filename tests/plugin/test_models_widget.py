@@ -108,6 +108,15 @@ class TestAddToTrainingSet:
         assert [(one.label, one.decision) for one in field.decisions] == [(1, "accepted"), (3, "corrected")]
         np.testing.assert_array_equal(read_corrections()[0].labels, labels.data)
 
+    def test_review_has_the_button_and_hands_its_layers_over(self, viewer, qtbot):
+        image, labels = layers(viewer)
+        _, review = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")
+        review.labels, review.image = labels, image
+        button = review.findChild(AddToTrainingSet)
+        with qtbot.waitSignal(button.added, timeout=30_000):
+            button.click()
+        assert [field.cells for field in read_record()] == [3]
+
     def test_of_a_large_image_windows_around_the_decided_cells_are_stored(self, viewer, own_training_set):
         labels = np.zeros((2100, 2500), np.int32)
         for number, (row, col) in enumerate([(100, 100), (130, 160), (1500, 2000), (2000, 300)], 1):
