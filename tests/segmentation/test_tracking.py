@@ -78,6 +78,14 @@ def test_a_label_that_another_takes_over_was_swallowed_and_one_erased_was_not() 
     assert tracked.table.loc[1, "pieces"] == 2
 
 
+def test_a_new_label_swallows_a_cell_that_it_covers_but_not_one_that_it_renames() -> None:
+    labels = disc_labels((60, 160), [(30, 30, 40), (30, 80, 40)])
+    tracked = TrackedCells(labels)
+    labels[labels == 1] = 8
+    labels[5:55, 55:105] = 9
+    assert tracked.update(labels).swallowed == {2: 9}
+
+
 def test_a_cell_that_leaves_its_neighbour_is_touching_no_more_and_neither_is_the_neighbour() -> None:
     labels = disc_labels((60, 120), [(30, 30, 40), (30, 70, 40)])
     tracked = TrackedCells(labels)
@@ -103,10 +111,10 @@ def test_edits_far_apart_are_found_apart() -> None:
 def test_what_came_and_went_since_an_earlier_measurement() -> None:
     labels = disc_labels((60, 160), [(30, 30, 40), (30, 80, 40), (30, 130, 40)])
     then = TrackedCells(labels)
-    labels[labels == 2] = 7
-    labels[labels == 3] = 0
+    labels[labels == 2] = 1
+    labels[labels == 3] = 7
     change = TrackedCells(labels).changes_since(then)
-    assert (change.added, change.removed, change.swallowed) == ({7}, {2, 3}, {2: 7})
+    assert (change.added, change.removed, change.swallowed) == ({7}, {2, 3}, {2: 1})
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.uint64])

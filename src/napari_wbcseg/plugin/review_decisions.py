@@ -39,6 +39,7 @@ class Decisions:
         self._earlier = set(accepted)
         self._accepted: dict[Cell, str] = {}  # and the flag that was accepted with the cell
         self._swallowed: dict[Cell, list[int]] = {}
+        self._seen: set[tuple[int, int, int]] = set()  # plane, swallowed, by which: for a redo
         #: Rows of the cells that were rejected, as they were before.
         self.rejected: dict[Cell, dict[str, Any]] = {}
 
@@ -86,8 +87,13 @@ class Decisions:
                     taken.remove(label)
         for label in change.removed:
             self._swallowed.pop((plane, label), None)
-        found = change.swallowed if by_brush else {}
+        found = {
+            label: taker
+            for label, taker in change.swallowed.items()
+            if by_brush or (plane, label, taker) in self._seen
+        }
         for label, taker in found.items():
+            self._seen.add((plane, label, taker))
             self._swallowed.setdefault((plane, taker), []).append(label)
         self._swallowed = {cell: taken for cell, taken in self._swallowed.items() if taken}
         return found

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .layers import METADATA_KEY, role_of
+from .layers import COUNTED_NAME, METADATA_KEY, counted_name, role_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Labels
-
-_COUNTED_NAME = re.compile(r"cells \(\d+\)")
 
 
 def known_values(layer: Labels, column: str) -> dict[int, Any]:
@@ -48,7 +45,8 @@ def features_table(cells: pd.DataFrame) -> pd.DataFrame:
         if kind == "b":
             dense[name] = dense[name].eq(True)
         elif name in ("decision", "flag"):
-            dense[name] = dense[name].fillna("")
+            # napari shows empty words at the mouse, but not what is missing.
+            dense[name] = dense[name].where(dense[name].notna() & (dense[name] != ""), np.nan)
     return dense
 
 
@@ -66,8 +64,9 @@ def write_summary(viewer: ViewerModel, layer: Labels, summary: str, count: int) 
     if role_of(layer) != "cells":
         return
     layer.metadata[METADATA_KEY]["summary"] = summary
-    if _COUNTED_NAME.fullmatch(layer.name):
-        layer.name = f"cells ({count})"
+    layer.metadata[METADATA_KEY].pop("present", None)  # who counts without measuring keeps it there
+    if COUNTED_NAME.fullmatch(layer.name):
+        layer.name = counted_name(count)
     if layer in viewer.layers:
         from .count_overlay import show_count
         from .preferences import preference

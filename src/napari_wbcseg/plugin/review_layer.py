@@ -87,10 +87,12 @@ class LayerReview(QObject):
         self._planes: list[TrackedCells] = []
         self._shape: tuple[int, ...] = ()
         self._decisions = _known_decisions(labels)
+        self._features: Any = labels.features  # that were read or written here
         self._table: pd.DataFrame | None = None
         self._dirty: dict[int, Box | None] = {}
         self._edited_planes: dict[int, None] = {}  # the latest last
         self._by_brush = False
+        self._restored = self._writing = False
         self._job: Job | None = None
         self._again = False
         self._soon = _timer(_EDIT_DELAY, self.update_now)
@@ -100,6 +102,7 @@ class LayerReview(QObject):
             (labels.events.labels_update, self._on_redrawn),
             (labels.events.set_data, self._on_set_data),
             (labels.events.data, self._on_data),
+            (labels.events.features, self._on_features),
         ]
         for emitter, callback in self._connections:
             emitter.connect(callback)
@@ -125,8 +128,9 @@ class LayerReview(QObject):
         self._connections = []
         self._leave_image()
         self._soon.stop()
-        if self._later.isActive():
+        if self._later.isActive() and not self.measuring:
             self.write_features()
+        self._later.stop()
         if self._job is not None:
             self._job.abandon()
             self._job = None
@@ -321,6 +325,16 @@ class LayerReview(QObject):
         self._by_brush = False
         self._mark((None, None))
 
+    def _on_features(self, event: Any) -> None:
+        """Take over what others wrote, such as a segmentation that ran again into the same layer."""
+        if self._writing or self.labels.features is self._features:
+            return
+        self._features = self.labels.features
+        self._later.stop()
+        self._decisions = _known_decisions(self.labels)
+        self._restored = False
+        self.measure()
+
     def _on_image(self, event: Any) -> None:
         self.measure()
 
@@ -386,8 +400,17 @@ class LayerReview(QObject):
     def write_features(self) -> None:
         """Keep the table in the layer's features; called by itself a moment after a change."""
         self._later.stop()
-        if self._planes:
+        if not self._planes:
+            return
+        if self.measuring:  # not without the stain
+            self._later.start()
+            return
+        self._writing = True
+        try:
             write_features(self.labels, self.cells)
+        finally:
+            self._writing = False
+            self._features = self.labels.features
 
     # Measuring everything --------------------------------------------------------------------------------
 
@@ -441,8 +464,10 @@ class LayerReview(QObject):
     def _replace(self, measured: Measured, problem: str, final: bool) -> None:
         before, self._planes, self.image_problem = self._planes, measured.planes, problem
         self._table = None
-        if not before:
+        if not self._restored:
+            self._restored = True
             self._decisions.restore(dict(zip(self.keys(), self.cells["flag"], strict=True)))
+            self._table = None
         elif [plane.shape for plane in before] == [plane.shape for plane in self._planes]:
             for index, (then, now) in enumerate(zip(before, self._planes, strict=True)):
                 self._note(self._decisions.follow(index, now.changes_since(then), self._by_brush))

@@ -12,6 +12,8 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from ..errors import EditError, WBCSegError
 from ..segmentation.edit import label_under
 from ..segmentation.measure import in_physical_units
+from .canvas_guard import guard_canvas
+from .correction_store import AddToTrainingSet
 from .jobs import clean_up_with
 from .layer_picker import LayerPicker
 from .layers import METADATA_KEY, own_viewer, role_of
@@ -64,6 +66,7 @@ class ReviewWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = own_viewer(napari_viewer)
+        guard_canvas(self._viewer)  # frames come and go
         self.review: LayerReview | None = None
         self._clicks: ClickPicker | None = None
         self._frames: Frames | None = None
@@ -76,6 +79,7 @@ class ReviewWidget(QWidget):
             self, self._labels_picker, self._image_picker, self._model, self._by_hand
         )
         self.extras: QVBoxLayout = panel.extras
+        self.extras.addWidget(AddToTrainingSet(self._corrected))
         self._draw_later = QTimer(self)
         self._draw_later.setSingleShot(True)
         self._draw_later.setInterval(_HISTOGRAM_DELAY)
@@ -467,6 +471,13 @@ class ReviewWidget(QWidget):
         if self.review is not None:
             rows = [row for cell in self.selected if (row := self._model.row_of(cell)) is not None]
             self._panel.draw_histogram(self._model.values, rows, pixel_size(self.review.labels)[2])
+
+    def _corrected(self) -> tuple[Image | None, Labels | None]:
+        """Return the layers, with every decision written into the features."""
+        if self.review is not None:
+            self.review.update_now()
+            self.review.write_features()
+        return self.image, self.labels
 
     def _colour_of(self, label: int) -> Any:
         return None if self.review is None else self.review.labels.get_color(label)

@@ -21,6 +21,7 @@ Box = tuple[int, int, int, int]
 
 _TILE = 256
 _REACH = 2  # touching allows a gap of one pixel
+_ALL_OF_IT = 0.9
 
 
 @dataclass
@@ -164,11 +165,12 @@ class TrackedCells:
     def changes_since(self, earlier: TrackedCells) -> Change:
         """Return which cells came and went since an earlier measurement of the same image."""
         now, then = set(self.table.index.tolist()), set(earlier.table.index.tolist())
-        swallowed = {}
+        swallowed, new = {}, self.table.loc[sorted(now - then), "area"].to_dict()
         for label in then - now:
             here = _slices(earlier.box_of(label))
             inside = earlier._labels[here] == label
-            swallowed.update(_swallowed({label}, earlier._labels[here][inside], self._labels[here][inside]))
+            was, now_is = earlier._labels[here][inside], self._labels[here][inside]
+            swallowed.update(_swallowed({label}, was, now_is, new))
         return Change(added=now - then, removed=then - now, swallowed=swallowed)
 
     def _update(self, labels: np.ndarray, box: Box) -> Change:
@@ -197,7 +199,7 @@ class TrackedCells:
             added=there - before,
             removed=removed,
             changed=(there & before) & edited,
-            swallowed=_swallowed(removed, lost, won),
+            swallowed=_swallowed(removed, lost, won, fresh.loc[sorted(there - before), "area"].to_dict()),
         )
 
     def _measure(self, window: Box, only: set[int] | None) -> pd.DataFrame:
@@ -238,13 +240,20 @@ class TrackedCells:
         return max(box[0], 0), max(box[1], 0), min(box[2], height), min(box[3], width)
 
 
-def _swallowed(removed: set[int], lost: np.ndarray, won: np.ndarray) -> dict[int, int]:
-    """Say which labels are gone because another one took most of their pixels."""
+def _swallowed(removed: set[int], lost: np.ndarray, won: np.ndarray, new: dict[int, float]) -> dict[int, int]:
+    """Say which labels are gone because another one took most of their pixels.
+
+    ``new`` has the areas of labels that were not there before: one that consists of what it took
+    is the old cell by another number.
+    """
     taken = {}
     for label in removed:
         takers, counts = np.unique(won[lost == label], return_counts=True)
-        if takers.size and takers[counts.argmax()] != 0:
-            taken[label] = int(takers[counts.argmax()])
+        if not takers.size:
+            continue
+        taker, pixels = int(takers[counts.argmax()]), int(counts.max())
+        if taker != 0 and pixels < _ALL_OF_IT * new.get(taker, np.inf):
+            taken[label] = taker
     return taken
 
 
