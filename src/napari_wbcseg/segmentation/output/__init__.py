@@ -45,7 +45,7 @@ from .records import (
     read_training_settings,
 )
 from .result_record import ResultRecord
-from .save import FORMATS, OutputFormat, base_of, files_of, format_names, format_of, save
+from .saving import FORMATS, OutputFormat, base_of, files_of, format_names, format_of, save
 from .tables import (
     COUNT_COLUMNS,
     count_row,
