@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 from napari_wbcseg.errors import Cancelled, DatasetError
 from napari_wbcseg.network.feeding import Feeder, helper_processes
 from napari_wbcseg.network.helpers import HelperError, Helpers
+
+from .test_worker import gone
 
 
 class Numbers:
@@ -79,6 +83,22 @@ def test_a_helper_that_dies_is_replaced_and_its_work_done_here(helpers: Helpers)
     with pytest.raises(HelperError):
         helpers.call(die, parent)
     assert helpers.map(die, [parent]) == [-parent]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="looks at processes in /proc")
+def test_a_helper_ends_when_its_parent_is_killed() -> None:
+    code = (
+        "import os, signal\n"
+        "from napari_wbcseg.network.helpers import Helpers\n"
+        "print(Helpers(1).call(os.getpid), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=100)
+    assert done.returncode != 0
+    end = time.monotonic() + 5
+    while not gone(int(done.stdout)):
+        assert time.monotonic() < end, "the helper outlived its parent"
+        time.sleep(0.02)
 
 
 def test_work_can_be_cancelled(helpers: Helpers) -> None:

@@ -86,10 +86,15 @@ class Checkpoint:
             return 0
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, patience: float = 2.0) -> Iterator[None]:
         """Keep other processes from using the folder while the context lasts.
 
         The lock is the system's, so it is gone when this process is, however it ended.
+
+        Parameters
+        ----------
+        patience : float
+            Seconds to wait for another process that only looks whether it is used.
 
         Raises
         ------
@@ -102,7 +107,7 @@ class Checkpoint:
         lock = FileLock(folder / LOCK)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=patience)
         except Timeout:
             raise TrainingError(
                 f"Another training is at work in {folder}: wait for it to end, or choose another folder or "
@@ -115,8 +120,9 @@ class Checkpoint:
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):
-                (folder / LOCK).unlink()
+            if patience:  # who only looks leaves the file for who may be opening it
+                with contextlib.suppress(OSError):
+                    (folder / LOCK).unlink()
             lock.release()
 
     def discard(self) -> None:

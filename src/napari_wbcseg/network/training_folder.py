@@ -188,7 +188,7 @@ def unfinished_trainings() -> list[Unfinished]:
             record = read_record(folder)
             settings = TrainingSettings(**(record["settings"] or {}))
             checkpoint = Checkpoint(folder / "checkpoint")
-            with checkpoint.locked():  # raises where it is at work
+            with checkpoint.locked(patience=0):  # raises where it is at work
                 pass
             newest = max(p.stat().st_mtime for p in (path, *(folder / "checkpoint").glob("*")))
             found.append(
