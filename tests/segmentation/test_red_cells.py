@@ -8,7 +8,7 @@ import pytest
 from napari_wbcseg.data.illumination import background_colour, transmittance
 from napari_wbcseg.data.synthetic import synthetic_smear
 from napari_wbcseg.network.robust import network_input
-from napari_wbcseg.segmentation.red_cells import find_red_cells, size_likelihood
+from napari_wbcseg.segmentation.red_cells import find_red_cells, size_likelihood, width_of_others
 
 
 def smear(diameter: float, **options) -> np.ndarray:
@@ -43,3 +43,24 @@ def test_a_few_round_specks_beside_much_stain_are_no_ruler() -> None:
         image[np.hypot(rows - 60, cols - col) < 8] = 0.6
     assert find_red_cells(image[44:76]) is not None, "alone they would do"
     assert find_red_cells(image) is None
+
+
+def test_the_width_of_others_is_that_of_red_cells_even_in_heaps_and_at_the_border() -> None:
+    rows, cols = np.mgrid[:200, :300]
+    image = np.zeros((200, 300, 3), np.float32)
+    for row, col in ((50, 50), (60, 85), (150, 60), (120, 296)):
+        image[np.hypot(rows - row, cols - col) < 25] = 0.6
+    cells = np.hypot(rows - 120, cols - 190) < 45
+    image[cells] = 1.5
+    width = width_of_others(image, cells.astype(np.int32))
+    assert width == pytest.approx(50, rel=0.15)
+
+
+def test_one_stained_thing_or_none_is_no_ruler() -> None:
+    rows, cols = np.mgrid[:200, :200]
+    image = np.zeros((200, 200, 3), np.float32)
+    nothing = np.zeros((200, 200), np.int32)
+    assert width_of_others(image, nothing) is None
+    image[np.hypot(rows - 100, cols - 100) < 30] = 0.6
+    assert width_of_others(image, nothing) is None
+    assert width_of_others(image, (image[..., 0] > 0).astype(np.int32)) is None

@@ -8,7 +8,7 @@ import numpy as np
 
 from .found import Found
 from .instances import Instances
-from .red_cells import SMALLEST_WHITE_CELL, RedCells
+from .red_cells import SMALLEST_WHITE_CELL, TYPICAL_WHITE_CELL, RedCells, width_of_others
 
 # A small lymphocyte is about half as wide as a large monocyte, a platelet not a third.
 _SMALLEST_OF_TYPICAL = 0.42
@@ -79,7 +79,7 @@ def _typical(areas: np.ndarray) -> float:
     return float(2 * np.sqrt(areas[np.searchsorted(cumulated, cumulated[-1] / 2)] / np.pi))
 
 
-def too_small(areas: np.ndarray, cut: np.ndarray, red: RedCells | None) -> np.ndarray:
+def too_small(areas: np.ndarray, cut: np.ndarray, red_cell: float | None) -> np.ndarray:
     """Say which cells are much smaller than the others, or smaller than a red cell.
 
     Parameters
@@ -88,7 +88,8 @@ def too_small(areas: np.ndarray, cut: np.ndarray, red: RedCells | None) -> np.nd
         Square pixels; 0 counts for nothing.
     cut : ndarray of bool, shape (n,)
         Cells that the image border cuts; they may be smaller.
-    red : RedCells or None
+    red_cell : float or None
+        Diameter of the red cells, pixels.
 
     Returns
     -------
@@ -96,22 +97,34 @@ def too_small(areas: np.ndarray, cut: np.ndarray, red: RedCells | None) -> np.nd
     """
     typical = _typical(areas)
     smallest = _SMALLEST_OF_TYPICAL * typical
-    if red is not None:
-        smallest = max(smallest, SMALLEST_WHITE_CELL * red.diameter)
+    if red_cell is not None:
+        smallest = max(smallest, SMALLEST_WHITE_CELL * red_cell)
+        typical = max(typical, TYPICAL_WHITE_CELL * red_cell)
     return areas < np.pi / 4 * np.where(cut, _SHOWING_AT_BORDER * typical, smallest) ** 2
 
 
-def leave_out_small(found: Found, red: RedCells | None) -> Found:
+def leave_out_small(found: Found, image: np.ndarray, red: RedCells | None) -> Found:
     """Leave out what is much smaller than the other cells, or smaller than a red cell.
 
     Cells that the image border cuts may be smaller.
+
+    Parameters
+    ----------
+    found : Found
+    image : ndarray of float32, shape (H, W, 3)
+        What the network takes, at the resolution of the image.
+    red : RedCells or None
+        Where they could not be measured, what else is stained is the ruler.
     """
+    if not found.labels.any():
+        return found
+    red_cell = width_of_others(image, found.labels) if red is None else red.diameter
     labels = found.labels
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     cut = np.zeros(len(areas), bool)
     cut[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = True
-    small = too_small(areas, cut, red)
+    small = too_small(areas, cut, red_cell)
     small[0] = False
     if not small.any():
         return found

@@ -18,6 +18,9 @@ _OCTAVES = 0.3
 _AGREEING = 0.6
 # Of all that is stained: where cells overlap everywhere, the few round specks are no red cells.
 _LEAST_SHARE = 0.08
+_LEAST_RADIUS = 4.0
+_LEAST_CIRCLES = 2
+_LEAST_IN_CIRCLES = 0.25
 #: A white cell is at least this many red cell diameters across.
 SMALLEST_WHITE_CELL = 0.9
 #: White cells are typically this many, 1.7 and 1.85 in two laboratories, give or take.
@@ -52,21 +55,12 @@ def find_red_cells(image: np.ndarray) -> RedCells | None:
         up next to nothing of what is stained.
     """
     from scipy import ndimage
-    from skimage.filters import threshold_otsu
     from skimage.measure import label, regionprops
 
-    from .resample import resample
-
-    height, width = image.shape[:2]
-    factor = min(1.0, float(np.sqrt(_WORKING_PIXELS / (height * width))))
-    # The most absorbed colour, so that red cells show whatever the stain. Dark white
-    # cells would pull the threshold up, so they count no more than a dense red cell.
-    small = resample(image, factor)
-    absorbed = small.max(axis=-1)
-    absorbed = np.clip(absorbed, 0, np.percentile(absorbed, 90))
-    if np.ptp(absorbed) < 0.02:
+    small, factor = _working_copy(image)
+    stained = _stained(small)
+    if stained is None:
         return None
-    stained = ndimage.binary_fill_holes(absorbed > threshold_otsu(absorbed))
     regions = label(ndimage.binary_opening(stained, iterations=1))
     diameters, stains = [], []
     for region in regionprops(regions):
@@ -98,6 +92,77 @@ def find_red_cells(image: np.ndarray) -> RedCells | None:
         float(np.exp2(np.median(octaves[agreeing])) / factor),
         np.median(np.array(stains)[order][agreeing], axis=0),
     )
+
+
+def _working_copy(image: np.ndarray) -> tuple[np.ndarray, float]:
+    from .resample import resample
+
+    factor = min(1.0, float(np.sqrt(_WORKING_PIXELS / (image.shape[0] * image.shape[1]))))
+    return resample(image, factor), factor
+
+
+def _stained(image: np.ndarray, among: np.ndarray | None = None) -> np.ndarray | None:
+    """Return where anything is stained, told by some of the pixels, holes filled; none on an empty slide."""
+    from scipy import ndimage
+    from skimage.filters import threshold_otsu
+
+    # The most absorbed colour, so that red cells show whatever the stain. Dark white
+    # cells would pull the threshold up, so they count no more than a dense red cell.
+    absorbed = image.max(axis=-1)
+    told = absorbed if among is None else absorbed[among]
+    if not told.size:
+        return None
+    told = np.clip(told, 0, np.percentile(told, 90))
+    if np.ptp(told) < 0.02:
+        return None
+    return np.asarray(ndimage.binary_fill_holes(absorbed > threshold_otsu(told)))
+
+
+def width_of_others(image: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return how wide the stained things are that are not among the cells found.
+
+    Where too few red cells stand alone to be measured (a crop, a crowd), the largest
+    circles that fit into what is stained are still no larger than red cells, and of one
+    size: a heap holds hardly a larger one.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 3)
+        What the network takes.
+    labels : ndarray of int, shape (H, W)
+        The cells found; they do not take part.
+
+    Returns
+    -------
+    float or None
+        Pixels; none where no two circles agree, or the circles make up little
+        of what is stained.
+    """
+    import cv2
+    from skimage.feature import peak_local_max
+
+    small, factor = _working_copy(image)
+    size = small.shape[1], small.shape[0]
+    cells = cv2.resize((labels > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    others = cv2.dilate(cells, np.ones((5, 5), np.uint8)) == 0
+    stained = _stained(small, others)
+    if stained is None:
+        return None
+    stained &= others
+    # The border of the image is no edge: half a red cell still shows how wide it is.
+    depth = cv2.distanceTransform(stained.astype(np.uint8), cv2.DIST_L2, 5)
+    widest = float(depth.max())
+    if widest < _LEAST_RADIUS:
+        return None
+    peaks = peak_local_max(
+        depth, min_distance=max(2, int(0.7 * widest)), threshold_abs=0.5 * widest, exclude_border=False
+    )
+    radii = depth[tuple(peaks.T)]
+    middle = float(np.median(radii))
+    agreeing = radii[np.abs(np.log2(radii / middle)) < _OCTAVES]
+    if len(agreeing) < _LEAST_CIRCLES or np.pi * (agreeing**2).sum() < _LEAST_IN_CIRCLES * stained.sum():
+        return None
+    return 2 * middle / factor
 
 
 def size_likelihood(diameter: float, red_cell: float | None) -> float:

@@ -56,7 +56,7 @@ def find_cells(
     progress(0, 0, "Measuring the red cells")
     red = find_red_cells(image)
     if settings.cell_diameter is not None:
-        return leave_out_small(find_at(image, settings.cell_diameter, predictor, red)[0], red)
+        return leave_out_small(find_at(image, settings.cell_diameter, predictor, red)[0], image, red)
     ruler = None if red is None else red.diameter
     sizes = estimate_diameters(image, predictor, ruler)
     if not sizes:
@@ -78,7 +78,7 @@ def find_cells(
         # The estimate was off: what was found says better how large cells are.
         again = find_at(image, measured, predictor, red)
         found, _ = max((found, measured), again, key=fitness)
-    return leave_out_small(found, red)
+    return leave_out_small(found, image, red)
 
 
 def _fitness(attempt: tuple[Found, float | None]) -> float:
