@@ -217,16 +217,15 @@ class LargeRun:
             self._cells += len(cells)
             yield BlockDone(area, total - len(left), total, self._cells)
 
-    def _do(self, area: Rectangle, done: int) -> BlockCells:
+    def _do(self, area: Rectangle, number: int) -> BlockCells:
         assert self._map is not None
         assert self._finder is not None
-        total = len(self._areas)
 
-        def alive(*_: Any) -> None:
-            self.progress(done, total, "Segmenting")
+        def alive(done: int, total: int, stage: str) -> None:
+            self.progress(number, len(self._areas), "Segmenting")
 
         for _ in self._map.ensure(self._map.around(area)):
-            alive()
+            alive(0, 0, "")
         clusters = self._map.clusters(area)
         cells, patches = find_in_clusters(
             clusters, self._source, self._finder, self.survey, self.settings.check_below, alive
@@ -298,7 +297,7 @@ class LargeRun:
         def small(areas: np.ndarray, cut: np.ndarray) -> np.ndarray:
             if self.settings.recipe == "classic":  # which has a least area of its own
                 return np.zeros(len(areas), bool)
-            return too_small(areas, cut, red)
+            return too_small(areas, cut, None if red is None else red.diameter)
 
         cells = assemble(blocks, small)
         before = np.concatenate([np.zeros((0, 4), np.int64), *(block.boxes for block in blocks)])
