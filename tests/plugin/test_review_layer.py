@@ -46,7 +46,7 @@ def add_three(viewer, **options):
     return viewer.add_labels(three_cells(), name="mine", **options)
 
 
-def soon(what, seconds=5.0):
+def soon(what, seconds=30.0):
     """Let the event loop run until something is so; the timers are the review's own."""
     end = time.monotonic() + seconds
     while not what():

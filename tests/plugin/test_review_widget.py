@@ -7,7 +7,7 @@ import gc
 import numpy as np
 import pytest
 
-from napari_wbcseg.errors import EditError
+from napari_wbcseg.errors import EditError, SettingsError
 from napari_wbcseg.plugin.jobs import Job
 from napari_wbcseg.plugin.review_canvas import camera_of
 from napari_wbcseg.plugin.review_table import CellTableModel
@@ -117,10 +117,14 @@ def test_filter_sort_and_histogram(viewer, widget):
     widget.show_only(condition="area < 600")
     assert widget.shown == [(0, 1), (0, 3)]
     widget.show_only("To check")
-    assert widget.shown == [(0, 3)], "a cell drawn anew is not the one that was unsure"
-    widget.show_only(condition="area <")
+    assert widget.shown == [(0, 2), (0, 3)]
+    for wrong in ({"condition": "area <"}, {"condition": "area"}, {"shown": "Nonsense"}):
+        with pytest.raises(SettingsError):
+            widget.show_only(**{"shown": "To check", **wrong})
+    widget._panel.condition.setText("aera > 3")
+    widget._panel.condition.editingFinished.emit()
     assert "cannot be read" in widget._panel.message.text()
-    assert widget.shown == [(0, 3)]
+    assert widget.shown == [(0, 2), (0, 3)]
     widget.show_only()
     widget.show_histogram("area")
     soon(lambda: sum(patch.get_height() for patch in widget._panel.histogram._axes.patches) == 3)

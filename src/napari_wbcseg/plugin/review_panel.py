@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..errors import SettingsError
 from .layer_picker import LayerPicker
 from .panel import folded, scrolled_column, sentence, stretched, with_tip
 from .review_columns import BY_NAME, NUMBERS
@@ -129,6 +130,20 @@ class ReviewPanel:
         self.count.setText(everywhere)
         self.here.setText(here)
         self.here.setVisible(bool(here))
+
+    def set_filter(self, shown: str, condition: str, this_plane: bool) -> None:
+        """Show a filter without applying it."""
+        if self.shown.findText(shown) < 0:
+            offered = ", ".join(SHOWN)
+            raise SettingsError(f"The table cannot show {shown!r}. Choose one of: {offered}.")
+        parts: tuple[QWidget, ...] = (self.shown, self.condition, self.this_plane)
+        for part in parts:
+            part.blockSignals(True)
+        self.shown.setCurrentText(shown)
+        self.condition.setText(condition)
+        self.this_plane.setChecked(this_plane)
+        for part in parts:
+            part.blockSignals(False)
 
     def splitting(self, under_way: bool) -> None:
         """Say on the button whether a line is awaited."""

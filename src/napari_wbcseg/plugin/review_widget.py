@@ -146,11 +146,14 @@ class ReviewWidget(QWidget):
             On the columns of ``cells``, such as ``area > 300 and lobes >= 2``.
         this_plane : bool
             Only cells of the plane on the canvas.
+
+        Raises
+        ------
+        SettingsError
+            If the condition cannot be read; the table stays as it is.
         """
-        self._panel.shown.setCurrentText(shown)
-        self._panel.condition.setText(condition)
-        self._panel.this_plane.setChecked(this_plane)
-        self._filter()
+        self._panel.set_filter(shown, condition, this_plane)
+        self._apply_filter()
 
     def sort_by(self, column: str, *, descending: bool = False) -> None:
         """Sort the table by a column of ``cells``."""
@@ -412,14 +415,18 @@ class ReviewWidget(QWidget):
             self._filter()
 
     def _filter(self, *_: Any) -> None:
+        """Filter by hand: what cannot be read is said."""
+        self._panel.say("")
+        try:
+            self._apply_filter()
+        except WBCSegError as error:
+            self._fail(error)
+
+    def _apply_filter(self) -> None:
         conditions = [SHOWN[self._panel.shown.currentText()], self._panel.condition.text()]
         if self._panel.this_plane.isChecked() and self._plane_shown() is not None:
             conditions.append(f"plane == {self._plane_shown()}")
-        try:
-            self._model.set_conditions(conditions)
-            self._panel.say("")
-        except WBCSegError as error:
-            self._fail(error)
+        self._model.set_conditions(conditions)
         self._draw_histogram()
 
     # Rows and cells --------------------------------------------------------------------------------------
