@@ -108,8 +108,8 @@ def _draw(picture: np.ndarray, outlines: list[np.ndarray], colour: tuple[int, in
     import cv2
 
     points = [np.rint(outline * (1 << _SHIFT)).astype(np.int32) for outline in outlines]
-    cv2.polylines(picture, points, True, CASING_COLOUR, 3, cv2.LINE_AA, shift=_SHIFT)
-    cv2.polylines(picture, points, True, colour, 1, cv2.LINE_AA, shift=_SHIFT)
+    cv2.polylines(picture, points, True, CASING_COLOUR, 4, cv2.LINE_AA, shift=_SHIFT)
+    cv2.polylines(picture, points, True, colour, 2, cv2.LINE_AA, shift=_SHIFT)
 
 
 def _rgb8(image: np.ndarray) -> np.ndarray:
