@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox
 
@@ -42,8 +43,9 @@ class StartPicker(QComboBox):
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         self.refresh()
-        model_events.changed.connect(lambda name: self.refresh())
-        self.currentIndexChanged.connect(lambda index: self.changed.emit())
+        # Bound methods: Qt lets go of them when this goes away.
+        model_events.changed.connect(self._on_models)
+        self.currentIndexChanged.connect(self._on_index)
 
     @property
     def chosen(self) -> str:
@@ -108,6 +110,13 @@ class StartPicker(QComboBox):
         """Open the list, with what was trained elsewhere in the meantime."""
         self.refresh()
         super().showPopup()
+
+    def _on_models(self, name: str) -> None:
+        if isalive(self):
+            self.refresh()
+
+    def _on_index(self, index: int) -> None:
+        self.changed.emit()
 
     def _choose(self, name: str, recipe: Recipe) -> None:
         self.setCurrentIndex(self._place(name, recipe))
