@@ -19,6 +19,8 @@ import napari
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
+from napari_wbcseg.plugin.segment_widget import SegmentWidget
+
 IMAGES = Path(__file__).parent / "images"
 
 
@@ -46,6 +48,19 @@ def take(viewer: napari.Viewer, name: str) -> None:
     )
 
 
+def take_diameter(viewer: napari.Viewer, segment: SegmentWidget) -> None:
+    """Take the circle that shows the diameter, set beside a cell."""
+    cell = segment.segmentation.cells.iloc[len(segment.segmentation.cells) // 2]
+    camera = viewer.scene.camera
+    before = camera.center, camera.zoom
+    camera.center, camera.zoom = (0, cell["row"], cell["col"]), 4
+    segment._panel.top.editors["cell_diameter"]._none.value = False
+    rest()
+    take(viewer, "diameter.png")
+    segment._panel.top.editors["cell_diameter"]._none.value = True
+    camera.center, camera.zoom = before
+
+
 def main() -> None:
     """Take every picture."""
     IMAGES.mkdir(exist_ok=True)
@@ -57,11 +72,14 @@ def main() -> None:
     segment.image = image
     rest()
     viewer.reset_view()
+    rest()
+    take(viewer, "segment_start.png")
     segment.run()
     wait_for(lambda: not segment.running)
     rest()
     take(viewer, "segment.png")
     print(f"segment.png: {segment.segmentation.summary}; {truth.data.max()} were drawn")
+    take_diameter(viewer, segment)
     viewer.window.remove_dock_widget(segment)
 
     _, train = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Train WBC model")

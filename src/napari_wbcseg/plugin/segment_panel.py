@@ -10,6 +10,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QHBoxLayout,
+    QLayout,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -120,6 +121,7 @@ class SegmentPanel:
         steps.addWidget(folded("Save …", self.save))
         layout.addWidget(self.next_steps)
         layout.addStretch(1)
+        _line_up(self._rows, self.top.layout())
 
     def _what(self) -> QFormLayout:
         """Return the rows that say what is segmented."""
@@ -169,6 +171,19 @@ class SegmentPanel:
         """Take no room for sentences that say nothing."""
         for part in (self.about, self.found, self.status, self.result, self.here, self.details):
             part.setVisible(bool(part.text()))
+
+
+def _line_up(*forms: QLayout | None) -> None:
+    """Give the labels of several forms one width, so that their fields begin below each other."""
+    labels = []
+    for form in forms:
+        if isinstance(form, QFormLayout):
+            items = [form.itemAt(row, QFormLayout.ItemRole.LabelRole) for row in range(form.rowCount())]
+            labels += [item.widget() for item in items if item is not None]
+    labels = [label for label in labels if label is not None]
+    widest = max(label.sizeHint().width() for label in labels)
+    for label in labels:
+        label.setMinimumWidth(widest)
 
 
 def _line() -> QFrame:

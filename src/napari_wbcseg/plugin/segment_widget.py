@@ -278,10 +278,12 @@ class SegmentWidget(QWidget):
         panel.join.setVisible(self._offer is not None and not running)
         panel.hide_empty()
 
-    def _on_layers(self, event: Any = None) -> None:
-        self._on_image()
-
     def _on_image(self) -> None:
+        self._circle.hide()
+        self._on_layers()
+
+    def _on_layers(self, event: Any = None) -> None:
+        """Look at the image again; its neighbours and its results may have changed."""
         if self._cleanup.done:
             return
         layer = self.image
@@ -290,7 +292,6 @@ class SegmentWidget(QWidget):
         self._offer = colour_offer(self._viewer, layer)
         if self._offer is not None:
             self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
-        self._circle.hide()
         self._counts.follow(self._panel.cells())
         self._show_counts()
         self._refresh()
