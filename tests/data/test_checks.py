@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from napari_wbcseg.data.checks import find_duplicates, refuse_duplicates
+from napari_wbcseg.data.images import read_image
 from napari_wbcseg.data.pairs import TrainingPair
+from napari_wbcseg.data.sigtuple import read_sigtuple
 from napari_wbcseg.data.synthetic import synthetic_smear
 from napari_wbcseg.errors import TrainingError
 
@@ -60,3 +64,19 @@ def test_different_pictures_are_no_copies(tiles: list[TrainingPair]) -> None:
 def test_empty_fields_of_one_colour_are_no_copies() -> None:
     blank = [named(str(level), np.full((64, 64, 3), level, np.uint8)) for level in (0, 200, 255)]
     assert find_duplicates(blank[:1], blank[1:]) == []
+
+
+@pytest.mark.skipif("WBCSEG_DATA" not in os.environ, reason="WBCSEG_DATA names no folder of real images")
+def test_real_copies_are_found_and_cells_that_look_alike_are_none() -> None:
+    folder = Path(os.environ["WBCSEG_DATA"])
+    crops = [
+        [named(name, read_image(folder / "zheng_dataset1" / f"{name}.bmp")) for name in names]
+        for names in (("112", "157", "166", "001"), ("139", "158", "171", "002"))
+    ]
+    found = [(one.name, other.name) for one, other in find_duplicates(*crops)]
+    assert found == [("112", "139"), ("157", "158"), ("166", "171")]
+    tiles = read_sigtuple(folder / "sigtuple")
+    assert (
+        find_duplicates([t for t in tiles if t.group == "fold-2"], [t for t in tiles if t.group != "fold-2"])
+        == []
+    )
