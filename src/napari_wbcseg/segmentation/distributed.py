@@ -96,9 +96,9 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
 
 def describe(client: Client) -> str:
     """Return what a cluster is, in words."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    threads = sum(worker["nthreads"] for worker in workers)
-    return f"dask cluster {client.scheduler.address}: {len(workers)} workers, {threads} threads"
+    threads = client.nthreads()  # of each worker
+    address = client.scheduler.address if client.scheduler else ""
+    return f"dask cluster {address}: {len(threads)} workers, {sum(threads.values())} threads"
 
 
 def segment_distributed(
