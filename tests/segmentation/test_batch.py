@@ -90,14 +90,14 @@ class TestManyImages:
         from napari_wbcseg.segmentation.output import OutputError
 
         items = write_images(tmp_path / "in", 12)
-        real = one_file.write_labels
+        real = one_file.save
 
-        def full(path: Path, *rest: Any) -> Path:
-            if Path(path).name.startswith("0003"):
+        def full(found: Any, base: Path, formats: Any) -> Any:
+            if base.name.startswith("0003"):
                 raise OutputError("The disk is full.")
-            return real(path, *rest)
+            return real(found, base, formats)
 
-        monkeypatch.setattr(one_file, "write_labels", full)
+        monkeypatch.setattr(one_file, "save", full)
         with pytest.raises(OutputError, match="The disk is full"):
             run(items, tmp_path / "out", model)
         assert RunRecord.read(tmp_path / "out" / "run.json").finished is False
