@@ -64,3 +64,13 @@ def test_one_stained_thing_or_none_is_no_ruler() -> None:
     image[np.hypot(rows - 100, cols - 100) < 30] = 0.6
     assert width_of_others(image, nothing) is None
     assert width_of_others(image, (image[..., 0] > 0).astype(np.int32)) is None
+
+
+def test_the_gaps_of_a_crowd_are_no_wide_cells() -> None:
+    # Red cells of 40 pixels in a lattice so dense that they touch all around each gap.
+    rows, cols = np.mgrid[:300, :300]
+    row, col = rows % 38 - 19, cols % 38 - 19
+    distance = np.hypot(row, col)
+    image = np.where(((distance < 20) & (distance > 7))[..., None], np.float32(0.6), np.float32(0))
+    width = width_of_others(image, np.zeros((300, 300), np.int32))
+    assert width == pytest.approx(40, rel=0.2)

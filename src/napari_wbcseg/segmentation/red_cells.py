@@ -18,6 +18,7 @@ _OCTAVES = 0.3
 _AGREEING = 0.6
 # Of all that is stained: where cells overlap everywhere, the few round specks are no red cells.
 _LEAST_SHARE = 0.08
+_ROUND = 0.9
 _LEAST_RADIUS = 4.0
 _LEAST_CIRCLES = 2
 _LEAST_IN_CIRCLES = 0.25
@@ -61,6 +62,7 @@ def find_red_cells(image: np.ndarray) -> RedCells | None:
     stained = _stained(small)
     if stained is None:
         return None
+    stained = ndimage.binary_fill_holes(stained)
     regions = label(ndimage.binary_opening(stained, iterations=1))
     diameters, stains = [], []
     for region in regionprops(regions):
@@ -102,8 +104,7 @@ def _working_copy(image: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _stained(image: np.ndarray, among: np.ndarray | None = None) -> np.ndarray | None:
-    """Return where anything is stained, told by some of the pixels, holes filled; none on an empty slide."""
-    from scipy import ndimage
+    """Return where anything is stained, told by some of the pixels; none on an empty slide."""
     from skimage.filters import threshold_otsu
 
     # The most absorbed colour, so that red cells show whatever the stain. Dark white
@@ -115,7 +116,7 @@ def _stained(image: np.ndarray, among: np.ndarray | None = None) -> np.ndarray |
     told = np.clip(told, 0, np.percentile(told, 90))
     if np.ptp(told) < 0.02:
         return None
-    return np.asarray(ndimage.binary_fill_holes(absorbed > threshold_otsu(told)))
+    return np.asarray(absorbed > threshold_otsu(told))
 
 
 def width_of_others(image: np.ndarray, labels: np.ndarray) -> float | None:
@@ -149,6 +150,7 @@ def width_of_others(image: np.ndarray, labels: np.ndarray) -> float | None:
     if stained is None:
         return None
     stained &= others
+    stained = _without_pallor(stained)
     # The border of the image is no edge: half a red cell still shows how wide it is.
     depth = cv2.distanceTransform(stained.astype(np.uint8), cv2.DIST_L2, 5)
     widest = float(depth.max())
@@ -163,6 +165,19 @@ def width_of_others(image: np.ndarray, labels: np.ndarray) -> float | None:
     if len(agreeing) < _LEAST_CIRCLES or np.pi * (agreeing**2).sum() < _LEAST_IN_CIRCLES * stained.sum():
         return None
     return 2 * middle / factor
+
+
+def _without_pallor(stained: np.ndarray) -> np.ndarray:
+    """Fill the pale middles of red cells, which are round, and not the gaps of a crowd, which are not."""
+    from scipy import ndimage
+    from skimage.measure import label, regionprops
+
+    holes = label(ndimage.binary_fill_holes(stained) & ~stained, connectivity=1)
+    filled = stained.copy()
+    for hole in regionprops(holes):
+        if hole.area < _LEAST_AREA or hole.solidity > _ROUND:
+            filled[hole.slice] |= hole.image
+    return filled
 
 
 def size_likelihood(diameter: float, red_cell: float | None) -> float:
