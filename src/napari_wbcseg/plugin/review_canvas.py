@@ -122,7 +122,7 @@ def _append_quietly(viewer: ViewerModel, helper: Layer, below: Layer) -> None:
 
 
 class Frames:
-    """Frames around the selected cells, in a layer that goes away with the selection."""
+    """Frames around the selected cells, in a layer of their own."""
 
     def __init__(self, viewer: ViewerModel, layer: Labels) -> None:
         self._viewer, self._layer = viewer, layer
@@ -130,28 +130,27 @@ class Frames:
         self._places: list[tuple[int, Box]] = []
 
     def show(self, places: Sequence[tuple[int, Box]]) -> None:
-        """Frame these boxes, each given with its plane; none takes the frames away."""
+        """Frame these boxes, each given with its plane, in place of those before."""
         viewer, places = self._viewer, list(places[-_MOST_FRAMES:])
-        if places == self._places and self._shapes in viewer.layers:
+        there = self._shapes is not None and self._shapes in viewer.layers
+        if self._layer not in viewer.layers or (places == self._places and (there or not places)):
             return
-        if not places or self._layer not in viewer.layers:
-            self.close()
-            return
-        if self._shapes is None or self._shapes not in viewer.layers:
+        if self._shapes is None or not there:
             self._shapes = _helper(viewer, self._layer, "selected cells", opacity=0.9)
             self._shapes.editable = False
             _append_quietly(viewer, self._shapes, self._layer)
         self._places = places
-        sides = [max(box[2] - box[0], box[3] - box[1]) for _, box in places]
-        gap = max(2.0, 0.12 * float(np.median(sides)))
-        width = max(1.0, 0.05 * float(np.median(sides)))
-        corners = [_corners(box, gap, plane if self._layer.ndim == 3 else None) for plane, box in places]
+        # The layer stays when it is empty: adding and removing one takes napari far longer.
         self._shapes.data = []
+        if not places:
+            return
+        side = float(np.median([max(box[2] - box[0], box[3] - box[1]) for _, box in places]))
+        gap, width = max(2.0, 0.12 * side), max(1.0, 0.05 * side)
+        corners = [_corners(box, gap, plane if self._layer.ndim == 3 else None) for plane, box in places]
         self._shapes.add(corners, shape_type="rectangle", edge_color=_FRAME, edge_width=width)
-        self._shapes.refresh()
 
     def close(self) -> None:
-        """Take the frames away."""
+        """Take the layer away."""
         shapes, self._shapes, self._places = self._shapes, None, []
         if shapes is not None and shapes in self._viewer.layers:
             self._viewer.layers.remove(shapes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def places_painted(value: Any, ndim: int) -> Iterator[Place]:
         Dimensions of the layer.
     """
     for atom in value or ():
-        slices = getattr(atom, "slice_key", None)
+        slices: Any = getattr(atom, "slice_key", None)
         if slices is None:
             index = atom[0] if isinstance(atom, Sequence) and len(atom) == 3 else ()
             if len(index) != ndim or not all(isinstance(axis, np.ndarray) for axis in index):
@@ -60,7 +61,7 @@ def places_painted(value: Any, ndim: int) -> Iterator[Place]:
             if not index[0].size:
                 continue
             slices = tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in index)
-        *before, rows, cols = slices
+        before, (rows, cols) = slices[:-2], slices[-2:]
         planes = range(before[0].start, before[0].stop) if before else None
         yield planes, (rows.start, cols.start, rows.stop, cols.stop)
 
@@ -85,25 +86,29 @@ def shown_planes(layer: Labels, dims: Dims) -> range | None:
     return range(plane, plane + 1) if 0 <= plane < plane_count(layer) else range(0)
 
 
-def removing(layer: Labels, cells: Iterable[Cell]) -> list[Edit]:
-    """Return the edits that turn cells into background."""
+def removing(layer: Labels, cells: Mapping[Cell, Box]) -> list[Edit]:
+    """Return the edits that turn cells, each given with its box, into background."""
     return [
-        _on_plane(layer, plane, remove_cells(plane_of(layer, plane), labels))
-        for plane, labels in _by_plane(cells).items()
+        _edit_of(layer, plane, boxes, partial(remove_cells, chosen=list(boxes)))
+        for plane, boxes in _by_plane(cells).items()
     ]
 
 
-def cutting(layer: Labels, cell: Cell, stroke: np.ndarray | None, new_label: int) -> Edit:
+def cutting(layer: Labels, cell: Cell, box: Box, stroke: np.ndarray | None, new_label: int) -> Edit:
     """Return the edit that cuts a cell along a line, or into its pieces where there is no line."""
     plane, label = cell
-    labels = plane_of(layer, plane)
-    if stroke is None:
-        return _on_plane(layer, plane, separate_pieces(labels, label, new_label))
-    return _on_plane(layer, plane, split_by_stroke(labels, label, stroke, new_label))
+
+    def cut(labels: np.ndarray) -> Edit:
+        if stroke is None:
+            return separate_pieces(labels, label, new_label)
+        points = np.asarray(stroke, float)
+        return split_by_stroke(labels, label, points - box[:2] if points.ndim == 2 else points, new_label)
+
+    return _edit_of(layer, plane, {label: box}, cut)
 
 
-def merging(layer: Labels, cells: Iterable[Cell]) -> Edit:
-    """Return the edit that makes one cell of several.
+def merging(layer: Labels, cells: Mapping[Cell, Box]) -> Edit:
+    """Return the edit that makes one cell of several, each given with its box.
 
     Raises
     ------
@@ -113,18 +118,22 @@ def merging(layer: Labels, cells: Iterable[Cell]) -> Edit:
     planes = _by_plane(cells)
     if len(planes) > 1:
         raise EditError("Cells of different planes cannot be merged.")
-    plane, labels = next(iter(planes.items()), (0, []))
-    return _on_plane(layer, plane, merge_cells(plane_of(layer, plane), labels))
+    ((plane, boxes),) = planes.items()
+    return _edit_of(layer, plane, boxes, partial(merge_cells, chosen=list(boxes)))
 
 
-def _on_plane(layer: Labels, plane: int, edit: Edit) -> Edit:
+def _edit_of(layer: Labels, plane: int, boxes: Mapping[int, Box], make: Callable[[np.ndarray], Edit]) -> Edit:
+    """Make an edit from the part of a plane that holds these boxes: a whole one takes long to look at."""
+    corners = np.array(list(boxes.values()))
+    (top, left), (bottom, right) = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
+    edit = make(plane_of(layer, plane)[top:bottom, left:right]).moved(int(top), int(left))
     return edit if layer.ndim == 2 else edit.on_plane(plane)
 
 
-def _by_plane(cells: Iterable[Cell]) -> dict[int, list[int]]:
-    planes: dict[int, list[int]] = {}
-    for plane, label in cells:
-        planes.setdefault(plane, []).append(label)
+def _by_plane(cells: Mapping[Cell, Box]) -> dict[int, dict[int, Box]]:
+    planes: dict[int, dict[int, Box]] = {}
+    for (plane, label), box in cells.items():
+        planes.setdefault(plane, {})[label] = box
     return planes
 
 

@@ -42,7 +42,7 @@ class Histogram(FigureCanvasQTAgg):
         values = np.asarray(values, float)
         values = values[np.isfinite(values)]
         if values.size:
-            axes.hist(values, bins=_edges(values), color=_BARS)
+            axes.hist(values, bins=_edges(values).tolist(), color=_BARS)
             axes.set_title(
                 f"median {np.median(values):.4g}, {values.min():.4g} to {values.max():.4g}",
                 color=ink,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..errors import EditError
 from ..progress import Progress, silent
-from ..segmentation.edit import Edit, unused_labels
+from ..segmentation.edit import unused_labels
 from ..segmentation.tracking import Box, TrackedCells
 from .jobs import Job
 from .review_decisions import ACCEPTED, Cell, Decisions
@@ -236,10 +236,11 @@ class LayerReview(QObject):
             If no cell is given, one is not there, or the layer cannot be edited.
         """
         chosen = self._there(cells)
-        rows = dict(zip(self.keys(), self.cells.to_dict("records"), strict=True))
-        self._edit(removing(self.labels, chosen))
+        records = cast("list[dict[str, Any]]", self.cells.to_dict("records"))
+        rows = dict(zip(self.keys(), records, strict=True))
+        apply_edits(self.labels, removing(self.labels, self._boxes(chosen)))
         self._decisions.reject({cell: rows[cell] for cell in chosen})
-        self._announce()
+        self._edited()
 
     def split(self, cell: Cell, stroke: np.ndarray | None = None) -> list[Cell]:
         """Cut a cell along a line, or, without one, give each of its pieces a number of its own.
@@ -264,8 +265,9 @@ class LayerReview(QObject):
         self._there([cell])
         largest = max((int(p.table.index.max()) for p in self._planes if len(p.table)), default=0)
         fresh = unused_labels(level0(self.labels), 1, largest + 1)[0]
-        edit = cutting(self.labels, cell, stroke, fresh)
-        self._edit([edit])
+        edit = cutting(self.labels, cell, self.box_of(cell), stroke, fresh)
+        apply_edits(self.labels, [edit])
+        self._edited()
         return [(cell[0], number) for number in edit.labels]
 
     def merge(self, cells: Iterable[Cell]) -> Cell:
@@ -277,8 +279,9 @@ class LayerReview(QObject):
             If fewer than two are given, they lie on different planes, or the layer cannot be edited.
         """
         chosen = self._there(cells)
-        edit = merging(self.labels, chosen)
-        self._edit([edit])
+        edit = merging(self.labels, self._boxes(chosen))
+        apply_edits(self.labels, [edit])
+        self._edited()
         return chosen[0][0], edit.labels[0]
 
     def undo(self) -> None:
@@ -299,8 +302,11 @@ class LayerReview(QObject):
             raise EditError("Choose a cell first.")
         return chosen
 
-    def _edit(self, edits: list[Edit]) -> None:
-        apply_edits(self.labels, edits)
+    def _boxes(self, cells: list[Cell]) -> dict[Cell, Box]:
+        return {cell: self.box_of(cell) for cell in cells}
+
+    def _edited(self) -> None:
+        """Follow an edit that was made here."""
         self._by_brush = False  # a cell that goes by our own hand was not swallowed
         self.update_now()
 

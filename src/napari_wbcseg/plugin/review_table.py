@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, Qt, Signal
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     import pandas as pd
+
+PartT = TypeVar("PartT")
 
 _TO_CHECK = QColor(242, 165, 65, 70)
 _NO_INDEX = QModelIndex()
@@ -227,6 +229,12 @@ def _swatch(colour: Any) -> QColor | None:
     return QColor(red, green, blue)
 
 
+def _there(part: PartT | None) -> PartT:
+    """Return a part of a view; Qt's types allow for views without."""
+    assert part is not None
+    return part
+
+
 class CellTable(QTableView):
     """Shows a `CellTableModel`; rows are selected as a whole."""
 
@@ -243,14 +251,14 @@ class CellTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSortingEnabled(True)
-        self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-        self.horizontalHeader().setSortIndicatorClearable(True)
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(20)
+        _there(self.horizontalHeader()).setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        _there(self.horizontalHeader()).setSortIndicatorClearable(True)
+        _there(self.horizontalHeader()).setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        _there(self.verticalHeader()).hide()
+        _there(self.verticalHeader()).setDefaultSectionSize(20)
         self.setWordWrap(False)
         self.setMinimumHeight(140)
-        self.selectionModel().selectionChanged.connect(self._on_selection)
+        _there(self.selectionModel()).selectionChanged.connect(self._on_selection)
         model.modelAboutToBeReset.connect(self._before_reset)
         model.modelReset.connect(self._after_reset)
 
@@ -270,7 +278,7 @@ class CellTable(QTableView):
     def fit_columns(self) -> None:
         """Give each column the width that its header and its longest value need."""
         for index, column in enumerate(self._cells.columns):
-            hint = self.horizontalHeader().sectionSizeHint(index)
+            hint = _there(self.horizontalHeader()).sectionSizeHint(index)
             # Asking every row is slow with thousands; the longest numbers are the largest.
             values = self._cells.values(column.name)
             words = {column.text(value) for value in values[:200]}
@@ -289,10 +297,10 @@ class CellTable(QTableView):
                 row = self._cells.row_of(cell)
                 if row is not None:
                     selection.select(self._cells.index(row, 0), self._cells.index(row, last))
-            self.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
+            _there(self.selectionModel()).select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
             rows = [row for cell in self._selected if (row := self._cells.row_of(cell)) is not None]
             if rows:
-                self.selectionModel().setCurrentIndex(
+                _there(self.selectionModel()).setCurrentIndex(
                     self._cells.index(rows[-1], 0), QItemSelectionModel.SelectionFlag.NoUpdate
                 )
         finally:
@@ -300,16 +308,16 @@ class CellTable(QTableView):
 
     def _before_reset(self) -> None:
         self._by_call = True
-        self._scrolled = self.verticalScrollBar().value()
+        self._scrolled = _there(self.verticalScrollBar()).value()
 
     def _after_reset(self) -> None:
         self._show_selection()
-        self.verticalScrollBar().setValue(self._scrolled)
+        _there(self.verticalScrollBar()).setValue(self._scrolled)
 
     def _on_selection(self, *_: Any) -> None:
         if self._by_call:
             return
-        now = [self._cells.cell_at(index.row()) for index in self.selectionModel().selectedRows()]
+        now = [self._cells.cell_at(index.row()) for index in _there(self.selectionModel()).selectedRows()]
         there = set(now)
         kept = [cell for cell in self._selected if cell in there]
         self._selected = kept + [cell for cell in now if cell not in set(kept)]

@@ -42,6 +42,11 @@ class Edit:
         """Change a label image in place."""
         labels[self.indices] = self.values
 
+    def moved(self, down: int, along: int) -> Edit:
+        """Return the same edit of an image of which only a part was given, from this row and column on."""
+        rows, cols = self.indices
+        return Edit((rows + down, cols + along), self.values, self.labels)
+
     def on_plane(self, plane: int) -> Edit:
         """Return the same edit for one plane of a stack."""
         planes = np.full(self.values.shape, plane, np.int64)
