@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QApplication, QWidget
 
+from ..data.large_images import is_large
 from ..errors import WBCSegError
 from ..settings import SegmentationSettings
 from .canvas_guard import guard_canvas
@@ -15,6 +16,7 @@ from .colours import ColourOffer, colour_offer
 from .count_overlay import counts_of, plane_text
 from .diameter_circle import DiameterCircle
 from .jobs import Job, clean_up_with, say_error
+from .large_job import LargeJob
 from .layer_check import LayerCheck, check_layer, image_data
 from .layers import ResultLayers, landing, layer_arrays, own_viewer, placement, role_of
 from .live_count import LiveCount
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from ..progress import Progress
     from ..segmentation.result import Segmentation
 
-_PATIENCE = 0.6  # seconds after Cancel in which the work may stop by itself
+_PATIENCE = 0.4  # seconds after Cancel in which the work may stop by itself
 _LARGEST = 2**28  # pixels of a plane; more do not fit into a napari layer, nor into most memories
 _REVIEW = "Review white blood cells"
 
@@ -46,7 +48,8 @@ class SegmentWidget(QWidget):
         The viewer whose layers are offered.
     """
 
-    #: Emitted with the `Segmentation` and its `ResultLayers` once they are in the viewer.
+    #: Emitted with the `Segmentation` and its `ResultLayers` once they are in the viewer; of a result
+    #: too large for memory only the cells are one.
     segmented = Signal(object, object)
     #: Emitted with the sentence that says what went wrong.
     failed = Signal(str)
@@ -153,7 +156,11 @@ class SegmentWidget(QWidget):
             return found, layer_arrays(found)
 
         self._source = layer
-        self._job = job = Job(work, "Segmenting white cells", patience=_PATIENCE)
+        if self._in_blocks(layer):
+            job: Job = LargeJob(self._viewer, layer, model, settings)
+        else:
+            job = Job(work, "Segmenting white cells", patience=_PATIENCE)
+        self._job = job
         job.progressed.connect(self._on_progress)
         job.succeeded.connect(self._on_succeeded)
         job.failed.connect(self._on_failed)
@@ -235,13 +242,17 @@ class SegmentWidget(QWidget):
             return LayerCheck(False, "No model is installed: train one with Plugins ▸ Train WBC model.")
         shape = image_data(self.image).shape
         rows, columns = shape[-3:-1] if self.image is not None and self.image.rgb else shape[-2:]
-        if rows * columns > _LARGEST and self.regions is None:
+        if rows * columns > _LARGEST and self.regions is None and not self._in_blocks(self.image):
             return LayerCheck(
                 False,
                 f"{columns} × {rows} pixels are too many for one layer: choose or draw a region, "
                 "or use the command wbcseg segment.",
             )
         return check
+
+    def _in_blocks(self, layer: Layer | None) -> bool:
+        """Say whether the whole of a large image is to be segmented, so that it fills block by block."""
+        return layer is not None and layer.ndim == 2 and self.regions is None and is_large(image_data(layer))
 
     def _part(self, layer: Layer) -> Part:
         plane = None
@@ -379,6 +390,9 @@ class SegmentWidget(QWidget):
         if not self._source_is_there():
             return
         self.segmentation = segmentation
+        if arrays is None and isinstance(self._job, LargeJob):  # its layer is in the viewer already
+            self._tell(segmentation, ResultLayers(None, None, self._job.layer))  # type: ignore[arg-type]
+            return
         self._panel.cancel.setEnabled(False)
         self._panel.show_status("Adding the layers")
         self._landing = steps = landing(
@@ -414,6 +428,9 @@ class SegmentWidget(QWidget):
         else:
             QTimer.singleShot(0, self._land)
             return
+        self._tell(segmentation, layers)
+
+    def _tell(self, segmentation: Segmentation, layers: ResultLayers) -> None:
         if segmentation.cell_diameter is not None:
             self._panel.top.editors["cell_diameter"].suggest(round(segmentation.cell_diameter, 1))
         self._panel.found.setText(_found(segmentation))
