@@ -47,24 +47,22 @@ def test_the_key_of_a_layer_is_the_one_that_save_looks_for():
     assert labelled.METADATA_KEY == METADATA_KEY
 
 
-@pytest.mark.parametrize(
-    ("ending", "files"),
-    [
-        (".csv", ["a.csv"]),
-        (".tif", ["a.tif", "a-result.json"]),
-        (".zarr", ["a.ome.zarr"]),
-        (".zip", ["a.zip"]),
-        (".geojson", ["a.geojson"]),
-        (".json", ["a.json"]),
-        (".png", ["a.png"]),
-    ],
-)
-def test_file_save_offers_every_format_and_adds_its_ending(viewer, found, tmp_path, ending, files):
+def test_file_save_offers_every_format_and_adds_its_ending(viewer, found, tmp_path):
     viewer.layers.selection = {found}
-    (tmp_path / "out").mkdir()
-    written = saved_by_dialog(viewer, tmp_path / "out" / "a", ending)
-    assert [Path(path).name for path in written] == files
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(files)
+    for ending, files in {
+        ".csv": ["a.csv"],
+        ".tif": ["a.tif", "a-result.json"],
+        ".zarr": ["a.ome.zarr"],
+        ".zip": ["a.zip"],
+        ".geojson": ["a.geojson"],
+        ".json": ["a.json"],
+        ".png": ["a.png"],
+    }.items():
+        folder = tmp_path / ending
+        folder.mkdir()
+        written = saved_by_dialog(viewer, folder / "a", ending)
+        assert [Path(path).name for path in written] == files
+        assert sorted(path.name for path in folder.iterdir()) == sorted(files)
 
 
 def test_endings_of_ours_need_no_plugin_named_and_tiffs_stay_with_napari(viewer, found, tmp_path):
@@ -77,21 +75,20 @@ def test_endings_of_ours_need_no_plugin_named_and_tiffs_stay_with_napari(viewer,
     assert (tmp_path / "b-result.json").exists()
 
 
-@pytest.mark.parametrize("name", ["a-labels.tif", "a-result.json", "a.ome.zarr"])
-def test_what_was_saved_opens_with_table_scale_and_origin(viewer, found, tmp_path, name):
+def test_what_was_saved_opens_with_table_scale_and_origin(viewer, found, tmp_path):
     features, about = found.features, dict(found.metadata[METADATA_KEY])
     save_layer(found, tmp_path / "a", "tiff,ome-zarr", viewer=viewer)
-    viewer.layers.clear()
-    *_, cells = viewer.open(tmp_path / name, plugin="napari-wbcseg")
-    pd.testing.assert_frame_equal(cells.features, features, check_dtype=False)
-    np.testing.assert_allclose(cells.scale, 0.25)
-    assert [str(unit) for unit in cells.units] == ["micrometer", "micrometer"]
-    assert role_of(cells) == "cells"
-    assert cells.metadata[METADATA_KEY]["settings"] == about["settings"]
-    assert cells.name == "cells (3)"
-    if name == "a.ome.zarr":
-        assert viewer.layers[0].rgb
-        assert viewer.layers[0].data.shape == discs().shape
+    for name in ("a-labels.tif", "a-result.json", "a.ome.zarr"):
+        viewer.layers.clear()
+        *_, cells = viewer.open(tmp_path / name, plugin="napari-wbcseg")
+        pd.testing.assert_frame_equal(cells.features, features, check_dtype=False)
+        np.testing.assert_allclose(cells.scale, 0.25)
+        assert [str(unit) for unit in cells.units] == ["micrometer", "micrometer"]
+        assert role_of(cells) == "cells"
+        assert cells.metadata[METADATA_KEY]["settings"] == about["settings"]
+        assert cells.name == "cells (3)"
+    assert viewer.layers[0].rgb, "an OME-Zarr brings the image along"
+    assert viewer.layers[0].data.shape == discs().shape
 
 
 def test_labels_far_apart_come_back_as_well(viewer, tmp_path):

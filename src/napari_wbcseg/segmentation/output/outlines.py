@@ -55,6 +55,8 @@ def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
     """
     from scipy import ndimage
 
+    from ..runs import find_runs, pieces_of
+
     stack = labels if labels.ndim == 3 else labels[None]
     for number, plane in enumerate(stack):
         # Boxes are found by rank: a single label of a billion must not make a billion of them.
@@ -62,10 +64,13 @@ def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
         ranks = np.searchsorted(values, plane).astype(np.int32)
         if len(values) and values[0] != 0:
             ranks += 1
-        for label, box in zip(values[values != 0], ndimage.find_objects(ranks), strict=True):
-            origin = (box[0].start, box[1].start)
-            polygons = mask_polygons(plane[box] == label, origin)
-            yield CellOutline(int(label), number if labels.ndim == 3 else None, polygons)
+        runs = find_runs(plane)
+        pieces = np.bincount(pieces_of(runs, corners=False)[1], minlength=len(runs.numbers))
+        boxes = ndimage.find_objects(ranks)
+        for label, box, count in zip(runs.numbers.tolist(), boxes, pieces.tolist(), strict=True):
+            origin, mask = (box[0].start, box[1].start), plane[box] == label
+            polygons = (_polygon(mask, origin),) if count == 1 else mask_polygons(mask, origin)
+            yield CellOutline(label, number if labels.ndim == 3 else None, polygons)
 
 
 def mask_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[Polygon, ...]:
@@ -98,7 +103,9 @@ def _polygon(part: np.ndarray, origin: tuple[int, int]) -> Polygon:
 
     # OpenCV follows the centres of the outermost pixels. With each pixel made four, these
     # are the quarters next to a corner of the pixel, and so name that corner.
-    quarters = np.pad(part.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1), 1)
+    quarters = np.zeros((2 * part.shape[0] + 2, 2 * part.shape[1] + 2), np.uint8)
+    inner = quarters[1:-1, 1:-1]
+    inner[::2, ::2] = inner[::2, 1::2] = inner[1::2, ::2] = inner[1::2, 1::2] = part
     contours, _ = cv2.findContours(quarters, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     rings = [
         ring
@@ -106,7 +113,8 @@ def _polygon(part: np.ndarray, origin: tuple[int, int]) -> Polygon:
         for ring in _simple_rings(_without_repeats(contour[:, 0, :].astype(np.int64) // 2))
     ]
     # Pixels joined by edges have one outer ring, which is the largest.
-    rings.sort(key=_area, reverse=True)
+    if len(rings) > 1:
+        rings.sort(key=_area, reverse=True)
     shift = np.array([origin[1], origin[0]])
     # OpenCV turns the other way.
     exterior, *holes = (_without_straight_points(ring)[::-1] + shift for ring in rings)
@@ -115,7 +123,13 @@ def _polygon(part: np.ndarray, origin: tuple[int, int]) -> Polygon:
 
 def _without_repeats(points: np.ndarray) -> np.ndarray:
     """Leave out points equal to the one before."""
-    return points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+    before = _turned(points, 1)
+    return points[(points[:, 0] != before[:, 0]) | (points[:, 1] != before[:, 1])]
+
+
+def _turned(ring: np.ndarray, by: int) -> np.ndarray:
+    """Return the points of a ring, beginning ``by`` points earlier; NumPy's roll is slow on short ones."""
+    return np.concatenate((ring[-by:], ring[:-by]))
 
 
 def _simple_rings(ring: np.ndarray) -> list[np.ndarray]:
@@ -140,10 +154,10 @@ def _simple_rings(ring: np.ndarray) -> list[np.ndarray]:
 
 def _without_straight_points(ring: np.ndarray) -> np.ndarray:
     """Keep the corners only."""
-    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    before, after = ring - _turned(ring, 1), _turned(ring, -1) - ring
     return ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
 
 
 def _area(ring: np.ndarray) -> float:
-    x, y = ring.T
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+    after = _turned(ring, -1)
+    return abs(float(np.dot(ring[:, 0], after[:, 1]) - np.dot(ring[:, 1], after[:, 0]))) / 2

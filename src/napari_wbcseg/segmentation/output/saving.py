@@ -40,7 +40,7 @@ class OutputFormat:
     suffix : str
         What follows the image's name in a file's name.
     endings : tuple of str
-        Endings of a path that ask for this format.
+        Endings of a path that ask for this format; the first is the usual one.
     needs_image : bool
         Whether it cannot be made without the image.
     """
@@ -277,7 +277,7 @@ FORMATS: dict[str, OutputFormat] = {
     for output in (
         OutputFormat("csv", "table of the cells (CSV)", "-cells.csv", (".csv",), _csv),
         OutputFormat("tiff", "label image (TIFF)", LABELS_SUFFIX, (".tif", ".tiff"), _tiff),
-        OutputFormat("ome-zarr", "OME-Zarr", ".ome.zarr", (".zarr",), _ome_zarr),
+        OutputFormat("ome-zarr", "OME-Zarr", ".ome.zarr", (".ome.zarr", ".zarr"), _ome_zarr),
         OutputFormat("roi", "ImageJ/Fiji regions (ROI zip)", "-rois.zip", (".zip",), _rois),
         OutputFormat("geojson", "QuPath objects (GeoJSON)", ".geojson", (".geojson",), _geojson),
         OutputFormat("overlay", "picture with outlines (PNG)", OVERLAY_SUFFIX, (".png",), _overlay, True),
