@@ -61,6 +61,24 @@ def take_diameter(viewer: napari.Viewer, segment: SegmentWidget) -> None:
     camera.center, camera.zoom = before
 
 
+def take_review(viewer: napari.Viewer) -> None:
+    """Take the table of the cells, one of which a slip of the brush has put in two pieces."""
+    _, review = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")
+    rest()
+    cell = review.review.cells.iloc[2]
+    review.labels.brush_size = 14
+    review.labels.paint((cell["row"] + 60, cell["col"] - 20), int(cell["label"]))
+    rest()
+    review.next_to_check()
+    review.show_histogram("area")
+    viewer.reset_view()
+    rest(1.5)
+    take(viewer, "review.png")
+    print(f"review.png: {review.review.summary()}")
+    review.undo()
+    viewer.window.remove_dock_widget(review)
+
+
 def main() -> None:
     """Take every picture."""
     IMAGES.mkdir(exist_ok=True)
@@ -81,6 +99,7 @@ def main() -> None:
     print(f"segment.png: {segment.segmentation.summary}; {truth.data.max()} were drawn")
     take_diameter(viewer, segment)
     viewer.window.remove_dock_widget(segment)
+    take_review(viewer)
 
     _, train = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Train WBC model")
     train.image, train.labels = image, truth

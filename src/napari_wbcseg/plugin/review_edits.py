@@ -54,7 +54,7 @@ def places_painted(value: Any, ndim: int) -> Iterator[Place]:
     for atom in value or ():
         slices: Any = getattr(atom, "slice_key", None)
         if slices is None:
-            index = atom[0] if isinstance(atom, Sequence) and len(atom) == 3 else ()
+            index: tuple[Any, ...] = atom[0] if isinstance(atom, Sequence) and len(atom) == 3 else ()
             if len(index) != ndim or not all(isinstance(axis, np.ndarray) for axis in index):
                 yield None, None
                 continue

@@ -286,6 +286,8 @@ class CellTable(QTableView):
                 words.add(column.text(np.nanmax(values, initial=0)))
             metrics = self.fontMetrics()
             widest = max((metrics.horizontalAdvance(text) for text in words), default=0)
+            if column.name == "status":  # filled in later, while cells are corrected
+                widest = max(widest, metrics.horizontalAdvance("check: 2 pieces"))
             extra = 34 if column.name == "label" else 14
             self.setColumnWidth(index, min(max(hint, widest + extra), 180))
 
