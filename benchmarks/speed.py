@@ -32,6 +32,10 @@ from speed_large import as_npy, compose
 PARTS = ("image", "network", "large", "folder", "napari")
 #: StarDist's own cost a megapixel does not change with the size; beyond this its memory does.
 _LARGEST_DENSE = 16
+BUSY = (
+    "The machine was busy with other work, so times by the clock are several times too long. Processor seconds, "
+    "and ratios of them, hold; take the others again on a quiet machine."
+)
 console = Console(stderr=True)
 Rows = list[tuple[str, ...]]
 
@@ -252,6 +256,10 @@ def machine() -> str:
     return f"{name}, {cores} cores{memory}, {platform.system()}, Python {platform.python_version()}{load}."
 
 
+def _busy() -> bool:
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)
+
+
 def main() -> None:
     """Measure, print, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -283,6 +291,8 @@ def main() -> None:
         "",
         f"on {machine()}",
     ]
+    if _busy():
+        lines += ["", BUSY]
     folder = args.scratch or tempfile.mkdtemp(prefix="wbcseg-speed-")
     Path(folder).mkdir(parents=True, exist_ok=True)
     try:
