@@ -175,12 +175,11 @@ class SegmentPanel:
 
 def _line_up(*forms: QLayout | None) -> None:
     """Give the labels of several forms one width, so that their fields begin below each other."""
-    labels = []
+    labels: list[QWidget] = []
     for form in forms:
         if isinstance(form, QFormLayout):
             items = [form.itemAt(row, QFormLayout.ItemRole.LabelRole) for row in range(form.rowCount())]
-            labels += [item.widget() for item in items if item is not None]
-    labels = [label for label in labels if label is not None]
+            labels += [label for item in items if item is not None and (label := item.widget()) is not None]
     widest = max(label.sizeHint().width() for label in labels)
     for label in labels:
         label.setMinimumWidth(widest)
