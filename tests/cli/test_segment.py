@@ -63,6 +63,7 @@ class TestSegment:
             "counts.csv",
             "journal.jsonl",
             "none-labels.tif",
+            "none-result.json",
             "report.html",
             "run.json",
         ]
