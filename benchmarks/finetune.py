@@ -31,7 +31,7 @@ from napari_wbcseg.network.finetuning import (
     fine_tuning_settings,
     make_replay,
 )
-from napari_wbcseg.network.model_file import ModelFile, read_model
+from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.evaluation import Evaluation
 
 ALLOWED_LOSS = 0.01
@@ -121,7 +121,7 @@ def main() -> None:
     changes = {"seed": options.seed}
     changes |= {"epochs": options.epochs} if options.epochs else {}
     changes |= {"steps_per_epoch": options.steps} if options.steps else {}
-    settings = fine_tuning_settings(start, **changes)
+    settings = fine_tuning_settings(start, **changes, validation_fraction=0.0)
 
     def scored(model: ModelFile) -> dict:
         return {"own": figures(evaluate(model, rest)), "original": figures(evaluate(model, fold))}
@@ -143,7 +143,7 @@ def main() -> None:
                 training_data=plan.described,
             )  # fmt: skip
             seconds = time.perf_counter() - began
-            return {**scored(read_model(result.model.path)), "seconds": seconds}
+            return {**scored(plan.blended(result.model)), "seconds": seconds}
 
         rows.append({"name": f"{number} cells", **once(out / f"{start.hash}-{number}.json", tuned)})
         print(report(rows), flush=True)

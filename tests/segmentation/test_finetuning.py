@@ -47,7 +47,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> FineTuned:
         add_correction(pair.image, pair.labels, name=pair.name, source=pair.group, folder=folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WBCSEG_CORRECTIONS", str(folder))
-        return fine_tune(None, START, original=original_pairs(), settings=FAST)
+        return fine_tune(None, START, original=original_pairs(), settings=FAST, blend=1.0)
 
 
 def test_both_models_are_scored_on_cells_of_slides_that_were_not_trained_on(tuned: FineTuned) -> None:
@@ -147,6 +147,14 @@ def test_the_robust_recipe_gives_the_users_cells_as_much_weight_as_all_replay(fe
 
 def robust_model() -> ModelFile:
     return load_model("wbc")
+
+
+def test_the_new_weights_are_halfway_from_the_old_to_the_tuned(tuned: FineTuned) -> None:
+    blended = replace(tuned.plan, blend=0.5).blended(tuned.model)
+    for name, value in START.weights.items():
+        middle = (value + tuned.model.weights[name]) / 2
+        np.testing.assert_allclose(blended.weights[name], middle, atol=2e-3)
+    assert blended.header.training["blend"] == 0.5
 
 
 def test_settings_of_another_recipe_get_a_sentence() -> None:

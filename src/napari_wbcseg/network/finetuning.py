@@ -2,7 +2,9 @@
 
 A network that goes on with new images alone forgets the old ones. So each batch mixes
 the two (rehearsal: Robins, *Catastrophic forgetting, rehearsal and pseudorehearsal*,
-Connection Science 7, 1995).
+Connection Science 7, 1995). And the new weights are averaged with the old, which keeps most
+of the gain and takes back most of the loss (Wortsman et al., *Robust fine-tuning of zero-shot
+models*, CVPR 2022).
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Share of the user's fields that is kept aside to score on.
 HELD_OUT_SHARE = 0.25
+#: Share of the tuned weights in the new model, the rest being those it started from.
+BLEND = 0.5
 #: Fold of the SigTuple set that forgetting is measured on, and that is never replayed.
 ORIGINAL_FOLD = 2
 _REPLAYED_TILES = 80
@@ -69,6 +73,8 @@ class FineTuningPlan:
     settings : TrainingSettings
     notes : tuple of str
         What the user should know before it starts.
+    blend : float
+        Share of the tuned weights in the new model, in (0, 1].
     """
 
     start: ModelFile
@@ -77,6 +83,18 @@ class FineTuningPlan:
     replay: Replay
     settings: TrainingSettings
     notes: tuple[str, ...]
+    blend: float = BLEND
+
+    def blended(self, tuned: ModelFile) -> ModelFile:
+        """Return the new model: the tuned weights averaged with those it started from."""
+        from .model_file import make_model
+
+        weights = {
+            name: (1 - self.blend) * value + self.blend * tuned.weights[name]
+            for name, value in self.start.weights.items()
+        }
+        header = tuned.header.replace(training={**tuned.header.training, "blend": self.blend})
+        return make_model(header, weights)
 
     @property
     def pairs(self) -> list[TrainingPair]:
@@ -128,6 +146,7 @@ def plan_fine_tuning(
     original: str | Path | Sequence[TrainingPair] | None = None,
     settings: TrainingSettings | None = None,
     progress: Progress = silent,
+    blend: float = BLEND,
 ) -> FineTuningPlan:
     """Choose what to train on, what to keep aside and what to replay.
 
@@ -144,6 +163,8 @@ def plan_fine_tuning(
     settings : TrainingSettings, optional
         By default `fine_tuning_settings`.
     progress : Progress
+    blend : float
+        Share of the tuned weights in the new model, in (0, 1].
 
     Returns
     -------
@@ -179,7 +200,7 @@ def plan_fine_tuning(
             "`wbcseg download` fetches the public ones (10 MB), which keeps more of what the model knows."
         )
     return FineTuningPlan(
-        start, own_pairs, held_out, replay, settings.replace(validation_fraction=0.0), tuple(notes)
+        start, own_pairs, held_out, replay, settings.replace(validation_fraction=0.0), tuple(notes), blend
     )
 
 

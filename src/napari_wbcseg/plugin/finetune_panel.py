@@ -306,12 +306,13 @@ class FineTunePanel(QWidget):
         plan, process = self._plan, self._process
         assert plan is not None
         assert process is not None
-        model = process.model  # read before its temporary folder goes
+        tuned = process.model  # read before its temporary folder goes
         self._end_process()
 
         def compare(progress: Progress) -> tuple[ModelFile, Comparison]:
             from ..segmentation.comparison import compare_by_plan, with_scores
 
+            model = plan.blended(tuned)
             comparison = compare_by_plan(plan, model, progress)
             return with_scores(model, comparison), comparison
 

@@ -56,6 +56,7 @@ def fine_tune(
     *,
     original: str | Path | Sequence[TrainingPair] | None = None,
     settings: TrainingSettings | None = None,
+    blend: float = 0.5,
     out: str | Path | None = None,
     name: str | None = None,
     resume: bool = False,
@@ -73,7 +74,7 @@ def fine_tune(
         `napari_wbcseg.data.corrections.corrections_folder`.
     start : str, Path or ModelFile
         The model to go on from.
-    original, settings
+    original, settings, blend
         See `napari_wbcseg.network.finetuning.plan_fine_tuning`.
     out : str or Path, optional
         Folder for history and checkpoint.
@@ -109,7 +110,7 @@ def fine_tune(
         pairs = read_pairs(own)
     else:
         pairs = list(own)
-    plan = plan_fine_tuning(pairs, model, original, settings, progress)
+    plan = plan_fine_tuning(pairs, model, original, settings, progress, blend)
     if on_plan is not None:
         on_plan(plan)
     result = train(
@@ -124,5 +125,6 @@ def fine_tune(
         should_stop=should_stop,
         training_data=plan.described,
     )
-    comparison = compare_by_plan(plan, result.model, progress)
-    return FineTuned(with_scores(result.model, comparison), comparison, plan, result.seconds)
+    new = plan.blended(result.model)
+    comparison = compare_by_plan(plan, new, progress)
+    return FineTuned(with_scores(new, comparison), comparison, plan, result.seconds)
