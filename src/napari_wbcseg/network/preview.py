@@ -14,6 +14,8 @@ from .backend import import_keras
 
 #: Share of the training time that previews may cost.
 SHARE = 0.02
+#: Seconds between two of them at least, for whoever shows them has work with them too.
+LEAST = 2.0
 _GAP = 4  # white pixels between two tiles
 
 
@@ -84,7 +86,7 @@ class Preview:
             "probability": encode_array(side_by_side(pixels, 0)),
         }
         now = time.monotonic()
-        self._next = now + (now - start) / SHARE
+        self._next = now + max((now - start) / SHARE, LEAST)
         return event
 
 

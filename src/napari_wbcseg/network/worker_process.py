@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from ..errors import Cancelled, WBCSegError
 
-_PROGRESS_EVERY = 0.1  # seconds
+_PROGRESS_EVERY = 0.25  # seconds
 _PARENT_GONE = 3  # exit code
 
 

@@ -13,7 +13,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 _COLOURS = {"training": "#4f9dde", "validation": "#f2a541"}
-_REDRAW_EVERY = 1.0  # seconds; drawing holds the window up for some milliseconds
+_REDRAW_EVERY = 2.0  # seconds; drawing holds the window up for some milliseconds
 
 
 class LossCurve(FigureCanvasQTAgg):

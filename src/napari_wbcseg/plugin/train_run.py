@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _POLL = 100  # milliseconds
 _ONLY_THE_LAST = ("progress", "step", "preview")
+_BAR_EVERY = 1.0  # seconds
 _GRACE = 0.8  # seconds that a cancelled process has before it is killed
 
 
@@ -53,6 +55,7 @@ class TrainRun(QObject):
         self._name = ""
         self._cleanup = cleanup
         self._bar: ActivityBar | None = None
+        self._bar_shown = 0.0
         self._timer = QTimer(self)
         self._timer.setInterval(_POLL)
         self._timer.timeout.connect(self._poll)
@@ -143,7 +146,13 @@ class TrainRun(QObject):
             kind = event["event"]
             if kind in _ONLY_THE_LAST and event is not last[kind]:
                 continue
-            if kind == "progress" and self._bar is not None:
+            if (
+                kind == "progress"
+                and self._bar is not None
+                and time.monotonic() - self._bar_shown > _BAR_EVERY
+            ):
+                # napari repaints the whole dock for it.
+                self._bar_shown = time.monotonic()
                 self._bar.show(event["done"], event["total"], event["stage"])
             if kind == "result":
                 self._save(process, event["ended"])
