@@ -239,8 +239,7 @@ def window_speed(data: Path) -> dict[str, float]:
 def window(data: Path) -> None:
     """Train in napari's window and print what was measured (the other end of `window_speed`)."""
     import napari
-    from qtpy.QtCore import QTimer
-    from qtpy.QtWidgets import QApplication
+    from qtpy.QtCore import QEventLoop, QTimer
 
     viewer = napari.Viewer(show=True)
     _, widget = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Train WBC model")
@@ -250,22 +249,23 @@ def window(data: Path) -> None:
     widget.failed.connect(problems.append)
     ended: list[object] = []
     widget.trained.connect(ended.append)
+    loop = QEventLoop()
     ticks: list[float] = []
     spent: list[tuple[float, float]] = []
 
     def look() -> None:
-        ticks.append(time.thread_time())
         if widget.monitor.history and widget.run.process is not None:
+            ticks.append(time.thread_time())
             spent.append((time.monotonic(), time.process_time()))
         if ended or problems:
-            QApplication.quit()
+            loop.quit()
 
     timer = QTimer()
     timer.setInterval(20)
     timer.timeout.connect(look)
     timer.start()
     widget.train()
-    QApplication.exec()
+    loop.exec()
     timer.stop()
     if problems:
         raise SystemExit(problems[0])
