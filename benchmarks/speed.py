@@ -33,8 +33,8 @@ PARTS = ("image", "network", "large", "folder", "napari")
 #: StarDist's own cost a megapixel does not change with the size; beyond this its memory does.
 _LARGEST_DENSE = 16
 BUSY = (
-    "The machine was busy with other work, so times by the clock are several times too long. Processor "
-    "seconds, and ratios of them, hold; take the others again on a quiet machine."
+    "The machine was busy with other work, so times by the clock are too long. Processor seconds "
+    "suffer less, but take all again on a quiet machine."
 )
 console = Console(stderr=True)
 Rows = list[tuple[str, ...]]
