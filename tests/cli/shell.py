@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from typer.testing import CliRunner, Result
 
@@ -14,6 +15,11 @@ def wbcseg(*arguments: object, status: int = 0) -> Result:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == status, f"{result.output}\n{result.exception!r}"
     return result
+
+
+def heed_ctrl_c() -> None:
+    """Take Ctrl-C for what it is (``preexec_fn``): a shell's background jobs are started deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def environment(**values: str) -> dict[str, str]:

@@ -49,7 +49,7 @@ class TestModels:
         result = wbcseg("models")
         row = next(line for line in result.stdout.splitlines() if "my-dark" in line)
         assert "classic" in row
-        assert "yours" in row
+        assert "imported from dark.safetensors" in row
         assert "training dice 0.500" in row
 
     def test_a_spoilt_file_is_listed_with_its_problem(self) -> None:

@@ -24,7 +24,7 @@ from napari_wbcseg.cli import app
 from napari_wbcseg.segmentation.output import RunRecord
 
 from ..dark_model import spots, write_dark_model
-from .shell import environment, wbcseg
+from .shell import environment, heed_ctrl_c, wbcseg
 
 
 class TestSegment:
@@ -255,6 +255,7 @@ class TestProcess:
             text=True,
             cwd=tmp_path,
             env=environment(),
+            preexec_fn=heed_ctrl_c,
         )
         deadline = time.monotonic() + 120
         while not list(tmp_path.glob("out/*-overlay.png")) and time.monotonic() < deadline:

@@ -107,7 +107,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda path: path.write_text("This is a letter, not a model. " * 9), "not a .safetensors file"),
     "short text": (lambda path: path.write_text("hi"), "not a .safetensors file"),
     "HDF5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100)), "HDF5"),
-    "zip, as .keras": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)), "hold no code.*wbcseg models import"),
+    "zip, as .keras": (
+        lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)),
+        "hold no code.*wbcseg models import",
+    ),
     "random bytes": (
         lambda path: path.write_bytes(np.random.default_rng(0).bytes(1000)),
         "not a .safetensors",
