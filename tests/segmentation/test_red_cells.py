@@ -74,3 +74,14 @@ def test_the_gaps_of_a_crowd_are_no_wide_cells() -> None:
     image = np.where(((distance < 20) & (distance > 7))[..., None], np.float32(0.6), np.float32(0))
     width = width_of_others(image, np.zeros((300, 300), np.int32))
     assert width == pytest.approx(40, rel=0.2)
+
+
+def test_stain_from_border_to_border_is_no_ruler() -> None:
+    rows, cols = np.mgrid[:120, :120]
+    image = (0.4 + 0.002 * (rows + cols))[..., None] * np.ones(3)
+    image[40:80, 40:80] = 1.5
+    cells = np.zeros((120, 120), np.int32)
+    cells[38:82, 38:82] = 1
+    assert width_of_others(image.astype(np.float32), cells) is None
+    half = np.where((rows > 8)[..., None], np.float32(0.6), np.float32(0)) * np.ones(3, np.float32)
+    assert width_of_others(half, np.zeros((120, 120), np.int32)) is None

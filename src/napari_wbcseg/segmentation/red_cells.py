@@ -20,6 +20,7 @@ _AGREEING = 0.6
 _LEAST_SHARE = 0.08
 _ROUND = 0.9
 _LEAST_RADIUS = 4.0
+_MOST_OF_IMAGE = 0.4
 _LEAST_CIRCLES = 2
 _LEAST_IN_CIRCLES = 0.25
 #: A white cell is at least this many red cell diameters across.
@@ -154,7 +155,8 @@ def width_of_others(image: np.ndarray, labels: np.ndarray) -> float | None:
     # The border of the image is no edge: half a red cell still shows how wide it is.
     depth = cv2.distanceTransform(stained.astype(np.uint8), cv2.DIST_L2, 5)
     widest = float(depth.max())
-    if widest < _LEAST_RADIUS:
+    # With stain everywhere there is no edge to tell a width by.
+    if not _LEAST_RADIUS <= widest <= _MOST_OF_IMAGE * min(depth.shape):
         return None
     peaks = peak_local_max(
         depth, min_distance=max(2, int(0.7 * widest)), threshold_abs=0.5 * widest, exclude_border=False
