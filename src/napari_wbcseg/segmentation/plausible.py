@@ -8,7 +8,13 @@ import numpy as np
 
 from .found import Found
 from .instances import Instances
-from .red_cells import SMALLEST_WHITE_CELL, TYPICAL_WHITE_CELL, RedCells, width_of_others
+from .red_cells import (
+    SMALLEST_BESIDE_OTHERS,
+    SMALLEST_WHITE_CELL,
+    TYPICAL_WHITE_CELL,
+    RedCells,
+    width_of_others,
+)
 
 # A small lymphocyte is about half as wide as a large monocyte, a platelet not a third.
 _SMALLEST_OF_TYPICAL = 0.42
@@ -118,7 +124,11 @@ def leave_out_small(found: Found, image: np.ndarray, red: RedCells | None) -> Fo
     """
     if not found.labels.any():
         return found
-    red_cell = width_of_others(image, found.labels) if red is None else red.diameter
+    if red is not None:
+        red_cell: float | None = red.diameter
+    else:
+        others = width_of_others(image, found.labels)
+        red_cell = None if others is None else others * SMALLEST_BESIDE_OTHERS / SMALLEST_WHITE_CELL
     labels = found.labels
     areas = np.bincount(labels.ravel())
     areas[0] = 0

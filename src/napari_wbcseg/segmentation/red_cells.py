@@ -25,6 +25,8 @@ _LEAST_CIRCLES = 2
 _LEAST_IN_CIRCLES = 0.25
 #: A white cell is at least this many red cell diameters across.
 SMALLEST_WHITE_CELL = 0.9
+#: The same where the width of what else is stained stands in for the red cells: a platelet is narrower.
+SMALLEST_BESIDE_OTHERS = 0.7
 #: White cells are typically this many, 1.7 and 1.85 in two laboratories, give or take.
 TYPICAL_WHITE_CELL = 1.75
 _SPREAD_OCTAVES = 0.45
@@ -163,8 +165,12 @@ def width_of_others(image: np.ndarray, labels: np.ndarray) -> float | None:
     )
     radii = depth[tuple(peaks.T)]
     middle = float(np.median(radii))
-    agreeing = radii[np.abs(np.log2(radii / middle)) < _OCTAVES]
-    if len(agreeing) < _LEAST_CIRCLES or np.pi * (agreeing**2).sum() < _LEAST_IN_CIRCLES * stained.sum():
+    agree = np.abs(np.log2(radii / middle)) < _OCTAVES
+    if agree.sum() < _LEAST_CIRCLES or np.pi * (radii[agree] ** 2).sum() < _LEAST_IN_CIRCLES * stained.sum():
+        return None
+    # The middle of one at least lies inside: the dark corners of uneven light hold wide circles too.
+    from_border = np.minimum(peaks, np.array(depth.shape) - 1 - peaks).min(axis=1)
+    if not (agree & (from_border > 0.5 * radii)).any():
         return None
     return 2 * middle / factor
 
