@@ -102,3 +102,12 @@ def worst_dice(truth: np.ndarray, labels: np.ndarray) -> float:
             return 0.0
         worst = min(worst, dice(mask, labels == np.bincount(over).argmax()))
     return worst
+
+
+def two_discs() -> np.ndarray:
+    """Return labels of two discs 60 pixels across, the second at the corner."""
+    rows, columns = np.mgrid[:200, :300]
+    image = np.zeros((200, 300), dtype=np.int32)
+    image[(rows - 100) ** 2 + (columns - 150) ** 2 < 900] = 1
+    image[rows**2 + columns**2 < 900] = 2
+    return image

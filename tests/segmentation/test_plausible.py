@@ -79,5 +79,5 @@ def test_an_instance_without_a_nucleus_is_left_out() -> None:
 def test_the_typical_diameter_is_that_of_the_cells_not_of_many_specks() -> None:
     specks = [(20 + 12 * i, 180, 6) for i in range(10)]
     labels = disc_labels((200, 200), [(60, 60, 50), *specks])
-    assert abs(typical_diameter(labels) - 50) < 2
-    assert typical_diameter(np.zeros((5, 5), np.int32)) == 0
+    assert abs(typical_diameter(np.bincount(labels.ravel())[1:]) - 50) < 2
+    assert typical_diameter(np.zeros(5, np.int32)) == 0

@@ -13,6 +13,7 @@ from .red_cells import (
     SMALLEST_WHITE_CELL,
     TYPICAL_WHITE_CELL,
     RedCells,
+    density_of,
     width_of_others,
 )
 
@@ -47,8 +48,8 @@ def leave_out_unlikely(instances: Instances, image: np.ndarray, red: RedCells | 
         if instances.certainty.get(index, 1.0) < _LEAST_CERTAINTY:
             out.append(index)
         elif red is not None:
-            inside = _density(image[window][labels[window] == index])
-            nucleus = (inside > _DARKER * _density(red.stain) + 0.02).any(axis=-1)
+            inside = density_of(image[window][labels[window] == index])
+            nucleus = (inside > _DARKER * density_of(red.stain) + 0.02).any(axis=-1)
             if nucleus.mean() < _LEAST_NUCLEUS:
                 out.append(index)
     if not out:
@@ -57,27 +58,19 @@ def leave_out_unlikely(instances: Instances, image: np.ndarray, red: RedCells | 
     return Instances(np.where(np.isin(labels, out), 0, labels).astype(np.int32), certainty)
 
 
-def _density(stain: np.ndarray) -> np.ndarray:
-    """Optical density of what the network takes: twice what is absorbed."""
-    return -np.log(np.clip(1.0 - stain / 2.0, 0.02, None))
-
-
-def typical_diameter(labels: np.ndarray) -> float:
+def typical_diameter(areas: np.ndarray) -> float:
     """Return the median diameter, by area: platelets, though many, do not count for much.
 
     Parameters
     ----------
-    labels : ndarray of int, shape (H, W)
+    areas : ndarray, shape (n,)
+        Of the cells, square pixels; 0 counts for nothing.
 
     Returns
     -------
     float
-        Pixels; 0 without a label.
+        Pixels; 0 without a cell.
     """
-    return _typical(np.bincount(labels.ravel())[1:])
-
-
-def _typical(areas: np.ndarray) -> float:
     areas = np.sort(areas)
     if not areas.any():
         return 0.0
@@ -101,7 +94,7 @@ def too_small(areas: np.ndarray, cut: np.ndarray, red_cell: float | None) -> np.
     -------
     ndarray of bool, shape (n,)
     """
-    typical = _typical(areas)
+    typical = typical_diameter(areas)
     smallest = _SMALLEST_OF_TYPICAL * typical
     if red_cell is not None:
         smallest = max(smallest, SMALLEST_WHITE_CELL * red_cell)

@@ -99,6 +99,11 @@ def find_red_cells(image: np.ndarray) -> RedCells | None:
     )
 
 
+def density_of(stain: np.ndarray) -> np.ndarray:
+    """Return the optical density, base e, of what the network takes, which is twice what is absorbed."""
+    return np.asarray(-np.log(np.clip(1.0 - stain / 2.0, 0.02, None)))
+
+
 def _working_copy(image: np.ndarray) -> tuple[np.ndarray, float]:
     from .resample import resample
 

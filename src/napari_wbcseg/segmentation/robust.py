@@ -67,12 +67,15 @@ def find_cells(
     def fitness(attempt: tuple[Found, float | None]) -> float:
         return _fitness(attempt) * size_likelihood(attempt[1] or 1.0, ruler)
 
-    tries = [find_at(image, sizes[0].diameter, predictor, red)]
+    found, measured = find_at(image, sizes[0].diameter, predictor, red)
+    best = fitness((found, measured))
     for size in sizes[1:]:
         # What is seen so little of cannot come out fitter.
-        if _MOST_FOUND * size.weight > max(map(fitness, tries)):
-            tries.append(find_at(image, size.diameter, predictor, red))
-    found, measured = max(tries, key=fitness)
+        if _MOST_FOUND * size.weight > best:
+            attempt = find_at(image, size.diameter, predictor, red)
+            score = fitness(attempt)
+            if score > best:
+                best, (found, measured) = score, attempt
     low, high = _SAME_SIZE
     if measured is not None and found.cell_diameter and not low < measured / found.cell_diameter < high:
         # The estimate was off: what was found says better how large cells are.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .red_cells import RedCells
+from .red_cells import RedCells, density_of
 
 #: Surroundings, in units of 16 pixels, without which a spot cannot be judged.
 MARGIN = 1
@@ -35,8 +35,7 @@ def dark_spots(image: np.ndarray, red: RedCells) -> np.ndarray:
     """
     import cv2
 
-    passed = 1.0 - np.asarray(red.stain) / 2.0
-    density = -np.log(np.clip(passed, 0.02, None))
+    density = density_of(np.asarray(red.stain))
     # Compared as stain, not as density, since that spares a logarithm a pixel.
     limit = 2.0 * (1.0 - np.exp(-(_DARKER * density + 0.01)))
     dark = np.asarray((image > limit.astype(np.float32)).any(axis=-1), np.uint8)

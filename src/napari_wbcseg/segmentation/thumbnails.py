@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .output import CASING_COLOUR, CELL_COLOUR, CHECK_COLOUR
+from .output.pictures import traced
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,20 +65,14 @@ def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
 
 def _outlined(picture: np.ndarray, labels: np.ndarray, marked: frozenset[int]) -> np.ndarray:
     import cv2
-    from scipy import ndimage
 
     height, width = labels.shape
     zoom = min(_WIDTH / width, _HEIGHT / height, 1.0)
     size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
-            continue
-        mask = np.pad((labels[box] == label).astype(np.uint8), 1)
-        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        origin = np.array([box[1].start - 1, box[0].start - 1])
+    for label, _, outlines in traced(labels):
         colour = CHECK_COLOUR if label in marked else CELL_COLOUR
-        _draw(small, [(outline + origin + 0.5) * zoom - 0.5 for outline in outlines], colour)
+        _draw(small, [(outline + 0.5) * zoom - 0.5 for outline in outlines], colour)
     return small
 
 

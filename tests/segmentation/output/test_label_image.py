@@ -15,15 +15,12 @@ from napari_wbcseg.segmentation.output import (
     write_labels,
 )
 
+from ..drawings import two_discs
+
 
 @pytest.fixture
 def labels() -> np.ndarray:
-    """Return two discs, one of them at the corner."""
-    rows, columns = np.mgrid[:200, :300]
-    image = np.zeros((200, 300), dtype=np.int32)
-    image[(rows - 100) ** 2 + (columns - 150) ** 2 < 900] = 1
-    image[rows**2 + columns**2 < 900] = 2
-    return image
+    return two_discs()
 
 
 class TestLabels:

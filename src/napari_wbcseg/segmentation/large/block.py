@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...files import write_atomically
-from ..measure import COLUMNS, FLAG_COLUMNS, WHOLE_COLUMNS, measure_cells
+from ..measure import COLUMNS, FLAG_COLUMNS, WHOLE_COLUMNS, absorbed, measure_cells
 from ..output import OutputError
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _own_cells(
     if not found.labels.any():
         return empty_table(), [], []
     crop = cluster.crop
-    density = _optical_density(pixels, np.asarray(survey.background, np.float32))
+    density = absorbed(pixels, np.asarray(survey.background, np.float32))
     table = measure_cells(found.labels, pixels, found.certainty, check_below, density)
     table["row"] += crop.top
     table["col"] += crop.left
@@ -205,10 +205,3 @@ def _whole(shape: tuple[int, int]) -> Rectangle:
     from .lattice import Rectangle
 
     return Rectangle(0, 0, *shape)
-
-
-def _optical_density(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
-    from ...data.illumination import transmittance
-
-    passed = np.maximum(transmittance(pixels, background), 0.01)
-    return np.maximum(-np.log10(passed).mean(axis=-1), 0).astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,6 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | No
         If image and labels differ in size.
     """
     import cv2
-    from scipy import ndimage
 
     picture = _as_rgb8(image)
     labels = np.ascontiguousarray(labels, dtype=np.int32)
@@ -116,14 +115,8 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | No
     line = max(1, round(1.6 * unit))
 
     drawn: list[tuple[int, list[np.ndarray], tuple[slice, ...]]] = []
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
-            continue
-        # The rim of one pixel closes the outline of a cell at the image's edge.
-        mask = np.pad((labels[box] == label).astype(np.uint8), 1)
-        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        origin = np.array([box[1].start - 1, box[0].start - 1])
-        drawn.append((label, [_at(outline + origin, zoom) for outline in outlines], box))
+    for label, box, outlines in traced(labels):
+        drawn.append((label, [_at(outline, zoom) for outline in outlines], box))
     for colour, thickness in ((CASING_COLOUR, line + 2), (None, line)):
         for label, outlines, _ in drawn:
             own = CHECK_COLOUR if label in marked else CELL_COLOUR
@@ -135,6 +128,33 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | No
         scaled = [(s.start * zoom, s.stop * zoom) for s in box]
         _write_number(picture, taken, text, scaled, unit, CHECK_COLOUR if label in marked else CELL_COLOUR)
     return picture
+
+
+def traced(labels: np.ndarray) -> Iterator[tuple[int, tuple[slice, ...], list[np.ndarray]]]:
+    """Yield each label with its box and its outer outlines, for drawing.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W)
+
+    Yields
+    ------
+    label : int
+    box : tuple of slice
+    outlines : list of ndarray of int, shape (n, 1, 2)
+        Columns and rows of the pixels along each piece, in the pixels of the image.
+    """
+    import cv2
+    from scipy import ndimage
+
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        # The rim of one pixel closes the outline of a cell at the image's edge.
+        mask = np.pad((labels[box] == label).astype(np.uint8), 1)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        origin = np.array([box[1].start - 1, box[0].start - 1])
+        yield label, box, [outline + origin for outline in outlines]
 
 
 def _encode(array: np.ndarray, path: str | Path) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,6 +17,8 @@ from .names import RUN_FILE
 
 if TYPE_CHECKING:
     from ...network.model_file import ModelFile
+
+Record = TypeVar("Record", bound=BaseModel)
 
 
 class InputRecord(BaseModel):
@@ -131,16 +133,34 @@ class RunRecord(BaseModel):
         SettingsError
             If the file cannot be read or is no record of a run.
         """
-        path = Path(path)
-        try:
-            return cls.model_validate_json(read_text(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise SettingsError(
-                f"{path} is not the record of a run of napari-wbcseg ({where}: {first['msg'].lower()}). "
-                f"Give the {RUN_FILE} that `wbcseg segment` wrote."
-            ) from None
+        return read_record(cls, path, "a run", f"Give the {RUN_FILE} that `wbcseg segment` wrote.")
+
+
+def read_record(kind: type[Record], path: str | Path, of: str, advice: str) -> Record:
+    """Read a record that was written as JSON.
+
+    Parameters
+    ----------
+    kind : type
+        Class of the record.
+    path : str or Path
+    of, advice : str
+        What it is a record of, and what to do where the file is none, for the sentence then.
+
+    Raises
+    ------
+    SettingsError
+        If the file cannot be read or is no such record.
+    """
+    path = Path(path)
+    try:
+        return kind.model_validate_json(read_text(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise SettingsError(
+            f"{path} is not the record of {of} of napari-wbcseg ({where}: {first['msg'].lower()}). {advice}"
+        ) from None
 
 
 def read_settings(path: str | Path) -> SegmentationSettings:

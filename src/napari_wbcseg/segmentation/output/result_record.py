@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from ...errors import SettingsError
 from ...settings import SegmentationSettings
-from .files import read_text, write_bytes
+from .files import write_bytes
 from .labelled import LabelledImage, Placement
 from .names import RESULT_SUFFIX
-from .records import ModelRecord, file_sha256, library_versions
+from .records import ModelRecord, file_sha256, library_versions, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,16 +154,8 @@ class ResultRecord(BaseModel):
         SettingsError
             If the file cannot be read or is no record of a result.
         """
-        path = Path(path)
-        try:
-            return cls.model_validate_json(read_text(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise SettingsError(
-                f"{path} is not the record of a result of napari-wbcseg ({where}: {first['msg'].lower()}). "
-                f"Give the NAME{RESULT_SUFFIX} that was saved with the labels."
-            ) from None
+        advice = f"Give the NAME{RESULT_SUFFIX} that was saved with the labels."
+        return read_record(cls, path, "a result", advice)
 
     @property
     def placement(self) -> Placement:
