@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -217,6 +217,7 @@ def test_cells_that_the_source_cuts_have_no_centre() -> None:
     boxes=st.lists(st.tuples(*[st.integers(-5, 45)] * 2, *[st.integers(1, 30)] * 2), max_size=5),
     least=st.integers(1, 20),
 )
+@example(boxes=[(0, 0, 1, 2), (0, 41, 1, 1)], least=1)  # one of the two lies beside the image
 def test_the_largest_empty_rectangle_is_the_largest_there_is(boxes, least) -> None:
     shape = (24, 40)
     corners = np.array([(r, c, r + h, c + w) for r, c, h, w in boxes], float).reshape(-1, 4)

@@ -210,13 +210,15 @@ def largest_empty(shape: tuple[int, ...], boxes: np.ndarray, least: int) -> tupl
     shape : tuple of int
         Of the image, (H, W).
     boxes : ndarray of float, shape (n, 4)
-        ``row0, col0, row1, col1``, ends exclusive.
+        ``row0, col0, row1, col1``, ends exclusive; they may reach over the image, or lie outside it.
     least : int
         Pixels.
     """
+    height, width = shape[:2]
+    boxes = np.clip(boxes, 0, [height, width, height, width]).astype(int)
     edges = [
-        np.unique([0, length, *np.clip(boxes[:, [low, low + 2]].ravel(), 0, length).astype(int)])
-        for low, length in enumerate(shape[:2])
+        np.unique([0, length, *boxes[:, [low, low + 2]].ravel()])
+        for low, length in enumerate((height, width))
     ]
     best: tuple[int, tuple[slice, slice]] | None = None
     for i, top in enumerate(edges[0]):
@@ -226,10 +228,10 @@ def largest_empty(shape: tuple[int, ...], boxes: np.ndarray, least: int) -> tupl
             beside = boxes[(boxes[:, 0] < bottom) & (boxes[:, 2] > top)]
             # Along the columns the boxes of these rows leave gaps; the widest counts.
             stop = 0
-            for left, right in [*beside[np.argsort(beside[:, 1])][:, [1, 3]], (shape[1], shape[1])]:
-                width = int(left) - stop
-                if width >= least and (best is None or width * (bottom - top) > best[0]):
-                    best = width * (bottom - top), np.s_[int(top) : int(bottom), stop : int(left)]
+            for left, right in [*beside[np.argsort(beside[:, 1])][:, [1, 3]], (width, width)]:
+                gap = int(left) - stop
+                if gap >= least and (best is None or gap * (bottom - top) > best[0]):
+                    best = gap * (bottom - top), np.s_[int(top) : int(bottom), stop : int(left)]
                 stop = max(stop, int(right))
     return best[1] if best else None
 
