@@ -72,8 +72,8 @@ def test_blur_and_lost_resolution_do_not_move_cells(seed) -> None:
     made = random_optics(lone, np.random.default_rng(seed))
     dark = np.clip(1 - made.mean(axis=2), 0, None)
     rows, cols = np.mgrid[:60, :80]
-    assert (dark * rows).sum() / dark.sum() == pytest.approx(30, abs=0.7)
-    assert (dark * cols).sum() / dark.sum() == pytest.approx(40, abs=0.7)
+    assert (dark * rows).sum() / dark.sum() == pytest.approx(30, abs=1)
+    assert (dark * cols).sum() / dark.sum() == pytest.approx(40, abs=1)
 
 
 def test_the_empty_slide_stays_empty_whatever_the_stain() -> None:
