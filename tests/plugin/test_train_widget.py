@@ -17,6 +17,7 @@ from napari_wbcseg.plugin.device_query import Device
 from napari_wbcseg.plugin.jobs import Job
 from napari_wbcseg.plugin.model_list import ModelPicker
 from napari_wbcseg.plugin.train_widget import TrainWidget
+from napari_wbcseg.progress import silent
 from napari_wbcseg.settings import TrainingSettings
 
 from .conftest import dark_discs, discs
@@ -142,6 +143,25 @@ def test_corrections_are_a_source_as_soon_as_there_are_some(widget, qtbot, tmp_p
     widget.source.choose(CORRECTIONS)
     assert "3 cells in 1 fields" in widget.source._about_set.text()
     assert "2 cells in 1 image" in plan_of(widget, qtbot)._text.text()
+
+
+def test_masks_of_parts_of_cells_can_be_trained_on_once_it_is_said_how_to_read_them(widget, tmp_path, qtbot):
+    from skimage.io import imsave
+
+    for number, radius in enumerate((20, 24)):
+        image = discs((128, 128), [(64, 64)], radius)
+        mask = dark_discs(image).labels.astype(np.uint8) * 64
+        mask[dark_discs(discs((128, 128), [(64, 64)], 10)).labels > 0] = 128
+        imsave(tmp_path / f"{number}.png", image, check_contrast=False)
+        imsave(tmp_path / f"{number}-mask.png", mask, check_contrast=False)
+    widget.folder = tmp_path
+    plan_of(widget, qtbot)
+    assert "parts of cells" in widget._problem.text()
+    assert "Masks in the panel" in widget._problem.text()
+    widget.source.masks.setCurrentText("all but 0 is cell")
+    assert "Trains on 1 cell in 1 image" in plan_of(widget, qtbot)._text.text()
+    assert len(widget.source.source().read(silent)) == 2
+    assert widget.source.source().path is None, "the process would read the folder by the rule"
 
 
 def test_what_it_starts_from_brings_its_settings(widget, small_model):

@@ -333,7 +333,8 @@ def _refuse_parts(values: NDArray[Any], shown: str) -> None:
         raise DatasetError(
             f"{shown} has the values {shown_levels}, which seem to be parts of cells, such as nucleus and "
             "cell body, and no cell numbers. Say how to read it: --masks foreground takes all but 0 as cell, "
-            "--masks numbers takes each value as one cell (in Python read_pairs(..., masks=...))."
+            "--masks numbers takes each value as one cell (Masks in the panel Train WBC model, "
+            "read_pairs(..., masks=...) in Python)."
         )
 
 

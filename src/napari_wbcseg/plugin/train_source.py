@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QPushButton,
     QStackedWidget,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from ..data.pairs import TrainingPair
+    from ..data.pairs import MaskReading, TrainingPair
     from ..progress import Progress
 
 _TIP_ROLE = Qt.ItemDataRole.ToolTipRole
@@ -39,6 +40,16 @@ _CHOICES = (
     ("Folder or archive", "Images with their masks or labels on this computer."),
     ("SigTuple tiles (public)", "169 hand-outlined images; downloaded the first time, 4 MB."),
     ("My corrections", "The fields that you added to your training set in Review."),
+)
+
+_MASKS: tuple[tuple[MaskReading, str, str], ...] = (
+    ("auto", "black and white, or numbered cells", "Told apart by their values."),
+    (
+        "foreground",
+        "all but 0 is cell",
+        "For masks that tell nucleus and cell body: each connected region is one cell.",
+    ),
+    ("numbers", "each value is one cell", "For numbered cells that are taken for something else."),
 )
 
 
@@ -83,6 +94,10 @@ class SourcePanel(QWidget):
         self.labels = LayerPicker(viewer, _is_labels, "no labels layer")
         self.path = QLineEdit()
         self.path.setPlaceholderText("folder of images and masks")
+        self.masks = QComboBox()
+        for number, (reading, title, tip) in enumerate(_MASKS):
+            self.masks.addItem(title, reading)
+            self.masks.setItemData(number, tip, _TIP_ROLE)
         self._about_set = sentence()
         self._pages = QStackedWidget()
         for page in (self._layers_page(), self._folder_page(), self._sigtuple_page(), self._about_set):
@@ -95,12 +110,26 @@ class SourcePanel(QWidget):
         self.image.layer_changed.connect(self.changed)
         self.labels.layer_changed.connect(self.changed)
         self.path.textChanged.connect(self.changed)
+        self.masks.currentIndexChanged.connect(self.changed)
         self._fit()
 
     @property
     def folder(self) -> str:
         """The folder or archive; empty when something else is chosen."""
         return self.path.text().strip() if self.kind.currentIndex() == FOLDER else ""
+
+    @property
+    def mask_reading(self) -> MaskReading:
+        """How the masks of a folder are read; see `napari_wbcseg.data.pairs.read_pairs`."""
+        reading: MaskReading = self.masks.currentData()
+        return reading
+
+    @mask_reading.setter
+    def mask_reading(self, reading: MaskReading) -> None:
+        place = self.masks.findData(reading)
+        if place < 0:
+            raise ValueError(f"Masks are read as auto, foreground or numbers, not {reading!r}.")
+        self.masks.setCurrentIndex(place)
 
     def choose(self, kind: int) -> None:
         """Choose what kind of source it is."""
@@ -142,7 +171,11 @@ class SourcePanel(QWidget):
 
             return TrainingSource(_reader(corrections_folder()), "corrections of the user")
         folder = Path(self.folder).expanduser()
-        return TrainingSource(_reader(folder), f"images from {folder.name}", folder)
+        masks = self.mask_reading
+        # The training process reads a folder by the rule; what is read in another way is handed to it.
+        return TrainingSource(
+            _reader(folder, masks), f"images from {folder.name}", folder if masks == "auto" else None
+        )
 
     def _layers_page(self) -> QWidget:
         page = QWidget()
@@ -170,6 +203,10 @@ class SourcePanel(QWidget):
         row.addWidget(choose_folder)
         row.addWidget(choose_file)
         column.addLayout(row)
+        masks = QHBoxLayout()
+        masks.addWidget(QLabel("Masks"))
+        masks.addWidget(with_tip(stretched(self.masks), "How masks of several values are read."), 1)
+        column.addLayout(masks)
         return page
 
     def _sigtuple_page(self) -> QWidget:
@@ -227,12 +264,12 @@ class SourcePanel(QWidget):
             self.path.setText(chosen)
 
 
-def _reader(path: Path) -> Callable[[Progress], list[TrainingPair]]:
+def _reader(path: Path, masks: MaskReading = "auto") -> Callable[[Progress], list[TrainingPair]]:
     def read(progress: Progress) -> list[TrainingPair]:
         from ..data.pairs import read_pairs
 
         progress(0, 0, "Reading the training images")
-        return read_pairs(path)
+        return read_pairs(path, masks)
 
     return read
 
