@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .errors import SettingsError
 
 Recipe = Literal["robust", "classic"]
-EngineName = Literal["onnxruntime", "keras"]
+EngineName = Literal["auto", "onnxruntime", "openvino", "keras"]
 DeviceName = Literal["auto", "cpu"]
 Precision = Literal["auto", "float32", "mixed"]
 
@@ -114,7 +114,9 @@ class SegmentationSettings(_Settings):
         int, Field(ge=1, description="Classic: smallest region and smallest cell, in pixels.")
     ] = 500
     batch_size: Annotated[int, Field(ge=1, le=512, description="Windows predicted at once.")] = 16
-    engine: Annotated[EngineName, Field(description="What runs the network.")] = "onnxruntime"
+    engine: Annotated[
+        EngineName, Field(description="What runs the network: auto takes the fastest here.")
+    ] = "auto"
     device: Annotated[
         DeviceName,
         Field(description="Where ONNX Runtime computes: auto takes a GPU that works, else the processor."),

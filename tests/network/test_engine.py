@@ -10,8 +10,10 @@ import onnx
 import pytest
 
 from napari_wbcseg.errors import SettingsError
+from napari_wbcseg.network import engine_openvino
 from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
 from napari_wbcseg.network.engine import KerasEngine, OnnxEngine, available_cpus, create_engine
+from napari_wbcseg.network.engine_openvino import OpenVinoEngine, openvino_gains, processor_has_bfloat16
 from napari_wbcseg.network.onnx_graph import onnx_bytes
 
 from ..dark_model import write_dark_model
@@ -34,7 +36,7 @@ def test_onnx_runtime_and_keras_agree(architecture: UNetArchitecture) -> None:
     np.testing.assert_allclose(by_onnx, by_keras, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["onnxruntime", "keras"])
+@pytest.mark.parametrize("kind", ["onnxruntime", "openvino", "keras"])
 def test_a_tile_is_predicted_the_same_alone_and_in_a_batch(kind: str) -> None:
     engine = create_engine(random_model(RICH), kind)  # type: ignore[arg-type]
     images = batch(RICH, 5)
@@ -51,6 +53,45 @@ def test_the_graph_is_valid_and_old_enough_for_every_supported_onnx_runtime() ->
     assert graph.ir_version <= 10
 
 
+def test_openvino_agrees_with_onnx_runtime_as_far_as_its_numbers_go() -> None:
+    model = random_model(RICH)
+    # One size after another: the same compiled network takes them all.
+    for shape in [(3, 32, 48), (1, 64, 32), (3, 32, 48)]:
+        images = batch(RICH, *shape)
+        expected = OnnxEngine(model).predict(images)
+        tolerance = 0.02 * float(np.abs(expected).max()) if processor_has_bfloat16() else 1e-4
+        np.testing.assert_allclose(OpenVinoEngine(model).predict(images), expected, atol=tolerance)
+
+
+def test_left_alone_the_engine_is_the_fastest_that_is_here() -> None:
+    chosen = create_engine(random_model(), "auto", "cpu")
+    assert chosen.name == ("openvino" if openvino_gains() else "onnxruntime")
+
+
+def test_openvino_tells_nobody_that_it_is_used() -> None:
+    code = (
+        "import sys, socket\n"
+        "called = []\n"
+        "socket.socket.connect = lambda self, address: called.append(address)\n"
+        "from napari_wbcseg.network.engine_openvino import processor_has_bfloat16\n"
+        "processor_has_bfloat16()\n"
+        "assert 'openvino' in sys.modules\n"
+        "assert 'openvino_telemetry' not in sys.modules\n"
+        "assert not called, called\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_without_openvino_a_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine_openvino._core.cache_clear()
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    try:
+        with pytest.raises(SettingsError, match="pip install"):
+            create_engine(random_model(seed=9), "openvino")
+    finally:
+        engine_openvino._core.cache_clear()
+
+
 def test_an_engine_says_its_device_and_why() -> None:
     assert str(available_cpus()) in OnnxEngine(random_model()).device
     assert ":" in KerasEngine(random_model()).device
@@ -62,7 +103,7 @@ def test_asking_again_for_the_same_model_gives_the_same_engine() -> None:
 
 
 def test_an_unknown_engine_gets_a_sentence() -> None:
-    with pytest.raises(SettingsError, match="onnxruntime, keras"):
+    with pytest.raises(SettingsError, match="onnxruntime, openvino, keras"):
         create_engine(random_model(), "abacus")  # type: ignore[arg-type]
 
 

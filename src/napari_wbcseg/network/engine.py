@@ -1,4 +1,4 @@
-"""What runs a network to predict: ONNX Runtime by default, Keras as the alternative."""
+"""What runs a network to predict: OpenVINO where it gains, ONNX Runtime elsewhere, Keras if asked."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ModelError, SettingsError
 from ..settings import DeviceName, EngineName
+from .engine_openvino import OpenVinoEngine, openvino_gains
 
 if TYPE_CHECKING:
     from .architecture import UNetArchitecture
@@ -35,7 +36,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """``onnxruntime`` or ``keras``."""
+        """``onnxruntime``, ``openvino`` or ``keras``."""
 
     @property
     def device(self) -> str:
@@ -56,25 +57,29 @@ class Engine(Protocol):
         """
 
 
-def create_engine(model: ModelFile, kind: EngineName = "onnxruntime", device: DeviceName = "auto") -> Engine:
+def create_engine(model: ModelFile, kind: EngineName = "auto", device: DeviceName = "auto") -> Engine:
     """Return an engine for a model; the last few are kept, so asking again costs nothing.
 
     Parameters
     ----------
     model : ModelFile
-    kind : {"onnxruntime", "keras"}
+    kind : {"auto", "onnxruntime", "openvino", "keras"}
+        ``auto`` is ONNX Runtime on a GPU that its installation offers, else OpenVINO where it is
+        installed and the processor computes in bfloat16, else ONNX Runtime.
     device : {"auto", "cpu"}
-        For ONNX Runtime; Keras computes where its backend does.
+        For ONNX Runtime; Keras computes where its backend does, OpenVINO on the processor.
 
     Raises
     ------
     SettingsError
-        If there is no engine of this name.
+        If there is no engine of this name, or it is not installed.
     ModelError
         If the engine cannot start on any device.
     """
     makers: dict[str, Callable[[], Engine]] = {
+        "auto": lambda: _fastest(model, device),
         "onnxruntime": lambda: OnnxEngine(model, device=device),
+        "openvino": lambda: OpenVinoEngine(model),
         "keras": lambda: KerasEngine(model),
     }
     if kind not in makers:
@@ -90,6 +95,19 @@ def create_engine(model: ModelFile, kind: EngineName = "onnxruntime", device: De
         return _engines[key]
 
 
+def _fastest(model: ModelFile, device: DeviceName) -> Engine:
+    if not openvino_gains():
+        return OnnxEngine(model, device=device)
+    if device == "auto":
+        import onnxruntime
+
+        if set(_GPU_PROVIDERS) & set(onnxruntime.get_available_providers()):
+            engine = OnnxEngine(model)
+            if engine.on_gpu:
+                return engine
+    return OpenVinoEngine(model)
+
+
 _engines: OrderedDict[tuple[str, str, str], Engine] = OrderedDict()
 _lock = threading.Lock()
 
@@ -98,6 +116,7 @@ class OnnxEngine:
     """Predicts with ONNX Runtime, on a GPU where its installation offers one that works."""
 
     name = "onnxruntime"
+    on_gpu = False
 
     def __init__(self, model: ModelFile, threads: int | None = None, device: DeviceName = "auto") -> None:
         import onnxruntime
@@ -130,6 +149,7 @@ class OnnxEngine:
                 if session.get_providers()[0] == provider:
                     self._session = session
                     self._check()
+                    self.on_gpu = True
                     self.device = f"{gpu}: ONNX Runtime's {provider} is installed and works"
                     return
                 reason = "it could not be loaded"
@@ -150,7 +170,7 @@ class OnnxEngine:
 
     def predict(self, batch: np.ndarray) -> np.ndarray:
         """Predict a batch; see `Engine.predict`."""
-        batch = _checked(batch, self._architecture)
+        batch = checked_batch(batch, self._architecture)
         if len(batch) == 0:
             return np.zeros((*batch.shape[:3], self._architecture.output_channels), np.float32)
         return np.asarray(self._session.run(None, {"image": batch})[0])
@@ -180,7 +200,7 @@ class KerasEngine:
         A shorter batch than an earlier one is padded to its length, because TensorFlow and
         JAX compile the network anew for each new shape.
         """
-        batch = _checked(batch, self._architecture)
+        batch = checked_batch(batch, self._architecture)
         count = len(batch)
         if count == 0:
             return np.zeros((*batch.shape[:3], self._architecture.output_channels), np.float32)
@@ -203,7 +223,8 @@ def available_cpus() -> int:
         return os.cpu_count() or 1
 
 
-def _checked(batch: np.ndarray, architecture: UNetArchitecture) -> np.ndarray:
+def checked_batch(batch: np.ndarray, architecture: UNetArchitecture) -> np.ndarray:
+    """Return a batch as float32, contiguous, or raise ValueError if a network does not take its shape."""
     batch = np.ascontiguousarray(batch, dtype=np.float32)
     multiple, channels = architecture.multiple, architecture.input_channels
     if (

@@ -13,13 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from .maps import Maps, Predictor, covering_windows
-from .red_cells import size_likelihood
+from .red_cells import TYPICAL_WHITE_CELL, size_likelihood
 from .resample import resample
 from .windows import Window
 
 #: Cell diameters, in image pixels, that the image is looked at for. Neighbours overlap.
 LEVELS = (500.0, 200.0, 80.0, 32.0)
 _OCTAVES_SEEN = 1.25
+# Beside red cells, sizes further off are unlikely; what lies between two levels is seen at both.
+_OCTAVES_WORTH_A_LOOK = 0.9
 _LEAST_CENTRE = 0.3
 _BANDWIDTH = 0.2
 _APART = 0.5
@@ -54,7 +56,8 @@ def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float 
         What the network takes, at the resolution of the image.
     predictor : Predictor
     red_cell : float, optional
-        Diameter of the red cells, image pixels: sizes unlikely beside it count less.
+        Diameter of the red cells, image pixels: sizes unlikely beside it count less, and only
+        the levels near the likeliest are looked at.
 
     Returns
     -------
@@ -62,7 +65,7 @@ def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float 
         From `sizes_to_try`; none if no cell is seen at any scale.
     """
     sightings: list[Sighting] = []
-    for level in LEVELS:
+    for level in levels_to_look_at(red_cell):
         factor = predictor.canonical_diameter / level
         if max(image.shape[:2]) * factor < 12:
             continue
@@ -71,6 +74,15 @@ def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float 
         maps = predictor.predict(small, windows, "Estimating the cell size")
         sightings += sight(maps, factor, predictor.canonical_diameter)
     return sizes_to_try(sightings, red_cell)
+
+
+def levels_to_look_at(red_cell: float | None) -> list[float]:
+    """Return the `LEVELS` at which white cells beside red ones of a diameter would show; all without one."""
+    if red_cell is None:
+        return list(LEVELS)
+    octaves = np.abs(np.log2(np.array(LEVELS) / (TYPICAL_WHITE_CELL * red_cell)))
+    near = octaves <= max(_OCTAVES_WORTH_A_LOOK, float(octaves.min()))
+    return [level for level, worth in zip(LEVELS, near, strict=True) if worth]
 
 
 def _densest(image: np.ndarray, windows: list[Window]) -> list[Window]:

@@ -10,8 +10,6 @@ import numpy as np
 
 from .red_cells import RedCells, density_of
 
-#: Surroundings, in units of 16 pixels, without which a spot cannot be judged.
-MARGIN = 1
 # More than in the denser part of a red cell, in some colour; found cells need more (plausible.py).
 _DARKER = 1.1
 _SPOT = 11

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: Side of a unit of the robust recipe, at the scale of the first glance.
 _UNIT = 16
 _CLASSIC_UNIT = 32
+# Surroundings, in units, that a tile is glanced at with.
+_MARGIN = 2
 
 
 class Finder(Protocol):
@@ -46,7 +48,7 @@ def create_finder(
 
 
 class RobustFinder:
-    """The robust recipe: units are active by their stain, or else by the network's first glance."""
+    """The robust recipe: units are active by the network's first glance, if their tile is worth one."""
 
     def __init__(
         self, source: PixelSource, survey: Survey, model: ModelFile, settings: SegmentationSettings
@@ -66,19 +68,19 @@ class RobustFinder:
 
     def look(self, tile: Rectangle) -> np.ndarray:
         from ..propose import near_cells
-        from ..stain_filter import MARGIN, dark_spots
+        from ..stain_filter import dark_spots
         from ..windows import Window
 
-        margin = MARGIN if self._red is not None else 2
-        image = self._scaled(tile.grown(margin * self.unit))
-        if self._red is not None:
-            spots = dark_spots(image, self._red)
+        margin = _MARGIN * _UNIT
+        image = self._scaled(tile.grown(_MARGIN * self.unit))
+        height, width = image.shape[:2]
+        if self._red is not None and not dark_spots(image, self._red).any():
+            near = np.zeros((height, width), bool)
         else:
-            whole = [Window(0, 0, *image.shape[:2])]
-            spots = near_cells(image, self._predictor(silent), whole)
-        inside = spots[margin * _UNIT : -margin * _UNIT, margin * _UNIT : -margin * _UNIT]
-        rows, cols = inside.shape[0] // _UNIT, inside.shape[1] // _UNIT
-        return np.asarray(inside.reshape(rows, _UNIT, cols, _UNIT).any(axis=(1, 3)))
+            near = near_cells(image, self._predictor(silent), [Window(0, 0, height, width)])
+        near = near[margin : height - margin, margin : width - margin]
+        rows, cols = near.shape[0] // _UNIT, near.shape[1] // _UNIT
+        return np.asarray(near.reshape(rows, _UNIT, cols, _UNIT).any(axis=(1, 3)))
 
     def _scaled(self, area: Rectangle) -> np.ndarray:
         """Return what the network takes of an area of whole units, at the scale of the first glance."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 #: Units along the side of a tile.
-TILE = 28
+TILE = 44
 #: Units along the side of the largest cluster; larger ones are cut along a lattice of this pitch.
 LARGEST = 16
 # Units of surroundings that a cluster, and a piece of one, are segmented with.

@@ -214,7 +214,15 @@ def library_versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {"python": platform.python_version(), "napari-wbcseg": __version__}
-    for name in ("numpy", "scipy", "scikit-image", "opencv-python-headless", "onnxruntime", "keras"):
+    for name in (
+        "numpy",
+        "scipy",
+        "scikit-image",
+        "opencv-python-headless",
+        "onnxruntime",
+        "openvino",
+        "keras",
+    ):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
