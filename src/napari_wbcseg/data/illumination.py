@@ -28,7 +28,8 @@ def background_colour(pixels: np.ndarray) -> np.ndarray:
     """
     step = max(1, round(max(pixels.shape[:2]) / _WORKING_SIDE))
     sample = np.asarray(pixels[::step, ::step], np.float32).reshape(-1, 3)
-    brightness = sample.mean(axis=1)
+    # Added by hand: NumPy's mean over so short an axis takes most of the time.
+    brightness = (sample[:, 0] + sample[:, 1] + sample[:, 2]) / np.float32(3)
     lit = brightness > min(_DARK, 0.5 * float(brightness.max(initial=0.0)))
     if lit.sum() < 16:
         return np.full(3, 255.0, np.float32)

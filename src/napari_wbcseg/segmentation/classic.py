@@ -37,11 +37,13 @@ def propose(grey: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
         Boxes ``row0, col0, row1, col1``, ends exclusive, of the connected regions below
         ``grey_threshold`` with at least ``min_area`` pixels.
     """
-    from skimage.measure import label, regionprops
+    import cv2
 
-    regions = regionprops(label(grey < settings.grey_threshold, connectivity=2))
-    boxes = [region.bbox for region in regions if region.area >= settings.min_area]
-    return np.array(boxes, np.int64).reshape(-1, 4)
+    dark = np.asarray(grey < settings.grey_threshold, np.uint8)
+    _, _, regions, _ = cv2.connectedComponentsWithStats(dark, connectivity=8)
+    left, top, width, height, area = regions[1:].T.astype(np.int64)
+    boxes = np.stack([top, left, top + height, left + width], axis=1)
+    return boxes[area >= settings.min_area]
 
 
 def find_cells(
