@@ -5,9 +5,10 @@
     WBCSEG_DATA=FOLDER python benchmarks/speed.py --parts image --images 40
 
 ``--parts`` chooses what is measured: image (against the published loop), network (its share,
-and its rate against the engine's limit), large, folder, napari. Each is taken in a process of
-its own. Images are drawn unless WBCSEG_DATA has the SigTuple set, whose fields ``image`` and
-``network`` then take, and with ``--real`` ``large`` as well.
+and its rate against the engine's limit), engines (their rates, and how their cells differ), large,
+folder, napari. Each is taken in a process of
+its own. Images are drawn unless WBCSEG_DATA has the SigTuple set, whose fields ``image``,
+``network`` and ``engines`` then take, and with ``--real`` ``large`` as well.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from speed_cluster import write_folder
 from speed_image import images, synthetic_fields
 from speed_large import as_npy, compose
 
-PARTS = ("image", "network", "large", "folder", "napari")
+PARTS = ("image", "network", "engines", "large", "folder", "napari")
 #: StarDist's own cost a megapixel does not change with the size; beyond this its memory does.
 _LARGEST_DENSE = 16
 BUSY = (
@@ -92,6 +93,50 @@ def measure_network(args: argparse.Namespace, folder: str) -> list[str]:
         "",
         *table(
             ("model", "engine", "s a megapixel", "share", "MP/s", "limit MP/s", "of the limit", "first, s"),
+            rows,
+        ),
+    ]
+
+
+def measure_engines(args: argparse.Namespace, folder: str) -> list[str]:
+    """Compare the engines: pixels a second, and the cells that they lead to."""
+    real = images(args.images)
+    paths = [str(path) for path in real or synthetic_fields(folder, args.images)]
+    rows: Rows = []
+    for model in ("wbc", "classic"):
+        found = measure("speed_engines", "compare", paths=paths, model=model)
+        for row in found["rows"]:
+            rows.append(
+                (
+                    model,
+                    row["engine"],
+                    row["device"].rsplit(" ", 1)[-1] if row["engine"] == "openvino" else "float32",
+                    f"{row['rate_mp_s']:.2f}",
+                    f"**{row['rate_mp_s'] / found['rows'][0]['rate_mp_s']:.1f}**",
+                    f"{row['cells']}",
+                    f"{row['counts_changed']} of {found['images']}",
+                    f"{row['dice']:.4f}",
+                    f"{row['least_dice']:.4f}",
+                )
+            )
+    return [
+        "## Engines, and what reduced precision changes",
+        "",
+        f"{len(paths)} {'fields of SigTuple' if real else 'synthetic fields'}, each segmented with every "
+        "engine. Dice: of the cells against those of ONNX Runtime in float32.",
+        "",
+        *table(
+            (
+                "model",
+                "engine",
+                "arithmetic",
+                "MP/s",
+                "ratio",
+                "cells",
+                "counts changed",
+                "Dice, mean",
+                "least",
+            ),
             rows,
         ),
     ]
@@ -278,6 +323,7 @@ def main() -> None:
     parts: dict[str, Callable[[argparse.Namespace, str], list[str]]] = {
         "image": measure_image,
         "network": measure_network,
+        "engines": measure_engines,
         "large": measure_large,
         "folder": measure_folder,
         "napari": measure_napari,

@@ -140,7 +140,7 @@ def network_share(paths: list[str], model: str, rounds: int = 3) -> dict[str, An
         whole.append(time.perf_counter() - start)
         network.append(sum(seconds for _, seconds in calls))
         pixels.append(sum(shape[0] * shape[1] * shape[2] for shape, _ in calls))
-        limit.append(_best_rate(inner, calls[0][0][3]))
+        limit.append(best_rate(inner, calls[0][0][3]))
     best = int(np.argmin(whole))
     rate = pixels[best] / network[best]
     return {
@@ -156,7 +156,7 @@ def network_share(paths: list[str], model: str, rounds: int = 3) -> dict[str, An
     }
 
 
-def _best_rate(predict: Any, channels: int) -> float:
+def best_rate(predict: Any, channels: int) -> float:
     """Return the pixels a second of the engine alone, on the batch that suits it best."""
     rng = np.random.default_rng(0)
     best = 0.0
