@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_wbcseg.segmentation.scale import Sighting, sight, sizes_to_try
+from napari_wbcseg.segmentation.red_cells import TYPICAL_WHITE_CELL
+from napari_wbcseg.segmentation.scale import (
+    _PIXELS_A_LEVEL,
+    LEVELS,
+    Sighting,
+    _windows_of_a_level,
+    levels_to_look_at,
+    sight,
+    sizes_to_try,
+)
 
 from .drawings import disc_labels, perfect_maps
 
@@ -97,3 +106,25 @@ def test_beside_red_cells_an_unlikely_size_counts_for_less() -> None:
     both = seen(60, 4) + seen(150)
     assert sizes_to_try(both)[0].diameter == pytest.approx(150)
     assert sizes_to_try(both, red_cell=35)[0].diameter == pytest.approx(60)
+
+
+def test_without_red_cells_every_size_is_looked_for() -> None:
+    assert levels_to_look_at(None) == list(LEVELS)
+
+
+@given(st.floats(4, 600))
+def test_beside_red_cells_the_levels_near_the_likely_size_are_looked_at(red_cell: float) -> None:
+    looked_at = levels_to_look_at(red_cell)
+    likely = TYPICAL_WHITE_CELL * red_cell
+    nearest = min(LEVELS, key=lambda level: abs(np.log2(level / likely)))
+    assert nearest in looked_at
+    assert len(looked_at) <= 2
+
+
+@pytest.mark.parametrize("shape", [(300, 500), (3000, 2000)])
+def test_of_a_large_level_no_more_is_looked_at_than_so_many_pixels(shape: tuple[int, int]) -> None:
+    image = np.zeros((*shape, 3), np.float32)
+    image[-200:, -200:] = 1.0
+    windows = _windows_of_a_level(image, 16)
+    assert any(w.row + w.height >= shape[0] - 16 and w.col + w.width >= shape[1] - 16 for w in windows)
+    assert sum(w.height * w.width for w in windows) <= 1.3 * _PIXELS_A_LEVEL

@@ -13,7 +13,8 @@ from ..progress import Progress
 from ..settings import SegmentationSettings
 from .windows import Window, predict_windows, spans
 
-_TILE = 256
+# Largest side of a window: at 640 the network's own tensors take some 300 MB.
+_LARGEST = 640
 _OVERLAP = 48
 
 
@@ -87,13 +88,13 @@ class Predictor:
         )
 
 
-def covering_windows(shape: tuple[int, int], multiple: int) -> list[Window]:
+def covering_windows(shape: tuple[int, int], multiple: int, largest: int = _LARGEST) -> list[Window]:
     """Return windows that cover a whole image."""
-    return box_windows((0, 0, *shape), shape, multiple)
+    return box_windows((0, 0, *shape), shape, multiple, largest)
 
 
 def box_windows(
-    box: tuple[int, int, int, int], shape: tuple[int, int], multiple: int, largest: int = _TILE
+    box: tuple[int, int, int, int], shape: tuple[int, int], multiple: int, largest: int = _LARGEST
 ) -> list[Window]:
     """Return windows that cover a box of an image, within the image where that is possible.
 
@@ -116,9 +117,11 @@ def box_windows(
 def _along(start: int, stop: int, length: int, multiple: int, largest: int) -> tuple[list[int], int]:
     # Few different sizes, so that many windows share a batch.
     step = max(multiple, 32)
-    size = min(-(-(stop - start) // step) * step, largest)
+    count = max(1, -(-(stop - start - _OVERLAP) // (largest - _OVERLAP)))
+    # No larger than so many need be: what overlaps is computed twice.
+    size = -(-(stop - start + (count - 1) * _OVERLAP) // (count * step)) * step
     if size >= length:
-        return [0], -(-length // multiple) * multiple if size < -(-length // multiple) * multiple else size
+        return [0], -(-length // multiple) * multiple
     if stop - start <= size:
         middle = (start + stop) // 2
         return [int(np.clip(middle - size // 2, 0, length - size))], size

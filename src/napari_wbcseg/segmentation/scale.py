@@ -27,7 +27,9 @@ _BANDWIDTH = 0.2
 _APART = 0.5
 _MOST_MODES = 4
 _WORTH_TRYING = 0.1
-_WINDOWS_A_LEVEL = 40
+# Of a larger image only the windows with the most stain are looked at.
+_PIXELS_A_LEVEL = 2_600_000
+_WINDOW = 256
 
 
 class Size(NamedTuple):
@@ -70,7 +72,7 @@ def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float 
         if max(image.shape[:2]) * factor < 12:
             continue
         small = resample(image, factor)
-        windows = _densest(small, covering_windows(small.shape[:2], predictor.model.architecture.multiple))
+        windows = _windows_of_a_level(small, predictor.model.architecture.multiple)
         maps = predictor.predict(small, windows, "Estimating the cell size")
         sightings += sight(maps, factor, predictor.canonical_diameter)
     return sizes_to_try(sightings, red_cell)
@@ -85,18 +87,20 @@ def levels_to_look_at(red_cell: float | None) -> list[float]:
     return [level for level, worth in zip(LEVELS, near, strict=True) if worth]
 
 
-def _densest(image: np.ndarray, windows: list[Window]) -> list[Window]:
-    """Return the windows with the most stain: where white cells may be."""
-    if len(windows) <= _WINDOWS_A_LEVEL:
-        return windows
+def _windows_of_a_level(image: np.ndarray, multiple: int) -> list[Window]:
+    """Return windows over an image, of a large one those with the most stain: where cells may be."""
+    shape = (image.shape[0], image.shape[1])
+    if shape[0] * shape[1] <= _PIXELS_A_LEVEL:
+        return covering_windows(shape, multiple)
     density = image.mean(axis=-1)
-    order = sorted(
-        windows,
-        key=lambda w: (
-            -float(np.percentile(density[w.row : w.row + w.height : 4, w.col : w.col + w.width : 4], 98))
-        ),
-    )
-    return order[:_WINDOWS_A_LEVEL]
+
+    def stain(window: Window) -> float:
+        rows = slice(window.row, window.row + window.height, 4)
+        cols = slice(window.col, window.col + window.width, 4)
+        return float(np.percentile(density[rows, cols], 98))
+
+    windows = sorted(covering_windows(shape, multiple, _WINDOW), key=stain, reverse=True)
+    return windows[: _PIXELS_A_LEVEL // _WINDOW**2]
 
 
 def sight(maps: Maps, factor: float, canonical: float) -> list[Sighting]:
