@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+
 import numpy as np
 import pytest
 
-from napari_wbcseg.data.corrections import add_correction, read_corrections, read_record
+from napari_wbcseg.data.corrections import add_correction, read_corrections, read_record, remove_correction
 from napari_wbcseg.network.models import list_models, load_model
+from napari_wbcseg.network.training_folder import unfinished_trainings
 from napari_wbcseg.plugin.correction_store import AddToTrainingSet, field_source, store_field
 from napari_wbcseg.plugin.models_widget import ModelsWidget
+from napari_wbcseg.plugin.train_resume import ResumePanel
 from napari_wbcseg.progress import silent
 
 from .conftest import dark_discs, discs
@@ -75,8 +81,6 @@ class TestInAndOut:
         assert "damaged archive" in caught.args[0]
 
     def test_a_keras_file_is_written_by_another_process(self, widget, qtbot, tmp_path):
-        import sys
-
         widget.chosen = "my-stain"
         with qtbot.waitSignal(widget.exported, timeout=280_000):
             widget.export_file(tmp_path / "out.keras")
@@ -164,10 +168,33 @@ class TestFineTuning:
         ]
         return panel
 
-    def test_both_scores_are_shown_and_the_model_is_kept_only_if_the_user_says_so(self, panel, qtbot):
-        with qtbot.waitSignal(panel.compared, timeout=280_000) as caught:
-            panel.fine_tune()
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGKILL")
+    def test_killed_it_goes_on_and_the_model_is_kept_only_if_the_user_says_so(self, panel, qtbot):
+        panel.settings = panel.settings.replace(epochs=2000, early_stop_patience=2000)
+        panel.fine_tune()
+        qtbot.waitUntil(lambda: panel._status.text().startswith("Epoch 2"), timeout=120_000)
+        with qtbot.waitSignal(panel.failed, timeout=5000):
+            os.kill(panel._process.pid, signal.SIGKILL)
+        held_out = [pair.name for pair in panel._plan.held_out]
+
+        # It has all that it needs: neither the training set nor the original is looked at again.
+        for field in read_record():
+            remove_correction(field.name)
+        panel.original = None
+        assert panel.resume.training.epochs_done >= 1
+        assert ResumePanel().training is None, "the Train widget would keep its model without asking"
+        panel.resume.resume_button.click()
+        qtbot.waitUntil(lambda: panel._status.text().startswith("Epoch"), timeout=120_000)
+        assert int(panel._status.text().split()[1]) > 1
+        with qtbot.waitSignal(panel.compared, timeout=60_000) as caught:
+            panel.stop()
         comparison = caught.args[0]
+        assert list(comparison.old.rows["image"]) == held_out
+        assert comparison.old.model == load_model("my-stain").id
+
+        (kept,) = unfinished_trainings()
+        assert kept.fine_tuning, "until the user has decided, a crash costs nothing"
+        assert panel.resume.isHidden()
         assert comparison.old.model.startswith("my-stain@")
         assert len(comparison.old.rows) == len(comparison.new.rows) == 1
         shown = [panel._grid.itemAt(i).widget().text() for i in range(panel._grid.count())]
@@ -176,6 +203,7 @@ class TestFineTuning:
         assert "my-stain-tuned" not in [info.name for info in list_models()]
         with qtbot.waitSignal(panel.kept):
             panel.keep()
+        assert not kept.folder.exists()
         assert load_model("my-stain-tuned").header.origin.startswith("fine-tuned here from my-stain@")
 
     def test_cancelled_it_leaves_nothing(self, panel, qtbot):
@@ -185,6 +213,7 @@ class TestFineTuning:
             qtbot.waitUntil(lambda: panel._process is not None, timeout=60_000)
             panel.cancel()
         assert not panel.running
+        assert unfinished_trainings() == []
         assert [info.name for info in list_models() if not info.built_in] == ["my-stain"]
 
     def test_a_folder_that_cannot_be_written_is_refused_before_the_work(

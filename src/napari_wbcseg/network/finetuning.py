@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from ..settings import Recipe, TrainingSettings
 if TYPE_CHECKING:
     from ..data.pairs import TrainingPair
     from .model_file import ModelFile
+    from .training_folder import TrainingJob
 
 #: Share of the user's fields that is kept aside to score on.
 HELD_OUT_SHARE = 0.25
@@ -99,11 +100,38 @@ class FineTuningPlan:
     @property
     def pairs(self) -> list[TrainingPair]:
         """All that `napari_wbcseg.network.training.train` is given."""
-        if self.settings.recipe == "classic":
-            # Its batches are drawn evenly from all tiles; repeated, the few weigh as much as the many.
-            times = max(1, len(self.replay.training) // max(1, len(self.own)))
-            return [*(pair for _ in range(times) for pair in self.own), *self.replay.training]
-        return [*self.own, *self.replay.training]
+        return [*(pair for _ in range(self._times) for pair in self.own), *self.replay.training]
+
+    @property
+    def job(self) -> TrainingJob:
+        """What a training process is asked to do, with all that `plan_of` needs after a crash."""
+        from .training_folder import FINE_TUNING, TrainingJob
+
+        seen = self.scores_what_it_saw
+        remarks = {
+            "own": len(self.own),
+            "times": self._times,
+            "held_out": None if seen else len(self.held_out),
+            "replay": self.replay.described,
+            "notes": self.notes,
+            "blend": self.blend,
+        }
+        return TrainingJob(
+            self.pairs,
+            self.settings,
+            f"{self.start.name}-tuned",
+            self.start,
+            self.described,
+            {FINE_TUNING: remarks},
+            [*([] if seen else self.held_out), *self.replay.held_out],
+        )
+
+    @property
+    def _times(self) -> int:
+        if self.settings.recipe != "classic":
+            return 1
+        # Its batches are drawn evenly from all tiles; repeated, the few weigh as much as the many.
+        return max(1, len(self.replay.training) // max(1, len(self.own)))
 
     @property
     def described(self) -> str:
@@ -202,6 +230,33 @@ def plan_fine_tuning(
     return FineTuningPlan(
         start, own_pairs, held_out, replay, settings.replace(validation_fraction=0.0), tuple(notes), blend
     )
+
+
+def plan_of(job: TrainingJob) -> FineTuningPlan:
+    """Return the plan that a job was made of (`FineTuningPlan.job`).
+
+    Raises
+    ------
+    TrainingError
+        If the job is no fine-tuning, or damaged.
+    """
+    from .training_folder import FINE_TUNING
+
+    try:
+        told = job.remarks[FINE_TUNING]
+        pairs, scored = list(cast("Sequence[TrainingPair]", job.data)), list(job.scored)
+        own = pairs[: told["own"]]
+        held_out = own if told["held_out"] is None else scored[: told["held_out"]]
+        replay = Replay(pairs[told["own"] * told["times"] :], scored[told["held_out"] or 0 :], told["replay"])
+        if job.init is None or job.settings is None:
+            raise KeyError
+        return FineTuningPlan(
+            job.init, own, held_out, replay, job.settings, tuple(told["notes"]), told["blend"]
+        )
+    except (KeyError, TypeError):
+        raise TrainingError(
+            "What is kept of this fine-tuning is damaged: discard it, and fine-tune again."
+        ) from None
 
 
 def make_replay(

@@ -5,6 +5,7 @@
     NAME/job/job.json              settings, name, where the data are
     NAME/job/pairs.npz             the training pairs, where they came from layers
     NAME/job/init.safetensors      the model it starts from, where there is one
+    NAME/job/scored.npz            pairs that its model will be scored on, where they are known
     NAME/checkpoint/               the last whole epoch and the best weights
 """
 
@@ -14,7 +15,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
 JOB = "job"
 _RECORD = "job.json"
 _PAIRS = "pairs.npz"
+_SCORED = "scored.npz"
 _INIT = "init.safetensors"
+#: Remark of a job that is a fine-tuning, see `napari_wbcseg.network.finetuning.plan_of`.
+FINE_TUNING = "fine_tuning"
 
 
 @dataclass
@@ -49,6 +53,8 @@ class TrainingJob:
         As `napari_wbcseg.network.training.train`.
     remarks : dict
         What whoever asked wants to find again.
+    scored : sequence of TrainingPair
+        Pairs that are not trained on, kept for who scores the model.
     """
 
     data: str | Path | Sequence[TrainingPair]
@@ -57,6 +63,7 @@ class TrainingJob:
     init: ModelFile | None = None
     training_data: str | None = None
     remarks: dict[str, Any] = field(default_factory=dict)
+    scored: Sequence[TrainingPair] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,8 @@ class Unfinished:
         Whole epochs that are kept, and those planned.
     changed : datetime
         When it was last at work.
+    fine_tuning : bool
+        Whether its model is to be compared with the one it goes on from.
     """
 
     folder: Path
@@ -80,6 +89,7 @@ class Unfinished:
     epochs_done: int
     epochs: int
     changed: datetime
+    fine_tuning: bool = False
 
 
 def new_training_folder(name: str) -> Path:
@@ -120,6 +130,8 @@ def write_job(folder: Path, job: TrainingJob) -> None:
     path = str(Path(job.data).expanduser().resolve()) if isinstance(job.data, (str, Path)) else None
     if path is None:
         _write_pairs(place / _PAIRS, cast("Sequence[TrainingPair]", job.data))
+    if job.scored:
+        _write_pairs(place / _SCORED, job.scored)
     if job.init is not None:
         # A copy, because the file may be replaced before the process reads it.
         write_model(place / _INIT, job.init.header, job.init.weights, "float32")
@@ -127,7 +139,8 @@ def write_job(folder: Path, job: TrainingJob) -> None:
         "data": path,
         "settings": job.settings.model_dump() if job.settings is not None else None,
         "name": job.name,
-        "init": job.init is not None,
+        "init": job.init.hash if job.init is not None else None,
+        "scored": bool(job.scored),
         "training_data": job.training_data,
         "remarks": job.remarks,
     }
@@ -169,9 +182,11 @@ def read_job(folder: Path) -> TrainingJob:
             record["data"] if record["data"] is not None else _read_pairs(place / _PAIRS),
             TrainingSettings(**record["settings"]) if record["settings"] else None,
             record["name"],
-            read_model(place / _INIT) if record["init"] else None,
+            # What the copy is called by is the hash of the file it was made of.
+            replace(read_model(place / _INIT), hash=str(record["init"])) if record["init"] else None,
             record["training_data"],
             record["remarks"],
+            _read_pairs(place / _SCORED) if record["scored"] else (),
         )
     except (KeyError, TypeError):
         raise TrainingError(
@@ -199,6 +214,7 @@ def unfinished_trainings() -> list[Unfinished]:
                     checkpoint.epochs_done,
                     settings.epochs,
                     datetime.fromtimestamp(newest),
+                    FINE_TUNING in record["remarks"],
                 )
             )
     return sorted(found, key=lambda item: item.changed, reverse=True)

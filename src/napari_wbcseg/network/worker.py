@@ -50,6 +50,8 @@ class TrainingProcess:
         As `napari_wbcseg.network.training.train`.
     remarks : dict, optional
         Kept with the job, for who goes on with it.
+    scored : sequence of TrainingPair
+        Kept as well: pairs that are not trained on.
 
     Notes
     -----
@@ -77,11 +79,12 @@ class TrainingProcess:
         training_data: str | None = None,
         preview: bool = False,
         remarks: dict[str, Any] | None = None,
+        scored: Sequence[TrainingPair] = (),
     ) -> None:
         self._temporary = Path(tempfile.mkdtemp(prefix="wbcseg-training-")) if out is None else None
         folder = Path(out).resolve() if out is not None else self._temporary
         assert folder is not None
-        job = TrainingJob(data, settings, name, init, training_data, remarks or {})
+        job = TrainingJob(data, settings, name, init, training_data, remarks or {}, scored)
         try:
             write_job(folder, job)
         except BaseException as error:
@@ -231,8 +234,14 @@ class TrainingProcess:
 
         threading.Thread(target=kill_if_needed, daemon=True).start()
 
-    def close(self) -> None:
-        """End the process if it still runs, and remove its temporary files."""
+    def close(self, *, keep_job: bool = False) -> None:
+        """End the process if it still runs, and remove its temporary files.
+
+        Parameters
+        ----------
+        keep_job : bool
+            Whether a training that has ended may be gone on with, which then ends at once.
+        """
         if self.alive:
             self._process.kill()
         self._process.wait()
@@ -243,7 +252,8 @@ class TrainingProcess:
                 with contextlib.suppress(OSError):
                     pipe.close()
         if self._final is not None and self._final["event"] == "result":
-            forget_job(self.out)
+            if not keep_job:
+                forget_job(self.out)
         elif self._final is not None and not self._has_checkpoint():
             discard_training(self.out)  # there is nothing to go on with
         self._remove_temporary()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer, QUrl, Signal
@@ -20,10 +22,13 @@ from .correction_events import training_set_events
 from .jobs import Cleanup, Job, say_error
 from .model_list import ModelPicker, model_events
 from .panel import sentence, stretched, with_tip
+from .train_resume import ResumePanel
+from .train_run import end_and_discard
 
 if TYPE_CHECKING:
     from ..network.finetuning import FineTuningPlan
     from ..network.model_file import ModelFile
+    from ..network.training_folder import Unfinished
     from ..network.worker import TrainingProcess
     from ..progress import Progress
     from ..segmentation.comparison import Comparison
@@ -35,6 +40,9 @@ _GRACE = 0.8  # seconds that a cancelled process has before it is killed
 
 class FineTunePanel(QWidget):
     """Shows the training set, fine-tunes on it, and asks whether the new model is to be kept.
+
+    Until that is answered, a fine-tuning that was interrupted can be gone on with, also after napari
+    or the computer went down.
 
     The same from a script: set ``start_from``, call `fine_tune`, connect to ``compared``, then
     `keep` or `discard`.
@@ -64,6 +72,8 @@ class FineTunePanel(QWidget):
         self._job: Job | None = None
         self._process: TrainingProcess | None = None
         self._plan: FineTuningPlan | None = None
+        # What is kept of a training that ended, to go on with, until the user has decided.
+        self._kept: Path | None = None
         self._found: tuple[ModelFile, Comparison] | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(_POLL)
@@ -122,22 +132,43 @@ class FineTunePanel(QWidget):
             from ..data.corrections import read_corrections
             from ..network.finetuning import plan_fine_tuning
             from ..network.models import load_model, models_folder, require_writable
+            from ..network.training_folder import new_training_folder
             from ..network.worker import TrainingProcess
 
             # Before the work, not after it.
             require_writable(models_folder())
             plan = plan_fine_tuning(read_corrections(), load_model(name), original, settings, progress)
             progress(0, 0, "Starting the training process")
+            job = plan.job
             process = TrainingProcess(
-                plan.pairs,
-                plan.settings,
-                name=f"{plan.start.name}-tuned",
-                init=plan.start,
-                training_data=plan.described,
+                job.data,
+                job.settings,
+                new_training_folder(str(job.name)),
+                name=job.name,
+                init=job.init,
+                training_data=job.training_data,
+                remarks=job.remarks,
+                scored=job.scored,
             )
             return plan, process
 
-        self._run(prepare, "Preparing the fine-tuning", self._on_prepared, lambda made: made[1].close())
+        self._prepare(prepare, "Preparing the fine-tuning")
+
+    def go_on(self, training: Unfinished) -> None:
+        """Go on with a fine-tuning that was interrupted; returns at once."""
+        if self.running:
+            return
+        self.discard()
+
+        def prepare(progress: Progress) -> tuple[FineTuningPlan, TrainingProcess]:
+            from ..network.finetuning import plan_of
+            from ..network.training_folder import read_job
+            from ..network.worker import TrainingProcess
+
+            plan = plan_of(read_job(training.folder))
+            return plan, TrainingProcess.go_on(training.folder)
+
+        self._prepare(prepare, f"Going on with {training.name}")
 
     def stop(self) -> None:
         """End the training early and keep the best weights so far, to be compared."""
@@ -167,6 +198,7 @@ class FineTunePanel(QWidget):
         except WBCSegError as error:
             self._fail(str(error))
             return
+        self._forget()
         self._clear_result()
         self._say(f"{saved.name} is kept, and in the list of models.")
         self.kept.emit(saved)
@@ -175,6 +207,7 @@ class FineTunePanel(QWidget):
     def discard(self) -> None:
         """Let the new model go."""
         if self._found is not None:
+            self._forget()
             self._clear_result()
             self._say("The new model was not kept.")
 
@@ -182,6 +215,8 @@ class FineTunePanel(QWidget):
 
     def _build(self) -> None:
         self._any = False
+        self.resume = ResumePanel(fine_tuning=True)
+        self.resume.resumed.connect(self.go_on)
         self._set: QLabel = sentence()
         self._folder: QPushButton = with_tip(QPushButton("Folder"), "Opens the folder of TIFF pairs.")
         self._folder.clicked.connect(self._show_folder)
@@ -212,6 +247,7 @@ class FineTunePanel(QWidget):
 
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.resume)
         column.addWidget(self._set)
         row = QHBoxLayout()
         row.addWidget(QLabel("Start from"))
@@ -230,6 +266,10 @@ class FineTunePanel(QWidget):
 
     def _update(self) -> None:
         ready = self._found is not None
+        if self.running or ready:
+            self.resume.hide()
+        else:
+            self.resume.refresh()
         self._button.setEnabled(self._any and bool(self._start.name) and not self.running)
         self._start.setEnabled(not self.running)
         running: tuple[QWidget, ...] = (self._stop, self._cancel, self._bar)
@@ -252,6 +292,10 @@ class FineTunePanel(QWidget):
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(corrections_folder())))
 
     # Running ---------------------------------------------------------------------------------------------
+
+    def _prepare(self, work: Any, title: str) -> None:
+        self._kept = None
+        self._run(work, title, self._on_prepared, lambda made: end_and_discard(made[1]))
 
     def _run(self, work: Any, title: str, then: Any, discard: Any = None) -> None:
         job = self._job = Job(work, title, discard)
@@ -306,8 +350,9 @@ class FineTunePanel(QWidget):
         plan, process = self._plan, self._process
         assert plan is not None
         assert process is not None
-        tuned = process.model  # read before its temporary folder goes
-        self._end_process()
+        tuned = process.model
+        self._kept = process.out
+        self._end_process(keep_job=True)
 
         def compare(progress: Progress) -> tuple[ModelFile, Comparison]:
             from ..segmentation.comparison import compare_by_plan, with_scores
@@ -348,6 +393,7 @@ class FineTunePanel(QWidget):
 
     def _on_cancelled(self) -> None:
         self._end_job()
+        self._forget()
         self._say("Cancelled; no model was kept.")
         self._update()
         self.cancelled.emit()
@@ -359,9 +405,15 @@ class FineTunePanel(QWidget):
         say_error(text)
         self.failed.emit(text)
 
-    def _end_process(self) -> None:
+    def _end_process(self, keep_job: bool = False) -> None:
         self._timer.stop()
         process, self._process = self._process, None
         if process is not None:
             self._cleanup.remove(process.close)
-            process.close()
+            process.close(keep_job=keep_job)
+
+    def _forget(self) -> None:
+        """Remove what is kept of a training that ended."""
+        folder, self._kept = self._kept, None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -15,13 +15,20 @@ if TYPE_CHECKING:
 
 
 class ResumePanel(QFrame):
-    """Shows the latest interrupted training, while there is one."""
+    """Shows the latest interrupted training, while there is one.
+
+    Parameters
+    ----------
+    fine_tuning : bool
+        Whether it shows those whose model is to be compared with the one before, or the others.
+    """
 
     #: Emitted with the `Unfinished` training to go on with.
     resumed = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, fine_tuning: bool = False) -> None:
         super().__init__()
+        self._fine_tuning = fine_tuning
         self.training: Unfinished | None = None
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self._text = sentence()
@@ -45,7 +52,8 @@ class ResumePanel(QFrame):
         """Look for interrupted trainings again."""
         from ..network.training_folder import unfinished_trainings
 
-        self.training = next(iter(unfinished_trainings()), None)
+        found = (one for one in unfinished_trainings() if one.fine_tuning == self._fine_tuning)
+        self.training = next(found, None)
         if self.training is not None:
             self._text.setText(_words(self.training))
         self.setVisible(self.training is not None)
@@ -72,4 +80,5 @@ def _words(training: Unfinished) -> str:
     )
     when = training.changed
     day = "today" if when.date() == datetime.now().date() else f"on {when:%d %B}"
-    return f"The training of {training.name} was interrupted {day} at {when:%H:%M}: {done}."
+    what = "fine-tuning that makes" if training.fine_tuning else "training of"
+    return f"The {what} {training.name} was interrupted {day} at {when:%H:%M}: {done}."

@@ -74,7 +74,7 @@ class TrainRun(QObject):
         """Start; the process is made in a worker thread. The model gets the name."""
         self._name = name
         self.ending = self.paused = False
-        job = Job(make_process, "Preparing the training", discard=_close)
+        job = Job(make_process, "Preparing the training", discard=end_and_discard)
         job.succeeded.connect(self._on_process)
         self._start_job(job)
 
@@ -215,7 +215,7 @@ class TrainRun(QObject):
             bar.close()
 
 
-def _close(process: TrainingProcess) -> None:
+def end_and_discard(process: TrainingProcess) -> None:
     """End a process that was cancelled before it was followed, and leave nothing."""
     from ..network.training_folder import discard_training
 
