@@ -82,14 +82,13 @@ def segment(
 
     Whole slides, zarr, OME-Zarr and TIFF files of more than 12 million pixels are
     segmented in blocks, in bounded memory, each into a folder NAME-cells with labels.zarr,
-    probability.zarr and cells.csv; what was interrupted goes on where it stopped.
+    probability.zarr and cells.csv; what was interrupted goes on where it stopped. Folders
+    are searched for them too.
     """
     from ..segmentation.batch import collect, item_of, items_of, model_of, segment_files
     from ..segmentation.output import ResultRecord, RunRecord, format_names, settings_in
     from ..segmentation.report import REPORT_FILE
-    from .slides import segment_slides, split_large, split_zarr
 
-    zarrs: list[Path] = []
     if repeat is not None:
         if paths or changes or model is not None or settings is not None:
             raise typer.BadParameter(
@@ -107,9 +106,8 @@ def segment(
         if not paths and known is None:
             raise typer.BadParameter("Name at least one image, folder or pattern.")
         file, chosen, source = model_and_settings(model, settings, changes)
-        zarrs, paths = split_zarr(paths or [])
         if settings is None or known is None:
-            items = collect(paths, recursive=recursive)
+            items = collect(paths or [], recursive=recursive)
         elif isinstance(known, ResultRecord):
             items = [item_of(known, settings.resolve().parent)]
         else:
@@ -117,13 +115,6 @@ def segment(
 
     if scheduler is not None and workers is not None:
         raise typer.BadParameter("--workers starts processes here, --scheduler uses those of a cluster.")
-    slides, items = split_large(items)
-    slides = [*zarrs, *slides]
-    failed_slides = segment_slides(slides, out, file, chosen, again) if slides else 0
-    if slides and not items:
-        if failed_slides:
-            raise typer.Exit(FAILED)
-        return
 
     def unexpected(error: Exception) -> None:
         if debug:
@@ -175,7 +166,6 @@ def segment(
         complain(
             f"{result.failed} of {len(items)} {plural('input', len(items))} failed; see above or counts.csv."
         )
-    if result.failed or failed_slides:
         raise typer.Exit(FAILED)
 
 

@@ -6,7 +6,7 @@ import glob
 import re
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ImageError
+from .large_images import SLIDE_SUFFIXES, is_zarr
 
 if TYPE_CHECKING:
     import tifffile
@@ -513,7 +514,9 @@ def is_mask_name(path: str | Path) -> bool:
     return Path(path).stem.casefold().endswith(MASK_ENDINGS[0])
 
 
-def find_images(paths: str | Path | Iterable[str | Path], *, recursive: bool = False) -> list[Path]:
+def find_images(
+    paths: str | Path | Iterable[str | Path], *, recursive: bool = False, large: bool = False
+) -> list[Path]:
     """List the image files that files, folders and glob patterns stand for.
 
     Parameters
@@ -524,6 +527,8 @@ def find_images(paths: str | Path | Iterable[str | Path], *, recursive: bool = F
         ``slides/*.tif`` (``**`` for any depth) for the images that match.
     recursive : bool
         Look into the folders of a folder too.
+    large : bool
+        Whole slides and zarr folders are images too, see `napari_wbcseg.data.large_images`.
 
     Returns
     -------
@@ -540,7 +545,7 @@ def find_images(paths: str | Path | Iterable[str | Path], *, recursive: bool = F
         raise ImageError("No image was given; name image files, folders or patterns.")
     found: dict[Path, Path] = {}
     for item in given:
-        for path in _expand(Path(item).expanduser(), recursive):
+        for path in _expand(Path(item).expanduser(), recursive, large):
             found.setdefault(path.resolve(), path)
     if not found:
         names = ", ".join(str(item) for item in given[:3])
@@ -548,17 +553,20 @@ def find_images(paths: str | Path | Iterable[str | Path], *, recursive: bool = F
     return sorted(found.values(), key=natural_key)
 
 
-def _expand(path: Path, recursive: bool) -> list[Path]:
+def _expand(path: Path, recursive: bool, large: bool) -> list[Path]:
+    if large and is_zarr(path):
+        return [path]
     if path.is_dir():
-        inside = path.rglob("*") if recursive else path.iterdir()
-        images = [file for file in inside if _is_image_file(file)]
+        images = [file for file in _inside(path, recursive, large) if _is_image_file(file, large)]
         if not images:
             hint = "" if recursive else " (its subfolders were not searched)"
             raise ImageError(f"The folder {path} holds no image{hint}; images end in {_suffixes()}.")
         return images
     if glob.has_magic(str(path)) and not path.exists():
         images = [
-            file for match in glob.glob(str(path), recursive=True) if _is_image_file(file := Path(match))
+            file
+            for match in glob.glob(str(path), recursive=True)
+            if _is_image_file(file := Path(match), large)
         ]
         if not images:
             raise ImageError(f"No image matches {path}; images end in {_suffixes()}.")
@@ -566,13 +574,21 @@ def _expand(path: Path, recursive: bool) -> list[Path]:
     return [] if is_mask_name(path) else [path]
 
 
-def _is_image_file(path: Path) -> bool:
-    return (
-        path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith(".")
-        and not is_mask_name(path)
-        and path.is_file()
-    )
+def _inside(folder: Path, recursive: bool, large: bool) -> Iterator[Path]:
+    """Yield what a folder holds; the thousands of files that make up a zarr are not looked at."""
+    for path in folder.iterdir():
+        yield path
+        if recursive and path.is_dir() and not path.is_symlink() and not (large and is_zarr(path)):
+            yield from _inside(path, recursive, large)
+
+
+def _is_image_file(path: Path, large: bool) -> bool:
+    if path.name.startswith(".") or is_mask_name(path):
+        return False
+    if large and is_zarr(path):
+        return True
+    suffixes = (*IMAGE_SUFFIXES, *SLIDE_SUFFIXES) if large else IMAGE_SUFFIXES
+    return path.suffix.lower() in suffixes and path.is_file()
 
 
 def _suffixes() -> str:

@@ -18,6 +18,7 @@ from .output import (
     COUNTS_FILE,
     FORMATS,
     OVERLAY_SUFFIX,
+    PLAN_FILE,
     RUN_FILE,
     InputRecord,
     ResultRecord,
@@ -89,7 +90,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     problems: list[BatchItem] = []
     for given in dict.fromkeys(str(path) for path in paths):
         try:
-            for path in find_images(given, recursive=recursive):
+            for path in find_images(given, recursive=recursive, large=True):
                 if path == Path(given).expanduser() or not is_output(path):
                     found.setdefault(path.resolve(), path)
         except ImageError as error:
@@ -232,6 +233,8 @@ def segment_files(
     run_file = record.write(outputs.folder / RUN_FILE)
     run.journal = Journal(outputs.folder, key, again=again)
     remove_leftovers(outputs.folder, items)
+    if again:
+        _forget_large(outputs, items)
     finished = False
     try:
         for index, outcome in run.journal.done(items, outputs).items():
@@ -280,6 +283,7 @@ class _Run:
         self._tables: dict[int, pd.DataFrame] = {}
         self._sha256: dict[int, str | None] = {}
         self._flat: dict[int, bool] = {}
+        self._large: set[int] = set()
         self._report = report
         self._unexpected = unexpected
 
@@ -299,6 +303,8 @@ class _Run:
         self.rows[index] = outcome.row
         self._sha256[index] = outcome.sha256
         self._flat[index] = outcome.flat
+        if outcome.large:
+            self._large.add(index)
         if outcome.cells is not None:
             self._tables[index] = outcome.cells
         self._report(outcome.row)
@@ -322,7 +328,9 @@ class _Run:
         return [
             path
             for index in sorted(self._tables)
-            for path in self.outputs.files(self.items[index].name, flat=self._flat[index])
+            for path in self.outputs.files(
+                self.items[index].name, flat=self._flat[index], large=index in self._large
+            )
         ]
 
     def write_tables(self) -> list[Path]:
@@ -337,7 +345,8 @@ class _Run:
             item = self.items[index]
             outcome = self.journal.outcome(item)
             overlay = self.outputs.folder / f"{item.name}{OVERLAY_SUFFIX}"
-            link = overlay.name if self.outputs.overlay and self._flat[index] else ""
+            drawn = self.outputs.overlay and self._flat[index] and index not in self._large
+            link = overlay.name if drawn else ""
             yield ReportEntry(self.rows[index], outcome.pictures if outcome is not None else (), link)
 
 
@@ -352,6 +361,14 @@ def remove_leftovers(folder: Path, items: Sequence[BatchItem]) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _forget_large(outputs: Outputs, items: Sequence[BatchItem]) -> None:
+    """Remove what was found in large images, which would be taken up otherwise."""
+    for item in items:
+        folder = outputs.large_folder(item.name)
+        if (folder / PLAN_FILE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:

@@ -20,7 +20,7 @@ from distributed import Client, WorkerPlugin, as_completed, get_worker
 
 from .. import __version__
 from ..errors import ImageError, ModelError, WBCSegError
-from .one_file import BatchItem, Outcome, Outputs, failure, process
+from .one_file import BatchItem, Outcome, Outputs, failure, is_large_item, process
 from .output import RUN_FILE, OutputError
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _OF_A_WORKER = 600_000_000
 _OF_A_PIXEL = 150
 _OF_A_HELD_PIXEL = 20
+# Of a file that is read and written in blocks, whatever its size.
+_OF_A_LARGE_IMAGE = 1_200_000_000
 _CONNECT_SECONDS = 20
 
 
@@ -235,8 +237,6 @@ def _work(
     item: BatchItem, plugin: str, settings: SegmentationSettings, outputs: Outputs, version: str
 ) -> Outcome:
     """Do one file, on a worker."""
-    from ..data.headers import image_pixels
-
     worker = get_worker()
     if version != __version__:
         raise ClusterError(
@@ -248,13 +248,13 @@ def _work(
             f"The worker {worker.address} does not see the folder {outputs.folder}: the images and the "
             "results must lie on a disk that all workers see under the same name."
         )
-    if not item.path.is_file():
+    if not item.path.exists():
         error = ImageError(f"The worker {worker.address} does not see {item.path}, which is there here.")
         return failure(item, error, 0.0)
     model = worker.plugins[plugin]
     assert isinstance(model, _ModelOnWorker)
     try:
-        with model.room.take(_needed(image_pixels(item.path) or 0)):
+        with model.room.take(_needed(item)):
             outcome = process(item, model.model, settings, outputs, _ignore)
     except ImageError as error:
         return failure(item, error, 0.0)
@@ -263,9 +263,13 @@ def _work(
     return outcome
 
 
-def _needed(pixels: int) -> int:
+def _needed(item: BatchItem) -> int:
+    from ..data.headers import image_pixels
     from ..data.large_images import LARGE_PIXELS
 
+    if is_large_item(item):
+        return _OF_A_LARGE_IMAGE
+    pixels = image_pixels(item.path) or 0
     if pixels <= LARGE_PIXELS:
         return pixels * _OF_A_PIXEL
     return LARGE_PIXELS * _OF_A_PIXEL + pixels * _OF_A_HELD_PIXEL

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from .one_file import BatchItem, Outcome, Outputs
+from .one_file import BatchItem, Outcome, Outputs, file_stamp
 from .output import OutputError, file_sha256
 from .thumbnails import Picture
 
@@ -119,6 +119,7 @@ class Journal:
             "size": outcome.size,
             "modified": outcome.modified,
             "flat": outcome.flat,
+            "large": outcome.large,
             "row": outcome.row,
             "cells": _columns(outcome.cells),
             "pictures": [(p.caption, base64.b64encode(p.jpeg).decode()) for p in outcome.pictures],
@@ -143,6 +144,7 @@ class Journal:
             entry["size"],
             entry["modified"],
             entry["flat"],
+            entry.get("large", False),
             tuple(Picture(caption, base64.b64decode(jpeg)) for caption, jpeg in entry["pictures"]),
         )
 
@@ -156,7 +158,9 @@ class Journal:
             outcome = self.outcome(item)
             if outcome is None or not outcome.good or not _unchanged(item, outcome):
                 continue
-            if all(path.exists() for path in outputs.files(item.name, flat=outcome.flat)):
+            if all(
+                path.exists() for path in outputs.files(item.name, flat=outcome.flat, large=outcome.large)
+            ):
                 found[index] = outcome
         return found
 
@@ -172,11 +176,13 @@ def _unchanged(item: BatchItem, outcome: Outcome) -> bool:
     if item.sha256 is not None and item.sha256 != outcome.sha256:
         return False
     try:
-        stat = item.path.stat()
-        if (stat.st_size, stat.st_mtime_ns) == (outcome.size, outcome.modified):
+        size, modified = file_stamp(item.path)
+        if (size, modified) == (outcome.size, outcome.modified):
             return True
-        # Copied or touched, perhaps, with the same content.
-        return stat.st_size == outcome.size and file_sha256(item.path) == outcome.sha256
+        # Copied or touched, perhaps, with the same content; a large image finds out when it goes on.
+        if size != outcome.size or outcome.sha256 is None:
+            return False
+        return file_sha256(item.path) == outcome.sha256
     except OSError:
         return False
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError, WBCSegError
+from ..errors import Cancelled, ImageError, WBCSegError
 from .output import (
+    LARGE_SUFFIX,
     OutputError,
     PixelSize,
     count_row,
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from ..settings import SegmentationSettings
     from .result import Segmentation
     from .thumbnails import Picture
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -78,13 +83,19 @@ class Outputs:
     formats: tuple[str, ...] = ()
     model_source: str = ""
 
+    def large_folder(self, name: str) -> Path:
+        """Return the folder that holds the result of a large image."""
+        return self.folder / f"{name}{LARGE_SUFFIX}"
+
     def wanted(self, *, flat: bool = True) -> tuple[str, ...]:
         """Return the formats of an image; a stack has no pictures."""
         names = ["tiff", *["mask"] * self.mask, *["overlay"] * self.overlay, *self.formats]
         return tuple(dict.fromkeys(name for name in names if flat or name not in ("mask", "overlay")))
 
-    def files(self, name: str, *, flat: bool = True) -> list[Path]:
+    def files(self, name: str, *, flat: bool = True, large: bool = False) -> list[Path]:
         """Return the files that belong to an image."""
+        if large:
+            return [self.large_folder(name)]
         return files_of(self.folder / name, self.wanted(flat=flat))
 
 
@@ -116,6 +127,8 @@ class Outcome:
         its last change in nanoseconds.
     flat : bool
         Whether it is one image, not a stack.
+    large : bool
+        Whether it was segmented in blocks, into a folder.
     pictures : tuple of Picture
         For the report: the image, then the cells to check.
     error : Exception or None
@@ -128,6 +141,7 @@ class Outcome:
     size: int = 0
     modified: int = 0
     flat: bool = True
+    large: bool = False
     pictures: tuple[Picture, ...] = field(default=(), repr=False)
     error: Exception | None = None
 
@@ -144,7 +158,7 @@ def process(
     outputs: Outputs,
     progress: Progress,
 ) -> Outcome:
-    """Read, segment and write one file.
+    """Read, segment and write one file, a large one in blocks.
 
     Raises
     ------
@@ -153,6 +167,8 @@ def process(
     """
     from .pipeline import segment
 
+    if is_large_item(item):
+        return process_large(item, model, settings, outputs, progress)
     start = time.perf_counter()
     try:
         loaded = load(item)
@@ -163,6 +179,78 @@ def process(
         raise
     except Exception as error:
         return failure(item, error, time.perf_counter() - start)
+
+
+def is_large_item(item: BatchItem) -> bool:
+    """Say whether a file is segmented in blocks rather than read as a whole."""
+    from ..data.large_images import is_large_file
+
+    return not item.problem and is_large_file(item.path)
+
+
+def process_large(
+    item: BatchItem,
+    model: ModelFile,
+    settings: SegmentationSettings,
+    outputs: Outputs,
+    progress: Progress,
+) -> Outcome:
+    """Segment one large file in blocks, into a folder of its own.
+
+    A run that was interrupted goes on where it stopped.
+
+    Raises
+    ------
+    OutputError
+        If the result cannot be written. Every other failure is an outcome.
+    Cancelled
+        If the callback raised it.
+    """
+    from ..data.large_images import open_large
+    from .large import LargeRun
+    from .thumbnails import pictures_of_large
+
+    start = time.perf_counter()
+    folder = outputs.large_folder(item.name)
+    try:
+        size, modified = file_stamp(item.path)
+        image = open_large(item.path)
+        run = LargeRun(image, folder, model, settings, progress=progress)
+        for _ in run.blocks():
+            pass
+        result = run.finish()
+        progress(0, 0, "Drawing the report")
+        pictures = pictures_of_large(image.levels, run.source, result)
+    except (OutputError, Cancelled):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise OutputError(
+                f"{folder} cannot be written: {error.strerror}. What is done is kept: make room, and give "
+                "the same command again."
+            ) from error
+        return failure(item, error, time.perf_counter() - start)
+    notes = [f"Too large to be held whole: its labels and table are in {folder.name}."]
+    if left_out := [name for name in outputs.wanted() if name not in ("tiff", "csv", "overlay")]:
+        notes.append(f"Not written for it: {', '.join(left_out)}.")
+    return Outcome(
+        count_row(item.image, result, time.perf_counter() - start, notes),
+        with_micrometres(result.cells, read_pixel_size(item.path)),
+        None,
+        size,
+        modified,
+        large=True,
+        pictures=pictures,
+    )
+
+
+def file_stamp(path: Path) -> tuple[int, int]:
+    """Return the bytes of a file, or of all files in a folder, and when it was last changed, in ns."""
+    if not path.is_dir():
+        stat = path.stat()
+        return stat.st_size, stat.st_mtime_ns
+    stats = [each.stat() for each in path.rglob("*") if each.is_file()]
+    return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 
 def load(item: BatchItem) -> Loaded:

@@ -9,7 +9,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ..errors import Cancelled
-from .one_file import BatchItem, Loaded, Outcome, Outputs, failure, load, write
+from .one_file import (
+    BatchItem,
+    Loaded,
+    Outcome,
+    Outputs,
+    failure,
+    is_large_item,
+    load,
+    process_large,
+    write,
+)
 from .output import OutputError
 
 if TYPE_CHECKING:
@@ -38,7 +48,7 @@ def segment_overlapped(
 
     Decoding, compressing and the network run outside Python's lock, so threads overlap
     them. Both queues are bounded, by number and by pixels, so that memory does not grow
-    with the number of files.
+    with the number of files. Large files are not read ahead: they are done in blocks.
 
     Parameters
     ----------
@@ -83,6 +93,9 @@ def segment_overlapped(
     try:
         for index, item, future in _read_ahead(reading, items):
             starting(index)
+            if future is None:
+                done(index, process_large(item, model, settings, outputs, progress))
+                continue
             start = time.perf_counter()
             try:
                 loaded = future.result()
@@ -108,21 +121,22 @@ def segment_overlapped(
 
 def _read_ahead(
     reading: ThreadPoolExecutor, items: Sequence[tuple[int, BatchItem]]
-) -> Iterator[tuple[int, BatchItem, Future[Loaded]]]:
-    """Yield files in order, a few of them being read already."""
+) -> Iterator[tuple[int, BatchItem, Future[Loaded] | None]]:
+    """Yield files in order, a few of them being read already; None for a large one, which is not."""
     from ..data.headers import image_pixels
 
-    waiting: deque[tuple[int, BatchItem, Future[Loaded], int]] = deque()
+    waiting: deque[tuple[int, BatchItem, Future[Loaded] | None, int]] = deque()
     coming = iter(items)
     held: tuple[int, BatchItem] | None = next(coming, None)
     pixels = 0
     while held is not None or waiting:
         while held is not None and len(waiting) < _READ_AHEAD:
             index, item = held
-            more = image_pixels(item.path) or 0
+            large = is_large_item(item)
+            more = 0 if large else image_pixels(item.path) or 0
             if waiting and pixels + more > _MOST_PIXELS:
                 break
-            waiting.append((index, item, reading.submit(load, item), more))
+            waiting.append((index, item, None if large else reading.submit(load, item), more))
             pixels += more
             held = next(coming, None)
         index, item, future, fewer = waiting.popleft()

@@ -117,7 +117,7 @@ def _stained(image: np.ndarray, among: np.ndarray | None = None) -> np.ndarray |
 
     # The most absorbed colour, so that red cells show whatever the stain. Dark white
     # cells would pull the threshold up, so they count no more than a dense red cell.
-    absorbed = image.max(axis=-1)
+    absorbed = np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
     told = absorbed if among is None else absorbed[among]
     if not told.size:
         return None

@@ -21,7 +21,7 @@ from .windows import Window
 LEVELS = (500.0, 200.0, 80.0, 32.0)
 _OCTAVES_SEEN = 1.25
 # Beside red cells, sizes further off are unlikely; what lies between two levels is seen at both.
-_OCTAVES_WORTH_A_LOOK = 0.9
+_OCTAVES_WORTH_A_LOOK = 0.75
 _LEAST_CENTRE = 0.3
 _BANDWIDTH = 0.2
 _APART = 0.5

@@ -35,7 +35,8 @@ def dark_spots(image: np.ndarray, red: RedCells) -> np.ndarray:
 
     density = density_of(np.asarray(red.stain))
     # Compared as stain, not as density, since that spares a logarithm a pixel.
-    limit = 2.0 * (1.0 - np.exp(-(_DARKER * density + 0.01)))
-    dark = np.asarray((image > limit.astype(np.float32)).any(axis=-1), np.uint8)
+    limit = (2.0 * (1.0 - np.exp(-(_DARKER * density + 0.01)))).astype(np.float32)
+    darker = [image[..., channel] > limit[channel] for channel in range(3)]
+    dark = np.asarray(darker[0] | darker[1] | darker[2], np.uint8)
     count = cv2.boxFilter(dark, cv2.CV_16U, (_SPOT, _SPOT), normalize=False, borderType=cv2.BORDER_CONSTANT)
     return count >= _LEAST_PIXELS

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ... import __version__
 from ...errors import ImageError, SettingsError
 from ...files import write_atomically
 from ...progress import Progress, silent
 from ...settings import SegmentationSettings
-from ..output import OutputError
+from ..output import PLAN_FILE, OutputError, read_pixel_size
 from ..result import Segmentation
 from .assembly import Cells, assemble
 from .block import BlockCells, find_in_clusters
@@ -35,9 +36,8 @@ if TYPE_CHECKING:
 LABELS_FOLDER = "labels.zarr"
 PROBABILITY_FOLDER = "probability.zarr"
 _STATE_FOLDER = "unfinished"
-_PLAN_FILE = "plan.json"
 _RESULT_FILE = "result.json"
-_FORMAT = 1
+_FORMAT = 2
 TableFormat = Literal["csv", "parquet"]
 #: Side of a block, pixels.
 BLOCK_SIZE = 2048
@@ -49,6 +49,8 @@ class _Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     format: int
+    version: str
+    image: str = ""
     digest: str
     shape: tuple[int, int]
     block_size: int
@@ -88,6 +90,13 @@ class LargeRun:
     image, out, model, settings, block_size
         As `segment_large` takes them.
     progress : Progress
+
+    Attributes
+    ----------
+    source : PixelSource
+        The image.
+    labels, probability : Pyramid
+        What was found so far.
     """
 
     def __init__(
@@ -110,12 +119,13 @@ class LargeRun:
         self.out = Path(out)
         self.model, self.settings = model_and_settings(model, settings)
         self.progress = progress
-        array = _array_of(image)
+        array, file = _array_and_file(image)
         old = self._old_plan()
-        self._source = PixelSource(array, old.survey.value_range if old is not None else None)
-        digest = image_digest(self._source)
+        self.source = PixelSource(array, old.survey.value_range if old is not None else None)
+        digest = image_digest(self.source)
         same = old is not None and (
-            old.digest == digest
+            old.version == __version__
+            and old.digest == digest
             and old.block_size == block_size
             and old.model == self.model.id
             and old.settings == self.settings
@@ -123,12 +133,14 @@ class LargeRun:
         if old is not None and same:
             self._plan = old
         else:
-            self._source = PixelSource(array)
-            survey = survey_image(self._source, self.model, self.settings, progress)
+            self.source = PixelSource(array)
+            survey = survey_image(self.source, self.model, self.settings, progress)
             self._plan = _Plan(
                 format=_FORMAT,
+                version=__version__,
+                image=file,
                 digest=digest,
-                shape=self._source.shape,
+                shape=self.source.shape,
                 block_size=block_size,
                 model=self.model.id,
                 settings=self.settings,
@@ -142,9 +154,9 @@ class LargeRun:
         self._finder: Finder | None = None
         self._map: ActivityMap | None = None
         if self.settings.recipe == "classic" or self.survey.cell_diameter is not None:
-            self._finder = create_finder(self._source, self.survey, self.model, self.settings)
-            self._map = ActivityMap(self._source.shape, self._finder.unit, self._finder.look)
-        self._areas = _blocks(self._source.shape, block_size)
+            self._finder = create_finder(self.source, self.survey, self.model, self.settings)
+            self._map = ActivityMap(self.source.shape, self._finder.unit, self._finder.look)
+        self._areas = _blocks(self.source.shape, block_size)
         self._cells = 0
 
     # Where things are --------------------------------------------------------------------------------
@@ -154,7 +166,7 @@ class LargeRun:
         return self.out / _STATE_FOLDER / f"block-{area.top // size:05d}-{area.left // size:05d}.npz"
 
     def _old_plan(self) -> _Plan | None:
-        file = self.out / _PLAN_FILE
+        file = self.out / PLAN_FILE
         try:
             plan = _Plan.model_validate(json.loads(file.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -167,21 +179,22 @@ class LargeRun:
         return plan if whole else None
 
     def _start_afresh(self) -> None:
-        if self.out.exists() and not (self.out / _PLAN_FILE).exists() and any(self.out.iterdir()):
+        if self.out.exists() and not (self.out / PLAN_FILE).exists() and any(self.out.iterdir()):
             raise ImageError(
                 f"The folder {self.out} holds other files; name a folder that is new or empty for the result."
             )
-        (self.out / _PLAN_FILE).unlink(missing_ok=True)
+        (self.out / PLAN_FILE).unlink(missing_ok=True)
         (self.out / _RESULT_FILE).unlink(missing_ok=True)
         shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
         for table in self.out.glob("cells.*"):
             table.unlink()
         self.out.mkdir(parents=True, exist_ok=True)
         shape = self._plan.shape
-        Pyramid.create(self.out / LABELS_FOLDER, shape, np.int32, labels=True)
-        Pyramid.create(self.out / PROBABILITY_FOLDER, shape, np.float32, labels=False)
+        size = read_pixel_size(self._plan.image) if self._plan.image else None
+        Pyramid.create(self.out / LABELS_FOLDER, shape, np.int32, labels=True, pixel_size=size)
+        Pyramid.create(self.out / PROBABILITY_FOLDER, shape, np.float32, labels=False, pixel_size=size)
         text = self._plan.model_dump_json(indent=2)
-        write_atomically(self.out / _PLAN_FILE, text.encode(), OutputError)
+        write_atomically(self.out / PLAN_FILE, text.encode(), OutputError)
 
     # The work ----------------------------------------------------------------------------------------
 
@@ -228,7 +241,7 @@ class LargeRun:
             alive(0, 0, "")
         clusters = self._map.clusters(area)
         cells, patches = find_in_clusters(
-            clusters, self._source, self._finder, self.survey, self.settings.check_below, alive
+            clusters, self.source, self._finder, self.survey, self.settings.check_below, alive
         )
         # The file comes last: a block that has one is done, and one that was interrupted is redone.
         self.probability.raise_to([(p.top, p.left) for p in patches], [p.values for p in patches])
@@ -373,12 +386,13 @@ def segment_large(
         ) from error
 
 
-def _array_of(image: Any) -> Any:
+def _array_and_file(image: Any) -> tuple[Any, str]:
+    """Return the pixels, and the file that they are in; nothing where they are in none."""
     from ...data.large_images import LargeImage, open_large
 
     if isinstance(image, str | Path):
         image = open_large(image)
-    return image.full if isinstance(image, LargeImage) else image
+    return (image.full, str(Path(image.name).resolve())) if isinstance(image, LargeImage) else (image, "")
 
 
 def _blocks(shape: tuple[int, int], size: int) -> list[Rectangle]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import ImageError
+from ..output.pixel_size import UNIT_NAMES, PixelSize
 
 _CHUNK = 1024
 _SMALLEST_LEVEL = 1024
@@ -30,7 +31,15 @@ class Pyramid:
         self.path, self.arrays = path, arrays
 
     @classmethod
-    def create(cls, path: Path, shape: tuple[int, int], dtype: Any, *, labels: bool) -> Pyramid:
+    def create(
+        cls,
+        path: Path,
+        shape: tuple[int, int],
+        dtype: Any,
+        *,
+        labels: bool,
+        pixel_size: PixelSize | None = None,
+    ) -> Pyramid:
         """Make an empty one, in place of any that is there."""
         import zarr
 
@@ -39,6 +48,7 @@ class Pyramid:
         arrays: list[Any] = []
         sets: list[Any] = []
         size, step = shape, 1
+        pixel = (1.0, 1.0) if pixel_size is None else (pixel_size.row, pixel_size.column)
         while True:
             array = group.create_array(
                 str(len(arrays)),
@@ -49,12 +59,13 @@ class Pyramid:
                 chunk_key_encoding={"name": "v2", "separator": "/"},
             )
             arrays.append(array)
-            scale = {"type": "scale", "scale": [float(step)] * 2}
+            scale = {"type": "scale", "scale": [step * pixel[0], step * pixel[1]]}
             sets.append({"path": str(len(arrays) - 1), "coordinateTransformations": [scale]})
             if max(size) <= _SMALLEST_LEVEL:
                 break
             size, step = (-(-size[0] // 2), -(-size[1] // 2)), 2 * step
-        axes = [{"name": name, "type": "space"} for name in "yx"]
+        unit = UNIT_NAMES.get(pixel_size.unit) if pixel_size is not None else None
+        axes = [{"name": name, "type": "space", **({"unit": unit} if unit else {})} for name in "yx"]
         multiscales: Any = [
             {"version": "0.4", "name": path.stem, "axes": axes, "datasets": sets, "type": "nearest"}
         ]

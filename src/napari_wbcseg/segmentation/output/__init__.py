@@ -4,8 +4,8 @@
 it back and `replay` does it again. For an image called ``NAME`` there are
 ``NAME-labels.tif`` with ``NAME-result.json``, ``NAME-cells.csv``, ``NAME.ome.zarr``,
 ``NAME-rois.zip``, ``NAME.geojson``, ``NAME-overlay.png`` and ``NAME-mask.jpg`` (as the
-SigTuple set has it); for a run ``counts.csv``, ``cells.csv`` and ``run.json``. Every file
-appears whole under its name or not at all.
+SigTuple set has it); for a large image the folder ``NAME-cells``; for a run ``counts.csv``,
+``cells.csv`` and ``run.json``. Every file appears whole under its name or not at all.
 """
 
 from .files import OutputError
@@ -17,8 +17,10 @@ from .names import (
     CELLS_FILE,
     COUNTS_FILE,
     LABELS_SUFFIX,
+    LARGE_SUFFIX,
     MASK_SUFFIX,
     OVERLAY_SUFFIX,
+    PLAN_FILE,
     RESULT_SUFFIX,
     RUN_FILE,
     image_names,
@@ -65,8 +67,10 @@ __all__ = [
     "COUNT_COLUMNS",
     "FORMATS",
     "LABELS_SUFFIX",
+    "LARGE_SUFFIX",
     "MASK_SUFFIX",
     "OVERLAY_SUFFIX",
+    "PLAN_FILE",
     "RESULT_SUFFIX",
     "RUN_FILE",
     "InputRecord",

@@ -15,6 +15,10 @@ COUNTS_FILE = "counts.csv"
 CELLS_FILE = "cells.csv"
 RUN_FILE = "run.json"
 RESULT_SUFFIX = "-result.json"
+#: Behind the name of a large image, that of the folder that holds its result.
+LARGE_SUFFIX = "-cells"
+#: What says of such a folder, in JSON, what it is a result of.
+PLAN_FILE = "plan.json"
 
 
 def output_names(paths: Sequence[Path]) -> dict[Path, str]:
@@ -33,14 +37,14 @@ def output_names(paths: Sequence[Path]) -> dict[Path, str]:
     dict of Path to str
     """
     whole = {path: path.resolve() for path in dict.fromkeys(paths)}
-    names = {path: path.stem for path in whole}
+    names = {path: _stem(path) for path in whole}
     depth = max((len(path.parts) for path in whole.values()), default=0)
     for folders in range(1, depth):
         for path in _ambiguous(names):
             parts = whole[path].parts[1:-1]  # without the root
-            names[path] = "__".join([*parts[max(0, len(parts) - folders) :], path.stem])
+            names[path] = "__".join([*parts[max(0, len(parts) - folders) :], _stem(path)])
     for path in _ambiguous(names):
-        names[path] = f"{path.stem}_{path.suffix.lstrip('.')}"
+        names[path] = f"{_stem(path)}_{path.suffix.lstrip('.')}"
     # What is left is a file that happens to be called what another became.
     used: set[str] = set()
     for path in sorted(names, key=lambda p: (whole[p].as_posix(), p.as_posix())):
@@ -68,8 +72,18 @@ def image_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def is_output(path: Path) -> bool:
-    """Whether a file bears a name that this module gives to pictures: not an input to segment."""
-    return path.name.endswith((LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX))
+    """Whether this is a picture that this package wrote, or seems to be by its name: no input to segment."""
+    if path.name.endswith((LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX)):
+        return True
+    if path.suffix != ".zarr":
+        return False
+    return (path.parent / PLAN_FILE).is_file() or (path / "labels" / "cells").is_dir()
+
+
+def _stem(path: Path) -> str:
+    """Return a name without its ending: ``a`` for ``a.png`` and for ``a.ome.zarr``."""
+    stem = path.stem
+    return stem.removesuffix(".ome") if path.suffix.lower() in (".tif", ".tiff", ".zarr") else stem
 
 
 def _ambiguous(names: dict[Path, str]) -> list[Path]:

@@ -14,6 +14,7 @@ import numpy as np
 from ...progress import Progress, silent
 from .files import OutputError
 from .pictures import CELL_COLOUR, CHECK_COLOUR
+from .pixel_size import UNIT_NAMES
 from .result_record import ResultRecord, table_to_columns
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ LABELS_NAME = "cells"
 #: Key of its attributes under which the record of the result lies.
 RECORD_KEY = "napari_wbcseg"
 
-_NGFF_UNITS = {"nm": "nanometer", "µm": "micrometer", "mm": "millimeter", "cm": "centimeter"}
 _SMALLEST = 256  # pixels; no level of a pyramid is made smaller
 _CHUNK = 512
 
@@ -72,9 +72,9 @@ def _fill(folder: Path, path: Path, result: LabelledImage, progress: Progress) -
     axes = ["z", "y", "x"] if result.stacked else ["y", "x"]
     scale = dict(zip(axes, map(float, result.placement.scale), strict=True))
     units = {
-        axis: _NGFF_UNITS[unit]
+        axis: UNIT_NAMES[unit]
         for axis, unit in zip(axes, result.placement.units, strict=True)
-        if unit in _NGFF_UNITS
+        if unit in UNIT_NAMES
     }
     sides = result.labels.shape[-2:]
     common: dict[str, Any] = {

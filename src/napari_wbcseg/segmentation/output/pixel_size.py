@@ -6,8 +6,13 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...data.large_images import SLIDE_SUFFIXES
+
 #: Length units in centimetres.
 CENTIMETRES = {"nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "inch": 2.54}
+
+#: What OME-Zarr calls units of length.
+UNIT_NAMES = {"nm": "nanometer", "µm": "micrometer", "mm": "millimeter", "cm": "centimeter"}
 
 _SYMBOLS = {
     "micron": "µm",
@@ -48,13 +53,16 @@ class PixelSize(NamedTuple):
 
 
 def read_pixel_size(path: str | Path) -> PixelSize | None:
-    """Return the pixel size that a TIFF states, or None where it states none in a real unit.
+    """Return the pixel size that a TIFF or an OME-Zarr states; None where it states none in a real unit.
 
-    Files of this package, OME-TIFF, ImageJ's and plain TIFF resolutions are understood.
-    The dots per inch of photographs and prints are left alone: they say nothing of the slide.
+    Files of this package, OME-TIFF, ImageJ's and plain TIFF resolutions, Aperio's slides and
+    OME-Zarr are understood. The dots per inch of photographs and prints are left alone: they say
+    nothing of the slide.
     """
     path = Path(path)
-    if path.suffix.lower() not in (".tif", ".tiff"):
+    if path.is_dir():
+        return _zarr_pixel_size(path)
+    if path.suffix.lower() not in (".tif", ".tiff", *SLIDE_SUFFIXES):
         return None
     import tifffile
 
@@ -70,6 +78,8 @@ def read_pixel_size(path: str | Path) -> PixelSize | None:
                 )
             if tiff.ome_metadata:
                 return _ome_pixel_size(tiff.ome_metadata)
+            if tiff.is_svs and (aperio := re.search(r"\bMPP = ([\d.]+)", page.description)):
+                return PixelSize(float(aperio[1]), float(aperio[1]))
             unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
             unit = unit_symbol(unit)
             across, down = (_rational(page.tags.get(tag)) for tag in ("XResolution", "YResolution"))
@@ -89,6 +99,24 @@ def _rational(tag: Any) -> float:
         return 0.0
     over, under = tag.value
     return over / under if under else 0.0
+
+
+def _zarr_pixel_size(folder: Path) -> PixelSize | None:
+    import zarr
+
+    try:
+        attributes: Any = dict(zarr.open_group(str(folder), mode="r").attrs)
+        scales = attributes.get("ome", attributes)["multiscales"][0]
+        first = scales["datasets"][0]["coordinateTransformations"]
+        scale = next(one["scale"] for one in first if one["type"] == "scale")
+        sizes = {
+            axis["name"]: (float(step), unit_symbol(axis.get("unit", "")))
+            for axis, step in zip(scales["axes"], scale, strict=True)
+        }
+        (row, unit), (column, other) = sizes["y"], sizes["x"]
+    except Exception:  # a plain array, or of an older version; whoever reads it says what is wrong
+        return None
+    return PixelSize(row, column, unit) if unit == other and unit in CENTIMETRES else None
 
 
 def _ome_pixel_size(xml: str) -> PixelSize | None:
