@@ -8,6 +8,7 @@ platelets, specks and single lobes where the network alone might not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -117,7 +118,7 @@ def _stained(image: np.ndarray, among: np.ndarray | None = None) -> np.ndarray |
 
     # The most absorbed colour, so that red cells show whatever the stain. Dark white
     # cells would pull the threshold up, so they count no more than a dense red cell.
-    absorbed = np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
+    absorbed = reduce(np.maximum, np.moveaxis(image, -1, 0))
     told = absorbed if among is None else absorbed[among]
     if not told.size:
         return None
