@@ -109,16 +109,16 @@ def test_beside_red_cells_an_unlikely_size_counts_for_less() -> None:
 
 
 def test_without_red_cells_every_size_is_looked_for() -> None:
-    assert levels_to_look_at(None) == list(LEVELS)
+    assert levels_to_look_at(None, CANONICAL) == list(LEVELS)
 
 
 @given(st.floats(4, 600))
-def test_beside_red_cells_the_levels_near_the_likely_size_are_looked_at(red_cell: float) -> None:
-    looked_at = levels_to_look_at(red_cell)
+def test_beside_red_cells_an_image_is_enlarged_only_for_a_likely_size(red_cell: float) -> None:
+    looked_at = levels_to_look_at(red_cell, CANONICAL)
     likely = TYPICAL_WHITE_CELL * red_cell
-    nearest = min(LEVELS, key=lambda level: abs(np.log2(level / likely)))
-    assert nearest in looked_at
-    assert len(looked_at) <= 2
+    assert min(LEVELS, key=lambda level: abs(np.log2(level / likely))) in looked_at
+    for level in LEVELS:
+        assert level in looked_at or (level < CANONICAL and likely > 1.5 * level)
 
 
 @pytest.mark.parametrize("shape", [(300, 500), (3000, 2000)])

@@ -20,7 +20,7 @@ from .windows import Window
 #: Cell diameters, in image pixels, that the image is looked at for. Neighbours overlap.
 LEVELS = (500.0, 200.0, 80.0, 32.0)
 _OCTAVES_SEEN = 1.25
-# Beside red cells, sizes further off are unlikely; what lies between two levels is seen at both.
+# Of the size that is likeliest beside the red cells; what lies between two levels is seen at both.
 _OCTAVES_WORTH_A_LOOK = 0.75
 _LEAST_CENTRE = 0.3
 _BANDWIDTH = 0.2
@@ -58,8 +58,8 @@ def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float 
         What the network takes, at the resolution of the image.
     predictor : Predictor
     red_cell : float, optional
-        Diameter of the red cells, image pixels: sizes unlikely beside it count less, and only
-        the levels near the likeliest are looked at.
+        Diameter of the red cells, image pixels: sizes unlikely beside it count less, and the
+        image is not enlarged to look for them.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float 
         From `sizes_to_try`; none if no cell is seen at any scale.
     """
     sightings: list[Sighting] = []
-    for level in levels_to_look_at(red_cell):
+    for level in levels_to_look_at(red_cell, predictor.canonical_diameter):
         factor = predictor.canonical_diameter / level
         if max(image.shape[:2]) * factor < 12:
             continue
@@ -78,13 +78,16 @@ def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float 
     return sizes_to_try(sightings, red_cell)
 
 
-def levels_to_look_at(red_cell: float | None) -> list[float]:
-    """Return the `LEVELS` at which white cells beside red ones of a diameter would show; all without one."""
+def levels_to_look_at(red_cell: float | None, canonical: float) -> list[float]:
+    """Return the `LEVELS` worth a look: all, but beside red cells of a diameter no needless enlargement.
+
+    To look at an image enlarged costs more than all else; reduced, it costs next to nothing.
+    """
     if red_cell is None:
         return list(LEVELS)
     octaves = np.abs(np.log2(np.array(LEVELS) / (TYPICAL_WHITE_CELL * red_cell)))
-    near = octaves <= max(_OCTAVES_WORTH_A_LOOK, float(octaves.min()))
-    return [level for level, worth in zip(LEVELS, near, strict=True) if worth]
+    likely = octaves <= max(_OCTAVES_WORTH_A_LOOK, float(octaves.min()))
+    return [level for level, worth in zip(LEVELS, likely, strict=True) if worth or level >= canonical]
 
 
 def _windows_of_a_level(image: np.ndarray, multiple: int) -> list[Window]:
