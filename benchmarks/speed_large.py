@@ -95,6 +95,7 @@ def sparse(place: str, out: str, model: str = "wbc") -> dict[str, Any]:
     array = zarr.open_array(place, mode="r")
     pixels = array.shape[0] * array.shape[1]
     shutil.rmtree(out, ignore_errors=True)
+    segment(np.asarray(array[:256, :256]), file)  # all is imported, as for StarDist
     start, cpu = time.perf_counter(), time.process_time()
     if pixels > LARGE_PIXELS:
         result = segment_large(array, out, file)
