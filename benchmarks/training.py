@@ -12,9 +12,9 @@ average is printed with the results.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -25,13 +25,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
 from napari_wbcseg.network.robust import ROBUST, TRUTH_CHANNELS
 from napari_wbcseg.settings import TrainingSettings
 
 SIDE = 128
-SHELL_STEPS, SHELL_EPOCHS = 8, 3
+#: The model that `gui` goes on from, and its steps an epoch: those of the classic recipe are of 3 tiles.
+#: The robust one draws 160 smears before its first step, which is most of the time of so short a training.
+GUI_STARTS = {"classic": ("classic", 20), "robust": ("wbc", 8)}
+#: Epochs of it; those between the end of the first and the end of the last but one are measured.
+GUI_EPOCHS = 4
 
 
 def forward_operations(architecture: UNetArchitecture, side: int = SIDE) -> int:
@@ -177,53 +182,82 @@ def waiting(steps: int, rounds: int, processes: int | None) -> str:
     )
 
 
-def gui(rounds: int) -> str:
+def gui(rounds: int, recipe: str) -> str:
     """Return what the window costs: the same training in the shell and in napari, in turn."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["WBCSEG_MODELS"] = str(folder / "models")
         write_pairs(folder / "pairs")
-        shell, window, gaps, shares = [], [], [], []
+        rows = []
         for number in range(rounds):
-            shell.append(shell_speed(folder / "pairs", folder / f"shell{number}"))
-            told = window_speed(folder / "pairs")
-            window.append(told["images_per_second"])
-            gaps.append(told["longest_work"])
-            shares.append(told["share"])
-        ratios = [w / s - 1 for s, w in zip(shell, window, strict=True)]
-    each = ", ".join(f"{ratio:+.1%}" for ratio in ratios)
+            shell = shell_cost(folder / "pairs", folder / f"shell{number}", recipe)
+            told = window_cost(folder / "pairs", recipe)
+            rows.append({**told, "shell": shell["seconds"], "shell_processor": shell["processor"]})
+            rows[-1]["more"] = (told["processor"] + told["own"]) / shell["processor"] - 1
+            rows[-1]["longer"] = told["seconds"] / shell["seconds"] - 1
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+
+    def middle(key: str) -> float:
+        return statistics.median(row[key] for row in rows)
+
+    each = ", ".join(f"{row['more']:+.1%}" for row in rows)
+    steps = (GUI_EPOCHS - 2) * GUI_STARTS[recipe][1]
+    longest = 1000 * max(row["longest_work"] for row in rows)
     return (
-        f"{machine()} Robust recipe from wbc, {SHELL_STEPS} steps of 16 an epoch, {rounds} rounds in "
-        f"turn: {statistics.median(shell):.2f} images/s in the shell, {statistics.median(window):.2f} in "
-        f"napari ({statistics.median(ratios):+.1%}; each round: {each}). napari itself used "
-        f"{statistics.median(shares):.1%} of one core, for at most {1000 * max(gaps):.0f} ms at a time."
+        f"{machine()} The {recipe} recipe, {steps} steps after the first epoch, {rounds} rounds in turn.\n"
+        f"Processor time: {middle('shell_processor'):.1f} s in the shell; in napari "
+        f"{middle('processor'):.1f} s for the training and {middle('own'):.2f} s for napari itself, "
+        f"{middle('more'):+.1%} (each round: {each}).\n"
+        f"By the clock: {middle('shell'):.1f} s and {middle('seconds'):.1f} s, {middle('longer'):+.1%}. "
+        f"napari worked for at most {longest:.0f} ms at a time."
     )
 
 
-def shell_speed(data: Path, out: Path) -> float:
-    """Train by the command line, and return the images a second after the first epoch."""
-    command = [
-        sys.executable,
-        "-m",
-        "napari_wbcseg.cli",
-        "train",
-        str(data),
-        "--out",
-        str(out),
-        "--start",
-        "wbc",
-    ]
-    command += ["--epochs", str(SHELL_EPOCHS), "--steps-per-epoch", str(SHELL_STEPS)]
-    done = subprocess.run([*command, "--validation-fraction", "0.2"], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr or done.stdout)
-    with (out / "history.csv").open() as file:
-        return statistics.median(float(row["images_per_second"]) for row in list(csv.DictReader(file))[1:])
+class Meter:
+    """Measures a training process between two epochs, by the clock and in processor time."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._marks: list[tuple[float, float, float]] = []
+
+    def mark(self) -> None:
+        """Note where it stands now, and what this process has used."""
+        used = self._process.cpu_times()
+        self._marks.append((time.monotonic(), used.user + used.system, time.process_time()))
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """What went by between the first and the last mark, in seconds."""
+        first, last = self._marks[0], self._marks[-1]
+        names = ("seconds", "processor", "own")
+        return {name: end - start for name, start, end in zip(names, first, last, strict=True)}
 
 
-def window_speed(data: Path) -> dict[str, float]:
+def shell_cost(data: Path, out: Path, recipe: str) -> dict[str, float]:
+    """Train by the command line, and return what it cost."""
+    start, steps = GUI_STARTS[recipe]
+    command = [sys.executable, "-m", "napari_wbcseg.cli", "train", str(data)]
+    command += ["--out", str(out), "--start", start, "--validation-fraction", "0.2"]
+    command += ["--epochs", str(GUI_EPOCHS), "--steps-per-epoch", str(steps)]
+    said = []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+    ) as process:
+        meter = Meter(process.pid)
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            found = re.match(r"epoch +(\d+) of", line)
+            if found and int(found[1]) < GUI_EPOCHS:
+                meter.mark()
+    if process.returncode:
+        raise SystemExit("".join(said))
+    return meter.cost
+
+
+def window_cost(data: Path, recipe: str) -> dict[str, float]:
     """Train by the widget in a napari of its own, and return what `window` measured."""
-    command = [sys.executable, str(Path(__file__)), "window", str(data)]
+    command = [sys.executable, str(Path(__file__)), "window", str(data), "--recipe", recipe]
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         if shutil.which("xvfb-run") is None:
             raise SystemExit("There is no display: install xvfb-run, or set DISPLAY.")
@@ -236,27 +270,34 @@ def window_speed(data: Path) -> dict[str, float]:
     return told
 
 
-def window(data: Path) -> None:
-    """Train in napari's window and print what was measured (the other end of `window_speed`)."""
+def window(data: Path, recipe: str) -> None:
+    """Train in napari's window and print what was measured (the other end of `window_cost`)."""
     import napari
     from qtpy.QtCore import QEventLoop, QTimer
+    from qtpy.QtWidgets import QApplication
 
     viewer = napari.Viewer(show=True)
+    app = QApplication.instance()
+    assert app is not None
     _, widget = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Train WBC model")
     widget.folder = data
-    widget.settings = widget.settings.replace(epochs=SHELL_EPOCHS, steps_per_epoch=SHELL_STEPS)
+    widget.start_from, steps = GUI_STARTS[recipe]
+    widget.settings = widget.settings.replace(epochs=GUI_EPOCHS, steps_per_epoch=steps)
     problems: list[str] = []
     widget.failed.connect(problems.append)
     ended: list[object] = []
     widget.trained.connect(ended.append)
     loop = QEventLoop()
     ticks: list[float] = []
-    spent: list[tuple[float, float]] = []
+    meters: list[Meter] = []
 
     def look() -> None:
-        if widget.monitor.history and widget.run.process is not None:
+        process, epochs = widget.run.process, len(widget.monitor.history)
+        if epochs and process is not None:
             ticks.append(time.thread_time())
-            spent.append((time.monotonic(), time.process_time()))
+        if process is not None and epochs == len(meters) + 1 and epochs < GUI_EPOCHS:
+            meters.append(meters[-1] if meters else Meter(process.pid))
+            meters[-1].mark()
         if ended or problems:
             loop.quit()
 
@@ -269,13 +310,11 @@ def window(data: Path) -> None:
     timer.stop()
     if problems:
         raise SystemExit(problems[0])
-    speeds = [row["images_per_second"] for row in widget.monitor.history[1:]]
-    result = {
-        "images_per_second": statistics.median(speeds),
-        "longest_work": float(np.diff(ticks).max()),
-        "share": (spent[-1][1] - spent[0][1]) / (spent[-1][0] - spent[0][0]),
-    }
+    result = {**meters[-1].cost, "longest_work": float(np.diff(ticks).max())}
     print(json.dumps(result), flush=True)
+    while widget.plan.busy:  # it looks at its images again, in a thread
+        app.processEvents()
+        time.sleep(0.01)
     viewer.close()
 
 
@@ -315,15 +354,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="for each figure of the table")
     parser.add_argument("--steps", type=int, default=10, help="of a round of waiting")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--recipe", choices=sorted(GUI_STARTS), default="classic", help="of gui")
     parser.add_argument("--processes", type=int, help="that prepare batches; by default as the device needs")
     parser.add_argument("--out", type=Path, help="write the results here as well")
     args = parser.parse_args()
     if args.what == "window":
-        window(args.folder)
+        window(args.folder, args.recipe)
         return
     results = []
     if args.what in ("gui", "all"):
-        results.append(("What the window costs", gui(args.rounds)))
+        results.append(("What the window costs", gui(args.rounds, args.recipe)))
     if args.what in ("waiting", "all"):
         results.append(("Waiting for batches", waiting(args.steps, args.rounds, args.processes)))
     if args.what in ("table", "all"):

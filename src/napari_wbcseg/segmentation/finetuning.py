@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..network.finetuning import BLEND
 from ..progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def fine_tune(
     *,
     original: str | Path | Sequence[TrainingPair] | None = None,
     settings: TrainingSettings | None = None,
-    blend: float = 0.5,
+    blend: float = BLEND,
     out: str | Path | None = None,
     name: str | None = None,
     resume: bool = False,
