@@ -12,9 +12,16 @@ from napari_wbcseg.data.corrections import add_correction
 from napari_wbcseg.data.pairs import TrainingPair
 from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.network import finetuning
-from napari_wbcseg.network.finetuning import fine_tuning_settings, make_replay, plan_fine_tuning
+from napari_wbcseg.network.checkpoint import fingerprint
+from napari_wbcseg.network.finetuning import (
+    fine_tuning_settings,
+    make_replay,
+    plan_fine_tuning,
+    plan_of,
+)
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.network.models import list_models, load_model
+from napari_wbcseg.network.training_folder import TrainingJob, read_job, write_job
 from napari_wbcseg.segmentation.comparison import compare_models
 from napari_wbcseg.segmentation.finetuning import FineTuned, fine_tune
 
@@ -155,6 +162,26 @@ def test_the_new_weights_are_halfway_from_the_old_to_the_tuned(tuned: FineTuned)
         middle = (value + tuned.model.weights[name]) / 2
         np.testing.assert_allclose(blended.weights[name], middle, atol=2e-3)
     assert blended.header.training["blend"] == 0.5
+
+
+@pytest.mark.parametrize("fields", [1, 6], ids=["scored on what it saw", "some kept aside"])
+def test_a_plan_comes_back_from_the_folder_of_its_training(tmp_path: Path, fields: int) -> None:
+    plan = plan_fine_tuning(dark_disc_pairs(fields), START, original_pairs(), FAST, blend=0.9)
+    write_job(tmp_path, plan.job)
+    found = plan_of(read_job(tmp_path))
+    assert (found.summary, found.notes, found.settings) == (plan.summary, plan.notes, plan.settings)
+    assert (found.start.id, found.blend) == (START.id, 0.9)
+    for ours, theirs in (
+        (plan.pairs, found.pairs),
+        (plan.held_out, found.held_out),
+        (plan.replay.held_out, found.replay.held_out),
+    ):
+        assert fingerprint(ours) == fingerprint(theirs)
+
+
+def test_what_is_no_fine_tuning_gets_a_sentence() -> None:
+    with pytest.raises(TrainingError, match="discard it"):
+        plan_of(TrainingJob(dark_disc_pairs(1)))
 
 
 def test_settings_of_another_recipe_get_a_sentence() -> None:
