@@ -197,7 +197,7 @@ class TestFineTuning:
         assert panel.resume.isHidden()
         assert comparison.old.model.startswith("my-stain@")
         assert len(comparison.old.rows) == len(comparison.new.rows) == 1
-        shown = [panel._grid.itemAt(i).widget().text() for i in range(panel._grid.count())]
+        shown = panel._table.texts
         assert {"before", "now", "Dice"} <= set(shown)
         assert f"{comparison.new.summary['dice']:.3f}" in shown
         assert "my-stain-tuned" not in [info.name for info in list_models()]

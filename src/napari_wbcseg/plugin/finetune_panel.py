@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -22,6 +21,7 @@ from .correction_events import training_set_events
 from .jobs import Cleanup, Job, say_error
 from .model_list import ModelPicker, model_events
 from .panel import sentence, stretched, with_tip
+from .score_table import ScoreTable
 from .train_resume import ResumePanel
 from .train_run import end_and_discard
 
@@ -241,9 +241,7 @@ class FineTunePanel(QWidget):
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
         self._status = sentence()
-        self._table = QWidget()
-        self._grid = QGridLayout(self._table)
-        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._table = ScoreTable()
 
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -368,24 +366,11 @@ class FineTunePanel(QWidget):
         self._found = found
         model, comparison = found
         assert self._plan is not None
-        self._fill(["", "", "before", "now"], *comparison.table())
+        self._table.fill(comparison.table())
         self._table.setToolTip(f"before: {self._plan.start.name}\nnow: {model.name}")
         self._say(comparison.verdict)
         self._update()
         self.compared.emit(comparison)
-
-    def _fill(self, *rows: Any) -> None:
-        while (item := self._grid.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.deleteLater()
-        for number, row in enumerate(rows):
-            for place, text in enumerate(row):
-                repeated = place == 0 and number > 1 and rows[number - 1][0] == text
-                label = QLabel("" if repeated else text)
-                if place == 0:  # breaks lines, for the panel is narrow
-                    label.setWordWrap(True)
-                self._grid.addWidget(label, number, place)
 
     def _clear_result(self) -> None:
         self._found = None
