@@ -32,11 +32,9 @@ from napari_wbcseg.network.robust import ROBUST, TRUTH_CHANNELS
 from napari_wbcseg.settings import TrainingSettings
 
 SIDE = 128
-#: The model that `gui` goes on from, and its steps an epoch: those of the classic recipe are of 3 tiles.
-#: The robust one draws 160 smears before its first step, which is most of the time of so short a training.
-GUI_STARTS = {"classic": ("classic", 20), "robust": ("wbc", 8)}
-#: Epochs of it; those between the end of the first and the end of the last but one are measured.
-GUI_EPOCHS = 4
+#: The model that `gui` goes on from, its steps an epoch, and the epochs. The robust recipe draws 160 smears
+#: before its first step, which is most of the time of so short a training.
+GUI_STARTS = {"classic": ("classic", 7, 14), "robust": ("wbc", 4, 8)}
 
 
 def forward_operations(architecture: UNetArchitecture, side: int = SIDE) -> int:
@@ -201,20 +199,21 @@ def gui(rounds: int, recipe: str) -> str:
         return statistics.median(row[key] for row in rows)
 
     each = ", ".join(f"{row['more']:+.1%}" for row in rows)
-    steps = (GUI_EPOCHS - 2) * GUI_STARTS[recipe][1]
+    _, steps, epochs = GUI_STARTS[recipe]
     longest = 1000 * max(row["longest_work"] for row in rows)
     return (
-        f"{machine()} The {recipe} recipe, {steps} steps after the first epoch, {rounds} rounds in turn.\n"
-        f"Processor time: {middle('shell_processor'):.1f} s in the shell; in napari "
-        f"{middle('processor'):.1f} s for the training and {middle('own'):.2f} s for napari itself, "
+        f"{machine()} The {recipe} recipe: the median of {epochs - 2} epochs of {steps} steps, and of "
+        f"{rounds} rounds in turn.\n"
+        f"Processor time: {middle('shell_processor'):.2f} s in the shell; in napari "
+        f"{middle('processor'):.2f} s for the training and {middle('own'):.2f} s for napari itself, "
         f"{middle('more'):+.1%} (each round: {each}).\n"
-        f"By the clock: {middle('shell'):.1f} s and {middle('seconds'):.1f} s, {middle('longer'):+.1%}. "
+        f"By the clock: {middle('shell'):.2f} s and {middle('seconds'):.2f} s, {middle('longer'):+.1%}. "
         f"napari worked for at most {longest:.0f} ms at a time."
     )
 
 
 class Meter:
-    """Measures a training process between two epochs, by the clock and in processor time."""
+    """Measures a training process from epoch to epoch, by the clock and in processor time."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
@@ -227,18 +226,18 @@ class Meter:
 
     @property
     def cost(self) -> dict[str, float]:
-        """What went by between the first and the last mark, in seconds."""
-        first, last = self._marks[0], self._marks[-1]
+        """Seconds that went by in an epoch: the median, for what else the machine does comes in bursts."""
+        epochs = np.diff(self._marks, axis=0)
         names = ("seconds", "processor", "own")
-        return {name: end - start for name, start, end in zip(names, first, last, strict=True)}
+        return dict(zip(names, np.median(epochs, axis=0).tolist(), strict=True))
 
 
 def shell_cost(data: Path, out: Path, recipe: str) -> dict[str, float]:
     """Train by the command line, and return what it cost."""
-    start, steps = GUI_STARTS[recipe]
+    start, steps, epochs = GUI_STARTS[recipe]
     command = [sys.executable, "-m", "napari_wbcseg.cli", "train", str(data)]
     command += ["--out", str(out), "--start", start, "--validation-fraction", "0.2"]
-    command += ["--epochs", str(GUI_EPOCHS), "--steps-per-epoch", str(steps)]
+    command += ["--epochs", str(epochs), "--steps-per-epoch", str(steps)]
     said = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
@@ -248,7 +247,7 @@ def shell_cost(data: Path, out: Path, recipe: str) -> dict[str, float]:
         for line in process.stdout:
             said.append(line)
             found = re.match(r"epoch +(\d+) of", line)
-            if found and int(found[1]) < GUI_EPOCHS:
+            if found and int(found[1]) < epochs:
                 meter.mark()
     if process.returncode:
         raise SystemExit("".join(said))
@@ -281,23 +280,26 @@ def window(data: Path, recipe: str) -> None:
     assert app is not None
     _, widget = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Train WBC model")
     widget.folder = data
-    widget.start_from, steps = GUI_STARTS[recipe]
-    widget.settings = widget.settings.replace(epochs=GUI_EPOCHS, steps_per_epoch=steps)
+    widget.start_from, steps, epochs = GUI_STARTS[recipe]
+    widget.settings = widget.settings.replace(epochs=epochs, steps_per_epoch=steps)
     problems: list[str] = []
     widget.failed.connect(problems.append)
     ended: list[object] = []
     widget.trained.connect(ended.append)
     loop = QEventLoop()
     ticks: list[float] = []
-    meters: list[Meter] = []
+    meter: Meter | None = None
+    marked = 0
 
     def look() -> None:
-        process, epochs = widget.run.process, len(widget.monitor.history)
-        if epochs and process is not None:
+        nonlocal meter, marked
+        process, done = widget.run.process, len(widget.monitor.history)
+        if process is not None and done:
             ticks.append(time.thread_time())
-        if process is not None and epochs == len(meters) + 1 and epochs < GUI_EPOCHS:
-            meters.append(meters[-1] if meters else Meter(process.pid))
-            meters[-1].mark()
+        if process is not None and marked < done < epochs:
+            meter = meter or Meter(process.pid)
+            meter.mark()
+            marked = done
         if ended or problems:
             loop.quit()
 
@@ -310,7 +312,8 @@ def window(data: Path, recipe: str) -> None:
     timer.stop()
     if problems:
         raise SystemExit(problems[0])
-    result = {**meters[-1].cost, "longest_work": float(np.diff(ticks).max())}
+    assert meter is not None
+    result = {**meter.cost, "longest_work": float(np.diff(ticks).max())}
     print(json.dumps(result), flush=True)
     while widget.plan.busy:  # it looks at its images again, in a thread
         app.processEvents()
