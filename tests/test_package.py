@@ -30,7 +30,7 @@ ORDER = {"errors": 0, "progress": 0, "files": 1, "settings": 1, "data": 2, "netw
 ORDER |= {"plugin": 5, "cli": 5}
 #: Who alone may import these.
 KEPT_IN = {
-    "network": {"keras", "tensorflow", "torch", "jax", "onnx", "onnxruntime", "safetensors"},
+    "network": {"keras", "tensorflow", "torch", "jax", "onnx", "onnxruntime", "openvino", "safetensors"},
     "plugin": {"napari", "qtpy", "superqt", "magicgui", "npe2", "PyQt6", "PySide6"},
 }
 
@@ -152,7 +152,7 @@ class TestDependencies:
 
     def test_all_that_is_imported_is_asked_for(self):
         declared = self.declared()
-        extras = ("napari", "cluster", "bioimageio", "torch", "jax")
+        extras = ("napari", "cluster", "bioimageio", "openvino", "torch", "jax")
         asked_for = declared[""].union(*(declared[extra] for extra in extras))
         for package in others():
             assert self.distributions(package) & asked_for, f"{package} is in no list of requirements"
