@@ -1,56 +1,95 @@
-"""`wbcseg segment` of what is too large to be read at once."""
+"""`wbcseg segment` of what is too large to be read at once, alone and beside small images."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from typer.testing import CliRunner
-
-from napari_wbcseg.cli import app
+import zarr
+from ome_zarr.writer import write_image
+from PIL import Image
 
 from ..segmentation.drawings import disc_labels, picture, write_dark_robust_model
+from .shell import wbcseg
 
-OPTIONS = ["--cell-diameter", "20", "--no-split-touching"]
+TRUTH = disc_labels((200, 260), [(50, 60, 20), (140, 199, 21)])
 
 
 @pytest.fixture
-def slide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.ndarray]:
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let small images count as large, and return what a network of hand-set weights asks for."""
     monkeypatch.setattr("napari_wbcseg.data.large_images.LARGE_PIXELS", 20_000)
-    truth = disc_labels((200, 260), [(50, 60, 20), (140, 199, 21)])
-    tifffile.imwrite(tmp_path / "big.tif", picture(truth), tile=(64, 64), photometric="rgb")
-    return tmp_path / "big.tif", truth
+    model = write_dark_robust_model(tmp_path / "dark.safetensors")
+    return ["--cell-diameter", "20", "--no-split-touching", "-m", str(model.path)]
 
 
-def test_a_large_tiff_is_segmented_in_blocks(slide: tuple[Path, np.ndarray], tmp_path: Path) -> None:
-    import zarr
+def write_slide(path: Path) -> None:
+    """Write the image in the format of its ending, its pixels half a micrometre apart."""
+    image = picture(TRUTH)
+    if path.name.endswith(".ome.zarr"):
+        write_image(
+            np.moveaxis(image, -1, 0),
+            zarr.open_group(str(path), mode="w"),
+            axes=["c", "y", "x"],
+            scale={"c": 1.0, "y": 0.5, "x": 0.5},
+            axes_units={"y": "micrometer", "x": "micrometer"},
+        )
+    elif path.suffix == ".zarr":
+        zarr.save_array(str(path), image)
+    else:
+        per_centimetre = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+        tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", **per_centimetre)
 
-    path, truth = slide
-    write_dark_robust_model(tmp_path / "dark.safetensors")
-    small = tmp_path / "small.png"
-    from PIL import Image
 
-    Image.fromarray(picture(truth)[:100, :120]).save(small)
-    command = ["segment", str(path), str(small), "-o", str(tmp_path / "out"), *OPTIONS]
-    command += ["-m", str(tmp_path / "dark.safetensors")]
-    result = CliRunner().invoke(app, command)
-    assert result.exit_code == 0, result.output
-    folder = tmp_path / "out" / "big-cells"
-    assert len(pd.read_csv(folder / "cells.csv")) == 2
-    assert np.array_equal(np.asarray(zarr.open(str(folder / "labels.zarr"), mode="r")["0"]), truth)
-    assert (tmp_path / "out" / "small-labels.tif").exists(), "other images go the usual way"
+@pytest.mark.parametrize("name", ["slide.tif", "slide.zarr", "slide.ome.zarr"])
+def test_a_large_image_is_reported_like_a_small_one(name: str, options: list[str], tmp_path: Path) -> None:
+    write_slide(tmp_path / name)
+    out = tmp_path / "out"
+    output = wbcseg("segment", tmp_path / name, "-o", out, *options).output
+    labels = zarr.open(str(out / "slide-cells" / "labels.zarr"), mode="r")["0"]
+    assert np.array_equal(np.asarray(labels), TRUTH)
+    row = pd.read_csv(out / "counts.csv").iloc[0]
+    assert (row["image"], row["count"], row["width"], row["height"]) == (name, 2, 260, 200)
+    cells = pd.read_csv(out / "cells.csv")
+    assert list(cells["image"]) == [name, name]
+    if name != "slide.zarr":  # a plain array does not tell how large a pixel is
+        assert np.allclose(cells["area_um2"], cells["area"] / 4)
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert report.count("data:image/jpeg") >= 1
+    assert str(out / "report.html") in output
 
 
-def test_a_large_file_that_cannot_be_read_is_a_sentence(
-    slide: tuple[Path, np.ndarray], tmp_path: Path
-) -> None:
-    whole, _ = slide
-    broken = tmp_path / "broken.svs"
-    broken.write_bytes(whole.read_bytes()[:200])
-    result = CliRunner().invoke(app, ["segment", str(broken), "-o", str(tmp_path / "out")])
-    assert result.exit_code == 1
-    assert "broken.svs" in result.output
-    assert "Traceback" not in result.output
+def test_a_folder_holds_large_and_small_images_and_bad_ones(options: list[str], tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "in" / "results"
+    folder.mkdir()
+    for name in ("a.ome.tif", "b.ome.zarr"):
+        write_slide(folder / name)
+    Image.fromarray(picture(TRUTH)[:100, :120]).save(folder / "small.png")
+    (folder / "broken.svs").write_bytes((folder / "a.ome.tif").read_bytes()[:200])
+    command = ["segment", folder, "-r", "-o", out, *options]
+    output = wbcseg(*command, status=1).output
+    assert "broken.svs" in output
+    assert "Traceback" not in output
+    counts = pd.read_csv(out / "counts.csv", index_col="image")["count"]
+    assert counts[["a.ome.tif", "b.ome.zarr", "small.png"]].to_dict() == {
+        "a.ome.tif": 2,
+        "b.ome.zarr": 2,
+        "small.png": 1,
+    }
+    (folder / "broken.svs").unlink()
+    again = wbcseg(*command).output
+    assert "3 images" in again, "what is done is kept, and results are no input"
+    assert list(pd.read_csv(out / "counts.csv")["image"]) == list(counts.dropna().index)
+
+
+def test_a_large_image_whose_result_is_gone_is_done_again(options: list[str], tmp_path: Path) -> None:
+    write_slide(tmp_path / "slide.tif")
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert "Done before" not in wbcseg("segment", tmp_path / "slide.tif", "-o", out, *options).output
+        assert (out / "slide-cells" / "cells.csv").exists()
+        shutil.rmtree(out / "slide-cells")

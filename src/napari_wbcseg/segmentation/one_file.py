@@ -327,7 +327,7 @@ def write(item: BatchItem, loaded: Loaded, result: Segmentation, outputs: Output
         loaded.size,
         loaded.modified,
         flat,
-        pictures,
+        pictures=pictures,
     )
 
 
