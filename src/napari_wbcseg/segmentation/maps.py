@@ -121,7 +121,7 @@ def _along(start: int, stop: int, length: int, multiple: int, largest: int) -> t
     # No larger than so many need be: what overlaps is computed twice.
     size = -(-(stop - start + (count - 1) * _OVERLAP) // (count * step)) * step
     if size >= length:
-        return [0], -(-length // multiple) * multiple
+        return [0], size
     if stop - start <= size:
         middle = (start + stop) // 2
         return [int(np.clip(middle - size // 2, 0, length - size))], size
