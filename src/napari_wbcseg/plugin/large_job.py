@@ -9,11 +9,11 @@ import numpy as np
 from qtpy.QtCore import Signal
 
 from .jobs import Job
+from .large_layers import dense_features
 from .layer_check import image_data
 from .layers import METADATA_KEY, counted_name, layer_arrays, own_viewer, placement, result_layers
 
 if TYPE_CHECKING:
-    import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
@@ -158,7 +158,7 @@ class LargeJob(Job):
             "notes": list(segmentation.notes),
             "result": segmentation,  # and with it the folder that holds the labels
         }
-        self.layer.features = _features(segmentation.cells)
+        self.layer.features = dense_features(segmentation.cells)
         self.layer.name = counted_name(segmentation.count)
         self.layer.refresh()
         self._viewer.layers.selection.active = self.layer
@@ -173,13 +173,3 @@ class LargeJob(Job):
         # Disconnecting what is not connected any more is an error to psygnal and napari alike.
         if self._watch in self._camera.events.center.callbacks:
             self._camera.events.center.disconnect(self._watch)
-
-
-def _features(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with a row for the background in front: napari finds a label by its position."""
-    table = cells.set_axis(cells["label"].to_numpy(), axis=0).reindex(range(len(cells) + 1))
-    table["label"] = np.arange(len(table))
-    for name in table.columns:
-        if cells[name].dtype.kind == "b":
-            table[name] = table[name].eq(True)
-    return table

@@ -1,4 +1,4 @@
-"""Readers: the SigTuple folder and archive, and results saved with their table."""
+"""Readers: the SigTuple set, results saved with their table, and images too large to be read whole."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def get_result_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]])
     ----------
     path : path, or list of paths
         A label TIFF with its ``NAME-result.json`` beside it, that JSON, or an OME-Zarr that was
-        saved by this plugin.
+        saved by this plugin, or the folder with the result of a large image.
     """
     if not isinstance(path, str | PathLike):
         return None
@@ -84,6 +84,8 @@ def get_result_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]])
     file = Path(path)
     if file.is_dir():
         ours = b'"napari_wbcseg"'
+        if (file / "plan.json").is_file() and (file / "labels.zarr").is_dir():
+            return _read_large_result
         cells = file / "labels" / "cells" / ".zattrs"
         return read_result_layers if cells.is_file() and ours in cells.read_bytes() else None
     if file.name.endswith("-result.json"):
@@ -91,6 +93,39 @@ def get_result_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]])
     from ..segmentation.output import record_beside
 
     return read_result_layers if record_beside(file) is not None else None
+
+
+def _read_large_result(path: Any) -> list[LayerDataTuple]:
+    from .large_layers import result_layers
+
+    return result_layers(path)
+
+
+def get_large_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> Reader | None:
+    """Return a reader for a whole slide or a zarr, or None at once for anything else.
+
+    Parameters
+    ----------
+    path : path, or list of paths
+        Ordinary .tif files are left to napari, which would ask at each of them who shall read it;
+        File ▸ IO Utilities has a command for large ones.
+    """
+    if not isinstance(path, str | PathLike):
+        return None
+    from pathlib import Path
+
+    from ..data.large_images import SLIDE_SUFFIXES, is_zarr
+
+    file = Path(path)
+    if file.suffix.lower() not in SLIDE_SUFFIXES and not is_zarr(file):
+        return None
+    return _read_large_image
+
+
+def _read_large_image(path: Any) -> list[LayerDataTuple]:
+    from .large_layers import image_layer
+
+    return [image_layer(path)]
 
 
 def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[LayerDataTuple]:

@@ -15,6 +15,7 @@ from ..segmentation.measure import in_physical_units
 from .canvas_guard import guard_canvas
 from .correction_store import AddToTrainingSet
 from .jobs import clean_up_with
+from .large_edit import ON_DISK, LargeEditor
 from .layer_picker import LayerPicker
 from .layers import METADATA_KEY, own_viewer, role_of
 from .review_canvas import ClickPicker, Frames, StrokeTool, look_at
@@ -79,6 +80,10 @@ class ReviewWidget(QWidget):
             self, self._labels_picker, self._image_picker, self._model, self._by_hand
         )
         self.extras: QVBoxLayout = panel.extras
+        self.large = LargeEditor(self._viewer)
+        self.large.chosen.connect(self._on_part)
+        self.large.failed.connect(panel.say)
+        self.extras.addWidget(self.large)
         self.extras.addWidget(AddToTrainingSet(self._corrected))
         self._draw_later = QTimer(self)
         self._draw_later.setSingleShot(True)
@@ -328,16 +333,23 @@ class ReviewWidget(QWidget):
         self._let_go()
         labels = self._labels_picker.layer
         self._image_picker.refresh()
-        if labels is None:
+        on_disk = self.large.follow(labels)
+        if labels is None or on_disk:
             self._model.set_table(None, [], "px")
-            self._panel.say(_START)
+            self._panel.say(ON_DISK if on_disk else _START)
         else:
+            self._panel.say("")
             self._start(labels)
         for button in self._panel.buttons.values():
-            button.setEnabled(labels is not None)
+            button.setEnabled(labels is not None and not on_disk)
         self._panel.this_plane.setVisible(self.review is not None and self.review.stacked)
         self._show_counts()
         self.layer_changed.emit()
+
+    def _on_part(self, layer: Labels) -> None:
+        """Review a part of a large result, or all of it again."""
+        self.labels = layer
+        self._follow()
 
     def _start(self, labels: Labels) -> None:
         source = labels.metadata.get(METADATA_KEY, {}).get("source_id")
@@ -397,7 +409,8 @@ class ReviewWidget(QWidget):
     def _show_counts(self) -> None:
         review, plane = self.review, self._plane_shown()
         if review is None:
-            self._panel.show_counts("", "")
+            about = {} if self.labels is None else self.labels.metadata.get(METADATA_KEY, {})
+            self._panel.show_counts(about.get("summary", ""), "")
         else:
             of_stack = review.stacked and plane is not None
             here = f"On this plane ({plane}): {review.summary(plane)}." if of_stack else ""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LABELS_FOLDER = "labels.zarr"
 PROBABILITY_FOLDER = "probability.zarr"
 _STATE_FOLDER = "unfinished"
-_RESULT_FILE = "result.json"
+RESULT_FILE = "result.json"
 _FORMAT = 2
 TableFormat = Literal["csv", "parquet"]
 #: Side of a block, pixels.
@@ -150,7 +150,7 @@ class LargeRun:
         self.survey = self._plan.survey
         self.labels = Pyramid.open(self.out / LABELS_FOLDER)
         self.probability = Pyramid.open(self.out / PROBABILITY_FOLDER)
-        self._finished = (self.out / _RESULT_FILE).exists()
+        self._finished = (self.out / RESULT_FILE).exists()
         self._finder: Finder | None = None
         self._map: ActivityMap | None = None
         if self.settings.recipe == "classic" or self.survey.cell_diameter is not None:
@@ -184,7 +184,7 @@ class LargeRun:
                 f"The folder {self.out} holds other files; name a folder that is new or empty for the result."
             )
         (self.out / PLAN_FILE).unlink(missing_ok=True)
-        (self.out / _RESULT_FILE).unlink(missing_ok=True)
+        (self.out / RESULT_FILE).unlink(missing_ok=True)
         shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
         for table in self.out.glob("cells.*"):
             table.unlink()
@@ -262,7 +262,7 @@ class LargeRun:
         if not self._finished:
             self.progress(0, 0, "Numbering the cells")
             cells = self._assembled()
-            _write_table(cells.table, file)
+            write_table(cells.table, file)
             record = {
                 "count": len(cells.table),
                 "model": self.model.id,
@@ -270,16 +270,16 @@ class LargeRun:
                 "notes": self.notes,
                 "proposals": cells.proposals.tolist(),
             }
-            write_atomically(self.out / _RESULT_FILE, json.dumps(record).encode(), OutputError)
+            write_atomically(self.out / RESULT_FILE, json.dumps(record).encode(), OutputError)
             shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
             self._finished = True
             found, proposals = cells.table, cells.proposals
         else:
             other = next(path for path in sorted(self.out.glob("cells.*")))
-            found = _read_table(file if file.exists() else other)
+            found = read_table(file if file.exists() else other)
             if not file.exists():
-                _write_table(found, file)
-            record = json.loads((self.out / _RESULT_FILE).read_text(encoding="utf-8"))
+                write_table(found, file)
+            record = json.loads((self.out / RESULT_FILE).read_text(encoding="utf-8"))
             proposals = np.array(record["proposals"], np.int64).reshape(-1, 4)
         return Segmentation(
             labels=self.labels.arrays[0],
@@ -423,7 +423,7 @@ def _check_table(table: str) -> None:
         )
 
 
-def _write_table(table: pd.DataFrame, file: Path) -> None:
+def write_table(table: pd.DataFrame, file: Path) -> None:
     content = io.BytesIO()
     if file.suffix == ".parquet":
         table.to_parquet(content, index=False)
@@ -432,7 +432,7 @@ def _write_table(table: pd.DataFrame, file: Path) -> None:
     write_atomically(file, content.getvalue(), OutputError)
 
 
-def _read_table(file: Path) -> pd.DataFrame:
+def read_table(file: Path) -> pd.DataFrame:
     import pandas as pd
 
     return pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
