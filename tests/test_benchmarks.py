@@ -14,7 +14,7 @@ if not FOLDER.is_dir():
     pytest.skip("The benchmarks are not beside the tests.", allow_module_level=True)
 sys.path.insert(0, str(FOLDER))
 
-import accuracy  # noqa: E402
+import accuracy_scores as scores  # noqa: E402
 from accuracy_methods import HELD_OUT, NEVER, TRAINED, seen_in  # noqa: E402
 from accuracy_sets import BenchImage, Host, touching_group  # noqa: E402
 from baseline import segment_classically  # noqa: E402
@@ -74,7 +74,7 @@ def test_counts_that_agree_by_chance_are_not_taken_for_cells_found() -> None:
     labels[20:60, 20:60] = 1
     labels[150:180, 150:180] = 2
     item = BenchImage("field", np.zeros((200, 200, 3), np.uint8), 2, points=np.array([[40, 40], [40, 150]]))
-    figures = accuracy.score_clean([item], lambda _: labels, _Nothing()).figures
+    figures = scores.score_clean([item], lambda _: labels, _Nothing()).figures
     assert figures == {"right": 1, "images": 1, "missed": 1, "extra": 1, "all_found": 0}
 
 
@@ -82,7 +82,7 @@ def test_one_label_over_two_cells_finds_one_of_them() -> None:
     labels = np.zeros((100, 100), np.int32)
     labels[20:80, 10:90] = 1
     item = BenchImage("field", np.zeros((100, 100, 3), np.uint8), 2, points=np.array([[50, 25], [50, 75]]))
-    figures = accuracy.score_clean([item], lambda _: labels, _Nothing()).figures
+    figures = scores.score_clean([item], lambda _: labels, _Nothing()).figures
     assert (figures["missed"], figures["extra"]) == (1, 0)
 
 
@@ -92,7 +92,7 @@ def test_doubtful_boxes_are_shown_with_and_without() -> None:
     items = [BenchImage("a", image, 1, boxes=box), BenchImage("b", image, 1, boxes=box + 40, doubtful=True)]
     labels = np.zeros((100, 100), np.int32)
     labels[10:50, 10:50] = 1
-    figures = accuracy.score_txl(items, lambda _: labels, _Nothing()).figures
+    figures = scores.score_txl(items, lambda _: labels, _Nothing()).figures
     assert figures["f1"] == 0.5
     assert figures["f1_without_doubtful"] == 1.0
 
