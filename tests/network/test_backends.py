@@ -77,7 +77,9 @@ def test_a_step_and_a_prediction_are_the_same_on_every_backend(
     for key in ("tiny", "rich", "trained", "loss"):
         np.testing.assert_allclose(found[key], reference[key], atol=1e-4)
     # ... and they are those of ONNX Runtime, and training did something.
-    np.testing.assert_allclose(found["rich"], create_engine(random_model(RICH), "onnxruntime").predict(images(3)), atol=1e-4)
+    np.testing.assert_allclose(
+        found["rich"], create_engine(random_model(RICH), "onnxruntime").predict(images(3)), atol=1e-4
+    )
     assert np.abs(found["trained"] - found["tiny"]).max() > 1e-3
     assert ":" in str(found["device"])
 
