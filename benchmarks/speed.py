@@ -233,7 +233,7 @@ def measure_folder(args: argparse.Namespace, folder: str) -> list[str]:
         seconds = found["seconds"]
         cells.add(found["cells"])
         single = seconds if workers == 1 else single
-        name = "threads of one process" if workers == 0 else f"{workers} workers of one thread"
+        name = "threads of one process" if workers == 0 else f"{workers} worker{'s' * (workers > 1)} of one thread"
         able = min(workers, cores)
         efficiency = f"{single / seconds / able:.0%}" if workers else ""
         rows.append((name, f"{seconds:.1f}", f"{found['images'] / seconds:.2f}", efficiency))
@@ -254,6 +254,7 @@ def measure_napari(args: argparse.Namespace, folder: str) -> list[str]:
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         prefix = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24")
     with_plugin, without = [], []
+    measure("speed_napari", "start", prefix=prefix, plugin=False)  # the first one reads files from the disk
     for _ in range(args.starts):
         without.append(measure("speed_napari", "start", prefix=prefix, plugin=False)["window_s"])
         with_plugin.append(measure("speed_napari", "start", prefix=prefix, plugin=True))

@@ -10,6 +10,7 @@ import zarr
 
 from napari_wbcseg.network.models import models_folder
 from napari_wbcseg.plugin import large_layers
+from napari_wbcseg.plugin.large_edit import window_on_view
 from napari_wbcseg.plugin.review_widget import ReviewWidget
 from napari_wbcseg.segmentation.large import LargeResult, segment_large
 from napari_wbcseg.settings import SegmentationSettings
@@ -80,6 +81,9 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     assert review.review is None, "nothing is read whole to be reviewed"
     assert "on disk" in review._panel.message.text()
 
+    row0, col0, row1, col1 = window_on_view(cells)
+    assert row0 <= 600 < row1, "the middle of the image is on view"
+    assert col0 <= 650 < col1
     part = review.large.correct_part((0, 0, 400, 401))
     assert review.labels is part
     assert np.allclose(part.translate, 0)

@@ -36,7 +36,7 @@ _OF_A_WORKER = 600_000_000
 _OF_A_PIXEL = 150
 _OF_A_HELD_PIXEL = 20
 # Of a file that is read and written in blocks, whatever its size.
-_OF_A_LARGE_IMAGE = 1_200_000_000
+_OF_A_LARGE_IMAGE = 900_000_000
 _CONNECT_SECONDS = 20
 
 
