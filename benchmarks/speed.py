@@ -233,7 +233,8 @@ def measure_folder(args: argparse.Namespace, folder: str) -> list[str]:
         seconds = found["seconds"]
         cells.add(found["cells"])
         single = seconds if workers == 1 else single
-        name = "threads of one process" if workers == 0 else f"{workers} worker{'s' * (workers > 1)} of one thread"
+        plural = "s" if workers > 1 else ""
+        name = f"{workers} worker{plural} of one thread" if workers else "threads of one process"
         able = min(workers, cores)
         efficiency = f"{single / seconds / able:.0%}" if workers else ""
         rows.append((name, f"{seconds:.1f}", f"{found['images'] / seconds:.2f}", efficiency))
