@@ -13,7 +13,7 @@ import numpy as np
 from .backend import import_keras
 
 #: Share of the training time that previews may cost.
-SHARE = 0.02
+SHARE = 0.01
 #: Seconds between two of them at least, for whoever shows them has work with them too.
 LEAST = 2.0
 _GAP = 4  # white pixels between two tiles

@@ -117,7 +117,7 @@ def train(
     training_data : str, optional
         What the data is, in words, for the model file.
     preview : bool
-        Predict a few validation tiles now and then, for at most 2 % of the time.
+        Predict a few validation tiles now and then, for at most 1 % of the time.
     processes : int, optional
         Helper processes that prepare batches, 0 for a thread of this one. By default as
         many as the device needs; the result does not depend on it.

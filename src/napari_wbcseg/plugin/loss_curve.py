@@ -13,7 +13,8 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 _COLOURS = {"training": "#4f9dde", "validation": "#f2a541"}
-_REDRAW_EVERY = 2.0  # seconds; drawing holds the window up for some milliseconds
+_REDRAW_EVERY = 2.0, 5.0  # seconds, at least and at most
+_SHARE = 0.02  # of a core that drawing may take in between: the training needs it
 
 
 class LossCurve(FigureCanvasQTAgg):
@@ -31,7 +32,7 @@ class LossCurve(FigureCanvasQTAgg):
         self._axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.35})
         figure.subplots_adjust(left=0.11, right=0.98, top=0.86, bottom=0.2)
         self._lines: dict[str, Any] = {}
-        self._drawn = 0.0
+        self._drawn = self._cost = 0.0
         self._shown: tuple[list[dict[str, Any]], dict[str, Any] | None] = ([], None)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -50,6 +51,12 @@ class LossCurve(FigureCanvasQTAgg):
         super().changeEvent(event)
         if event is not None and event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
             self._dress()
+
+    def draw(self) -> None:
+        """Draw, and note how long it took."""
+        start = time.thread_time()
+        super().draw()
+        self._cost = time.thread_time() - start
 
     def _lay_out(self) -> None:
         self.figure.patch.set_alpha(0)
@@ -96,8 +103,9 @@ class LossCurve(FigureCanvasQTAgg):
         """
         self._shown = history, step
         if not self._timer.isActive():
-            since = time.monotonic() - self._drawn
-            self._timer.start(max(0, round(1000 * (_REDRAW_EVERY - since))))
+            least, most = _REDRAW_EVERY
+            pause = min(max(self._cost / _SHARE, least), most) - (time.monotonic() - self._drawn)
+            self._timer.start(max(0, round(1000 * pause)))
 
     def _redraw(self) -> None:
         history, step = self._shown
