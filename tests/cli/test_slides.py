@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def write_slide(path: Path) -> None:
 def test_a_large_image_is_reported_like_a_small_one(name: str, options: list[str], tmp_path: Path) -> None:
     write_slide(tmp_path / name)
     out = tmp_path / "out"
-    output = wbcseg("segment", tmp_path / name, "-o", out, *options).output
+    output = wbcseg("segment", tmp_path / name, "-o", out, "-f", "geojson", *options).output
     labels = zarr.open(str(out / "slide-cells" / "labels.zarr"), mode="r")["0"]
     assert np.array_equal(np.asarray(labels), TRUTH)
     row = pd.read_csv(out / "counts.csv").iloc[0]
@@ -58,6 +59,11 @@ def test_a_large_image_is_reported_like_a_small_one(name: str, options: list[str
     assert list(cells["image"]) == [name, name]
     if name != "slide.zarr":  # a plain array does not tell how large a pixel is
         assert np.allclose(cells["area_um2"], cells["area"] / 4)
+    outlined = json.loads((out / "slide.geojson").read_text(encoding="utf-8"))["features"]
+    for feature, size in zip(outlined, np.bincount(TRUTH.ravel())[1:], strict=True):
+        (ring,) = feature["geometry"]["coordinates"]
+        x, y = np.array(ring, float).T
+        assert abs(x[:-1] @ y[1:] - x[1:] @ y[:-1]) / 2 == size, "an outline holds the pixels of its cell"
     report = (out / "report.html").read_text(encoding="utf-8")
     assert report.count("data:image/jpeg") >= 1
     assert str(out / "report.html") in output

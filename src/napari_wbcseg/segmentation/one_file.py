@@ -92,10 +92,15 @@ class Outputs:
         names = ["tiff", *["mask"] * self.mask, *["overlay"] * self.overlay, *self.formats]
         return tuple(dict.fromkeys(name for name in names if flat or name not in ("mask", "overlay")))
 
+    def large_outlines(self, name: str) -> Path | None:
+        """Return the file for the outlines of a large image; None where they are not wanted."""
+        return files_of(self.folder / name, ("geojson",))[0] if "geojson" in self.formats else None
+
     def files(self, name: str, *, flat: bool = True, large: bool = False) -> list[Path]:
         """Return the files that belong to an image."""
         if large:
-            return [self.large_folder(name)]
+            outlines = self.large_outlines(name)
+            return [self.large_folder(name), *([outlines] if outlines is not None else [])]
         return files_of(self.folder / name, self.wanted(flat=flat))
 
 
@@ -208,6 +213,7 @@ def process_large(
     """
     from ..data.large_images import open_large
     from .large import LargeRun
+    from .large.export import write_large_geojson
     from .thumbnails import pictures_of_large
 
     start = time.perf_counter()
@@ -219,6 +225,9 @@ def process_large(
         for _ in run.blocks():
             pass
         result = run.finish()
+        pixel_size = read_pixel_size(item.path)
+        if (outlines := outputs.large_outlines(item.name)) is not None:
+            write_large_geojson(outlines, result.labels, result.cells, pixel_size, item.image, progress)
         progress(0, 0, "Drawing the report")
         pictures = pictures_of_large(image.levels, run.source, result)
     except (OutputError, Cancelled):
@@ -231,11 +240,11 @@ def process_large(
             ) from error
         return failure(item, error, time.perf_counter() - start)
     notes = [f"Segmented in blocks: its labels and table are in {folder.name}."]
-    if left_out := [name for name in outputs.wanted() if name not in ("tiff", "csv", "overlay")]:
+    if left_out := [name for name in outputs.wanted() if name not in ("tiff", "csv", "overlay", "geojson")]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
     return Outcome(
         count_row(item.image, result, time.perf_counter() - start, notes),
-        with_micrometres(result.cells, read_pixel_size(item.path)),
+        with_micrometres(result.cells, pixel_size),
         None,
         size,
         modified,

@@ -9,6 +9,7 @@ SigTuple set has it); for a large image the folder ``NAME-cells``; for a run ``c
 """
 
 from .files import OutputError
+from .geojson import write_outlines
 from .label_image import write_labels
 from .labelled import LabelledImage, Placement, labelled_image
 from .load import load_result, record_beside, replay, settings_in
@@ -27,6 +28,7 @@ from .names import (
     is_output,
     output_names,
 )
+from .outlines import CellOutline, mask_polygons
 from .pictures import (
     CASING_COLOUR,
     CELL_COLOUR,
@@ -73,6 +75,7 @@ __all__ = [
     "PLAN_FILE",
     "RESULT_SUFFIX",
     "RUN_FILE",
+    "CellOutline",
     "InputRecord",
     "LabelledImage",
     "ModelRecord",
@@ -95,6 +98,7 @@ __all__ = [
     "labelled_image",
     "library_versions",
     "load_result",
+    "mask_polygons",
     "output_names",
     "read_pixel_size",
     "read_settings",
@@ -110,6 +114,7 @@ __all__ = [
     "write_image",
     "write_labels",
     "write_mask",
+    "write_outlines",
     "write_overlay",
     "write_table",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,13 +71,42 @@ def write_geojson(path: str | Path, result: LabelledImage, progress: Progress = 
     """
     cells = with_micrometres(result.cells, result.placement.pixel_size)
     rows = _rows(cells, result.stacked)
-    marked, total = result.to_check, len(rows)
+    return write_outlines(path, cell_outlines(result.labels), rows, result.to_check, result.name, progress)
+
+
+def write_outlines(
+    path: str | Path,
+    outlines: Iterable[CellOutline],
+    rows: Mapping[tuple[int, int], dict[Any, Any]],
+    marked: Container[tuple[int, int]],
+    name: str,
+    progress: Progress = silent,
+) -> Path:
+    """Write outlines as `write_geojson` does, whatever they come from.
+
+    Parameters
+    ----------
+    path : str or Path
+    outlines : iterable of CellOutline
+    rows : mapping
+        The row of the table of each cell, by its plane (0 where there are none) and label.
+    marked : container
+        The cells to check, named in the same way.
+    name : str
+        Of the image.
+    progress : Progress
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
     lines = []
-    for done, outline in enumerate(cell_outlines(result.labels)):
+    for done, outline in enumerate(outlines):
         if done % _OFTEN == 0:
-            progress(done, total, "Outlining cells")
+            progress(done, len(rows), "Outlining cells")
         key = (outline.plane or 0, outline.label)
-        feature = _feature(outline, rows.get(key, {}), key in marked, result.name)
+        feature = _feature(outline, rows.get(key, {}), key in marked, name)
         lines.append(json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
     text = '{"type":"FeatureCollection","features":[\n' + ",\n".join(lines) + "\n]}\n"
     return write_bytes(path, text.encode("utf-8"))
