@@ -34,6 +34,6 @@ def test_its_pairs_can_be_trained_on(tmp_path: Path) -> None:
     from napari_wbcseg.network.plan import make_plan
     from napari_wbcseg.settings import TrainingSettings
 
-    training.write_pairs(tmp_path)
+    training.write_pairs(tmp_path, 6)
     plan = make_plan(read_pairs(tmp_path), TrainingSettings.for_recipe("robust", validation_fraction=0.2))
     assert (len(plan.training), len(plan.validation)) == (5, 1)

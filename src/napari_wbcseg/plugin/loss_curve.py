@@ -13,8 +13,8 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 _COLOURS = {"training": "#4f9dde", "validation": "#f2a541"}
-_REDRAW_EVERY = 2.0, 5.0  # seconds, at least and at most
-_SHARE = 0.02  # of a core that drawing may take in between: the training needs it
+_REDRAW_EVERY = 2.0, 10.0  # seconds, at least and at most
+_SHARE = 0.01  # of a core that drawing may take in between: the training needs it
 
 
 class LossCurve(FigureCanvasQTAgg):

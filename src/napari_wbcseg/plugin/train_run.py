@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..progress import Progress
 
 _POLL = 100  # milliseconds
-_ONLY_THE_LAST = ("progress", "step", "preview")
-_BAR_EVERY = 1.0  # seconds
+_STATES = ("progress", "step")
+_STATES_EVERY = 1.0  # seconds
 _GRACE = 0.8  # seconds that a cancelled process has before it is killed
 
 
@@ -55,7 +55,8 @@ class TrainRun(QObject):
         self._name = ""
         self._cleanup = cleanup
         self._bar: ActivityBar | None = None
-        self._bar_shown = 0.0
+        self._states: dict[str, dict[str, Any]] = {}
+        self._states_shown = 0.0
         self._timer = QTimer(self)
         self._timer.setInterval(_POLL)
         self._timer.timeout.connect(self._poll)
@@ -126,6 +127,7 @@ class TrainRun(QObject):
     def _on_process(self, process: TrainingProcess) -> None:
         self._end_job()
         self.process = process
+        self._states = {}
         self._bar = ActivityBar("Training")
         self._cleanup.add(process.close)
         self._cleanup.add(self._bar.close)
@@ -144,16 +146,13 @@ class TrainRun(QObject):
         last = {event["event"]: event for event in events}
         for event in events:
             kind = event["event"]
-            if kind in _ONLY_THE_LAST and event is not last[kind]:
+            if kind in _STATES:
+                self._states[kind] = event
                 continue
-            if (
-                kind == "progress"
-                and self._bar is not None
-                and time.monotonic() - self._bar_shown > _BAR_EVERY
-            ):
-                # napari repaints the whole dock for it.
-                self._bar_shown = time.monotonic()
-                self._bar.show(event["done"], event["total"], event["stage"])
+            if kind in ("epoch", "paused"):  # what was before them is past
+                self._states = {}
+            if kind == "preview" and event is not last[kind]:
+                continue
             if kind == "result":
                 self._save(process, event["ended"])
             elif kind == "error":
@@ -164,6 +163,18 @@ class TrainRun(QObject):
                 self._on_cancelled()
             else:
                 self.happened.emit(event)
+        self._show_states()
+
+    def _show_states(self) -> None:
+        """Tell where the training stands, all at once and not often: napari repaints its window each time."""
+        if self.process is None or time.monotonic() - self._states_shown < _STATES_EVERY:
+            return
+        self._states_shown = time.monotonic()
+        states, self._states = self._states, {}
+        for kind, event in states.items():
+            if kind == "progress" and self._bar is not None:
+                self._bar.show(event["done"], event["total"], event["stage"])
+            self.happened.emit(event)
 
     def _save(self, process: TrainingProcess, ended: str) -> None:
         name = self._name
