@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..segmentation.result import count_in_words
 from .layers import METADATA_KEY
-from .live_count import count_words
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -84,4 +84,4 @@ def plane_text(cells: Labels, point: tuple[float, ...]) -> str:
     if present is not None:
         here &= np.isin(np.arange(len(features)), present)
     to_check = int(features["check"].to_numpy(bool)[here].sum()) if "check" in features else 0
-    return f"plane {plane}: {count_words(int(here.sum()), to_check)}"
+    return f"plane {plane}: {count_in_words(int(here.sum()), to_check)}"

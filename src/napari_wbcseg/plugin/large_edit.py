@@ -219,11 +219,11 @@ class LargeEditor(QWidget):
         return job
 
     def _on_put_back(self, part: _Part) -> None:
-        from .large_layers import dense_features, summary_of
+        from .large_layers import summary_of
 
         cells, table = part.cells, part.result.cells
         self._open = None
-        cells.features = dense_features(table)
+        cells.features = features_table(table).reset_index(drop=True)
         cells.visible = True
         cells.refresh()
         write_summary(self._viewer, cells, summary_of(table), len(table))

@@ -9,9 +9,9 @@ import numpy as np
 from qtpy.QtCore import Signal
 
 from .jobs import Job
-from .large_layers import dense_features
 from .layer_check import image_data
 from .layers import METADATA_KEY, counted_name, layer_arrays, own_viewer, placement, result_layers
+from .review_features import features_table
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -158,7 +158,7 @@ class LargeJob(Job):
             "notes": list(segmentation.notes),
             "result": segmentation,  # and with it the folder that holds the labels
         }
-        self.layer.features = dense_features(segmentation.cells)
+        self.layer.features = features_table(segmentation.cells).reset_index(drop=True)
         self.layer.name = counted_name(segmentation.count)
         self.layer.refresh()
         self._viewer.layers.selection.active = self.layer

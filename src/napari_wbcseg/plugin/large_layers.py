@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..segmentation.result import count_in_words
 from .layers import METADATA_KEY, counted_name
+from .review_features import features_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +84,7 @@ def result_layers(folder: str | Path) -> list[LayerDataTuple]:
     }
     cells = {
         "name": counted_name(len(result.cells)),
-        "features": dense_features(result.cells),
+        "features": features_table(result.cells).reset_index(drop=True),
         "opacity": 0.45,
         "metadata": {METADATA_KEY: about},
         "multiscale": len(levels) > 1,
@@ -97,20 +99,7 @@ def result_layers(folder: str | Path) -> list[LayerDataTuple]:
 
 def summary_of(cells: pd.DataFrame) -> str:
     """Return the count in words, such as ``23 white cells, 2 to check``."""
-    count, to_check = len(cells), int(cells["check"].sum())
-    words = f"{count} white cell" + ("" if count == 1 else "s")
-    return f"{words}, {to_check} to check" if to_check else words
-
-
-def dense_features(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with a row for each number from 0: napari finds a label by its position."""
-    highest = int(cells["label"].max()) if len(cells) else 0
-    table = cells.set_axis(cells["label"].to_numpy(), axis=0).reindex(range(highest + 1))
-    table["label"] = np.arange(len(table))
-    for name in table.columns:
-        if cells[name].dtype.kind == "b":
-            table[name] = table[name].eq(True)
-    return table
+    return count_in_words(len(cells), int(cells["check"].sum()))
 
 
 def open_large_image() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..progress import Progress
+from ..segmentation.result import count_in_words
 from .jobs import Job
 from .layers import COUNTED_NAME, METADATA_KEY, counted_name
 from .preferences import preference
@@ -102,7 +103,7 @@ class LiveCount(QObject):
         if "check" in features and "index" not in features:
             known = present[present < len(features)]
             to_check = int(features["check"].to_numpy(bool)[known].sum())
-        summary = count_words(len(present), to_check)
+        summary = count_in_words(len(present), to_check)
         about = cells.metadata[METADATA_KEY]
         about["present"] = present
         if about["summary"] != summary:
@@ -114,12 +115,6 @@ class LiveCount(QObject):
 
                 show_count(self._viewer, cells)
         self.changed.emit()
-
-
-def count_words(count: int, to_check: int) -> str:
-    """Return the count in words, such as ``23 white cells, 2 to check``."""
-    words = f"{count} white cell" + ("" if count == 1 else "s")
-    return f"{words}, {to_check} to check" if to_check else words
 
 
 def labels_present(data: Any, progress: Progress) -> np.ndarray:

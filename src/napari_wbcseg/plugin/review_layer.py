@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ..errors import EditError
 from ..progress import Progress, silent
 from ..segmentation.edit import unused_labels
+from ..segmentation.result import count_in_words
 from ..segmentation.tracking import Box, TrackedCells
 from .jobs import Job
 from .review_decisions import ACCEPTED, Cell, Decisions
@@ -184,7 +185,7 @@ class LayerReview(QObject):
         cells = self.cells
         if plane is not None and self.stacked:
             cells = cells[cells["plane"] == plane]
-        return in_words(len(cells), int(cells["check"].sum()))
+        return count_in_words(len(cells), int(cells["check"].sum()), "cell")
 
     def keys(self) -> list[Cell]:
         """Return plane and label of each row of `cells`."""
@@ -398,7 +399,7 @@ class LayerReview(QObject):
 
     def _announce(self) -> None:
         self._table = None
-        words = in_words(self.count, self.to_check).replace(" cell", " white cell", 1)
+        words = count_in_words(self.count, self.to_check)
         write_summary(self.viewer, self.labels, words, self.count)
         self._later.start()
         self.changed.emit()
@@ -482,12 +483,6 @@ class LayerReview(QObject):
         self._announce()
         if final:
             self.measured.emit()
-
-
-def in_words(count: int, to_check: int) -> str:
-    """Return ``23 cells, 2 to check``."""
-    words = f"{count} cell" + ("" if count == 1 else "s")
-    return f"{words}, {to_check} to check" if to_check else words
 
 
 def _known_decisions(labels: Labels) -> Decisions:

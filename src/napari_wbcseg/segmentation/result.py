@@ -64,5 +64,10 @@ class Segmentation:
     @property
     def summary(self) -> str:
         """The count in words, such as ``23 white cells, 2 to check``."""
-        words = f"{self.count} white cell" + ("" if self.count == 1 else "s")
-        return f"{words}, {self.to_check} to check" if self.to_check else words
+        return count_in_words(self.count, self.to_check)
+
+
+def count_in_words(count: int, to_check: int, what: str = "white cell") -> str:
+    """Return a count in words, such as ``23 white cells, 2 to check``."""
+    words = f"{count} {what}" + ("" if count == 1 else "s")
+    return f"{words}, {to_check} to check" if to_check else words

@@ -44,10 +44,7 @@ def write_large_geojson(
     OutputError
         If the file cannot be written.
     """
-    table = with_micrometres(cells, pixel_size)
-    rows = {(0, int(row["label"])): row for row in table.to_dict("records")}
-    marked = {(0, int(label)) for label in cells.loc[cells["check"].astype(bool), "label"]}
-    return write_outlines(path, _outlines(labels, cells), rows, marked, name, progress)
+    return write_outlines(path, _outlines(labels, cells), with_micrometres(cells, pixel_size), name, progress)
 
 
 def _outlines(labels: Any, cells: pd.DataFrame) -> Iterator[CellOutline]:

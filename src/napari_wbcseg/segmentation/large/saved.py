@@ -24,12 +24,6 @@ Window = tuple[int, int, int, int]
 _LEAST_MARGIN = 64
 
 
-def is_large_result(folder: str | Path) -> bool:
-    """Say whether a folder holds the finished result of a large image."""
-    folder = Path(folder)
-    return all((folder / name).exists() for name in (PLAN_FILE, RESULT_FILE, LABELS_FOLDER))
-
-
 @dataclass(eq=False)
 class LargeResult:
     """What `segment_large` left in a folder.

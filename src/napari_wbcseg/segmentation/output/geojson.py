@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,17 +70,19 @@ def write_geojson(path: str | Path, result: LabelledImage, progress: Progress = 
         If the file cannot be written.
     """
     cells = with_micrometres(result.cells, result.placement.pixel_size)
-    rows = _rows(cells, result.stacked)
-    return write_outlines(path, cell_outlines(result.labels), rows, result.to_check, result.name, progress)
+    return write_outlines(
+        path, cell_outlines(result.labels), cells, result.name, progress, stacked=result.stacked
+    )
 
 
 def write_outlines(
     path: str | Path,
     outlines: Iterable[CellOutline],
-    rows: Mapping[tuple[int, int], dict[Any, Any]],
-    marked: Container[tuple[int, int]],
+    cells: pd.DataFrame,
     name: str,
     progress: Progress = silent,
+    *,
+    stacked: bool = False,
 ) -> Path:
     """Write outlines as `write_geojson` does, whatever they come from.
 
@@ -88,25 +90,26 @@ def write_outlines(
     ----------
     path : str or Path
     outlines : iterable of CellOutline
-    rows : mapping
-        The row of the table of each cell, by its plane (0 where there are none) and label.
-    marked : container
-        The cells to check, named in the same way.
+    cells : DataFrame
+        A row a cell, lengths in the unit that they are to be given in.
     name : str
         Of the image.
     progress : Progress
+    stacked : bool
+        Whether labels begin anew in each ``plane`` of the table.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
+    rows = _rows(cells, stacked)
     lines = []
     for done, outline in enumerate(outlines):
         if done % _OFTEN == 0:
             progress(done, len(rows), "Outlining cells")
         key = (outline.plane or 0, outline.label)
-        feature = _feature(outline, rows.get(key, {}), key in marked, name)
+        feature = _feature(outline, rows.get(key, {}), name)
         lines.append(json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
     text = '{"type":"FeatureCollection","features":[\n' + ",\n".join(lines) + "\n]}\n"
     return write_bytes(path, text.encode("utf-8"))
@@ -118,7 +121,8 @@ def _rows(cells: pd.DataFrame, stacked: bool) -> dict[tuple[int, int], dict[Any,
     return dict(zip(keys, cells.to_dict("records"), strict=True))
 
 
-def _feature(outline: CellOutline, row: dict[Any, Any], check: bool, name: str) -> dict[str, Any]:
+def _feature(outline: CellOutline, row: dict[Any, Any], name: str) -> dict[str, Any]:
+    check = bool(row.get("check", False))
     # The same cell has the same identity each time, so that QuPath can update it.
     identity = f"napari-wbcseg/{name}/{outline.plane}/{outline.label}"
     measurements = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from ...settings import SegmentationSettings
-from ..result import Segmentation
+from ..result import Segmentation, count_in_words
 from .files import OutputError
 from .pixel_size import CENTIMETRES, PixelSize, unit_symbol
 
@@ -152,8 +152,7 @@ class LabelledImage:
     @property
     def summary(self) -> str:
         """The count in words, such as ``23 white cells, 2 to check``."""
-        words = f"{len(self.cells)} white cell" + ("" if len(self.cells) == 1 else "s")
-        return f"{words}, {len(self.to_check)} to check" if self.to_check else words
+        return count_in_words(len(self.cells), len(self.to_check))
 
 
 def labelled_image(
