@@ -82,6 +82,14 @@ def test_openvino_tells_nobody_that_it_is_used() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_an_openvino_that_cannot_be_loaded_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> bool:
+        raise SettingsError("a library is missing")
+
+    monkeypatch.setattr(engine_openvino, "processor_has_bfloat16", broken)
+    assert create_engine(random_model(seed=10), "auto", "cpu").name == "onnxruntime"
+
+
 def test_without_openvino_a_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     engine_openvino._core.cache_clear()
     monkeypatch.setitem(sys.modules, "openvino", None)

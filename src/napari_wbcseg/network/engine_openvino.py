@@ -82,7 +82,12 @@ class OpenVinoEngine:
 
 def openvino_gains() -> bool:
     """Say whether OpenVINO is installed and faster here than ONNX Runtime: in float32 the two are tied."""
-    return find_spec("openvino") is not None and processor_has_bfloat16()
+    if find_spec("openvino") is None:
+        return False
+    try:
+        return processor_has_bfloat16()
+    except SettingsError:  # installed, but it cannot be loaded: whoever did not ask for it need not know
+        return False
 
 
 @cache
