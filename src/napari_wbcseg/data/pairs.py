@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +27,9 @@ MASK_THRESHOLD = 127
 
 SYNTHETIC_GROUP, REPLAYED_GROUP = "@synthetic", "@replayed"
 """What the groups of pairs begin with that a fine-tuning adds to the user's; no file name does."""
+
+Outliner = Callable[["NDArray[np.uint8]", float], "NDArray[np.int32]"]
+"""Labels the cells of an image, given the diameter of a white cell in pixels."""
 
 MaskReading = Literal["auto", "foreground", "numbers"]
 """How masks of several values are read; see `read_pairs`."""
@@ -62,6 +65,12 @@ class TrainingPair:
         The black-and-white mask as stored, before the threshold, where there was one.
     distractors : tuple of Box
         What is known to be no white cell though it may look like one: platelets, red cells.
+    all_boxed : bool
+        Every red cell and platelet of the image is among the distractors.
+    erythroblasts : frozenset of int, or None
+        Labels of nucleated red cells; None where nobody said which cells are.
+    white_cell : float or None
+        Diameter of a typical white cell, pixels, where the image shows none to tell it by.
     """
 
     name: str
@@ -70,6 +79,9 @@ class TrainingPair:
     group: str
     mask: NDArray[np.uint8] | None = None
     distractors: tuple[Box, ...] = ()
+    all_boxed: bool = False
+    erythroblasts: frozenset[int] | None = None
+    white_cell: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,9 @@ class Entry:
         return PurePath(self.shown).stem
 
 
-def read_pairs(path: str | Path, masks: MaskReading = "auto") -> list[TrainingPair]:
+def read_pairs(
+    path: str | Path, masks: MaskReading = "auto", outline: Outliner | None = None
+) -> list[TrainingPair]:
     """Read every pair of a data set.
 
     Three layouts are known: SigTuple, as a folder or a tar (see
@@ -105,6 +119,8 @@ def read_pairs(path: str | Path, masks: MaskReading = "auto") -> list[TrainingPa
         How masks of several values are read, in folders: by the rule above; every value but
         0 as cell, each connected region one (masks that tell the nucleus from the cell body);
         or every value as one cell.
+    outline : Outliner, optional
+        Draws the outlines where only boxes or the class of the middle cell are known.
 
     Returns
     -------
@@ -123,6 +139,7 @@ def read_pairs(path: str | Path, masks: MaskReading = "auto") -> list[TrainingPa
     from .boxes import is_boxes, read_boxed_pairs
     from .corrections import is_corrections, read_corrections
     from .sigtuple import is_sigtuple, is_tar, read_sigtuple
+    from .single_cells import is_single_cells, read_single_cells
 
     path = Path(path).expanduser()
     if not path.exists():
@@ -130,7 +147,9 @@ def read_pairs(path: str | Path, masks: MaskReading = "auto") -> list[TrainingPa
     if is_tar(path) or is_sigtuple(path):
         return read_sigtuple(path)
     if is_boxes(path):
-        return read_boxed_pairs(path)
+        return read_boxed_pairs(path, outline=outline)
+    if is_single_cells(path):
+        return read_single_cells(path, outline)
     if is_corrections(path):
         return read_corrections(path)
     if not path.is_dir():

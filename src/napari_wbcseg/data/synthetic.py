@@ -14,6 +14,8 @@ from math import pi
 import numpy as np
 
 from ..errors import SettingsError
+from .class_map import RED_CELL_BOX
+from .pairs import Box
 from .smear_stains import BACKGROUNDS, DYES, RGB, STAINS, Stain, random_stain
 
 __all__ = [
@@ -60,6 +62,8 @@ class SyntheticSmear:
         Seed it was drawn with.
     stain : Stain
         Stain it was drawn in.
+    surroundings : tuple of Box
+        Every red cell (``RBC``) and platelet (``Platelet``), also where white cells hide it.
     """
 
     image: np.ndarray
@@ -69,6 +73,7 @@ class SyntheticSmear:
     kinds: tuple[str, ...]
     seed: int
     stain: Stain
+    surroundings: tuple[Box, ...] = ()
 
     @property
     def count(self) -> int:
@@ -392,7 +397,7 @@ def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
     reds = place_red_cells(red_rng, shape, radius, field.density, discs)
     around.paint_red_cells(red_rng, dyes, reds, clearance, pallor=field.pallor, odd_shapes=field.odd_shapes)
     number = int(small_rng.poisson(0.05 * field.platelets * shape[0] * shape[1] / diameter**2))
-    around.paint_platelets(small_rng, dyes, diameter, number, clearance)
+    platelets = around.paint_platelets(small_rng, dyes, diameter, number, clearance)
     around.paint_debris(small_rng, dyes, diameter, field.debris, clearance)
     dyes *= 1 - 0.8 * cover  # a white cell hides most of what lies over or under it
     for rows, cols, paint in paintings:
@@ -417,4 +422,13 @@ def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
         kinds=tuple(cells[i].kind for i in order),
         seed=int(field.seed),
         stain=field.stain,
+        surroundings=(*_boxes(RED_CELL_BOX, reds, shape), *_boxes("Platelet", platelets, shape)),
     )
+
+
+def _boxes(kind: str, discs: np.ndarray, shape: tuple[int, int]) -> list[Box]:
+    """Return the boxes of discs, rows of (row, col, radius), clipped to the image; none outside it."""
+    corners = np.column_stack([discs[:, :2] - discs[:, 2:], discs[:, :2] + discs[:, 2:]]).round().astype(int)
+    corners = np.clip(corners, 0, [*shape, *shape])
+    seen = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
+    return [Box(kind, (r0, c0, r1, c1)) for r0, c0, r1, c1 in corners[seen].tolist()]
