@@ -15,7 +15,7 @@ from .options import MaskChoice, MasksOption, changed, with_settings
 from .training_view import training_view
 
 if TYPE_CHECKING:
-    from ..data.pairs import TrainingPair
+    from ..datasets.pairs import TrainingPair
     from ..network.model_file import ModelFile
 
 
@@ -61,14 +61,14 @@ def train(
 
     Ctrl-C ends the training and keeps the best weights so far.
     """
-    from ..network.models import (
+    from ..network.library import (
         clean_name,
         load_model,
         models_folder,
         require_writable,
         save_to_library,
     )
-    from ..network.training import train as train_network
+    from ..training.train import train as train_network
 
     # Before anything imports TensorFlow: it reports on libraries that nobody asked for.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -124,7 +124,7 @@ def train(
 def _training_settings(
     file: Path | None, changes: dict[str, Any], init: ModelFile | None
 ) -> TrainingSettings:
-    from ..segmentation.output import read_training_settings
+    from ..results.records import read_training_settings
 
     if file is not None:
         return changed(read_training_settings(file), changes)  # type: ignore[no-any-return]
@@ -135,8 +135,8 @@ def _training_settings(
 def _training_pairs(
     data: list[Path], without_fold: int | None, masks: MaskChoice
 ) -> tuple[list[TrainingPair], str]:
-    from ..data.pairs import read_pairs
-    from ..data.sigtuple import fold_of
+    from ..datasets.pairs import read_pairs
+    from ..datasets.sigtuple import fold_of
 
     pairs = [pair for path in data for pair in read_pairs(path, masks.reading)]
     where = " and ".join(path.resolve().name for path in data)

@@ -14,7 +14,7 @@ import numpy as np
 from .architecture import Output, UNetArchitecture
 
 if TYPE_CHECKING:
-    from ..data.compose import Sample
+    from ..training.samples.compose import Sample
 
 #: Diameter, in pixels, at which the network is at its best.
 CANONICAL_DIAMETER = 48.0
