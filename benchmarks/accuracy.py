@@ -44,7 +44,17 @@ from rich.progress import track
 from rich.table import Table
 
 FACTORS = (0.35, 0.5, 0.7, 1.4, 2.0, 3.0)
-EASY_SETS = ("sigtuple", "clean", "txl", "zheng", "touching", "resampled", "laboratories", "empty", "synthetic")
+EASY_SETS = (
+    "sigtuple",
+    "clean",
+    "txl",
+    "zheng",
+    "touching",
+    "resampled",
+    "laboratories",
+    "empty",
+    "synthetic",
+)
 SETS = (*EASY_SETS, *HARD_SCORERS)
 _RESAMPLED_EACH = 12
 _RESTAINED_EACH = 12
@@ -259,7 +269,9 @@ def as_json(rows: dict[str, dict[str, Outcome]], methods: list[Method], notes: l
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=[name for name in SETS if name != "synthetic"])
+    parser.add_argument(
+        "--sets", nargs="+", choices=SETS, default=[name for name in SETS if name != "synthetic"]
+    )
     parser.add_argument("--methods", nargs="+", default=["classic", "robust", "baseline", "stardist"])
     parser.add_argument("--model", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--sigtuple-folds", nargs="+", default=["2"], help="numbers from 0 to 4, or all")

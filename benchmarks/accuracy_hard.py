@@ -1,4 +1,4 @@
-"""The smears that matter: leukaemia, marrow, malaria films, a phone at the eyepiece, and what is no white cell.
+"""The smears that matter: leukaemia, marrow, malaria, a phone at the eyepiece, what is no white cell.
 
 Each set is a list of `BenchImage`, each scorer takes it as those of `accuracy_scores` do.
 """
@@ -15,10 +15,10 @@ from accuracy_methods import Method
 from accuracy_scores import Outcome, Run, _f1, boxes_of, count_of
 from accuracy_sets import BenchImage
 
-from napari_wbcseg.data.boxes import WHITE_KIND, read_boxes
-from napari_wbcseg.data.images import read_image
-from napari_wbcseg.data.single_cells import KEPT_ASIDE, read_classes, without_cells_files
-from napari_wbcseg.segmentation.metrics import match_boxes
+from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxes
+from napari_wbcseg.datasets.single_cells import KEPT_ASIDE, read_classes, without_cells_files
+from napari_wbcseg.evaluation.metrics import match_boxes
+from napari_wbcseg.images.read import read_image
 
 #: Sets of the folder ``hard`` that are scored together.
 KINDS = {
@@ -177,14 +177,14 @@ def _middle_only(labels: np.ndarray) -> int:
 
 
 def score_erythroblasts(items: list[BenchImage], run: Run, method: Method) -> Outcome:
-    """Say how many erythroblasts are found and told from white cells, and how many white cells pass for one."""
+    """Count erythroblasts that are found and told from white cells, and white cells taken for one."""
     out = Outcome()
     found = told = white = mistaken = 0
     for item in items:
         labels = run(item)
         index = int(labels[labels.shape[0] // 2, labels.shape[1] // 2])
         table = getattr(method, "cells", None)
-        kinds = {} if table is None or "kind" not in table else dict(zip(table["label"], table["kind"]))
+        kinds = {} if table is None or "kind" not in table else table.set_index("label")["kind"].to_dict()
         red = kinds.get(index) == "erythroblast"
         if item.kind == "erythroblast":
             found += index > 0
@@ -222,7 +222,9 @@ HARD_SCORERS: dict[str, Callable[[list[BenchImage], Run, Method], Outcome]] = {
 
 def hard_set(root: Path, name: str) -> list[BenchImage]:
     """Return one of the sets of `HARD_SCORERS`; empty where its folder is missing."""
-    folder = root / {"platelets": "pbc", "erythroblasts": "pbc", "pig": "pig", "chula": "chula"}.get(name, "hard")
+    folder = root / {"platelets": "pbc", "erythroblasts": "pbc", "pig": "pig", "chula": "chula"}.get(
+        name, "hard"
+    )
     if not folder.is_dir():
         return []
     if name in KINDS:

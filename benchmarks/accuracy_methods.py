@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from napari_wbcseg.network.library import load_model
 from napari_wbcseg.network.model_file import ModelFile
-from napari_wbcseg.network.models import load_model
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.settings import SegmentationSettings
 

@@ -10,7 +10,7 @@ from accuracy_methods import TRAINED, Method
 from accuracy_sets import BenchImage, back_to
 from scipy import ndimage
 
-from napari_wbcseg.segmentation.metrics import dice, match_boxes, match_instances
+from napari_wbcseg.evaluation.metrics import dice, match_boxes, match_instances
 
 _NEAR = 40.0
 #: Truth smaller than this, in pixels, is a cell that the edge of its tile cuts to a sliver.
@@ -156,7 +156,7 @@ def score_txl(items: list[BenchImage], run: Run, method: Method) -> Outcome:
 
 
 def _ious(truth: np.ndarray, boxes: np.ndarray) -> str:
-    from napari_wbcseg.segmentation.metrics import box_iou
+    from napari_wbcseg.evaluation.metrics import box_iou
 
     return ", ".join(f"{v:.2f}" for v in box_iou(truth, boxes).max(axis=1, initial=0.0))
 

@@ -11,12 +11,9 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from napari_wbcseg.data.boxes import WHITE_KIND, read_boxed_pairs, read_boxes, split_names
-from napari_wbcseg.data.compose import CutOut, equivalent_diameter, largest_empty, smooth_outline
-from napari_wbcseg.data.illumination import background_colour, transmittance
-from napari_wbcseg.data.images import read_image
-from napari_wbcseg.data.pairs import TrainingPair
-from napari_wbcseg.data.sigtuple import (
+from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxed_pairs, read_boxes, split_names
+from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.sigtuple import (
     CLEAN_TEST_FIELDS,
     DOUBTFUL_MASKS,
     cut_tiles,
@@ -24,6 +21,9 @@ from napari_wbcseg.data.sigtuple import (
     read_sigtuple,
     read_test_field,
 )
+from napari_wbcseg.images.illumination import background_colour, transmittance
+from napari_wbcseg.images.read import read_image
+from napari_wbcseg.training.samples.compose import CutOut, equivalent_diameter, largest_empty, smooth_outline
 
 HERE = Path(__file__).parent
 COUNTS_TABLE = HERE / "clean_test_counts.csv"
@@ -355,8 +355,8 @@ def _around(points: np.ndarray | None, radius: float) -> np.ndarray:
 
 def without_cells(sigtuple: Path | None, txl: Path | None) -> list[BenchImage]:
     """Return regions of real fields without white cells, and synthetic fields with none."""
-    from napari_wbcseg.data.smear_stains import STAINS
-    from napari_wbcseg.data.synthetic import synthetic_smear
+    from napari_wbcseg.synthetic.smear import synthetic_smear
+    from napari_wbcseg.synthetic.stains import STAINS
 
     found = []
     if sigtuple is not None:
@@ -386,8 +386,8 @@ def without_cells(sigtuple: Path | None, txl: Path | None) -> list[BenchImage]:
 
 def synthetic_smears() -> list[BenchImage]:
     """Return synthetic smears of every stain at three magnifications."""
-    from napari_wbcseg.data.smear_stains import STAINS
-    from napari_wbcseg.data.synthetic import synthetic_smear
+    from napari_wbcseg.synthetic.smear import synthetic_smear
+    from napari_wbcseg.synthetic.stains import STAINS
 
     found = []
     for stain_number, stain in enumerate(STAINS):

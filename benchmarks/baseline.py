@@ -50,7 +50,7 @@ def _segment(image: np.ndarray) -> np.ndarray:
     from skimage.morphology import disk, opening
     from skimage.segmentation import watershed
 
-    from napari_wbcseg.data.illumination import background_colour, transmittance
+    from napari_wbcseg.images.illumination import background_colour, transmittance
 
     nothing = np.zeros(image.shape[:2], np.int32)
     light = np.maximum(transmittance(image, background_colour(image)), 1 / 255)

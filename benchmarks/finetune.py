@@ -30,11 +30,13 @@ import numpy as np
 from accuracy_sets import zheng_crops
 
 from napari_wbcseg import evaluate, load_model, train
-from napari_wbcseg.data.boxes import read_boxed_pairs, split_names
-from napari_wbcseg.data.checks import find_duplicates
-from napari_wbcseg.data.pairs import SYNTHETIC_GROUP, TrainingPair
-from napari_wbcseg.data.sigtuple import cut_tiles, fold_of, read_sigtuple
-from napari_wbcseg.network.finetuning import (
+from napari_wbcseg.datasets.boxes import read_boxed_pairs, split_names
+from napari_wbcseg.datasets.duplicates import find_duplicates
+from napari_wbcseg.datasets.pairs import SYNTHETIC_GROUP, TrainingPair
+from napari_wbcseg.datasets.sigtuple import cut_tiles, fold_of, read_sigtuple
+from napari_wbcseg.evaluation.evaluate import Evaluation
+from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.training.replay import (
     BLEND,
     ORIGINAL_FOLD,
     FineTuningPlan,
@@ -42,8 +44,6 @@ from napari_wbcseg.network.finetuning import (
     fine_tuning_settings,
     make_replay,
 )
-from napari_wbcseg.network.model_file import ModelFile
-from napari_wbcseg.segmentation.evaluation import Evaluation
 
 ALLOWED_LOSS = 0.01
 BLENDS = (0.3, 0.5, 0.7, 1.0)

@@ -1,7 +1,7 @@
 """Other laboratories, played: an image as another stain, light or camera would have shown it.
 
 These are fixed and chosen by hand, apart from the random recolouring of the training
-(`napari_wbcseg.data.augment`), so that they tell how a method bears what it has not met.
+(`napari_wbcseg.training.samples.augment`), so that they tell how a method bears what it has not met.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from napari_wbcseg.data.illumination import background_colour, transmittance
+from napari_wbcseg.images.illumination import background_colour, transmittance
 
 _WHITE = np.array([238.0, 236.0, 240.0])
 

@@ -27,7 +27,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg import Segmentation, synthetic_smear
-from napari_wbcseg.plugin.jobs import Job
+from napari_wbcseg.plugin.shared.jobs import Job
 
 _TILE = 1000
 _TICK = 2  # ms

@@ -34,7 +34,7 @@ def write_folder(folder: str, number: int) -> Path:
 def segment_folder(images: str, out: str, workers: int) -> dict[str, Any]:
     """Segment a folder; with no workers, in this process."""
     from napari_wbcseg import SegmentationSettings, load_model
-    from napari_wbcseg.segmentation.batch import collect, segment_files
+    from napari_wbcseg.batch.run import collect, segment_files
 
     shutil.rmtree(out, ignore_errors=True)
     model, settings = load_model("wbc"), SegmentationSettings()

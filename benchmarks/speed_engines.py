@@ -19,8 +19,8 @@ def engines() -> list[str]:
 def compare(paths: list[str], model: str) -> dict[str, Any]:
     """Segment images with each engine; return its rate, and how its cells agree with the reference's."""
     from napari_wbcseg import SegmentationSettings, load_model, segment
-    from napari_wbcseg.data.images import read_image
-    from napari_wbcseg.network.engine import create_engine
+    from napari_wbcseg.images.read import read_image
+    from napari_wbcseg.network.engines.create import create_engine
     from napari_wbcseg.settings import EngineName
 
     file = load_model(model)

@@ -48,7 +48,7 @@ def published_against_classic(paths: list[str], rounds: int = 3) -> dict[str, An
     from skimage.measure import label, regionprops
 
     from napari_wbcseg import SegmentationSettings, load_model, segment
-    from napari_wbcseg.data.images import read_image
+    from napari_wbcseg.images.read import read_image
     from napari_wbcseg.network.unet import build_unet, set_weights
 
     model = load_model("classic")
@@ -112,8 +112,8 @@ def published_against_classic(paths: list[str], rounds: int = 3) -> dict[str, An
 def network_share(paths: list[str], model: str, rounds: int = 3) -> dict[str, Any]:
     """Time the network within `segment`, and against its own best rate on the same windows."""
     from napari_wbcseg import load_model, segment
-    from napari_wbcseg.data.images import read_image
-    from napari_wbcseg.network.engine import create_engine
+    from napari_wbcseg.images.read import read_image
+    from napari_wbcseg.network.engines.create import create_engine
 
     file = load_model(model)
     start = time.perf_counter()

@@ -59,7 +59,7 @@ def _synthetic_fields() -> list[np.ndarray]:
 
 def _real_fields() -> list[np.ndarray]:
     """Compose fields of pieces of SigTuple's images, at the same density of white cells."""
-    from napari_wbcseg.data.sigtuple import read_sigtuple
+    from napari_wbcseg.datasets.sigtuple import read_sigtuple
 
     piece = 125  # the tiles of the set have 128 pixels
     empty, full = [], []
@@ -88,7 +88,7 @@ def sparse(place: str, out: str, model: str = "wbc") -> dict[str, Any]:
     import zarr
 
     from napari_wbcseg import load_model, segment
-    from napari_wbcseg.data.large_images import LARGE_PIXELS
+    from napari_wbcseg.images.lazy import LARGE_PIXELS
     from napari_wbcseg.segmentation.large.run import segment_large
 
     file = load_model(model)

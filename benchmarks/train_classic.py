@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_wbcseg.data.pairs import TrainingPair
-from napari_wbcseg.data.sigtuple import cut_tiles, fold_of, read_sigtuple
-from napari_wbcseg.network.classic_training import classic_arrays
-from napari_wbcseg.network.dice import dice_coefficient_numpy
-from napari_wbcseg.network.engine import create_engine
+from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.sigtuple import cut_tiles, fold_of, read_sigtuple
+from napari_wbcseg.network.engines.create import create_engine
 from napari_wbcseg.network.model_file import ModelFile, write_model
-from napari_wbcseg.network.training import train
 from napari_wbcseg.settings import TrainingSettings
+from napari_wbcseg.training.classic import classic_arrays
+from napari_wbcseg.training.dice import dice_coefficient_numpy
+from napari_wbcseg.training.train import train
 
 
 def score(model: ModelFile, pairs: list[TrainingPair]) -> dict[str, float]:

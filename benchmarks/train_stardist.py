@@ -35,8 +35,8 @@ def export(out: Path, fold: int | None, with_txl: bool) -> None:
     """Write the training images and labels, cells about `CELL_DIAMETER` pixels across."""
     import cv2
 
-    from napari_wbcseg.data.boxes import read_boxed_pairs
-    from napari_wbcseg.data.sigtuple import DOUBTFUL_MASKS, fold_of, read_sigtuple
+    from napari_wbcseg.datasets.boxes import read_boxed_pairs
+    from napari_wbcseg.datasets.sigtuple import DOUBTFUL_MASKS, fold_of, read_sigtuple
 
     root = Path(os.environ["WBCSEG_DATA"])
     pairs = [p for p in read_sigtuple(root / "sigtuple") if p.name not in DOUBTFUL_MASKS]

@@ -78,10 +78,10 @@ def table(seconds: float) -> str:
     """Return images a second of training and prediction, in float32 and mixed precision."""
     from napari_wbcseg.network.backend import import_keras
     from napari_wbcseg.network.device import describe_device
-    from napari_wbcseg.network.engine import OnnxEngine
+    from napari_wbcseg.network.engines.create import OnnxEngine
     from napari_wbcseg.network.model_file import ModelHeader, make_model
-    from napari_wbcseg.network.recipes import get_recipe
     from napari_wbcseg.network.unet import build_unet, weights_of
+    from napari_wbcseg.training.recipes import get_recipe
 
     keras = import_keras()
     rates = {name: matrix_rate(name, seconds) for name in ("float32", "bfloat16")}
@@ -145,9 +145,9 @@ def waiting(steps: int, rounds: int, processes: int | None) -> str:
     """Return how long the network waits, told by the feeder, and by the time that fixed batches save."""
     from napari_wbcseg.network.backend import import_keras
     from napari_wbcseg.network.device import describe_device, dtype_policy
-    from napari_wbcseg.network.feeding import Feeder, fed_dataset, helper_processes
-    from napari_wbcseg.network.robust_training import RECIPE
     from napari_wbcseg.network.unet import build_unet
+    from napari_wbcseg.training.batches import Feeder, fed_dataset, helper_processes
+    from napari_wbcseg.training.robust import RECIPE
 
     keras = import_keras()
     settings = TrainingSettings.for_recipe("robust", steps_per_epoch=steps)
@@ -327,8 +327,8 @@ def window(data: Path, recipe: str) -> None:
 
 def pairs(number: int = 6) -> list:  # type: ignore[type-arg]
     """Draw synthetic smears of four cells with their truth."""
-    from napari_wbcseg.data.pairs import TrainingPair
-    from napari_wbcseg.data.synthetic import synthetic_smear
+    from napari_wbcseg.datasets.pairs import TrainingPair
+    from napari_wbcseg.synthetic.smear import synthetic_smear
 
     smears = [synthetic_smear((480, 640), white_cells=4, seed=seed) for seed in range(number)]
     return [TrainingPair(f"smear-{i}", s.image, s.labels, f"slide-{i}") for i, s in enumerate(smears)]

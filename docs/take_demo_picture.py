@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from napari_wbcseg import segment, synthetic_smear
-from napari_wbcseg.segmentation.output import write_overlay
+from napari_wbcseg.results.formats.pictures import write_overlay
 
 PICTURE = Path(__file__).parent / "images" / "demo.png"
 

@@ -19,7 +19,7 @@ import napari
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
-from napari_wbcseg.plugin.segment_widget import SegmentWidget
+from napari_wbcseg.plugin.segment.widget import SegmentWidget
 
 IMAGES = Path(__file__).parent / "images"
 

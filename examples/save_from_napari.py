@@ -19,8 +19,8 @@ from pathlib import Path
 import napari
 
 from napari_wbcseg import replay, segment
-from napari_wbcseg.plugin.layers import add_segmentation
-from napari_wbcseg.plugin.saving import save_layer
+from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.shared.saving import save_layer
 
 viewer = napari.current_viewer() or napari.Viewer()
 image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear", seed=3, shape=(384, 512))

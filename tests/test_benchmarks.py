@@ -20,7 +20,7 @@ from accuracy_sets import BenchImage, Host, touching_group  # noqa: E402
 from baseline import segment_classically  # noqa: E402
 from speed_child import MeasurementError, measure  # noqa: E402
 
-from napari_wbcseg.data.compose import CutOut  # noqa: E402
+from napari_wbcseg.training.samples.compose import CutOut  # noqa: E402
 
 
 class _Nothing:

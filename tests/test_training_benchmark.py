@@ -30,9 +30,9 @@ def test_the_published_network_takes_seven_billion_for_a_tile() -> None:
 
 
 def test_its_pairs_can_be_trained_on(tmp_path: Path) -> None:
-    from napari_wbcseg.data.pairs import read_pairs
-    from napari_wbcseg.network.plan import make_plan
+    from napari_wbcseg.datasets.pairs import read_pairs
     from napari_wbcseg.settings import TrainingSettings
+    from napari_wbcseg.training.plan import make_plan
 
     training.write_pairs(tmp_path, 6)
     plan = make_plan(read_pairs(tmp_path), TrainingSettings.for_recipe("robust", validation_fraction=0.2))

@@ -16,16 +16,16 @@ _PUBLIC = {
     "SegmentationSettings": "settings",
     "TrainingSettings": "settings",
     "WBCSegError": "errors",
-    "evaluate": "segmentation.evaluation",
-    "fine_tune": "segmentation.finetuning",
-    "load_model": "network.models",
-    "load_result": "segmentation.output",
-    "replay": "segmentation.output",
-    "save": "segmentation.output",
+    "evaluate": "evaluation.evaluate",
+    "fine_tune": "training.fine_tune",
+    "load_model": "network.library",
+    "load_result": "results.load",
+    "replay": "results.load",
+    "save": "results.save",
     "segment": "segmentation.pipeline",
-    "segment_large": "segmentation.large",
-    "synthetic_smear": "data.synthetic",
-    "train": "network.training",
+    "segment_large": "segmentation.large.run",
+    "synthetic_smear": "synthetic.smear",
+    "train": "training.train",
 }
 
 __all__ = [
@@ -47,17 +47,18 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .data.synthetic import synthetic_smear
     from .errors import WBCSegError
-    from .network.models import load_model
-    from .network.training import train
-    from .segmentation.evaluation import evaluate
-    from .segmentation.finetuning import fine_tune
-    from .segmentation.large import segment_large
-    from .segmentation.output import load_result, replay, save
+    from .evaluation.evaluate import evaluate
+    from .network.library import load_model
+    from .results.load import load_result, replay
+    from .results.save import save
+    from .segmentation.large.run import segment_large
     from .segmentation.pipeline import segment
     from .segmentation.result import Segmentation
     from .settings import SegmentationSettings, TrainingSettings
+    from .synthetic.smear import synthetic_smear
+    from .training.fine_tune import fine_tune
+    from .training.train import train
 
 
 def __getattr__(name: str) -> Any:

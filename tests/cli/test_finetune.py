@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from napari_wbcseg.data.corrections import add_correction
-from napari_wbcseg.network.models import load_model
+from napari_wbcseg.datasets.corrections import add_correction
+from napari_wbcseg.network.library import load_model
 
-from ..network.conftest import TINY, dark_disc_pairs, random_model
+from ..tiny_networks import TINY, dark_disc_pairs, random_model
 from .shell import wbcseg
 
 

@@ -14,7 +14,7 @@ import zarr
 from ome_zarr.writer import write_image
 from PIL import Image
 
-from ..segmentation.drawings import disc_labels, picture, write_dark_robust_model
+from ..drawings import disc_labels, picture, write_dark_robust_model
 from .shell import wbcseg
 
 TRUTH = disc_labels((200, 260), [(50, 60, 20), (140, 199, 21)])
@@ -23,7 +23,7 @@ TRUTH = disc_labels((200, 260), [(50, 60, 20), (140, 199, 21)])
 @pytest.fixture
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let small images count as large, and return what a network of hand-set weights asks for."""
-    monkeypatch.setattr("napari_wbcseg.data.large_images.LARGE_PIXELS", 20_000)
+    monkeypatch.setattr("napari_wbcseg.images.lazy.LARGE_PIXELS", 20_000)
     model = write_dark_robust_model(tmp_path / "dark.safetensors")
     return ["--cell-diameter", "20", "--no-split-touching", "-m", str(model.path)]
 

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from napari_wbcseg.network.architecture import CLASSIC, Output, UNetArchitecture
 
-from .conftest import RICH
+from ..tiny_networks import RICH
 
 
 def test_the_published_network_has_its_published_number_of_parameters() -> None:

@@ -15,7 +15,7 @@ from napari_wbcseg.errors import ModelError
 from napari_wbcseg.network.architecture import CLASSIC
 from napari_wbcseg.network.model_file import ModelHeader, make_model, read_model, write_model
 
-from .conftest import RICH, TINY, random_weights
+from ..tiny_networks import RICH, TINY, random_weights
 
 HEADER = ModelHeader(
     name="mine",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_wbcseg.data.compose import Sample
 from napari_wbcseg.network.robust import (
     CANONICAL_DIAMETER,
     ROBUST,
@@ -14,6 +13,7 @@ from napari_wbcseg.network.robust import (
     robust_loss,
     truth_of,
 )
+from napari_wbcseg.training.samples.compose import Sample
 
 CELL, CENTRE, OFFSET, SIZE, VALID, SHAPE = 0, 1, slice(2, 4), 4, 5, 6
 

@@ -6,7 +6,7 @@ import pytest
 from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
 from napari_wbcseg.network.unet import build_unet, set_weights, weights_of
 
-from .conftest import RICH, TINY, random_weights
+from ..tiny_networks import RICH, TINY, random_weights
 
 
 def test_the_published_network_is_built_layer_for_layer() -> None:

@@ -90,7 +90,7 @@ class SlowSegment:
 @pytest.fixture
 def quick_segment(monkeypatch):
     """Let the widget segment by `dark_discs`."""
-    from napari_wbcseg.plugin.segment_widget import SegmentWidget
+    from napari_wbcseg.plugin.segment.widget import SegmentWidget
 
     monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(dark_discs))
 
@@ -98,7 +98,7 @@ def quick_segment(monkeypatch):
 @pytest.fixture
 def slow_segment(monkeypatch):
     """Let the widget segment slowly; the object steers it."""
-    from napari_wbcseg.plugin.segment_widget import SegmentWidget
+    from napari_wbcseg.plugin.segment.widget import SegmentWidget
 
     slow = SlowSegment()
     monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(slow))

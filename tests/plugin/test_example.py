@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_wbcseg.network.models import list_models
+from napari_wbcseg.network.library import list_models
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "segment_in_napari.py"
 

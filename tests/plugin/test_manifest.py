@@ -81,7 +81,7 @@ def test_every_widget_opens_from_its_name(viewer, widget):
 
 
 def test_the_preferences_are_those_the_widgets_read(viewer):
-    from napari_wbcseg.plugin.preferences import DEFAULTS, preference
+    from napari_wbcseg.plugin.shared.preferences import DEFAULTS, preference
 
     declared = CONTRIBUTIONS.configurations["segmentation"].properties
     assert {name: item.default for name, item in declared.items()} == DEFAULTS

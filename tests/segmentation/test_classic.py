@@ -13,7 +13,7 @@ from napari_wbcseg.segmentation.classic import find_cells, propose
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..dark_model import write_dark_model
-from .drawings import dice, disc_labels, picture, worst_dice
+from ..drawings import dice, disc_labels, picture, worst_dice
 
 CLASSIC = SegmentationSettings(recipe="classic")
 

@@ -18,7 +18,7 @@ from napari_wbcseg.segmentation.edit import (
     unused_labels,
 )
 
-from .drawings import disc_labels
+from ..drawings import disc_labels
 
 points = st.lists(st.tuples(st.floats(-10, 70), st.floats(-10, 110)), min_size=2, max_size=6)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from napari_wbcseg.segmentation.instances import Instances, draw_at, find_centres, split_cells
 from napari_wbcseg.segmentation.maps import Maps
 
-from .drawings import dice, disc_labels, perfect_maps, worst_dice
+from ..drawings import dice, disc_labels, perfect_maps, worst_dice
 
 TYPICAL = 30.0
 

@@ -23,7 +23,7 @@ from napari_wbcseg.segmentation.measure import (
     touching_labels,
 )
 
-from .drawings import disc_labels, picture
+from ..drawings import disc_labels, picture
 
 label_images = arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 9))
 

@@ -16,7 +16,7 @@ from napari_wbcseg.segmentation.measure import COLUMNS
 from napari_wbcseg.segmentation.result import Segmentation
 
 from ..dark_model import spots, write_dark_model
-from .drawings import worst_dice
+from ..drawings import worst_dice
 
 RECIPES = ("robust", "classic")
 

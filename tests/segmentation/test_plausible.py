@@ -9,7 +9,7 @@ from napari_wbcseg.segmentation.instances import Instances
 from napari_wbcseg.segmentation.plausible import leave_out_small, leave_out_unlikely, typical_diameter
 from napari_wbcseg.segmentation.red_cells import RedCells
 
-from .drawings import disc_labels
+from ..drawings import disc_labels
 
 RED = RedCells(diameter=30.0, stain=np.array([0.2, 0.6, 0.5], np.float32))
 

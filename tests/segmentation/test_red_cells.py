@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_wbcseg.data.illumination import background_colour, transmittance
-from napari_wbcseg.data.synthetic import synthetic_smear
+from napari_wbcseg.images.illumination import background_colour, transmittance
 from napari_wbcseg.network.robust import network_input
 from napari_wbcseg.segmentation.red_cells import find_red_cells, size_likelihood, width_of_others
+from napari_wbcseg.synthetic.smear import synthetic_smear
 
 
 def smear(diameter: float, **options) -> np.ndarray:

@@ -13,7 +13,7 @@ from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.robust import find_cells
 from napari_wbcseg.settings import SegmentationSettings
 
-from .drawings import disc_labels, picture, worst_dice, write_dark_robust_model
+from ..drawings import disc_labels, picture, worst_dice, write_dark_robust_model
 
 
 @pytest.fixture(scope="module")

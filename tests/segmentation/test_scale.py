@@ -20,7 +20,7 @@ from napari_wbcseg.segmentation.scale import (
     sizes_to_try,
 )
 
-from .drawings import disc_labels, perfect_maps
+from ..drawings import disc_labels, perfect_maps
 
 CANONICAL = 48.0
 

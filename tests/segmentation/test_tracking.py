@@ -16,7 +16,7 @@ from napari_wbcseg.segmentation.measure import measure_cells
 from napari_wbcseg.segmentation.stain_source import StainSource
 from napari_wbcseg.segmentation.tracking import Change, TrackedCells
 
-from .drawings import disc_labels, picture
+from ..drawings import disc_labels, picture
 
 SHAPE = (18, 24)
 boxes = st.tuples(st.integers(0, 17), st.integers(0, 23), st.integers(1, 9), st.integers(1, 9))

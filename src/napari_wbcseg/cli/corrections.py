@@ -35,7 +35,7 @@ def _corrections(context: typer.Context, folder: FolderOption = None) -> None:
 
 
 def _list(folder: Path | None) -> None:
-    from ..data.corrections import corrections_folder, read_record
+    from ..datasets.corrections import corrections_folder, read_record
 
     place = folder or corrections_folder()
     fields = read_record(place)
@@ -66,9 +66,9 @@ def add(
     ] = None,
 ) -> None:
     """Add a corrected field; the same field again replaces what was there."""
-    from ..data.corrections import add_correction
-    from ..data.images import read_image
-    from ..data.pairs import read_labels
+    from ..datasets.corrections import add_correction
+    from ..datasets.pairs import read_labels
+    from ..images.read import read_image
 
     added = add_correction(
         read_image(image),
@@ -87,7 +87,7 @@ def remove(
     name: Annotated[str, typer.Argument(help="Name of the field.")], folder: FolderOption = None
 ) -> None:
     """Take a field out of the training set; its two files are deleted."""
-    from ..data.corrections import remove_correction
+    from ..datasets.corrections import remove_correction
 
     remove_correction(name, folder)
     typer.echo(f"Field {name} was taken out.")

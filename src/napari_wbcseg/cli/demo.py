@@ -20,10 +20,12 @@ def demo(
 
     It needs no file and no network.
     """
-    from ..data.synthetic import synthetic_smear
-    from ..segmentation.metrics import match_instances
-    from ..segmentation.output import LABELS_SUFFIX, OVERLAY_SUFFIX, write_image, write_labels, write_overlay
+    from ..evaluation.metrics import match_instances
+    from ..results.formats.pictures import write_image, write_overlay
+    from ..results.formats.tiff import write_labels
+    from ..results.names import LABELS_SUFFIX, OVERLAY_SUFFIX
     from ..segmentation.pipeline import segment as segment_image
+    from ..synthetic.smear import synthetic_smear
 
     file, settings, _ = model_and_settings(model, None, {})
     with progress_bar("Drawing a smear") as progress:

@@ -20,7 +20,7 @@ def download(
     ] = None,
 ) -> None:
     """Download the public SigTuple set (9.7 MB), each file checked; done files are kept."""
-    from ..data.download import fetch_sigtuple
+    from ..datasets.download import fetch_sigtuple
 
     with progress_bar("Downloading") as progress:
         folder = fetch_sigtuple(names or None, cache=out, progress=progress)

@@ -12,7 +12,7 @@ from .console import new_table, print_table, progress_bar, rounded
 from .options import MaskChoice, MasksOption, SettingsOption, model_and_settings, with_settings
 
 if TYPE_CHECKING:
-    from ..segmentation.evaluation import Evaluation
+    from ..evaluation.evaluate import Evaluation
 
 
 @with_settings(SegmentationSettings)
@@ -41,10 +41,10 @@ def evaluate(
     ] = None,
 ) -> None:
     """Compare what a model finds with the truth."""
-    from ..data.pairs import read_pairs
-    from ..data.sigtuple import fold_of, is_sigtuple
-    from ..segmentation.evaluation import evaluate as evaluate_model
-    from ..segmentation.output import write_table
+    from ..datasets.pairs import read_pairs
+    from ..datasets.sigtuple import fold_of, is_sigtuple
+    from ..evaluation.evaluate import evaluate as evaluate_model
+    from ..results.formats.tables import write_table
 
     file, chosen, _ = model_and_settings(model, settings, changes)
     pairs = read_pairs(data, masks.reading)

@@ -16,8 +16,8 @@ from .options import MaskChoice, MasksOption, changed, with_settings
 from .training_view import training_view
 
 if TYPE_CHECKING:
-    from ..network.finetuning import FineTuningPlan
-    from ..segmentation.comparison import Comparison
+    from ..evaluation.compare import Comparison
+    from ..training.replay import FineTuningPlan
 
 
 @with_settings(TrainingSettings)
@@ -57,10 +57,10 @@ def finetune(
     A sample of the original data is mixed in, so that nothing is forgotten. Then the old and the
     new model are scored on the same cells, which neither was tuned on.
     """
-    from ..data.pairs import read_pairs
-    from ..network.finetuning import fine_tuning_settings
-    from ..network.models import clean_name, load_model, models_folder, require_writable
-    from ..segmentation.finetuning import fine_tune
+    from ..datasets.pairs import read_pairs
+    from ..network.library import clean_name, load_model, models_folder, require_writable
+    from ..training.fine_tune import fine_tune
+    from ..training.replay import fine_tuning_settings
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     model = load_model(start)

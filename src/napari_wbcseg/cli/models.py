@@ -25,8 +25,8 @@ def _models(context: typer.Context) -> None:
 
 
 def _list_models() -> None:
+    from ..network.library import list_models, models_folder
     from ..network.model_card import short_scores
-    from ..network.models import list_models, models_folder
 
     table = new_table("name", "recipe", "size", "origin", "scores", "path", left=6)
     found = list_models()
@@ -49,8 +49,8 @@ def _list_models() -> None:
 
 def show_model(name: Annotated[str, typer.Argument(help="Name of a model, or its file.")]) -> None:
     """Show all that a model file says about itself."""
+    from ..network.library import BUILT_IN, load_model
     from ..network.model_card import model_card
-    from ..network.models import BUILT_IN, load_model
 
     table = new_table("", "", left=2)
     table.show_header = False
@@ -73,7 +73,7 @@ def import_model(
     ] = None,
 ) -> None:
     """Check a model file from elsewhere and add it to your models; no code in it is run."""
-    from ..network.models import import_model_file
+    from ..network.library import import_model_file
 
     saved = import_model_file(file, name)
     typer.echo(f"Model {saved.name}: {saved.path}")
@@ -89,8 +89,8 @@ def export_model(
     ],
 ) -> None:
     """Write a model in a format that other programs read."""
-    from ..network.export_model import export_model as export
-    from ..network.models import load_model
+    from ..network.exchange.export import export_model as export
+    from ..network.library import load_model
 
     # Before anything imports TensorFlow: it reports on libraries that nobody asked for.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -102,7 +102,7 @@ def remove_model(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete one of your models."""
-    from ..network.models import remove_from_library
+    from ..network.library import remove_from_library
 
     if not yes:
         typer.confirm(f"Delete the model {name}?", abort=True)

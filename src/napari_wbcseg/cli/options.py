@@ -27,7 +27,7 @@ from ..errors import SettingsError
 from ..settings import SegmentationSettings
 
 if TYPE_CHECKING:
-    from ..data.pairs import MaskReading
+    from ..datasets.pairs import MaskReading
     from ..network.model_file import ModelFile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -166,7 +166,7 @@ ModelOption = Annotated[
 
 
 class MaskChoice(StrEnum):
-    """How masks of several values are read; see `napari_wbcseg.data.pairs.read_pairs`."""
+    """How masks of several values are read; see `napari_wbcseg.datasets.pairs.read_pairs`."""
 
     auto = "auto"
     foreground = "foreground"
@@ -200,8 +200,9 @@ def model_and_settings(
     name: str | None, file: Path | None, changes: dict[str, Any]
 ) -> tuple[ModelFile, SegmentationSettings, str]:
     """Return the model, the settings for it, and what the model was asked for by."""
-    from ..network.models import load_model
-    from ..segmentation.output import recorded_model, settings_in
+    from ..network.library import load_model
+    from ..results.load import settings_in
+    from ..results.models import recorded_model
 
     settings, record = settings_in(file) if file is not None else (SegmentationSettings(), None)
     settings = changed(settings, changes)

@@ -85,9 +85,12 @@ def segment(
     probability.zarr and cells.csv; what was interrupted goes on where it stopped. Folders
     are searched for them too.
     """
-    from ..segmentation.batch import collect, item_of, items_of, model_of, segment_files
-    from ..segmentation.output import ResultRecord, RunRecord, format_names, settings_in
-    from ..segmentation.report import REPORT_FILE
+    from ..batch.report import REPORT_FILE
+    from ..batch.run import collect, item_of, items_of, model_of, segment_files
+    from ..results.load import settings_in
+    from ..results.records import RunRecord
+    from ..results.result_record import ResultRecord
+    from ..results.save import format_names
 
     if repeat is not None:
         if paths or changes or model is not None or settings is not None:
@@ -173,7 +176,7 @@ def _cluster(scheduler: str | None, workers: int | None) -> AbstractContextManag
     if scheduler is None and workers is None:
         return nullcontext()
     try:
-        from ..segmentation.distributed import cluster
+        from ..batch.distributed import cluster
     except ImportError as error:
         raise WBCSegError(
             f"Working on a cluster needs dask.distributed ({error}): pip install 'napari-wbcseg[cluster]'."

@@ -15,7 +15,7 @@ from .options import MaskChoice, MasksOption, changed, with_settings
 from .training_view import training_view
 
 if TYPE_CHECKING:
-    from ..data.pairs import TrainingPair
+    from ..datasets.pairs import TrainingPair
     from ..network.model_file import ModelFile
 
 
@@ -59,7 +59,7 @@ def train(
     ] = None,
     without_cells: Annotated[
         list[Path] | None,
-        typer.Option("--without-cells", help="A folder of pictures that show no white cell. Can be repeated."),
+        typer.Option("--without-cells", help="A folder of pictures without a white cell; can be repeated."),
     ] = None,
     masks: MasksOption = MaskChoice.auto,
     resume: Annotated[
@@ -71,14 +71,14 @@ def train(
 
     Ctrl-C ends the training and keeps the best weights so far.
     """
-    from ..network.models import (
+    from ..network.library import (
         clean_name,
         load_model,
         models_folder,
         require_writable,
         save_to_library,
     )
-    from ..network.training import train as train_network
+    from ..training.train import train as train_network
 
     # Before anything imports TensorFlow: it reports on libraries that nobody asked for.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -134,7 +134,7 @@ def train(
 def _training_settings(
     file: Path | None, changes: dict[str, Any], init: ModelFile | None
 ) -> TrainingSettings:
-    from ..segmentation.output import read_training_settings
+    from ..results.records import read_training_settings
 
     if file is not None:
         return changed(read_training_settings(file), changes)  # type: ignore[no-any-return]
@@ -149,9 +149,9 @@ def _training_pairs(
     outlines: str | None,
     without_cells: list[Path],
 ) -> tuple[list[TrainingPair], str]:
-    from ..data.pairs import read_pairs
-    from ..data.sigtuple import fold_of
-    from ..data.single_cells import read_without_cells
+    from ..datasets.pairs import read_pairs
+    from ..datasets.sigtuple import fold_of
+    from ..datasets.single_cells import read_without_cells
     from ..segmentation.outlining import outliner
 
     outline = None if outlines is None else outliner(outlines)

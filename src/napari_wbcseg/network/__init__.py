@@ -1,1 +1,1 @@
-"""The U-Net: architecture, loss, training, model files, engines. The only room that imports Keras."""
+"""The U-Net: architecture, model files and the engines that run it."""

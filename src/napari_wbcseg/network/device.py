@@ -148,7 +148,7 @@ def _others(count: int) -> str:
 
 
 def _cpu_name() -> str:
-    from .engine import available_cpus
+    from .engines.create import available_cpus
 
     count = available_cpus()
     model = _cpu_info("model name") or platform.processor() or platform.machine()

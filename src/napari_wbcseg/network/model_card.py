@@ -17,7 +17,7 @@ def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") 
     path : Path, optional
         Its file.
     origin : str
-        Where it came from, by `napari_wbcseg.network.models.ModelInfo.origin`.
+        Where it came from, by `napari_wbcseg.network.library.ModelInfo.origin`.
     """
     architecture = header.architecture
     widths = "-".join(map(str, architecture.widths))

@@ -15,7 +15,7 @@ import numpy as np
 from .architecture import Output, UNetArchitecture
 
 if TYPE_CHECKING:
-    from ..data.compose import Sample
+    from ..training.samples.compose import Sample
 
 #: Diameter, in pixels, at which the network is at its best.
 CANONICAL_DIAMETER = 48.0
@@ -71,7 +71,7 @@ def truth_of(sample: Sample) -> np.ndarray:
         then how much each pixel counts for cell, shape, size, classes, and kind of cell.
         Shape is -1 where a cell has no known centre.
     """
-    from ..data.class_map import ERYTHROBLAST, PLATELET
+    from ..datasets.class_map import ERYTHROBLAST, PLATELET
 
     size = sample.labels.shape[0]
     truth = np.zeros((size, size, TRUTH_CHANNELS), np.float32)

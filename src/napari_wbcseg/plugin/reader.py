@@ -31,7 +31,7 @@ def get_sigtuple_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]
         return None
     from pathlib import Path
 
-    from ..data.sigtuple import is_sigtuple
+    from ..datasets.sigtuple import is_sigtuple
 
     return read_sigtuple_layers if is_sigtuple(Path(path)) else None
 
@@ -46,9 +46,9 @@ def read_sigtuple_layers(path: str | PathLike[str] | Sequence[str | PathLike[str
     """
     from pathlib import Path
 
-    from ..data.images import read_image
-    from ..data.sigtuple import read_sigtuple, test_fields
+    from ..datasets.sigtuple import read_sigtuple, test_fields
     from ..errors import DatasetError
+    from ..images.read import read_image
     from .samples import tile_layers
 
     if not isinstance(path, str | PathLike):
@@ -90,13 +90,13 @@ def get_result_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]])
         return read_result_layers if cells.is_file() and ours in cells.read_bytes() else None
     if file.name.endswith("-result.json"):
         return read_result_layers
-    from ..segmentation.output import record_beside
+    from ..results.load import record_beside
 
     return read_result_layers if record_beside(file) is not None else None
 
 
 def _read_large_result(path: Any) -> list[LayerDataTuple]:
-    from .large_layers import result_layers
+    from .shared.large_layers import result_layers
 
     return result_layers(path)
 
@@ -114,7 +114,7 @@ def get_large_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]]) 
         return None
     from pathlib import Path
 
-    from ..data.large_images import SLIDE_SUFFIXES, is_zarr
+    from ..images.lazy import SLIDE_SUFFIXES, is_zarr
 
     file = Path(path)
     if file.suffix.lower() not in SLIDE_SUFFIXES and not is_zarr(file):
@@ -123,7 +123,7 @@ def get_large_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]]) 
 
 
 def _read_large_image(path: Any) -> list[LayerDataTuple]:
-    from .large_layers import image_layer
+    from .shared.large_layers import image_layer
 
     return [image_layer(path)]
 
@@ -141,9 +141,9 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
     from pathlib import Path
 
     from ..errors import ImageError
-    from ..segmentation.output import load_result
-    from .layers import METADATA_KEY
-    from .review_features import features_table
+    from ..results.load import load_result
+    from .shared.features import features_table
+    from .shared.layers import METADATA_KEY
 
     if not isinstance(path, str | PathLike):
         raise ImageError("Open one saved result at a time.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ..data.pairs import TrainingPair
+    from ..datasets.pairs import TrainingPair
     from ..progress import Progress
 
 LayerDataTuple = tuple[Any, dict[str, Any], str]
@@ -30,7 +30,7 @@ def synthetic_smear_sample(**parameters: Any) -> list[LayerDataTuple]:
     **parameters
         Passed to `napari_wbcseg.synthetic_smear`, such as ``seed=3`` or ``shape=(512, 512)``.
     """
-    from ..data.synthetic import synthetic_smear
+    from ..synthetic.smear import synthetic_smear
 
     smear = synthetic_smear(**parameters)
     return [
@@ -52,7 +52,7 @@ def sigtuple_field_sample(name: str = SAMPLE_FIELD) -> list[LayerDataTuple]:
     DownloadError
         If the file cannot be fetched or does not match its checksum.
     """
-    from ..data.sigtuple import read_test_field
+    from ..datasets.sigtuple import read_test_field
 
     folder = _sigtuple(f"Test_Data/{name}.jpg")
     return [(read_test_field(folder, name), {"name": f"SigTuple {name}", "rgb": True}, "image")]
@@ -66,7 +66,7 @@ def sigtuple_tiles_sample() -> list[LayerDataTuple]:
     DownloadError
         If the files cannot be fetched or do not match their checksums.
     """
-    from ..data.sigtuple import read_sigtuple
+    from ..datasets.sigtuple import read_sigtuple
 
     return tile_layers(read_sigtuple(_sigtuple("Train_Data")))
 
@@ -75,7 +75,7 @@ def tile_layers(pairs: Sequence[TrainingPair]) -> list[LayerDataTuple]:
     """Cut pairs into 128-pixel tiles and stack them: an image (N, 128, 128, 3) and labels (N, 128, 128)."""
     import numpy as np
 
-    from ..data.sigtuple import cut_tiles
+    from ..datasets.sigtuple import cut_tiles
 
     tiles = cut_tiles(pairs)
     # The Train widget keeps the tiles of one slide on one side of a split.
@@ -90,7 +90,7 @@ def tile_layers(pairs: Sequence[TrainingPair]) -> list[LayerDataTuple]:
 
 def _sigtuple(part: str) -> Path:
     """Return a folder that holds a part of the set, downloading that part if need be."""
-    from ..data.download import fetch_sigtuple, local_sigtuple
+    from ..datasets.download import fetch_sigtuple, local_sigtuple
 
     folder = local_sigtuple()
     if folder is not None:

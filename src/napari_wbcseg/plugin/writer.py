@@ -53,8 +53,8 @@ def _write(path: str, name: str, layers: Sequence[LayerDataTuple]) -> list[str]:
     import napari
     from napari.layers import Image, Labels
 
-    from ..segmentation.output import FORMATS
-    from .saving import LayerSnapshot, save_snapshot
+    from ..results.save import FORMATS
+    from .shared.saving import LayerSnapshot, save_snapshot
 
     target = Path(path)
     if not target.name.lower().endswith(FORMATS[name].endings):

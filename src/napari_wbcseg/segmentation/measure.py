@@ -85,7 +85,7 @@ def optical_density(pixels: np.ndarray) -> np.ndarray:
     ndarray of float32, shape (H, W)
         Base 10; 0 on the empty slide (Ruifrok & Johnston, 2001).
     """
-    from ..data.illumination import background_colour
+    from ..images.illumination import background_colour
 
     return absorbed(pixels, background_colour(pixels))
 
@@ -99,7 +99,7 @@ def density_inside(runs: Runs, pixels: np.ndarray, background: np.ndarray) -> np
     pixels : ndarray, shape (H, W, 3)
         RGB, 0 to 255.
     background : ndarray, shape (3,)
-        Colour of the empty slide, from `napari_wbcseg.data.illumination.background_colour`.
+        Colour of the empty slide, from `napari_wbcseg.images.illumination.background_colour`.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def absorbed(colours: np.ndarray, background: np.ndarray) -> np.ndarray:
     ndarray of float32, shape (...)
         Base 10; 0 on the empty slide, 2 at most.
     """
-    from ..data.illumination import transmittance
+    from ..images.illumination import transmittance
 
     passed = np.maximum(transmittance(colours, background), 0.01)
     return np.maximum(-np.log10(passed).mean(axis=-1), 0).astype(np.float32)
@@ -169,7 +169,7 @@ def measure_cells(
         cell, ``lobes`` its parts, ``pieces`` the connected parts of the cell itself,
         ``touching`` another cell, ``border`` cut by the image.
     """
-    from ..data.illumination import background_colour
+    from ..images.illumination import background_colour
 
     runs = find_runs(labels)
     if density is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..data.pairs import Outliner
+    from ..datasets.pairs import Outliner
     from ..network.model_file import ModelFile
 
 
@@ -25,7 +25,7 @@ def outliner(model: str | Path | ModelFile) -> Outliner:
     ModelError
         If the model does not exist or its file is broken.
     """
-    from ..data.illumination import normalised
+    from ..images.illumination import normalised
     from ..network.engine import create_engine
     from ..network.models import load_model
     from ..network.robust import network_input

@@ -65,8 +65,8 @@ def segment(
     SettingsError
         If the settings ask for another recipe than that of the model.
     """
-    from ..data.images import bit_range
-    from ..data.large_images import is_large
+    from ..images.lazy import is_large
+    from ..images.read import bit_range
 
     file, settings = model_and_settings(model, settings)
     if is_large(image):
@@ -88,7 +88,7 @@ def segment(
 def model_and_settings(
     model: str | Path | ModelFile, settings: SegmentationSettings | None
 ) -> tuple[ModelFile, SegmentationSettings]:
-    from ..network.models import load_model
+    from ..network.library import load_model
 
     if model == DEFAULT_MODEL and settings is not None and settings.recipe == "classic":
         model = "classic"
@@ -121,7 +121,7 @@ def _segment_in_blocks(
     """Segment a large image, with the result in memory where it fits."""
     from tempfile import TemporaryDirectory
 
-    from .large import segment_large
+    from .large.run import segment_large
 
     folder = TemporaryDirectory(prefix="wbcseg-")
     result = segment_large(array, folder.name, model, settings, progress)
@@ -136,7 +136,7 @@ def _as_array(image: Any) -> Any:
     if isinstance(image, str | Path):
         raise ImageError(
             f"{str(image)!r} is a file name, not an image: read the file first, "
-            "for instance with napari_wbcseg.data.images.read_image."
+            "for instance with napari_wbcseg.images.read.read_image."
         )
     if all(hasattr(image, name) for name in ("shape", "dtype", "min", "max")):
         return image
@@ -161,7 +161,7 @@ def _planes(array: Any) -> tuple[list[Any], bool]:
 def _segment_plane(
     plane: Any, value_range: float, model: ModelFile, settings: SegmentationSettings, progress: Progress
 ) -> Segmentation:
-    from ..data.images import prepare_image
+    from ..images.read import prepare_image
     from .measure import measure_cells, number_in_reading_order
 
     prepared = prepare_image(np.asarray(plane), value_range)

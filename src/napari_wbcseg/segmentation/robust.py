@@ -10,7 +10,7 @@ from .found import Found
 from .instances import draw_at, split_cells
 from .maps import Maps, Predictor, box_windows
 from .plausible import leave_out_small, leave_out_unlikely
-from .propose import propose
+from .proposals import propose
 from .red_cells import TYPICAL_WHITE_CELL, RedCells, find_red_cells, size_likelihood
 from .resample import enlarge, resample
 from .scale import Size, estimate_diameters
@@ -45,8 +45,8 @@ def find_cells(
     -------
     Found
     """
-    from ..data.illumination import background_colour, transmittance
-    from ..network.engine import create_engine
+    from ..images.illumination import background_colour, transmittance
+    from ..network.engines.create import create_engine
     from ..network.robust import network_input
 
     progress(0, 0, "Measuring the background")

@@ -30,8 +30,8 @@ class StainSource:
     """
 
     def __init__(self, image: Any, value_range: float | None = None) -> None:
-        from ..data.illumination import background_colour
-        from ..data.images import bit_range, prepare_image
+        from ..images.illumination import background_colour
+        from ..images.read import bit_range, prepare_image
 
         self._image = image
         self.shape: tuple[int, int] = (int(image.shape[0]), int(image.shape[1]))
@@ -49,7 +49,7 @@ class StainSource:
         origin : tuple of int
             Where the runs' first row and column lie in the image.
         """
-        from ..data.images import prepare_image
+        from ..images.read import prepare_image
 
         if not runs.row.size:
             return np.zeros(0, np.float32)

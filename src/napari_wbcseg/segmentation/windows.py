@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..network.engine import Engine
+    from ..network.engines.create import Engine
     from ..progress import Progress
 
 

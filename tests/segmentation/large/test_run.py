@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from napari_wbcseg import segment
 from napari_wbcseg.errors import Cancelled, ImageError, SettingsError
 from napari_wbcseg.network.model_file import ModelFile
-from napari_wbcseg.segmentation.large import LargeRun, segment_large
+from napari_wbcseg.results.files import OutputError
+from napari_wbcseg.segmentation.large.run import LargeRun, segment_large
 from napari_wbcseg.segmentation.measure import COLUMNS
-from napari_wbcseg.segmentation.output import OutputError
 from napari_wbcseg.settings import SegmentationSettings
 
-from ..drawings import disc_labels, picture, write_dark_robust_model
+from ...drawings import disc_labels, picture, write_dark_robust_model
 
 CELL = 20.0
 # Every dark pixel is a centre to this network, so connected regions are its cells.
@@ -133,7 +133,7 @@ def test_an_image_with_nothing_in_it(model: ModelFile, tmp_path: Path) -> None:
 CHILD = """
 import sys
 import numpy as np
-from napari_wbcseg.segmentation.large import segment_large
+from napari_wbcseg.segmentation.large.run import segment_large
 from napari_wbcseg.settings import SegmentationSettings
 
 image, out, model = sys.argv[1:]
@@ -223,7 +223,7 @@ def test_what_cannot_be_done_is_said(model: ModelFile, tmp_path: Path) -> None:
 
 def test_segment_takes_to_blocks_by_itself(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
     image, truth = smear(crowd=False)
-    monkeypatch.setattr("napari_wbcseg.data.large_images.LARGE_PIXELS", 100_000)
+    monkeypatch.setattr("napari_wbcseg.images.lazy.LARGE_PIXELS", 100_000)
     result = segment(image, model, SETTINGS)
     assert isinstance(result.labels, np.ndarray)
     assert result.count == truth.max()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...files import write_atomically
+from ...results.files import OutputError
 from ..measure import COLUMNS, FLAG_COLUMNS, WHOLE_COLUMNS, absorbed, measure_cells
-from ..output import OutputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ...progress import Progress
     from ..found import Found
     from .finders import Finder
+    from .global_estimates import Survey
     from .lattice import Cluster, Rectangle
     from .source import PixelSource
-    from .survey import Survey
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ...progress import Progress
     from ...settings import SegmentationSettings
     from ..maps import Predictor
+    from .global_estimates import Survey
     from .source import PixelSource
-    from .survey import Survey
 
 #: Side of a unit of the robust recipe, at the scale of the first glance.
 _UNIT = 16
@@ -53,8 +53,8 @@ class RobustFinder:
     def __init__(
         self, source: PixelSource, survey: Survey, model: ModelFile, settings: SegmentationSettings
     ) -> None:
-        from ...network.engine import create_engine
-        from ..propose import GLANCE_DIAMETER
+        from ...network.engines.create import create_engine
+        from ..proposals import GLANCE_DIAMETER
 
         assert survey.cell_diameter is not None
         self._source, self._survey, self._model = source, survey, model
@@ -67,7 +67,7 @@ class RobustFinder:
         self._background = np.asarray(survey.background, np.float32)
 
     def look(self, tile: Rectangle) -> np.ndarray:
-        from ..propose import near_cells
+        from ..proposals import near_cells
         from ..stain_filter import dark_spots
         from ..windows import Window
 
@@ -103,7 +103,7 @@ class RobustFinder:
         return self._input(cv2.resize(pixels, side, interpolation=how))
 
     def _input(self, pixels: np.ndarray) -> np.ndarray:
-        from ...data.illumination import transmittance
+        from ...images.illumination import transmittance
         from ...network.robust import network_input
 
         return network_input(transmittance(pixels, self._background))
@@ -129,7 +129,7 @@ class ClassicFinder:
         self._source, self._model, self._settings = source, model, settings
 
     def look(self, tile: Rectangle) -> np.ndarray:
-        from ...network.classic_training import classic_grey
+        from ...training.classic import classic_grey
 
         inside = tile.within(self._source.shape)
         pixels = self._source.read(inside.top, inside.left, inside.bottom, inside.right)

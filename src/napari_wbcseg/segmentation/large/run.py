@@ -17,15 +17,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ... import __version__
 from ...errors import ImageError, SettingsError
 from ...files import write_atomically
+from ...images.pixel_size import read_pixel_size
 from ...progress import Progress, silent
+from ...results.files import OutputError
+from ...results.names import PLAN_FILE
 from ...settings import SegmentationSettings
-from ..output import PLAN_FILE, OutputError, read_pixel_size
 from ..result import Segmentation
 from .assembly import Cells, assemble
 from .block import BlockCells, find_in_clusters
+from .global_estimates import Survey
 from .lattice import ActivityMap, Rectangle
-from .store import Pyramid
-from .survey import Survey
+from .pyramid import Pyramid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,8 +113,8 @@ class LargeRun:
     ) -> None:
         from ..pipeline import model_and_settings
         from .finders import create_finder
+        from .global_estimates import image_digest, survey_image
         from .source import PixelSource
-        from .survey import image_digest, survey_image
 
         if block_size < 1:
             raise SettingsError(f"block_size={block_size} cannot be used: give a number of pixels.")
@@ -341,7 +343,7 @@ def segment_large(
     Parameters
     ----------
     image : str, Path, LargeImage or array, shape (H, W) or (H, W, 3)
-        File that `napari_wbcseg.data.large_images.open_large` opens; or NumPy, dask or zarr.
+        File that `napari_wbcseg.images.lazy.open_large` opens; or NumPy, dask or zarr.
     out : str or Path
         Folder for the result, new, empty, or of an interrupted run: ``labels.zarr`` and
         ``probability.zarr`` (OME-Zarr pyramids), ``cells.csv`` or ``cells.parquet``, and the
@@ -388,7 +390,7 @@ def segment_large(
 
 def _array_and_file(image: Any) -> tuple[Any, str]:
     """Return the pixels, and the file that they are in; nothing where they are in none."""
-    from ...data.large_images import LargeImage, open_large
+    from ...images.lazy import LargeImage, open_large
 
     if isinstance(image, str | Path):
         image = open_large(image)

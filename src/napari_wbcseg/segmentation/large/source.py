@@ -23,7 +23,7 @@ class PixelSource:
         NumPy, dask, zarr, or anything else that gives pixels when it is sliced.
     value_range : float, optional
         Value that becomes 255; found from the whole image when not given
-        (see `napari_wbcseg.data.images.bit_range`).
+        (see `napari_wbcseg.images.read.bit_range`).
 
     Raises
     ------
@@ -32,7 +32,7 @@ class PixelSource:
     """
 
     def __init__(self, array: Any, value_range: float | None = None) -> None:
-        from ...data.images import bit_range
+        from ...images.read import bit_range
 
         shape = tuple(int(side) for side in array.shape)
         if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
@@ -54,7 +54,7 @@ class PixelSource:
         ndarray of float32, shape (bottom - top, right - left, 3)
             RGB, 0 to 255.
         """
-        from ...data.images import prepare_image
+        from ...images.read import prepare_image
 
         return prepare_image(self.raw(top, left, bottom, right), self.value_range).pixels
 

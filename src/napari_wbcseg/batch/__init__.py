@@ -1,0 +1,1 @@
+"""Many files: segmented, reported, and done again only where something is missing."""

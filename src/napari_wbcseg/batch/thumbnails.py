@@ -1,0 +1,205 @@
+"""Small pictures for the report of a run: the image with its outlines, and each cell to check."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..results.formats.pictures import CASING_COLOUR, CELL_COLOUR, CHECK_COLOUR, traced
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..segmentation.large.source import PixelSource
+    from ..segmentation.result import Segmentation
+
+_WIDTH, _HEIGHT = 360, 270
+_CELL_SIDE = 72
+_CELL_CONTEXT = 2.2  # sides of a cell's picture, in diameters of the cell
+_MOST_CELLS = 12
+_LEAST_RING = 2.5  # pixels of the overview of a large image
+_READ_SIDE = 2048  # pixels of a large image read at once
+_SHIFT = 4  # bits behind the point in coordinates given to OpenCV
+
+
+class Picture(NamedTuple):
+    """A JPEG with a caption."""
+
+    caption: str
+    jpeg: bytes
+
+
+def pictures_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
+    """Draw the pictures that a report shows of an image.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W), (H, W, 3), or a stack of either
+        As it was read.
+    result : Segmentation
+        What was found in it.
+
+    Returns
+    -------
+    tuple of Picture
+        The image with its cells outlined, at most 360 by 270 pixels (of a stack, the
+        plane with most cells); then the cells to check, the least certain first, at most 12.
+    """
+    labels, cells, caption = result.labels, result.cells, ""
+    if labels.ndim == 3:
+        plane = int(np.bincount(cells["plane"]).argmax()) if len(cells) else 0
+        image, labels = image[plane], labels[plane]
+        cells = cells[cells["plane"] == plane] if len(cells) else cells
+        caption = f"plane {plane + 1} of {len(result.labels)}"
+    checked = cells[cells["check"].astype(bool)] if len(cells) else cells
+    marked = frozenset(int(label) for label in checked["label"]) if len(checked) else frozenset()
+    picture = _rgb8(image)
+    whole = _outlined(picture, labels, marked)
+    worst = checked.sort_values("certainty").head(_MOST_CELLS) if len(checked) else checked
+    return (Picture(caption, _jpeg(whole)), *(_cell(picture, labels, row) for row in _rows(worst)))
+
+
+def pictures_of_large(
+    levels: Sequence[Any], source: PixelSource, result: Segmentation
+) -> tuple[Picture, ...]:
+    """Draw the pictures that a report shows of a large image.
+
+    Parameters
+    ----------
+    levels : sequence of arrays, each (H, W) or (H, W, 3)
+        The image in full resolution, and in others where it has them.
+    source : PixelSource
+        It in full resolution.
+    result : Segmentation
+        What was found in it.
+
+    Returns
+    -------
+    tuple of Picture
+        As `pictures_of`, with a ring around each cell in place of its outline.
+    """
+    import cv2
+
+    whole = _overview(levels, source.value_range)
+    zoom = whole.shape[1] / source.shape[1]
+    cells = result.cells
+    for row in _rows(cells[["row", "col", "diameter", "check"]]):
+        centre = [round(((row[name] + 0.5) * zoom - 0.5) * (1 << _SHIFT)) for name in ("col", "row")]
+        radius = round(max(_LEAST_RING, 0.6 * row["diameter"] * zoom) * (1 << _SHIFT))
+        colour = CHECK_COLOUR if row["check"] else CELL_COLOUR
+        cv2.circle(whole, centre, radius, CASING_COLOUR, 2, cv2.LINE_AA, _SHIFT)
+        cv2.circle(whole, centre, radius, colour, 1, cv2.LINE_AA, _SHIFT)
+    worst = cells[cells["check"].astype(bool)].sort_values("certainty").head(_MOST_CELLS)
+    pictures = []
+    for row in _rows(worst):
+        rows, cols = _around(row, source.shape)
+        pixels = _rgb8(source.read(rows.start, cols.start, rows.stop, cols.stop))
+        pictures.append(_cell_picture(pixels, np.asarray(result.labels[rows, cols]), row))
+    return (Picture("", _jpeg(whole)), *pictures)
+
+
+def _overview(levels: Sequence[Any], value_range: float) -> np.ndarray:
+    """Return a small copy of an image, from its smallest level that is large enough, read in parts."""
+    import cv2
+
+    from ..segmentation.large.source import PixelSource
+
+    height, width = levels[0].shape[:2]
+    zoom = min(_WIDTH / width, _HEIGHT / height, 1.0)
+    size = (max(1, round(height * zoom)), max(1, round(width * zoom)))
+    level = next(
+        one for one in reversed(levels) if all(a >= b for a, b in zip(one.shape, size, strict=False))
+    )
+    source = PixelSource(level, value_range)
+    small = np.empty((*size, 3), np.uint8)
+    rows, cols = (np.linspace(0, side, max(1, -(-side // _READ_SIDE)) + 1) / side for side in level.shape[:2])
+    for top, bottom in pairwise(np.rint(rows * size[0]).astype(int).tolist()):
+        for left, right in pairwise(np.rint(cols * size[1]).astype(int).tolist()):
+            if top == bottom or left == right:
+                continue
+            down, along = level.shape[0] / size[0], level.shape[1] / size[1]
+            box = (int(top * down), int(left * along), round(bottom * down), round(right * along))
+            part = cv2.resize(source.read(*box), (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+            small[top:bottom, left:right] = _rgb8(part)
+    return small
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
+    return table.to_dict("records") if len(table) else []  # type: ignore[return-value]
+
+
+def _outlined(picture: np.ndarray, labels: np.ndarray, marked: frozenset[int]) -> np.ndarray:
+    import cv2
+
+    height, width = labels.shape
+    zoom = min(_WIDTH / width, _HEIGHT / height, 1.0)
+    size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    for label, _, outlines in traced(labels):
+        colour = CHECK_COLOUR if label in marked else CELL_COLOUR
+        _draw(small, [(outline + 0.5) * zoom - 0.5 for outline in outlines], colour)
+    return small
+
+
+def _cell(whole: np.ndarray, labels: np.ndarray, row: dict[str, float]) -> Picture:
+    here = _around(row, labels.shape)
+    return _cell_picture(whole[here], labels[here], row)
+
+
+def _half_side(row: dict[str, float]) -> int:
+    return max(8, round(_CELL_CONTEXT * row["diameter"] / 2))
+
+
+def _around(row: dict[str, float], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return the surroundings of a cell, inside the image."""
+    half = _half_side(row)
+    top, left = round(row["row"]) - half, round(row["col"]) - half
+    return _clipped(top, half, shape[0]), _clipped(left, half, shape[1])
+
+
+def _cell_picture(picture: np.ndarray, labels: np.ndarray, row: dict[str, float]) -> Picture:
+    import cv2
+
+    half = _half_side(row)
+    zoom = _CELL_SIDE / (2 * half)
+    size = (max(1, round(picture.shape[1] * zoom)), max(1, round(picture.shape[0] * zoom)))
+    picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
+    label = int(row["label"])
+    mask = np.pad((labels == label).astype(np.uint8), 1)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    _draw(picture, [(outline - 0.5) * zoom - 0.5 for outline in outlines], CHECK_COLOUR)
+    certainty = row.get("certainty", np.nan)
+    known = "" if np.isnan(certainty) else f", {certainty:.2f}"
+    return Picture(f"{label}{known}", _jpeg(picture))
+
+
+def _clipped(start: int, half: int, length: int) -> slice:
+    return slice(max(0, start), max(1, min(length, start + 2 * half)))
+
+
+def _draw(picture: np.ndarray, outlines: list[np.ndarray], colour: tuple[int, int, int]) -> None:
+    import cv2
+
+    points = [np.rint(outline * (1 << _SHIFT)).astype(np.int32) for outline in outlines]
+    cv2.polylines(picture, points, True, CASING_COLOUR, 4, cv2.LINE_AA, shift=_SHIFT)
+    cv2.polylines(picture, points, True, colour, 2, cv2.LINE_AA, shift=_SHIFT)
+
+
+def _rgb8(image: np.ndarray) -> np.ndarray:
+    from ..images.read import prepare_image
+
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return np.ascontiguousarray(image)
+    return np.rint(prepare_image(image).pixels).astype(np.uint8)
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=80, subsampling=0)
+    return buffer.getvalue()

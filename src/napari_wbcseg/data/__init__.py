@@ -1,1 +1,0 @@
-"""Where images and truth come from: files, SigTuple, downloads, synthetic smears, augmentation, tiling."""

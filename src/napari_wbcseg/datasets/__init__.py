@@ -1,0 +1,1 @@
+"""Images with their truth: folders, SigTuple, boxes, corrections, downloads."""

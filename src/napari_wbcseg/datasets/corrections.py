@@ -1,0 +1,367 @@
+"""The user's training set: corrected fields, as a plain folder of TIFF pairs.
+
+The folder holds ``images/NAME.tif`` (8-bit RGB), ``labels/NAME.tif`` (0 is background,
+every cell a number) and ``corrections.json``, which says of each field where it came
+from and who decided. Any program that reads TIFF can use the pairs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import io
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .. import __version__
+from ..errors import DatasetError
+from ..files import write_atomically
+from ..images.read import prepare_image, read_image
+from .pairs import TrainingPair
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FOLDER_VARIABLE = "WBCSEG_CORRECTIONS"
+RECORD = "corrections.json"
+IMAGES, LABELS = "images", "labels"
+FORMAT_VERSION = 1
+#: Centimetres in a unit of length, for the resolution that a TIFF states.
+_CENTIMETRES = {"nm": 1e-7, "µm": 1e-4, "um": 1e-4, "micrometer": 1e-4, "micron": 1e-4, "mm": 0.1, "cm": 1.0}
+
+
+class CellDecision(BaseModel):
+    """What was decided about one cell of a field.
+
+    Attributes
+    ----------
+    label : int
+        Its number in the label image.
+    decision : str
+        Such as ``accepted``, ``corrected`` or ``drawn``.
+    by, at : str
+        Who decided, and when (ISO 8601, UTC).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    label: Annotated[int, Field(ge=1)]
+    decision: str
+    by: str = ""
+    at: str = ""
+
+
+class Correction(BaseModel):
+    """What is known of one field of the training set.
+
+    Attributes
+    ----------
+    name : str
+        Name of its files, without folder and suffix.
+    cells : int
+        Cells outlined in it; 0 for a field that is known to have none.
+    scale : tuple of float, or None
+        Size of a pixel, down and to the right, in ``unit``; None where nobody said.
+    unit : str
+        Such as ``µm``.
+    source : str
+        Where it came from: a file, or the name of a layer.
+    plane : int or None
+        Which plane of the source, from 0.
+    group : str
+        Fields of one group show the same slide, and stay together when some are kept aside.
+    model : str
+        The model that proposed the outlines, ``name@hash``; empty when all are drawn by hand.
+    decided_by, decided_at : str
+        Who added it, and when (ISO 8601, UTC).
+    decisions : tuple of CellDecision
+        What was decided cell by cell, where that is known.
+    sha256 : str
+        Of the pixels: the same field added again replaces this one.
+    notes : str
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
+    cells: Annotated[int, Field(ge=0)]
+    scale: tuple[float, float] | None = None
+    unit: str = "pixel"
+    source: str = ""
+    plane: int | None = None
+    group: str = ""
+    model: str = ""
+    decided_by: str = ""
+    decided_at: str = ""
+    decisions: tuple[CellDecision, ...] = ()
+    sha256: str = ""
+    notes: str = ""
+
+
+class _Record(BaseModel):
+    """The content of ``corrections.json``."""
+
+    format_version: int = FORMAT_VERSION
+    written_by: str = f"napari-wbcseg {__version__}"
+    fields: tuple[Correction, ...] = ()
+
+
+def corrections_folder() -> Path:
+    """Return the user's training set; the environment variable ``WBCSEG_CORRECTIONS`` moves it."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("napari-wbcseg", appauthor=False) / "training-set"
+
+
+def is_corrections(path: Path) -> bool:
+    """Whether a folder is a training set of this kind."""
+    return (Path(path) / RECORD).is_file()
+
+
+def add_correction(
+    image: Any,
+    labels: Any,
+    *,
+    name: str,
+    folder: str | Path | None = None,
+    scale: tuple[float, float] | None = None,
+    unit: str = "pixel",
+    source: str = "",
+    plane: int | None = None,
+    group: str = "",
+    model: str = "",
+    decided_by: str | None = None,
+    decisions: Sequence[CellDecision] = (),
+    notes: str = "",
+) -> Correction:
+    """Add a corrected field to the training set; the same field again replaces what was there.
+
+    Parameters
+    ----------
+    image : array, shape (H, W), (H, W, 3) or (H, W, 4)
+        Stored as 8-bit RGB, as training reads it.
+    labels : array of int, shape (H, W)
+        0 is background; numbers are kept. All 0 says that the field has no white cell.
+    name : str
+        What to call it. Another field of this name is left alone: this one gets a number.
+    folder : str or Path, optional
+        By default `corrections_folder`. It is made.
+    scale, unit, source, plane, group, model, decisions, notes
+        See `Correction`. ``group`` is by default the source.
+    decided_by : str, optional
+        By default the user's login name.
+
+    Returns
+    -------
+    Correction
+        As recorded.
+
+    Raises
+    ------
+    DatasetError
+        If labels and image differ in size, labels are no whole numbers, the folder's record
+        is damaged, or nothing can be written there.
+    ImageError
+        If the image is none.
+    """
+    place = corrections_folder() if folder is None else Path(folder).expanduser()
+    pixels = np.rint(prepare_image(image).pixels).astype(np.uint8)
+    numbers = _checked_labels(labels, pixels.shape[:2], name)
+    digest = _pixel_hash(pixels)
+    fields = list(read_record(place))
+    same = next((field for field in fields if field.sha256 == digest), None)
+    final = same.name if same is not None else _free_name(name, {field.name.casefold() for field in fields})
+    record = Correction(
+        name=final,
+        cells=int(np.count_nonzero(np.bincount(numbers.ravel())[1:])),
+        scale=scale,
+        unit=unit,
+        source=source,
+        plane=plane,
+        group=group or source or final,
+        model=model,
+        decided_by=_user() if decided_by is None else decided_by,
+        decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        decisions=tuple(decisions),
+        sha256=digest,
+        notes=notes,
+    )
+    # The record last: a pair without a record is found and read all the same, the reverse is not.
+    _write_tiff(place / IMAGES / f"{final}.tif", pixels, scale, unit)
+    _write_tiff(place / LABELS / f"{final}.tif", numbers, scale, unit)
+    if same is None:
+        fields.append(record)
+    else:
+        fields[fields.index(same)] = record
+    _write_record(place, fields)
+    return record
+
+
+def remove_correction(name: str, folder: str | Path | None = None) -> None:
+    """Take a field out of the training set and delete its two files.
+
+    Raises
+    ------
+    DatasetError
+        If there is no field of this name.
+    """
+    place = corrections_folder() if folder is None else Path(folder).expanduser()
+    fields = read_record(place)
+    if not any(field.name == name for field in fields):
+        known = ", ".join(field.name for field in fields[:10]) or "none"
+        raise DatasetError(f"The training set {place} has no field {name!r}; it has: {known}.")
+    _write_record(place, [field for field in fields if field.name != name])
+    for part in (IMAGES, LABELS):
+        with contextlib.suppress(OSError):
+            (place / part / f"{name}.tif").unlink()
+
+
+def read_record(folder: str | Path | None = None) -> tuple[Correction, ...]:
+    """Return what is known of each field; nothing where there is no training set yet.
+
+    Raises
+    ------
+    DatasetError
+        If ``corrections.json`` is damaged or of a newer format.
+    """
+    place = corrections_folder() if folder is None else Path(folder).expanduser()
+    path = place / RECORD
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read ({error.strerror}).") from None
+    try:
+        record = _Record.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DatasetError(
+            f"{path} is damaged ({where}: {first['msg'].lower()}). Mend it, or delete it: "
+            "the images and labels beside it are still a data set to train on."
+        ) from None
+    if record.format_version > FORMAT_VERSION:
+        raise DatasetError(
+            f"{path} has format {record.format_version}, and this version of napari-wbcseg reads up to "
+            f"{FORMAT_VERSION}: update napari-wbcseg."
+        )
+    return record.fields
+
+
+def read_corrections(folder: str | Path | None = None) -> list[TrainingPair]:
+    """Read the training set, with the fields of one source in one group.
+
+    Returns
+    -------
+    list of TrainingPair
+        In the order in which the fields were first added.
+
+    Raises
+    ------
+    DatasetError
+        If there is no field, or a file is missing or does not fit its partner.
+    ImageError
+        If a file is no image.
+    """
+    place = corrections_folder() if folder is None else Path(folder).expanduser()
+    fields = read_record(place)
+    if not fields:
+        raise DatasetError(
+            f"The training set {place} is empty: correct some cells and add them, in the Review widget "
+            "or with `wbcseg corrections add`."
+        )
+    return [_read_field(place, field) for field in fields]
+
+
+def _read_field(place: Path, field: Correction) -> TrainingPair:
+    image = read_image(place / IMAGES / f"{field.name}.tif")
+    path = place / LABELS / f"{field.name}.tif"
+    labels = _checked_labels(read_image(path), image.shape[:2], str(path))
+    if image.ndim != 3:
+        image = np.rint(prepare_image(image).pixels).astype(np.uint8)
+    return TrainingPair(field.name, image.astype(np.uint8), labels, field.group or field.name)
+
+
+def _checked_labels(labels: Any, shape: tuple[int, ...], what: str) -> NDArray[np.int32]:
+    array = np.asarray(labels)
+    if array.dtype == bool:
+        from skimage.measure import label
+
+        array = np.asarray(label(array))
+    if array.dtype.kind not in "iu" or array.ndim != 2:
+        raise DatasetError(
+            f"The labels of {what} must be whole numbers of shape (H, W), not {array.dtype} {array.shape}."
+        )
+    if array.shape != tuple(shape):
+        raise DatasetError(
+            f"The labels of {what} are {array.shape[1]} × {array.shape[0]} pixels, its image is "
+            f"{shape[1]} × {shape[0]}: choose the labels that belong to the image."
+        )
+    if array.size and (array.min() < 0 or array.max() > np.iinfo(np.int32).max):
+        raise DatasetError(f"The labels of {what} have numbers below 0 or beyond 31 bits: number them anew.")
+    return array.astype(np.int32)
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    stem = re.sub(r"[^\w.-]+", "-", PurePath(wanted).name.strip()).strip("-.")[:80]
+    stem = re.sub(r"\.(tiff?|png|jpe?g|bmp)$", "", stem, flags=re.IGNORECASE) or "field"
+    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", stem, re.IGNORECASE):
+        stem = f"field-{stem}"
+    final, number = stem, 2
+    while final.casefold() in taken:
+        final, number = f"{stem}-{number}", number + 1
+    return final
+
+
+def _pixel_hash(pixels: NDArray[np.uint8]) -> str:
+    digest = hashlib.sha256(str(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""
+
+
+def _write_tiff(path: Path, array: np.ndarray, scale: tuple[float, float] | None, unit: str) -> None:
+    import tifffile
+
+    options: dict[str, Any] = {}
+    centimetres = _CENTIMETRES.get(unit)
+    if scale is not None and centimetres is not None and min(scale) > 0:
+        options["resolution"] = (1 / (scale[1] * centimetres), 1 / (scale[0] * centimetres))
+        options["resolutionunit"] = "CENTIMETER"
+    if array.ndim == 2:
+        # 16 bits are read by every program, 32 by fewer.
+        array = array.astype(np.uint16 if array.max(initial=0) <= 0xFFFF else np.int32)
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        array,
+        photometric="rgb" if array.ndim == 3 else "minisblack",
+        compression="zlib",
+        metadata=None,
+        software=f"napari-wbcseg {__version__}",
+        **options,
+    )
+    write_atomically(path, buffer.getvalue(), DatasetError)
+
+
+def _write_record(place: Path, fields: Sequence[Correction]) -> None:
+    content = _Record(fields=tuple(fields)).model_dump_json(indent=2)
+    write_atomically(place / RECORD, content.encode(), DatasetError)

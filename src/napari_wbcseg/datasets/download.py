@@ -1,0 +1,183 @@
+"""Fetch the public copy of the SigTuple set, verifying every file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ..errors import DownloadError
+from ..images.read import is_mask_name
+from ..progress import Progress, silent
+
+if TYPE_CHECKING:
+    from pooch import Pooch
+
+PUBLIC_URL = (
+    "https://raw.githubusercontent.com/bsrinivas8687/WBC_Segmentaion/"
+    "503284b76b32e47b134733244ce30f6ffc480e41/SigTuple_data/"
+)
+"""Public copy of the SigTuple AI Challenge set, at one commit."""
+
+DATA_VARIABLE = "WBCSEG_DATA"
+"""Environment variable with a folder that holds the set as ``sigtuple``."""
+
+_REGISTRY_FILE = "sigtuple_registry.txt"
+_STAGE = "Downloading the SigTuple set"
+_RETRIES = 1
+_TIMEOUT = 30  # seconds without an answer
+_CONNECTIONS = 6
+
+
+def sigtuple_registry() -> dict[str, str]:
+    """Return the path of each of the 399 files in the set, with its ``sha256:`` hash."""
+    text = files(__package__).joinpath(_REGISTRY_FILE).read_text(encoding="utf-8")
+    return dict(line.split() for line in text.splitlines() if line)
+
+
+def sigtuple_cache() -> Path:
+    """Return the folder that downloads of the set go to unless told otherwise."""
+    import pooch
+
+    return Path(pooch.os_cache("napari-wbcseg")) / "SigTuple_data"
+
+
+def local_sigtuple() -> Path | None:
+    """Return a SigTuple folder that is on this computer already, or none.
+
+    That is ``sigtuple`` in the folder named by the environment variable
+    ``WBCSEG_DATA``, or else the download cache when every file is in it.
+
+    Returns
+    -------
+    Path or None
+    """
+    from .sigtuple import is_sigtuple
+
+    given = os.environ.get(DATA_VARIABLE)
+    if given and is_sigtuple(folder := Path(given).expanduser() / "sigtuple"):
+        return folder
+    cache = sigtuple_cache()
+    # A file only ever comes to its name after it was verified, so being there is enough.
+    return cache if all((cache / name).is_file() for name in sigtuple_registry()) else None
+
+
+def fetch_sigtuple(
+    names: Iterable[str] | None = None,
+    *,
+    base_url: str = PUBLIC_URL,
+    cache: str | Path | None = None,
+    registry: Mapping[str, str] | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Download the SigTuple set, or some of it, and return its folder.
+
+    Every file is checked against its sha256 before it gets its name, so a download
+    that was interrupted goes on where it stopped, and files in the cache are not
+    fetched again.
+
+    Parameters
+    ----------
+    names : iterable of str, optional
+        What to fetch: paths in the set such as ``Test_Data/1468054105.jpg``, folders
+        (``Test_Data``), or image names (``train-0``, with its mask). By default everything, 9.7 MB.
+    base_url : str
+        Where ``Train_Data`` and ``Test_Data`` are.
+    cache : str or Path, optional
+        Folder to download to; by default `sigtuple_cache`.
+    registry : mapping of str to str, optional
+        Path and hash of each file; by default `sigtuple_registry`.
+    progress : Progress
+        Called after each file; whatever it raises ends the download.
+
+    Returns
+    -------
+    Path
+        A folder in the SigTuple layout, for `read_sigtuple`.
+
+    Raises
+    ------
+    DownloadError
+        If a name is not in the set, there is no connection, the server refuses, a file
+        does not match its hash, or it cannot be written.
+    """
+    import pooch
+
+    registry = dict(sigtuple_registry() if registry is None else registry)
+    folder = Path(cache).expanduser() if cache is not None else sigtuple_cache()
+    wanted = _select(names, registry)
+    base_url = base_url.rstrip("/") + "/"
+    store = pooch.create(folder, base_url, registry=registry, retry_if_failed=_RETRIES)
+    try:
+        for name in wanted:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _explain(error, str(folder), base_url, folder) from error
+    _fetch_all(store, wanted, progress)
+    return folder
+
+
+def _select(names: Iterable[str] | None, registry: Mapping[str, str]) -> list[str]:
+    if names is None:
+        return list(registry)
+    wanted: list[str] = []
+    for name in [names] if isinstance(names, str) else names:
+        chosen = [
+            path for path in registry if name in (path, PurePosixPath(path).parts[0], _image_name(path))
+        ]
+        if not chosen:
+            raise DownloadError(f"The SigTuple set has no file or image named {name!r}.")
+        wanted += chosen
+    return list(dict.fromkeys(wanted))
+
+
+def _image_name(path: str) -> str:
+    stem = PurePosixPath(path).stem
+    return stem.removesuffix("-mask") if is_mask_name(path) else stem
+
+
+def _fetch_all(store: Pooch, wanted: list[str], progress: Progress) -> None:
+    import pooch
+
+    downloader = pooch.HTTPDownloader(timeout=_TIMEOUT)
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")  # one line a file otherwise
+    workers = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="sigtuple-download")
+    try:
+        progress(0, len(wanted), _STAGE)
+        jobs = {workers.submit(store.fetch, name, downloader=downloader): name for name in wanted}
+        for done, job in enumerate(as_completed(jobs), start=1):
+            try:
+                job.result()
+            except (OSError, ValueError) as error:
+                raise _explain(error, jobs[job], store.base_url, Path(store.path)) from error
+            progress(done, len(wanted), _STAGE)
+    finally:
+        workers.shutdown(cancel_futures=True)
+        logger.setLevel(level)
+
+
+def _explain(error: Exception, name: str, base_url: str, folder: Path) -> DownloadError:
+    import requests
+
+    again = "Files already fetched are kept; start again to go on."
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return DownloadError(
+            f"The server refused {base_url}{name} (HTTP {error.response.status_code} "
+            f"{error.response.reason}); try later, or give another base_url. {again}"
+        )
+    if isinstance(error, requests.RequestException):
+        return DownloadError(f"{base_url}{name} cannot be reached; check the network connection. {again}")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DownloadError(f"The disk is full: {folder / name} cannot be written; free some space. {again}")
+    if isinstance(error, OSError):
+        return DownloadError(f"{folder / name} cannot be written: {error.strerror or error}.")
+    return DownloadError(
+        f"{base_url}{name} does not match its checksum, so it was damaged on the way or changed, "
+        f"and was thrown away; try again. {again}"
+    )

@@ -1,0 +1,158 @@
+"""Two models on the same images: which is better, and what the new one has forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..progress import Progress, silent
+from .evaluate import Evaluation, evaluate
+
+if TYPE_CHECKING:
+    from ..datasets.pairs import TrainingPair
+    from ..network.model_file import ModelFile
+    from ..training.replay import FineTuningPlan
+
+#: Loss of mean Dice on the original images from which a model is said to have forgotten.
+FORGOTTEN = 0.01
+#: Measures shown to the user, with their words.
+MEASURES = {"dice": "Dice", "f1": "F1 of the cells", "count_error": "count error"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of two models on the same cells.
+
+    Attributes
+    ----------
+    old, new : Evaluation
+        On the user's cells that were kept aside.
+    old_original, new_original : Evaluation
+        On original images that are never replayed.
+    seen : bool
+        Whether the new model was trained on the very cells it is scored on.
+    """
+
+    old: Evaluation
+    new: Evaluation
+    old_original: Evaluation
+    new_original: Evaluation
+    seen: bool = False
+
+    @property
+    def gain(self) -> float:
+        """Gain in mean Dice on the user's cells."""
+        return self.new.summary["dice"] - self.old.summary["dice"]
+
+    @property
+    def loss(self) -> float:
+        """Loss in mean Dice on the original images; negative for a gain."""
+        return self.old_original.summary["dice"] - self.new_original.summary["dice"]
+
+    def table(self) -> list[tuple[str, str, str, str]]:
+        """Return rows of measure, images, score of the old and score of the new model, as text."""
+        rows = []
+        for where, old, new in (
+            ("your cells", self.old, self.new),
+            ("original images", self.old_original, self.new_original),
+        ):
+            count = f"{where} ({old.summary['cells']:.0f} cells)"
+            for key, words in MEASURES.items():
+                rows.append((count, words, f"{old.summary[key]:.3f}", f"{new.summary[key]:.3f}"))
+        return rows
+
+    @property
+    def verdict(self) -> str:
+        """What the scores say, in a sentence or two."""
+        cells = int(self.old.summary["cells"])
+        if self.seen:
+            text = (
+                f"Dice on the cells it was trained on went from {self.old.summary['dice']:.3f} to "
+                f"{self.new.summary['dice']:.3f}, which says nothing about others: add a second field."
+            )
+        else:
+            word = "better" if self.gain > 0.002 else "worse" if self.gain < -0.002 else "as good"
+            text = (
+                f"On {cells} of your cells that it has not seen the new model is {word} "
+                f"(Dice {self.old.summary['dice']:.3f} before, {self.new.summary['dice']:.3f} now)."
+            )
+        if self.loss > FORGOTTEN:
+            text += f" On the original images it lost {self.loss:.3f}: it has forgotten something."
+        return text
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores as a model file keeps them."""
+        prefix = "seen" if self.seen else "held_out"
+        parts = {
+            f"{prefix}_{{}}": self.new,
+            f"{prefix}_{{}}_of_start": self.old,
+            "original_{}": self.new_original,
+            "original_{}_of_start": self.old_original,
+        }
+        return {
+            pattern.format(key): round(float(part.summary[key]), 4)
+            for pattern, part in parts.items()
+            for key in ("dice", "f1")
+        }
+
+
+def compare_models(
+    old: ModelFile,
+    new: ModelFile,
+    own: Sequence[TrainingPair],
+    original: Sequence[TrainingPair],
+    seen: bool = False,
+    progress: Progress = silent,
+) -> Comparison:
+    """Score two models of one recipe on the same images.
+
+    Parameters
+    ----------
+    old, new : ModelFile
+    own, original : sequence of TrainingPair
+        The user's images and others, each with at least one.
+    seen : bool
+        Whether ``new`` was trained on ``own``.
+    progress : Progress
+
+    Raises
+    ------
+    DatasetError
+        If there is no image.
+    """
+    images = 2 * (len(own) + len(original))
+
+    def score(model: ModelFile, pairs: Sequence[TrainingPair], before: int) -> Evaluation:
+        def step(done: int, total: int, stage: str) -> None:
+            progress(before + done, images, "Scoring both models")
+
+        return evaluate(model, list(pairs), progress=step)
+
+    return Comparison(
+        old=score(old, own, 0),
+        new=score(new, own, len(own)),
+        old_original=score(old, original, 2 * len(own)),
+        new_original=score(new, original, 2 * len(own) + len(original)),
+        seen=seen,
+    )
+
+
+def compare_by_plan(plan: FineTuningPlan, new: ModelFile, progress: Progress = silent) -> Comparison:
+    """Score the model of a fine-tuning beside the one it started from."""
+    return compare_models(
+        plan.start, new, plan.held_out, plan.replay.held_out, plan.scores_what_it_saw, progress
+    )
+
+
+def with_scores(model: ModelFile, comparison: Comparison) -> ModelFile:
+    """Return a model whose header tells both scores of a comparison, as they would be saved."""
+    from ..network.model_file import make_model
+
+    header = model.header.replace(
+        scores={**model.header.scores, **comparison.scores},
+        notes=comparison.verdict,
+        origin=f"fine-tuned here from {comparison.old.model}",
+    )
+    return make_model(header, model.weights)

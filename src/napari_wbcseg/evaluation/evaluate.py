@@ -1,0 +1,237 @@
+"""How good a model is on images whose cells are known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import DatasetError
+from ..progress import Progress, silent
+from ..settings import SegmentationSettings
+from .metrics import dice, iou, match_instances
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..datasets.pairs import TrainingPair
+    from ..network.model_file import ModelFile
+
+#: Least IoU at which a found cell counts as a true one.
+MATCH_THRESHOLD = 0.5
+_STAGE = "Evaluating"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a model.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        One row an image: ``image``, ``group``, ``dice``, ``iou``, ``cells`` (true number),
+        ``found``, ``count_error`` (found minus true), ``true_positive``, ``false_positive``,
+        ``false_negative``, ``average_precision``, ``regions`` (whether the truth does not
+        tell touching cells apart), ``seconds``.
+    summary : dict of float
+        ``images``, ``cells``, ``found``; ``dice`` and ``iou``, the means over images;
+        ``soft_dice``, over the probabilities of all pixels together; ``network_dice``, for
+        the classic recipe, the same of the network alone on every tile as it was published;
+        ``average_precision``, ``f1``, ``precision`` and ``recall`` over all cells together at
+        an IoU of 0.5; ``count_error``, the mean of its absolute values; ``count_right``, the
+        share of images with the right count; ``seconds`` an image.
+    model : str
+        Name and hash, ``name@hash``.
+    settings : SegmentationSettings
+        The settings used.
+    """
+
+    rows: pd.DataFrame
+    summary: dict[str, float]
+    model: str
+    settings: SegmentationSettings
+
+
+def evaluate(
+    model: str | Path | ModelFile,
+    data: str | Path | Sequence[TrainingPair],
+    settings: SegmentationSettings | None = None,
+    progress: Progress = silent,
+    *,
+    tiles: bool | None = None,
+) -> Evaluation:
+    """Segment images whose cells are known, and compare.
+
+    A black-and-white truth does not tell touching cells apart. It is compared as what it
+    is: each connected region of the truth with each connected region of what was found.
+
+    Parameters
+    ----------
+    model : str, Path or ModelFile
+        As `load_model` takes it.
+    data : str, Path or sequence of TrainingPair
+        A set that `read_pairs` reads, or its pairs.
+    settings : SegmentationSettings, optional
+        By default those of the model's recipe.
+    progress : Progress
+        Called after each image.
+    tiles : bool, optional
+        Cut images larger than 128 pixels into tiles, as the published scores were taken.
+        By default so for a path to the SigTuple set, and not otherwise.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    DatasetError
+        If the data cannot be used, or there is none.
+    ModelError
+        If the model cannot be used.
+    SettingsError
+        If the settings do not fit the model.
+
+    References
+    ----------
+    Dice and soft Dice as in Milletari, Navab, Ahmadi, *V-Net*, 3DV 2016; average precision as
+    in `napari_wbcseg.evaluation.metrics.average_precision`.
+    """
+    import pandas as pd
+
+    from ..network.library import load_model
+    from ..segmentation.pipeline import segment
+    from ..training.dice import SMOOTHING
+
+    file = load_model(model)
+    settings = settings or SegmentationSettings(recipe=file.header.recipe)
+    pairs = _pairs(data, tiles)
+    rows = []
+    overlap = total = 0.0
+    for done, pair in enumerate(pairs):
+        progress(done, len(pairs), _STAGE)
+        start = time.perf_counter()
+        result = segment(pair.image, file, settings)
+        seconds = time.perf_counter() - start
+        truth = _soft_truth(pair)
+        overlap += float((truth * result.probability).sum(dtype=np.float64))
+        total += float(truth.sum(dtype=np.float64) + result.probability.sum(dtype=np.float64))
+        rows.append({**compare(pair, result.labels), "seconds": seconds})
+    progress(len(pairs), len(pairs), _STAGE)
+    table = pd.DataFrame(rows)
+    summary = _summary(table)
+    # The formula of `dice_coefficient_numpy`, whose sums need not be held in memory at once.
+    summary["soft_dice"] = (2 * overlap + SMOOTHING) / (total + SMOOTHING)
+    if file.header.recipe == "classic":
+        summary["network_dice"] = network_dice(file, pairs, settings)
+    return Evaluation(table, summary, f"{file.name}@{file.hash}", settings)
+
+
+def compare(pair: TrainingPair, labels: np.ndarray) -> dict[str, object]:
+    """Return the row of `Evaluation.rows` of one image, without its time.
+
+    Parameters
+    ----------
+    pair : TrainingPair
+        The truth.
+    labels : ndarray of int, shape (H, W)
+        The cells found.
+    """
+    regions = pair.mask is not None
+    true, found = (_regions(pair.labels), _regions(labels)) if regions else (pair.labels, labels)
+    matches = match_instances(true, found, MATCH_THRESHOLD)
+    cells = matches.true_positive + matches.false_negative
+    number = matches.true_positive + matches.false_positive
+    return {
+        "image": pair.name,
+        "group": pair.group,
+        "dice": dice(pair.labels, labels),
+        "iou": iou(pair.labels, labels),
+        "cells": cells,
+        "found": number,
+        "count_error": number - cells,
+        "true_positive": matches.true_positive,
+        "false_positive": matches.false_positive,
+        "false_negative": matches.false_negative,
+        "average_precision": matches.average_precision,
+        "regions": regions,
+    }
+
+
+def network_dice(model: ModelFile, pairs: Sequence[TrainingPair], settings: SegmentationSettings) -> float:
+    """Return the soft Dice coefficient of a classic network alone, over all tiles, as published.
+
+    Every tile goes through the network, whether something was proposed in it or not, and the
+    probabilities are compared with the masks as stored.
+
+    Returns
+    -------
+    float
+        NaN where no tile holds a cell.
+    """
+    from ..errors import TrainingError
+    from ..network.engines.create import create_engine
+    from ..training.classic import classic_arrays
+    from ..training.dice import dice_coefficient_numpy
+
+    try:
+        images, targets = classic_arrays(pairs)
+    except TrainingError:
+        return float("nan")
+    engine = create_engine(model, settings.engine, settings.device)
+    size = settings.batch_size
+    batches = [
+        engine.predict(images[start : start + size].astype(np.float32) / 255)
+        for start in range(0, len(images), size)
+    ]
+    return dice_coefficient_numpy(targets.astype(np.float32) / 255, np.concatenate(batches))
+
+
+def _pairs(data: str | Path | Sequence[TrainingPair], tiles: bool | None) -> list[TrainingPair]:
+    from ..datasets.pairs import read_pairs
+    from ..datasets.sigtuple import cut_tiles, is_sigtuple
+
+    if isinstance(data, str | Path):
+        pairs = read_pairs(data)
+        tiles = is_sigtuple(data) if tiles is None else tiles
+    else:
+        pairs = list(data)
+    if tiles:
+        pairs = cut_tiles(pairs)
+    if not pairs:
+        raise DatasetError("There is no image to evaluate on; give images with masks or labels.")
+    return pairs
+
+
+def _regions(labels: np.ndarray) -> np.ndarray:
+    from skimage.measure import label
+
+    return np.asarray(label(labels > 0, connectivity=2))
+
+
+def _soft_truth(pair: TrainingPair) -> np.ndarray:
+    from ..training.classic import classic_target
+
+    return classic_target(pair).astype(np.float32) / 255
+
+
+def _summary(rows: pd.DataFrame) -> dict[str, float]:
+    tp, fp, fn = (int(rows[name].sum()) for name in ("true_positive", "false_positive", "false_negative"))
+    return {
+        "images": len(rows),
+        "cells": tp + fn,
+        "found": tp + fp,
+        "dice": float(rows["dice"].mean()),
+        "iou": float(rows["iou"].mean()),
+        "average_precision": tp / (tp + fp + fn) if tp + fp + fn else 1.0,
+        "f1": 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0,
+        "precision": tp / (tp + fp) if tp + fp else 1.0,
+        "recall": tp / (tp + fn) if tp + fn else 1.0,
+        "count_error": float(rows["count_error"].abs().mean()),
+        "count_right": float((rows["count_error"] == 0).mean()),
+        "seconds": float(rows["seconds"].mean()),
+    }

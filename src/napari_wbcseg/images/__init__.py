@@ -1,0 +1,1 @@
+"""Image files and arrays of any kind, brought to one scale."""

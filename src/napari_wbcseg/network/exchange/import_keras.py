@@ -1,0 +1,197 @@
+"""Weights of the published U-Net from a Keras file, read as numbers.
+
+Three layouts are known: ``.hdf5`` or ``.h5`` as Keras 2 writes it (weights alone or a whole
+model), ``.weights.h5`` of Keras 3, and the ``.keras`` archive, which holds one of those. Only
+arrays are read, by h5py: no configuration is deserialised and no code is run. Files that point
+to other files are refused (so did CVE-2026-1669 read what it should not).
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import ModelError
+from ...images.read import natural_key
+from ..architecture import CLASSIC, Convolution, UNetArchitecture
+from ..library import clean_name
+from ..model_file import ModelFile, ModelHeader, make_model
+
+if TYPE_CHECKING:
+    import h5py
+
+SUFFIXES = (".h5", ".hdf5", ".keras")
+_MAX_BYTES = 1 << 30
+_ARCHIVED = "model.weights.h5"
+_OPTIMISER = ("optimizer", "optimizer_weights", "_optimizer", "metrics")
+
+
+def is_keras_file(path: str | Path) -> bool:
+    """Whether a file name ends as those of Keras do."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def import_keras_weights(path: str | Path, name: str | None = None) -> ModelFile:
+    """Read the weights of the published network from a file that Keras wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        Its convolutions, in the order of the network, must be those of
+        `napari_wbcseg.network.architecture.CLASSIC`; other layers have no weights.
+    name : str, optional
+        Of the model; by default that of the file.
+
+    Returns
+    -------
+    ModelFile
+        Of the recipe ``classic``; not saved.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, refers to other files, or holds another network.
+    """
+    from ...training.classic import RECIPE
+
+    path = Path(path).expanduser()
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ModelError(f"{path} is {path.stat().st_size / 1e9:.1f} GB and cannot be the U-Net.")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"There is no file {path}: check the name.") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}).") from None
+    layers = _read_layers(content, path)
+    weights = _fit(layers, CLASSIC, path)
+    header = ModelHeader(
+        name=clean_name(name or path.name.split(".")[0]),
+        recipe="classic",
+        architecture=CLASSIC,
+        input=RECIPE.input,
+        training_data=f"unknown: weights from the Keras file {path.name}",
+        notes="Imported weights. The network is known, its training is not: evaluate it before use.",
+    )
+    return make_model(header, weights, "float32")
+
+
+def _read_layers(content: bytes, path: Path) -> list[tuple[str, list[np.ndarray]]]:
+    """Return the arrays of each layer that has any, in the order of the network."""
+    import h5py
+
+    if content[:4] == b"PK\x03\x04":
+        content = _from_archive(content, path)
+    if content[:8] != b"\x89HDF\r\n\x1a\n":
+        raise ModelError(
+            f"{path} is no HDF5 file: choose weights saved by Keras (.hdf5, .weights.h5, .keras)."
+        )
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            _refuse_references(file, path)
+            return list(_layers(file))
+    except ModelError:
+        raise
+    except Exception as error:  # h5py raises nearly any type on damaged files
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{path} is truncated or damaged ({reason}): copy or download it again.") from None
+
+
+def _from_archive(content: bytes, path: Path) -> bytes:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entry = archive.getinfo(_ARCHIVED)
+            if entry.file_size > _MAX_BYTES:
+                raise ModelError(f"{path} unpacks to {entry.file_size / 1e9:.1f} GB and cannot be the U-Net.")
+            return archive.read(entry)
+    except KeyError:
+        raise ModelError(
+            f"{path} is an archive without {_ARCHIVED}: choose a file saved by Keras 3."
+        ) from None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+        raise ModelError(f"{path} is a damaged archive ({error}): copy or download it again.") from None
+
+
+def _refuse_references(file: h5py.File, path: Path) -> None:
+    """Refuse links, and arrays kept outside: they would read other files of this computer."""
+    import h5py
+
+    def walk(group: h5py.Group) -> Iterator[tuple[str, Any]]:
+        for key in group:
+            link = group.get(key, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                yield f"{group.name}/{key}", None
+                continue
+            item = group[key]
+            yield item.name, item
+            if isinstance(item, h5py.Group):
+                yield from walk(item)
+
+    for name, item in walk(file):
+        outside = isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)
+        if item is None or outside:
+            raise ModelError(
+                f"{path} was refused: {name} points to another place or file. "
+                "Get the weights from a source you trust, saved by Keras."
+            )
+
+
+def _layers(file: h5py.File) -> Iterator[tuple[str, list[np.ndarray]]]:
+    import h5py
+
+    root = file.get("model_weights", file)
+    if "layer_names" in root.attrs:  # Keras 2 tells the order
+        for layer in map(_text, root.attrs["layer_names"]):
+            names = [_text(name) for name in root[layer].attrs.get("weight_names", ())]
+            if names:
+                yield layer, [_array(root[layer][name]) for name in names]
+        return
+    root = next((root[key] for key in ("layers", "_layer_checkpoint_dependencies") if key in root), root)
+    groups = [key for key in root if isinstance(root[key], h5py.Group) and key not in _OPTIMISER]
+    # Keras 3 numbers layers of a kind as they come: conv2d, conv2d_1, conv2d_2, ...
+    for key in sorted(groups, key=natural_key):
+        inside = root[key].get("vars")
+        if isinstance(inside, h5py.Group) and len(inside):
+            yield key, [_array(inside[number]) for number in sorted(inside, key=natural_key)]
+
+
+def _array(dataset: h5py.Dataset) -> np.ndarray:
+    if dataset.dtype.kind != "f" or dataset.size > 1 << 26:
+        raise ModelError(f"{dataset.name} holds {dataset.dtype} {dataset.shape}, which is no weight.")
+    return np.asarray(dataset, np.float32)
+
+
+def _fit(
+    layers: list[tuple[str, list[np.ndarray]]], architecture: UNetArchitecture, path: Path
+) -> dict[str, np.ndarray]:
+    expected = architecture.convolutions()
+    if len(layers) != len(expected):
+        raise ModelError(
+            f"{path} has {len(layers)} layers with weights, and the published U-Net has {len(expected)}: "
+            "it is another network, which cannot be imported."
+        )
+    weights: dict[str, np.ndarray] = {}
+    for (layer, arrays), conv in zip(layers, expected, strict=True):
+        found = [array.shape for array in arrays]
+        if found != _shapes(conv):
+            raise ModelError(
+                f"{path}: the layer {layer} has weights of shape {found}, and the published U-Net has "
+                f"{_shapes(conv)} there: it is another network, which cannot be imported."
+            )
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ModelError(f"{path} is spoilt: the layer {layer} has a weight that is NaN or infinite.")
+        weights[f"{conv.name}/kernel"], weights[f"{conv.name}/bias"] = arrays
+    return weights
+
+
+def _shapes(conv: Convolution) -> list[tuple[int, ...]]:
+    return [(conv.kernel, conv.kernel, conv.channels_in, conv.channels_out), (conv.channels_out,)]
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

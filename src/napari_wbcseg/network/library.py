@@ -1,0 +1,253 @@
+"""The models a user can name: those in the package and those in the user's own folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ModelError
+from ..files import write_atomically
+from .model_file import SUFFIX, ModelFile, ModelHeader, encode_model, read_header, read_model
+
+#: Names of the built-in models and their files in the package.
+BUILT_IN = {"wbc": "robust", "classic": "classic"}
+FOLDER_VARIABLE = "WBCSEG_MODELS"
+_PACKAGED = Path(__file__).resolve().parent.parent / "models"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One model of the library.
+
+    Attributes
+    ----------
+    name : str
+        What `load_model` takes.
+    path : Path
+    built_in : bool
+        Whether it came with the package.
+    problem : str
+        Why it cannot be used; empty when it can.
+    model : ModelFile or None
+        The model; None when it cannot be used, or only headers were read.
+    header : ModelHeader or None
+        What the model says of itself; None when it cannot be used.
+    """
+
+    name: str
+    path: Path
+    built_in: bool
+    problem: str = ""
+    model: ModelFile | None = None
+    header: ModelHeader | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, in words."""
+        if self.built_in:
+            return "built in"
+        return (self.header.origin if self.header is not None else "") or "trained here"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file; 0 where it is gone."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
+
+def models_folder() -> Path:
+    """Return the user's folder of models; the environment variable ``WBCSEG_MODELS`` moves it."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("napari-wbcseg", appauthor=False) / "models"
+
+
+def load_model(name_or_path: str | Path | ModelFile) -> ModelFile:
+    """Load a model by name or from a file.
+
+    Parameters
+    ----------
+    name_or_path : str, Path or ModelFile
+        ``wbc`` (built in, any smear), ``classic`` (built in, the published method), the
+        name of a model in `models_folder`, or the path of a ``.safetensors`` file.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model (the message lists those there are), or its file
+        cannot be used.
+    """
+    if isinstance(name_or_path, ModelFile):
+        return name_or_path
+    text = str(name_or_path)
+    paths = _paths()
+    if isinstance(name_or_path, str) and text in paths:
+        return read_model(paths[text])
+    path = Path(text).expanduser()
+    if path.suffix == SUFFIX or path.exists() or len(path.parts) > 1:
+        return read_model(path)
+    known = ", ".join(sorted(paths)) or "none"
+    raise ModelError(
+        f"There is no model named {text!r}. Models: {known}. "
+        f"Give one of these names, or the path of a {SUFFIX} file."
+    )
+
+
+def list_models(*, weights: bool = True) -> list[ModelInfo]:
+    """Return the models of the library, the built-in ones first; a spoilt file is listed with its problem.
+
+    Parameters
+    ----------
+    weights : bool
+        Whether the weights are read and checked too, which takes some 0.1 s a model. Without
+        them a list of names is there in milliseconds; what is wrong with the weights is then
+        told when the model is loaded.
+    """
+    found = []
+    for name, path in _paths().items():
+        built_in = path.parent == _PACKAGED
+        try:
+            model = read_model(path) if weights else None
+            header = read_header(path) if model is None else model.header
+            found.append(ModelInfo(name, path, built_in, model=model, header=header))
+        except ModelError as error:
+            found.append(ModelInfo(name, path, built_in, problem=str(error)))
+    return found
+
+
+def save_to_library(model: ModelFile, name: str | None = None, *, overwrite: bool = False) -> ModelFile:
+    """Save a model in the user's folder, where `load_model` and the widgets find it.
+
+    Parameters
+    ----------
+    model : ModelFile
+    name : str, optional
+        By default the model's own. Characters that a file name cannot have become ``-``.
+    overwrite : bool
+        Replace a model of this name; otherwise a number is added to the name.
+
+    Returns
+    -------
+    ModelFile
+        As saved: its name is what `load_model` takes.
+
+    Raises
+    ------
+    ModelError
+        If nothing of the name is left, or the file cannot be written.
+    """
+    wanted = clean_name(name if name is not None else model.name)
+    folder = models_folder()
+    final = wanted
+    number = 2
+    while final.lower() in BUILT_IN or (not overwrite and (folder / f"{final}{SUFFIX}").exists()):
+        final = f"{wanted}-{number}"
+        number += 1
+    path = folder / f"{final}{SUFFIX}"
+    content = encode_model(model.header.replace(name=final), model.weights)
+    write_atomically(path, content, ModelError)
+    return read_model(path)
+
+
+def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
+    """Check a model file from elsewhere and add it to the user's models; no code in it is run.
+
+    Parameters
+    ----------
+    path : str or Path
+        A model of this package (``.safetensors``), or weights of the published network in a
+        file of Keras (``.hdf5``, ``.h5``, ``.weights.h5``, ``.keras``).
+    name : str, optional
+        By default its own.
+
+    Returns
+    -------
+    ModelFile
+        As saved.
+
+    Raises
+    ------
+    ModelError
+        If the file is none of these, is damaged, or cannot be saved.
+    """
+    from .exchange.import_keras import import_keras_weights, is_keras_file
+    from .model_file import make_model
+
+    path = Path(path).expanduser()
+    model = import_keras_weights(path, name) if is_keras_file(path) else read_model(path)
+    origin = f"imported from {path.name}"
+    if model.header.origin:
+        origin += f" ({model.header.origin})"
+    return save_to_library(make_model(model.header.replace(origin=origin[:300]), model.weights), name)
+
+
+def remove_from_library(name: str) -> None:
+    """Delete a model of the user's.
+
+    Raises
+    ------
+    ModelError
+        If it is built in, there is none of this name, or it cannot be deleted.
+    """
+    if name in BUILT_IN:
+        raise ModelError(f"The model {name} is built in and cannot be removed.")
+    path = _paths().get(name)
+    if path is None:
+        raise ModelError(f"There is no model named {name!r} among yours: {models_folder()}.")
+    try:
+        path.unlink()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be deleted ({error.strerror}): is its folder protected?") from None
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that a model could not be saved in, before hours are spent on the model.
+
+    Raises
+    ------
+    ModelError
+        With a sentence, when the folder cannot be made or written, or the disk is full.
+    """
+    probe = folder / f".probe-{os.getpid()}"
+    write_atomically(probe, b"a model goes here", ModelError)
+    with contextlib.suppress(OSError):
+        probe.unlink()
+
+
+def clean_name(name: str) -> str:
+    """Return a name that is a safe file name on every system.
+
+    Raises
+    ------
+    ModelError
+        If nothing is left of it.
+    """
+    cleaned = re.sub(r"[^\w.-]+", "-", name.strip().removesuffix(SUFFIX)).strip("-.")[:80]
+    if not cleaned:
+        raise ModelError(f"{name!r} cannot be the name of a model: use letters, digits, - and _.")
+    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", cleaned, re.IGNORECASE):
+        cleaned = f"model-{cleaned}"
+    return cleaned
+
+
+def _paths() -> dict[str, Path]:
+    """Return the file of each name; a user's file cannot hide a built-in model."""
+    paths = {name: _PACKAGED / f"{stem}{SUFFIX}" for name, stem in BUILT_IN.items()}
+    paths = {name: path for name, path in paths.items() if path.is_file()}
+    folder = models_folder()
+    try:
+        files = sorted(folder.glob(f"*{SUFFIX}"))
+    except OSError:
+        files = []
+    for path in files:
+        if path.name[0] != "." and path.stem not in BUILT_IN:
+            paths.setdefault(path.stem, path)
+    return paths

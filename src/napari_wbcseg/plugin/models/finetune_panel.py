@@ -1,0 +1,404 @@
+"""The part of the Models widget that fine-tunes a model on the training set."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer, QUrl, Signal
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..shared.correction_events import training_set_events
+from ..shared.jobs import Cleanup, Job, say_error
+from ..shared.model_list import ModelPicker, model_events
+from ..shared.panel import sentence, stretched, with_tip
+from ..shared.resume import ResumePanel
+from ..train.run import end_and_discard
+from .score_table import ScoreTable
+
+if TYPE_CHECKING:
+    from ...evaluation.compare import Comparison
+    from ...network.model_file import ModelFile
+    from ...progress import Progress
+    from ...settings import TrainingSettings
+    from ...training.folder import Unfinished
+    from ...training.replay import FineTuningPlan
+    from ...training.worker import TrainingProcess
+
+_POLL = 100  # milliseconds
+_GRACE = 0.8  # seconds that a cancelled process has before it is killed
+
+
+class FineTunePanel(QWidget):
+    """Shows the training set, fine-tunes on it, and asks whether the new model is to be kept.
+
+    Until that is answered, a fine-tuning that was interrupted can be gone on with, also after napari
+    or the computer went down.
+
+    The same from a script: set ``start_from``, call `fine_tune`, connect to ``compared``, then
+    `keep` or `discard`.
+
+    Parameters
+    ----------
+    cleanup : Cleanup
+        Of the widget it is part of: ends the training when that goes away.
+    """
+
+    #: Emitted with the `Comparison` once the new model is scored beside the old.
+    compared = Signal(object)
+    #: Emitted with the saved model when the user keeps it.
+    kept = Signal(object)
+    #: Emitted with the sentence that says what went wrong.
+    failed = Signal(str)
+    #: Emitted when a fine-tuning was cancelled.
+    cancelled = Signal()
+
+    def __init__(self, cleanup: Cleanup) -> None:
+        super().__init__()
+        #: Settings of the training; None takes those of a fine-tuning.
+        self.settings: TrainingSettings | None = None
+        #: What is replayed; None takes the SigTuple set where it is, and synthetic smears.
+        self.original: Any = None
+        self._cleanup = cleanup
+        self._job: Job | None = None
+        self._process: TrainingProcess | None = None
+        self._plan: FineTuningPlan | None = None
+        # What is kept of a training that ended, to go on with, until the user has decided.
+        self._kept: Path | None = None
+        self._found: tuple[ModelFile, Comparison] | None = None
+        self._timer = QTimer(self)
+        self._timer.setInterval(_POLL)
+        self._timer.timeout.connect(self._poll)
+        self._build()
+        training_set_events.changed.connect(self.refresh)
+        self.refresh()
+
+    # For scripts -----------------------------------------------------------------------------------------
+
+    @property
+    def start_from(self) -> str:
+        """Name of the model to go on from."""
+        return self._start.name
+
+    @start_from.setter
+    def start_from(self, name: str) -> None:
+        self._start.name = name
+
+    @property
+    def running(self) -> bool:
+        """Whether something is under way."""
+        return self._job is not None or self._process is not None
+
+    def refresh(self) -> None:
+        """Read the training set again."""
+        from ...datasets.corrections import corrections_folder, read_record
+        from ...errors import WBCSegError
+
+        try:
+            fields = read_record()
+        except WBCSegError as error:
+            fields = ()
+            self._set.setText(str(error))
+        else:
+            cells = sum(field.cells for field in fields)
+            self._set.setText(
+                f"{cells} cell{'s' * (cells != 1)} in {len(fields)} field{'s' * (len(fields) != 1)}, "
+                f"in {corrections_folder()}."
+                if fields
+                else "Your training set is empty. Correct some cells, then press Add to my training set in "
+                "Review white blood cells."
+            )
+        self._any = bool(fields)
+        self._folder.setEnabled(self._any)
+        self._update()
+
+    def fine_tune(self) -> None:
+        """Start; returns at once."""
+        if self.running:
+            return
+        self.discard()
+        name, settings, original = self._start.name, self.settings, self.original
+
+        def prepare(progress: Progress) -> tuple[FineTuningPlan, TrainingProcess]:
+            from ...datasets.corrections import read_corrections
+            from ...network.library import load_model, models_folder, require_writable
+            from ...training.folder import new_training_folder
+            from ...training.replay import plan_fine_tuning
+            from ...training.worker import TrainingProcess
+
+            # Before the work, not after it.
+            require_writable(models_folder())
+            plan = plan_fine_tuning(read_corrections(), load_model(name), original, settings, progress)
+            progress(0, 0, "Starting the training process")
+            job = plan.job
+            process = TrainingProcess(
+                job.data,
+                job.settings,
+                new_training_folder(str(job.name)),
+                name=job.name,
+                init=job.init,
+                training_data=job.training_data,
+                remarks=job.remarks,
+                scored=job.scored,
+            )
+            return plan, process
+
+        self._prepare(prepare, "Preparing the fine-tuning")
+
+    def go_on(self, training: Unfinished) -> None:
+        """Go on with a fine-tuning that was interrupted; returns at once."""
+        if self.running:
+            return
+        self.discard()
+
+        def prepare(progress: Progress) -> tuple[FineTuningPlan, TrainingProcess]:
+            from ...training.folder import read_job
+            from ...training.replay import plan_of
+            from ...training.worker import TrainingProcess
+
+            plan = plan_of(read_job(training.folder))
+            return plan, TrainingProcess.go_on(training.folder)
+
+        self._prepare(prepare, f"Going on with {training.name}")
+
+    def stop(self) -> None:
+        """End the training early and keep the best weights so far, to be compared."""
+        if self._process is not None:
+            self._process.stop()
+            self._stop.setEnabled(False)
+            self._say("Stopping; the best weights are kept …")
+
+    def cancel(self) -> None:
+        """End and leave nothing."""
+        if self._job is not None:
+            self._job.cancel()
+        if self._process is not None:
+            self._process.cancel(_GRACE)
+        self._stop.setEnabled(False)
+        self._cancel.setEnabled(False)
+
+    def keep(self) -> None:
+        """Put the new model into the library."""
+        from ...errors import WBCSegError
+        from ...network.library import save_to_library
+
+        if self._found is None:
+            return
+        try:
+            saved = save_to_library(self._found[0])
+        except WBCSegError as error:
+            self._fail(str(error))
+            return
+        self._forget()
+        self._clear_result()
+        self._say(f"{saved.name} is kept, and in the list of models.")
+        self.kept.emit(saved)
+        model_events.changed.emit(saved.name)
+
+    def discard(self) -> None:
+        """Let the new model go."""
+        if self._found is not None:
+            self._forget()
+            self._clear_result()
+            self._say("The new model was not kept.")
+
+    # Parts -----------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self._any = False
+        self.resume = ResumePanel(fine_tuning=True)
+        self.resume.resumed.connect(self.go_on)
+        self._set: QLabel = sentence()
+        self._folder: QPushButton = with_tip(QPushButton("Folder"), "Opens the folder of TIFF pairs.")
+        self._folder.clicked.connect(self._show_folder)
+        self._start = ModelPicker("wbc")
+        self._start.model_changed.connect(self._update)
+        self._button = with_tip(
+            QPushButton("Fine-tune"),
+            "Goes on from the chosen model with your training set and a sample of the original data.",
+        )
+        self._stop = with_tip(QPushButton("Stop, keep best"), "Ends the training early and compares.")
+        self._cancel = with_tip(QPushButton("Cancel"), "Ends it and leaves nothing.")
+        self._keep = with_tip(QPushButton("Keep the new model"), "Adds it to your models.")
+        self._discard = QPushButton("Discard it")
+        for button, act in (
+            (self._button, self.fine_tune),
+            (self._stop, self.stop),
+            (self._cancel, self.cancel),
+            (self._keep, self.keep),
+            (self._discard, self.discard),
+        ):
+            button.clicked.connect(lambda checked=False, act=act: act())
+        self._bar = QProgressBar()
+        self._bar.setTextVisible(False)
+        self._status = sentence()
+        self._table = ScoreTable()
+
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.resume)
+        column.addWidget(self._set)
+        row = QHBoxLayout()
+        row.addWidget(QLabel("Start from"))
+        row.addWidget(stretched(self._start), 1)
+        row.addWidget(self._folder)
+        column.addLayout(row)
+        for parts in ((self._button, self._stop, self._cancel), (self._keep, self._discard)):
+            line = QHBoxLayout()
+            for part in parts:
+                line.addWidget(part)
+            if parts[0] is self._keep:
+                column.addWidget(self._bar)
+                column.addWidget(self._status)
+                column.addWidget(self._table)
+            column.addLayout(line)
+
+    def _update(self) -> None:
+        ready = self._found is not None
+        if self.running or ready:
+            self.resume.hide()
+        else:
+            self.resume.refresh()
+        self._button.setEnabled(self._any and bool(self._start.name) and not self.running)
+        self._start.setEnabled(not self.running)
+        running: tuple[QWidget, ...] = (self._stop, self._cancel, self._bar)
+        for part in running:
+            part.setVisible(self.running)
+        self._stop.setEnabled(self._process is not None)
+        self._cancel.setEnabled(self.running)
+        found: tuple[QWidget, ...] = (self._table, self._keep, self._discard)
+        for part in found:
+            part.setVisible(ready)
+        self._status.setVisible(bool(self._status.text()))
+
+    def _say(self, text: str) -> None:
+        self._status.setText(text)
+        self._status.setVisible(bool(text))
+
+    def _show_folder(self) -> None:
+        from ...datasets.corrections import corrections_folder
+
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(corrections_folder())))
+
+    # Running ---------------------------------------------------------------------------------------------
+
+    def _prepare(self, work: Any, title: str) -> None:
+        self._kept = None
+        self._run(work, title, self._on_prepared, lambda made: end_and_discard(made[1]))
+
+    def _run(self, work: Any, title: str, then: Any, discard: Any = None) -> None:
+        job = self._job = Job(work, title, discard)
+        job.progressed.connect(self._show)
+        job.succeeded.connect(then)
+        job.failed.connect(self._fail)
+        job.cancelled.connect(self._on_cancelled)
+        self._cleanup.add(job.abandon)
+        self._show(0, 0, title)
+        self._update()
+        job.start()
+
+    def _end_job(self) -> None:
+        job, self._job = self._job, None
+        if job is not None:
+            self._cleanup.remove(job.abandon)
+
+    def _show(self, done: int, total: int, stage: str) -> None:
+        self._bar.setRange(0, total)
+        self._bar.setValue(done)
+        self._say(stage)
+
+    def _on_prepared(self, made: tuple[FineTuningPlan, TrainingProcess]) -> None:
+        self._end_job()
+        self._plan, self._process = made
+        self._cleanup.add(self._process.close)
+        self._set.setText("\n".join([self._plan.summary, *self._plan.notes]))
+        self._timer.start()
+        self._update()
+
+    def _poll(self) -> None:
+        process = self._process
+        for event in process.poll() if process is not None else []:
+            kind = event["event"]
+            if kind == "progress":
+                self._show(event["done"], event["total"], event["stage"])
+            elif kind == "epoch":
+                self._say(
+                    f"Epoch {event['epoch']} of {event['epochs']}: Dice {event['dice']:.3f} on what it is "
+                    "trained on."
+                )
+            elif kind == "error":
+                self._end_process()
+                self._fail(event["text"])
+            elif kind == "cancelled":
+                self._end_process()
+                self._on_cancelled()
+            elif kind == "result":
+                self._compare()
+
+    def _compare(self) -> None:
+        plan, process = self._plan, self._process
+        assert plan is not None
+        assert process is not None
+        tuned = process.model
+        self._kept = process.out
+        self._end_process(keep_job=True)
+
+        def compare(progress: Progress) -> tuple[ModelFile, Comparison]:
+            from ...evaluation.compare import compare_by_plan, with_scores
+
+            model = plan.blended(tuned)
+            comparison = compare_by_plan(plan, model, progress)
+            return with_scores(model, comparison), comparison
+
+        self._run(compare, "Scoring both models", self._on_compared)
+
+    def _on_compared(self, found: tuple[ModelFile, Comparison]) -> None:
+        self._end_job()
+        self._found = found
+        model, comparison = found
+        assert self._plan is not None
+        self._table.fill(comparison.table())
+        self._table.setToolTip(f"before: {self._plan.start.name}\nnow: {model.name}")
+        self._say(comparison.verdict)
+        self._update()
+        self.compared.emit(comparison)
+
+    def _clear_result(self) -> None:
+        self._found = None
+        self._update()
+
+    def _on_cancelled(self) -> None:
+        self._end_job()
+        self._forget()
+        self._say("Cancelled; no model was kept.")
+        self._update()
+        self.cancelled.emit()
+
+    def _fail(self, text: str) -> None:
+        self._end_job()
+        self._say(text)
+        self._update()
+        say_error(text)
+        self.failed.emit(text)
+
+    def _end_process(self, keep_job: bool = False) -> None:
+        self._timer.stop()
+        process, self._process = self._process, None
+        if process is not None:
+            self._cleanup.remove(process.close)
+            process.close(keep_job=keep_job)
+
+    def _forget(self) -> None:
+        """Remove what is kept of a training that ended."""
+        folder, self._kept = self._kept, None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,331 @@
+"""The widget *White blood cell models*: what models there are, where they come from, and go to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QGroupBox,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QToolButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..shared.jobs import Job, clean_up_with, say_error
+from ..shared.model_list import model_events
+from ..shared.panel import scrolled_column, sentence, with_tip
+from .finetune_panel import FineTunePanel
+
+if TYPE_CHECKING:
+    import napari
+
+    from ...network.library import ModelInfo
+    from ...progress import Progress
+
+_COLUMNS = ("name", "recipe", "Dice", "size", "origin")
+#: Scores of a header that stand for the model in the list, the most honest first.
+_SHOWN_SCORES = ("held_out_dice", "val_dice", "training_dice")
+#: Headings of the card that are shown at once; the others are folded away.
+_FIRST = ("name", "origin", "for", "scores", "notes", "trained on")
+_FILTERS = {
+    "bioimage.io package (*.zip)": ".zip",
+    "ONNX (*.onnx)": ".onnx",
+    "Keras (*.keras)": ".keras",
+    "This package's own (*.safetensors)": ".safetensors",
+}
+
+
+class ModelsWidget(QWidget):
+    """Lists the models, shows the card of one, imports, exports, removes and fine-tunes.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer, optional
+        Not used; napari hands it over.
+    """
+
+    #: Emitted with the name of a model that was imported.
+    imported = Signal(str)
+    #: Emitted with the path of a file that was exported.
+    exported = Signal(str)
+    #: Emitted with the sentence that says what went wrong.
+    failed = Signal(str)
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer | None = None) -> None:
+        super().__init__()
+        self._infos: dict[str, ModelInfo] = {}
+        self._job: Job | None = None
+        self._cleanup = clean_up_with(self)
+        #: Fine-tunes on the training set.
+        self.fine_tuning = FineTunePanel(self._cleanup)
+        self._build()
+        model_events.changed.connect(self.refresh)
+        self.refresh("wbc")
+
+    # For scripts -----------------------------------------------------------------------------------------
+
+    @property
+    def chosen(self) -> str:
+        """Name of the chosen model; empty while there is none."""
+        item = self._list.currentItem()
+        return str(item.data(0, Qt.ItemDataRole.UserRole)) if item is not None else ""
+
+    @chosen.setter
+    def chosen(self, name: str) -> None:
+        for row in range(self._list.topLevelItemCount()):
+            item = self._list.topLevelItem(row)
+            if item is not None and item.data(0, Qt.ItemDataRole.UserRole) == name:
+                self._list.setCurrentItem(item)
+                return
+        raise ValueError(f"There is no model named {name!r}.")
+
+    def refresh(self, chosen: str = "") -> None:
+        """Read the library again, keeping the choice, or choosing ``chosen`` if it is there."""
+        from ...network.library import list_models
+
+        wanted = chosen or self.chosen
+        self._infos = {info.name: info for info in list_models(weights=False)}
+        self._list.clear()
+        for info in self._infos.values():
+            item = QTreeWidgetItem(_row(info))
+            item.setData(0, Qt.ItemDataRole.UserRole, info.name)
+            item.setToolTip(0, info.problem or str(info.path))
+            self._list.addTopLevelItem(item)
+        # As high as its rows, up to eight.
+        row = self._list.sizeHintForRow(0) if self._infos else 20
+        self._list.setFixedHeight(min(len(self._infos) + 2, 9) * max(row, 18) + 8)
+        if self._infos:
+            self.chosen = wanted if wanted in self._infos else next(iter(self._infos))
+        self._show_card()
+
+    def import_file(self, path: str | Path) -> None:
+        """Check a model file and add it to the library; `imported` or `failed` follows."""
+
+        def work(progress: Progress) -> str:
+            from ...network.library import import_model_file
+
+            return import_model_file(path).name
+
+        self._run(work, f"Importing {Path(path).name}", self._on_imported)
+
+    def export_file(self, path: str | Path) -> None:
+        """Write the chosen model to a file, whose ending is the format; `exported` or `failed` follows."""
+        info = self._infos.get(self.chosen)
+        if info is None or info.header is None:
+            self._fail(info.problem if info is not None else "Choose a model first.")
+            return
+        source, target = info.path, Path(path)
+
+        def work(progress: Progress) -> str:
+            from ...network.exchange.export import export_model
+            from ...network.model_file import read_model
+
+            if target.suffix.lower() == ".keras":
+                return _export_elsewhere(source, target, progress)
+            return str(export_model(read_model(source), target))
+
+        self._run(work, f"Writing {target.name}", self._on_exported)
+
+    def remove(self) -> None:
+        """Delete the chosen model."""
+        from ...errors import WBCSegError
+        from ...network.library import remove_from_library
+
+        try:
+            remove_from_library(self.chosen)
+        except WBCSegError as error:
+            self._fail(str(error))
+            return
+        self._say("Removed.")
+        model_events.changed.emit("")
+
+    # Parts -----------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self._list = QTreeWidget()
+        self._list.setHeaderLabels(_COLUMNS)
+        self._list.setRootIsDecorated(False)
+        header = self._list.header()
+        if header is not None:
+            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self._list.currentItemChanged.connect(lambda *_: self._show_card())
+        self._card, self._details = _rich(), _rich()
+        self._import = with_tip(
+            QPushButton("Import …"),
+            "A model of this package (.safetensors), or weights of the published network that Keras saved "
+            "(.hdf5, .weights.h5, .keras). The file is checked; no code in it is run.",
+        )
+        self._export = with_tip(
+            QPushButton("Export …"), "As bioimage.io package, ONNX or Keras file, for other programs."
+        )
+        self._remove = with_tip(QPushButton("Remove"), "Deletes one of your own models.")
+        self._import.clicked.connect(self._ask_import)
+        self._export.clicked.connect(self._ask_export)
+        self._remove.clicked.connect(self._ask_remove)
+        self._status = sentence()
+
+        column = scrolled_column(self)
+        column.addWidget(self._list)
+        row = QHBoxLayout()
+        for button in (self._import, self._export, self._remove):
+            row.addWidget(button)
+        column.addLayout(row)
+        column.addWidget(self._status)
+        column.addWidget(self._card)
+        # A QCollapsible keeps the height its content had, and both of these grow.
+        more = QToolButton()
+        more.setText("Network, input and training")
+        more.setCheckable(True)
+        more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        more.setArrowType(Qt.ArrowType.RightArrow)
+        more.toggled.connect(self._details.setVisible)
+        more.toggled.connect(
+            lambda open_: more.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
+        )
+        self._details.hide()
+        column.addWidget(more)
+        column.addWidget(self._details)
+        part = QGroupBox("Fine-tune on my training set")
+        inside = QVBoxLayout(part)
+        inside.addWidget(self.fine_tuning)
+        column.addWidget(part)
+        column.addStretch()
+
+    def _show_card(self) -> None:
+        from ...network.model_card import model_card
+
+        info = self._infos.get(self.chosen)
+        usable = info is not None and info.header is not None
+        self._export.setEnabled(usable and self._job is None)
+        self._import.setEnabled(self._job is None)
+        self._remove.setEnabled(info is not None and not info.built_in and self._job is None)
+        if info is None or info.header is None:
+            self._card.setText(escape(info.problem) if info is not None else "")
+            self._details.clear()
+            return
+        card = model_card(info.header, info.path, info.origin)
+        for label, headings in ((self._card, _FIRST), (self._details, [*card])):
+            shown = [heading for heading in headings if heading in card]
+            label.setText("<br>".join(f"<b>{escape(key)}</b> {escape(card.pop(key))}" for key in shown))
+        self._status.setVisible(bool(self._status.text()))
+
+    def _ask_import(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Import a model", "", "Models (*.safetensors *.h5 *.hdf5 *.keras)"
+        )
+        if path:
+            self.import_file(path)
+
+    def _ask_export(self) -> None:
+        path, chosen = QFileDialog.getSaveFileName(
+            self, "Export the model", f"{self.chosen}.zip", ";;".join(_FILTERS)
+        )
+        if path:
+            target = Path(path)
+            self.export_file(target if target.suffix in _FILTERS.values() else f"{path}{_FILTERS[chosen]}")
+
+    def _ask_remove(self) -> None:
+        answer = QMessageBox.question(self, "Remove a model", f"Delete the model {self.chosen}?")
+        if answer == QMessageBox.StandardButton.Yes:
+            self.remove()
+
+    # Running ---------------------------------------------------------------------------------------------
+
+    def _run(self, work: object, title: str, then: object) -> None:
+        if self._job is not None:
+            return
+        job = self._job = Job(work, title)  # type: ignore[arg-type]
+        job.succeeded.connect(then)
+        job.failed.connect(self._fail)
+        job.cancelled.connect(lambda: self._say("Cancelled."))
+        job.ended.connect(self._on_ended)
+        self._cleanup.add(job.abandon)
+        self._say(f"{title} …")
+        self._show_card()
+        job.start()
+
+    def _on_ended(self) -> None:
+        job, self._job = self._job, None
+        if job is not None:
+            self._cleanup.remove(job.abandon)
+        self._show_card()
+
+    def _on_imported(self, name: str) -> None:
+        self._say(f"{name} was checked and added. Evaluate it on pictures you know before use.")
+        model_events.changed.emit(name)
+        self.imported.emit(name)
+
+    def _on_exported(self, path: str) -> None:
+        self._say(f"Written: {path}")
+        self.exported.emit(path)
+
+    def _say(self, text: str) -> None:
+        self._status.setText(text)
+        self._status.setVisible(bool(text))
+
+    def _fail(self, text: str) -> None:
+        self._say(text)
+        say_error(text)
+        self.failed.emit(text)
+
+
+def _rich() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setAlignment(Qt.AlignmentFlag.AlignTop)
+    return label
+
+
+def _row(info: ModelInfo) -> list[str]:
+    header = info.header
+    if header is None:
+        return [info.name, "", "", f"{info.size / 1e6:.1f} MB", "cannot be used"]
+    names = [*_SHOWN_SCORES, *(key for key in header.scores if key.endswith("dice"))]
+    score = next((header.scores[key] for key in names if key in header.scores), None)
+    return [
+        info.name,
+        header.recipe,
+        "" if score is None else f"{score:.3f}",
+        f"{info.size / 1e6:.1f} MB",
+        info.origin,
+    ]
+
+
+def _export_elsewhere(model: Path, target: Path, progress: Progress) -> str:
+    """Write a Keras file in a process of its own: TensorFlow and napari's window do not share one."""
+    from ...errors import ModelError
+
+    command = [
+        *(sys.executable, "-P", "-m", "napari_wbcseg.cli"),
+        *("models", "export", str(model), str(target)),
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            while process.poll() is None:
+                progress(0, 0, f"Writing {target.name}")
+                time.sleep(0.1)
+        except BaseException:
+            process.kill()
+            raise
+        said = process.stderr.read().strip() if process.stderr is not None else ""
+    if process.returncode:
+        raise ModelError(said.splitlines()[-1] if said else f"{target} could not be written.")
+    return str(target)

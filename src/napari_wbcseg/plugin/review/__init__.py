@@ -1,0 +1,1 @@
+"""The widget *Review white blood cells*."""

@@ -1,0 +1,80 @@
+"""The columns of the table: what each is called, explained and how it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...segmentation.measure import LENGTHS
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table.
+
+    Attributes
+    ----------
+    name : str
+        In `LayerReview.cells`.
+    title, tip : str
+        The header, and its explanation.
+    decimals : int
+        How many are written; -1 for what is no number.
+    """
+
+    name: str
+    title: str
+    tip: str
+    decimals: int = -1
+
+    def header(self, unit: str) -> str:
+        """Return the title, with the unit in a second line where there is one."""
+        power = LENGTHS.get(self.name)
+        return self.title if power is None else f"{self.title}\n{unit}{'²' if power == 2 else ''}"
+
+    def text(self, value: Any) -> str:
+        """Return a value as it is written in the table."""
+        if isinstance(value, bool | np.bool_):
+            return "yes" if value else ""
+        if isinstance(value, str):
+            return value
+        if value != value:
+            return ""
+        return "∞" if np.isinf(value) else f"{value:.{max(self.decimals, 0)}f}"
+
+
+COLUMNS = (
+    Column("plane", "plane", "Plane of the stack, from 0.", 0),
+    Column("label", "cell", "Number of the cell in the layer, with its colour.", 0),
+    Column("status", "status", "What was decided, or why the cell is worth a second look."),
+    Column("certainty", "certainty", "How sure the model was, 0 to 1; empty for cells drawn by hand.", 2),
+    Column("area", "area", "Area of the cell.", 1),
+    Column("diameter", "diameter", "Diameter of the disc of the same area.", 1),
+    Column("perimeter", "perimeter", "Length of the outline (Crofton's formula).", 1),
+    Column(
+        "circularity", "circularity", "4π · area / perimeter²: 1 for a disc, less for a ragged outline.", 2
+    ),
+    Column("eccentricity", "eccentricity", "0 for a disc, towards 1 the longer the cell is.", 2),
+    Column("mean_stain", "stain", "Mean optical density: how much light the cell absorbs.", 2),
+    Column("nucleus_area", "nucleus", "Area of the dark part of the cell, by Otsu's threshold.", 1),
+    Column("nc_ratio", "N:C", "Area of the nucleus over that of the rest of the cell.", 2),
+    Column("lobes", "lobes", "Parts of the nucleus.", 0),
+    Column("touching", "touching", "Whether another cell is within one pixel."),
+    Column("border", "border", "Whether the edge of the image cuts the cell."),
+    Column("pieces", "pieces", "Connected parts that bear the cell's number; more than one is a slip.", 0),
+)
+BY_NAME = {column.name: column for column in COLUMNS}
+
+#: Columns that a histogram makes sense of.
+NUMBERS = tuple(
+    column.name for column in COLUMNS if column.decimals >= 0 and column.name not in ("plane", "label")
+)
+
+
+def status(decision: str, flag: str, check: bool) -> str:
+    """Return the words of the column *status*."""
+    if check:
+        return f"check: {flag or 'unsure'}"
+    return f"✓ {decision}" if decision else ""

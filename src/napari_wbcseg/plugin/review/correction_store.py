@@ -1,0 +1,222 @@
+"""From layers to the training set: what the button *Add to my training set* does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QPushButton
+
+from ..shared.correction_events import training_set_events
+from ..shared.jobs import Job, say_error
+from ..shared.layer_check import image_data
+from ..shared.layers import METADATA_KEY
+from ..shared.panel import with_tip
+from ..shared.training_data import check_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari.layers import Image, Labels
+
+    from ...datasets.corrections import Correction
+    from ...progress import Progress
+
+#: Sides of images up to which the whole field is stored, and of the windows stored of larger ones.
+_WHOLE, _WINDOW = 2048, 512
+
+
+@dataclass(frozen=True)
+class FieldSource:
+    """What is stored of two layers, taken on the window's thread so that they may be edited on.
+
+    Attributes
+    ----------
+    image, labels : array
+        (H, W[, 3]) with (H, W), or stacks of them.
+    decisions : dict of int to str
+        What was decided about each label, where it was.
+    name, source, model, unit : str
+    scale : tuple of float
+        Height and width of a pixel.
+    """
+
+    image: Any
+    labels: np.ndarray
+    decisions: dict[int, str]
+    name: str
+    source: str
+    model: str
+    scale: tuple[float, float]
+    unit: str
+
+
+def field_source(image: Image, labels: Labels) -> FieldSource:
+    """Take what is stored from an image and the corrected labels on it."""
+    from .units import pixel_size
+
+    height, width, unit = pixel_size(image)
+    path = getattr(image.source, "path", None)
+    return FieldSource(
+        image_data(image),
+        np.array(image_data(labels)),
+        _decisions(labels),
+        Path(path).stem if path else image.name,
+        str(path) if path else image.name,
+        str(labels.metadata.get(METADATA_KEY, {}).get("model", "")),
+        (height, width),
+        unit,
+    )
+
+
+def store_field(source: FieldSource, progress: Progress, folder: Path | None = None) -> list[Correction]:
+    """Add the fields of two layers to the training set.
+
+    Of a stack, the planes with a cell are added. Of an image above 2048 pixels, windows of 512
+    around the cells that were decided on, or around all cells where none was.
+
+    Raises
+    ------
+    DatasetError
+        If no cell is drawn, or the training set cannot be written.
+    ImageError
+        If the image cannot be used.
+    """
+    from ...datasets.corrections import CellDecision, add_correction
+    from ...errors import DatasetError
+    from ...images.read import bit_range, prepare_image
+
+    stack = source.labels.ndim == 3
+    value_range = bit_range(source.image)
+    added: list[Correction] = []
+    for plane in range(len(source.labels) if stack else 1):
+        labels = source.labels[plane] if stack else source.labels
+        image = source.image[plane] if stack else source.image
+        for window, suffix in _windows(labels, set(source.decisions)):
+            progress(len(added), 0, "Adding to the training set")
+            part = labels[window]
+            present = {int(number) for number in np.unique(part) if number}
+            added.append(
+                add_correction(
+                    prepare_image(np.asarray(image[window]), value_range).pixels.round().astype(np.uint8),
+                    part,
+                    folder=folder,
+                    name=source.name + (f"-{plane}" if stack else "") + suffix,
+                    scale=source.scale if source.unit != "px" else None,
+                    unit=source.unit if source.unit != "px" else "pixel",
+                    source=source.source,
+                    plane=plane if stack else None,
+                    model=source.model,
+                    decisions=[
+                        CellDecision(label=label, decision=decision)
+                        for label, decision in source.decisions.items()
+                        if label in present
+                    ],
+                )
+            )
+    if not added:
+        raise DatasetError("No cell is drawn in the labels layer: outline at least one, then add the field.")
+    return added
+
+
+class AddToTrainingSet(QPushButton):
+    """The button *Add to my training set*.
+
+    Parameters
+    ----------
+    layers : callable
+        Asked at the click for the image layer and the labels layer; either may be None.
+    """
+
+    #: Emitted with the list of `Correction` that were added.
+    added = Signal(object)
+    #: Emitted with the sentence that says what went wrong.
+    failed = Signal(str)
+
+    def __init__(self, layers: Callable[[], tuple[Image | None, Labels | None]]) -> None:
+        super().__init__("Add to my training set")
+        self._layers = layers
+        self._job: Job | None = None
+        with_tip(
+            self,
+            "Stores this field and its cells, as they are now, in a folder that models are fine-tuned on "
+            "(White blood cell models). The same field again replaces what was stored of it.",
+        )
+        self.clicked.connect(lambda: self.add())
+
+    def add(self) -> None:
+        """Store the field; returns at once."""
+        if self._job is not None:
+            return
+        image, labels = self._layers()
+        problem = check_pair(image, labels)
+        if problem or image is None or labels is None:
+            self._fail(problem or "Choose an image and a labels layer.")
+            return
+        source = field_source(image, labels)
+        self._job = Job(lambda progress: store_field(source, progress), "Adding to the training set")
+        self._job.succeeded.connect(self._on_added)
+        self._job.failed.connect(self._fail)
+        self._job.ended.connect(self._on_ended)
+        self.setEnabled(False)
+        self._job.start()
+
+    def _on_added(self, added: list[Correction]) -> None:
+        from napari.utils.notifications import show_info
+
+        cells = sum(field.cells for field in added)
+        fields = "the field" if len(added) == 1 else f"{len(added)} fields"
+        show_info(f"{cells} cell{'s' * (cells != 1)} in {fields} {added[0].name} added to your training set.")
+        self.added.emit(added)
+        training_set_events.changed.emit()
+
+    def _fail(self, sentence: str) -> None:
+        say_error(sentence)
+        self.failed.emit(sentence)
+
+    def _on_ended(self) -> None:
+        self._job = None
+        self.setEnabled(True)
+
+
+def _windows(labels: np.ndarray, decided: set[int]) -> Iterator[tuple[tuple[slice, slice], str]]:
+    """Yield the windows to store, and what tells their names apart."""
+    from scipy import ndimage
+
+    if not labels.any():
+        return
+    if max(labels.shape) <= _WHOLE:
+        yield (slice(None), slice(None)), ""
+        return
+    done = np.zeros(0, np.int64)
+    for number, box in enumerate(ndimage.find_objects(labels), 1):
+        if box is None or number in done or (decided and number not in decided):
+            continue
+        window = tuple(
+            _span((part.start + part.stop) // 2, side) for part, side in zip(box, labels.shape, strict=True)
+        )
+        # A cell that this window cuts gets one of its own.
+        part = labels[window]
+        border = np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])
+        done = np.union1d(done, np.setdiff1d(part, border))
+        yield (window[0], window[1]), f"-r{window[0].start}c{window[1].start}"
+
+
+def _span(centre: int, side: int) -> slice:
+    start = max(0, min(centre - _WINDOW // 2, side - _WINDOW))
+    return slice(start, min(start + _WINDOW, side))
+
+
+def _decisions(labels: Labels) -> dict[int, str]:
+    features = labels.features
+    if "decision" not in features:
+        return {}
+    numbers = features["index"] if "index" in features else range(len(features))
+    return {
+        int(number): str(decision)
+        for number, decision in zip(numbers, features["decision"], strict=True)
+        if int(number) > 0 and isinstance(decision, str) and decision
+    }

@@ -1,0 +1,131 @@
+"""What is known of each cell besides its measurements: certainty, what edits did, what was decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ...segmentation.tracking import Change
+
+#: Plane (0 for a single image) and label of a cell.
+Cell = tuple[int, int]
+
+ACCEPTED, REJECTED = "accepted", "rejected"
+
+
+class Decisions:
+    """Remembers decisions and flags by cell, through edits and undo.
+
+    Parameters
+    ----------
+    certainty : mapping of int to float
+        Of the labels that a model found.
+    unsure : set of int
+        Labels that are worth a second look.
+    accepted : set of int
+        Labels that were accepted before.
+    """
+
+    def __init__(
+        self, certainty: Mapping[int, float], unsure: Iterable[int] = (), accepted: Iterable[int] = ()
+    ) -> None:
+        self._certainty = dict(certainty)
+        self._unsure = set(unsure)
+        self._earlier = set(accepted)
+        self._accepted: dict[Cell, str] = {}  # and the flag that was accepted with the cell
+        self._swallowed: dict[Cell, list[int]] = {}
+        self._seen: set[tuple[int, int, int]] = set()  # plane, swallowed, by which: for a redo
+        #: Rows of the cells that were rejected, as they were before.
+        self.rejected: dict[Cell, dict[str, Any]] = {}
+
+    def restore(self, flags: Mapping[Cell, str]) -> None:
+        """Accept, with their flags, the cells that were accepted in an earlier session."""
+        for cell, flag in flags.items():
+            if cell[1] in self._earlier:
+                self._accepted[cell] = flag
+        self._earlier = set()
+
+    def accept(self, flags: Mapping[Cell, str]) -> None:
+        """Accept cells, each given with its flag; if all of them are accepted, take that back."""
+        if all(self._accepted.get(cell) == flag for cell, flag in flags.items()):
+            for cell in flags:
+                del self._accepted[cell]
+        else:
+            self._accepted.update(flags)
+
+    def reject(self, rows: Mapping[Cell, dict[str, Any]]) -> None:
+        """Remember cells that are no longer in the labels because the user rejected them."""
+        for cell, row in rows.items():
+            self._accepted.pop(cell, None)
+            self.rejected[cell] = {**row, "decision": REJECTED, "check": False}
+
+    def follow(self, plane: int, change: Change, by_brush: bool) -> dict[int, int]:
+        """Draw what follows from cells that came and went.
+
+        Parameters
+        ----------
+        plane : int
+        change : Change
+        by_brush : bool
+            Whether the user drew; a cell that goes by undo or by a merge was not swallowed.
+
+        Returns
+        -------
+        dict of int to int
+            The labels that were swallowed, and by which.
+        """
+        for label in change.added:
+            self._accepted.pop((plane, label), None)
+            self.rejected.pop((plane, label), None)
+            for taken in self._swallowed.values():
+                if label in taken:
+                    taken.remove(label)
+        for label in change.removed:
+            self._swallowed.pop((plane, label), None)
+        found = {
+            label: taker
+            for label, taker in change.swallowed.items()
+            if by_brush or (plane, label, taker) in self._seen
+        }
+        for label, taker in found.items():
+            self._seen.add((plane, label, taker))
+            self._swallowed.setdefault((plane, taker), []).append(label)
+        self._swallowed = {cell: taken for cell, taken in self._swallowed.items() if taken}
+        return found
+
+    def flag(self, cell: Cell, pieces: int) -> str:
+        """Return in words what is odd about a cell; empty where nothing is."""
+        words = [f"{pieces} pieces"] if pieces > 1 else []
+        if cell in self._swallowed:
+            words.append("swallowed " + ", ".join(map(str, self._swallowed[cell])))
+        return "; ".join(words)
+
+    def add_columns(self, table: pd.DataFrame, cells: list[Cell]) -> pd.DataFrame:
+        """Return the table with ``certainty``, ``check``, ``flag`` and ``decision``.
+
+        Parameters
+        ----------
+        table : DataFrame
+            With the column ``pieces``.
+        cells : list of tuple of int
+            Plane and label of each row.
+        """
+        import pandas as pd
+
+        flags = [self.flag(cell, count) for cell, count in zip(cells, table["pieces"].tolist(), strict=True)]
+        check = [
+            flag != self._accepted.get(cell) if flag or cell in self._accepted else cell[1] in self._unsure
+            for cell, flag in zip(cells, flags, strict=True)
+        ]
+        decisions = [ACCEPTED if cell in self._accepted else "" for cell in cells]
+        return table.assign(
+            certainty=np.array([self._certainty.get(label, np.nan) for _, label in cells], float),
+            check=np.array(check, bool),
+            flag=pd.Series(flags, index=table.index, dtype=object),
+            decision=pd.Series(decisions, index=table.index, dtype=object),
+        )

@@ -1,0 +1,165 @@
+"""What napari's events tell of an edit of a Labels layer, and edits that its Undo takes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import EditError
+from ...segmentation.edit import merge_cells, remove_cells, separate_pieces, split_by_stroke
+from ...segmentation.tracking import Box
+from .decisions import Cell
+
+if TYPE_CHECKING:
+    from napari.components import Dims
+    from napari.layers import Labels
+
+    from ...segmentation.edit import Edit
+
+#: Where something changed: planes and a box in them; None stands for all of it.
+Place = tuple[range | None, Box | None]
+
+
+def plane_count(layer: Labels) -> int:
+    """Return how many planes a layer has; 1 for a single image."""
+    return 1 if layer.ndim == 2 else int(level0(layer).shape[0])
+
+
+def level0(layer: Any) -> Any:
+    """Return a layer's array in full resolution."""
+    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+
+
+def plane_of(layer: Labels, plane: int) -> np.ndarray:
+    """Return the labels of one plane, without a copy where they are a NumPy array."""
+    data = level0(layer)
+    return np.asarray(data if layer.ndim == 2 else data[plane])
+
+
+def places_painted(value: Any, ndim: int) -> Iterator[Place]:
+    """Say what a ``paint`` event changed.
+
+    Parameters
+    ----------
+    value : list
+        The event's value, one item a brush mark, fill or polygon: since napari 0.7 an object
+        with ``slice_key``, before that, and for `Labels.data_setitem`, a tuple whose first
+        item is an index of the pixels.
+    ndim : int
+        Dimensions of the layer.
+    """
+    for atom in value or ():
+        slices: Any = getattr(atom, "slice_key", None)
+        if slices is None:
+            index: tuple[Any, ...] = atom[0] if isinstance(atom, Sequence) and len(atom) == 3 else ()
+            if len(index) != ndim or not all(isinstance(axis, np.ndarray) for axis in index):
+                yield None, None
+                continue
+            if not index[0].size:
+                continue
+            slices = tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in index)
+        before, (rows, cols) = slices[:-2], slices[-2:]
+        planes = range(before[0].start, before[0].stop) if before else None
+        yield planes, (rows.start, cols.start, rows.stop, cols.stop)
+
+
+def place_redrawn(event: Any, layer: Labels, dims: Dims) -> Place:
+    """Say what a ``labels_update`` event, which comes while the mouse is still down, changed."""
+    offset, shape = getattr(event, "offset", None), np.shape(getattr(event, "data", ()))
+    plain = tuple(dims.displayed) == tuple(range(dims.ndim))[-2:]
+    if offset is None or len(offset) != 2 or len(shape) < 2 or not plain:
+        return None, None
+    box = (int(offset[0]), int(offset[1]), int(offset[0]) + shape[0], int(offset[1]) + shape[1])
+    return shown_planes(layer, dims), box
+
+
+def shown_planes(layer: Labels, dims: Dims) -> range | None:
+    """Return the plane on the canvas; None for all of them, where the view is not of one."""
+    if layer.ndim == 2:
+        return range(1)
+    if dims.ndisplay != 2 or tuple(dims.displayed) != tuple(range(dims.ndim))[-2:]:
+        return None
+    plane = round(float(layer.world_to_data(dims.point)[0]))
+    return range(plane, plane + 1) if 0 <= plane < plane_count(layer) else range(0)
+
+
+def removing(layer: Labels, cells: Mapping[Cell, Box]) -> list[Edit]:
+    """Return the edits that turn cells, each given with its box, into background."""
+    return [
+        _edit_of(layer, plane, boxes, partial(remove_cells, chosen=list(boxes)))
+        for plane, boxes in _by_plane(cells).items()
+    ]
+
+
+def cutting(layer: Labels, cell: Cell, box: Box, stroke: np.ndarray | None, new_label: int) -> Edit:
+    """Return the edit that cuts a cell along a line, or into its pieces where there is no line."""
+    plane, label = cell
+
+    def cut(labels: np.ndarray) -> Edit:
+        if stroke is None:
+            return separate_pieces(labels, label, new_label)
+        points = np.asarray(stroke, float)
+        return split_by_stroke(labels, label, points - box[:2] if points.ndim == 2 else points, new_label)
+
+    return _edit_of(layer, plane, {label: box}, cut)
+
+
+def merging(layer: Labels, cells: Mapping[Cell, Box]) -> Edit:
+    """Return the edit that makes one cell of several, each given with its box.
+
+    Raises
+    ------
+    EditError
+        If they are fewer than two, or lie on different planes.
+    """
+    planes = _by_plane(cells)
+    if len(planes) > 1:
+        raise EditError("Cells of different planes cannot be merged.")
+    ((plane, boxes),) = planes.items()
+    return _edit_of(layer, plane, boxes, partial(merge_cells, chosen=list(boxes)))
+
+
+def _edit_of(layer: Labels, plane: int, boxes: Mapping[int, Box], make: Callable[[np.ndarray], Edit]) -> Edit:
+    """Make an edit from the part of a plane that holds these boxes: a whole one takes long to look at."""
+    corners = np.array(list(boxes.values()))
+    (top, left), (bottom, right) = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
+    edit = make(plane_of(layer, plane)[top:bottom, left:right]).moved(int(top), int(left))
+    return edit if layer.ndim == 2 else edit.on_plane(plane)
+
+
+def _by_plane(cells: Mapping[Cell, Box]) -> dict[int, dict[int, Box]]:
+    planes: dict[int, dict[int, Box]] = {}
+    for (plane, label), box in cells.items():
+        planes.setdefault(plane, {})[label] = box
+    return planes
+
+
+def apply_edits(layer: Labels, edits: Sequence[Edit]) -> None:
+    """Make edits as one step that the layer's Undo takes back.
+
+    Raises
+    ------
+    EditError
+        If the layer cannot be edited.
+    """
+    if layer.multiscale or not layer.editable:
+        raise EditError(
+            f"The layer {layer.name} cannot be edited"
+            + (
+                ", because it has several resolutions."
+                if layer.multiscale
+                else ": its editing is switched off."
+            )
+        )
+    try:
+        with layer.block_history():
+            for edit in edits:
+                layer.data_setitem(edit.indices, edit.values)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise EditError(
+            f"The layer {layer.name} cannot be edited ({error}). Add a copy that can: "
+            "viewer.add_labels(numpy.array(layer.data))."
+        ) from None

@@ -1,0 +1,260 @@
+"""Corrections of a result that is on disk: a part of it becomes layers in memory, and goes back.
+
+napari paints neither in layers of several resolutions nor in what is read lazily.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+
+from ...errors import EditError, WBCSegError
+from ..shared.features import features_table, known_values, write_summary
+from ..shared.jobs import Job, clean_up_with
+from ..shared.layer_check import image_data
+from ..shared.layers import METADATA_KEY, placement
+from ..shared.panel import sentence, with_tip
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
+
+    from ...segmentation.large.result import LargeResult, Window
+
+#: Pixels of a part that is corrected at once.
+MOST_PIXELS = 2**24
+ON_DISK = (
+    "These cells are on disk, for the image is large, and napari cannot paint in them. Zoom to where you "
+    "want to correct, and press the button below."
+)
+
+
+def folder_of(layer: Labels) -> Path | None:
+    """Return the folder that the cells of a layer are in, where they are the result of a large image."""
+    about = layer.metadata.get(METADATA_KEY, {})
+    folder = about.get("folder")
+    if folder is None and "result" in about:
+        folder = about["result"].extra.get("folder")
+    if folder is None:
+        return None
+    return Path(folder.name) if isinstance(folder, TemporaryDirectory) else Path(folder)
+
+
+def window_on_view(layer: Labels) -> Window:
+    """Return the part of a layer that is on the canvas, in pixels of its full resolution."""
+    corners = np.array(layer.corner_pixels, float)[:, -2:]
+    if layer.multiscale:
+        corners *= np.asarray(layer.downsample_factors)[layer.data_level][-2:]
+    height, width = image_data(layer).shape[-2:]
+    low = np.clip(np.floor(corners[0]), 0, (height, width)).astype(int)
+    high = np.clip(np.ceil(corners[1]) + 1, 0, (height, width)).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+@dataclass
+class _Part:
+    """A part that is being corrected."""
+
+    window: Window
+    cells: Labels  # on disk
+    labels: Labels  # in memory
+    image: Image | None
+    result: LargeResult
+
+
+class LargeEditor(QWidget):
+    """Two buttons of the review: take a part of a large result into memory, and put it back.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+
+    Attributes
+    ----------
+    part : Labels or None
+        The layer in memory that is being corrected.
+    """
+
+    #: Emitted with the layer that is to be reviewed now.
+    chosen = Signal(object)
+    #: Emitted with the sentence that says what could not be done.
+    failed = Signal(str)
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._cells: Labels | None = None
+        self._open: _Part | None = None
+        self._job: Job | None = None
+        self.take = with_tip(
+            QPushButton("Correct the part on view"),
+            "Makes ordinary layers of what is on the canvas, to paint in and to review.",
+        )
+        self.put_back = with_tip(
+            QPushButton("Put the corrections back"),
+            "Writes the corrected part into the result on disk, measures what changed, and counts again.",
+        )
+        self.words = sentence()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for each in (self.words, self.take, self.put_back):
+            layout.addWidget(each)
+        self.take.clicked.connect(lambda: self._by_hand(self.correct_part))
+        self.put_back.clicked.connect(lambda: self._by_hand(self.finish))
+        self._cleanup = clean_up_with(self)
+        self.follow(None)
+
+    @property
+    def part(self) -> Labels | None:
+        """The layer in memory, while one is corrected."""
+        if self._open is not None and self._open.labels not in self._viewer.layers:
+            self._open = None  # the user removed it
+        return None if self._open is None else self._open.labels
+
+    def follow(self, cells: Labels | None) -> bool:
+        """Offer what fits the layer that is reviewed now, and say whether its cells are on disk."""
+        on_disk = cells is not None and folder_of(cells) is not None
+        self._cells = cells if on_disk else None
+        correcting = self.part is not None and cells is self.part
+        self.take.setVisible(on_disk)
+        self.put_back.setVisible(correcting)
+        self.words.setText("These cells are a part of a large result." if correcting else "")
+        self.words.setVisible(correcting)
+        self.setVisible(on_disk or correcting)
+        return on_disk
+
+    def correct_part(self, window: Window | None = None) -> Labels:
+        """Add a part of the cells, and of the image under them, as layers in memory.
+
+        Parameters
+        ----------
+        window : tuple of 4 int, optional
+            ``row0, col0, row1, col1``; by default what is on view.
+
+        Raises
+        ------
+        EditError
+            If no cells on disk are chosen, or the part is too large.
+        """
+        from napari.layers import Image, Labels
+
+        from ...segmentation.large.result import LargeResult
+        from ..shared.saving import source_image
+
+        cells = self._cells
+        folder = None if cells is None else folder_of(cells)
+        if cells is None or folder is None:
+            raise EditError("Choose a layer whose cells are on disk.")
+        if self.part is not None:
+            raise EditError("A part is being corrected already: put it back first, or remove its layer.")
+        window = window_on_view(cells) if window is None else window
+        row0, col0, row1, col1 = window
+        if not 0 < (row1 - row0) * (col1 - col0) <= MOST_PIXELS:
+            raise EditError(
+                f"The part on view is {col1 - col0} × {row1 - row0} pixels; zoom in until it is at most "
+                f"{MOST_PIXELS // 10**6} million pixels."
+            )
+        result = LargeResult.open(folder)
+        place = placement(cells, 2)
+        place["translate"] = cells.data_to_world((row0, col0)) if (row0, col0) != (0, 0) else cells.translate
+        source, image = source_image(self._viewer, cells) or self._image_below(cells), None
+        if source is not None:
+            pixels = np.asarray(image_data(source)[row0:row1, col0:col1])
+            image = Image(pixels, rgb=source.rgb, name="part of the image", **place)
+            self._viewer.add_layer(image)
+        labels = result.region(window)
+        rows = result.cells[np.isin(result.cells["label"], np.unique(labels))]
+        rows = rows.assign(row=rows["row"] - row0, col=rows["col"] - col0)
+        part = Labels(
+            labels,
+            name="part of the cells",
+            features=features_table(rows).reset_index(drop=True),
+            opacity=cells.opacity,
+            metadata={METADATA_KEY: {"source_id": None if image is None else str(image.unique_id)}},
+            **place,
+        )
+        self._viewer.add_layer(part)
+        cells.visible = False
+        self._open = _Part(window, cells, part, image, result)
+        self._viewer.layers.selection.active = part
+        self.chosen.emit(part)
+        return part
+
+    def finish(self) -> Job:
+        """Put the part back into the result on disk, in a thread, and take its layers away.
+
+        Raises
+        ------
+        EditError
+            If no part is being corrected.
+        """
+        from ..shared.saving import source_image
+
+        if self.part is None or self._open is None:
+            raise EditError("No part of a large result is being corrected.")
+        if self._job is not None:
+            return self._job
+        part = self._open
+        source = source_image(self._viewer, part.cells) or self._image_below(part.cells)
+        image = None if source is None else image_data(source)
+        labels = np.array(part.labels.data)
+        accepted = [n for n, what in known_values(part.labels, "decision").items() if what == "accepted"]
+        self._job = job = Job(
+            lambda progress: part.result.replace_region(part.window, labels, image, accepted),
+            "Putting the corrections back",
+        )
+        job.succeeded.connect(lambda _: self._on_put_back(part))
+        job.failed.connect(self.failed.emit)
+        job.ended.connect(self._on_ended)
+        self._cleanup.add(job.abandon)
+        self.put_back.setEnabled(False)
+        job.start()
+        return job
+
+    def _on_put_back(self, part: _Part) -> None:
+        from ..shared.large_layers import summary_of
+
+        cells, table = part.cells, part.result.cells
+        self._open = None
+        cells.features = features_table(table).reset_index(drop=True)
+        cells.visible = True
+        cells.refresh()
+        write_summary(self._viewer, cells, summary_of(table), len(table))
+        for layer in (part.labels, part.image):
+            if layer is not None and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        if cells in self._viewer.layers:
+            self._viewer.layers.selection.active = cells
+            self.chosen.emit(cells)
+
+    def _on_ended(self) -> None:
+        if self._job is not None:
+            self._cleanup.remove(self._job.abandon)
+        self._job = None
+        self.put_back.setEnabled(True)
+
+    def _image_below(self, cells: Labels) -> Image | None:
+        """Return the only image of the size of the cells."""
+        from napari.layers import Image
+
+        shape = tuple(image_data(cells).shape)
+        fitting = [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, Image)
+            and tuple(image_data(layer).shape[: -1 if layer.rgb else None]) == shape
+            and not layer.metadata.get(METADATA_KEY)
+        ]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _by_hand(self, act: Any) -> None:
+        try:
+            act()
+        except WBCSegError as error:
+            self.failed.emit(str(error))

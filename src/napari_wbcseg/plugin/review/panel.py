@@ -1,0 +1,191 @@
+"""How the widget *Review white blood cells* looks: its parts, and what each says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...errors import SettingsError
+from ..shared.layer_picker import LayerPicker
+from ..shared.panel import folded, scrolled_column, sentence, stretched, with_tip
+from .columns import BY_NAME, NUMBERS
+from .histogram import Histogram
+from .table import SHOWN, CellTable, CellTableModel
+
+#: Keys, in the table and on the canvas while the layer is chosen, and the action of each.
+KEYS = {
+    "N": "next_to_check",
+    "Shift-N": "previous_to_check",
+    "A": "accept",
+    "R": "reject",
+    "S": "split",
+    "J": "merge",
+}
+_BUTTONS = {
+    "next_to_check": ("Next to check", "N", "Go to the next cell that is unsure or flagged (Shift-N: back)."),
+    "accept": ("Accept", "A", "The selected cells are right: nothing to check. Once more takes it back."),
+    "reject": ("Reject", "R", "The selected cells are none: they leave the labels and the count."),
+    "split": ("Split …", "S", "Draw a line across a cell. A cell in pieces is split into them at once."),
+    "merge": ("Merge", "J", "Make one cell of the selected ones. Shift-click on the image selects several."),
+    "undo": ("Undo", "Ctrl-Z", "Take the last edit of the labels back."),
+}
+_FILTER_TIP = (
+    "A condition on the columns, then Enter: circularity < 0.8, or: lobes >= 3 and not touching. "
+    "The names: " + ", ".join(name for name in BY_NAME if name != "status") + "."
+)
+
+
+class ReviewPanel:
+    """Lays out the parts of the widget.
+
+    Parameters
+    ----------
+    widget : QWidget
+        Gets the layout.
+    labels, image : LayerPicker
+        The lists of layers.
+    model : CellTableModel
+    act : callable
+        Called with the name of an action whose button or key was pressed.
+    """
+
+    def __init__(
+        self,
+        widget: QWidget,
+        labels: LayerPicker,
+        image: LayerPicker,
+        model: CellTableModel,
+        act: Callable[[str], None],
+    ) -> None:
+        self.table = CellTable(model)
+        self.count = sentence()
+        self.count.setStyleSheet(
+            "font-size: 16pt; font-weight: bold;"
+        )  # napari's style sheet rules over a font
+        self.here = sentence()
+        self.message = sentence()
+        self.shown = with_tip(QComboBox(), "Which cells the table shows.")
+        self.shown.addItems(list(SHOWN))
+        self.condition = with_tip(QLineEdit(), _FILTER_TIP)
+        self.condition.setPlaceholderText("filter: area > 300 and lobes >= 2")
+        self.condition.setClearButtonEnabled(True)
+        self.this_plane = with_tip(QCheckBox("this plane"), "Only the cells of the plane on the canvas.")
+        self.this_plane.hide()
+        self.column = QComboBox()
+        for name in NUMBERS:
+            self.column.addItem(BY_NAME[name].title, name)
+        self.column.setCurrentIndex(NUMBERS.index("area"))
+        self.histogram = Histogram()
+        self.histogram_part = folded("Histogram", _column(self.column, self.histogram))
+        #: Room for what others build on the review, such as adding cells to a training set.
+        self.extras = QVBoxLayout()
+        self.buttons: dict[str, QPushButton] = {}
+
+        top = QFormLayout()
+        tip = "The layer with the cells: of the Segment widget, or any other labels."
+        top.addRow("Cells", with_tip(stretched(labels), tip))
+        tip = (
+            "The stained image that stain and nucleus are measured on; those of the cells' shape are offered."
+        )
+        top.addRow("Image", with_tip(stretched(image), tip))
+        filters = QHBoxLayout()
+        filters.addWidget(self.shown)
+        filters.addWidget(self.condition, 1)
+        filters.addWidget(self.this_plane)
+        layout = scrolled_column(widget)
+        layout.addLayout(top)
+        layout.addWidget(self.count)
+        layout.addWidget(self.here)
+        layout.addLayout(filters)
+        layout.addWidget(self.table, 1)
+        layout.addLayout(self._make_buttons(act))
+        layout.addWidget(self.message)
+        layout.addWidget(self.histogram_part)
+        layout.addLayout(self.extras)
+        self._bind_keys(widget, act)
+        self.say("")
+
+    def say(self, words: str) -> None:
+        """Show a sentence below the buttons; none hides it."""
+        self.message.setText(words)
+        self.message.setVisible(bool(words))
+
+    def show_counts(self, everywhere: str, here: str) -> None:
+        """Show the count, and that of the plane on the canvas."""
+        self.count.setText(everywhere)
+        self.here.setText(here)
+        self.here.setVisible(bool(here))
+
+    def set_filter(self, shown: str, condition: str, this_plane: bool) -> None:
+        """Show a filter without applying it."""
+        if self.shown.findText(shown) < 0:
+            offered = ", ".join(SHOWN)
+            raise SettingsError(f"The table cannot show {shown!r}. Choose one of: {offered}.")
+        parts: tuple[QWidget, ...] = (self.shown, self.condition, self.this_plane)
+        for part in parts:
+            part.blockSignals(True)
+        self.shown.setCurrentText(shown)
+        self.condition.setText(condition)
+        self.this_plane.setChecked(this_plane)
+        for part in parts:
+            part.blockSignals(False)
+
+    def splitting(self, under_way: bool) -> None:
+        """Say on the button whether a line is awaited."""
+        title, key, _ = _BUTTONS["split"]
+        self.buttons["split"].setText("Stop (Esc)" if under_way else f"{title} ({key})")
+        self.say("Draw a line across the cell on the image. Esc leaves it." if under_way else "")
+
+    def draw_histogram(self, values: Callable[[str], np.ndarray], rows: list[int], unit: str) -> None:
+        """Draw the histogram of the chosen column, if it is open; the rows given are marked."""
+        if not self.histogram_part.isExpanded():
+            return
+        name = self.column.currentData()
+        column = np.asarray(values(name), float)
+        self.histogram.show_values(column, BY_NAME[name].header(unit).replace("\n", ", "), column[rows])
+
+    def _make_buttons(self, act: Callable[[str], None]) -> QGridLayout:
+        grid = QGridLayout()
+        for place, (name, (title, key, tip)) in enumerate(_BUTTONS.items()):
+            button = self.buttons[name] = with_tip(QPushButton(f"{title} ({key})"), tip)
+            button.clicked.connect(_calling(act, name))
+            grid.addWidget(button, place // 3, place % 3)
+        return grid
+
+    def _bind_keys(self, widget: QWidget, act: Callable[[str], None]) -> None:
+        keys = {key.replace("-", "+"): name for key, name in KEYS.items()} | {"Ctrl+Z": "undo"}
+        for key, name in keys.items():
+            shortcut = QShortcut(QKeySequence(key), widget)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(_calling(act, name))
+
+
+def _calling(act: Callable[[str], None], name: str) -> Callable[..., None]:
+    def call(*_: Any) -> None:
+        act(name)
+
+    return call
+
+
+def _column(*parts: QWidget) -> QWidget:
+    column = QWidget()
+    layout = QVBoxLayout(column)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        layout.addWidget(part)
+    return column

@@ -1,0 +1,34 @@
+"""How large a pixel of a layer is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..shared.preferences import preference
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+PIXEL = "px"
+MICROMETRE = "µm"
+
+
+def pixel_size(layer: Layer) -> tuple[float, float, str]:
+    """Return height and width of a pixel and their unit.
+
+    Micrometres where the layer has units of length; 1, 1 and ``px`` otherwise, for a scale
+    without a unit says nothing of sizes, and where the preferences ask for pixels.
+    """
+    if preference("units") == "pixels":
+        return 1.0, 1.0, PIXEL
+    units = getattr(layer, "units", None)  # since napari 0.5.6
+    if units is None:
+        return 1.0, 1.0, PIXEL
+    try:
+        factors = [float((1 * unit).to("micrometer").magnitude) for unit in units[-2:]]
+    except Exception:  # pint's own errors: a unit that is no length, such as pixel
+        return 1.0, 1.0, PIXEL
+    height, width = (
+        abs(float(scale)) * factor for scale, factor in zip(layer.scale[-2:], factors, strict=True)
+    )
+    return height, width, MICROMETRE

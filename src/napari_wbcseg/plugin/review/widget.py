@@ -1,0 +1,509 @@
+"""The widget *Review white blood cells*: look at each cell, correct it, and count again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from ...errors import EditError, WBCSegError
+from ...segmentation.edit import label_under
+from ...segmentation.measure import in_physical_units
+from ..shared.canvas_guard import guard_canvas
+from ..shared.jobs import clean_up_with
+from ..shared.layer_picker import LayerPicker
+from ..shared.layers import METADATA_KEY, own_viewer, role_of
+from .canvas import ClickPicker, Frames, StrokeTool, look_at
+from .correction_store import AddToTrainingSet
+from .decisions import Cell
+from .edits import level0, plane_of, shown_planes
+from .large_edit import ON_DISK, LargeEditor
+from .layer import LayerReview
+from .panel import KEYS, ReviewPanel
+from .table import SHOWN, CellTableModel
+from .units import pixel_size
+
+if TYPE_CHECKING:
+    import napari
+    import pandas as pd
+    from napari.layers import Image, Labels, Layer
+
+_START = "Run Segment white blood cells first, or open labels of your own."
+_HISTOGRAM_DELAY = 150  # ms after the last change
+
+
+class ReviewWidget(QWidget):
+    """Shows a row a cell of a Labels layer, and corrects its cells.
+
+    The same from a script: set ``labels`` and ``image``, then call `select`, `accept`, `reject`, `split`,
+    `merge`, `next_to_check`; read ``cells``, ``selected`` and ``review``. A cell is given as its plane,
+    0 for a single image, and its label. What cannot be done raises `EditError`.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are offered.
+
+    Attributes
+    ----------
+    review : LayerReview or None
+        The layer followed: its table in pixels, its count, the decisions (``review.decided``).
+    extras : QVBoxLayout
+        Room below for what others build on the review.
+    """
+
+    #: Emitted when another layer is reviewed, or none.
+    layer_changed = Signal()
+    #: Emitted when the table, the count or a decision changed.
+    changed = Signal()
+    #: Emitted with the selected cells.
+    selection_changed = Signal(list)
+    #: Emitted with the sentence that says what a button or key could not do.
+    failed = Signal(str)
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = own_viewer(napari_viewer)
+        guard_canvas(self._viewer)  # frames come and go
+        self.review: LayerReview | None = None
+        self._clicks: ClickPicker | None = None
+        self._frames: Frames | None = None
+        self._stroke: StrokeTool | None = None
+        self._selecting = False
+        self._labels_picker = LayerPicker(self._viewer, _is_cells, "no labels yet")
+        self._image_picker = LayerPicker(self._viewer, self._fits, "no image of that shape")
+        self._model = CellTableModel(self._colour_of)
+        self._panel = panel = ReviewPanel(
+            self, self._labels_picker, self._image_picker, self._model, self._by_hand
+        )
+        self.extras: QVBoxLayout = panel.extras
+        self.large = LargeEditor(self._viewer)
+        self.large.chosen.connect(self._on_part)
+        self.large.failed.connect(panel.say)
+        self.extras.addWidget(self.large)
+        self.extras.addWidget(AddToTrainingSet(self._corrected))
+        self._draw_later = QTimer(self)
+        self._draw_later.setSingleShot(True)
+        self._draw_later.setInterval(_HISTOGRAM_DELAY)
+        self._draw_later.timeout.connect(self._draw_histogram)
+        self._labels_picker.layer_changed.connect(self._follow)
+        self._image_picker.layer_changed.connect(self._on_image)
+        panel.shown.currentIndexChanged.connect(self._filter)
+        panel.condition.editingFinished.connect(self._filter)
+        panel.this_plane.toggled.connect(self._filter)
+        panel.table.chosen.connect(self._on_chosen)
+        panel.column.currentIndexChanged.connect(self._draw_histogram)
+        panel.histogram_part.toggled.connect(self._draw_histogram)
+        self._viewer.dims.events.current_step.connect(self._on_plane)
+        cleanup = clean_up_with(self)
+        cleanup.add(self._let_go)
+        cleanup.add(lambda: self._viewer.dims.events.current_step.disconnect(self._on_plane))
+        self._follow()
+
+    # What is reviewed ------------------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> Labels | None:
+        """The layer with the cells."""
+        return self._labels_picker.layer
+
+    @labels.setter
+    def labels(self, layer: Labels) -> None:
+        self._labels_picker.layer = layer
+
+    @property
+    def image(self) -> Image | None:
+        """The stained image that goes with it; only images of the same shape are offered."""
+        return self._image_picker.layer
+
+    @image.setter
+    def image(self, layer: Image) -> None:
+        self._image_picker.layer = layer
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """The table, lengths in µm where the layer has units of length; see `LayerReview.cells`."""
+        review = self._need_review()
+        height, width, _ = pixel_size(review.labels)
+        return in_physical_units(review.cells, (height, width))
+
+    @property
+    def selected(self) -> list[Cell]:
+        """The selected cells, in the order in which they were selected."""
+        return self._panel.table.selected
+
+    @property
+    def shown(self) -> list[Cell]:
+        """The cells of the table from the top, as filtered and sorted."""
+        return self._model.shown
+
+    def show_only(self, shown: str = "All cells", condition: str = "", *, this_plane: bool = False) -> None:
+        """Filter the table.
+
+        Parameters
+        ----------
+        shown : str
+            One of the list beside the filter, such as ``To check``.
+        condition : str
+            On the columns of ``cells``, such as ``area > 300 and lobes >= 2``.
+        this_plane : bool
+            Only cells of the plane on the canvas.
+
+        Raises
+        ------
+        SettingsError
+            If the condition cannot be read; the table stays as it is.
+        """
+        self._panel.set_filter(shown, condition, this_plane)
+        self._apply_filter()
+
+    def sort_by(self, column: str, *, descending: bool = False) -> None:
+        """Sort the table by a column of ``cells``."""
+        index = [each.name for each in self._model.columns].index(column)
+        order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
+        self._panel.table.sortByColumn(index, order)
+
+    def show_histogram(self, column: str) -> None:
+        """Open the histogram of a column of ``cells``."""
+        self._panel.column.setCurrentIndex(self._panel.column.findData(column))
+        self._panel.histogram_part.expand(animate=False)
+
+    # Selecting -------------------------------------------------------------------------------------------
+
+    def select(self, cells: Iterable[Cell], *, centre: bool = True) -> None:
+        """Select cells; the camera goes to the last of them."""
+        review, chosen = self._need_review(), list(cells)
+        there = set(review.keys())
+        for cell in chosen:
+            if cell not in there:
+                raise EditError(f"There is no cell {cell[1]} on plane {cell[0]}.")
+        self._panel.table.select(chosen)
+        self._on_chosen(chosen, centre)
+
+    def next_to_check(self, step: int = 1) -> Cell | None:
+        """Go to the next cell to check, in the order of the table, and return it; None without one."""
+        self._need_review()
+        to_check, current = self._model.to_check, self.selected[-1:]
+        if not to_check:
+            self._panel.say("No cell is left to check.")
+            return None
+        row = self._model.row_of(current[0]) if current else None
+        at = row if row is not None else (-1 if step > 0 else len(self._model.shown))
+        rows = {cell: self._model.row_of(cell) or 0 for cell in to_check}
+        beyond = [cell for cell in to_check if (rows[cell] > at if step > 0 else rows[cell] < at)]
+        cell = (beyond or to_check)[0 if step > 0 else -1]
+        self.select([cell])
+        return cell
+
+    def previous_to_check(self) -> Cell | None:
+        """Go to the cell to check before this one."""
+        return self.next_to_check(-1)
+
+    # Correcting ------------------------------------------------------------------------------------------
+
+    def accept(self) -> None:
+        """Mark the selected cells as right; once more takes that back."""
+        self._need_review().accept(self._need_selected("accept"))
+
+    def reject(self) -> None:
+        """Take the selected cells out of the labels; `undo` brings them back."""
+        self._need_review().reject(self._need_selected("reject"))
+
+    def split(self, stroke: np.ndarray | None = None) -> list[Cell]:
+        """Cut a cell along a line, or give the pieces of the selected one numbers of their own.
+
+        Parameters
+        ----------
+        stroke : ndarray of float, shape (n, 2), optional
+            Row and column of the line's points, in pixels of the plane shown. It cuts the selected cell
+            where it crosses that, and the cell it is longest in otherwise. Without one the selected cell's
+            pieces are told apart.
+
+        Returns
+        -------
+        list of tuple of int
+            The cells that there are now; they are selected.
+        """
+        review = self._need_review()
+        if stroke is None:
+            cell = self._need_selected("split")[-1]
+        else:
+            plane = self._plane_shown() or 0
+            wanted = [label for where, label in reversed(self.selected) if where == plane]
+            cell = plane, label_under(plane_of(review.labels, plane), stroke, wanted)
+        parts = review.split(cell, stroke)
+        self.select(parts, centre=False)
+        return parts
+
+    def merge(self) -> Cell:
+        """Make one cell of the selected ones, and return it."""
+        whole = self._need_review().merge(self._need_selected("merge", 2))
+        self.select([whole], centre=False)
+        return whole
+
+    def undo(self) -> None:
+        """Take the last edit of the layer back."""
+        self._need_review().undo()
+
+    def _need_review(self) -> LayerReview:
+        if self.review is None:
+            raise EditError(f"There is no layer with cells. {_START}")
+        return self.review
+
+    def _need_selected(self, what: str, least: int = 1) -> list[Cell]:
+        selected = self.selected
+        if len(selected) < least:
+            some = "a cell" if least == 1 else "two cells or more"
+            raise EditError(f"Select {some} to {what}: click in the table or on the image (Shift adds).")
+        return selected
+
+    # By button and key -----------------------------------------------------------------------------------
+
+    def _by_hand(self, name: str) -> None:
+        """Do what a button or key asks for; what cannot be done is said, not raised."""
+        self._panel.say("")
+        try:
+            if name == "split":
+                self._split_by_hand()
+            elif name in ("accept", "reject"):
+                self._decide_by_hand(name)
+            else:
+                getattr(self, name)()
+        except WBCSegError as error:
+            self._fail(error)
+
+    def _fail(self, error: WBCSegError) -> None:
+        self._panel.say(str(error))
+        self.failed.emit(str(error))
+
+    def _decide_by_hand(self, name: str) -> None:
+        """Accept or reject; whoever goes through the cells to check is taken to the next one."""
+        selected, to_check = self.selected, self._model.to_check
+        checking = len(selected) == 1 and selected[0] in to_check
+        later = to_check[to_check.index(selected[0]) + 1 :] if checking else []
+        getattr(self, name)()
+        left = self._model.to_check
+        if checking and left:
+            still = set(left)
+            self.select([next((cell for cell in later if cell in still), left[0])])
+
+    def _split_by_hand(self) -> None:
+        review = self._need_review()
+        if self._stroke is not None:
+            self._stroke.close()
+            return
+        if len(self.selected) == 1:
+            pieces = dict(zip(review.keys(), review.cells["pieces"].tolist(), strict=True))
+            if pieces.get(self.selected[0], 1) > 1:
+                self.split()
+                return
+        areas = review.cells["area"].to_numpy(float)
+        width = max(1.0, 0.04 * float(np.sqrt(np.median(areas)))) if len(areas) else 1.0
+        self._panel.splitting(True)
+        self._stroke = StrokeTool(self._viewer, review.labels, width, self._on_stroke, self._on_stroke_ended)
+
+    def _on_stroke(self, points: np.ndarray) -> None:
+        try:
+            parts = self.split(points)
+            self._panel.say(f"Cell {parts[0][1]} was split into {len(parts)}. Ctrl-Z takes it back.")
+        except WBCSegError as error:
+            self._fail(error)
+
+    def _on_stroke_ended(self) -> None:
+        self._stroke = None
+        self._panel.splitting(False)
+
+    # Following the layer ---------------------------------------------------------------------------------
+
+    def _fits(self, layer: Layer) -> bool:
+        """Say whether a layer is an image that the chosen cells may be of."""
+        from napari.layers import Image
+
+        labels = self._labels_picker.layer
+        if labels is None or not isinstance(layer, Image) or role_of(layer) is not None:
+            return False
+        shape = level0(layer).shape
+        return tuple(shape[:-1] if layer.rgb else shape) == tuple(level0(labels).shape)
+
+    def _follow(self) -> None:
+        """Review the chosen layer from now on."""
+        self._let_go()
+        labels = self._labels_picker.layer
+        self._image_picker.refresh()
+        on_disk = self.large.follow(labels)
+        if labels is None or on_disk:
+            self._model.set_table(None, [], "px")
+            self._panel.say(ON_DISK if on_disk else _START)
+        else:
+            self._panel.say("")
+            self._start(labels)
+        for button in self._panel.buttons.values():
+            button.setEnabled(labels is not None and not on_disk)
+        self._panel.this_plane.setVisible(self.review is not None and self.review.stacked)
+        self._show_counts()
+        self.layer_changed.emit()
+
+    def _on_part(self, layer: Labels) -> None:
+        """Review a part of a large result, or all of it again."""
+        self.labels = layer
+        self._follow()
+
+    def _start(self, labels: Labels) -> None:
+        source = labels.metadata.get(METADATA_KEY, {}).get("source_id")
+        images = [layer for layer in self._viewer.layers if self._fits(layer)]
+        for layer in images:
+            if str(layer.unique_id) == source:
+                self._image_picker.layer = layer
+        self.review = review = LayerReview(self._viewer, labels, self._image_picker.layer)
+        review.changed.connect(self._on_changed)
+        review.measured.connect(self._on_measured)
+        review.noted.connect(self._panel.say)
+        self._clicks = ClickPicker(self._viewer, labels, images, self._on_click)
+        self._frames = Frames(self._viewer, labels)
+        labels.events.selected_label.connect(self._on_label)
+        for key, name in KEYS.items():
+            labels.bind_key(key, lambda _, name=name: self._by_hand(name), overwrite=True)
+        self._on_changed()
+        self._on_measured()
+
+    def _let_go(self) -> None:
+        """Leave the layer as it was found."""
+        if self._stroke is not None:
+            self._stroke.close()
+        review, self.review = self.review, None
+        for part in (self._clicks, self._frames, review):
+            if part is not None:
+                part.close()
+        if review is not None:
+            review.labels.events.selected_label.disconnect(self._on_label)
+            for key in KEYS:
+                review.labels.bind_key(key, None)
+        self._clicks = self._frames = None
+
+    def _on_image(self) -> None:
+        if self.review is not None:
+            self.review.set_image(self._image_picker.layer)
+
+    def _on_changed(self) -> None:
+        review = self.review
+        if review is None:
+            return
+        self._model.set_table(self.cells, review.keys(), pixel_size(review.labels)[2])
+        there, selected = set(review.keys()), self.selected
+        if any(cell not in there for cell in selected):
+            self._panel.table.select([cell for cell in selected if cell in there])
+            self.selection_changed.emit(self.selected)
+        self._show_frames()
+        self._show_counts()
+        self._draw_later.start()
+        self.changed.emit()
+
+    def _on_measured(self) -> None:
+        self._panel.table.fit_columns()
+        if self.review is not None and not self.review.measuring:
+            self._panel.say(self.review.image_problem)
+
+    def _show_counts(self) -> None:
+        review, plane = self.review, self._plane_shown()
+        if review is None:
+            about = {} if self.labels is None else self.labels.metadata.get(METADATA_KEY, {})
+            self._panel.show_counts(about.get("summary", ""), "")
+        else:
+            of_stack = review.stacked and plane is not None
+            here = f"On this plane ({plane}): {review.summary(plane)}." if of_stack else ""
+            self._panel.show_counts(review.summary(), here)
+
+    def _plane_shown(self) -> int | None:
+        if self.review is None:
+            return None
+        planes = shown_planes(self.review.labels, self._viewer.dims)
+        return planes[0] if planes else None
+
+    def _on_plane(self, event: Any = None) -> None:
+        self._show_counts()
+        if self._panel.this_plane.isChecked():
+            self._filter()
+
+    def _filter(self, *_: Any) -> None:
+        """Filter by hand: what cannot be read is said."""
+        self._panel.say("")
+        try:
+            self._apply_filter()
+        except WBCSegError as error:
+            self._fail(error)
+
+    def _apply_filter(self) -> None:
+        conditions = [SHOWN[self._panel.shown.currentText()], self._panel.condition.text()]
+        if self._panel.this_plane.isChecked() and self._plane_shown() is not None:
+            conditions.append(f"plane == {self._plane_shown()}")
+        self._model.set_conditions(conditions)
+        self._draw_histogram()
+
+    # Rows and cells --------------------------------------------------------------------------------------
+
+    def _on_chosen(self, cells: list[Cell], centre: bool = True) -> None:
+        """Follow the table: the layer's label, the frames and the camera."""
+        review = self.review
+        if review is None:
+            return
+        if cells:
+            plane, label = cells[-1]
+            self._selecting = True
+            review.labels.selected_label = label
+            self._selecting = False
+            if review.labels in self._viewer.layers and self._stroke is None:
+                self._viewer.layers.selection.active = review.labels
+            if centre:
+                look_at(self._viewer, review.labels, plane, review.box_of(cells[-1]))
+        self._show_frames()
+        self._draw_later.start()
+        self.selection_changed.emit(cells)
+
+    def _on_label(self, event: Any = None) -> None:
+        """Follow the layer, whose picker or list chose a label."""
+        if self.review is None or self._selecting:
+            return
+        cell = (self._plane_shown() or 0, int(self.review.labels.selected_label))
+        self._panel.table.select([cell] if cell in set(self.review.keys()) else [])
+        self._on_chosen(self.selected, centre=False)
+
+    def _on_click(self, label: int, add: bool) -> None:
+        """Follow a click on the image; Shift adds a cell, or takes it out."""
+        plane, before = self._plane_shown(), self.selected if add else []
+        cell = (plane or 0, label)
+        if label == 0 or plane is None:
+            chosen = before
+        elif cell in before:
+            chosen = [each for each in before if each != cell]
+        else:
+            chosen = [*before, cell]
+        self._panel.table.select(chosen)
+        self._on_chosen(chosen, centre=False)
+
+    def _show_frames(self) -> None:
+        if self.review is not None and self._frames is not None:
+            self._frames.show([(cell[0], self.review.box_of(cell)) for cell in self.selected])
+
+    def _draw_histogram(self, *_: Any) -> None:
+        if self.review is not None:
+            rows = [row for cell in self.selected if (row := self._model.row_of(cell)) is not None]
+            self._panel.draw_histogram(self._model.values, rows, pixel_size(self.review.labels)[2])
+
+    def _corrected(self) -> tuple[Image | None, Labels | None]:
+        """Return the layers, with every decision written into the features."""
+        if self.review is not None:
+            self.review.update_now()
+            self.review.write_features()
+        return self.image, self.labels
+
+    def _colour_of(self, label: int) -> Any:
+        return None if self.review is None else self.review.labels.get_color(label)
+
+
+def _is_cells(layer: Layer) -> bool:
+    from napari.layers import Labels
+
+    return isinstance(layer, Labels) and layer.ndim in (2, 3)

@@ -1,0 +1,1 @@
+"""The widget *Segment white blood cells*."""

@@ -1,0 +1,142 @@
+"""Layers that are the colours of one image, and how they become one layer in colour.
+
+A file with its colours in front, (3, H, W), opens as a stack of three grey planes;
+``channel_axis`` opens one layer a colour. Both are smears in colour that napari shows
+as something else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...progress import Progress
+from ..shared.layer_check import image_data
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+_RED_GREEN_BLUE = ("red", "green", "blue")
+_NUMBERED = re.compile(r"(.*?)(?: \[\d+\])?")
+
+
+@dataclass(frozen=True, eq=False)
+class ColourOffer:
+    """Layers that can be joined into one in colour.
+
+    Attributes
+    ----------
+    layers : tuple of Image
+        One layer with an axis of colours, or three: red, green and blue.
+    axis : int
+        Which axis the colours are on, where it is one layer.
+    words : str
+        What was noticed, as a sentence.
+    """
+
+    layers: tuple[Image, ...]
+    axis: int
+    words: str
+
+    @property
+    def name(self) -> str:
+        """Name of the layer in colour."""
+        base = _base(self.layers[0])
+        return f"{base} in colour" if len(self.layers) > 1 else base
+
+    def join(self, progress: Progress) -> np.ndarray:
+        """Return the image in colour, uint8, colours last; for a worker thread.
+
+        Raises
+        ------
+        ImageError
+            If the values cannot be those of an image.
+        """
+        from ...images.read import bit_range
+
+        progress(0, 0, "Joining the colours")
+        arrays = [np.asarray(image_data(layer)) for layer in self.layers]
+        joined = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
+        if len(arrays) == 1:
+            joined = np.moveaxis(joined, self.axis, -1)[..., :3]
+        if joined.dtype == np.uint8:
+            return np.ascontiguousarray(joined)
+        progress(0, 0, "Joining the colours")
+        full = bit_range(joined)
+        return np.clip(np.rint(joined.astype(np.float32) * (255 / full)), 0, 255).astype(np.uint8)
+
+    def add(self, viewer: ViewerModel, joined: np.ndarray) -> Layer:
+        """Add the image in colour, and take away what it shows better."""
+        first = self.layers[0]
+        # The colours are no place: what is left are the axes of the planes.
+        keep = [axis for axis in range(first.ndim) if len(self.layers) > 1 or axis != self.axis % first.ndim]
+        place: dict[str, Any] = {"scale": first.scale[keep], "translate": first.translate[keep]}
+        for name in ("units", "axis_labels"):
+            value = getattr(first, name, None)
+            if value is not None:
+                place[name] = tuple(value[axis] for axis in keep)
+        if len(keep) == first.ndim:
+            place.update(rotate=first.rotate, shear=first.shear, affine=first.affine)
+        name = self.name
+        if len(self.layers) == 1:
+            viewer.layers.remove(first)
+        else:
+            for layer in self.layers:
+                layer.visible = False
+        added: Layer = viewer.add_image(joined, rgb=True, name=name, **place)
+        return added
+
+
+def colour_offer(viewer: ViewerModel, layer: Image | None) -> ColourOffer | None:
+    """Say whether a layer, or it and its neighbours, may be the colours of one image."""
+    if layer is None or layer.rgb:
+        return None
+    shape = tuple(image_data(layer).shape)
+    if len(shape) in (3, 4) and shape[-1] in (3, 4):
+        words = f"This looks like a colour image that napari took for planes (shape {_times(shape)})."
+        return ColourOffer((layer,), -1, words)
+    if len(shape) == 3 and shape[0] in (3, 4):
+        words = f"A stack of {shape[0]} grey images, or the colours of one image (shape {_times(shape)})?"
+        return ColourOffer((layer,), 0, words)
+    channels = _channels(viewer, layer)
+    if channels is None:
+        return None
+    names = ", ".join(channel.name for channel in channels)
+    return ColourOffer(channels, 0, f"Are {names} the red, green and blue of one image?")
+
+
+def _channels(viewer: ViewerModel, layer: Image) -> tuple[Image, ...] | None:
+    """Return the three layers that one image was opened as, in the order red, green, blue."""
+    from napari.layers import Image
+
+    shape, dtype = tuple(image_data(layer).shape), image_data(layer).dtype
+    alike = [
+        other
+        for other in viewer.layers
+        if isinstance(other, Image)
+        and not other.rgb
+        and tuple(image_data(other).shape) == shape
+        and image_data(other).dtype == dtype
+        and np.allclose(other.scale, layer.scale)
+        and np.allclose(other.translate, layer.translate)
+        and not other.metadata.get("napari_wbcseg")
+    ]
+    by_colour = {str(other.colormap.name): other for other in alike}
+    if layer in by_colour.values() and all(colour in by_colour for colour in _RED_GREEN_BLUE):
+        return tuple(by_colour[colour] for colour in _RED_GREEN_BLUE)
+    family = [other for other in alike if _base(other) == _base(layer)]
+    return tuple(family) if len(family) == 3 else None
+
+
+def _base(layer: Layer) -> str:
+    """Return a layer's name without the number that napari adds to those of one name."""
+    match = _NUMBERED.fullmatch(layer.name)
+    return match.group(1) if match else layer.name
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))

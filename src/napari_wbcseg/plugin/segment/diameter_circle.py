@@ -1,0 +1,147 @@
+"""A circle on the canvas, as large as the cell diameter that is being set by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from ..shared.canvas_guard import guard_canvas
+from ..shared.layer_check import image_data
+from ..shared.layers import METADATA_KEY, placement
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer, Shapes
+
+_COLOUR = "#00e5ff"
+_LINE = 2  # pixels of the screen
+
+
+class DiameterCircle(QObject):
+    """Shows a length on an image, and lets the user drag it onto a cell or pull it to the cell's size.
+
+    It is a Shapes layer that is there while the length is set, and gone otherwise.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    """
+
+    #: Emitted with the diameter, in pixels of the image, after the circle was pulled.
+    pulled = Signal(float)
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._layer: Shapes | None = None
+        self._diameter = 0.0
+        self._own_change = False
+        self._before: Layer | None = None
+        guard_canvas(viewer)
+
+    @property
+    def shown(self) -> bool:
+        """Whether the circle is on the canvas."""
+        return self._layer is not None
+
+    @property
+    def layer(self) -> Shapes | None:
+        """The layer of the circle while it is shown."""
+        return self._layer
+
+    def show(self, diameter: float, source: Layer) -> None:
+        """Draw the circle, in the middle of the view the first time; later where the user left it."""
+        self._own_change = True
+        try:
+            if self._layer is None:
+                self._add(diameter, source)
+            elif diameter != self._diameter:
+                centre = np.asarray(self._layer.data[0]).mean(axis=0)
+                self._layer.data = [_box(centre, diameter)]
+                self._layer.selected_data = {0}
+        finally:
+            self._own_change = False
+        self._diameter = diameter
+
+    def hide(self, *_: object) -> None:
+        """Take the circle away and give the layer that was active before its place back."""
+        layer, self._layer = self._layer, None
+        if layer is None:
+            return
+        layers = self._viewer.layers
+        layers.selection.events.active.disconnect(self._on_active)
+        layer.events.data.disconnect(self._on_data)
+        was_active = layers.selection.active is layer
+        if layer in layers:
+            layers.remove(layer)
+        if was_active and self._before in layers:
+            layers.selection.active = self._before
+        self._before = None
+
+    def _add(self, diameter: float, source: Layer) -> None:
+        from napari.layers import Shapes
+
+        layers = self._viewer.layers
+        self._before = layers.selection.active
+        zoom = _camera(self._viewer).zoom * float(np.abs(source.scale[-2:]).mean())
+        self._layer = layer = Shapes(
+            [_box(self._middle(source), diameter)],
+            shape_type="ellipse",
+            name="cell diameter",
+            edge_color=_COLOUR,
+            edge_width=max(_LINE / zoom, diameter / 50),
+            face_color="transparent",
+            metadata={METADATA_KEY: {"role": "helper"}},
+            **placement(source, 2),
+        )
+        layers.append(layer)
+        layers.selection.active = layer
+        layer.mode = "select"
+        layer.selected_data = {0}
+        layer.events.data.connect(self._on_data)
+        layers.selection.events.active.connect(self._on_active)
+
+    def _middle(self, source: Layer) -> np.ndarray:
+        """Return the pixel in the middle of the view; of the image where the view is elsewhere."""
+        data = image_data(source)
+        shape = np.array(data.shape[:-1] if getattr(source, "rgb", False) else data.shape)[-2:]
+        world = np.zeros(source.ndim)
+        world[-2:] = np.asarray(_camera(self._viewer).center)[-2:]
+        middle = np.asarray(source.world_to_data(world))[-2:]
+        inside = ((middle >= 0) & (middle < shape)).all()
+        return middle if inside else shape / 2
+
+    def _on_data(self, event: Any) -> None:
+        action = str(getattr(event, "action", "")).lower().rpartition(".")[2]
+        if self._own_change or action not in ("changed", "removed") or self._layer is None:
+            return
+        # napari is in the middle of the event.
+        if action == "removed" or not self._layer.nshapes:
+            QTimer.singleShot(0, self.hide)
+            return
+        sides = np.ptp(np.asarray(self._layer.data[0]), axis=0)
+        diameter = round(float(sides.mean()), 1)
+        if abs(diameter - self._diameter) > 0.05:
+            QTimer.singleShot(0, lambda: self._on_pulled(diameter))
+
+    def _on_pulled(self, diameter: float) -> None:
+        if self._layer is not None:
+            self.pulled.emit(diameter)
+
+    def _on_active(self, event: Any = None) -> None:
+        if self._layer is not None and self._viewer.layers.selection.active is not self._layer:
+            QTimer.singleShot(0, self.hide)
+
+
+def _camera(viewer: ViewerModel) -> Any:
+    """Return the camera, which moved to the scene in napari 0.9."""
+    scene = getattr(viewer, "scene", None)
+    return viewer.camera if scene is None else scene.camera
+
+
+def _box(centre: np.ndarray, diameter: float) -> np.ndarray:
+    """Return the corners of the square around a circle."""
+    half = diameter / 2
+    return np.asarray(centre) + np.array([[-half, -half], [-half, half], [half, half], [half, -half]])

@@ -1,0 +1,175 @@
+"""A large image segmented in the window: results appear block by block, what is on view first."""
+
+from __future__ import annotations
+
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Signal
+
+from ..shared.features import features_table
+from ..shared.jobs import Job
+from ..shared.layer_check import image_data
+from ..shared.layers import METADATA_KEY, counted_name, layer_arrays, own_viewer, placement, result_layers
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer
+
+    from ...progress import Progress
+    from ...segmentation.large.run import BlockDone, LargeRun
+    from ...segmentation.result import Segmentation
+    from ...settings import SegmentationSettings
+
+# Pixels up to which the result becomes ordinary layers in memory, which can be corrected by hand.
+_IN_MEMORY = 64_000_000
+
+# Where unfinished work is, by what it is of: pressing Segment again after Cancel goes on with it.
+_folders: dict[tuple[str, str, str], TemporaryDirectory[str]] = {}
+
+
+class LargeJob(Job):
+    """Segments a large image layer; like any `Job`, with a layer that fills while it runs.
+
+    `succeeded` is emitted with the `Segmentation`, and the arrays for its layers (`layer_arrays`),
+    to be added by `add_segmentation`; or with None for them, where the result is too large for
+    memory and the layer that filled stays, as a pyramid on disk.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    source : Image
+        An image layer of one plane, a pyramid or not; it is read lazily.
+    model : str
+    settings : SegmentationSettings
+    block_size : int
+        Pixels.
+    """
+
+    _begun = Signal(object)
+    _grew = Signal(object)
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        source: Layer,
+        model: str,
+        settings: SegmentationSettings,
+        block_size: int = 2048,
+    ) -> None:
+        super().__init__(self._segment, "Segmenting white cells")
+        self._viewer, self._source = own_viewer(viewer), source
+        self._image, self._model, self._settings = image_data(source), model, settings
+        self._block_size = block_size
+        self._key = (str(source.unique_id), model, settings.to_json())
+        #: The layer that fills while the work goes on.
+        self.layer: Labels | None = None
+        self._camera = getattr(self._viewer, "scene", self._viewer).camera
+        self._on_view: tuple[float, float] | None = None
+        self._watch()
+        self._camera.events.center.connect(self._watch)
+        self._begun.connect(self._show)
+        self._grew.connect(self._refresh)
+        self.succeeded.connect(self._settle)
+        self.failed.connect(self._take_away)
+        self.cancelled.connect(self._take_away)
+
+    def abandon(self) -> None:
+        """Cancel, take the layer away, and emit nothing from now on."""
+        super().abandon()
+        self._take_away()
+
+    # worker thread -------------------------------------------------------------------------------------
+
+    def _segment(self, progress: Progress) -> tuple[Segmentation, Any]:
+        from dataclasses import replace
+
+        from ...segmentation.large.run import LargeRun
+
+        folder = _folders.setdefault(self._key, TemporaryDirectory(prefix="wbcseg-"))
+        run = LargeRun(
+            self._image,
+            folder.name,
+            self._model,
+            self._settings,
+            block_size=self._block_size,
+            progress=progress,
+        )
+        self._begun.emit(run)
+        for done in run.blocks(lambda: self._on_view):
+            self._grew.emit(done)
+        result = run.finish()
+        result = replace(result, extra={"folder": _folders.pop(self._key, folder)})
+        if np.prod(result.labels.shape) > _IN_MEMORY:
+            return result, None
+        labels, probability = np.asarray(result.labels), np.asarray(result.probability)
+        result = replace(result, labels=labels, probability=probability, extra={})
+        return result, layer_arrays(result)
+
+    # GUI thread ----------------------------------------------------------------------------------------
+
+    def _watch(self, event: Any = None) -> None:
+        """Remember the middle of what is on view, in pixels of the image."""
+        centre = np.asarray(self._camera.center, float)[-2:]
+        shown = np.array(self._viewer.dims.point, float)
+        shown[list(self._viewer.dims.displayed)[-2:]] = centre
+        row, col = self._source.world_to_data(shown)[-2:]
+        self._on_view = float(row), float(col)
+
+    def _show(self, run: LargeRun) -> None:
+        from napari.layers import Labels
+
+        if self._source not in self._viewer.layers or self._stop.is_set():
+            return
+        levels = run.labels.arrays
+        self.layer = Labels(
+            levels if len(levels) > 1 else levels[0],
+            multiscale=len(levels) > 1,
+            name="cells (…)",
+            opacity=0.45,
+            **placement(self._source, 2),
+        )
+        index = self._viewer.layers.index(self._source)
+        self._viewer.layers.insert(index + 1, self.layer)
+
+    def _refresh(self, done: BlockDone) -> None:
+        if self.layer is not None and self.layer in self._viewer.layers:
+            self.layer.refresh()
+            self.layer.name = f"cells ({done.cells} so far)"
+
+    def _settle(self, outcome: tuple[Segmentation, Any]) -> None:
+        """Make the layer that filled the result, or take it away for those that come."""
+        segmentation, arrays = outcome
+        if arrays is not None or self.layer is None or self._source not in self._viewer.layers:
+            self._take_away()
+            return
+        self._unwatch()
+        for layer in result_layers(self._viewer, self._source).values():
+            self._viewer.layers.remove(layer)
+        self.layer.metadata[METADATA_KEY] = {
+            "role": "cells",
+            "source": self._source.name,
+            "source_id": str(self._source.unique_id),
+            "model": segmentation.model,
+            "settings": segmentation.settings.model_dump(mode="json"),
+            "cell_diameter": segmentation.cell_diameter,
+            "summary": segmentation.summary,
+            "notes": list(segmentation.notes),
+            "result": segmentation,  # and with it the folder that holds the labels
+        }
+        self.layer.features = features_table(segmentation.cells).reset_index(drop=True)
+        self.layer.name = counted_name(segmentation.count)
+        self.layer.refresh()
+        self._viewer.layers.selection.active = self.layer
+
+    def _take_away(self, *_: Any) -> None:
+        self._unwatch()
+        layer, self.layer = self.layer, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+    def _unwatch(self) -> None:
+        # Disconnecting what is not connected any more is an error to psygnal and napari alike.
+        if self._watch in self._camera.events.center.callbacks:
+            self._camera.events.center.disconnect(self._watch)

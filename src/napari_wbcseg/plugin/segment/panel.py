@@ -1,0 +1,194 @@
+"""What the Segment widget looks like: its parts, from the image at the top to the next steps below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLayout,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..shared.layer_picker import LayerPicker
+from ..shared.layers import result_layers
+from ..shared.model_list import ModelPicker
+from ..shared.panel import folded, scrolled_column, sentence, stretched, with_tip
+from ..shared.preferences import preference, preferred_settings
+from ..shared.settings_form import SettingsForm
+from .save_form import SaveForm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer
+
+#: Shown on top; the others are folded away.
+TOP = ("cell_diameter",)
+_USUAL_DIAMETER = 63  # pixels; a start for who sets it by hand
+
+# napari's style sheet rules over fonts and palettes, so these are style sheets too.
+_RUN_LOOK = """
+QPushButton { background-color: #2563c9; color: white; font-weight: bold; padding: 8px; border-radius: 4px; }
+QPushButton:hover { background-color: #2f74e6; }
+QPushButton:disabled { background-color: rgba(128, 128, 128, 60); color: rgba(128, 128, 128, 200); }
+"""
+_COUNT_LOOK = "font-size: 17pt; font-weight: bold;"
+_WRONG_LOOK = "color: #e0a030;"
+_QUIET_LOOK = "color: rgba(128, 128, 128, 255);"
+
+
+class SegmentPanel:
+    """The parts of the Segment widget, laid out in it.
+
+    Parameters
+    ----------
+    widget : QWidget
+        Gets the layout.
+    viewer : napari.Viewer
+    is_source, is_region : callable
+        Say which layers can be segmented, and which have regions.
+    """
+
+    def __init__(
+        self,
+        widget: QWidget,
+        viewer: ViewerModel,
+        is_source: Callable[[Layer], bool],
+        is_region: Callable[[Layer], bool],
+    ) -> None:
+        self._viewer = viewer
+        defaults = preferred_settings()
+        self.picker = LayerPicker(viewer, is_source, "no image open")
+        self.planes = with_tip(QComboBox(), "Every plane of the stack, or the one that is shown.")
+        self.regions = LayerPicker(viewer, is_region, none="the whole image")
+        self.draw = with_tip(QPushButton("Draw"), "Draw a rectangle; only what lies in it is segmented.")
+        self.models = ModelPicker(preference("model"))
+        self.top = SettingsForm(defaults, TOP, units={"cell_diameter": "px"})
+        self.top.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
+        self.options = SettingsForm(defaults, leave_out=TOP)
+        self.about = sentence()
+        self.about.setStyleSheet(_QUIET_LOOK)
+        self.join = QPushButton("Show as one colour image")
+        self.found = sentence()
+        self.found.setStyleSheet(_QUIET_LOOK)
+        self.status = sentence()
+        self.run = QPushButton("Segment")
+        self.run.setStyleSheet(_RUN_LOOK)
+        self.cancel = with_tip(QPushButton("Cancel"), "Stop; the layers stay as they are.")
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(True)
+        self.result = sentence()
+        self.result.setStyleSheet(_COUNT_LOOK)
+        self.here = sentence()
+        self.details = sentence()
+        self.review = with_tip(
+            QPushButton("Review the cells …"),
+            "Opens a table of the cells: look at those to check, correct, and see the count follow.",
+        )
+        self.save = SaveForm(viewer, self.cells)
+        self._lay_out(widget)
+
+    def _lay_out(self, widget: QWidget) -> None:
+        layout = scrolled_column(widget)
+        layout.addLayout(self._what())
+        layout.addWidget(self.about)
+        layout.addWidget(self.join)
+        layout.addWidget(_line())
+        self.top.insert_row(0, "Model", stretched(self.models), "Built-in models and those you trained.")
+        layout.addWidget(self.top)
+        layout.addWidget(self.found)
+        layout.addWidget(folded("More options", self.options))
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run, 1)
+        buttons.addWidget(self.cancel)
+        layout.addLayout(buttons)
+        for part in (self.status, self.bar, self.result, self.here, self.details):
+            layout.addWidget(part)
+        self.next_steps = QWidget()
+        steps = QVBoxLayout(self.next_steps)
+        steps.setContentsMargins(0, 0, 0, 0)
+        steps.addWidget(_line())
+        steps.addWidget(self.review)
+        steps.addWidget(folded("Save …", self.save))
+        layout.addWidget(self.next_steps)
+        layout.addStretch(1)
+        _line_up(self._rows, self.top.layout())
+
+    def _what(self) -> QFormLayout:
+        """Return the rows that say what is segmented."""
+        rows = QFormLayout()
+        rows.setVerticalSpacing(4)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        rows.addRow("Image", with_tip(stretched(self.picker), "The layer with the stained smear."))
+        self._rows = rows
+        rows.addRow("Planes", stretched(self.planes))
+        region = QHBoxLayout()
+        region.addWidget(
+            with_tip(
+                stretched(self.regions),
+                "All of the image, or the shapes of a Shapes layer: cells whose centre is inside count.",
+            ),
+            1,
+        )
+        region.addWidget(self.draw)
+        rows.addRow("Region", region)
+        return rows
+
+    def cells(self) -> Labels | None:
+        """Return the cells of the chosen image, found by this run or an earlier one."""
+        layer = self.picker.layer
+        found = None if layer is None else result_layers(self._viewer, layer).get("cells")
+        return found  # type: ignore[return-value]
+
+    def show_planes(self, count: int) -> None:
+        """Offer the planes of a stack; none for a single image."""
+        texts = [f"all {count} planes", "the plane shown"]
+        if [self.planes.itemText(index) for index in range(self.planes.count())] != texts:
+            chosen = max(self.planes.currentIndex(), 0)
+            self.planes.clear()
+            self.planes.addItems(texts)
+            self.planes.setCurrentIndex(chosen)
+        label = self._rows.labelForField(self.planes)
+        for part in (self.planes, label):
+            if part is not None:
+                part.setVisible(count > 0)
+
+    def show_status(self, words: str, wrong: bool = False) -> None:
+        """Say below the button how far the run is, or why there can be none."""
+        self.status.setText(words)
+        self.status.setStyleSheet(_WRONG_LOOK if wrong else "")
+
+    def hide_empty(self) -> None:
+        """Take no room for sentences that say nothing."""
+        for part in (self.about, self.found, self.status, self.result, self.here, self.details):
+            part.setVisible(bool(part.text()))
+
+
+def _line_up(*forms: QLayout | None) -> None:
+    """Give the labels of several forms one width, so that their fields begin below each other."""
+    labels: list[QWidget] = []
+    for form in forms:
+        if isinstance(form, QFormLayout):
+            items = [form.itemAt(row, QFormLayout.ItemRole.LabelRole) for row in range(form.rowCount())]
+            labels += [label for item in items if item is not None and (label := item.widget()) is not None]
+    widest = max(label.sizeHint().width() for label in labels)
+    for label in labels:
+        label.setMinimumWidth(widest)
+
+
+def _line() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    line.setFixedHeight(1)
+    line.setStyleSheet("background-color: rgba(128, 128, 128, 80);")
+    line.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+    return line

@@ -1,0 +1,230 @@
+"""What of a layer is segmented: all of it, the plane shown, or the regions drawn on it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import ImageError
+from ...progress import Progress
+from ..shared.layer_check import image_data
+
+if TYPE_CHECKING:
+    from napari.layers import Layer, Shapes
+
+    from ...segmentation.result import Segmentation
+
+#: Shapes that enclose something.
+REGION_KINDS = ("rectangle", "ellipse", "polygon")
+_ELLIPSE_POINTS = 64
+_MARGIN = 128  # pixels around a region, so that the cells on its outline are seen whole
+_PIECE = 2**22  # pixels read between two progress reports
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What of a layer is segmented, and where in the layer it lies.
+
+    Attributes
+    ----------
+    data : array, shape (H, W), (H, W, C), (N, H, W) or (N, H, W, C)
+        The pixels; lazy where the layer's are. Read them by `read`.
+    shape : tuple of int
+        Rows and columns of the whole layer, for a stack with its planes in front.
+    rgb : bool
+    plane : int or None
+        The one plane that is segmented; None for all there are.
+    window : tuple of 4 int
+        ``row0, col0, row1, col1`` of the pixels in the whole plane, ends exclusive.
+    outlines : tuple of ndarray of float64, shape (n, 2)
+        Corners of the regions, row and column in the whole plane; none for all of it.
+    name : str
+        What the part is called; empty for the whole layer.
+    """
+
+    data: Any
+    shape: tuple[int, ...]
+    rgb: bool
+    plane: int | None
+    window: tuple[int, int, int, int]
+    outlines: tuple[np.ndarray, ...] = ()
+    name: str = ""
+
+    def read(self, progress: Progress) -> np.ndarray:
+        """Return the pixels; for a worker thread.
+
+        Lazy arrays are read in pieces, so that reading can be cancelled.
+        """
+        if isinstance(self.data, np.ndarray):
+            return self.data
+        out = np.empty(self.data.shape, self.data.dtype)
+        pieces = list(_pieces(self.data, self.rgb))
+        for number, piece in enumerate(pieces):
+            progress(number, len(pieces), "Reading the image")
+            out[piece] = np.asarray(self.data[piece])
+        return out
+
+    def place(self, found: Segmentation) -> Segmentation:
+        """Put what was found in this part where it is in the whole layer.
+
+        A cell belongs to a region that its centre lies in. Cells are numbered anew.
+        """
+        whole = (0, 0, *self.shape[-2:])
+        if not self.outlines and self.window == whole and found.labels.shape == self.shape:
+            return found
+        if self.outlines:
+            found = _inside(found, self.outlines, self.window)
+        row0, col0, row1, col1 = self.window
+        planes = slice(None) if self.plane is None else self.plane
+        index = (*((planes,) if len(self.shape) == 3 else ()), slice(row0, row1), slice(col0, col1))
+        # Pages that nothing is written to take no memory.
+        labels, probability = np.zeros(self.shape, np.int32), np.zeros(self.shape, np.float32)
+        labels[index], probability[index] = found.labels, found.probability
+        cells = found.cells.assign(row=found.cells["row"] + row0, col=found.cells["col"] + col0)
+        proposals = found.proposals.copy()
+        proposals[:, -4:] += (row0, col0, row0, col0)
+        if self.plane is not None and len(self.shape) == 3:
+            cells = cells.assign(plane=self.plane)
+            proposals = np.insert(proposals, 0, self.plane, axis=1)
+        return dataclasses.replace(
+            found,
+            labels=labels,
+            probability=probability,
+            cells=cells,
+            proposals=proposals,
+            notes=(f"Only {self.name} was segmented.", *found.notes) if self.name else found.notes,
+        )
+
+
+def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None = None) -> Part:
+    """Return the part of a layer that is one plane of it, inside regions, or both.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        One image or a stack; of several resolutions, the highest is taken.
+    plane : int, optional
+        Plane of a stack; by default all planes.
+    regions : napari.layers.Shapes, optional
+        Rectangles, ellipses and polygons; the layers need not have one scale.
+
+    Raises
+    ------
+    ImageError
+        If the layer has no such plane, or no region lies on it.
+    """
+    data, rgb = image_data(layer), bool(layer.rgb)
+    shape = tuple(int(side) for side in (data.shape[:-1] if rgb else data.shape))
+    words = []
+    if len(shape) == 2:
+        plane = None
+    if plane is not None:
+        if not 0 <= plane < shape[0]:
+            raise ImageError(f"{layer.name} has no plane {plane}: it has {shape[0]}, counted from 0.")
+        data = data[plane]
+        words.append(f"plane {plane}")
+    window = (0, 0, shape[-2], shape[-1])
+    outlines: tuple[np.ndarray, ...] = ()
+    if regions is not None:
+        outlines = region_outlines(regions, layer)
+        if not outlines:
+            raise ImageError(
+                f"{regions.name} has no region yet: draw a rectangle, an ellipse or a polygon around cells."
+            )
+        window = _window(outlines, shape[-2:])
+        if window[0] >= window[2] or window[1] >= window[3]:
+            raise ImageError(f"The regions of {regions.name} do not lie on {layer.name}: draw them on it.")
+        rows, cols = slice(window[0], window[2]), slice(window[1], window[3])
+        axes = (rows, cols, *((slice(None),) if rgb else ()))
+        data = data[(Ellipsis, *axes)]
+        words.append(f"the region{'s' if len(outlines) > 1 else ''} of {regions.name}")
+    return Part(data, shape, rgb, plane, window, outlines, " in ".join(words[::-1]))
+
+
+def region_outlines(regions: Shapes, layer: Layer) -> tuple[np.ndarray, ...]:
+    """Return the outlines of what a Shapes layer encloses, in the pixels of another layer.
+
+    Lines and paths enclose nothing and are left out. On a stack, a region counts for every plane.
+    """
+    outlines = []
+    for corners, kind in zip(regions.data, regions.shape_type, strict=True):
+        if kind not in REGION_KINDS:
+            continue
+        corners = np.asarray(corners, float)
+        if kind == "ellipse":
+            angles = np.linspace(0, 2 * np.pi, _ELLIPSE_POINTS, endpoint=False)
+            across, down = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+            corners = corners.mean(axis=0) + np.outer(np.cos(angles), across) + np.outer(np.sin(angles), down)
+        points = []
+        for corner in corners:
+            world = np.zeros(max(layer.ndim, 2))
+            world[-2:] = np.asarray(regions.data_to_world(corner))[-2:]
+            points.append(np.asarray(layer.world_to_data(world))[-2:])
+        outlines.append(np.array(points))
+    return tuple(outlines)
+
+
+def _window(outlines: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return the box around regions, with a margin, inside the plane; it may be empty."""
+    points = np.concatenate(outlines)
+    low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0)) + 1
+    if (high <= 0).any() or (low >= shape).any():
+        return 0, 0, 0, 0
+    low = np.clip(low - _MARGIN, 0, shape).astype(int)
+    high = np.clip(high + _MARGIN, 0, shape).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _inside(
+    found: Segmentation, outlines: tuple[np.ndarray, ...], window: tuple[int, int, int, int]
+) -> Segmentation:
+    """Leave out what has its centre outside the regions, and number the rest anew."""
+    from skimage.measure import points_in_poly
+
+    def within(points: np.ndarray) -> np.ndarray:
+        here = points + np.array(window[:2], float)
+        inside = np.zeros(len(points), bool)
+        for outline in outlines:
+            inside |= points_in_poly(here, outline)
+        return inside
+
+    kept = within(found.cells[["row", "col"]].to_numpy(float))
+    cells = found.cells[kept].reset_index(drop=True)
+    labels = np.zeros_like(found.labels)
+    stacked = labels.ndim == 3
+    numbers = cells["label"].to_numpy(np.int64)
+    planes = cells["plane"].to_numpy(np.int64) if stacked else np.zeros(len(cells), np.int64)
+    fresh = np.zeros(len(cells), np.int64)
+    for plane in range(len(labels) if stacked else 1):
+        here, own = (found.labels[plane] if stacked else found.labels), planes == plane
+        fresh[own] = np.arange(1, own.sum() + 1)
+        table = np.zeros(int(here.max(initial=0)) + 1, np.int32)
+        table[numbers[own]] = fresh[own]
+        labels[plane if stacked else ...] = table[here]
+    boxes = found.proposals[:, -4:].reshape(-1, 2, 2).mean(axis=1)
+    return dataclasses.replace(
+        found,
+        labels=labels,
+        cells=cells.assign(label=fresh),
+        proposals=found.proposals[within(boxes)],
+    )
+
+
+def _pieces(data: Any, rgb: bool) -> list[tuple[slice, ...]]:
+    """Return rows of planes that are read at a time: whole chunks of a lazy array, of a moderate size."""
+    axes = 2 + rgb
+    stack = data.shape[:-axes]
+    height, width = data.shape[-axes], data.shape[-axes + 1]
+    chunks = getattr(data, "chunks", None)
+    step = chunks[-axes] if chunks else None
+    step = (step[0] if isinstance(step, tuple) and step else step) or 256
+    rows = max(1, _PIECE // max(width, 1) // step) * step
+    planes = [()] if not stack else [(slice(plane, plane + 1),) for plane in range(stack[0])]
+    return [
+        (*plane, slice(start, min(start + rows, height)))
+        for plane in planes
+        for start in range(0, height, rows)
+    ]

@@ -1,0 +1,212 @@
+"""The part of a panel that saves cells: formats to tick, and a button."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QPushButton, QVBoxLayout, QWidget
+
+from ...errors import WBCSegError
+from ..shared.jobs import Job, clean_up_with, say_error
+from ..shared.panel import sentence
+from ..shared.preferences import preference
+from ..shared.saving import LayerSnapshot, save_snapshot
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+
+    from ...progress import Progress
+
+#: Formats offered, with the words beside the box.
+OFFERED = {
+    "tiff": "Labels (TIFF)",
+    "csv": "Table (CSV)",
+    "overlay": "Picture (PNG)",
+    "geojson": "QuPath (GeoJSON)",
+    "roi": "ImageJ/Fiji (ROI zip)",
+    "ome-zarr": "OME-Zarr",
+}
+_TIPS = {
+    "tiff": "NAME-labels.tif with its scale, and NAME-result.json: opened in napari, the table comes along.",
+    "csv": "NAME-cells.csv: a row a cell, in pixels and, where the layer has units, in µm.",
+    "overlay": "NAME-overlay.png: the image with outlines and numbers.",
+    "geojson": "NAME.geojson: drag it onto the image in QuPath.",
+    "roi": "NAME-rois.zip: open it in the ROI Manager of ImageJ or Fiji.",
+    "ome-zarr": "NAME.ome.zarr: the labels, and the image below them, in several resolutions.",
+}
+
+
+class SaveForm(QWidget):
+    """Saves a labels layer off the window's thread.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the image of the cells is looked for.
+    cells : callable
+        Returns the labels layer to save, or None while there is none.
+    """
+
+    #: Emitted with the list of files when they are written.
+    saved = Signal(object)
+    #: Emitted with the sentence that says what went wrong.
+    failed = Signal(str)
+
+    def __init__(self, viewer: ViewerModel, cells: Callable[[], Labels | None]) -> None:
+        super().__init__()
+        self._viewer, self._cells = viewer, cells
+        self._job: Job | None = None
+        self._cleanup = clean_up_with(self)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        grid = QGridLayout()
+        self._boxes: dict[str, QCheckBox] = {}
+        for number, (name, words) in enumerate(OFFERED.items()):
+            box = self._boxes[name] = QCheckBox(words)
+            box.setToolTip(_TIPS[name])
+            box.toggled.connect(self.refresh)
+            grid.addWidget(box, number // 2, number % 2)
+        self.button = QPushButton("Save …")
+        self.button.clicked.connect(self._ask)
+        self._told = sentence()
+        layout.addLayout(grid)
+        layout.addWidget(self.button)
+        layout.addWidget(self._told)
+        self.formats = [name for name in str(preference("save_formats")).split(",") if name in OFFERED]
+        self.refresh()
+
+    @property
+    def formats(self) -> list[str]:
+        """Names of the formats that are ticked."""
+        return [name for name, box in self._boxes.items() if box.isChecked()]
+
+    @formats.setter
+    def formats(self, names: Iterable[str]) -> None:
+        wanted = set(names)
+        for name, box in self._boxes.items():
+            box.setChecked(name in wanted)
+
+    @property
+    def running(self) -> bool:
+        """Whether files are being written."""
+        return self._job is not None
+
+    @property
+    def words(self) -> str:
+        """What the form says below its button."""
+        return str(self._told.text())
+
+    def refresh(self) -> None:
+        """Look again whether there is something to save. Call it when the layer may have changed."""
+        reason = ""
+        if self._cells() is None:
+            reason = "There are no cells to save yet."
+        elif not self.formats:
+            reason = "Tick what to save."
+        self.button.setEnabled(not reason and not self.running)
+        self.button.setToolTip(reason or "Choose a folder and a name; what is ticked is written there.")
+
+    def save(self, path: str | Path) -> None:
+        """Write what is ticked under this name, such as ``counted/smear``; returns at once.
+
+        `saved` or `failed` is emitted when it is done.
+        """
+        layer = self._cells()
+        if layer is None or self.running or not self.formats:
+            return
+        base, formats = Path(path), self.formats
+        try:
+            snapshot = LayerSnapshot.of_layer(layer, self._viewer)
+        except WBCSegError as error:
+            self._on_failed(str(error))
+            return
+
+        def work(progress: Progress) -> list[Path]:
+            return save_snapshot(snapshot, base, formats, progress)
+
+        self._job = job = Job(work, "Saving cells")
+        job.succeeded.connect(self._on_saved)
+        job.failed.connect(self._on_failed)
+        job.cancelled.connect(self._on_cancelled)
+        job.ended.connect(self._on_ended)
+        self._cleanup.add(job.abandon)
+        self._told.setText("Saving …")
+        self.refresh()
+        job.start()
+
+    def _ask(self) -> None:
+        from ...results.save import base_of, files_of
+
+        layer = self._cells()
+        if layer is None:
+            return
+        chosen, _ = QFileDialog.getSaveFileName(
+            self,
+            "Save cells: folder and name",
+            str(_suggested(layer, self._viewer)),
+            "All files (*)",
+            # It is a beginning of names; what exists is asked for below.
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )
+        if not chosen:
+            return
+        path = Path(chosen)
+        base = base_of(path) if path.suffix else path
+        there = [file.name for file in files_of(base, self.formats) if file.exists()]
+        if not there or _may_replace(self, there):
+            self.save(base)
+
+    def _on_saved(self, files: list[Path]) -> None:
+        names = ", ".join(file.name for file in files)
+        self._told.setText(f"Saved in {files[0].parent}: {names}.")
+        self._finish()
+        self.saved.emit(files)
+
+    def _on_failed(self, words: str) -> None:
+        self._told.setText(words)
+        self._finish()
+        say_error(words)
+        self.failed.emit(words)
+
+    def _on_cancelled(self) -> None:
+        self._told.setText("Cancelled; files that were done are whole.")
+        self._finish()
+
+    def _on_ended(self) -> None:
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._job is not None:
+            self._cleanup.remove(self._job.abandon)
+        self._job = None
+        self.refresh()
+
+
+def _suggested(layer: Labels, viewer: ViewerModel) -> Path:
+    """Return the image's own folder and name, or the last folder that napari saved to."""
+    from ..shared.saving import path_of, source_image
+
+    image = source_image(viewer, layer)
+    path = None if image is None else path_of(image)
+    if path is not None and path.parent.is_dir():
+        return path.with_suffix("")
+    name = "cells" if image is None else image.name
+    from napari.settings import get_settings
+
+    history = get_settings().application.save_history
+    folder = Path(history[0]) if history else Path.home()
+    return folder / "".join("-" if sign in '<>:"/\\|?*' else sign for sign in name)
+
+
+def _may_replace(parent: QWidget, names: list[str]) -> bool:
+    from qtpy.QtWidgets import QMessageBox
+
+    buttons: Any = QMessageBox.StandardButton
+    answer = QMessageBox.question(
+        parent, "Replace?", f"{', '.join(names)} is there already. Replace?", buttons.Yes | buttons.No
+    )
+    return bool(answer == buttons.Yes)

@@ -1,0 +1,493 @@
+"""The widget *Segment white blood cells*."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QApplication, QWidget
+
+from ...errors import WBCSegError
+from ...images.lazy import is_large
+from ...settings import SegmentationSettings
+from ..shared.canvas_guard import guard_canvas
+from ..shared.count_overlay import counts_of, plane_text
+from ..shared.jobs import Job, clean_up_with, say_error
+from ..shared.layer_check import LayerCheck, check_layer, image_data
+from ..shared.layers import ResultLayers, landing, layer_arrays, own_viewer, placement, role_of
+from ..shared.preferences import preference
+from .colours import ColourOffer, colour_offer
+from .diameter_circle import DiameterCircle
+from .large_job import LargeJob
+from .live_count import LiveCount
+from .panel import SegmentPanel
+from .parts import Part, choose_part
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Layer, Shapes
+
+    from ...progress import Progress
+    from ...segmentation.result import Segmentation
+
+_PATIENCE = 0.4  # seconds after Cancel in which the work may stop by itself
+_LARGEST = 2**28  # pixels of a plane; more do not fit into a napari layer, nor into most memories
+_REVIEW = "Review white blood cells"
+
+
+class SegmentWidget(QWidget):
+    """Finds the white cells of an image layer and adds them as layers.
+
+    The same from a script: set ``image``, ``model``, ``settings`` and, for a part of the image,
+    ``regions`` and ``only_plane_shown``; call `run`, and connect to ``segmented``.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are offered.
+    """
+
+    #: Emitted with the `Segmentation` and its `ResultLayers` once they are in the viewer; of a result
+    #: too large for memory only the cells are one.
+    segmented = Signal(object, object)
+    #: Emitted with the sentence that says what went wrong.
+    failed = Signal(str)
+    #: Emitted when a run was cancelled.
+    cancelled = Signal()
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = own_viewer(napari_viewer)
+        self._job: Job | None = None
+        self._joining: Job | None = None
+        self._landing: Generator[None, None, ResultLayers] | None = None
+        self._source: Layer | None = None
+        self._offer: ColourOffer | None = None
+        self._by_script = False
+        self.segmentation: Segmentation | None = None
+        guard_canvas(self._viewer)
+        self._panel = SegmentPanel(self, self._viewer, _is_source, _is_region)
+        self._circle = DiameterCircle(self._viewer)
+        self._counts = LiveCount(self._viewer)
+        self._cleanup = clean_up_with(self)
+        self._connect()
+        self._on_image()
+
+    # For scripts -----------------------------------------------------------------------------------------
+
+    @property
+    def image(self) -> Image | None:
+        """The image layer to segment."""
+        return self._panel.picker.layer
+
+    @image.setter
+    def image(self, layer: Image) -> None:
+        self._panel.picker.layer = layer
+
+    @property
+    def regions(self) -> Shapes | None:
+        """The Shapes layer in whose rectangles, ellipses and polygons cells are looked for; None for all."""
+        return self._panel.regions.layer
+
+    @regions.setter
+    def regions(self, layer: Shapes | None) -> None:
+        self._panel.regions.layer = layer
+
+    @property
+    def only_plane_shown(self) -> bool:
+        """Whether only the plane shown of a stack is segmented."""
+        return self._panel.planes.currentIndex() == 1
+
+    @only_plane_shown.setter
+    def only_plane_shown(self, only: bool) -> None:
+        self._panel.planes.setCurrentIndex(int(only))
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self._panel.models.name
+
+    @model.setter
+    def model(self, name: str) -> None:
+        self._panel.models.name = name
+
+    @property
+    def settings(self) -> SegmentationSettings:
+        """The settings shown."""
+        return SegmentationSettings(**{**self._panel.options.values(), **self._panel.top.values()})
+
+    @settings.setter
+    def settings(self, settings: SegmentationSettings) -> None:
+        self._by_script = True
+        try:
+            self._panel.top.set_values(settings)
+            self._panel.options.set_values(settings)
+        finally:
+            self._by_script = False
+
+    @property
+    def running(self) -> bool:
+        """Whether a segmentation is under way."""
+        return self._job is not None
+
+    def run(self) -> None:
+        """Start segmenting what is chosen; returns at once.
+
+        Does nothing while a run is under way. If the layer cannot be segmented, `failed` is emitted.
+        """
+        if self._job is not None:
+            return
+        self._circle.hide()
+        check, layer = self._check(), self.image
+        if not check.usable or layer is None:
+            self._on_failed(check.words)
+            return
+        try:
+            part = self._part(layer)
+        except WBCSegError as error:
+            self._on_failed(str(error))
+            return
+        # The work holds what it needs and not this widget, which may be closed before it ends.
+        segment, model, settings = self._segment, self.model, self.settings
+
+        def work(progress: Progress) -> tuple[Segmentation, Any]:
+            found = part.place(segment(part.read(progress), model, settings, progress))
+            return found, layer_arrays(found)
+
+        self._source = layer
+        if self._in_blocks(layer):
+            job: Job = LargeJob(self._viewer, layer, model, settings)
+        else:
+            job = Job(work, "Segmenting white cells", patience=_PATIENCE)
+        self._job = job
+        job.progressed.connect(self._on_progress)
+        job.succeeded.connect(self._on_succeeded)
+        job.failed.connect(self._on_failed)
+        job.cancelled.connect(self._on_cancelled)
+        self._cleanup.add(job.abandon)
+        self._panel.details.clear()
+        self._panel.cancel.setEnabled(True)
+        self._show_progress(0, 0, "Starting")
+        self._refresh()
+        job.start()
+
+    def cancel(self) -> None:
+        """Stop the run; the layers stay as they are."""
+        if self._job is not None and self._landing is None:
+            self._job.cancel()
+            self._panel.cancel.setEnabled(False)
+            self._panel.show_status("Cancelling …")
+
+    def draw_region(self) -> Shapes:
+        """Add a layer to draw rectangles in, on the image, and choose it as the regions."""
+        layer = self.image
+        regions: Shapes = self._viewer.add_shapes(
+            None,
+            ndim=2,
+            name="region",
+            edge_color="#00e5ff",
+            edge_width=max(1.0, 0.002 * max(image_data(layer).shape)) if layer is not None else 1.0,
+            face_color="transparent",
+            **placement(layer, 2),
+        )
+        regions.mode = "add_rectangle"
+        self.regions = regions
+        return regions
+
+    def review(self) -> QWidget:
+        """Open the Review widget on the cells of the image, and return it."""
+        widget: QWidget = self._viewer.window.add_plugin_dock_widget("napari-wbcseg", _REVIEW, tabify=True)[1]
+        cells = self._panel.cells()
+        if cells is not None and hasattr(widget, "labels"):
+            widget.labels = cells
+        return widget
+
+    # Parts -----------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        panel = self._panel
+        panel.run.clicked.connect(self.run)
+        panel.cancel.clicked.connect(self.cancel)
+        panel.draw.clicked.connect(self.draw_region)
+        panel.join.clicked.connect(self._join_colours)
+        panel.review.clicked.connect(self.review)
+        panel.picker.layer_changed.connect(self._on_image)
+        panel.regions.layer_changed.connect(self._refresh)
+        panel.planes.currentIndexChanged.connect(self._refresh)
+        panel.models.model_changed.connect(self._on_model)
+        panel.options.editors["recipe"].changed.connect(self._on_recipe)
+        panel.top.editors["cell_diameter"].changed.connect(self._on_diameter)
+        self._circle.pulled.connect(self._on_pulled)
+        self._counts.changed.connect(self._show_counts)
+        application = QApplication.instance()
+        if isinstance(application, QApplication):
+            application.focusChanged.connect(self._on_focus)
+        dims, layers = self._viewer.dims.events, self._viewer.layers.events
+        dims.current_step.connect(self._show_counts)
+        layers.inserted.connect(self._on_layers)
+        layers.removed.connect(self._on_layers)
+        self._cleanup.add(lambda: dims.current_step.disconnect(self._show_counts))
+        self._cleanup.add(lambda: layers.inserted.disconnect(self._on_layers))
+        self._cleanup.add(lambda: layers.removed.disconnect(self._on_layers))
+        self._cleanup.add(self._circle.hide)
+        self._cleanup.add(self._counts.close)
+
+    def _check(self) -> LayerCheck:
+        check = check_layer(self.image)
+        if not check.usable:
+            return check
+        models = self._panel.models
+        if models.ready and not models.name:
+            return LayerCheck(False, "No model is installed: train one with Plugins ▸ Train WBC model.")
+        shape = image_data(self.image).shape
+        rows, columns = shape[-3:-1] if self.image is not None and self.image.rgb else shape[-2:]
+        if rows * columns > _LARGEST and self.regions is None and not self._in_blocks(self.image):
+            return LayerCheck(
+                False,
+                f"{columns} × {rows} pixels are too many for one layer: choose or draw a region, "
+                "or use the command wbcseg segment.",
+            )
+        return check
+
+    def _in_blocks(self, layer: Layer | None) -> bool:
+        """Say whether the whole of a large image is to be segmented, so that it fills block by block."""
+        return layer is not None and layer.ndim == 2 and self.regions is None and is_large(image_data(layer))
+
+    def _part(self, layer: Layer) -> Part:
+        plane = None
+        if self.only_plane_shown and layer.ndim > 2:
+            shown = round(float(layer.world_to_data(self._viewer.dims.point)[-3]))
+            plane = min(max(shown, 0), image_data(layer).shape[0] - 1)
+        return choose_part(layer, plane, self.regions)
+
+    @staticmethod
+    def _segment(data: Any, model: str, settings: SegmentationSettings, progress: Progress) -> Segmentation:
+        from ...segmentation.pipeline import segment
+
+        return segment(data, model=model, settings=settings, progress=progress)
+
+    def _refresh(self) -> None:
+        panel, running = self._panel, self._job is not None
+        if not running:
+            check, cells = self._check(), self._panel.cells()
+            panel.about.setText(check.words if check.usable else "")
+            panel.show_status("" if check.usable else check.words, wrong=True)
+            panel.run.setEnabled(check.usable)
+            panel.run.setText("Segment" if cells is None else "Segment again")
+            panel.run.setToolTip(
+                "Find, outline and count the white cells of the chosen image."
+                if cells is None
+                else f"Replaces the layer {cells.name}, corrections made by hand included."
+            )
+            panel.next_steps.setVisible(cells is not None)
+            panel.save.refresh()
+        else:
+            panel.run.setEnabled(False)
+        panel.cancel.setVisible(running)
+        panel.bar.setVisible(running)
+        panel.join.setVisible(self._offer is not None and not running)
+        panel.hide_empty()
+
+    def _on_image(self) -> None:
+        self._circle.hide()
+        self._on_layers()
+
+    def _on_layers(self, event: Any = None) -> None:
+        """Look at the image again; its neighbours and its results may have changed."""
+        if self._cleanup.done:
+            return
+        layer = self.image
+        stacked = check_layer(layer).usable and layer is not None and layer.ndim == 3
+        self._panel.show_planes(int(image_data(layer).shape[0]) if stacked else 0)
+        self._offer = colour_offer(self._viewer, layer)
+        if self._offer is not None:
+            self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
+        self._counts.follow(self._panel.cells())
+        self._show_counts()
+        self._refresh()
+        if self._offer is not None and self._job is None:
+            about = self._panel.about
+            about.setText(f"{about.text()} {self._offer.words}".strip())
+            self._panel.show_status("" if self._check().usable else self._offer.words, wrong=True)
+            self._panel.hide_empty()
+
+    def _on_model(self) -> None:
+        """Take the recipe of the chosen model."""
+        recipe = self._panel.models.recipe
+        if recipe is not None:
+            self._panel.options.editors["recipe"].set(recipe)
+        self._show_recipe()
+        self._refresh()
+
+    def _on_recipe(self) -> None:
+        """Take a model of the chosen recipe."""
+        self._panel.models.choose_recipe(self._panel.options.editors["recipe"].value)
+        self._show_recipe()
+
+    def _show_recipe(self) -> None:
+        recipe = self._panel.options.editors["recipe"].value
+        self._panel.top.show_recipe(recipe)
+        self._panel.options.show_recipe(recipe)
+
+    # The diameter ----------------------------------------------------------------------------------------
+
+    def _on_diameter(self) -> None:
+        """Draw the diameter on the image while it is set by hand."""
+        diameter, layer = self._panel.top.editors["cell_diameter"].value, self.image
+        if diameter is None or layer is None or self._job is not None:
+            self._circle.hide()
+        elif not self._by_script:
+            self._circle.show(diameter, layer)
+
+    def _on_pulled(self, diameter: float) -> None:
+        self._panel.top.editors["cell_diameter"].set(diameter)
+
+    def _on_focus(self, before: QWidget | None, now: QWidget | None) -> None:
+        """Take the circle away once another part of this panel is used."""
+        if self._cleanup.done or not self._circle.shown or now is None:
+            return
+        if self.isAncestorOf(now) and not self._panel.top.editors["cell_diameter"].isAncestorOf(now):
+            self._circle.hide()
+
+    # Colours ---------------------------------------------------------------------------------------------
+
+    def _join_colours(self) -> None:
+        offer = self._offer
+        if offer is None or self._joining is not None:
+            return
+        self._joining = job = Job(offer.join, "Joining the colours")
+        self._panel.join.setEnabled(False)
+
+        def add(joined: Any) -> None:
+            if all(layer in self._viewer.layers for layer in offer.layers):
+                self.image = offer.add(self._viewer, joined)  # type: ignore[assignment]
+
+        def end() -> None:
+            self._cleanup.remove(job.abandon)
+            self._joining = None
+            self._panel.join.setEnabled(True)
+
+        job.succeeded.connect(add)
+        job.failed.connect(self._on_failed)
+        job.ended.connect(end)
+        self._cleanup.add(job.abandon)
+        job.start()
+
+    # The run ---------------------------------------------------------------------------------------------
+
+    def _show_progress(self, done: int, total: int, stage: str) -> None:
+        self._panel.bar.setRange(0, total)
+        self._panel.bar.setValue(done)
+        self._panel.show_status(stage)
+
+    def _on_progress(self, done: int, total: int, stage: str) -> None:
+        if self._job is not None and self._panel.cancel.isEnabled():
+            self._show_progress(done, total, stage)
+
+    def _on_succeeded(self, outcome: tuple[Segmentation, Any]) -> None:
+        segmentation, arrays = outcome
+        if not self._source_is_there():
+            return
+        self.segmentation = segmentation
+        if arrays is None and isinstance(self._job, LargeJob):  # its layer is in the viewer already
+            self._tell(segmentation, ResultLayers(None, None, self._job.layer))  # type: ignore[arg-type]
+            return
+        self._panel.cancel.setEnabled(False)
+        self._panel.show_status("Adding the layers")
+        self._landing = steps = landing(
+            self._viewer,
+            segmentation,
+            self._source,
+            arrays=arrays,
+            count_on_canvas=preference("count_on_canvas"),
+        )
+        self._cleanup.add(steps.close)
+        self._land()
+
+    def _source_is_there(self) -> bool:
+        if self._source is not None and self._source in self._viewer.layers:
+            return True
+        self._on_failed("The image was removed while it was being segmented, so nothing was added.")
+        return False
+
+    def _land(self) -> None:
+        """Add one layer, or a few rectangles, and let the window live before the next."""
+        steps, segmentation = self._landing, self.segmentation
+        if steps is None or segmentation is None or self._cleanup.done:
+            return
+        if not self._source_is_there():
+            return
+        try:
+            next(steps)
+        except StopIteration as end:
+            layers: ResultLayers = end.value
+        except Exception as error:
+            self._on_failed(f"The layers could not be added: {type(error).__name__}: {error}")
+            return
+        else:
+            QTimer.singleShot(0, self._land)
+            return
+        self._tell(segmentation, layers)
+
+    def _tell(self, segmentation: Segmentation, layers: ResultLayers) -> None:
+        if segmentation.cell_diameter is not None:
+            self._panel.top.editors["cell_diameter"].suggest(round(segmentation.cell_diameter, 1))
+        self._panel.found.setText(_found(segmentation))
+        self._panel.details.setText("\n".join(segmentation.notes))
+        self._finish()
+        self.segmented.emit(segmentation, layers)
+
+    def _show_counts(self, event: Any = None) -> None:
+        """Tell the count of the cells layer, which edits change."""
+        if self._cleanup.done:
+            return
+        cells = self._panel.cells()
+        self._panel.result.setText("" if cells is None else counts_of(cells))
+        self._panel.here.setText("" if cells is None else plane_text(cells, self._viewer.dims.point))
+        self._panel.hide_empty()
+
+    def _on_failed(self, sentence: str) -> None:
+        self._panel.details.setText(sentence)
+        self._finish()
+        say_error(sentence)
+        self.failed.emit(sentence)
+
+    def _on_cancelled(self) -> None:
+        self._panel.details.setText("Cancelled; the layers are as they were.")
+        self._finish()
+        self.cancelled.emit()
+
+    def _finish(self) -> None:
+        if self._job is not None:
+            self._cleanup.remove(self._job.abandon)
+        steps, self._landing = self._landing, None
+        if steps is not None:
+            self._cleanup.remove(steps.close)
+            steps.close()
+        self._job = self._source = None
+        self._counts.follow(self._panel.cells())
+        self._show_counts()
+        self._refresh()
+
+
+def _is_source(layer: Layer) -> bool:
+    from napari.layers import Image
+
+    return isinstance(layer, Image) and role_of(layer) is None
+
+
+def _is_region(layer: Layer) -> bool:
+    from napari.layers import Shapes
+
+    return isinstance(layer, Shapes) and role_of(layer) is None
+
+
+def _found(segmentation: Segmentation) -> str:
+    if segmentation.cell_diameter is None:
+        return ""
+    origin = "estimated from the image" if segmentation.settings.cell_diameter is None else "as set"
+    return f"Cell diameter {segmentation.cell_diameter:.0f} px, {origin}."
+
+
+__all__ = ["ResultLayers", "SegmentWidget"]

@@ -1,0 +1,1 @@
+"""What several widgets, readers and writers use."""

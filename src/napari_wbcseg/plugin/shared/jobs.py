@@ -1,0 +1,236 @@
+"""Long work off the GUI thread: progress, cancel, and errors as a sentence."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer, Signal
+from qtpy.QtWidgets import QWidget
+from superqt.utils import create_worker
+
+from ...errors import Cancelled, WBCSegError
+from ...progress import Progress
+from .activity import ActivityBar
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two progress messages to the GUI. Every message repaints a bar.
+MESSAGE_INTERVAL = 0.1
+
+
+class Job(QObject):
+    """One call of a function in a worker thread.
+
+    The function gets a progress callback as its last argument; it raises `Cancelled` once `cancel` was
+    called. Exactly one of `succeeded`, `failed` and `cancelled` is emitted, on the GUI thread, followed by
+    `ended`; after `abandon` none is.
+
+    Parameters
+    ----------
+    function : callable
+        Called as ``function(progress)`` in the worker thread.
+    title : str
+        What the activity dock shows; empty for nothing there.
+    discard : callable, optional
+        Called with a result that nobody takes, because the job was cancelled or abandoned too late.
+    patience : float, optional
+        Seconds after `cancel` in which the work may stop by itself. After that `cancelled` is emitted
+        all the same: what the thread is in the middle of ends unseen. By default the work is waited for.
+    """
+
+    progressed = Signal(int, int, str)
+    succeeded = Signal(object)
+    failed = Signal(str)
+    cancelled = Signal()
+    ended = Signal()
+
+    # A running job must outlive the widget that started it: its thread still emits signals.
+    _running: set[Job] = set()  # noqa: RUF012
+
+    def __init__(
+        self,
+        function: Callable[[Progress], Any],
+        title: str = "",
+        discard: Callable[[Any], object] | None = None,
+        patience: float | None = None,
+    ) -> None:
+        super().__init__()
+        self._function: Callable[[Progress], Any] | None = function
+        self._title = title
+        self._stop = threading.Event()
+        self._abandoned = False
+        self._discard = discard
+        self._patience = patience
+        self._let_go = False
+        self._bar: ActivityBar | None = None
+        self._last_message = 0.0
+        # superqt's worker is the one napari's thread_worker wraps; napari's also registers a task that asks
+        # "are you sure" when the window closes. Ours needs no question: it stops by itself.
+        self._worker: Any = create_worker(self._work, _start_thread=False, _ignore_errors=True)
+        self._worker.returned.connect(self._on_returned)
+        self._worker.finished.connect(self._on_finished)  # type: ignore[arg-type]
+        self.progressed.connect(self._show_progress)
+
+    @property
+    def running(self) -> bool:
+        """Whether the work has started and not ended."""
+        return self in Job._running
+
+    def start(self) -> None:
+        """Start the work and show it in napari's activity dock."""
+        Job._running.add(self)
+        if self._title:
+            self._bar = ActivityBar(self._title, self.cancel)
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask the work to stop; it does at its next progress report, or when ``patience`` ends."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        if self._patience is not None and self in Job._running:
+            QTimer.singleShot(round(1000 * self._patience), self._stop_waiting)
+
+    def abandon(self) -> None:
+        """Cancel, and emit nothing from now on: whoever listened is going away."""
+        self._abandoned = True
+        self.cancel()
+        self._close_bar()
+
+    # worker thread ---------------------------------------------------------------------------------------
+
+    def _work(self) -> tuple[str, Any]:
+        # Let go of what the function holds as soon as it is done.
+        function, self._function = self._function, None
+        try:
+            assert function is not None
+            return "succeeded", function(self._report)
+        except Cancelled:
+            return "cancelled", None
+        except WBCSegError as error:
+            return "failed", str(error)
+        except MemoryError:
+            logger.exception("out of memory in %s", self._title)
+            return "failed", "There is not enough memory. Try a smaller image or a smaller batch size."
+        except Exception as error:
+            logger.exception("unexpected error in %s", self._title)
+            return "failed", f"Something went wrong that should not have: {type(error).__name__}: {error}"
+
+    def _report(self, done: int, total: int, stage: str) -> None:
+        bar = self._bar
+        if self._stop.is_set() or self._worker.abort_requested or (bar is not None and bar.cancelled):
+            raise Cancelled("Cancelled.")
+        now = time.monotonic()
+        if now - self._last_message >= MESSAGE_INTERVAL:
+            self._last_message = now
+            self.progressed.emit(done, total, stage)
+
+    # GUI thread ------------------------------------------------------------------------------------------
+
+    def _show_progress(self, done: int, total: int, stage: str) -> None:
+        if self._bar is not None:
+            self._bar.show(done, total, stage)
+
+    def _close_bar(self) -> None:
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
+
+    def _stop_waiting(self) -> None:
+        """Tell that the job was cancelled, though its thread has still to come to an end."""
+        if self in Job._running and not self._abandoned and not self._let_go:
+            self._let_go = True
+            self._close_bar()
+            self.cancelled.emit()
+            self.ended.emit()
+
+    def _on_returned(self, outcome: tuple[str, Any]) -> None:
+        kind, value = outcome
+        self._close_bar()
+        Job._running.discard(self)
+        if kind == "succeeded" and self._stop.is_set():
+            if self._discard is not None:
+                self._discard(value)
+            kind = "cancelled"
+        if self._abandoned or self._let_go:
+            return
+        if kind == "cancelled":
+            self.cancelled.emit()
+        elif kind == "succeeded":
+            self.succeeded.emit(value)
+        else:
+            self.failed.emit(value)
+        self.ended.emit()
+
+    def _on_finished(self) -> None:
+        # Reached without a result only when napari itself asked the worker to quit.
+        if self in Job._running:
+            self._on_returned(("cancelled", None))
+
+
+class Cleanup:
+    """Ends what runs on behalf of a widget when the widget goes away.
+
+    It holds no reference to the widget: Qt destroys a widget's Python side before it tells of it.
+    """
+
+    def __init__(self) -> None:
+        self._enders: list[Callable[[], object]] = []
+        #: Whether the widget is gone.
+        self.done = False
+
+    def add(self, end: Callable[[], object]) -> None:
+        """Call this when the widget goes away."""
+        self._enders.append(end)
+
+    def remove(self, end: Callable[[], object]) -> None:
+        """Forget about this; it has ended."""
+        if end in self._enders:
+            self._enders.remove(end)
+
+    def run(self, *_: object) -> None:
+        """End everything."""
+        self.done = True
+        enders, self._enders = self._enders, []
+        for end in enders:
+            end()
+
+
+class _Removal(QObject):
+    """Sees a dock widget being taken out of its window.
+
+    napari keeps the content of a removed dock widget alive, without a parent.
+    """
+
+    def __init__(self, widget: QWidget, cleanup: Cleanup) -> None:
+        super().__init__(widget)
+        self._cleanup = cleanup
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        reparented = event is not None and event.type() == QEvent.Type.ParentChange
+        if reparented and isinstance(watched, QWidget) and watched.parentWidget() is None:
+            self._cleanup.run()
+        return False
+
+
+def clean_up_with(widget: QWidget) -> Cleanup:
+    """Return a `Cleanup` that runs when a dock widget is removed, its window closed or napari quits."""
+    cleanup = Cleanup()
+    _Removal(widget, cleanup)
+    widget.destroyed.connect(cleanup.run)
+    application = QCoreApplication.instance()
+    if application is not None:
+        application.aboutToQuit.connect(cleanup.run)
+    return cleanup
+
+
+def say_error(sentence: str) -> None:
+    """Show what went wrong as a napari notification."""
+    from napari.utils.notifications import show_error
+
+    show_error(sentence)

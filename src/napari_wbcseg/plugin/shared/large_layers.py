@@ -1,0 +1,136 @@
+"""Large images, and their results on disk, as layers that are read where they are looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...segmentation.result import count_in_words
+from .features import features_table
+from .layers import METADATA_KEY, counted_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ...images.pixel_size import PixelSize
+    from ..samples import LayerDataTuple
+
+_OVERVIEW = 4096  # pixels along the longer side, held in memory where a file has no such level
+
+
+def image_layer(path: str | Path) -> LayerDataTuple:
+    """Return a large image as a lazy layer of several resolutions.
+
+    Where the file has no coarse level, one is made by reading the image once, in parts, and kept in
+    memory; those between are taken from full resolution where they are looked at.
+
+    Parameters
+    ----------
+    path : str or Path
+        What `napari_wbcseg.images.lazy.open_large` opens.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be opened.
+    """
+    from ...images.lazy import open_large
+    from ...images.pixel_size import read_pixel_size
+
+    path = Path(path)
+    levels = resolutions(open_large(path).levels)
+    about = {
+        "name": path.name.split(".")[0],
+        "rgb": levels[0].ndim == 3,
+        "multiscale": len(levels) > 1,
+        **_place(read_pixel_size(path)),
+    }
+    return (levels if len(levels) > 1 else levels[0]), about, "image"
+
+
+def resolutions(levels: tuple[Any, ...]) -> list[Any]:
+    """Return the levels of an image, with coarser ones down to a size that is drawn at once."""
+    found = list(levels)
+    while max(found[-1].shape[:2]) > _OVERVIEW:
+        coarser = found[-1][::2, ::2]
+        found.append(np.asarray(coarser) if max(coarser.shape[:2]) <= _OVERVIEW else coarser)
+    return found
+
+
+def result_layers(folder: str | Path) -> list[LayerDataTuple]:
+    """Return a result on disk: its cells, and the image where that is still in its place.
+
+    Raises
+    ------
+    ImageError
+        If the folder holds no finished result.
+    """
+    from ...segmentation.large.result import LargeResult
+
+    result = LargeResult.open(folder)
+    levels = result.labels.arrays
+    about = {
+        "role": "cells",
+        "source": None if result.image_file is None else result.image_file.name,
+        "source_id": None,
+        "model": result.model,
+        "settings": result.settings,
+        "cell_diameter": result.cell_diameter,
+        "summary": summary_of(result.cells),
+        "notes": list(result.notes),
+        "folder": str(result.folder),
+    }
+    cells = {
+        "name": counted_name(len(result.cells)),
+        "features": features_table(result.cells).reset_index(drop=True),
+        "opacity": 0.45,
+        "metadata": {METADATA_KEY: about},
+        "multiscale": len(levels) > 1,
+        **_place(result.pixel_size),
+    }
+    layers: list[LayerDataTuple] = [(levels if len(levels) > 1 else levels[0], cells, "labels")]
+    if result.image_file is not None:
+        data, options, kind = image_layer(result.image_file)
+        layers.insert(0, (data, {**options, **_place(result.pixel_size)}, kind))
+    return layers
+
+
+def summary_of(cells: pd.DataFrame) -> str:
+    """Return the count in words, such as ``23 white cells, 2 to check``."""
+    return count_in_words(len(cells), int(cells["check"].sum()))
+
+
+def open_large_image() -> None:
+    """File ▸ IO Utilities: ask for a large image and add it to the viewer, without reading it whole."""
+    import napari
+    from napari.layers import Layer
+    from napari.utils.notifications import show_error
+    from qtpy.QtWidgets import QFileDialog
+
+    from ...errors import WBCSegError
+    from .layers import own_viewer
+
+    current = napari.current_viewer()
+    if current is None:
+        return
+    viewer = own_viewer(current)
+    name, _ = QFileDialog.getOpenFileName(
+        None,
+        "Open a large image, read where it is looked at",
+        "",
+        "Tiled TIFF and whole slides (*.tif *.tiff *.svs *.ndpi *.scn *.bif *.btf);;All files (*)",
+    )
+    if not name:
+        return
+    try:
+        viewer.add_layer(Layer.create(*image_layer(name)))
+    except WBCSegError as error:
+        show_error(str(error))
+
+
+def _place(size: PixelSize | None) -> dict[str, Any]:
+    if size is None:
+        return {}
+    return {"scale": (size.row, size.column), "units": (size.unit, size.unit)}

@@ -1,0 +1,341 @@
+"""A `Segmentation` as napari layers: proposals, probability and cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .canvas_guard import guard_canvas
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels, Layer, Shapes
+
+    from ...segmentation.result import Segmentation
+
+#: Key of a result layer's ``metadata`` under which this plugin keeps what it knows of the layer.
+METADATA_KEY = "napari_wbcseg"
+
+#: Names of cells layers that the user did not choose; the count in them is kept up to date.
+COUNTED_NAME = re.compile(r"cells \(\d+\)(?: \[\d+\])?")
+
+Role = Literal["proposals", "probability", "cells"]
+
+# napari draws labels of 16 bits as they are, and converts the whole plane of any wider type each time it
+# is shown, undone or redone: 5 against 300 ms for 4000 x 4000. The rest is room for cells drawn by hand.
+_FEW = 60_000
+_RECTANGLES_AT_ONCE = 40
+_PROPOSAL_LOOK = {"face_color": "transparent", "edge_color": "#f2c14e", "edge_width": 1.5}
+
+
+@dataclass(frozen=True)
+class ResultLayers:
+    """The layers of one segmentation, in the order of the layer list."""
+
+    probability: Image
+    proposals: Shapes
+    cells: Labels
+
+
+@dataclass(frozen=True)
+class LayerArrays:
+    """A segmentation in the form that napari's layers take; made off the GUI thread.
+
+    Attributes
+    ----------
+    labels : ndarray of uint16, or of int32 where there are many
+        Shape of the segmentation; in a stack the numbers run on over the planes, so that each is one cell.
+    features : DataFrame
+        Row *n* belongs to label *n*; row 0 is the background. napari finds a label's row by its position.
+    rectangles : ndarray of float64, shape (n, 4, 2) or (n, 4, 3)
+        Corners of the proposals in data coordinates, on the edges of the pixels.
+    """
+
+    labels: np.ndarray
+    features: pd.DataFrame
+    rectangles: np.ndarray
+
+
+def layer_arrays(segmentation: Segmentation) -> LayerArrays:
+    """Turn a segmentation into arrays for layers. Safe in a worker thread."""
+    labels, numbers = _number_through(segmentation)
+    if int(labels.max(initial=0)) < _FEW:
+        labels = labels.astype(np.uint16)
+    return LayerArrays(
+        labels, _dense_features(segmentation.cells, numbers), _rectangles(segmentation.proposals)
+    )
+
+
+def add_segmentation(
+    viewer: ViewerModel,
+    segmentation: Segmentation,
+    source: Layer | None = None,
+    *,
+    arrays: LayerArrays | None = None,
+    count_on_canvas: bool = True,
+) -> ResultLayers:
+    """Add the layers of a segmentation, replacing those of an earlier run on the same source.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers go.
+    segmentation : Segmentation
+        What `napari_wbcseg.segment` returned.
+    source : Layer, optional
+        The image layer it came from. The result layers take over its scale, translation, rotation, shear,
+        affine, units and axis labels, and lie right above it.
+    arrays : LayerArrays, optional
+        ``layer_arrays(segmentation)`` where that was made beforehand in a worker thread.
+    count_on_canvas : bool
+        Whether the count is written over the image.
+
+    Returns
+    -------
+    ResultLayers
+        The three layers: probability and proposals (hidden at first) and cells. Layers of an
+        earlier run are the same objects with new content, so that what the user set on them
+        (name, colours, visibility, place in the list) stays.
+    """
+    steps = landing(viewer, segmentation, source, arrays=arrays, count_on_canvas=count_on_canvas)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: ResultLayers = end.value
+            return result
+
+
+def landing(
+    viewer: ViewerModel,
+    segmentation: Segmentation,
+    source: Layer | None = None,
+    *,
+    arrays: LayerArrays | None = None,
+    count_on_canvas: bool = True,
+) -> Generator[None, None, ResultLayers]:
+    """Do what `add_segmentation` does in steps, between which the window can live.
+
+    Closing the generator early takes away the layers that were added.
+    """
+    viewer = own_viewer(viewer)
+    guard_canvas(viewer)
+    arrays = arrays or layer_arrays(segmentation)
+    ndim = arrays.labels.ndim
+    place = placement(source, ndim)
+    source_id = None if source is None else str(source.unique_id)
+    earlier = _results(viewer, source_id)
+    former = _usable(earlier, ndim)
+    added: list[Layer] = []
+
+    def about(role: Role) -> dict[str, Any]:
+        return {
+            "role": role,
+            "source": None if source is None else source.name,
+            "source_id": source_id,
+            "model": segmentation.model,
+            "settings": segmentation.settings.model_dump(mode="json"),
+            "cell_diameter": segmentation.cell_diameter,
+            "summary": segmentation.summary,
+            "notes": list(segmentation.notes),
+        }
+
+    def ready(role: Role, make: Callable[[dict[str, Any]], Layer]) -> Layer:
+        """Return the layer of a role: that of the earlier run, or a new one."""
+        layer = former.get(role)
+        if layer is None:
+            layer = make({"metadata": {METADATA_KEY: about(role)}, **place})
+            _insert(viewer, layer, source, added)
+            added.append(layer)
+        else:
+            for name, value in place.items():
+                setattr(layer, name, value)
+        layer.metadata[METADATA_KEY] = about(role)
+        return layer
+
+    try:
+        probability = ready("probability", lambda common: _new_probability(segmentation, common))
+        if "probability" in former:
+            probability.data = segmentation.probability
+        yield
+        proposals = ready("proposals", lambda common: _new_proposals(ndim, common))
+        if proposals.nshapes:
+            proposals.data = []
+        yield
+        for start in range(0, len(arrays.rectangles), _RECTANGLES_AT_ONCE):
+            rectangles = arrays.rectangles[start : start + _RECTANGLES_AT_ONCE]
+            proposals.add(list(rectangles), shape_type="rectangle", **_PROPOSAL_LOOK)
+            yield
+        cells = ready("cells", lambda common: _new_cells(arrays, segmentation.count, common))
+        if "cells" in former:
+            cells.editable = False  # forgets what Undo would bring into the new labels
+            cells.data = arrays.labels
+            cells.editable = True
+            cells.features = arrays.features
+            if COUNTED_NAME.fullmatch(cells.name):
+                cells.name = counted_name(segmentation.count)
+    except BaseException:
+        for layer in added:
+            if layer in viewer.layers:
+                viewer.layers.remove(layer)
+        raise
+    for layer in earlier.values():
+        if layer not in (probability, proposals, cells) and layer in viewer.layers:
+            viewer.layers.remove(layer)
+    viewer.layers.selection.active = cells
+    if count_on_canvas:
+        from .count_overlay import show_count
+
+        show_count(viewer, cells)
+    return ResultLayers(probability, proposals, cells)
+
+
+def counted_name(count: int) -> str:
+    """Return the name of a layer of cells."""
+    return f"cells ({count})"
+
+
+def _new_probability(segmentation: Segmentation, common: dict[str, Any]) -> Image:
+    from napari.layers import Image
+
+    return Image(
+        segmentation.probability,
+        name="probability",
+        rgb=False,
+        colormap="magma",
+        blending="additive",
+        contrast_limits=(0, 1),
+        opacity=0.6,
+        visible=False,
+        **common,
+    )
+
+
+def _new_proposals(ndim: int, common: dict[str, Any]) -> Shapes:
+    from napari.layers import Shapes
+
+    return Shapes(ndim=ndim, name="proposals", opacity=0.8, visible=False, **common)
+
+
+def _new_cells(arrays: LayerArrays, count: int, common: dict[str, Any]) -> Labels:
+    from napari.layers import Labels
+
+    return Labels(arrays.labels, name=counted_name(count), features=arrays.features, opacity=0.45, **common)
+
+
+def _insert(viewer: ViewerModel, layer: Layer, source: Layer | None, added: list[Layer]) -> None:
+    """Put a layer above its source and what was added before; on top where there is no source."""
+    below = next((other for other in (*reversed(added), source) if other in viewer.layers), None)
+    if below is None:
+        viewer.add_layer(layer)
+    else:
+        viewer.layers.insert(viewer.layers.index(below) + 1, layer)
+
+
+def _usable(former: dict[Role, Layer], ndim: int) -> dict[Role, Layer]:
+    """Return those layers of an earlier run that can take new content."""
+    kinds = {"probability": "image", "proposals": "shapes", "cells": "labels"}
+    return {
+        role: layer
+        for role, layer in former.items()
+        if layer.ndim == ndim
+        and layer._type_string == kinds.get(role)
+        and not getattr(layer, "multiscale", False)
+    }
+
+
+def own_viewer(viewer: ViewerModel) -> ViewerModel:
+    """Return the viewer itself where napari handed out a proxy of it.
+
+    The layers that a proxy gives are proxies too, and not the same object twice.
+    """
+    itself: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+    return itself
+
+
+def result_layers(viewer: ViewerModel, source: Layer) -> dict[Role, Layer]:
+    """Return the result layers that belong to a source layer, by role."""
+    return _results(viewer, str(source.unique_id))
+
+
+def role_of(layer: Layer) -> Role | None:
+    """Return what a layer is among our results, or None for any other layer."""
+    return layer.metadata.get(METADATA_KEY, {}).get("role")
+
+
+def _results(viewer: ViewerModel, source_id: str | None) -> dict[Role, Layer]:
+    found: dict[Role, Layer] = {}
+    for layer in viewer.layers:
+        about = layer.metadata.get(METADATA_KEY, {})
+        if "role" in about and about.get("source_id") == source_id:
+            found[about["role"]] = layer
+    return found
+
+
+def placement(source: Layer | None, ndim: int) -> dict[str, Any]:
+    """Return what places a layer of ``ndim`` dimensions where the source is."""
+    if source is None:
+        return {}
+    place: dict[str, Any] = {
+        "scale": source.scale[-ndim:],
+        "translate": source.translate[-ndim:],
+    }
+    # napari before 0.5.6 has neither.
+    for name in ("units", "axis_labels"):
+        value = getattr(source, name, None)
+        if value is not None:
+            place[name] = tuple(value)[-ndim:]
+    if source.ndim == ndim:
+        place.update(rotate=source.rotate, shear=source.shear, affine=source.affine)
+    return place
+
+
+def _number_through(segmentation: Segmentation) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels in which a number is one cell, and the number of each row of the table."""
+    labels, cells = segmentation.labels, segmentation.cells
+    own = np.asarray(cells["label"], dtype=np.int64)
+    if labels.ndim == 2:
+        return labels, own
+    # Each plane of a stack starts at 1 again.
+    largest = labels.reshape(len(labels), -1).max(axis=1, initial=0).astype(np.int64)
+    before = np.concatenate([[0], np.cumsum(largest)[:-1]]) if len(largest) else largest
+    numbered = labels + before.astype(labels.dtype).reshape(-1, *[1] * (labels.ndim - 1))
+    numbered[labels == 0] = 0
+    return numbered, own + before[np.asarray(cells["plane"], dtype=np.int64)] if len(cells) else own
+
+
+def _dense_features(cells: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
+    """Return the table with one row for every number from 0 to the largest."""
+    import pandas as pd
+
+    table = cells.reset_index(drop=True)
+    if "plane" in table:
+        table = table.rename(columns={"label": "label_in_plane"})
+        table.insert(0, "label", numbers)
+    count = int(numbers.max(initial=0)) + 1
+    table = table.set_axis(pd.Index(numbers), axis=0).reindex(range(count))
+    table["label"] = np.arange(count)
+    # A row without a cell (the background) has no values, but what is yes or no stays that: no.
+    for name in table.columns:
+        if name in cells and cells[name].dtype.kind == "b":
+            table[name] = table[name].eq(True)
+    return table
+
+
+def _rectangles(proposals: np.ndarray) -> np.ndarray:
+    """Return the corners of boxes ``[plane,] row0, col0, row1, col1`` with exclusive ends."""
+    boxes = np.asarray(proposals, dtype=float)
+    if boxes.ndim != 2 or boxes.shape[1] not in (4, 5):
+        boxes = boxes.reshape(0, 4)
+    # A pixel's centre is at its whole number, so its edges are half a pixel away.
+    row0, col0, row1, col1 = boxes[:, -4:].T - 0.5
+    corners = np.stack([[row0, col0], [row0, col1], [row1, col1], [row1, col0]]).transpose(2, 0, 1)
+    if boxes.shape[1] == 4:
+        return corners
+    planes = np.repeat(boxes[:, :1, None], 4, axis=1)
+    return np.concatenate([planes, corners], axis=2)

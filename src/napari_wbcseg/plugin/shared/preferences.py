@@ -1,0 +1,34 @@
+"""What the user set under Preferences ▸ Plugins; the defaults where napari keeps no plugin settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...settings import SegmentationSettings
+
+DEFAULTS: dict[str, Any] = {
+    "model": "wbc",
+    "device": "auto",
+    "units": "automatic",
+    "count_on_canvas": True,
+    "save_formats": "tiff,csv,overlay",
+}
+
+
+def preferred_settings() -> SegmentationSettings:
+    """Return the settings that a widget starts with."""
+    from ...settings import SegmentationSettings
+
+    device = preference("device")
+    return SegmentationSettings(device=device if device in ("auto", "cpu") else "auto")
+
+
+def preference(name: str) -> Any:
+    """Return one of the manifest's settings of the category ``segmentation``."""
+    try:
+        from napari.settings import get_plugin_settings  # since 0.9
+
+        return getattr(get_plugin_settings("napari-wbcseg").segmentation, name)
+    except (ImportError, KeyError, AttributeError):
+        return DEFAULTS[name]

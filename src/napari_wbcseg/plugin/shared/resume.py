@@ -1,0 +1,84 @@
+"""Offers to go on with a training that was interrupted."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout
+
+from .panel import sentence, with_tip
+
+if TYPE_CHECKING:
+    from ...training.folder import Unfinished
+
+
+class ResumePanel(QFrame):
+    """Shows the latest interrupted training, while there is one.
+
+    Parameters
+    ----------
+    fine_tuning : bool
+        Whether it shows those whose model is to be compared with the one before, or the others.
+    """
+
+    #: Emitted with the `Unfinished` training to go on with.
+    resumed = Signal(object)
+
+    def __init__(self, fine_tuning: bool = False) -> None:
+        super().__init__()
+        self._fine_tuning = fine_tuning
+        self.training: Unfinished | None = None
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self._text = sentence()
+        self.resume_button = QPushButton("Resume")
+        self.discard_button = QPushButton("Discard")
+        with_tip(
+            self.resume_button, "Go on from the last whole epoch; the result is as if it had never stopped."
+        )
+        with_tip(self.discard_button, "Remove what is kept of it.")
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.resume_button, 1)
+        buttons.addWidget(self.discard_button)
+        column = QVBoxLayout(self)
+        column.addWidget(self._text)
+        column.addLayout(buttons)
+        self.resume_button.clicked.connect(self._resume)
+        self.discard_button.clicked.connect(self._discard)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look for interrupted trainings again."""
+        from ...training.folder import unfinished_trainings
+
+        found = (one for one in unfinished_trainings() if one.fine_tuning == self._fine_tuning)
+        self.training = next(found, None)
+        if self.training is not None:
+            self._text.setText(_words(self.training))
+        self.setVisible(self.training is not None)
+
+    def _resume(self) -> None:
+        training = self.training
+        self.hide()
+        if training is not None:
+            self.resumed.emit(training)
+
+    def _discard(self) -> None:
+        from ...training.folder import discard_training
+
+        if self.training is not None:
+            discard_training(self.training.folder)
+        self.refresh()
+
+
+def _words(training: Unfinished) -> str:
+    done = (
+        f"{training.epochs_done} of {training.epochs} epochs are kept"
+        if training.epochs_done
+        else "no epoch had been completed"
+    )
+    when = training.changed
+    day = "today" if when.date() == datetime.now().date() else f"on {when:%d %B}"
+    what = "fine-tuning that makes" if training.fine_tuning else "training of"
+    return f"The {what} {training.name} was interrupted {day} at {when:%H:%M}: {done}."

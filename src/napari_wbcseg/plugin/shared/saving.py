@@ -1,0 +1,153 @@
+"""Layers on their way into files: what a labels layer is at this moment, and the image it lies on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...progress import Progress, silent
+from .layer_check import image_data
+from .layers import METADATA_KEY, own_viewer, role_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels, Layer
+
+
+@dataclass(frozen=True)
+class LayerSnapshot:
+    """A labels layer as it is now, safe to read in another thread while it is edited on.
+
+    Attributes
+    ----------
+    name, data, features, metadata, scale, translate, units, axis_labels
+        Those of the layer; the labels are a copy in full resolution.
+    image : array or None
+        What lies under the labels, of the same rows and columns; None if that is not known.
+    image_path : Path or None
+        The file that it was read from.
+    """
+
+    name: str
+    data: Any
+    features: Any
+    metadata: dict[str, Any]
+    scale: Any
+    translate: Any
+    units: Any = None
+    axis_labels: Any = None
+    image: Any = field(default=None, repr=False)
+    image_path: Path | None = None
+
+    @classmethod
+    def of_layer(
+        cls, layer: Labels, viewer: ViewerModel | None = None, image: Image | None = None
+    ) -> LayerSnapshot:
+        """Take a layer, and its image as given or as the viewer has it."""
+        source = image
+        if source is None and viewer is not None:
+            source = source_image(viewer, layer)
+        data = image_data(layer)
+        return cls(
+            name=layer.name,
+            data=data.copy() if isinstance(data, np.ndarray) else data,
+            features=layer.features.copy(),
+            metadata=dict(layer.metadata),
+            scale=np.array(layer.scale),
+            translate=np.array(layer.translate),
+            units=getattr(layer, "units", None),  # since napari 0.5.6
+            axis_labels=getattr(layer, "axis_labels", None),
+            image=None if source is None else image_under(layer, source),
+            image_path=None if source is None else path_of(source),
+        )
+
+
+def save_layer(
+    layer: Labels,
+    path: str | Path,
+    formats: str | Iterable[str] | None = None,
+    *,
+    viewer: ViewerModel | None = None,
+    progress: Progress = silent,
+) -> list[Path]:
+    """Save a labels layer with all that the viewer knows of it; see `napari_wbcseg.save`.
+
+    Parameters
+    ----------
+    layer : Labels
+        Found by this plugin, or drawn by hand.
+    path, formats
+        As for `napari_wbcseg.save`.
+    viewer : napari.Viewer, optional
+        Where the image is that the layer belongs to; by default the current viewer.
+    progress : Progress
+
+    Raises
+    ------
+    OutputError
+        If a format cannot hold the layer, or a file cannot be written.
+    """
+    import napari
+
+    return save_snapshot(
+        LayerSnapshot.of_layer(layer, viewer or napari.current_viewer()), path, formats, progress
+    )
+
+
+def save_snapshot(
+    snapshot: LayerSnapshot,
+    path: str | Path,
+    formats: str | Iterable[str] | None = None,
+    progress: Progress = silent,
+) -> list[Path]:
+    """Save what `LayerSnapshot.of_layer` took; for a worker thread."""
+    from ...results.save import save
+
+    return save(
+        snapshot, path, formats, image=snapshot.image, image_path=snapshot.image_path, progress=progress
+    )
+
+
+def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
+    """Return the image that a labels layer belongs to.
+
+    For a layer of this plugin the one it was found in; for any other the only image of its
+    size, if there is just one.
+    """
+    from napari.layers import Image
+
+    images = [one for one in own_viewer(viewer).layers if isinstance(one, Image) and role_of(one) is None]
+    source_id = layer.metadata.get(METADATA_KEY, {}).get("source_id")
+    if source_id is not None:
+        return next((image for image in images if str(image.unique_id) == source_id), None)
+    fitting = [image for image in images if image_under(layer, image) is not None]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def image_under(layer: Labels, image: Image) -> Any:
+    """Return the part of an image's array that lies under a labels layer; None if it does not fit."""
+    data, labels = image_data(image), image_data(layer)
+    shape = data.shape[:-1] if image.rgb else data.shape
+    if len(shape) != labels.ndim:
+        return None
+    scale = np.asarray(image.scale[-labels.ndim :], float)
+    if not np.allclose(scale, layer.scale[-labels.ndim :], rtol=1e-3):
+        return None
+    away = np.asarray(layer.translate, float) - np.asarray(image.translate[-labels.ndim :], float)
+    start = np.rint(away / scale).astype(int)
+    stop = start + labels.shape
+    if (start < 0).any() or (stop > shape).any():
+        return None
+    return data[tuple(slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))]
+
+
+def path_of(layer: Layer) -> Path | None:
+    """Return the file that a layer was read from."""
+    source = getattr(layer, "source", None)
+    path = getattr(source, "path", None)
+    return Path(path) if path else None

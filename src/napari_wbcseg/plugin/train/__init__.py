@@ -1,0 +1,1 @@
+"""The widget *Train WBC model*."""

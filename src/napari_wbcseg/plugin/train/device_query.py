@@ -1,0 +1,81 @@
+"""Ask which device training would use, in a process of its own.
+
+Keras' backend must not be imported into napari's process; the answer is kept for the session.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from ...errors import TrainingError
+from ...progress import Progress
+
+_QUESTION = """
+import dataclasses, json
+from napari_wbcseg.network.device import describe_device
+print("DEVICE" + json.dumps(dataclasses.asdict(describe_device())))
+"""
+_PATIENCE = 120  # seconds; a first import from a slow disk can take most of a minute
+
+
+@dataclass(frozen=True)
+class Device:
+    """Name of a device and why it is the one in use."""
+
+    name: str
+    why: str
+
+
+_answer: Device | None = None
+
+
+def query_device(progress: Progress) -> Device:
+    """Return the device that training uses. For a worker thread: takes seconds the first time.
+
+    Raises
+    ------
+    TrainingError
+        If the training framework cannot be imported.
+    Cancelled
+        If ``progress`` raised it.
+    """
+    global _answer
+    if _answer is not None:
+        return _answer
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", _QUESTION],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
+    end = time.monotonic() + _PATIENCE
+    try:
+        while True:
+            progress(0, 0, "Looking for the training device")
+            try:
+                said, complaints = process.communicate(timeout=0.1)
+                break
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > end:
+                    raise TrainingError(
+                        "The training framework does not answer; training may still work."
+                    ) from None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    for line in said.splitlines():
+        if line.startswith("DEVICE"):
+            found = json.loads(line.removeprefix("DEVICE"))
+            _answer = Device(found["name"], found["why"])
+            return _answer
+    last = complaints.strip().splitlines()[-1:] or ["it said nothing"]
+    raise TrainingError(f"The training framework cannot be loaded ({last[0]}): install napari-wbcseg again.")

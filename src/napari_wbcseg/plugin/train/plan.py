@@ -1,0 +1,201 @@
+"""What a training will learn from, shown before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from ..shared.jobs import Cleanup, Job
+from ..shared.panel import sentence, with_tip
+
+if TYPE_CHECKING:
+    from ...progress import Progress
+    from ...settings import TrainingSettings
+    from ...training.plan import TrainingPlan
+    from .source import TrainingSource
+
+_DELAY = 300  # milliseconds between two keys pressed in the path
+_THUMBNAILS = 5
+_SIDE = 62  # pixels
+_OUTLINE = np.array((255, 170, 0), np.uint8)
+_VALIDATION = np.array((80, 200, 255), np.uint8)
+
+
+@dataclass(frozen=True)
+class SeenPlan:
+    """A plan, and thumbnails of what is in it.
+
+    Attributes
+    ----------
+    plan : TrainingPlan
+    thumbnails : list of tuple
+        Picture (uint8, (S, S, 3)) with the cells outlined, and what it is.
+    """
+
+    plan: TrainingPlan
+    thumbnails: list[tuple[np.ndarray, str]]
+
+
+class PlanPanel(QWidget):
+    """Says what a training would learn from, and shows some of it.
+
+    Parameters
+    ----------
+    cleanup : Cleanup
+        Of the widget it is part of.
+    """
+
+    #: Emitted when what is shown has changed.
+    changed = Signal()
+
+    def __init__(self, cleanup: Cleanup) -> None:
+        super().__init__()
+        self.plan: TrainingPlan | None = None
+        #: Why there is no plan; empty while there is one, or it is being made.
+        self.problem = ""
+        self._cleanup = cleanup
+        self._job: Job | None = None
+        self._wanted: tuple[TrainingSource, TrainingSettings, bool] | None = None
+        self._text, self._hints = sentence(), sentence()
+        self._hints.setStyleSheet("color: #e0a030;")
+        self._pictures = QHBoxLayout()
+        self._pictures.setSpacing(3)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addLayout(self._pictures)
+        column.addWidget(self._text)
+        column.addWidget(self._hints)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_DELAY)
+        self._timer.timeout.connect(self._make)
+        self._show(None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a plan is being made."""
+        return self._job is not None or self._timer.isActive()
+
+    def look(self, source: TrainingSource | None, settings: TrainingSettings, fine_tuning: bool) -> None:
+        """Make a plan of this source soon; of None, show nothing."""
+        if self._job is not None:
+            self._job.abandon()
+            self._end_job()
+        self._show(None)
+        self.problem = ""
+        self._wanted = None if source is None else (source, settings, fine_tuning)
+        if source is None:
+            self._timer.stop()
+        else:
+            self._text.setText("Looking at the training images …")
+            self._text.show()
+            self._timer.start()
+        self.changed.emit()
+
+    def _make(self) -> None:
+        if self._wanted is None or self._cleanup.done:
+            return
+        source, settings, fine_tuning = self._wanted
+
+        def work(progress: Progress) -> SeenPlan:
+            from ...training.plan import make_plan
+
+            plan = make_plan(source.read(progress), settings, fine_tuning)
+            return SeenPlan(plan, make_thumbnails(plan))
+
+        self._job = job = Job(work)
+        job.succeeded.connect(self._on_plan)
+        job.failed.connect(self._on_failed)
+        self._cleanup.add(job.abandon)
+        job.start()
+
+    def _on_plan(self, seen: SeenPlan) -> None:
+        self._end_job()
+        self.plan = seen.plan
+        self._show(seen)
+        self.changed.emit()
+
+    def _on_failed(self, problem: str) -> None:
+        self._end_job()
+        self.problem = problem
+        self._text.hide()
+        self.changed.emit()
+
+    def _end_job(self) -> None:
+        if self._job is not None:
+            self._cleanup.remove(self._job.abandon)
+        self._job = None
+
+    def _show(self, seen: SeenPlan | None) -> None:
+        self.plan = None if seen is None else seen.plan
+        while self._pictures.count():
+            item = self._pictures.takeAt(0)
+            widget = item.widget() if item is not None else None
+            if widget is not None:
+                widget.hide()
+                widget.deleteLater()
+        for picture, words in seen.thumbnails if seen is not None else []:
+            self._pictures.addWidget(with_tip(_picture(picture), words))
+        if seen is not None:
+            self._pictures.addStretch(1)
+        plan = self.plan
+        lines = [plan.summary, plan.left_out_summary] if plan is not None else []
+        for label, text in (
+            (self._text, "\n".join(line for line in lines if line)),
+            (self._hints, "\n".join(plan.notes) if plan is not None else ""),
+        ):
+            label.setText(text)
+            label.setVisible(bool(text))
+
+
+def make_thumbnails(plan: TrainingPlan) -> list[tuple[np.ndarray, str]]:
+    """Return a few pictures of the plan with their cells outlined, those kept aside last and in blue."""
+    kept = plan.validation[:1] if plan.validation is not plan.training else []
+    some = [(pair, _OUTLINE, "") for pair in _spread(plan.training, _THUMBNAILS - len(kept))]
+    some += [(pair, _VALIDATION, ", kept aside to validate") for pair in kept]
+    return [
+        (_thumbnail(pair.image, pair.labels, colour), f"{pair.name}{what}") for pair, colour, what in some
+    ]
+
+
+def _spread(pairs: list, count: int) -> list:  # type: ignore[type-arg]
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int))
+    return [pairs[int(i)] for i in chosen]
+
+
+def _thumbnail(image: np.ndarray, labels: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Return a square around the first cell, three cells wide, with outlines."""
+    import cv2
+    from scipy import ndimage
+
+    boxes = [box for box in ndimage.find_objects(labels) if box is not None]
+    rows, cols = max(boxes, key=lambda box: (box[0].stop - box[0].start) * (box[1].stop - box[1].start))
+    side = min(3 * max(rows.stop - rows.start, cols.stop - cols.start), *image.shape[:2])
+    start = [
+        int(min(max((span.start + span.stop - side) // 2, 0), length - side))
+        for span, length in zip((rows, cols), labels.shape, strict=True)
+    ]
+    window = np.s_[start[0] : start[0] + side, start[1] : start[1] + side]
+    size = (2 * _SIDE, 2 * _SIDE)  # twice, for screens with many pixels
+    picture = cv2.resize(image[window], size, interpolation=cv2.INTER_AREA)
+    marks = cv2.resize(labels[window].astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
+    kernel = np.ones((3, 3), np.uint8)
+    edge = cv2.dilate(marks, kernel) != cv2.erode(marks, kernel)
+    picture[edge] = colour
+    return np.ascontiguousarray(picture)
+
+
+def _picture(pixels: np.ndarray) -> QLabel:
+    height, width = pixels.shape[:2]
+    image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+    pixmap = QPixmap.fromImage(image.copy())
+    pixmap.setDevicePixelRatio(2)
+    label = QLabel()
+    label.setPixmap(pixmap)
+    return label

@@ -1,0 +1,235 @@
+"""One training of the Train widget: its process, followed from the window."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from ..shared.activity import ActivityBar
+from ..shared.jobs import Cleanup, Job
+
+if TYPE_CHECKING:
+    from ...network.model_file import ModelFile
+    from ...progress import Progress
+    from ...training.worker import TrainingProcess
+
+_POLL = 100  # milliseconds
+_STATES = ("progress", "step")
+_STATES_EVERY = 1.0  # seconds
+_GRACE = 0.8  # seconds that a cancelled process has before it is killed
+
+
+class TrainRun(QObject):
+    """Prepares, follows and ends a training process, and saves its model.
+
+    Exactly one of ``finished``, ``failed`` and ``cancelled`` is emitted for each `start`.
+
+    Parameters
+    ----------
+    cleanup : Cleanup
+        Of the widget it is part of: it ends the process when that goes away.
+    """
+
+    #: Emitted with each event of `napari_wbcseg.training.worker.TrainingProcess`.
+    happened = Signal(dict)
+    #: Emitted with the saved model and why the training ended.
+    finished = Signal(object, str)
+    #: Emitted with the sentence that says what went wrong.
+    failed = Signal(str)
+    cancelled = Signal()
+    #: Emitted when `running`, `training` or `paused` changed.
+    changed = Signal()
+
+    def __init__(self, cleanup: Cleanup) -> None:
+        super().__init__()
+        self.process: TrainingProcess | None = None
+        self.paused = False
+        #: Whether it was asked to end.
+        self.ending = False
+        self._job: Job | None = None
+        self._name = ""
+        self._cleanup = cleanup
+        self._bar: ActivityBar | None = None
+        self._states: dict[str, dict[str, Any]] = {}
+        self._states_shown = 0.0
+        self._timer = QTimer(self)
+        self._timer.setInterval(_POLL)
+        self._timer.timeout.connect(self._poll)
+
+    @property
+    def running(self) -> bool:
+        """Whether a training is prepared, under way, or being saved."""
+        return self._job is not None or self.process is not None
+
+    @property
+    def training(self) -> bool:
+        """Whether there is a process that can be paused and stopped."""
+        return self.process is not None
+
+    def start(self, make_process: Callable[[Progress], TrainingProcess], name: str) -> None:
+        """Start; the process is made in a worker thread. The model gets the name."""
+        self._name = name
+        self.ending = self.paused = False
+        job = Job(make_process, "Preparing the training", discard=end_and_discard)
+        job.succeeded.connect(self._on_process)
+        self._start_job(job)
+
+    def pause(self) -> None:
+        """Hold after the present step."""
+        if self.process is not None and not self.ending:
+            self.process.pause()
+            self.paused = True
+            self.changed.emit()
+
+    def unpause(self) -> None:
+        """Go on after a pause."""
+        if self.process is not None:
+            self.process.unpause()
+            self.paused = False
+            self.changed.emit()
+
+    def stop(self) -> None:
+        """End early and keep the best weights."""
+        if self.process is not None and not self.ending:
+            self.process.stop()
+            self.ending, self.paused = True, False
+            self.changed.emit()
+
+    def cancel(self) -> None:
+        """End and keep nothing."""
+        if self._job is not None:
+            self._job.cancel()
+        if self.process is not None:
+            self.process.cancel(_GRACE)
+        self.ending, self.paused = True, False
+        self.changed.emit()
+
+    # Steps -------------------------------------------------------------------------------------------
+
+    def _start_job(self, job: Job) -> None:
+        self._job = job
+        job.failed.connect(self._on_failed)
+        job.cancelled.connect(self._on_cancelled)
+        self._cleanup.add(job.abandon)
+        self.changed.emit()
+        job.start()
+
+    def _end_job(self) -> None:
+        if self._job is not None:
+            self._cleanup.remove(self._job.abandon)
+        self._job = None
+
+    def _on_process(self, process: TrainingProcess) -> None:
+        self._end_job()
+        self.process = process
+        self._states = {}
+        self._bar = ActivityBar("Training")
+        self._cleanup.add(process.close)
+        self._cleanup.add(self._bar.close)
+        self.changed.emit()
+        self._timer.start()
+
+    def _poll(self) -> None:
+        process = self.process
+        if process is None or self._cleanup.done:
+            self._timer.stop()
+            return
+        if self._bar is not None and self._bar.cancelled and not self.ending:
+            self.cancel()
+        events = process.poll()
+        # Of what only the last state counts, older ones are not shown.
+        last = {event["event"]: event for event in events}
+        for event in events:
+            kind = event["event"]
+            if kind in _STATES:
+                self._states[kind] = event
+                continue
+            if kind in ("epoch", "paused"):  # what was before them is past
+                self._states = {}
+            if kind == "preview" and event is not last[kind]:
+                continue
+            if kind == "result":
+                self._save(process, event["ended"])
+            elif kind == "error":
+                self._end_process()
+                self._on_failed(event["text"])
+            elif kind == "cancelled":
+                self._end_process()
+                self._on_cancelled()
+            else:
+                self.happened.emit(event)
+        self._show_states()
+
+    def _show_states(self) -> None:
+        """Tell where the training stands, all at once and not often: napari repaints its window each time."""
+        if self.process is None or time.monotonic() - self._states_shown < _STATES_EVERY:
+            return
+        self._states_shown = time.monotonic()
+        states, self._states = self._states, {}
+        for kind, event in states.items():
+            if kind == "progress" and self._bar is not None:
+                self._bar.show(event["done"], event["total"], event["stage"])
+            self.happened.emit(event)
+
+    def _save(self, process: TrainingProcess, ended: str) -> None:
+        name = self._name
+        self._let_go(process)
+
+        def save(progress: Progress) -> tuple[ModelFile, str]:
+            from ...network.library import save_to_library
+
+            try:
+                model = save_to_library(process.model, name)
+            finally:
+                process.close()
+            # Only now: until here it could be resumed, or its model be found.
+            shutil.rmtree(process.out, ignore_errors=True)
+            return model, ended
+
+        job = Job(save)
+        job.succeeded.connect(self._on_saved)
+        self._start_job(job)
+
+    def _on_saved(self, outcome: tuple[ModelFile, str]) -> None:
+        self._end_job()
+        self.changed.emit()
+        self.finished.emit(*outcome)
+
+    def _on_failed(self, sentence: str) -> None:
+        self._end_job()
+        self.changed.emit()
+        self.failed.emit(sentence)
+
+    def _on_cancelled(self) -> None:
+        self._end_job()
+        self.changed.emit()
+        self.cancelled.emit()
+
+    def _end_process(self) -> None:
+        process = self.process
+        if process is not None:
+            self._let_go(process)
+            process.close()
+
+    def _let_go(self, process: TrainingProcess) -> None:
+        self._timer.stop()
+        self.process = None
+        self._cleanup.remove(process.close)
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            self._cleanup.remove(bar.close)
+            bar.close()
+
+
+def end_and_discard(process: TrainingProcess) -> None:
+    """End a process that was cancelled before it was followed, and leave nothing."""
+    from ...training.folder import discard_training
+
+    with contextlib.suppress(OSError):
+        process.close()
+    discard_training(process.out)

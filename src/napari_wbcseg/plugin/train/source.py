@@ -1,0 +1,295 @@
+"""Where the training images of the Train widget come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..shared.layer_picker import LayerPicker
+from ..shared.layers import role_of
+from ..shared.panel import sentence, stretched, with_tip
+from ..shared.training_data import check_pair, make_pairs, pair_source
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from ...datasets.pairs import MaskReading, TrainingPair
+    from ...progress import Progress
+
+_TIP_ROLE = Qt.ItemDataRole.ToolTipRole
+LAYERS, FOLDER, SIGTUPLE, CORRECTIONS = range(4)
+_CHOICES = (
+    ("Layers in this viewer", "An image layer and the labels layer with its cells."),
+    ("Folder or archive", "Images with their masks or labels on this computer."),
+    ("SigTuple tiles (public)", "169 hand-outlined images; downloaded the first time, 4 MB."),
+    ("My corrections", "The fields that you added to your training set in Review."),
+)
+
+_MASKS: tuple[tuple[MaskReading, str, str], ...] = (
+    ("auto", "black and white, or numbered cells", "Told apart by their values."),
+    (
+        "foreground",
+        "all but 0 is cell",
+        "For masks that tell nucleus and cell body: each connected region is one cell.",
+    ),
+    ("numbers", "each value is one cell", "For numbered cells that are taken for something else."),
+)
+
+
+@dataclass(frozen=True)
+class TrainingSource:
+    """Training images that were chosen, not yet read.
+
+    Attributes
+    ----------
+    read : callable
+        Given a `Progress`, returns the pairs; for a worker thread.
+    words : str
+        What they are, for the model file.
+    path : Path or None
+        The folder or archive, where a training process can read it for itself.
+    """
+
+    read: Callable[[Progress], list[TrainingPair]]
+    words: str
+    path: Path | None = None
+
+
+class SourcePanel(QWidget):
+    """Chooses between layers, a folder, the SigTuple tiles and the user's corrections.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Whose layers are offered.
+    """
+
+    #: Emitted when another source is chosen.
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self.kind = QComboBox()
+        for number, (title, tip) in enumerate(_CHOICES):
+            self.kind.addItem(title)
+            self.kind.setItemData(number, tip, _TIP_ROLE)
+        self.image = LayerPicker(viewer, _is_image, "no image open")
+        self.labels = LayerPicker(viewer, _is_labels, "no labels layer")
+        self.path = QLineEdit()
+        self.path.setPlaceholderText("folder of images and masks")
+        self.masks = QComboBox()
+        for number, (reading, title, tip) in enumerate(_MASKS):
+            self.masks.addItem(title, reading)
+            self.masks.setItemData(number, tip, _TIP_ROLE)
+        self._about_set = sentence()
+        self._pages = QStackedWidget()
+        for page in (self._layers_page(), self._folder_page(), self._sigtuple_page(), self._about_set):
+            self._pages.addWidget(page)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(with_tip(self.kind, "Where the training images come from."))
+        column.addWidget(self._pages)
+        self.kind.currentIndexChanged.connect(self._on_kind)
+        self.image.layer_changed.connect(self.changed)
+        self.labels.layer_changed.connect(self.changed)
+        self.path.textChanged.connect(self.changed)
+        self.masks.currentIndexChanged.connect(self.changed)
+        self._fit()
+
+    @property
+    def folder(self) -> str:
+        """The folder or archive; empty when something else is chosen."""
+        return self.path.text().strip() if self.kind.currentIndex() == FOLDER else ""
+
+    @property
+    def mask_reading(self) -> MaskReading:
+        """How the masks of a folder are read; see `napari_wbcseg.datasets.pairs.read_pairs`."""
+        reading: MaskReading = self.masks.currentData()
+        return reading
+
+    @mask_reading.setter
+    def mask_reading(self, reading: MaskReading) -> None:
+        place = self.masks.findData(reading)
+        if place < 0:
+            raise ValueError(f"Masks are read as auto, foreground or numbers, not {reading!r}.")
+        self.masks.setCurrentIndex(place)
+
+    def choose(self, kind: int) -> None:
+        """Choose what kind of source it is."""
+        self.kind.setCurrentIndex(kind)
+
+    def problem(self) -> str:
+        """Return why there is nothing to train on, in a sentence; empty when there is."""
+        kind = self.kind.currentIndex()
+        if kind == LAYERS:
+            return check_pair(self.image.layer, self.labels.layer)
+        if kind == FOLDER:
+            if not self.folder:
+                return "Choose the folder or archive with the training images."
+            if not Path(self.folder).expanduser().exists():
+                return f"There is nothing at {self.folder}. Choose a folder or archive."
+        if kind == CORRECTIONS:
+            from ...datasets.corrections import corrections_folder, is_corrections
+
+            if not is_corrections(corrections_folder()):
+                return (
+                    "There are no corrections yet: open Plugins ▸ Review white blood cells, correct some "
+                    "cells and press Add to my training set."
+                )
+        return ""
+
+    def source(self) -> TrainingSource:
+        """Return what is chosen, so that it can be read in a worker thread. Check `problem` before."""
+        kind = self.kind.currentIndex()
+        image, labels = self.image.layer, self.labels.layer
+        if kind == LAYERS and image is not None and labels is not None:
+            taken = pair_source(image, labels)
+            return TrainingSource(
+                lambda progress: make_pairs(taken, progress), f"layers of napari ({taken.name})"
+            )
+        if kind == SIGTUPLE:
+            return TrainingSource(_read_sigtuple, "SigTuple tiles")
+        if kind == CORRECTIONS:
+            from ...datasets.corrections import corrections_folder
+
+            return TrainingSource(_reader(corrections_folder()), "corrections of the user")
+        folder = Path(self.folder).expanduser()
+        masks = self.mask_reading
+        # The training process reads a folder by the rule; what is read in another way is handed to it.
+        return TrainingSource(
+            _reader(folder, masks), f"images from {folder.name}", folder if masks == "auto" else None
+        )
+
+    def _layers_page(self) -> QWidget:
+        page = QWidget()
+        rows = QFormLayout(page)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addRow("Image", with_tip(stretched(self.image), "The stained smear, or a stack of them."))
+        rows.addRow(
+            "Cells", with_tip(stretched(self.labels), "The labels layer with every white cell drawn in it.")
+        )
+        return page
+
+    def _folder_page(self) -> QWidget:
+        page = QWidget()
+        with_tip(
+            self.path,
+            "A SigTuple folder or .tar; NAME.jpg with NAME-mask.jpg; or of folders images and labels.",
+        )
+        choose_folder, choose_file = QPushButton("Folder …"), QPushButton("Archive …")
+        choose_folder.clicked.connect(self._choose_folder)
+        choose_file.clicked.connect(self._choose_file)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.path)
+        row = QHBoxLayout()
+        row.addWidget(choose_folder)
+        row.addWidget(choose_file)
+        column.addLayout(row)
+        masks = QHBoxLayout()
+        masks.addWidget(QLabel("Masks"))
+        masks.addWidget(with_tip(stretched(self.masks), "How masks of several values are read."), 1)
+        column.addLayout(masks)
+        return page
+
+    def _sigtuple_page(self) -> QWidget:
+        return sentence(
+            "The public training set of the SigTuple AI Challenge: 169 images of Leishman-stained smears "
+            "with outlined white cells. They are downloaded once (4 MB) and checked."
+        )
+
+    def _on_kind(self, kind: int) -> None:
+        if kind == CORRECTIONS:
+            self._tell_corrections()
+        self._pages.setCurrentIndex(kind)
+        self._fit()
+        self.changed.emit()
+
+    def _fit(self) -> None:
+        # A stack is as high as its highest page unless the others do not count.
+        for number in range(self._pages.count()):
+            page = self._pages.widget(number)
+            if page is not None:
+                policy = page.sizePolicy()
+                shown = number == self._pages.currentIndex()
+                policy.setVerticalPolicy(policy.Policy.Preferred if shown else policy.Policy.Ignored)
+                page.setSizePolicy(policy)
+        self._pages.adjustSize()
+
+    def _tell_corrections(self) -> None:
+        from ...datasets.corrections import corrections_folder
+        from ...errors import WBCSegError
+
+        try:
+            from ...datasets.corrections import read_record
+
+            fields = read_record()
+            cells = sum(field.cells for field in fields)
+            self._about_set.setText(
+                f"{cells} cells in {len(fields)} fields, kept in {corrections_folder()}. The Models widget "
+                "fine-tunes on them as well, and compares the new model with the old before you keep it."
+                if fields
+                else ""
+            )
+        except WBCSegError as error:
+            self._about_set.setText(str(error))
+
+    def _choose_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Training images", self.path.text())
+        if chosen:
+            self.path.setText(chosen)
+
+    def _choose_file(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(
+            self, "Training archive", self.path.text(), "Archives (*.tar *.tar.gz *.tgz)"
+        )
+        if chosen:
+            self.path.setText(chosen)
+
+
+def _reader(path: Path, masks: MaskReading = "auto") -> Callable[[Progress], list[TrainingPair]]:
+    def read(progress: Progress) -> list[TrainingPair]:
+        from ...datasets.pairs import read_pairs
+
+        progress(0, 0, "Reading the training images")
+        return read_pairs(path, masks)
+
+    return read
+
+
+def _read_sigtuple(progress: Progress) -> list[TrainingPair]:
+    from ...datasets.download import fetch_sigtuple, local_sigtuple
+    from ...datasets.sigtuple import TRAIN_FOLDER, read_sigtuple
+
+    folder = local_sigtuple() or fetch_sigtuple([TRAIN_FOLDER], progress=progress)
+    progress(0, 0, "Reading the training images")
+    return read_sigtuple(folder)
+
+
+def _is_image(layer: Layer) -> bool:
+    from napari.layers import Image
+
+    return isinstance(layer, Image) and role_of(layer) is None
+
+
+def _is_labels(layer: Layer) -> bool:
+    from napari.layers import Labels
+
+    return isinstance(layer, Labels) and role_of(layer) in (None, "cells")

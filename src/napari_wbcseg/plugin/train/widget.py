@@ -1,0 +1,388 @@
+"""The widget *Train WBC model*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...settings import TrainingSettings
+from ..shared.jobs import Job, clean_up_with, say_error
+from ..shared.layers import own_viewer
+from ..shared.model_list import model_events
+from ..shared.panel import folded, scrolled_column, sentence, stretched, with_tip
+from ..shared.resume import ResumePanel
+from ..shared.settings_form import SettingsForm
+from .device_query import Device, query_device
+from .monitor import TrainMonitor
+from .plan import PlanPanel
+from .preview import PreviewLayers
+from .run import TrainRun
+from .source import FOLDER, LAYERS, SourcePanel
+from .start import StartPicker
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Labels
+
+    from ...network.model_file import ModelFile
+    from ...progress import Progress
+    from ...training.folder import Unfinished
+    from ...training.worker import TrainingProcess
+
+_TOP = ("epochs", "validation_fraction")
+
+
+class TrainWidget(QWidget):
+    """Trains a network on layers, a folder, the SigTuple tiles or corrections, in a process of its own.
+
+    The same from a script: set ``image`` and ``labels`` or ``folder``, ``start_from``,
+    ``name`` and ``settings``, call `train`, and connect to ``trained``.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are offered.
+    """
+
+    #: Emitted with the saved model (`napari_wbcseg.network.model_file.ModelFile`).
+    trained = Signal(object)
+    #: Emitted with the sentence that says what went wrong.
+    failed = Signal(str)
+    #: Emitted when a training was cancelled.
+    cancelled = Signal()
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        viewer = own_viewer(napari_viewer)
+        self._cleanup = clean_up_with(self)
+        self.run = TrainRun(self._cleanup)
+        self.source = SourcePanel(viewer)
+        self.start = StartPicker()
+        self.plan = PlanPanel(self._cleanup)
+        self.monitor = TrainMonitor()
+        self.resume = ResumePanel()
+        self.preview = PreviewLayers(viewer)
+        self._build()
+        self._connect()
+        self._show_defaults()
+        self._ask_device()
+
+    # For scripts -----------------------------------------------------------------------------------------
+
+    @property
+    def image(self) -> Image | None:
+        """The image layer to train on."""
+        return self.source.image.layer
+
+    @image.setter
+    def image(self, layer: Image) -> None:
+        self.source.choose(LAYERS)
+        self.source.image.layer = layer
+
+    @property
+    def labels(self) -> Labels | None:
+        """The labels layer with the cells."""
+        return self.source.labels.layer
+
+    @labels.setter
+    def labels(self, layer: Labels) -> None:
+        self.source.choose(LAYERS)
+        self.source.labels.layer = layer
+
+    @property
+    def folder(self) -> str:
+        """The folder or archive to train on; empty when it is something else."""
+        return self.source.folder
+
+    @folder.setter
+    def folder(self, path: str | Path) -> None:
+        self.source.choose(FOLDER)
+        self.source.path.setText(str(path))
+
+    @property
+    def name(self) -> str:
+        """Name that the model gets."""
+        return self._name.text().strip() or self._name.placeholderText()
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name.setText(name)
+
+    @property
+    def start_from(self) -> str:
+        """Name of the model to go on from; empty for a new network."""
+        return self.start.chosen
+
+    @start_from.setter
+    def start_from(self, name: str) -> None:
+        self.start.chosen = name
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """The settings shown, of the recipe of what it starts from."""
+        values = {**self._options.values(), **self._top.values(), "recipe": self.start.recipe}
+        return TrainingSettings(**values)
+
+    @settings.setter
+    def settings(self, settings: TrainingSettings) -> None:
+        if settings.recipe != self.start.recipe:
+            self.start.begin_anew(settings.recipe)
+        self._show_settings(settings)
+
+    @property
+    def running(self) -> bool:
+        """Whether a training is under way."""
+        return self.run.running
+
+    def train(self) -> None:
+        """Start training; returns at once. If the data cannot be used, `failed` is emitted."""
+        if self.running:
+            return
+        problem = self.source.problem()
+        if problem:
+            self._on_failed(problem)
+            return
+        source, settings, name, start = self.source.source(), self.settings, self.name, self.start_from
+
+        def begin(progress: Progress) -> TrainingProcess:
+            from ...network.library import load_model
+            from ...training.folder import new_training_folder
+            from ...training.worker import TrainingProcess
+
+            _prepare_curve()
+            data = source.path if source.path is not None else source.read(progress)
+            init = load_model(start) if start else None
+            progress(0, 0, "Starting the training process")
+            return TrainingProcess(
+                data,
+                settings,
+                new_training_folder(name),
+                name=name,
+                init=init,
+                training_data=source.words,
+                preview=True,
+            )
+
+        self._begin("Preparing the training images")
+        self.run.start(begin, name)
+
+    def go_on(self, training: Unfinished) -> None:
+        """Go on with an interrupted training; returns at once."""
+        if self.running:
+            return
+
+        def begin(progress: Progress) -> TrainingProcess:
+            from ...training.worker import TrainingProcess
+
+            _prepare_curve()
+            return TrainingProcess.go_on(training.folder, preview=True)
+
+        self._begin(f"Going on with {training.name}")
+        self.run.start(begin, training.name)
+
+    def pause(self) -> None:
+        """Pause the training, or go on after a pause."""
+        if self.run.paused:
+            self.run.unpause()
+        else:
+            self.run.pause()
+
+    def stop(self) -> None:
+        """End the training early and keep the best weights so far."""
+        self.run.stop()
+
+    def cancel(self) -> None:
+        """End the training and leave nothing."""
+        if self.running:
+            self.run.cancel()
+
+    # Parts -----------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self._name = QLineEdit()
+        self._name.setPlaceholderText("my-stain")
+        defaults = TrainingSettings.for_recipe("robust")
+        self._top = SettingsForm(defaults, _TOP)
+        self._options = SettingsForm(
+            defaults, leave_out=(*_TOP, "recipe"), none_texts={"steps_per_epoch": "all images"}
+        )
+        self._show_preview = QCheckBox("Show the prediction on validation tiles as layers")
+        self._show_preview.setChecked(True)
+        self._device = sentence("Device: looking …")
+        self._problem = sentence()
+        self._result = sentence()
+        self._train_button = QPushButton("Train")
+        self._pause_button = QPushButton("Pause")
+        self._stop_button = QPushButton("Stop, keep best")
+        self._cancel_button = QPushButton("Cancel")
+        with_tip(self._train_button, "Train in a process of its own; napari stays usable.")
+        with_tip(self._pause_button, "Hold the training, to have the computer for something else.")
+        with_tip(self._stop_button, "End now and keep the weights of the best epoch.")
+        with_tip(self._cancel_button, "End now and keep nothing.")
+
+        # What is chosen makes way for what is going on.
+        self._setup = QWidget()
+        setup = QVBoxLayout(self._setup)
+        setup.setContentsMargins(0, 0, 0, 0)
+        form = QFormLayout()
+        tip = "Going on from a model needs far fewer images than a new network."
+        form.addRow("Start from", with_tip(stretched(self.start), tip))
+        form.addRow("Model name", with_tip(self._name, "What the new model is called in the list of models."))
+        setup.addWidget(self.source)
+        setup.addWidget(self.plan)
+        setup.addLayout(form)
+        setup.addWidget(self._top)
+        setup.addWidget(folded("More options", self._options))
+        setup.addWidget(self._show_preview)
+
+        buttons = QHBoxLayout()
+        for button in (self._train_button, self._pause_button, self._stop_button, self._cancel_button):
+            buttons.addWidget(button, 1 if button is self._train_button else 0)
+        layout = scrolled_column(self)
+        for part in (self.resume, self._setup, self._device, self._problem):
+            layout.addWidget(part)
+        layout.addLayout(buttons)
+        layout.addWidget(self._result)
+        layout.addWidget(self.monitor)
+        layout.addStretch(1)
+        self.monitor.hide()
+
+    def _connect(self) -> None:
+        self.source.changed.connect(self._look)
+        self.start.changed.connect(self._show_defaults)
+        self._top.changed.connect(self._look)
+        self._options.changed.connect(self._look)
+        self.plan.changed.connect(self._refresh)
+        self.resume.resumed.connect(self.go_on)
+        self._train_button.clicked.connect(self.train)
+        self._pause_button.clicked.connect(self.pause)
+        self._stop_button.clicked.connect(self.stop)
+        self._cancel_button.clicked.connect(self.cancel)
+        self.run.changed.connect(self._refresh)
+        self.run.happened.connect(self._on_event)
+        self.run.finished.connect(self._on_finished)
+        self.run.failed.connect(self._on_failed)
+        self.run.cancelled.connect(self._on_cancelled)
+
+    def _show_defaults(self) -> None:
+        """Show the settings that suit what it starts from."""
+        self._show_settings(self.start.defaults())
+
+    def _show_settings(self, settings: TrainingSettings) -> None:
+        for form in (self._top, self._options):
+            form.blockSignals(True)
+            form.set_values(settings)
+            form.show_recipe(settings.recipe)
+            form.blockSignals(False)
+        self._look()
+
+    def _look(self) -> None:
+        """Say what a training would learn from."""
+        if self.running:
+            return
+        usable = not self.source.problem()
+        self.plan.look(self.source.source() if usable else None, self.settings, bool(self.start_from))
+
+    def _refresh(self) -> None:
+        running = self.running
+        problem = "" if running else self.source.problem() or self.plan.problem
+        self._problem.setText(problem)
+        self._problem.setVisible(bool(problem))
+        self._train_button.setEnabled(not problem)
+        self._setup.setVisible(not running)
+        self._train_button.setVisible(not running)
+        for button in (self._pause_button, self._stop_button, self._cancel_button):
+            button.setVisible(running)
+        able = self.run.training and not self.run.ending
+        self._pause_button.setEnabled(able)
+        self._stop_button.setEnabled(able)
+        self._cancel_button.setEnabled(running and not self.run.ending)
+        self._pause_button.setText("Go on" if self.run.paused else "Pause")
+        self.monitor.bar.setVisible(running)
+        self.monitor.stage.setVisible(running)
+        if self.run.ending:
+            self.monitor.stage.setText("Ending …")
+        self._result.setVisible(bool(self._result.text()))
+
+    # The device ------------------------------------------------------------------------------------------
+
+    def _ask_device(self) -> None:
+        job = Job(query_device)
+        job.succeeded.connect(self._on_device)
+        job.failed.connect(self._device.setText)
+        self._cleanup.add(job.abandon)
+        job.start()
+
+    def _on_device(self, device: Device) -> None:
+        if not self.running:
+            self._device.setText(f"Device: {device.name}: {device.why}")
+
+    # The training ----------------------------------------------------------------------------------------
+
+    def _begin(self, stage: str) -> None:
+        self.plan.look(None, self.settings, False)
+        self.preview.remove()
+        self.resume.hide()
+        self._result.clear()
+        self.monitor.clear()
+        self.monitor.show_stage(0, 0, stage)
+        self.monitor.show()
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "preview_tiles":
+            if self._show_preview.isChecked():
+                self.preview.show_tiles(event)
+        elif kind == "preview":
+            self.preview.show_prediction(event)
+        elif kind == "paused":
+            self.monitor.stage.setText("Paused; the computer is free for something else.")
+        elif kind == "progress" and self.run.ending:
+            pass
+        else:
+            if kind == "start":
+                self._device.setText(f"Device: {event['device']}. Arithmetic: {event['precision']}.")
+            self.monitor.show_event(event)
+
+    def _on_finished(self, model: ModelFile, ended: str) -> None:
+        best = max(self.monitor.history, key=lambda row: row["epoch"] if row.get("best") else 0, default={})
+        dice = best.get("val_dice", best.get("dice"))
+        where = "validation Dice" if "val_dice" in best else "Dice on the training images"
+        reached = f" {where} {dice:.3f} in epoch {best['epoch']};" if dice is not None else ""
+        self._end(f"{model.name} is ready:{reached} {ended}. It is chosen in Segment white blood cells.")
+        model_events.changed.emit(model.name)
+        self.trained.emit(model)
+
+    def _on_cancelled(self) -> None:
+        self.preview.remove()
+        self.monitor.hide()
+        self._end("Cancelled; no model was kept.")
+        self.cancelled.emit()
+
+    def _on_failed(self, problem: str) -> None:
+        self._end(problem)
+        say_error(problem)
+        self.failed.emit(problem)
+
+    def _end(self, words: str) -> None:
+        self._result.setText(words)
+        self.monitor.end()
+        self.resume.refresh()
+        self._look()
+        self._refresh()
+
+
+def _prepare_curve() -> None:
+    """Import matplotlib in the thread that this is called in, for it takes a while."""
+    from . import loss_curve  # noqa: F401

@@ -1,0 +1,162 @@
+"""Cells as GeoJSON that QuPath opens as detections, with their class and measurements.
+
+QuPath reads ``objectType``, ``name``, ``classification`` and ``measurements`` from the
+properties of a feature, and the plane of a stack from its geometry (QuPath 0.4 and later).
+Other programs find an ordinary feature collection in pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...progress import Progress, silent
+from ..files import write_bytes
+from .outlines import CellOutline, Polygon, cell_outlines
+from .pictures import CELL_COLOUR, CHECK_COLOUR
+from .tables import with_micrometres
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..labelled import LabelledImage
+
+CELL_CLASS = "White blood cell"
+CHECK_CLASS = f"{CELL_CLASS}: To check"  # for QuPath, a class derived from the first
+
+#: Measurements as QuPath calls its own: in µm where the pixel size is known, else in pixels.
+_NAMES = {
+    "area": "Area px^2",
+    "diameter": "Diameter px",
+    "perimeter": "Perimeter px",
+    "nucleus_area": "Nucleus: Area px^2",
+    "area_um2": "Area µm^2",
+    "diameter_um": "Diameter µm",
+    "perimeter_um": "Perimeter µm",
+    "nucleus_area_um2": "Nucleus: Area µm^2",
+    "circularity": "Circularity",
+    "eccentricity": "Eccentricity",
+    "mean_stain": "Mean stain OD",
+    "nc_ratio": "Nucleus/Cytoplasm area ratio",
+    "lobes": "Nucleus: Lobes",
+    "pieces": "Pieces",
+    "touching": "Touching",
+    "border": "Border",
+    "certainty": "Certainty",
+}
+_OFTEN = 200  # cells between two reports of progress
+
+
+def write_geojson(path: str | Path, result: LabelledImage, progress: Progress = silent) -> Path:
+    """Write the outlines of the cells as GeoJSON (RFC 7946, in pixels).
+
+    Outlines run along the edges of the pixels, with the origin at the upper left corner of
+    the image; a cell in pieces is a MultiPolygon.
+
+    Parameters
+    ----------
+    path : str or Path
+    result : LabelledImage
+    progress : Progress
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    cells = with_micrometres(result.cells, result.placement.pixel_size)
+    return write_outlines(
+        path, cell_outlines(result.labels), cells, result.name, progress, stacked=result.stacked
+    )
+
+
+def write_outlines(
+    path: str | Path,
+    outlines: Iterable[CellOutline],
+    cells: pd.DataFrame,
+    name: str,
+    progress: Progress = silent,
+    *,
+    stacked: bool = False,
+) -> Path:
+    """Write outlines as `write_geojson` does, whatever they come from.
+
+    Parameters
+    ----------
+    path : str or Path
+    outlines : iterable of CellOutline
+    cells : DataFrame
+        A row a cell, lengths in the unit that they are to be given in.
+    name : str
+        Of the image.
+    progress : Progress
+    stacked : bool
+        Whether labels begin anew in each ``plane`` of the table.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    rows = _rows(cells, stacked)
+    lines = []
+    for done, outline in enumerate(outlines):
+        if done % _OFTEN == 0:
+            progress(done, len(rows), "Outlining cells")
+        key = (outline.plane or 0, outline.label)
+        feature = _feature(outline, rows.get(key, {}), name)
+        lines.append(json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+    text = '{"type":"FeatureCollection","features":[\n' + ",\n".join(lines) + "\n]}\n"
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def _rows(cells: pd.DataFrame, stacked: bool) -> dict[tuple[int, int], dict[Any, Any]]:
+    planes = cells["plane"] if stacked else np.zeros(len(cells), int)
+    keys = zip(map(int, planes), map(int, cells["label"]), strict=True)
+    return dict(zip(keys, cells.to_dict("records"), strict=True))
+
+
+def _feature(outline: CellOutline, row: dict[Any, Any], name: str) -> dict[str, Any]:
+    check = bool(row.get("check", False))
+    # The same cell has the same identity each time, so that QuPath can update it.
+    identity = f"napari-wbcseg/{name}/{outline.plane}/{outline.label}"
+    measurements = {
+        title: float(row[column])
+        for column, title in _NAMES.items()
+        if column in row and np.isfinite(float(row[column]))
+    }
+    return {
+        "type": "Feature",
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, identity)),
+        "geometry": _geometry(outline),
+        "properties": {
+            "objectType": "detection",
+            "name": str(outline.label),
+            "classification": {
+                "name": CHECK_CLASS if check else CELL_CLASS,
+                "color": list(CHECK_COLOUR if check else CELL_COLOUR),
+            },
+            "measurements": {"Label": outline.label, **measurements},
+        },
+    }
+
+
+def _geometry(outline: CellOutline) -> dict[str, Any]:
+    parts = [_rings(polygon) for polygon in outline.polygons]
+    geometry: dict[str, Any] = (
+        {"type": "Polygon", "coordinates": parts[0]}
+        if len(parts) == 1
+        else {"type": "MultiPolygon", "coordinates": parts}
+    )
+    if outline.plane is not None:
+        geometry["plane"] = {"c": -1, "z": outline.plane, "t": 0}
+    return geometry
+
+
+def _rings(polygon: Polygon) -> list[list[list[int]]]:
+    return [[*ring.tolist(), ring[0].tolist()] for ring in (polygon.exterior, *polygon.holes)]

@@ -1,0 +1,178 @@
+"""A result as OME-Zarr (NGFF 0.4): the labels, and the image that they lie on where it is given."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...images.pixel_size import UNIT_NAMES
+from ...progress import Progress, silent
+from ..files import OutputError
+from ..result_record import ResultRecord, table_to_columns
+from .pictures import CELL_COLOUR, CHECK_COLOUR
+
+if TYPE_CHECKING:
+    from ..labelled import LabelledImage
+
+#: Name of the label image in the group.
+LABELS_NAME = "cells"
+#: Key of its attributes under which the record of the result lies.
+RECORD_KEY = "napari_wbcseg"
+
+_SMALLEST = 256  # pixels; no level of a pyramid is made smaller
+_CHUNK = 512
+
+
+def write_ome_zarr(path: str | Path, result: LabelledImage, progress: Progress = silent) -> Path:
+    """Write an OME-Zarr group with the labels in ``labels/cells``.
+
+    The group itself is the image, where the result has it, or else holds the labels alone.
+    Both are pyramids; the cells' measurements are the properties of the label image.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder; one that was written so before is replaced, any other is not.
+    result : LabelledImage
+    progress : Progress
+
+    Raises
+    ------
+    OutputError
+        If something else bears that name, or it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not _is_zarr(path):
+        raise OutputError(f"{path} is there already and is no zarr. Choose another name.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _fill(temporary, path, result, progress)
+        _put(temporary, path)
+    except OSError as problem:
+        reason = problem.strerror or type(problem).__name__
+        raise OutputError(f"{path} cannot be written ({reason}). Choose another name or folder.") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return path
+
+
+def _fill(folder: Path, path: Path, result: LabelledImage, progress: Progress) -> None:
+    import zarr
+    from ome_zarr.format import FormatV04
+    from ome_zarr.writer import write_image, write_labels
+
+    root = zarr.open_group(str(folder), mode="w", zarr_format=2)
+    axes = ["z", "y", "x"] if result.stacked else ["y", "x"]
+    scale = dict(zip(axes, map(float, result.placement.scale), strict=True))
+    units = {
+        axis: UNIT_NAMES[unit]
+        for axis, unit in zip(axes, result.placement.units, strict=True)
+        if unit in UNIT_NAMES
+    }
+    sides = result.labels.shape[-2:]
+    common: dict[str, Any] = {
+        "scale_factors": [2**level for level in range(1, 5) if min(sides) >> level >= _SMALLEST],
+        "fmt": FormatV04(),
+    }
+    if result.image is not None:
+        progress(0, 2, "Writing the image")
+        image = np.asarray(result.image)
+        colours = image.ndim == result.labels.ndim + 1
+        if colours:
+            image = np.moveaxis(image, -1, 0)
+        write_image(
+            image,
+            root,
+            name=result.name,
+            axes=(["c"] if colours else []) + axes,
+            scale={**({"c": 1.0} if colours else {}), **scale},
+            axes_units=units,
+            storage_options={"chunks": _chunks(image.shape)},
+            **common,
+        )
+        if colours:
+            root.attrs["omero"] = {"name": result.name, "channels": _channels(image)}
+    progress(1, 2, "Writing the labels")
+    marked = result.to_check
+    records = _properties(result)
+    write_labels(
+        result.labels.astype(np.uint32 if int(result.labels.max()) < 2**32 else np.uint64),
+        root,
+        name=LABELS_NAME,
+        axes=axes,
+        scale=scale,
+        axes_units=units,
+        storage_options={"chunks": _chunks(result.labels.shape)},
+        scaler=None,  # its deprecated default would overrule the scale factors
+        label_metadata={
+            "properties": records,
+            "colors": [
+                {
+                    "label-value": label,
+                    "rgba": [*(CHECK_COLOUR if (plane, label) in marked else CELL_COLOUR), 255],
+                }
+                for plane, label in _keys(result)
+            ],
+            "source": {"image": "../../"},
+        },
+        **common,
+    )
+    record = ResultRecord.of(result, path.parent).model_dump(mode="json", exclude={"cells"})
+    root[f"labels/{LABELS_NAME}"].attrs[RECORD_KEY] = record
+
+
+def _keys(result: LabelledImage) -> list[tuple[int, int]]:
+    cells = result.cells
+    planes = cells["plane"].tolist() if result.stacked else [0] * len(cells)
+    return list(zip(map(int, planes), map(int, cells["label"]), strict=True))
+
+
+def _properties(result: LabelledImage) -> list[dict[str, Any]]:
+    """Return the measurements of each label, without those that are unknown."""
+    columns = table_to_columns(result.cells.drop_duplicates("label"))
+    labels = columns.pop("label")
+    return [
+        {
+            "label-value": int(label),
+            **{name: values[row] for name, values in columns.items() if values[row] is not None},
+        }
+        for row, label in enumerate(labels)
+    ]
+
+
+def _channels(image: np.ndarray) -> list[dict[str, Any]]:
+    top = float(np.iinfo(image.dtype).max) if image.dtype.kind in "iu" else float(image.max(initial=1))
+    window = {"start": 0, "end": top, "min": 0, "max": top}
+    names = ("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF")
+    return [{"label": name, "color": colour, "active": True, "window": window} for name, colour in names]
+
+
+def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*(1 for _ in shape[:-2]), *(min(side, _CHUNK) for side in shape[-2:]))
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.is_dir() and any((path / name).exists() for name in (".zgroup", ".zarray", "zarr.json"))
+
+
+def _put(folder: Path, path: Path) -> None:
+    """Move a folder to its place; one that is there is kept until the new one stands."""
+    if not path.exists():
+        os.replace(folder, path)
+        return
+    old = path.with_name(f".{path.name}.{secrets.token_hex(6)}.old")
+    os.replace(path, old)
+    try:
+        os.replace(folder, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    with contextlib.suppress(OSError):
+        shutil.rmtree(old)

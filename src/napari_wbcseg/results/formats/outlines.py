@@ -1,0 +1,163 @@
+"""Outlines of cells along the edges of their pixels, holes and separate parts included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Polygon:
+    """One connected part of a cell.
+
+    Points are ``x, y`` in pixels from the upper left corner of the image, so that a pixel
+    in row *r* and column *c* covers x from *c* to *c* + 1. Rings are not closed: the first
+    point is not said again. Exteriors turn counterclockwise and holes clockwise as GeoJSON
+    (RFC 7946) asks, that is, where y is taken to point up.
+
+    Attributes
+    ----------
+    exterior : ndarray of int64, shape (n, 2)
+    holes : tuple of ndarray of int64, shape (n, 2)
+    """
+
+    exterior: np.ndarray
+    holes: tuple[np.ndarray, ...] = ()
+
+
+@dataclass(frozen=True)
+class CellOutline:
+    """The outline of one label on one plane.
+
+    Attributes
+    ----------
+    label : int
+    plane : int or None
+        None in an image that is no stack.
+    polygons : tuple of Polygon
+        More than one where the label is in several pieces, a corner being no bridge.
+    """
+
+    label: int
+    plane: int | None
+    polygons: tuple[Polygon, ...]
+
+
+def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
+    """Yield the outline of every label, plane by plane and in the order of the labels.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W) or (N, H, W)
+        0 is background. Labels need not be contiguous.
+    """
+    from scipy import ndimage
+
+    from ...segmentation.runs import find_runs, pieces_of
+
+    stack = labels if labels.ndim == 3 else labels[None]
+    for number, plane in enumerate(stack):
+        # Boxes are found by rank: a single label of a billion must not make a billion of them.
+        values = np.unique(plane)
+        ranks = np.searchsorted(values, plane).astype(np.int32)
+        if len(values) and values[0] != 0:
+            ranks += 1
+        runs = find_runs(plane)
+        pieces = np.bincount(pieces_of(runs, corners=False)[1], minlength=len(runs.numbers))
+        boxes = ndimage.find_objects(ranks)
+        for label, box, count in zip(runs.numbers.tolist(), boxes, pieces.tolist(), strict=True):
+            origin, mask = (box[0].start, box[1].start), plane[box] == label
+            polygons = (_polygon(mask, origin),) if count == 1 else mask_polygons(mask, origin)
+            yield CellOutline(label, number if labels.ndim == 3 else None, polygons)
+
+
+def mask_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[Polygon, ...]:
+    """Return the polygons that cover the pixels of a mask, exactly.
+
+    The area of the polygons is the number of pixels. Every ring is simple: where pixels
+    meet only at a corner, rings touch there and do not cross.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (h, w)
+    origin : (int, int)
+        Row and column of the mask's first pixel in the image.
+    """
+    from scipy import ndimage
+
+    parts, count = ndimage.label(mask)  # edges join pixels, corners do not
+    if count == 1:
+        return (_polygon(mask, origin),)
+    polygons = [
+        _polygon(parts[box] == number, (origin[0] + box[0].start, origin[1] + box[1].start))
+        for number, box in enumerate(ndimage.find_objects(parts), start=1)
+    ]
+    return tuple(polygons)
+
+
+def _polygon(part: np.ndarray, origin: tuple[int, int]) -> Polygon:
+    """Return the polygon of pixels that are all joined by edges."""
+    import cv2
+
+    # OpenCV follows the centres of the outermost pixels. With each pixel made four, these
+    # are the quarters next to a corner of the pixel, and so name that corner.
+    quarters = np.zeros((2 * part.shape[0] + 2, 2 * part.shape[1] + 2), np.uint8)
+    inner = quarters[1:-1, 1:-1]
+    inner[::2, ::2] = inner[::2, 1::2] = inner[1::2, ::2] = inner[1::2, 1::2] = part
+    contours, _ = cv2.findContours(quarters, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    rings = [
+        ring
+        for contour in contours
+        for ring in _simple_rings(_without_repeats(contour[:, 0, :].astype(np.int64) // 2))
+    ]
+    # Pixels joined by edges have one outer ring, which is the largest.
+    if len(rings) > 1:
+        rings.sort(key=_area, reverse=True)
+    shift = np.array([origin[1], origin[0]])
+    # OpenCV turns the other way.
+    exterior, *holes = (_without_straight_points(ring)[::-1] + shift for ring in rings)
+    return Polygon(exterior, tuple(holes))
+
+
+def _without_repeats(points: np.ndarray) -> np.ndarray:
+    """Leave out points equal to the one before."""
+    before = _turned(points, 1)
+    return points[(points[:, 0] != before[:, 0]) | (points[:, 1] != before[:, 1])]
+
+
+def _turned(ring: np.ndarray, by: int) -> np.ndarray:
+    """Return the points of a ring, beginning ``by`` points earlier; NumPy's roll is slow on short ones."""
+    return np.concatenate((ring[-by:], ring[:-by]))
+
+
+def _simple_rings(ring: np.ndarray) -> list[np.ndarray]:
+    """Cut a ring that passes some points twice into rings that pass each point once."""
+    keys = ring[:, 0] * (ring[:, 1].max(initial=0) + 1) + ring[:, 1]
+    if len(np.unique(keys)) == len(keys):
+        return [ring]
+    rings: list[list[tuple[int, int]]] = []
+    path: list[tuple[int, int]] = []
+    where: dict[tuple[int, int], int] = {}
+    for point in [(x, y) for x, y in ring.tolist()]:
+        if point in where:
+            start = where[point]
+            rings.append(path[start:])
+            for gone in path[start:]:
+                del where[gone]
+            del path[start:]
+        where[point] = len(path)
+        path.append(point)
+    return [np.array(part, dtype=np.int64) for part in (*rings, path) if len(part) >= 4]
+
+
+def _without_straight_points(ring: np.ndarray) -> np.ndarray:
+    """Keep the corners only."""
+    before, after = ring - _turned(ring, 1), _turned(ring, -1) - ring
+    return ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+
+
+def _area(ring: np.ndarray) -> float:
+    after = _turned(ring, -1)
+    return abs(float(np.dot(ring[:, 0], after[:, 1]) - np.dot(ring[:, 1], after[:, 0]))) / 2

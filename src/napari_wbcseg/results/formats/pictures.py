@@ -1,0 +1,247 @@
+"""Pictures of a result: the mask, and the image with its cells outlined and numbered."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..files import OutputError, write_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# A light blue and an orange: far from the pinks, purples and yellows of blood stains, and told
+# apart by colour-blind eyes. A dark casing makes both stand out on a white ground as well.
+CELL_COLOUR = (0, 225, 255)
+CHECK_COLOUR = (255, 150, 0)
+CASING_COLOUR = (20, 20, 20)
+_LEAST_SIDE = 640
+_GREATEST_SIDE = 6000
+_SHIFT = 4  # bits behind the point in coordinates given to OpenCV
+
+
+def write_image(path: str | Path, image: np.ndarray) -> Path:
+    """Write a picture, in the format of the path's ending.
+
+    Parameters
+    ----------
+    path : str or Path
+    image : ndarray of uint8, shape (H, W) or (H, W, 3)
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    return write_bytes(path, _encode(np.asarray(image), path))
+
+
+def write_mask(path: str | Path, labels: np.ndarray) -> Path:
+    """Write the foreground as the SigTuple set does: an 8-bit grey JPEG, cells 255 and the rest 0.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends in ``.jpg``; another ending that Pillow knows gives its format.
+    labels : ndarray of int or bool, shape (H, W)
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    return write_bytes(path, _encode(np.where(np.asarray(labels) != 0, 255, 0).astype(np.uint8), path))
+
+
+def write_overlay(
+    path: str | Path, image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | None = None
+) -> Path:
+    """Write a picture of the image with the cells outlined and numbered; see `draw_overlay`.
+
+    Raises
+    ------
+    OutputError
+        If the sizes differ, or the file cannot be written.
+    """
+    return write_bytes(path, _encode(draw_overlay(image, labels, cells), path))
+
+
+def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | None = None) -> np.ndarray:
+    """Draw the outline and the number of each cell over the image.
+
+    Cells to check are drawn in another colour and their number carries a question mark.
+    Small images are enlarged so that the numbers can be read, very large ones reduced.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W, 3) or (H, W)
+        Any image that `segment` takes.
+    labels : ndarray of int, shape (H, W)
+    cells : DataFrame, optional
+        Columns ``label`` and ``check``; without it no cell is marked.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w, 3)
+
+    Raises
+    ------
+    OutputError
+        If image and labels differ in size.
+    """
+    import cv2
+
+    picture = _as_rgb8(image)
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    if labels.shape != picture.shape[:2]:
+        raise OutputError(
+            f"The overlay was not drawn: the image is {picture.shape[:2]} and its labels are {labels.shape}."
+        )
+    marked = _marked(cells)
+    zoom = _zoom(labels.shape)
+    if zoom != 1:
+        size = (max(1, round(labels.shape[1] * zoom)), max(1, round(labels.shape[0] * zoom)))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
+    else:
+        picture = picture.copy()  # the user's own pixels stay as they are
+    picture = np.ascontiguousarray(picture)
+    height, width = picture.shape[:2]
+    # Outlines and numbers keep one apparent size on pictures of any size.
+    unit = max(1.0, min(height, width) / 800)
+    line = max(1, round(1.6 * unit))
+
+    drawn: list[tuple[int, list[np.ndarray], tuple[slice, ...]]] = []
+    for label, box, outlines in traced(labels):
+        drawn.append((label, [_at(outline, zoom) for outline in outlines], box))
+    for colour, thickness in ((CASING_COLOUR, line + 2), (None, line)):
+        for label, outlines, _ in drawn:
+            own = CHECK_COLOUR if label in marked else CELL_COLOUR
+            cv2.polylines(picture, outlines, True, colour or own, thickness, cv2.LINE_AA, shift=_SHIFT)
+
+    taken = cv2.resize((labels != 0).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    for label, _, box in drawn:
+        text = f"{label}?" if label in marked else str(label)
+        scaled = [(s.start * zoom, s.stop * zoom) for s in box]
+        _write_number(picture, taken, text, scaled, unit, CHECK_COLOUR if label in marked else CELL_COLOUR)
+    return picture
+
+
+def traced(labels: np.ndarray) -> Iterator[tuple[int, tuple[slice, ...], list[np.ndarray]]]:
+    """Yield each label with its box and its outer outlines, for drawing.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W)
+
+    Yields
+    ------
+    label : int
+    box : tuple of slice
+    outlines : list of ndarray of int, shape (n, 1, 2)
+        Columns and rows of the pixels along each piece, in the pixels of the image.
+    """
+    import cv2
+    from scipy import ndimage
+
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        # The rim of one pixel closes the outline of a cell at the image's edge.
+        mask = np.pad((labels[box] == label).astype(np.uint8), 1)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        origin = np.array([box[1].start - 1, box[0].start - 1])
+        yield label, box, [outline + origin for outline in outlines]
+
+
+def _encode(array: np.ndarray, path: str | Path) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    suffix = Path(path).suffix.lower()
+    kind = Image.registered_extensions().get(suffix)
+    if kind is None:
+        raise OutputError(f"{path} cannot be written: {suffix or 'no ending'} is not a kind of picture.")
+    options: dict[str, Any] = {"quality": 95} if kind == "JPEG" else {"optimize": False, "compress_level": 4}
+    Image.fromarray(array).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _as_rgb8(image: np.ndarray) -> np.ndarray:
+    from ...images.read import prepare_image
+
+    array = np.asarray(image)
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
+        return array
+    return np.rint(prepare_image(array).pixels).astype(np.uint8)
+
+
+def _marked(cells: pd.DataFrame | None) -> frozenset[int]:
+    if cells is None or not len(cells) or "check" not in cells:
+        return frozenset()
+    return frozenset(int(label) for label in cells.loc[cells["check"].astype(bool), "label"])
+
+
+def _zoom(shape: tuple[int, ...]) -> float:
+    short, long = min(shape), max(shape)
+    if long > _GREATEST_SIDE:
+        return _GREATEST_SIDE / long
+    return (
+        float(min(-(-_LEAST_SIDE // short), max(1, _GREATEST_SIDE // long))) if short < _LEAST_SIDE else 1.0
+    )
+
+
+def _at(outline: np.ndarray, zoom: float) -> np.ndarray:
+    """Return pixel positions in the enlarged picture, in OpenCV's fixed-point numbers."""
+    return np.rint(((outline + 0.5) * zoom - 0.5) * (1 << _SHIFT)).astype(np.int32)
+
+
+def _write_number(
+    picture: np.ndarray,
+    taken: np.ndarray,
+    text: str,
+    box: Sequence[tuple[float, float]],
+    unit: float,
+    colour: tuple[int, int, int],
+) -> None:
+    """Write a number beside a cell, where it covers least of the cells and numbers already there."""
+    import cv2
+
+    height, width = picture.shape[:2]
+    font, size, bold = cv2.FONT_HERSHEY_SIMPLEX, 0.8 * unit, max(2, round(2 * unit))
+    (w, h), drop = cv2.getTextSize(text, font, size, bold)
+    h += drop
+    gap = round(4 * unit)
+    (top, bottom), (left, right) = box
+    middle_row, middle_column = (top + bottom - h) / 2, (left + right - w) / 2
+    places = [
+        (top - h - gap, middle_column),
+        (middle_row, right + gap),
+        (bottom + gap, middle_column),
+        (middle_row, left - w - gap),
+        (top - h - gap, right),
+        (bottom + gap, right),
+        (top - h - gap, left - w),
+        (bottom + gap, left - w),
+        (middle_row, middle_column),
+    ]
+
+    def clamped(place: tuple[float, float]) -> tuple[int, int]:
+        return (
+            int(np.clip(place[0], 0, max(0, height - h))),
+            int(np.clip(place[1], 0, max(0, width - w))),
+        )
+
+    # Other numbers weigh more than cells: a number over a cell can still be read.
+    row, column = min(
+        map(clamped, places), key=lambda p: float(taken[p[0] : p[0] + h, p[1] : p[1] + w].sum())
+    )
+    taken[row : row + h, column : column + w] = 4
+    start = (column, row + h - drop)
+    cv2.putText(
+        picture, text, start, font, size, CASING_COLOUR, bold + max(2, round(2.4 * unit)), cv2.LINE_AA
+    )
+    cv2.putText(picture, text, start, font, size, colour, bold, cv2.LINE_AA)

@@ -1,0 +1,92 @@
+"""Cells as regions of interest of ImageJ and Fiji: a zip that the ROI Manager opens."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...progress import Progress, silent
+from ..files import OutputError, write_bytes
+from .outlines import CellOutline, cell_outlines
+from .pictures import CELL_COLOUR, CHECK_COLOUR
+
+if TYPE_CHECKING:
+    from roifile import ImagejRoi
+
+    from ..labelled import LabelledImage
+
+#: ImageJ keeps places in 16 bits and takes what is larger for negative.
+_FARTHEST = 60_535
+_MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # java.awt.geom.PathIterator
+_OFTEN = 200
+
+
+def write_rois(path: str | Path, result: LabelledImage, progress: Progress = silent) -> Path:
+    """Write the outlines of the cells as a zip of ImageJ regions.
+
+    Outlines run along the edges of the pixels, as ImageJ's own wand draws them, so that
+    an area measured there is the number of pixels. Cells in pieces or with holes become
+    composite regions; in a stack each has the position of its plane.
+
+    Parameters
+    ----------
+    path : str or Path
+    result : LabelledImage
+    progress : Progress
+
+    Raises
+    ------
+    OutputError
+        If a cell lies farther out than ImageJ can say, or the file cannot be written.
+    """
+    if max(result.labels.shape[-2:]) > _FARTHEST:
+        raise OutputError(
+            f"{path} was not written: ImageJ's regions end at {_FARTHEST} pixels and the image has "
+            f"{max(result.labels.shape[-2:])}. Save GeoJSON instead, which has no such limit."
+        )
+    marked, total = result.to_check, len(result.cells)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for done, outline in enumerate(cell_outlines(result.labels)):
+            if done % _OFTEN == 0:
+                progress(done, total, "Outlining cells")
+            roi = _roi(outline, (outline.plane or 0, outline.label) in marked)
+            # A fixed date: the same cells give the same bytes.
+            archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
+    return write_bytes(path, buffer.getvalue())
+
+
+def _roi(outline: CellOutline, check: bool) -> ImagejRoi:
+    from roifile import ROI_TYPE, ImagejRoi
+
+    rings = [ring for part in outline.polygons for ring in (part.exterior, *part.holes)]
+    points = np.concatenate(rings)
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    plane = "" if outline.plane is None else f"{outline.plane + 1:04d}-"
+    roi = ImagejRoi(
+        name=f"{plane}cell-{outline.label:05d}{'-check' if check else ''}",
+        left=left,
+        top=top,
+        right=right,
+        bottom=bottom,
+        position=0 if outline.plane is None else outline.plane + 1,
+        stroke_color=bytes((255, *(CHECK_COLOUR if check else CELL_COLOUR))),
+    )
+    if len(rings) == 1:
+        roi.roitype = ROI_TYPE.TRACED
+        roi.n_coordinates = len(points)
+        roi.integer_coordinates = (points - (left, top)).astype(np.int32)
+        return roi
+    path: list[float] = []
+    for ring in rings:
+        for number, (x, y) in enumerate(ring.tolist()):
+            path += [_LINE if number else _MOVE, x, y]
+        path.append(_CLOSE)
+    roi.roitype = ROI_TYPE.RECT
+    roi.multi_coordinates = np.array(path, np.float32)
+    roi.shape_roi_size = len(path)
+    return roi

@@ -1,0 +1,134 @@
+"""Tables of a run: a row an image, a row a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...images.pixel_size import CENTIMETRES, PixelSize
+from ..files import write_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ...segmentation.result import Segmentation
+
+#: Columns of ``counts.csv``; diameters and sizes in pixels.
+COUNT_COLUMNS = (
+    "image",
+    "count",
+    "to_check",
+    "cell_diameter",
+    "width",
+    "height",
+    "seconds",
+    "status",
+    "error",
+    "notes",
+)
+
+
+def write_counts(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """Write ``counts.csv``: a row an image, with the columns `COUNT_COLUMNS`.
+
+    A value that a row lacks is left empty.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows), columns=list(COUNT_COLUMNS))
+    for name in ("count", "to_check", "width", "height"):
+        table[name] = table[name].astype("Int64")  # whole numbers, though some rows have none
+    return write_table(path, table)
+
+
+def write_cells(path: str | Path, tables: Sequence[tuple[str, pd.DataFrame]]) -> Path:
+    """Write ``cells.csv``: a row a cell, its image in the first column.
+
+    Parameters
+    ----------
+    path : str or Path
+    tables : sequence of (str, DataFrame)
+        The image's name and its cells.
+    """
+    import pandas as pd
+
+    named = [_with_image(name, table) for name, table in tables]
+    # An empty table has columns of no type, which would turn those of the others into objects.
+    filled = [table for table in named if len(table)] or named[:1]
+    return write_table(path, pd.concat(filled, ignore_index=True) if filled else pd.DataFrame({"image": []}))
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> Path:
+    """Write a table as CSV, UTF-8, numbers to six digits."""
+    return write_bytes(
+        path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode("utf-8")
+    )
+
+
+def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.DataFrame:
+    """Return the table with its lengths and areas in µm beside those in pixels.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        With columns of `measure_cells`.
+    pixel_size : PixelSize or None
+        Without one, or in a unit that is no length, the table stays as it is.
+
+    Returns
+    -------
+    DataFrame
+        With ``area_um2``, ``diameter_um``, ``perimeter_um`` and ``nucleus_area_um2`` behind
+        the columns in pixels, where there are those.
+    """
+    from ...segmentation.measure import LENGTHS, in_physical_units
+
+    if pixel_size is None or pixel_size.unit not in CENTIMETRES:
+        return cells
+    micrometres = CENTIMETRES[pixel_size.unit] / CENTIMETRES["µm"]
+    measured = in_physical_units(cells, (pixel_size.row * micrometres, pixel_size.column * micrometres))
+    table = cells.copy()
+    for name, power in LENGTHS.items():
+        if name in table:
+            place = list(table.columns).index(name)
+            table.insert(place + 1, f"{name}_um{power if power > 1 else ''}", measured[name])
+    return table
+
+
+def count_row(image: str, result: Segmentation, seconds: float, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the row of ``counts.csv`` of an image that was segmented.
+
+    Parameters
+    ----------
+    image : str
+        How the tables call it.
+    result : Segmentation
+    seconds : float
+        Time that reading, segmenting and writing took.
+    notes : sequence of str
+        Sentences besides those of the result.
+    """
+    return {
+        "image": image,
+        "count": result.count,
+        "to_check": result.to_check,
+        "cell_diameter": result.cell_diameter,
+        "width": result.labels.shape[-1],
+        "height": result.labels.shape[-2],
+        "seconds": round(seconds, 3),
+        "status": "ok",
+        "error": "",
+        "notes": " ".join(dict.fromkeys((*notes, *result.notes))),
+    }
+
+
+def failed_row(image: str, error: str, seconds: float) -> dict[str, Any]:
+    """Return the row of ``counts.csv`` of an image that could not be segmented."""
+    return {"image": image, "seconds": round(seconds, 3), "status": "failed", "error": error}
+
+
+def _with_image(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    table = table.drop(columns="image", errors="ignore")
+    table.insert(0, "image", name)
+    return table

@@ -1,0 +1,208 @@
+"""A saved result read back, and done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ImageError, SettingsError
+from ..progress import Progress, silent
+from ..settings import SegmentationSettings
+from .files import read_text
+from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
+from .labelled import LabelledImage
+from .models import recorded_model
+from .names import LABELS_SUFFIX, RESULT_SUFFIX
+from .records import RunRecord, file_sha256, read_settings
+from .result_record import RESULT_FORMAT, ResultRecord, columns_to_table
+
+RUN_FORMAT = "napari-wbcseg run"
+
+if TYPE_CHECKING:
+    from ..segmentation.result import Segmentation
+
+
+def record_beside(path: str | Path) -> Path | None:
+    """Return the ``NAME-result.json`` that belongs to a label TIFF, or None.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``NAME-labels.tif`` or ``NAME.tif``.
+    """
+    path = Path(path)
+    for base in dict.fromkeys((path.name.removesuffix(LABELS_SUFFIX), path.stem)):
+        record = path.with_name(f"{base}{RESULT_SUFFIX}")
+        if record.is_file():
+            return record
+    return None
+
+
+def load_result(path: str | Path) -> LabelledImage:
+    """Read a result that `save` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        A label TIFF with its ``NAME-result.json`` beside it, that JSON itself, or an OME-Zarr.
+
+    Returns
+    -------
+    LabelledImage
+        Without its image; ``image_path`` says where that was, if it is still there.
+
+    Raises
+    ------
+    SettingsError
+        If there is no record, or it is none.
+    ImageError
+        If the labels cannot be read or are others than those of the record.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _of_zarr(path)
+    beside = path if path.suffix.lower() == ".json" else record_beside(path)
+    if beside is None:
+        raise SettingsError(
+            f"Nothing is known of the cells in {path}: there is no "
+            f"{path.name.removesuffix(LABELS_SUFFIX)}{RESULT_SUFFIX} beside it. "
+            "napari opens it as a plain label image."
+        )
+    record = ResultRecord.read(beside)
+    if path == beside:
+        if not record.labels:
+            raise SettingsError(f"{path} holds settings and a table, but was saved without labels to open.")
+        path = beside.with_name(record.labels)
+    labels = _read_labels(path)
+    return _labelled(record, labels, record.table, beside)
+
+
+def _read_labels(path: Path) -> np.ndarray:
+    import tifffile
+
+    try:
+        labels = tifffile.imread(path)
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {path}; put it back beside its record.") from None
+    except (tifffile.TiffFileError, OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be read as a label image: {error}.") from None
+    if labels.dtype.kind not in "iu":
+        raise ImageError(f"{path} is no label image: its values are {labels.dtype}, not whole numbers.")
+    return labels
+
+
+def _of_zarr(path: Path) -> LabelledImage:
+    import zarr
+
+    try:
+        group: Any = zarr.open_group(str(path), mode="r")
+        cells = group[f"labels/{LABELS_NAME}"]
+        attributes: dict[str, Any] = dict(cells.attrs)
+        record = ResultRecord.model_validate(attributes[RECORD_KEY])
+        labels = np.asarray(cells[attributes["multiscales"][0]["datasets"][0]["path"]][...])
+    except (KeyError, OSError, ValueError, TypeError) as error:
+        raise ImageError(f"{path} is no OME-Zarr that napari-wbcseg saved ({error}).") from None
+    return _labelled(record, labels, _table_of_properties(attributes["image-label"]), path)
+
+
+def _table_of_properties(image_label: dict[str, Any]) -> Any:
+    rows = [
+        {"label": row["label-value"], **{name: value for name, value in row.items() if name != "label-value"}}
+        for row in image_label.get("properties", [])
+    ]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return columns_to_table({name: [row.get(name) for row in rows] for name in names})
+
+
+def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) -> LabelledImage:
+    from ..segmentation.measured import current_cells
+
+    if labels.shape != record.shape:
+        raise ImageError(
+            f"The labels are {labels.shape} and {path} tells of {record.shape}: the two belong to different "
+            "results. Put the right files beside each other."
+        )
+    # Labels that another program edited since get measured; the others keep their rows.
+    cells, changed = current_cells(labels, cells)
+    return LabelledImage(
+        labels=labels,
+        cells=cells,
+        placement=record.placement,
+        name=record.image.name,
+        image_path=record.image_file(path.parent),
+        settings=record.settings,
+        model="" if record.model is None else f"{record.model.name}@{record.model.hash}",
+        model_source="" if record.model is None else record.model.source,
+        cell_diameter=record.cell_diameter,
+        notes=record.notes,
+        edited=record.edited or changed,
+    )
+
+
+def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> Segmentation:
+    """Do a saved result again: the same image, model and settings.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``NAME-result.json``.
+    image : array, optional
+        In place of the recorded file: what `segment` takes.
+    progress : Progress
+
+    Returns
+    -------
+    Segmentation
+        What the model finds in the whole image: corrections that were made by hand are not in
+        it, nor is a region that the search was limited to, which the notes tell of.
+
+    Raises
+    ------
+    SettingsError
+        If the file is no such record, or the labels in it were drawn without a model.
+    ImageError
+        If the image is not there any more, or is another one now.
+    ModelError
+        If the model is not there any more.
+    """
+    from ..images.read import read_image
+    from ..segmentation.pipeline import segment
+
+    path = Path(path)
+    record = ResultRecord.read(path)
+    if record.settings is None or record.model is None:
+        raise SettingsError(f"{path} tells of cells that no model found, so there is nothing to do again.")
+    if image is None:
+        file = record.image_file(path.parent)
+        if file is None:
+            raise ImageError(
+                f"The image of {path} is not there any more ({record.image.path or record.image.name}); "
+                "put it back, or give the image itself."
+            )
+        if record.image.sha256 is not None and file_sha256(file) != record.image.sha256:
+            raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
+        image = read_image(file)
+    return segment(image, recorded_model(record.model), record.settings, progress)
+
+
+def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | RunRecord | None]:
+    """Return the settings in a JSON file, and the record where it is one of a result or of a run.
+
+    Raises
+    ------
+    SettingsError
+        If the file holds no settings.
+    """
+    path = Path(path)
+    text = read_text(path)
+    if RESULT_FORMAT in text[:200]:
+        record = ResultRecord.read(path)
+        if record.settings is None:
+            raise SettingsError(f"{path} tells of cells that were drawn by hand, without settings.")
+        return record.settings, record
+    if RUN_FORMAT in text[:200]:
+        run = RunRecord.read(path)
+        return run.settings, run
+    return read_settings(path), None

@@ -1,0 +1,287 @@
+"""`save`: one result into files of any of the formats. Widget, napari's Save and the shell call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SettingsError
+from ..images.pixel_size import PixelSize
+from ..progress import Progress, silent
+from .files import OutputError
+from .formats.geojson import write_geojson
+from .formats.ome_zarr import write_ome_zarr
+from .formats.pictures import write_mask, write_overlay
+from .formats.rois import write_rois
+from .formats.tables import with_micrometres, write_table
+from .formats.tiff import write_labels
+from .labelled import LabelledImage, LabelsLayer, labelled_image
+from .names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX
+from .result_record import ResultRecord
+
+if TYPE_CHECKING:
+    from ..segmentation.result import Segmentation
+
+Writer = Callable[[Path, LabelledImage, Progress], list[Path]]
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """A kind of file that a result can be saved as.
+
+    Attributes
+    ----------
+    name : str
+        As options name it.
+    title : str
+        As people read it.
+    suffix : str
+        What follows the image's name in a file's name.
+    endings : tuple of str
+        Endings of a path that ask for this format; the first is the usual one.
+    needs_image : bool
+        Whether it cannot be made without the image.
+    """
+
+    name: str
+    title: str
+    suffix: str
+    endings: tuple[str, ...]
+    write: Writer
+    needs_image: bool = False
+
+
+def save(
+    result: Segmentation | LabelledImage | LabelsLayer,
+    path: str | Path,
+    formats: str | Iterable[str] | None = None,
+    *,
+    image: Any = None,
+    image_path: str | Path | None = None,
+    pixel_size: PixelSize | None = None,
+    name: str | None = None,
+    model_source: str = "",
+    progress: Progress = silent,
+) -> list[Path]:
+    """Save a result, or a labels layer of napari, in one format or several.
+
+    Parameters
+    ----------
+    result : Segmentation, LabelledImage or napari labels layer
+        Of a layer, the cells are taken as they are now: what was painted since its table
+        was made is measured again.
+    path : str or Path
+        With one format by its ending, such as ``smear.geojson``, the file. With
+        ``formats``, the folder and the name that the files begin with: ``out/smear`` gives
+        ``out/smear-labels.tif``, ``out/smear.geojson`` and so on.
+    formats : str or iterable of str, optional
+        Some of `FORMATS`, or their names in one string, separated by commas; by default
+        what the path's ending says.
+    image : array, optional
+        The image, (H, W), (H, W, 3) or a stack of such. The overlay needs it; new cells are
+        measured on it, and OME-Zarr holds it too.
+    image_path : str or Path, optional
+        Its file, so that the result can be had again from the settings JSON.
+    pixel_size : PixelSize, optional
+        Of a `Segmentation`, which does not know it; a layer's scale and units say it.
+    name : str, optional
+        What the image is called in the files; by default the layer's or the file's name.
+    model_source : str
+        The name or path that the model was asked for by, where it is not its name.
+    progress : Progress
+        Called often; raise `Cancelled` in it to stop. Files that are done stay.
+
+    Returns
+    -------
+    list of Path
+        The files and folders written, each whole. A label TIFF comes with its
+        ``NAME-result.json``, with which it opens again in napari, table and all.
+
+    Raises
+    ------
+    OutputError
+        If a format cannot hold the result, or a file cannot be written.
+    SettingsError
+        If there is no such format.
+    """
+    path = Path(path)
+    chosen = format_names(formats) if formats is not None else (format_of(path),)
+    found = labelled_image(
+        result,
+        image=image,
+        image_path=image_path,
+        pixel_size=pixel_size,
+        name=name,
+        model_source=model_source,
+    )
+    _check_image(found)
+    for wanted in chosen:
+        if FORMATS[wanted].needs_image and found.image is None:
+            raise OutputError(
+                f"The {FORMATS[wanted].title} needs the image: open it, or give it with image=..."
+            )
+    written: list[Path] = []
+    for wanted in chosen:
+        target = path if formats is None else path.with_name(f"{path.name}{FORMATS[wanted].suffix}")
+        if target.is_dir() and wanted != "ome-zarr":
+            raise OutputError(f"{target} is a folder; give the name of a file.")
+        progress(0, 0, f"Saving {target.name}")
+        written += FORMATS[wanted].write(target, found, progress)
+    return list(dict.fromkeys(written))
+
+
+def format_names(formats: str | Iterable[str]) -> tuple[str, ...]:
+    """Return names of formats, each once.
+
+    Raises
+    ------
+    SettingsError
+        If one is none, or none is given.
+    """
+    given = formats.split(",") if isinstance(formats, str) else list(formats)
+    names = tuple(dict.fromkeys(name.strip().lower() for name in given if name.strip()))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        what = f"There is no format {unknown[0]!r}" if unknown else "No format was given"
+        raise SettingsError(f"{what}: choose from {', '.join(FORMATS)}.")
+    return names
+
+
+def format_of(path: Path) -> str:
+    """Return the format that a path's ending asks for.
+
+    Raises
+    ------
+    SettingsError
+        If it asks for none.
+    """
+    name = path.name.lower()
+    matches = [
+        (len(ending), output.name)
+        for output in FORMATS.values()
+        for ending in output.endings
+        if name.endswith(ending)
+    ]
+    if not matches:
+        known = ", ".join(ending for output in FORMATS.values() for ending in output.endings)
+        raise SettingsError(
+            f"The ending of {path.name} names no format: use one of {known}, or give formats=..."
+        )
+    return max(matches)[1]
+
+
+def files_of(path: str | Path, formats: str | Iterable[str]) -> list[Path]:
+    """Return the files that `save` writes for a path without ending, those of stacks' planes left out."""
+    path = Path(path)
+    suffixes = []
+    for name in format_names(formats):
+        suffixes.append(FORMATS[name].suffix)
+        if name == "tiff":
+            suffixes.append(RESULT_SUFFIX)
+    return [path.with_name(f"{path.name}{suffix}") for suffix in dict.fromkeys(suffixes)]
+
+
+def base_of(path: Path) -> Path:
+    """Return a file's path without its ending, and without what this module put behind the name."""
+    name = path.name
+    for output in FORMATS.values():
+        if name.endswith(output.suffix):
+            return path.with_name(name.removesuffix(output.suffix))
+    return path.with_name(path.stem)
+
+
+def _check_image(result: LabelledImage) -> None:
+    if result.image is None:
+        return
+    shape, wanted = tuple(result.image.shape), result.labels.shape
+    if shape[: len(wanted)] != wanted or len(shape) > len(wanted) + 1:
+        raise OutputError(
+            f"The image is {shape} and its labels are {wanted}: give the image that the labels lie on."
+        )
+
+
+# The formats ------------------------------------------------------------------------------------------
+
+
+def _csv(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+    cells = with_micrometres(result.cells, result.placement.pixel_size)
+    first = [name for name in ("plane", "label") if name in cells]
+    cells = cells[[*first, *(name for name in cells if name not in (*first, "index"))]]
+    return [
+        write_table(path, cells.assign(image=result.name)[["image", *cells.columns.drop("image", "ignore")]])
+    ]
+
+
+def _tiff(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+    base = base_of(path)
+    labels = write_labels(path, result.labels, result.placement.pixel_size)
+    record = ResultRecord.of(result, path.parent, labels.name)
+    return [labels, record.write(base.with_name(f"{base.name}{RESULT_SUFFIX}"))]
+
+
+def _json(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+    base = base_of(path)
+    labels = base.with_name(f"{base.name}{LABELS_SUFFIX}").name
+    there = path.with_name(labels).exists()
+    return [ResultRecord.of(result, path.parent, labels if there else "").write(path)]
+
+
+def _geojson(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+    return [write_geojson(path, result, progress)]
+
+
+def _rois(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+    return [write_rois(path, result, progress)]
+
+
+def _ome_zarr(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+    return [write_ome_zarr(path, result, progress)]
+
+
+def _overlay(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+    import numpy as np
+
+    cells, written = result.cells, []
+    for number, target in _plane_files(path, result):
+        progress(number or 0, len(result.labels) if result.stacked else 1, "Drawing")
+        plane: Any = slice(None) if number is None else number
+        rows = cells if number is None else cells[cells["plane"] == number]
+        written.append(write_overlay(target, np.asarray(result.image[plane]), result.labels[plane], rows))
+    return written
+
+
+def _mask(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+    return [
+        write_mask(target, result.labels if number is None else result.labels[number])
+        for number, target in _plane_files(path, result)
+    ]
+
+
+def _plane_files(path: Path, result: LabelledImage) -> list[tuple[int | None, Path]]:
+    """Return the planes and their picture files; ``smear-overlay.png`` is ``smear-plane-01-overlay.png``."""
+    if not result.stacked:
+        return [(None, path)]
+    base, digits = base_of(path), len(str(len(result.labels)))
+    rest = path.name.removeprefix(base.name)
+    return [
+        (number, path.with_name(f"{base.name}-plane-{number + 1:0{digits}d}{rest}"))
+        for number in range(len(result.labels))
+    ]
+
+
+#: All formats, by name.
+FORMATS: dict[str, OutputFormat] = {
+    output.name: output
+    for output in (
+        OutputFormat("csv", "table of the cells (CSV)", "-cells.csv", (".csv",), _csv),
+        OutputFormat("tiff", "label image (TIFF)", LABELS_SUFFIX, (".tif", ".tiff"), _tiff),
+        OutputFormat("ome-zarr", "OME-Zarr", ".ome.zarr", (".ome.zarr", ".zarr"), _ome_zarr),
+        OutputFormat("roi", "ImageJ/Fiji regions (ROI zip)", "-rois.zip", (".zip",), _rois),
+        OutputFormat("geojson", "QuPath objects (GeoJSON)", ".geojson", (".geojson",), _geojson),
+        OutputFormat("overlay", "picture with outlines (PNG)", OVERLAY_SUFFIX, (".png",), _overlay, True),
+        OutputFormat("mask", "mask, white on black (JPEG)", MASK_SUFFIX, (".jpg",), _mask),
+        OutputFormat("json", "settings and table (JSON)", RESULT_SUFFIX, (".json",), _json),
+    )
+}

@@ -1,0 +1,200 @@
+"""The result of a large image on disk: opened again, and corrected region by region."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import ImageError
+from ...files import write_atomically
+from ...images.pixel_size import PixelSize, read_pixel_size
+from ...results.files import OutputError
+from ...results.names import PLAN_FILE
+from .pyramid import Pyramid
+from .run import LABELS_FOLDER, RESULT_FILE, read_table, write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Rows and columns of a part of an image, ends exclusive: ``row0, col0, row1, col1``.
+Window = tuple[int, int, int, int]
+_LEAST_MARGIN = 64
+
+
+@dataclass(eq=False)
+class LargeResult:
+    """What `segment_large` left in a folder.
+
+    Attributes
+    ----------
+    folder : Path
+    image_file : Path or None
+        The image that it was found in; None where that came from no file, or is gone.
+    labels : Pyramid
+    cells : DataFrame
+    settings : dict
+    model : str
+    cell_diameter : float or None
+    notes : tuple of str
+    """
+
+    folder: Path
+    image_file: Path | None
+    labels: Pyramid
+    cells: pd.DataFrame
+    settings: dict[str, Any]
+    model: str
+    cell_diameter: float | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> LargeResult:
+        """Open the result in a folder.
+
+        Raises
+        ------
+        ImageError
+            If there is none, or it is damaged.
+        """
+        folder = Path(folder)
+        try:
+            plan = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
+            record = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+            cells = read_table(next(iter(sorted(folder.glob("cells.*")))))
+            image = Path(plan["image"]) if plan.get("image") else None
+            return cls(
+                folder=folder,
+                image_file=image if image is not None and image.exists() else None,
+                labels=Pyramid.open(folder / LABELS_FOLDER),
+                cells=cells,
+                settings=plan["settings"],
+                model=record["model"],
+                cell_diameter=record["cell_diameter"],
+                notes=tuple(record["notes"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+            raise ImageError(
+                f"{folder} holds no finished result of a large image ({error!r}); segment the image again."
+            ) from None
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        """The size of a pixel, where the image told it."""
+        return read_pixel_size(self.labels.path)
+
+    def region(self, window: Window) -> np.ndarray:
+        """Return the labels of a part of the image."""
+        row0, col0, row1, col1 = window
+        return np.asarray(self.labels.arrays[0][row0:row1, col0:col1])
+
+    def replace_region(
+        self, window: Window, labels: np.ndarray, image: Any = None, accepted: Iterable[int] = ()
+    ) -> pd.DataFrame:
+        """Put corrected labels in place of those of a part, on disk, and measure what changed.
+
+        A label that was not in the part before is a new cell, and gets a number that no other cell
+        has.
+
+        Parameters
+        ----------
+        window : tuple of 4 int
+        labels : ndarray of int, shape (row1 - row0, col1 - col0)
+        image : array, optional
+            The whole image, lazy perhaps, for the stain of cells that changed.
+        accepted : iterable of int
+            Labels that were looked at and are right, no longer to check.
+
+        Returns
+        -------
+        DataFrame
+            The table of all cells as it is now.
+
+        Raises
+        ------
+        ImageError
+            If the labels have another shape than the part.
+        OutputError
+            If the result cannot be written.
+        """
+        before = self.region(window)
+        if labels.shape != before.shape:
+            raise ImageError(f"The corrected part is {labels.shape}, and was {before.shape}: load it again.")
+        corrected = self._numbered(labels.astype(np.int64), before)
+        differ = corrected != before
+        checked = self.cells["check"] & ~self.cells["label"].isin(list(accepted))
+        if not differ.any() and checked.equals(self.cells["check"]):
+            return self.cells
+        self.cells = self.cells.assign(check=checked)
+        touched = np.setdiff1d(np.union1d(before[differ], corrected[differ]), [0])
+        try:
+            self._write(window, corrected)
+            self.cells = self._measured(window, touched, image)
+            write_table(self.cells, next(iter(sorted(self.folder.glob("cells.*")))))
+            file = self.folder / RESULT_FILE
+            record = {**json.loads(file.read_text(encoding="utf-8")), "edited": True}
+            record["count"] = len(self.cells)
+            write_atomically(file, json.dumps(record).encode(), OutputError)
+        except OSError as error:
+            raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}.") from error
+        return self.cells
+
+    def _numbered(self, labels: np.ndarray, before: np.ndarray) -> np.ndarray:
+        new = np.setdiff1d(labels, np.append(before, 0))
+        highest = max(int(self.cells["label"].max()) if len(self.cells) else 0, int(before.max(initial=0)))
+        out = labels.copy()
+        for number, label in enumerate(new, highest + 1):
+            out[labels == label] = number
+        return out.astype(np.int32)
+
+    def _write(self, window: Window, labels: np.ndarray) -> None:
+        row0, col0 = window[:2]
+        for level, array in enumerate(self.labels.arrays):
+            step = 2**level
+            top, left = -(-row0 // step), -(-col0 // step)
+            part = labels[top * step - row0 :: step, left * step - col0 :: step]
+            array[top : top + part.shape[0], left : left + part.shape[1]] = part
+
+    def _measured(self, window: Window, touched: np.ndarray, image: Any) -> pd.DataFrame:
+        """Return the table, the rows of cells that were touched measured anew."""
+        import pandas as pd
+
+        from ..measured import current_cells
+
+        known = self.cells.set_index("label", drop=False)
+        # A cell that was touched may reach out of the part.
+        reach = max(_LEAST_MARGIN, int(2 * known["diameter"].max()) if len(known) else 0)
+        shape = self.labels.arrays[0].shape
+        top, left = max(window[0] - reach, 0), max(window[1] - reach, 0)
+        bottom, right = min(window[2] + reach, shape[0]), min(window[3] + reach, shape[1])
+        here = self.region((top, left, bottom, right))
+        pixels = None if image is None else np.asarray(image[top:bottom, left:right])
+        fresh, _ = current_cells(here, None, pixels)
+        fresh = fresh[np.isin(fresh["label"], touched)].assign(
+            row=lambda rows: rows["row"] + top, col=lambda rows: rows["col"] + left, check=False
+        )
+        fresh["certainty"] = known["certainty"].reindex(fresh["label"]).to_numpy()
+        fresh["border"] &= _at_border(here, fresh["label"], (top, left), shape)
+        rest = self.cells[~self.cells["label"].isin(touched)]
+        parts = [part for part in (rest, fresh) if len(part)] or [rest]
+        return pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
+
+
+def _at_border(
+    labels: np.ndarray, which: pd.Series[int], corner: tuple[int, int], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Say which labels lie at the border of the whole image, given a part of it."""
+    sides = []
+    if corner[0] == 0:
+        sides.append(labels[0])
+    if corner[1] == 0:
+        sides.append(labels[:, 0])
+    if corner[0] + labels.shape[0] == shape[0]:
+        sides.append(labels[-1])
+    if corner[1] + labels.shape[1] == shape[1]:
+        sides.append(labels[:, -1])
+    return np.isin(which, np.concatenate(sides)) if sides else np.zeros(len(which), bool)

@@ -1,0 +1,1 @@
+"""A blood smear drawn by code, with exact truth."""

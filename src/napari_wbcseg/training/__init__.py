@@ -1,0 +1,1 @@
+"""Training and fine-tuning, from the plan to the model file."""

@@ -1,0 +1,131 @@
+"""Fine-tuning from end to end: choose, train, score beside the model it started from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..progress import Progress, silent
+from .replay import BLEND
+
+if TYPE_CHECKING:
+    from ..datasets.pairs import TrainingPair
+    from ..evaluation.compare import Comparison
+    from ..network.model_file import ModelFile
+    from ..settings import TrainingSettings
+    from .replay import FineTuningPlan
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A model that goes on from another, and how the two compare.
+
+    Attributes
+    ----------
+    model : ModelFile
+        The new model, with both scores in its header. It is in no library: `keep` puts it
+        there, if it is to be kept.
+    comparison : Comparison
+    plan : FineTuningPlan
+    seconds : float
+        Of training.
+    """
+
+    model: ModelFile
+    comparison: Comparison
+    plan: FineTuningPlan
+    seconds: float
+
+    def keep(self, name: str | None = None) -> ModelFile:
+        """Put the new model into the user's library, where segmentation finds it by name.
+
+        Raises
+        ------
+        ModelError
+            If it cannot be written there.
+        """
+        from ..network.library import save_to_library
+
+        return save_to_library(self.model, name)
+
+
+def fine_tune(
+    own: str | Path | Sequence[TrainingPair] | None = None,
+    start: str | Path | ModelFile = "wbc",
+    *,
+    original: str | Path | Sequence[TrainingPair] | None = None,
+    settings: TrainingSettings | None = None,
+    blend: float = BLEND,
+    out: str | Path | None = None,
+    name: str | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    on_plan: Callable[[FineTuningPlan], object] | None = None,
+) -> FineTuned:
+    """Fine-tune a model on the user's corrections, and score it beside the model it started from.
+
+    Parameters
+    ----------
+    own : str, Path or sequence of TrainingPair, optional
+        The user's fields, or a data set that `read_pairs` reads; by default the training set of
+        `napari_wbcseg.datasets.corrections.corrections_folder`.
+    start : str, Path or ModelFile
+        The model to go on from.
+    original, settings, blend
+        See `napari_wbcseg.training.replay.plan_fine_tuning`.
+    out : str or Path, optional
+        Folder for history and checkpoint.
+    name : str, optional
+        Name of the new model.
+    resume, progress, on_event, should_stop
+        See `napari_wbcseg.train`.
+    on_plan : callable, optional
+        Told what will be done, before it is.
+
+    Returns
+    -------
+    FineTuned
+
+    Raises
+    ------
+    DatasetError, TrainingError, ModelError
+        As the parts: no field, fields that cannot be trained on, a model that is none.
+    Cancelled
+        If ``progress`` raised it.
+    """
+    from ..datasets.corrections import read_corrections
+    from ..datasets.pairs import read_pairs
+    from ..evaluation.compare import compare_by_plan, with_scores
+    from ..network.library import load_model
+    from .replay import plan_fine_tuning
+    from .train import train
+
+    model = load_model(start)
+    if own is None:
+        pairs = read_corrections()
+    elif isinstance(own, str | Path):
+        pairs = read_pairs(own)
+    else:
+        pairs = list(own)
+    plan = plan_fine_tuning(pairs, model, original, settings, progress, blend)
+    if on_plan is not None:
+        on_plan(plan)
+    result = train(
+        plan.pairs,
+        plan.settings,
+        out,
+        name=name,
+        init=model,
+        resume=resume,
+        progress=progress,
+        on_event=on_event,
+        should_stop=should_stop,
+        training_data=plan.described,
+    )
+    new = plan.blended(result.model)
+    comparison = compare_by_plan(plan, new, progress)
+    return FineTuned(with_scores(new, comparison), comparison, plan, result.seconds)

@@ -1,0 +1,271 @@
+"""The folder of a training: the job it was given, and all it takes to go on after a crash.
+
+::
+
+    NAME/job/job.json              settings, name, where the data are
+    NAME/job/pairs.npz             the training pairs, where they came from layers
+    NAME/job/init.safetensors      the model it starts from, where there is one
+    NAME/job/scored.npz            pairs that its model will be scored on, where they are known
+    NAME/checkpoint/               the last whole epoch and the best weights
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from ..errors import DatasetError, TrainingError, WBCSegError
+from ..files import write_atomically
+from ..network.library import clean_name, models_folder
+from ..network.model_file import ModelFile, read_model, write_model
+from ..settings import TrainingSettings
+from .checkpoint import LOCK, Checkpoint
+
+if TYPE_CHECKING:
+    from ..datasets.pairs import TrainingPair
+
+JOB = "job"
+_RECORD = "job.json"
+_PAIRS = "pairs.npz"
+_SCORED = "scored.npz"
+_INIT = "init.safetensors"
+#: Remark of a job that is a fine-tuning, see `napari_wbcseg.training.replay.plan_of`.
+FINE_TUNING = "fine_tuning"
+
+
+@dataclass
+class TrainingJob:
+    """What a training process is asked to do.
+
+    Attributes
+    ----------
+    data : str, Path or sequence of TrainingPair
+        A path, or the pairs.
+    settings, name, init, training_data
+        As `napari_wbcseg.training.train.train`.
+    remarks : dict
+        What whoever asked wants to find again.
+    scored : sequence of TrainingPair
+        Pairs that are not trained on, kept for who scores the model.
+    """
+
+    data: str | Path | Sequence[TrainingPair]
+    settings: TrainingSettings | None = None
+    name: str | None = None
+    init: ModelFile | None = None
+    training_data: str | None = None
+    remarks: dict[str, Any] = field(default_factory=dict)
+    scored: Sequence[TrainingPair] = ()
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A training that was interrupted and can go on.
+
+    Attributes
+    ----------
+    folder : Path
+    name : str
+    recipe : str
+    epochs_done, epochs : int
+        Whole epochs that are kept, and those planned.
+    changed : datetime
+        When it was last at work.
+    fine_tuning : bool
+        Whether its model is to be compared with the one it goes on from.
+    """
+
+    folder: Path
+    name: str
+    recipe: str
+    epochs_done: int
+    epochs: int
+    changed: datetime
+    fine_tuning: bool = False
+
+
+def new_training_folder(name: str) -> Path:
+    """Make a folder for a training in the user's library, and return it.
+
+    Raises
+    ------
+    TrainingError
+        If it cannot be made.
+    """
+    parent = models_folder() / "training"
+    wanted = final = clean_name(name)
+    number = 2
+    while True:
+        try:
+            (parent / final).mkdir(parents=True)
+            return parent / final
+        except FileExistsError:
+            final = f"{wanted}-{number}"
+            number += 1
+        except OSError as error:
+            raise TrainingError(
+                f"The folder {parent / final} cannot be made ({error.strerror}): choose a folder for your "
+                "models with the environment variable WBCSEG_MODELS."
+            ) from None
+
+
+def write_job(folder: Path, job: TrainingJob) -> None:
+    """Write a job into its folder; the record comes last, so a job that is there is whole.
+
+    Raises
+    ------
+    TrainingError, ModelError
+        If it cannot be written.
+    """
+    place = folder / JOB
+    place.mkdir(parents=True, exist_ok=True)
+    path = str(Path(job.data).expanduser().resolve()) if isinstance(job.data, (str, Path)) else None
+    if path is None:
+        _write_pairs(place / _PAIRS, cast("Sequence[TrainingPair]", job.data))
+    if job.scored:
+        _write_pairs(place / _SCORED, job.scored)
+    if job.init is not None:
+        # A copy, because the file may be replaced before the process reads it.
+        write_model(place / _INIT, job.init.header, job.init.weights, "float32")
+    record = {
+        "data": path,
+        "settings": job.settings.model_dump() if job.settings is not None else None,
+        "name": job.name,
+        "init": job.init.hash if job.init is not None else None,
+        "scored": bool(job.scored),
+        "training_data": job.training_data,
+        "remarks": job.remarks,
+    }
+    write_atomically(place / _RECORD, json.dumps(record, indent=2).encode(), TrainingError)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a job.
+
+    Raises
+    ------
+    TrainingError
+        If there is none that can be read.
+    """
+    path = folder / JOB / _RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError
+    except (OSError, ValueError):
+        raise TrainingError(
+            f"{path} is missing or damaged, so this training cannot go on: discard it, and train again."
+        ) from None
+    return record
+
+
+def read_job(folder: Path) -> TrainingJob:
+    """Return the job of a folder, pairs and model included.
+
+    Raises
+    ------
+    TrainingError, ModelError
+        If something of it is missing or damaged.
+    """
+    record = read_record(folder)
+    place = folder / JOB
+    try:
+        return TrainingJob(
+            record["data"] if record["data"] is not None else _read_pairs(place / _PAIRS),
+            TrainingSettings(**record["settings"]) if record["settings"] else None,
+            record["name"],
+            # What the copy is called by is the hash of the file it was made of.
+            replace(read_model(place / _INIT), hash=str(record["init"])) if record["init"] else None,
+            record["training_data"],
+            record["remarks"],
+            _read_pairs(place / _SCORED) if record["scored"] else (),
+        )
+    except (KeyError, TypeError):
+        raise TrainingError(
+            f"{place / _RECORD} is damaged: discard this training, and train again."
+        ) from None
+
+
+def unfinished_trainings() -> list[Unfinished]:
+    """Return the trainings of the user's library that were interrupted, the latest first."""
+    found = []
+    for path in (models_folder() / "training").glob(f"*/{JOB}/{_RECORD}"):
+        folder = path.parent.parent
+        with contextlib.suppress(WBCSegError, KeyError, TypeError, OSError):
+            record = read_record(folder)
+            settings = TrainingSettings(**(record["settings"] or {}))
+            checkpoint = Checkpoint(folder / "checkpoint")
+            with checkpoint.locked(patience=0):  # raises where it is at work
+                pass
+            newest = max(p.stat().st_mtime for p in (path, *(folder / "checkpoint").glob("*")))
+            found.append(
+                Unfinished(
+                    folder,
+                    record["name"] or folder.name,
+                    settings.recipe,
+                    checkpoint.epochs_done,
+                    settings.epochs,
+                    datetime.fromtimestamp(newest),
+                    FINE_TUNING in record["remarks"],
+                )
+            )
+    return sorted(found, key=lambda item: item.changed, reverse=True)
+
+
+def forget_job(folder: Path) -> None:
+    """Remove the job, so that the training is no longer offered to go on."""
+    shutil.rmtree(folder / JOB, ignore_errors=True)
+
+
+def discard_training(folder: Path) -> None:
+    """Remove a training's job, checkpoint and half-written files, and the folder if nothing else is in it."""
+    forget_job(folder)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    for part in (*folder.glob(".*.part"), folder / LOCK):
+        with contextlib.suppress(OSError):
+            part.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
+    arrays: dict[str, np.ndarray] = {}
+    about = []
+    for i, pair in enumerate(pairs):
+        arrays[f"image{i}"], arrays[f"labels{i}"] = np.asarray(pair.image), np.asarray(pair.labels)
+        if pair.mask is not None:
+            arrays[f"mask{i}"] = np.asarray(pair.mask)
+        boxes = [[box.kind, list(box.corners)] for box in pair.distractors]
+        about.append({"name": pair.name, "group": pair.group, "distractors": boxes})
+    np.savez(path, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+
+
+def _read_pairs(path: Path) -> list[TrainingPair]:
+    from ..datasets.pairs import Box, TrainingPair
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            about = json.loads(arrays["about"].tobytes())
+            return [
+                TrainingPair(
+                    item["name"],
+                    arrays[f"image{i}"],
+                    arrays[f"labels{i}"],
+                    item["group"],
+                    arrays.get(f"mask{i}"),
+                    tuple(Box(kind, tuple(corners)) for kind, corners in item["distractors"]),
+                )
+                for i, item in enumerate(about)
+            ]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DatasetError(
+            f"{path}, the images of this training, cannot be read ({error}): discard it, and train again."
+        ) from None

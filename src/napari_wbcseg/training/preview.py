@@ -1,0 +1,128 @@
+"""The prediction on a few validation tiles, so that one sees a network learn."""
+
+from __future__ import annotations
+
+import base64
+import time
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..network.backend import import_keras
+
+#: Share of the training time that previews may cost.
+SHARE = 0.01
+#: Seconds between two of them at least, for whoever shows them has work with them too.
+LEAST = 2.0
+_GAP = 4  # white pixels between two tiles
+
+
+@dataclass(frozen=True)
+class PreviewTiles:
+    """Tiles to watch a network on.
+
+    Attributes
+    ----------
+    images : ndarray of uint8, shape (N, S, S, 3)
+        As the user knows them.
+    truth : ndarray of bool, shape (N, S, S)
+        Where cells are.
+    inputs : ndarray of float32, shape (N, S, S, C)
+        As the network sees them.
+    names : tuple of str
+        The images they are from.
+    """
+
+    images: np.ndarray
+    truth: np.ndarray
+    inputs: np.ndarray
+    names: tuple[str, ...]
+
+
+class Preview:
+    """Predicts the tiles now and then, for at most `SHARE` of the time.
+
+    Parameters
+    ----------
+    tiles : PreviewTiles
+    """
+
+    def __init__(self, tiles: PreviewTiles) -> None:
+        self.tiles = tiles
+        self._next = 0.0
+
+    def scene(self) -> dict[str, Any]:
+        """Return the event that brings the tiles, side by side."""
+        return {
+            "event": "preview_tiles",
+            "image": encode_array(side_by_side(self.tiles.images, 255)),
+            "truth": encode_array(side_by_side(self.tiles.truth.astype(np.uint8), 0)),
+            "names": list(self.tiles.names),
+        }
+
+    @property
+    def due(self) -> bool:
+        """Whether another prediction would keep within the share of time."""
+        return len(self.tiles.inputs) > 0 and time.monotonic() >= self._next
+
+    def predict(self, model: Any, epoch: int) -> dict[str, Any]:
+        """Return the event with the prediction of the network as it is, 0 to 255.
+
+        Parameters
+        ----------
+        model : keras.Model
+            Its first output channel is the probability of a cell.
+        epoch : int
+            The epoch under way, from 1.
+        """
+        start = time.monotonic()
+        probability = _predict(model, self.tiles.inputs)[..., 0]
+        pixels = np.rint(np.clip(np.nan_to_num(probability), 0, 1) * 255).astype(np.uint8)
+        event = {
+            "event": "preview",
+            "epoch": epoch,
+            "probability": encode_array(side_by_side(pixels, 0)),
+        }
+        now = time.monotonic()
+        self._next = now + max((now - start) / SHARE, LEAST)
+        return event
+
+
+def _predict(model: Any, inputs: np.ndarray) -> np.ndarray:
+    keras = import_keras()
+    if keras.backend.backend() == "torch":
+        import torch
+
+        with torch.no_grad():
+            return np.asarray(keras.ops.convert_to_numpy(model(inputs, training=False)))
+    return np.asarray(keras.ops.convert_to_numpy(model(inputs, training=False)), np.float32)
+
+
+def side_by_side(tiles: np.ndarray, ground: int) -> np.ndarray:
+    """Lay tiles in a row, a few pixels apart.
+
+    Parameters
+    ----------
+    tiles : ndarray, shape (N, H, W[, C])
+    ground : int
+        What is between them.
+    """
+    count, height, width = tiles.shape[:3]
+    row = np.full((height, count * (width + _GAP) - _GAP, *tiles.shape[3:]), ground, tiles.dtype)
+    for i, tile in enumerate(tiles):
+        row[:, i * (width + _GAP) : i * (width + _GAP) + width] = tile
+    return row
+
+
+def encode_array(array: np.ndarray) -> dict[str, Any]:
+    """Return an array of uint8 as JSON takes it."""
+    packed = zlib.compress(np.ascontiguousarray(array, np.uint8).tobytes(), 1)
+    return {"shape": list(array.shape), "data": base64.b64encode(packed).decode("ascii")}
+
+
+def decode_array(coded: dict[str, Any]) -> np.ndarray:
+    """Return the array that `encode_array` was given."""
+    content = zlib.decompress(base64.b64decode(coded["data"]))
+    return np.frombuffer(content, np.uint8).reshape(coded["shape"])

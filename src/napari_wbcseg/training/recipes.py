@@ -1,0 +1,95 @@
+"""What a recipe tells the training loop: its network, its batches, its loss."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import TrainingError
+from ..network.architecture import UNetArchitecture
+from ..progress import Progress
+from ..settings import Recipe as RecipeName
+from ..settings import TrainingSettings
+from .batches import Batches
+from .helpers import Helpers
+
+if TYPE_CHECKING:
+    from ..datasets.pairs import TrainingPair
+    from .preview import PreviewTiles
+
+
+class Recipe(Protocol):
+    """One way to prepare data and to train a network on it.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the settings.
+    architecture : UNetArchitecture
+        The network it trains from scratch.
+    canonical_diameter : float or None
+        Pixels across a cell in its batches; None when images are taken as they come.
+    input : str
+        What the network's input is, in words, for the model file.
+    """
+
+    @property
+    def name(self) -> RecipeName: ...
+    @property
+    def architecture(self) -> UNetArchitecture: ...
+    @property
+    def canonical_diameter(self) -> float | None: ...
+    @property
+    def input(self) -> str: ...
+
+    def left_out(self, pair: TrainingPair) -> str:
+        """Return why a pair is of no use to this recipe, in words; nothing when it is."""
+
+    def tiles(self, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> int:
+        """Return how many tiles an epoch of training on these pairs has."""
+
+    def batches(
+        self,
+        pairs: Sequence[TrainingPair],
+        settings: TrainingSettings,
+        training: bool,
+        progress: Progress,
+        helpers: Helpers | None,
+    ) -> Batches:
+        """Return the batches to train on, or to validate on.
+
+        ``helpers`` are processes that may share the work of preparing.
+
+        Raises
+        ------
+        TrainingError
+            If the pairs cannot be trained on.
+        """
+
+    def preview(self, pairs: Sequence[TrainingPair], count: int) -> PreviewTiles:
+        """Return up to ``count`` tiles of these pairs, with cells, to watch the network on."""
+
+    def loss(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the scalar loss of a batch, with `keras.ops`."""
+
+    def metrics(self) -> list[Callable[[Any, Any], Any]]:
+        """Return functions of ``(y_true, y_pred)``; the one named ``dice`` is shown to users."""
+
+
+_MODULES = {"classic": "classic", "robust": "robust"}
+
+
+def get_recipe(name: str) -> Recipe:
+    """Return a recipe; its module is imported at the first call.
+
+    Raises
+    ------
+    TrainingError
+        If there is no recipe of this name.
+    """
+    if name not in _MODULES:
+        raise TrainingError(f"There is no recipe {name!r}: choose one of {', '.join(_MODULES)}.")
+    module = importlib.import_module(f".{_MODULES[name]}", __package__)
+    recipe: Recipe = module.RECIPE
+    return recipe

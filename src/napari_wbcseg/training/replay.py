@@ -1,0 +1,381 @@
+"""What a model is fine-tuned on: the user's fields, and a replay of what it knew.
+
+A network that goes on with new images alone forgets the old ones. So each batch mixes
+the two (rehearsal: Robins, *Catastrophic forgetting, rehearsal and pseudorehearsal*,
+Connection Science 7, 1995). And the new weights are averaged with the old, which keeps most
+of the gain and takes back most of the loss (Wortsman et al., *Robust fine-tuning of zero-shot
+models*, CVPR 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from ..errors import TrainingError
+from ..progress import Progress, silent
+from ..settings import Recipe, TrainingSettings
+
+if TYPE_CHECKING:
+    from ..datasets.pairs import TrainingPair
+    from ..network.model_file import ModelFile
+    from .folder import TrainingJob
+
+#: Share of the user's fields that is kept aside to score on.
+HELD_OUT_SHARE = 0.25
+#: Share of the tuned weights in the new model, the rest being those it started from. Of 0.3, 0.5, 0.7 and 1,
+#: the one that gains most of those that lose no more than half of what is allowed (benchmarks/finetune.md).
+BLEND = 0.7
+#: Fold of the SigTuple set that forgetting is measured on, and that is never replayed.
+ORIGINAL_FOLD = 2
+_REPLAYED_TILES = 80
+_SCORED_TILES = 24
+_SYNTHETIC_SMEARS = 32
+_SCORED_SMEARS = 4
+_SMEAR_SIDE = 320
+_SCORED_SEED = 0xA5C0
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A sample of what a model was trained on at first.
+
+    Attributes
+    ----------
+    training : list of TrainingPair
+        Mixed into the batches.
+    held_out : list of TrainingPair
+        Others of the same kind, to measure what is forgotten.
+    described : str
+        What they are, in words.
+    """
+
+    training: list[TrainingPair]
+    held_out: list[TrainingPair]
+    described: str
+
+
+@dataclass(frozen=True)
+class FineTuningPlan:
+    """What a fine-tuning trains on, and what its model is scored on.
+
+    Attributes
+    ----------
+    start : ModelFile
+        The model to go on from.
+    own : list of TrainingPair
+        The user's fields that are trained on.
+    held_out : list of TrainingPair
+        The user's fields that are not, and that both models are scored on.
+    replay : Replay
+    settings : TrainingSettings
+    notes : tuple of str
+        What the user should know before it starts.
+    blend : float
+        Share of the tuned weights in the new model, in (0, 1].
+    """
+
+    start: ModelFile
+    own: list[TrainingPair]
+    held_out: list[TrainingPair]
+    replay: Replay
+    settings: TrainingSettings
+    notes: tuple[str, ...]
+    blend: float = BLEND
+
+    def blended(self, tuned: ModelFile) -> ModelFile:
+        """Return the new model: the tuned weights averaged with those it started from."""
+        from ..network.model_file import make_model
+
+        weights = {
+            name: (1 - self.blend) * value + self.blend * tuned.weights[name]
+            for name, value in self.start.weights.items()
+        }
+        header = tuned.header.replace(training={**tuned.header.training, "blend": self.blend})
+        return make_model(header, weights)
+
+    @property
+    def pairs(self) -> list[TrainingPair]:
+        """All that `napari_wbcseg.training.train.train` is given."""
+        return [*(pair for _ in range(self._times) for pair in self.own), *self.replay.training]
+
+    @property
+    def job(self) -> TrainingJob:
+        """What a training process is asked to do, with all that `plan_of` needs after a crash."""
+        from .folder import FINE_TUNING, TrainingJob
+
+        seen = self.scores_what_it_saw
+        remarks = {
+            "own": len(self.own),
+            "times": self._times,
+            "held_out": None if seen else len(self.held_out),
+            "replay": self.replay.described,
+            "notes": self.notes,
+            "blend": self.blend,
+        }
+        return TrainingJob(
+            self.pairs,
+            self.settings,
+            f"{self.start.name}-tuned",
+            self.start,
+            self.described,
+            {FINE_TUNING: remarks},
+            [*([] if seen else self.held_out), *self.replay.held_out],
+        )
+
+    @property
+    def _times(self) -> int:
+        if self.settings.recipe != "classic":
+            return 1
+        # Its batches are drawn evenly from all tiles; repeated, the few weigh as much as the many.
+        return max(1, len(self.replay.training) // max(1, len(self.own)))
+
+    @property
+    def described(self) -> str:
+        """What it is trained on, in words, for the model file."""
+        cells = sum(_cell_count(pair) for pair in self.own)
+        fields = _many(len(self.own), "field")
+        return f"{_many(cells, 'cell')} in {fields} of the user, and {self.replay.described}"
+
+    @property
+    def summary(self) -> str:
+        """What will be done, in sentences."""
+        held = sum(_cell_count(pair) for pair in self.held_out)
+        seen = " that it is also trained on" if self.scores_what_it_saw else ""
+        return (
+            f"Goes on from {self.start.name} with {self.described}. Both models are then scored on "
+            f"{_many(held, 'cell')} in {_many(len(self.held_out), 'field')}{seen}."
+        )
+
+    @property
+    def scores_what_it_saw(self) -> bool:
+        """Whether there was too little to keep anything aside."""
+        return any(pair is other for pair in self.held_out for other in self.own)
+
+
+def fine_tuning_settings(start: ModelFile, **changes: object) -> TrainingSettings:
+    """Return the settings of a fine-tuning: few steps at a low rate, which moves the model little."""
+    recipe = start.header.recipe
+    base: dict[str, object] = {"epochs": 10, "learning_rate": 3e-4, "schedule": "cosine"}
+    base["dropout"] = start.architecture.dropout
+    if recipe == "robust":
+        base["steps_per_epoch"] = 30
+    else:
+        base.update(epochs=6, learning_rate=5e-5)
+    return TrainingSettings.for_recipe(recipe, **{**base, **changes})
+
+
+def plan_fine_tuning(
+    own: Sequence[TrainingPair],
+    start: ModelFile,
+    original: str | Path | Sequence[TrainingPair] | None = None,
+    settings: TrainingSettings | None = None,
+    progress: Progress = silent,
+    blend: float = BLEND,
+) -> FineTuningPlan:
+    """Choose what to train on, what to keep aside and what to replay.
+
+    Parameters
+    ----------
+    own : sequence of TrainingPair
+        The user's fields, as `napari_wbcseg.datasets.corrections.read_corrections` reads them.
+    start : ModelFile
+        The model to go on from.
+    original : str, Path or sequence of TrainingPair, optional
+        What the model was trained on, or a part of it: a data set that
+        `napari_wbcseg.datasets.pairs.read_pairs` reads. By default the SigTuple set where it is
+        on this computer (`wbcseg download`). Synthetic smears are always replayed as well.
+    settings : TrainingSettings, optional
+        By default `fine_tuning_settings`.
+    progress : Progress
+    blend : float
+        Share of the tuned weights in the new model, in (0, 1].
+
+    Returns
+    -------
+    FineTuningPlan
+
+    Raises
+    ------
+    TrainingError
+        If no field can be trained on, a field is both trained and scored on, or the settings
+        are of another recipe than the model.
+    DatasetError
+        If ``original`` is a path that cannot be read.
+    """
+    from .plan import make_plan
+
+    settings = settings or fine_tuning_settings(start)
+    if settings.recipe != start.header.recipe:
+        raise TrainingError(
+            f"The model {start.name} is of the recipe {start.header.recipe}, and the settings say "
+            f"{settings.recipe}: fine-tune with the recipe of the model."
+        )
+    chosen = make_plan(own, settings.replace(validation_fraction=HELD_OUT_SHARE), fine_tuning=True)
+    own_pairs = [_as_own(pair) for pair in chosen.training]
+    all_alike = chosen.training == chosen.validation
+    held_out = own_pairs if all_alike else [_as_own(pair) for pair in chosen.validation]
+    replay = make_replay(original, settings.recipe, settings.seed, progress)
+    notes = [*chosen.notes]
+    if chosen.left_out_summary:
+        notes.append(chosen.left_out_summary)
+    if original is None and not replay.described.startswith("a sample"):
+        notes.append(
+            "The original training images are not on this computer: synthetic smears stand in for them. "
+            "`wbcseg download` fetches the public ones (10 MB), which keeps more of what the model knows."
+        )
+    return FineTuningPlan(
+        start, own_pairs, held_out, replay, settings.replace(validation_fraction=0.0), tuple(notes), blend
+    )
+
+
+def plan_of(job: TrainingJob) -> FineTuningPlan:
+    """Return the plan that a job was made of (`FineTuningPlan.job`).
+
+    Raises
+    ------
+    TrainingError
+        If the job is no fine-tuning, or damaged.
+    """
+    from .folder import FINE_TUNING
+
+    try:
+        told = job.remarks[FINE_TUNING]
+        pairs, scored = list(cast("Sequence[TrainingPair]", job.data)), list(job.scored)
+        own = pairs[: told["own"]]
+        held_out = own if told["held_out"] is None else scored[: told["held_out"]]
+        replay = Replay(pairs[told["own"] * told["times"] :], scored[told["held_out"] or 0 :], told["replay"])
+        if job.init is None or job.settings is None:
+            raise KeyError
+        return FineTuningPlan(
+            job.init, own, held_out, replay, job.settings, tuple(told["notes"]), told["blend"]
+        )
+    except (KeyError, TypeError):
+        raise TrainingError(
+            "What is kept of this fine-tuning is damaged: discard it, and fine-tune again."
+        ) from None
+
+
+def make_replay(
+    original: str | Path | Sequence[TrainingPair] | None,
+    recipe: Recipe = "robust",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Replay:
+    """Return a sample of the original data, and synthetic smears beside it or in place of it.
+
+    Parameters
+    ----------
+    original : str, Path or sequence of TrainingPair, optional
+        See `plan_fine_tuning`. SigTuple tiles of fold 2 are only scored on; of other sets
+        every fifth image is.
+    recipe : {"robust", "classic"}
+        The classic network was trained without synthetic smears: it gets some only where
+        there is nothing else.
+    seed : int
+        Decides which are taken, where there are many.
+    progress : Progress
+    """
+    from ..datasets.pairs import read_pairs
+
+    if original is None:
+        original = original_set()
+    needed = recipe == "robust" or original is None
+    synthetic = _smears(seed, _SYNTHETIC_SMEARS, progress) if needed else []
+    if original is None:
+        return Replay(
+            synthetic,
+            _smears(_SCORED_SEED, _SCORED_SMEARS, progress),
+            f"{len(synthetic)} synthetic smears",
+        )
+    if isinstance(original, str | Path):
+        progress(0, 0, "Reading the original images")
+        original = read_pairs(original)
+    training, held_out = _sampled(original, np.random.default_rng((seed, 0x5A3)))
+    described = f"a sample of the original data ({_many(len(training), 'image')})"
+    if synthetic:
+        described += f" and {len(synthetic)} synthetic smears"
+    return Replay([*training, *synthetic], held_out, described)
+
+
+def original_set() -> Path | None:
+    """Return the folder of the SigTuple training images where it is on this computer, or none."""
+    from ..datasets.download import local_sigtuple, sigtuple_cache, sigtuple_registry
+    from ..datasets.sigtuple import TRAIN_FOLDER
+
+    found = local_sigtuple()
+    if found is not None:
+        return found
+    cache = sigtuple_cache()
+    names = [name for name in sigtuple_registry() if TRAIN_FOLDER in Path(name).parts]
+    return cache if names and all((cache / name).is_file() for name in names) else None
+
+
+def _sampled(
+    pairs: Sequence[TrainingPair], rng: np.random.Generator
+) -> tuple[list[TrainingPair], list[TrainingPair]]:
+    from ..datasets.pairs import REPLAYED_GROUP
+    from ..datasets.sigtuple import DOUBTFUL_MASKS, cut_tiles
+
+    # SigTuple in tiles and without its doubtful masks; other sets as they come, in a family of their own.
+    tiles = cut_tiles([pair for pair in pairs if _is_sigtuple(pair)])
+    tiles += [
+        replace(pair, group=f"{REPLAYED_GROUP} {pair.group}") for pair in pairs if not _is_sigtuple(pair)
+    ]
+    tiles = [pair for pair in tiles if pair.name not in DOUBTFUL_MASKS and pair.labels.any()]
+    by_fold = any(pair.group == f"fold-{ORIGINAL_FOLD}" for pair in tiles)
+    if by_fold:
+        held_out = [pair for pair in tiles if pair.group == f"fold-{ORIGINAL_FOLD}"]
+    else:
+        held_out = tiles[::5] if len(tiles) > 1 else tiles
+    kept = {id(pair) for pair in held_out}
+    training = [pair for pair in tiles if id(pair) not in kept] or list(tiles)
+
+    def some(items: list[TrainingPair], number: int) -> list[TrainingPair]:
+        if len(items) <= number:
+            return items
+        return [items[i] for i in sorted(rng.choice(len(items), number, replace=False))]
+
+    return some(training, _REPLAYED_TILES), some(held_out, _SCORED_TILES)
+
+
+def _is_sigtuple(pair: TrainingPair) -> bool:
+    return pair.group.startswith("fold-")
+
+
+def _smears(seed: int, number: int, progress: Progress) -> list[TrainingPair]:
+    from ..datasets.pairs import SYNTHETIC_GROUP, TrainingPair
+    from ..synthetic.smear import random_smear
+
+    pairs = []
+    for index in range(number):
+        progress(index, number, "Drawing synthetic smears")
+        smear = random_smear(
+            np.random.default_rng((seed, index)),
+            (_SMEAR_SIDE, _SMEAR_SIDE),
+            cell_diameter_range=(45.0, 75.0),
+        )
+        # The group tells the recipe that they are replayed.
+        pairs.append(
+            TrainingPair(
+                f"smear-{seed}-{index}", smear.image, smear.labels, f"{SYNTHETIC_GROUP} {seed}-{index}"
+            )
+        )
+    return pairs
+
+
+def _as_own(pair: TrainingPair) -> TrainingPair:
+    """Keep a user's group from reading like one of the sets that recipes treat in their own way."""
+    return replace(pair, group=f"own {pair.group}")
+
+
+def _cell_count(pair: TrainingPair) -> int:
+    return int(np.count_nonzero(np.bincount(pair.labels.ravel())[1:]))
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -1,0 +1,286 @@
+"""Training of the robust recipe: composed, recoloured samples at many sizes, and synthetic smears."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..datasets.single_cells import GROUP as CLASS_GROUP
+from ..datasets.single_cells import WITHOUT_CELLS
+from ..errors import TrainingError
+from ..network.architecture import UNetArchitecture
+from ..network.robust import CANONICAL_DIAMETER, ROBUST, network_input, robust_loss, truth_of
+from ..progress import Progress, silent
+from ..settings import Recipe as RecipeName
+from ..settings import TrainingSettings
+from .batches import Batch, Batches
+from .helpers import Helpers
+from .preview import PreviewTiles
+
+if TYPE_CHECKING:
+    from ..datasets.pairs import Box, TrainingPair
+    from .samples.compose import Composer, Source
+
+TILE = 128
+_SYNTHETIC = "synthetic"
+_OWN = "own"
+_SYNTHETIC_SMEARS = 160
+_SYNTHETIC_SHARE = 0.2
+_MOSAICS = 40
+_CLASS_MOSAICS = 8
+# How often a family is drawn, where the others are drawn once; a class of single cells stands beside seven.
+_SHARES = {"no-cells": 0.5, "class-platelet": 0.25, "class-erythroblast": 0.35}
+_SHARE_OF_A_CLASS = 0.2
+_VALIDATION_SAMPLES = 160
+
+
+class RobustRecipe:
+    """The robust recipe; see `recipes.Recipe`."""
+
+    name: RecipeName = "robust"
+    architecture: UNetArchitecture = ROBUST
+    canonical_diameter: float | None = CANONICAL_DIAMETER
+    input = (
+        "RGB divided by the colour of the empty slide (transmittance, clipped to 0..1.25), as "
+        f"2 * (1 - transmittance); cells about {CANONICAL_DIAMETER:g} pixels across"
+    )
+
+    def left_out(self, pair: TrainingPair) -> str:
+        """Return why a pair is of no use: a doubtful mask, or no cell to tell the scale by."""
+        from ..datasets.sigtuple import DOUBTFUL_MASKS
+
+        if _hand_painted(pair) and pair.name in DOUBTFUL_MASKS:
+            return "its mask misses much of the cell or leaks into what is around it"
+        if pair.white_cell is not None:
+            return ""
+        if not pair.labels.any():
+            return "no cell is outlined in it"
+        return "" if _has_whole_cell(pair.labels) else "every cell in it is cut by the image's border"
+
+    def tiles(self, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> int:
+        """Return the number of samples that are drawn in an epoch."""
+        return _steps(pairs, settings) * settings.batch_size
+
+    def batches(
+        self,
+        pairs: Sequence[TrainingPair],
+        settings: TrainingSettings,
+        training: bool,
+        progress: Progress = silent,
+        helpers: Helpers | None = None,
+    ) -> Batches:
+        """Return batches of samples drawn anew each epoch; the same ones for validation."""
+        from .samples.compose import Composer
+
+        sources = prepare_sources(pairs)
+        families = {source.family for source in sources}
+        if not sources:
+            raise TrainingError(
+                "None of the training images shows a whole cell, clear of the image's border: "
+                "add images that do, or outline the cells that are missing."
+            )
+        weights = {family: _share(family) for family in families}
+        if training:
+            rng = np.random.default_rng((settings.seed, 0xA11))
+            for family in sorted(families):
+                sources += _mosaics([s for s in sources if s.family == family and s.whole], rng)
+            if _SYNTHETIC in families:
+                # Fine-tuning brings its own replay: the user's cells are as frequent as all of that.
+                weights[_OWN] = max(1.0, len(families) - 1.0)
+            else:
+                sources += synthetic_sources(settings.seed, progress, helpers)
+                weights[_SYNTHETIC] = sum(weights.values()) * _SYNTHETIC_SHARE / (1 - _SYNTHETIC_SHARE)
+        composer = Composer(sources, TILE, CANONICAL_DIAMETER, weights)
+        steps = _steps(pairs, settings) if training else max(1, _VALIDATION_SAMPLES // settings.batch_size)
+        return SampleBatches(composer, settings.batch_size, steps, settings.seed if training else None)
+
+    def preview(self, pairs: Sequence[TrainingPair], count: int) -> PreviewTiles:
+        """Return windows around the first whole cells, at the canonical size and as they are lit."""
+        windows = []
+        for pair, source in zip(pairs, map(_source, pairs), strict=True):
+            if source is not None:
+                windows += [(pair.name, *_window(source, centre)) for centre in source.centres.values()]
+            if len(windows) >= count:
+                break
+        names, images, truths = zip(*windows[:count], strict=True) if windows else ((), (), ())
+        light = np.array(images, np.float32).reshape(-1, TILE, TILE, 3)
+        return PreviewTiles(
+            np.rint(np.clip(light, 0, 1) * 255).astype(np.uint8),
+            np.array(truths, bool).reshape(-1, TILE, TILE),
+            network_input(light),
+            tuple(names),
+        )
+
+    def loss(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the sum of the losses of all heads."""
+        return robust_loss(y_true, y_pred)
+
+    def metrics(self) -> list[Callable[[Any, Any], Any]]:
+        """Return the soft Dice coefficient of the cell channel."""
+        from .dice import dice_coefficient
+
+        def dice(y_true: Any, y_pred: Any) -> Any:
+            return dice_coefficient(y_true[..., 0] * y_true[..., 8], y_pred[..., 0] * y_true[..., 8])
+
+        return [dice]
+
+
+RECIPE = RobustRecipe()
+
+
+class SampleBatches:
+    """Batches of samples that follow from the seed, the epoch and the index alone.
+
+    Parameters
+    ----------
+    composer : Composer
+    batch_size, steps : int
+        Samples in a batch, batches in an epoch.
+    seed : int or None
+        None gives the same samples each epoch, to validate on.
+    """
+
+    heavy = True
+
+    def __init__(self, composer: Composer, batch_size: int, steps: int, seed: int | None) -> None:
+        self.composer = composer
+        self.batch_size = batch_size
+        self.steps = steps
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return self.steps
+
+    def draw(self, epoch: int, index: int) -> Batch:
+        """Return a batch of images and truths, as `network_input` and `truth_of` make them."""
+        from .samples.augment import augment
+
+        rng = np.random.default_rng((0xFA17, index) if self.seed is None else (self.seed, epoch, index))
+        images = np.empty((self.batch_size, TILE, TILE, 3), np.float32)
+        truths = []
+        for i in range(self.batch_size):
+            sample = self.composer.sample(rng)
+            images[i] = network_input(augment(sample.image, sample.labels > 0, rng))
+            truths.append(truth_of(sample))
+        return images, np.stack(truths)
+
+
+def _steps(pairs: Sequence[TrainingPair], settings: TrainingSettings) -> int:
+    return settings.steps_per_epoch or max(1, len(pairs) // settings.batch_size)
+
+
+def _hand_painted(pair: TrainingPair) -> bool:
+    return pair.group.startswith("fold-")
+
+
+def _has_whole_cell(labels: np.ndarray) -> bool:
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return not np.isin(labels[labels > 0], border).all()
+
+
+def _source(pair: TrainingPair) -> Source | None:
+    from .samples.compose import make_source
+
+    family = "sigtuple" if _hand_painted(pair) else _family(pair.group)
+    return make_source(pair, family, smooth=_hand_painted(pair))
+
+
+def prepare_sources(pairs: Sequence[TrainingPair]) -> list[Source]:
+    """Turn training pairs into sources, one family per origin, doubtful masks left out."""
+    from ..datasets.sigtuple import DOUBTFUL_MASKS
+
+    kept = [pair for pair in pairs if not (_hand_painted(pair) and pair.name in DOUBTFUL_MASKS)]
+    return [source for source in map(_source, kept) if source is not None]
+
+
+def _family(group: str) -> str:
+    from ..datasets.pairs import REPLAYED_GROUP, SYNTHETIC_GROUP
+
+    families = {"boxes": "boxes", "fields": "fields", REPLAYED_GROUP: "replayed", SYNTHETIC_GROUP: _SYNTHETIC}
+    if group.startswith(CLASS_GROUP) or group == WITHOUT_CELLS:
+        return group
+    return next((name for start, name in families.items() if group.startswith(start)), _OWN)
+
+
+def _share(family: str) -> float:
+    return _SHARES.get(family, _SHARE_OF_A_CLASS if family.startswith(CLASS_GROUP) else 1.0)
+
+
+def synthetic_sources(seed: int, progress: Progress = silent, helpers: Helpers | None = None) -> list[Source]:
+    """Draw synthetic smears of every stain and density as sources of a family of their own."""
+    numbers = [(seed, number) for number in range(_SYNTHETIC_SMEARS)]
+    stage = "Drawing synthetic smears"
+    drawn: list[Source | None] = []
+    # A few are drawn here in the time that processes take to start.
+    if helpers is not None and len(numbers) > 8:
+        drawn = helpers.map(synthetic_source, numbers, progress, stage)
+    else:
+        for done, key in enumerate(numbers):
+            progress(done, len(numbers), stage)
+            drawn.append(synthetic_source(key))
+    return [source for source in drawn if source is not None]
+
+
+def synthetic_source(key: tuple[int, int]) -> Source | None:
+    """Draw one synthetic smear, by the seed and its number."""
+    from ..datasets.class_map import RED_CELL_BOX
+    from ..datasets.pairs import TrainingPair
+    from ..synthetic.smear import random_smear
+    from .samples.compose import make_source
+
+    smear = random_smear(np.random.default_rng(key), (320, 320), cell_diameter_range=(45.0, 75.0))
+    pair = TrainingPair(
+        f"smear-{key[1]}",
+        smear.image,
+        smear.labels,
+        _SYNTHETIC,
+        distractors=(
+            *_boxes(RED_CELL_BOX, smear.red_cells, smear.labels.shape),
+            *_boxes("Platelet", smear.platelets, smear.labels.shape),
+        ),
+        all_boxed=True,
+        erythroblasts=frozenset(),
+        white_cell=smear.cell_diameter,
+    )
+    return make_source(pair, _SYNTHETIC, smooth=False)
+
+
+def _boxes(kind: str, discs: np.ndarray, shape: tuple[int, ...]) -> list[Box]:
+    """Return the boxes of discs, rows of (row, col, radius), clipped to the image; none outside it."""
+    from ..datasets.pairs import Box
+
+    corners = np.column_stack([discs[:, :2] - discs[:, 2:], discs[:, :2] + discs[:, 2:]]).round().astype(int)
+    corners = np.clip(corners, 0, [*shape, *shape])
+    seen = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
+    return [Box(kind, (r0, c0, r1, c1)) for r0, c0, r1, c1 in corners[seen].tolist()]
+
+
+def _mosaics(sources: list[Source], rng: np.random.Generator) -> list[Source]:
+    from .samples.compose import mosaic
+
+    most = _CLASS_MOSAICS if sources and sources[0].family.startswith(CLASS_GROUP) else _MOSAICS
+    return [mosaic(sources, rng) for _ in range(min(most, 2 * len(sources)))]
+
+
+def _window(source: Source, centre: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a tile around a point at the canonical size; beyond the image is empty slide."""
+    import cv2
+
+    scale = CANONICAL_DIAMETER / source.diameter
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    height, width = (max(1, round(side * scale)) for side in source.labels.shape)
+    image = cv2.resize(source.image, (width, height), interpolation=flags)
+    labels = cv2.resize(source.labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    # Inside the image where it is large enough, so that as little as possible is made up.
+    start = [
+        round(min(max(c * scale - TILE / 2, 0), max(side - TILE, 0)))
+        for c, side in zip(centre, (height, width), strict=True)
+    ]
+    picture, cells = np.ones((TILE, TILE, 3), np.float32), np.zeros((TILE, TILE), bool)
+    part = np.s_[start[0] : start[0] + TILE, start[1] : start[1] + TILE]
+    inside = np.s_[: min(TILE, height - start[0]), : min(TILE, width - start[1])]
+    picture[inside], cells[inside] = image[part], labels[part] > 0
+    return picture, cells

@@ -1,0 +1,1 @@
+"""Training samples composed from real cells, in any stain."""

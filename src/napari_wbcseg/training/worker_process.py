@@ -1,0 +1,143 @@
+"""The process that trains: takes a job from its folder and commands from its parent, tells events."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import Cancelled, WBCSegError
+
+_PROGRESS_EVERY = 0.25  # seconds
+_PARENT_GONE = 3  # exit code
+
+
+class _Child:
+    """The process's side: takes a job and commands, tells events."""
+
+    def __init__(self, commands: IO[str], events: IO[str]) -> None:
+        self._commands = commands
+        self._events = events
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._cancel = threading.Event()
+        self._go = threading.Event()  # cleared while paused
+        self._go.set()
+        self._last_progress = 0.0
+
+    def main(self) -> int:
+        line = self._commands.readline()
+        if not line:
+            return _PARENT_GONE
+        order = json.loads(line)
+        threading.Thread(target=self._listen, daemon=True).start()
+        if sys.platform != "win32":
+            threading.Thread(target=self._watch_parent, args=(os.getppid(),), daemon=True).start()
+        try:
+            self._train(order)
+        except Cancelled:
+            self._emit({"event": "cancelled"})
+        except WBCSegError as error:
+            self._emit({"event": "error", "kind": type(error).__name__, "text": str(error)})
+        except MemoryError:
+            self._emit(
+                {"event": "error", "kind": "MemoryError", "text": "Memory ran out: use a smaller batch size."}
+            )
+        except Exception as error:
+            import traceback
+
+            text = f"Training failed ({type(error).__name__}: {str(error).strip()[:500]})."
+            self._emit({"event": "error", "kind": type(error).__name__, "text": text})
+            traceback.print_exc()
+            return 1
+        return 0
+
+    def _train(self, order: dict[str, Any]) -> None:
+        from .folder import read_job
+        from .train import train
+
+        job = read_job(Path(order["folder"]))
+        result = train(
+            job.data,
+            job.settings,
+            order["folder"],
+            name=job.name,
+            init=job.init,
+            resume=order["resume"],
+            progress=self._progress,
+            on_event=self._emit,
+            should_stop=self._stop.is_set,
+            training_data=job.training_data,
+            preview=order["preview"],
+        )
+        self._emit(
+            {
+                "event": "result",
+                "model": str(result.model.path),
+                "history": result.history,
+                "device": result.device,
+                "seconds": result.seconds,
+                "ended": result.ended,
+            }
+        )
+
+    def _progress(self, done: int, total: int, stage: str) -> None:
+        if not self._go.is_set():
+            self._emit({"event": "paused"})
+            self._go.wait()
+            self._emit({"event": "continued"})
+        if self._cancel.is_set():
+            raise Cancelled("Training was cancelled.")
+        now = time.monotonic()
+        if now - self._last_progress >= _PROGRESS_EVERY or done == total:
+            self._last_progress = now
+            self._emit({"event": "progress", "done": done, "total": total, "stage": stage})
+
+    def _emit(self, event: dict[str, Any]) -> None:
+        try:
+            with self._lock:
+                self._events.write(json.dumps(event) + "\n")
+                self._events.flush()
+        except OSError:
+            os._exit(_PARENT_GONE)
+
+    def _listen(self) -> None:
+        for line in self._commands:
+            command = line.strip()
+            if command == "pause":
+                self._go.clear()
+                continue
+            if command == "stop":
+                self._stop.set()
+            elif command == "cancel":
+                self._cancel.set()
+            self._go.set()  # nothing is waited for by who wants to end
+        # The parent closed the pipe or died. What is on disk is whole at every moment.
+        os._exit(_PARENT_GONE)
+
+    def _watch_parent(self, parent: int) -> None:
+        # A process forked from the parent may hold the pipe open after its death.
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(_PARENT_GONE)
+
+
+def _main() -> int:
+    # Libraries print to standard output; the events must not be mixed with that.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    commands = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    code = _Child(commands, events).main()
+    sys.stderr.flush()
+    # TensorFlow's threads can take seconds to wind down, or crash doing so.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,97 @@
+"""The report: one file that shows every image, what was found in it, and what to check."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from napari_wbcseg import Segmentation, SegmentationSettings
+from napari_wbcseg.batch.run import collect, segment_files
+from napari_wbcseg.batch.thumbnails import pictures_of
+from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
+
+from ..dark_model import spots, write_dark_model
+from .folders import write_images
+
+
+def near(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """Return where a picture has about a colour; JPEG blurs it."""
+    return (np.abs(picture.astype(int) - colour) < 70).all(axis=2)
+
+
+def found(labels: np.ndarray, check: list[bool]) -> Segmentation:
+    centres = [np.argwhere(labels == i + 1).mean(axis=0) for i in range(len(check))]
+    cells = pd.DataFrame(
+        {
+            "label": range(1, len(check) + 1),
+            "row": [c[0] for c in centres],
+            "col": [c[1] for c in centres],
+            "diameter": 40.0,
+            "certainty": np.linspace(0.3, 0.6, len(check)),
+            "check": check,
+        }
+    )
+    none = np.zeros((0, 4), np.int64)
+    return Segmentation(labels, cells, labels.astype(np.float32), none, SegmentationSettings(), "m@1")
+
+
+class TestPictures:
+    def test_the_image_is_shown_with_its_cells_and_those_to_check(self) -> None:
+        image, labels = spots((600, 800), ((150, 200), (400, 600)))
+        whole, cell = pictures_of(image, found(labels, [False, True]))
+        picture = np.asarray(Image.open(io.BytesIO(whole.jpeg)))
+        assert picture.shape == (270, 360, 3)
+        zoom = 360 / 800
+        for colour, (row, col) in ((CELL_COLOUR, (150, 200)), (CHECK_COLOUR, (400, 600))):
+            rows, cols = np.nonzero(near(picture, colour))
+            assert (rows.mean(), cols.mean()) == pytest.approx((row * zoom, col * zoom), abs=2)
+        assert cell.caption == "2, 0.60"
+        assert near(np.asarray(Image.open(io.BytesIO(cell.jpeg))), CHECK_COLOUR).any()
+
+    def test_cells_at_the_edge_and_images_of_a_few_pixels_are_shown_too(self) -> None:
+        image, labels = spots((40, 1200), ((0, 0), (39, 1199)))
+        assert len(pictures_of(image, found(labels, [True, True]))) == 3
+        tiny = np.zeros((1, 1), np.int32)
+        assert len(pictures_of(np.full((1, 1), 200, np.uint16), found(tiny, []))) == 1
+
+    def test_of_a_stack_the_plane_with_most_cells(self) -> None:
+        image, labels = spots((100, 100), ((50, 50),))
+        result = found(labels, [True])
+        stack = Segmentation(
+            np.stack([np.zeros_like(labels), labels]),
+            result.cells.assign(plane=1),
+            *(result.probability, result.proposals, result.settings, result.model),
+        )
+        pictures = pictures_of(np.stack([image, image]), stack)
+        assert [picture.caption for picture in pictures] == ["plane 2 of 2", "1, 0.30"]
+
+
+def test_the_report_of_a_run(tmp_path: Path) -> None:
+    write_images(tmp_path / "in", 4, bad=[1])
+    name = "<i> & 50% #2.png" if Path("/").anchor == "/" else "50% #2.png"
+    Image.fromarray(spots()[0]).save(tmp_path / "in" / name)
+    model = write_dark_model(tmp_path / "dark.safetensors")
+    settings = SegmentationSettings(recipe="classic", min_area=600)
+    segment_files(collect([tmp_path / "in"]), tmp_path / "out", model, settings)
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+    outside = [link for link in re.findall(r"""(?:src|href)=["']?([^"'> ]+)""", text) if "data:" not in link]
+    assert "http" not in text
+    for link in outside:  # nothing but the overlays beside it
+        from urllib.parse import unquote
+
+        assert (tmp_path / "out" / unquote(link)).is_file()
+    assert len(outside) == 4
+    for picture in re.findall(r"base64,([^\"]+)", text):
+        Image.open(io.BytesIO(base64.b64decode(picture))).verify()
+    assert "<i>" not in text
+    assert "<h1>7 white cells in 4 images</h1>" in text
+    assert "min area 600" in text
+    assert re.search(r"<td class=\"bad\">[^<]*0001\.png cannot be read", text)

@@ -1,0 +1,268 @@
+"""Reading images with their truth from folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_wbcseg.datasets.pairs import read_labels, read_pairs
+from napari_wbcseg.errors import DatasetError, ImageError
+
+
+def _image(shape: tuple[int, int] = (40, 50)) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 255, (*shape, 3), endpoint=True).astype(np.uint8)
+
+
+def _mask(shape: tuple[int, int] = (40, 50), value: int = 255) -> np.ndarray:
+    """Two separate squares."""
+    mask = np.zeros(shape, np.uint8)
+    mask[4:14, 5:15] = mask[22:34, 30:42] = value
+    return mask
+
+
+def _save(path: Path, array: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, array)
+    else:
+        Image.fromarray(array).save(path)
+    return path
+
+
+def _labels(path: Path) -> np.ndarray:
+    return read_labels(path, str(path))[0]
+
+
+@pytest.mark.parametrize("ending", ["-mask", "_mask", "_labels"])
+def test_an_image_and_its_mask_lie_side_by_side(tmp_path: Path, ending: str) -> None:
+    for name in ("b-10", "b-9"):
+        _save(tmp_path / f"{name}.png", _image())
+        _save(tmp_path / f"{name}{ending}.png", _mask())
+    pairs = read_pairs(str(tmp_path))
+    assert [pair.name for pair in pairs] == [pair.group for pair in pairs] == ["b-9", "b-10"]
+    for pair in pairs:
+        np.testing.assert_array_equal(pair.image, _image())
+        assert (pair.image.dtype, pair.labels.dtype, pair.labels.max()) == (np.uint8, np.int32, 2)
+        np.testing.assert_array_equal(pair.labels > 0, _mask() > 0)
+
+
+@pytest.mark.parametrize("truth", ["labels", "masks"])
+@pytest.mark.parametrize("ending", ["", "_mask"])
+def test_images_and_truth_lie_in_two_folders(tmp_path: Path, truth: str, ending: str) -> None:
+    _save(tmp_path / "images" / "a.png", _image())
+    _save(tmp_path / truth / f"a{ending}.tif", _mask())
+    (pair,) = read_pairs(tmp_path)
+    assert (pair.name, pair.labels.max()) == ("a", 2)
+
+
+def test_grey_and_16_bit_images_become_8_bit_rgb(tmp_path: Path) -> None:
+    grey = _image()[..., 0].astype(np.uint16) * 257
+    grey[0, 0] = 65535
+    _save(tmp_path / "a.tif", grey)
+    _save(tmp_path / "a-mask.png", _mask())
+    (pair,) = read_pairs(tmp_path)
+    np.testing.assert_array_equal(pair.image, np.dstack([grey // 257] * 3))
+
+
+# Masks
+
+
+def test_jpeg_mask_is_thresholded_at_127_and_split_into_regions(tmp_path: Path) -> None:
+    path = tmp_path / "m.jpg"
+    Image.fromarray(_mask()).save(path, quality=60)
+    labels, mask = read_labels(path, "m.jpg")
+    grey = np.asarray(Image.open(path))
+    assert len(np.unique(grey)) > 2, "the noise of the JPEG is what the threshold is for"
+    np.testing.assert_array_equal(labels > 0, grey > 127)
+    np.testing.assert_array_equal(mask, grey)
+    assert labels.max() == 2
+
+
+def test_colour_jpeg_of_a_black_and_white_mask_is_accepted(tmp_path: Path) -> None:
+    path = _save(tmp_path / "m.jpg", np.dstack([_mask()] * 3))
+    assert _labels(path).max() == 2
+
+
+@pytest.mark.parametrize("value", [1, 7, 255])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_one_value_means_black_and_white(tmp_path: Path, value: int, suffix: str) -> None:
+    assert _labels(_save(tmp_path / f"m{suffix}", _mask(value=value))).max() == 2
+
+
+def test_one_bit_mask(tmp_path: Path) -> None:
+    assert _labels(_save(tmp_path / "m.png", _mask() > 0)).max() == 2
+
+
+def test_probabilities_are_thresholded_in_the_middle(tmp_path: Path) -> None:
+    mask = _mask() / np.float32(255)
+    mask[:3] = 0.4
+    labels = _labels(_save(tmp_path / "m.tif", mask.astype(np.float32)))
+    np.testing.assert_array_equal(labels > 0, mask > 0.5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_numbered_cells_stay_as_they_are(tmp_path: Path, dtype: type) -> None:
+    labels = _mask(value=1).astype(dtype)
+    labels[22:34, 36:42] = 5  # touches the other: only the numbers tell them apart
+    read, mask = read_labels(_save(tmp_path / "m.tif", labels), "m")
+    np.testing.assert_array_equal(read, labels.astype(np.int32))
+    assert mask is None
+
+
+def test_grey_edges_of_a_drawn_mask_are_no_cells(tmp_path: Path) -> None:
+    mask = _mask()
+    mask[3, 5:15], mask[14, 5:15] = 60, 190
+    np.testing.assert_array_equal(_labels(_save(tmp_path / "m.png", mask)) > 0, mask > 127)
+
+
+def _nuclei_in_cells(body: int, nucleus: int, dtype: type = np.uint8) -> np.ndarray:
+    """Two cells, each with its nucleus inside."""
+    mask = np.zeros((40, 50), dtype)
+    mask[5:15, 5:15] = mask[22:36, 25:42] = body
+    mask[8:12, 7:12] = mask[26:33, 30:38] = nucleus
+    return mask
+
+
+@pytest.mark.parametrize(("body", "nucleus"), [(1, 2), (2, 1), (64, 255), (10, 20)])
+def test_values_for_parts_of_cells_are_refused_until_one_says_how_to_read_them(
+    tmp_path: Path, body: int, nucleus: int
+) -> None:
+    mask = _nuclei_in_cells(body, nucleus)
+    path = _save(tmp_path / "m.png", mask)
+    with pytest.raises(
+        DatasetError, match=r"m\.png has the values .*nucleus and cell body.*--masks foreground"
+    ):
+        read_labels(path, "m.png")
+    cells, _ = read_labels(path, "m.png", "foreground")
+    assert cells.max() == 2
+    np.testing.assert_array_equal(cells > 0, mask > 0)
+    np.testing.assert_array_equal(read_labels(path, "m.png", "numbers")[0], mask)
+
+
+def test_a_bright_body_with_a_white_nucleus_is_one_cell(tmp_path: Path) -> None:
+    mask = _nuclei_in_cells(128, 255)
+    np.testing.assert_array_equal(_labels(_save(tmp_path / "m.png", mask)) > 0, mask > 0)
+
+
+def test_cells_that_touch_are_no_parts(tmp_path: Path) -> None:
+    labels = np.zeros((40, 50), np.uint8)
+    labels[5:15, 5:15], labels[5:15, 15:25], labels[15:25, 5:25] = 1, 2, 3
+    np.testing.assert_array_equal(_labels(_save(tmp_path / "m.png", labels)), labels)
+
+
+def test_255_numbered_cells_in_8_bits_are_cells(tmp_path: Path) -> None:
+    labels = np.zeros((100, 100), np.uint8)
+    labels[::5, ::5].flat[:255] = np.arange(1, 256)
+    np.testing.assert_array_equal(_labels(_save(tmp_path / "m.png", labels)), labels)
+
+
+def test_colours_of_a_palette_number_the_cells(tmp_path: Path) -> None:
+    labels = _mask(value=1)
+    labels[22:34, 36:42] = 2
+    image = Image.fromarray(labels, mode="P")
+    image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    image.save(tmp_path / "m.png")
+    np.testing.assert_array_equal(_labels(tmp_path / "m.png"), labels)
+
+
+def test_a_field_without_cells_is_allowed_among_others(tmp_path: Path) -> None:
+    for name, mask in (("a", _mask()), ("b", np.zeros((40, 50), np.uint8))):
+        _save(tmp_path / f"{name}.png", _image())
+        _save(tmp_path / f"{name}-mask.png", mask)
+    assert [pair.labels.max() for pair in read_pairs(tmp_path)] == [2, 0]
+
+
+def test_a_cell_that_fills_its_crop_is_not_inverted(tmp_path: Path) -> None:
+    row, col = np.mgrid[-32:33, -32:33]
+    disc = (row**2 + col**2 <= 32**2).astype(np.uint8) * np.uint8(255)
+    assert (disc > 0).mean() > 0.5
+    assert disc[0].any()
+    assert _labels(_save(tmp_path / "m.png", disc)).max() == 1
+
+
+# What cannot be used
+
+
+def test_mask_without_image_and_the_reverse(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png", _image())
+    _save(tmp_path / "a-mask.png", _mask())
+    _save(tmp_path / "b-mask.png", _mask())
+    with pytest.raises(DatasetError, match=r"b-mask\.png is without an image"):
+        read_pairs(tmp_path)
+    _save(tmp_path / "b.png", _image())
+    _save(tmp_path / "c.png", _image())
+    with pytest.raises(DatasetError, match=r"c\.png is without a mask; add a file named c-mask"):
+        read_pairs(tmp_path)
+
+
+def test_mask_of_another_size(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png", _image())
+    _save(tmp_path / "a-mask.png", _mask((40, 60)))
+    with pytest.raises(DatasetError, match=r"a-mask\.png is 60 × 40 pixels .*a\.png is 50 × 40; make"):
+        read_pairs(tmp_path)
+
+
+def test_folders_that_hold_nothing_to_use(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds no image"):
+        read_pairs(tmp_path)
+    with pytest.raises(DatasetError, match=r"no folder or archive .*gone"):
+        read_pairs(tmp_path / "gone")
+    _save(tmp_path / "a.png", _image())
+    with pytest.raises(DatasetError, match="1 images but no masks"):
+        read_pairs(tmp_path)
+    with pytest.raises(DatasetError, match="not a folder"):
+        read_pairs(tmp_path / "a.png")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DatasetError, match="no folder labels or masks"):
+        read_pairs(tmp_path)
+
+
+def test_all_masks_empty(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png", _image())
+    _save(tmp_path / "a-mask.png", np.zeros((40, 50), np.uint8))
+    with pytest.raises(DatasetError, match=r"None of the 1 masks .* has a cell"):
+        read_pairs(tmp_path)
+
+
+def test_inverted_mask(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png", _image())
+    _save(tmp_path / "a-mask.png", 255 - _mask())
+    with pytest.raises(DatasetError, match=r"a-mask\.png seems inverted: 88% of it is white"):
+        read_pairs(tmp_path)
+
+
+def test_two_masks_of_one_image(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png", _image())
+    _save(tmp_path / "a-mask.png", _mask())
+    _save(tmp_path / "a_labels.tif", _mask())
+    with pytest.raises(DatasetError, match="same image a; remove one"):
+        read_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (_image(), "coloured"),
+        (np.where(_mask() > 0, -2, 0).astype(np.int16) + (_mask() == 0), "neither"),
+        ((_mask() + np.arange(50)).astype(np.float32) / 3, "neither"),
+        (np.stack([_mask()] * 3 + [_mask()] * 3), "one grey image"),
+    ],
+)
+def test_masks_that_say_nothing(tmp_path: Path, mask: np.ndarray, words: str) -> None:
+    with pytest.raises(DatasetError, match=rf"m\.tif .*{words}"):
+        _labels(_save(tmp_path / "m.tif", mask))
+
+
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no picture")
+    _save(tmp_path / "a-mask.png", _mask())
+    with pytest.raises(ImageError, match=r"a\.png is not"):
+        read_pairs(tmp_path)
+    tifffile.imwrite(tmp_path / "a.tif", np.full((40, 50), np.nan, np.float32))
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ImageError, match=r"a\.tif: The image has NaN"):
+        read_pairs(tmp_path)

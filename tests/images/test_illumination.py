@@ -1,0 +1,72 @@
+"""The light is found on the empty slide, whatever else is in the picture, and divided out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from napari_wbcseg.images.illumination import background_colour, transmittance
+from napari_wbcseg.synthetic.smear import synthetic_smear
+
+colours = st.tuples(*(st.integers(60, 255) for _ in range(3)))
+
+
+@settings(deadline=None)
+@given(colours, st.integers(0, 2**16), st.floats(0, 0.6))
+def test_the_colour_of_the_slide_is_found_between_cells(colour, seed, covered) -> None:
+    rng = np.random.default_rng(seed)
+    image = np.empty((60, 80, 3), np.float32)
+    image[:] = colour
+    image[: int(60 * covered)] *= rng.uniform(0.2, 0.9, 3)
+    np.testing.assert_allclose(background_colour(image), colour, atol=0.5)
+
+
+@pytest.mark.parametrize("background", [(250, 250, 250), (235, 215, 120), (180, 190, 220)])
+def test_the_colour_of_a_smear_is_found_whatever_its_light(background: tuple[int, int, int]) -> None:
+    smear = synthetic_smear((200, 260), background=background, uneven_light=0.0, dark_edge=0.0, seed=1)
+    np.testing.assert_allclose(background_colour(smear.image), background, rtol=0.05)
+
+
+def test_the_dark_edge_of_the_field_and_glare_take_no_part() -> None:
+    image = np.full((100, 100, 3), (200, 180, 160), np.float32)
+    image[:55] = 3
+    image[99, :50] = 255
+    np.testing.assert_allclose(background_colour(image), (200, 180, 160))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2000), (2000, 1), (3, 4)])
+@pytest.mark.parametrize("level", [0, 12, 255])
+def test_any_image_has_a_background_that_can_be_divided_by(shape: tuple[int, int], level: int) -> None:
+    image = np.full((*shape, 3), level, np.uint8)
+    background = background_colour(image)
+    assert background.shape == (3,)
+    assert background.dtype == np.float32
+    assert (background >= 1).all()
+    assert np.isfinite(transmittance(image, background)).all()
+
+
+def test_a_dim_picture_is_no_dark_edge() -> None:
+    image = np.full((50, 50, 3), 20, np.uint8)
+    np.testing.assert_allclose(background_colour(image), 20)
+
+
+@settings(deadline=None)
+@given(arrays(np.uint8, (20, 20, 3)), colours)
+def test_transmittance_is_a_share_of_the_light(image, colour) -> None:
+    passed = transmittance(image, np.array(colour))
+    assert passed.dtype == np.float32
+    assert passed.shape == image.shape
+    assert passed.min() >= 0
+    assert passed.max() <= 1.25
+    np.testing.assert_allclose(passed, np.minimum(image / np.array(colour), 1.25), rtol=1e-5)
+
+
+def test_a_tinted_lamp_changes_nothing() -> None:
+    image = synthetic_smear((120, 160), seed=2).image.astype(np.float32)
+    tinted = image * np.array([0.9, 0.7, 0.5], np.float32)
+    plain = transmittance(image, background_colour(image))
+    # Which pixels are the brightest depends a little on the tint.
+    np.testing.assert_allclose(transmittance(tinted, background_colour(tinted)), plain, atol=0.05)

@@ -1,0 +1,438 @@
+"""Reading image files, and bringing arrays to one scale."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_wbcseg.errors import ImageError
+from napari_wbcseg.images.read import (
+    AlphaDroppedWarning,
+    bit_range,
+    find_images,
+    prepare_image,
+    read_image,
+)
+
+
+def _rgb(height: int = 12, width: int = 17, top: int = 255, dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, top, (height, width, 3), endpoint=True).astype(dtype)
+
+
+def _grey(top: int = 255, dtype: type = np.uint8) -> np.ndarray:
+    return _rgb(top=top, dtype=dtype)[..., 0]
+
+
+@pytest.fixture(autouse=True)
+def _no_stray_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        yield
+
+
+# Reading
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+@pytest.mark.parametrize("colour", [True, False])
+def test_lossless_files_come_back_as_written(tmp_path: Path, suffix: str, colour: bool) -> None:
+    image = _rgb() if colour else _grey()
+    Image.fromarray(image).save(tmp_path / f"a{suffix}")
+    read = read_image(tmp_path / f"a{suffix}")
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, image)
+
+
+def test_jpeg_is_read_in_rgb_order(tmp_path: Path) -> None:
+    red = np.zeros((16, 24, 3), np.uint8)
+    red[..., 0] = 250
+    Image.fromarray(red).save(tmp_path / "a.jpg", quality=95)
+    read = read_image(str(tmp_path / "a.jpg"))
+    assert read.shape == (16, 24, 3)
+    assert read[..., 0].min() > 240
+    assert read[..., 1:].max() < 10
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_16_bit_png_keeps_its_values(tmp_path: Path, colour: bool) -> None:
+    image = _rgb(top=60000, dtype=np.uint16) if colour else _grey(60000, np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1] if colour else image)
+    read = read_image(tmp_path / "a.png")
+    assert read.dtype == np.uint16
+    np.testing.assert_array_equal(read, image)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64, np.int16])
+@pytest.mark.parametrize("colour", [True, False])
+def test_tiff_keeps_type_and_values(tmp_path: Path, dtype: type, colour: bool) -> None:
+    image = _rgb(top=4000, dtype=dtype) if colour else _grey(4000, dtype)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb" if colour else "minisblack")
+    read = read_image(tmp_path / "a.tif")
+    assert read.dtype == dtype
+    np.testing.assert_array_equal(read, image)
+
+
+def test_tiff_with_separate_colour_planes(tmp_path: Path) -> None:
+    image = _rgb()
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.moveaxis(image, -1, 0), photometric="rgb", planarconfig="separate"
+    )
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), image)
+
+
+def test_imagej_composite_of_three_channels_is_rgb(tmp_path: Path) -> None:
+    image = _rgb()
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(image, -1, 0), imagej=True, metadata={"axes": "CYX"})
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), image)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("stack", [False, True])
+def test_lzw_tiff_needs_no_further_package(tmp_path: Path, bits: int, stack: bool) -> None:
+    image = _rgb(top=2**bits - 1, dtype=np.uint8 if bits == 8 else np.uint16)
+    pages = [image, image[::-1].copy()] if stack else [image]
+    flags = [cv2.IMWRITE_TIFF_COMPRESSION, 5]
+    assert cv2.imwritemulti(str(tmp_path / "a.tif"), [page[..., ::-1] for page in pages], flags)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.stack(pages) if stack else image)
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_tiff_of_several_pages_is_a_stack(tmp_path: Path, colour: bool) -> None:
+    pages = np.stack([_rgb() if colour else _grey() for _ in range(5)])
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="rgb" if colour else "minisblack")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), pages)
+
+
+def test_compressed_imagej_composite_keeps_its_axes(tmp_path: Path) -> None:
+    image = _rgb()
+    planes = list(np.moveaxis(image, -1, 0))
+    description = "ImageJ=1.53\nimages=3\nchannels=3\nmode=composite\n"
+    frames = [Image.fromarray(np.ascontiguousarray(plane)) for plane in planes]
+    frames[0].save(
+        tmp_path / "a.tif", save_all=True, append_images=frames[1:], compression="tiff_lzw",
+        tiffinfo={270: description},
+    )  # fmt: skip
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), image)
+
+
+def test_jpeg_inside_tiff(tmp_path: Path) -> None:
+    image = np.full((32, 48, 3), (200, 40, 90), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.tif", compression="jpeg", quality=95)
+    np.testing.assert_allclose(read_image(tmp_path / "a.tif").astype(int), image, atol=6)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_cmyk_becomes_rgb(tmp_path: Path, suffix: str) -> None:
+    image = Image.fromarray(np.full((32, 48, 3), (200, 40, 90), np.uint8)).convert("CMYK")
+    image.save(tmp_path / f"a{suffix}")
+    np.testing.assert_allclose(read_image(tmp_path / f"a{suffix}")[8, 8], (200, 40, 90), atol=6)
+
+
+def test_pictures_too_large_for_pillow_by_default_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(_rgb()).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), _rgb())
+    assert Image.MAX_IMAGE_PIXELS == 20
+    monkeypatch.setattr("napari_wbcseg.images.read._MAX_PIXELS", 20)
+    with pytest.raises(ImageError, match="too large"):
+        read_image(tmp_path / "a.png")
+
+
+def test_white_is_zero_tiff_looks_as_in_a_viewer(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _grey(), photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), 255 - _grey())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+def test_palette_is_expanded(tmp_path: Path, suffix: str) -> None:
+    image = np.zeros((8, 9, 3), np.uint8)
+    image[2:5, 3:] = (200, 30, 90)
+    Image.fromarray(image).quantize(4).save(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}"), image)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_honoured(tmp_path: Path, suffix: str, orientation: int) -> None:
+    from PIL import ImageOps
+
+    image = np.zeros((16, 32, 3), np.uint8)
+    image[:8, :16] = (255, 0, 0)
+    image[8:, :8] = (0, 255, 0)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(image).save(path, exif=exif)
+    with Image.open(path) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    assert expected.shape == ((16, 32, 3) if orientation < 5 else (32, 16, 3))
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_dropped_aloud(tmp_path: Path, suffix: str, mode: str) -> None:
+    path = tmp_path / f"seen{suffix}"
+    colour = _rgb() if mode == "RGBA" else _grey()[..., None]
+    image = np.concatenate([colour, np.full((*colour.shape[:2], 1), 128, np.uint8)], axis=2)
+    if suffix == ".png":
+        Image.fromarray(image, mode=mode).save(path)
+    else:
+        photometric = "rgb" if mode == "RGBA" else "minisblack"
+        tifffile.imwrite(
+            path, image, photometric=photometric, planarconfig="contig", extrasamples=["unassalpha"]
+        )
+    with pytest.warns(AlphaDroppedWarning, match=f"alpha channel of .*seen{suffix} was dropped"):
+        read = read_image(path)
+    np.testing.assert_array_equal(read, colour.squeeze())
+
+
+def test_16_bit_alpha_is_dropped_aloud(tmp_path: Path) -> None:
+    image = _rgb(top=60000, dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([image[..., ::-1], np.full((12, 17), 65535, np.uint16)]))
+    with pytest.warns(AlphaDroppedWarning):
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
+
+
+def test_palette_with_transparency_is_dropped_aloud(tmp_path: Path) -> None:
+    Image.fromarray(_rgb()).quantize(8).save(tmp_path / "a.png", transparency=0)
+    with pytest.warns(AlphaDroppedWarning):
+        assert read_image(tmp_path / "a.png").shape == (12, 17, 3)
+
+
+def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
+    Image.fromarray(_rgb()).save(tmp_path / "a.tif", format="PNG")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), _rgb())
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif"])
+@pytest.mark.parametrize("kept", [0.9, 0.5, 0.02])
+def test_truncated_file_is_an_error_that_names_it(tmp_path: Path, suffix: str, kept: float) -> None:
+    path = tmp_path / f"cut{suffix}"
+    Image.fromarray(_rgb(64, 64)).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(ImageError, match=f"cut{suffix} .*(truncated|damaged)"):
+        read_image(path)
+
+
+def test_truncated_16_bit_colour_png_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    cv2.imwrite(str(path), _rgb(64, 64, 60000, np.uint16))
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(ImageError, match="truncated"):
+        read_image(path)
+
+
+def test_text_file_named_png_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("patient 12, see the other slide")
+    with pytest.raises(ImageError, match=r"notes\.png is not a JPEG, PNG, BMP or TIFF.*text file"):
+        read_image(tmp_path / "notes.png")
+
+
+def test_missing_empty_and_folder_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ImageError, match=r"no file .*gone\.png"):
+        read_image(tmp_path / "gone.png")
+    with pytest.raises(ImageError, match=r"empty\.png is empty"):
+        read_image(tmp_path / "empty.png")
+    with pytest.raises(ImageError, match="is a folder"):
+        read_image(tmp_path)
+
+
+def test_image_without_pixels_is_an_error(tmp_path: Path) -> None:
+    header = struct.pack("<2sIIIIiiHHIIIIII", b"BM", 54, 0, 54, 40, 0, 0, 1, 24, 0, 0, 0, 0, 0, 0)
+    (tmp_path / "none.bmp").write_bytes(header)
+    with pytest.raises(ImageError, match=r"none\.bmp"):
+        read_image(tmp_path / "none.bmp")
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_tiff_of_other_channels_is_an_error(tmp_path: Path, channels: int) -> None:
+    image = np.zeros((channels, 20, 30), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", image, imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(ImageError, match=rf"a\.tif has {channels} channels"):
+        read_image(tmp_path / "a.tif")
+
+
+# Preparing
+
+
+def test_8_bit_rgb_is_taken_as_it_is() -> None:
+    prepared = prepare_image(_rgb())
+    assert prepared.pixels.dtype == np.float32
+    assert prepared.notes == ()
+    np.testing.assert_array_equal(prepared.pixels, _rgb())
+
+
+def test_grey_is_repeated_with_a_note() -> None:
+    for grey in (_grey(), _grey()[..., None]):
+        prepared = prepare_image(grey)
+        np.testing.assert_array_equal(prepared.pixels, np.dstack([_grey()] * 3))
+        assert any("grey" in note for note in prepared.notes)
+
+
+def test_alpha_is_dropped_with_a_note_and_does_not_set_the_range() -> None:
+    image = np.dstack([_rgb(top=1000, dtype=np.uint16), np.full((12, 17), 65535, np.uint16)])
+    prepared = prepare_image(image)
+    assert prepared.value_range == bit_range(image) == 1023
+    assert any("alpha" in note for note in prepared.notes)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "maximum", "expected"),
+    [
+        (np.uint8, 3, 255),
+        (np.uint16, 0, 255),
+        (np.uint16, 255, 255),
+        (np.uint16, 256, 1023),
+        (np.uint16, 1023, 1023),
+        (np.uint16, 1024, 4095),
+        (np.uint16, 4095, 4095),
+        (np.uint16, 16383, 16383),
+        (np.uint16, 16384, 65535),
+        (np.int64, 65535, 65535),
+        (np.int8, 127, 255),
+        (np.float32, 0, 1),
+        (np.float16, 1, 1),
+        (np.float64, 1.0005, 1),
+        (np.float64, 2, 255),
+        (np.float32, 255.1, 255),
+        (np.float32, 300, 1023),
+        (np.float64, 65535, 65535),
+    ],
+)
+def test_the_maximum_says_the_range(dtype: type, maximum: float, expected: float) -> None:
+    image = np.zeros((4, 5, 3), dtype)
+    image[1, 2, 0] = maximum
+    assert bit_range(image) == expected
+    prepared = prepare_image(image)
+    assert prepared.value_range == expected
+    assert prepared.pixels.max() == pytest.approx(min(255, maximum * 255 / expected), rel=1e-3)
+
+
+def test_the_same_picture_in_any_type_is_the_same() -> None:
+    image = _rgb()
+    image[0, 0] = 255
+    for other in (
+        image.astype(np.uint16) * 257,
+        image / 255,
+        image.astype(np.float32),
+        image.astype(np.int32),
+    ):
+        np.testing.assert_allclose(prepare_image(other).pixels, image, atol=1e-3)
+
+
+def test_a_block_with_the_range_of_the_whole_equals_the_block_of_the_whole() -> None:
+    image = _rgb(40, 40, 4000, np.uint16)
+    image[:20] //= 100
+    whole = prepare_image(image).pixels
+    block = prepare_image(image[:20], value_range=bit_range(image)).pixels
+    np.testing.assert_array_equal(block, whole[:20])
+    assert not np.array_equal(prepare_image(image[:20]).pixels, whole[:20])
+
+
+def test_range_of_a_dask_image() -> None:
+    da = pytest.importorskip("dask.array")
+    assert bit_range(da.from_array(_rgb(top=3000, dtype=np.uint16), chunks=5)) == 4095
+
+
+def test_the_given_array_is_left_alone() -> None:
+    image = _rgb(top=2, dtype=np.float32)
+    before = image.copy()
+    prepare_image(image)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((8, 8), bool), "boolean"),
+        (np.zeros((8, 8, 2), np.uint8), "2 channels"),
+        (np.zeros((8, 8, 5), np.uint8), "5 channels"),
+        (np.zeros((3, 80, 80), np.uint8), "colours in front"),
+        (np.zeros((9, 80, 80), np.uint8), "stack"),
+        (np.zeros((9, 80, 80, 3), np.uint8), "stack"),
+        (np.zeros(7, np.uint8), "not an image"),
+        (np.zeros((0, 8, 3), np.uint8), "no pixels"),
+        (np.full((8, 8), np.nan), "NaN"),
+        (np.where(np.eye(8) > 0, np.inf, 1), "infinite"),
+        (np.full((8, 8), -0.5), "negative"),
+        (np.full((8, 8), -3, np.int16), "negative"),
+        (np.full((8, 8), 70000, np.int32), "65535"),
+        (np.zeros((8, 8), complex), "complex"),
+        (np.array([["a", "b"]]), "type"),
+    ],
+)
+def test_what_is_not_an_image_is_explained(array: np.ndarray, words: str) -> None:
+    with pytest.raises(ImageError, match=words):
+        prepare_image(array)
+
+
+# Finding
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in (
+        "s-10.png",
+        "s-2.png",
+        "s-1.JPG",
+        "s-1-mask.jpg",
+        ".hidden.png",
+        "notes.txt",
+        "deep/s-3.tif",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def test_a_folder_stands_for_its_images_in_natural_order(folder: Path) -> None:
+    assert [path.name for path in find_images(folder)] == ["s-1.JPG", "s-2.png", "s-10.png"]
+    assert {path.name for path in find_images([folder], recursive=True)} == {
+        "s-1.JPG", "s-2.png", "s-3.tif", "s-10.png",
+    }  # fmt: skip
+
+
+def test_files_and_patterns_are_joined_without_repetition(folder: Path) -> None:
+    found = find_images([str(folder / "*.png"), folder / "s-2.png", folder / "**" / "*.tif"])
+    assert [path.name for path in found] == ["s-3.tif", "s-2.png", "s-10.png"]
+
+
+def test_a_missing_file_stays_in_the_list_to_be_reported_by_itself(folder: Path) -> None:
+    assert find_images([folder / "gone.png"]) == [folder / "gone.png"]
+
+
+def test_nothing_found_is_an_error(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(ImageError, match="empty holds no image"):
+        find_images(folder / "empty")
+    with pytest.raises(ImageError, match=r"No image matches .*x\*\.png"):
+        find_images(folder / "x*.png")
+    with pytest.raises(ImageError, match="only masks"):
+        find_images(folder / "s-1-mask.jpg")
+    with pytest.raises(ImageError, match="No image was given"):
+        find_images([])
+
+
+def test_importing_the_module_loads_no_image_library() -> None:
+    code = (
+        "import sys, napari_wbcseg.images.read;"
+        "import napari_wbcseg.datasets.sigtuple, napari_wbcseg.datasets.download;"
+        "print([m for m in ('skimage', 'cv2', 'PIL', 'tifffile', 'pooch', 'keras') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from napari_wbcseg.errors import ModelError
+from napari_wbcseg.network.architecture import CLASSIC
+from napari_wbcseg.network.exchange.import_keras import import_keras_weights
+from napari_wbcseg.network.library import import_model_file, load_model
+
+from ...tiny_networks import random_weights
+
+WEIGHTS = random_weights(CLASSIC, seed=5)
+
+
+def keras2(path: Path, inside: str = "") -> Path:
+    """Write weights as Keras 2 does: a group a layer, in the order of an attribute."""
+    with h5py.File(path, "w") as file:
+        root = file.create_group(inside) if inside else file
+        names = []
+        for number, conv in enumerate(CLASSIC.convolutions(), 1):
+            names += [f"conv2d_{number}", f"dropout_{number}"]
+            root.create_group(f"dropout_{number}").attrs["weight_names"] = []
+            layer = root.create_group(f"conv2d_{number}")
+            inner = [f"conv2d_{number}/kernel:0", f"conv2d_{number}/bias:0"]
+            layer.attrs["weight_names"] = [name.encode() for name in inner]
+            for name, part in zip(inner, ("kernel", "bias"), strict=True):
+                layer[name] = WEIGHTS[f"{conv.name}/{part}"]
+        root.attrs["layer_names"] = [name.encode() for name in names]
+    return path
+
+
+def keras3(path: Path) -> Path:
+    """Write weights as Keras 3 does: layers of a kind numbered as they come."""
+    with h5py.File(path, "w") as file:
+        for number, conv in enumerate(CLASSIC.convolutions()):
+            inside = file.create_group(f"layers/conv2d{f'_{number}' if number else ''}/vars")
+            inside["0"], inside["1"] = WEIGHTS[f"{conv.name}/kernel"], WEIGHTS[f"{conv.name}/bias"]
+        file.create_group("layers/max_pooling2d/vars")
+        file.create_group("optimizer/vars")
+    return path
+
+
+def archive(path: Path) -> Path:
+    inner = keras3(path.with_suffix(".weights.h5"))
+    with zipfile.ZipFile(path, "w") as file:
+        file.write(inner, "model.weights.h5")
+        file.writestr("config.json", '{"module": "os", "class_name": "system"}')
+    return path
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: keras2(folder / "unet.hdf5"),
+        lambda folder: keras2(folder / "unet.h5", "model_weights"),
+        lambda folder: keras3(folder / "unet.weights.h5"),
+        lambda folder: archive(folder / "unet.keras"),
+    ],
+    ids=["weights of Keras 2", "model of Keras 2", "weights of Keras 3", "archive of Keras 3"],
+)
+def test_every_layout_gives_the_published_network(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    model = import_keras_weights(write(tmp_path))
+    assert model.name == "unet"
+    assert model.header.recipe == "classic"
+    assert model.architecture == CLASSIC
+    assert all(np.array_equal(model.weights[name], value) for name, value in WEIGHTS.items())
+
+
+def test_it_joins_the_library_and_says_where_it_came_from(tmp_path: Path, library: Path) -> None:
+    saved = import_model_file(keras3(tmp_path / "theirs.weights.h5"))
+    assert load_model("theirs").hash == saved.hash
+    assert saved.header.origin == "imported from theirs.weights.h5"
+    assert "evaluate it before use" in saved.header.notes
+
+
+def other_network(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        del file["layers/conv2d_3/vars/0"]
+        file["layers/conv2d_3/vars/0"] = np.zeros((3, 3, 5, 5), np.float32)
+
+
+def fewer_layers(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        del file["layers/conv2d_3"]
+
+
+def not_a_number(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file["layers/conv2d/vars/0"][0, 0, 0, 0] = np.nan
+
+
+def external_link(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        del file["layers/conv2d"]
+        file["layers/conv2d"] = h5py.ExternalLink("/etc/passwd", "/")
+
+
+def external_storage(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        shape = file["layers/conv2d/vars/1"].shape
+        del file["layers/conv2d/vars/1"]
+        outside = [(str(path.with_name("secret")), 0, h5py.h5f.UNLIMITED)]
+        file["layers/conv2d/vars"].create_dataset("1", shape, np.float32, external=outside)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (other_network, r"conv2d_3 has weights of shape .*another network"),
+        (fewer_layers, "18 layers with weights, and the published U-Net has 19"),
+        (not_a_number, "conv2d has a weight that is NaN"),
+        (external_link, "refused: .*conv2d points to another"),
+        (external_storage, "refused: .*points to another"),
+        (lambda path: path.write_bytes(path.read_bytes()[:100_000]), "truncated or damaged"),
+        (lambda path: path.write_bytes(b"import os"), "no HDF5 file"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), "damaged archive"),
+        (lambda path: path.unlink(), "no file"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_imported_gets_a_sentence(
+    tmp_path: Path, library: Path, spoil: Callable[[Path], object], words: str
+) -> None:
+    (tmp_path / "secret").write_bytes(bytes(4096))
+    path = keras3(tmp_path / "w.weights.h5")
+    spoil(path)
+    with pytest.raises(ModelError, match=rf"w\.weights\.h5.*{words}|{words}.*w\.weights\.h5"):
+        import_model_file(path)
+    assert not library.exists()

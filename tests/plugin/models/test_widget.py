@@ -1,0 +1,231 @@
+"""The Models widget: what it lists, takes in, gives out, and fine-tunes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+from napari_wbcseg.datasets.corrections import (
+    add_correction,
+    read_corrections,
+    read_record,
+    remove_correction,
+)
+from napari_wbcseg.network.library import list_models, load_model
+from napari_wbcseg.plugin.models.widget import ModelsWidget
+from napari_wbcseg.plugin.review.correction_store import AddToTrainingSet, field_source, store_field
+from napari_wbcseg.plugin.shared.resume import ResumePanel
+from napari_wbcseg.progress import silent
+from napari_wbcseg.training.folder import unfinished_trainings
+
+from ..conftest import dark_discs, discs
+
+
+@pytest.fixture(autouse=True)
+def own_training_set(monkeypatch, tmp_path):
+    """Keep the user's training set out of the tests."""
+    monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "set"))
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def widget(viewer, small_model):
+    small_model("my-stain", "classic")
+    _, inner = viewer.window.add_plugin_dock_widget("napari-wbcseg", "White blood cell models")
+    return inner
+
+
+def text_of(widget: ModelsWidget) -> str:
+    return widget._card.text() + widget._details.text()
+
+
+class TestList:
+    def test_every_model_is_there_with_its_origin_and_its_card(self, widget):
+        rows = [widget._list.topLevelItem(row) for row in range(widget._list.topLevelItemCount())]
+        shown = {row.text(0): row.text(4) for row in rows}
+        assert shown == {info.name: info.origin for info in list_models()}
+        assert shown["wbc"] == "built in"
+        widget.chosen = "my-stain"
+        assert "my-stain" in text_of(widget)
+        assert load_model("my-stain").hash in text_of(widget)
+
+    def test_a_spoilt_file_is_listed_with_its_problem(self, widget, own_models_folder):
+        (own_models_folder / "spoilt.safetensors").write_bytes(b"none")
+        widget.refresh("spoilt")
+        assert "is not a .safetensors file" in text_of(widget)
+        assert not widget._export.isEnabled()
+
+    def test_only_ones_own_models_can_be_removed(self, widget):
+        widget.chosen = "wbc"
+        assert not widget._remove.isEnabled()
+        widget.chosen = "my-stain"
+        widget.remove()
+        assert "my-stain" not in [info.name for info in list_models()]
+        assert widget.chosen == "wbc"
+
+
+class TestInAndOut:
+    def test_a_model_goes_out_and_comes_back_under_another_name(self, widget, qtbot, tmp_path):
+        widget.chosen = "my-stain"
+        with qtbot.waitSignal(widget.exported, timeout=30_000):
+            widget.export_file(tmp_path / "out.safetensors")
+        with qtbot.waitSignal(widget.imported, timeout=30_000) as caught:
+            widget.import_file(tmp_path / "out.safetensors")
+        assert caught.args == ["my-stain-2"]
+        assert widget.chosen == "my-stain-2"
+        assert "imported from out.safetensors" in text_of(widget)
+
+    def test_a_file_that_is_no_model_is_refused_in_a_sentence(self, widget, qtbot, tmp_path):
+        (tmp_path / "evil.keras").write_bytes(b"PK\x03\x04 import os")
+        with qtbot.waitSignal(widget.failed, timeout=30_000) as caught:
+            widget.import_file(tmp_path / "evil.keras")
+        assert "damaged archive" in caught.args[0]
+
+    def test_a_keras_file_is_written_by_another_process(self, widget, qtbot, tmp_path):
+        widget.chosen = "my-stain"
+        with qtbot.waitSignal(widget.exported, timeout=280_000):
+            widget.export_file(tmp_path / "out.keras")
+        assert (tmp_path / "out.keras").read_bytes()[:2] == b"PK"
+        assert "tensorflow" not in sys.modules
+
+
+def layers(viewer, shape=(120, 160)):
+    image = discs(shape)
+    found = dark_discs(image)
+    return viewer.add_image(image, name="slide 7", scale=(0.5, 0.5), units="µm"), viewer.add_labels(
+        found.labels, name="cells"
+    )
+
+
+class TestAddToTrainingSet:
+    def test_the_button_stores_what_is_drawn_and_again_replaces_it(self, viewer, qtbot):
+        image, labels = layers(viewer)
+        labels.features = {"label": [0, 1, 2, 3], "decision": ["", "accepted", "", "corrected"]}
+        button = AddToTrainingSet(lambda: (image, labels))
+        qtbot.addWidget(button)
+        for count in (3, 2):
+            with qtbot.waitSignal(button.added, timeout=30_000):
+                button.click()
+            (field,) = read_record()
+            assert (field.name, field.cells, field.source) == ("slide-7", count, "slide 7")
+            labels.data[labels.data == 2] = 0
+        assert (field.scale, field.unit) == ((0.5, 0.5), "µm")
+        assert [(one.label, one.decision) for one in field.decisions] == [(1, "accepted"), (3, "corrected")]
+        np.testing.assert_array_equal(read_corrections()[0].labels, labels.data)
+
+    def test_review_has_the_button_and_hands_its_layers_over(self, viewer, qtbot):
+        image, labels = layers(viewer)
+        _, review = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")
+        review.labels, review.image = labels, image
+        button = review.findChild(AddToTrainingSet)
+        with qtbot.waitSignal(button.added, timeout=30_000):
+            button.click()
+        assert [field.cells for field in read_record()] == [3]
+
+    def test_of_a_large_image_windows_around_the_decided_cells_are_stored(self, viewer, own_training_set):
+        labels = np.zeros((2100, 2500), np.int32)
+        for number, (row, col) in enumerate([(100, 100), (130, 160), (1500, 2000), (2000, 300)], 1):
+            labels[row : row + 20, col : col + 20] = number
+        image = np.repeat(np.where(labels > 0, 90, 230).astype(np.uint8)[..., None], 3, axis=2)
+        source = field_source(viewer.add_image(image, name="scan"), viewer.add_labels(labels))
+        assert len(store_field(source, silent, own_training_set / "all")) == 3
+        source.decisions.update({3: "accepted"})
+        (field,) = store_field(source, silent, own_training_set / "one")
+        assert (field.cells, field.group) == (1, "scan")
+        assert read_corrections(own_training_set / "one")[0].image.shape == (512, 512, 3)
+
+    def test_labels_of_another_image_are_refused(self, viewer, qtbot):
+        image, _ = layers(viewer)
+        other = viewer.add_labels(np.ones((9, 9), np.int32))
+        button = AddToTrainingSet(lambda: (image, other))
+        qtbot.addWidget(button)
+        with qtbot.waitSignal(button.failed) as caught:
+            button.click()
+        assert "Choose the labels that belong" in caught.args[0]
+
+
+class TestFineTuning:
+    @pytest.fixture
+    def panel(self, widget, monkeypatch):
+        from napari_wbcseg.datasets.pairs import TrainingPair
+        from napari_wbcseg.training.replay import fine_tuning_settings
+
+        for seed in range(3):
+            image = discs((128, 128), ((30 + seed, 30), (90, 70 + 5 * seed)), 14 + seed)
+            add_correction(image, dark_discs(image).labels, name=f"s{seed}")
+        panel = widget.fine_tuning
+        panel.refresh()
+        panel.start_from = "my-stain"
+        panel.settings = fine_tuning_settings(load_model("my-stain"), epochs=1, precision="float32")
+        image = discs((128, 128), ((60, 60),), 20)
+        panel.original = [
+            TrainingPair(
+                f"train-{i}",
+                np.roll(image, 9 * i, 0),
+                np.roll(dark_discs(image).labels, 9 * i, 0),
+                f"fold-{i}",
+            )
+            for i in (1, 2)
+        ]
+        return panel
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGKILL")
+    def test_killed_it_goes_on_and_the_model_is_kept_only_if_the_user_says_so(self, panel, qtbot):
+        panel.settings = panel.settings.replace(epochs=2000, early_stop_patience=2000)
+        panel.fine_tune()
+        qtbot.waitUntil(lambda: panel._status.text().startswith("Epoch 2"), timeout=120_000)
+        with qtbot.waitSignal(panel.failed, timeout=5000):
+            os.kill(panel._process.pid, signal.SIGKILL)
+        held_out = [pair.name for pair in panel._plan.held_out]
+
+        # It has all that it needs: neither the training set nor the original is looked at again.
+        for field in read_record():
+            remove_correction(field.name)
+        panel.original = None
+        assert panel.resume.training.epochs_done >= 1
+        assert ResumePanel().training is None, "the Train widget would keep its model without asking"
+        panel.resume.resume_button.click()
+        qtbot.waitUntil(lambda: panel._status.text().startswith("Epoch"), timeout=120_000)
+        assert int(panel._status.text().split()[1]) > 1
+        with qtbot.waitSignal(panel.compared, timeout=60_000) as caught:
+            panel.stop()
+        comparison = caught.args[0]
+        assert list(comparison.old.rows["image"]) == held_out
+        assert comparison.old.model == load_model("my-stain").id
+
+        (kept,) = unfinished_trainings()
+        assert kept.fine_tuning, "until the user has decided, a crash costs nothing"
+        assert panel.resume.isHidden()
+        assert comparison.old.model.startswith("my-stain@")
+        assert len(comparison.old.rows) == len(comparison.new.rows) == 1
+        shown = panel._table.texts
+        assert {"before", "now", "Dice"} <= set(shown)
+        assert f"{comparison.new.summary['dice']:.3f}" in shown
+        assert "my-stain-tuned" not in [info.name for info in list_models()]
+        with qtbot.waitSignal(panel.kept):
+            panel.keep()
+        assert not kept.folder.exists()
+        assert load_model("my-stain-tuned").header.origin.startswith("fine-tuned here from my-stain@")
+
+    def test_cancelled_it_leaves_nothing(self, panel, qtbot):
+        panel.settings = panel.settings.replace(epochs=500)
+        with qtbot.waitSignal(panel.cancelled, timeout=280_000):
+            panel.fine_tune()
+            qtbot.waitUntil(lambda: panel._process is not None, timeout=60_000)
+            panel.cancel()
+        assert not panel.running
+        assert unfinished_trainings() == []
+        assert [info.name for info in list_models() if not info.built_in] == ["my-stain"]
+
+    def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+        self, panel, qtbot, monkeypatch, tmp_path
+    ):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path / "file" / "models"))
+        with qtbot.waitSignal(panel.failed, timeout=60_000) as caught:
+            panel.fine_tune()
+        assert "cannot be written" in caught.args[0]

@@ -1,0 +1,300 @@
+"""A reviewed layer: its table and its count follow every edit; decisions; splitting and merging."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtWidgets import QApplication
+
+from napari_wbcseg.errors import EditError
+from napari_wbcseg.plugin.review.layer import LayerReview, is_followed
+from napari_wbcseg.plugin.shared.layers import METADATA_KEY, add_segmentation
+from napari_wbcseg.segmentation.measure import measure_cells
+
+from ..conftest import dark_discs, discs
+
+CENTRES = ((30, 30), (30, 110), (90, 70))
+
+
+@pytest.fixture
+def viewer(qapp):
+    """Let the tests have a viewer without a window: no part of this needs one."""
+    return ViewerModel()
+
+
+@pytest.fixture
+def review(viewer):
+    """Review three round cells of numbers 1 to 3, on their image."""
+    image = viewer.add_image(discs(centres=CENTRES), rgb=True)
+    made = LayerReview(viewer, add_three(viewer), image)
+    yield made
+    made.close()
+
+
+def three_cells(dtype=np.int32, shape=(120, 160)):
+    rows, cols = np.indices(shape)
+    labels = np.zeros(shape, dtype)
+    for number, (row, col) in enumerate(CENTRES, 1):
+        labels[(rows - row) ** 2 + (cols - col) ** 2 <= 144] = number
+    return labels
+
+
+def add_three(viewer, **options):
+    return viewer.add_labels(three_cells(), name="mine", **options)
+
+
+def soon(what, seconds=30.0):
+    """Let the event loop run until something is so; the timers are the review's own."""
+    end = time.monotonic() + seconds
+    while not what():
+        QApplication.processEvents()
+        assert time.monotonic() < end, "it did not happen"
+
+
+def agrees(review):
+    """Say whether the table is that of the labels as they are now."""
+    expected = measure_cells(review.labels.data, review.image.data)
+    columns = [name for name in expected if name not in ("certainty", "check")]
+    return review.cells[columns].equals(expected[columns])
+
+
+def test_any_labels_on_any_image_are_measured(review):
+    assert agrees(review)
+    assert (review.count, review.to_check, review.summary()) == (3, 0, "3 cells")
+    assert review.cells["certainty"].isna().all(), "nobody knows it of labels drawn by hand"
+
+
+def paint(layer):
+    layer.brush_size = 9
+    layer.paint((30, 44), 1)
+
+
+def erase(layer):
+    layer.brush_size = 9
+    layer.paint((30, 36), 0)
+
+
+def draw_new(layer):
+    layer.brush_size = 15
+    layer.paint((90, 130), 9)
+
+
+def fill_with(number):
+    return lambda layer: layer.fill((30, 30), number)
+
+
+EDITS = {
+    "paint": paint,
+    "erase": erase,
+    "new": draw_new,
+    "recolour": fill_with(7),
+    "delete": fill_with(0),
+    "swallow": fill_with(2),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=list(EDITS))
+def test_the_table_follows_an_edit_its_undo_and_its_redo(review, edit):
+    layer, before = review.labels, review.cells.copy()
+    edit(layer)
+    soon(lambda: not review.cells.equals(before))
+    assert agrees(review)
+    after = review.cells.copy()
+    layer.undo()
+    soon(lambda: review.cells.equals(before))
+    layer.redo()
+    soon(lambda: review.cells.equals(after))
+
+
+def test_data_replaced_in_place_or_by_another_array_are_followed(review):
+    review.labels.data[20:24, 20:24] = 0
+    review.labels.refresh()
+    soon(lambda: agrees(review) and review.count == 3)
+    review.labels.data = np.where(three_cells() == 2, 0, three_cells() * 10)
+    soon(lambda: agrees(review) and review.count == 2)
+    review.labels.data = np.zeros((50, 60), np.int32)
+    soon(lambda: review.count == 0)
+    assert review.image_problem.startswith("The image")
+
+
+def test_every_move_of_the_brush_is_followed_before_the_button_is_let_go(review):
+    with review.labels.block_history():
+        paint(review.labels)
+        soon(lambda: review.cells["area"].iloc[0] == np.count_nonzero(review.labels.data == 1))
+
+
+def test_a_label_in_two_pieces_is_flagged_until_it_is_mended_or_accepted(review):
+    review.labels.brush_size = 9
+    review.labels.paint((90, 130), 1)
+    soon(lambda: review.to_check == 1)
+    assert review.cells["flag"].tolist() == ["2 pieces", "", ""]
+    assert review.summary() == "3 cells, 1 to check"
+    review.accept([(0, 1)])
+    assert (review.to_check, review.cells["decision"].iloc[0]) == (0, "accepted")
+    review.accept([(0, 1)])
+    assert (review.to_check, review.cells["decision"].iloc[0]) == (1, "")
+    review.undo()
+    assert review.to_check == 0
+
+
+def test_a_label_swallowed_by_another_is_flagged_and_undo_takes_the_flag_away(review):
+    told = []
+    review.noted.connect(told.append)
+    review.labels.fill((30, 30), 2)
+    soon(lambda: review.count == 2)
+    assert review.cells["flag"].tolist() == ["2 pieces; swallowed 1", ""]
+    assert told == ["Cell 1 was swallowed by cell 2. Ctrl-Z takes it back."]
+    review.undo()
+    assert review.cells["flag"].tolist() == ["", "", ""]
+
+
+def test_a_rejected_cell_leaves_labels_and_count_and_undo_brings_it_back(review):
+    row = review.cells.iloc[1]
+    review.reject([(0, 2)])
+    assert review.count == 2
+    assert not (review.labels.data == 2).any()
+    assert review.rejected["label"].tolist() == [2]
+    assert review.rejected["area"].item() == row["area"]
+    assert review.decided["decision"].tolist() == ["", "", "rejected"]
+    review.undo()
+    assert review.count == 3
+    assert len(review.rejected) == 0
+
+
+def test_a_split_and_a_merge_are_one_step_of_undo_each(review):
+    before = review.labels.data.copy()
+    assert review.split((0, 2), [(10, 110), (50, 110)]) == [(0, 2), (0, 4)]
+    assert review.count == 4
+    halves = review.labels.data.copy()
+    assert review.merge([(0, 4), (0, 2)]) == (0, 2)
+    assert review.count == 3
+    assert review.cells["flag"].tolist() == ["", "", ""], "a merged cell was not swallowed"
+    np.testing.assert_array_equal(review.labels.data, before)
+    review.undo()
+    np.testing.assert_array_equal(review.labels.data, halves)
+    review.undo()
+    np.testing.assert_array_equal(review.labels.data, before)
+
+
+def test_a_mask_is_split_into_its_pieces(viewer):
+    layer = viewer.add_labels(three_cells() > 0)
+    review = LayerReview(viewer, layer)
+    assert review.cells["flag"].tolist() == ["3 pieces"]
+    review.split((0, 1))
+    assert review.count == 3
+    assert review.cells["mean_stain"].isna().all()
+    assert review.image_problem
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda review: review.reject([(0, 9)]), "no cell 9"),
+        (lambda review: review.reject([]), "Choose a cell"),
+        (lambda review: review.merge([(0, 1)]), "two cells"),
+        (lambda review: review.split((0, 1)), "one piece"),
+        (lambda review: review.split((0, 1), [(100, 0), (100, 9)]), "right across"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_a_sentence(review, ask, words):
+    with pytest.raises(EditError, match=words):
+        ask(review)
+
+
+def test_a_layer_that_cannot_be_edited_is_reviewed_all_the_same(viewer):
+    layer = viewer.add_labels([three_cells(), three_cells()[::2, ::2]], multiscale=True)
+    review = LayerReview(viewer, layer)
+    assert review.count == 3
+    with pytest.raises(EditError, match="several resolutions"):
+        review.reject([(0, 1)])
+    review.close()
+    fixed = three_cells()
+    fixed.flags.writeable = False
+    review = LayerReview(viewer, viewer.add_labels(fixed))
+    with pytest.raises(EditError, match="cannot be edited"):
+        review.reject([(0, 1)])
+    review.close()
+
+
+def test_a_stack_is_counted_plane_by_plane(viewer):
+    stack = np.stack([three_cells(), np.where(three_cells() == 2, 5, 0)])
+    image = viewer.add_image(np.stack([discs(centres=CENTRES)] * 2), rgb=True)
+    review = LayerReview(viewer, viewer.add_labels(stack), image)
+    viewer.dims.set_current_step(0, 1)
+    assert [review.summary(plane) for plane in (None, 0, 1)] == ["4 cells", "3 cells", "1 cell"]
+    assert review.cells["plane"].tolist() == [0, 0, 0, 1]
+    review.labels.brush_size = 9
+    review.labels.paint((1, 90, 70), 3)
+    soon(lambda: review.summary(1) == "2 cells")
+    assert review.summary(0) == "3 cells"
+    review.split((0, 1), [(0, 30), (60, 30)])
+    assert [review.summary(plane) for plane in (0, 1)] == ["4 cells", "2 cells"]
+    viewer.dims.set_current_step(0, 0)
+    review.labels.undo()
+    review.labels.undo()
+    soon(lambda: review.count == 4)
+    with pytest.raises(EditError, match="different planes"):
+        review.merge([(0, 1), (1, 5)])
+    review.close()
+
+
+def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the_layer(viewer):
+    image = viewer.add_image(discs(), rgb=True)
+    result = dark_discs(image.data)
+    result.cells["check"], result.cells["certainty"] = [False, True, True], [0.9, 0.5, 0.6]
+    layer = add_segmentation(viewer, result, image).cells
+    review = LayerReview(viewer, layer, image)
+    assert is_followed(layer)
+    assert review.summary() == "3 cells, 2 to check"
+    assert review.cells["certainty"].tolist() == [0.9, 0.5, 0.6]
+    review.accept([(0, 2)])
+    review.reject([(0, 3)])
+    review.close()
+    assert not is_followed(layer)
+    assert layer.name == "cells (2)"
+    assert layer.metadata[METADATA_KEY]["summary"] == "2 white cells"
+    assert layer.features["label"].tolist() == [0, 1, 2]
+    assert layer.features["decision"].tolist()[2] == "accepted"
+    again = LayerReview(viewer, layer, image)
+    assert again.cells["decision"].tolist() == ["", "accepted"]
+    assert again.to_check == 0
+    add_segmentation(viewer, result, image)
+    soon(lambda: again.count == 3)
+    assert again.summary() == "3 cells, 2 to check", "a new run is not decided on"
+    again.close()
+
+
+def test_columns_of_others_stay_and_labels_far_apart_are_kept_too(viewer):
+    layer = add_three(viewer, features={"name": ["", "a", "b", "c"]})
+    review = LayerReview(viewer, layer)
+    review.write_features()
+    assert layer.features["name"].tolist() == ["", "a", "b", "c"]
+    layer.data = np.where(three_cells() == 3, 2_000_000_000, three_cells())
+    soon(lambda: 2_000_000_000 in set(review.cells["label"]))
+    review.write_features()
+    assert layer.features["index"].tolist() == [0, 1, 2, 2_000_000_000]
+    assert layer.features["area"].notna().sum() == 3
+    review.close()
+
+
+@pytest.mark.parametrize("labels", [np.zeros((40, 40), np.uint8), np.zeros((2, 40, 40), np.int64)])
+def test_labels_without_a_cell_are_an_empty_table(viewer, labels):
+    review = LayerReview(viewer, viewer.add_labels(labels))
+    assert (review.count, len(review.cells), review.summary()) == (0, 0, "0 cells")
+    review.close()
+
+
+def test_a_large_layer_is_measured_in_the_background_and_edits_meanwhile_are_kept(viewer):
+    labels = np.tile(three_cells(), (5, 5))
+    image = np.tile(discs(centres=CENTRES), (5, 5, 1))
+    review = LayerReview(viewer, viewer.add_labels(labels), viewer.add_image(image, rgb=True))
+    assert review.measuring
+    review.labels.paint((300, 400), 77)
+    soon(lambda: not review.measuring and 77 in set(review.cells["label"]), 60)
+    assert agrees(review)
+    review.measure()
+    review.close()
+    assert not review.measuring, "closing leaves nothing running"

@@ -1,0 +1,259 @@
+"""The Review widget: rows and cells both ways, filter, keys, decisions, the drawn cut, units."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+from napari_wbcseg.errors import EditError, SettingsError
+from napari_wbcseg.plugin.review.canvas import camera_of
+from napari_wbcseg.plugin.review.table import CellTableModel
+from napari_wbcseg.plugin.shared.jobs import Job
+
+from ..conftest import discs
+from .test_layer import CENTRES, soon, three_cells
+
+
+@pytest.fixture
+def open_review():
+    """Dock the widget as a user does."""
+
+    def dock(viewer):
+        return viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")[1]
+
+    return dock
+
+
+@pytest.fixture
+def widget(viewer, open_review):
+    """Review three cells; the second and the third are to check."""
+    viewer.add_image(discs(centres=CENTRES), rgb=True, name="smear")
+    viewer.add_labels(three_cells(), name="mine", features={"check": [False, False, True, True]})
+    return open_review(viewer)
+
+
+def rows(widget):
+    """Return the table as it is written."""
+    model = widget._model
+    names = [column.name for column in model.columns]
+    return [
+        {name: model.data(model.index(row, place)) for place, name in enumerate(names)}
+        for row in range(model.rowCount())
+    ]
+
+
+def click(viewer, layer, row, col, *modifiers):
+    """Press and let go on a pixel, as napari passes it to callbacks."""
+    from types import SimpleNamespace
+
+    event = SimpleNamespace(
+        button=1,
+        type="mouse_press",
+        pos=(10, 10),
+        position=tuple(layer.data_to_world((row, col))),
+        view_direction=None,
+        dims_displayed=[0, 1],
+        modifiers=modifiers,
+    )
+    started = [callback(viewer, event) for callback in viewer.mouse_drag_callbacks[-1:]]
+    event.type = "mouse_release"
+    for generator in started:
+        list(generator)
+
+
+def test_rows_and_cells_are_selected_both_ways(viewer, widget):
+    layer = widget.labels
+    assert [row["label"] for row in rows(widget)] == ["1", "2", "3"]
+    widget._panel.table.selectRow(1)
+    assert (widget.selected, layer.selected_label) == ([(0, 2)], 2)
+    assert np.allclose(camera_of(viewer).center[-2:], (30, 110), atol=1)
+    assert viewer.layers.selection.active is layer
+    assert "selected cells" in viewer.layers
+
+    click(viewer, layer, 90, 70)
+    assert (widget.selected, layer.selected_label) == ([(0, 3)], 3)
+    click(viewer, layer, 30, 30, "Shift")
+    assert widget.selected == [(0, 3), (0, 1)]
+    click(viewer, layer, 90, 70, "Shift")
+    assert widget.selected == [(0, 1)]
+    click(viewer, layer, 5, 5)
+    assert widget.selected == []
+    assert viewer.layers["selected cells"].nshapes == 0
+
+    layer.mode = "pick"
+    layer.selected_label = 2  # as napari's picker does
+    assert widget.selected == [(0, 2)]
+    layer.mode = "paint"
+    click(viewer, layer, 90, 70)
+    assert widget.selected == [(0, 2)], "the brush is left alone"
+
+
+def test_whoever_goes_through_the_cells_to_check_is_led_on(viewer, widget):
+    assert widget._panel.count.text() == "3 cells, 2 to check"
+    assert [row["status"] for row in rows(widget)] == ["", "check: unsure", "check: unsure"]
+    keys = {str(key): call for key, call in widget.labels.keymap.items()}
+    keys["N"](widget.labels)
+    assert widget.selected == [(0, 2)]
+    keys["A"](widget.labels)
+    assert widget.selected == [(0, 3)]
+    keys["R"](widget.labels)
+    assert widget._panel.count.text() == "2 cells"
+    assert [row["status"] for row in rows(widget)] == ["", "✓ accepted"]
+    keys["N"](widget.labels)
+    assert widget._panel.message.text() == "No cell is left to check."
+    widget._panel.buttons["undo"].click()
+    assert widget.review.count == 3
+
+
+def test_filter_sort_and_histogram(viewer, widget):
+    widget.labels.fill((30, 110), 0)
+    widget.labels.brush_size = 30
+    widget.labels.paint((30, 110), 2)
+    soon(lambda: widget.review.cells["area"].iloc[1] > 600)
+    widget.sort_by("area", descending=True)
+    assert widget.shown[0] == (0, 2)
+    widget.show_only(condition="area < 600")
+    assert widget.shown == [(0, 1), (0, 3)]
+    widget.show_only("To check")
+    assert widget.shown == [(0, 2), (0, 3)]
+    for wrong in ({"condition": "area <"}, {"condition": "area"}, {"shown": "Nonsense"}):
+        with pytest.raises(SettingsError):
+            widget.show_only(**{"shown": "To check", **wrong})
+    widget._panel.condition.setText("aera > 3")
+    widget._panel.condition.editingFinished.emit()
+    assert "cannot be read" in widget._panel.message.text()
+    assert widget.shown == [(0, 2), (0, 3)]
+    widget.show_only()
+    widget.show_histogram("area")
+    soon(lambda: sum(patch.get_height() for patch in widget._panel.histogram._axes.patches) == 3)
+
+
+def test_a_line_drawn_over_a_cell_splits_it(viewer, widget):
+    widget.select([(0, 1)])
+    layers = list(viewer.layers)
+    widget._panel.buttons["split"].click()
+    tool = viewer.layers.selection.active
+    assert tool.mode == "add_path"
+    # What napari's path tool does when the mouse is let go.
+    tool.add([np.array([[20.0, 110.0], [30.0, 110.0], [42.0, 111.0]])], shape_type="path")
+    soon(lambda: tool not in viewer.layers)
+    assert widget.review.count == 4
+    assert widget.selected == [(0, 2), (0, 4)]
+    assert viewer.layers.selection.active is widget.labels
+    widget.merge()
+    assert widget.review.count == 3
+    assert list(viewer.layers) == layers
+
+    widget._panel.buttons["split"].click()
+    widget._panel.buttons["split"].click()
+    assert list(viewer.layers) == layers, "pressed again it stops"
+
+
+def test_what_cannot_be_done_is_said_by_button_and_raised_by_call(viewer, widget, qtbot):
+    with qtbot.waitSignal(widget.failed):
+        widget._panel.buttons["merge"].click()
+    assert "Select two cells" in widget._panel.message.text()
+    with pytest.raises(EditError, match="Select a cell to split"):
+        widget.split()
+    with pytest.raises(EditError, match="crosses no cell"):
+        widget.split(np.array([(100.0, 0.0), (110.0, 9.0)]))
+    with pytest.raises(EditError, match="no cell 9"):
+        widget.select([(0, 9)])
+
+
+def test_lengths_are_in_micrometres_where_the_layer_has_units(viewer, open_review):
+    place = {"scale": (0.2, 0.2), "units": ("micrometer", "micrometer"), "translate": (50, 70)}
+    viewer.add_image(discs(centres=CENTRES), rgb=True, **place)
+    viewer.add_labels(three_cells(), **place)
+    widget = open_review(viewer)
+    assert widget.cells["area"].iloc[0] == pytest.approx(0.04 * widget.review.cells["area"].iloc[0])
+    model = widget._model
+    headers = [model.headerData(place, model_orientation()) for place in range(model.columnCount())]
+    assert {"area\nµm²", "diameter\nµm"} <= set(headers)
+    widget.select([(0, 3)])
+    assert np.allclose(camera_of(viewer).center[-2:], (50 + 90 * 0.2, 70 + 70 * 0.2), atol=0.3)
+
+
+def model_orientation():
+    from qtpy.QtCore import Qt
+
+    return Qt.Orientation.Horizontal
+
+
+def test_a_stack_goes_to_the_plane_of_the_cell_and_counts_the_plane_shown(viewer, open_review):
+    stack = np.stack([three_cells(), np.where(three_cells() == 2, 5, 0)])
+    viewer.add_labels(stack)
+    widget = open_review(viewer)
+    widget.select([(1, 5)])
+    assert viewer.dims.current_step[0] == 1
+    assert widget._panel.count.text() == "4 cells"
+    assert widget._panel.here.text() == "On this plane (1): 1 cell."
+    widget.show_only(this_plane=True)
+    assert widget.shown == [(1, 5)]
+    viewer.dims.set_current_step(0, 0)
+    assert len(widget.shown) == 3
+
+
+def test_layers_may_be_renamed_removed_and_exchanged(viewer, widget):
+    first = widget.labels
+    other = viewer.add_labels(np.where(three_cells() == 1, 4, 0), name="other")
+    assert widget.labels is other
+    assert widget._panel.count.text() == "1 cell"
+    assert "N" not in {str(key) for key in first.keymap}
+    other.name = "renamed"
+    assert widget._labels_picker.currentText() == "renamed"
+    widget.select([(0, 4)])
+    viewer.layers.remove(other)
+    assert widget.labels is first
+    assert [layer.name for layer in viewer.layers] == ["smear", "mine"]
+    viewer.layers.remove(first)
+    assert widget.review is None
+    assert rows(widget) == []
+    assert not any(button.isEnabled() for button in widget._panel.buttons.values())
+    with pytest.raises(EditError, match="Segment white blood cells"):
+        widget.accept()
+
+
+def test_two_viewers_keep_to_themselves_and_closing_leaves_nothing(make_napari_viewer, open_review, qtbot):
+    widgets = []
+    for _ in range(2):
+        viewer = make_napari_viewer()
+        viewer.add_labels(three_cells())
+        widgets.append((viewer, open_review(viewer)))
+    (one, first), (_, second) = widgets
+    first.select([(0, 1)])
+    first.reject()
+    assert (first.review.count, second.review.count) == (2, 3)
+    layer = first.labels
+    callbacks = len(one.mouse_drag_callbacks)
+    one.window.remove_dock_widget(first)
+    assert len(one.mouse_drag_callbacks) == callbacks - 1
+    assert [each.name for each in one.layers] == [layer.name]
+    layer.fill((30, 110), 0)
+    layer.undo()
+    gc.collect()
+    qtbot.wait(50)
+    assert second.review.count == 3
+    assert not Job._running
+
+
+def test_ten_thousand_rows_are_sorted_filtered_and_changed_at_once(qapp, record_property):
+    import time
+
+    from napari_wbcseg.segmentation.tracking import TrackedCells
+
+    labels = np.kron(np.arange(1, 10_001, dtype=np.int32).reshape(100, 100), np.ones((3, 3), np.int32))
+    table = TrackedCells(labels).table.reset_index(drop=True).assign(flag="", decision="")
+    cells = [(0, label) for label in table["label"].tolist()]
+    model = CellTableModel(lambda label: None)
+    model.set_table(table, cells, "px")
+    start = time.process_time()
+    model.sort(0)
+    model.set_conditions(["area > 1", "not touching or label > 5"])
+    model.set_table(table.assign(area=table["area"] + 1), cells, "px")
+    seconds = time.process_time() - start
+    record_property("measured", f"10,000 rows sorted, filtered and changed in {1000 * seconds:.0f} ms")
+    assert model.rowCount() == 9995
+    assert seconds < 0.3

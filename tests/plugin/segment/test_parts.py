@@ -1,0 +1,100 @@
+"""A part of a layer is read piece by piece, and what is found in it goes back to its place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from napari_wbcseg.errors import Cancelled
+from napari_wbcseg.plugin.segment.parts import choose_part, region_outlines
+from napari_wbcseg.progress import silent
+
+from ..conftest import dark_discs, discs
+
+CENTRES = [(20, 20), (20, 380), (280, 30), (150, 200), (285, 390)]
+
+
+@pytest.fixture(scope="module")
+def smear():
+    """Draw five cells in a field that is larger than the margin around a region."""
+    return discs((310, 410), CENTRES, radius=10)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.tuples(st.integers(-50, 300), st.integers(-50, 400)),
+    st.tuples(st.integers(12, 300), st.integers(12, 400)),
+)
+def test_a_region_has_the_cells_whose_centre_is_in_it(smear, corner, sides):
+    from napari.layers import Image, Shapes
+
+    (row, col), (height, width) = corner, sides
+    # A centre on the very line may count or not.
+    row, col = row + 0.25, col + 0.25
+    box = np.array([[row, col], [row, col + width], [row + height, col + width], [row + height, col]])
+    if row + height < 0 or col + width < 0:
+        return
+    layer = Image(smear, rgb=True, scale=(0.5, 0.25), translate=(3, -2))
+    part = choose_part(layer, regions=Shapes([box * (0.5, 0.25) + (3, -2)]))
+    found = part.place(dark_discs(part.read(silent)))
+    inside = [(r, c) for r, c in sorted(CENTRES) if row < r < row + height and col < c < col + width]
+    assert list(zip(found.cells["row"], found.cells["col"], strict=True)) == inside
+    assert [int(found.labels[centre]) for centre in inside] == list(range(1, len(inside) + 1))
+    whole = dark_discs(smear)
+    assert set(np.unique(whole.labels[found.labels > 0])) == {int(whole.labels[centre]) for centre in inside}
+    assert len(found.proposals) == len(inside)
+
+
+def test_all_of_a_layer_is_left_as_it_is(smear):
+    from napari.layers import Image
+
+    part = choose_part(Image([smear, smear[::2, ::2]], rgb=True, multiscale=True))
+    assert part.read(silent) is smear
+    found = dark_discs(smear)
+    assert part.place(found) is found
+
+
+def test_a_plane_goes_back_to_its_place_in_the_stack(smear):
+    from napari.layers import Image
+
+    part = choose_part(Image(np.stack([smear, smear]), rgb=True), plane=1)
+    found = part.place(dark_discs(part.read(silent)))
+    assert found.labels.shape == (2, 310, 410)
+    assert found.labels[0].max() == 0
+    assert set(found.cells["plane"]) == {1}
+    assert found.proposals.shape == (5, 5)
+    assert found.notes[0] == "Only plane 1 was segmented."
+
+
+def test_an_ellipse_is_round():
+    from napari.layers import Image, Shapes
+
+    ellipse = Shapes([[[0, 0], [0, 40], [20, 40], [20, 0]]], shape_type="ellipse")
+    (outline,) = region_outlines(ellipse, Image(np.zeros((50, 50))))
+    rows, cols = (outline - (10, 20)).T
+    np.testing.assert_allclose((rows / 10) ** 2 + (cols / 20) ** 2, 1)
+
+
+def test_reading_a_lazy_image_stops_when_asked(smear):
+    import dask.array as da
+    from napari.layers import Image
+
+    read = []
+
+    def chunk(block):
+        read.append(1)
+        return block
+
+    lazy = da.from_array(np.tile(smear, (8, 8, 1)), chunks=(310, 3280, 3)).map_blocks(chunk, dtype=np.uint8)
+    part = choose_part(Image(lazy, rgb=True, contrast_limits=(0, 255)))
+    read.clear()
+
+    def stop(done, total, stage):
+        if done:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        part.read(stop)
+    assert 0 < len(read) < 8

@@ -1,0 +1,405 @@
+"""The Segment widget: check, run, cancel, replace, close."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QThreadPool
+
+from napari_wbcseg.errors import ImageError
+from napari_wbcseg.plugin.segment.widget import SegmentWidget
+from napari_wbcseg.plugin.shared.count_overlay import text_overlay
+from napari_wbcseg.plugin.shared.jobs import Job
+from napari_wbcseg.plugin.shared.model_list import model_events
+from napari_wbcseg.settings import SegmentationSettings
+
+from ..conftest import dark_discs, discs
+
+
+@pytest.fixture
+def widget(viewer, small_model, qtbot):
+    """Dock the widget as a user does."""
+    small_model("my-stain")
+    return viewer.window.add_plugin_dock_widget("napari-wbcseg", "Segment white blood cells")[1]
+
+
+def run(widget, qtbot, timeout=20_000):
+    with qtbot.waitSignal(widget.segmented, timeout=timeout) as signal:
+        widget.run()
+    return signal.args
+
+
+def no_thread_left(qtbot):
+    qtbot.waitUntil(lambda: not Job._running, timeout=5000)
+    assert QThreadPool.globalInstance().waitForDone(5000)
+    assert QThreadPool.globalInstance().activeThreadCount() == 0
+
+
+def test_run_adds_the_layers_and_tells_the_count(viewer, widget, quick_segment, qtbot):
+    source = viewer.add_image(discs(), rgb=True)
+    segmentation, layers = run(widget, qtbot)
+    assert segmentation.count == 3
+    assert layers.cells in viewer.layers
+    assert widget._panel.result.text() == "3 white cells"
+    assert "Cell diameter 24 px, estimated" in widget._panel.found.text()
+    assert widget._panel.top.editors["cell_diameter"]._value.value == 24, "a start for setting it by hand"
+    assert widget.settings.cell_diameter is None
+    assert widget.image is source, "the results do not become the image"
+    no_thread_left(qtbot)
+
+
+def test_the_widget_gives_what_the_function_gives(viewer, widget, small_model, qtbot):
+    """The real pipeline with a small random network: what it finds is no matter, that it is the same is."""
+    from napari_wbcseg import segment
+
+    small_model("tiny", "classic")
+    widget._panel.models.refresh("tiny")
+    source = viewer.add_image(discs(), rgb=True)
+    segmentation, layers = run(widget, qtbot, timeout=60_000)
+    expected = segment(source.data, "tiny", SegmentationSettings(recipe="classic"))
+    np.testing.assert_array_equal(layers.cells.data, expected.labels)
+    np.testing.assert_allclose(layers.probability.data, expected.probability, atol=1e-6)
+    assert segmentation.model == expected.model
+    assert segmentation.settings == expected.settings
+
+
+@pytest.mark.parametrize(
+    ("shape", "rgb", "planes"),
+    [((60, 70, 3), True, None), ((60, 70), False, None), ((4, 60, 70), False, 4), ((4, 60, 70, 3), True, 4)],
+)
+def test_colour_grey_and_stacks_are_segmented(viewer, widget, quick_segment, qtbot, shape, rgb, planes):
+    viewer.add_image(np.full(shape, 230, np.uint8), rgb=rgb)
+    segmentation, layers = run(widget, qtbot)
+    assert segmentation.count == 0
+    assert layers.cells.data.shape == ((60, 70) if planes is None else (planes, 60, 70))
+
+
+def test_a_multiscale_layer_is_segmented_in_full_resolution(viewer, widget, quick_segment, qtbot):
+    viewer.add_image([discs(), discs()[::2, ::2]], rgb=True, multiscale=True)
+    _, layers = run(widget, qtbot)
+    assert layers.cells.data.shape == (120, 160)
+
+
+def test_running_twice_replaces_the_layers(viewer, widget, quick_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    run(widget, qtbot)
+    before = [layer.name for layer in viewer.layers]
+    run(widget, qtbot)
+    assert [layer.name for layer in viewer.layers] == before
+
+
+def test_cancel_leaves_the_layers_as_they_were(viewer, widget, slow_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    slow_segment.go.set()
+    run(widget, qtbot)
+    slow_segment.go.clear()
+    before = list(viewer.layers)
+
+    widget.run()
+    qtbot.waitUntil(slow_segment.started.is_set, timeout=5000)
+    with qtbot.waitSignal(widget.cancelled, timeout=1000):
+        widget._panel.cancel.click()
+
+    assert list(viewer.layers) == before
+    assert not widget.running
+    assert widget._panel.run.isEnabled()
+    no_thread_left(qtbot)
+
+
+def test_the_activity_dock_shows_the_run_and_can_cancel_it(viewer, widget, slow_segment, qtbot):
+    from napari.utils.progress import progress
+
+    viewer.add_image(discs(), rgb=True)
+    widget.run()
+    qtbot.waitUntil(lambda: widget._panel.bar.maximum() == 3, timeout=5000)
+    (bar,) = progress._all_instances
+    assert bar.total == 3
+    with qtbot.waitSignal(widget.cancelled, timeout=1000):
+        bar.cancel()
+    assert not progress._all_instances
+
+
+def test_a_layer_removed_while_running_gives_a_sentence_and_no_layer(viewer, widget, slow_segment, qtbot):
+    source = viewer.add_image(discs(), rgb=True)
+    widget.run()
+    qtbot.waitUntil(slow_segment.started.is_set, timeout=5000)
+    viewer.layers.remove(source)
+    with qtbot.waitSignal(widget.failed, timeout=5000) as signal:
+        slow_segment.go.set()
+    assert "removed" in signal.args[0]
+    assert not viewer.layers
+
+
+def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_segment, qtbot):
+    source = viewer.add_image(discs(), rgb=True)
+    widget.run()
+    source.name = "other"
+    with qtbot.waitSignal(widget.segmented, timeout=5000):
+        slow_segment.go.set()
+    assert widget._panel.picker.currentText() == "other"
+    assert viewer.layers[-1].name == "cells (3)"
+
+
+def test_closing_the_viewer_while_running_leaves_no_thread(viewer, widget, slow_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    widget.run()
+    qtbot.waitUntil(slow_segment.started.is_set, timeout=5000)
+    viewer.close()
+    qtbot.waitUntil(slow_segment.stopped.is_set, timeout=2000)
+    no_thread_left(qtbot)
+
+
+def test_closing_the_widget_while_running_leaves_no_thread(viewer, widget, slow_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    widget.run()
+    qtbot.waitUntil(slow_segment.started.is_set, timeout=5000)
+    viewer.window.remove_dock_widget(widget)
+    qtbot.waitUntil(slow_segment.stopped.is_set, timeout=2000)
+    no_thread_left(qtbot)
+    assert len(viewer.layers) == 1
+
+
+def test_two_viewers_run_at_once(make_napari_viewer, small_model, slow_segment, qtbot):
+    small_model()
+    viewers = [make_napari_viewer(), make_napari_viewer()]
+    widgets = []
+    for number, viewer in enumerate(viewers, start=1):
+        viewer.add_image(discs(centres=[(30, 40 * n) for n in range(1, number + 1)]), rgb=True)
+        widget = SegmentWidget(viewer)
+        viewer.window.add_dock_widget(widget, name="segment")
+        widgets.append(widget)
+    for widget in widgets:
+        widget.run()
+    with qtbot.waitSignals([widget.segmented for widget in widgets], timeout=10_000):
+        slow_segment.go.set()
+    assert [viewer.layers[-1].name for viewer in viewers] == ["cells (1)", "cells (2)"]
+    qtbot.wait(50)
+
+
+@pytest.mark.parametrize(
+    ("data", "rgb", "words"),
+    [
+        (np.zeros((40, 40), bool), False, "boolean"),
+        (np.zeros((40, 40, 2), np.uint8), False, "2 channels"),
+        (np.zeros((40, 40, 5), np.uint8), False, "5 channels"),
+        (np.zeros((40, 40, 3), np.uint8), False, "that napari took for planes"),
+        (np.zeros((2, 2, 40, 40), np.uint8), False, "4 dimensions"),
+    ],
+)
+def test_a_layer_that_cannot_be_segmented_is_explained_beside_the_button(
+    viewer, widget, data, rgb, words, qtbot
+):
+    layer = viewer.add_image(data, rgb=rgb)
+    assert not widget._panel.run.isEnabled()
+    assert words in widget._panel.status.text()
+    with qtbot.waitSignal(widget.failed) as signal:
+        widget.run()
+    assert words in signal.args[0]
+    assert list(viewer.layers) == [layer]
+
+
+def test_without_an_image_the_next_step_is_told(widget):
+    assert not widget._panel.run.isEnabled()
+    assert "Open Sample" in widget._panel.status.text()
+
+
+def test_without_a_model_the_next_step_is_told(viewer, qtbot, monkeypatch):
+    monkeypatch.setattr("napari_wbcseg.network.library._paths", dict)
+    widget = SegmentWidget(viewer)
+    qtbot.addWidget(widget)
+    viewer.add_image(discs(), rgb=True)
+    qtbot.waitUntil(lambda: widget._panel.models.ready, timeout=5000)
+    assert not widget._panel.run.isEnabled()
+    assert "Train WBC model" in widget._panel.status.text()
+
+
+def test_an_error_is_shown_as_its_sentence(viewer, widget, qtbot, monkeypatch, capsys):
+    def fail(*arguments):
+        raise ImageError("The image has NaN values; replace them.")
+
+    monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(fail))
+    viewer.add_image(discs(), rgb=True)
+    with qtbot.waitSignal(widget.failed, timeout=5000) as signal:
+        widget.run()
+    assert signal.args == ["The image has NaN values; replace them."]
+    assert widget._panel.details.text() == "The image has NaN values; replace them."
+    assert "Traceback" not in capsys.readouterr().err
+    assert len(viewer.layers) == 1
+
+
+def test_the_settings_shown_are_the_settings_used(viewer, widget, qtbot, monkeypatch):
+    used = []
+
+    def segment(image, model, settings, progress):
+        used.append((model, settings))
+        return dark_discs(image, model, settings, progress)
+
+    monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(segment))
+    viewer.add_image(discs(), rgb=True)
+    settings = SegmentationSettings(cell_diameter=41.5, probability_threshold=0.35, split_touching=False)
+    widget.model, widget.settings = "my-stain", settings
+    assert widget.settings == settings
+    run(widget, qtbot)
+    widget.settings = SegmentationSettings()
+    run(widget, qtbot)
+    assert used == [("my-stain", settings), ("my-stain", SegmentationSettings())]
+
+
+def test_a_trained_model_appears_in_the_list(widget, small_model):
+    small_model("leishman", "classic")
+    model_events.changed.emit("leishman")
+    assert widget.model == "leishman"
+    assert widget.settings.recipe == "classic", "a model brings its recipe"
+
+
+def test_choosing_a_recipe_takes_a_model_of_it(widget, small_model):
+    small_model("leishman", "classic")
+    widget._panel.models.refresh()
+    widget.model = "my-stain"
+    widget._panel.options.editors["recipe"]._value.value = "classic"
+    assert widget.model in ("classic", "leishman")
+    assert widget._panel.models.recipe == "classic"
+
+
+def test_a_spoilt_model_file_is_listed_but_cannot_be_chosen(widget, own_models_folder):
+    (own_models_folder / "spoilt.safetensors").write_bytes(b"nothing")
+    widget._panel.models.refresh()
+    index = widget._panel.models.findData("spoilt")
+    assert index >= 0
+    assert not widget._panel.models.model().item(index).isEnabled()
+
+
+def test_the_picker_follows_the_active_layer_and_forgets_removed_ones(viewer, widget):
+    first, second = (viewer.add_image(discs(), rgb=True, name=name) for name in "ab")
+    assert widget.image is second
+    viewer.layers.selection.active = first
+    assert widget.image is first
+    viewer.layers.remove(first)
+    assert widget.image is second
+    viewer.layers.clear()
+    assert widget.image is None
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_only_the_regions_are_segmented(viewer, widget, quick_segment, qtbot, lazy):
+    import dask.array as da
+
+    image = discs()
+    viewer.add_image(da.from_array(image, chunks=(50, 50, 3)) if lazy else image, rgb=True, scale=(0.5, 0.5))
+    widget.regions = viewer.add_shapes([[[5, 5], [5, 30], [25, 30], [25, 5]]], scale=(1, 1))
+    segmentation, layers = run(widget, qtbot)
+    assert segmentation.count == 1, "of three cells one has its centre in the region"
+    assert layers.cells.data.shape == (120, 160)
+    assert layers.cells.data[30, 30] == 1
+    assert "Only the region" in widget._panel.details.text()
+
+
+def test_only_the_plane_shown_is_segmented(viewer, widget, quick_segment, qtbot):
+    stack = np.stack([discs(centres=[(40, 40)]), discs(), discs(centres=[])])
+    viewer.add_image(stack, rgb=True, scale=(4, 1, 1))
+    viewer.dims.set_current_step(0, 1)
+    widget.only_plane_shown = True
+    segmentation, layers = run(widget, qtbot)
+    assert layers.cells.data.shape == (3, 120, 160)
+    assert [int(plane.max()) for plane in layers.cells.data] == [0, 3, 0]
+    assert widget._panel.here.text() == "plane 1: 3 white cells"
+    viewer.dims.set_current_step(0, 0)
+    assert widget._panel.here.text() == "plane 0: 0 white cells"
+    assert list(segmentation.cells["plane"]) == [1, 1, 1]
+
+
+def test_a_region_without_shapes_or_beside_the_image_is_explained(viewer, widget, quick_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    for shapes, words in (
+        ([], "no region yet"),
+        ([[[900, 900], [900, 950], [950, 950], [950, 900]]], "do not lie on"),
+    ):
+        widget.regions = viewer.add_shapes(shapes or None, ndim=2)
+        with qtbot.waitSignal(widget.failed, timeout=1000) as signal:
+            widget.run()
+        assert words in signal.args[0]
+
+
+def test_work_that_does_not_listen_is_cancelled_within_a_second(viewer, widget, qtbot, monkeypatch):
+    started, go = threading.Event(), threading.Event()
+
+    def deaf(image, model, settings, progress):
+        started.set()
+        go.wait(20)
+        return dark_discs(image, model, settings)
+
+    monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(deaf))
+    source = viewer.add_image(discs(), rgb=True)
+    widget.run()
+    qtbot.waitUntil(started.is_set, timeout=5000)
+    with qtbot.waitSignal(widget.cancelled, timeout=1000):
+        widget.cancel()
+    assert not widget.running
+    go.set()
+    no_thread_left(qtbot)
+    assert list(viewer.layers) == [source], "what it found in the end is dropped"
+
+
+def test_the_count_follows_brush_and_undo(viewer, widget, quick_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    _, layers = run(widget, qtbot)
+    cells = layers.cells
+    cells.paint((110, 10), 4)
+    qtbot.waitUntil(lambda: widget._panel.result.text() == "4 white cells", timeout=5000)
+    assert cells.name == "cells (4)"
+    cells.undo()
+    qtbot.waitUntil(lambda: widget._panel.result.text() == "3 white cells", timeout=5000)
+    assert text_overlay(viewer).text == "3 white cells"
+
+
+def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick_segment, qtbot):
+    source = viewer.add_image(discs(), rgb=True, scale=(0.5, 0.5))
+    editor = widget._panel.top.editors["cell_diameter"]
+    editor._none.value = False
+    editor._value.value = 40
+    circle = widget._circle.layer
+    assert circle is not None
+    np.testing.assert_allclose(np.ptp(circle.data[0], axis=0), 40)
+    np.testing.assert_allclose(circle.scale, source.scale)
+    assert widget.image is source
+    assert widget.regions is None, "the circle is no region"
+    circle.data = [np.array([[0, 0], [0, 50], [50, 50], [50, 0]], float)]
+    qtbot.waitUntil(lambda: widget.settings.cell_diameter == 50, timeout=1000)
+    run(widget, qtbot)
+    assert circle not in viewer.layers, "gone once it runs"
+    widget.settings = SegmentationSettings(cell_diameter=33)
+    assert not widget._circle.shown, "a script sees no circle"
+
+
+def test_colours_that_napari_took_for_planes_become_one_image(viewer, widget, quick_segment, qtbot):
+    image = discs()
+    viewer.add_image(np.moveaxis(image, -1, 0).astype(np.uint16) * 16, name="smear")
+    assert "the colours of one image" in widget._panel.about.text()
+    widget._panel.join.click()
+    qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
+    assert [layer.name for layer in viewer.layers] == ["smear"]
+    assert np.abs(widget.image.data.astype(int) - image).max() <= 1
+    assert run(widget, qtbot)[0].count == 3
+
+
+def test_one_layer_a_colour_becomes_one_image(viewer, widget, quick_segment, qtbot):
+    image = discs()
+    channels = viewer.add_image(image, channel_axis=2, name="smear")
+    assert "red, green and blue" in widget._panel.about.text()
+    widget._panel.join.click()
+    qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
+    np.testing.assert_array_equal(widget.image.data, image)
+    assert not any(channel.visible for channel in channels)
+
+
+EDGES = [(0, 60), (60, 0), (119, 60), (60, 159), (0, 0)]
+
+
+@pytest.mark.parametrize("centres", [[], [(60, 80)], EDGES], ids=["background", "one", "borders"])
+def test_few_cells_and_cells_on_the_borders_land(viewer, widget, quick_segment, qtbot, centres):
+    viewer.add_image(discs(centres=centres).astype(np.int32), rgb=True)
+    segmentation, layers = run(widget, qtbot)
+    assert segmentation.count == len(centres) == layers.cells.data.max()
+    assert widget._panel.result.text() == segmentation.summary

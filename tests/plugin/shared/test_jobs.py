@@ -1,0 +1,153 @@
+"""Jobs run beside the window, tell how far they are, and end when asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
+
+from napari_wbcseg.errors import ImageError
+from napari_wbcseg.plugin.shared.jobs import Cleanup, Job, clean_up_with
+
+
+def forever(progress):
+    while True:
+        progress(0, 0, "working")
+        time.sleep(0.005)
+
+
+def test_the_result_comes_on_the_gui_thread(qtbot):
+    threads = []
+    job = Job(lambda progress: threading.get_ident())
+    job.succeeded.connect(lambda value: threads.extend([value, threading.get_ident()]))
+    with qtbot.waitSignal(job.ended):
+        job.start()
+    worker, gui = threads
+    assert worker != gui == threading.get_ident()
+
+
+def test_progress_is_told_in_order_but_not_more_often_than_eyes_see(qtbot):
+    told = []
+
+    def work(progress):
+        for done in range(2000):
+            progress(done, 2000, "counting")
+            time.sleep(0.0002)
+
+    job = Job(work)
+    job.progressed.connect(lambda done, total, stage: told.append(done))
+    with qtbot.waitSignal(job.ended, timeout=20_000):
+        job.start()
+    assert told == sorted(told)
+    assert 2 <= len(told) < 200
+
+
+def test_cancel_ends_the_work(qtbot):
+    job = Job(forever)
+    job.start()
+    with qtbot.waitSignal(job.cancelled, timeout=1000):
+        job.cancel()
+    assert not job.running
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImageError("No pixels; save it again."), "No pixels; save it again."),
+        (MemoryError(), "not enough memory"),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_error_becomes_a_sentence(qtbot, error, words):
+    def work(progress):
+        raise error
+
+    job = Job(work)
+    with qtbot.waitSignal(job.failed) as signal:
+        job.start()
+    assert words in signal.args[0]
+    assert "\n" not in signal.args[0]
+
+
+def test_a_result_that_comes_after_cancel_is_discarded(qtbot):
+    go, discarded = threading.Event(), []
+
+    def work(progress):
+        go.wait(5)
+        return "open file"
+
+    job = Job(work, discard=discarded.append)
+    job.start()
+    job.cancel()
+    with qtbot.waitSignal(job.cancelled):
+        go.set()
+    assert discarded == ["open file"]
+
+
+def test_an_abandoned_job_says_nothing_more(qtbot):
+    said = []
+    job = Job(forever)
+    for signal in (job.succeeded, job.failed, job.cancelled, job.ended):
+        signal.connect(lambda *_: said.append(1))
+    job.start()
+    job.abandon()
+    qtbot.waitUntil(lambda: not job.running, timeout=1000)
+    assert not said
+
+
+def test_the_window_goes_on_while_a_job_works(qtbot):
+    """The event loop comes round often enough while a thread computes in Python."""
+    gaps, last = [], [time.perf_counter()]
+
+    def tick():
+        now = time.perf_counter()
+        gaps.append(now - last[0])
+        last[0] = now
+
+    timer = QTimer()
+    timer.timeout.connect(tick)
+    timer.start(5)
+
+    def work(progress):
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            progress(0, 0, str(sum(range(1000))))
+
+    job = Job(work)
+    with qtbot.waitSignal(job.ended, timeout=20_000):
+        job.start()
+    timer.stop()
+    print(f"longest gap between two turns of the event loop: {1000 * max(gaps):.0f} ms")
+    assert len(gaps) > 10
+
+
+@pytest.mark.parametrize("way", ["removed", "destroyed"])
+def test_what_a_widget_runs_ends_with_it(qtbot, way):
+    parent, widget, ended = QWidget(), QWidget(), []
+    widget.setParent(parent)
+    cleanup = clean_up_with(widget)
+    cleanup.add(lambda: ended.append(1))
+    if way == "removed":
+        widget.setParent(None)
+    else:
+        parent.deleteLater()
+        del widget
+    qtbot.waitUntil(lambda: bool(ended), timeout=1000)
+    assert cleanup.done
+    if way == "removed":
+        parent.deleteLater()
+        widget.deleteLater()
+
+
+def test_what_has_ended_is_not_ended_again():
+    cleanup, ended = Cleanup(), []
+    for number in range(3):
+        cleanup.add(lambda number=number: ended.append(number))
+    second = cleanup._enders[1]
+    cleanup.remove(second)
+    cleanup.run()
+    cleanup.run()
+    assert ended == [0, 2]

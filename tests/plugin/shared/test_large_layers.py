@@ -1,0 +1,123 @@
+"""Large images in a real viewer: opened lazily, their results on disk opened and corrected part by part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import zarr
+
+from napari_wbcseg.network.library import models_folder
+from napari_wbcseg.plugin.review.large_edit import window_on_view
+from napari_wbcseg.plugin.review.widget import ReviewWidget
+from napari_wbcseg.plugin.shared import large_layers
+from napari_wbcseg.segmentation.large.result import LargeResult
+from napari_wbcseg.segmentation.large.run import segment_large
+from napari_wbcseg.settings import SegmentationSettings
+
+from ...drawings import disc_labels, picture, write_dark_robust_model
+
+SETTINGS = SegmentationSettings(cell_diameter=20.0, split_touching=False)
+SHAPE = (1200, 1300)
+DISCS = [(50, 60, 20), (60, 330, 21), (250, 80, 19), (1100, 1240, 20)]
+
+
+@pytest.fixture
+def slide(tmp_path):
+    """Write a tiled TIFF without a pyramid, its pixels half a micrometre apart."""
+    path = tmp_path / "slide.tif"
+    per_centimetre = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    image = picture(disc_labels(SHAPE, DISCS))
+    tifffile.imwrite(path, image, tile=(128, 128), photometric="rgb", **per_centimetre)
+    return path
+
+
+@pytest.fixture
+def result(slide, tmp_path):
+    write_dark_robust_model(models_folder() / "dark.safetensors")
+    segment_large(slide, tmp_path / "slide-cells", "dark", SETTINGS)
+    return tmp_path / "slide-cells"
+
+
+@pytest.fixture
+def forced(monkeypatch):
+    monkeypatch.setattr(large_layers, "_OVERVIEW", 400)
+
+
+def test_a_tiff_without_a_pyramid_opens_lazily_from_the_menu(viewer, slide, forced, monkeypatch):
+    from napari._app_model import get_app_model
+    from qtpy.QtWidgets import QFileDialog
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(slide), ""))
+    get_app_model().commands.execute_command("napari-wbcseg.open_large").result()
+    (layer,) = viewer.layers
+    assert layer.multiscale
+    assert layer.rgb
+    assert [level.shape[:2] for level in layer.data] == [(1200, 1300), (600, 650), (300, 325)]
+    assert not isinstance(layer.data[0], np.ndarray), "full resolution stays in the file"
+    assert np.allclose(layer.scale, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["array", "rgb first"])
+def test_a_zarr_opens_lazily_in_colour(viewer, tmp_path, kind):
+    image = picture(disc_labels((200, 260), DISCS[:1]))
+    path = tmp_path / "slide.zarr"
+    zarr.save_array(str(path), np.moveaxis(image, -1, 0) if kind == "rgb first" else image)
+    (layer,) = viewer.open(path, plugin="napari-wbcseg")
+    assert layer.rgb
+    assert not isinstance(layer.data, np.ndarray)
+    assert np.array_equal(np.asarray(layer.data), image)
+
+
+def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, result, forced, qtbot):
+    image, cells = viewer.open(result, plugin="napari-wbcseg")
+    assert cells.name == "cells (4)"
+    assert image.multiscale
+    assert cells.multiscale
+    assert np.allclose(cells.scale, 0.5)
+    review = ReviewWidget(viewer)
+    qtbot.addWidget(review)
+    review.labels = cells
+    assert review.review is None, "nothing is read whole to be reviewed"
+    assert "on disk" in review._panel.message.text()
+
+    row0, col0, row1, col1 = window_on_view(cells)
+    assert row0 <= 600 < row1, "the middle of the image is on view"
+    assert col0 <= 650 < col1
+    part = review.large.correct_part((0, 0, 400, 401))
+    assert review.labels is part
+    assert np.allclose(part.translate, 0)
+    with qtbot.waitSignal(review.review.measured, timeout=30_000):
+        review.review.measure()
+    assert review.review.count == 3
+    review.select([(0, int(part.data[50, 60]))])
+    review.reject()
+    part.selected_label = 3000  # a cell drawn by hand
+    part.paint((300, 300), 3000)
+    part.data_setitem(tuple(np.nonzero(disc_labels((400, 401), [(300, 300, 20)]))), 3000)
+    with qtbot.waitSignal(review.large.finish().succeeded, timeout=30_000):
+        pass
+    assert list(viewer.layers) == [image, cells]
+    assert cells.name == "cells (4)", "one went and one came"
+    truth = disc_labels(SHAPE, DISCS)
+    truth[truth == 1] = 0
+    truth[disc_labels(SHAPE, [(300, 300, 20)]) > 0] = 5
+    again = LargeResult.open(result)
+    for level, array in enumerate(again.labels.arrays):
+        assert np.array_equal(np.asarray(array), truth[:: 2**level, :: 2**level])
+    table = pd.read_csv(result / "cells.csv").set_index("label")
+    assert list(table.index) == [2, 3, 4, 5]
+    assert (table.loc[5, "row"], table.loc[5, "col"]) == pytest.approx((300, 300))
+    assert not table.loc[5, "border"]
+    assert np.array_equal(np.asarray(cells.data[0]), truth)
+
+
+def test_a_view_that_is_too_large_is_a_sentence(viewer, result, qtbot, monkeypatch):
+    monkeypatch.setattr("napari_wbcseg.plugin.review.large_edit.MOST_PIXELS", 10_000)
+    _, cells = viewer.open(result, plugin="napari-wbcseg")
+    review = ReviewWidget(viewer)
+    qtbot.addWidget(review)
+    review.labels = cells
+    review.large.take.click()
+    assert "zoom in" in review._panel.message.text()

@@ -1,0 +1,199 @@
+"""A segmentation becomes proposals, probability and cells that lie on their source."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_wbcseg.plugin.shared.count_overlay import text_overlay
+from napari_wbcseg.plugin.shared.layers import add_segmentation, landing, layer_arrays, result_layers
+
+from ..conftest import dark_discs, discs
+
+
+@pytest.fixture
+def stack():
+    """Three planes with 1, 0 and 3 cells."""
+    return np.stack([discs(centres=[(40, 40)]), discs(centres=[]), discs()])
+
+
+def test_three_layers_land_with_the_count_in_the_name(viewer):
+    source = viewer.add_image(discs(), rgb=True)
+    layers = add_segmentation(viewer, dark_discs(source.data), source)
+    assert [layer.name for layer in viewer.layers][1:] == ["probability", "proposals", "cells (3)"]
+    assert [layer._type_string for layer in (layers.probability, layers.proposals, layers.cells)] == [
+        "image",
+        "shapes",
+        "labels",
+    ]
+    assert viewer.layers.selection.active is layers.cells
+    assert not layers.probability.visible
+    assert not layers.proposals.visible
+
+
+def test_layers_copy_scale_translate_units_and_axis_labels(viewer):
+    source = viewer.add_image(
+        discs(),
+        rgb=True,
+        scale=(0.25, 0.5),
+        translate=(10, -4),
+        rotate=30,
+        units=("um", "um"),
+        axis_labels=("row", "col"),
+    )
+    layers = add_segmentation(viewer, dark_discs(source.data), source)
+    for layer in (layers.proposals, layers.probability, layers.cells):
+        np.testing.assert_allclose(layer.scale, source.scale)
+        np.testing.assert_allclose(layer.translate, source.translate)
+        np.testing.assert_allclose(layer.rotate, source.rotate)
+        assert layer.units == source.units
+        assert layer.axis_labels == source.axis_labels
+        # The same pixel is at the same place in the world.
+        np.testing.assert_allclose(layer.data_to_world((7, 9)), source.data_to_world((7, 9)))
+
+
+def test_running_again_replaces_the_layers_of_the_same_source_only(viewer):
+    first, second = (viewer.add_image(discs(), rgb=True, name=name) for name in "ab")
+    add_segmentation(viewer, dark_discs(first.data), first)
+    other = add_segmentation(viewer, dark_discs(second.data), second)
+    old = result_layers(viewer, first)
+    old["probability"].visible = True
+    order = [layer._type_string for layer in viewer.layers]
+
+    empty = dark_discs(discs(centres=[(50, 50)]))
+    new = add_segmentation(viewer, empty, first)
+
+    assert [layer._type_string for layer in viewer.layers] == order
+    assert new.cells.name == "cells (1)"
+    assert new.probability.visible, "the user had shown it"
+    assert result_layers(viewer, first) == old, "the layers are the same, with new content"
+    assert new.cells.data.max() == 1
+    assert len(new.proposals.data) == 1
+    assert other.cells in viewer.layers
+
+
+def test_a_renamed_result_is_replaced_and_keeps_its_name(viewer):
+    source = viewer.add_image(discs(), rgb=True)
+    first = add_segmentation(viewer, dark_discs(source.data), source)
+    first.cells.name, source.name = "my cells", "slide 7"
+    first.cells.paint((5, 5), 2)
+    second = add_segmentation(viewer, dark_discs(discs(centres=[(50, 50)])), source)
+    assert second.cells is first.cells
+    assert second.cells.name == "my cells"
+    before = second.cells.data.copy()
+    second.cells.undo()
+    # Undo does not reach into the earlier run.
+    np.testing.assert_array_equal(second.cells.data, before)
+
+
+def test_results_lie_right_above_their_source(viewer):
+    below = viewer.add_image(discs(), rgb=True, name="below")
+    viewer.add_image(discs(), rgb=True, name="above")
+    add_segmentation(viewer, dark_discs(below.data), below)
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["below", "probability", "proposals", "cells (3)", "above"]
+
+
+def test_a_landing_that_is_broken_off_leaves_the_list_as_it_was(viewer):
+    source = viewer.add_image(discs(), rgb=True)
+    steps = landing(viewer, dark_discs(source.data), source)
+    next(steps)
+    next(steps)
+    assert len(viewer.layers) > 1
+    steps.close()
+    assert list(viewer.layers) == [source]
+
+
+def test_ten_thousand_cells_land_and_are_drawn_without_conversion(viewer):
+    labels = np.zeros((600, 600), np.int32)
+    labels[2::6, 2::6] = np.arange(1, 10_001).reshape(100, 100)
+    rows, cols = np.nonzero(labels)
+    cells = pd.DataFrame({"label": labels[rows, cols], "row": rows, "col": cols, "check": False})
+    found = dark_discs(discs(centres=[]))
+    boxes = np.stack([rows, cols, rows + 1, cols + 1], axis=1)[:100]
+    many = dataclasses.replace(found, labels=labels, cells=cells, proposals=boxes)
+    layers = add_segmentation(viewer, many)
+    assert layers.cells.name == "cells (10000)"
+    assert layers.cells.data.dtype == np.uint16, "napari converts wider labels each time it draws them"
+    assert len(layers.cells.features) == 10_001
+
+
+def test_proposals_run_along_the_edges_of_the_pixels(viewer):
+    source = viewer.add_image(discs(centres=[(30, 40)], radius=10), rgb=True)
+    layers = add_segmentation(viewer, dark_discs(source.data), source)
+    (corners,) = layers.proposals.data
+    # Pixels 20..40 and 30..50 are dark.
+    np.testing.assert_allclose(corners.min(axis=0), (19.5, 29.5))
+    np.testing.assert_allclose(corners.max(axis=0), (40.5, 50.5))
+
+
+def test_features_have_a_row_for_every_label_and_the_background(viewer):
+    segmentation = dark_discs(discs())
+    layers = add_segmentation(viewer, segmentation)
+    features = layers.cells.features
+    assert list(features["label"]) == [0, 1, 2, 3]
+    assert list(features["area"])[1:] == list(segmentation.cells["area"])
+    assert np.isnan(features["area"][0])
+    assert features["check"].dtype == bool
+    assert not features["check"][0]
+
+
+def test_features_stay_in_step_where_numbers_are_missing():
+    segmentation = dark_discs(discs())
+    labels = segmentation.labels.copy()
+    labels[labels == 2] = 0
+    cells = segmentation.cells[segmentation.cells["label"] != 2]
+    features = layer_arrays(dataclasses.replace(segmentation, labels=labels, cells=cells)).features
+    assert list(features["label"]) == [0, 1, 2, 3]
+    assert np.isnan(features["area"][2])
+    assert features["area"][3] == segmentation.cells["area"][2]
+
+
+def test_a_stack_numbers_its_cells_through(stack):
+    segmentation = dark_discs(stack)
+    arrays = layer_arrays(segmentation)
+    assert [sorted(set(np.unique(plane)) - {0}) for plane in arrays.labels] == [[1], [], [2, 3, 4]]
+    assert list(arrays.features["plane"])[1:] == [0, 2, 2, 2]
+    assert list(arrays.features["label_in_plane"])[1:] == [1, 1, 2, 3]
+    for row in arrays.features[1:].itertuples():
+        assert arrays.labels[int(row.plane), round(row.row), round(row.col)] == row.label
+    assert arrays.rectangles.shape == (4, 4, 3)
+    assert segmentation.labels.max() == 3, "the result itself keeps its numbers"
+
+
+def test_the_canvas_tells_the_count_of_the_plane_shown(viewer, stack):
+    source = viewer.add_image(stack, rgb=True, scale=(5, 1, 1))
+    layers = add_segmentation(viewer, dark_discs(stack), source)
+    viewer.dims.set_current_step(0, 2)
+    assert text_overlay(viewer).text == "plane 2: 3 white cells\nstack: 4 white cells"
+    viewer.dims.set_current_step(0, 1)
+    assert text_overlay(viewer).text.startswith("plane 1: 0 white cells")
+    viewer.layers.remove(layers.cells)
+    assert not text_overlay(viewer).visible
+
+
+def test_the_canvas_tells_how_many_to_check(viewer):
+    image = discs(centres=[(30, 30), (30, 110)], radius=12)
+    image[90:100, 60:70] = 0
+    source = viewer.add_image(image, rgb=True)
+    add_segmentation(viewer, dark_discs(image), source)
+    assert text_overlay(viewer).text == "3 white cells, 1 to check"
+    assert text_overlay(viewer).visible
+
+
+def test_an_image_with_no_cell_gives_empty_layers(viewer):
+    source = viewer.add_image(discs(centres=[]), rgb=True)
+    layers = add_segmentation(viewer, dark_discs(source.data), source)
+    assert layers.cells.name == "cells (0)"
+    assert len(layers.proposals.data) == 0
+    assert text_overlay(viewer).text == "0 white cells"
+    assert list(layers.cells.features["label"]) == [0]
+
+
+def test_a_plane_of_a_stack_layer_can_be_placed_on_it(viewer, stack):
+    source = viewer.add_image(stack, rgb=True, scale=(5, 0.5, 0.25))
+    layers = add_segmentation(viewer, dark_discs(stack[2]), source)
+    np.testing.assert_allclose(layers.cells.scale, (0.5, 0.25))

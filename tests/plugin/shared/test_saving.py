@@ -1,0 +1,188 @@
+"""Cells leave napari by File ▸ Save and by the form, and come back with their table and scale."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from napari_wbcseg.errors import WBCSegError
+from napari_wbcseg.plugin.reader import get_result_reader
+from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
+from napari_wbcseg.plugin.shared.layers import METADATA_KEY, add_segmentation, role_of
+from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_layer
+from napari_wbcseg.results import labelled
+from napari_wbcseg.results.save import FORMATS
+
+from ..conftest import dark_discs, discs
+
+
+@pytest.fixture
+def found(viewer, tmp_path):
+    """Open a picture with a scale, and add what was found in it."""
+    Image.fromarray(discs()).save(tmp_path / "smear.png")
+    (image,) = viewer.open(tmp_path / "smear.png", plugin="napari")
+    image.scale, image.units = (0.25, 0.25), ("um", "um")
+    return add_segmentation(viewer, dark_discs(image.data), image).cells
+
+
+def saved_by_dialog(viewer, path, ending):
+    """Save the selected layers as the dialog does when our filter for an ending is chosen."""
+    from npe2 import PluginManager
+
+    types = [layer._type_string for layer in viewer.layers.selection]
+    writers = PluginManager.instance().iter_compatible_writers(types)
+    (writer,) = [
+        one
+        for one in writers
+        if one.command.startswith("napari-wbcseg.") and ending in one.filename_extensions
+    ]
+    return viewer.layers.save(str(path), selected=True, _writer=writer)
+
+
+def test_the_key_of_a_layer_is_the_one_that_save_looks_for():
+    assert labelled.METADATA_KEY == METADATA_KEY
+
+
+def test_file_save_offers_every_format_and_adds_its_ending(viewer, found, tmp_path):
+    viewer.layers.selection = {found}
+    for ending, files in {
+        ".csv": ["a.csv"],
+        ".tif": ["a.tif", "a-result.json"],
+        ".zarr": ["a.ome.zarr"],
+        ".zip": ["a.zip"],
+        ".geojson": ["a.geojson"],
+        ".json": ["a.json"],
+        ".png": ["a.png"],
+    }.items():
+        folder = tmp_path / ending
+        folder.mkdir()
+        written = saved_by_dialog(viewer, folder / "a", ending)
+        assert [Path(path).name for path in written] == files
+        assert sorted(path.name for path in folder.iterdir()) == sorted(files)
+
+
+def test_endings_of_ours_need_no_plugin_named_and_tiffs_stay_with_napari(viewer, found, tmp_path):
+    found.save(str(tmp_path / "a.geojson"))
+    measured = json.loads((tmp_path / "a.geojson").read_text(encoding="utf-8"))["features"][0]["properties"]
+    assert measured["measurements"]["Area µm^2"] == measured["measurements"]["Area px^2"] / 16
+    found.save(str(tmp_path / "a.tif"))
+    assert not (tmp_path / "a-result.json").exists()
+    found.save(str(tmp_path / "b.tif"), plugin="napari-wbcseg")
+    assert (tmp_path / "b-result.json").exists()
+
+
+def test_what_was_saved_opens_with_table_scale_and_origin(viewer, found, tmp_path):
+    features, about = found.features, dict(found.metadata[METADATA_KEY])
+    save_layer(found, tmp_path / "a", "tiff,ome-zarr", viewer=viewer)
+    for name in ("a-labels.tif", "a-result.json", "a.ome.zarr"):
+        viewer.layers.clear()
+        *_, cells = viewer.open(tmp_path / name, plugin="napari-wbcseg")
+        pd.testing.assert_frame_equal(cells.features, features, check_dtype=False)
+        np.testing.assert_allclose(cells.scale, 0.25)
+        assert [str(unit) for unit in cells.units] == ["micrometer", "micrometer"]
+        assert role_of(cells) == "cells"
+        assert cells.metadata[METADATA_KEY]["settings"] == about["settings"]
+        assert cells.name == "cells (3)"
+    assert viewer.layers[0].rgb, "an OME-Zarr brings the image along"
+    assert viewer.layers[0].data.shape == discs().shape
+
+
+def test_labels_far_apart_come_back_as_well(viewer, tmp_path):
+    labels = np.zeros((40, 50), np.int64)
+    labels[3:9, 4:9], labels[20:30, 20:30] = 7, 3_000_000_000
+    save_layer(viewer.add_labels(labels), tmp_path / "a", "tiff", viewer=viewer)
+    (cells,) = viewer.open(tmp_path / "a-result.json", plugin="napari-wbcseg")
+    assert cells.features["index"].tolist() == [0, 7, 3_000_000_000]
+    assert cells.features["area"].tolist()[1:] == [30, 100]
+
+
+def test_other_paths_are_left_to_other_readers(tmp_path):
+    (tmp_path / "plain-labels.tif").write_bytes(b"II*\0")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "plain-labels.tif", tmp_path / "folder", [str(tmp_path / "a-result.json")]):
+        assert get_result_reader(path if isinstance(path, list) else str(path)) is None
+    (tmp_path / "b-result.json").write_text("{}")
+    with pytest.raises(WBCSegError, match="not the record of a result"):
+        get_result_reader(tmp_path / "b-result.json")(str(tmp_path / "b-result.json"))
+
+
+def test_an_edit_is_saved_as_it_stands_and_what_is_new_is_measured(viewer, found, tmp_path):
+    found.data[100:110, 120:140] = 8  # the table knows nothing of it
+    (path,) = save_layer(found, tmp_path / "a.csv", viewer=viewer)
+    table = pd.read_csv(path).set_index("label")
+    assert table["area"].to_dict() == {1: 441, 2: 441, 3: 441, 8: 200}
+    assert table.loc[8, "area_um2"] == 12.5
+    assert np.isfinite(table.loc[8, "mean_stain"])
+
+
+def test_a_part_of_the_image_is_saved_with_its_own_pixels(viewer, tmp_path):
+    image = viewer.add_image(discs(), rgb=True, scale=(2, 2))
+    part = np.zeros((60, 70), np.uint8)
+    part[10:20, 10:20] = 1
+    cells = viewer.add_labels(part, scale=(2, 2), translate=(2 * 30, 2 * 80))
+    np.testing.assert_array_equal(
+        LayerSnapshot.of_layer(cells, viewer).image, image.data[30:90, 80:150], strict=True
+    )
+    assert save_layer(cells, tmp_path / "a.png", viewer=viewer)[0].exists()
+    cells.translate = (500, 500)
+    assert LayerSnapshot.of_layer(cells, viewer).image is None
+
+
+class TestForm:
+    @pytest.fixture
+    def form(self, viewer, found, qtbot):
+        form = SaveForm(viewer, lambda: found if found in viewer.layers else None)
+        qtbot.addWidget(form)
+        return form
+
+    def test_it_starts_with_what_the_preferences_say(self, form):
+        assert form.formats == ["tiff", "csv", "overlay"]
+        assert set(OFFERED) < set(FORMATS)
+        assert form.button.isEnabled()
+
+    def test_everything_ticked_is_written_under_the_name(self, form, tmp_path, qtbot):
+        form.formats = OFFERED
+        with qtbot.waitSignal(form.saved, timeout=60_000) as told:
+            form.save(tmp_path / "out" / "smear")
+        assert {path.name for path in told.args[0]} == {path.name for path in (tmp_path / "out").iterdir()}
+        assert len(told.args[0]) == len(OFFERED) + 1
+        assert "smear-labels.tif" in form.words
+        assert not form.running
+        record = json.loads((tmp_path / "out" / "smear-result.json").read_text(encoding="utf-8"))
+        assert record["image"]["path"] == str(tmp_path / "smear.png"), "so that it can be done again"
+
+    def test_the_dialog_starts_at_the_image_and_its_answer_is_a_name(
+        self, form, tmp_path, qtbot, monkeypatch
+    ):
+        asked = []
+
+        def answer(parent, title, suggested, *args, **options):
+            asked.append(Path(suggested))
+            return str(tmp_path / "b-labels.tif"), ""
+
+        monkeypatch.setattr("napari_wbcseg.plugin.segment.save_form.QFileDialog.getSaveFileName", answer)
+        form.formats = ["csv"]
+        with qtbot.waitSignal(form.saved, timeout=60_000):
+            form.button.click()
+        assert asked == [tmp_path / "smear"]
+        assert (tmp_path / "b-cells.csv").exists()
+
+    def test_it_says_why_nothing_can_be_saved(self, form, viewer, found):
+        form.formats = []
+        assert not form.button.isEnabled()
+        assert "Tick" in form.button.toolTip()
+        viewer.layers.remove(found)
+        form.formats = ["csv"]
+        assert "no cells" in form.button.toolTip()
+
+    def test_a_disk_that_says_no_ends_in_a_sentence(self, form, tmp_path, qtbot):
+        (tmp_path / "file").write_text("in the way")
+        with qtbot.waitSignal(form.failed, timeout=60_000) as told:
+            form.save(tmp_path / "file" / "a")
+        assert "cannot be written" in told.args[0]
+        assert form.button.isEnabled()

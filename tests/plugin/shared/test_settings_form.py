@@ -1,0 +1,76 @@
+"""A form shows every field of a settings class, and gives back what was set."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_wbcseg.plugin.shared.settings_form import SettingsForm
+from napari_wbcseg.settings import SegmentationSettings, TrainingSettings
+
+FORMS = [
+    SegmentationSettings(),
+    SegmentationSettings(cell_diameter=123.5, flips=True, batch_size=3, check_below=0.4, engine="keras"),
+    TrainingSettings(),
+    TrainingSettings.for_recipe("robust", seed=2**31 - 1, learning_rate=3e-5, steps_per_epoch=7),
+]
+
+
+@pytest.mark.parametrize("settings", FORMS)
+def test_settings_go_through_the_form_unchanged(qtbot, settings):
+    form = SettingsForm(settings)
+    qtbot.addWidget(form)
+    assert set(form.editors) == set(type(settings).model_fields)
+    assert type(settings)(**form.values()) == settings
+
+
+@pytest.mark.parametrize("cls", [SegmentationSettings, TrainingSettings])
+@pytest.mark.parametrize("end", [-1e18, 1e18])
+def test_whatever_is_typed_is_within_the_limits(qtbot, cls, end):
+    form = SettingsForm(cls())
+    qtbot.addWidget(form)
+    for editor in form.editors.values():
+        spin = editor._value.native
+        if hasattr(spin, "setValue"):
+            if editor._none is not None:
+                editor._none.value = False
+            spin.setValue(spin.minimum() if end < 0 else spin.maximum())
+    assert cls(**form.values())
+
+
+def test_an_optional_number_can_be_left_to_the_computer(qtbot):
+    form = SettingsForm(SegmentationSettings(), ["cell_diameter"], units={"cell_diameter": "px"})
+    qtbot.addWidget(form)
+    editor = form.editors["cell_diameter"]
+    assert form.values() == {"cell_diameter": None}
+    assert not editor._value.enabled
+    editor._none.value = False
+    editor._value.value = 80
+    assert form.values() == {"cell_diameter": 80}
+
+
+def test_only_the_fields_of_the_recipe_are_shown(qtbot):
+    form = SettingsForm(SegmentationSettings())
+    qtbot.addWidget(form)
+    form.show_recipe("classic")
+    assert not form.editors["grey_threshold"].isHidden()
+    assert form.editors["cell_diameter"].isHidden()
+    form.show_recipe("robust")
+    assert form.editors["grey_threshold"].isHidden()
+    assert not form.editors["cell_diameter"].isHidden()
+
+
+def test_every_field_is_explained(qtbot):
+    for settings in (SegmentationSettings(), TrainingSettings()):
+        form = SettingsForm(settings)
+        qtbot.addWidget(form)
+        assert all(len(editor.toolTip()) > 10 for editor in form.editors.values())
+        assert not any(
+            editor.toolTip().startswith(("Classic:", "Robust:")) for editor in form.editors.values()
+        )
+
+
+def test_a_change_is_told(qtbot):
+    form = SettingsForm(SegmentationSettings())
+    qtbot.addWidget(form)
+    with qtbot.waitSignal(form.changed):
+        form.editors["batch_size"]._value.value = 5

@@ -1,0 +1,303 @@
+"""The Train widget: a real training process, small, followed, stopped, cancelled and closed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QTimer
+
+from napari_wbcseg.network.library import list_models
+from napari_wbcseg.plugin.shared.jobs import Job
+from napari_wbcseg.plugin.shared.model_list import ModelPicker
+from napari_wbcseg.plugin.train import device_query
+from napari_wbcseg.plugin.train.device_query import Device
+from napari_wbcseg.plugin.train.widget import TrainWidget
+from napari_wbcseg.progress import silent
+from napari_wbcseg.settings import TrainingSettings
+from napari_wbcseg.training.folder import unfinished_trainings
+
+from ..conftest import dark_discs, discs
+
+LONG = TrainingSettings(
+    recipe="classic",
+    epochs=2000,
+    early_stop_patience=2000,
+    batch_size=2,
+    dropout=0.0,
+    validation_fraction=0.5,
+)
+
+
+@pytest.fixture(autouse=True)
+def known_device(monkeypatch):
+    """Spare each test the seconds that the question takes; one test asks it."""
+    monkeypatch.setattr(device_query, "_answer", Device("CPU (test)", "it is a test"))
+
+
+@pytest.fixture
+def widget(viewer, qtbot):
+    """Dock both widgets, as a user does who trains and then segments."""
+    return viewer.window.add_plugin_dock_widget("napari-wbcseg", "Train WBC model")[1]
+
+
+@pytest.fixture
+def tiles(viewer):
+    """Add a stack of two tiles and their labels."""
+    image = np.stack([discs((128, 128), [(60, 60)], 30), discs((128, 128), [(50, 70)], 25)])
+    labels = dark_discs(image).labels
+    return viewer.add_image(image, rgb=True, name="tiles"), viewer.add_labels(labels, name="truth")
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
+def training(widget, tiles, small_model):
+    """Let the widget go on from a tiny network, for so long that a test has to end it."""
+    small_model("tiny", "classic")
+    widget.image, widget.labels = tiles
+    widget.start.refresh()
+    widget.start_from = "tiny"
+    widget.settings = LONG
+    return widget
+
+
+def own_models():
+    return [info.name for info in list_models(weights=False) if not info.built_in and info.name != "tiny"]
+
+
+# Before it starts ------------------------------------------------------------------------------------
+
+
+def plan_of(widget, qtbot):
+    qtbot.waitUntil(lambda: not widget.plan.busy, timeout=20_000)
+    return widget.plan
+
+
+def test_it_goes_on_from_the_built_in_model_unless_told_otherwise(widget):
+    assert widget.start_from == "wbc"
+    assert widget.settings.recipe == "robust"
+    assert widget.settings.validation_fraction > 0
+
+
+def test_what_it_will_train_on_is_shown_before_it_starts(widget, tiles, qtbot):
+    widget.image, widget.labels = tiles
+    plan = plan_of(widget, qtbot)
+    assert "Trains on 1 cell in 1 image" in plan._text.text()
+    assert "Validates on 1 cell in 1 image" in plan._text.text()
+    assert "is few" in plan._hints.text()
+    pictures = [plan._pictures.itemAt(i).widget() for i in range(plan._pictures.count() - 1)]
+    assert len(pictures) == 2
+    assert "kept aside" in pictures[-1].toolTip()
+
+
+def test_what_is_left_out_is_told_with_the_reason(viewer, widget, qtbot):
+    image = np.stack([discs((128, 128), [(60, 60)], 30), discs((128, 128), [(0, 70)], 25)])
+    viewer.add_image(image, rgb=True, name="tiles")
+    viewer.add_labels(dark_discs(image).labels)
+    text = plan_of(widget, qtbot)._text.text()
+    assert "Left out: tiles-1 (every cell in it is cut by the image's border)" in text
+
+
+def test_what_is_missing_is_told_beside_the_button(viewer, widget, tmp_path, qtbot):
+    assert "Open an image" in widget._problem.text()
+    viewer.add_image(discs(), rgb=True, name="smear")
+    assert "labels layer" in widget._problem.text()
+    viewer.add_labels(np.zeros((5, 5), int), name="other")
+    assert "other has shape (5, 5) and smear (120, 160)" in widget._problem.text()
+    widget.folder = tmp_path / "nowhere"
+    assert "nothing at" in widget._problem.text()
+    assert not widget._train_button.isEnabled()
+    widget.folder = tmp_path
+    plan_of(widget, qtbot)
+    assert str(tmp_path) in widget._problem.text(), "an empty folder is no data set"
+
+
+def test_labels_without_a_cell_give_a_sentence(viewer, widget, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    viewer.add_labels(np.zeros((120, 160), int))
+    plan_of(widget, qtbot)
+    assert "No cell is drawn" in widget._problem.text()
+    assert not widget._train_button.isEnabled()
+
+
+def test_corrections_are_a_source_as_soon_as_there_are_some(widget, qtbot, tmp_path, monkeypatch):
+    from napari_wbcseg.datasets.corrections import add_correction
+    from napari_wbcseg.plugin.train.source import CORRECTIONS
+
+    monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "set"))
+    widget.source.choose(CORRECTIONS)
+    assert "no corrections yet" in widget._problem.text()
+    image = discs()
+    add_correction(image, dark_discs(image).labels, name="field")
+    widget.source.choose(0)
+    widget.source.choose(CORRECTIONS)
+    assert "3 cells in 1 fields" in widget.source._about_set.text()
+    assert "2 cells in 1 image" in plan_of(widget, qtbot)._text.text()
+
+
+def test_masks_of_parts_of_cells_can_be_trained_on_once_it_is_said_how_to_read_them(widget, tmp_path, qtbot):
+    from skimage.io import imsave
+
+    for number, radius in enumerate((20, 24)):
+        image = discs((128, 128), [(64, 64)], radius)
+        mask = dark_discs(image).labels.astype(np.uint8) * 64
+        mask[dark_discs(discs((128, 128), [(64, 64)], 10)).labels > 0] = 128
+        imsave(tmp_path / f"{number}.png", image, check_contrast=False)
+        imsave(tmp_path / f"{number}-mask.png", mask, check_contrast=False)
+    widget.folder = tmp_path
+    plan_of(widget, qtbot)
+    assert "parts of cells" in widget._problem.text()
+    assert "Masks in the panel" in widget._problem.text()
+    widget.source.masks.setCurrentText("all but 0 is cell")
+    assert "Trains on 1 cell in 1 image" in plan_of(widget, qtbot)._text.text()
+    assert len(widget.source.source().read(silent)) == 2
+    assert widget.source.source().path is None, "the process would read the folder by the rule"
+
+
+def test_what_it_starts_from_brings_its_settings(widget, small_model):
+    small_model("leishman", "classic")
+    widget.start.refresh()
+    widget.start.begin_anew("classic")
+    assert widget.settings == TrainingSettings(), "as published"
+    widget.start_from = "leishman"
+    assert widget.settings.recipe == "classic"
+    assert widget.settings.learning_rate < TrainingSettings().learning_rate
+    widget.start.begin_anew("robust")
+    assert widget.settings.epochs == TrainingSettings.for_recipe("robust").epochs
+    with pytest.raises(ValueError, match="nobody"):
+        widget.start_from = "nobody"
+
+
+# While it trains -------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget, training, qtbot):
+    picker = ModelPicker("wbc")  # as in the other widgets
+    qtbot.addWidget(picker)
+    assert picker.name == "wbc"
+    widget.name = "our stain"
+    widget.train()
+    assert widget.running
+    qtbot.waitUntil(lambda: len(widget.monitor.history) > 1, timeout=200_000)
+    assert "images/s" in widget.monitor.numbers["speed"].text()
+    assert "CPU" in widget._device.text() or "GPU" in widget._device.text()
+    curve = widget.monitor.curve
+    qtbot.waitUntil(lambda: all(len(line.get_xdata()) > 1 for line in curve._lines.values()), timeout=10_000)
+
+    # One sees it learn, and one's own layers stay as they were.
+    shown = {layer.name.split(" (")[0]: layer for layer in viewer.layers}
+    assert set(shown) == {"tiles", "truth", "validation tiles", "prediction", "true outlines"}
+    assert shown["prediction"].data.shape == shown["true outlines"].data.shape
+    before = shown["prediction"].data
+    qtbot.waitUntil(lambda: shown["prediction"].data is not before, timeout=60_000)
+    assert widget.image is shown["tiles"]
+
+    # The window stays responsive: what its thread does at a time is short, however loaded the machine is.
+    ticks = [time.thread_time()]
+    timer = QTimer(interval=5)
+    timer.timeout.connect(lambda: ticks.append(time.thread_time()))
+    timer.start()
+    qtbot.wait(2500)
+    timer.stop()
+    assert np.diff(ticks).max() < 0.15
+
+    widget._pause_button.click()
+    qtbot.waitUntil(lambda: "Paused" in widget.monitor.stage.text(), timeout=20_000)
+    assert widget._pause_button.text() == "Go on"
+    widget._pause_button.click()
+    count = len(widget.monitor.history)
+    qtbot.waitUntil(lambda: len(widget.monitor.history) > count, timeout=20_000)
+
+    pid = widget.run.process.pid
+    with qtbot.waitSignal(widget.failed, timeout=1000) as signal_:
+        os.kill(pid, signal.SIGKILL)
+    assert "SIGKILL" in signal_.args[0]
+    done = len(widget.monitor.history)
+    assert widget.resume.isVisibleTo(widget)
+    assert done <= widget.resume.training.epochs_done <= done + 1, "at most the epoch under way is lost"
+
+    widget.resume.resume_button.click()
+    qtbot.waitUntil(lambda: bool(widget.monitor.history), timeout=200_000)
+    assert widget.monitor.history[0]["epoch"] > done
+    with qtbot.waitSignal(widget.trained, timeout=60_000) as signal_:
+        widget._stop_button.click()
+    assert signal_.args[0].name == "our-stain"
+    assert "our-stain is ready" in widget._result.text()
+    assert "stopped by the user" in widget._result.text()
+    assert own_models() == ["our-stain"]
+    assert picker.name == "our-stain"
+    assert unfinished_trainings() == []
+    assert not widget.running
+    qtbot.wait(50)
+
+
+@pytest.mark.slow
+def test_cancel_ends_the_process_and_keeps_nothing(viewer, widget, training, qtbot):
+    widget.train()
+    qtbot.waitUntil(lambda: bool(widget.monitor.history), timeout=200_000)
+    pid = widget.run.process.pid
+    with qtbot.waitSignal(widget.cancelled, timeout=60_000):
+        widget._cancel_button.click()
+    assert not alive(pid)
+    assert own_models() == []
+    assert unfinished_trainings() == []
+    assert [layer.name for layer in viewer.layers] == ["tiles", "truth"]
+    qtbot.waitUntil(widget._train_button.isEnabled, timeout=10_000)
+
+
+@pytest.mark.parametrize("way", ["viewer", "widget"])
+def test_closing_ends_the_process_and_the_training_can_be_resumed(viewer, widget, training, qtbot, way):
+    widget.train()
+    qtbot.waitUntil(lambda: widget.run.process is not None, timeout=20_000)
+    pid = widget.run.process.pid
+    if way == "viewer":
+        viewer.close()
+    else:
+        viewer.window.remove_dock_widget(widget)
+    qtbot.waitUntil(lambda: not alive(pid), timeout=5000)
+    qtbot.waitUntil(lambda: not Job._running, timeout=5000)
+    assert [found.name for found in unfinished_trainings()] == ["my-stain"]
+
+
+def test_closing_while_the_process_starts_leaves_none(viewer, widget, training, qtbot, monkeypatch):
+    from napari_wbcseg.training.worker import TrainingProcess
+
+    started = []
+    start = TrainingProcess._start
+
+    def slow_start(self):
+        process = start(self)
+        started.append(process)
+        time.sleep(0.5)
+        return process
+
+    monkeypatch.setattr(TrainingProcess, "_start", slow_start)
+    widget.train()
+    qtbot.waitUntil(lambda: bool(started), timeout=20_000)
+    viewer.window.remove_dock_widget(widget)
+    qtbot.waitUntil(lambda: started[0].poll() is not None, timeout=5000)
+
+
+@pytest.mark.slow
+def test_the_device_is_asked_for_in_another_process(viewer, widget, qtbot, monkeypatch):
+    import sys
+
+    monkeypatch.setattr(device_query, "_answer", None)
+    other = TrainWidget(viewer)
+    qtbot.addWidget(other)
+    qtbot.waitUntil(lambda: "looking" not in other._device.text(), timeout=120_000)
+    assert other._device.text().startswith(("Device: CPU", "Device: GPU"))
+    assert ":" in other._device.text().removeprefix("Device: "), "and why"
+    assert "tensorflow" not in sys.modules
+    assert "keras" not in sys.modules

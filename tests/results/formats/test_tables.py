@@ -1,0 +1,76 @@
+"""Tables have a row an image and a row a cell, whatever failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_wbcseg import SegmentationSettings
+from napari_wbcseg.results.formats.tables import (
+    count_row,
+    failed_row,
+    write_cells,
+    write_counts,
+)
+from napari_wbcseg.segmentation.result import Segmentation
+
+from ...drawings import two_discs
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return two_discs()
+
+
+@pytest.fixture
+def cells() -> pd.DataFrame:
+    return pd.DataFrame({"label": [1, 2], "area": [2821.0, 738.0], "check": [False, True]})
+
+
+def segmentation(labels: np.ndarray, cells: pd.DataFrame) -> Segmentation:
+    return Segmentation(
+        labels=labels,
+        cells=cells,
+        probability=(labels > 0).astype(np.float32),
+        proposals=np.zeros((0, 4), dtype=np.int64),
+        settings=SegmentationSettings(),
+        model="wbc@0123",
+        cell_diameter=61.5,
+        notes=("A note.",),
+    )
+
+
+class TestTables:
+    def test_counts_hold_a_row_an_image_failed_ones_too(
+        self, tmp_path: Path, labels: np.ndarray, cells: pd.DataFrame
+    ) -> None:
+        rows = [
+            count_row("a.jpg", segmentation(labels, cells), 1.23456, ["Another note."]),
+            failed_row("b.jpg", "b.jpg is truncated, and so on.", 0.1),
+        ]
+        table = pd.read_csv(write_counts(tmp_path / "counts.csv", rows))
+        assert list(table["image"]) == ["a.jpg", "b.jpg"]
+        first = table.iloc[0]
+        assert (first["count"], first["to_check"], first["width"], first["height"]) == (2, 1, 300, 200)
+        assert (first["cell_diameter"], first["status"]) == (61.5, "ok")
+        assert first["notes"] == "Another note. A note."
+        assert table.iloc[1]["status"] == "failed"
+        assert table.iloc[1]["error"] == "b.jpg is truncated, and so on."
+        assert "a.jpg,2,1,61.5,300,200" in (tmp_path / "counts.csv").read_text()
+
+    def test_cells_begin_with_their_image(self, tmp_path: Path, cells: pd.DataFrame) -> None:
+        tables = [("empty.jpg", cells.iloc[:0]), ("a.jpg", cells), ("é.jpg", cells)]
+        table = pd.read_csv(write_cells(tmp_path / "cells.csv", tables))
+        assert list(table.columns) == ["image", "label", "area", "check"]
+        assert list(table["image"]) == ["a.jpg", "a.jpg", "é.jpg", "é.jpg"]
+        assert table["label"].dtype.kind == "i"
+        assert table["check"].dtype == bool
+
+    def test_a_run_without_cells_still_has_its_columns(self, tmp_path: Path, cells: pd.DataFrame) -> None:
+        write_cells(tmp_path / "cells.csv", [("a.jpg", cells.iloc[:0])])
+        assert (tmp_path / "cells.csv").read_text() == "image,label,area,check\n"
+        write_cells(tmp_path / "none.csv", [])
+        assert (tmp_path / "none.csv").read_text() == "image\n"

@@ -1,0 +1,63 @@
+"""A label image keeps every label and the size of its pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_wbcseg.images.pixel_size import PixelSize, read_pixel_size
+from napari_wbcseg.results.files import OutputError
+from napari_wbcseg.results.formats.tiff import write_labels
+
+from ...drawings import two_discs
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return two_discs()
+
+
+class TestLabels:
+    def test_every_label_comes_back(self, tmp_path: Path, labels: np.ndarray) -> None:
+        path = write_labels(tmp_path / "new" / "a-labels.tif", labels)
+        stored = tifffile.imread(path)
+        assert stored.dtype == np.uint16
+        np.testing.assert_array_equal(stored, labels)
+        with tifffile.TiffFile(path) as tiff:
+            assert tiff.pages.first.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+        assert path.stat().st_size < labels.nbytes / 20
+
+    def test_labels_beyond_sixteen_bits_become_int32(self, tmp_path: Path) -> None:
+        many = np.array([[0, 65_536]], dtype=np.int64)
+        stored = tifffile.imread(write_labels(tmp_path / "a.tif", many))
+        assert stored.dtype == np.int32
+        np.testing.assert_array_equal(stored, many)
+
+    def test_a_stack_keeps_its_planes(self, tmp_path: Path, labels: np.ndarray) -> None:
+        stack = np.stack([labels, labels[::-1], labels * 0])
+        np.testing.assert_array_equal(tifffile.imread(write_labels(tmp_path / "a.tif", stack)), stack)
+
+    @pytest.mark.parametrize(
+        "size", [PixelSize(0.25, 0.2), PixelSize(2e-4, 2.5e-4, "mm"), PixelSize(3, 3, "pixel")]
+    )
+    def test_the_pixel_size_is_kept(self, tmp_path: Path, labels: np.ndarray, size: PixelSize) -> None:
+        path = write_labels(tmp_path / "a.tif", labels, size)
+        kept = read_pixel_size(path)
+        assert kept is not None
+        assert kept.unit == size.unit
+        assert kept[:2] == pytest.approx(size[:2])
+
+    def test_the_resolution_is_one_that_any_program_reads(self, tmp_path: Path, labels: np.ndarray) -> None:
+        path = write_labels(tmp_path / "a.tif", labels, PixelSize(0.25, 0.2, "µm"))
+        with tifffile.TiffFile(path) as tiff:
+            across = tiff.pages.first.tags["XResolution"].value
+            assert across[0] / across[1] == pytest.approx(1e4 / 0.2)  # pixels a centimetre
+            assert tiff.pages.first.tags["ResolutionUnit"].value == 3
+
+    def test_what_is_no_label_image_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(OutputError, match="whole numbers"):
+            write_labels(tmp_path / "a.tif", np.zeros((3, 3)))
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,135 @@
+"""A saved result comes back whole, and can be had again."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_wbcseg import SegmentationSettings, load_result, replay, save, segment
+from napari_wbcseg.errors import ImageError, ModelError, SettingsError
+from napari_wbcseg.images.pixel_size import PixelSize
+from napari_wbcseg.results.load import settings_in
+from napari_wbcseg.results.result_record import columns_to_table, table_to_columns
+
+from ..dark_model import spots, write_dark_model
+from .conftest import Layer, made
+
+
+@pytest.mark.parametrize("name", ["a-labels.tif", "a-result.json", "a.ome.zarr"])
+def test_labels_table_place_and_origin_come_back(tmp_path, result, labels, name):
+    save(result, tmp_path / "a", "tiff,ome-zarr", pixel_size=PixelSize(0.5, 0.25, "µm"))
+    back = load_result(tmp_path / name)
+    np.testing.assert_array_equal(back.labels, labels)
+    pd.testing.assert_frame_equal(back.cells, result.cells)
+    assert (back.placement.scale, back.placement.units) == ((0.5, 0.25), ("µm", "µm"))
+    assert (back.settings, back.model, back.cell_diameter) == (result.settings, result.model, 20.0)
+    assert (back.notes, back.edited) == (("A note.",), False)
+
+
+def test_stacks_and_empty_results_come_back(tmp_path, labels, image):
+    stack = made(np.stack([labels * 0, labels]), np.stack([image, image]))
+    back = load_result(save(stack, tmp_path / "a-labels.tif")[0])
+    assert back.cells[["plane", "label"]].to_numpy().tolist() == [[1, 3], [1, 9], [1, 700]]
+    none = load_result(save(made(labels * 0, image), tmp_path / "b-labels.tif")[0])
+    assert len(none.cells) == 0
+    assert none.cells["check"].dtype == bool
+
+
+def test_labels_that_another_program_changed_are_measured(tmp_path, result, labels):
+    path, _ = save(result, tmp_path / "a.tif")
+    tifffile.imwrite(path, np.where(labels == 3, 0, labels).astype(np.uint16))
+    back = load_result(path)
+    assert back.cells["label"].tolist() == [9, 700]
+    assert back.edited
+
+
+def test_infinity_and_what_is_unknown_survive_json():
+    table = pd.DataFrame(
+        {"a": [1.0, np.inf, np.nan], "b": [1, 2, 3], "c": [True, False, True], "d": ["x", "", "é"]}
+    )
+    text = json.dumps(table_to_columns(table), allow_nan=False)
+    pd.testing.assert_frame_equal(columns_to_table(json.loads(text)), table, check_dtype=False)
+
+
+class TestBadFiles:
+    def test_labels_without_a_record(self, tmp_path, labels):
+        tifffile.imwrite(tmp_path / "a-labels.tif", labels)
+        with pytest.raises(SettingsError, match=r"no a-result\.json beside it"):
+            load_result(tmp_path / "a-labels.tif")
+
+    def test_a_record_without_labels(self, tmp_path, result):
+        (path,) = save(result, tmp_path / "a-result.json")
+        with pytest.raises(SettingsError, match="without labels"):
+            load_result(path)
+
+    def test_files_of_two_results(self, tmp_path, result, labels):
+        path, _ = save(result, tmp_path / "a.tif")
+        tifffile.imwrite(path, labels[:10])
+        with pytest.raises(ImageError, match="different results"):
+            load_result(path)
+
+    def test_a_damaged_record_and_a_foreign_zarr(self, tmp_path):
+        (tmp_path / "a-result.json").write_text('{"format": "napari-wbcseg result 1"}')
+        with pytest.raises(SettingsError, match="is not the record of a result"):
+            load_result(tmp_path / "a-result.json")
+        (tmp_path / "b.zarr").mkdir()
+        with pytest.raises(ImageError, match="no OME-Zarr that napari-wbcseg saved"):
+            load_result(tmp_path / "b.zarr")
+
+
+class TestReplay:
+    @pytest.fixture
+    def saved(self, tmp_path):
+        """Segment a file with a model of its own, and save what was found."""
+        model = write_dark_model(tmp_path / "dark.safetensors")
+        picture, _ = spots()
+        Image.fromarray(picture).save(tmp_path / "a.png")
+        settings = SegmentationSettings(recipe="classic", min_area=300)
+        found = segment(picture, model, settings)
+        save(
+            found,
+            tmp_path / "out" / "a",
+            "tiff",
+            image_path=tmp_path / "a.png",
+            model_source=str(tmp_path / "dark.safetensors"),
+        )
+        return found, tmp_path / "out" / "a-result.json"
+
+    def test_the_same_cells_are_found_again(self, saved):
+        found, path = saved
+        again = replay(path)
+        np.testing.assert_array_equal(again.labels, found.labels)
+        pd.testing.assert_frame_equal(again.cells, found.cells)
+        assert again.settings == found.settings
+
+    def test_folders_that_moved_together_are_enough(self, saved, tmp_path, tmp_path_factory):
+        found, _ = saved
+        new = tmp_path_factory.mktemp("elsewhere") / "all"
+        tmp_path.rename(new)
+        with pytest.raises(ModelError, match="is not here"):
+            replay(new / "out" / "a-result.json")
+        (tmp_path).mkdir()
+        (new / "dark.safetensors").rename(tmp_path / "dark.safetensors")
+        assert replay(new / "out" / "a-result.json").count == found.count
+
+    def test_an_image_that_changed_or_went_is_a_sentence(self, saved, tmp_path):
+        found, path = saved
+        Image.new("RGB", (400, 300)).save(tmp_path / "a.png")
+        with pytest.raises(ImageError, match="has changed since"):
+            replay(path)
+        (tmp_path / "a.png").unlink()
+        with pytest.raises(ImageError, match="not there any more"):
+            replay(path)
+        assert replay(path, image=spots()[0]).count == found.count
+
+    def test_cells_drawn_by_hand_cannot_be_found_again(self, tmp_path, labels):
+        _, path = save(Layer(labels), tmp_path / "a.tif")
+        with pytest.raises(SettingsError, match="no model found"):
+            replay(path)
+        with pytest.raises(SettingsError, match="drawn by hand"):
+            settings_in(path)

@@ -1,0 +1,57 @@
+"""Names of files never collide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_wbcseg.results.names import (
+    image_names,
+    output_names,
+)
+
+
+class TestNames:
+    def test_a_name_is_the_stem_where_that_is_enough(self) -> None:
+        assert output_names([Path("x/a.jpg"), Path("y/b.tif")]) == {
+            Path("x/a.jpg"): "a",
+            Path("y/b.tif"): "b",
+        }
+
+    def test_equal_stems_take_as_many_folders_as_tell_them_apart(self) -> None:
+        paths = [Path("/s/1/a.jpg"), Path("/s/2/a.jpg"), Path("/s/b.jpg"), Path("/t/9/2/a.jpg")]
+        assert list(output_names(paths).values()) == ["1__a", "s__2__a", "b", "9__2__a"]
+
+    def test_equal_stems_in_one_folder_take_their_ending(self) -> None:
+        assert list(output_names([Path("/s/a.jpg"), Path("/s/a.png")]).values()) == ["a_jpg", "a_png"]
+
+    def test_capitals_do_not_tell_files_apart_as_not_every_disk_does(self) -> None:
+        names = output_names([Path("/x/A.jpg"), Path("/y/a.jpg")])
+        assert len({name.casefold() for name in names.values()}) == 2
+
+    folder = st.lists(st.sampled_from(["a", "b", "a__b", "A"]), max_size=3)
+    stem = st.sampled_from(["a", "b", "A", "a__b", "a_jpg", "a-2", "b__a"])
+    path = st.builds(
+        lambda parts, stem, suffix: Path("/", *parts, stem + suffix),
+        folder,
+        stem,
+        st.sampled_from([".jpg", ".png"]),
+    )
+
+    @settings(deadline=None)
+    @given(st.lists(path, max_size=12, unique=True), st.randoms())
+    def test_no_two_inputs_ever_share_a_name(self, paths: list[Path], random: object) -> None:
+        names = output_names(paths)
+        assert set(names) == set(paths)
+        assert len({name.casefold() for name in names.values()}) == len(paths)
+        assert all("/" not in name and name for name in names.values())
+        shuffled = list(paths)
+        random.shuffle(shuffled)  # type: ignore[attr-defined]
+        assert output_names(shuffled) == names
+
+    def test_tables_call_images_by_their_path_below_what_they_share(self) -> None:
+        assert list(image_names([Path("/s/1/a.jpg"), Path("/s/b.jpg")]).values()) == ["1/a.jpg", "b.jpg"]
+        assert list(image_names([Path("/s/1/a.jpg")]).values()) == ["a.jpg"]
+        assert image_names([]) == {}

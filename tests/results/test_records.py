@@ -1,0 +1,79 @@
+"""The record of a run says all that a repetition needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from napari_wbcseg import SegmentationSettings
+from napari_wbcseg.errors import SettingsError
+from napari_wbcseg.results.records import (
+    InputRecord,
+    ModelRecord,
+    RunRecord,
+    file_sha256,
+    library_versions,
+    read_settings,
+)
+
+
+def record(**values: object) -> RunRecord:
+    return RunRecord(
+        created="2026-01-01T00:00:00+00:00",
+        settings=SegmentationSettings(cell_diameter=80, flips=True),
+        model=ModelRecord(name="wbc", hash="0123456789ab", source="wbc"),
+        versions=library_versions(),
+        **values,  # type: ignore[arg-type]
+    )
+
+
+class TestRun:
+    def test_a_record_says_all_that_a_repetition_needs(self, tmp_path: Path) -> None:
+        image = tmp_path / "a.jpg"
+        image.write_bytes(b"bytes")
+        entry = InputRecord(
+            path=str(image), image="a.jpg", name="a", sha256=file_sha256(image), count=3, status="ok"
+        )
+        written = record(inputs=[entry], mask=True)
+        back = RunRecord.read(written.write(tmp_path / "run.json"))
+        assert back == written
+        assert back.inputs[0].sha256 == "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9"
+        assert {"python", "napari-wbcseg", "numpy", "onnxruntime"} <= set(back.versions)
+
+    def test_settings_are_read_from_a_run_or_from_settings(self, tmp_path: Path) -> None:
+        wanted = SegmentationSettings(cell_diameter=80, flips=True)
+        record().write(tmp_path / "run.json")
+        (tmp_path / "settings.json").write_text(wanted.to_json())
+        assert read_settings(tmp_path / "run.json") == wanted
+        assert read_settings(tmp_path / "settings.json") == wanted
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("{", "not valid JSON"),
+            ('{"cell_diametre": 3}', "no setting named 'cell_diametre'"),
+            ('{"cell_diameter": -3}', "greater than or equal to 6"),
+            ('{"format": "napari-wbcseg run 99"}', "not the record of a run"),
+            ("[1]", "must be a JSON object"),
+        ],
+    )
+    def test_a_bad_settings_file_is_named_with_what_is_wrong(
+        self, tmp_path: Path, content: str, message: str
+    ) -> None:
+        path = tmp_path / "bad.json"
+        path.write_text(content)
+        with pytest.raises(SettingsError, match=message) as caught:
+            read_settings(path)
+        assert str(path) in str(caught.value)
+
+    def test_a_missing_or_foreign_record_is_a_sentence(self, tmp_path: Path) -> None:
+        with pytest.raises(SettingsError, match="There is no file"):
+            RunRecord.read(tmp_path / "run.json")
+        (tmp_path / "x.json").write_text(json.dumps({"a": 1}))
+        with pytest.raises(SettingsError, match="not the record of a run"):
+            RunRecord.read(tmp_path / "x.json")
+        (tmp_path / "y.json").write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(SettingsError, match="cannot be read as text"):
+            RunRecord.read(tmp_path / "y.json")

@@ -1,0 +1,280 @@
+"""What `save` writes is read back by the libraries of the formats themselves."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_wbcseg import save
+from napari_wbcseg.errors import Cancelled, SettingsError
+from napari_wbcseg.images.pixel_size import PixelSize, read_pixel_size
+from napari_wbcseg.results.files import OutputError
+from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
+from napari_wbcseg.results.save import FORMATS, files_of
+
+from .conftest import Layer, made
+
+SIZE = PixelSize(0.25, 0.25, "µm")
+EVERY = ",".join(FORMATS)
+
+
+def drawn(shape: tuple[int, ...], geometry: object) -> np.ndarray:
+    """Return the pixels whose centre lies in a geometry."""
+    shapely = pytest.importorskip("shapely")
+    rows, columns = np.indices(shape[-2:]) + 0.5
+    return shapely.contains_xy(geometry, columns, rows)
+
+
+def test_all_formats_at_once_are_files_of_one_name(tmp_path, result, image):
+    files = save(result, tmp_path / "new" / "smear", EVERY, image=image)
+    assert sorted(files) == sorted(files_of(tmp_path / "new" / "smear", EVERY))
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {path.name for path in files}
+    assert "smear-labels.tif" in {path.name for path in files}
+
+
+def test_the_table_has_a_row_a_cell_in_pixels_and_micrometres(tmp_path, result):
+    (path,) = save(result, tmp_path / "a.csv", pixel_size=SIZE, name="smear 1")
+    table = pd.read_csv(path)
+    assert list(table.columns[:2]) == ["image", "label"]
+    assert table["label"].tolist() == [3, 9, 700]
+    assert table["area"].tolist() == [209, 50, 400]
+    np.testing.assert_allclose(table["area_um2"], table["area"] / 16)
+    np.testing.assert_allclose(table["diameter_um"], table["diameter"] / 4, rtol=1e-5)
+    assert table["check"].tolist() == [False, True, False]
+    plain = pd.read_csv(save(result, tmp_path / "b.csv")[0])
+    assert not [name for name in plain if "um" in name.split("_")]
+
+
+def test_the_label_image_keeps_its_scale(tmp_path, result, labels):
+    path, record = save(result, tmp_path / "a-labels.tif", pixel_size=SIZE)
+    np.testing.assert_array_equal(tifffile.imread(path), labels)
+    assert read_pixel_size(path) == pytest.approx(SIZE)
+    assert json.loads(record.read_text(encoding="utf-8"))["labels"] == "a-labels.tif"
+
+
+class TestQuPath:
+    def features(self, path: Path) -> list[dict]:
+        collection = json.loads(path.read_text(encoding="utf-8"))
+        assert collection["type"] == "FeatureCollection"
+        return collection["features"]
+
+    def test_each_cell_is_a_detection_with_class_and_measurements(self, tmp_path, result):
+        features = self.features(save(result, tmp_path / "a.geojson", pixel_size=SIZE)[0])
+        about = [feature["properties"] for feature in features]
+        assert {one["objectType"] for one in about} == {"detection"}
+        assert [one["name"] for one in about] == ["3", "9", "700"]
+        assert [one["classification"]["name"] for one in about] == [
+            "White blood cell",
+            "White blood cell: To check",
+            "White blood cell",
+        ]
+        assert about[1]["classification"]["color"] == list(CHECK_COLOUR)
+        measured = about[2]["measurements"]
+        assert (measured["Area px^2"], measured["Area µm^2"], measured["Certainty"]) == (400, 25, 0.8)
+        assert all(np.isfinite(list(one["measurements"].values())).all() for one in about)
+        assert len({feature["id"] for feature in features}) == 3
+
+    def test_shapely_finds_the_very_pixels_holes_and_pieces_too(self, tmp_path, result, labels):
+        shapely = pytest.importorskip("shapely")
+        for feature in self.features(save(result, tmp_path / "a.geojson")[0]):
+            shape = shapely.from_geojson(json.dumps(feature["geometry"]))
+            assert shape.is_valid
+            label = int(feature["properties"]["name"])
+            np.testing.assert_array_equal(drawn(labels.shape, shape), labels == label)
+
+    def test_cells_of_a_stack_lie_in_their_plane(self, tmp_path, labels, image):
+        stack = made(np.stack([labels, labels[::-1]]), np.stack([image, image[::-1]]))
+        features = self.features(save(stack, tmp_path / "a.geojson")[0])
+        assert [feature["geometry"]["plane"]["z"] for feature in features] == [0, 0, 0, 1, 1, 1]
+        assert len({feature["id"] for feature in features}) == 6
+
+
+class TestImageJ:
+    def test_roifile_reads_the_very_pixels_holes_and_pieces_too(self, tmp_path, result, labels):
+        roifile = pytest.importorskip("roifile")
+        shapely = pytest.importorskip("shapely")
+        rois = roifile.roiread(save(result, tmp_path / "a.zip")[0])
+        assert [roi.name for roi in rois] == ["cell-00003", "cell-00009-check", "cell-00700"]
+        for roi, label in zip(rois, (3, 9, 700), strict=True):
+            # ImageJ fills a path by the even-odd rule.
+            shape = shapely.Polygon()
+            for ring in roi.coordinates(multi=True):
+                shape = shape.symmetric_difference(shapely.Polygon(ring))
+            np.testing.assert_array_equal(drawn(labels.shape, shape), labels == label)
+            rows, columns = np.nonzero(labels == label)
+            box = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
+            assert (roi.top, roi.left, roi.bottom, roi.right) == box
+        assert rois[2].roitype == roifile.ROI_TYPE.TRACED
+        assert rois[1].composite
+        assert [tuple(roi.stroke_color[1:]) for roi in rois] == [CELL_COLOUR, CHECK_COLOUR, CELL_COLOUR]
+
+    def test_cells_of_a_stack_have_the_position_of_their_slice(self, tmp_path, labels, image):
+        roifile = pytest.importorskip("roifile")
+        stack = made(np.stack([labels * 0, labels]), np.stack([image, image]))
+        rois = roifile.roiread(save(stack, tmp_path / "a.zip")[0])
+        assert [roi.position for roi in rois] == [2, 2, 2]
+
+    def test_an_image_beyond_its_reach_is_refused(self, tmp_path):
+        wide = Layer(np.zeros((1, 70_000), np.uint8))
+        with pytest.raises(OutputError, match="GeoJSON"):
+            save(wide, tmp_path / "a.zip")
+
+
+class TestOmeZarr:
+    def nodes(self, path: Path) -> dict[str, object]:
+        pytest.importorskip("ome_zarr")
+        from ome_zarr.format import FormatV04
+        from ome_zarr.io import parse_url
+        from ome_zarr.reader import Reader
+
+        found = list(Reader(parse_url(str(path), fmt=FormatV04()))())
+        return {Path(str(node.zarr).split(" ")[0]).name: node for node in found}
+
+    def test_ome_zarr_reads_image_labels_scale_and_measurements(self, tmp_path, result, labels, image):
+        (path,) = save(result, tmp_path / "a.ome.zarr", image=image, pixel_size=SIZE)
+        nodes = self.nodes(path)
+        np.testing.assert_array_equal(np.asarray(nodes["cells"].data[0]), labels)
+        np.testing.assert_array_equal(np.asarray(nodes["a.ome.zarr"].data[0]), np.moveaxis(image, -1, 0))
+        about = nodes["cells"].metadata
+        assert [axis.get("unit") for axis in about["axes"]] == ["micrometer", "micrometer"]
+        assert about["coordinateTransformations"][0][0]["scale"] == [0.25, 0.25]
+        assert about["properties"][700]["area"] == 400
+        assert about["properties"][9]["check"] is True
+
+    def test_labels_alone_and_a_stack_are_written(self, tmp_path, labels, image):
+        stack = made(np.stack([labels, labels * 0]), np.stack([image, image]))
+        (path,) = save(stack, tmp_path / "a.ome.zarr")
+        import zarr
+
+        cells = zarr.open_group(str(path), mode="r")["labels/cells"]
+        assert [array.shape for _, array in cells.arrays()] == [(2, 60, 80)]
+
+    def test_large_ones_are_pyramids(self, tmp_path):
+        import zarr
+
+        (path,) = save(Layer(np.zeros((600, 1100), np.uint8)), tmp_path / "a.ome.zarr")
+        group = zarr.open_group(str(path), mode="r")["labels/cells"]
+        assert [group[name].shape for name in sorted(group.array_keys())] == [(600, 1100), (300, 550)]
+
+    def test_it_replaces_its_own_and_no_folder_of_yours(self, tmp_path, result):
+        (tmp_path / "b.zarr").mkdir()
+        (tmp_path / "b.zarr" / "notes.txt").write_text("mine")
+        with pytest.raises(OutputError, match="is no zarr"):
+            save(result, tmp_path / "b.zarr")
+        assert (tmp_path / "b.zarr" / "notes.txt").read_text() == "mine"
+        save(result, tmp_path / "a.zarr")
+        save(result, tmp_path / "a.zarr")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "b.zarr"]
+
+
+def test_a_stack_has_a_picture_a_plane(tmp_path, labels, image):
+    stack = made(np.stack([labels, labels * 0]), np.stack([image, image]))
+    files = save(stack, tmp_path / "a", "overlay,mask", image=np.stack([image, image]))
+    assert [path.name for path in files] == [
+        "a-plane-1-overlay.png",
+        "a-plane-2-overlay.png",
+        "a-plane-1-mask.jpg",
+        "a-plane-2-mask.jpg",
+    ]
+    with Image.open(files[3]) as mask:
+        assert not np.asarray(mask).any()
+
+
+def test_a_number_is_one_cell_in_the_files_of_a_stack(tmp_path, labels, image):
+    """In a `Segmentation` each plane begins with 1 again."""
+    small = np.where(labels == 700, 1, 0).astype(np.int32)
+    stack = made(np.stack([small, small]), np.stack([image, image]))
+    files = save(stack, tmp_path / "a", "tiff,csv")
+    assert pd.read_csv(files[-1])["label"].tolist() == [1, 2]
+    assert [int(plane.max()) for plane in tifffile.imread(files[0])] == [1, 2]
+
+
+def test_a_result_without_cells_is_a_result(tmp_path, labels, image):
+    files = save(made(labels * 0, image), tmp_path / "a", EVERY, image=image)
+    assert all(path.exists() for path in files)
+    assert len(pd.read_csv(tmp_path / "a-cells.csv")) == 0
+    assert json.loads((tmp_path / "a.geojson").read_text())["features"] == []
+
+
+class TestLayers:
+    def test_the_table_follows_what_was_painted(self, tmp_path, result, labels, image):
+        painted = labels.copy()
+        painted[30:50, 40:41] = 0  # a part of 700 is erased
+        painted[labels == 3] = 0  # a cell deleted
+        painted[35:40, 5:15] = 12  # a cell drawn
+        layer = Layer(painted, result.cells)
+        table = pd.read_csv(save(layer, tmp_path / "a.csv", image=image)[0]).set_index("label")
+        assert table["area"].to_dict() == {9: 50, 12: 50, 700: 380}
+        assert table.loc[9, "certainty"] == 0.4, "what did not change keeps its row"
+        assert table.loc[12, "mean_stain"] >= 0
+        assert table["check"].tolist() == [True, False, False]
+
+    @pytest.mark.parametrize("kind", [bool, np.uint8, np.int64, np.uint64])
+    def test_layers_of_any_whole_numbers_are_saved(self, tmp_path, kind):
+        drawn_by_hand = np.zeros((20, 30), kind)
+        drawn_by_hand[2:5, 3:9] = 1
+        files = save(Layer(drawn_by_hand), tmp_path / "a", "csv,tiff,geojson,roi")
+        assert pd.read_csv(files[0])["area"].tolist() == [18]
+
+    def test_labels_of_billions_are_kept(self, tmp_path):
+        far = np.zeros((20, 30), np.int64)
+        far[2:5, 3:9] = 3_000_000_000
+        files = save(Layer(far), tmp_path / "a", "csv,tiff,geojson,roi,ome-zarr")
+        assert tifffile.imread(files[1]).max() == 3_000_000_000
+        assert pd.read_csv(files[0])["label"].tolist() == [3_000_000_000]
+
+    @pytest.mark.parametrize("wrong", [np.zeros((3, 3)), np.zeros((2, 2, 2, 2), int), np.full((3, 3), -1)])
+    def test_what_is_no_label_image_is_refused(self, tmp_path, wrong):
+        with pytest.raises(OutputError, match=r"[Ll]abels"):
+            save(Layer(wrong), tmp_path / "a.csv")
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestWrongCalls:
+    def test_formats_and_endings_are_named_when_unknown(self, tmp_path, result):
+        with pytest.raises(SettingsError, match=r"'xls'.*geojson"):
+            save(result, tmp_path / "a", "csv,xls")
+        with pytest.raises(SettingsError, match=r"a\.doc names no format"):
+            save(result, tmp_path / "a.doc")
+
+    def test_the_overlay_asks_for_its_image(self, tmp_path, result, image):
+        with pytest.raises(OutputError, match="needs the image"):
+            save(result, tmp_path / "a", "csv,overlay")
+        with pytest.raises(OutputError, match="labels lie on"):
+            save(result, tmp_path / "a.png", image=image[:10])
+        assert list(tmp_path.iterdir()) == [], "nothing is written by half"
+
+    def test_cancel_leaves_whole_files_only(self, tmp_path, result):
+        def stop(done, total, stage):
+            if stage == "Outlining cells":
+                raise Cancelled("Enough.")
+
+        with pytest.raises(Cancelled):
+            save(result, tmp_path / "a", "csv,geojson", progress=stop)
+        assert [path.name for path in tmp_path.iterdir()] == ["a-cells.csv"]
+
+    def test_a_folder_that_cannot_be_made_is_a_sentence(self, tmp_path, result):
+        (tmp_path / "file").write_text("in the way")
+        for name in ("a.geojson", "a.zip", "a.ome.zarr"):
+            with pytest.raises(OutputError, match="cannot be written"):
+                save(result, tmp_path / "file" / name)
+
+
+def test_ten_thousand_cells_are_saved_in_seconds(tmp_path, record_property):
+    labels = np.zeros((1000, 1000), np.int32)
+    rows, columns = np.indices(labels.shape)
+    inside = (rows % 10 < 7) & (columns % 10 < 6)
+    labels[inside] = (rows // 10 * 100 + columns // 10 + 1)[inside]
+    start = time.process_time()
+    files = save(Layer(labels), tmp_path / "a", "tiff,csv,geojson,roi,ome-zarr")
+    seconds = time.process_time() - start
+    record_property("measured", f"10,000 cells in five formats: {seconds:.1f} s of a core")
+    assert len(json.loads(files[3].read_text())["features"]) == 10_000
+    assert seconds < 40

@@ -1,0 +1,5 @@
+"""What the tests of the network and of its training share."""
+
+from ..tiny_networks import library, pairs
+
+__all__ = ["library", "pairs"]

@@ -1,0 +1,197 @@
+"""Fine-tuning from end to end, with a small network of the published recipe and a real training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_wbcseg.datasets.corrections import add_correction
+from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.errors import TrainingError
+from napari_wbcseg.evaluation.compare import compare_models
+from napari_wbcseg.network.library import list_models, load_model
+from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.training import replay
+from napari_wbcseg.training.checkpoint import fingerprint
+from napari_wbcseg.training.fine_tune import FineTuned, fine_tune
+from napari_wbcseg.training.folder import TrainingJob, read_job, write_job
+from napari_wbcseg.training.replay import (
+    fine_tuning_settings,
+    make_replay,
+    plan_fine_tuning,
+    plan_of,
+)
+
+from ..tiny_networks import TINY, dark_disc_pairs, random_model
+
+START = random_model(TINY, name="start")
+FAST = fine_tuning_settings(START, epochs=4, learning_rate=2e-2, precision="float32", dropout=0.0)
+
+
+def original_pairs() -> list[TrainingPair]:
+    """Return pairs that read like those of the original set."""
+    pairs = dark_disc_pairs(8, 64)
+    return [
+        replace(pair, name=f"train-{i}", group=f"fold-{i % 4}", image=pair.image[::-1, ::-1].copy())
+        for i, pair in enumerate(pairs)
+    ]
+
+
+@pytest.fixture
+def few_smears(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "_SYNTHETIC_SMEARS", 2)
+    monkeypatch.setattr(replay, "_SCORED_SMEARS", 1)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> FineTuned:
+    """Fine-tune once, on a training set on disk."""
+    folder = tmp_path_factory.mktemp("set")
+    for pair in dark_disc_pairs(8):
+        add_correction(pair.image, pair.labels, name=pair.name, source=pair.group, folder=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WBCSEG_CORRECTIONS", str(folder))
+        return fine_tune(None, START, original=original_pairs(), settings=FAST, blend=1.0)
+
+
+def test_both_models_are_scored_on_cells_of_slides_that_were_not_trained_on(tuned: FineTuned) -> None:
+    plan = tuned.plan
+    assert plan.held_out
+    assert not {pair.group for pair in plan.own} & {pair.group for pair in plan.held_out}
+    old, new = tuned.comparison.old, tuned.comparison.new
+    assert list(old.rows["image"]) == list(new.rows["image"]) == [pair.name for pair in plan.held_out]
+    assert old.model == START.id
+    assert tuned.comparison.gain > 0.1, "a network of random weights has much to learn"
+    assert "better" in tuned.comparison.verdict
+
+
+def test_a_sample_of_the_original_is_replayed_and_another_is_scored(tuned: FineTuned) -> None:
+    replay = tuned.plan.replay
+    assert {pair.group for pair in replay.held_out} == {"fold-2"}
+    assert {pair.group for pair in replay.training} == {"fold-0", "fold-1", "fold-3"}
+    assert len(tuned.comparison.new_original.rows) == len(replay.held_out)
+    ours = [pair for pair in tuned.plan.pairs if pair.group.startswith("own")]
+    assert len(ours) >= len(replay.training) // 2, "the few weigh about as much as the many"
+
+
+def test_the_model_tells_both_scores_and_where_it_comes_from(tuned: FineTuned) -> None:
+    header = tuned.model.header
+    assert header.scores["held_out_dice"] == pytest.approx(tuned.comparison.new.summary["dice"], abs=1e-4)
+    assert header.scores["held_out_dice_of_start"] == pytest.approx(
+        tuned.comparison.old.summary["dice"], abs=1e-4
+    )
+    assert header.origin == f"fine-tuned here from {START.id}"
+    assert START.id in header.training_data
+
+
+def test_it_is_kept_only_if_the_user_says_so(
+    tuned: FineTuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path))
+    assert not [info for info in list_models() if not info.built_in]
+    kept = tuned.keep("better")
+    assert load_model("better").hash == kept.hash
+    assert next(info for info in list_models() if info.name == "better").origin.startswith("fine-tuned")
+
+
+def test_a_model_compared_with_itself_gains_and_loses_nothing() -> None:
+    pairs = dark_disc_pairs(2)
+    comparison = compare_models(START, START, pairs, pairs)
+    assert (comparison.gain, comparison.loss) == (0, 0)
+    assert "as good" in comparison.verdict
+
+
+def test_forgetting_is_said_aloud(tuned: FineTuned) -> None:
+    comparison = tuned.comparison
+    worse = replace(comparison, old_original=comparison.new, new_original=comparison.old)
+    assert worse.loss > 0.1
+    assert "forgotten" in worse.verdict
+
+
+def test_a_copy_of_a_field_that_is_scored_is_refused() -> None:
+    pairs = dark_disc_pairs(6)
+    pairs += [
+        replace(
+            pair, name=f"copy-{i}", group=f"other-{i}", image=pair.image[:, ::-1], labels=pair.labels[:, ::-1]
+        )
+        for i, pair in enumerate(pairs)
+    ]
+    with pytest.raises(TrainingError, match="same picture"):
+        plan_fine_tuning(pairs, START, original_pairs(), FAST)
+
+
+def test_with_one_cell_the_scores_are_said_to_be_on_what_it_saw(few_smears: None) -> None:
+    plan = plan_fine_tuning(dark_disc_pairs(1), START, original_pairs(), FAST)
+    assert plan.scores_what_it_saw
+    assert "that it is also trained on" in plan.summary
+
+
+def test_without_the_original_data_synthetic_smears_stand_in_aloud(
+    few_smears: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("WBCSEG_DATA", raising=False)
+    monkeypatch.setattr("napari_wbcseg.datasets.download.sigtuple_cache", lambda: tmp_path)
+    plan = plan_fine_tuning(dark_disc_pairs(4), START, settings=FAST)
+    assert [pair.group.split()[0] for pair in plan.replay.training] == ["@synthetic"] * 2
+    assert plan.replay.held_out
+    assert "2 synthetic smears" in plan.summary
+    assert any("wbcseg download" in note for note in plan.notes)
+
+
+def test_the_robust_recipe_gives_the_users_cells_as_much_weight_as_all_replay(few_smears: None) -> None:
+    from napari_wbcseg.training.robust import RECIPE
+
+    replay = make_replay(original_pairs(), "robust")
+    # A user's field may be called like a synthetic one.
+    pairs = [replace(pair, group=f"synthetic smear {pair.group}") for pair in dark_disc_pairs(2)]
+    batches = RECIPE.batches([*pairs, *replay.training], fine_tuning_settings(robust_model()), True)
+    shares = dict(zip(batches.composer.names, batches.composer.share, strict=True))
+    assert shares == pytest.approx({"own": 0.5, "sigtuple": 0.25, "synthetic": 0.25})
+
+
+def robust_model() -> ModelFile:
+    return load_model("wbc")
+
+
+def test_the_new_weights_are_halfway_from_the_old_to_the_tuned(tuned: FineTuned) -> None:
+    blended = replace(tuned.plan, blend=0.5).blended(tuned.model)
+    for name, value in START.weights.items():
+        middle = (value + tuned.model.weights[name]) / 2
+        np.testing.assert_allclose(blended.weights[name], middle, atol=2e-3)
+    assert blended.header.training["blend"] == 0.5
+
+
+@pytest.mark.parametrize("fields", [1, 6], ids=["scored on what it saw", "some kept aside"])
+def test_a_plan_comes_back_from_the_folder_of_its_training(tmp_path: Path, fields: int) -> None:
+    plan = plan_fine_tuning(dark_disc_pairs(fields), START, original_pairs(), FAST, blend=0.9)
+    write_job(tmp_path, plan.job)
+    found = plan_of(read_job(tmp_path))
+    assert (found.summary, found.notes, found.settings) == (plan.summary, plan.notes, plan.settings)
+    assert (found.start.id, found.blend) == (START.id, 0.9)
+    for ours, theirs in (
+        (plan.pairs, found.pairs),
+        (plan.held_out, found.held_out),
+        (plan.replay.held_out, found.replay.held_out),
+    ):
+        assert fingerprint(ours) == fingerprint(theirs)
+
+
+def test_what_is_no_fine_tuning_gets_a_sentence() -> None:
+    with pytest.raises(TrainingError, match="discard it"):
+        plan_of(TrainingJob(dark_disc_pairs(1)))
+
+
+def test_settings_of_another_recipe_get_a_sentence() -> None:
+    settings = fine_tuning_settings(robust_model())
+    with pytest.raises(TrainingError, match="is of the recipe classic"):
+        plan_fine_tuning(dark_disc_pairs(2), START, original_pairs(), settings)
+
+
+def test_fine_tuning_moves_little(tuned: FineTuned) -> None:
+    settings = fine_tuning_settings(robust_model())
+    assert settings.learning_rate < 1e-3
+    assert settings.epochs * (settings.steps_per_epoch or 0) <= 400
+    assert np.isfinite(tuned.seconds)

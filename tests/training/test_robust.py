@@ -1,0 +1,116 @@
+"""Training of the robust recipe, made small: fewer synthetic smears, mosaics and steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_wbcseg import SegmentationSettings, TrainingSettings, segment, synthetic_smear, train
+from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.sigtuple import DOUBTFUL_MASKS
+from napari_wbcseg.errors import TrainingError
+from napari_wbcseg.network.model_file import read_model
+from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST, TRUTH_CHANNELS
+from napari_wbcseg.training import robust
+from napari_wbcseg.training.robust import RECIPE, prepare_sources, synthetic_sources
+
+TINY = TrainingSettings.for_recipe("robust", epochs=1, steps_per_epoch=1, batch_size=2)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robust, "_SYNTHETIC_SMEARS", 2)
+    monkeypatch.setattr(robust, "_MOSAICS", 1)
+    monkeypatch.setattr(robust, "_VALIDATION_SAMPLES", 4)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[TrainingPair]:
+    smears = [
+        synthetic_smear((160, 192), cell_diameter=50, white_cells=3, dark_edge=0, seed=seed)
+        for seed in range(3)
+    ]
+    return [TrainingPair(f"smear-{i}", s.image, s.labels, f"slide-{i}") for i, s in enumerate(smears)]
+
+
+def test_one_step_makes_a_model_that_segments(pairs: list[TrainingPair], tmp_path: Path) -> None:
+    result = train(pairs, TINY, tmp_path / "out", name="step")
+    assert len(result.history) == 1
+    assert np.isfinite(result.history[0]["loss"])
+    assert 0 <= result.history[0]["dice"] <= 1
+    model = read_model(tmp_path / "out" / "step.safetensors")
+    assert model.id == result.model.id
+    assert model.header.recipe == "robust"
+    assert model.header.architecture == ROBUST
+    assert model.header.canonical_diameter == CANONICAL_DIAMETER
+    assert "transmittance" in model.header.input
+    found = segment(pairs[0].image, model, SegmentationSettings(cell_diameter=50))
+    assert found.labels.shape == pairs[0].labels.shape
+    assert found.model == model.id
+
+
+def test_a_batch_follows_from_seed_epoch_and_index(pairs: list[TrainingPair]) -> None:
+    first, again = (RECIPE.batches(pairs, TINY.replace(steps_per_epoch=3), True) for _ in range(2))
+    assert len(first) == 3
+    images, truth = first.draw(0, 1)
+    assert images.shape == (2, 128, 128, 3)
+    assert images.dtype == np.float32
+    assert truth.shape == (2, 128, 128, TRUTH_CHANNELS)
+    for ours, theirs in zip(first.draw(0, 1), again.draw(0, 1), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not np.array_equal(images, first.draw(0, 2)[0])
+    assert not np.array_equal(images, first.draw(1, 1)[0])
+    other = RECIPE.batches(pairs, TINY.replace(seed=1, steps_per_epoch=3), True)
+    assert not np.array_equal(images, other.draw(0, 1)[0])
+
+
+def test_validation_sees_the_same_samples_each_epoch_and_with_every_seed(pairs: list[TrainingPair]) -> None:
+    first = RECIPE.batches(pairs, TINY, False)
+    assert len(first) == 2
+    images = first.draw(0, 0)[0]
+    np.testing.assert_array_equal(first.draw(7, 0)[0], images)
+    np.testing.assert_array_equal(RECIPE.batches(pairs, TINY.replace(seed=5), False).draw(0, 0)[0], images)
+
+
+def test_an_epoch_is_one_pass_over_the_images_unless_steps_are_given(pairs: list[TrainingPair]) -> None:
+    for batch_size, steps in ((1, 3), (64, 1)):
+        settings = TINY.replace(steps_per_epoch=None, batch_size=batch_size)
+        assert len(RECIPE.batches(pairs, settings, True)) == steps
+        assert RECIPE.tiles(pairs, settings) == steps * batch_size
+
+
+def test_training_twice_gives_one_curve(pairs: list[TrainingPair]) -> None:
+    settings = TINY.replace(steps_per_epoch=2, dropout=0.1)
+    # Neither threads nor processes that prepare the batches may change it.
+    first, again = (train(pairs, settings, processes=count) for count in (0, 2))
+    assert [row["loss"] for row in first.history] == [row["loss"] for row in again.history]
+    assert all(np.array_equal(again.model.weights[k], v) for k, v in first.model.weights.items())
+
+
+def test_each_origin_is_a_family_and_doubtful_masks_are_left_out(pairs: list[TrainingPair]) -> None:
+    doubtful = sorted(DOUBTFUL_MASKS)[0]
+    given = [
+        replace(pairs[0], name="train-1", group="fold-0"),
+        replace(pairs[1], name=doubtful, group="fold-1"),
+        replace(pairs[1], name="a", group="boxes"),
+        replace(pairs[0], name="mine", group="slide"),
+    ]
+    assert [source.family for source in prepare_sources(given)] == ["sigtuple", "boxes", "own"]
+
+
+def test_synthetic_smears_follow_from_the_seed() -> None:
+    first, again = synthetic_sources(3), synthetic_sources(3)
+    assert {source.family for source in first} <= {"synthetic"}
+    for ours, theirs in zip(first, again, strict=True):
+        np.testing.assert_array_equal(ours.image, theirs.image)
+
+
+def test_images_without_a_whole_cell_are_explained() -> None:
+    labels = np.zeros((90, 90), np.int32)
+    labels[:40, 20:60] = 1
+    cut = TrainingPair("cut", np.full((90, 90, 3), 200, np.uint8), labels, "slide")
+    with pytest.raises(TrainingError, match="whole cell, clear of the image's border"):
+        train([cut], TINY)

@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.errors import Cancelled, TrainingError
+from napari_wbcseg.network.device import dtype_policy
+from napari_wbcseg.network.model_file import ModelFile, read_model
+from napari_wbcseg.settings import TrainingSettings
+from napari_wbcseg.training.classic import RECIPE, classic_arrays, classic_grey
+from napari_wbcseg.training.loop import cosine_rate
+from napari_wbcseg.training.train import train
+
+from ..tiny_networks import TINY, dark_disc_pairs, random_model
+
+FAST = TrainingSettings(epochs=3, learning_rate=1e-2, precision="float32")
+
+
+@pytest.fixture
+def tiny() -> ModelFile:
+    """Start from this, because the published network is too large for fast tests."""
+    return random_model(TINY)
+
+
+def curve(history: list[dict[str, Any]], key: str = "loss") -> list[float]:
+    return [row[key] for row in history]
+
+
+# What is learnt ------------------------------------------------------------------------------------
+
+
+def test_the_published_recipe_trains_the_published_network(tmp_path: Path) -> None:
+    result = train(dark_disc_pairs(3), TrainingSettings(epochs=1), tmp_path, name="first try")
+
+    header = read_model(tmp_path / "first-try.safetensors").header
+    assert header == result.model.header
+    assert header.architecture.parameter_count == 7_846_081
+    assert header.training["epochs_done"] == 1
+    assert header.scores["training_loss"] == result.history[0]["loss"]
+    assert header.canonical_diameter is None
+    assert (tmp_path / "history.csv").read_text().startswith("epoch,")
+
+
+def test_dark_discs_are_learnt(pairs: list[TrainingPair], tiny: ModelFile) -> None:
+    from napari_wbcseg.network.engines.create import create_engine
+    from napari_wbcseg.training.dice import dice_coefficient_numpy
+
+    result = train(pairs, FAST.replace(epochs=50, dropout=0.0), init=tiny)
+
+    images, targets = classic_arrays(pairs)
+    probability = create_engine(result.model).predict(images.astype(np.float32) / 255)
+    assert dice_coefficient_numpy(targets / 255, probability) > 0.9
+    assert result.history[-1]["dice"] > result.history[0]["dice"]
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch(pairs: list[TrainingPair], tiny: ModelFile) -> None:
+    # So high a rate that some epochs are worse than the one before.
+    settings = FAST.replace(epochs=8, learning_rate=0.3, validation_fraction=0.3)
+    result = train(pairs, settings, init=tiny)
+
+    losses = curve(result.history, "val_loss")
+    best = int(np.argmin(losses)) + 1
+    assert best < 8
+    assert result.model.header.training["best_epoch"] == best
+    again = train(pairs, settings.replace(epochs=best), init=tiny)
+    assert all(np.array_equal(again.model.weights[k], v) for k, v in result.model.weights.items())
+
+
+def test_training_twice_gives_one_curve_and_another_seed_another(
+    pairs: list[TrainingPair], tiny: ModelFile
+) -> None:
+    first, second = (train(pairs, FAST, init=tiny) for _ in range(2))
+    other = train(pairs, FAST.replace(seed=1), init=tiny)
+    assert curve(first.history) == curve(second.history)
+    assert curve(first.history) != curve(other.history)
+
+
+def test_fine_tuning_starts_from_the_given_weights(pairs: list[TrainingPair], tiny: ModelFile) -> None:
+    result = train(pairs, FAST.replace(epochs=1, learning_rate=1e-9), init=tiny)
+    for name, value in tiny.weights.items():
+        np.testing.assert_allclose(result.model.weights[name], value, rtol=1e-3, atol=1e-5)
+    assert tiny.id in result.model.header.training_data
+
+
+# Resuming ------------------------------------------------------------------------------------------
+
+
+def test_resuming_gives_what_training_in_one_go_gives(
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+) -> None:
+    settings = FAST.replace(epochs=5, plateau_patience=1, learning_rate=0.2)
+    whole = train(pairs, settings, init=tiny)
+    assert min(curve(whole.history, "lr")) < 0.1  # the plateau's state matters
+
+    events: list[dict[str, Any]] = []
+    train(pairs, settings.replace(epochs=3), tmp_path, init=tiny)
+    resumed = train(pairs, settings, tmp_path, init=tiny, resume=True, on_event=events.append)
+
+    assert events[0]["resumed_from"] == 3
+    assert curve(resumed.history) == curve(whole.history)
+    assert curve(resumed.history, "lr") == curve(whole.history, "lr")
+    assert all(np.array_equal(resumed.model.weights[k], v) for k, v in whole.model.weights.items())
+
+
+def test_training_killed_outright_loses_at_most_one_epoch(
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+) -> None:
+    code = (
+        "import os, signal\n"
+        "from napari_wbcseg.training.train import train\n"
+        "from tests.training.test_train import FAST, dark_disc_pairs, random_model, TINY\n"
+        "def kill(event):\n"
+        "    if event['event'] == 'step' and event['epoch'] == 3:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"train(dark_disc_pairs(), FAST, {str(tmp_path)!r}, init=random_model(TINY), on_event=kill)\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, timeout=200)
+    assert done.returncode == -9, done.stderr.decode()[-2000:]
+
+    events: list[dict[str, Any]] = []
+    resumed = train(pairs, FAST, tmp_path, init=tiny, resume=True, on_event=events.append)
+
+    assert events[0]["resumed_from"] == 2
+    assert len(resumed.history) == 3
+
+
+def test_resuming_a_finished_training_does_nothing_again(
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+) -> None:
+    first = train(pairs, FAST, tmp_path, init=tiny)
+    again = train(pairs, FAST, tmp_path, init=tiny, resume=True)
+    assert again.history == first.history
+    assert all(np.array_equal(again.model.weights[k], v) for k, v in first.model.weights.items())
+
+
+def test_resuming_where_nothing_was_begun_begins(
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+) -> None:
+    assert len(train(pairs, FAST, tmp_path, init=tiny, resume=True).history) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s, p, m: (s.replace(learning_rate=0.5), p, m), "learning_rate was 0.01 and is now 0.5"),
+        (lambda s, p, m: (s, p[:-1], m), "training data has changed"),
+        (lambda s, p, m: (s, p, random_model(TINY, seed=3)), "network it starts from"),
+    ],
+)
+def test_resuming_with_something_else_gets_a_sentence(
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path, change: Callable[..., Any], message: str
+) -> None:
+    train(pairs, FAST, tmp_path, init=tiny)
+    settings, other_pairs, init = change(FAST, pairs, tiny)
+    with pytest.raises(TrainingError, match=message):
+        train(other_pairs, settings, tmp_path, init=init, resume=True)
+
+
+def test_a_damaged_checkpoint_gets_a_sentence(
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+) -> None:
+    train(pairs, FAST, tmp_path, init=tiny)
+    state = tmp_path / "checkpoint" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-10])
+    with pytest.raises(TrainingError, match=r"state\.safetensors cannot be used"):
+        train(pairs, FAST, tmp_path, init=tiny, resume=True)
+
+
+# Ending early --------------------------------------------------------------------------------------
+
+
+def test_stopping_keeps_the_best_weights(pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path) -> None:
+    steps = 0
+
+    def stop() -> bool:
+        nonlocal steps
+        steps += 1
+        return steps > 5  # two steps an epoch: in the third
+
+    result = train(pairs, FAST.replace(epochs=50), tmp_path, init=tiny, should_stop=stop)
+
+    assert steps == 6
+    assert len(result.history) == 2
+    assert result.ended.startswith("stopped by the user")
+    expected = train(pairs, FAST.replace(epochs=2), init=tiny)
+    assert all(np.array_equal(result.model.weights[k], v) for k, v in expected.model.weights.items())
+
+
+def test_training_that_was_stopped_can_go_on(
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+) -> None:
+    answers = iter([False] * 3 + [True])
+    train(pairs, FAST, tmp_path, init=tiny, should_stop=lambda: next(answers))
+    resumed = train(pairs, FAST, tmp_path, init=tiny, resume=True)
+    assert curve(resumed.history) == curve(train(pairs, FAST, init=tiny).history)
+
+
+def test_cancelling_leaves_nothing(pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path) -> None:
+    def cancel(done: int, total: int, stage: str) -> None:
+        if done == 3:
+            assert (tmp_path / "out" / "checkpoint").exists()
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        train(pairs, FAST, tmp_path / "out", init=tiny, progress=cancel)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_no_progress_ends_training_early(pairs: list[TrainingPair], tiny: ModelFile) -> None:
+    settings = FAST.replace(epochs=50, learning_rate=1e-12, early_stop_patience=2, dropout=0.0)
+    result = train(pairs, settings, init=tiny)
+    assert len(result.history) < 20
+    assert result.ended == "no progress for 2 epochs"
+
+
+@pytest.fixture
+def spoil_batches(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return a function that makes the images NaN from an epoch (from 0) on."""
+    from napari_wbcseg.training.classic import TileBatches
+
+    original = TileBatches.draw
+
+    def spoil(first: int) -> None:
+        def draw(self: TileBatches, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+            images, targets = original(self, epoch, index)
+            return (images * np.nan if epoch >= first else images), targets
+
+        monkeypatch.setattr(TileBatches, "draw", draw)
+
+    return spoil
+
+
+def test_a_loss_that_is_no_number_ends_training_with_the_best_weights(
+    pairs: list[TrainingPair], tiny: ModelFile, spoil_batches: Callable[[int], None]
+) -> None:
+    spoil_batches(2)
+    result = train(pairs, FAST.replace(epochs=9), init=tiny)
+    assert len(result.history) == 2
+    assert "no longer numbers" in result.ended
+    assert all(np.isfinite(value).all() for value in result.model.weights.values())
+
+
+def test_a_loss_that_never_was_a_number_gets_a_sentence(
+    pairs: list[TrainingPair], tiny: ModelFile, spoil_batches: Callable[[int], None]
+) -> None:
+    spoil_batches(0)
+    with pytest.raises(TrainingError, match="lower the learning rate"):
+        train(pairs, FAST, init=tiny)
+
+
+# What is told --------------------------------------------------------------------------------------
+
+
+def test_events_tell_everything_a_window_shows(pairs: list[TrainingPair], tiny: ModelFile) -> None:
+    events: list[dict[str, Any]] = []
+    train(pairs, FAST.replace(validation_fraction=0.3), init=tiny, on_event=events.append)
+
+    kinds = [event["event"] for event in events if event["event"] not in ("step", "note")]
+    assert kinds == ["start", *["epoch"] * 3, "end"]
+    assert "Trains on 4 cells in 4 images: 4 tiles an epoch." in events[0]["plan"]
+    assert "rests on 2 cells" in events[2]["text"]
+    json.dumps(events)
+    assert "CPU" in events[0]["device"] or "GPU" in events[0]["device"]
+    assert (events[0]["images"], events[0]["validation_images"]) == (4, 2)
+    epochs = [event for event in events if event["event"] == "epoch"]
+    assert [event["epoch"] for event in epochs] == [1, 2, 3]
+    wanted = {
+        "loss",
+        "dice",
+        "val_loss",
+        "val_dice",
+        "lr",
+        "images_per_second",
+        "seconds_left",
+        "best",
+        "waiting",
+    }
+    assert wanted <= set(epochs[0])
+    assert epochs[-1]["seconds_left"] == 0
+    assert any(event["event"] == "step" and event["step"] == 1 for event in events)
+
+
+def test_progress_counts_every_step(pairs: list[TrainingPair], tiny: ModelFile) -> None:
+    seen: list[tuple[int, int, str]] = []
+    train(pairs, FAST, init=tiny, progress=lambda done, total, stage: seen.append((done, total, stage)))
+    steps = [entry for entry in seen if entry[1]]
+    assert [done for done, _, _ in steps] == [1, 2, 3, 4, 5, 6]
+    assert steps[-1] == (6, 6, "Epoch 3 of 3")
+
+
+# Data and settings ---------------------------------------------------------------------------------
+
+
+def test_every_batch_follows_from_seed_epoch_and_index(pairs: list[TrainingPair]) -> None:
+    first, again = (RECIPE.batches(pairs, FAST, training=True) for _ in range(2))
+    assert np.array_equal(first.draw(0, 0)[0], again.draw(0, 0)[0])
+    assert not np.array_equal(first.draw(0, 0)[0], first.draw(1, 0)[0])
+    epochs = [np.concatenate([first.draw(e, i)[0] for i in range(len(first))]) for e in range(2)]
+    assert sorted(tile.sum() for tile in epochs[0]) == sorted(tile.sum() for tile in epochs[1])
+
+
+def test_each_batch_is_drawn_once_and_in_the_epoch_it_is_for(
+    pairs: list[TrainingPair], tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_wbcseg.training.classic import TileBatches
+
+    drawn: list[tuple[int, int]] = []
+    original = TileBatches.draw
+
+    def noted(self: TileBatches, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        drawn.append((epoch, index))
+        return original(self, epoch, index)
+
+    monkeypatch.setattr(TileBatches, "draw", noted)
+    train(pairs, FAST, init=tiny)
+    assert drawn == [(epoch, index) for epoch in range(3) for index in range(2)]
+
+
+def test_mirrored_copies_make_three_of_one(pairs: list[TrainingPair]) -> None:
+    plain, flipped = (RECIPE.batches(pairs, FAST.replace(flips=f), training=True) for f in (False, True))
+    assert (len(plain), len(flipped)) == (2, 6)
+    assert RECIPE.tiles(pairs, FAST.replace(flips=True)) == 18
+
+
+def test_grey_is_weighted_and_the_dark_edge_of_the_field_becomes_white() -> None:
+    image = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [20, 20, 20], [21, 21, 21]]], np.uint8)
+    assert classic_grey(image).tolist() == [[76, 150, 29, 255, 21]]
+
+
+def test_what_is_smaller_than_a_tile_is_padded_with_white() -> None:
+    pair = dark_disc_pairs(1, size=100)[0]
+    images, targets = classic_arrays([pair])
+    assert images.shape == targets.shape == (1, 128, 128, 1)
+    assert (images[0, 100:] == 255).all()
+    assert not targets[0, 100:].any()
+    assert np.array_equal(targets[0, :100, :100, 0] > 127, pair.labels > 0)
+
+
+def test_a_cosine_schedule_ends_at_a_hundredth() -> None:
+    settings = FAST.replace(schedule="cosine", epochs=11, learning_rate=1.0)
+    rates = [cosine_rate(settings, epoch) for epoch in range(11)]
+    assert rates[0] == 1.0
+    assert rates[-1] == pytest.approx(0.01)
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(("precision", "policy"), [("float32", "float32"), ("mixed", "mixed_bfloat16")])
+def test_precision_can_be_chosen(precision: str, policy: str) -> None:
+    assert dtype_policy(precision) == policy
+    assert dtype_policy("auto") in {"float32", "mixed_bfloat16"}
+
+
+def test_no_images_no_cells_and_a_model_of_another_recipe_get_sentences(
+    pairs: list[TrainingPair], tiny: ModelFile
+) -> None:
+    empty = TrainingPair("empty", pairs[0].image, np.zeros_like(pairs[0].labels), "slide")
+    with pytest.raises(TrainingError, match="no training image"):
+        train([], FAST)
+    with pytest.raises(TrainingError, match="labelled cell"):
+        train([empty], FAST)
+    with pytest.raises(TrainingError, match="recipe classic"):
+        train(pairs, TrainingSettings.for_recipe("robust"), init=tiny)

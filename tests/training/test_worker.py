@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.errors import TrainingError
+from napari_wbcseg.training.folder import new_training_folder, unfinished_trainings
+from napari_wbcseg.training.preview import decode_array
+from napari_wbcseg.training.train import train
+from napari_wbcseg.training.worker import FINAL_EVENTS, TrainingProcess
+
+from ..tiny_networks import TINY, random_model
+from .test_train import FAST
+
+LONG = FAST.replace(epochs=10_000, early_stop_patience=10_000)
+
+
+def wait_for(process: TrainingProcess, kind: str, seconds: float = 120) -> list[dict[str, Any]]:
+    """Poll until an event of a kind has come."""
+    events: list[dict[str, Any]] = []
+    end = time.monotonic() + seconds
+    while not any(event["event"] == kind for event in events):
+        events += process.poll()
+        assert not any(event["event"] == "error" for event in events), events[-1]
+        assert time.monotonic() < end, f"no {kind} in {seconds} s"
+        time.sleep(0.02)
+    return events
+
+
+def gone(pid: int) -> bool:
+    """Say whether a process has ended, be it still a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_training_runs_beside_this_process_and_its_model_comes_back(
+    pairs: list[TrainingPair], tmp_path: Path
+) -> None:
+    with TrainingProcess(pairs, FAST, tmp_path / "out", name="beside", init=random_model(TINY)) as process:
+        assert process.alive
+        with pytest.raises(TrainingError, match="still goes on"):
+            _ = process.model
+        events = process.wait(timeout=120)
+
+    kinds = [event["event"] for event in events]
+    assert kinds[-1] == "result"
+    assert sum(kind in FINAL_EVENTS for kind in kinds) == 1
+    assert {"start", "progress", "step", "epoch", "end"} <= set(kinds)
+    assert process.exit_code == 0
+    assert process.model.name == "beside"
+    assert len(events[-1]["history"]) == 3
+    assert process.model.path == tmp_path / "out" / "beside.safetensors"
+    # It trains as this process would.
+    here = train(pairs, FAST, init=random_model(TINY)).model
+    assert all(np.array_equal(process.model.weights[name], here.weights[name]) for name in here.weights)
+
+
+def test_pause_holds_the_training_and_stop_keeps_the_best_weights(
+    pairs: list[TrainingPair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path))
+    folder = new_training_folder("mine")
+    with TrainingProcess(pairs, LONG, folder, init=random_model(TINY), preview=True) as process:
+        events = wait_for(process, "epoch")
+        tiles = next(event for event in events if event["event"] == "preview_tiles")
+        predicted = next(event for event in events if event["event"] == "preview")
+        assert decode_array(tiles["image"]).shape[-1] == 3
+        assert decode_array(predicted["probability"]).shape == decode_array(tiles["truth"]).shape
+        assert unfinished_trainings() == [], "one that is at work is not offered to go on"
+        with pytest.raises(TrainingError, match="Another training is at work"):
+            train(pairs, FAST, folder, init=random_model(TINY))
+
+        process.pause()
+        wait_for(process, "paused")
+        time.sleep(0.3)
+        assert process.poll() == []
+        process.unpause()
+        wait_for(process, "epoch")
+
+        process.pause()
+        wait_for(process, "paused")
+        asked = time.monotonic()
+        process.stop()
+        last = process.wait(timeout=30)[-1]
+        assert last["event"] == "result"
+        assert time.monotonic() - asked < 10
+        assert process.model.header.training["best_epoch"] >= 1
+        assert last["ended"].startswith("stopped by the user")
+    assert unfinished_trainings() == []
+
+
+def test_cancel_leaves_nothing(pairs: list[TrainingPair], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with TrainingProcess(pairs, LONG, out, init=random_model(TINY)) as process:
+        wait_for(process, "epoch")
+        process.cancel()
+        assert process.wait(timeout=30)[-1] == {"event": "cancelled"}
+        assert not process.alive
+    assert not out.exists() or list(out.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGSTOP")
+def test_cancel_kills_a_process_that_does_not_answer(pairs: list[TrainingPair], tmp_path: Path) -> None:
+    import signal
+
+    out = tmp_path / "out"
+    with TrainingProcess(pairs, LONG, out, init=random_model(TINY)) as process:
+        wait_for(process, "epoch")
+        os.kill(process.pid, signal.SIGSTOP)
+        asked = time.monotonic()
+        process.cancel(grace=0.5)
+        assert process.wait(timeout=10)[-1] == {"event": "cancelled"}
+        assert time.monotonic() - asked < 3
+    assert not (out / "checkpoint").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGKILL")
+def test_a_killed_process_is_found_within_a_second_and_goes_on_from_its_last_epoch(
+    pairs: list[TrainingPair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import signal
+
+    monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path))
+    folder = new_training_folder("mine")
+    settings = LONG.replace(epochs=12)
+    with TrainingProcess(pairs, settings, folder, name="mine", init=random_model(TINY)) as process:
+        events = wait_for(process, "epoch")
+        process.pause()
+        events += wait_for(process, "paused")
+        os.kill(process.pid, signal.SIGKILL)
+        died = time.monotonic()
+        while not any(event["event"] in FINAL_EVENTS for event in events):
+            events += process.poll()
+            time.sleep(0.01)
+        assert time.monotonic() - died < 1
+    assert events[-1]["event"] == "error"
+    for word in ("SIGKILL", "memory", "resume"):
+        assert word in events[-1]["text"]
+
+    (found,) = unfinished_trainings()
+    told = max(event["epoch"] for event in events if event["event"] == "epoch")
+    assert (found.folder, found.name, found.recipe, found.epochs) == (folder, "mine", "classic", 12)
+    assert told <= found.epochs_done <= told + 1
+    with TrainingProcess.go_on(found.folder) as process:
+        events = process.wait(timeout=120)
+    start = next(event for event in events if event["event"] == "start")
+    assert start["resumed_from"] == found.epochs_done
+    # The images and the model it started from came from the folder: it ends as it would have.
+    whole = train(pairs, settings, init=random_model(TINY))
+    assert [row["loss"] for row in events[-1]["history"]] == [row["loss"] for row in whole.history]
+    assert unfinished_trainings() == []
+
+
+@pytest.mark.skipif(not os.path.exists("/proc"), reason="looks at processes in /proc")
+def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, time\n"
+        "from tests.training.test_worker import LONG, TrainingProcess, random_model, TINY, wait_for\n"
+        "from tests.tiny_networks import dark_disc_pairs\n"
+        "process = TrainingProcess(dark_disc_pairs(), LONG, sys.argv[1], init=random_model(TINY))\n"
+        "wait_for(process, 'epoch')\n"
+        "print(process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    parent = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        timeout=150,
+    )
+    pid = int(parent.stdout)
+    end = time.monotonic() + 5
+    while not gone(pid):
+        assert time.monotonic() < end, "the training outlived its parent"
+        time.sleep(0.05)
+
+
+def test_what_the_user_did_wrong_comes_back_as_its_sentence(tmp_path: Path) -> None:
+    with TrainingProcess(tmp_path / "gone", FAST) as process:
+        last = process.wait(timeout=120)[-1]
+        assert last["event"] == "error"
+        assert "gone" in last["text"]
+        with pytest.raises(TrainingError, match="gone"):
+            _ = process.model
+
+
+def test_closing_ends_the_process_and_removes_its_temporary_files(pairs: list[TrainingPair]) -> None:
+    process = TrainingProcess(pairs, LONG, init=random_model(TINY))
+    temporary = process.out
+    assert temporary.exists()
+    process.close()
+    assert not process.alive
+    assert not temporary.exists()
+
+
+def test_starting_costs_the_parent_no_heavy_import(pairs: list[TrainingPair]) -> None:
+    code = (
+        "import sys\n"
+        "from napari_wbcseg.training.worker import TrainingProcess\n"
+        "TrainingProcess('nowhere').close()\n"
+        "heavy = {'keras', 'tensorflow', 'torch', 'jax', 'onnxruntime', 'napari'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
