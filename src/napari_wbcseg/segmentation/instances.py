@@ -32,10 +32,13 @@ class Instances:
     ----------
     labels : ndarray of int32, shape (h, w)
     certainty : dict of int to float
+    erythroblast : dict of int to float
+        Mean probability of a nucleated red cell.
     """
 
     labels: np.ndarray
     certainty: dict[int, float]
+    erythroblast: dict[int, float]
 
 
 def find_centres(maps: Maps, cells: np.ndarray) -> np.ndarray:
@@ -102,6 +105,7 @@ def split_cells(maps: Maps, diameter: float, threshold: float, split: bool = Tru
     home = regions[centres[:, 0].astype(int), centres[:, 1].astype(int)]
     labels = np.zeros(cells.shape, np.int32)
     certainty: dict[int, float] = {}
+    erythroblast: dict[int, float] = {}
     next_label = 1
     members = _grouped(centres, home, regions.max(initial=0))
     for index, window in enumerate(ndimage.find_objects(regions), 1):
@@ -112,8 +116,9 @@ def split_cells(maps: Maps, diameter: float, threshold: float, split: bool = Tru
                 continue
             target[part] = next_label
             certainty[next_label] = _certainty(part, spot, maps, threshold)
+            erythroblast[next_label] = float(maps.erythroblast[spot][part].mean())
             next_label += 1
-    return Instances(labels, certainty)
+    return Instances(labels, certainty, erythroblast)
 
 
 def _grouped(centres: np.ndarray, home: np.ndarray, count: int) -> list[np.ndarray]:

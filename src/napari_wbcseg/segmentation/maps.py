@@ -29,13 +29,18 @@ class Maps:
     offset : ndarray of float32, shape (h, w, 2)
         Rows and columns to the centre of the cell a pixel lies in, pixels.
     diameter : ndarray of float32, shape (h, w)
-        Diameter of the cell a pixel lies in, pixels.
+        Diameter of the white or red cell a pixel lies in, pixels.
+    red_cell, platelet, erythroblast : ndarray of float32, shape (h, w)
+        Probabilities; 0 everywhere where the model does not tell.
     """
 
     cell: np.ndarray
     centre: np.ndarray
     offset: np.ndarray
     diameter: np.ndarray
+    red_cell: np.ndarray
+    platelet: np.ndarray
+    erythroblast: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,22 @@ class Predictor:
             stage=stage,
         )
         radius = self.canonical_diameter / 2
+        names = {output.name for output in architecture.outputs}
+
+        def head(name: str) -> np.ndarray:
+            if name not in names:
+                # A model of an earlier version.
+                return np.zeros(predicted.shape[:2], np.float32)
+            return np.asarray(predicted[..., architecture.output_slice(name).start])
+
         return Maps(
-            predicted[..., architecture.output_slice("cell").start],
-            predicted[..., architecture.output_slice("centre").start],
+            head("cell"),
+            head("centre"),
             predicted[..., offsets] * radius,
-            self.canonical_diameter * np.exp2(predicted[..., architecture.output_slice("size").start]),
+            self.canonical_diameter * np.exp2(head("size")),
+            head("red_cell"),
+            head("platelet"),
+            head("erythroblast"),
         )
 
 

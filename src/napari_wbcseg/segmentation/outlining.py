@@ -39,7 +39,7 @@ def outliner(model: str | Path | ModelFile) -> Outliner:
     predictor = Predictor(file, create_engine(file, settings.engine, settings.device), settings, silent)
 
     def outline(image: np.ndarray, diameter: float) -> np.ndarray:
-        found, _ = find_at(network_input(normalised(image)), diameter, predictor, None)
+        found, _ = find_at(network_input(normalised(image)), diameter, predictor)
         return found.labels
 
     return outline

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .filters import leave_out_small, leave_out_unlikely
 from .found import Found
 from .instances import draw_at, split_cells
 from .maps import Maps, Predictor, box_windows
-from .plausible import leave_out_small, leave_out_unlikely
 from .proposals import propose
-from .red_cells import TYPICAL_WHITE_CELL, RedCells, find_red_cells, size_likelihood
 from .resample import enlarge, resample
-from .scale import Size, estimate_diameters
+from .scale import PARAMETERS as SCALE
+from .scale import Size, estimate_scale, size_likelihood
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
@@ -45,43 +46,41 @@ def find_cells(
     -------
     Found
     """
-    from ..images.illumination import background_colour, transmittance
+    from ..images.illumination import normalised
     from ..network.engines.create import create_engine
     from ..network.robust import network_input
 
     progress(0, 0, "Measuring the background")
-    image = network_input(transmittance(pixels, background_colour(pixels)))
+    image = network_input(normalised(pixels))
     predictor = Predictor(model, create_engine(model, settings.engine, settings.device), settings, progress)
     shape = image.shape[:2]
-    progress(0, 0, "Measuring the red cells")
-    red = find_red_cells(image)
     if settings.cell_diameter is not None:
-        return leave_out_small(find_at(image, settings.cell_diameter, predictor, red)[0], image, red)
-    ruler = None if red is None else red.diameter
-    sizes = estimate_diameters(image, predictor, ruler)
+        return leave_out_small(find_at(image, settings.cell_diameter, predictor)[0], None)
+    sizes, red_cell = (estimate := estimate_scale(image, predictor)).sizes, estimate.red_cell
     if not sizes:
-        return _nothing(shape, None, "No white cell was seen at any size.")
-    if ruler is not None and max(size_likelihood(size.diameter, ruler) for size in sizes) < _UNLIKELY:
-        sizes.append(Size(TYPICAL_WHITE_CELL * ruler, np.inf))
+        nothing = _nothing(shape, None, "No white cell was seen at any size.")
+        return replace(nothing, red_cell=red_cell)
+    if red_cell is not None and max(size_likelihood(size.diameter, red_cell) for size in sizes) < _UNLIKELY:
+        sizes.append(Size(SCALE.white_over_red * red_cell, np.inf))
 
     def fitness(attempt: tuple[Found, float | None]) -> float:
-        return _fitness(attempt) * size_likelihood(attempt[1] or 1.0, ruler)
+        return _fitness(attempt) * size_likelihood(attempt[1] or 1.0, red_cell)
 
-    found, measured = find_at(image, sizes[0].diameter, predictor, red)
+    found, measured = find_at(image, sizes[0].diameter, predictor)
     best = fitness((found, measured))
     for size in sizes[1:]:
         # What is seen so little of cannot come out fitter.
         if _MOST_FOUND * size.weight > best:
-            attempt = find_at(image, size.diameter, predictor, red)
+            attempt = find_at(image, size.diameter, predictor)
             score = fitness(attempt)
             if score > best:
                 best, (found, measured) = score, attempt
     low, high = _SAME_SIZE
     if measured is not None and found.cell_diameter and not low < measured / found.cell_diameter < high:
         # The estimate was off: what was found says better how large cells are.
-        again = find_at(image, measured, predictor, red)
+        again = find_at(image, measured, predictor)
         found, _ = max((found, measured), again, key=fitness)
-    return leave_out_small(found, image, red)
+    return replace(leave_out_small(found, red_cell), red_cell=red_cell)
 
 
 def _fitness(attempt: tuple[Found, float | None]) -> float:
@@ -95,9 +94,7 @@ def _fitness(attempt: tuple[Found, float | None]) -> float:
     return explained * float(np.exp(-0.5 * octaves**2))
 
 
-def find_at(
-    image: np.ndarray, diameter: float, predictor: Predictor, red: RedCells | None
-) -> tuple[Found, float | None]:
+def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> tuple[Found, float | None]:
     """Find cells of about one diameter, and return also the median diameter of those found.
 
     Parameters
@@ -107,7 +104,6 @@ def find_at(
     diameter : float
         Pixels.
     predictor : Predictor
-    red : RedCells or None
     """
     shape = image.shape[:2]
     boxes = propose(image, diameter, predictor)
@@ -118,13 +114,13 @@ def find_at(
     maps = _look_closely(scaled, image.shape[:2], boxes, predictor)
     threshold = predictor.settings.probability_threshold
     instances = split_cells(maps, predictor.canonical_diameter, threshold, predictor.settings.split_touching)
-    instances = leave_out_unlikely(instances, scaled, red)
+    instances = leave_out_unlikely(instances, maps)
     areas = np.bincount(instances.labels.ravel())[1:]
     areas = areas[areas > 0]
     measured = float(np.median(2 * np.sqrt(areas / np.pi)) / factor) if len(areas) else None
     labels = draw_at(instances, maps, shape, threshold)
     probability = enlarge(maps.cell, shape)
-    return Found(labels, probability, boxes, diameter, instances.certainty), measured
+    return Found(labels, probability, boxes, diameter, instances.certainty, instances.erythroblast), measured
 
 
 def _look_closely(

@@ -1,8 +1,8 @@
 """How large a white cell is in an image nobody has said anything about.
 
-The network tells the size of each cell it sees, as long as that is within a factor of
-about two of the size it knows best. So it is shown the image at several scales, and
-the sizes that what it sees there gathers at are worth a closer look.
+The network tells the size of each white and red cell it sees, as long as that is within a
+factor of about two of the size it knows best. So it is shown the image at several scales; the
+sizes that white cells gather at are worth a closer look, and red cells say which of them are likely.
 """
 
 from __future__ import annotations
@@ -13,23 +13,60 @@ from typing import NamedTuple
 import numpy as np
 
 from .maps import Maps, Predictor, covering_windows
-from .red_cells import TYPICAL_WHITE_CELL, size_likelihood
 from .resample import resample
 from .windows import Window
 
 #: Cell diameters, in image pixels, that the image is looked at for. Neighbours overlap.
 LEVELS = (500.0, 200.0, 80.0, 32.0)
-_OCTAVES_SEEN = 1.25
-# Of the size that is likeliest beside the red cells; what lies between two levels is seen at both.
-_OCTAVES_WORTH_A_LOOK = 0.75
-_LEAST_CENTRE = 0.3
-_BANDWIDTH = 0.2
-_APART = 0.5
-_MOST_MODES = 4
-_WORTH_TRYING = 0.1
+
+
+@dataclass(frozen=True)
+class ScaleParameters:
+    """What the estimate of the cell size goes by; octaves are doublings of a diameter.
+
+    Attributes
+    ----------
+    octaves_seen : float
+        So far from the canonical size the network tells sizes.
+    least_centre : float
+        Least centre probability of a candidate.
+    bandwidth, apart : float
+        Octaves: width of the kernel that sizes are gathered with, and how far apart two sizes are.
+    most_sizes : int
+    worth_trying : float
+        Least weight of a size over that of the best.
+    white_over_red : float
+        A typical white cell over a red cell: 1.7 and 1.85 in the two laboratories measured.
+    white_octaves : float
+        Standard deviation around that: a lymphocyte is as large as a red cell, a blast twice as large.
+    least_likelihood : float
+        No size is less likely than that beside red cells: what is surely seen there counts.
+    least_red_cells : float
+        So many red cells make a reference size.
+    red_octaves, red_agreeing : float
+        Their sizes lie within so many octaves, but for one in so many.
+    """
+
+    octaves_seen: float = 1.25
+    least_centre: float = 0.3
+    bandwidth: float = 0.2
+    apart: float = 0.5
+    most_sizes: int = 4
+    worth_trying: float = 0.1
+    white_over_red: float = 1.75
+    white_octaves: float = 0.45
+    least_likelihood: float = 0.05
+    least_red_cells: float = 4.0
+    red_octaves: float = 0.35
+    red_agreeing: float = 0.5
+
+
+PARAMETERS = ScaleParameters()
 # Of a larger image only the windows with the most stain are looked at.
 _PIXELS_A_LEVEL = 2_600_000
 _WINDOW = 256
+# Pixels of red cells read at one level: more do not tell more.
+_MOST_READ = 100_000
 
 
 class Size(NamedTuple):
@@ -40,8 +77,8 @@ class Size(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """A cell seen at one scale: where, how large (image pixels), and how surely."""
+class Candidate:
+    """A white cell seen at one scale: where, how large (image pixels), and how surely."""
 
     row: float
     col: float
@@ -49,45 +86,53 @@ class Sighting:
     score: float
 
 
-def estimate_diameters(image: np.ndarray, predictor: Predictor, red_cell: float | None = None) -> list[Size]:
-    """Estimate the typical diameter of the white cells of an image.
+@dataclass(frozen=True)
+class ScaleEstimate:
+    """What the levels showed.
+
+    Attributes
+    ----------
+    sizes : list of Size
+        Of white cells, worth a closer look, the likeliest first.
+    red_cell : float or None
+        Reference size: the diameter of the red cells, image pixels; None where few are seen, or
+        none of one size.
+    """
+
+    sizes: list[Size]
+    red_cell: float | None
+
+
+def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
+    """Estimate the typical diameter of the white cells of an image, and of its red cells.
 
     Parameters
     ----------
     image : ndarray of float32, shape (H, W, 3)
         What the network takes, at the resolution of the image.
     predictor : Predictor
-    red_cell : float, optional
-        Diameter of the red cells, image pixels: sizes unlikely beside it count less, and the
-        image is not enlarged to look for them.
-
-    Returns
-    -------
-    list of Size
-        From `sizes_to_try`; none if no cell is seen at any scale.
     """
-    sightings: list[Sighting] = []
-    for level in levels_to_look_at(red_cell, predictor.canonical_diameter):
-        factor = predictor.canonical_diameter / level
-        if max(image.shape[:2]) * factor < 12:
+    candidates: list[Candidate] = []
+    red = _RedSizes()
+    canonical = predictor.canonical_diameter
+    for level in LEVELS:
+        factor = canonical / level
+        if max(image.shape[:2]) * factor < 12 or _needless(level, canonical, red.reference()):
             continue
         small = resample(image, factor)
         windows = _windows_of_a_level(small, predictor.model.architecture.multiple)
         maps = predictor.predict(small, windows, "Estimating the cell size")
-        sightings += sight(maps, factor, predictor.canonical_diameter)
-    return sizes_to_try(sightings, red_cell)
+        candidates += find_candidates(maps, factor, canonical)
+        red.add(maps, factor, canonical)
+    red_cell = red.reference()
+    return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell)
 
 
-def levels_to_look_at(red_cell: float | None, canonical: float) -> list[float]:
-    """Return the `LEVELS` worth a look: all, but beside red cells of a diameter no needless enlargement.
-
-    To look at an image enlarged costs more than all else; reduced, it costs next to nothing.
-    """
-    if red_cell is None:
-        return list(LEVELS)
-    octaves = np.abs(np.log2(np.array(LEVELS) / (TYPICAL_WHITE_CELL * red_cell)))
-    likely = octaves <= max(_OCTAVES_WORTH_A_LOOK, float(octaves.min()))
-    return [level for level, worth in zip(LEVELS, likely, strict=True) if worth or level >= canonical]
+def _needless(level: float, canonical: float, red_cell: float | None) -> bool:
+    """Say whether an image need not be enlarged: white cells beside such red cells are not so small."""
+    if red_cell is None or level >= canonical:
+        return False
+    return np.log2(PARAMETERS.white_over_red * red_cell / level) > 0.75
 
 
 def _windows_of_a_level(image: np.ndarray, multiple: int) -> list[Window]:
@@ -106,8 +151,47 @@ def _windows_of_a_level(image: np.ndarray, multiple: int) -> list[Window]:
     return windows[: _PIXELS_A_LEVEL // _WINDOW**2]
 
 
-def sight(maps: Maps, factor: float, canonical: float) -> list[Sighting]:
-    """List the cells seen in the maps of one scale, those of unfit size left out.
+class _RedSizes:
+    """The sizes that red cells are seen with, over all levels; each cell counts about once a level."""
+
+    def __init__(self) -> None:
+        self._octaves: list[np.ndarray] = []
+        self._weights: list[np.ndarray] = []
+
+    def add(self, maps: Maps, factor: float, canonical: float) -> None:
+        sure = maps.red_cell > 0.5
+        diameter, probability = maps.diameter[sure], maps.red_cell[sure]
+        step = max(1, diameter.size // _MOST_READ)
+        diameter, probability = diameter[::step], probability[::step]
+        off = np.log2(diameter * PARAMETERS.white_over_red / canonical)
+        near = np.abs(off) <= PARAMETERS.octaves_seen
+        cells = step * probability * np.exp(-0.5 * off**2) / (np.pi / 4 * diameter**2)
+        self._octaves.append(np.log2(diameter[near] / factor))
+        self._weights.append(cells[near])
+
+    def reference(self) -> float | None:
+        """Return the size that they gather at, in image pixels."""
+        if not self._octaves:
+            return None
+        octaves, weights = np.concatenate(self._octaves), np.concatenate(self._weights)
+        if weights.sum() < PARAMETERS.least_red_cells:
+            return None
+        edges = np.arange(octaves.min() - 0.5, octaves.max() + 0.5, 0.05)
+        # By area, so that what little things are taken for red cells does not count for much.
+        heights, _ = np.histogram(octaves, edges, weights=weights * np.exp2(2 * octaves))
+        kernel = np.exp(-0.5 * (np.arange(-10, 11) * 0.05 / PARAMETERS.bandwidth) ** 2)
+        middle = edges[int(np.argmax(np.convolve(heights, kernel, "same")))] + 0.025
+        near = np.abs(octaves - middle) < PARAMETERS.red_octaves
+        seen = weights[near].sum()
+        if seen < max(PARAMETERS.least_red_cells, PARAMETERS.red_agreeing * weights.sum()):
+            return None
+        order = np.argsort(octaves[near])
+        cumulated = np.cumsum(weights[near][order])
+        return float(2.0 ** octaves[near][order][np.searchsorted(cumulated, seen / 2)])
+
+
+def find_candidates(maps: Maps, factor: float, canonical: float) -> list[Candidate]:
+    """List the white cells seen in the maps of one scale, those of unfit size left out.
 
     Parameters
     ----------
@@ -119,22 +203,32 @@ def sight(maps: Maps, factor: float, canonical: float) -> list[Sighting]:
     """
     from skimage.feature import peak_local_max
 
-    peaks = peak_local_max(maps.centre, min_distance=4, threshold_abs=_LEAST_CENTRE, exclude_border=False)
+    peaks = peak_local_max(
+        maps.centre, min_distance=4, threshold_abs=PARAMETERS.least_centre, exclude_border=False
+    )
     found = []
     for row, col in peaks:
         area = (slice(max(row - 1, 0), row + 2), slice(max(col - 1, 0), col + 2))
         diameter = float(np.median(maps.diameter[area]))
         octaves = np.log2(diameter / canonical)
-        if abs(octaves) > _OCTAVES_SEEN:
+        if abs(octaves) > PARAMETERS.octaves_seen:
             continue
         score = float(maps.centre[row, col] * maps.cell[area].mean()) * float(np.exp(-0.5 * octaves**2))
         if score > 0.15:
-            found.append(Sighting((row + 0.5) / factor, (col + 0.5) / factor, diameter / factor, score))
+            found.append(Candidate((row + 0.5) / factor, (col + 0.5) / factor, diameter / factor, score))
     return found
 
 
-def sizes_to_try(sightings: list[Sighting], red_cell: float | None = None) -> list[Size]:
-    """Return the sizes that sightings gather at, those with the most behind them first.
+def size_likelihood(diameter: float, red_cell: float | None) -> float:
+    """Return how likely it is that white cells are so large; 1 at best, or with red cells unknown."""
+    if red_cell is None:
+        return 1.0
+    octaves = np.log2(diameter / (PARAMETERS.white_over_red * red_cell)) / PARAMETERS.white_octaves
+    return max(float(np.exp(-0.5 * octaves**2)), PARAMETERS.least_likelihood)
+
+
+def sizes_to_try(candidates: list[Candidate], red_cell: float | None = None) -> list[Size]:
+    """Return the sizes that candidates gather at, those with the most behind them first.
 
     At a scale too fine the network takes a nucleus for a cell, at one too coarse a group
     for one, so that a place may be seen at several sizes. Which is right shows once the
@@ -142,7 +236,7 @@ def sizes_to_try(sightings: list[Sighting], red_cell: float | None = None) -> li
 
     Parameters
     ----------
-    sightings : list of Sighting
+    candidates : list of Candidate
         Of all scales.
     red_cell : float, optional
         Diameter of the red cells, image pixels.
@@ -152,20 +246,22 @@ def sizes_to_try(sightings: list[Sighting], red_cell: float | None = None) -> li
     list of Size
         At most four.
     """
-    if not sightings:
+    if not candidates:
         return []
-    octaves = np.log2([s.diameter for s in sightings])
+    octaves = np.log2([c.diameter for c in candidates])
     # By area: platelets and lobes may outnumber the cells, but cover less.
-    weights = np.array([s.score * s.diameter**2 * size_likelihood(s.diameter, red_cell) for s in sightings])
+    weights = np.array([c.score * c.diameter**2 * size_likelihood(c.diameter, red_cell) for c in candidates])
     found: list[Size] = []
     left = weights.copy()
-    while left.max() > 0 and len(found) < _MOST_MODES:
-        spread = np.exp(-0.5 * ((octaves[:, None] - octaves[None, :]) / _BANDWIDTH) ** 2) @ left
-        near = (np.abs(octaves - octaves[np.argmax(np.where(left > 0, spread, -1))]) < _APART) & (left > 0)
+    while left.max() > 0 and len(found) < PARAMETERS.most_sizes:
+        kernel = np.exp(-0.5 * ((octaves[:, None] - octaves[None, :]) / PARAMETERS.bandwidth) ** 2)
+        spread = kernel @ left
+        best = octaves[np.argmax(np.where(left > 0, spread, -1))]
+        near = (np.abs(octaves - best) < PARAMETERS.apart) & (left > 0)
         order = np.argsort(octaves[near])
         cumulated = np.cumsum(weights[near][order])
         middle = np.searchsorted(cumulated, cumulated[-1] / 2)
         found.append(Size(float(2.0 ** octaves[near][order][middle]), float(cumulated[-1])))
         left[near] = 0
     found.sort(key=lambda size: -size.weight)
-    return [size for size in found if size.weight >= _WORTH_TRYING * found[0].weight]
+    return [size for size in found if size.weight >= PARAMETERS.worth_trying * found[0].weight]

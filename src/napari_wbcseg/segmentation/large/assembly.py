@@ -42,7 +42,7 @@ class Cells:
 
 
 def assemble(
-    blocks: Sequence[BlockCells], too_small: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    blocks: Sequence[BlockCells], too_small: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 ) -> Cells:
     """Put the cells of all blocks together, the same whatever their order.
 
@@ -53,7 +53,8 @@ def assemble(
     ----------
     blocks : sequence of BlockCells
     too_small : callable
-        Given the areas of all cells and which of them the image border cuts, say which to leave out.
+        Given the areas of all cells, which of them the image border cuts, and their certainty, say
+        which to leave out.
 
     Returns
     -------
@@ -72,9 +73,10 @@ def assemble(
     table = table.iloc[order].reset_index(drop=True)
     boxes, masks = boxes[order], [masks[i] for i in order]
 
-    keep = _without_doubles(boxes, masks, table["certainty"].to_numpy(float))
+    certainty = table["certainty"].to_numpy(float)
+    keep = _without_doubles(boxes, masks, certainty)
     areas = np.where(keep, table["area"].to_numpy(float), 0)
-    keep &= ~too_small(areas, table["border"].to_numpy(bool))
+    keep &= ~too_small(areas, table["border"].to_numpy(bool), certainty)
     kept = np.flatnonzero(keep)
     table = table.iloc[kept].reset_index(drop=True)
     boxes, masks = boxes[kept], [masks[i] for i in kept]

@@ -63,21 +63,16 @@ class RobustFinder:
         # Rounded, so that units are whole pixels at both scales.
         self._diameter = GLANCE_DIAMETER * self.unit / _UNIT
         self._settings = settings
-        self._red = survey.red_cells
         self._background = np.asarray(survey.background, np.float32)
 
     def look(self, tile: Rectangle) -> np.ndarray:
         from ..proposals import near_cells
-        from ..stain_filter import dark_spots
         from ..windows import Window
 
         margin = _MARGIN * _UNIT
         image = self._scaled(tile.grown(_MARGIN * self.unit))
         height, width = image.shape[:2]
-        if self._red is not None and not dark_spots(image, self._red).any():
-            near = np.zeros((height, width), bool)
-        else:
-            near = near_cells(image, self._predictor(silent), [Window(0, 0, height, width)])
+        near = near_cells(image, self._predictor(silent), [Window(0, 0, height, width)])
         near = near[margin : height - margin, margin : width - margin]
         rows, cols = near.shape[0] // _UNIT, near.shape[1] // _UNIT
         return np.asarray(near.reshape(rows, _UNIT, cols, _UNIT).any(axis=(1, 3)))
@@ -116,7 +111,7 @@ class RobustFinder:
     def find(self, pixels: np.ndarray, progress: Progress) -> Found:
         from ..robust import find_at
 
-        found, _ = find_at(self._input(pixels), self._diameter, self._predictor(progress), self._red)
+        found, _ = find_at(self._input(pixels), self._diameter, self._predictor(progress))
         return replace(found, cell_diameter=self._survey.cell_diameter)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ..red_cells import TYPICAL_WHITE_CELL, RedCells
+from ..scale import PARAMETERS as SCALE
 
 if TYPE_CHECKING:
     from ...network.model_file import ModelFile
@@ -41,8 +41,6 @@ class Survey(BaseModel):
         Pixels; None where no white cell was seen, and for the classic recipe.
     red_diameter : float or None
         Pixels; None where the red cells could not be measured.
-    red_stain : tuple of float
-        What the network sees in the denser part of red cells.
     notes : tuple of str
         For the user.
     """
@@ -53,15 +51,7 @@ class Survey(BaseModel):
     background: tuple[float, float, float]
     cell_diameter: float | None
     red_diameter: float | None = None
-    red_stain: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
-
-    @property
-    def red_cells(self) -> RedCells | None:
-        """The red cells, where they could be measured."""
-        if self.red_diameter is None:
-            return None
-        return RedCells(self.red_diameter, np.asarray(self.red_stain))
 
 
 @dataclass(frozen=True)
@@ -89,10 +79,8 @@ def survey_image(
     -------
     Survey
     """
-    from ...images.illumination import background_colour, transmittance
+    from ...images.illumination import background_colour
     from ...images.read import prepare_image
-    from ...network.robust import network_input
-    from ..red_cells import find_red_cells
     from ..robust import find_cells
 
     fields = []
@@ -115,21 +103,20 @@ def survey_image(
     stain = [float(np.percentile(background.mean() - f.pixels[::4, ::4].mean(axis=-1), 99)) for f in fields]
     densest = sorted(np.argsort(stain, kind="stable")[::-1][:_FIELDS_LOOKED_AT])
     mosaic = _mosaic([fields[i].pixels for i in densest], background)
-    red = find_red_cells(network_input(transmittance(mosaic, background)))
+    red_cell = None
     notes = list(corner.notes)
     if given is None:
         found = find_cells(mosaic, model, settings, progress)
-        given = found.cell_diameter
+        given, red_cell = found.cell_diameter, found.red_cell
         notes += found.notes
-        if given is None and red is not None:
-            given = TYPICAL_WHITE_CELL * red.diameter
+        if given is None and red_cell is not None:
+            given = SCALE.white_over_red * red_cell
             notes = ["No white cell was in the samples, so their size was taken from the red cells."]
     return Survey(
         value_range=source.value_range,
         background=tuple(background.tolist()),
         cell_diameter=given,
-        red_diameter=None if red is None else red.diameter,
-        red_stain=() if red is None else tuple(np.asarray(red.stain, float).tolist()),
+        red_diameter=red_cell,
         notes=tuple(notes),
     )
 

@@ -301,18 +301,17 @@ class LargeRun:
         return self.survey.notes
 
     def _assembled(self) -> Cells:
-        from ..plausible import too_small
+        from ..filters import too_small
 
         parts = [BlockCells.load(self._block_file(area)) for area in self._areas] if self._map else []
         blocks = [part for part in parts if part is not None]
         if len(blocks) < len(parts):
             raise OutputError(f"The results in {self.out} were changed while they were made; start it again.")
-        red = self.survey.red_cells
 
-        def small(areas: np.ndarray, cut: np.ndarray) -> np.ndarray:
+        def small(areas: np.ndarray, cut: np.ndarray, certainty: np.ndarray) -> np.ndarray:
             if self.settings.recipe == "classic":  # which has a least area of its own
                 return np.zeros(len(areas), bool)
-            return too_small(areas, cut, None if red is None else red.diameter)
+            return too_small(areas, cut, certainty, self.survey.red_diameter)
 
         cells = assemble(blocks, small)
         before = np.concatenate([np.zeros((0, 4), np.int64), *(block.boxes for block in blocks)])
