@@ -17,7 +17,7 @@ from ..progress import Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .pairs import TrainingPair
+    from .pair import TrainingPair
 
 WHITE_KIND = "WBC"
 _CORNERS = ("r0", "c0", "r1", "c1")
@@ -205,7 +205,7 @@ def read_boxed_pairs(
         If an image cannot be read.
     """
     from ..images.read import prepare_image, read_image
-    from .pairs import Box, TrainingPair
+    from .pair import Box, TrainingPair
 
     path = Path(path)
     table = read_boxes(path)

@@ -18,7 +18,7 @@ from .helpers import Helpers
 from .preview import PreviewTiles
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
     from .samples.compose import Composer, Source
 
 TILE = 128
@@ -189,7 +189,7 @@ def prepare_sources(pairs: Sequence[TrainingPair]) -> list[Source]:
 
 
 def _family(group: str) -> str:
-    from ..datasets.pairs import REPLAYED_GROUP, SYNTHETIC_GROUP
+    from ..datasets.pair import REPLAYED_GROUP, SYNTHETIC_GROUP
 
     families = {"boxes": "boxes", REPLAYED_GROUP: "replayed", SYNTHETIC_GROUP: _SYNTHETIC}
     return next((name for start, name in families.items() if group.startswith(start)), _OWN)
@@ -212,7 +212,7 @@ def synthetic_sources(seed: int, progress: Progress = silent, helpers: Helpers |
 
 def synthetic_source(key: tuple[int, int]) -> Source | None:
     """Draw one synthetic smear, by the seed and its number."""
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
     from ..synthetic.smear import random_smear
     from .samples.compose import make_source
 

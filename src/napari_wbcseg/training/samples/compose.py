@@ -19,7 +19,7 @@ from ...images.illumination import background_colour, transmittance
 from .distractors import Distractor, cut_distractors, lay_distractors
 
 if TYPE_CHECKING:
-    from ...datasets.pairs import TrainingPair
+    from ...datasets.pair import TrainingPair
 
 _LARGEST_SOURCE_CELL = 110.0
 # Shares of the samples.

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from ...datasets.pairs import Box
+    from ...datasets.pair import Box
 
 PLATELET = "Platelet"
 RED_CELL = "RBC"
