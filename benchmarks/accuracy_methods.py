@@ -74,7 +74,10 @@ class ModelMethod:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Segment an image with the settings of the recipe as they come."""
         settings = SegmentationSettings(recipe=self.model.header.recipe)
-        return segment(image, self.model, settings).labels
+        result = segment(image, self.model, settings)
+        #: Of the last image, for what labels do not tell.
+        self.cells = result.cells
+        return result.labels
 
     def close(self) -> None:
         """Nothing is held."""

@@ -57,6 +57,8 @@ class BenchImage:
         Part of its set.
     fold : int or None
         SigTuple fold that it belongs to.
+    ignore : ndarray of int, shape (n, 4), or None
+        Boxes of places where finding or not finding something is no mistake.
     """
 
     name: str
@@ -69,6 +71,7 @@ class BenchImage:
     doubtful: bool = False
     kind: str = ""
     fold: int | None = None
+    ignore: np.ndarray | None = None
 
 
 # Sets as they come ---------------------------------------------------------------------------------

@@ -51,6 +51,16 @@ def train(
             "--without-fold", min=0, max=4, help="SigTuple: leave this fold out, to evaluate on it."
         ),
     ] = None,
+    outlines: Annotated[
+        str | None,
+        typer.Option(
+            "--outlines", help="A model that outlines cells of which only a box or the class is known."
+        ),
+    ] = None,
+    without_cells: Annotated[
+        list[Path] | None,
+        typer.Option("--without-cells", help="A folder of pictures without a white cell; can be repeated."),
+    ] = None,
     masks: MasksOption = MaskChoice.auto,
     resume: Annotated[
         bool,
@@ -82,7 +92,7 @@ def train(
         folder = out.with_name(f"{out.stem}-training")
     else:
         folder = out
-    pairs, described = _training_pairs(data, without_fold, masks)
+    pairs, described = _training_pairs(data, without_fold, masks, outlines, without_cells or [])
     with training_view() as view:
         result = train_network(
             pairs,
@@ -128,13 +138,21 @@ def _training_settings(
 
 
 def _training_pairs(
-    data: list[Path], without_fold: int | None, masks: MaskChoice
+    data: list[Path],
+    without_fold: int | None,
+    masks: MaskChoice,
+    outlines: str | None,
+    without_cells: list[Path],
 ) -> tuple[list[TrainingPair], str]:
     from ..datasets.read import read_pairs
     from ..datasets.sigtuple import fold_of
+    from ..datasets.single_cells import read_without_cells
+    from ..segmentation.outlining import outliner
 
-    pairs = [pair for path in data for pair in read_pairs(path, masks.reading)]
-    where = " and ".join(path.resolve().name for path in data)
+    outline = None if outlines is None else outliner(outlines)
+    pairs = [pair for path in data for pair in read_pairs(path, masks.reading, outline)]
+    pairs += [pair for folder in without_cells for pair in read_without_cells(folder)]
+    where = " and ".join(path.resolve().name for path in [*data, *without_cells])
     if without_fold is None:
         return pairs, f"{len(pairs)} images from {where}"
     pairs = [pair for pair in pairs if fold_of(pair.name) != without_fold]

@@ -1,7 +1,9 @@
 """Fields whose cells are known only by boxes: outlines drawn from them, and training pairs.
 
 The layout is that of the Barcelona part of TXL-PBC: a folder ``images`` and a
-``boxes.csv`` with the columns ``image,kind,r0,c0,r1,c1`` (pixels, ends exclusive).
+``boxes.csv`` with the columns ``image,kind,r0,c0,r1,c1`` (pixels, ends exclusive). Outlines
+come from a model that is told how large the cells are, where one is given, and are checked
+against the boxes; GrabCut draws the others.
 """
 
 from __future__ import annotations
@@ -17,14 +19,17 @@ from ..progress import Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .pair import TrainingPair
+    from .pair import Outliner, TrainingPair
 
 WHITE_KIND = "WBC"
+RED_KIND = "RBC"
 _CORNERS = ("r0", "c0", "r1", "c1")
 _TRAINING_SHARE = 0.7
 _WORKING_SIDE = 96.0
 _MIN_BOX_AGREEMENT = 0.80
 _MIN_SOLIDITY = 0.88
+# A tenth of a cell off on each side: what the outline of a network may differ from a box drawn by hand.
+_MIN_MODEL_AGREEMENT = 0.66
 
 
 def is_boxes(path: Path) -> bool:
@@ -98,8 +103,9 @@ def outline_from_box(image: np.ndarray, box: tuple[int, int, int, int]) -> np.nd
     margin = round(0.45 * side)
     top, left = max(r0 - margin, 0), max(c0 - margin, 0)
     crop = image[top : min(max(r1, 0) + margin, height), left : min(max(c1, 0) + margin, width)]
-    scale = min(1.0, _WORKING_SIDE / side)
-    small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    scale = min(4.0, _WORKING_SIDE / side)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=how)
     small = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 0.7), cv2.COLOR_RGB2BGR)
 
     rows, cols = np.mgrid[: small.shape[0], : small.shape[1]]
@@ -171,14 +177,23 @@ def _box_iou(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> floa
 
 
 def split_names(path: Path) -> tuple[list[str], list[str]]:
-    """Split the fields, by name, into those to train on and the last 30 %, never trained on."""
+    """Split the fields, by name, into those to train on and those never trained on.
+
+    Names that begin with ``train`` or ``valid`` say it themselves; elsewhere it is the last 30 %.
+    """
     names = sorted(read_boxes(path)["image"].unique())
+    told = [name for name in names if name.startswith("valid")]
+    if told and all(name.startswith(("train", "valid")) for name in names):
+        return [name for name in names if name.startswith("train")], told
     first = round(_TRAINING_SHARE * len(names))
     return names[:first], names[first:]
 
 
 def read_boxed_pairs(
-    path: Path, names: list[str] | None = None, progress: Progress = silent
+    path: Path,
+    names: list[str] | None = None,
+    progress: Progress = silent,
+    outline: Outliner | None = None,
 ) -> list[TrainingPair]:
     """Turn fields with boxes into training pairs.
 
@@ -192,6 +207,8 @@ def read_boxed_pairs(
     names : list of str, optional
         File names to use; by default the training part of `split_names`.
     progress : Progress
+    outline : Outliner, optional
+        Proposes outlines, which are taken where they agree with the boxes.
 
     Returns
     -------
@@ -212,6 +229,7 @@ def read_boxed_pairs(
     wanted = split_names(path)[0] if names is None else names
     boxes_of = dict(tuple(table[table["kind"] == WHITE_KIND].groupby("image")))
     others_of = dict(tuple(table[table["kind"] != WHITE_KIND].groupby("image")))
+    red_cells_too = bool((table["kind"] == RED_KIND).any())
     pairs = []
     for number, name in enumerate(wanted):
         progress(number, len(wanted), "Outlining boxed cells")
@@ -225,19 +243,53 @@ def read_boxed_pairs(
         boxes = boxes_of.get(name)
         complete = True
         if boxes is not None:
-            for index, (r0, c0, r1, c1) in enumerate(boxes[list(_CORNERS)].to_numpy().tolist(), 1):
+            corners = boxes[list(_CORNERS)].to_numpy()
+            for r0, c0, r1, c1 in corners.tolist():
                 if r1 <= 0 or c1 <= 0 or r0 >= image.shape[0] or c0 >= image.shape[1]:
                     raise DatasetError(
                         f"The box {r0}, {c0}, {r1}, {c1} in {path / 'boxes.csv'} lies outside {file}."
                     )
-                mask = outline_from_box(image, (r0, c0, r1, c1))
-                if mask is None:
-                    complete = False
-                    break
-                labels[mask & (labels == 0)] = index
+            masks = _outlines(image, corners, outline)
+            complete = all(mask is not None for mask in masks)
+            for index, mask in enumerate(masks, 1):
+                if mask is not None:
+                    labels[mask & (labels == 0)] = index
         if complete:
             others = others_of.get(name)
             rows = [] if others is None else others[["kind", *_CORNERS]].to_numpy().tolist()
             distractors = tuple(Box(kind, (r0, c0, r1, c1)) for kind, r0, c0, r1, c1 in rows)
-            pairs.append(TrainingPair(Path(name).stem, image, labels, "boxes", distractors=distractors))
+            pairs.append(
+                TrainingPair(
+                    Path(name).stem,
+                    image,
+                    labels,
+                    "boxes" if red_cells_too else "fields",
+                    distractors=distractors,
+                    all_boxed=red_cells_too,
+                    erythroblasts=frozenset(),
+                )
+            )
     return pairs
+
+
+def _outlines(image: np.ndarray, boxes: np.ndarray, outline: Outliner | None) -> list[np.ndarray | None]:
+    """Return the mask of each box, None where neither the model nor GrabCut fits it."""
+    from scipy import ndimage
+
+    masks: list[np.ndarray | None] = [None] * len(boxes)
+    if outline is not None:
+        sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+        labels = outline(image, float(np.median(sides)))
+        proposed = [
+            (index, (spot[0].start, spot[1].start, spot[0].stop, spot[1].stop))
+            for index, spot in enumerate(ndimage.find_objects(labels), 1)
+            if spot is not None
+        ]
+        for number, box in enumerate(boxes.tolist()):
+            agreement, index = max(((_box_iou(found, box), i) for i, found in proposed), default=(0.0, 0))
+            if agreement >= _MIN_MODEL_AGREEMENT:
+                masks[number] = labels == index
+    return [
+        outline_from_box(image, tuple(box)) if mask is None else mask
+        for mask, box in zip(masks, boxes.tolist(), strict=True)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 SYNTHETIC_GROUP, REPLAYED_GROUP = "@synthetic", "@replayed"
 """What the groups of pairs begin with that a fine-tuning adds to the user's; no file name does."""
+
+Outliner = Callable[["NDArray[np.uint8]", float], "NDArray[np.int32]"]
+"""Labels the cells of an image, given the diameter of a white cell in pixels."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,12 @@ class TrainingPair:
         The black-and-white mask as stored, before the threshold, where there was one.
     distractors : tuple of Box
         What is known to be no white cell though it may look like one: platelets, red cells.
+    all_boxed : bool
+        Every red cell and platelet of the image is among the distractors.
+    erythroblasts : frozenset of int, or None
+        Labels of nucleated red cells; None where nobody said which cells are.
+    white_cell : float or None
+        Diameter of a typical white cell, pixels, where the image shows none to tell it by.
     """
 
     name: str
@@ -47,3 +57,6 @@ class TrainingPair:
     group: str
     mask: NDArray[np.uint8] | None = None
     distractors: tuple[Box, ...] = ()
+    all_boxed: bool = False
+    erythroblasts: frozenset[int] | None = None
+    white_cell: float | None = None

@@ -8,11 +8,14 @@ from ..errors import DatasetError
 from .boxes import is_boxes, read_boxed_pairs
 from .corrections import is_corrections, read_corrections
 from .folders import MaskReading, read_folder
-from .pair import TrainingPair
+from .pair import Outliner, TrainingPair
 from .sigtuple import is_sigtuple, is_tar, read_sigtuple
+from .single_cells import is_single_cells, read_single_cells
 
 
-def read_pairs(path: str | Path, masks: MaskReading = "auto") -> list[TrainingPair]:
+def read_pairs(
+    path: str | Path, masks: MaskReading = "auto", outline: Outliner | None = None
+) -> list[TrainingPair]:
     """Read every pair of a data set.
 
     Three layouts are known: SigTuple, as a folder or a tar (see
@@ -32,6 +35,8 @@ def read_pairs(path: str | Path, masks: MaskReading = "auto") -> list[TrainingPa
         How masks of several values are read, in folders: by the rule above; every value but
         0 as cell, each connected region one (masks that tell the nucleus from the cell body);
         or every value as one cell.
+    outline : Outliner, optional
+        Draws the outlines where only boxes or the class of the middle cell are known.
 
     Returns
     -------
@@ -53,7 +58,9 @@ def read_pairs(path: str | Path, masks: MaskReading = "auto") -> list[TrainingPa
     if is_tar(path) or is_sigtuple(path):
         return read_sigtuple(path)
     if is_boxes(path):
-        return read_boxed_pairs(path)
+        return read_boxed_pairs(path, outline=outline)
+    if is_single_cells(path):
+        return read_single_cells(path, outline)
     if is_corrections(path):
         return read_corrections(path)
     if not path.is_dir():

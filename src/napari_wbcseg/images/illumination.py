@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .field_of_view import field_of_view
+
 _WORKING_SIDE = 512
 _DARK = 30.0
 
@@ -55,3 +57,23 @@ def transmittance(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
         1 on the empty slide, towards 0 where stain absorbs; clipped to [0, 1.25].
     """
     return np.clip(np.asarray(pixels, np.float32) / np.asarray(background, np.float32), 0.0, 1.25)
+
+
+def normalised(pixels: np.ndarray) -> np.ndarray:
+    """Return the transmittance of a picture; what lies outside the field of view is empty slide.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W, 3)
+        RGB, 0 to 255.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, 3)
+    """
+    field = field_of_view(pixels)
+    if field is None:
+        return transmittance(pixels, background_colour(pixels))
+    image = transmittance(pixels, background_colour(pixels[field][:, None]))
+    image[~field] = 1.0
+    return image

@@ -105,6 +105,12 @@ class UNetArchitecture(BaseModel):
             start += output.channels
         raise KeyError(name)
 
+    def with_outputs(self, outputs: tuple[Output, ...]) -> UNetArchitecture:
+        """Return the same network with those of some heads added that it lacks."""
+        names = {output.name for output in self.outputs}
+        added = tuple(output for output in outputs if output.name not in names)
+        return self.model_copy(update={"outputs": self.outputs + added})
+
     def convolutions(self) -> tuple[Convolution, ...]:
         """Return every convolution in the order in which the network runs them.
 

@@ -60,6 +60,8 @@ class SyntheticSmear:
         Seed it was drawn with.
     stain : Stain
         Stain it was drawn in.
+    red_cells, platelets : ndarray of float, shape (n, 3)
+        Row, column and radius of each, also where white cells hide it.
     """
 
     image: np.ndarray
@@ -69,6 +71,8 @@ class SyntheticSmear:
     kinds: tuple[str, ...]
     seed: int
     stain: Stain
+    red_cells: np.ndarray
+    platelets: np.ndarray
 
     @property
     def count(self) -> int:
@@ -392,7 +396,7 @@ def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
     reds = place_red_cells(red_rng, shape, radius, field.density, discs)
     around.paint_red_cells(red_rng, dyes, reds, clearance, pallor=field.pallor, odd_shapes=field.odd_shapes)
     number = int(small_rng.poisson(0.05 * field.platelets * shape[0] * shape[1] / diameter**2))
-    around.paint_platelets(small_rng, dyes, diameter, number, clearance)
+    platelets = around.paint_platelets(small_rng, dyes, diameter, number, clearance)
     around.paint_debris(small_rng, dyes, diameter, field.debris, clearance)
     dyes *= 1 - 0.8 * cover  # a white cell hides most of what lies over or under it
     for rows, cols, paint in paintings:
@@ -417,4 +421,6 @@ def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
         kinds=tuple(cells[i].kind for i in order),
         seed=int(field.seed),
         stain=field.stain,
+        red_cells=reds,
+        platelets=platelets,
     )

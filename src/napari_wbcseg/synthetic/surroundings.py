@@ -151,9 +151,16 @@ def paint_platelet(rng: np.random.Generator, dyes: np.ndarray, row: float, col: 
 
 def paint_platelets(
     rng: np.random.Generator, dyes: np.ndarray, diameter: float, number: int, clearance: np.ndarray | None
-) -> None:
-    """Add single platelets and a clump now and then; none inside a white cell."""
+) -> np.ndarray:
+    """Add single platelets and a clump now and then, none inside a white cell.
+
+    Returns
+    -------
+    ndarray of float, shape (n, 3)
+        Row, column and radius of each.
+    """
     shape = dyes.shape[1:]
+    painted = []
     while number > 0:
         row, col = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
         clump = int(rng.integers(3, 12)) if rng.random() < 0.05 else 1
@@ -166,7 +173,9 @@ def paint_platelets(
             index = int(np.clip(here, 0, shape[0] - 1)), int(np.clip(there, 0, shape[1] - 1))
             if clearance is None or clearance[index] > radius * 1.2:
                 paint_platelet(rng, dyes, here, there, radius)
+                painted.append((here, there, radius))
         number -= clump
+    return np.array(painted, float).reshape(-1, 3)
 
 
 def paint_debris(

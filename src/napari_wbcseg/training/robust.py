@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..datasets.single_cells import GROUP as CLASS_GROUP
+from ..datasets.single_cells import WITHOUT_CELLS
 from ..errors import TrainingError
 from ..network.architecture import UNetArchitecture
 from ..network.robust import CANONICAL_DIAMETER, ROBUST, network_input, robust_loss, truth_of
@@ -18,7 +20,7 @@ from .helpers import Helpers
 from .preview import PreviewTiles
 
 if TYPE_CHECKING:
-    from ..datasets.pair import TrainingPair
+    from ..datasets.pair import Box, TrainingPair
     from .samples.compose import Composer, Source
 
 TILE = 128
@@ -27,6 +29,10 @@ _OWN = "own"
 _SYNTHETIC_SMEARS = 160
 _SYNTHETIC_SHARE = 0.2
 _MOSAICS = 40
+_CLASS_MOSAICS = 8
+# How often a family is drawn, where the others are drawn once; a class of single cells stands beside seven.
+_SHARES = {"no-cells": 0.5, "class-platelet": 0.25, "class-erythroblast": 0.35}
+_SHARE_OF_A_CLASS = 0.2
 _VALIDATION_SAMPLES = 160
 
 
@@ -47,6 +53,8 @@ class RobustRecipe:
 
         if _hand_painted(pair) and pair.name in DOUBTFUL_MASKS:
             return "its mask misses much of the cell or leaks into what is around it"
+        if pair.white_cell is not None:
+            return ""
         if not pair.labels.any():
             return "no cell is outlined in it"
         return "" if _has_whole_cell(pair.labels) else "every cell in it is cut by the image's border"
@@ -73,17 +81,17 @@ class RobustRecipe:
                 "None of the training images shows a whole cell, clear of the image's border: "
                 "add images that do, or outline the cells that are missing."
             )
-        weights = {family: 1.0 for family in families}
+        weights = {family: _share(family) for family in families}
         if training:
             rng = np.random.default_rng((settings.seed, 0xA11))
             for family in sorted(families):
-                sources += _mosaics([s for s in sources if s.family == family], rng)
+                sources += _mosaics([s for s in sources if s.family == family and s.whole], rng)
             if _SYNTHETIC in families:
                 # Fine-tuning brings its own replay: the user's cells are as frequent as all of that.
                 weights[_OWN] = max(1.0, len(families) - 1.0)
             else:
                 sources += synthetic_sources(settings.seed, progress, helpers)
-                weights[_SYNTHETIC] = len(families) * _SYNTHETIC_SHARE / (1 - _SYNTHETIC_SHARE)
+                weights[_SYNTHETIC] = sum(weights.values()) * _SYNTHETIC_SHARE / (1 - _SYNTHETIC_SHARE)
         composer = Composer(sources, TILE, CANONICAL_DIAMETER, weights)
         steps = _steps(pairs, settings) if training else max(1, _VALIDATION_SAMPLES // settings.batch_size)
         return SampleBatches(composer, settings.batch_size, steps, settings.seed if training else None)
@@ -114,7 +122,7 @@ class RobustRecipe:
         from .dice import dice_coefficient
 
         def dice(y_true: Any, y_pred: Any) -> Any:
-            return dice_coefficient(y_true[..., 0] * y_true[..., 5], y_pred[..., 0] * y_true[..., 5])
+            return dice_coefficient(y_true[..., 0] * y_true[..., 8], y_pred[..., 0] * y_true[..., 8])
 
         return [dice]
 
@@ -191,8 +199,14 @@ def prepare_sources(pairs: Sequence[TrainingPair]) -> list[Source]:
 def _family(group: str) -> str:
     from ..datasets.pair import REPLAYED_GROUP, SYNTHETIC_GROUP
 
-    families = {"boxes": "boxes", REPLAYED_GROUP: "replayed", SYNTHETIC_GROUP: _SYNTHETIC}
+    families = {"boxes": "boxes", "fields": "fields", REPLAYED_GROUP: "replayed", SYNTHETIC_GROUP: _SYNTHETIC}
+    if group.startswith(CLASS_GROUP) or group == WITHOUT_CELLS:
+        return group
     return next((name for start, name in families.items() if group.startswith(start)), _OWN)
+
+
+def _share(family: str) -> float:
+    return _SHARES.get(family, _SHARE_OF_A_CLASS if family.startswith(CLASS_GROUP) else 1.0)
 
 
 def synthetic_sources(seed: int, progress: Progress = silent, helpers: Helpers | None = None) -> list[Source]:
@@ -212,19 +226,43 @@ def synthetic_sources(seed: int, progress: Progress = silent, helpers: Helpers |
 
 def synthetic_source(key: tuple[int, int]) -> Source | None:
     """Draw one synthetic smear, by the seed and its number."""
+    from ..datasets.class_map import RED_CELL_BOX
     from ..datasets.pair import TrainingPair
     from ..synthetic.smear import random_smear
     from .samples.compose import make_source
 
     smear = random_smear(np.random.default_rng(key), (320, 320), cell_diameter_range=(45.0, 75.0))
-    pair = TrainingPair(f"smear-{key[1]}", smear.image, smear.labels, _SYNTHETIC)
+    pair = TrainingPair(
+        f"smear-{key[1]}",
+        smear.image,
+        smear.labels,
+        _SYNTHETIC,
+        distractors=(
+            *_boxes(RED_CELL_BOX, smear.red_cells, smear.labels.shape),
+            *_boxes("Platelet", smear.platelets, smear.labels.shape),
+        ),
+        all_boxed=True,
+        erythroblasts=frozenset(),
+        white_cell=smear.cell_diameter,
+    )
     return make_source(pair, _SYNTHETIC, smooth=False)
+
+
+def _boxes(kind: str, discs: np.ndarray, shape: tuple[int, ...]) -> list[Box]:
+    """Return the boxes of discs, rows of (row, col, radius), clipped to the image; none outside it."""
+    from ..datasets.pair import Box
+
+    corners = np.column_stack([discs[:, :2] - discs[:, 2:], discs[:, :2] + discs[:, 2:]]).round().astype(int)
+    corners = np.clip(corners, 0, [*shape, *shape])
+    seen = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
+    return [Box(kind, (r0, c0, r1, c1)) for r0, c0, r1, c1 in corners[seen].tolist()]
 
 
 def _mosaics(sources: list[Source], rng: np.random.Generator) -> list[Source]:
     from .samples.compose import mosaic
 
-    return [mosaic(sources, rng) for _ in range(min(_MOSAICS, 2 * len(sources)))]
+    most = _CLASS_MOSAICS if sources and sources[0].family.startswith(CLASS_GROUP) else _MOSAICS
+    return [mosaic(sources, rng) for _ in range(min(most, 2 * len(sources)))]
 
 
 def _window(source: Source, centre: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

@@ -173,7 +173,10 @@ class _Run:
                 f"The model {init.name} is of the recipe {init.header.recipe}, and the settings say "
                 f"{settings.recipe}: choose a model of that recipe, or train with {init.header.recipe}."
             )
-        start = init.architecture if init is not None else self.recipe.architecture
+        start = self.recipe.architecture
+        if init is not None:
+            # A model of an earlier version learns the outputs it lacks.
+            start = init.architecture.with_outputs(start.outputs)
         self.architecture: UNetArchitecture = start.model_copy(update={"dropout": settings.dropout})
 
     @contextlib.contextmanager
@@ -317,12 +320,12 @@ class _Run:
             self.emit({"event": "note", "text": text})
 
     def _build(self, policy: str) -> keras.Model:
-        from ..network.unet import build_unet, set_weights
+        from ..network.unet import build_unet, set_weights, weights_of
 
         keras = import_keras()
         model = build_unet(self.architecture, dtype=policy)
         if self.init is not None:
-            set_weights(model, self.init.weights)
+            set_weights(model, {**weights_of(model), **self.init.weights})
         model.compile(
             optimizer=keras.optimizers.Adam(self.settings.learning_rate),
             loss=self.recipe.loss,

@@ -11,6 +11,10 @@ import cv2
 import numpy as np
 
 _FLOOR = 0.02
+# Shares of the samples.
+_PALE_CYTOPLASM = 0.15
+_FADED = 0.12
+_OVEREXPOSED = 0.12
 
 
 def random_stain(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -32,17 +36,37 @@ def random_stain(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator)
     ndarray of float32, shape (H, W, 3)
     """
     density = -np.log(np.maximum(image, _FLOOR))
+    if rng.random() < _PALE_CYTOPLASM:
+        density = _paled(density, cells, float(rng.uniform(0.15, 0.8)))
     mixed = density.reshape(-1, 3) @ _stain_matrix(rng).T
     mixed = mixed.reshape(density.shape)
     if rng.random() < 0.35:
         other = (density.reshape(-1, 3) @ _stain_matrix(rng).T).reshape(density.shape)
-        if rng.random() < 0.25:
+        choice = rng.random()
+        if choice < 0.25:
             other *= rng.uniform(0.1, 0.6)
+        elif choice < 0.5:
+            # Dark red cells, bluish ones among them.
+            other *= (rng.uniform(1.2, 2.6) * rng.uniform(0.5, 1.6, 3)).astype(np.float32)
         inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.2)[..., None]
         mixed = inside * mixed + (1 - inside) * other
     if rng.random() < 0.3:
         mixed = np.maximum(mixed, 0.0) ** rng.uniform(0.75, 1.35)
+    if rng.random() < _FADED:
+        # Overexposed or old: lilac, pink, next to nothing.
+        mixed *= (rng.uniform(0.15, 0.6) * np.exp(rng.normal(0, 0.3, 3))).astype(np.float32)
     return np.exp(-np.maximum(mixed, -0.3)).astype(np.float32)
+
+
+def _paled(density: np.ndarray, cells: np.ndarray, left: float) -> np.ndarray:
+    """Take stain out of the paler half of white cells: their cytoplasm."""
+    if not cells.any():
+        return density
+    dark = density.mean(axis=-1)
+    low, high = np.percentile(dark[cells], (40, 75))
+    nucleus = np.clip((dark - low) / max(high - low, 1e-3), 0, 1)[..., None]
+    inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.0)[..., None]
+    return density * (1 - inside * (1 - nucleus) * (1 - left))
 
 
 def _stain_matrix(rng: np.random.Generator) -> np.ndarray:
@@ -69,7 +93,7 @@ def random_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         cols = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
         slope = rng.normal(0.0, 0.10, 2)
         image = image * (1 + slope[0] * rows + slope[1] * cols)[..., None].astype(np.float32)
-    if rng.random() < 0.05:
+    if rng.random() < 0.03:
         image = _dark_edge(image, rng)
     return image
 
@@ -107,8 +131,10 @@ def random_optics(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Gamma, noise and JPEG compression; the result is again transmittance."""
-    white = rng.uniform(0.78, 1.0)
+    # Overexposed, the empty slide and all that is pale saturate.
+    white = rng.uniform(0.78, 1.0) if rng.random() >= _OVEREXPOSED else rng.uniform(1.0, 1.35)
     pixels = np.clip(image * white, 0.0, 1.0)
+    white = min(white, 1.0)
     if rng.random() < 0.4:
         gamma = rng.uniform(0.7, 1.4)
         pixels, white = pixels**gamma, white**gamma

@@ -1,8 +1,9 @@
-"""Training samples composed from real cells: any rotation, any size, touching groups.
+"""Training samples composed from real cells: any rotation, any size, touching groups, crowds.
 
 A *source* is an image with truth, its light divided out. A *sample* is a square
 window around a point of a source, turned, mirrored, bent and scaled, into which more
-cells may be pasted so that they touch, and things that are no white cells.
+cells may be pasted so that they touch, and things that are no white cells. Beside the
+labels goes a class map (see `class_map`), which says what each pixel shows besides.
 """
 
 from __future__ import annotations
@@ -15,19 +16,27 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from ...images.illumination import background_colour, transmittance
+from ...datasets.class_map import NOTHING_ELSE, UNKNOWN, draw_class_map, scale_class_map
+from ...images.illumination import normalised
 from .distractors import Distractor, cut_distractors, lay_distractors
+from .grounds import plain_ground
 
 if TYPE_CHECKING:
     from ...datasets.pair import TrainingPair
 
-_LARGEST_SOURCE_CELL = 110.0
+_LARGEST_SOURCE_CELL = 96.0
 # Shares of the samples.
 _OFF_SCALE = 0.10
 _NO_CELL_OF_ITS_OWN = 0.15
 _BENT = 0.25
-_WITH_DISTRACTORS = 0.25
-_GROUPED = 0.45
+_WITH_DISTRACTORS = 0.35
+_GROUPED = 0.40
+_CROWDED = 0.12
+_ON_PLAIN_GROUND = 0.06
+_SQUEEZED = 0.12
+# Of the pasted cells.
+_BARE_NUCLEI = 0.06
+_STRETCHED = 0.2
 # A place without cells is at least so wide, and so far from the next cell, in cell diameters.
 _LEAST_BACKGROUND = 0.7
 _CLEAR_OF_CELLS = 0.1
@@ -38,7 +47,8 @@ class CutOut:
     """One white cell cut out of a source.
 
     ``image`` is transmittance (h, w, 3) float32, ``mask`` (h, w) float32 in [0, 1],
-    ``relative_size`` its diameter over the median diameter of its source.
+    ``relative_size`` its diameter over the median diameter of its source, ``what`` its
+    value in the class map.
     """
 
     image: np.ndarray
@@ -46,6 +56,7 @@ class CutOut:
     diameter: float
     relative_size: float
     family: str
+    what: float = NOTHING_ELSE
 
 
 @dataclass(frozen=True)
@@ -67,10 +78,13 @@ class Source:
         Centroid (row, col) of each of those.
     distractors : list of Distractor
         Cut out of it, where they are known.
+    classes : ndarray of float32, shape (H, W)
+        The class map.
     """
 
     image: np.ndarray
     labels: np.ndarray
+    classes: np.ndarray
     diameter: float
     family: str
     whole: frozenset[int]
@@ -93,10 +107,13 @@ class Sample:
     diameters, centres : dict
         For each label, the equivalent diameter and the centroid (row, col) of the
         whole cell, also where the window cuts it; no entry where they are unknown.
+    classes : ndarray of float32, shape (S, S)
+        The class map.
     """
 
     image: np.ndarray
     labels: np.ndarray
+    classes: np.ndarray
     doubtful: np.ndarray
     diameters: dict[int, float]
     centres: dict[int, tuple[float, float]]
@@ -155,30 +172,36 @@ def smooth_outline(labels: np.ndarray, sigma: float) -> np.ndarray:
 def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = True) -> Source | None:
     """Prepare a training pair for sampling.
 
-    Returns none for an image without a whole cell, whose scale is therefore unknown.
+    Returns none for an image without a whole cell whose scale is therefore unknown.
     """
     labels = pair.labels
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     border = set(np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])).tolist())
     whole = [int(i) for i in np.flatnonzero(areas) if i not in border]
-    if not whole:
+    if pair.white_cell is not None:
+        diameter = pair.white_cell
+    elif whole:
+        diameter = equivalent_diameter(float(np.median(areas[whole])))
+    else:
         return None
-    diameter = equivalent_diameter(float(np.median(areas[whole])))
-    image = transmittance(pair.image, background_colour(pair.image))
+    image = normalised(pair.image)
     distractors = cut_distractors(image, pair.distractors, diameter)
     if smooth:
         labels = smooth_outline(labels, 0.035 * diameter)
+    classes = draw_class_map(pair, labels)
     factor = _LARGEST_SOURCE_CELL / diameter
     if factor < 1:
         size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
+        classes = scale_class_map(cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST), factor)
         diameter *= factor
     centres = {i: _centroid(labels == i) for i in whole if (labels == i).any()}
     return Source(
         image,
         labels.astype(np.int32),
+        classes,
         diameter,
         family or pair.group,
         frozenset(centres),
@@ -199,7 +222,9 @@ def background_of(source: Source) -> Source | None:
     if window is None:
         return None
     labels = np.zeros_like(source.labels[window])
-    return Source(source.image[window], labels, source.diameter, source.family, frozenset())
+    return Source(
+        source.image[window], labels, source.classes[window], source.diameter, source.family, frozenset()
+    )
 
 
 def largest_empty(shape: tuple[int, ...], boxes: np.ndarray, least: int) -> tuple[slice, slice] | None:
@@ -249,8 +274,9 @@ def cut_outs(source: Source) -> list[CutOut]:
         )
         mask = (source.labels[box] == index).astype(np.float32)
         diameter = equivalent_diameter(float(mask.sum()))
+        what = float(np.median(source.classes[box][mask > 0]))
         found.append(
-            CutOut(source.image[box].copy(), mask, diameter, diameter / source.diameter, source.family)
+            CutOut(source.image[box].copy(), mask, diameter, diameter / source.diameter, source.family, what)
         )
     return found
 
@@ -292,6 +318,7 @@ class Composer:
             for thing in (thing for source in members for thing in source.distractors):
                 self.distractors.setdefault(thing.kind, []).append(thing)
         self.names = sorted(self.families)
+        self._stocked = [name for name in self.names if self.stock[name]]
         share = np.array([(weights or {}).get(name, 1.0) for name in self.names], float)
         self.share = share / share.sum()
         self.size = size
@@ -320,31 +347,39 @@ class Composer:
         without = bool(backgrounds) and rng.random() < _NO_CELL_OF_ITS_OWN
         on_cell = not without and rng.random() < (0.5 if off_scale else 0.85)
         source = _draw(backgrounds if without else self.families[family], rng, by_area=not on_cell)
-        image, labels, cut, mirrored = self._window(source, diameter, rng, on_cell)
+        picture, mirrored = self._window(source, diameter, rng, on_cell)
         if rng.random() < _BENT:
-            image, labels, cut = _bend(image, labels, cut, diameter, rng)
+            _bend(picture, diameter, rng)
+        crowded = rng.random() < _CROWDED
+        if rng.random() < (0.4 if crowded else _ON_PLAIN_GROUND):
+            picture = _Picture.plain(plain_ground(picture.labels.shape, diameter, rng))
         if rng.random() < (0.6 if without else _WITH_DISTRACTORS):
             for _ in range(rng.integers(1, 4)):
-                lay_distractors(image, labels, diameter, self.distractors, rng)
+                lay_distractors(
+                    picture.image, picture.labels, picture.classes, diameter, self.distractors, rng
+                )
         if off_scale:
-            labels[:] = 0
-            cut[:] = False
+            picture.labels[:] = 0
+            picture.classes[:] = UNKNOWN
+            picture.cut[:] = False
         else:
-            count = group if group is not None else self._group_size(rng)
+            count = group if group is not None else self._group_size(rng, crowded)
             for _ in range(count):
-                self._paste(image, labels, diameter, family, rng)
-        return self._crop(image, labels, cut, mirrored)
+                self._paste(picture, diameter, family, rng)
+        return self._crop(picture, mirrored)
 
     @staticmethod
-    def _group_size(rng: np.random.Generator) -> int:
+    def _group_size(rng: np.random.Generator, crowded: bool) -> int:
+        if crowded:
+            return int(rng.integers(5, 16))
         return int(rng.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1])) if rng.random() < _GROUPED else 0
 
     def _window(
         self, source: Source, diameter: float, rng: np.random.Generator, on_cell: bool
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    ) -> tuple[_Picture, bool]:
         side = self.size + 2 * self.margin
         height, width = source.labels.shape
-        if on_cell:
+        if on_cell and source.centres:
             keys = sorted(source.centres)
             centre = np.array(source.centres[keys[rng.integers(len(keys))]])
             centre = centre + rng.uniform(-0.5, 0.5, 2) * self.size * source.diameter / diameter * 0.8
@@ -352,7 +387,9 @@ class Composer:
             centre = rng.uniform(0, 1, 2) * (height, width)
         scale = diameter / source.diameter
         angle = rng.uniform(0, 2 * np.pi)
-        stretch = np.exp(rng.normal(0, 0.05))
+        # Pixels that are not square: up to 16:9.
+        squeezed = rng.uniform(-0.29, 0.29) if rng.random() < _SQUEEZED else 0.0
+        stretch = np.exp(rng.normal(0, 0.05) + squeezed)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         shape = np.array([[stretch, rng.normal(0, 0.05)], [0.0, 1 / stretch]])
         if rng.random() < 0.5:
@@ -361,26 +398,29 @@ class Composer:
         offset = side / 2 - linear @ centre[::-1]
         matrix = np.hstack([linear, offset[:, None]]).astype(np.float64)
 
-        image, labels = source.image, source.labels
+        image, labels, classes = source.image, source.labels, source.classes
         if scale < 0.6:
             # Warping does not average: shrink first, so that nothing aliases.
             shrink = max(scale * 1.2, 0.05)
             size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+            classes = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST)
             matrix[:, 0] *= width / size[0]
             matrix[:, 1] *= height / size[1]
         mirrored = rng.random() < 0.75
         mode = cv2.BORDER_REFLECT_101 if mirrored else cv2.BORDER_CONSTANT
-        fill = (0.0,) * 3 if rng.random() < 0.35 else (1.0,) * 3
+        # Where the field of view ends there is empty slide, as the method sees it too.
+        fill = (0.0,) * 3 if rng.random() < 0.15 else (1.0,) * 3
         warped = cv2.warpAffine(
             image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=mode, borderValue=fill
         )
         marks = cv2.warpAffine(
             labels.astype(np.float32), matrix, (side, side), flags=cv2.INTER_NEAREST, borderMode=mode
         ).astype(np.int32)
+        kinds = cv2.warpAffine(classes, matrix, (side, side), flags=cv2.INTER_NEAREST, borderMode=mode)
         cut = ~np.isin(marks, [0, *source.whole])
-        return warped, self._separate(marks), cut, mirrored
+        return _Picture(warped, self._separate(marks), scale_class_map(kinds, scale), cut), mirrored
 
     @staticmethod
     def _separate(marks: np.ndarray) -> np.ndarray:
@@ -389,15 +429,17 @@ class Composer:
 
         return label(marks, connectivity=1).astype(np.int32)
 
-    def _paste(
-        self, image: np.ndarray, labels: np.ndarray, diameter: float, family: str, rng: np.random.Generator
-    ) -> None:
-        if rng.random() < 0.3:
-            family = self.names[rng.integers(len(self.names))]
+    def _paste(self, picture: _Picture, diameter: float, family: str, rng: np.random.Generator) -> None:
+        image, labels = picture.image, picture.labels
+        if rng.random() < 0.3 or not self.stock[family]:
+            family = self._stocked[rng.integers(len(self._stocked))]
         stock = self.stock[family]
         cell = stock[rng.integers(len(stock))]
+        bare = rng.random() < _BARE_NUCLEI
+        if bare:
+            cell = bare_nucleus(cell)
         side = labels.shape[0]
-        wanted = diameter * cell.relative_size * float(np.exp(rng.normal(0, 0.12)))
+        wanted = diameter * cell.relative_size * float(np.exp(rng.normal(0, 0.16)))
         scale = wanted / cell.diameter
         radius = wanted / 2
         present = [i for i in np.unique(labels) if i]
@@ -415,19 +457,22 @@ class Composer:
         linear = scale * np.array(
             [[np.cos(angle) * mirror, -np.sin(angle)], [np.sin(angle) * mirror, np.cos(angle)]]
         )
+        if rng.random() < _STRETCHED:
+            longer = np.exp(rng.uniform(0.05, 0.3))
+            linear = linear @ np.diag([longer, 1 / longer])
         middle = np.array(ndimage.center_of_mass(cell.mask))
         offset = spot[::-1] - linear @ middle[::-1]
         matrix = np.hstack([linear, offset[:, None]])
-        picture, mask = cell.image, cell.mask
+        cut_out, mask = cell.image, cell.mask
         if scale < 0.6:
             size = (max(2, round(mask.shape[1] * scale * 1.2)), max(2, round(mask.shape[0] * scale * 1.2)))
             matrix[:, 0] *= mask.shape[1] / size[0]
             matrix[:, 1] *= mask.shape[0] / size[1]
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            cut_out = cv2.resize(cut_out, size, interpolation=cv2.INTER_AREA)
             mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
         alpha = cv2.warpAffine(mask, matrix, (side, side), flags=cv2.INTER_LINEAR)
         patch = cv2.warpAffine(
-            picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            cut_out, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         solid = alpha > 0.5
         if solid.sum() < 20:
@@ -438,8 +483,10 @@ class Composer:
         soft = cv2.GaussianBlur(alpha, (0, 0), 0.8)[..., None]
         image[:] = soft * patch + (1 - soft) * image
         labels[solid] = labels.max() + 1
+        picture.classes[solid] = UNKNOWN if bare else cell.what
 
-    def _crop(self, image: np.ndarray, labels: np.ndarray, cut: np.ndarray, mirrored: bool) -> Sample:
+    def _crop(self, picture: _Picture, mirrored: bool) -> Sample:
+        image, labels, cut = picture.image, picture.labels, picture.cut
         side = labels.shape[0]
         partial = set(np.unique(labels[cut]).tolist())
         start, stop = self.margin, self.margin + self.size
@@ -461,6 +508,7 @@ class Composer:
         return Sample(
             np.ascontiguousarray(image[start:stop, start:stop]),
             np.ascontiguousarray(inner),
+            np.ascontiguousarray(picture.classes[start:stop, start:stop]),
             # A cell that the source's border cuts, doubled by mirroring, is no cell at all.
             np.ascontiguousarray(cut[start:stop, start:stop] & mirrored),
             diameters,
@@ -476,22 +524,52 @@ def _draw(sources: Sequence[Source], rng: np.random.Generator, by_area: bool) ->
     return sources[int(rng.choice(len(sources), p=areas / areas.sum()))]
 
 
-def _bend(
-    image: np.ndarray, labels: np.ndarray, cut: np.ndarray, diameter: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def bare_nucleus(cell: CutOut) -> CutOut:
+    """Return a cell stripped to its nucleus: what thick films and crushed cells leave."""
+    density = -np.log(np.maximum(cell.image, 0.02)).mean(axis=-1)
+    inside = density[cell.mask > 0.5]
+    dark = cv2.GaussianBlur(density, (0, 0), 1.0) > (inside.min() + 0.55 * (inside.max() - inside.min()))
+    mask = dark & (cell.mask > 0.5)
+    if mask.sum() < 0.15 * (cell.mask > 0.5).sum():
+        return cell
+    shape = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    soft = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.0)
+    diameter = equivalent_diameter(float(shape.sum()))
+    relative = cell.relative_size * diameter / cell.diameter
+    return CutOut(cell.image, soft, diameter, relative, cell.family, cell.what)
+
+
+@dataclass
+class _Picture:
+    """A sample in the making."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    classes: np.ndarray
+    cut: np.ndarray
+
+    @classmethod
+    def plain(cls, image: np.ndarray) -> _Picture:
+        shape = image.shape[:2]
+        return cls(image, np.zeros(shape, np.int32), np.zeros(shape, np.float32), np.zeros(shape, bool))
+
+
+def _bend(picture: _Picture, diameter: float, rng: np.random.Generator) -> None:
     """Bend a window smoothly, by up to about a tenth of a cell: no two cells have one shape."""
-    side = labels.shape[0]
+    side = picture.labels.shape[0]
     knots = max(3, round(side / (0.6 * diameter)))
     shift = rng.normal(0, 0.04 * diameter, (2, knots, knots)).astype(np.float32)
     rows, cols = np.mgrid[:side, :side].astype(np.float32)
     rows += cv2.resize(shift[0], (side, side), interpolation=cv2.INTER_CUBIC)
     cols += cv2.resize(shift[1], (side, side), interpolation=cv2.INTER_CUBIC)
 
-    def moved(array: np.ndarray, flags: int) -> np.ndarray:
+    def moved(array: np.ndarray, flags: int = cv2.INTER_NEAREST) -> np.ndarray:
         return np.asarray(cv2.remap(array, cols, rows, flags, borderMode=cv2.BORDER_REPLICATE))
 
-    marks = moved(labels.astype(np.float32), cv2.INTER_NEAREST).astype(np.int32)
-    return moved(image, cv2.INTER_LINEAR), marks, moved(cut.astype(np.uint8), cv2.INTER_NEAREST) > 0
+    picture.image = moved(picture.image, cv2.INTER_LINEAR)
+    picture.labels = moved(picture.labels.astype(np.float32)).astype(np.int32)
+    picture.classes = moved(picture.classes)
+    picture.cut = moved(picture.cut.astype(np.uint8)) > 0
 
 
 def mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int = 3, tile: int = 128) -> Source:
@@ -520,6 +598,7 @@ def _mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int, tile
     diameter = 60.0
     image = np.ones((side, side, 3), np.float32)
     labels = np.zeros((side, side), np.int32)
+    classes = np.full((side, side), UNKNOWN, np.float32)
     whole: set[int] = set()
     feather = 5
     for row in range(grid):
@@ -533,10 +612,11 @@ def _mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int, tile
             flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
             picture = cv2.resize(source.image, size, interpolation=flags)
             marks = cv2.resize(source.labels, size, interpolation=cv2.INTER_NEAREST)
+            kinds = cv2.resize(source.classes, size, interpolation=cv2.INTER_NEAREST)
             turns = int(rng.integers(4))
-            picture, marks = np.rot90(picture, turns), np.rot90(marks, turns)
+            picture, marks, kinds = (np.rot90(part, turns) for part in (picture, marks, kinds))
             if rng.random() < 0.5:
-                picture, marks = picture[:, ::-1], marks[:, ::-1]
+                picture, marks, kinds = picture[:, ::-1], marks[:, ::-1], kinds[:, ::-1]
             top = int(rng.integers(picture.shape[0] - tile + 1))
             left = int(rng.integers(picture.shape[1] - tile + 1))
             picture = picture[top : top + tile, left : left + tile]
@@ -546,6 +626,7 @@ def _mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int, tile
                 np.ones(tile, np.float32) if col == 0 else ramp
             )
             spot = (slice(row * tile, (row + 1) * tile), slice(col * tile, (col + 1) * tile))
+            classes[spot] = scale_class_map(kinds[top : top + tile, left : left + tile], scale)
             image[spot] = weight[..., None] * picture + (1 - weight[..., None]) * _extended(image, spot)
             edge = np.concatenate([crop[0], crop[-1], crop[:, 0], crop[:, -1]])
             first = int(labels.max())
@@ -554,7 +635,7 @@ def _mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int, tile
                 if index in source.whole and index not in edge:
                     whole.add(first + offset)
     centres = {i: _centroid(labels == i) for i in sorted(whole)}
-    return Source(image, labels, diameter, sources[0].family, frozenset(centres), centres)
+    return Source(image, labels, classes, diameter, sources[0].family, frozenset(centres), centres)
 
 
 def _extended(image: np.ndarray, spot: tuple[slice, slice]) -> np.ndarray:
@@ -564,9 +645,3 @@ def _extended(image: np.ndarray, spot: tuple[slice, slice]) -> np.ndarray:
     left = image[spot[0], cols[0]][:, None]
     above = image[rows[0], spot[1]][None, :]
     return np.float32(0.5) * (left + above)
-
-
-def family_sources(pairs: Sequence[TrainingPair], family: str, smooth: bool = True) -> list[Source]:
-    """Prepare many pairs as sources of one family."""
-    made = (make_source(pair, family, smooth) for pair in pairs)
-    return [source for source in made if source is not None]

@@ -1,7 +1,7 @@
-"""What looks like a white cell and is none: platelets, their clumps, heaps of red cells.
+"""What looks like a white cell and is none: platelets, heaps of red cells, parasites, smudges, scale bars.
 
-Cut out of fields where they are boxed, they are laid into training samples, so that the
-network meets in every stain what else is dark and round on a slide. Stained things that
+Cut out of fields where they are boxed, or drawn, they are laid into training samples, so that
+the network meets in every stain what else is dark and round on a slide. Stained things that
 overlap absorb one after the other: their transmittances multiply.
 """
 
@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ...datasets import class_map
+
 if TYPE_CHECKING:
     from ...datasets.pair import Box
 
 PLATELET = "Platelet"
-RED_CELL = "RBC"
+RED_CELL = class_map.RED_CELL_BOX
 _RING = 0.35
 _LEAST_SIDE = 6
 _MOST_OVERLAP = 0.15
@@ -111,6 +113,7 @@ def _cut(image: np.ndarray, corners: tuple[int, int, int, int]) -> np.ndarray:
 def lay_distractors(
     image: np.ndarray,
     labels: np.ndarray,
+    classes: np.ndarray,
     white_cell: float,
     stock: dict[str, list[Distractor]],
     rng: np.random.Generator,
@@ -123,6 +126,8 @@ def lay_distractors(
         Transmittance.
     labels : ndarray of int, shape (S, S)
         White cells, which stay in front.
+    classes : ndarray of float32, shape (S, S)
+        The class map, see `class_map`; what is laid is marked in it.
     white_cell : float
         Diameter of a white cell, pixels.
     stock : dict
@@ -131,32 +136,145 @@ def lay_distractors(
     """
     platelets, red_cells = stock.get(PLATELET, []), stock.get(RED_CELL, [])
     kinds = [name for name, has in _ARRANGEMENTS.items() if all(stock.get(kind) for kind in has)]
-    if not kinds:
-        return
     spot = rng.uniform(0.1, 0.9, 2) * labels.shape
     layer = np.ones_like(image)
+    laid = np.full(labels.shape, class_map.UNKNOWN, np.float32)
     kind = kinds[rng.integers(len(kinds))]
-    if kind in ("heap", "covered"):
+    if kind in ("heap", "covered", "parasite"):
         pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.15, 0.5)
         for _ in range(rng.integers(2, 5) if kind == "heap" else 1):
-            _lay(layer, _any(red_cells, rng), spot + rng.normal(0, pitch, 2), white_cell, rng, 1.0)
+            _lay(layer, laid, _any(red_cells, rng), spot + rng.normal(0, pitch, 2), white_cell, rng, 1.0)
+    if kind == "crenated":
+        pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.7, 1.2)
+        darker = float(rng.uniform(1.0, 2.6))
+        for _ in range(rng.integers(1, 6)):
+            thing = crenated(_any(red_cells, rng), darker, rng)
+            _lay(layer, laid, thing, spot + rng.normal(0, pitch, 2), white_cell, rng, 1.0)
     if kind in ("platelet", "covered"):
         larger = float(np.exp(rng.normal(0.15, 0.35)))
-        _lay(layer, _any(platelets, rng), spot + rng.normal(0, 0.06, 2) * white_cell, white_cell, rng, larger)
+        beside = rng.normal(0, 0.06, 2) * white_cell
+        _lay(layer, laid, _any(platelets, rng), spot + beside, white_cell, rng, larger)
     if kind == "clump":
         spread = white_cell * rng.uniform(0.12, 0.35)
         for _ in range(rng.integers(3, 14)):
-            _lay(layer, _any(platelets, rng), spot + rng.normal(0, spread, 2), white_cell, rng, 1.0)
+            _lay(layer, laid, _any(platelets, rng), spot + rng.normal(0, spread, 2), white_cell, rng, 1.0)
+    if kind == "parasite":
+        _draw_parasite(layer, spot, white_cell * red_cells[0].relative_size, rng)
+    if kind == "smudge":
+        _draw_smudge(layer, laid, spot, white_cell, rng)
+    if kind == "scale bar":
+        _draw_scale_bar(image, laid, spot, white_cell, rng)
     front = cv2.GaussianBlur((labels > 0).astype(np.float32), (0, 0), _WHITE_CELL_EDGE)[..., None]
     image *= front + (1 - front) * layer
+    seen = ~np.isnan(laid) & (labels == 0)
+    classes[seen] = laid[seen]
 
 
-_ARRANGEMENTS = {
+_ARRANGEMENTS: dict[str, tuple[str, ...]] = {
     "platelet": (PLATELET,),
     "clump": (PLATELET,),
     "covered": (PLATELET, RED_CELL),
     "heap": (RED_CELL,),
+    "crenated": (RED_CELL,),
+    "parasite": (RED_CELL,),
+    "smudge": (),
+    "scale bar": (),
 }
+# Purples and blues that Romanowsky stains give to chromatin and to the plasm of parasites: density.
+_PURPLE, _BLUE = (0.9, 1.6, 0.35), (0.7, 0.5, 0.15)
+
+
+def crenated(thing: Distractor, darker: float, rng: np.random.Generator) -> Distractor:
+    """Return a red cell with a scalloped or spiked rim, denser than it was."""
+    picture = thing.image ** np.float32(darker)
+    height, width = picture.shape[:2]
+    rows, cols = np.mgrid[:height, :width].astype(np.float32)
+    rows, cols = rows - (height - 1) / 2, cols - (width - 1) / 2
+    spikes, turn = int(rng.integers(7, 18)), rng.uniform(0, 2 * np.pi)
+    angle = np.arctan2(rows, cols)
+    reach = 1 + np.float32(rng.uniform(0.03, 0.12)) * np.cos(spikes * angle + turn).astype(np.float32)
+    picture = cv2.remap(
+        picture,
+        cols * reach + np.float32((width - 1) / 2),
+        rows * reach + np.float32((height - 1) / 2),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(1.0, 1.0, 1.0),
+    )
+    return Distractor(thing.kind, np.asarray(picture), thing.diameter, thing.relative_size)
+
+
+def _blob(
+    shape: tuple[int, ...], spot: np.ndarray, radius: float, rough: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return how far inside a ragged, drawn-out blob each pixel lies: 1 in its middle, below 0 outside."""
+    rows, cols = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    turn, long = rng.uniform(0, np.pi), np.exp(rng.uniform(0, 0.45))
+    rows, cols = rows - np.float32(spot[0]), cols - np.float32(spot[1])
+    along = (cols * np.cos(turn) + rows * np.sin(turn)) / (radius * long)
+    across = (rows * np.cos(turn) - cols * np.sin(turn)) / (radius / long)
+    angle = np.arctan2(across, along)
+    edge = np.ones(shape[:2], np.float32)
+    for order in range(2, 9):
+        edge += rng.normal(0, rough / np.sqrt(order)) * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
+    return np.asarray(1 - np.hypot(along, across) / np.maximum(edge, 0.2), np.float32)
+
+
+def _draw_parasite(layer: np.ndarray, spot: np.ndarray, red_cell: float, rng: np.random.Generator) -> None:
+    """Stain a red cell with a trophozoite, a schizont or a gametocyte: bluish plasm, purple dots."""
+    inside = _blob(layer.shape, spot, red_cell * rng.uniform(0.2, 0.62), 0.12, rng)
+    cover = np.clip(inside * 4, 0, 1)
+    grain = grainy(layer.shape[:2], red_cell * rng.uniform(0.05, 0.16), rng)
+    dots = np.clip(grain - rng.uniform(-0.2, 1.0), 0, 1)
+    colour = np.asarray(_BLUE, np.float32) * rng.uniform(0.2, 1.0) * (1 + 0.2 * grain[..., None])
+    colour = colour + np.asarray(_PURPLE, np.float32) * (rng.uniform(0.3, 1.2) * dots)[..., None]
+    layer *= np.exp(-cover[..., None] * np.maximum(colour, 0))
+
+
+def _draw_smudge(
+    layer: np.ndarray, laid: np.ndarray, spot: np.ndarray, white_cell: float, rng: np.random.Generator
+) -> None:
+    """Draw what is left of a crushed cell: a pale, frayed cloud of chromatin without a wall."""
+    inside = _blob(layer.shape, spot, white_cell * rng.uniform(0.5, 1.2), 0.16, rng)
+    frayed = inside + rng.uniform(0.1, 0.3) * grainy(
+        layer.shape[:2], white_cell * rng.uniform(0.06, 0.2), rng
+    )
+    cover = np.clip(frayed * rng.uniform(1.2, 4.0), 0, 1)
+    cloud = np.clip(
+        0.8 + 0.35 * grainy(layer.shape[:2], white_cell * rng.uniform(0.05, 0.15), rng), 0.1, None
+    )
+    colour = np.asarray(_PURPLE, np.float32) * np.exp(rng.normal(0, 0.25, 3)).astype(np.float32)
+    layer *= np.exp(-(cover * cloud * rng.uniform(0.1, 0.45))[..., None] * colour)
+    laid[cover > 0.3] = class_map.NOTHING_ELSE
+
+
+def _draw_scale_bar(
+    image: np.ndarray, laid: np.ndarray, spot: np.ndarray, white_cell: float, rng: np.random.Generator
+) -> None:
+    """Burn a scale bar and its text into the picture, on a white ground or on none."""
+    row, col = (round(float(v)) for v in spot)
+    width, height = round(white_cell * rng.uniform(0.8, 3.0)), round(white_cell * rng.uniform(0.4, 1.2))
+    part = np.s_[max(row - height, 0) : row + 4, max(col - 4, 0) : col + width + 4]
+    if rng.random() < 0.6:
+        image[part] = 1.0
+    thick = max(1, round(0.05 * white_cell))
+    ink = np.zeros(image.shape[:2], np.uint8)
+    cv2.line(ink, (col, row), (col + width, row), 255, thick)
+    text = f"{int(rng.integers(1, 500))} um" if rng.random() < 0.7 else f"{int(rng.integers(10, 99))} px"
+    cv2.putText(
+        ink, text, (col, row - 2 * thick), cv2.FONT_HERSHEY_SIMPLEX, height / 40, 255, thick, cv2.LINE_AA
+    )
+    colour = rng.uniform(0, 0.2, 3) if rng.random() < 0.8 else np.array([0.9, 0.1, 0.1])
+    share = (ink / np.float32(255))[..., None]
+    image[:] = share * colour.astype(np.float32) + (1 - share) * image
+    laid[part] = class_map.NOTHING_ELSE
+
+
+def grainy(shape: tuple[int, ...], grain: float, rng: np.random.Generator) -> np.ndarray:
+    """Return smooth noise of mean 0 and standard deviation about 1, with structures ``grain`` pixels wide."""
+    small = [max(2, int(np.ceil(side / max(grain, 1.0))) + 1) for side in shape[:2]]
+    coarse = rng.standard_normal(small).astype(np.float32)
+    return np.asarray(cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)) * 1.3
 
 
 def _any(stock: list[Distractor], rng: np.random.Generator) -> Distractor:
@@ -165,15 +283,19 @@ def _any(stock: list[Distractor], rng: np.random.Generator) -> Distractor:
 
 def _lay(
     layer: np.ndarray,
+    laid: np.ndarray,
     thing: Distractor,
     spot: np.ndarray,
     white_cell: float,
     rng: np.random.Generator,
     larger: float,
 ) -> None:
-    """Multiply one distractor, turned and scaled, onto a layer of transmittance."""
+    """Multiply one distractor, turned and scaled, onto a layer of transmittance, and mark it."""
     wanted = white_cell * thing.relative_size * larger * float(np.exp(rng.normal(0, 0.12)))
     scale = wanted / thing.diameter
+    middle_of = (round(float(spot[1])), round(float(spot[0])))
+    mark = wanted if thing.kind == RED_CELL else class_map.PLATELET
+    cv2.circle(laid, middle_of, max(1, round(wanted / 2)), mark, -1)
     picture = thing.image ** np.float32(rng.uniform(0.7, 1.4))
     if scale < 0.6:
         size = [max(2, round(side * scale * 1.2)) for side in picture.shape[1::-1]]

@@ -1,0 +1,238 @@
+"""The smears that matter: leukaemia, marrow, malaria, a phone at the eyepiece, what is no white cell.
+
+Each set is a list of `BenchImage`, each scorer takes it as those of `accuracy_scores` do.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from accuracy_methods import Method
+from accuracy_scores import Outcome, Run, _f1, boxes_of, count_of
+from accuracy_sets import BenchImage
+
+from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxes
+from napari_wbcseg.datasets.single_cells import KEPT_ASIDE, read_classes, without_cells_files
+from napari_wbcseg.evaluation.metrics import match_boxes
+from napari_wbcseg.images.read import read_image
+
+#: Sets of the folder ``hard`` that are scored together.
+KINDS = {
+    "leukaemia": ("leukaemia", "leukaemia_atlas"),
+    "marrow": ("marrow",),
+    "blue": ("leukaemia_blue", "malaria"),
+    "vivax": ("vivax",),
+}
+#: At an IoU of boxes drawn by hand.
+_IOU = 0.4
+
+
+def rgb(file: Path) -> np.ndarray:
+    """Read an image as RGB without alpha."""
+    image = read_image(file)
+    return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image[..., :3]
+
+
+def hard_images(path: Path, name: str) -> list[BenchImage]:
+    """Return the images of one of `KINDS`; ``ignore`` holds places that count for nothing."""
+    with (path / "truth.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["image"].split("/")[0] in KINDS[name]]
+    found = []
+    for row in rows:
+        boxes = np.array(json.loads(row["boxes"]), int).reshape(-1, 4) if row["boxes"] else None
+        ignore = np.array(json.loads(row["ignore"] or "[]"), int).reshape(-1, 4)
+        found.append(
+            BenchImage(
+                row["image"],
+                rgb(path / row["image"]),
+                int(row["count"]),
+                boxes=boxes,
+                ignore=ignore,
+                doubtful=bool(row["doubtful"]),
+                kind=row["image"].split("/")[0],
+            )
+        )
+    return found
+
+
+def pig_fields(path: Path) -> list[BenchImage]:
+    """Return the validation fields of the pig smears, each a round field in a black surround."""
+    table = read_boxes(path)
+    table = table[table["kind"] == WHITE_KIND]
+    found = []
+    for file in sorted((path / "images").glob("valid*")):
+        boxes = table.loc[table["image"] == file.name, ["r0", "c0", "r1", "c1"]].to_numpy(int)
+        found.append(BenchImage(file.name, rgb(file), len(boxes), boxes=boxes, kind="pig"))
+    return found
+
+
+def red_cell_fields(path: Path) -> list[BenchImage]:
+    """Return the fifth of the Chula fields that is kept apart; none shows a white cell."""
+    files = without_cells_files(path / "images")
+    kept = [file for number, file in enumerate(files) if number % KEPT_ASIDE == KEPT_ASIDE - 1]
+    return [BenchImage(file.stem, rgb(file), 0, kind="chula") for file in kept]
+
+
+def single_cells(path: Path, kinds: tuple[str, ...]) -> list[BenchImage]:
+    """Return the pictures of some classes that are kept apart; the cell is in the middle."""
+    table = read_classes(path)
+    table = table[table["held_out"] & table["class"].isin(kinds)]
+    return [
+        BenchImage(name, rgb(path / "images" / name), int(kind != "platelet"), kind=kind)
+        for name, kind in zip(table["image"], table["class"], strict=True)
+    ]
+
+
+def score_counts(name: str) -> Callable[[list[BenchImage], Run, Method], Outcome]:
+    """Return a scorer of the sum of the count errors over the number of cells."""
+
+    def score(items: list[BenchImage], run: Run, method: Method) -> Outcome:
+        out = Outcome()
+        wrong = 0
+        for item in items:
+            labels = run(item)
+            found = count_of(labels)
+            wrong += abs(found - item.count)
+            if found != item.count:
+                out.failures.append(f"{item.name}: {found} for {item.count}")
+            out.worst.append((-abs(found - item.count) / max(item.count, 1), item, labels))
+        cells = sum(item.count for item in items)
+        out.figures = {"count_error": wrong / max(cells, 1), "wrong": wrong, "cells": cells}
+        out.columns[f"{name}: count errors"] = f"{wrong} of {cells} ({wrong / max(cells, 1):.0%})"
+        return out
+
+    return score
+
+
+def score_fields(name: str) -> Callable[[list[BenchImage], Run, Method], Outcome]:
+    """Return a scorer of the F1 of boxes and the share of right counts; ignored places count for nothing."""
+
+    def score(items: list[BenchImage], run: Run, method: Method) -> Outcome:
+        out = Outcome()
+        totals, right = np.zeros(3, int), 0
+        for item in items:
+            labels = run(item)
+            boxes = _not_ignored(boxes_of(labels), item.ignore)
+            assert item.boxes is not None
+            match = match_boxes(item.boxes, boxes, _IOU)
+            totals += (match.true_positive, match.false_positive, match.false_negative)
+            right += len(boxes) == item.count
+            if match.false_positive or match.false_negative:
+                out.failures.append(
+                    f"{item.name}: {match.true_positive} of {item.count} found, {match.false_positive} extra"
+                )
+            out.worst.append((-float(match.false_positive + match.false_negative), item, labels))
+        out.figures = {"f1": _f1(*map(int, totals)), "count_right": right / max(len(items), 1)}
+        out.figures |= dict(zip(("found", "extra", "missed"), map(float, totals), strict=True))
+        out.columns[f"{name}: F1"] = f"{out.figures['f1']:.3f} (−{totals[2]} +{totals[1]})"
+        out.columns[f"{name}: counts right"] = f"{right}/{len(items)}"
+        return out
+
+    return score
+
+
+def _not_ignored(boxes: np.ndarray, ignore: np.ndarray | None) -> np.ndarray:
+    """Leave out boxes whose middle lies in an ignored place."""
+    if ignore is None or not len(ignore) or not len(boxes):
+        return boxes
+    rows, cols = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    inside = (
+        (rows[:, None] >= ignore[:, 0])
+        & (rows[:, None] < ignore[:, 2])
+        & (cols[:, None] >= ignore[:, 1])
+        & (cols[:, None] < ignore[:, 3])
+    )
+    return boxes[~inside.any(axis=1)]
+
+
+def score_false(name: str) -> Callable[[list[BenchImage], Run, Method], Outcome]:
+    """Return a scorer of the false cells an image, where there is no white cell."""
+
+    def score(items: list[BenchImage], run: Run, method: Method) -> Outcome:
+        out = Outcome()
+        false = 0
+        for item in items:
+            labels = run(item)
+            found = _middle_only(labels) if item.kind == "platelet" else count_of(labels)
+            false += found
+            if found:
+                out.failures.append(f"{item.name}: {found}")
+            out.worst.append((-float(found), item, labels))
+        out.figures = {"false_per_image": false / max(len(items), 1), "false": false}
+        out.columns[f"{name}: false cells an image"] = f"{false / max(len(items), 1):.3f} ({false})"
+        return out
+
+    return score
+
+
+def _middle_only(labels: np.ndarray) -> int:
+    """Count what is found in the middle: a picture of a platelet may show a white cell at its border."""
+    height, width = labels.shape
+    middle = labels[height // 3 : -(height // 3), width // 3 : -(width // 3)]
+    return count_of(middle)
+
+
+def score_erythroblasts(items: list[BenchImage], run: Run, method: Method) -> Outcome:
+    """Count erythroblasts that are found and told from white cells, and white cells taken for one."""
+    out = Outcome()
+    found = told = white = mistaken = 0
+    for item in items:
+        labels = run(item)
+        index = int(labels[labels.shape[0] // 2, labels.shape[1] // 2])
+        table = getattr(method, "cells", None)
+        kinds = {} if table is None or "kind" not in table else table.set_index("label")["kind"].to_dict()
+        red = kinds.get(index) == "erythroblast"
+        if item.kind == "erythroblast":
+            found += index > 0
+            told += red
+        else:
+            white += 1
+            mistaken += red
+        if red != (item.kind == "erythroblast"):
+            out.failures.append(f"{item.name}: {kinds.get(index, 'found' if index else 'nothing')}")
+            out.worst.append((-1.0, item, labels))
+    number = len(items) - white
+    out.figures = {
+        "found": found / max(number, 1),
+        "told": told / max(number, 1),
+        "white_cells_mistaken": mistaken / max(white, 1),
+    }
+    out.columns["erythroblasts found, told"] = f"{found}, {told} of {number}"
+    out.columns["white cells taken for them"] = f"{mistaken} of {white}"
+    return out
+
+
+WHITE_CLASSES = ("basophil", "eosinophil", "ig", "lymphocyte", "monocyte", "neutrophil")
+
+HARD_SCORERS: dict[str, Callable[[list[BenchImage], Run, Method], Outcome]] = {
+    "pig": score_fields("pig"),
+    "leukaemia": score_counts("leukaemia"),
+    "marrow": score_counts("marrow"),
+    "blue": score_fields("blue leukaemia, malaria"),
+    "vivax": score_false("vivax"),
+    "chula": score_false("chula"),
+    "platelets": score_false("platelets"),
+    "erythroblasts": score_erythroblasts,
+}
+
+
+def hard_set(root: Path, name: str) -> list[BenchImage]:
+    """Return one of the sets of `HARD_SCORERS`; empty where its folder is missing."""
+    folder = root / {"platelets": "pbc", "erythroblasts": "pbc", "pig": "pig", "chula": "chula"}.get(
+        name, "hard"
+    )
+    if not folder.is_dir():
+        return []
+    if name in KINDS:
+        return hard_images(folder, name)
+    if name == "pig":
+        return pig_fields(folder)
+    if name == "chula":
+        return red_cell_fields(folder)
+    if name == "platelets":
+        return single_cells(folder, ("platelet",))
+    return single_cells(folder, ("erythroblast", *WHITE_CLASSES))

@@ -1,0 +1,196 @@
+"""Pictures of one cell in the middle whose class is known, and pictures without a white cell.
+
+The layout is that of the Barcelona set (Acevedo et al., Data in Brief 30, 2020): a folder
+``images`` and a ``classes.csv`` with the columns ``image,class``. By convention
+erythroblasts and platelets are no white cells.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import DatasetError
+from ..progress import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .pair import Outliner, TrainingPair
+
+PLATELET_CLASS, ERYTHROBLAST_CLASS = "platelet", "erythroblast"
+#: What the groups of the pairs begin with, the class behind it.
+GROUP = "class-"
+#: Group of pictures without a white cell.
+WITHOUT_CELLS = "no-cells"
+#: Pictures of the Chula set of red cells that do show a white cell; looked at one by one.
+CHULA_WITH_WHITE_CELLS = frozenset({"17", "219", "391", "480", "538", "731", "Iron deficiency anemia_7"})
+#: One picture in so many, by name within its class, is never trained on.
+KEPT_ASIDE = 5
+# The diameter of a typical white cell over the side of its picture, in the Barcelona pictures.
+_CELL_OF_PICTURE = 0.37
+_PLATELET_OF_CELL = 0.75
+
+
+def is_single_cells(path: Path) -> bool:
+    """Whether a folder holds pictures of single cells with their class."""
+    path = Path(path)
+    return (path / "classes.csv").is_file() and (path / "images").is_dir()
+
+
+def read_classes(path: Path) -> pd.DataFrame:
+    """Read the table of classes.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``image`` (in ``images``, without the leading folder), ``class``, and ``held_out``:
+        True for the fifth of each class, by name, that is never trained on.
+
+    Raises
+    ------
+    DatasetError
+        If the table is missing, unreadable or lacks a column.
+    """
+    import pandas as pd
+
+    table_path = Path(path) / "classes.csv"
+    try:
+        table = pd.read_csv(table_path, dtype=str)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"The table of classes {table_path} cannot be read: {error}.") from None
+    missing = {"image", "class"} - set(table.columns)
+    if missing:
+        raise DatasetError(f"The table {table_path} lacks the columns {', '.join(sorted(missing))}.")
+    table = table.sort_values("image", ignore_index=True)
+    table["held_out"] = table.groupby("class").cumcount() % KEPT_ASIDE == KEPT_ASIDE - 1
+    return table
+
+
+def read_single_cells(
+    path: Path, outline: Outliner | None, progress: Progress = silent, most: int | None = None
+) -> list[TrainingPair]:
+    """Turn pictures of single cells into training pairs, those held out left aside.
+
+    Parameters
+    ----------
+    path : Path
+    outline : Outliner
+        Draws the outlines; pictures in whose middle it sees nothing are left out.
+    progress : Progress
+    most : int, optional
+        Pictures of each class, the first by name.
+
+    Returns
+    -------
+    list of TrainingPair
+
+    Raises
+    ------
+    DatasetError
+        If the table cannot be used, or there is nothing to draw outlines with.
+    ImageError
+        If an image cannot be read.
+    """
+    from ..images.read import prepare_image, read_image
+
+    if outline is None:
+        raise DatasetError(f"{path} has classes but no outlines: name a model that draws them (--outlines).")
+    table = read_classes(path)
+    table = table[~table["held_out"]]
+    if most is not None:
+        table = table.groupby("class").head(most)
+    pairs = []
+    for number, (name, kind) in enumerate(zip(table["image"], table["class"], strict=True)):
+        progress(number, len(table), "Outlining single cells")
+        image = np.rint(prepare_image(read_image(Path(path) / "images" / name)).pixels).astype(np.uint8)
+        pair = _pair(Path(name).stem, image, kind, outline)
+        if pair is not None:
+            pairs.append(pair)
+    return pairs
+
+
+def _pair(name: str, image: np.ndarray, kind: str, outline: Outliner) -> TrainingPair | None:
+    from .pair import Box, TrainingPair
+
+    diameter = _CELL_OF_PICTURE * max(image.shape[:2])
+    middle = tuple(side // 2 for side in image.shape[:2])
+    if kind == PLATELET_CLASS:
+        box = _dark_middle(image, diameter)
+        boxes = () if box is None else (Box("Platelet", box),)
+        labels = np.zeros(image.shape[:2], np.int32)
+        return TrainingPair(name, image, labels, GROUP + kind, None, boxes, white_cell=diameter)
+    labels = outline(image, diameter)
+    index = int(labels[middle])
+    if not index:
+        return None
+    erythroblasts = frozenset({index}) if kind == ERYTHROBLAST_CLASS else frozenset()
+    # Of the other cells of the picture nobody said what they are.
+    alone = len(np.unique(labels)) == 2
+    known = erythroblasts if alone or kind != ERYTHROBLAST_CLASS else None
+    return TrainingPair(name, image, labels, GROUP + kind, erythroblasts=known, white_cell=diameter)
+
+
+def _dark_middle(image: np.ndarray, cell: float) -> tuple[int, int, int, int] | None:
+    """Return the box of the stained thing in the middle of a picture."""
+    import cv2
+    from skimage.filters import threshold_otsu
+    from skimage.measure import label, regionprops
+
+    half = round(_PLATELET_OF_CELL * cell / 2)
+    top, left = image.shape[0] // 2 - half, image.shape[1] // 2 - half
+    crop = cv2.GaussianBlur(image[top : top + 2 * half, left : left + 2 * half], (0, 0), 2.0)
+    # Red cells let red light pass, platelets do not.
+    red = crop[..., 0].astype(float)
+    regions = regionprops(label(red < threshold_otsu(red)))
+    if not regions:
+        return None
+    nearest = min(regions, key=lambda region: float(np.hypot(*(np.array(region.centroid) - half))))
+    r0, c0, r1, c1 = nearest.bbox
+    return top + r0, left + c0, top + r1, left + c1
+
+
+def without_cells_files(path: Path) -> list[Path]:
+    """List the pictures of a folder, by name, those of `CHULA_WITH_WHITE_CELLS` left out."""
+    from ..images.read import IMAGE_SUFFIXES
+
+    files = sorted(file for file in Path(path).iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    return [file for file in files if file.stem not in CHULA_WITH_WHITE_CELLS]
+
+
+def read_without_cells(path: Path) -> list[TrainingPair]:
+    """Read pictures of a folder that show no white cell.
+
+    The scale is told by the red cells; pictures where they cannot be measured get the
+    median of the others.
+
+    Raises
+    ------
+    DatasetError
+        If there is no picture, or none whose red cells can be measured.
+    """
+    from ..images.illumination import background_colour, transmittance
+    from ..images.read import prepare_image, read_image
+    from .pair import TrainingPair
+    from .red_cell_size import TYPICAL_WHITE_CELL, red_cell_diameter
+
+    files = without_cells_files(path)
+    files = [file for number, file in enumerate(files) if number % KEPT_ASIDE != KEPT_ASIDE - 1]
+    images = [np.rint(prepare_image(read_image(file)).pixels).astype(np.uint8) for file in files]
+    measured = [red_cell_diameter(2 * (1 - transmittance(i, background_colour(i)))) for i in images]
+    known = [diameter for diameter in measured if diameter is not None]
+    if not known:
+        raise DatasetError(f"No red cells could be measured in {path}, so the scale is not known.")
+    usual = float(np.median(known))
+    return [
+        TrainingPair(
+            file.stem,
+            image,
+            np.zeros(image.shape[:2], np.int32),
+            WITHOUT_CELLS,
+            white_cell=TYPICAL_WHITE_CELL * (diameter or usual),
+        )
+        for file, image, diameter in zip(files, images, measured, strict=True)
+    ]

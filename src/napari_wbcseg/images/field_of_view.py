@@ -1,0 +1,74 @@
+"""Where a picture shows the slide at all: the round field of an eyepiece, a cut or dark corner."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_WORKING_SIDE = 384
+# Of the brightness of the lit slide (90th percentile of the brightest colour). The darkest nuclei
+# of the validation sets keep 0.30 in blue; phone surrounds have 0.02 to 0.15.
+_DARK = 0.22
+# The penumbra ends where this much of it is reached.
+_PENUMBRA = 0.55
+# Share of the image, and of one of its sides, that a surround takes at least: no cell cut by the border does.
+_LEAST_AREA = 0.004
+_LEAST_OF_SIDE = 0.12
+# A surround may not be everything but a hole: then the picture is dark.
+_LEAST_FIELD = 0.15
+
+
+def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
+    """Find the part of a picture that shows the slide.
+
+    Dark regions that run along the border, over a corner or a good part of a side, are the
+    eyepiece's surround, a diaphragm or padding, with the penumbra around them.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W, 3)
+        RGB, 0 to 255.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W), or None
+        True on the slide; None where the whole picture shows it.
+    """
+    import cv2
+    from scipy import ndimage
+
+    height, width = pixels.shape[:2]
+    factor = min(1.0, _WORKING_SIDE / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = cv2.resize(np.asarray(pixels, np.float32), size, interpolation=cv2.INTER_AREA)
+    brightness = cv2.GaussianBlur(small.max(axis=-1), (0, 0), 1.0)
+    lit = float(np.percentile(brightness, 90))
+    dark = brightness < _DARK * lit
+    if not _on_border(dark).any():
+        return None
+    regions, count = ndimage.label(dark)
+    outside = np.zeros(dark.shape, bool)
+    for index in range(1, count + 1):
+        region = regions == index
+        if region.sum() >= _LEAST_AREA * region.size and _runs_along(region):
+            outside |= region
+    if not outside.any():
+        return None
+    # The penumbra: what is dim and joined to the surround, at most a fiftieth of the picture wide.
+    reach = max(1, round(0.02 * max(dark.shape)))
+    near = cv2.dilate(outside.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
+    outside |= near & (brightness < _PENUMBRA * lit)
+    outside = cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    field = ~ndimage.binary_fill_holes(outside)
+    if field.mean() < _LEAST_FIELD:
+        return None
+    return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _on_border(mask: np.ndarray) -> np.ndarray:
+    return np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+
+
+def _runs_along(region: np.ndarray) -> bool:
+    sides = (region[0], region[-1], region[:, 0], region[:, -1])
+    corner = any(region[row, col] for row in (0, -1) for col in (0, -1))
+    return max(side.mean() for side in sides) >= _LEAST_OF_SIDE * (0.5 if corner else 2.0)

@@ -1,0 +1,45 @@
+"""Outlines for training pictures whose cells are only boxed, or only named: a model proposes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ..datasets.pair import Outliner
+    from ..network.model_file import ModelFile
+
+
+def outliner(model: str | Path | ModelFile) -> Outliner:
+    """Return a function that labels the cells of an image, given the diameter of a white cell.
+
+    Parameters
+    ----------
+    model : str, Path or ModelFile
+        Of the robust recipe.
+
+    Raises
+    ------
+    ModelError
+        If the model does not exist or its file is broken.
+    """
+    from ..images.illumination import normalised
+    from ..network.engines.create import create_engine
+    from ..network.library import load_model
+    from ..network.robust import network_input
+    from ..progress import silent
+    from ..settings import SegmentationSettings
+    from .maps import Predictor
+    from .robust import find_at
+
+    file = load_model(model)
+    settings = SegmentationSettings(flips=True)
+    predictor = Predictor(file, create_engine(file, settings.engine, settings.device), settings, silent)
+
+    def outline(image: np.ndarray, diameter: float) -> np.ndarray:
+        found, _ = find_at(network_input(normalised(image)), diameter, predictor, None)
+        return found.labels
+
+    return outline
