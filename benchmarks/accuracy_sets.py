@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxed_pairs, read_boxes, split_names
-from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import (
     CLEAN_TEST_FIELDS,
     DOUBTFUL_MASKS,

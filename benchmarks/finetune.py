@@ -32,7 +32,7 @@ from accuracy_sets import zheng_crops
 from napari_wbcseg import evaluate, load_model, train
 from napari_wbcseg.datasets.boxes import read_boxed_pairs, split_names
 from napari_wbcseg.datasets.duplicates import find_duplicates
-from napari_wbcseg.datasets.pairs import SYNTHETIC_GROUP, TrainingPair
+from napari_wbcseg.datasets.pair import SYNTHETIC_GROUP, TrainingPair
 from napari_wbcseg.datasets.sigtuple import cut_tiles, fold_of, read_sigtuple
 from napari_wbcseg.evaluation.evaluate import Evaluation
 from napari_wbcseg.network.model_file import ModelFile

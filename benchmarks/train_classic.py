@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import cut_tiles, fold_of, read_sigtuple
+from napari_wbcseg.evaluation.metrics import soft_dice
+from napari_wbcseg.network.classic import classic_arrays
 from napari_wbcseg.network.engines.create import create_engine
 from napari_wbcseg.network.model_file import ModelFile, write_model
 from napari_wbcseg.settings import TrainingSettings
-from napari_wbcseg.training.classic import classic_arrays
-from napari_wbcseg.training.dice import dice_coefficient_numpy
 from napari_wbcseg.training.train import train
 
 
@@ -33,11 +33,11 @@ def score(model: ModelFile, pairs: list[TrainingPair]) -> dict[str, float]:
         [engine.predict(images[i : i + 16].astype(np.float32) / 255) for i in range(0, len(images), 16)]
     )
     truth = targets.astype(np.float32) / 255
-    each = [dice_coefficient_numpy(t, p) for t, p in zip(truth, probability, strict=True)]
-    binary = [dice_coefficient_numpy(t > 0.5, p > 0.5) for t, p in zip(truth, probability, strict=True)]
+    each = [soft_dice(t, p) for t, p in zip(truth, probability, strict=True)]
+    binary = [soft_dice(t > 0.5, p > 0.5) for t, p in zip(truth, probability, strict=True)]
     return {
         "tiles": len(each),
-        "soft_dice_all_pixels": round(dice_coefficient_numpy(truth, probability), 4),
+        "soft_dice_all_pixels": round(soft_dice(truth, probability), 4),
         "soft_dice_mean_of_tiles": round(float(np.mean(each)), 4),
         "dice_mean_of_tiles": round(float(np.mean(binary)), 4),
     }

@@ -78,7 +78,7 @@ def table(seconds: float) -> str:
     """Return images a second of training and prediction, in float32 and mixed precision."""
     from napari_wbcseg.network.backend import import_keras
     from napari_wbcseg.network.device import describe_device
-    from napari_wbcseg.network.engines.create import OnnxEngine
+    from napari_wbcseg.network.engines.onnx import OnnxEngine
     from napari_wbcseg.network.model_file import ModelHeader, make_model
     from napari_wbcseg.network.unet import build_unet, weights_of
     from napari_wbcseg.training.recipes import get_recipe
@@ -327,7 +327,7 @@ def window(data: Path, recipe: str) -> None:
 
 def pairs(number: int = 6) -> list:  # type: ignore[type-arg]
     """Draw synthetic smears of four cells with their truth."""
-    from napari_wbcseg.datasets.pairs import TrainingPair
+    from napari_wbcseg.datasets.pair import TrainingPair
     from napari_wbcseg.synthetic.smear import synthetic_smear
 
     smears = [synthetic_smear((480, 640), white_cells=4, seed=seed) for seed in range(number)]

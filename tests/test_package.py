@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import graphlib
 import importlib.metadata
 import inspect
 import json
@@ -25,10 +26,22 @@ ROOT = PACKAGE.parents[1]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAME = PACKAGE.name
 
-#: Rooms from the lowest to the highest; a module may import from its own room and from none above it.
-ORDER = {"errors": 0, "progress": 0, "files": 1, "settings": 1, "images": 2, "synthetic": 2, "datasets": 3}
-ORDER |= dict.fromkeys(["network", "training", "segmentation", "results", "evaluation", "batch"], 4)
-ORDER |= {"plugin": 5, "cli": 5}
+#: Rooms from the lowest to the highest; the modules of the ground are one room.
+GROUND = ("errors", "files", "progress", "settings", "version")
+LEVELS = (
+    ("ground",),
+    ("images", "synthetic"),
+    ("datasets",),
+    ("network",),
+    ("segmentation",),
+    ("results", "evaluation"),
+    ("batch", "training"),
+    ("plugin", "cli"),
+)
+LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+#: What the network is taught is made of a training sample, of which it names the type.
+AGAINST = {("network.robust", "training.samples.compose")}
+WIDGETS = ("segment", "review", "train", "models")
 #: Which rooms alone may import these.
 KEPT_IN = {
     ("network", "training"): {
@@ -42,13 +55,26 @@ needs_checkout = pytest.mark.skipif(
 )
 
 
-def room_of(path: Path) -> str:
-    """Return the folder of a module below the package, or its own name when it lies in the package."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def name_of(path: Path) -> str:
+    """Return the name of a module below the package, such as ``network.device``; nothing for the package."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path): path for path in MODULES}
+
+
+def room_of(module: str) -> str:
+    """Return the folder that a module lies in."""
+    first = module.split(".")[0]
+    return "ground" if first in GROUND else first
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Yield the absolute name of everything that a module imports, wherever in it that is."""
+    """Yield the absolute name of everything that a module imports, wherever in it that is.
+
+    What only a type checker or a function that is called later imports counts like all else.
+    """
     here = (NAME, *path.relative_to(PACKAGE).with_suffix("").parts)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -58,6 +84,18 @@ def imported(path: Path) -> Iterator[str]:
             yield from (".".join([*base, alias.name]) for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             yield from (str(name.value) for name in node.args[:1] if isinstance(name, ast.Constant))
+
+
+@functools.cache
+def arrows(module: str) -> frozenset[str]:
+    """Return the modules of this package that a module imports."""
+    found = set()
+    for name in imported(NAMES[module]):
+        package, _, inside = name.partition(".")
+        if package == NAME:
+            # The last part is a module, or something in one.
+            found.add(inside if inside in NAMES else inside.rpartition(".")[0])
+    return frozenset(found - {module})
 
 
 def others() -> set[str]:
@@ -113,25 +151,43 @@ class TestImporting:
             napari_wbcseg.segmnet  # noqa: B018
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 class TestRooms:
-    def test_imports_go_one_way(self, path):
-        room = room_of(path)
-        if room == "__init__":
-            pytest.skip("the front door opens every room, on first use")
-        for name in imported(path):
-            parts = name.split(".")
-            if parts[0] != NAME or len(parts) < 2 or parts[1] == "__version__":
-                continue
-            other = parts[1]
-            assert other in ORDER, f"{other} is in no room"
-            if other != room:
-                assert ORDER[other] <= ORDER[room], f"{room} imports {name}"
+    def test_no_import_goes_in_a_circle(self):
+        order = graphlib.TopologicalSorter({module: arrows(module) for module in NAMES})
+        try:
+            order.prepare()
+        except graphlib.CycleError as error:
+            pytest.fail(" imports ".join(reversed(error.args[1])))
 
+    @pytest.mark.parametrize("module", sorted(filter(None, NAMES)))
+    def test_imports_go_one_way(self, module):
+        room = room_of(module)
+        for other in sorted(arrows(module)):
+            assert other, f"{module} comes in by the front door, which opens every room"
+            if room_of(other) != room and (module, other) not in AGAINST:
+                assert LEVEL[room_of(other)] < LEVEL[room], f"{module} imports {other}"
+
+    @pytest.mark.parametrize("module", sorted(name for name in NAMES if name.startswith("plugin.")))
+    def test_no_widget_knows_another(self, module):
+        folder = module.split(".")[1]
+        known = {other.split(".")[1] for other in arrows(module) if other.startswith("plugin.")}
+        if folder in WIDGETS:
+            assert known <= {folder, "shared"}
+        elif folder == "shared":
+            assert known <= {"shared"}
+
+    def test_a_folder_imports_nothing_by_itself(self):
+        # Importing any module in it would import that as well.
+        folders = [name for name, path in NAMES.items() if path.name == "__init__.py"]
+        assert [name for name in folders if arrows(name)] == ["", "cli"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+class TestModules:
     def test_frameworks_stay_in_their_room(self, path):
         packages = {name.split(".")[0] for name in imported(path)}
         for rooms, kept in KEPT_IN.items():
-            if room_of(path) not in rooms:
+            if room_of(name_of(path)) not in rooms:
                 assert not packages & kept
 
     def test_no_place_of_one_machine_is_named(self, path):
@@ -208,7 +264,7 @@ class TestWheel:
         metadata = wheel.read(info).decode()
         assert "\nLicense-Expression: BSD-3-Clause\n" in metadata
         assert "\nClassifier: Framework :: napari\n" in metadata
-        assert f"\nVersion: {napari_wbcseg.__version__}\n" in metadata
+        assert f"\nVersion: {napari_wbcseg.version.__version__}\n" in metadata
         entry_points = wheel.read(info.replace("METADATA", "entry_points.txt")).decode()
         assert "[napari.manifest]\nnapari-wbcseg = napari_wbcseg:napari.yaml" in entry_points
 
@@ -218,4 +274,4 @@ class TestCommand:
         command = shutil.which("wbcseg", path=str(Path(sys.executable).parent)) or shutil.which("wbcseg")
         assert command is not None, "the command is installed with the package"
         done = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=60, check=True)
-        assert done.stdout == f"wbcseg {napari_wbcseg.__version__}\n"
+        assert done.stdout == f"wbcseg {napari_wbcseg.version.__version__}\n"

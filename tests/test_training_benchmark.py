@@ -30,7 +30,7 @@ def test_the_published_network_takes_seven_billion_for_a_tile() -> None:
 
 
 def test_its_pairs_can_be_trained_on(tmp_path: Path) -> None:
-    from napari_wbcseg.datasets.pairs import read_pairs
+    from napari_wbcseg.datasets.read import read_pairs
     from napari_wbcseg.settings import TrainingSettings
     from napari_wbcseg.training.plan import make_plan
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader, make_model
 

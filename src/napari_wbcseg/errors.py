@@ -31,6 +31,10 @@ class TrainingError(WBCSegError):
     """Training that cannot start or cannot go on."""
 
 
+class OutputError(WBCSegError):
+    """A result that cannot be written."""
+
+
 class EditError(WBCSegError):
     """A correction of labels that cannot be made."""
 

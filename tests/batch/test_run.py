@@ -87,7 +87,7 @@ class TestManyImages:
         self, tmp_path: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from napari_wbcseg.batch import file
-        from napari_wbcseg.results.files import OutputError
+        from napari_wbcseg.errors import OutputError
 
         items = write_images(tmp_path / "in", 12)
         real = file.save

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from napari_wbcseg import SegmentationSettings, TrainingSettings, __version__
+from napari_wbcseg import SegmentationSettings, TrainingSettings
 from napari_wbcseg.cli.options import option_name
+from napari_wbcseg.version import __version__
 
 from .shell import wbcseg
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.datasets.boxes import is_boxes, outline_from_box, read_boxed_pairs, read_boxes, split_names
-from napari_wbcseg.datasets.pairs import read_pairs
+from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.errors import Cancelled, DatasetError, ImageError
 
 HEADER = "image,kind,r0,c0,r1,c1"

@@ -18,7 +18,7 @@ from napari_wbcseg.datasets.corrections import (
     read_record,
     remove_correction,
 )
-from napari_wbcseg.datasets.pairs import read_pairs
+from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.errors import DatasetError
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from napari_wbcseg.datasets.duplicates import find_duplicates, refuse_duplicates
-from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import read_sigtuple
 from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.images.read import read_image

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_wbcseg.datasets import sigtuple
-from napari_wbcseg.datasets.pairs import TrainingPair, read_pairs
+from napari_wbcseg.datasets.pair import TrainingPair
+from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.datasets.sigtuple import (
     CLEAN_TEST_FIELDS,
     cut_tiles,
-    extract_tar,
     fold_of,
     is_sigtuple,
     read_sigtuple,
@@ -277,31 +277,7 @@ def test_members_that_reach_outside_are_refused_and_nothing_is_written(tmp_path:
     path = _tar_with(inner / "set.tar", EVIL[evil])
     with pytest.raises(DatasetError, match=r"set\.tar was refused: its member .* (outside|link|device)"):
         read_sigtuple(path)
-    with pytest.raises(DatasetError, match="refused"):
-        extract_tar(path, inner / "out" / "deep")
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
-    assert not (inner / "out").exists()
-
-
-def test_a_sound_tar_is_unpacked_whole(archive: Path, folder: Path, tmp_path: Path) -> None:
-    target = extract_tar(archive, tmp_path / "new" / "set")
-    assert [path.name for path in target.parent.iterdir()] == ["set"]
-    ours = {path.relative_to(target / "SigTuple_data"): path.read_bytes() for path in target.rglob("*.jpg")}
-    assert ours == {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.jpg")}
-
-
-def test_a_folder_with_something_in_it_is_not_touched(archive: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").touch()
-    with pytest.raises(DatasetError, match="exists already"):
-        extract_tar(archive, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-
-
-def test_a_file_in_the_way_of_a_folder_leaves_nothing(tmp_path: Path) -> None:
-    path = _tar_with(tmp_path / "set.tar", _member("x"), _member("x/y"))
-    with pytest.raises(DatasetError, match="cannot be unpacked"):
-        extract_tar(path, tmp_path / "out")
-    assert [file.name for file in tmp_path.iterdir()] == ["set.tar"]
 
 
 @pytest.mark.parametrize("kept", [0.4, 0.001])
@@ -314,9 +290,6 @@ def test_a_cut_archive_is_damaged(folder: Path, tmp_path: Path, suffix: str, kep
     path.write_bytes(data[: int(len(data) * kept)])
     with pytest.raises(DatasetError, match=re.escape(path.name) + r" is not a tar archive, or it is damaged"):
         read_pairs(path)
-    with pytest.raises(DatasetError, match="damaged"):
-        extract_tar(path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_text_file_named_tar_and_a_missing_one(tmp_path: Path) -> None:
@@ -325,5 +298,3 @@ def test_a_text_file_named_tar_and_a_missing_one(tmp_path: Path) -> None:
         read_pairs(tmp_path / "a.tar")
     with pytest.raises(DatasetError, match=r"no folder or archive .*gone\.tar"):
         read_pairs(tmp_path / "gone.tar")
-    with pytest.raises(DatasetError, match=r"gone\.tar"):
-        extract_tar(tmp_path / "gone.tar", tmp_path / "out")

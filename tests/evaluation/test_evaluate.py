@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from napari_wbcseg import SegmentationSettings, evaluate
-from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import Cancelled, DatasetError
 from napari_wbcseg.evaluation.evaluate import compare, network_dice
+from napari_wbcseg.evaluation.metrics import soft_dice
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.pipeline import segment
-from napari_wbcseg.training.dice import dice_coefficient_numpy
 
 from ..dark_model import spots, write_dark_model
 
@@ -69,7 +69,7 @@ def test_soft_dice_is_over_the_pixels_of_all_images_together(
     result = evaluate(model, pairs)
     truth = np.stack([p.labels > 0 for p in pairs])
     probability = np.stack([segment(p.image, model, result.settings).probability for p in pairs])
-    assert result.summary["soft_dice"] == pytest.approx(dice_coefficient_numpy(truth, probability), abs=1e-9)
+    assert result.summary["soft_dice"] == pytest.approx(soft_dice(truth, probability), abs=1e-9)
 
 
 def test_the_published_score_is_of_the_network_alone(model: ModelFile, pairs: list[TrainingPair]) -> None:

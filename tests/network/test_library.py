@@ -9,10 +9,11 @@ import pytest
 from napari_wbcseg import load_model
 from napari_wbcseg.datasets.sigtuple import read_sigtuple
 from napari_wbcseg.errors import ModelError
+from napari_wbcseg.evaluation.metrics import soft_dice
+from napari_wbcseg.network.classic import classic_arrays
 from napari_wbcseg.network.engines.create import create_engine
-from napari_wbcseg.network.library import clean_name, list_models, models_folder, save_to_library
-from napari_wbcseg.training.classic import classic_arrays
-from napari_wbcseg.training.dice import dice_coefficient_numpy
+from napari_wbcseg.network.library import list_models, models_folder, save_to_library
+from napari_wbcseg.network.model_file import clean_name
 
 from ..tiny_networks import random_model
 
@@ -117,4 +118,4 @@ def test_the_classic_model_reaches_the_published_dice_on_its_own_tiles() -> None
         [engine.predict(images[i : i + 14].astype(np.float32) / 255) for i in range(0, 182, 14)]
     )
     assert len(probability) == 182
-    assert dice_coefficient_numpy(targets / 255, probability) == pytest.approx(0.946, abs=0.002)
+    assert soft_dice(targets / 255, probability) == pytest.approx(0.946, abs=0.002)

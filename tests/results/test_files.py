@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_wbcseg.results.files import OutputError
+from napari_wbcseg.errors import OutputError
 from napari_wbcseg.results.formats.tiff import write_labels
 
 from ..drawings import two_discs

@@ -13,9 +13,8 @@ import tifffile
 from PIL import Image
 
 from napari_wbcseg import save
-from napari_wbcseg.errors import Cancelled, SettingsError
+from napari_wbcseg.errors import Cancelled, OutputError, SettingsError
 from napari_wbcseg.images.pixel_size import PixelSize, read_pixel_size
-from napari_wbcseg.results.files import OutputError
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
 from napari_wbcseg.results.save import FORMATS, files_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import ModelError, TrainingError
 from napari_wbcseg.network.library import require_writable, save_to_library
 from napari_wbcseg.network.model_file import ModelFile

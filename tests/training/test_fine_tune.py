@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.datasets.corrections import add_correction
-from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.evaluation.compare import compare_models
 from napari_wbcseg.network.library import list_models, load_model

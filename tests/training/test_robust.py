@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_wbcseg import SegmentationSettings, TrainingSettings, segment, synthetic_smear, train
-from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import DOUBTFUL_MASKS
 from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.network.model_file import read_model

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import Cancelled, TrainingError
+from napari_wbcseg.network.classic import classic_arrays, classic_grey
 from napari_wbcseg.network.device import dtype_policy
 from napari_wbcseg.network.model_file import ModelFile, read_model
 from napari_wbcseg.settings import TrainingSettings
-from napari_wbcseg.training.classic import RECIPE, classic_arrays, classic_grey
+from napari_wbcseg.training.classic import RECIPE
 from napari_wbcseg.training.loop import cosine_rate
 from napari_wbcseg.training.train import train
 
@@ -50,14 +51,14 @@ def test_the_published_recipe_trains_the_published_network(tmp_path: Path) -> No
 
 
 def test_dark_discs_are_learnt(pairs: list[TrainingPair], tiny: ModelFile) -> None:
+    from napari_wbcseg.evaluation.metrics import soft_dice
     from napari_wbcseg.network.engines.create import create_engine
-    from napari_wbcseg.training.dice import dice_coefficient_numpy
 
     result = train(pairs, FAST.replace(epochs=50, dropout=0.0), init=tiny)
 
     images, targets = classic_arrays(pairs)
     probability = create_engine(result.model).predict(images.astype(np.float32) / 255)
-    assert dice_coefficient_numpy(targets / 255, probability) > 0.9
+    assert soft_dice(targets / 255, probability) > 0.9
     assert result.history[-1]["dice"] > result.history[0]["dice"]
 
 

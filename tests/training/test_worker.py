@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.training.folder import new_training_folder, unfinished_trainings
 from napari_wbcseg.training.preview import decode_array
@@ -56,7 +56,6 @@ def test_training_runs_beside_this_process_and_its_model_comes_back(
     assert kinds[-1] == "result"
     assert sum(kind in FINAL_EVENTS for kind in kinds) == 1
     assert {"start", "progress", "step", "epoch", "end"} <= set(kinds)
-    assert process.exit_code == 0
     assert process.model.name == "beside"
     assert len(events[-1]["history"]) == 3
     assert process.model.path == tmp_path / "out" / "beside.safetensors"

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import Client, WorkerPlugin, as_completed, get_worker
 
-from .. import __version__
-from ..errors import ImageError, ModelError, WBCSegError
-from ..results.files import OutputError
+from ..errors import ImageError, ModelError, OutputError, WBCSegError
 from ..results.names import RUN_FILE
+from ..version import __version__
 from .file import BatchItem, Outcome, Outputs, failure, is_large_item, process
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
 
     from distributed import LocalCluster
 
-    from ..network.engines.create import available_cpus
+    from ..network.device import available_cpus
 
     if scheduler is None:
         count = workers or 1
@@ -188,7 +187,7 @@ class _ModelOnWorker(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Take this worker's share of the machine, before its network is built."""
         if os.getpid() != self._client_process:
-            from ..network.engines.create import THREADS_VARIABLE
+            from ..network.device import THREADS_VARIABLE
 
             os.environ.setdefault(THREADS_VARIABLE, str(worker.state.nthreads))
         limit = worker.memory_manager.memory_limit

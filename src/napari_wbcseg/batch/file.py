@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Cancelled, ImageError, WBCSegError
+from ..errors import Cancelled, ImageError, OutputError, WBCSegError
 from ..images.pixel_size import PixelSize, read_pixel_size
-from ..results.files import OutputError
 from ..results.formats.tables import count_row, failed_row, with_micrometres
 from ..results.labelled import labelled_image
 from ..results.names import LARGE_SUFFIX

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
-from ..results.files import OutputError
+from ..errors import OutputError
 from ..results.records import file_sha256
+from ..version import __version__
 from .file import BatchItem, Outcome, Outputs, file_stamp
 from .thumbnails import Picture
 

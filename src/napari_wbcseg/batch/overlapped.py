@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ..errors import Cancelled
-from ..results.files import OutputError
+from ..errors import Cancelled, OutputError
 from .file import (
     BatchItem,
     Loaded,

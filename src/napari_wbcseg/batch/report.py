@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ..results.files import OutputError
+from ..errors import OutputError
 from .thumbnails import Picture
 
 if TYPE_CHECKING:

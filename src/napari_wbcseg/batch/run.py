@@ -17,7 +17,6 @@ from ..results.names import (
     CELLS_FILE,
     COUNTS_FILE,
     OVERLAY_SUFFIX,
-    PLAN_FILE,
     RUN_FILE,
     image_names,
     is_output,
@@ -26,6 +25,7 @@ from ..results.names import (
 from ..results.records import InputRecord, RunRecord
 from ..results.result_record import ResultRecord
 from ..results.save import FORMATS
+from ..segmentation.large.files import PLAN_FILE
 from .file import BatchItem, Outcome, Outputs
 from .journal import Journal, fingerprint
 from .overlapped import segment_overlapped

@@ -9,8 +9,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from .. import __version__
 from ..errors import Cancelled, WBCSegError
+from ..version import __version__
 from .console import complain
 from .options import disguise
 

@@ -67,7 +67,7 @@ def add(
 ) -> None:
     """Add a corrected field; the same field again replaces what was there."""
     from ..datasets.corrections import add_correction
-    from ..datasets.pairs import read_labels
+    from ..datasets.folders import read_labels
     from ..images.read import read_image
 
     added = add_correction(

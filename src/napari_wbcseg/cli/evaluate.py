@@ -41,7 +41,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Compare what a model finds with the truth."""
-    from ..datasets.pairs import read_pairs
+    from ..datasets.read import read_pairs
     from ..datasets.sigtuple import fold_of, is_sigtuple
     from ..evaluation.evaluate import evaluate as evaluate_model
     from ..results.formats.tables import write_table

@@ -57,8 +57,9 @@ def finetune(
     A sample of the original data is mixed in, so that nothing is forgotten. Then the old and the
     new model are scored on the same cells, which neither was tuned on.
     """
-    from ..datasets.pairs import read_pairs
-    from ..network.library import clean_name, load_model, models_folder, require_writable
+    from ..datasets.read import read_pairs
+    from ..network.library import load_model, models_folder, require_writable
+    from ..network.model_file import clean_name
     from ..training.fine_tune import fine_tune
     from ..training.replay import fine_tuning_settings
 

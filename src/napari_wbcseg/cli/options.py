@@ -27,7 +27,7 @@ from ..errors import SettingsError
 from ..settings import SegmentationSettings
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import MaskReading
+    from ..datasets.folders import MaskReading
     from ..network.model_file import ModelFile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -166,7 +166,7 @@ ModelOption = Annotated[
 
 
 class MaskChoice(StrEnum):
-    """How masks of several values are read; see `napari_wbcseg.datasets.pairs.read_pairs`."""
+    """How masks of several values are read; see `napari_wbcseg.datasets.read.read_pairs`."""
 
     auto = "auto"
     foreground = "foreground"

@@ -15,7 +15,7 @@ from .options import MaskChoice, MasksOption, changed, with_settings
 from .training_view import training_view
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
     from ..network.model_file import ModelFile
 
 
@@ -71,13 +71,8 @@ def train(
 
     Ctrl-C ends the training and keeps the best weights so far.
     """
-    from ..network.library import (
-        clean_name,
-        load_model,
-        models_folder,
-        require_writable,
-        save_to_library,
-    )
+    from ..network.library import load_model, models_folder, require_writable, save_to_library
+    from ..network.model_file import clean_name
     from ..training.train import train as train_network
 
     # Before anything imports TensorFlow: it reports on libraries that nobody asked for.
@@ -149,7 +144,7 @@ def _training_pairs(
     outlines: str | None,
     without_cells: list[Path],
 ) -> tuple[list[TrainingPair], str]:
-    from ..datasets.pairs import read_pairs
+    from ..datasets.read import read_pairs
     from ..datasets.sigtuple import fold_of
     from ..datasets.single_cells import read_without_cells
     from ..segmentation.outlining import outliner

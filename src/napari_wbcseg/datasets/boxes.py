@@ -19,7 +19,7 @@ from ..progress import Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .pairs import Outliner, TrainingPair
+    from .pair import Outliner, TrainingPair
 
 WHITE_KIND = "WBC"
 RED_KIND = "RBC"
@@ -222,7 +222,7 @@ def read_boxed_pairs(
         If an image cannot be read.
     """
     from ..images.read import prepare_image, read_image
-    from .pairs import Box, TrainingPair
+    from .pair import Box, TrainingPair
 
     path = Path(path)
     table = read_boxes(path)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from .pairs import TrainingPair
+    from .pair import TrainingPair
 
 NOTHING_ELSE, PLATELET, ERYTHROBLAST = 0.0, -1.0, -2.0
 UNKNOWN = float("nan")

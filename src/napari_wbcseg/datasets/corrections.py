@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import __version__
 from ..errors import DatasetError
 from ..files import write_atomically
 from ..images.read import prepare_image, read_image
-from .pairs import TrainingPair
+from ..version import __version__
+from .pair import TrainingPair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

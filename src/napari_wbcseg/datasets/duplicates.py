@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import TrainingError
 
 if TYPE_CHECKING:
-    from .pairs import TrainingPair
+    from .pair import TrainingPair
 
 #: Sides of the thumbnails that pictures are compared by: all pairs roughly, the likely ones closely.
 _ROUGH, _CLOSE = 8, 48

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
-import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +16,8 @@ import numpy as np
 
 from ..errors import DatasetError
 from ..images.read import IMAGE_SUFFIXES, decode_image, natural_key, read_image
-from .pairs import Entry, TrainingPair, pair_entries, split_masks
+from .folders import Entry, pair_entries, split_masks
+from .pair import TrainingPair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -314,66 +312,6 @@ def _group(name: str) -> str:
 
 
 # Archives ------------------------------------------------------------------------------------------
-
-
-def extract_tar(tar: str | Path, target: str | Path) -> Path:
-    """Unpack a tar of plain files into a new folder: all of it or nothing.
-
-    Every member is checked before the first is written; files are then written to a
-    temporary folder beside the target, which is moved into place at the end.
-
-    Parameters
-    ----------
-    tar : str or Path
-        The archive.
-    target : str or Path
-        Folder to create; it may exist when it is empty.
-
-    Returns
-    -------
-    Path
-        The target.
-
-    Raises
-    ------
-    DatasetError
-        If the archive is damaged, or has members that are links, devices or lie outside
-        of it; if the target has something in it; or if writing fails.
-    """
-    path, target = Path(tar).expanduser(), Path(target).expanduser()
-    with _open_tar(path) as archive:
-        for member in archive:
-            _checked(member, path)
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise DatasetError(f"{target} exists already; give a new or empty folder to unpack into.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise DatasetError(f"{target} cannot be created: {error.strerror or error}.") from None
-    try:
-        with _open_tar(path) as archive:
-            for member in archive:
-                place = temporary / _checked(member, path)
-                if member.isdir():
-                    place.mkdir(parents=True, exist_ok=True)
-                    continue
-                place.parent.mkdir(parents=True, exist_ok=True)
-                source = archive.extractfile(member)
-                assert source is not None  # it is a regular file
-                with place.open("wb") as file:
-                    shutil.copyfileobj(source, file)
-        if target.exists():
-            target.rmdir()
-        temporary.chmod(0o755)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise DatasetError(
-            f"{path} cannot be unpacked into {target}: {error.strerror or error}; nothing was left there."
-        ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
 
 
 @contextmanager

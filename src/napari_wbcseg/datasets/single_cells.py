@@ -18,7 +18,7 @@ from ..progress import Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .pairs import Outliner, TrainingPair
+    from .pair import Outliner, TrainingPair
 
 PLATELET_CLASS, ERYTHROBLAST_CLASS = "platelet", "erythroblast"
 #: What the groups of the pairs begin with, the class behind it.
@@ -113,7 +113,7 @@ def read_single_cells(
 
 
 def _pair(name: str, image: np.ndarray, kind: str, outline: Outliner) -> TrainingPair | None:
-    from .pairs import Box, TrainingPair
+    from .pair import Box, TrainingPair
 
     diameter = _CELL_OF_PICTURE * max(image.shape[:2])
     middle = tuple(side // 2 for side in image.shape[:2])
@@ -173,7 +173,7 @@ def read_without_cells(path: Path) -> list[TrainingPair]:
     """
     from ..images.illumination import background_colour, transmittance
     from ..images.read import prepare_image, read_image
-    from .pairs import TrainingPair
+    from .pair import TrainingPair
     from .red_cell_size import TYPICAL_WHITE_CELL, red_cell_diameter
 
     files = without_cells_files(path)

@@ -10,9 +10,8 @@ from ..progress import Progress, silent
 from .evaluate import Evaluation, evaluate
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
     from ..network.model_file import ModelFile
-    from ..training.replay import FineTuningPlan
 
 #: Loss of mean Dice on the original images from which a model is said to have forgotten.
 FORGOTTEN = 0.01
@@ -136,13 +135,6 @@ def compare_models(
         old_original=score(old, original, 2 * len(own)),
         new_original=score(new, original, 2 * len(own) + len(original)),
         seen=seen,
-    )
-
-
-def compare_by_plan(plan: FineTuningPlan, new: ModelFile, progress: Progress = silent) -> Comparison:
-    """Score the model of a fine-tuning beside the one it started from."""
-    return compare_models(
-        plan.start, new, plan.held_out, plan.replay.held_out, plan.scores_what_it_saw, progress
     )
 
 

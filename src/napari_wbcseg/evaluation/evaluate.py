@@ -18,7 +18,7 @@ from .metrics import dice, iou, match_instances
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
     from ..network.model_file import ModelFile
 
 #: Least IoU at which a found cell counts as a true one.
@@ -105,7 +105,7 @@ def evaluate(
 
     from ..network.library import load_model
     from ..segmentation.pipeline import segment
-    from ..training.dice import SMOOTHING
+    from .metrics import SMOOTHING
 
     file = load_model(model)
     settings = settings or SegmentationSettings(recipe=file.header.recipe)
@@ -124,7 +124,7 @@ def evaluate(
     progress(len(pairs), len(pairs), _STAGE)
     table = pd.DataFrame(rows)
     summary = _summary(table)
-    # The formula of `dice_coefficient_numpy`, whose sums need not be held in memory at once.
+    # The formula of `soft_dice`, whose sums need not be held in memory at once.
     summary["soft_dice"] = (2 * overlap + SMOOTHING) / (total + SMOOTHING)
     if file.header.recipe == "classic":
         summary["network_dice"] = network_dice(file, pairs, settings)
@@ -174,9 +174,9 @@ def network_dice(model: ModelFile, pairs: Sequence[TrainingPair], settings: Segm
         NaN where no tile holds a cell.
     """
     from ..errors import TrainingError
+    from ..network.classic import classic_arrays
     from ..network.engines.create import create_engine
-    from ..training.classic import classic_arrays
-    from ..training.dice import dice_coefficient_numpy
+    from .metrics import soft_dice
 
     try:
         images, targets = classic_arrays(pairs)
@@ -188,11 +188,11 @@ def network_dice(model: ModelFile, pairs: Sequence[TrainingPair], settings: Segm
         engine.predict(images[start : start + size].astype(np.float32) / 255)
         for start in range(0, len(images), size)
     ]
-    return dice_coefficient_numpy(targets.astype(np.float32) / 255, np.concatenate(batches))
+    return soft_dice(targets.astype(np.float32) / 255, np.concatenate(batches))
 
 
 def _pairs(data: str | Path | Sequence[TrainingPair], tiles: bool | None) -> list[TrainingPair]:
-    from ..datasets.pairs import read_pairs
+    from ..datasets.read import read_pairs
     from ..datasets.sigtuple import cut_tiles, is_sigtuple
 
     if isinstance(data, str | Path):
@@ -214,7 +214,7 @@ def _regions(labels: np.ndarray) -> np.ndarray:
 
 
 def _soft_truth(pair: TrainingPair) -> np.ndarray:
-    from ..training.classic import classic_target
+    from ..network.classic import classic_target
 
     return classic_target(pair).astype(np.float32) / 255
 

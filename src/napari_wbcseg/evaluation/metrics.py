@@ -25,7 +25,11 @@ __all__ = [
     "iou",
     "match_boxes",
     "match_instances",
+    "soft_dice",
 ]
+
+#: Added above and below the fraction, so that two empty masks agree perfectly.
+SMOOTHING = 1.0
 
 
 @dataclass(frozen=True)
@@ -351,3 +355,17 @@ def _boxes(boxes: ArrayLike) -> np.ndarray:
 
 def _area(boxes: np.ndarray) -> np.ndarray:
     return np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
+
+
+def soft_dice(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+    """Return the soft Dice coefficient: that of probabilities, over all pixels together.
+
+    Parameters
+    ----------
+    y_true, y_pred : ndarray of one shape
+        Truth in {0, 1} and probability in [0, 1].
+    """
+    truth = np.asarray(y_true, np.float64)
+    probability = np.asarray(y_pred, np.float64)
+    overlap = float((truth * probability).sum())
+    return (2.0 * overlap + SMOOTHING) / (float(truth.sum()) + float(probability.sum()) + SMOOTHING)

@@ -1,12 +1,16 @@
-"""Which device Keras computes on, and why: users must never have to guess."""
+"""Which device Keras computes on, and why, and how many processors: users must never have to guess."""
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from typing import Any
 
 from .backend import import_keras
+
+#: Environment variable for the threads of a process, where several share one machine.
+THREADS_VARIABLE = "WBCSEG_THREADS"
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,17 @@ def describe_device() -> DeviceReport:
     if kind == "cpu":
         return DeviceReport(_cpu_name(), why, kind, backend)
     return DeviceReport(f"{kind.upper()} ({name})", why, kind, backend)
+
+
+def available_cpus() -> int:
+    """Return how many processors this process may use; `THREADS_VARIABLE` allows it fewer or more."""
+    wanted = os.environ.get(THREADS_VARIABLE, "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    try:
+        return len(os.sched_getaffinity(0)) or 1
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
 
 
 def cpu_flags() -> frozenset[str]:
@@ -148,8 +163,6 @@ def _others(count: int) -> str:
 
 
 def _cpu_name() -> str:
-    from .engines.create import available_cpus
-
     count = available_cpus()
     model = _cpu_info("model name") or platform.processor() or platform.machine()
     return f"CPU ({model}, {count} thread{'s' * (count > 1)})"

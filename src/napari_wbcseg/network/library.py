@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
 from ..files import write_atomically
-from .model_file import SUFFIX, ModelFile, ModelHeader, encode_model, read_header, read_model
+from .model_file import SUFFIX, ModelFile, ModelHeader, clean_name, encode_model, read_header, read_model
 
 #: Names of the built-in models and their files in the package.
 BUILT_IN = {"wbc": "robust", "classic": "classic"}
@@ -220,22 +219,6 @@ def require_writable(folder: Path) -> None:
     write_atomically(probe, b"a model goes here", ModelError)
     with contextlib.suppress(OSError):
         probe.unlink()
-
-
-def clean_name(name: str) -> str:
-    """Return a name that is a safe file name on every system.
-
-    Raises
-    ------
-    ModelError
-        If nothing is left of it.
-    """
-    cleaned = re.sub(r"[^\w.-]+", "-", name.strip().removesuffix(SUFFIX)).strip("-.")[:80]
-    if not cleaned:
-        raise ModelError(f"{name!r} cannot be the name of a model: use letters, digits, - and _.")
-    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", cleaned, re.IGNORECASE):
-        cleaned = f"model-{cleaned}"
-    return cleaned
 
 
 def _paths() -> dict[str, Path]:

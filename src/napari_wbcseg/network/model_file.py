@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import __version__
 from ..errors import ModelError
 from ..files import write_atomically
 from ..settings import Recipe
+from ..version import __version__
 from .architecture import UNetArchitecture
 
 SUFFIX = ".safetensors"
@@ -337,3 +338,19 @@ def _read_tensors(
 def _some(names: list[str]) -> str:
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def clean_name(name: str) -> str:
+    """Return a name that is a safe file name on every system.
+
+    Raises
+    ------
+    ModelError
+        If nothing is left of it.
+    """
+    cleaned = re.sub(r"[^\w.-]+", "-", name.strip().removesuffix(SUFFIX)).strip("-.")[:80]
+    if not cleaned:
+        raise ModelError(f"{name!r} cannot be the name of a model: use letters, digits, - and _.")
+    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", cleaned, re.IGNORECASE):
+        cleaned = f"model-{cleaned}"
+    return cleaned

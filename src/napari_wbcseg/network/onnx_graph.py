@@ -125,3 +125,24 @@ def _folded(conv: Convolution, weights: Mapping[str, np.ndarray]) -> tuple[np.nd
     )
     scale = gamma / np.sqrt(variance + NORM_EPSILON)
     return (kernel * scale).astype(np.float32), (beta - mean * scale).astype(np.float32)
+
+
+def described_onnx_bytes(model: ModelFile) -> bytes:
+    """Return the ONNX graph with what a user of it must know among its properties."""
+    import onnx
+
+    graph = onnx.load_from_string(onnx_bytes(model))
+    header = model.header
+    outputs = " ".join(f"{output.name}:{output.channels}" for output in header.architecture.outputs)
+    onnx.helper.set_model_props(
+        graph,
+        {
+            "name": model.id,
+            "recipe": header.recipe,
+            "input": header.input,
+            "output channels": outputs,
+            "canonical diameter": f"{header.canonical_diameter or 'as it comes'}",
+            "training data": header.training_data,
+        },
+    )
+    return bytes(graph.SerializeToString())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .samples import LayerDataTuple
+    from .shared.metadata import LayerDataTuple
 
     Reader = Callable[[str | PathLike[str] | Sequence[str | PathLike[str]]], list[LayerDataTuple]]
 
@@ -143,7 +143,7 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
     from ..errors import ImageError
     from ..results.load import load_result
     from .shared.features import features_table
-    from .shared.layers import METADATA_KEY
+    from .shared.metadata import METADATA_KEY
 
     if not isinstance(path, str | PathLike):
         raise ImageError("Open one saved result at a time.")
@@ -191,3 +191,32 @@ def _zarr_image(folder: Path, ndim: int) -> tuple[list[Any], bool] | None:
     levels = [da.from_zarr(group[path]) for path in paths]
     rgb = levels[0].ndim == ndim + 1
     return ([da.moveaxis(level, 0, -1) for level in levels] if rgb else levels), rgb
+
+
+def open_large_image() -> None:
+    """File ▸ IO Utilities: ask for a large image and add it to the viewer, without reading it whole."""
+    import napari
+    from napari.layers import Layer
+    from napari.utils.notifications import show_error
+    from qtpy.QtWidgets import QFileDialog
+
+    from ..errors import WBCSegError
+    from .shared.large_layers import image_layer
+    from .shared.layers import own_viewer
+
+    current = napari.current_viewer()
+    if current is None:
+        return
+    viewer = own_viewer(current)
+    name, _ = QFileDialog.getOpenFileName(
+        None,
+        "Open a large image, read where it is looked at",
+        "",
+        "Tiled TIFF and whole slides (*.tif *.tiff *.svs *.ndpi *.scn *.bif *.btf);;All files (*)",
+    )
+    if not name:
+        return
+    try:
+        viewer.add_layer(Layer.create(*image_layer(name)))
+    except WBCSegError as error:
+        show_error(str(error))

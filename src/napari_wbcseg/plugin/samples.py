@@ -9,14 +9,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .shared.metadata import LayerDataTuple
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
     from ..progress import Progress
-
-LayerDataTuple = tuple[Any, dict[str, Any], str]
 
 #: The test field that the sample shows: four white cells, none of them in the training tiles.
 SAMPLE_FIELD = "029E137BB177"

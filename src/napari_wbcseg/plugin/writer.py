@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .samples import LayerDataTuple
+    from .shared.metadata import LayerDataTuple
 
 
 def write_tiff(path: str, layers: Sequence[LayerDataTuple]) -> list[str]:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import SettingsError, WBCSegError
+from ..errors import OutputError, SettingsError
 from ..files import write_atomically
-
-
-class OutputError(WBCSegError):
-    """A result that cannot be written."""
 
 
 def write_bytes(path: str | Path, content: bytes) -> Path:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ..errors import OutputError
 from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
 from ..segmentation.result import Segmentation, count_in_words
 from ..settings import SegmentationSettings
-from .files import OutputError
 
 if TYPE_CHECKING:
     import pandas as pd

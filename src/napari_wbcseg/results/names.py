@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..segmentation.large.files import PLAN_FILE
+
 LABELS_SUFFIX = "-labels.tif"
 MASK_SUFFIX = "-mask.jpg"
 OVERLAY_SUFFIX = "-overlay.png"
@@ -17,8 +19,6 @@ RUN_FILE = "run.json"
 RESULT_SUFFIX = "-result.json"
 #: Behind the name of a large image, that of the folder that holds its result.
 LARGE_SUFFIX = "-cells"
-#: What says of such a folder, in JSON, what it is a result of.
-PLAN_FILE = "plan.json"
 
 
 def output_names(paths: Sequence[Path]) -> dict[Path, str]:

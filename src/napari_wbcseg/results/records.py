@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .. import __version__
 from ..errors import SettingsError
 from ..settings import SegmentationSettings, TrainingSettings
+from ..version import __version__
 from .files import read_text, write_bytes
 from .names import RUN_FILE
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SettingsError
+from ..errors import OutputError, SettingsError
 from ..images.pixel_size import PixelSize
 from ..progress import Progress, silent
-from .files import OutputError
 from .formats.geojson import write_geojson
 from .formats.ome_zarr import write_ome_zarr
 from .formats.pictures import write_mask, write_overlay

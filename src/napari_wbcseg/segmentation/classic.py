@@ -65,8 +65,8 @@ def find_cells(
     """
     from skimage.measure import label
 
+    from ..network.classic import classic_grey
     from ..network.engines.create import create_engine
-    from ..training.classic import classic_grey
 
     progress(0, 0, "Looking for dark regions")
     grey = classic_grey(np.rint(pixels).astype(np.uint8), settings.dark_cutoff)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..network.engines.create import Engine
+from ..network.engines.base import Engine
 from ..network.model_file import ModelFile
 from ..progress import Progress
 from ..settings import SegmentationSettings

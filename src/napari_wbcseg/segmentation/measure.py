@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .nucleus import Stains, measure_stains, pixels_of
-from .runs import Runs, find_runs, measure_shapes, touching_pairs
+from .runs import Runs, find_runs, measure_shapes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,14 +272,3 @@ def in_physical_units(cells: pd.DataFrame, pixel_size: tuple[float, float]) -> p
             if name in table:
                 table[name] = np.nan
     return table
-
-
-def touching_labels(labels: np.ndarray) -> set[int]:
-    """Return the labels that share an edge with another label, a gap of one pixel allowed.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (H, W)
-    """
-    runs = find_runs(labels)
-    return set(runs.numbers[np.unique(touching_pairs(runs))].tolist())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import Outliner
+    from ..datasets.pair import Outliner
     from ..network.model_file import ModelFile
 
 
@@ -26,8 +26,8 @@ def outliner(model: str | Path | ModelFile) -> Outliner:
         If the model does not exist or its file is broken.
     """
     from ..images.illumination import normalised
-    from ..network.engine import create_engine
-    from ..network.models import load_model
+    from ..network.engines.create import create_engine
+    from ..network.library import load_model
     from ..network.robust import network_input
     from ..progress import silent
     from ..settings import SegmentationSettings

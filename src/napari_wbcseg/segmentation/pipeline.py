@@ -8,24 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ImageError, ModelError, SettingsError
+from ..errors import ImageError
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
+from .method import DEFAULT_MODEL, model_and_settings
 from .result import Segmentation
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
     from .found import Found
 
-DEFAULT_MODEL = "wbc"
 # Pixels of the largest image whose result is kept in memory, at eight bytes a pixel.
 _IN_MEMORY = 64_000_000
-
-#: Channels that the network of each recipe takes, and those of its outputs that are read.
-_READS: dict[str, tuple[int, dict[str, int]]] = {
-    "classic": (1, {"cell": 1}),
-    "robust": (3, {"cell": 1, "centre": 1, "offset": 2, "size": 1}),
-}
 
 
 def segment(
@@ -83,36 +77,6 @@ def segment(
 
         results.append(_segment_plane(plane, value_range, file, settings, plane_progress))
     return _stack(results) if stacked else results[0]
-
-
-def model_and_settings(
-    model: str | Path | ModelFile, settings: SegmentationSettings | None
-) -> tuple[ModelFile, SegmentationSettings]:
-    from ..network.library import load_model
-
-    if model == DEFAULT_MODEL and settings is not None and settings.recipe == "classic":
-        model = "classic"
-    file = load_model(model)
-    _check_heads(file)
-    if settings is None:
-        settings = SegmentationSettings(recipe=file.header.recipe)
-    elif settings.recipe != file.header.recipe:
-        raise SettingsError(
-            f"The model {file.name} was trained for the recipe {file.header.recipe}, and the settings ask "
-            f"for {settings.recipe}: choose a model of that recipe, or set recipe to {file.header.recipe}."
-        )
-    return file, settings
-
-
-def _check_heads(model: ModelFile) -> None:
-    """Refuse a model that says less than its recipe reads, or is asked in other colours."""
-    channels, heads = _READS[model.header.recipe]
-    has = {output.name: output.channels for output in model.architecture.outputs}
-    if model.architecture.input_channels != channels or any(has.get(name) != n for name, n in heads.items()):
-        raise ModelError(
-            f"The model {model.name} is no network of the recipe {model.header.recipe}, which takes "
-            f"{channels} channels and gives {', '.join(heads)}: train it again, or choose another model."
-        )
 
 
 def _segment_in_blocks(

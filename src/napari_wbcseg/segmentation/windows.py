@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..network.engines.create import Engine
+    from ..network.engines.base import Engine
     from ..progress import Progress
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..network.backend import import_keras
-from ..network.engines.create import available_cpus
+from ..network.device import available_cpus
 from .helpers import HelperError, Helpers, SharedObject, attach, shared
 
 Batch = tuple[np.ndarray, np.ndarray]

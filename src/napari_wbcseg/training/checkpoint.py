@@ -21,7 +21,7 @@ from ..settings import TrainingSettings
 if TYPE_CHECKING:
     import keras
 
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
 
 LOCK = ".training.lock"
 _STATE = "state.safetensors"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-#: Added above and below the fraction, so that two empty masks agree perfectly.
-SMOOTHING = 1.0
+from ..evaluation.metrics import SMOOTHING
 
 
 def dice_coefficient(y_true: Any, y_pred: Any) -> Any:
@@ -38,17 +35,3 @@ def dice_coefficient(y_true: Any, y_pred: Any) -> Any:
 def dice_loss(y_true: Any, y_pred: Any) -> Any:
     """Return 1 - `dice_coefficient`, the published training loss."""
     return 1.0 - dice_coefficient(y_true, y_pred)
-
-
-def dice_coefficient_numpy(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """Return the same coefficient as `dice_coefficient`, with NumPy.
-
-    Parameters
-    ----------
-    y_true, y_pred : ndarray of one shape
-        Truth in {0, 1} and probability in [0, 1].
-    """
-    truth = np.asarray(y_true, np.float64)
-    probability = np.asarray(y_pred, np.float64)
-    overlap = float((truth * probability).sum())
-    return (2.0 * overlap + SMOOTHING) / (float(truth.sum()) + float(probability.sum()) + SMOOTHING)

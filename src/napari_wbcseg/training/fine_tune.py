@@ -11,7 +11,7 @@ from ..progress import Progress, silent
 from .replay import BLEND
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
     from ..evaluation.compare import Comparison
     from ..network.model_file import ModelFile
     from ..settings import TrainingSettings
@@ -98,8 +98,8 @@ def fine_tune(
         If ``progress`` raised it.
     """
     from ..datasets.corrections import read_corrections
-    from ..datasets.pairs import read_pairs
-    from ..evaluation.compare import compare_by_plan, with_scores
+    from ..datasets.read import read_pairs
+    from ..evaluation.compare import with_scores
     from ..network.library import load_model
     from .replay import plan_fine_tuning
     from .train import train
@@ -129,3 +129,12 @@ def fine_tune(
     new = plan.blended(result.model)
     comparison = compare_by_plan(plan, new, progress)
     return FineTuned(with_scores(new, comparison), comparison, plan, result.seconds)
+
+
+def compare_by_plan(plan: FineTuningPlan, new: ModelFile, progress: Progress = silent) -> Comparison:
+    """Score the model of a fine-tuning beside the one it started from."""
+    from ..evaluation.compare import compare_models
+
+    return compare_models(
+        plan.start, new, plan.held_out, plan.replay.held_out, plan.scores_what_it_saw, progress
+    )

@@ -24,13 +24,13 @@ import numpy as np
 
 from ..errors import DatasetError, TrainingError, WBCSegError
 from ..files import write_atomically
-from ..network.library import clean_name, models_folder
-from ..network.model_file import ModelFile, read_model, write_model
+from ..network.library import models_folder
+from ..network.model_file import ModelFile, clean_name, read_model, write_model
 from ..settings import TrainingSettings
 from .checkpoint import LOCK, Checkpoint
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
 
 JOB = "job"
 _RECORD = "job.json"
@@ -249,7 +249,7 @@ def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
 
 
 def _read_pairs(path: Path) -> list[TrainingPair]:
-    from ..datasets.pairs import Box, TrainingPair
+    from ..datasets.pair import Box, TrainingPair
 
     try:
         with np.load(path, allow_pickle=False) as arrays:

@@ -14,7 +14,7 @@ from .recipes import get_recipe
 from .splitting import split_validation
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
 
 _FEW_TO_TUNE, _FEW_TO_BEGIN = 20, 100
 _FEW_TO_JUDGE = 10

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +14,7 @@ from .batches import Batches
 from .helpers import Helpers
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
     from .preview import PreviewTiles
 
 
@@ -77,9 +76,6 @@ class Recipe(Protocol):
         """Return functions of ``(y_true, y_pred)``; the one named ``dice`` is shown to users."""
 
 
-_MODULES = {"classic": "classic", "robust": "robust"}
-
-
 def get_recipe(name: str) -> Recipe:
     """Return a recipe; its module is imported at the first call.
 
@@ -88,8 +84,12 @@ def get_recipe(name: str) -> Recipe:
     TrainingError
         If there is no recipe of this name.
     """
-    if name not in _MODULES:
-        raise TrainingError(f"There is no recipe {name!r}: choose one of {', '.join(_MODULES)}.")
-    module = importlib.import_module(f".{_MODULES[name]}", __package__)
-    recipe: Recipe = module.RECIPE
-    return recipe
+    if name == "classic":
+        from . import classic
+
+        return classic.RECIPE
+    if name == "robust":
+        from . import robust
+
+        return robust.RECIPE
+    raise TrainingError(f"There is no recipe {name!r}: choose one of classic, robust.")

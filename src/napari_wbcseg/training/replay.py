@@ -21,7 +21,7 @@ from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
     from ..network.model_file import ModelFile
     from .folder import TrainingJob
 
@@ -187,7 +187,7 @@ def plan_fine_tuning(
         The model to go on from.
     original : str, Path or sequence of TrainingPair, optional
         What the model was trained on, or a part of it: a data set that
-        `napari_wbcseg.datasets.pairs.read_pairs` reads. By default the SigTuple set where it is
+        `napari_wbcseg.datasets.read.read_pairs` reads. By default the SigTuple set where it is
         on this computer (`wbcseg download`). Synthetic smears are always replayed as well.
     settings : TrainingSettings, optional
         By default `fine_tuning_settings`.
@@ -280,7 +280,7 @@ def make_replay(
         Decides which are taken, where there are many.
     progress : Progress
     """
-    from ..datasets.pairs import read_pairs
+    from ..datasets.read import read_pairs
 
     if original is None:
         original = original_set()
@@ -318,7 +318,7 @@ def original_set() -> Path | None:
 def _sampled(
     pairs: Sequence[TrainingPair], rng: np.random.Generator
 ) -> tuple[list[TrainingPair], list[TrainingPair]]:
-    from ..datasets.pairs import REPLAYED_GROUP
+    from ..datasets.pair import REPLAYED_GROUP
     from ..datasets.sigtuple import DOUBTFUL_MASKS, cut_tiles
 
     # SigTuple in tiles and without its doubtful masks; other sets as they come, in a family of their own.
@@ -348,7 +348,7 @@ def _is_sigtuple(pair: TrainingPair) -> bool:
 
 
 def _smears(seed: int, number: int, progress: Progress) -> list[TrainingPair]:
-    from ..datasets.pairs import SYNTHETIC_GROUP, TrainingPair
+    from ..datasets.pair import SYNTHETIC_GROUP, TrainingPair
     from ..synthetic.smear import random_smear
 
     pairs = []

@@ -20,7 +20,7 @@ from .helpers import Helpers
 from .preview import PreviewTiles
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import Box, TrainingPair
+    from ..datasets.pair import Box, TrainingPair
     from .samples.compose import Composer, Source
 
 TILE = 128
@@ -197,7 +197,7 @@ def prepare_sources(pairs: Sequence[TrainingPair]) -> list[Source]:
 
 
 def _family(group: str) -> str:
-    from ..datasets.pairs import REPLAYED_GROUP, SYNTHETIC_GROUP
+    from ..datasets.pair import REPLAYED_GROUP, SYNTHETIC_GROUP
 
     families = {"boxes": "boxes", "fields": "fields", REPLAYED_GROUP: "replayed", SYNTHETIC_GROUP: _SYNTHETIC}
     if group.startswith(CLASS_GROUP) or group == WITHOUT_CELLS:
@@ -227,7 +227,7 @@ def synthetic_sources(seed: int, progress: Progress = silent, helpers: Helpers |
 def synthetic_source(key: tuple[int, int]) -> Source | None:
     """Draw one synthetic smear, by the seed and its number."""
     from ..datasets.class_map import RED_CELL_BOX
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
     from ..synthetic.smear import random_smear
     from .samples.compose import make_source
 
@@ -250,7 +250,7 @@ def synthetic_source(key: tuple[int, int]) -> Source | None:
 
 def _boxes(kind: str, discs: np.ndarray, shape: tuple[int, ...]) -> list[Box]:
     """Return the boxes of discs, rows of (row, col, radius), clipped to the image; none outside it."""
-    from ..datasets.pairs import Box
+    from ..datasets.pair import Box
 
     corners = np.column_stack([discs[:, :2] - discs[:, 2:], discs[:, :2] + discs[:, 2:]]).round().astype(int)
     corners = np.clip(corners, 0, [*shape, *shape])

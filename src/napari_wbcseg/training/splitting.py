@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
 
 
 _PLACES_TRIED = 20

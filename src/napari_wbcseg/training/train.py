@@ -13,9 +13,8 @@ import numpy as np
 from ..errors import Cancelled, TrainingError
 from ..network.architecture import UNetArchitecture
 from ..network.backend import import_keras
-from ..network.engines.create import available_cpus
-from ..network.library import clean_name
-from ..network.model_file import SUFFIX, ModelFile, ModelHeader, make_model, write_model
+from ..network.device import available_cpus
+from ..network.model_file import SUFFIX, ModelFile, ModelHeader, clean_name, make_model, write_model
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from .batches import Feeder, helper_processes
@@ -29,7 +28,7 @@ from .recipes import get_recipe
 if TYPE_CHECKING:
     import keras
 
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
 
 _PREVIEW_TILES = 4
 _MOST_HELPERS = 8
@@ -88,7 +87,7 @@ def train(
     Parameters
     ----------
     data : str, Path or sequence of TrainingPair
-        What `napari_wbcseg.datasets.pairs.read_pairs` reads, or the pairs.
+        What `napari_wbcseg.datasets.read.read_pairs` reads, or the pairs.
     settings : TrainingSettings, optional
         By default those of the recipe of ``init``; without it the published ones.
     out : str or Path, optional
@@ -389,7 +388,7 @@ class _Run:
 
 def _read(data: str | Path | Sequence[TrainingPair]) -> tuple[list[TrainingPair], str]:
     if isinstance(data, (str, Path)):
-        from ..datasets.pairs import read_pairs
+        from ..datasets.read import read_pairs
 
         pairs, where = read_pairs(data), f" from {Path(data).name}"
     else:

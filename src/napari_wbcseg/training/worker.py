@@ -30,7 +30,7 @@ from ..settings import TrainingSettings
 from .folder import TrainingJob, discard_training, forget_job, read_record, write_job
 
 if TYPE_CHECKING:
-    from ..datasets.pairs import TrainingPair
+    from ..datasets.pair import TrainingPair
 
 #: The last event of every training is one of these.
 FINAL_EVENTS = ("result", "error", "cancelled")
@@ -140,11 +140,6 @@ class TrainingProcess:
     def pid(self) -> int:
         """Number of the process."""
         return self._process.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """Exit code, negative for a signal; None while it runs."""
-        return self._process.poll()
 
     @property
     def model(self) -> ModelFile:
@@ -257,6 +252,12 @@ class TrainingProcess:
         elif self._final is not None and not self._has_checkpoint():
             discard_training(self.out)  # there is nothing to go on with
         self._remove_temporary()
+
+    def discard(self) -> None:
+        """End the process, and leave nothing of the training."""
+        with contextlib.suppress(OSError):
+            self.close()
+        discard_training(self.out)
 
     def __enter__(self) -> TrainingProcess:
         return self

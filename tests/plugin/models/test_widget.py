@@ -151,7 +151,7 @@ class TestAddToTrainingSet:
 class TestFineTuning:
     @pytest.fixture
     def panel(self, widget, monkeypatch):
-        from napari_wbcseg.datasets.pairs import TrainingPair
+        from napari_wbcseg.datasets.pair import TrainingPair
         from napari_wbcseg.training.replay import fine_tuning_settings
 
         for seed in range(3):

@@ -10,8 +10,10 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg.errors import EditError
-from napari_wbcseg.plugin.review.layer import LayerReview, is_followed
-from napari_wbcseg.plugin.shared.layers import METADATA_KEY, add_segmentation
+from napari_wbcseg.plugin.review.layer import LayerReview
+from napari_wbcseg.plugin.shared.followed import is_followed
+from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.shared.metadata import METADATA_KEY
 from napari_wbcseg.segmentation.measure import measure_cells
 
 from ..conftest import dark_discs, discs

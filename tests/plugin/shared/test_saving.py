@@ -13,7 +13,8 @@ from PIL import Image
 from napari_wbcseg.errors import WBCSegError
 from napari_wbcseg.plugin.reader import get_result_reader
 from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
-from napari_wbcseg.plugin.shared.layers import METADATA_KEY, add_segmentation, role_of
+from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, role_of
 from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_layer
 from napari_wbcseg.results import labelled
 from napari_wbcseg.results.save import FORMATS

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from napari_wbcseg.results.files import OutputError
+from napari_wbcseg.errors import OutputError
 from napari_wbcseg.results.formats.pictures import (
     CELL_COLOUR,
     CHECK_COLOUR,

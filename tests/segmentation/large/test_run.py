@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_wbcseg import segment
-from napari_wbcseg.errors import Cancelled, ImageError, SettingsError
+from napari_wbcseg.errors import Cancelled, ImageError, OutputError, SettingsError
 from napari_wbcseg.network.model_file import ModelFile
-from napari_wbcseg.results.files import OutputError
 from napari_wbcseg.segmentation.large.run import LargeRun, segment_large
 from napari_wbcseg.segmentation.measure import COLUMNS
 from napari_wbcseg.settings import SegmentationSettings

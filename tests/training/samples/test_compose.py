@@ -8,14 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_wbcseg.datasets.pairs import TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.training.samples.compose import (
     Composer,
     Source,
     background_of,
     cut_outs,
     equivalent_diameter,
-    family_sources,
     largest_empty,
     make_source,
     mosaic,
@@ -71,8 +70,6 @@ def test_a_source_has_its_light_divided_out_and_knows_its_cells() -> None:
 def test_an_image_without_a_whole_cell_is_no_source() -> None:
     assert make_source(pair(np.zeros((60, 60), np.int32))) is None
     assert make_source(pair(discs((60, 60), (0, 30, 40)))) is None
-    cells, nothing = pair(discs((90, 90), (45, 45, 40))), pair(np.zeros((60, 60), np.int32))
-    assert [made.family for made in family_sources([cells, nothing], "mine")] == ["mine"]
 
 
 def test_large_cells_are_brought_to_at_most_110_pixels() -> None:

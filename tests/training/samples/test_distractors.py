@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_wbcseg.datasets.pairs import Box, TrainingPair
+from napari_wbcseg.datasets.pair import Box, TrainingPair
 from napari_wbcseg.training.samples.compose import Composer, make_source
 from napari_wbcseg.training.samples.distractors import (
     PLATELET,

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import ModelError, SettingsError
+from ..device import available_cpus
+from .base import checked_batch
 
 if TYPE_CHECKING:
     from ..model_file import ModelFile
@@ -41,7 +43,6 @@ class OpenVinoEngine:
 
     def __init__(self, model: ModelFile, threads: int | None = None) -> None:
         from ..onnx_graph import onnx_bytes
-        from .create import available_cpus
 
         self._architecture = model.header.architecture
         threads = threads or available_cpus()
@@ -70,8 +71,6 @@ class OpenVinoEngine:
 
     def predict(self, batch: np.ndarray) -> np.ndarray:
         """Predict a batch; see `Engine.predict`."""
-        from .create import checked_batch
-
         batch = checked_batch(batch, self._architecture)
         if len(batch) == 0:
             return np.zeros((*batch.shape[:3], self._architecture.output_channels), np.float32)

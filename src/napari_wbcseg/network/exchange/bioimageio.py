@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ... import __version__
 from ...errors import ModelError
 from ...images.illumination import background_colour, transmittance
+from ...version import __version__
 from ..architecture import UNetArchitecture
-from ..engines.create import OnnxEngine
+from ..engines.onnx import OnnxEngine
 from ..library import BUILT_IN
 from ..model_file import ModelFile, encode_model
 from ..onnx_graph import OPSET
@@ -99,7 +99,7 @@ def test_picture(model: ModelFile) -> np.ndarray:
         0 to 255.
     """
     from ...synthetic.smear import synthetic_smear
-    from ...training.classic import classic_grey
+    from ..classic import classic_grey
 
     diameter = model.header.canonical_diameter or 63.0
     smear = synthetic_smear((_SIDE, _SIDE), cell_diameter=diameter, white_cells=1, seed=3)
@@ -132,7 +132,7 @@ def channel_names(architecture: UNetArchitecture) -> list[str]:
 def _describe(model: ModelFile, folder: Path) -> Any:
     from bioimageio.spec.model import v0_5 as spec
 
-    from .export import described_onnx_bytes
+    from ..onnx_graph import described_onnx_bytes
 
     header, architecture = model.header, model.architecture
     picture = test_picture(model)

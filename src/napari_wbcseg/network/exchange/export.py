@@ -9,6 +9,7 @@ from pathlib import Path
 from ...errors import ModelError
 from ...files import write_atomically
 from ..model_file import SUFFIX, ModelFile
+from ..onnx_graph import described_onnx_bytes
 
 #: Format of each ending, in words.
 FORMATS = {
@@ -68,29 +69,6 @@ def keras_bytes(model: ModelFile) -> bytes:
         path = Path(folder) / "model.keras"
         network.save(path)
         return path.read_bytes()
-
-
-def described_onnx_bytes(model: ModelFile) -> bytes:
-    """Return the ONNX graph with what a user of it must know among its properties."""
-    import onnx
-
-    from ..onnx_graph import onnx_bytes
-
-    graph = onnx.load_from_string(onnx_bytes(model))
-    header = model.header
-    outputs = " ".join(f"{output.name}:{output.channels}" for output in header.architecture.outputs)
-    onnx.helper.set_model_props(
-        graph,
-        {
-            "name": model.id,
-            "recipe": header.recipe,
-            "input": header.input,
-            "output channels": outputs,
-            "canonical diameter": f"{header.canonical_diameter or 'as it comes'}",
-            "training data": header.training_data,
-        },
-    )
-    return bytes(graph.SerializeToString())
 
 
 def _own_bytes(model: ModelFile) -> bytes:

@@ -19,8 +19,8 @@ import numpy as np
 from ...errors import ModelError
 from ...images.read import natural_key
 from ..architecture import CLASSIC, Convolution, UNetArchitecture
-from ..library import clean_name
-from ..model_file import ModelFile, ModelHeader, make_model
+from ..classic import INPUT
+from ..model_file import ModelFile, ModelHeader, clean_name, make_model
 
 if TYPE_CHECKING:
     import h5py
@@ -57,8 +57,6 @@ def import_keras_weights(path: str | Path, name: str | None = None) -> ModelFile
     ModelError
         If the file cannot be read, refers to other files, or holds another network.
     """
-    from ...training.classic import RECIPE
-
     path = Path(path).expanduser()
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -74,7 +72,7 @@ def import_keras_weights(path: str | Path, name: str | None = None) -> ModelFile
         name=clean_name(name or path.name.split(".")[0]),
         recipe="classic",
         architecture=CLASSIC,
-        input=RECIPE.input,
+        input=INPUT,
         training_data=f"unknown: weights from the Keras file {path.name}",
         notes="Imported weights. The network is known, its training is not: evaluate it before use.",
     )

@@ -22,7 +22,6 @@ from ..shared.jobs import Cleanup, Job, say_error
 from ..shared.model_list import ModelPicker, model_events
 from ..shared.panel import sentence, stretched, with_tip
 from ..shared.resume import ResumePanel
-from ..train.run import end_and_discard
 from .score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -293,7 +292,7 @@ class FineTunePanel(QWidget):
 
     def _prepare(self, work: Any, title: str) -> None:
         self._kept = None
-        self._run(work, title, self._on_prepared, lambda made: end_and_discard(made[1]))
+        self._run(work, title, self._on_prepared, lambda made: made[1].discard())
 
     def _run(self, work: Any, title: str, then: Any, discard: Any = None) -> None:
         job = self._job = Job(work, title, discard)
@@ -353,7 +352,8 @@ class FineTunePanel(QWidget):
         self._end_process(keep_job=True)
 
         def compare(progress: Progress) -> tuple[ModelFile, Comparison]:
-            from ...evaluation.compare import compare_by_plan, with_scores
+            from ...evaluation.compare import with_scores
+            from ...training.fine_tune import compare_by_plan
 
             model = plan.blended(tuned)
             comparison = compare_by_plan(plan, model, progress)

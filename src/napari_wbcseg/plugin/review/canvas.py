@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QTimer
 
-from ..shared.layers import METADATA_KEY
+from ..shared.metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

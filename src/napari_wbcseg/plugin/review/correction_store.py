@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QPushButton
 from ..shared.correction_events import training_set_events
 from ..shared.jobs import Job, say_error
 from ..shared.layer_check import image_data
-from ..shared.layers import METADATA_KEY
+from ..shared.metadata import METADATA_KEY
 from ..shared.panel import with_tip
 from ..shared.training_data import check_pair
 

@@ -18,7 +18,8 @@ from ...errors import EditError, WBCSegError
 from ..shared.features import features_table, known_values, write_summary
 from ..shared.jobs import Job, clean_up_with
 from ..shared.layer_check import image_data
-from ..shared.layers import METADATA_KEY, placement
+from ..shared.layers import placement
+from ..shared.metadata import METADATA_KEY
 from ..shared.panel import sentence, with_tip
 
 if TYPE_CHECKING:

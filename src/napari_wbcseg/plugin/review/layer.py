@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +14,7 @@ from ...segmentation.edit import unused_labels
 from ...segmentation.result import count_in_words
 from ...segmentation.tracking import Box, TrackedCells
 from ..shared.features import known_values, write_features, write_summary
+from ..shared.followed import follow, let_go
 from ..shared.jobs import Job
 from .decisions import ACCEPTED, Cell, Decisions
 from .edits import (
@@ -45,13 +45,6 @@ _COMPARED_AT_ONCE = 2**25
 _SHOWS_PROGRESS = 2**26
 _UNDO_PLANES = 8  # of a stack, the latest edited, that are compared after an undo
 
-_followed: list[weakref.ref[Labels]] = []
-
-
-def is_followed(labels: Labels) -> bool:
-    """Say whether a review follows this layer, and so tells its count."""
-    return any(reference() is labels for reference in _followed)
-
 
 class LayerReview(QObject):
     """Follows one Labels layer: a table of its cells, the count, and what the user decided.
@@ -81,7 +74,7 @@ class LayerReview(QObject):
     ) -> None:
         super().__init__()
         self.viewer, self.labels, self.image = viewer, labels, image
-        _followed.append(weakref.ref(labels))
+        follow(labels)
         #: Why the stain is not measured; empty where it is.
         self.image_problem = ""
         self._in_background = in_background
@@ -123,7 +116,7 @@ class LayerReview(QObject):
 
     def close(self) -> None:
         """Stop following the layer."""
-        _followed[:] = [ref for ref in _followed if ref() not in (None, self.labels)]
+        let_go(self.labels)
         for emitter, callback in self._connections:
             emitter.disconnect(callback)
         self._connections = []

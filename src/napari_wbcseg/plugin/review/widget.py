@@ -15,7 +15,8 @@ from ...segmentation.measure import in_physical_units
 from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import clean_up_with
 from ..shared.layer_picker import LayerPicker
-from ..shared.layers import METADATA_KEY, own_viewer, role_of
+from ..shared.layers import own_viewer
+from ..shared.metadata import METADATA_KEY, role_of
 from .canvas import ClickPicker, Frames, StrokeTool, look_at
 from .correction_store import AddToTrainingSet
 from .decisions import Cell

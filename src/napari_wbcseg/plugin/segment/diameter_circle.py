@@ -9,7 +9,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..shared.canvas_guard import guard_canvas
 from ..shared.layer_check import image_data
-from ..shared.layers import METADATA_KEY, placement
+from ..shared.layers import placement
+from ..shared.metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -11,7 +11,8 @@ from qtpy.QtCore import Signal
 from ..shared.features import features_table
 from ..shared.jobs import Job
 from ..shared.layer_check import image_data
-from ..shared.layers import METADATA_KEY, counted_name, layer_arrays, own_viewer, placement, result_layers
+from ..shared.layers import counted_name, layer_arrays, own_viewer, placement, result_layers
+from ..shared.metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

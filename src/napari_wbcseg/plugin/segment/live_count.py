@@ -13,8 +13,10 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...progress import Progress
 from ...segmentation.result import count_in_words
+from ..shared.followed import is_followed
 from ..shared.jobs import Job
-from ..shared.layers import COUNTED_NAME, METADATA_KEY, counted_name
+from ..shared.layers import COUNTED_NAME, counted_name
+from ..shared.metadata import METADATA_KEY
 from ..shared.preferences import preference
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class LiveCount(QObject):
         if self._job is not None:
             self._again = True
             return
-        if _reviewed(cells):
+        if is_followed(cells):
             self.changed.emit()
             return
         data = cells.data
@@ -96,7 +98,7 @@ class LiveCount(QObject):
 
     def _tell(self, present: np.ndarray) -> None:
         cells = self._cells
-        if cells is None or cells not in self._viewer.layers or _reviewed(cells):
+        if cells is None or cells not in self._viewer.layers or is_followed(cells):
             return
         features = cells.features
         to_check = 0
@@ -144,10 +146,3 @@ def labels_present(data: Any, progress: Progress) -> np.ndarray:
             numbers = np.unique(part)
         found = np.union1d(found, numbers.astype(np.int64))
     return found
-
-
-def _reviewed(cells: Labels) -> bool:
-    """Say whether a Review widget follows this layer: then it tells the count."""
-    from ..review.layer import is_followed
-
-    return is_followed(cells)

@@ -15,7 +15,8 @@ from ..shared.canvas_guard import guard_canvas
 from ..shared.count_overlay import counts_of, plane_text
 from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.layer_check import LayerCheck, check_layer, image_data
-from ..shared.layers import ResultLayers, landing, layer_arrays, own_viewer, placement, role_of
+from ..shared.layers import ResultLayers, landing, layer_arrays, own_viewer, placement
+from ..shared.metadata import role_of
 from ..shared.preferences import preference
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...segmentation.result import count_in_words
-from .layers import METADATA_KEY
+from .metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .layers import COUNTED_NAME, METADATA_KEY, counted_name, role_of
+from .layers import COUNTED_NAME, counted_name
+from .metadata import METADATA_KEY, role_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,13 +9,14 @@ import numpy as np
 
 from ...segmentation.result import count_in_words
 from .features import features_table
-from .layers import METADATA_KEY, counted_name
+from .layers import counted_name
+from .metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ...images.pixel_size import PixelSize
-    from ..samples import LayerDataTuple
+    from .metadata import LayerDataTuple
 
 _OVERVIEW = 4096  # pixels along the longer side, held in memory where a file has no such level
 
@@ -100,34 +101,6 @@ def result_layers(folder: str | Path) -> list[LayerDataTuple]:
 def summary_of(cells: pd.DataFrame) -> str:
     """Return the count in words, such as ``23 white cells, 2 to check``."""
     return count_in_words(len(cells), int(cells["check"].sum()))
-
-
-def open_large_image() -> None:
-    """File ▸ IO Utilities: ask for a large image and add it to the viewer, without reading it whole."""
-    import napari
-    from napari.layers import Layer
-    from napari.utils.notifications import show_error
-    from qtpy.QtWidgets import QFileDialog
-
-    from ...errors import WBCSegError
-    from .layers import own_viewer
-
-    current = napari.current_viewer()
-    if current is None:
-        return
-    viewer = own_viewer(current)
-    name, _ = QFileDialog.getOpenFileName(
-        None,
-        "Open a large image, read where it is looked at",
-        "",
-        "Tiled TIFF and whole slides (*.tif *.tiff *.svs *.ndpi *.scn *.bif *.btf);;All files (*)",
-    )
-    if not name:
-        return
-    try:
-        viewer.add_layer(Layer.create(*image_layer(name)))
-    except WBCSegError as error:
-        show_error(str(error))
 
 
 def _place(size: PixelSize | None) -> dict[str, Any]:

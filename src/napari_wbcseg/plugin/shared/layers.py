@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .canvas_guard import guard_canvas
+from .metadata import METADATA_KEY, Role
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,13 +19,8 @@ if TYPE_CHECKING:
 
     from ...segmentation.result import Segmentation
 
-#: Key of a result layer's ``metadata`` under which this plugin keeps what it knows of the layer.
-METADATA_KEY = "napari_wbcseg"
-
 #: Names of cells layers that the user did not choose; the count in them is kept up to date.
 COUNTED_NAME = re.compile(r"cells \(\d+\)(?: \[\d+\])?")
-
-Role = Literal["proposals", "probability", "cells"]
 
 # napari draws labels of 16 bits as they are, and converts the whole plane of any wider type each time it
 # is shown, undone or redone: 5 against 300 ms for 4000 x 4000. The rest is room for cells drawn by hand.
@@ -261,11 +257,6 @@ def own_viewer(viewer: ViewerModel) -> ViewerModel:
 def result_layers(viewer: ViewerModel, source: Layer) -> dict[Role, Layer]:
     """Return the result layers that belong to a source layer, by role."""
     return _results(viewer, str(source.unique_id))
-
-
-def role_of(layer: Layer) -> Role | None:
-    """Return what a layer is among our results, or None for any other layer."""
-    return layer.metadata.get(METADATA_KEY, {}).get("role")
 
 
 def _results(viewer: ViewerModel, source_id: str | None) -> dict[Role, Layer]:

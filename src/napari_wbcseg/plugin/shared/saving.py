@@ -10,7 +10,8 @@ import numpy as np
 
 from ...progress import Progress, silent
 from .layer_check import image_data
-from .layers import METADATA_KEY, own_viewer, role_of
+from .layers import own_viewer
+from .metadata import METADATA_KEY, role_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

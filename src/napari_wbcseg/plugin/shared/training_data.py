@@ -12,7 +12,7 @@ from .layer_check import check_layer, image_data
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
-    from ...datasets.pairs import TrainingPair
+    from ...datasets.pair import TrainingPair
     from ...progress import Progress
 
 
@@ -82,7 +82,7 @@ def make_pairs(source: PairSource, progress: Progress) -> list[TrainingPair]:
     ImageError
         If the image cannot be used.
     """
-    from ...datasets.pairs import TrainingPair
+    from ...datasets.pair import TrainingPair
     from ...errors import DatasetError
     from ...images.read import bit_range, prepare_image
 

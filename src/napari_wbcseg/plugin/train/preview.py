@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..shared.layers import METADATA_KEY
+from ..shared.metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import time
 from collections.abc import Callable
@@ -75,7 +74,7 @@ class TrainRun(QObject):
         """Start; the process is made in a worker thread. The model gets the name."""
         self._name = name
         self.ending = self.paused = False
-        job = Job(make_process, "Preparing the training", discard=end_and_discard)
+        job = Job(make_process, "Preparing the training", discard=lambda process: process.discard())
         job.succeeded.connect(self._on_process)
         self._start_job(job)
 
@@ -224,12 +223,3 @@ class TrainRun(QObject):
         if bar is not None:
             self._cleanup.remove(bar.close)
             bar.close()
-
-
-def end_and_discard(process: TrainingProcess) -> None:
-    """End a process that was cancelled before it was followed, and leave nothing."""
-    from ...training.folder import discard_training
-
-    with contextlib.suppress(OSError):
-        process.close()
-    discard_training(process.out)

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..shared.layer_picker import LayerPicker
-from ..shared.layers import role_of
+from ..shared.metadata import role_of
 from ..shared.panel import sentence, stretched, with_tip
 from ..shared.training_data import check_pair, make_pairs, pair_source
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from ...datasets.pairs import MaskReading, TrainingPair
+    from ...datasets.folders import MaskReading
+    from ...datasets.pair import TrainingPair
     from ...progress import Progress
 
 _TIP_ROLE = Qt.ItemDataRole.ToolTipRole
@@ -120,7 +121,7 @@ class SourcePanel(QWidget):
 
     @property
     def mask_reading(self) -> MaskReading:
-        """How the masks of a folder are read; see `napari_wbcseg.datasets.pairs.read_pairs`."""
+        """How the masks of a folder are read; see `napari_wbcseg.datasets.read.read_pairs`."""
         reading: MaskReading = self.masks.currentData()
         return reading
 
@@ -266,7 +267,7 @@ class SourcePanel(QWidget):
 
 def _reader(path: Path, masks: MaskReading = "auto") -> Callable[[Progress], list[TrainingPair]]:
     def read(progress: Progress) -> list[TrainingPair]:
-        from ...datasets.pairs import read_pairs
+        from ...datasets.read import read_pairs
 
         progress(0, 0, "Reading the training images")
         return read_pairs(path, masks)

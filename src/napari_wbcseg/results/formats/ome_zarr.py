@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...errors import OutputError
 from ...images.pixel_size import UNIT_NAMES
 from ...progress import Progress, silent
-from ..files import OutputError
 from ..result_record import ResultRecord, table_to_columns
 from .pictures import CELL_COLOUR, CHECK_COLOUR
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files import OutputError, write_bytes
+from ...errors import OutputError
+from ..files import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd

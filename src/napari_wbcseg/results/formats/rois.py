@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...errors import OutputError
 from ...progress import Progress, silent
-from ..files import OutputError, write_bytes
+from ..files import write_bytes
 from .outlines import CellOutline, cell_outlines
 from .pictures import CELL_COLOUR, CHECK_COLOUR
 

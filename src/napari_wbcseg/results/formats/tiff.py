@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ... import __version__
+from ...errors import OutputError
 from ...images.pixel_size import CENTIMETRES, PixelSize
-from ..files import OutputError, write_bytes
+from ...version import __version__
+from ..files import write_bytes
 
 
 def write_labels(path: str | Path, labels: np.ndarray, pixel_size: PixelSize | None = None) -> Path:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...errors import OutputError
 from ...files import write_atomically
-from ...results.files import OutputError
 from ..measure import COLUMNS, FLAG_COLUMNS, WHOLE_COLUMNS, absorbed, measure_cells
 
 if TYPE_CHECKING:

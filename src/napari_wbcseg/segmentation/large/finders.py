@@ -124,7 +124,7 @@ class ClassicFinder:
         self._source, self._model, self._settings = source, model, settings
 
     def look(self, tile: Rectangle) -> np.ndarray:
-        from ...training.classic import classic_grey
+        from ...network.classic import classic_grey
 
         inside = tile.within(self._source.shape)
         pixels = self._source.read(inside.top, inside.left, inside.bottom, inside.right)

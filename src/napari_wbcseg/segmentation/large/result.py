@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import ImageError
+from ...errors import ImageError, OutputError
 from ...files import write_atomically
 from ...images.pixel_size import PixelSize, read_pixel_size
-from ...results.files import OutputError
-from ...results.names import PLAN_FILE
+from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, write_table
 from .pyramid import Pyramid
-from .run import LABELS_FOLDER, RESULT_FILE, read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd

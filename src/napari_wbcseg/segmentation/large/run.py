@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ... import __version__
-from ...errors import ImageError, SettingsError
+from ...errors import ImageError, OutputError, SettingsError
 from ...files import write_atomically
 from ...images.pixel_size import read_pixel_size
 from ...progress import Progress, silent
-from ...results.files import OutputError
-from ...results.names import PLAN_FILE
 from ...settings import SegmentationSettings
+from ...version import __version__
 from ..result import Segmentation
 from .assembly import Cells, assemble
 from .block import BlockCells, find_in_clusters
+from .files import (
+    LABELS_FOLDER,
+    PLAN_FILE,
+    PROBABILITY_FOLDER,
+    RESULT_FILE,
+    TableFormat,
+    check_table,
+    read_table,
+    write_table,
+)
 from .global_estimates import Survey
 from .lattice import ActivityMap, Rectangle
 from .pyramid import Pyramid
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ...network.model_file import ModelFile
     from .finders import Finder
 
-LABELS_FOLDER = "labels.zarr"
-PROBABILITY_FOLDER = "probability.zarr"
 _STATE_FOLDER = "unfinished"
-RESULT_FILE = "result.json"
 _FORMAT = 2
-TableFormat = Literal["csv", "parquet"]
 #: Side of a block, pixels.
 BLOCK_SIZE = 2048
 
@@ -111,7 +111,7 @@ class LargeRun:
         block_size: int = BLOCK_SIZE,
         progress: Progress = silent,
     ) -> None:
-        from ..pipeline import model_and_settings
+        from ..method import model_and_settings
         from .finders import create_finder
         from .global_estimates import image_digest, survey_image
         from .source import PixelSource
@@ -374,7 +374,7 @@ def segment_large(
     OutputError
         If the result cannot be written.
     """
-    _check_table(table)
+    check_table(table)
     try:
         run = LargeRun(image, out, model, settings, block_size=block_size, progress=progress)
         for done in run.blocks(toward):
@@ -413,27 +413,3 @@ def _nearest(areas: list[Rectangle], point: tuple[float, float] | None) -> Recta
         return (row - point[0]) ** 2 + (col - point[1]) ** 2
 
     return min(areas, key=distance)
-
-
-def _check_table(table: str) -> None:
-    if table not in ("csv", "parquet"):
-        raise SettingsError(f"A table of cells is written as csv or parquet, not as {table!r}.")
-    if table == "parquet" and not any(find_spec(name) for name in ("pyarrow", "fastparquet")):
-        raise SettingsError(
-            'Parquet needs pyarrow: pip install "napari-wbcseg[slides]", or write the table as csv.'
-        )
-
-
-def write_table(table: pd.DataFrame, file: Path) -> None:
-    content = io.BytesIO()
-    if file.suffix == ".parquet":
-        table.to_parquet(content, index=False)
-    else:
-        table.to_csv(content, index=False)
-    write_atomically(file, content.getvalue(), OutputError)
-
-
-def read_table(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)

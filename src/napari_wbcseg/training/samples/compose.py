@@ -22,7 +22,7 @@ from .distractors import Distractor, cut_distractors, lay_distractors
 from .grounds import plain_ground
 
 if TYPE_CHECKING:
-    from ...datasets.pairs import TrainingPair
+    from ...datasets.pair import TrainingPair
 
 _LARGEST_SOURCE_CELL = 96.0
 # Shares of the samples.

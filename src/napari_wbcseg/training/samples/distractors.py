@@ -17,7 +17,7 @@ import numpy as np
 from ...datasets import class_map
 
 if TYPE_CHECKING:
-    from ...datasets.pairs import Box
+    from ...datasets.pair import Box
 
 PLATELET = "Platelet"
 RED_CELL = class_map.RED_CELL_BOX

@@ -9,7 +9,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_wbcseg.datasets.pairs import read_labels, read_pairs
+from napari_wbcseg.datasets.folders import read_labels
+from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.errors import DatasetError, ImageError
 
 

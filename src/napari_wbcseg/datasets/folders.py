@@ -1,8 +1,8 @@
-"""Images with their truth, read from folders."""
+"""Images with their truth, read from folders of images and masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ from ..images.read import (
     natural_key,
     prepare_image,
 )
+from .pair import TrainingPair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,63 +26,12 @@ if TYPE_CHECKING:
 MASK_THRESHOLD = 127
 """A pixel of a black-and-white mask is a cell above this value."""
 
-SYNTHETIC_GROUP, REPLAYED_GROUP = "@synthetic", "@replayed"
-"""What the groups of pairs begin with that a fine-tuning adds to the user's; no file name does."""
-
-Outliner = Callable[["NDArray[np.uint8]", float], "NDArray[np.int32]"]
-"""Labels the cells of an image, given the diameter of a white cell in pixels."""
-
 MaskReading = Literal["auto", "foreground", "numbers"]
 """How masks of several values are read; see `read_pairs`."""
 
 _LABEL_FOLDERS = ("labels", "masks")
 # What a mask of parts of cells is known by: few values, one enclosed by others, or wide areas of grey.
 _MOST_PARTS, _ENCLOSED, _PART_SHARE = 4, 0.9, 0.2
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box around something, by kind: ``corners`` are row0, col0, row1, col1, ends exclusive, pixels."""
-
-    kind: str
-    corners: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingPair:
-    """An image and the cells in it.
-
-    Attributes
-    ----------
-    name : str
-        Name of the image, without folder and suffix.
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB.
-    labels : ndarray of int32, shape (H, W)
-        0 is background, cells are 1, 2, ...
-    group : str
-        Pairs of one group show the same slide or cells: keep them on one side of a split.
-    mask : ndarray of uint8, shape (H, W), or None
-        The black-and-white mask as stored, before the threshold, where there was one.
-    distractors : tuple of Box
-        What is known to be no white cell though it may look like one: platelets, red cells.
-    all_boxed : bool
-        Every red cell and platelet of the image is among the distractors.
-    erythroblasts : frozenset of int, or None
-        Labels of nucleated red cells; None where nobody said which cells are.
-    white_cell : float or None
-        Diameter of a typical white cell, pixels, where the image shows none to tell it by.
-    """
-
-    name: str
-    image: NDArray[np.uint8]
-    labels: NDArray[np.int32]
-    group: str
-    mask: NDArray[np.uint8] | None = None
-    distractors: tuple[Box, ...] = ()
-    all_boxed: bool = False
-    erythroblasts: frozenset[int] | None = None
-    white_cell: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,64 +47,9 @@ class Entry:
         return PurePath(self.shown).stem
 
 
-def read_pairs(
-    path: str | Path, masks: MaskReading = "auto", outline: Outliner | None = None
-) -> list[TrainingPair]:
-    """Read every pair of a data set.
-
-    Three layouts are known: SigTuple, as a folder or a tar (see
-    `napari_wbcseg.datasets.sigtuple.read_sigtuple`); a folder of ``NAME.ext`` with
-    ``NAME-mask.ext`` (or ``_mask``, ``_labels``); and a folder with ``images/`` and
-    ``labels/`` or ``masks/``, where files of one name belong together.
-
-    A mask is black and white, and each connected region of it one cell, when it is a
-    JPEG, has only one value besides 0, or is of 8 bits and reaches 255. Other masks
-    number the cells.
-
-    Parameters
-    ----------
-    path : str or Path
-        The folder, or a SigTuple ``.tar`` or ``.tar.gz``.
-    masks : {"auto", "foreground", "numbers"}
-        How masks of several values are read, in folders: by the rule above; every value but
-        0 as cell, each connected region one (masks that tell the nucleus from the cell body);
-        or every value as one cell.
-    outline : Outliner, optional
-        Draws the outlines where only boxes or the class of the middle cell are known.
-
-    Returns
-    -------
-    list of TrainingPair
-        In natural order of their names. Outside SigTuple each image is a group of its own.
-
-    Raises
-    ------
-    DatasetError
-        If nothing is found, an image has no mask or the reverse, sizes differ, no
-        mask has a cell in it, a mask is inverted, or its values are neither cell numbers nor
-        black and white.
-    ImageError
-        If an image cannot be read.
-    """
-    from .boxes import is_boxes, read_boxed_pairs
-    from .corrections import is_corrections, read_corrections
-    from .sigtuple import is_sigtuple, is_tar, read_sigtuple
-    from .single_cells import is_single_cells, read_single_cells
-
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise DatasetError(f"There is no folder or archive {path}; check the name.")
-    if is_tar(path) or is_sigtuple(path):
-        return read_sigtuple(path)
-    if is_boxes(path):
-        return read_boxed_pairs(path, outline=outline)
-    if is_single_cells(path):
-        return read_single_cells(path, outline)
-    if is_corrections(path):
-        return read_corrections(path)
-    if not path.is_dir():
-        raise DatasetError(f"{path} is not a folder of images and masks, nor a SigTuple tar.")
-    return pair_entries(*_find_entries(path), where=str(path), reading=masks)
+def read_folder(path: Path, reading: MaskReading = "auto") -> list[TrainingPair]:
+    """Read every pair of a folder; `napari_wbcseg.datasets.read.read_pairs` states the layouts and rules."""
+    return pair_entries(*_find_entries(path), where=str(path), reading=reading)
 
 
 def _find_entries(path: Path) -> tuple[list[Entry], list[Entry]]:

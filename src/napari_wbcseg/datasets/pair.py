@@ -1,0 +1,62 @@
+"""An image with its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SYNTHETIC_GROUP, REPLAYED_GROUP = "@synthetic", "@replayed"
+"""What the groups of pairs begin with that a fine-tuning adds to the user's; no file name does."""
+
+Outliner = Callable[["NDArray[np.uint8]", float], "NDArray[np.int32]"]
+"""Labels the cells of an image, given the diameter of a white cell in pixels."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box around something, by kind: ``corners`` are row0, col0, row1, col1, ends exclusive, pixels."""
+
+    kind: str
+    corners: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPair:
+    """An image and the cells in it.
+
+    Attributes
+    ----------
+    name : str
+        Name of the image, without folder and suffix.
+    image : ndarray of uint8, shape (H, W, 3)
+        RGB.
+    labels : ndarray of int32, shape (H, W)
+        0 is background, cells are 1, 2, ...
+    group : str
+        Pairs of one group show the same slide or cells: keep them on one side of a split.
+    mask : ndarray of uint8, shape (H, W), or None
+        The black-and-white mask as stored, before the threshold, where there was one.
+    distractors : tuple of Box
+        What is known to be no white cell though it may look like one: platelets, red cells.
+    all_boxed : bool
+        Every red cell and platelet of the image is among the distractors.
+    erythroblasts : frozenset of int, or None
+        Labels of nucleated red cells; None where nobody said which cells are.
+    white_cell : float or None
+        Diameter of a typical white cell, pixels, where the image shows none to tell it by.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    group: str
+    mask: NDArray[np.uint8] | None = None
+    distractors: tuple[Box, ...] = ()
+    all_boxed: bool = False
+    erythroblasts: frozenset[int] | None = None
+    white_cell: float | None = None

@@ -1,0 +1,68 @@
+"""Images with their truth, from any data set that is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import DatasetError
+from .boxes import is_boxes, read_boxed_pairs
+from .corrections import is_corrections, read_corrections
+from .folders import MaskReading, read_folder
+from .pair import Outliner, TrainingPair
+from .sigtuple import is_sigtuple, is_tar, read_sigtuple
+from .single_cells import is_single_cells, read_single_cells
+
+
+def read_pairs(
+    path: str | Path, masks: MaskReading = "auto", outline: Outliner | None = None
+) -> list[TrainingPair]:
+    """Read every pair of a data set.
+
+    Three layouts are known: SigTuple, as a folder or a tar (see
+    `napari_wbcseg.datasets.sigtuple.read_sigtuple`); a folder of ``NAME.ext`` with
+    ``NAME-mask.ext`` (or ``_mask``, ``_labels``); and a folder with ``images/`` and
+    ``labels/`` or ``masks/``, where files of one name belong together.
+
+    A mask is black and white, and each connected region of it one cell, when it is a
+    JPEG, has only one value besides 0, or is of 8 bits and reaches 255. Other masks
+    number the cells.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder, or a SigTuple ``.tar`` or ``.tar.gz``.
+    masks : {"auto", "foreground", "numbers"}
+        How masks of several values are read, in folders: by the rule above; every value but
+        0 as cell, each connected region one (masks that tell the nucleus from the cell body);
+        or every value as one cell.
+    outline : Outliner, optional
+        Draws the outlines where only boxes or the class of the middle cell are known.
+
+    Returns
+    -------
+    list of TrainingPair
+        In natural order of their names. Outside SigTuple each image is a group of its own.
+
+    Raises
+    ------
+    DatasetError
+        If nothing is found, an image has no mask or the reverse, sizes differ, no
+        mask has a cell in it, a mask is inverted, or its values are neither cell numbers nor
+        black and white.
+    ImageError
+        If an image cannot be read.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise DatasetError(f"There is no folder or archive {path}; check the name.")
+    if is_tar(path) or is_sigtuple(path):
+        return read_sigtuple(path)
+    if is_boxes(path):
+        return read_boxed_pairs(path, outline=outline)
+    if is_single_cells(path):
+        return read_single_cells(path, outline)
+    if is_corrections(path):
+        return read_corrections(path)
+    if not path.is_dir():
+        raise DatasetError(f"{path} is not a folder of images and masks, nor a SigTuple tar.")
+    return read_folder(path, masks)
