@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from napari_wbcseg.segmentation.plausible import leave_out_small, leave_out_unlikely, typical_diameter
+from napari_wbcseg.segmentation.red_cells import RedCells
 
 from napari_wbcseg.segmentation.found import Found
 from napari_wbcseg.segmentation.instances import Instances
-from napari_wbcseg.segmentation.plausible import leave_out_small, leave_out_unlikely, typical_diameter
-from napari_wbcseg.segmentation.red_cells import RedCells
 
 from ..drawings import disc_labels
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from napari_wbcseg.segmentation.red_cells import TYPICAL_WHITE_CELL
+
 from napari_wbcseg.segmentation.scale import (
     _PIXELS_A_LEVEL,
     LEVELS,
