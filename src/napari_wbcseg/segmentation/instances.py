@@ -104,20 +104,26 @@ def split_cells(maps: Maps, diameter: float, threshold: float, split: bool = Tru
     centres = find_centres(maps, cells) if split else np.zeros((0, 4))
     home = regions[centres[:, 0].astype(int), centres[:, 1].astype(int)]
     labels = np.zeros(cells.shape, np.int32)
-    certainty: dict[int, float] = {}
-    erythroblast: dict[int, float] = {}
     next_label = 1
     members = _grouped(centres, home, regions.max(initial=0))
     for index, window in enumerate(ndimage.find_objects(regions), 1):
         for part, spot in _parts(regions[window] == index, window, maps, members[index]):
             target = labels[spot]
             part = _tidy(part) & (target == 0)
-            if not _large_enough(part, spot, cells.shape, diameter):
-                continue
-            target[part] = next_label
-            certainty[next_label] = _certainty(part, spot, maps, threshold)
-            erythroblast[next_label] = float(maps.erythroblast[spot][part].mean())
-            next_label += 1
+            if _large_enough(part, spot, cells.shape, diameter):
+                target[part] = next_label
+                next_label += 1
+    return _described(labels, maps, threshold)
+
+
+def _described(labels: np.ndarray, maps: Maps, threshold: float) -> Instances:
+    """Say of each label how certain it is, and whether it is an erythroblast."""
+    from scipy import ndimage
+
+    certainty, erythroblast = {}, {}
+    for index, spot in enumerate(ndimage.find_objects(labels), 1):
+        certainty[index] = _certainty(labels, index, spot, maps, threshold)
+        erythroblast[index] = float(maps.erythroblast[spot][labels[spot] == index].mean())
     return Instances(labels, certainty, erythroblast)
 
 
@@ -191,27 +197,25 @@ def _large_enough(
     return bool(across >= diameter * (_SMALLEST_AT_BORDER if at_border else _SMALLEST))
 
 
-def _certainty(part: np.ndarray, window: tuple[slice, ...], maps: Maps, threshold: float) -> float:
-    """How little the outline depends on the threshold, times how sure its inside is."""
+def _certainty(
+    labels: np.ndarray, index: int, window: tuple[slice, ...], maps: Maps, threshold: float
+) -> float:
+    """How little the outline depends on the threshold, times how sure its inside is.
+
+    What belongs to its neighbours does not count: cells in a crowd are as sure as others.
+    """
     from scipy import ndimage
 
-    inside = float(maps.cell[window][part].mean())
     wide = tuple(
         slice(max(side.start - _AROUND, 0), min(side.stop + _AROUND, length))
-        for side, length in zip(window, maps.cell.shape, strict=True)
+        for side, length in zip(window, labels.shape, strict=True)
     )
-    mask = np.zeros([side.stop - side.start for side in wide], bool)
-    mask[
-        tuple(
-            slice(side.start - around.start, side.stop - around.start)
-            for side, around in zip(window, wide, strict=True)
-        )
-    ] = part
+    mask = labels[wide] == index
     probability = maps.cell[wide]
-    around = ndimage.binary_dilation(mask, iterations=_AROUND)
+    around = ndimage.binary_dilation(mask, iterations=_AROUND) & (mask | (labels[wide] == 0))
     low, high = 0.5 * threshold, 1 - 0.5 * (1 - threshold)
     stable = (mask & (probability > high)).sum() / max((around & (probability > low)).sum(), 1)
-    return float(np.clip(stable, 0, 1) * inside)
+    return float(np.clip(stable, 0, 1) * probability[mask].mean())
 
 
 def draw_at(instances: Instances, maps: Maps, shape: tuple[int, int], threshold: float) -> np.ndarray:

@@ -44,7 +44,9 @@ class ScaleParameters:
     least_red_cells : float
         So many red cells make a reference size.
     red_octaves, red_agreeing : float
-        Their sizes lie within so many octaves, but for one in so many.
+        Their sizes lie within so many octaves, for at least that share of them.
+    red_exact : float
+        Octaves from the canonical size within which the size of a red cell is told well.
     """
 
     octaves_seen: float = 1.25
@@ -59,6 +61,7 @@ class ScaleParameters:
     least_red_cells: float = 4.0
     red_octaves: float = 0.35
     red_agreeing: float = 0.5
+    red_exact: float = 0.4
 
 
 PARAMETERS = ScaleParameters()
@@ -125,6 +128,8 @@ def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
         candidates += find_candidates(maps, factor, canonical)
         red.add(maps, factor, canonical)
     red_cell = red.reference()
+    # A cell as wide as the image is none: a round field, or part of one.
+    candidates = [c for c in candidates if c.diameter < min(image.shape[:2])]
     return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell)
 
 
@@ -165,7 +170,9 @@ class _RedSizes:
         diameter, probability = diameter[::step], probability[::step]
         off = np.log2(diameter * PARAMETERS.white_over_red / canonical)
         near = np.abs(off) <= PARAMETERS.octaves_seen
-        cells = step * probability * np.exp(-0.5 * off**2) / (np.pi / 4 * diameter**2)
+        # Sizes far from the canonical one are told less exactly, towards it.
+        likely = np.exp(-0.5 * (off / PARAMETERS.red_exact) ** 2)
+        cells = step * probability * likely / (np.pi / 4 * diameter**2)
         self._octaves.append(np.log2(diameter[near] / factor))
         self._weights.append(cells[near])
 

@@ -90,6 +90,8 @@ def synthetic_smear(
     density: float = 0.42,
     pallor: float = 0.7,
     odd_shapes: float = 0.12,
+    crenated: float = 0.0,
+    granular: float = 0.0,
     platelets: float = 1.0,
     debris: float = 1.0,
     stain: str | Stain = "giemsa",
@@ -126,6 +128,10 @@ def synthetic_smear(
         How pale the middle of red cells is, 0 to 1.
     odd_shapes : float
         Share of red cells that are oval, tear drops, spiked or fragments.
+    crenated : float
+        Share of red cells whose rim is spiked all round, as in old or drying blood.
+    granular : float
+        How mottled red cells are, 0 to 1.
     platelets, debris : float
         Amount, 1 being usual.
     stain : str or Stain
@@ -169,6 +175,8 @@ def synthetic_smear(
         density=density,
         pallor=pallor,
         odd_shapes=odd_shapes,
+        crenated=crenated,
+        granular=granular,
         platelets=platelets,
         debris=debris,
         stain=_stain_of(stain, background),
@@ -239,6 +247,8 @@ def random_smear(
         density=float(rng.choice([rng.uniform(0, 0.15), rng.uniform(0.15, 0.85)], p=[0.15, 0.85])),
         pallor=float(rng.uniform(0, 1)),
         odd_shapes=float(rng.beta(0.7, 2)),
+        crenated=float(rng.uniform(0.2, 1)) if rng.random() < 0.2 else 0.0,
+        granular=float(rng.uniform(0.1, 0.6)) if rng.random() < 0.25 else 0.0,
         platelets=float(min(rng.gamma(1.0, 1.5), 10)),
         debris=float(min(rng.gamma(0.7, 2.0), 10)),
         stain=random_stain(rng),
@@ -266,6 +276,8 @@ class _Field:
     density: float
     pallor: float
     odd_shapes: float
+    crenated: float
+    granular: float
     platelets: float
     debris: float
     stain: Stain
@@ -302,6 +314,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "density": (0, 1.5),
     "pallor": (0, 1),
     "odd_shapes": (0, 1),
+    "crenated": (0, 1),
+    "granular": (0, 1),
     "platelets": (0, 50),
     "debris": (0, 50),
     "dark_edge": (0, 0.6),
@@ -394,7 +408,16 @@ def _draw(field: _Field, *, all_must_fit: bool) -> SyntheticSmear:
     discs = np.array([(cell.row, cell.col, cell.radius) for cell in cells]).reshape(-1, 3)
     radius = 0.5 * diameter * red_rng.uniform(0.50, 0.62)
     reds = place_red_cells(red_rng, shape, radius, field.density, discs)
-    around.paint_red_cells(red_rng, dyes, reds, clearance, pallor=field.pallor, odd_shapes=field.odd_shapes)
+    around.paint_red_cells(
+        red_rng,
+        dyes,
+        reds,
+        clearance,
+        pallor=field.pallor,
+        odd_shapes=field.odd_shapes,
+        crenated=field.crenated,
+        granular=field.granular,
+    )
     number = int(small_rng.poisson(0.05 * field.platelets * shape[0] * shape[1] / diameter**2))
     platelets = around.paint_platelets(small_rng, dyes, diameter, number, clearance)
     around.paint_debris(small_rng, dyes, diameter, field.debris, clearance)

@@ -110,6 +110,11 @@ def random_stain(rng: np.random.Generator) -> Stain:
         r, g, b = np.asarray(colour) * np.exp(rng.normal(0, spread) + rng.normal(0, spread, 3))
         return (float(r), float(g), float(b))
 
+    haemoglobin = near(base.haemoglobin, 0.24)
+    if rng.random() < 0.25:
+        # As dark as nuclei, in the blue and purple of an alkaline buffer too.
+        base_of = base.haemoglobin if rng.random() < 0.4 else (1.0, 0.85, 0.4)
+        haemoglobin = near(tuple(rng.uniform(0.8, 2.2) * np.asarray(base_of)), 0.3)
     if rng.random() < 0.5:
         light = base.background
     else:
@@ -120,7 +125,7 @@ def random_stain(rng: np.random.Generator) -> Stain:
         azure=near(base.azure, 0.16),
         blue=near(base.blue, 0.28),
         eosin=near(base.eosin, 0.30),
-        haemoglobin=near(base.haemoglobin, 0.24),
+        haemoglobin=haemoglobin,
         pigment=near(base.pigment, 0.25),
         background=(float(bright[0]), float(bright[1]), float(bright[2])),
         strength=float(np.clip(base.strength * np.exp(rng.normal(0, 0.25)), 0.4, 1.7)),

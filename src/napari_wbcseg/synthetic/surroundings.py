@@ -36,6 +36,14 @@ def _red_outline(rng: np.random.Generator, odd: float) -> np.ndarray:
     return (outline * rng.uniform(0.6, 0.85) * (1 - 0.35 * np.exp(-((turned / 0.7) ** 2)))).astype(np.float32)
 
 
+def _spikes(rng: np.random.Generator, height: float) -> np.ndarray:
+    """Return what to multiply an outline with, so that it is spiked all round."""
+    angle = np.arange(256) * (2 * pi / 256)
+    turn, number = rng.uniform(0, 2 * pi), int(rng.integers(8, 20))
+    wave = np.cos(number * angle + turn + 0.9 * np.sin(3 * angle + turn))
+    return np.asarray(1 + height * np.sign(wave) * np.abs(wave) ** 0.7, np.float32)
+
+
 def paint_red_cells(
     rng: np.random.Generator,
     dyes: np.ndarray,
@@ -44,6 +52,8 @@ def paint_red_cells(
     *,
     pallor: float,
     odd_shapes: float,
+    crenated: float = 0.0,
+    granular: float = 0.0,
 ) -> None:
     """Add red cells to the dye planes, in place.
 
@@ -64,10 +74,16 @@ def paint_red_cells(
         How pale the middle is, 0 (spherocytes) to 1 (rings).
     odd_shapes : float
         Share of cells that are not round.
+    crenated : float
+        Share of cells whose rim is spiked all round, as old or drying blood has them.
+    granular : float
+        How mottled they are, standard deviation over the mean of their haemoglobin.
     """
     height, width = dyes.shape[1:]
     for row, col, radius in cells:
         outline = _red_outline(rng, odd_shapes)
+        if crenated and rng.random() < crenated:
+            outline = outline * _spikes(rng, rng.uniform(0.04, 0.14))
         draws = rng.uniform(0, 1, 8)
         reach = int((float(outline.max()) + 0.2) * radius + 2)
         r0, r1 = max(int(row) - reach, 0), min(int(row) + reach + 2, height)
@@ -98,6 +114,9 @@ def paint_red_cells(
         # The wall bends light: dark just inside, bright just outside.
         amount += 0.16 * np.exp(-(((depth - 0.07) / 0.07) ** 2)) * cover
         amount -= 0.12 * np.exp(-(((depth + 0.10) / 0.08) ** 2)) * (1 - cover)
+        if granular:
+            grain = texture(rng, amount.shape, rng.uniform(0.08, 0.3) * radius)
+            amount *= np.clip(1 + granular * grain, 0.1, None)
         dyes[HAEMOGLOBIN, r0:r1, c0:c1] += amount
         if draws[0] < 0.014:  # polychromatic: a young red cell, bluish
             dyes[BLUE, r0:r1, c0:c1] += 0.15 * cover

@@ -12,6 +12,7 @@ import numpy as np
 
 _FLOOR = 0.02
 # Shares of the samples.
+_STAINED_APART = 0.4
 _PALE_CYTOPLASM = 0.15
 _FADED = 0.12
 _OVEREXPOSED = 0.12
@@ -40,14 +41,14 @@ def random_stain(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator)
         density = _paled(density, cells, float(rng.uniform(0.15, 0.8)))
     mixed = density.reshape(-1, 3) @ _stain_matrix(rng).T
     mixed = mixed.reshape(density.shape)
-    if rng.random() < 0.35:
+    if rng.random() < _STAINED_APART:
         other = (density.reshape(-1, 3) @ _stain_matrix(rng).T).reshape(density.shape)
         choice = rng.random()
         if choice < 0.25:
             other *= rng.uniform(0.1, 0.6)
-        elif choice < 0.5:
-            # Dark red cells, bluish ones among them.
-            other *= (rng.uniform(1.2, 2.6) * rng.uniform(0.5, 1.6, 3)).astype(np.float32)
+        elif choice < 0.65:
+            # Dark red cells, bluish ones among them, as dark as nuclei.
+            other *= (rng.uniform(1.2, 4.0) * rng.uniform(0.5, 1.6, 3)).astype(np.float32)
         inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.2)[..., None]
         mixed = inside * mixed + (1 - inside) * other
     if rng.random() < 0.3:

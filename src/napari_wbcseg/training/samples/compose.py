@@ -37,6 +37,8 @@ _SQUEEZED = 0.12
 # Of the pasted cells.
 _BARE_NUCLEI = 0.06
 _STRETCHED = 0.2
+# Plasma cells, macrophages and giant blasts among smaller ones.
+_LARGER = 0.08
 # A place without cells is at least so wide, and so far from the next cell, in cell diameters.
 _LEAST_BACKGROUND = 0.7
 _CLEAR_OF_CELLS = 0.1
@@ -441,6 +443,8 @@ class Composer:
             cell = bare_nucleus(cell)
         side = labels.shape[0]
         wanted = diameter * cell.relative_size * float(np.exp(rng.normal(0, 0.16)))
+        if rng.random() < _LARGER:
+            wanted *= rng.uniform(1.3, 2.0)
         scale = wanted / cell.diameter
         radius = wanted / 2
         present = [i for i in np.unique(labels) if i]

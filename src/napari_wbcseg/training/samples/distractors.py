@@ -160,6 +160,8 @@ def lay_distractors(
             _lay(layer, laid, _any(platelets, rng), spot + rng.normal(0, spread, 2), white_cell, rng, 1.0)
     if kind == "parasite":
         _draw_parasite(layer, spot, white_cell * red_cells[0].relative_size, rng)
+    if kind == "gametocyte":
+        _draw_parasite(layer, spot, white_cell * rng.uniform(0.45, 0.95), rng)
     if kind == "smudge":
         _draw_smudge(layer, laid, spot, white_cell, rng)
     if kind == "scale bar":
@@ -177,6 +179,7 @@ _ARRANGEMENTS: dict[str, tuple[str, ...]] = {
     "heap": (RED_CELL,),
     "crenated": (RED_CELL,),
     "parasite": (RED_CELL,),
+    "gametocyte": (),
     "smudge": (),
     "scale bar": (),
 }
@@ -221,12 +224,15 @@ def _blob(
 
 
 def _draw_parasite(layer: np.ndarray, spot: np.ndarray, red_cell: float, rng: np.random.Generator) -> None:
-    """Stain a red cell with a trophozoite, a schizont or a gametocyte: bluish plasm, purple dots."""
+    """Stain a red cell with a trophozoite, a schizont or a gametocyte: bluish plasm, purple dots.
+
+    It has no nucleus with an edge of its own, as white cells do.
+    """
     inside = _blob(layer.shape, spot, red_cell * rng.uniform(0.2, 0.62), 0.12, rng)
     cover = np.clip(inside * 4, 0, 1)
     grain = grainy(layer.shape[:2], red_cell * rng.uniform(0.05, 0.16), rng)
     dots = np.clip(grain - rng.uniform(-0.2, 1.0), 0, 1)
-    colour = np.asarray(_BLUE, np.float32) * rng.uniform(0.2, 1.0) * (1 + 0.2 * grain[..., None])
+    colour = np.asarray(_BLUE, np.float32) * rng.uniform(0.2, 1.3) * (1 + 0.2 * grain[..., None])
     colour = colour + np.asarray(_PURPLE, np.float32) * (rng.uniform(0.3, 1.2) * dots)[..., None]
     layer *= np.exp(-cover[..., None] * np.maximum(colour, 0))
 
