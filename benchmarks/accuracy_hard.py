@@ -6,6 +6,7 @@ Each set is a list of `BenchImage`, each scorer takes it as those of `accuracy_s
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from accuracy_methods import Method
 from accuracy_scores import Outcome, Run, _f1, boxes_of, count_of
-from accuracy_sets import BenchImage
+from accuracy_sets import BenchImage, txl_validation
 
 from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxes
 from napari_wbcseg.datasets.single_cells import KEPT_ASIDE, read_classes, without_cells_files
-from napari_wbcseg.evaluation.metrics import match_boxes
+from napari_wbcseg.evaluation.metrics import box_iou, match_boxes
 from napari_wbcseg.images.read import read_image
 
 #: Sets of the folder ``hard`` that are scored together.
@@ -206,6 +207,45 @@ def score_erythroblasts(items: list[BenchImage], run: Run, method: Method) -> Ou
     return out
 
 
+#: Sets of which every cell is boxed, or that show none: what is found there is right or wrong.
+CERTAINTY_SETS = ("pig", "blue", "vivax", "chula")
+_SURE = 0.9
+_STEPS = (0.0, 0.6, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+
+
+def score_certainty(items: list[BenchImage], run: Run, method: Method) -> Outcome:
+    """Say how many of the cells that are marked sure are right, and how many of those to check are wrong."""
+    out = Outcome()
+    certainty: list[float] = []
+    right: list[bool] = []
+    checks: list[bool] = []
+    for item in items:
+        labels = run(item)
+        table = getattr(method, "cells", None)
+        if table is None:
+            continue
+        boxes = boxes_of(labels)
+        truth = np.zeros((0, 4), int) if item.boxes is None else item.boxes
+        counted = {tuple(box) for box in _not_ignored(boxes, item.ignore).tolist()}
+        matched = (box_iou(truth, boxes) >= _IOU).any(axis=0) if len(truth) else np.zeros(len(boxes), bool)
+        for row, (box, hit) in enumerate(zip(boxes.tolist(), matched, strict=True)):
+            if tuple(box) in counted:
+                certainty.append(float(table["certainty"].iloc[row]))
+                checks.append(bool(table["check"].iloc[row]))
+                right.append(bool(hit))
+    sure, hits, check = np.array(certainty), np.array(right, bool), np.array(checks, bool)
+    for low, high in itertools.pairwise(_STEPS):
+        part = (sure >= low) & (sure < high) if high < 1 else sure >= low
+        if part.any():
+            out.figures[f"right_{low:g}_to_{high:g} (of {part.sum()})"] = float(hits[part].mean())
+    surest = hits[sure > _SURE]
+    out.columns["right of those surer than 0.9"] = f"{surest.mean():.1%} of {len(surest)}"
+    out.columns["wrong of those to check"] = (
+        f"{1 - hits[check].mean():.0%} of {check.sum()}" if check.any() else "none"
+    )
+    return out
+
+
 WHITE_CLASSES = ("basophil", "eosinophil", "ig", "lymphocyte", "monocyte", "neutrophil")
 
 HARD_SCORERS: dict[str, Callable[[list[BenchImage], Run, Method], Outcome]] = {
@@ -217,6 +257,7 @@ HARD_SCORERS: dict[str, Callable[[list[BenchImage], Run, Method], Outcome]] = {
     "chula": score_false("chula"),
     "platelets": score_false("platelets"),
     "erythroblasts": score_erythroblasts,
+    "certainty": score_certainty,
 }
 
 
@@ -225,6 +266,10 @@ def hard_set(root: Path, name: str) -> list[BenchImage]:
     folder = root / {"platelets": "pbc", "erythroblasts": "pbc", "pig": "pig", "chula": "chula"}.get(
         name, "hard"
     )
+    if name == "certainty":
+        found = [item for part in CERTAINTY_SETS for item in hard_set(root, part)]
+        fields = txl_validation(root / "txl_pbc") if (root / "txl_pbc").is_dir() else []
+        return found + [field for field in fields if not field.doubtful]
     if not folder.is_dir():
         return []
     if name in KINDS:
