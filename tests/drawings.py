@@ -59,7 +59,12 @@ def picture(labels: np.ndarray, dark: int = 70, bright: int = 230) -> np.ndarray
     return np.where(labels[..., None] > 0, np.uint8(dark), np.uint8(bright)).repeat(3, axis=2)
 
 
-def perfect_maps(labels: np.ndarray, canonical: float = 48.0, groups: dict[int, int] | None = None) -> Maps:
+def perfect_maps(
+    labels: np.ndarray,
+    canonical: float = 48.0,
+    groups: dict[int, int] | None = None,
+    red: np.ndarray | None = None,
+) -> Maps:
     """Return what a perfect network says of a label image.
 
     Parameters
@@ -69,6 +74,8 @@ def perfect_maps(labels: np.ndarray, canonical: float = 48.0, groups: dict[int, 
         Diameter that background pixels tell.
     groups : dict, optional
         Labels that are parts of one cell (lobes), by the number of that cell.
+    red : ndarray of int, shape (h, w), optional
+        Labels of red cells.
     """
     whole = np.vectorize(lambda i: (groups or {}).get(i, i))(labels) if groups else labels
     rows, cols = np.mgrid[: labels.shape[0], : labels.shape[1]].astype(float)
@@ -84,7 +91,11 @@ def perfect_maps(labels: np.ndarray, canonical: float = 48.0, groups: dict[int, 
         centre = np.maximum(centre, np.exp(-squared / (2 * (0.1 * across) ** 2))).astype(np.float32)
         offset[mask] = np.stack([row - rows[mask], col - cols[mask]], axis=1)
         diameter[mask] = across
-    return Maps(cell, centre, offset, diameter)
+    red = np.zeros(labels.shape, int) if red is None else red
+    for index in np.unique(red[red > 0]):
+        diameter[red == index] = 2 * np.sqrt((red == index).sum() / np.pi)
+    nothing = np.zeros(labels.shape, np.float32)
+    return Maps(cell, centre, offset, diameter, (red > 0).astype(np.float32), nothing, nothing)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:

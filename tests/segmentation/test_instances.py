@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -115,6 +115,17 @@ def test_holes_are_filled_and_what_lies_apart_is_dropped() -> None:
     np.testing.assert_array_equal(split_cells(maps, 40, 0.5).labels, labels)
 
 
+def test_a_cell_in_a_crowd_is_as_sure_as_one_alone() -> None:
+    alone = perfect_maps(disc_labels((160, 160), [(80, 80, 48)]))
+    ring = [(80 + 46 * np.sin(a), 80 + 46 * np.cos(a), 46) for a in np.arange(6) * np.pi / 3]
+    crowd = perfect_maps(disc_labels((160, 160), [(80, 80, 48), *ring]))
+    sure = []
+    for maps in (alone, crowd):
+        instances = split_cells(maps, 48.0, 0.5)
+        sure.append(instances.certainty[int(instances.labels[80, 80])])
+    assert sure[1] > 0.97 * sure[0]
+
+
 def test_a_sharp_cell_is_surer_than_a_faint_one() -> None:
     labels = disc_labels((80, 160), [(40, 40, 36), (40, 110, 36)])
     maps = perfect_maps(labels)
@@ -171,16 +182,20 @@ def test_what_is_no_cell_is_not_drawn() -> None:
 
 def test_nothing_is_drawn_of_nothing() -> None:
     nothing = perfect_maps(np.zeros((40, 50), np.int32))
-    drawn = draw_at(Instances(np.zeros((40, 50), np.int32), {}), nothing, (80, 100), 0.5)
+    drawn = draw_at(Instances(np.zeros((40, 50), np.int32), {}, {}), nothing, (80, 100), 0.5)
     assert drawn.shape == (80, 100)
     assert not drawn.any()
 
 
+def tiled(maps: Maps, times: int) -> Maps:
+    """Repeat maps side by side."""
+    parts = {field.name: getattr(maps, field.name) for field in fields(maps)}
+    return Maps(**{name: np.tile(m, (times, times, 1)[: m.ndim]) for name, m in parts.items()})
+
+
 def test_thousands_of_cells_take_seconds() -> None:
     tile = perfect_maps(disc_labels((40, 40), [(20, 20, 30)]))
-    maps = Maps(
-        *(np.tile(m, (50, 50, 1)[: m.ndim]) for m in (tile.cell, tile.centre, tile.offset, tile.diameter))
-    )
+    maps = tiled(tile, 50)
     start = time.perf_counter()
     found = split_cells(maps, 30, 0.5)
     drawn = draw_at(found, maps, (1500, 1500), 0.5)
@@ -191,9 +206,7 @@ def test_thousands_of_cells_take_seconds() -> None:
 def test_a_large_group_takes_no_memory_by_the_square() -> None:
     # 900 cells in one connected region of 0.9 megapixels.
     tile = perfect_maps(disc_labels((32, 32), [(15.5, 15.5, 33)]))
-    maps = Maps(
-        *(np.tile(m, (30, 30, 1)[: m.ndim]) for m in (tile.cell, tile.centre, tile.offset, tile.diameter))
-    )
+    maps = tiled(tile, 30)
     start = time.perf_counter()
     found = split_cells(maps, 30, 0.5)
     assert found.labels.max() == 900

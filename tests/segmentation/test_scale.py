@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from napari_wbcseg.segmentation.red_cells import TYPICAL_WHITE_CELL
 
 from napari_wbcseg.segmentation.scale import (
     _PIXELS_A_LEVEL,
-    LEVELS,
-    Sighting,
+    PARAMETERS,
+    Candidate,
+    _needless,
+    _RedSizes,
     _windows_of_a_level,
-    levels_to_look_at,
-    sight,
+    find_candidates,
+    size_likelihood,
     sizes_to_try,
 )
 
@@ -24,9 +25,9 @@ from ..drawings import disc_labels, perfect_maps
 
 CANONICAL = 48.0
 
-sightings = st.lists(
+candidates = st.lists(
     st.builds(
-        Sighting,
+        Candidate,
         row=st.floats(0, 200),
         col=st.floats(0, 200),
         diameter=st.floats(5, 100),
@@ -37,9 +38,9 @@ sightings = st.lists(
 
 
 @pytest.mark.parametrize("factor", [0.25, 1.0, 1.5])
-def test_cells_are_sighted_in_pixels_of_the_image(factor: float) -> None:
+def test_cells_are_found_in_pixels_of_the_image(factor: float) -> None:
     maps = perfect_maps(disc_labels((160, 200), [(50, 60, 48), (110, 140, 40)]), CANONICAL)
-    found = sorted(sight(maps, factor, CANONICAL), key=lambda s: s.row)
+    found = sorted(find_candidates(maps, factor, CANONICAL), key=lambda s: s.row)
     assert len(found) == 2
     for seen, (row, col, diameter) in zip(found, [(50, 60, 48), (110, 140, 40)], strict=True):
         assert (seen.row, seen.col) == pytest.approx(
@@ -52,7 +53,7 @@ def test_a_cell_of_the_size_the_network_knows_best_is_the_surest() -> None:
     scores = []
     for diameter in (24, 48, 96):
         maps = perfect_maps(disc_labels((160, 160), [(80, 80, diameter)]), CANONICAL)
-        (seen,) = sight(maps, 1.0, CANONICAL)
+        (seen,) = find_candidates(maps, 1.0, CANONICAL)
         scores.append(seen.score)
     assert scores[1] == max(scores)
 
@@ -61,29 +62,29 @@ def test_a_cell_of_the_size_the_network_knows_best_is_the_surest() -> None:
 def test_cells_far_from_the_size_the_network_knows_are_left_to_another_scale(octaves: float) -> None:
     maps = perfect_maps(disc_labels((160, 160), [(80, 80, 48)]), CANONICAL)
     far = replace(maps, diameter=np.full_like(maps.diameter, CANONICAL * 2**octaves))
-    assert sight(far, 1.0, CANONICAL) == []
+    assert find_candidates(far, 1.0, CANONICAL) == []
 
 
-def test_a_centre_without_a_cell_around_it_is_no_sighting() -> None:
+def test_a_centre_without_a_cell_around_it_is_no_candidate() -> None:
     maps = perfect_maps(disc_labels((160, 160), [(80, 80, 48)]), CANONICAL)
-    assert sight(replace(maps, cell=np.zeros_like(maps.cell)), 1.0, CANONICAL) == []
+    assert find_candidates(replace(maps, cell=np.zeros_like(maps.cell)), 1.0, CANONICAL) == []
 
 
 # Which sizes to try --------------------------------------------------------------------------------
 
 
-def seen(diameter: float, number: int = 1, score: float = 0.7) -> list[Sighting]:
-    return [Sighting(10.0 * i, 20.0, diameter, score) for i in range(number)]
+def seen(diameter: float, number: int = 1, score: float = 0.7) -> list[Candidate]:
+    return [Candidate(10.0 * i, 20.0, diameter, score) for i in range(number)]
 
 
-@given(sightings, st.one_of(st.none(), st.floats(5, 100)))
-def test_the_sizes_to_try_are_few_and_apart_and_were_seen(sightings, red_cell) -> None:
-    found = sizes_to_try(sightings, red_cell)
+@given(candidates, st.one_of(st.none(), st.floats(5, 100)))
+def test_the_sizes_to_try_are_few_and_apart_and_were_seen(candidates, red_cell) -> None:
+    found = sizes_to_try(candidates, red_cell)
     assert len(found) <= 4
     assert [s.weight for s in found] == sorted((s.weight for s in found), reverse=True)
     sizes = [size.diameter for size in found]
     for size in sizes:
-        assert min(abs(size - s.diameter) for s in sightings) < 1e-6 * size
+        assert min(abs(size - s.diameter) for s in candidates) < 1e-6 * size
     assert (np.diff(np.sort(sizes)) > 0).all()
 
 
@@ -108,17 +109,50 @@ def test_beside_red_cells_an_unlikely_size_counts_for_less() -> None:
     assert sizes_to_try(both, red_cell=35)[0].diameter == pytest.approx(60)
 
 
-def test_without_red_cells_every_size_is_looked_for() -> None:
-    assert levels_to_look_at(None, CANONICAL) == list(LEVELS)
+def test_what_is_surely_seen_counts_whatever_the_red_cells_say() -> None:
+    assert size_likelihood(30, None) == size_likelihood(PARAMETERS.white_over_red * 20, 20) == 1
+    assert size_likelihood(10, 100) == PARAMETERS.least_likelihood
 
 
-@given(st.floats(4, 600))
-def test_beside_red_cells_an_image_is_enlarged_only_for_a_likely_size(red_cell: float) -> None:
-    looked_at = levels_to_look_at(red_cell, CANONICAL)
-    likely = TYPICAL_WHITE_CELL * red_cell
-    assert min(LEVELS, key=lambda level: abs(np.log2(level / likely))) in looked_at
-    for level in LEVELS:
-        assert level in looked_at or (level < CANONICAL and likely > 1.5 * level)
+# Red cells -----------------------------------------------------------------------------------------
+
+
+def grid_of(diameter: float, count: int = 3) -> np.ndarray:
+    places = [60 * (i + 0.5) for i in range(count)]
+    return disc_labels((60 * count, 60 * count), [(row, col, diameter) for row in places for col in places])
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.0, 1.5])
+def test_red_cells_tell_their_size_in_pixels_of_the_image(factor: float) -> None:
+    red = grid_of(CANONICAL / PARAMETERS.white_over_red)
+    sizes = _RedSizes()
+    sizes.add(perfect_maps(np.zeros_like(red), CANONICAL, red=red), factor, CANONICAL)
+    found = sizes.reference()
+    assert found == pytest.approx(CANONICAL / PARAMETERS.white_over_red / factor, rel=0.05)
+
+
+def test_the_level_that_knows_their_size_best_decides() -> None:
+    # The same red cells, 27 px in the image; seen reduced the network tells them too large.
+    sizes = _RedSizes()
+    true, off = grid_of(27), grid_of(18)
+    sizes.add(perfect_maps(np.zeros_like(off), CANONICAL, red=off), 0.4, CANONICAL)
+    sizes.add(perfect_maps(np.zeros_like(true), CANONICAL, red=true), 1.0, CANONICAL)
+    assert sizes.reference() == pytest.approx(27, rel=0.05)
+
+
+def test_few_red_cells_are_no_reference() -> None:
+    sizes = _RedSizes()
+    assert sizes.reference() is None
+    red = disc_labels((120, 120), [(40, 40, 27), (80, 80, 27)])
+    sizes.add(perfect_maps(np.zeros_like(red), CANONICAL, red=red), 1.0, CANONICAL)
+    assert sizes.reference() is None
+
+
+def test_an_image_is_enlarged_only_where_cells_may_be_small() -> None:
+    assert not _needless(32.0, CANONICAL, None)
+    assert not _needless(32.0, CANONICAL, 14.0), "white cells beside them are some 25 px across"
+    assert _needless(32.0, CANONICAL, 50.0)
+    assert not _needless(80.0, CANONICAL, 300.0), "reduced, it costs next to nothing"
 
 
 @pytest.mark.parametrize("shape", [(300, 500), (3000, 2000)])

@@ -61,7 +61,7 @@ class ScaleParameters:
     least_red_cells: float = 4.0
     red_octaves: float = 0.35
     red_agreeing: float = 0.5
-    red_exact: float = 0.4
+    red_exact: float = 0.3
 
 
 PARAMETERS = ScaleParameters()
