@@ -47,6 +47,8 @@ class ScaleParameters:
         Their sizes lie within so many octaves, for at least that share of them.
     red_exact : float
         Octaves from the canonical size within which the size of a red cell is told well.
+    most_of_image : float
+        Largest diameter of a cell over the shorter side of the image.
     """
 
     octaves_seen: float = 1.25
@@ -62,6 +64,7 @@ class ScaleParameters:
     red_octaves: float = 0.35
     red_agreeing: float = 0.5
     red_exact: float = 0.3
+    most_of_image: float = 0.85
 
 
 PARAMETERS = ScaleParameters()
@@ -128,8 +131,8 @@ def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
         candidates += find_candidates(maps, factor, canonical)
         red.add(maps, factor, canonical)
     red_cell = red.reference()
-    # A cell as wide as the image is none: a round field, or part of one.
-    candidates = [c for c in candidates if c.diameter < min(image.shape[:2])]
+    # What is about as wide as the image is no cell, but a round field.
+    candidates = [c for c in candidates if c.diameter < PARAMETERS.most_of_image * min(image.shape[:2])]
     return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell)
 
 

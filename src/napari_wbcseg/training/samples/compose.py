@@ -340,6 +340,9 @@ class Composer:
         # Far beyond the sizes that are looked for, cells stay cells: seen at too coarse a scale, a
         # group of small ones must not be taken for one large one.
         spread = rng.normal(0.0, 0.25) if rng.random() < 0.5 else rng.uniform(-2.0, 1.4)
+        if family not in self._stocked:
+            # Large platelets and dense red cells must not pass for cells at any scale.
+            spread = rng.uniform(-1.2, 2.0)
         # At a scale where no cell can be seen whole, its lobes, and platelets, are no cells.
         off_scale = rng.random() < _OFF_SCALE
         if off_scale:
