@@ -161,7 +161,8 @@ def lay_distractors(
     if kind == "parasite":
         _draw_parasite(layer, spot, white_cell * red_cells[0].relative_size, rng)
     if kind == "gametocyte":
-        _draw_parasite(layer, spot, white_cell * rng.uniform(0.45, 0.95), rng)
+        cover = _draw_parasite(layer, spot, white_cell * rng.uniform(0.45, 0.95), rng)
+        laid[cover > 0.3] = class_map.NOTHING_ELSE
     if kind == "smudge":
         _draw_smudge(layer, laid, spot, white_cell, rng)
     if kind == "scale bar":
@@ -223,10 +224,12 @@ def _blob(
     return np.asarray(1 - np.hypot(along, across) / np.maximum(edge, 0.2), np.float32)
 
 
-def _draw_parasite(layer: np.ndarray, spot: np.ndarray, red_cell: float, rng: np.random.Generator) -> None:
+def _draw_parasite(
+    layer: np.ndarray, spot: np.ndarray, red_cell: float, rng: np.random.Generator
+) -> np.ndarray:
     """Stain a red cell with a trophozoite, a schizont or a gametocyte: bluish plasm, purple dots.
 
-    It has no nucleus with an edge of its own, as white cells do.
+    It has no nucleus with an edge of its own, as white cells do. Returns how much of each pixel it covers.
     """
     inside = _blob(layer.shape, spot, red_cell * rng.uniform(0.2, 0.62), 0.12, rng)
     cover = np.clip(inside * 4, 0, 1)
@@ -235,6 +238,7 @@ def _draw_parasite(layer: np.ndarray, spot: np.ndarray, red_cell: float, rng: np
     colour = np.asarray(_BLUE, np.float32) * rng.uniform(0.2, 1.3) * (1 + 0.2 * grain[..., None])
     colour = colour + np.asarray(_PURPLE, np.float32) * (rng.uniform(0.3, 1.2) * dots)[..., None]
     layer *= np.exp(-cover[..., None] * np.maximum(colour, 0))
+    return cover
 
 
 def _draw_smudge(
