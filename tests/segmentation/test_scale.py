@@ -111,7 +111,10 @@ def test_beside_red_cells_an_unlikely_size_counts_for_less() -> None:
 
 def test_what_is_surely_seen_counts_whatever_the_red_cells_say() -> None:
     assert size_likelihood(30, None) == size_likelihood(PARAMETERS.white_over_red * 20, 20) == 1
-    assert size_likelihood(10, 100) == PARAMETERS.least_likelihood
+    octave = [size_likelihood(35 * 2.0**i, 20) for i in range(5)]
+    assert octave == sorted(octave, reverse=True)
+    assert octave[1] > 0.1, "a giant blast"
+    assert 0.001 < octave[4] < 0.01, "a round field of view"
 
 
 # Red cells -----------------------------------------------------------------------------------------

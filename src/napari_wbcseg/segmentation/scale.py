@@ -37,10 +37,9 @@ class ScaleParameters:
         Least weight of a size over that of the best.
     white_over_red : float
         A typical white cell over a red cell: 1.7 and 1.85 in the two laboratories measured.
-    white_octaves : float
-        Standard deviation around that: a lymphocyte is as large as a red cell, a blast twice as large.
-    least_likelihood : float
-        No size is less likely than that beside red cells: what is surely seen there counts.
+    white_octaves, white_freedom : float
+        Scale around that, and degrees of freedom, of a Student's t distribution: a lymphocyte is as
+        large as a red cell, a blast twice as large, and red cells may be mistaken.
     least_red_cells : float
         So many red cells make a reference size.
     red_octaves, red_agreeing : float
@@ -59,7 +58,7 @@ class ScaleParameters:
     worth_trying: float = 0.1
     white_over_red: float = 1.75
     white_octaves: float = 0.45
-    least_likelihood: float = 0.05
+    white_freedom: float = 3.0
     least_red_cells: float = 4.0
     red_octaves: float = 0.35
     red_agreeing: float = 0.5
@@ -234,7 +233,8 @@ def size_likelihood(diameter: float, red_cell: float | None) -> float:
     if red_cell is None:
         return 1.0
     octaves = np.log2(diameter / (PARAMETERS.white_over_red * red_cell)) / PARAMETERS.white_octaves
-    return max(float(np.exp(-0.5 * octaves**2)), PARAMETERS.least_likelihood)
+    # Student's t, its tails heavy: what is surely seen counts, also where the reference is wrong.
+    return float((1 + octaves**2 / PARAMETERS.white_freedom) ** (-(PARAMETERS.white_freedom + 1) / 2))
 
 
 def sizes_to_try(candidates: list[Candidate], red_cell: float | None = None) -> list[Size]:
