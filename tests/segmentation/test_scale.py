@@ -13,8 +13,8 @@ from napari_wbcseg.segmentation.scale import (
     _PIXELS_A_LEVEL,
     PARAMETERS,
     Candidate,
-    _needless,
     _RedSizes,
+    _told,
     _windows_of_a_level,
     find_candidates,
     size_likelihood,
@@ -151,11 +151,11 @@ def test_few_red_cells_are_no_reference() -> None:
     assert sizes.reference() is None
 
 
-def test_an_image_is_enlarged_only_where_cells_may_be_small() -> None:
-    assert not _needless(32.0, CANONICAL, None)
-    assert not _needless(32.0, CANONICAL, 14.0), "white cells beside them are some 25 px across"
-    assert _needless(32.0, CANONICAL, 50.0)
-    assert not _needless(80.0, CANONICAL, 300.0), "reduced, it costs next to nothing"
+def test_a_sure_cell_of_the_usual_size_settles_the_scale() -> None:
+    assert _told(seen(60, score=0.6), red_cell=35)
+    assert not _told(seen(60, score=0.6), red_cell=None), "nothing says that it is no group of smaller ones"
+    assert not _told(seen(60, score=0.6), red_cell=12)
+    assert not _told(seen(60, score=0.3), red_cell=35)
 
 
 @pytest.mark.parametrize("shape", [(300, 500), (3000, 2000)])

@@ -25,7 +25,7 @@ _CONTEXT = 16
 _OCTAVES_OFF = 0.6
 _UNLIKELY = 0.5
 # The cells found cover at most this many times the area that was seen of their size.
-_MOST_FOUND = 1.5
+_MOST_FOUND = 4.0
 _SAME_SIZE = (0.75, 1.35)
 
 

@@ -30,6 +30,8 @@ class ScaleParameters:
         So far from the canonical size the network tells sizes.
     least_centre : float
         Least centre probability of a candidate.
+    sure_candidate, usual : float
+        Score of a candidate, and likelihood of its size beside red cells, that settle the scale.
     bandwidth, apart : float
         Octaves: width of the kernel that sizes are gathered with, and how far apart two sizes are.
     most_sizes : int
@@ -52,6 +54,8 @@ class ScaleParameters:
 
     octaves_seen: float = 1.25
     least_centre: float = 0.3
+    sure_candidate: float = 0.5
+    usual: float = 0.5
     bandwidth: float = 0.2
     apart: float = 0.5
     most_sizes: int = 4
@@ -122,7 +126,10 @@ def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
     canonical = predictor.canonical_diameter
     for level in LEVELS:
         factor = canonical / level
-        if max(image.shape[:2]) * factor < 12 or _needless(level, canonical, red.reference()):
+        if max(image.shape[:2]) * factor < 12:
+            continue
+        if level < canonical and _told(candidates, red.reference()):
+            # To enlarge the image costs more than all else, and what it would show is known.
             continue
         small = resample(image, factor)
         windows = _windows_of_a_level(small, predictor.model.architecture.multiple)
@@ -135,11 +142,13 @@ def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
     return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell)
 
 
-def _needless(level: float, canonical: float, red_cell: float | None) -> bool:
-    """Say whether an image need not be enlarged: white cells beside such red cells are not so small."""
-    if red_cell is None or level >= canonical:
-        return False
-    return np.log2(PARAMETERS.white_over_red * red_cell / level) > 0.75
+def _told(candidates: list[Candidate], red_cell: float | None) -> bool:
+    """Say whether a white cell was surely seen that is as large as it should be beside the red cells."""
+    return red_cell is not None and any(
+        candidate.score >= PARAMETERS.sure_candidate
+        and size_likelihood(candidate.diameter, red_cell) >= PARAMETERS.usual
+        for candidate in candidates
+    )
 
 
 def _windows_of_a_level(image: np.ndarray, multiple: int) -> list[Window]:
