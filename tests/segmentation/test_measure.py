@@ -209,13 +209,13 @@ def test_lengths_and_areas_take_the_unit_of_the_pixel_and_shapes_stay() -> None:
     assert oblong[["perimeter", "circularity", "eccentricity"]].isna().all(axis=None)
 
 
-def test_ten_thousand_cells_take_seconds(record_property) -> None:
-    """About a second of computing; the limit is for a busy machine, and twenty times below a loop."""
-    labels = np.kron(np.arange(1, 10_001).reshape(100, 100), np.ones((20, 20), int)).astype(np.int32)
-    labels *= np.tile(disc_labels((20, 20), [(10, 10, 16)]), (100, 100))
-    pixels = picture(labels)
+def test_a_thousand_cells_take_about_a_second(record_property) -> None:
+    """Of computing; the limit is for a busy machine. A person waits longer for the prediction of so many."""
+    labels = np.kron(np.arange(1, 1025).reshape(32, 32), np.ones((64, 64), int)).astype(np.int32)
+    labels *= np.tile(disc_labels((64, 64), [(31, 31, 56)]) > 0, (32, 32))
+    pixels = picture(labels) + np.random.default_rng(0).integers(0, 25, (*labels.shape, 3))
     start = time.process_time()
-    assert len(measure_cells(labels, pixels)) == 10_000
+    assert len(measure_cells(labels, pixels)) == 1024
     seconds = time.process_time() - start
-    record_property("measured", f"10,000 cells measured in {seconds:.2f} s")
-    assert seconds < 3
+    record_property("measured", f"1,024 cells measured in {seconds:.2f} s")
+    assert seconds < 4

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...segmentation.measure import COLUMNS
 from .layers import COUNTED_NAME, counted_name
 from .metadata import METADATA_KEY, role_of
 
@@ -23,6 +24,14 @@ def known_values(layer: Labels, column: str) -> dict[int, Any]:
     numbers = features["index"] if "index" in features else range(len(features))
     pairs = zip(numbers, features[column].tolist(), strict=True)
     return {int(number): value for number, value in pairs if value is not None and value == value}
+
+
+def known_cells(layer: Labels) -> pd.DataFrame:
+    """Return the features of a layer that no review writes, such as ``kind``, by the column ``label``."""
+    features = layer.features
+    numbers = features["index"] if "index" in features else range(len(features))
+    own = [*COLUMNS, "index", "plane", "flag", "decision"]
+    return features.drop(columns=own, errors="ignore").assign(label=numbers)
 
 
 def features_table(cells: pd.DataFrame) -> pd.DataFrame:
