@@ -28,8 +28,9 @@ import numpy as np
 import psutil
 
 from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
-from napari_wbcseg.network.robust import ROBUST, TRUTH_CHANNELS
+from napari_wbcseg.network.robust import ROBUST
 from napari_wbcseg.settings import TrainingSettings
+from napari_wbcseg.training.truth import TRUTH_CHANNELS
 
 SIDE = 128
 #: Smears that `gui` trains on: with four cells each, less those that validate, they make as many tiles as the

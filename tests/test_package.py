@@ -40,7 +40,6 @@ LEVELS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 #: What the network is taught is made of a training sample, of which it names the type.
-AGAINST = {("network.robust", "training.samples.compose")}
 WIDGETS = ("segment", "review", "train", "models")
 #: Which rooms alone may import these.
 KEPT_IN = {
@@ -164,7 +163,7 @@ class TestRooms:
         room = room_of(module)
         for other in sorted(arrows(module)):
             assert other, f"{module} comes in by the front door, which opens every room"
-            if room_of(other) != room and (module, other) not in AGAINST:
+            if room_of(other) != room:
                 assert LEVEL[room_of(other)] < LEVEL[room], f"{module} imports {other}"
 
     @pytest.mark.parametrize("module", sorted(name for name in NAMES if name.startswith("plugin.")))

@@ -13,9 +13,10 @@ from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import DOUBTFUL_MASKS
 from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.network.model_file import read_model
-from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST, TRUTH_CHANNELS
+from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST
 from napari_wbcseg.training import robust
 from napari_wbcseg.training.robust import RECIPE, prepare_sources, synthetic_sources
+from napari_wbcseg.training.truth import TRUTH_CHANNELS
 
 TINY = TrainingSettings.for_recipe("robust", epochs=1, steps_per_epoch=1, batch_size=2)
 

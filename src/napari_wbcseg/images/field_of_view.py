@@ -58,7 +58,7 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
     near = cv2.dilate(outside.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
     outside |= near & (brightness < _PENUMBRA * lit)
     outside = cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    field = ~ndimage.binary_fill_holes(outside)
+    field = ~outside
     if field.mean() < _LEAST_FIELD:
         return None
     return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0

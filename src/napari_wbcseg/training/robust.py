@@ -11,13 +11,14 @@ from ..datasets.single_cells import GROUP as CLASS_GROUP
 from ..datasets.single_cells import WITHOUT_CELLS
 from ..errors import TrainingError
 from ..network.architecture import UNetArchitecture
-from ..network.robust import CANONICAL_DIAMETER, ROBUST, network_input, robust_loss, truth_of
+from ..network.robust import CANONICAL_DIAMETER, ROBUST, network_input
 from ..progress import Progress, silent
 from ..settings import Recipe as RecipeName
 from ..settings import TrainingSettings
 from .batches import Batch, Batches
 from .helpers import Helpers
 from .preview import PreviewTiles
+from .truth import robust_loss, truth_of
 
 if TYPE_CHECKING:
     from ..datasets.pair import Box, TrainingPair
@@ -272,7 +273,7 @@ def _window(source: Source, centre: tuple[float, float]) -> tuple[np.ndarray, np
     scale = CANONICAL_DIAMETER / source.diameter
     flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     height, width = (max(1, round(side * scale)) for side in source.labels.shape)
-    image = cv2.resize(source.image, (width, height), interpolation=flags)
+    image = cv2.resize(source.image.astype(np.float32), (width, height), interpolation=flags)
     labels = cv2.resize(source.labels, (width, height), interpolation=cv2.INTER_NEAREST)
     # Inside the image where it is large enough, so that as little as possible is made up.
     start = [

@@ -59,7 +59,7 @@ def test_a_source_has_its_light_divided_out_and_knows_its_cells() -> None:
     labels = discs((200, 240), (70, 60, 50), (130, 160, 60), (2, 100, 40))
     made = make_source(pair(labels), "mine", smooth=False)
     assert made is not None
-    assert made.image.dtype == np.float32
+    assert made.image.dtype == np.float16
     np.testing.assert_allclose(made.image[199, 0], 1, atol=0.01)
     assert made.whole == {1, 2}, "the border cuts the third"
     assert made.diameter == pytest.approx(55, abs=6)
@@ -72,13 +72,13 @@ def test_an_image_without_a_whole_cell_is_no_source() -> None:
     assert make_source(pair(discs((60, 60), (0, 30, 40)))) is None
 
 
-def test_large_cells_are_brought_to_at_most_110_pixels() -> None:
+def test_large_cells_are_brought_to_at_most_96_pixels() -> None:
     made = make_source(pair(discs((500, 600), (250, 300, 330))), "mine", smooth=False)
     assert made is not None
-    assert made.diameter == pytest.approx(110)
-    assert equivalent_diameter((made.labels == 1).sum()) == pytest.approx(110, rel=0.02)
-    assert made.image.shape[:2] == made.labels.shape == (167, 200)
-    np.testing.assert_allclose(made.centres[1], (250 / 3, 100), atol=1)
+    assert made.diameter == pytest.approx(96)
+    assert equivalent_diameter((made.labels == 1).sum()) == pytest.approx(96, rel=0.02)
+    assert made.image.shape[:2] == made.labels.shape == (145, 175)
+    np.testing.assert_allclose(made.centres[1], (250 * 96 / 330, 300 * 96 / 330), atol=1)
 
 
 @given(st.floats(1, 1e6))
@@ -168,7 +168,7 @@ def test_pasted_cells_touch_and_stay_apart_in_the_truth(composer: Composer) -> N
 def test_without_pasting_cells_come_from_the_source_alone(composer: Composer) -> None:
     alone = np.mean([len(s.centres) for s in samples(composer, 40, group=0)])
     pasted = np.mean([len(s.centres) for s in samples(composer, 40, group=3)])
-    assert pasted > alone + 0.5
+    assert pasted > alone + 0.25
 
 
 def test_sizes_lie_around_the_canonical_diameter_and_far_from_it_too(composer: Composer) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_wbcseg.datasets import class_map
+from napari_wbcseg.datasets.class_map import NOTHING_ELSE, UNKNOWN
 from napari_wbcseg.datasets.pair import Box, TrainingPair
 from napari_wbcseg.training.samples.compose import Composer, make_source
 from napari_wbcseg.training.samples.distractors import (
     PLATELET,
     RED_CELL,
     Distractor,
+    crenated,
     cut_distractors,
     lay_distractors,
 )
@@ -64,7 +67,9 @@ def test_distractors_darken_the_slide_and_stay_under_white_cells(stock: dict[str
     darkened = 0
     for seed in range(20):
         image = np.ones((120, 120, 3), np.float32)
-        lay_distractors(image, labels, 48, stock, np.random.default_rng(seed))
+        classes = np.full(labels.shape, UNKNOWN, np.float32)
+        lay_distractors(image, labels, classes, 48, stock, np.random.default_rng(seed))
+        assert np.isnan(classes[:, :60]).all(), "what lies under white cells is not seen"
         assert image.min() > 0
         assert image.max() <= 1.1
         np.testing.assert_allclose(image[:, :50], 1, atol=1e-3)
@@ -72,10 +77,34 @@ def test_distractors_darken_the_slide_and_stay_under_white_cells(stock: dict[str
     assert darkened > 8
 
 
-def test_without_stock_nothing_is_laid() -> None:
-    image = np.ones((40, 40, 3), np.float32)
-    lay_distractors(image, np.zeros((40, 40), int), 20, {}, np.random.default_rng(0))
-    np.testing.assert_array_equal(image, 1)
+def test_what_is_laid_is_marked_in_the_class_map(stock: dict[str, list[Distractor]]) -> None:
+    labels = np.zeros((160, 160), np.int32)
+    seen = set()
+    for seed in range(60):
+        image, classes = np.ones((160, 160, 3), np.float32), np.full(labels.shape, UNKNOWN, np.float32)
+        lay_distractors(image, labels, classes, 48, stock, np.random.default_rng(seed))
+        dark = image.min(axis=-1) < 0.8
+        assert not np.isnan(classes[dark]).mean() > 0.6, "most of what is dark is marked"
+        seen |= {PLATELET} if (classes == class_map.PLATELET).any() else set()
+        seen |= {"red cell"} if (classes > 0).any() else set()
+        # A red cell is marked with its diameter.
+        assert np.nanmax(classes, initial=0) < 60
+    assert seen == {PLATELET, "red cell"}
+
+
+def test_without_stock_only_what_is_drawn_is_laid() -> None:
+    for seed in range(10):
+        image, classes = np.ones((60, 60, 3), np.float32), np.zeros((60, 60), np.float32)
+        lay_distractors(image, np.zeros((60, 60), int), classes, 20, {}, np.random.default_rng(seed))
+        assert set(np.unique(classes)) == {NOTHING_ELSE}, "smudges and scale bars are nothing known"
+
+
+def test_a_crenated_red_cell_is_darker_and_as_large(stock: dict[str, list[Distractor]]) -> None:
+    plain = stock[RED_CELL][0]
+    made = crenated(plain, 2.0, np.random.default_rng(0))
+    assert made.image.mean() < plain.image.mean()
+    assert made.image.shape == plain.image.shape
+    assert (made.diameter, made.relative_size) == (plain.diameter, plain.relative_size)
 
 
 def test_a_pair_hands_its_boxes_to_the_samples() -> None:

@@ -163,7 +163,7 @@ def lay_distractors(
     if kind == "smudge":
         _draw_smudge(layer, laid, spot, white_cell, rng)
     if kind == "scale bar":
-        _draw_scale_bar(image, laid, spot, white_cell, rng)
+        _draw_scale_bar(image, labels == 0, laid, spot, white_cell, rng)
     front = cv2.GaussianBlur((labels > 0).astype(np.float32), (0, 0), _WHITE_CELL_EDGE)[..., None]
     image *= front + (1 - front) * layer
     seen = ~np.isnan(laid) & (labels == 0)
@@ -193,7 +193,7 @@ def crenated(thing: Distractor, darker: float, rng: np.random.Generator) -> Dist
     spikes, turn = int(rng.integers(7, 18)), rng.uniform(0, 2 * np.pi)
     angle = np.arctan2(rows, cols)
     reach = 1 + np.float32(rng.uniform(0.03, 0.12)) * np.cos(spikes * angle + turn).astype(np.float32)
-    picture = cv2.remap(
+    frayed = cv2.remap(
         picture,
         cols * reach + np.float32((width - 1) / 2),
         rows * reach + np.float32((height - 1) / 2),
@@ -201,7 +201,7 @@ def crenated(thing: Distractor, darker: float, rng: np.random.Generator) -> Dist
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(1.0, 1.0, 1.0),
     )
-    return Distractor(thing.kind, np.asarray(picture), thing.diameter, thing.relative_size)
+    return Distractor(thing.kind, np.asarray(frayed), thing.diameter, thing.relative_size)
 
 
 def _blob(
@@ -249,14 +249,19 @@ def _draw_smudge(
 
 
 def _draw_scale_bar(
-    image: np.ndarray, laid: np.ndarray, spot: np.ndarray, white_cell: float, rng: np.random.Generator
+    image: np.ndarray,
+    free: np.ndarray,
+    laid: np.ndarray,
+    spot: np.ndarray,
+    white_cell: float,
+    rng: np.random.Generator,
 ) -> None:
-    """Burn a scale bar and its text into the picture, on a white ground or on none."""
+    """Burn a scale bar and its text into the picture where it is free, on a white ground or on none."""
     row, col = (round(float(v)) for v in spot)
     width, height = round(white_cell * rng.uniform(0.8, 3.0)), round(white_cell * rng.uniform(0.4, 1.2))
     part = np.s_[max(row - height, 0) : row + 4, max(col - 4, 0) : col + width + 4]
     if rng.random() < 0.6:
-        image[part] = 1.0
+        image[part][free[part]] = 1.0
     thick = max(1, round(0.05 * white_cell))
     ink = np.zeros(image.shape[:2], np.uint8)
     cv2.line(ink, (col, row), (col + width, row), 255, thick)
@@ -265,7 +270,7 @@ def _draw_scale_bar(
         ink, text, (col, row - 2 * thick), cv2.FONT_HERSHEY_SIMPLEX, height / 40, 255, thick, cv2.LINE_AA
     )
     colour = rng.uniform(0, 0.2, 3) if rng.random() < 0.8 else np.array([0.9, 0.1, 0.1])
-    share = (ink / np.float32(255))[..., None]
+    share = (ink * free / np.float32(255))[..., None]
     image[:] = share * colour.astype(np.float32) + (1 - share) * image
     laid[part] = class_map.NOTHING_ELSE
 

@@ -1,0 +1,109 @@
+"""Pictures of one cell with its class, and pictures without a white cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from napari_wbcseg.datasets.single_cells import (
+    KEPT_ASIDE,
+    WITHOUT_CELLS,
+    is_single_cells,
+    read_classes,
+    read_single_cells,
+    read_without_cells,
+)
+from napari_wbcseg.errors import DatasetError
+from napari_wbcseg.synthetic.smear import synthetic_smear
+
+ROWS, COLS = np.mgrid[:120, :120]
+
+
+def picture(radius: float, colour: tuple[int, int, int] = (90, 50, 150)) -> np.ndarray:
+    image = np.full((120, 120, 3), 235, np.uint8)
+    image[np.hypot(ROWS - 60, COLS - 60) < radius] = colour
+    return image
+
+
+def outline(image: np.ndarray, diameter: float) -> np.ndarray:
+    """Label what is dark, as a model would."""
+    assert diameter == pytest.approx(0.37 * 120)
+    return (image[..., 0] < 150).astype(np.int32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = []
+    for kind, radius in (("lymphocyte", 20), ("erythroblast", 18), ("platelet", 9)):
+        (tmp_path / "images" / kind).mkdir(parents=True)
+        for number in range(6):
+            name = f"{kind}/{number}.png"
+            Image.fromarray(picture(radius)).save(tmp_path / "images" / name)
+            rows.append({"image": name, "class": kind})
+    pd.DataFrame(rows).to_csv(tmp_path / "classes.csv", index=False)
+    return tmp_path
+
+
+def test_a_fifth_of_each_class_is_kept_aside(folder: Path) -> None:
+    table = read_classes(folder)
+    assert is_single_cells(folder)
+    assert table.groupby("class")["held_out"].sum().to_dict() == {
+        "erythroblast": 1,
+        "lymphocyte": 1,
+        "platelet": 1,
+    }
+    assert KEPT_ASIDE == 5
+
+
+def test_each_cell_is_outlined_and_erythroblasts_are_told(folder: Path) -> None:
+    pairs = read_single_cells(folder, outline)
+    assert len(pairs) == 15
+    by_group = {pair.group: pair for pair in pairs}
+    assert by_group["class-lymphocyte"].erythroblasts == frozenset()
+    assert by_group["class-erythroblast"].erythroblasts == {1}
+    assert by_group["class-erythroblast"].labels[60, 60] == 1
+
+
+def test_a_platelet_is_boxed_and_no_cell(folder: Path) -> None:
+    pair = next(p for p in read_single_cells(folder, outline) if p.group == "class-platelet")
+    assert not pair.labels.any()
+    ((r0, c0, r1, c1),) = (box.corners for box in pair.distractors)
+    assert (r0 + r1) / 2 == pytest.approx(60, abs=2)
+    assert c1 - c0 == pytest.approx(18, abs=5)
+
+
+def test_pictures_in_whose_middle_nothing_is_seen_are_left_out(folder: Path) -> None:
+    pairs = read_single_cells(folder, lambda image, diameter: np.zeros(image.shape[:2], np.int32))
+    assert {pair.group for pair in pairs} == {"class-platelet"}
+
+
+def test_outlines_need_a_model_and_the_table_its_columns(folder: Path) -> None:
+    with pytest.raises(DatasetError, match="--outlines"):
+        read_single_cells(folder, None)
+    (folder / "classes.csv").write_text("image,what\n")
+    with pytest.raises(DatasetError, match="class"):
+        read_classes(folder)
+
+
+def test_pictures_without_white_cells_are_brought_to_scale_by_their_red_cells(tmp_path: Path) -> None:
+    diameters = []
+    for number in range(6):
+        smear = synthetic_smear((400, 500), cell_diameter=60, white_cells=0, density=0.2, seed=number)
+        diameters.append(2 * np.median(smear.red_cells[:, 2]))
+        Image.fromarray(smear.image).save(tmp_path / f"{number}.png")
+    pairs = read_without_cells(tmp_path)
+    assert len(pairs) == 5, "a fifth is kept aside"
+    for pair, diameter in zip(pairs, diameters, strict=False):
+        assert pair.white_cell == pytest.approx(1.75 * diameter, rel=0.15)
+        assert not pair.labels.any()
+        assert pair.group == WITHOUT_CELLS
+
+
+def test_a_folder_where_no_red_cell_can_be_measured_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((50, 50, 3), 230, np.uint8)).save(tmp_path / "empty.png")
+    with pytest.raises(DatasetError, match="red cells"):
+        read_without_cells(tmp_path)

@@ -1,0 +1,66 @@
+"""Where a picture shows the slide: round fields, cut corners, and no white cell taken for the dark."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_wbcseg.images.field_of_view import field_of_view
+from napari_wbcseg.images.illumination import normalised
+from napari_wbcseg.synthetic.smear import synthetic_smear
+
+SMEAR = synthetic_smear((300, 400), cell_diameter=40, white_cells=6, dark_edge=0.0, seed=3)
+ROWS, COLS = np.mgrid[:300, :400]
+
+
+def surrounded(inside: np.ndarray, dark: float = 8.0) -> np.ndarray:
+    """Return the smear with what lies outside as dark as an eyepiece's surround."""
+    return np.where(inside[..., None], SMEAR.image, dark).astype(np.uint8)
+
+
+def test_the_round_field_of_an_eyepiece_is_found() -> None:
+    inside = np.hypot(ROWS - 150, COLS - 200) < 140
+    field = field_of_view(surrounded(inside))
+    assert field is not None
+    assert not field[~inside].any()
+    assert field[inside].mean() > 0.93
+
+
+@pytest.mark.parametrize("middle", [(0, 0), (420, -60), (-80, 450)])
+def test_a_dark_corner_is_no_slide(middle: tuple[int, int]) -> None:
+    inside = np.hypot(ROWS - middle[0], COLS - middle[1]) > 170
+    field = field_of_view(surrounded(inside))
+    assert field is not None
+    assert not field[~inside].any()
+    assert field[inside].mean() > 0.93
+
+
+def test_black_padding_along_a_side_is_no_slide() -> None:
+    field = field_of_view(surrounded(COLS < 330, dark=0.0))
+    assert field is not None
+    assert field[:, :320].all()
+    assert not field[:, 330:].any()
+
+
+@pytest.mark.parametrize("stain", ["giemsa", "dark", "pale"])
+def test_a_picture_without_a_surround_shows_the_slide_everywhere(stain: str) -> None:
+    smear = synthetic_smear((240, 240), cell_diameter=80, white_cells=3, stain=stain, dark_edge=0.0, seed=5)
+    assert field_of_view(smear.image) is None
+
+
+def test_a_dark_nucleus_cut_by_the_border_stays() -> None:
+    image = np.full((200, 200, 3), 235, np.uint8)
+    image[np.hypot(ROWS[:200, :200] - 5, COLS[:200, :200] - 100) < 30] = (60, 30, 110)
+    assert field_of_view(image) is None
+
+
+def test_a_black_picture_is_not_all_surround() -> None:
+    assert field_of_view(np.zeros((50, 60, 3), np.uint8)) is None
+
+
+def test_outside_the_field_there_is_empty_slide() -> None:
+    inside = np.hypot(ROWS - 150, COLS - 200) < 140
+    image = normalised(surrounded(inside))
+    np.testing.assert_array_equal(image[~inside], 1)
+    whole = normalised(SMEAR.image)
+    np.testing.assert_allclose(np.median(image[inside], 0), np.median(whole[inside], 0), atol=0.03)
