@@ -19,7 +19,6 @@ from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from .batches import Feeder, helper_processes
 from .checkpoint import Checkpoint, State, check_same, fingerprint
-from .helpers import Helpers
 from .loop import OnEvent, TrainingLoop
 from .plan import TrainingPlan, make_plan
 from .preview import Preview
@@ -137,9 +136,9 @@ def train(
     """
     settings = settings or default_settings(init)
     run = _Run(settings, Path(out) if out is not None else None, name, init, on_event or _ignore)
-    progress(0, 0, "Reading the training images")
-    pairs, described = _read(data)
     with run.alone():
+        progress(0, 0, "Reading the training images")
+        pairs, described = _read(data)
         return run(
             pairs, training_data or described, resume, progress, should_stop or _never, preview, processes
         )
@@ -264,16 +263,15 @@ class _Run:
         stack: contextlib.ExitStack,
     ) -> tuple[Feeder, Feeder | None]:
         settings = self.settings
-        with Helpers(processes or min(available_cpus(), _MOST_HELPERS)) as helpers:
-            share = None if processes == 0 or helpers.count < 2 else helpers
-            training = self.recipe.batches(plan.training, settings, True, progress, share)
+        preparing = min(available_cpus(), _MOST_HELPERS) if processes is None else processes
+        training = self.recipe.batches(plan.training, settings, True, progress, preparing)
         wanted = helper_processes(device, training.heavy) if processes is None else processes
         feeder = Feeder(training, settings.epochs, wanted)
         stack.callback(feeder.close)
         if not plan.validation:
             return feeder, None
         kept = Feeder(
-            self.recipe.batches(plan.validation, settings, False, progress, None), settings.epochs, keep=True
+            self.recipe.batches(plan.validation, settings, False, progress), settings.epochs, keep=True
         )
         stack.callback(kept.close)
         return feeder, kept
