@@ -14,12 +14,13 @@ from skimage.filters import threshold_otsu
 from skimage.measure import label as connected
 from skimage.measure import regionprops
 
+from napari_wbcseg.images.illumination import background_colour
 from napari_wbcseg.segmentation.measure import (
     COLUMNS,
+    absorbed,
     in_physical_units,
     measure_cells,
     number_in_reading_order,
-    optical_density,
 )
 
 from ..drawings import disc_labels, picture
@@ -151,12 +152,12 @@ def test_one_pixel_is_measured_too() -> None:
 def test_density_is_0_on_the_empty_slide_and_adds_up_in_stain() -> None:
     pixels = np.full((50, 50, 3), 200, np.float32)
     pixels[10:20, 10:20] = 20
-    density = optical_density(pixels)
+    density = absorbed(pixels, background_colour(pixels))
     assert density.dtype == np.float32
     assert density[0, 0] == 0
     assert density[15, 15] == pytest.approx(1.0)
     pixels[10:20, 10:20] = 0
-    assert np.isfinite(optical_density(pixels)).all()
+    assert np.isfinite(absorbed(pixels, background_colour(pixels))).all()
 
 
 @settings(deadline=None, max_examples=60)
@@ -180,7 +181,7 @@ def test_the_nucleus_is_that_of_scikit_images_threshold() -> None:
     pixels = np.clip(pixels + noise, 0, 255)
     labels[labels > 0] += np.int32(5)  # two cells, of which the other is small
     labels[2:6, 2:6] = 3
-    density = optical_density(pixels)
+    density = absorbed(pixels, background_colour(pixels))
     cell = measure_cells(labels, pixels).set_index("label").loc[6]
     nucleus = (labels == 6) & (density > threshold_otsu(density[labels == 6]))
     assert cell.nucleus_area == pytest.approx(nucleus.sum(), abs=2)

@@ -38,6 +38,9 @@ LENGTHS = {"diameter": 1, "perimeter": 1, "area": 2, "nucleus_area": 2}
 #: Columns of whole numbers, and of yes and no.
 WHOLE_COLUMNS, FLAG_COLUMNS = ("label", "lobes", "pieces"), ("touching", "border", "check")
 
+#: Columns that are not measured: what a model or a person said of the cell.
+KNOWN_COLUMNS = ("kind", "certainty", "check")
+
 #: Columns that need an image besides the labels.
 STAIN_COLUMNS = ("mean_stain", "nucleus_area", "nc_ratio", "lobes")
 
@@ -92,24 +95,6 @@ def number_in_reading_order(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return ordered.reshape(labels.shape), values[order].astype(np.int64)
 
 
-def optical_density(pixels: np.ndarray) -> np.ndarray:
-    """Return how much light each pixel absorbs, averaged over the colours.
-
-    Parameters
-    ----------
-    pixels : ndarray, shape (H, W, 3)
-        RGB, 0 to 255.
-
-    Returns
-    -------
-    ndarray of float32, shape (H, W)
-        Base 10; 0 on the empty slide (Ruifrok & Johnston, 2001).
-    """
-    from ..images.illumination import background_colour
-
-    return absorbed(pixels, background_colour(pixels))
-
-
 def density_inside(
     inside: np.ndarray,
     pixels: np.ndarray,
@@ -131,7 +116,7 @@ def density_inside(
     Returns
     -------
     ndarray of float32, shape (H, W)
-        As `optical_density` gives it.
+        As `absorbed` gives it.
     """
     density = np.zeros(inside.shape, np.float32)
     for top in range(0, len(inside), _STRIP):
@@ -155,7 +140,7 @@ def absorbed(colours: np.ndarray, background: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of float32, shape (...)
-        Base 10; 0 on the empty slide, 2 at most.
+        Base 10; 0 on the empty slide, 2 at most (Ruifrok & Johnston, 2001).
     """
     from ..images.illumination import transmittance
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .measure import COLUMNS, measure_labels
+from .measure import COLUMNS, KNOWN_COLUMNS, measure_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ _TILE = 256
 _REACH = 2  # touching allows a gap of one pixel
 _ALL_OF_IT = 0.9
 _A_CELL = 2**13  # pixels that are looked at in the time that measuring one cell takes
-_MEASURED = frozenset(COLUMNS) - {"label", "certainty", "check"}
+_MEASURED = frozenset(COLUMNS) - {"label", *KNOWN_COLUMNS}
 
 
 @dataclass
@@ -66,8 +66,8 @@ class TrackedCells:
         Without one the columns of the stain are NaN.
     known : DataFrame, optional
         What is known of cells besides their measurements, such as ``certainty`` and ``kind``, by
-        the column ``label``. It stays with the label through every edit; of a label that it has
-        not, numbers are NaN, words empty and flags not set.
+        the column ``label``. It stays with the label through every edit; columns of others are
+        NaN, or empty, for a label that it has not.
 
     Attributes
     ----------
@@ -227,20 +227,20 @@ class TrackedCells:
         table, boxes = measure_labels(part, density, only, window[:2], self.shape)
         self._boxes.update(zip(table["label"].tolist(), map(tuple, boxes.tolist()), strict=True))
         table = table.set_index("label", drop=False).rename_axis(None)
-        return table if self._known is None else table.assign(**self._known_of(table.index))
+        return table if self._known is None else self._with_known(table, self._known)
 
-    def _known_of(self, labels: pd.Index) -> dict[str, pd.Series]:
-        """Return what was known of cells besides their measurements, by label."""
-        assert self._known is not None
-        columns = {}
-        for name, values in self._known.reindex(labels).items():
-            before = self._known[name]
-            if before.dtype == bool:
-                values = values.eq(True)
-            elif before.dtype.kind not in "iuf":
-                values = values.astype(object).where(values.notna(), "")
-            columns[str(name)] = values
-        return columns
+    def _with_known(self, table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+        """Give cells what was known of their label."""
+        there = table.index.isin(known.index)
+        for name, values in known.reindex(table.index).items():
+            if name not in table:
+                words = values.dtype.kind not in "biuf"
+                table[name] = values.where(there, "" if words else np.nan)
+            elif table[name].dtype == bool:
+                table[name] = values.eq(True).where(there, table[name])
+            else:
+                table[name] = values.where(there, table[name]).astype(table[name].dtype)
+        return table
 
     def _known_in(self, box: Box) -> set[int]:
         near = self._labels[_slices(self._clipped(_grown(box, _REACH)))]

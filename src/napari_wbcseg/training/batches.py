@@ -112,12 +112,11 @@ class Feeder:
         """Return a batch, waiting for it if it is not ready."""
         length = len(self.batches)
         position, last = epoch * length + index, (1 if self._keep else self.epochs) * length
+        end = min(position + max(AHEAD, 2 * self.processes), max(last, position + 1))
         draw = _draw if self.processes else self.batches.draw
         try:
             with self._lock:
-                for ahead in range(
-                    position, max(min(position + max(AHEAD, 2 * self.processes), last), position + 1)
-                ):
+                for ahead in range(position, end):
                     if ahead not in self._futures:
                         self._futures[ahead] = self._executor.submit(draw, *divmod(ahead, length))
                 if not self._keep:
@@ -128,7 +127,9 @@ class Feeder:
             start = time.monotonic()
             ready = future.done()
             batch = future.result()
-        except BrokenExecutor:
+        except (BrokenExecutor, OSError):
+            if not self.processes:
+                raise
             self._start(self.processes // 2)
             return self.get(epoch, index)
         if not ready:
@@ -149,6 +150,7 @@ class Feeder:
 
     def close(self) -> None:
         """End the thread or the processes."""
+        self.processes = 0  # who still asks starts none anew
         self._executing.close()
         self._closing.close()
 

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ...errors import EditError
 from ...progress import Progress, silent
 from ...segmentation.edit import unused_labels
+from ...segmentation.measure import COLUMNS
 from ...segmentation.result import count_in_words
 from ...segmentation.tracking import Box, TrackedCells
 from ..shared.features import known_cells, known_values, write_features, write_summary
@@ -407,7 +408,9 @@ class LayerReview(QObject):
             return
         self._writing = True
         try:
-            write_features(self.labels, self.cells.drop(columns=self._known.columns.drop("label")))
+            write_features(
+                self.labels, self.cells.drop(columns=self._known.columns.difference(list(COLUMNS)))
+            )
         finally:
             self._writing = False
             self._features = self.labels.features

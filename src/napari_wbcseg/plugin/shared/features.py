@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...segmentation.measure import COLUMNS
 from .layers import COUNTED_NAME, counted_name
 from .metadata import METADATA_KEY, role_of
 
@@ -27,10 +26,10 @@ def known_values(layer: Labels, column: str) -> dict[int, Any]:
 
 
 def known_cells(layer: Labels) -> pd.DataFrame:
-    """Return the features of a layer that no review writes, such as ``kind``, by the column ``label``."""
+    """Return the features of a layer, such as ``kind``, by the column ``label``."""
     features = layer.features
     numbers = features["index"] if "index" in features else range(len(features))
-    own = [*COLUMNS, "index", "plane", "flag", "decision"]
+    own = ["index", "plane", "flag", "decision"]
     return features.drop(columns=own, errors="ignore").assign(label=numbers)
 
 
