@@ -5,10 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
+import time
 from pathlib import Path
 
 from .errors import WBCSegError
+
+#: Seconds after which nobody writes on a small file any more.
+ABANDONED = 3600.0
+#: What is named so was being written by a process that was killed.
+_LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.part")
 
 
 def write_atomically(path: Path, content: bytes, error: type[WBCSegError]) -> None:
@@ -34,6 +41,21 @@ def write_atomically(path: Path, content: bytes, error: type[WBCSegError]) -> No
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def remove_leftovers(folder: Path, age: float = 0.0) -> None:
+    """Remove what killed processes left half-written in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    age : float
+        Seconds since it was last written; 0 only where no other process may be writing into the folder.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if _LEFTOVER.fullmatch(path.name) and time.time() - path.stat().st_mtime >= age:
+                path.unlink()
 
 
 def _sentence(path: Path, size: int, problem: OSError) -> str:

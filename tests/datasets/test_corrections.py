@@ -105,6 +105,17 @@ def test_crops_of_one_slide_stay_together_and_a_field_without_cells_counts(tmp_p
     assert read_record(tmp_path)[2].cells == 0
 
 
+def test_what_a_killed_run_left_half_written_goes_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    old, new = (tmp_path / "images" / f".a.tif.{digit * 12}.part" for digit in "01")
+    old.parent.mkdir()
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    add_correction(*field(), name="a", folder=tmp_path)
+    assert not old.exists()
+    assert new.exists()
+
+
 def test_the_environment_variable_moves_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "mine"))
     assert corrections_folder() == tmp_path / "mine"

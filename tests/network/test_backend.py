@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_wbcseg.network.backend import BACKENDS
+from napari_wbcseg.errors import TrainingError
+from napari_wbcseg.network.backend import BACKENDS, import_keras
 from napari_wbcseg.network.engines.create import create_engine
 from napari_wbcseg.settings import TrainingSettings
 
@@ -94,7 +95,7 @@ def test_without_tensorflow_another_backend_is_chosen(tmp_path: Path) -> None:
         "from napari_wbcseg.network import backend\n"
         "assert backend.default_backend() == 'torch', backend.installed_backends()\n"
         "importlib.import_module = lambda name: sys\n"
-        "backend.import_keras()\n"
+        "backend._imported()\n"
         "assert os.environ['KERAS_BACKEND'] == 'torch'\n"
     )
     environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
@@ -119,3 +120,42 @@ def test_a_backend_that_is_chosen_but_missing_gets_a_sentence() -> None:
     subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "KERAS_BACKEND": missing}, check=True, timeout=60
     )
+
+
+@pytest.mark.parametrize(
+    ("configuration", "backend", "words"),
+    [
+        ('{"image_dim_ordering": "th", "backend": "theano"}', None, "delete .*keras.json"),
+        ('{"floatx": "float8", "backend": "tensorflow"}', None, "delete .*keras.json"),
+        ('["tensorflow"]', None, "delete .*keras.json"),
+        ("{}", "foo", "KERAS_BACKEND is 'foo'; set it to one of .*tensorflow"),
+    ],
+)
+def test_an_old_configuration_gets_a_sentence(
+    tmp_path: Path, configuration: str, backend: str | None, words: str
+) -> None:
+    (tmp_path / "keras.json").write_text(configuration)
+    code = (
+        "import re, sys\n"
+        "from napari_wbcseg.errors import TrainingError\n"
+        "from napari_wbcseg.network.backend import import_keras\n"
+        "try:\n"
+        "    import_keras()\n"
+        "except TrainingError as error:\n"
+        "    assert re.search(sys.argv[1], str(error)), error\n"
+        "else:\n"
+        "    raise SystemExit('no error')\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    environment |= {"KERAS_HOME": str(tmp_path)} | ({"KERAS_BACKEND": backend} if backend else {})
+    subprocess.run([sys.executable, "-c", code, words], env=environment, check=True, timeout=60)
+
+
+def test_channels_first_gets_a_sentence() -> None:
+    keras = import_keras()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(TrainingError, match=r"change image_data_format in .*keras\.json"):
+            import_keras()
+    finally:
+        keras.config.set_image_data_format("channels_last")

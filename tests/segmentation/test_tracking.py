@@ -56,6 +56,26 @@ def test_it_measures_what_measure_cells_does_on_any_kind_of_image() -> None:
         pd.testing.assert_frame_equal(table, expected, rtol=1e-4)
 
 
+def test_what_is_known_of_a_cell_stays_with_its_label_through_edits_and_undo() -> None:
+    labels = disc_labels((60, 160), [(30, 30, 40), (30, 80, 40), (30, 130, 40)])
+    known = pd.DataFrame(
+        {"label": [1, 2, 3], "certainty": [0.4, 0.9, 0.8], "check": [True, False, False], "kind": list("LMN")}
+    ).assign(area=1.0, row=1.0)  # measurements are not taken over
+    tracked = TrackedCells(labels, None, known)
+    before = labels.copy()
+    labels[20:30, 20:30] = 0
+    labels[labels == 2] = 0
+    labels[5:9, 5:9] = 7
+    assert tracked.update(labels).removed == {2}
+    assert tracked.table["kind"].to_dict() == {1: "L", 3: "N", 7: ""}
+    assert tracked.table["check"].to_dict() == {1: True, 3: False, 7: False}
+    assert tracked.table["certainty"].to_dict() == {1: 0.4, 3: 0.8, 7: 1.0}
+    assert tracked.table.loc[1, "area"] == (labels == 1).sum()
+    tracked.update(before)
+    assert tracked.table["kind"].tolist() == ["L", "M", "N"]
+    assert tracked.table["check"].dtype == bool
+
+
 def test_an_image_that_cannot_be_used_is_refused() -> None:
     with pytest.raises(ImageError, match="NaN"):
         StainSource(np.full((9, 9), np.nan))
@@ -94,6 +114,14 @@ def test_a_cell_that_leaves_its_neighbour_is_touching_no_more_and_neither_is_the
     change = tracked.update(labels)
     assert tracked.table["touching"].tolist() == [False, False]
     assert change.changed == {1, 2}
+
+
+def test_the_work_of_an_edit_grows_with_the_cells_that_it_concerns() -> None:
+    labels = np.kron(np.arange(1, 401).reshape(20, 20), np.ones((9, 9), int))
+    tracked = TrackedCells(labels)
+    one, many = (0, 0, 4, 4), (0, 0, 180, 180)
+    assert tracked.work([one]) < 2**16
+    assert tracked.work([many]) > 2**20
 
 
 def test_edits_far_apart_are_found_apart() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from napari_wbcseg.errors import Cancelled, DatasetError
 from napari_wbcseg.training.batches import Feeder, helper_processes
-from napari_wbcseg.training.helpers import HelperError, Helpers
+from napari_wbcseg.training.helpers import load_shared, map_in_helpers, shared_object
 
 from .test_worker import gone
 
@@ -36,20 +37,6 @@ class Numbers:
         return self.stock[epoch * 3 + index :], np.array([os.getpid()])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tests_importable() -> Iterator[None]:
-    """Let helpers import what is defined here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-        yield
-
-
-@pytest.fixture(scope="module")
-def helpers(tests_importable: None) -> Iterator[Helpers]:
-    with Helpers(2) as both:
-        yield both
-
-
 def square(number: int) -> int:
     return number * number
 
@@ -58,55 +45,80 @@ def refuse(number: int) -> None:
     raise DatasetError(f"{number} is refused.")
 
 
-def die(number: int) -> int:
-    if os.getppid() == number:
+def die_in_a_helper(parent: int) -> int:
+    if os.getpid() != parent:
         os._exit(1)
-    return -number
+    return -parent
 
 
-def test_helpers_map_in_order_and_tell_how_far_they_are(helpers: Helpers) -> None:
+def slow_square(number: int) -> int:
+    time.sleep(0.02)
+    return number * number
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_work_is_shared_in_order_and_tells_how_far_it_is(processes: int) -> None:
     told: list[tuple[int, int]] = []
-    assert helpers.map(square, range(20), lambda done, total, stage: told.append((done, total))) == [
-        number * number for number in range(20)
-    ]
+    squares = map_in_helpers(
+        square, range(20), processes, lambda done, total, stage: told.append((done, total))
+    )
+    assert squares == [number * number for number in range(20)]
     assert told[-1] == (20, 20)
 
 
-def test_what_a_helper_raises_is_raised_here_and_it_lives_on(helpers: Helpers) -> None:
+def test_what_a_helper_raises_is_raised_here() -> None:
     with pytest.raises(DatasetError, match="7 is refused"):
-        helpers.call(refuse, 7)
-    assert helpers.call(square, 3) == 9
+        map_in_helpers(refuse, [7], 2)
 
 
-def test_a_helper_that_dies_is_replaced_and_its_work_done_here(helpers: Helpers) -> None:
+def test_the_work_of_a_helper_that_dies_is_done_here() -> None:
     parent = os.getpid()
-    with pytest.raises(HelperError):
-        helpers.call(die, parent)
-    assert helpers.map(die, [parent]) == [-parent]
+    assert map_in_helpers(die_in_a_helper, [parent] * 3, 2) == [-parent] * 3
+
+
+def test_work_can_be_cancelled() -> None:
+    def stop(done: int, total: int, stage: str) -> None:
+        if done == 2:
+            raise Cancelled("Cancelled.")
+
+    start = time.monotonic()
+    with pytest.raises(Cancelled):
+        map_in_helpers(slow_square, range(5000), 2, stop)
+    assert time.monotonic() - start < 30, "what was not begun is not waited for"
 
 
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="looks at processes in /proc")
-def test_a_helper_ends_when_its_parent_is_killed() -> None:
+def test_no_helper_outlives_a_parent_that_is_killed() -> None:
     code = (
         "import os, signal\n"
-        "from napari_wbcseg.training.helpers import Helpers\n"
-        "print(Helpers(1).call(os.getpid), flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "from napari_wbcseg.training.batches import Feeder\n"
+        "from tests.training.test_batches import Numbers\n"
+        "feeder = Feeder(Numbers(), 1, processes=2)\n"
+        "feeder.get(0, 0)\n"
+        "children = open(f'/proc/self/task/{os.getpid()}/children').read()\n"
+        "print(children, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=100)
-    assert done.returncode != 0
-    end = time.monotonic() + 5
-    while not gone(int(done.stdout)):
-        assert time.monotonic() < end, "the helper outlived its parent"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=root, timeout=100)
+    assert done.returncode == -9
+    children = [int(pid) for pid in done.stdout.split()]
+    assert len(children) >= 2
+    end = time.monotonic() + 10
+    while not all(map(gone, children)):
+        assert time.monotonic() < end, "a helper outlived its parent"
         time.sleep(0.02)
 
 
-def test_work_can_be_cancelled(helpers: Helpers) -> None:
-    def stop(done: int, total: int, stage: str) -> None:
-        raise Cancelled("Cancelled.")
-
-    with pytest.raises(Cancelled):
-        helpers.map(square, range(100), stop)
+def test_a_file_in_the_working_folder_stands_in_for_no_library(tmp_path: Path) -> None:
+    for name in ("loky", "numpy", "queue"):
+        (tmp_path / f"{name}.py").write_text("open('run', 'w')\nraise SystemExit('a stranger')\n")
+    code = (
+        "from napari_wbcseg.training.helpers import map_in_helpers\n"
+        "assert map_in_helpers(abs, [-1, 2], 2) == [1, 2]\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True, timeout=100)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("processes", [0, 2])
@@ -123,14 +135,43 @@ def test_batches_are_the_same_from_threads_and_processes(processes: int) -> None
         feeder.close()
 
 
+def test_arrays_are_in_memory_once_for_all_processes() -> None:
+    with shared_object({"a": np.arange(5.0), "b": [np.ones(3, np.uint8), "word"]}) as reference:
+        there = load_shared(*reference)
+        np.testing.assert_array_equal(there["a"], np.arange(5.0))
+        assert there["b"][1] == "word"
+        assert not there["a"].flags.writeable
+        assert not there["a"].flags.owndata, "mapped, not copied"
+    assert not Path(reference[0]).exists()
+    with shared_object("no array") as reference:
+        assert load_shared(*reference) == "no array"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGKILL")
+def test_where_a_helper_is_killed_half_as_many_go_on_and_no_batch_is_lost() -> None:
+    feeder = Feeder(Numbers(), epochs=40, processes=2)
+    try:
+        counts = []
+        for position in range(60):
+            values, (pid,) = feeder.get(*divmod(position, 3))
+            assert values[0] == position
+            if position in (20, 40):
+                os.kill(pid, signal.SIGKILL)
+            counts.append(feeder.processes)
+        assert counts[0] == 2
+        assert counts[-1] == 0
+        assert counts == sorted(counts, reverse=True)
+    finally:
+        feeder.close()
+
+
 def test_only_what_was_not_ready_counts_as_waited() -> None:
     feeder = Feeder(Numbers(seconds=0.05), epochs=1)
     try:
         feeder.get(0, 0)
         assert 0.04 < feeder.waited < 0.5
         feeder.forget_waited()
-        while not all(future.done() for future in feeder._futures.values()):
-            time.sleep(0.01)
+        wait(feeder._futures.values())
         feeder.get(0, 1)
         assert feeder.waited == 0
     finally:

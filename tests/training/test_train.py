@@ -84,6 +84,12 @@ def test_training_twice_gives_one_curve_and_another_seed_another(
     assert curve(first.history) != curve(other.history)
 
 
+def test_processes_that_draw_the_batches_change_nothing(pairs: list[TrainingPair], tiny: ModelFile) -> None:
+    here, beside = (train(pairs, FAST, init=tiny, processes=count) for count in (0, 2))
+    assert curve(beside.history) == curve(here.history)
+    assert all(np.array_equal(beside.model.weights[k], v) for k, v in here.model.weights.items())
+
+
 def test_fine_tuning_starts_from_the_given_weights(pairs: list[TrainingPair], tiny: ModelFile) -> None:
     result = train(pairs, FAST.replace(epochs=1, learning_rate=1e-9), init=tiny)
     for name, value in tiny.weights.items():

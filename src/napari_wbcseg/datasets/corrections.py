@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import DatasetError
-from ..files import write_atomically
+from ..files import ABANDONED, remove_leftovers, write_atomically
 from ..images.read import prepare_image, read_image
 from ..version import __version__
 from .pair import TrainingPair
@@ -176,6 +176,8 @@ def add_correction(
         If the image is none.
     """
     place = corrections_folder() if folder is None else Path(folder).expanduser()
+    for part in (place, place / IMAGES, place / LABELS):
+        remove_leftovers(part, age=ABANDONED)
     pixels = np.rint(prepare_image(image).pixels).astype(np.uint8)
     numbers = _checked_labels(labels, pixels.shape[:2], name)
     digest = _pixel_hash(pixels)

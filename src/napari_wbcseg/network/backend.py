@@ -23,14 +23,23 @@ def import_keras() -> ModuleType:
     Raises
     ------
     TrainingError
-        If Keras or every backend is missing.
+        If Keras or every backend is missing, or what is configured is none that it has now.
     """
-    loaded = sys.modules.get("keras")
-    if loaded is not None and hasattr(loaded, "ops"):
-        return loaded
+    keras = sys.modules.get("keras")
+    if keras is None or not hasattr(keras, "ops"):
+        keras = _imported()
+    if keras.config.image_data_format() != "channels_last":
+        raise TrainingError(
+            'Keras is configured for "channels_first", and these networks are of "channels_last": change '
+            f"image_data_format in {_configuration()}."
+        )
+    return keras
+
+
+def _imported() -> ModuleType:
     # TensorFlow's start-up lines would drown what this package prints.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if "KERAS_BACKEND" not in os.environ and not _has_configuration():
+    if "KERAS_BACKEND" not in os.environ and not os.path.exists(_configuration()):
         choice = default_backend()
         if choice is None:
             raise TrainingError(
@@ -41,12 +50,16 @@ def import_keras() -> ModuleType:
             os.environ["KERAS_BACKEND"] = choice
     try:
         return importlib.import_module("keras")
-    except ImportError as error:
-        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-        raise TrainingError(
-            f"Keras cannot start on the backend {backend!r} ({error}): install it, or set the environment "
-            f"variable KERAS_BACKEND to one of {', '.join(installed_backends()) or 'tensorflow, torch, jax'}."
-        ) from None
+    except Exception as error:  # assertions, for one, on a configuration that Keras 1 or 2 wrote
+        there = ", ".join(installed_backends()) or ", ".join(BACKENDS)
+        if "KERAS_BACKEND" in os.environ:
+            what = f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}; set it to one of {there}"
+        elif os.path.exists(_configuration()):
+            what = f"delete {_configuration()}, which an older Keras may have written; installed: {there}"
+        else:
+            what = f"install it again with one of {there}"
+        reason = str(error) or type(error).__name__
+        raise TrainingError(f"Keras cannot start ({reason}): {what}.") from None
 
 
 def installed_backends() -> tuple[str, ...]:
@@ -59,6 +72,6 @@ def default_backend() -> str | None:
     return next(iter(installed_backends()), None)
 
 
-def _has_configuration() -> bool:
+def _configuration() -> str:
     home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
-    return os.path.exists(os.path.join(home, "keras.json"))
+    return os.path.join(home, "keras.json")

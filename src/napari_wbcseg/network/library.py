@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
-from ..files import write_atomically
+from ..files import ABANDONED, remove_leftovers, write_atomically
 from .model_file import SUFFIX, ModelFile, ModelHeader, clean_name, encode_model, read_header, read_model
 
 #: Names of the built-in models and their files in the package.
@@ -215,6 +215,7 @@ def require_writable(folder: Path) -> None:
     ModelError
         With a sentence, when the folder cannot be made or written, or the disk is full.
     """
+    remove_leftovers(folder, age=ABANDONED)
     probe = folder / f".probe-{os.getpid()}"
     write_atomically(probe, b"a model goes here", ModelError)
     with contextlib.suppress(OSError):

@@ -13,7 +13,6 @@ from itertools import pairwise
 import numpy as np
 
 from ..errors import EditError
-from .runs import Runs, find_runs
 
 #: A part smaller than this share of the cell is no cell of its own; it stays with its neighbour.
 _LEAST_PART = 0.02
@@ -145,8 +144,7 @@ def merge_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
     numbers = sorted({int(label) for label in chosen})
     if len(numbers) < 2:
         raise EditError("Choose two cells or more to merge.")
-    runs = _runs_of(labels, numbers)
-    rows, cols = _pixels(runs)
+    rows, cols = _pixels_of(labels, numbers)
     values = np.full(rows.shape, numbers[0], np.int64)
     return Edit((rows, cols), values, (numbers[0],))
 
@@ -168,7 +166,7 @@ def remove_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
     numbers = sorted({int(label) for label in chosen})
     if not numbers:
         raise EditError("Choose the cells to remove.")
-    rows, cols = _pixels(_runs_of(labels, numbers))
+    rows, cols = _pixels_of(labels, numbers)
     return Edit((rows, cols), np.zeros(rows.shape, np.int64), ())
 
 
@@ -226,27 +224,21 @@ def unused_labels(labels: np.ndarray, count: int, start: int | None = None) -> l
 
 def _mask_of(labels: np.ndarray, label: int) -> tuple[np.ndarray, tuple[int, int]]:
     """Return the mask of a cell in its bounding box, and the box's corner."""
-    runs = _runs_of(labels, [label])
-    top, left = int(runs.row.min()), int(runs.start.min())
-    window = labels[top : int(runs.row.max()) + 1, left : int(runs.stop.max())]
+    rows, cols = _pixels_of(labels, [label])
+    top, left = int(rows.min()), int(cols.min())
+    window = labels[top : int(rows.max()) + 1, left : int(cols.max()) + 1]
     return np.asarray(window == label), (top, left)
 
 
-def _runs_of(labels: np.ndarray, numbers: Sequence[int]) -> Runs:
+def _pixels_of(labels: np.ndarray, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns of the pixels of cells, in reading order."""
     if labels.ndim != 2:
         raise EditError(f"Labels of shape {labels.shape} are not one plane; give one plane of the stack.")
-    runs = find_runs(labels).only(np.asarray(numbers))
-    missing = set(numbers) - set(runs.numbers.tolist())
+    rows, cols = np.nonzero(np.isin(labels, numbers))
+    missing = set(numbers) - set(np.unique(labels[rows, cols]).tolist())
     if missing or 0 in numbers:
         raise EditError(f"There is no cell {min(missing or {0})} in the image.")
-    return runs
-
-
-def _pixels(runs: Runs) -> tuple[np.ndarray, np.ndarray]:
-    length = runs.length
-    before = np.cumsum(length) - length
-    rows = np.repeat(runs.row, length)
-    return rows, np.repeat(runs.start - before, length) + np.arange(len(rows))
+    return rows, cols
 
 
 def _cut_parts(part_of: np.ndarray, piece: np.ndarray) -> list[int]:

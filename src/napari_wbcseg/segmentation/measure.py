@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .nucleus import Stains, measure_stains, pixels_of
-from .runs import Runs, find_runs, measure_shapes
-
 if TYPE_CHECKING:
     import pandas as pd
-
-    from .runs import Shapes
 
 #: Columns of the table of cells, in order.
 COLUMNS = (
@@ -41,11 +38,37 @@ LENGTHS = {"diameter": 1, "perimeter": 1, "area": 2, "nucleus_area": 2}
 #: Columns of whole numbers, and of yes and no.
 WHOLE_COLUMNS, FLAG_COLUMNS = ("label", "lobes", "pieces"), ("touching", "border", "check")
 
+#: Columns that are not measured: what a model or a person said of the cell.
+KNOWN_COLUMNS = ("kind", "certainty", "check")
+
 #: Columns that need an image besides the labels.
 STAIN_COLUMNS = ("mean_stain", "nucleus_area", "nc_ratio", "lobes")
 
-#: Pixels whose colours are held at once.
-CHUNK = 2**21
+_SHAPE = ("area", "bbox", "centroid")
+_STRIP = 256  # rows whose colours are held at once
+_LARGEST_LABEL = 2**16  # up to which labels are measured under their own number
+
+
+@dataclass(frozen=True)
+class NucleusParameters:
+    """How the nucleus is told from the rest of a cell: choices of this package, from no paper.
+
+    Attributes
+    ----------
+    fewest_pixels : int
+        Square pixels of a cell that has a nucleus.
+    least_spread : float
+        Of optical density; a cell of one tone has no nucleus.
+    least_lobe : float
+        Share of the cell's area that a lobe has; smaller parts are granules.
+    """
+
+    fewest_pixels: int = 16
+    least_spread: float = 1e-3
+    least_lobe: float = 0.04
+
+
+NUCLEUS = NucleusParameters()
 
 
 def number_in_reading_order(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -72,46 +95,35 @@ def number_in_reading_order(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return ordered.reshape(labels.shape), values[order].astype(np.int64)
 
 
-def optical_density(pixels: np.ndarray) -> np.ndarray:
-    """Return how much light each pixel absorbs, averaged over the colours.
+def density_inside(
+    inside: np.ndarray,
+    pixels: np.ndarray,
+    background: np.ndarray,
+    to_rgb: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> np.ndarray:
+    """Return the optical density of some pixels of an image, and 0 elsewhere.
 
     Parameters
     ----------
-    pixels : ndarray, shape (H, W, 3)
-        RGB, 0 to 255.
+    inside : ndarray of bool, shape (H, W)
+        Cells cover little of a smear, so that only their pixels are worked on.
+    pixels : ndarray, shape (H, W, ...)
+    background : ndarray, shape (3,)
+        Colour of the empty slide, from `napari_wbcseg.images.illumination.background_colour`.
+    to_rgb : callable
+        Brings pixels in a row, shape (p, ...), to RGB, 0 to 255, shape (p, 3).
 
     Returns
     -------
     ndarray of float32, shape (H, W)
-        Base 10; 0 on the empty slide (Ruifrok & Johnston, 2001).
+        As `absorbed` gives it.
     """
-    from ..images.illumination import background_colour
-
-    return absorbed(pixels, background_colour(pixels))
-
-
-def density_inside(runs: Runs, pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Return the optical density of the pixels of runs only, in reading order.
-
-    Parameters
-    ----------
-    runs : Runs
-    pixels : ndarray, shape (H, W, 3)
-        RGB, 0 to 255.
-    background : ndarray, shape (3,)
-        Colour of the empty slide, from `napari_wbcseg.images.illumination.background_colour`.
-
-    Returns
-    -------
-    ndarray of float32, shape (p,)
-        As `optical_density` gives it.
-    """
-    colours = pixels.reshape(-1, 3)
-    at = pixels_of(runs, pixels.shape[1])
-    density = np.empty(at.size, np.float32)
-    for start in range(0, at.size, CHUNK):
-        part = slice(start, start + CHUNK)
-        density[part] = absorbed(colours[at[part]], background)
+    density = np.zeros(inside.shape, np.float32)
+    for top in range(0, len(inside), _STRIP):
+        rows = slice(top, top + _STRIP)
+        here = inside[rows]
+        if here.any():
+            density[rows][here] = absorbed(to_rgb(pixels[rows][here]), background)
     return density
 
 
@@ -128,7 +140,7 @@ def absorbed(colours: np.ndarray, background: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of float32, shape (...)
-        Base 10; 0 on the empty slide, 2 at most.
+        Base 10; 0 on the empty slide, 2 at most (Ruifrok & Johnston, 2001).
     """
     from ..images.illumination import transmittance
 
@@ -143,7 +155,7 @@ def measure_cells(
     check_below: float = 0.0,
     density: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Measure each cell of a label image; ten thousand cells take about a second.
+    """Measure each cell of a label image; a thousand cells take about a second.
 
     Parameters
     ----------
@@ -162,87 +174,165 @@ def measure_cells(
     -------
     DataFrame
         A row a label, ordered by label, with the columns `COLUMNS`: ``row``, ``col`` of
-        the centroid, ``diameter`` of the disc of the same area and ``perimeter`` in
-        pixels, areas in square pixels, ``circularity`` 4 pi area / perimeter^2 (1 for a
-        disc), ``mean_stain`` the mean optical density, the nucleus by Otsu's threshold on
-        the density inside the cell, ``nc_ratio`` its area over that of the rest of the
-        cell, ``lobes`` its parts, ``pieces`` the connected parts of the cell itself,
-        ``touching`` another cell, ``border`` cut by the image.
+        the centroid, ``diameter`` of the disc of the same area and ``perimeter`` (Crofton's)
+        in pixels, areas in square pixels, ``circularity`` 4 pi area / perimeter^2 (1 for a
+        disc), ``eccentricity`` of the ellipse of the same second moments, ``mean_stain`` the
+        mean optical density, the nucleus by Otsu's threshold on the density inside the cell,
+        ``nc_ratio`` its area over that of the rest of the cell, ``lobes`` its parts,
+        ``pieces`` the connected parts of the cell itself, ``touching`` another cell,
+        ``border`` cut by the image.
     """
     from ..images.illumination import background_colour
 
-    runs = find_runs(labels)
     if density is None:
-        values = density_inside(runs, np.asarray(pixels), background_colour(pixels))
-    else:
-        values = density.ravel()[pixels_of(runs, labels.shape[1])]
-    table = cell_table(runs, measure_shapes(runs), labels.shape, measure_stains(runs, values))
+        density = density_inside(labels != 0, np.asarray(pixels), background_colour(pixels))
+    table, _ = measure_labels(labels, density)
     known = certainty or {}
-    table["certainty"] = np.array([known.get(number, 1.0) for number in runs.numbers.tolist()], float)
+    table["certainty"] = np.array([known.get(number, 1.0) for number in table["label"].tolist()], float)
     table["check"] = table["certainty"] < check_below
     return table
 
 
-def cell_table(
-    runs: Runs,
-    shapes: Shapes,
-    image_shape: tuple[int, ...],
-    stains: Stains | None = None,
+def measure_labels(
+    labels: np.ndarray,
+    density: np.ndarray | None = None,
+    only: Collection[int] | None = None,
     origin: tuple[int, int] = (0, 0),
-) -> pd.DataFrame:
-    """Put what was measured into a table of the columns `COLUMNS`.
+    image_shape: tuple[int, ...] | None = None,
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Measure labels of an image, or of a part of one, with scikit-image.
 
     Parameters
     ----------
-    runs, shapes, stains
-        What `measure_shapes` and `measure_stains` tell of the runs; without stains their columns
-        are NaN, and 0 lobes.
-    image_shape : tuple of int
-        Rows and columns of the whole image.
+    labels : ndarray of int or bool, shape (H, W)
+        0 is background; of the labels that are measured there is all of it.
+    density : ndarray of float32, shape (H, W), optional
+        Without it the columns of the stain are NaN, and 0 lobes.
+    only : collection of int, optional
+        Measure these labels.
     origin : tuple of int
-        Where the runs' first row and column lie in it.
+        Where the first row and column lie in the whole image.
+    image_shape : tuple of int, optional
+        Rows and columns of the whole image.
 
     Returns
     -------
-    DataFrame
-        A row a label; every ``certainty`` is 1 and no ``check`` is set.
+    table : DataFrame
+        A row a label, ordered by label, with the columns `COLUMNS`; every ``certainty`` is 1
+        and no ``check`` is set.
+    boxes : ndarray of int64, shape (n, 4)
+        ``row0, col0, row1, col1`` in the whole image, with exclusive ends.
     """
     import pandas as pd
 
-    count, area = len(runs.numbers), shapes.area
-    top, left = origin
-    row0, col0, row1, col1 = shapes.box.T
+    stained = density is not None
+    found, numbers = region_properties(
+        labels,
+        only,
+        (*_SHAPE, "perimeter_crofton", "eccentricity"),
+        density,
+        (_pieces, _stain)[: 1 + stained],
+    )
+    count, area = len(numbers), found["area"].astype(float)
+    perimeter = found["perimeter_crofton"].astype(float)
+    boxes = np.stack([found[f"bbox-{side}"] for side in range(4)], axis=1).astype(np.int64)
+    boxes += np.array([*origin, *origin])
+    height, width = labels.shape if image_shape is None else image_shape
     unknown = np.full(count, np.nan)
-    nucleus = unknown if stains is None else stains.nucleus
+    nucleus = found["_stain-1"] if stained else unknown
     rest = area - nucleus
     with np.errstate(divide="ignore", invalid="ignore"):
-        circularity = np.where(
-            shapes.perimeter > 0, np.minimum(4 * np.pi * area / shapes.perimeter**2, 1.0), 1.0
-        )
+        circularity = np.where(perimeter > 0, np.minimum(4 * np.pi * area / perimeter**2, 1.0), 1.0)
         ratio = np.where(rest > 0, nucleus / rest, np.where(np.isnan(rest), np.nan, np.inf))
     columns = {
-        "label": runs.numbers.astype(np.int64),
-        "row": shapes.row + top,
-        "col": shapes.col + left,
+        "label": numbers,
+        "row": found["centroid-0"] + origin[0],
+        "col": found["centroid-1"] + origin[1],
         "area": area,
         "diameter": 2 * np.sqrt(area / np.pi),
-        "perimeter": shapes.perimeter,
+        "perimeter": perimeter,
         "circularity": circularity,
-        "eccentricity": shapes.eccentricity,
-        "mean_stain": unknown if stains is None else stains.mean,
+        "eccentricity": found["eccentricity"].astype(float),
+        "mean_stain": found["_stain-0"] if stained else unknown,
         "nucleus_area": nucleus,
         "nc_ratio": ratio,
-        "lobes": np.zeros(count, np.int64) if stains is None else stains.lobes,
-        "pieces": shapes.pieces,
-        "touching": shapes.touching,
-        "border": (row0 + top == 0)
-        | (col0 + left == 0)
-        | (row1 + top == image_shape[0])
-        | (col1 + left == image_shape[1]),
+        "lobes": found["_stain-2"].astype(np.int64) if stained else np.zeros(count, np.int64),
+        "pieces": found["_pieces"].astype(np.int64),
+        "touching": np.isin(numbers, _touching(labels)),
+        "border": (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == (height, width)).any(axis=1),
         "certainty": np.ones(count),
         "check": np.zeros(count, bool),
     }
-    return pd.DataFrame(columns, columns=list(COLUMNS))
+    return pd.DataFrame(columns, columns=list(COLUMNS)), boxes
+
+
+def region_properties(
+    labels: np.ndarray,
+    only: Collection[int] | None = None,
+    properties: Sequence[str] = _SHAPE,
+    density: np.ndarray | None = None,
+    extra: Sequence[Callable[..., Any]] = (),
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return `skimage.measure.regionprops_table` of any labels, however large, and the labels, ascending."""
+    from skimage.measure import regionprops_table
+
+    labels = labels.view(np.uint8) if labels.dtype == bool else labels
+    if not labels.size:
+        labels, density = (
+            np.zeros((1, 1), np.uint8),
+            None if density is None else np.zeros((1, 1), np.float32),
+        )
+    if only is not None:
+        labels = np.where(np.isin(labels, list(only)), labels, 0)
+    numbers = None
+    if labels.min() < 0 or labels.max() > _LARGEST_LABEL:  # there is a box for every number up to the largest
+        inside = labels != 0
+        numbers, which = np.unique(labels[inside], return_inverse=True)
+        labels = np.zeros(labels.shape, np.int32)
+        labels[inside] = which + 1
+    found = regionprops_table(
+        labels.astype(np.int32, copy=False), density, ("label", *properties), extra_properties=extra
+    )
+    ranks = found["label"].astype(np.int64)
+    return found, ranks if numbers is None else numbers[ranks - 1].astype(np.int64)
+
+
+def _pieces(mask: np.ndarray) -> int:
+    """Count the connected parts of a cell, pixels that meet at a corner being connected."""
+    from scipy import ndimage
+
+    return int(ndimage.label(mask, np.ones((3, 3)))[1])
+
+
+def _stain(mask: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Return the mean density of a cell, the area of its nucleus, and the number of its lobes.
+
+    The nucleus is what is denser than Otsu's threshold (Otsu, 1979) of the cell's own densities,
+    256 levels; its lobes are the parts that remain after a morphological opening by a cross of
+    three pixels and are no granules, see `NucleusParameters`.
+    """
+    from scipy import ndimage
+    from skimage.filters import threshold_otsu
+
+    values = density[mask]
+    mean = values.mean(dtype=np.float64)
+    if values.size < NUCLEUS.fewest_pixels or np.ptp(values) < NUCLEUS.least_spread:
+        return np.array([mean, 0.0, 0.0])
+    nucleus = mask & (density > threshold_otsu(values))
+    parts, _ = ndimage.label(ndimage.binary_opening(nucleus))
+    lobes = np.count_nonzero(np.bincount(parts.ravel())[1:] >= NUCLEUS.least_lobe * values.size)
+    return np.array([mean, np.count_nonzero(nucleus), lobes])
+
+
+def _touching(labels: np.ndarray) -> np.ndarray:
+    """Return the labels that share an edge with another one, a gap of one pixel allowed."""
+    met = [np.zeros(0, labels.dtype)]
+    for turned in (labels, labels.T):
+        for gap in (1, 2):
+            one, other = turned[gap:], turned[:-gap]
+            meet = (one != other) & (one != 0) & (other != 0)
+            met += [one[meet], other[meet]]
+    return np.unique(np.concatenate(met))
 
 
 def in_physical_units(cells: pd.DataFrame, pixel_size: tuple[float, float]) -> pd.DataFrame:

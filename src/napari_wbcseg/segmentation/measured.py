@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+_SAME = 0.01  # pixels and square pixels, that a table on disk may be rounded by
+
 
 def current_cells(labels: np.ndarray, table: Any, image: Any = None) -> tuple[pd.DataFrame, bool]:
     """Return a table that fits the labels: a row for each cell that is there now.
@@ -67,30 +69,32 @@ def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.
 
     from ..images.illumination import background_colour
     from ..images.read import prepare_image
-    from .measure import FLAG_COLUMNS, STAIN_COLUMNS, WHOLE_COLUMNS, cell_table, density_inside
-    from .nucleus import measure_stains
-    from .runs import find_runs, measure_shapes
+    from .measure import (
+        FLAG_COLUMNS,
+        STAIN_COLUMNS,
+        WHOLE_COLUMNS,
+        density_inside,
+        measure_labels,
+        region_properties,
+    )
 
-    runs = find_runs(plane)
-    shapes = measure_shapes(runs)
+    there, numbers = region_properties(plane)
     fits = rows.iloc[:0]
-    if len(rows) and len(runs.numbers):
-        place = np.searchsorted(runs.numbers, rows["label"]).clip(max=len(runs.numbers) - 1)
-        same = runs.numbers[place] == rows["label"].to_numpy()
-        same &= shapes.area[place] == rows["area"].to_numpy(float)
-        for name in ("row", "col"):
-            same &= np.abs(getattr(shapes, name)[place] - rows[name].to_numpy(float)) < 0.01
+    if len(rows) and len(numbers):
+        place = np.searchsorted(numbers, rows["label"]).clip(max=len(numbers) - 1)
+        same = numbers[place] == rows["label"].to_numpy()
+        for name, measured in (("area", "area"), ("row", "centroid-0"), ("col", "centroid-1")):
+            same &= np.abs(there[measured][place] - rows[name].to_numpy(float)) < _SAME
         fits = rows[same].drop_duplicates("label")
-    new = ~np.isin(runs.numbers, fits["label"].to_numpy())
-    if not new.any() and len(fits):
+    new = np.setdiff1d(numbers, fits["label"].to_numpy())
+    if not len(new) and len(fits):
         return fits.sort_values("label"), len(fits)
-    some = runs.only(runs.numbers[new])
-    stains = None
-    if image is not None and new.any():
+    density = None
+    if image is not None and len(new):
         pixels = prepare_image(np.asarray(image)).pixels
-        stains = measure_stains(some, density_inside(some, pixels, background_colour(pixels)))
-    fresh = cell_table(some, shapes.of(new), plane.shape, stains)
-    if stains is None and new.any():
+        density = density_inside(np.isin(plane, new), pixels, background_colour(pixels))
+    fresh, _ = measure_labels(plane, density, new)
+    if density is None and len(new):
         fresh = fresh.astype(dict.fromkeys(STAIN_COLUMNS, float)).assign(
             **dict.fromkeys(STAIN_COLUMNS, np.nan)
         )

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .measure import CHUNK, absorbed
-from .nucleus import pixels_of
-from .runs import Runs
+from .measure import density_inside
 
 _SAMPLED_SIDE = 512
 
@@ -40,26 +38,20 @@ class StainSource:
         sample = prepare_image(np.asarray(image[::step, ::step]), self._value_range)
         self.background = background_colour(sample.pixels)
 
-    def density(self, runs: Runs, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """Return the density of the pixels of runs, float32, in reading order.
+    def density(self, inside: np.ndarray, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Return the density of some pixels of a part of the image, float32, and 0 elsewhere.
 
         Parameters
         ----------
-        runs : Runs
+        inside : ndarray of bool, shape (H, W)
         origin : tuple of int
-            Where the runs' first row and column lie in the image.
+            Where the part's first row and column lie in the image.
         """
+        top, left = origin
+        part = np.asarray(self._image[top : top + inside.shape[0], left : left + inside.shape[1]])
+        return density_inside(inside, part, self.background, self._to_rgb)
+
+    def _to_rgb(self, colours: np.ndarray) -> np.ndarray:
         from ..images.read import prepare_image
 
-        if not runs.row.size:
-            return np.zeros(0, np.float32)
-        (top, left), height, width = origin, int(runs.row.max()) + 1, int(runs.stop.max())
-        part = np.asarray(self._image[top : top + height, left : left + width])
-        colours = part.reshape(height * width, 1, *part.shape[2:])
-        at = pixels_of(runs, width)
-        density = np.empty(at.size, np.float32)
-        for start in range(0, at.size, CHUNK):
-            piece = slice(start, start + CHUNK)
-            pixels = prepare_image(colours[at[piece]], self._value_range).pixels
-            density[piece] = absorbed(pixels[:, 0], self.background)
-        return density
+        return prepare_image(colours[:, None], self._value_range).pixels[:, 0]

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .measure import cell_table
-from .nucleus import measure_stains
-from .runs import find_runs, measure_shapes
+from .measure import COLUMNS, KNOWN_COLUMNS, measure_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +20,8 @@ Box = tuple[int, int, int, int]
 _TILE = 256
 _REACH = 2  # touching allows a gap of one pixel
 _ALL_OF_IT = 0.9
+_A_CELL = 2**13  # pixels that are looked at in the time that measuring one cell takes
+_MEASURED = frozenset(COLUMNS) - {"label", *KNOWN_COLUMNS}
 
 
 @dataclass
@@ -64,16 +64,27 @@ class TrackedCells:
     labels : ndarray of int or bool, shape (H, W)
     stain : StainSource, optional
         Without one the columns of the stain are NaN.
+    known : DataFrame, optional
+        What is known of cells besides their measurements, such as ``certainty`` and ``kind``, by
+        the column ``label``. It stays with the label through every edit; columns of others are
+        NaN, or empty, for a label that it has not.
 
     Attributes
     ----------
     table : DataFrame
-        A row a label, as `measure_cells` gives it, indexed by label.
+        A row a label, as `measure_cells` gives it, indexed by label, with the columns of ``known``.
     """
 
-    def __init__(self, labels: np.ndarray, stain: StainSource | None = None) -> None:
+    def __init__(
+        self, labels: np.ndarray, stain: StainSource | None = None, known: pd.DataFrame | None = None
+    ) -> None:
         self._labels = np.array(labels)
         self._stain = stain
+        self._known = None
+        if known is not None:
+            # Kept whole: an undo brings a label back, and what was known of it.
+            known = known.drop_duplicates("label").set_index("label")
+            self._known = known.drop(columns=[name for name in _MEASURED if name in known])
         self._boxes: dict[int, Box] = {}
         self.table: pd.DataFrame
         self.table = self._measure((0, 0, *self.shape), None)
@@ -141,7 +152,11 @@ class TrackedCells:
 
     def work(self, boxes: list[Box]) -> int:
         """Return how many pixels would be looked at to bring these boxes up to date, about."""
-        return sum(_area(self._window(box, self._known_in(box))) for box in boxes)
+        work = 0
+        for box in boxes:
+            near = self._known_in(box)
+            work += _area(self._window(box, near)) + _A_CELL * len(near)
+        return work
 
     def update(self, labels: np.ndarray, boxes: list[Box] | None = None) -> Change:
         """Measure anew what changed.
@@ -204,23 +219,32 @@ class TrackedCells:
 
     def _measure(self, window: Box, only: set[int] | None) -> pd.DataFrame:
         """Measure cells that lie in a window, and remember their boxes."""
-        top, left = window[:2]
-        runs = find_runs(self._labels[_slices(window)])
-        shapes = measure_shapes(runs)
-        if only is not None:
-            wanted = np.isin(runs.numbers, list(only))
-            shapes, runs = shapes.of(wanted), runs.only(runs.numbers[wanted])
-        stains = None
+        part = self._labels[_slices(window)]
+        density = None
         if self._stain is not None:
-            stains = measure_stains(runs, self._stain.density(runs, (top, left)))
-        boxes = shapes.box + np.array([top, left, top, left])
-        self._boxes.update(zip(runs.numbers.tolist(), map(tuple, boxes.tolist()), strict=True))
-        table = cell_table(runs, shapes, self.shape, stains, (top, left))
-        return table.set_index("label", drop=False).rename_axis(None)
+            inside = part != 0 if only is None else np.isin(part, list(only))
+            density = self._stain.density(inside, window[:2])
+        table, boxes = measure_labels(part, density, only, window[:2], self.shape)
+        self._boxes.update(zip(table["label"].tolist(), map(tuple, boxes.tolist()), strict=True))
+        table = table.set_index("label", drop=False).rename_axis(None)
+        return table if self._known is None else self._with_known(table, self._known)
+
+    def _with_known(self, table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+        """Give cells what was known of their label."""
+        there = table.index.isin(known.index)
+        for name, values in known.reindex(table.index).items():
+            if name not in table:
+                words = values.dtype.kind not in "biuf"
+                table[name] = values.where(there, "" if words else np.nan)
+            elif table[name].dtype == bool:
+                table[name] = values.eq(True).where(there, table[name])
+            else:
+                table[name] = values.where(there, table[name]).astype(table[name].dtype)
+        return table
 
     def _known_in(self, box: Box) -> set[int]:
         near = self._labels[_slices(self._clipped(_grown(box, _REACH)))]
-        return set(find_runs(near).numbers.tolist())
+        return set(np.unique(near).tolist()) - {0}
 
     def _window(self, box: Box, labels: set[int]) -> Box:
         """Return what must be looked at to measure these labels, after a change in the box."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..network.backend import import_keras
 from ..network.device import available_cpus
-from .helpers import HelperError, Helpers, SharedObject, attach, shared
+from .helpers import helpers, load_shared, shared_object
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -66,7 +67,7 @@ def helper_processes(device: str, heavy: bool = True, cpus: int | None = None) -
 
 
 class Feeder:
-    """Draws batches in the order of training, some ahead, in threads or helper processes.
+    """Draws batches in the order of training, some ahead, in a thread or in helper processes.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ class Feeder:
         Epochs of the training; the first batches of the next epoch are drawn while the
         present one ends.
     processes : int
-        Helper processes, 0 for a thread.
+        Helper processes, 0 for a thread. Where one dies, as when memory runs out, half as many go on.
     keep : bool
         Keep what was drawn and give it again each epoch, for validation.
     """
@@ -83,43 +84,57 @@ class Feeder:
     def __init__(self, batches: Batches, epochs: int, processes: int = 0, keep: bool = False) -> None:
         self.batches = batches
         self.epochs = epochs
-        self.processes = processes
+        self.processes = 0
         self._keep = keep
-        self._ahead = max(AHEAD, 2 * processes)
-        self._futures: dict[tuple[int, int], Future[Batch]] = {}
+        self._futures: dict[int, Future[Batch]] = {}
         self._lock = threading.Lock()
         self._waited = 0.0
-        self._shared: SharedObject | None = None
-        self._helpers: Helpers | None = None
+        self._shared: tuple[str, bytes, list[int]] | None = None
+        self._closing, self._executing = contextlib.ExitStack(), contextlib.ExitStack()
         if processes:
-            try:
-                self._shared = SharedObject(batches)
-                self._helpers = Helpers(processes)
-            except OSError:  # no room for temporary files
-                self.processes = 0
-        self._pool = ThreadPoolExecutor(max(self.processes, 1), thread_name_prefix="wbcseg-batches")
+            with contextlib.suppress(OSError):  # no room for temporary files
+                self._shared = self._closing.enter_context(shared_object(batches))
+        self._start(processes)
+
+    def _start(self, processes: int) -> None:
+        """Begin, or begin again, with so many processes."""
+        self._futures.clear()
+        self._executing.close()
+        self.processes = 0 if self._shared is None else processes
+        self._executor: Executor
+        if self.processes and self._shared is not None:
+            self._executor = self._executing.enter_context(helpers(self.processes, _take, self._shared))
+        else:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="wbcseg-batches")
+            self._executing.callback(self._executor.shutdown, wait=False, cancel_futures=True)
 
     def get(self, epoch: int, index: int) -> Batch:
         """Return a batch, waiting for it if it is not ready."""
-        position = epoch * len(self.batches) + index
-        last = (self.epochs if not self._keep else 1) * len(self.batches)
-        with self._lock:
-            for ahead in range(position, max(min(position + self._ahead, last), position + 1)):
-                key = divmod(ahead, len(self.batches))
-                if key not in self._futures:
-                    self._futures[key] = self._pool.submit(self._draw, *key)
-            if not self._keep:
-                # Keras looks at the first two batches twice.
-                for key in [k for k in self._futures if k[0] * len(self.batches) + k[1] < position - 2]:
-                    del self._futures[key]
-            future = self._futures[epoch, index]
-        if future.done():
-            return future.result()
-        start = time.monotonic()
+        length = len(self.batches)
+        position, last = epoch * length + index, (1 if self._keep else self.epochs) * length
+        end = min(position + max(AHEAD, 2 * self.processes), max(last, position + 1))
+        draw = _draw if self.processes else self.batches.draw
         try:
-            return future.result()
-        finally:
+            with self._lock:
+                for ahead in range(position, end):
+                    if ahead not in self._futures:
+                        self._futures[ahead] = self._executor.submit(draw, *divmod(ahead, length))
+                if not self._keep:
+                    # Keras looks at the first two batches twice.
+                    for past in [number for number in self._futures if number < position - 2]:
+                        del self._futures[past]
+                future = self._futures[position]
+            start = time.monotonic()
+            ready = future.done()
+            batch = future.result()
+        except (BrokenExecutor, OSError):
+            if not self.processes:
+                raise
+            self._start(self.processes // 2)
+            return self.get(epoch, index)
+        if not ready:
             self._waited += time.monotonic() - start
+        return batch
 
     @property
     def waited(self) -> float:
@@ -134,28 +149,22 @@ class Feeder:
         self._waited = 0.0
 
     def close(self) -> None:
-        """End threads and processes."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._helpers is not None:
-            self._helpers.close()
-        if self._shared is not None:
-            self._shared.close()
-
-    def _draw(self, epoch: int, index: int) -> Batch:
-        if self._helpers is not None and self._shared is not None:
-            try:
-                batch: Batch = self._helpers.call(draw_shared, self._shared.reference, epoch, index)
-                return batch
-            except HelperError:
-                pass  # memory ran out, or training ends; this process can draw it as well
-        return self.batches.draw(epoch, index)
+        """End the thread or the processes."""
+        self.processes = 0  # who still asks starts none anew
+        self._executing.close()
+        self._closing.close()
 
 
-def draw_shared(reference: tuple[str, bytes, list[int]], epoch: int, index: int) -> Batch:
-    """Draw a batch from batches shared with this process."""
-    attach(*reference)
-    batches: Batches = shared(reference[0])
-    return batches.draw(epoch, index)
+_batches: Batches  # of a helper process
+
+
+def _take(path: str, head: bytes, sizes: list[int]) -> None:
+    global _batches
+    _batches = load_shared(path, head, sizes)
+
+
+def _draw(epoch: int, index: int) -> Batch:
+    return _batches.draw(epoch, index)
 
 
 def fed_dataset(feeder: Feeder, keep: bool = False) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TrainingError
-from ..files import write_atomically
+from ..files import remove_leftovers, write_atomically
 from ..network.backend import import_keras
 from ..settings import TrainingSettings
 
@@ -99,14 +99,16 @@ class Checkpoint:
         Raises
         ------
         TrainingError
-            If another process has it.
+            If another process has it, or, unless it is only looked at, nothing can be written there.
         """
         from filelock import FileLock, Timeout
 
         folder = self.folder.parent
+        made = not folder.exists()
+        if patience:
+            self._require_writable()
         lock = FileLock(folder / LOCK)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=patience)
         except Timeout:
             raise TrainingError(
@@ -114,16 +116,28 @@ class Checkpoint:
                 "name."
             ) from None
         except (OSError, NotImplementedError):
-            # No locks there; and of a folder that cannot be written, saving will tell.
-            yield
+            yield  # no locks there
             return
         try:
+            if patience:
+                for part in (folder, self.folder):
+                    remove_leftovers(part)
             yield
         finally:
             if patience:  # who only looks leaves the file for who may be opening it
                 with contextlib.suppress(OSError):
                     (folder / LOCK).unlink()
             lock.release()
+            if made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # only if it is empty
+
+    def _require_writable(self) -> None:
+        """Refuse a folder that no model could be saved in, before hours are spent on the model."""
+        probe = self.folder.parent / ".training.probe"
+        write_atomically(probe, b"a model goes here", TrainingError)
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
     def discard(self) -> None:
         """Remove the folder."""

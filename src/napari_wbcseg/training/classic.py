@@ -15,7 +15,6 @@ from ..settings import Recipe as RecipeName
 from ..settings import TrainingSettings
 from .batches import Batch, Batches
 from .dice import dice_coefficient, dice_loss
-from .helpers import Helpers
 from .preview import PreviewTiles
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class ClassicRecipe:
         settings: TrainingSettings,
         training: bool,
         progress: Progress = silent,
-        helpers: Helpers | None = None,
+        processes: int = 0,
     ) -> Batches:
         """Return the batches: all tiles once an epoch, shuffled when training."""
         images, targets = classic_arrays(pairs)

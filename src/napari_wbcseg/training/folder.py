@@ -265,7 +265,8 @@ def _read_pairs(path: Path) -> list[TrainingPair]:
                 )
                 for i, item in enumerate(about)
             ]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # zipfile, zlib and NumPy raise nearly any type on damaged files
         raise DatasetError(
-            f"{path}, the images of this training, cannot be read ({error}): discard it, and train again."
+            f"{path}, the images of this training, cannot be read ({error or type(error).__name__}): "
+            "discard it, and train again."
         ) from None

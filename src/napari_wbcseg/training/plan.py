@@ -49,16 +49,16 @@ class TrainingPlan:
         cells = count_cells(self.training)
         anew = "" if self.recipe == "classic" else ", composed anew each time"
         text = (
-            f"Trains on {_many(cells, 'cell')} in {_many(len(self.training), 'image')}: "
-            f"{_many(self.tiles, 'tile')} an epoch{anew}."
+            f"Trains on {many(cells, 'cell')} in {many(len(self.training), 'image')}: "
+            f"{many(self.tiles, 'tile')} an epoch{anew}."
         )
         if self.validation:
             names = ", ".join(pair.name for pair in self.validation[:3])
             more = len(self.validation) - 3
             names += f" and {more} more" if more > 0 else ""
             text += (
-                f" Validates on {_many(count_cells(self.validation), 'cell')} in "
-                f"{_many(len(self.validation), 'image')} ({names})."
+                f" Validates on {many(count_cells(self.validation), 'cell')} in "
+                f"{many(len(self.validation), 'image')} ({names})."
             )
         else:
             text += " Nothing is kept aside to validate on."
@@ -142,7 +142,7 @@ def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[
     few = _FEW_TO_TUNE if fine_tuning else _FEW_TO_BEGIN
     notes = []
     if cells < few:
-        text = f"{_many(cells, 'cell')} {'is' if cells == 1 else 'are'} few. "
+        text = f"{many(cells, 'cell')} {'is' if cells == 1 else 'are'} few. "
         if fine_tuning:
             text += (
                 "The model will get used to the colours and light of these images: expect a small gain, and "
@@ -156,11 +156,12 @@ def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[
         notes.append(text)
     if 0 < validation_cells < _FEW_TO_JUDGE:
         notes.append(
-            f"The validation score rests on {_many(validation_cells, 'cell')}: a few hundredths up or down "
+            f"The validation score rests on {many(validation_cells, 'cell')}: a few hundredths up or down "
             "mean nothing."
         )
     return notes
 
 
-def _many(count: int, word: str) -> str:
+def many(count: int, word: str) -> str:
+    """Return a count in words, such as ``3 cells``."""
     return f"{count} {word}{'' if count == 1 else 's'}"

@@ -11,7 +11,6 @@ from ..progress import Progress
 from ..settings import Recipe as RecipeName
 from ..settings import TrainingSettings
 from .batches import Batches
-from .helpers import Helpers
 
 if TYPE_CHECKING:
     from ..datasets.pair import TrainingPair
@@ -54,11 +53,11 @@ class Recipe(Protocol):
         settings: TrainingSettings,
         training: bool,
         progress: Progress,
-        helpers: Helpers | None,
+        processes: int = 0,
     ) -> Batches:
         """Return the batches to train on, or to validate on.
 
-        ``helpers`` are processes that may share the work of preparing.
+        ``processes`` says how many may share the work of preparing; 0 for none but this one.
 
         Raises
         ------

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import TrainingError
 from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
+from .plan import count_cells, make_plan, many
 
 if TYPE_CHECKING:
     from ..datasets.pair import TrainingPair
@@ -137,18 +138,16 @@ class FineTuningPlan:
     @property
     def described(self) -> str:
         """What it is trained on, in words, for the model file."""
-        cells = sum(_cell_count(pair) for pair in self.own)
-        fields = _many(len(self.own), "field")
-        return f"{_many(cells, 'cell')} in {fields} of the user, and {self.replay.described}"
+        fields = many(len(self.own), "field")
+        return f"{many(count_cells(self.own), 'cell')} in {fields} of the user, and {self.replay.described}"
 
     @property
     def summary(self) -> str:
         """What will be done, in sentences."""
-        held = sum(_cell_count(pair) for pair in self.held_out)
         seen = " that it is also trained on" if self.scores_what_it_saw else ""
         return (
             f"Goes on from {self.start.name} with {self.described}. Both models are then scored on "
-            f"{_many(held, 'cell')} in {_many(len(self.held_out), 'field')}{seen}."
+            f"{many(count_cells(self.held_out), 'cell')} in {many(len(self.held_out), 'field')}{seen}."
         )
 
     @property
@@ -207,8 +206,6 @@ def plan_fine_tuning(
     DatasetError
         If ``original`` is a path that cannot be read.
     """
-    from .plan import make_plan
-
     settings = settings or fine_tuning_settings(start)
     if settings.recipe != start.header.recipe:
         raise TrainingError(
@@ -296,7 +293,7 @@ def make_replay(
         progress(0, 0, "Reading the original images")
         original = read_pairs(original)
     training, held_out = _sampled(original, np.random.default_rng((seed, 0x5A3)))
-    described = f"a sample of the original data ({_many(len(training), 'image')})"
+    described = f"a sample of the original data ({many(len(training), 'image')})"
     if synthetic:
         described += f" and {len(synthetic)} synthetic smears"
     return Replay([*training, *synthetic], held_out, described)
@@ -371,11 +368,3 @@ def _smears(seed: int, number: int, progress: Progress) -> list[TrainingPair]:
 def _as_own(pair: TrainingPair) -> TrainingPair:
     """Keep a user's group from reading like one of the sets that recipes treat in their own way."""
     return replace(pair, group=f"own {pair.group}")
-
-
-def _cell_count(pair: TrainingPair) -> int:
-    return int(np.count_nonzero(np.bincount(pair.labels.ravel())[1:]))
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -16,7 +16,7 @@ from ..progress import Progress, silent
 from ..settings import Recipe as RecipeName
 from ..settings import TrainingSettings
 from .batches import Batch, Batches
-from .helpers import Helpers
+from .helpers import map_in_helpers
 from .preview import PreviewTiles
 from .truth import robust_loss, truth_of
 
@@ -70,7 +70,7 @@ class RobustRecipe:
         settings: TrainingSettings,
         training: bool,
         progress: Progress = silent,
-        helpers: Helpers | None = None,
+        processes: int = 0,
     ) -> Batches:
         """Return batches of samples drawn anew each epoch; the same ones for validation."""
         from .samples.compose import Composer
@@ -91,7 +91,7 @@ class RobustRecipe:
                 # Fine-tuning brings its own replay: the user's cells are as frequent as all of that.
                 weights[_OWN] = max(1.0, len(families) - 1.0)
             else:
-                sources += synthetic_sources(settings.seed, progress, helpers)
+                sources += synthetic_sources(settings.seed, progress, processes)
                 weights[_SYNTHETIC] = sum(weights.values()) * _SYNTHETIC_SHARE / (1 - _SYNTHETIC_SHARE)
         composer = Composer(sources, TILE, CANONICAL_DIAMETER, weights)
         steps = _steps(pairs, settings) if training else max(1, _VALIDATION_SAMPLES // settings.batch_size)
@@ -210,18 +210,13 @@ def _share(family: str) -> float:
     return _SHARES.get(family, _SHARE_OF_A_CLASS if family.startswith(CLASS_GROUP) else 1.0)
 
 
-def synthetic_sources(seed: int, progress: Progress = silent, helpers: Helpers | None = None) -> list[Source]:
+def synthetic_sources(seed: int, progress: Progress = silent, processes: int = 0) -> list[Source]:
     """Draw synthetic smears of every stain and density as sources of a family of their own."""
     numbers = [(seed, number) for number in range(_SYNTHETIC_SMEARS)]
-    stage = "Drawing synthetic smears"
-    drawn: list[Source | None] = []
     # A few are drawn here in the time that processes take to start.
-    if helpers is not None and len(numbers) > 8:
-        drawn = helpers.map(synthetic_source, numbers, progress, stage)
-    else:
-        for done, key in enumerate(numbers):
-            progress(done, len(numbers), stage)
-            drawn.append(synthetic_source(key))
+    drawn = map_in_helpers(
+        synthetic_source, numbers, processes if len(numbers) > 8 else 0, progress, "Drawing synthetic smears"
+    )
     return [source for source in drawn if source is not None]
 
 

@@ -19,7 +19,6 @@ from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from .batches import Feeder, helper_processes
 from .checkpoint import Checkpoint, State, check_same, fingerprint
-from .helpers import Helpers
 from .loop import OnEvent, TrainingLoop
 from .plan import TrainingPlan, make_plan
 from .preview import Preview
@@ -136,12 +135,18 @@ def train(
         If ``progress`` raised it.
     """
     settings = settings or default_settings(init)
-    run = _Run(settings, Path(out) if out is not None else None, name, init, on_event or _ignore)
-    progress(0, 0, "Reading the training images")
-    pairs, described = _read(data)
+    run = _Run(settings, Path(out) if out is not None else None, name, init, on_event or (lambda event: None))
     with run.alone():
+        progress(0, 0, "Reading the training images")
+        pairs, described = _read(data)
         return run(
-            pairs, training_data or described, resume, progress, should_stop or _never, preview, processes
+            pairs,
+            training_data or described,
+            resume,
+            progress,
+            should_stop or (lambda: False),
+            preview,
+            processes,
         )
 
 
@@ -198,15 +203,15 @@ class _Run:
         with_preview: bool,
         processes: int | None,
     ) -> TrainingResult:
-        progress(0, 0, "Starting the training framework")
         from ..network.device import describe_device, dtype_policy
         from .distribution import data_parallel
 
         settings = self.settings
+        plan = make_plan(pairs, settings, self.init is not None)
+        progress(0, 0, "Starting the training framework")
         keras = import_keras()
         report = describe_device()
         keras.utils.set_random_seed(settings.seed)
-        plan = make_plan(pairs, settings, self.init is not None)
         with contextlib.ExitStack() as stack:
             feeder, validation = self._feeders(plan, report.kind, progress, processes, stack)
             feeders = [part for part in (feeder, validation) if part is not None]
@@ -264,16 +269,15 @@ class _Run:
         stack: contextlib.ExitStack,
     ) -> tuple[Feeder, Feeder | None]:
         settings = self.settings
-        with Helpers(processes or min(available_cpus(), _MOST_HELPERS)) as helpers:
-            share = None if processes == 0 or helpers.count < 2 else helpers
-            training = self.recipe.batches(plan.training, settings, True, progress, share)
+        preparing = min(available_cpus(), _MOST_HELPERS) if processes is None else processes
+        training = self.recipe.batches(plan.training, settings, True, progress, preparing)
         wanted = helper_processes(device, training.heavy) if processes is None else processes
         feeder = Feeder(training, settings.epochs, wanted)
         stack.callback(feeder.close)
         if not plan.validation:
             return feeder, None
         kept = Feeder(
-            self.recipe.batches(plan.validation, settings, False, progress, None), settings.epochs, keep=True
+            self.recipe.batches(plan.validation, settings, False, progress), settings.epochs, keep=True
         )
         stack.callback(kept.close)
         return feeder, kept
@@ -393,10 +397,6 @@ def _read(data: str | Path | Sequence[TrainingPair]) -> tuple[list[TrainingPair]
         pairs, where = read_pairs(data), f" from {Path(data).name}"
     else:
         pairs, where = list(data), ""
-    if not pairs:
-        raise TrainingError("There is no training image: give at least one with its labels.")
-    if not any((pair.labels > 0).any() for pair in pairs):
-        raise TrainingError("None of the training images has a labelled cell: outline some first.")
     return pairs, f"{len(pairs)} image{'s' * (len(pairs) > 1)}{where}"
 
 
@@ -411,11 +411,3 @@ def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(history)
     write_atomically(path, text.getvalue().encode(), TrainingError)
-
-
-def _ignore(event: dict[str, Any]) -> None:
-    pass
-
-
-def _never() -> bool:
-    return False

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import Cancelled, WBCSegError
+from .helpers import PARENT_GONE, end_with_parent
 
 _PROGRESS_EVERY = 0.25  # seconds
-_PARENT_GONE = 3  # exit code
 
 
 class _Child:
@@ -32,11 +32,10 @@ class _Child:
     def main(self) -> int:
         line = self._commands.readline()
         if not line:
-            return _PARENT_GONE
+            return PARENT_GONE
         order = json.loads(line)
         threading.Thread(target=self._listen, daemon=True).start()
-        if sys.platform != "win32":
-            threading.Thread(target=self._watch_parent, args=(os.getppid(),), daemon=True).start()
+        end_with_parent(os.getppid())  # a process forked from it may hold the pipe open after its death
         try:
             self._train(order)
         except Cancelled:
@@ -103,7 +102,7 @@ class _Child:
                 self._events.write(json.dumps(event) + "\n")
                 self._events.flush()
         except OSError:
-            os._exit(_PARENT_GONE)
+            os._exit(PARENT_GONE)
 
     def _listen(self) -> None:
         for line in self._commands:
@@ -117,13 +116,7 @@ class _Child:
                 self._cancel.set()
             self._go.set()  # nothing is waited for by who wants to end
         # The parent closed the pipe or died. What is on disk is whole at every moment.
-        os._exit(_PARENT_GONE)
-
-    def _watch_parent(self, parent: int) -> None:
-        # A process forked from the parent may hold the pipe open after its death.
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(_PARENT_GONE)
+        os._exit(PARENT_GONE)
 
 
 def _main() -> int:

@@ -109,6 +109,18 @@ def external_storage(path: Path) -> None:
         file["layers/conv2d/vars"].create_dataset("1", shape, np.float32, external=outside)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_gets_a_sentence(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "w.keras"
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr("model.weights.h5", bytes(100_000) + np.random.default_rng(0).bytes(1000))
+    content = path.read_bytes()
+    for place in range(0, len(content), max(1, len(content) // 40)):
+        path.write_bytes(content[:place] + b"\xff\x00\xff\x00" + content[place + 4 :])
+        with pytest.raises(ModelError, match=r"w\.keras"):
+            import_keras_weights(path)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

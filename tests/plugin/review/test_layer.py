@@ -272,6 +272,7 @@ def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the
 def test_columns_of_others_stay_and_labels_far_apart_are_kept_too(viewer):
     layer = add_three(viewer, features={"name": ["", "a", "b", "c"]})
     review = LayerReview(viewer, layer)
+    assert review.cells["name"].tolist() == ["a", "b", "c"]
     review.write_features()
     assert layer.features["name"].tolist() == ["", "a", "b", "c"]
     layer.data = np.where(three_cells() == 3, 2_000_000_000, three_cells())

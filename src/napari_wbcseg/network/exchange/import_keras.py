@@ -111,7 +111,9 @@ def _from_archive(content: bytes, path: Path) -> bytes:
         raise ModelError(
             f"{path} is an archive without {_ARCHIVED}: choose a file saved by Keras 3."
         ) from None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # zipfile and zlib raise nearly any type on damaged files
         raise ModelError(f"{path} is a damaged archive ({error}): copy or download it again.") from None
 
 

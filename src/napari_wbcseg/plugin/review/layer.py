@@ -11,9 +11,10 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ...errors import EditError
 from ...progress import Progress, silent
 from ...segmentation.edit import unused_labels
+from ...segmentation.measure import COLUMNS
 from ...segmentation.result import count_in_words
 from ...segmentation.tracking import Box, TrackedCells
-from ..shared.features import known_values, write_features, write_summary
+from ..shared.features import known_cells, known_values, write_features, write_summary
 from ..shared.followed import follow, let_go
 from ..shared.jobs import Job
 from .decisions import ACCEPTED, Cell, Decisions
@@ -80,7 +81,7 @@ class LayerReview(QObject):
         self._in_background = in_background
         self._planes: list[TrackedCells] = []
         self._shape: tuple[int, ...] = ()
-        self._decisions = _known_decisions(labels)
+        self._decisions, self._known = _known_decisions(labels), known_cells(labels)
         self._features: Any = labels.features  # that were read or written here
         self._table: pd.DataFrame | None = None
         self._dirty: dict[int, Box | None] = {}
@@ -331,7 +332,7 @@ class LayerReview(QObject):
             return
         self._features = self.labels.features
         self._later.stop()
-        self._decisions = _known_decisions(self.labels)
+        self._decisions, self._known = _known_decisions(self.labels), known_cells(self.labels)
         self._restored = False
         self.measure()
 
@@ -407,7 +408,9 @@ class LayerReview(QObject):
             return
         self._writing = True
         try:
-            write_features(self.labels, self.cells)
+            write_features(
+                self.labels, self.cells.drop(columns=self._known.columns.difference(list(COLUMNS)))
+            )
         finally:
             self._writing = False
             self._features = self.labels.features
@@ -430,14 +433,14 @@ class LayerReview(QObject):
             self._start(None, final=False)
             return
         image, problem = stained_array(self.image, self._shape)
-        measured = measure_planes(data, image, silent)
+        measured = measure_planes(data, image, silent, self._known)
         self._replace(measured, measured.problem or problem, final=True)
 
     def _start(self, image: Any, final: bool) -> None:
-        data = level0(self.labels)
+        data, known = level0(self.labels), self._known
 
         def work(progress: Progress) -> Measured:
-            return measure_planes(data, image, progress)
+            return measure_planes(data, image, progress, known)
 
         long = int(np.prod(self._shape)) > _SHOWS_PROGRESS
         self._job = job = Job(work, "Measuring cells" if long else "")

@@ -12,6 +12,7 @@ from ...segmentation.stain_source import StainSource
 from ...segmentation.tracking import TrackedCells
 
 if TYPE_CHECKING:
+    import pandas as pd
     from napari.layers import Image
 
 
@@ -22,7 +23,9 @@ class Measured(NamedTuple):
     problem: str
 
 
-def measure_planes(labels: Any, image: Any, progress: Progress) -> Measured:
+def measure_planes(
+    labels: Any, image: Any, progress: Progress, known: pd.DataFrame | None = None
+) -> Measured:
     """Measure every plane; safe in a worker thread, for it works on copies.
 
     Parameters
@@ -31,6 +34,8 @@ def measure_planes(labels: Any, image: Any, progress: Progress) -> Measured:
     image : array, shape of ``labels``, perhaps with colours behind; or None
         Without one only shapes are measured.
     progress : Progress
+    known : DataFrame, optional
+        What is known of labels already, see `TrackedCells`.
     """
     from ...images.read import bit_range
 
@@ -46,7 +51,7 @@ def measure_planes(labels: Any, image: Any, progress: Progress) -> Measured:
         progress(index, count, "Measuring cells")
         here = ... if len(labels.shape) == 2 else index
         stain = None if image is None else StainSource(image[here], value_range)
-        planes.append(TrackedCells(np.asarray(labels[here]), stain))
+        planes.append(TrackedCells(np.asarray(labels[here]), stain, known))
     return Measured(planes, problem)
 
 

@@ -25,6 +25,14 @@ def known_values(layer: Labels, column: str) -> dict[int, Any]:
     return {int(number): value for number, value in pairs if value is not None and value == value}
 
 
+def known_cells(layer: Labels) -> pd.DataFrame:
+    """Return the features of a layer, such as ``kind``, by the column ``label``."""
+    features = layer.features
+    numbers = features["index"] if "index" in features else range(len(features))
+    own = ["index", "plane", "flag", "decision"]
+    return features.drop(columns=own, errors="ignore").assign(label=numbers)
+
+
 def features_table(cells: pd.DataFrame) -> pd.DataFrame:
     """Return a table of cells in the form of a layer's features.
 

@@ -55,8 +55,6 @@ def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
     """
     from scipy import ndimage
 
-    from ...segmentation.runs import find_runs, pieces_of
-
     stack = labels if labels.ndim == 3 else labels[None]
     for number, plane in enumerate(stack):
         # Boxes are found by rank: a single label of a billion must not make a billion of them.
@@ -64,12 +62,8 @@ def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
         ranks = np.searchsorted(values, plane).astype(np.int32)
         if len(values) and values[0] != 0:
             ranks += 1
-        runs = find_runs(plane)
-        pieces = np.bincount(pieces_of(runs, corners=False)[1], minlength=len(runs.numbers))
-        boxes = ndimage.find_objects(ranks)
-        for label, box, count in zip(runs.numbers.tolist(), boxes, pieces.tolist(), strict=True):
-            origin, mask = (box[0].start, box[1].start), plane[box] == label
-            polygons = (_polygon(mask, origin),) if count == 1 else mask_polygons(mask, origin)
+        for label, box in zip(values[values != 0].tolist(), ndimage.find_objects(ranks), strict=True):
+            polygons = mask_polygons(plane[box] == label, (box[0].start, box[1].start))
             yield CellOutline(label, number if labels.ndim == 3 else None, polygons)
 
 

@@ -1,0 +1,61 @@
+"""The folder of a checkpoint, without a network: who may use it, and what killed runs left in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_wbcseg.errors import DatasetError, TrainingError
+from napari_wbcseg.training.checkpoint import LOCK, Checkpoint
+from napari_wbcseg.training.train import train
+
+LEFT = (".history.csv.0123456789ab.part", "checkpoint/.state.safetensors.ba9876543210.part")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return the folder of a training that was killed while it saved."""
+    (tmp_path / "checkpoint").mkdir()
+    for name in LEFT:
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / "checkpoint" / "state.safetensors").write_bytes(b"whole")
+    (tmp_path / "thesis.part").write_bytes(b"the user's")
+    return tmp_path
+
+
+def test_what_killed_runs_left_half_written_goes_at_the_next_start(folder: Path) -> None:
+    with Checkpoint(folder / "checkpoint").locked():
+        assert not any((folder / name).exists() for name in LEFT)
+        assert (folder / "checkpoint" / "state.safetensors").exists()
+        assert (folder / "thesis.part").exists()
+
+
+def test_who_only_looks_changes_nothing(folder: Path) -> None:
+    with Checkpoint(folder / "checkpoint").locked(patience=0):
+        assert all((folder / name).exists() for name in LEFT)
+
+
+def test_one_training_at_a_time(folder: Path) -> None:
+    first, second = Checkpoint(folder / "checkpoint"), Checkpoint(folder / "checkpoint")
+    with (
+        first.locked(),
+        pytest.raises(TrainingError, match="Another training is at work"),
+        second.locked(patience=0),
+    ):
+        pass
+    assert not (folder / LOCK).exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match=r"cannot be written .*Choose another"):
+        train(tmp_path / "no data", out=tmp_path / "file" / "out")
+
+
+def test_a_training_that_does_not_begin_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for out in ("mine", "new"):
+        with pytest.raises(DatasetError):
+            train(tmp_path / "no data", out=tmp_path / out)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
