@@ -31,6 +31,7 @@ COLUMNS = (
     "pieces",
     "touching",
     "border",
+    "kind",
     "certainty",
     "check",
 )
@@ -205,7 +206,7 @@ def cell_table(
     Returns
     -------
     DataFrame
-        A row a label; every ``certainty`` is 1 and no ``check`` is set.
+        A row a label; every ``kind`` is a white cell, every ``certainty`` 1, and no ``check`` is set.
     """
     import pandas as pd
 
@@ -239,6 +240,7 @@ def cell_table(
         | (col0 + left == 0)
         | (row1 + top == image_shape[0])
         | (col1 + left == image_shape[1]),
+        "kind": pd.Series("white cell", range(count), dtype="str"),
         "certainty": np.ones(count),
         "check": np.zeros(count, bool),
     }
