@@ -10,7 +10,7 @@ import pytest
 from napari_wbcseg.errors import Cancelled
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
-from napari_wbcseg.segmentation.robust import find_cells
+from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..drawings import disc_labels, picture, worst_dice, write_dark_robust_model
@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
 def find(image: np.ndarray, model: ModelFile, diameter: float, progress=silent, **changes: object):
     # Every dark pixel is a centre to this network, so connected regions are its cells.
     settings = SegmentationSettings(cell_diameter=diameter, split_touching=False, **changes)
-    return find_cells(image.astype(np.float32), model, settings, progress)
+    return segment(image, model, settings, progress)
 
 
 def field(diameter: float) -> np.ndarray:
@@ -48,8 +48,7 @@ def test_cells_of_any_size_are_outlined(model: ModelFile, diameter: float) -> No
     assert found.probability.dtype == np.float32
     assert found.probability.min() >= 0
     assert found.probability.max() <= 1
-    numbers = [int(i) for i in np.unique(found.labels) if i]
-    assert set(numbers) <= set(found.certainty)
+    assert found.cells["certainty"].between(0.5, 1).all()
 
 
 def test_every_cell_lies_in_a_region_looked_at(model: ModelFile) -> None:
@@ -99,7 +98,7 @@ def test_an_empty_slide_gives_nothing(model: ModelFile, shape: tuple[int, int]) 
     for level in (0, 255):
         image = np.full((*shape, 3), level, np.uint8)
         for settings in (SegmentationSettings(), SegmentationSettings(cell_diameter=60)):
-            found = find_cells(image.astype(np.float32), model, settings, silent)
+            found = segment(image, model, settings)
             assert found.labels.shape == found.probability.shape == shape
             if level == 255:
                 assert not found.labels.any()

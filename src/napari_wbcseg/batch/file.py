@@ -215,7 +215,7 @@ def process_large(
         size, modified = file_stamp(item.path)
         image = open_large(item.path)
         run = LargeRun(image, folder, model, settings, progress=progress)
-        for _ in run.blocks():
+        for _ in run.tiles():
             pass
         result = run.finish()
         pixel_size = read_pixel_size(item.path)

@@ -456,7 +456,7 @@ def prepare_image(array: Any, value_range: float | None = None) -> PreparedImage
         If the array is not one such image (see also `bit_range`).
     """
     array = np.asarray(array)
-    _check_shape(array.shape)
+    check_shape(array.shape)
     notes = []
     if array.ndim == 3 and array.shape[2] == 4:
         array = array[..., :3]
@@ -482,7 +482,7 @@ def prepare_image(array: Any, value_range: float | None = None) -> PreparedImage
     return PreparedImage(pixels, tuple(notes), full)
 
 
-def _check_shape(shape: tuple[int, ...]) -> None:
+def check_shape(shape: tuple[int, ...]) -> None:
     if 0 in shape:
         raise ImageError(f"The image has no pixels (shape {shape}).")
     if len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4)):

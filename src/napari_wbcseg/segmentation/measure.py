@@ -28,6 +28,7 @@ COLUMNS = (
     "pieces",
     "touching",
     "border",
+    "kind",
     "certainty",
     "check",
 )
@@ -218,8 +219,8 @@ def measure_labels(
     Returns
     -------
     table : DataFrame
-        A row a label, ordered by label, with the columns `COLUMNS`; every ``certainty`` is 1
-        and no ``check`` is set.
+        A row a label, ordered by label, with the columns `COLUMNS`; every ``kind``
+        is a white cell, every ``certainty`` is 1, and no ``check`` is set.
     boxes : ndarray of int64, shape (n, 4)
         ``row0, col0, row1, col1`` in the whole image, with exclusive ends.
     """
@@ -260,6 +261,7 @@ def measure_labels(
         "pieces": found["_pieces"].astype(np.int64),
         "touching": np.isin(numbers, _touching(labels)),
         "border": (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == (height, width)).any(axis=1),
+        "kind": pd.Series("white cell", range(count), dtype="str"),
         "certainty": np.ones(count),
         "check": np.zeros(count, bool),
     }

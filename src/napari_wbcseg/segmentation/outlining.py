@@ -26,20 +26,17 @@ def outliner(model: str | Path | ModelFile) -> Outliner:
         If the model does not exist or its file is broken.
     """
     from ..images.illumination import normalised
-    from ..network.engines.create import create_engine
     from ..network.library import load_model
     from ..network.robust import network_input
     from ..progress import silent
     from ..settings import SegmentationSettings
-    from .maps import Predictor
-    from .robust import find_at
+    from .robust import create_predictor, find_at
 
     file = load_model(model)
     settings = SegmentationSettings(flips=True)
-    predictor = Predictor(file, create_engine(file, settings.engine, settings.device), settings, silent)
+    predictor = create_predictor(file, settings, silent)
 
     def outline(image: np.ndarray, diameter: float) -> np.ndarray:
-        found, _ = find_at(network_input(normalised(image)), diameter, predictor)
-        return found.labels
+        return find_at(network_input(normalised(image)), diameter, predictor).labels
 
     return outline

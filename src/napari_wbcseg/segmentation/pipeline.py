@@ -15,11 +15,16 @@ from .method import DEFAULT_MODEL, model_and_settings
 from .result import Segmentation
 
 if TYPE_CHECKING:
-    from ..network.model_file import ModelFile
-    from .found import Found
+    import pandas as pd
 
-# Pixels of the largest image whose result is kept in memory, at eight bytes a pixel.
+    from ..network.model_file import ModelFile
+    from .canvas import Canvas
+    from .large.global_estimates import GlobalEstimates
+    from .large.source import PixelSource
+
+# Pixels of the largest result that is kept in memory, at eight bytes a pixel.
 _IN_MEMORY = 64_000_000
+_CHUNK = 1024
 
 
 def segment(
@@ -33,9 +38,8 @@ def segment(
     Parameters
     ----------
     image : array, shape (H, W), (H, W, 3), (N, H, W) or (N, H, W, 3)
-        RGB or grey, unsigned integers or floats; NumPy, dask or zarr. An alpha channel is
-        dropped. A stack is segmented plane by plane. An image of more than twelve million
-        pixels is segmented in blocks, see `napari_wbcseg.segment_large`.
+        RGB or grey, unsigned integers or floats; NumPy, dask or zarr, of which parts are read. An
+        alpha channel is dropped. A stack is segmented plane by plane.
     model : str, Path or ModelFile
         Name or file of a model; ``wbc`` stands for the built-in model of the recipe.
     settings : SegmentationSettings, optional
@@ -46,8 +50,8 @@ def segment(
     Returns
     -------
     Segmentation
-        Of images above 64 million pixels ``labels`` and ``probability`` are zarr arrays in a
-        temporary folder, which lasts as long as the result.
+        Above 64 million pixels ``labels`` and ``probability`` are zarr arrays in a temporary
+        folder, which lasts as long as the result.
 
     Raises
     ------
@@ -59,52 +63,106 @@ def segment(
     SettingsError
         If the settings ask for another recipe than that of the model.
     """
-    from ..images.lazy import is_large
+    import pandas as pd
+
     from ..images.read import bit_range
+    from .canvas import Canvas
+    from .large.source import PixelSource
 
     file, settings = model_and_settings(model, settings)
-    if is_large(image):
-        return _segment_in_blocks(image, file, settings, progress)
     array = _as_array(image)
     planes, stacked = _planes(array)
     value_range = bit_range(array)
-    results = []
-    for index, plane in enumerate(planes):
+    sources = [PixelSource(plane, value_range) for plane in planes]
+    shape = (len(planes), *sources[0].shape) if stacked else sources[0].shape
+    labels, probability, extra = _empty(shape)
+    tables, proposals, estimates = [], [], []
+    for index, source in enumerate(sources):
 
         def plane_progress(done: int, total: int, stage: str, index: int = index) -> None:
             where = f" (plane {index + 1} of {len(planes)})" if stacked else ""
             progress(done, total, stage + where)
 
-        results.append(_segment_plane(plane, value_range, file, settings, plane_progress))
-    return _stack(results) if stacked else results[0]
+        plane = index if stacked else None
+        canvases = Canvas([labels], plane), Canvas([probability], plane)
+        cells, boxes, found = _segment_plane(source, file, settings, *canvases, plane_progress)
+        tables.append(cells.assign(plane=index) if stacked else cells)
+        proposals.append(np.insert(boxes, 0, index, axis=1) if stacked else boxes)
+        estimates.append(found)
+    diameters = [found.cell_diameter for found in estimates if found.cell_diameter is not None]
+    filled = [table for table in tables if len(table)]
+    return Segmentation(
+        labels=labels,
+        cells=pd.concat(filled or tables[:1], ignore_index=True),
+        probability=probability,
+        proposals=np.concatenate(proposals),
+        settings=settings,
+        model=file.id,
+        cell_diameter=float(np.median(diameters)) if diameters else None,
+        notes=tuple(dict.fromkeys(note for found in estimates for note in found.notes)),
+        extra=extra,
+    )
 
 
-def _segment_in_blocks(
-    array: Any, model: ModelFile, settings: SegmentationSettings, progress: Progress
-) -> Segmentation:
-    """Segment a large image, with the result in memory where it fits."""
+def _segment_plane(
+    source: PixelSource,
+    model: ModelFile,
+    settings: SegmentationSettings,
+    labels: Canvas,
+    probability: Canvas,
+    progress: Progress,
+) -> tuple[pd.DataFrame, np.ndarray, GlobalEstimates]:
+    """Segment one image onto two canvases; return its cells, its proposals and what was estimated."""
+    from .large.global_estimates import estimate
+    from .tile_work import TileWork, find_in_tile, finish
+
+    estimates, known = estimate(source, model, settings, progress)
+    work = TileWork(source, estimates, model, settings)
+    tiles = work.tiles
+    found = []
+    for number, tile in enumerate(tiles):
+
+        def tile_progress(done: int, total: int, stage: str, number: int = number) -> None:
+            if len(tiles) > 1:
+                done, total, stage = number, len(tiles), "Segmenting"
+            progress(done, total, stage)
+
+        cells = find_in_tile(work, tile, tile_progress) if known is None else known[number]
+        if cells.probability is not None:
+            probability.raise_to(tile.window, cells.probability)
+        found.append(replace(cells, probability=None))
+    return *finish(work, found.__getitem__, labels, progress), estimates
+
+
+def _empty(shape: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:
+    """Return arrays for labels and probability, and what they lie in: memory, or a temporary folder."""
+    if np.prod(shape, dtype=np.int64) <= _IN_MEMORY:
+        return np.zeros(shape, np.int32), np.zeros(shape, np.float32), {}
     from tempfile import TemporaryDirectory
 
-    from .large.run import segment_large
+    import zarr
 
     folder = TemporaryDirectory(prefix="wbcseg-")
-    result = segment_large(array, folder.name, model, settings, progress)
-    if array.shape[0] * array.shape[1] > _IN_MEMORY:
-        return replace(result, extra={"folder": folder})
-    labels, probability = np.asarray(result.labels), np.asarray(result.probability)
-    folder.cleanup()
-    return replace(result, labels=labels, probability=probability, extra={})
+    chunks = (*[1] * (len(shape) - 2), *(min(side, _CHUNK) for side in shape[-2:]))
+    labels, probability = (
+        zarr.create_array(f"{folder.name}/{name}.zarr", shape=shape, chunks=chunks, dtype=dtype, fill_value=0)
+        for name, dtype in (("labels", np.int32), ("probability", np.float32))
+    )
+    return labels, probability, {"folder": folder}
 
 
 def _as_array(image: Any) -> Any:
+    from .large.source import lazy_array
+
     if isinstance(image, str | Path):
         raise ImageError(
             f"{str(image)!r} is a file name, not an image: read the file first, "
             "for instance with napari_wbcseg.images.read.read_image."
         )
-    if all(hasattr(image, name) for name in ("shape", "dtype", "min", "max")):
-        return image
     try:
+        if all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
+            np.dtype(image.dtype)
+            return lazy_array(image)
         return np.asarray(image)
     except (TypeError, ValueError) as error:
         raise ImageError(
@@ -115,66 +173,6 @@ def _as_array(image: Any) -> Any:
 def _planes(array: Any) -> tuple[list[Any], bool]:
     """Return the images of a stack, or the one image, and whether it is a stack."""
     shape = array.shape
-    if len(shape) == 4:
-        return [array[i] for i in range(shape[0])], True
-    if len(shape) == 3 and shape[2] not in (1, 2, 3, 4, 5):
+    if len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 2, 3, 4, 5)):
         return [array[i] for i in range(shape[0])], True
     return [array], False
-
-
-def _segment_plane(
-    plane: Any, value_range: float, model: ModelFile, settings: SegmentationSettings, progress: Progress
-) -> Segmentation:
-    from ..images.read import prepare_image
-    from .measure import measure_cells, number_in_reading_order
-
-    prepared = prepare_image(np.asarray(plane), value_range)
-    found = _find(prepared.pixels, model, settings, progress)
-    progress(0, 0, "Measuring")
-    labels, originals = number_in_reading_order(found.labels)
-    certainty = {
-        new: found.certainty[int(old)] for new, old in enumerate(originals, 1) if int(old) in found.certainty
-    }
-    cells = measure_cells(labels, prepared.pixels, certainty, settings.check_below)
-    return Segmentation(
-        labels=labels,
-        cells=cells,
-        probability=found.probability,
-        proposals=found.proposals,
-        settings=settings,
-        model=model.id,
-        cell_diameter=found.cell_diameter,
-        notes=(*prepared.notes, *found.notes),
-    )
-
-
-def _find(pixels: np.ndarray, model: ModelFile, settings: SegmentationSettings, progress: Progress) -> Found:
-    if settings.recipe == "classic":
-        from .classic import find_cells
-    else:
-        from .robust import find_cells
-    return find_cells(pixels, model, settings, progress)
-
-
-def _stack(results: list[Segmentation]) -> Segmentation:
-    import pandas as pd
-
-    tables = [result.cells.assign(plane=index) for index, result in enumerate(results)]
-    proposals = [
-        np.insert(result.proposals, 0, index, axis=1)
-        for index, result in enumerate(results)
-        if len(result.proposals)
-    ]
-    diameters = [r.cell_diameter for r in results if r.cell_diameter is not None]
-    first = results[0]
-    filled = [table for table in tables if len(table)]
-    return Segmentation(
-        labels=np.stack([result.labels for result in results]),
-        cells=pd.concat(filled or tables[:1], ignore_index=True),
-        probability=np.stack([result.probability for result in results]),
-        proposals=np.concatenate(proposals) if proposals else np.zeros((0, 5), np.int64),
-        settings=first.settings,
-        model=first.model,
-        cell_diameter=float(np.median(diameters)) if diameters else None,
-        notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
-    )

@@ -1,26 +1,44 @@
-"""Regions worth a close look: the network's own first glance, at half its resolution."""
+"""The low-resolution pass: regions that may hold white cells, at half the network's resolution."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from .maps import Predictor, covering_windows
 from .resample import resample
-from .windows import Window
 
-#: Diameter of a cell at the first glance, pixels.
-GLANCE_DIAMETER = 30.0
-_LEAST_CELL = 0.25
-_LEAST_CENTRE = 0.2
-_MARGIN = 0.25
+
+@dataclass(frozen=True)
+class ProposalParameters:
+    """What the low-resolution pass goes by. Recall comes first, since the network looks again.
+
+    Attributes
+    ----------
+    diameter : float
+        Diameter of a cell that the image is reduced to, pixels: the least at which the network, with
+        a canonical diameter of 48, still sees cells surely.
+    least_cell, least_centre : float
+        Probabilities from which on a pixel may belong to a cell.
+    smallest : float
+        Cell diameters: least side of a region.
+    margin : float
+        Cell diameters around a region.
+    """
+
+    diameter: float = 30.0
+    least_cell: float = 0.25
+    least_centre: float = 0.2
+    smallest: float = 0.2
+    margin: float = 0.25
+
+
+PARAMETERS = ProposalParameters()
 
 
 def propose(image: np.ndarray, diameter: float, predictor: Predictor) -> np.ndarray:
     """Find the regions of an image where white cells may be.
-
-    Recall comes first, since the network looks again.
 
     Parameters
     ----------
@@ -38,45 +56,17 @@ def propose(image: np.ndarray, diameter: float, predictor: Predictor) -> np.ndar
     """
     from scipy import ndimage
 
-    factor = GLANCE_DIAMETER / diameter
-    small = resample(image, factor)
-    regions, _ = ndimage.label(near_cells(small, predictor), np.ones((3, 3)))
-    height, width = image.shape[:2]
-    scale = (height / small.shape[0], width / small.shape[1])
-    margin = _MARGIN * diameter
+    small = resample(image, PARAMETERS.diameter / diameter)
+    windows = covering_windows(small.shape[:2], predictor.model.architecture.multiple)
+    maps = predictor.predict(small, windows, "Looking for cells")
+    near = (maps.cell > PARAMETERS.least_cell) | (maps.centre > PARAMETERS.least_centre)
+    regions, _ = ndimage.label(near, np.ones((3, 3)))
+    shape = np.array(image.shape[:2])
+    scale, margin = shape / small.shape[:2], PARAMETERS.margin * diameter
     boxes = []
     for rows, cols in ndimage.find_objects(regions):
-        if max(rows.stop - rows.start, cols.stop - cols.start) < 0.2 * GLANCE_DIAMETER:
-            continue
-        boxes.append(
-            (
-                max(0, round(rows.start * scale[0] - margin)),
-                max(0, round(cols.start * scale[1] - margin)),
-                min(height, round(rows.stop * scale[0] + margin)),
-                min(width, round(cols.stop * scale[1] + margin)),
-            )
-        )
-    return np.array(boxes, np.int64).reshape(-1, 4)
-
-
-def near_cells(
-    small: np.ndarray, predictor: Predictor, windows: Sequence[Window] | None = None
-) -> np.ndarray:
-    """Say which pixels may belong to a cell.
-
-    Parameters
-    ----------
-    small : ndarray of float32, shape (h, w, 3)
-        What the network takes, scaled to the `GLANCE_DIAMETER`.
-    predictor : Predictor
-    windows : sequence of Window, optional
-        By default as many as cover the image.
-
-    Returns
-    -------
-    ndarray of bool, shape (h, w)
-    """
-    if windows is None:
-        windows = covering_windows(small.shape[:2], predictor.model.architecture.multiple)
-    maps = predictor.predict(small, windows, "Looking for cells")
-    return (maps.cell > _LEAST_CELL) | (maps.centre > _LEAST_CENTRE)
+        start, stop = np.array([rows.start, cols.start]), np.array([rows.stop, cols.stop])
+        if (stop - start).max() >= PARAMETERS.smallest * PARAMETERS.diameter:
+            first = np.maximum(np.rint(start * scale - margin), 0)
+            boxes.append([*first, *np.minimum(np.rint(stop * scale + margin), shape)])
+    return np.array(boxes, float).astype(np.int64).reshape(-1, 4)

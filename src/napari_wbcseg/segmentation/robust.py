@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .filters import leave_out_small, leave_out_unlikely
+from ..network.robust import CANONICAL_DIAMETER
+from .detections import TileCells, cells_of_tile, join
+from .filters import leave_out_unlikely
 from .found import Found
 from .instances import draw_at, split_cells
 from .maps import Maps, Predictor, box_windows
@@ -15,87 +17,155 @@ from .proposals import propose
 from .resample import enlarge, resample
 from .scale import PARAMETERS as SCALE
 from .scale import Size, estimate_scale, size_likelihood
+from .tiles import Tile, tile_grid
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
     from ..progress import Progress
     from ..settings import SegmentationSettings
 
-_CONTEXT = 16
-_OCTAVES_OFF = 0.6
-_UNLIKELY = 0.5
-# The cells found cover at most this many times the area that was seen of their size.
-_MOST_FOUND = 4.0
-_SAME_SIZE = (0.75, 1.35)
+
+@dataclass(frozen=True)
+class RobustParameters:
+    """What the choice of the cell size goes by, and the look around a region.
+
+    Attributes
+    ----------
+    context : int
+        Canonical pixels around a region that are predicted with it.
+    octaves_off : float
+        Standard deviation, in doublings, of the size of cells found around that looked for.
+    unlikely : float
+        With no size likelier than that beside the red cells, the size that fits these is tried too.
+    most_found : float
+        The cells found cover at most this many times the area that was seen of their size.
+    same_size : tuple of float
+        Size found over size looked for, between which the image is not looked at again.
+    """
+
+    context: int = 16
+    octaves_off: float = 0.6
+    unlikely: float = 0.5
+    most_found: float = 4.0
+    same_size: tuple[float, float] = (0.75, 1.35)
 
 
-def find_cells(
-    pixels: np.ndarray, model: ModelFile, settings: SegmentationSettings, progress: Progress
-) -> Found:
-    """Find the white cells of one image, without a parameter set by hand.
+PARAMETERS = RobustParameters()
+
+
+def create_predictor(model: ModelFile, settings: SegmentationSettings, progress: Progress) -> Predictor:
+    """Return the predictor of a model, with the engine that the settings ask for."""
+    from ..network.engines.create import create_engine
+
+    return Predictor(model, create_engine(model, settings.engine, settings.device), settings, progress)
+
+
+# The size of the cells -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SizeChoice:
+    """The size of the cells of an image, and the cells found at it.
+
+    Attributes
+    ----------
+    diameter : float or None
+        Image pixels; None where no white cell was seen at any size.
+    red_cell : float or None
+        Reference size: diameter of the red cells, image pixels.
+    tiles : list of TileCells
+        What was found, by tile.
+    """
+
+    diameter: float | None
+    red_cell: float | None
+    tiles: list[TileCells]
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """The cells found when they were looked for at one size: areas, certainties, by tile."""
+
+    diameter: float
+    tiles: list[TileCells]
+    areas: np.ndarray
+    certainty: np.ndarray
+
+    @property
+    def measured(self) -> float | None:
+        """The median diameter of the cells found, image pixels."""
+        return float(np.median(2 * np.sqrt(self.areas / np.pi))) if len(self.areas) else None
+
+
+def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
+    """Find out how large the white cells of an image are, without a parameter set by hand.
+
+    They are looked for at the sizes that the estimate holds worth trying; the fittest wins.
 
     Parameters
     ----------
-    pixels : ndarray of float32, shape (H, W, 3)
-        RGB, 0 to 255.
-    model : ModelFile
-    settings : SegmentationSettings
-    progress : Progress
-
-    Returns
-    -------
-    Found
+    image : ndarray of float32, shape (H, W, 3)
+        What the network takes, at the resolution of the image.
+    predictor : Predictor
     """
-    from ..images.illumination import normalised
-    from ..network.engines.create import create_engine
-    from ..network.robust import network_input
-
-    progress(0, 0, "Measuring the background")
-    image = network_input(normalised(pixels))
-    predictor = Predictor(model, create_engine(model, settings.engine, settings.device), settings, progress)
-    shape = image.shape[:2]
-    if settings.cell_diameter is not None:
-        return leave_out_small(find_at(image, settings.cell_diameter, predictor)[0], None)
     sizes, red_cell = (estimate := estimate_scale(image, predictor)).sizes, estimate.red_cell
     if not sizes:
-        nothing = _nothing(shape, None, "No white cell was seen at any size.")
-        return replace(nothing, red_cell=red_cell)
-    if red_cell is not None and max(size_likelihood(size.diameter, red_cell) for size in sizes) < _UNLIKELY:
+        return SizeChoice(None, red_cell, [])
+    if (
+        red_cell is not None
+        and max(size_likelihood(size.diameter, red_cell) for size in sizes) < PARAMETERS.unlikely
+    ):
         sizes.append(Size(SCALE.white_over_red * red_cell, np.inf))
 
-    def fitness(attempt: tuple[Found, float | None]) -> float:
-        return _fitness(attempt) * size_likelihood(attempt[1] or 1.0, red_cell)
+    def fitness(attempt: _Attempt) -> float:
+        return _fitness(attempt) * size_likelihood(attempt.measured or 1.0, red_cell)
 
-    found, measured = find_at(image, sizes[0].diameter, predictor)
-    best = fitness((found, measured))
+    found = _attempt(image, sizes[0].diameter, predictor)
+    best = fitness(found)
     for size in sizes[1:]:
         # What is seen so little of cannot come out fitter.
-        if _MOST_FOUND * size.weight > best:
-            attempt = find_at(image, size.diameter, predictor)
+        if PARAMETERS.most_found * size.weight > best:
+            attempt = _attempt(image, size.diameter, predictor)
             score = fitness(attempt)
             if score > best:
-                best, (found, measured) = score, attempt
-    low, high = _SAME_SIZE
-    if measured is not None and found.cell_diameter and not low < measured / found.cell_diameter < high:
+                best, found = score, attempt
+    low, high = PARAMETERS.same_size
+    measured = found.measured
+    if measured is not None and not low < measured / found.diameter < high:
         # The estimate was off: what was found says better how large cells are.
-        again = find_at(image, measured, predictor)
-        found, _ = max((found, measured), again, key=fitness)
-    return replace(leave_out_small(found, red_cell), red_cell=red_cell)
+        found = max(found, _attempt(image, measured, predictor), key=fitness)
+    return SizeChoice(found.diameter, red_cell, found.tiles)
 
 
-def _fitness(attempt: tuple[Found, float | None]) -> float:
+def _fitness(attempt: _Attempt) -> float:
     """How much is said to be cells, how surely, and how near to the size they were looked for at."""
-    found, measured = attempt
-    if measured is None or not found.cell_diameter:
+    if attempt.measured is None:
         return 0.0
-    areas = np.bincount(found.labels.ravel())
-    explained = sum(found.certainty.get(i, 0.0) ** 2 * float(area) for i, area in enumerate(areas) if i)
-    octaves = np.log2(measured / found.cell_diameter) / _OCTAVES_OFF
+    explained = float((attempt.certainty**2 * attempt.areas).sum())
+    octaves = np.log2(attempt.measured / attempt.diameter) / PARAMETERS.octaves_off
     return explained * float(np.exp(-0.5 * octaves**2))
 
 
-def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> tuple[Found, float | None]:
-    """Find cells of about one diameter, and return also the median diameter of those found.
+def _attempt(image: np.ndarray, diameter: float, predictor: Predictor) -> _Attempt:
+    """Look for cells of one size in all tiles of an image."""
+    tiles = [
+        cells_of_tile(find_at(image[tile.window.slices], diameter, predictor), tile)
+        for tile in robust_tiles(image.shape[:2], diameter, predictor.model)
+    ]
+    joined = join(tiles.__getitem__, len(tiles))
+    return _Attempt(diameter, tiles, joined.area, joined.certainty)
+
+
+def robust_tiles(shape: tuple[int, int], diameter: float, model: ModelFile) -> list[Tile]:
+    """Return the tiles of an image, (H, W), whose cells have a diameter, in image pixels."""
+    return tile_grid(shape, diameter / (model.header.canonical_diameter or CANONICAL_DIAMETER))
+
+
+# The cells of a size -------------------------------------------------------------------------------
+
+
+def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> Found:
+    """Find the cells of about one diameter in an image, or in the window of a tile.
 
     Parameters
     ----------
@@ -105,22 +175,22 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> tuple[F
         Pixels.
     predictor : Predictor
     """
-    shape = image.shape[:2]
+    shape = (image.shape[0], image.shape[1])
     boxes = propose(image, diameter, predictor)
     if not len(boxes):
-        return _nothing(shape, diameter, ""), None
-    factor = predictor.canonical_diameter / diameter
-    scaled = resample(image, factor)
-    maps = _look_closely(scaled, image.shape[:2], boxes, predictor)
+        return Found(np.zeros(shape, np.int32), np.zeros(shape, np.float32), boxes, diameter)
+    maps = _look_closely(resample(image, predictor.canonical_diameter / diameter), shape, boxes, predictor)
     threshold = predictor.settings.probability_threshold
     instances = split_cells(maps, predictor.canonical_diameter, threshold, predictor.settings.split_touching)
     instances = leave_out_unlikely(instances, maps)
-    areas = np.bincount(instances.labels.ravel())[1:]
-    areas = areas[areas > 0]
-    measured = float(np.median(2 * np.sqrt(areas / np.pi)) / factor) if len(areas) else None
-    labels = draw_at(instances, maps, shape, threshold)
-    probability = enlarge(maps.cell, shape)
-    return Found(labels, probability, boxes, diameter, instances.certainty, instances.erythroblast), measured
+    return Found(
+        draw_at(instances, maps, shape, threshold),
+        enlarge(maps.cell, shape),
+        boxes,
+        diameter,
+        instances.certainty,
+        instances.erythroblast,
+    )
 
 
 def _look_closely(
@@ -129,24 +199,15 @@ def _look_closely(
     """Predict around boxes, given in the pixels of an image of one shape, in that image scaled."""
     height, width = scaled.shape[:2]
     exact = np.array([height / shape[0], width / shape[1]] * 2)
+    context = PARAMETERS.context
     windows = []
     for box in boxes * exact:
         r0, c0, r1, c1 = (
-            max(int(box[0]) - _CONTEXT, 0),
-            max(int(box[1]) - _CONTEXT, 0),
-            min(int(np.ceil(box[2])) + _CONTEXT, height),
-            min(int(np.ceil(box[3])) + _CONTEXT, width),
+            max(int(box[0]) - context, 0),
+            max(int(box[1]) - context, 0),
+            min(int(np.ceil(box[2])) + context, height),
+            min(int(np.ceil(box[3])) + context, width),
         )
         windows += box_windows((r0, c0, r1, c1), (height, width), predictor.model.architecture.multiple)
     windows = list(dict.fromkeys(windows))
     return predictor.predict(scaled, windows, "Outlining cells", flips=predictor.settings.flips)
-
-
-def _nothing(shape: tuple[int, ...], diameter: float | None, note: str) -> Found:
-    return Found(
-        np.zeros(shape, np.int32),
-        np.zeros(shape, np.float32),
-        np.zeros((0, 4), np.int64),
-        diameter,
-        notes=(note,) if note else (),
-    )

@@ -1,4 +1,4 @@
-"""A large image segmented in the window: results appear block by block, what is on view first."""
+"""A large image segmented in the window: results appear tile by tile, what is on view first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Layer
 
     from ...progress import Progress
-    from ...segmentation.large.run import BlockDone, LargeRun
+    from ...segmentation.large.run import LargeRun, TileDone
     from ...segmentation.result import Segmentation
     from ...settings import SegmentationSettings
 
@@ -44,8 +44,6 @@ class LargeJob(Job):
         An image layer of one plane, a pyramid or not; it is read lazily.
     model : str
     settings : SegmentationSettings
-    block_size : int
-        Pixels.
     """
 
     _begun = Signal(object)
@@ -57,12 +55,10 @@ class LargeJob(Job):
         source: Layer,
         model: str,
         settings: SegmentationSettings,
-        block_size: int = 2048,
     ) -> None:
         super().__init__(self._segment, "Segmenting white cells")
         self._viewer, self._source = own_viewer(viewer), source
         self._image, self._model, self._settings = image_data(source), model, settings
-        self._block_size = block_size
         self._key = (str(source.unique_id), model, settings.to_json())
         #: The layer that fills while the work goes on.
         self.layer: Labels | None = None
@@ -89,16 +85,9 @@ class LargeJob(Job):
         from ...segmentation.large.run import LargeRun
 
         folder = _folders.setdefault(self._key, TemporaryDirectory(prefix="wbcseg-"))
-        run = LargeRun(
-            self._image,
-            folder.name,
-            self._model,
-            self._settings,
-            block_size=self._block_size,
-            progress=progress,
-        )
+        run = LargeRun(self._image, folder.name, self._model, self._settings, progress=progress)
         self._begun.emit(run)
-        for done in run.blocks(lambda: self._on_view):
+        for done in run.tiles(lambda: self._on_view):
             self._grew.emit(done)
         result = run.finish()
         result = replace(result, extra={"folder": _folders.pop(self._key, folder)})
@@ -134,7 +123,7 @@ class LargeJob(Job):
         index = self._viewer.layers.index(self._source)
         self._viewer.layers.insert(index + 1, self.layer)
 
-    def _refresh(self, done: BlockDone) -> None:
+    def _refresh(self, done: TileDone) -> None:
         if self.layer is not None and self.layer in self._viewer.layers:
             self.layer.refresh()
             self.layer.name = f"cells ({done.cells} so far)"

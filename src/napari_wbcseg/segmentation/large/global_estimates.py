@@ -1,34 +1,102 @@
-"""What is estimated once for a whole image: its light, the size of its cells, the stain of its red cells.
+"""What is estimated once for a whole image: its light, the field of view, the sizes of its cells.
 
-It is estimated from fields spread evenly over the image, always the same ones, so that it depends
-neither on blocks nor on their order.
+A small image is its own sample; of a larger one fields spread evenly over it are, always the same
+ones, so that nothing depends on tiles or on their order.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import zlib
 from dataclasses import dataclass
+from math import isqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ..scale import PARAMETERS as SCALE
+from ..tiles import Box
 
 if TYPE_CHECKING:
     from ...network.model_file import ModelFile
     from ...progress import Progress
     from ...settings import SegmentationSettings
+    from ..detections import TileCells
     from .source import PixelSource
 
-_FIELD = 640
-_FIELDS_A_SIDE = 6
-_FIELDS_LOOKED_AT = 6
-_GAP = 16
-_DIGEST_SIDE = 64
+
+@dataclass(frozen=True)
+class SampleParameters:
+    """What of an image is looked at for the estimates. Lengths and areas are in image pixels.
+
+    Attributes
+    ----------
+    whole : int
+        Image up to which it is all looked at: a camera's photograph.
+    field : int
+        Side of a field of a larger image: some ten cells at most magnifications.
+    fields_a_side : int
+        Fields along a side of it.
+    most_stained : int
+        So many of these, those with the most stain, tell the size of the cells.
+    gap : int
+        Empty slide between them when they are laid side by side.
+    thumbnail : int
+        Least side of the copy that shows the field of view, where the image is so large.
+    digest : int
+        Side of the squares by which an image is known again.
+    """
+
+    whole: int = 12_000_000
+    field: int = 640
+    fields_a_side: int = 6
+    most_stained: int = 6
+    gap: int = 16
+    thumbnail: int = 384
+    digest: int = 64
 
 
-class Survey(BaseModel):
+PARAMETERS = SampleParameters()
+# Of a thumbnail so much is read at once.
+_READ_SIDE = 2048
+
+
+class FieldOfView(BaseModel):
+    """Where an image shows the slide.
+
+    Attributes
+    ----------
+    step : int
+        Pixels of the image along a side of one of the mask.
+    shape : tuple of int
+        Of the mask.
+    packed : str
+        The mask, a bit each, packed by zlib, in base 64.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: int
+    shape: tuple[int, int]
+    packed: str
+
+    @classmethod
+    def of(cls, mask: np.ndarray, step: int) -> FieldOfView:
+        """Pack a mask."""
+        packed = base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode()
+        return cls(step=step, shape=(mask.shape[0], mask.shape[1]), packed=packed)
+
+    def inside(self, box: Box) -> np.ndarray:
+        """Say which pixels of a part of the image show the slide."""
+        bits = np.frombuffer(zlib.decompress(base64.b64decode(self.packed)), np.uint8)
+        mask = np.unpackbits(bits, count=self.shape[0] * self.shape[1]).reshape(self.shape) > 0
+        rows, cols = np.arange(box.top, box.bottom), np.arange(box.left, box.right)
+        return mask[np.ix_(rows // self.step, cols // self.step)]
+
+
+class GlobalEstimates(BaseModel):
     """What was estimated.
 
     Attributes
@@ -37,10 +105,12 @@ class Survey(BaseModel):
         Value of the image that stands for full brightness.
     background : tuple of float
         Colour of the empty slide, RGB, 0 to 255.
+    field_of_view : FieldOfView or None
+        None where the whole image shows the slide.
     cell_diameter : float or None
         Pixels; None where no white cell was seen, and for the classic recipe.
-    red_diameter : float or None
-        Pixels; None where the red cells could not be measured.
+    red_cell : float or None
+        Reference size: diameter of the red cells, pixels; None where they could not be measured.
     notes : tuple of str
         For the user.
     """
@@ -49,24 +119,34 @@ class Survey(BaseModel):
 
     value_range: float
     background: tuple[float, float, float]
-    cell_diameter: float | None
-    red_diameter: float | None = None
+    field_of_view: FieldOfView | None = None
+    cell_diameter: float | None = None
+    red_cell: float | None = None
     notes: tuple[str, ...] = ()
 
+    def network_input(self, pixels: np.ndarray, box: Box) -> np.ndarray:
+        """Return what the robust network takes of a part of the image.
 
-@dataclass(frozen=True)
-class _Field:
-    top: int
-    left: int
-    pixels: np.ndarray
+        Parameters
+        ----------
+        pixels : ndarray of float32, shape (h, w, 3)
+            RGB, 0 to 255.
+        box : Box
+            Where in the image they lie. Outside the field of view there is empty slide.
+        """
+        from ...images.illumination import transmittance
+        from ...network.robust import network_input
+
+        image = transmittance(pixels, np.asarray(self.background, np.float32))
+        if self.field_of_view is not None:
+            image[~self.field_of_view.inside(box)] = 1.0
+        return network_input(image)
 
 
-def survey_image(
+def estimate(
     source: PixelSource, model: ModelFile, settings: SegmentationSettings, progress: Progress
-) -> Survey:
-    """Estimate what all parts of a large image share.
-
-    The fields with the densest stain are laid side by side, and segmented like one image.
+) -> tuple[GlobalEstimates, list[TileCells] | None]:
+    """Estimate what all parts of an image share.
 
     Parameters
     ----------
@@ -77,78 +157,122 @@ def survey_image(
 
     Returns
     -------
-    Survey
+    GlobalEstimates
+    list of TileCells, or None
+        The cells of all tiles, where the image is its own sample and its cells were found when
+        their size was looked for.
     """
-    from ...images.illumination import background_colour
-    from ...images.read import prepare_image
-    from ..robust import find_cells
+    from ..robust import choose_size, create_predictor
 
-    fields = []
-    places = _places(source.shape)
-    for number, (top, left) in enumerate(places):
-        progress(number, len(places), "Taking samples of the image")
-        bottom, right = min(top + _FIELD, source.shape[0]), min(left + _FIELD, source.shape[1])
-        fields.append(_Field(top, left, source.read(top, left, bottom, right)))
-    every = np.concatenate([field.pixels[::4, ::4].reshape(-1, 3) for field in fields])
-    background = background_colour(every[:, None])
-    corner = prepare_image(source.raw(0, 0, 1, 1), source.value_range)
-    given = settings.cell_diameter
-    if settings.recipe == "classic":
-        return Survey(
-            value_range=source.value_range,
-            background=tuple(background.tolist()),
-            cell_diameter=None,
-            notes=corner.notes,
-        )
-    stain = [float(np.percentile(background.mean() - f.pixels[::4, ::4].mean(axis=-1), 99)) for f in fields]
-    densest = sorted(np.argsort(stain, kind="stable")[::-1][:_FIELDS_LOOKED_AT])
-    mosaic = _mosaic([fields[i].pixels for i in densest], background)
-    red_cell = None
-    notes = list(corner.notes)
-    if given is None:
-        found = find_cells(mosaic, model, settings, progress)
-        given, red_cell = found.cell_diameter, found.red_cell
-        notes += found.notes
-        if given is None and red_cell is not None:
-            given = SCALE.white_over_red * red_cell
-            notes = ["No white cell was in the samples, so their size was taken from the red cells."]
-    return Survey(
+    progress(0, 0, "Measuring the background")
+    boxes = _samples(source.shape)
+    is_whole = boxes[0].shape == source.shape
+    field = None if settings.recipe == "classic" else _field_of_view(source, progress)
+    samples = []
+    for number, box in enumerate(boxes):
+        if not is_whole:
+            progress(number, len(boxes), "Taking samples of the image")
+        samples.append(source.read(*box))
+    light = GlobalEstimates(
         value_range=source.value_range,
-        background=tuple(background.tolist()),
-        cell_diameter=given,
-        red_diameter=red_cell,
-        notes=tuple(notes),
+        background=tuple(_background(boxes, samples, field).tolist()),
+        field_of_view=field,
+        notes=source.notes,
     )
+    if settings.recipe == "classic" or settings.cell_diameter is not None:
+        return light.model_copy(update={"cell_diameter": settings.cell_diameter}), None
+    inputs = [light.network_input(pixels, box) for pixels, box in zip(samples, boxes, strict=True)]
+    del samples
+    choice = choose_size(
+        inputs[0] if is_whole else _side_by_side(inputs), create_predictor(model, settings, progress)
+    )
+    diameter, notes = choice.diameter, light.notes
+    if diameter is None and choice.red_cell is not None and not is_whole:
+        diameter = SCALE.white_over_red * choice.red_cell
+        notes += ("No white cell was in the samples, so their size was taken from the red cells.",)
+    elif diameter is None:
+        notes += ("No white cell was seen at any size.",)
+    estimates = light.model_copy(
+        update={"cell_diameter": diameter, "red_cell": choice.red_cell, "notes": notes}
+    )
+    return estimates, choice.tiles if is_whole else None
 
 
 def image_digest(source: PixelSource) -> str:
     """Return a hash of small parts of an image, by which an interrupted run knows it again."""
     digest = hashlib.sha256(f"{source.shape} {source.dtype}".encode())
-    for top, left in _places(source.shape):
-        bottom = min(top + _DIGEST_SIDE, source.shape[0])
-        right = min(left + _DIGEST_SIDE, source.shape[1])
-        digest.update(np.ascontiguousarray(source.raw(top, left, bottom, right)).tobytes())
+    side = PARAMETERS.digest
+    for box in _spread(source.shape):
+        part = Box(box.top, box.left, min(box.top + side, box.bottom), min(box.left + side, box.right))
+        digest.update(np.ascontiguousarray(source.raw(*part)).tobytes())
     return digest.hexdigest()[:16]
 
 
-def _places(shape: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return the corners of fields that lie evenly in an image and do not overlap."""
-    along = []
+def _samples(shape: tuple[int, int]) -> list[Box]:
+    return [Box(0, 0, *shape)] if shape[0] * shape[1] <= PARAMETERS.whole else _spread(shape)
+
+
+def _spread(shape: tuple[int, int]) -> list[Box]:
+    """Return fields that lie evenly in an image and do not overlap."""
+    side, along = PARAMETERS.field, []
     for length in shape:
-        count = max(1, min(_FIELDS_A_SIDE, length // _FIELD))
-        pitch = length / count
-        along.append([max(0, round((i + 0.5) * pitch - _FIELD / 2)) for i in range(count)])
-    return [(top, left) for top in along[0] for left in along[1]]
+        count = max(1, min(PARAMETERS.fields_a_side, length // side))
+        along.append([max(0, round((i + 0.5) * length / count - side / 2)) for i in range(count)])
+    return [
+        Box(top, left, min(top + side, shape[0]), min(left + side, shape[1]))
+        for top in along[0]
+        for left in along[1]
+    ]
 
 
-def _mosaic(fields: list[np.ndarray], background: np.ndarray) -> np.ndarray:
-    """Lay fields side by side, with a strip of empty slide between them."""
-    columns = int(np.ceil(np.sqrt(len(fields))))
-    rows = -(-len(fields) // columns)
-    height, width = (max(field.shape[axis] for field in fields) for axis in (0, 1))
-    mosaic = np.empty((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), np.float32)
-    mosaic[:] = background
-    for number, field in enumerate(fields):
-        top, left = number // columns * (height + _GAP), number % columns * (width + _GAP)
-        mosaic[top : top + field.shape[0], left : left + field.shape[1]] = field
-    return mosaic
+def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | None:
+    """Find the field of view in a small copy of the image, which is read in parts."""
+    import cv2
+
+    from ...images.field_of_view import field_of_view
+
+    height, width = source.shape
+    step = max(1, max(height, width) // PARAMETERS.thumbnail)
+    side = max(1, _READ_SIDE // step) * step
+    small = np.empty((-(-height // step), -(-width // step), 3), np.float32)
+    corners = [(top, left) for top in range(0, height, side) for left in range(0, width, side)]
+    for number, (top, left) in enumerate(corners):
+        if len(corners) > 1:
+            progress(number, len(corners), "Looking for the field of view")
+        part = source.read(*Box(top, left, top + side, left + side).grown(0, source.shape))
+        size = (-(-part.shape[1] // step), -(-part.shape[0] // step))
+        row, col = top // step, left // step
+        small[row : row + size[1], col : col + size[0]] = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    mask = field_of_view(small)
+    return None if mask is None else FieldOfView.of(mask, step)
+
+
+def _background(boxes: list[Box], samples: list[np.ndarray], field: FieldOfView | None) -> np.ndarray:
+    """Estimate the colour of the empty slide inside the field of view."""
+    from ...images.illumination import background_colour
+
+    if field is None and len(samples) == 1:
+        return background_colour(samples[0])
+    step = 4 if len(samples) > 1 else max(1, isqrt(samples[0].size) // 1024)
+    colours = []
+    for box, pixels in zip(boxes, samples, strict=True):
+        part = pixels[::step, ::step].reshape(-1, 3)
+        colours.append(part if field is None else part[field.inside(box)[::step, ::step].ravel()])
+    joined = np.concatenate(colours)
+    side = max(1, isqrt(len(joined)))
+    # `background_colour` samples rows and columns alike.
+    return background_colour(joined[: side * side].reshape(-1, side, 3))
+
+
+def _side_by_side(inputs: list[np.ndarray]) -> np.ndarray:
+    """Lay the most stained fields side by side, with a strip of empty slide, 0, between them."""
+    stain = [float(np.percentile(field[::4, ::4].mean(axis=-1), 99)) for field in inputs]
+    chosen = sorted(np.argsort(stain, kind="stable")[::-1][: PARAMETERS.most_stained])
+    columns = int(np.ceil(np.sqrt(len(chosen))))
+    pitch = PARAMETERS.field + PARAMETERS.gap
+    shape = (-(-len(chosen) // columns) * pitch, min(columns, len(chosen)) * pitch, 3)
+    joined = np.zeros(shape, np.float32)
+    for number, index in enumerate(chosen):
+        top, left = number // columns * pitch, number % columns * pitch
+        joined[top : top + inputs[index].shape[0], left : left + inputs[index].shape[1]] = inputs[index]
+    return joined

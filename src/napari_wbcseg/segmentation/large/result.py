@@ -13,6 +13,7 @@ import numpy as np
 from ...errors import ImageError, OutputError
 from ...files import write_atomically
 from ...images.pixel_size import PixelSize, read_pixel_size
+from ..tiles import Box
 from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, write_table
 from .pyramid import Pyramid
 
@@ -130,7 +131,7 @@ class LargeResult:
         self.cells = self.cells.assign(check=checked)
         touched = np.setdiff1d(np.union1d(before[differ], corrected[differ]), [0])
         try:
-            self._write(window, corrected)
+            self.labels.replace(Box(*window), corrected)
             self.cells = self._measured(window, touched, image)
             write_table(self.cells, next(iter(sorted(self.folder.glob("cells.*")))))
             file = self.folder / RESULT_FILE
@@ -148,14 +149,6 @@ class LargeResult:
         for number, label in enumerate(new, highest + 1):
             out[labels == label] = number
         return out.astype(np.int32)
-
-    def _write(self, window: Window, labels: np.ndarray) -> None:
-        row0, col0 = window[:2]
-        for level, array in enumerate(self.labels.arrays):
-            step = 2**level
-            top, left = -(-row0 // step), -(-col0 // step)
-            part = labels[top * step - row0 :: step, left * step - col0 :: step]
-            array[top : top + part.shape[0], left : left + part.shape[1]] = part
 
     def _measured(self, window: Window, touched: np.ndarray, image: Any) -> pd.DataFrame:
         """Return the table, the rows of cells that were touched measured anew."""

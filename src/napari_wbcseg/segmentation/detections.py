@@ -1,0 +1,291 @@
+"""The cells of tiles: what each claims, and how those of all tiles become the cells of the image."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import OutputError
+from ..files import write_atomically
+from .found import Found
+from .tiles import Box, Tile
+
+
+@dataclass(frozen=True)
+class JoinParameters:
+    """How the cells of neighbouring tiles are joined.
+
+    Attributes
+    ----------
+    same_cell : float
+        Two detections are one cell if they share more than this of the smaller one, as in the
+        suppression of non-maxima by overlap (Neubeck & Van Gool, ICPR 2006).
+    pitch : int
+        Image pixels: overlaps are looked for among what lies in the same square of such a side.
+    """
+
+    same_cell: float = 0.5
+    pitch: int = 256
+
+
+PARAMETERS = JoinParameters()
+
+
+@dataclass(frozen=True)
+class TileCells:
+    """The cells that a tile claims.
+
+    Attributes
+    ----------
+    boxes : ndarray of int64, shape (n, 4)
+        ``row0, col0, row1, col1`` of each cell in the image, ends exclusive.
+    masks : list of ndarray of bool
+        Its pixels within its box.
+    certainty, erythroblast : ndarray of float64, shape (n,)
+        In [0, 1]: how sure it is, and how probably a nucleated red cell.
+    proposals : ndarray of int64, shape (m, 4)
+        Regions looked at whose middle lies in the tile's core.
+    probability : ndarray of float32 or None
+        Of the tile's window; None where nothing was looked at, and when read from a file.
+    """
+
+    boxes: np.ndarray
+    masks: list[np.ndarray]
+    certainty: np.ndarray
+    erythroblast: np.ndarray
+    proposals: np.ndarray
+    probability: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def save(self, path: Path) -> None:
+        """Write all but the probability to a file that appears whole or not at all."""
+        content = io.BytesIO()
+        np.savez_compressed(
+            content,
+            boxes=self.boxes,
+            certainty=self.certainty,
+            erythroblast=self.erythroblast,
+            proposals=self.proposals,
+            bits=np.concatenate([np.zeros(0, np.uint8), *(np.packbits(mask) for mask in self.masks)]),
+        )
+        write_atomically(path, content.getvalue(), OutputError)
+
+    @classmethod
+    def load(cls, path: Path) -> TileCells | None:
+        """Read the file; None where it is missing or damaged, so that the tile is done again."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                boxes, bits = file["boxes"], file["bits"]
+                rest = [file[name] for name in ("certainty", "erythroblast", "proposals")]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        masks, start = [], 0
+        for top, left, bottom, right in boxes.tolist():
+            size = (bottom - top) * (right - left)
+            part = bits[start : start + -(-size // 8)]
+            masks.append(np.unpackbits(part, count=size).astype(bool).reshape(bottom - top, right - left))
+            start += len(part)
+        return cls(boxes, masks, *rest)
+
+
+def cells_of_tile(found: Found, tile: Tile) -> TileCells:
+    """Return the cells of a tile's window that are the tile's own.
+
+    Parameters
+    ----------
+    found : Found
+        Of the tile's window.
+    tile : Tile
+    """
+    from scipy import ndimage
+
+    corner = np.array([tile.window.top, tile.window.left] * 2)
+    boxes, masks, numbers = [], [], []
+    for number, place in enumerate(ndimage.find_objects(found.labels), 1):
+        if place is None:
+            continue
+        mask = found.labels[place] == number
+        box = np.array([place[0].start, place[1].start, place[0].stop, place[1].stop]) + corner
+        rows, cols = np.nonzero(mask)
+        if tile.claims(rows.mean() + box[0], cols.mean() + box[1]):
+            boxes.append(box)
+            masks.append(mask)
+            numbers.append(number)
+    proposals = found.proposals.reshape(-1, 4) + corner
+    middles = (proposals[:, :2] + proposals[:, 2:]) / 2
+    here = np.array([tile.core.holds(*middle) for middle in middles], bool)
+    return TileCells(
+        np.array(boxes, np.int64).reshape(-1, 4),
+        masks,
+        np.array([found.certainty.get(number, 1.0) for number in numbers], float),
+        np.array([found.erythroblast.get(number, 0.0) for number in numbers], float),
+        proposals[here].astype(np.int64),
+        found.probability if found.probability.any() else None,
+    )
+
+
+def patch_of(boxes: np.ndarray, masks: list[np.ndarray], numbers: np.ndarray) -> tuple[Box, np.ndarray]:
+    """Draw cells with their numbers, and return the part of the image that holds them all.
+
+    Returns
+    -------
+    Box
+    ndarray of int32
+        0 where no cell is.
+    """
+    area = Box(*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
+    patch = np.zeros(area.shape, np.int32)
+    for (top, left, bottom, right), mask, number in zip(boxes.tolist(), masks, numbers, strict=True):
+        target = patch[top - area.top : bottom - area.top, left - area.left : right - area.left]
+        target[mask] = number
+    return area, patch
+
+
+@dataclass(frozen=True)
+class JoinedCells:
+    """The cells of a whole image; row *i* of the arrays is label *i* + 1, in reading order.
+
+    Attributes
+    ----------
+    tile, index : ndarray of int64, shape (n,)
+        The tile that each comes from, and its place there.
+    boxes : ndarray of int64, shape (n, 4)
+    area : ndarray of int64, shape (n,)
+        Square pixels.
+    certainty, erythroblast : ndarray of float64, shape (n,)
+    changed : dict of int to ndarray of bool
+        By row, the masks of cells that gave pixels to a neighbour.
+    proposals : ndarray of int64, shape (m, 4)
+        Of all tiles, ordered.
+    """
+
+    tile: np.ndarray
+    index: np.ndarray
+    boxes: np.ndarray
+    area: np.ndarray
+    certainty: np.ndarray
+    erythroblast: np.ndarray
+    changed: dict[int, np.ndarray]
+    proposals: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.tile)
+
+    def of_tile(self, tile: int, cells: TileCells) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return the rows, ndarray of int64, and the masks of the cells that come from a tile."""
+        rows = np.flatnonzero(self.tile == tile)
+        return rows, [self.changed.get(row, cells.masks[self.index[row]]) for row in rows.tolist()]
+
+
+#: Given the areas, boxes and certainties of cells, say which to leave out.
+LeftOut = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None = None) -> JoinedCells:
+    """Join the cells of all tiles, the same in whatever order they were found.
+
+    What two tiles claim is kept once, the surer; pixels that two cells claim go to the first in
+    reading order. Only the masks of cells that lie over those of another tile are held.
+
+    Parameters
+    ----------
+    load : callable
+        Given its number, return the cells of a tile.
+    count : int
+        Tiles.
+    left_out : callable, optional
+        A filter that looks at all cells.
+    """
+    whole, parts = [np.zeros((0, 9), np.int64)], [np.zeros((0, 2))]
+    proposals = [np.zeros((0, 4), np.int64)]
+    for number in range(count):
+        cells = load(number)
+        proposals.append(cells.proposals)
+        if len(cells):
+            areas = [mask.sum() for mask in cells.masks]
+            first = [np.argmax(mask[0]) for mask in cells.masks] + cells.boxes[:, 1]
+            tiles = np.full(len(cells), number)
+            places = (tiles, range(len(cells)), areas, cells.boxes[:, 0], first)
+            whole.append(np.column_stack([*places, cells.boxes]))
+            parts.append(np.column_stack([cells.certainty, cells.erythroblast]))
+    rows, values = np.concatenate(whole), np.concatenate(parts)
+    # By the first pixel; where two have the same, by tile.
+    order = np.lexsort((rows[:, 1], rows[:, 0], rows[:, 4], rows[:, 3]))
+    rows, values = rows[order], values[order]
+    (tile, index, area), first_pixel = rows[:, :3].T, rows[:, 3:5]
+    boxes, (certainty, erythroblast) = rows[:, 5:], values.T
+
+    pairs = [(one, two) for one, two in _overlapping(boxes) if tile[one] != tile[two]]
+    masks: dict[int, np.ndarray] = {}
+    for number in sorted({int(tile[row]) for pair in pairs for row in pair}):
+        cells = load(number)
+        masks |= {row: cells.masks[index[row]] for pair in pairs for row in pair if tile[row] == number}
+    keep = np.ones(len(rows), bool)
+    for one, two in pairs:
+        if keep[one] and keep[two]:
+            shared = _shared(boxes, masks, one, two)[0].sum()
+            if shared > PARAMETERS.same_cell * min(area[one], area[two]):
+                keep[one if certainty[one] < certainty[two] else two] = False
+    if left_out is not None:
+        keep[keep] = ~left_out(area[keep], boxes[keep], certainty[keep])
+    changed: dict[int, np.ndarray] = {}
+    for one, two in pairs:
+        if keep[one] and keep[two]:
+            shared, place = _shared(boxes, masks, one, two)
+            if shared.any():
+                masks[two] = masks[two].copy()
+                masks[two][place] &= ~shared
+                changed[two], area[two] = masks[two], masks[two].sum()
+    keep &= area > 0
+    for row in changed.keys() & set(np.flatnonzero(keep).tolist()):
+        first_pixel[row] = np.argwhere(changed[row])[0] + boxes[row, :2]
+    kept = np.flatnonzero(keep)
+    kept = kept[np.lexsort((first_pixel[kept, 1], first_pixel[kept, 0]))]
+    new = {int(old): number for number, old in enumerate(kept)}
+    return JoinedCells(
+        tile[kept],
+        index[kept],
+        boxes[kept],
+        area[kept],
+        certainty[kept],
+        erythroblast[kept],
+        {new[old]: mask for old, mask in changed.items() if old in new},
+        np.unique(np.concatenate(proposals), axis=0),
+    )
+
+
+def _overlapping(boxes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of boxes that overlap, in order, by what lies in each square of the image."""
+    pitch = PARAMETERS.pitch
+    squares: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, (top, left, bottom, right) in enumerate(boxes.tolist()):
+        near: set[int] = set()
+        for i in range(top // pitch, (bottom - 1) // pitch + 1):
+            for j in range(left // pitch, (right - 1) // pitch + 1):
+                near.update(squares[i, j])
+                squares[i, j].append(number)
+        for other in sorted(near):
+            r0, c0, r1, c1 = boxes[other]
+            if r0 < bottom and top < r1 and c0 < right and left < c1:
+                yield other, number
+
+
+def _shared(
+    boxes: np.ndarray, masks: dict[int, np.ndarray], one: int, two: int
+) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """Return the pixels that two cells share, and where in the box of the second they lie."""
+    top, left = np.maximum(boxes[one, :2], boxes[two, :2])
+    bottom, right = np.minimum(boxes[one, 2:], boxes[two, 2:])
+    in_one, in_two = (
+        (slice(top - box[0], bottom - box[0]), slice(left - box[1], right - box[1]))
+        for box in (boxes[one], boxes[two])
+    )
+    return masks[one][in_one] & masks[two][in_two], in_two

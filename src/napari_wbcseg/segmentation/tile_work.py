@@ -1,0 +1,159 @@
+"""The work on one image: each tile by itself, in any order and anywhere, then all cells together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..progress import Progress, silent
+from .canvas import Canvas
+from .detections import JoinedCells, TileCells, cells_of_tile, join, patch_of
+from .tiles import Box, Tile, TileParameters, tile_grid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..network.model_file import ModelFile
+    from ..settings import SegmentationSettings
+    from .large.global_estimates import GlobalEstimates
+    from .large.source import PixelSource
+
+#: The classic recipe knows no scale: its cores are image pixels, with room for two windows around.
+CLASSIC_TILES = TileParameters(core=2048, margin=256, largest=2048, tolerance=8)
+
+
+@dataclass(frozen=True)
+class KindParameters:
+    """By what a cell is called what it is.
+
+    Attributes
+    ----------
+    erythroblast : float
+        Mean probability of a nucleated red cell, over a cell, from which on it is more likely one
+        than a white cell.
+    """
+
+    erythroblast: float = 0.5
+
+
+PARAMETERS = KindParameters()
+
+
+@dataclass(frozen=True)
+class TileWork:
+    """An image, what was estimated of it, and by what its cells are found; it can be sent to a worker."""
+
+    source: PixelSource
+    estimates: GlobalEstimates
+    model: ModelFile
+    settings: SegmentationSettings
+
+    @property
+    def tiles(self) -> list[Tile]:
+        """The tiles of the image, in reading order; none where it holds no cell."""
+        from .robust import robust_tiles
+
+        if self.settings.recipe == "classic":
+            return tile_grid(self.source.shape, 1.0, CLASSIC_TILES)
+        diameter = self.estimates.cell_diameter
+        return [] if diameter is None else robust_tiles(self.source.shape, diameter, self.model)
+
+
+def find_in_tile(work: TileWork, tile: Tile, progress: Progress = silent) -> TileCells:
+    """Find the cells of one tile, which depends on nothing but its window and the arguments.
+
+    Parameters
+    ----------
+    work : TileWork
+    tile : Tile
+        One of ``work.tiles``.
+    progress : Progress
+        Called often, to be cancelled by.
+    """
+    from . import classic, robust
+
+    pixels = work.source.read(*tile.window)
+    if work.settings.recipe == "classic":
+        found = classic.find_cells(pixels, work.model, work.settings, progress)
+    else:
+        assert work.estimates.cell_diameter is not None
+        predictor = robust.create_predictor(work.model, work.settings, progress)
+        image = work.estimates.network_input(pixels, tile.window)
+        found = robust.find_at(image, work.estimates.cell_diameter, predictor)
+    return cells_of_tile(found, tile)
+
+
+def finish(
+    work: TileWork, load: Callable[[int], TileCells], labels: Canvas, progress: Progress
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Join the cells of all tiles, leave out what does not fit, number, draw and measure the rest.
+
+    Parameters
+    ----------
+    work : TileWork
+    load : callable
+        Given the number of a tile of ``work.tiles``, return its cells.
+    labels : Canvas
+        Empty; the label image is drawn on it.
+    progress : Progress
+
+    Returns
+    -------
+    cells : DataFrame
+        A row a cell, as `measure_cells` gives them, places in the whole image.
+    proposals : ndarray of int64, shape (m, 4)
+        Regions looked at.
+    """
+    import pandas as pd
+
+    from .measure import measure_cells
+
+    tiles = work.tiles
+    progress(0, 0, "Measuring")
+    joined = join(load, len(tiles), lambda *cells: _left_out(work, *cells))
+    parts = []
+    for number in np.unique(joined.tile).tolist():
+        rows, masks = joined.of_tile(number, load(number))
+        labels.draw(*patch_of(joined.boxes[rows], masks, rows + 1))
+    for done, number in enumerate(np.unique(joined.tile).tolist()):
+        progress(done, len(tiles), "Measuring")
+        parts.append(_measured(work, joined, np.flatnonzero(joined.tile == number), labels))
+    if not parts:
+        nothing = np.zeros((1, 1), np.int32)
+        return measure_cells(nothing, np.zeros((1, 1, 3), np.float32)), joined.proposals
+    cells = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
+    cells["border"] = _at_border(joined.boxes, work.source.shape)
+    cells["kind"] = np.where(joined.erythroblast >= PARAMETERS.erythroblast, "erythroblast", "white cell")
+    return cells, joined.proposals
+
+
+def _left_out(work: TileWork, areas: np.ndarray, boxes: np.ndarray, certainty: np.ndarray) -> np.ndarray:
+    from .filters import too_small
+
+    if work.settings.recipe == "classic":  # which has a least area of its own
+        return np.zeros(len(areas), bool)
+    return too_small(areas, _at_border(boxes, work.source.shape), certainty, work.estimates.red_cell)
+
+
+def _at_border(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.asarray((boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == shape).any(axis=1))
+
+
+def _measured(work: TileWork, joined: JoinedCells, rows: np.ndarray, labels: Canvas) -> pd.DataFrame:
+    """Measure the cells of one tile, with their neighbours of others around them."""
+    from .measure import absorbed, measure_cells
+
+    boxes = joined.boxes[rows]
+    area = Box(*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
+    area = area.grown(1, work.source.shape)
+    part, pixels = labels.read(area), work.source.read(*area)
+    density = np.zeros(area.shape, np.float32)
+    density[part > 0] = absorbed(pixels[part > 0], np.asarray(work.estimates.background, np.float32))
+    certainty = dict(zip((rows + 1).tolist(), joined.certainty[rows].tolist(), strict=True))
+    table = measure_cells(part, pixels, certainty, work.settings.check_below, density)
+    table["row"] += area.top
+    table["col"] += area.left
+    return table[table["label"].isin(rows + 1)]

@@ -1,0 +1,122 @@
+"""The fixed grid of tiles that every image is segmented in, anchored at its corner.
+
+A tile is the unit of work, of resuming and of distribution. It is looked at with a margin around its
+core, and a cell belongs to the tile whose core holds its centroid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels, ends exclusive."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The rows and columns, to index an image with."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def grown(self, by: int, shape: tuple[int, int]) -> Box:
+        """Return the box with so much more on each side, within an image of a shape."""
+        return Box(
+            max(self.top - by, 0),
+            max(self.left - by, 0),
+            min(self.bottom + by, shape[0]),
+            min(self.right + by, shape[1]),
+        )
+
+    def holds(self, row: float, col: float) -> bool:
+        """Say whether a point lies inside."""
+        return self.top <= row < self.bottom and self.left <= col < self.right
+
+
+@dataclass(frozen=True)
+class TileParameters:
+    """How an image is laid out in tiles. Lengths are canonical pixels, of which a cell is 48 across.
+
+    Attributes
+    ----------
+    core : float
+        Side of a core. At 1024 a microscope's field is one tile, and the margins of a slide's tiles
+        add a quarter to what is predicted; at 192 they would more than double it.
+    margin : float
+        Around a core: half of a cell of one and a half times the usual size, the 16 pixels that its
+        outline is predicted with, and some more.
+    largest : int
+        Largest side of a core, image pixels, so that a tile takes at most about half a gigabyte.
+    tolerance : float
+        A tile claims cells so far outside its core too: two tiles see a cell on their border a
+        little differently, and none may be lost between them. What both claim is kept once.
+    """
+
+    core: float = 1024.0
+    margin: float = 64.0
+    largest: int = 3072
+    tolerance: float = 6.0
+
+
+PARAMETERS = TileParameters()
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile of an image.
+
+    Attributes
+    ----------
+    row, col : int
+        Its place in the grid.
+    core : Box
+        Its part of the image; the cores of all tiles are the image.
+    window : Box
+        What is looked at: the core and its margin, inside the image.
+    tolerance : float
+        Pixels outside the core in which it claims cells too.
+    """
+
+    row: int
+    col: int
+    core: Box
+    window: Box
+    tolerance: float
+
+    def claims(self, row: float, col: float) -> bool:
+        """Say whether a cell with its centroid at a pixel of the image is one of this tile's."""
+        core, by = self.core, self.tolerance
+        return core.top - by <= row < core.bottom + by and core.left - by <= col < core.right + by
+
+
+def tile_grid(
+    shape: tuple[int, int], canonical_pixel: float, parameters: TileParameters = PARAMETERS
+) -> list[Tile]:
+    """Return the tiles of an image in reading order.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W) of the image.
+    canonical_pixel : float
+        Side of a canonical pixel, image pixels.
+    parameters : TileParameters
+    """
+    side = max(1, min(round(parameters.core * canonical_pixel), parameters.largest))
+    margin = round(parameters.margin * canonical_pixel)
+    tiles = []
+    for row, top in enumerate(range(0, shape[0], side)):
+        for col, left in enumerate(range(0, shape[1], side)):
+            core = Box(top, left, top + side, left + side).grown(0, shape)
+            tolerance = parameters.tolerance * canonical_pixel
+            tiles.append(Tile(row, col, core, core.grown(margin, shape), tolerance))
+    return tiles
