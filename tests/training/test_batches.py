@@ -165,6 +165,15 @@ def test_where_a_helper_is_killed_half_as_many_go_on_and_no_batch_is_lost() -> N
         feeder.close()
 
 
+def test_what_is_validated_on_is_drawn_once() -> None:
+    feeder = Feeder(Numbers(), epochs=5, keep=True)
+    try:
+        first = [feeder.get(0, index) for index in range(3)]
+        assert all(feeder.get(0, index) is first[index] for index in range(3))
+    finally:
+        feeder.close()
+
+
 def test_only_what_was_not_ready_counts_as_waited() -> None:
     feeder = Feeder(Numbers(seconds=0.05), epochs=1)
     try:
