@@ -44,10 +44,10 @@ class RobustParameters:
     """
 
     context: int = 16
-    octaves_off: float = 0.6
+    octaves_off: float = 0.35
     unlikely: float = 0.5
     most_found: float = 4.0
-    same_size: tuple[float, float] = (0.75, 1.35)
+    same_size: tuple[float, float] = (0.8, 1.3)
 
 
 PARAMETERS = RobustParameters()
