@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import ImageError
 from ...images.pixel_size import UNIT_NAMES, PixelSize
+from ...images.zarr_files import open_zarr
 
 _CHUNK = 1024
 _SMALLEST_LEVEL = 1024
@@ -83,10 +84,8 @@ class Pyramid:
         ImageError
             If there is none.
         """
-        import zarr
-
         try:
-            group = zarr.open_group(str(path), mode="r+")
+            group = open_zarr(path, mode="r+")
             attributes: Any = dict(group.attrs)
             levels = attributes["multiscales"][0]["datasets"]
             return cls(path, [group[level["path"]] for level in levels])
