@@ -60,8 +60,8 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
     outside = cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     holes, _ = ndimage.label(~outside)
     small = np.bincount(holes.ravel()) < _LEAST_FIELD * holes.size
-    enclosed = ndimage.binary_fill_holes(outside) & small[holes]
-    field = ~(outside | enclosed)
+    enclosed: np.ndarray = ndimage.binary_fill_holes(outside) & small[holes]
+    field: np.ndarray = ~(outside | enclosed)
     if field.mean() < _LEAST_FIELD:
         return None
     return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
