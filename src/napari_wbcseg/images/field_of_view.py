@@ -58,9 +58,9 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
     near = cv2.dilate(outside.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
     outside |= near & (brightness < _PENUMBRA * lit)
     outside = cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    holes, _ = ndimage.label(~outside)
-    small = np.bincount(holes.ravel()) < _LEAST_FIELD * holes.size
-    enclosed: np.ndarray = ndimage.binary_fill_holes(outside) & small[holes]
+    holes: np.ndarray = np.asarray(ndimage.label(~outside)[0])
+    spots: np.ndarray = np.bincount(holes.ravel()) < _LEAST_FIELD * holes.size
+    enclosed: np.ndarray = np.asarray(ndimage.binary_fill_holes(outside)) & spots[holes]
     field: np.ndarray = ~(outside | enclosed)
     if field.mean() < _LEAST_FIELD:
         return None
