@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import ImageError
 from .find import IMAGE_SUFFIXES
 from .find import SLIDE_SUFFIXES as SLIDE_SUFFIXES
@@ -122,7 +124,7 @@ def open_large(path: str | Path) -> LargeImage:
         images = [as_image(level, str(path), alpha) for level in levels]
         if levels[0].shape[0] > 1:
             raise ImageError(f"{path} is a stack of shape {levels[0].shape}; give one image, grey or RGB.")
-        image.levels[-1][:1, :1, :1]  # what cannot be decoded shows before hours of work
+        np.asarray(image.levels[-1][:1, :1, :1])  # what cannot be decoded shows before hours of work
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # readers raise nearly any type on broken files
