@@ -12,6 +12,7 @@ from PIL import Image
 from napari_wbcseg.datasets.folders import read_labels
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.errors import DatasetError, ImageError
+from napari_wbcseg.images.read import turned
 
 
 def _image(shape: tuple[int, int] = (40, 50)) -> np.ndarray:
@@ -267,3 +268,66 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").unlink()
     with pytest.raises(ImageError, match=r"a\.tif: The image has NaN"):
         read_pairs(tmp_path)
+
+
+class TestMasksThatWouldLoseCells:
+    """A reading that would drop whole regions is refused, in a sentence."""
+
+    def numbered(self, values: list[int], apart: int = 14) -> np.ndarray:
+        mask = np.zeros((30, apart * len(values) + 4), np.uint8)
+        for number, value in enumerate(values):
+            mask[8:18, number * apart + 4 : number * apart + 14] = value
+        return mask
+
+    @pytest.mark.parametrize(
+        "values", [[42, 85, 128, 170, 212, 255], [1, 2, 3, 4, 5, 6, 7, 255], [85, 170, 255]]
+    )
+    @pytest.mark.parametrize("apart", [14, 10])
+    def test_numbers_that_look_black_and_white(self, tmp_path: Path, values: list[int], apart: int) -> None:
+        mask = self.numbered(values, apart)  # 10: they touch
+        path = _save(tmp_path / "m.png", mask)
+        with pytest.raises(DatasetError, match=r"m\.png reaches 255.*--masks numbers|parts of cells"):
+            _labels(path)
+        labels, _ = read_labels(path, "m.png", "numbers")
+        assert len(np.unique(labels[labels > 0])) == len(values)
+
+    def test_a_jpeg_of_such_numbers(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.jpg"
+        Image.fromarray(self.numbered([60, 110, 180, 255])).save(path, quality=90)
+        with pytest.raises(DatasetError, match="2 regions darker"):
+            _labels(path)
+
+    def test_soft_edges_and_specks_are_dropped_as_before(self, tmp_path: Path) -> None:
+        mask = np.asarray(Image.fromarray(_mask()).resize((100, 80), Image.Resampling.BICUBIC)).copy()
+        mask[60, 10] = 90
+        assert len(np.unique(mask)) > 5
+        assert _labels(_save(tmp_path / "m.png", mask)).max() == 2
+
+
+class TestTurnedPictures:
+    """Pixels are as stored, in pairs too; a mask drawn on the turned picture is refused."""
+
+    def pair(self, folder: Path, orientation: int, mask_of: str) -> Path:
+        image = np.full((60, 60, 3), 230, np.uint8)
+        image[5:20, 5:25] = (120, 60, 160)
+        mask = np.where(image[..., 1] < 128, 255, 0).astype(np.uint8)
+        exif = Image.Exif()
+        exif[274] = orientation
+        Image.fromarray(image).save(folder / "a.jpg", exif=exif, quality=95)
+        _save(folder / "a_mask.png", mask if mask_of == "stored" else turned(mask, orientation))
+        return folder
+
+    @pytest.mark.parametrize("orientation", range(2, 9))
+    def test_each_orientation(self, tmp_path: Path, orientation: int) -> None:
+        (pair,) = read_pairs(self.pair(tmp_path, orientation, "stored"))
+        assert pair.image[pair.labels > 0][:, 1].mean() < 70
+        with pytest.raises(DatasetError, match=rf"turned as its camera noted \(orientation {orientation}\)"):
+            read_pairs(self.pair(tmp_path, orientation, "turned"))
+
+
+@pytest.mark.parametrize("ending", ["_masks", "-labels", "_cp_masks", "-mask"])
+def test_masks_of_other_programs_and_our_own_labels_are_known(tmp_path: Path, ending: str) -> None:
+    _save(tmp_path / "a.png", _image())
+    _save(tmp_path / f"a{ending}.tif", _mask(value=1).astype(np.uint16))
+    (pair,) = read_pairs(tmp_path)
+    assert (pair.name, pair.labels.max()) == ("a", 2)

@@ -1,39 +1,144 @@
-"""The size of a pixel is read where a file states it, and not made up."""
+"""The size of a pixel is read where a file states it, made micrometres, and never made up."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
+import zarr
 from PIL import Image
 
-from napari_wbcseg.images.pixel_size import (
-    PixelSize,
-    read_pixel_size,
+from napari_wbcseg.images.pixel_size import PixelSize, pixel_size_and_notes, read_pixel_size
+from napari_wbcseg.images.read import read_image_and_notes
+
+GREY = np.zeros((8, 8), np.uint8)
+TENTH = PixelSize(0.1, 0.1)
+
+
+def ome(path: Path, attributes: str, prefix: str = "") -> None:
+    name = f"xmlns:{prefix[:-1]}" if prefix else "xmlns"
+    xml = (
+        f'<?xml version="1.0"?><{prefix}OME {name}="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        f'<{prefix}Image ID="Image:0"><{prefix}Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" '
+        f'SizeX="8" SizeY="8" SizeC="1" SizeZ="1" SizeT="1" {attributes}><{prefix}TiffData IFD="0" '
+        f'PlaneCount="1"/></{prefix}Pixels></{prefix}Image></{prefix}OME>'
+    )
+    tifffile.imwrite(path, GREY, description=xml.encode(), metadata=None)
+
+
+def sizes(x: str, y: str, x_unit: str = "", y_unit: str = "") -> str:
+    units = [f'PhysicalSize{axis}Unit="{unit}"' for axis, unit in (("X", x_unit), ("Y", y_unit)) if unit]
+    return " ".join([f'PhysicalSizeX="{x}"', f'PhysicalSizeY="{y}"', *units])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "prefix"),
+    [
+        (sizes("0.1", "0.1"), ""),
+        (sizes("0.1", "0.1"), "OME:"),
+        (sizes("0.1", "0.1").replace('"', "'"), ""),
+        (sizes("0.1", "0.1", "&#181;m", "&#xB5;m"), ""),
+        (sizes("0.1", "0.1", "μm", "μm"), ""),  # the Greek letter
+        (sizes("0.1", "0.1", "microns", "micrometers"), ""),
+        (sizes("1E-7", "1E-7", "m", "m"), ""),
+        (sizes("1000", "1000", "Å", "Å"), ""),
+        (sizes("3.937007874e-6", "3.937007874e-6", "in", "inch"), ""),
+        (sizes("100", "0.1", "nm", "µm"), ""),
+    ],
 )
+def test_ome_in_any_unit_and_spelling(tmp_path: Path, attributes: str, prefix: str) -> None:
+    ome(tmp_path / "a.ome.tif", attributes, prefix)
+    assert read_pixel_size(tmp_path / "a.ome.tif") == TENTH
 
 
-class TestPixelSize:
-    def test_imagej_and_ome_files_are_understood(self, tmp_path: Path) -> None:
-        grey = np.zeros((8, 8), dtype=np.uint16)
-        tifffile.imwrite(
-            tmp_path / "ij.tif", grey, imagej=True, resolution=(4, 2), metadata={"unit": "um", "axes": "YX"}
-        )
-        assert read_pixel_size(tmp_path / "ij.tif") == PixelSize(0.5, 0.25, "µm")
-        tifffile.imwrite(
-            tmp_path / "a.ome.tif",
-            grey,
-            metadata={"axes": "YX", "PhysicalSizeX": 0.1, "PhysicalSizeY": 0.3, "PhysicalSizeXUnit": "µm"},
-        )
-        assert read_pixel_size(tmp_path / "a.ome.tif") == PixelSize(0.3, 0.1, "µm")
+@pytest.mark.parametrize("size", ["0.0", "NaN", "INF", "-0.1", "350", "1e-9", "", "wide"])
+def test_what_cannot_be_true_is_told_and_costs_nothing(tmp_path: Path, size: str) -> None:
+    ome(tmp_path / "a.ome.tif", sizes(size, size))
+    image, notes = read_image_and_notes(tmp_path / "a.ome.tif")
+    assert image.shape == (8, 8)
+    assert len(notes) == 1
+    assert "those of a microscope are not" in notes[0]
+    assert pixel_size_and_notes(tmp_path / "a.ome.tif") == (None, notes)
 
-    def test_nothing_is_made_up(self, tmp_path: Path) -> None:
-        Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", dpi=(72, 72))
-        tifffile.imwrite(tmp_path / "plain.tif", np.zeros((8, 8), np.uint8))
-        tifffile.imwrite(
-            tmp_path / "inch.tif", np.zeros((8, 8), np.uint8), resolution=(72, 72), resolutionunit=2
-        )
-        (tmp_path / "text.tif").write_text("no image")
-        for name in ("a.jpg", "plain.tif", "inch.tif", "text.tif", "missing.tif"):
-            assert read_pixel_size(tmp_path / name) is None
+
+@pytest.mark.parametrize("unit", ["reference frame", "pixel"])
+def test_a_size_in_no_length_is_none(tmp_path: Path, unit: str) -> None:
+    ome(tmp_path / "a.ome.tif", sizes("1", "1", unit, unit))
+    assert pixel_size_and_notes(tmp_path / "a.ome.tif") == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("0.2500", 0.25), ("0,2500", 0.25), ("2.5e-01", 0.25), ("0", None), ("none", None)]
+)
+def test_aperio(tmp_path: Path, text: str, expected: float | None) -> None:
+    description = f"Aperio Image Library v12\r\n8x8 JPEG/RGB Q=70|AppMag = 40|MPP = {text}|Left = 3"
+    tifffile.imwrite(tmp_path / "a.svs", GREY, tile=(16, 16), description=description, metadata=None)
+    assert read_pixel_size(tmp_path / "a.svs") == (expected and PixelSize(expected, expected))
+
+
+@pytest.mark.parametrize(
+    ("unit", "resolution", "expected"),
+    [
+        ("um", (4, 2), PixelSize(0.5, 0.25)),
+        ("microns", (10, 10), TENTH),
+        ("\\u00B5m", (10, 10), TENTH),
+        ("mm", (1e4, 1e4), TENTH),
+        ("inch", (72, 72), None),
+        ("pixel", (1, 1), None),
+    ],
+)
+def test_imagej(
+    tmp_path: Path, unit: str, resolution: tuple[float, float], expected: PixelSize | None
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", GREY, imagej=True, resolution=resolution, metadata={"unit": unit, "axes": "YX"}
+    )
+    assert read_pixel_size(tmp_path / "a.tif") == expected
+
+
+def test_resolutions_of_prints_say_nothing_of_the_slide(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", dpi=(72, 72))
+    tifffile.imwrite(tmp_path / "plain.tif", GREY)
+    tifffile.imwrite(tmp_path / "inch.tif", GREY, resolution=(72, 72), resolutionunit="inch")
+    tifffile.imwrite(tmp_path / "cm.tif", GREY, resolution=(28.35, 28.35), resolutionunit="centimeter")
+    (tmp_path / "text.tif").write_text("no image")
+    for name in ("a.jpg", "plain.tif", "inch.tif", "cm.tif", "text.tif", "missing.tif"):
+        assert read_pixel_size(tmp_path / name) is None
+    tifffile.imwrite(tmp_path / "cm.tif", GREY, resolution=(1e5, 1e5), resolutionunit="centimeter")
+    assert read_pixel_size(tmp_path / "cm.tif") == TENTH
+
+
+def ome_zarr(group: zarr.Group, size: int, own: list[float], shared: list[float] | None) -> None:
+    group.create_array("0", shape=(size, size), chunks=(8, 8), dtype=np.uint8)
+    scale = [{"type": "scale", "scale": own}]
+    multiscale = {
+        "axes": [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"],
+        "datasets": [{"path": "0", "coordinateTransformations": scale}],
+    }
+    if shared:
+        multiscale["coordinateTransformations"] = [{"type": "scale", "scale": shared}]
+    group.attrs["multiscales"] = [multiscale]
+
+
+def test_ome_zarr_with_scales_of_levels_and_of_all(tmp_path: Path) -> None:
+    ome_zarr(zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2), 16, [0.1, 0.1], None)
+    ome_zarr(zarr.open_group(tmp_path / "b.zarr", mode="w", zarr_format=2), 16, [1.0, 1.0], [0.1, 0.1])
+    for name in ("a.zarr", "b.zarr"):
+        assert read_pixel_size(tmp_path / name) == TENTH
+    (tmp_path / "b.zarr" / ".zattrs").write_text(json.dumps({"multiscales": [{"axes": 3}]}))
+    assert read_pixel_size(tmp_path / "b.zarr") is None
+
+
+def test_of_several_images_that_of_the_one_that_is_counted(tmp_path: Path) -> None:
+    root = zarr.open_group(
+        tmp_path / "a.zarr", mode="w", zarr_format=2, attributes={"bioformats2raw.layout": 3}
+    )
+    ome_zarr(root.create_group("0"), 8, [5.0, 5.0], None)
+    ome_zarr(root.create_group("1"), 64, [0.1, 0.1], None)
+    assert read_pixel_size(tmp_path / "a.zarr") == TENTH
+    image, notes = read_image_and_notes(tmp_path / "a.zarr")
+    assert image.shape == (64, 64)
+    assert any("left out: 0 (8 × 8)" in note for note in notes)

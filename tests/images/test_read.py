@@ -1,4 +1,4 @@
-"""Reading image files, and bringing arrays to one scale."""
+"""Reading image files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from PIL import Image
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.images.read import (
     AlphaDroppedWarning,
-    bit_range,
-    find_images,
-    prepare_image,
+    orientation_of,
     read_image,
+    read_image_and_notes,
+    turned,
 )
 
 
@@ -107,7 +107,8 @@ def test_lzw_tiff_needs_no_further_package(tmp_path: Path, bits: int, stack: boo
 
 @pytest.mark.parametrize("colour", [True, False])
 def test_tiff_of_several_pages_is_a_stack(tmp_path: Path, colour: bool) -> None:
-    pages = np.stack([_rgb() if colour else _grey() for _ in range(5)])
+    pages = np.random.default_rng(1).integers(0, 255, (5, 12, 17, 3), np.uint8)
+    pages = pages if colour else pages[..., 0]
     tifffile.imwrite(tmp_path / "a.tif", pages, photometric="rgb" if colour else "minisblack")
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), pages)
 
@@ -164,7 +165,10 @@ def test_palette_is_expanded(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_honoured(tmp_path: Path, suffix: str, orientation: int) -> None:
+def test_pixels_are_those_of_the_file_and_orientation_is_told(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    """napari, ImageJ and QuPath show them so; `turned` gives what other viewers show."""
     from PIL import ImageOps
 
     image = np.zeros((16, 32, 3), np.uint8)
@@ -175,9 +179,13 @@ def test_orientation_is_honoured(tmp_path: Path, suffix: str, orientation: int) 
     path = tmp_path / f"a{suffix}"
     Image.fromarray(image).save(path, exif=exif)
     with Image.open(path) as opened:
-        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    assert expected.shape == ((16, 32, 3) if orientation < 5 else (32, 16, 3))
-    np.testing.assert_array_equal(read_image(path), expected)
+        stored = np.asarray(opened.convert("RGB")) if suffix == ".jpg" else image
+        shown_elsewhere = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    read, notes = read_image_and_notes(path)
+    np.testing.assert_array_equal(read, stored)
+    assert orientation_of(path) == orientation
+    assert [f"orientation {orientation}" in note for note in notes] == ([True] if orientation > 1 else [])
+    np.testing.assert_array_equal(turned(read, orientation), shown_elsewhere)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -264,168 +272,6 @@ def test_tiff_of_other_channels_is_an_error(tmp_path: Path, channels: int) -> No
     tifffile.imwrite(tmp_path / "a.tif", image, imagej=True, metadata={"axes": "CYX"})
     with pytest.raises(ImageError, match=rf"a\.tif has {channels} channels"):
         read_image(tmp_path / "a.tif")
-
-
-# Preparing
-
-
-def test_8_bit_rgb_is_taken_as_it_is() -> None:
-    prepared = prepare_image(_rgb())
-    assert prepared.pixels.dtype == np.float32
-    assert prepared.notes == ()
-    np.testing.assert_array_equal(prepared.pixels, _rgb())
-
-
-def test_grey_is_repeated_with_a_note() -> None:
-    for grey in (_grey(), _grey()[..., None]):
-        prepared = prepare_image(grey)
-        np.testing.assert_array_equal(prepared.pixels, np.dstack([_grey()] * 3))
-        assert any("grey" in note for note in prepared.notes)
-
-
-def test_alpha_is_dropped_with_a_note_and_does_not_set_the_range() -> None:
-    image = np.dstack([_rgb(top=1000, dtype=np.uint16), np.full((12, 17), 65535, np.uint16)])
-    prepared = prepare_image(image)
-    assert prepared.value_range == bit_range(image) == 1023
-    assert any("alpha" in note for note in prepared.notes)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "maximum", "expected"),
-    [
-        (np.uint8, 3, 255),
-        (np.uint16, 0, 255),
-        (np.uint16, 255, 255),
-        (np.uint16, 256, 1023),
-        (np.uint16, 1023, 1023),
-        (np.uint16, 1024, 4095),
-        (np.uint16, 4095, 4095),
-        (np.uint16, 16383, 16383),
-        (np.uint16, 16384, 65535),
-        (np.int64, 65535, 65535),
-        (np.int8, 127, 255),
-        (np.float32, 0, 1),
-        (np.float16, 1, 1),
-        (np.float64, 1.0005, 1),
-        (np.float64, 2, 255),
-        (np.float32, 255.1, 255),
-        (np.float32, 300, 1023),
-        (np.float64, 65535, 65535),
-    ],
-)
-def test_the_maximum_says_the_range(dtype: type, maximum: float, expected: float) -> None:
-    image = np.zeros((4, 5, 3), dtype)
-    image[1, 2, 0] = maximum
-    assert bit_range(image) == expected
-    prepared = prepare_image(image)
-    assert prepared.value_range == expected
-    assert prepared.pixels.max() == pytest.approx(min(255, maximum * 255 / expected), rel=1e-3)
-
-
-def test_the_same_picture_in_any_type_is_the_same() -> None:
-    image = _rgb()
-    image[0, 0] = 255
-    for other in (
-        image.astype(np.uint16) * 257,
-        image / 255,
-        image.astype(np.float32),
-        image.astype(np.int32),
-    ):
-        np.testing.assert_allclose(prepare_image(other).pixels, image, atol=1e-3)
-
-
-def test_a_block_with_the_range_of_the_whole_equals_the_block_of_the_whole() -> None:
-    image = _rgb(40, 40, 4000, np.uint16)
-    image[:20] //= 100
-    whole = prepare_image(image).pixels
-    block = prepare_image(image[:20], value_range=bit_range(image)).pixels
-    np.testing.assert_array_equal(block, whole[:20])
-    assert not np.array_equal(prepare_image(image[:20]).pixels, whole[:20])
-
-
-def test_range_of_a_dask_image() -> None:
-    da = pytest.importorskip("dask.array")
-    assert bit_range(da.from_array(_rgb(top=3000, dtype=np.uint16), chunks=5)) == 4095
-
-
-def test_the_given_array_is_left_alone() -> None:
-    image = _rgb(top=2, dtype=np.float32)
-    before = image.copy()
-    prepare_image(image)
-    np.testing.assert_array_equal(image, before)
-
-
-@pytest.mark.parametrize(
-    ("array", "words"),
-    [
-        (np.zeros((8, 8), bool), "boolean"),
-        (np.zeros((8, 8, 2), np.uint8), "2 channels"),
-        (np.zeros((8, 8, 5), np.uint8), "5 channels"),
-        (np.zeros((3, 80, 80), np.uint8), "colours in front"),
-        (np.zeros((9, 80, 80), np.uint8), "stack"),
-        (np.zeros((9, 80, 80, 3), np.uint8), "stack"),
-        (np.zeros(7, np.uint8), "not an image"),
-        (np.zeros((0, 8, 3), np.uint8), "no pixels"),
-        (np.full((8, 8), np.nan), "NaN"),
-        (np.where(np.eye(8) > 0, np.inf, 1), "infinite"),
-        (np.full((8, 8), -0.5), "negative"),
-        (np.full((8, 8), -3, np.int16), "negative"),
-        (np.full((8, 8), 70000, np.int32), "65535"),
-        (np.zeros((8, 8), complex), "complex"),
-        (np.array([["a", "b"]]), "type"),
-    ],
-)
-def test_what_is_not_an_image_is_explained(array: np.ndarray, words: str) -> None:
-    with pytest.raises(ImageError, match=words):
-        prepare_image(array)
-
-
-# Finding
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for name in (
-        "s-10.png",
-        "s-2.png",
-        "s-1.JPG",
-        "s-1-mask.jpg",
-        ".hidden.png",
-        "notes.txt",
-        "deep/s-3.tif",
-    ):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    return tmp_path
-
-
-def test_a_folder_stands_for_its_images_in_natural_order(folder: Path) -> None:
-    assert [path.name for path in find_images(folder)] == ["s-1.JPG", "s-2.png", "s-10.png"]
-    assert {path.name for path in find_images([folder], recursive=True)} == {
-        "s-1.JPG", "s-2.png", "s-3.tif", "s-10.png",
-    }  # fmt: skip
-
-
-def test_files_and_patterns_are_joined_without_repetition(folder: Path) -> None:
-    found = find_images([str(folder / "*.png"), folder / "s-2.png", folder / "**" / "*.tif"])
-    assert [path.name for path in found] == ["s-3.tif", "s-2.png", "s-10.png"]
-
-
-def test_a_missing_file_stays_in_the_list_to_be_reported_by_itself(folder: Path) -> None:
-    assert find_images([folder / "gone.png"]) == [folder / "gone.png"]
-
-
-def test_nothing_found_is_an_error(folder: Path) -> None:
-    (folder / "empty").mkdir()
-    with pytest.raises(ImageError, match="empty holds no image"):
-        find_images(folder / "empty")
-    with pytest.raises(ImageError, match=r"No image matches .*x\*\.png"):
-        find_images(folder / "x*.png")
-    with pytest.raises(ImageError, match="only masks"):
-        find_images(folder / "s-1-mask.jpg")
-    with pytest.raises(ImageError, match="No image was given"):
-        find_images([])
 
 
 def test_importing_the_module_loads_no_image_library() -> None:

@@ -78,7 +78,7 @@ class TestBadFiles:
         with pytest.raises(SettingsError, match="is not the record of a result"):
             load_result(tmp_path / "a-result.json")
         (tmp_path / "b.zarr").mkdir()
-        with pytest.raises(ImageError, match="no OME-Zarr that napari-wbcseg saved"):
+        with pytest.raises(ImageError, match="no zarr"):
             load_result(tmp_path / "b.zarr")
 
 

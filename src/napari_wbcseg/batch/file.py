@@ -232,7 +232,7 @@ def process_large(
                 "the same command again."
             ) from error
         return failure(item, error, time.perf_counter() - start)
-    notes = [f"Segmented in blocks: its labels and table are in {folder.name}."]
+    notes = [*image.notes, f"Segmented in blocks: its labels and table are in {folder.name}."]
     if left_out := [name for name in outputs.wanted() if name not in ("tiff", "csv", "overlay", "geojson")]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
     return Outcome(

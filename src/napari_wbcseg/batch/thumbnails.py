@@ -190,7 +190,7 @@ def _draw(picture: np.ndarray, outlines: list[np.ndarray], colour: tuple[int, in
 
 
 def _rgb8(image: np.ndarray) -> np.ndarray:
-    from ..images.read import prepare_image
+    from ..images.prepare import prepare_image
 
     if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
         return np.ascontiguousarray(image)

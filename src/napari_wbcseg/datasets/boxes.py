@@ -221,7 +221,8 @@ def read_boxed_pairs(
     ImageError
         If an image cannot be read.
     """
-    from ..images.read import prepare_image, read_image
+    from ..images.prepare import prepare_image
+    from ..images.read import read_image
     from .pair import Box, TrainingPair
 
     path = Path(path)

@@ -23,7 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import DatasetError
 from ..files import ABANDONED, remove_leftovers, write_atomically
-from ..images.read import prepare_image, read_image
+from ..images.pixel_size import CENTIMETRES, unit_symbol
+from ..images.prepare import prepare_image
+from ..images.read import read_image
 from ..version import __version__
 from .pair import TrainingPair
 
@@ -34,8 +36,6 @@ FOLDER_VARIABLE = "WBCSEG_CORRECTIONS"
 RECORD = "corrections.json"
 IMAGES, LABELS = "images", "labels"
 FORMAT_VERSION = 1
-#: Centimetres in a unit of length, for the resolution that a TIFF states.
-_CENTIMETRES = {"nm": 1e-7, "µm": 1e-4, "um": 1e-4, "micrometer": 1e-4, "micron": 1e-4, "mm": 0.1, "cm": 1.0}
 
 
 class CellDecision(BaseModel):
@@ -344,7 +344,7 @@ def _write_tiff(path: Path, array: np.ndarray, scale: tuple[float, float] | None
     import tifffile
 
     options: dict[str, Any] = {}
-    centimetres = _CENTIMETRES.get(unit)
+    centimetres = CENTIMETRES.get(unit_symbol(unit))
     if scale is not None and centimetres is not None and min(scale) > 0:
         options["resolution"] = (1 / (scale[1] * centimetres), 1 / (scale[0] * centimetres))
         options["resolutionunit"] = "CENTIMETER"

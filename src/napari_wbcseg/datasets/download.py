@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..errors import DownloadError
-from ..images.read import is_mask_name
+from ..images.find import image_stem
 from ..progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -136,8 +136,7 @@ def _select(names: Iterable[str] | None, registry: Mapping[str, str]) -> list[st
 
 
 def _image_name(path: str) -> str:
-    stem = PurePosixPath(path).stem
-    return stem.removesuffix("-mask") if is_mask_name(path) else stem
+    return image_stem(PurePosixPath(path).stem)
 
 
 def _fetch_all(store: Pooch, wanted: list[str], progress: Progress) -> None:

@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import DatasetError, ImageError
-from ..images.read import (
-    IMAGE_SUFFIXES,
-    MASK_ENDINGS,
-    decode_image,
-    image_head,
-    natural_key,
-    prepare_image,
-)
+from ..images.find import IMAGE_SUFFIXES, image_stem, natural_key
+from ..images.prepare import prepare_image
+from ..images.read import decode_image, image_head, orientation_of, turned
 from .pair import TrainingPair
 
 if TYPE_CHECKING:
@@ -32,6 +27,10 @@ MaskReading = Literal["auto", "foreground", "numbers"]
 _LABEL_FOLDERS = ("labels", "masks")
 # What a mask of parts of cells is known by: few values, one enclosed by others, or wide areas of grey.
 _MOST_PARTS, _ENCLOSED, _PART_SHARE = 4, 0.9, 0.2
+# The threshold may drop edges and specks, but no region of so many pixels and this much of a usual cell.
+_LOST_PIXELS, _LOST_SHARE = 16, 0.05
+_JPEG_NOISE = 32  # grey levels that compression leaves beside what is white
+_TURNED = 1.2  # contrast of cells to the rest, turned over stored
 
 
 @dataclass(frozen=True)
@@ -83,15 +82,8 @@ def split_masks(entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
     images: list[Entry] = []
     masks: list[Entry] = []
     for entry in entries:
-        (masks if _base(entry.stem) != entry.stem else images).append(entry)
+        (masks if image_stem(entry.stem) != entry.stem else images).append(entry)
     return images, masks
-
-
-def _base(stem: str) -> str:
-    for ending in MASK_ENDINGS:
-        if stem.casefold().endswith(ending):
-            return stem[: -len(ending)]
-    return stem
 
 
 def pair_entries(
@@ -119,7 +111,7 @@ def pair_entries(
         As `read_pairs`.
     """
     by_image = _unique({}, ((entry.stem, entry) for entry in images))
-    by_mask = _unique({}, ((_base(entry.stem), entry) for entry in masks))
+    by_mask = _unique({}, ((image_stem(entry.stem), entry) for entry in masks))
     if not by_mask:
         raise DatasetError(
             f"{where} holds {len(images)} images but no masks; "
@@ -128,7 +120,7 @@ def pair_entries(
     lonely = [by_image[name].shown for name in by_image if name not in by_mask]
     if lonely:
         raise DatasetError(
-            f"{_some(lonely)} without a mask; add a file named {_base(PurePath(lonely[0]).stem)}-mask, "
+            f"{_some(lonely)} without a mask; add a file named {image_stem(PurePath(lonely[0]).stem)}-mask, "
             "or move the image elsewhere."
         )
     lonely = [by_mask[name].shown for name in by_mask if name not in by_image]
@@ -173,7 +165,29 @@ def _read_pair(name: str, image_entry: Entry, mask_entry: Entry, reading: MaskRe
             f"{mask_entry.shown} is {labels.shape[1]} × {labels.shape[0]} pixels but its image "
             f"{image_entry.shown} is {image.shape[1]} × {image.shape[0]}; make them the same size."
         )
+    _refuse_turned(image_entry, image, labels, mask_entry)
     return TrainingPair(name, image, labels, name, mask)
+
+
+def _refuse_turned(
+    image_entry: Entry, image: NDArray[np.uint8], labels: NDArray[np.int32], mask_entry: Entry
+) -> None:
+    """Refuse a mask that was drawn on the picture as a camera noted it, turned: it would teach background."""
+    orientation = orientation_of(image_entry.source)
+    if orientation == 1 or orientation_of(mask_entry.source) != 1 or not labels.any() or labels.all():
+        return
+    seen = turned(image, orientation)
+
+    def contrast(green: NDArray[Any]) -> float:
+        return abs(float(green[labels > 0].mean()) - float(green[labels == 0].mean()))
+
+    # Stain absorbs green.
+    if seen.shape == image.shape and contrast(seen[..., 1]) > _TURNED * contrast(image[..., 1]):
+        raise DatasetError(
+            f"{mask_entry.shown} was drawn on {image_entry.shown} as it looks when turned as its camera "
+            f"noted (orientation {orientation}), but its pixels are stored otherwise. Open the picture, save "
+            "it turned, without that note, and try again."
+        )
 
 
 # Masks ---------------------------------------------------------------------------------------------
@@ -218,6 +232,8 @@ def read_labels(
         _refuse_parts(values, shown)
     if lossy or (reading == "auto" and _is_black_and_white(values)):
         mask = _as_black_and_white(values)
+        if values.dtype.kind != "f":  # a probability below one half is no cell
+            _refuse_lost(mask, lossy, shown)
         return _instances(mask, shown), mask
     if (
         values.min() < 0
@@ -249,6 +265,34 @@ def _refuse_parts(values: NDArray[Any], shown: str) -> None:
             "cell body, and no cell numbers. Say how to read it: --masks foreground takes all but 0 as cell, "
             "--masks numbers takes each value as one cell (Masks in the panel Train WBC model, "
             "read_pairs(..., masks=...) in Python)."
+        )
+
+
+def _refuse_lost(mask: NDArray[np.uint8], lossy: bool, shown: str) -> None:
+    """Refuse a mask that is no black and white: the threshold would drop whole regions of it.
+
+    Cell numbers that were stretched to 8 bits look so, or numbers of which one is 255.
+    """
+    from scipy import ndimage
+
+    regions, count = ndimage.label(mask > (_JPEG_NOISE if lossy else 0))
+    if not count:
+        return
+    areas = np.bincount(regions.ravel())[1:]
+    kept = ndimage.maximum(mask, regions, np.arange(1, count + 1)) > MASK_THRESHOLD
+    usual = float(np.median(areas[kept])) if kept.any() else 0.0
+    lost = int((~kept & (areas >= max(_LOST_PIXELS, _LOST_SHARE * usual))).sum())
+    if not lossy:
+        # A cell that touches a brighter one is an even area; the grey edge of a drawing is not.
+        dark = (mask > 0) & (mask <= MASK_THRESHOLD) & kept.take(regions - 1, mode="clip")
+        even = dark & (ndimage.minimum_filter(mask, 3) == ndimage.maximum_filter(mask, 3))
+        lost += ndimage.label(even)[1]
+    if lost:
+        raise DatasetError(
+            f"{shown} reaches 255, as black and white does, but has {lost} regions darker than "
+            f"{MASK_THRESHOLD + 1}, which would be lost. Say how to read it: --masks numbers takes each "
+            "value as one cell, --masks foreground takes all but 0 as cell (Masks in the panel Train WBC "
+            "model, read_pairs(..., masks=...) in Python). Save a JPEG as PNG first."
         )
 
 

@@ -94,7 +94,8 @@ def read_single_cells(
     ImageError
         If an image cannot be read.
     """
-    from ..images.read import prepare_image, read_image
+    from ..images.prepare import prepare_image
+    from ..images.read import read_image
 
     if outline is None:
         raise DatasetError(f"{path} has classes but no outlines: name a model that draws them (--outlines).")
@@ -172,7 +173,8 @@ def read_without_cells(path: Path) -> list[TrainingPair]:
         If there is no picture, or none whose red cells can be measured.
     """
     from ..images.illumination import background_colour, transmittance
-    from ..images.read import prepare_image, read_image
+    from ..images.prepare import prepare_image
+    from ..images.read import read_image
     from .pair import TrainingPair
     from .red_cell_size import TYPICAL_WHITE_CELL, red_cell_diameter
 

@@ -13,7 +13,7 @@ _PENUMBRA = 0.55
 # Share of the image, and of one of its sides, that a surround takes at least: no cell cut by the border does.
 _LEAST_AREA = 0.004
 _LEAST_OF_SIDE = 0.12
-# A surround may not be everything but a hole: then the picture is dark.
+# Of the image: a field is at least as large, also one that the surround encloses; a smaller spot is glare.
 _LEAST_FIELD = 0.15
 
 
@@ -58,7 +58,10 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
     near = cv2.dilate(outside.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
     outside |= near & (brightness < _PENUMBRA * lit)
     outside = cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    field = ~outside
+    holes: np.ndarray = np.asarray(ndimage.label(~outside)[0])
+    spots: np.ndarray = np.bincount(holes.ravel()) < _LEAST_FIELD * holes.size
+    enclosed: np.ndarray = np.asarray(ndimage.binary_fill_holes(outside)) & spots[holes]
+    field: np.ndarray = ~(outside | enclosed)
     if field.mean() < _LEAST_FIELD:
         return None
     return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0

@@ -5,6 +5,10 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
+from .limits import check_is_file
+from .read import image_head, open_with_pillow
+from .tiff import MAGIC, open_tiff
+
 
 def image_pixels(path: str | Path) -> int | None:
     """Return how many pixels an image file holds, over all planes of a stack.
@@ -19,18 +23,14 @@ def image_pixels(path: str | Path) -> int | None:
     int or None
         None where the header cannot be understood.
     """
-    import tifffile
-
-    from .read import _TIFF_MAGIC, _open_with_pillow, image_head
-
     path = Path(path)
     try:
-        if image_head(path)[:4] in _TIFF_MAGIC:
-            with tifffile.TiffFile(path) as tiff:
-                series = tiff.series[0]
-                colours = [n for n, axis in zip(series.shape, series.axes, strict=False) if axis in "SC"]
-                return prod(series.shape) // max(1, prod(colours))
-        with _open_with_pillow(path) as image:
-            return image.width * image.height
+        check_is_file(path)
+        if image_head(path)[:4] in MAGIC:
+            image = open_tiff(path, str(path))
+            image.close()
+            return prod(image.levels[0].shape[:3])
+        with open_with_pillow(path) as opened:
+            return opened.width * opened.height
     except Exception:  # whoever reads the pixels says what is wrong with the file
         return None

@@ -1,39 +1,47 @@
-"""The size of a pixel, and where TIFF files state it."""
+"""The size of a pixel: what files state of it, as micrometres that can be true."""
 
 from __future__ import annotations
 
-import re
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .lazy import SLIDE_SUFFIXES
+from .limits import check_is_file
+from .ome_xml import Stated, ome_images
+from .tiff import MAGIC, TiffImage, open_tiff
+from .zarr_files import ZarrImage, open_image
 
 #: Length units in centimetres.
-CENTIMETRES = {"nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "inch": 2.54}
+CENTIMETRES = {
+    **{"pm": 1e-10, "Å": 1e-8, "nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "dm": 10.0, "m": 100.0},
+    "inch": 2.54,
+}
 
 #: What OME-Zarr calls units of length.
 UNIT_NAMES = {"nm": "nanometer", "µm": "micrometer", "mm": "millimeter", "cm": "centimeter"}
 
+_PREFIXES = {"pico": "pm", "nano": "nm", "micro": "µm", "milli": "mm", "centi": "cm", "deci": "dm", "": "m"}
 _SYMBOLS = {
-    "micron": "µm",
-    "micrometer": "µm",
-    "micrometre": "µm",
-    "um": "µm",
-    "μm": "µm",  # the Greek letter, not the sign
-    "nanometer": "nm",
-    "nanometre": "nm",
-    "millimeter": "mm",
-    "millimetre": "mm",
-    "centimeter": "cm",
-    "centimetre": "cm",
+    **{f"{prefix}met{end}": symbol for prefix, symbol in _PREFIXES.items() for end in ("er", "re")},
+    **dict.fromkeys(("micron", "um", "μm", "mum", "\\u00b5m", "\\u03bcm", "Âµm"), "µm"),
+    **dict.fromkeys(("angstrom", "ångström", "ångstrom", "Å", "a"), "Å"),
+    **dict.fromkeys(("in", "inches", '"'), "inch"),
     "px": "pixel",
-    "pixels": "pixel",
 }
+
+# A cell of 12 µm is one pixel at the upper end, and light resolves nothing at the lower. The 72 to
+# 2400 dots per inch of screens, prints and scanners are 350 to 10.6 µm.
+_PLAUSIBLE = (0.005, 10.0)
+_MOST_OBLONG = 4.0  # ratio of the sides of a pixel; cameras have 1, line scanners up to 2
 
 
 def unit_symbol(unit: str) -> str:
     """Return the symbol of a unit of length by whatever name: ``micron`` is ``µm``."""
-    return _SYMBOLS.get(unit, unit)
+    unit = unit.strip()
+    if unit in CENTIMETRES:
+        return unit
+    name = unit.lower()
+    return _SYMBOLS.get(name, _SYMBOLS.get(name.removesuffix("s"), name if name in CENTIMETRES else unit))
 
 
 class PixelSize(NamedTuple):
@@ -52,79 +60,134 @@ class PixelSize(NamedTuple):
     unit: str = "µm"
 
 
+def in_micrometres(stated: Stated | None) -> tuple[PixelSize | None, tuple[str, ...]]:
+    """Turn what a file states into micrometres that can be true, or none and a note.
+
+    Parameters
+    ----------
+    stated : Stated or None
+        Numbers may be text, with a comma too.
+
+    Returns
+    -------
+    size : PixelSize or None
+        Positive, finite, of a microscope, in µm.
+    notes : tuple of str
+        Why there is none, where the file states one.
+    """
+    if stated is None:
+        return None, ()
+    sizes = []
+    for value, unit in ((stated.row, stated.row_unit), (stated.column, stated.column_unit)):
+        symbol = unit_symbol(str(unit))
+        if symbol not in CENTIMETRES:
+            return None, ()  # pixels, or a frame of reference: nothing is stated
+        try:
+            # To six digits: the way over centimetres leaves a trace in the last ones.
+            number = float(str(value).strip().replace(",", "."))
+            sizes.append(float(f"{number * (CENTIMETRES[symbol] / CENTIMETRES['µm']):.9g}"))
+        except ValueError:
+            sizes.append(math.nan)
+    row, column = sizes
+    low, high = _PLAUSIBLE
+    if low <= row <= high and low <= column <= high and max(sizes) <= _MOST_OBLONG * min(sizes):
+        return PixelSize(row, column), ()
+    return None, (
+        f"The file states pixels of {stated.column} {stated.column_unit} × {stated.row} {stated.row_unit}, "
+        "which those of a microscope are not: sizes are in pixels.",
+    )
+
+
 def read_pixel_size(path: str | Path) -> PixelSize | None:
-    """Return the pixel size that a TIFF or an OME-Zarr states; None where it states none in a real unit.
+    """Return the pixel size that a TIFF or an OME-Zarr states, in µm; None where it states none.
 
     Files of this package, OME-TIFF, ImageJ's and plain TIFF resolutions, Aperio's slides and
-    OME-Zarr are understood. The dots per inch of photographs and prints are left alone: they say
-    nothing of the slide.
+    OME-Zarr are understood. Sizes that no microscope has, such as the dots per inch of prints, are
+    left alone. It never fails: whoever reads the pixels says what is wrong with a file.
     """
-    path = Path(path)
-    if path.is_dir():
-        return _zarr_pixel_size(path)
-    if path.suffix.lower() not in (".tif", ".tiff", *SLIDE_SUFFIXES):
-        return None
-    import tifffile
+    return pixel_size_and_notes(path)[0]
 
+
+def pixel_size_and_notes(path: str | Path) -> tuple[PixelSize | None, tuple[str, ...]]:
+    """Return the same, and why there is none where the file states one."""
+    path = Path(path)
     try:
-        with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages.first
-            described = (tiff.shaped_metadata or ({},))[0]
-            if "PhysicalSizeX" in described:
-                return PixelSize(
-                    float(described["PhysicalSizeY"]),
-                    float(described["PhysicalSizeX"]),
-                    str(described.get("PhysicalSizeUnit", "µm")),
-                )
-            if tiff.ome_metadata:
-                return _ome_pixel_size(tiff.ome_metadata)
-            if tiff.is_svs and (aperio := re.search(r"\bMPP = ([\d.]+)", page.description)):
-                return PixelSize(float(aperio[1]), float(aperio[1]))
-            unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-            unit = unit_symbol(unit)
-            across, down = (_rational(page.tags.get(tag)) for tag in ("XResolution", "YResolution"))
-            if not across or not down:
-                return None
-            if unit in CENTIMETRES:
-                return PixelSize(1 / down, 1 / across, unit)
-            if getattr(page.tags.get("ResolutionUnit"), "value", None) == 3:  # per centimetre
-                return PixelSize(1e4 / down, 1e4 / across, "µm")
-    except (tifffile.TiffFileError, OSError, ValueError, KeyError, TypeError):
-        return None  # a damaged file is reported by whoever reads its pixels
+        if path.is_dir():
+            return size_in_zarr(open_image(path))
+        check_is_file(path)
+        with path.open("rb") as head:
+            if head.read(4) not in MAGIC:
+                return None, ()
+        image = open_tiff(path, str(path))
+        try:
+            return size_in_tiff(image)
+        finally:
+            image.close()
+    except Exception:  # of nearly any type; whoever reads the pixels says what is wrong
+        return None, ()
+
+
+def size_in_tiff(image: TiffImage) -> tuple[PixelSize | None, tuple[str, ...]]:
+    """Return the pixel size of the image in a TIFF, and why there is none where one is stated."""
+    try:
+        return in_micrometres(_stated_by_tiff(image.file, image.first, image.series))
+    except Exception:  # broken tags, of any kind: the pixels may be sound
+        return None, ()
+
+
+def size_in_zarr(image: ZarrImage) -> tuple[PixelSize | None, tuple[str, ...]]:
+    """Return the pixel size of the image in a zarr, and why there is none where one is stated."""
+    try:
+        return in_micrometres(_stated_by_zarr(image.multiscales)) if image.multiscales else (None, ())
+    except Exception:
+        return None, ()
+
+
+def _stated_by_tiff(file: Any, page: Any, series: int) -> Stated | None:
+    """Return what a TIFF states of one of its images, given by a page and a number."""
+    described: dict[str, Any] = (file.shaped_metadata or ({},))[0]
+    if "PhysicalSizeX" in described:
+        unit = str(described.get("PhysicalSizeUnit", "µm"))
+        return Stated(described.get("PhysicalSizeY"), described["PhysicalSizeX"], unit, unit)
+    if file.ome_metadata:
+        images = list(ome_images(file.ome_metadata))
+        return images[min(series, len(images) - 1)].stated if images else None
+    if file.is_svs:
+        for field in page.description.split("|"):
+            key, _, value = field.partition("=")
+            if key.strip() == "MPP":
+                return Stated(value, value)
+    resolutions = [_rational(page.tags.get(tag)) for tag in ("YResolution", "XResolution")]
+    if not all(resolutions):
+        return None
+    down, across = (1 / value for value in resolutions)
+    unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+    if unit_symbol(unit) in CENTIMETRES:
+        return Stated(down, across, unit, unit)
+    if getattr(page.tags.get("ResolutionUnit"), "value", None) == 3:  # dots per inch are of a print
+        return Stated(down, across, "cm", "cm")
     return None
 
 
 def _rational(tag: Any) -> float:
-    if tag is None:
-        return 0.0
-    over, under = tag.value
+    over, under = (0, 0) if tag is None else tag.value
     return over / under if under else 0.0
 
 
-def _zarr_pixel_size(folder: Path) -> PixelSize | None:
-    import zarr
-
-    try:
-        attributes: Any = dict(zarr.open_group(str(folder), mode="r").attrs)
-        scales = attributes.get("ome", attributes)["multiscales"][0]
-        first = scales["datasets"][0]["coordinateTransformations"]
-        scale = next(one["scale"] for one in first if one["type"] == "scale")
-        sizes = {
-            axis["name"]: (float(step), unit_symbol(axis.get("unit", "")))
-            for axis, step in zip(scales["axes"], scale, strict=True)
-        }
-        (row, unit), (column, other) = sizes["y"], sizes["x"]
-    except Exception:  # a plain array, or of an older version; whoever reads it says what is wrong
+def _stated_by_zarr(multiscales: dict[str, Any]) -> Stated | None:
+    """Return what the metadata of an OME-Zarr image state of its full resolution."""
+    axes = multiscales["axes"]
+    scales = [
+        step["scale"]
+        for where in (multiscales["datasets"][0], multiscales)
+        for step in where.get("coordinateTransformations", ())
+        if step["type"] == "scale"
+    ]
+    if not scales:
         return None
-    return PixelSize(row, column, unit) if unit == other and unit in CENTIMETRES else None
-
-
-def _ome_pixel_size(xml: str) -> PixelSize | None:
-    # The first image's; a full parser of XML would open external entities.
-    found = {
-        key: re.search(rf'<Pixels[^>]*\bPhysicalSize{key}="([^"]+)"', xml) for key in ("X", "Y", "XUnit")
+    sizes = {
+        axis["name"]: (math.prod(float(scale[i]) for scale in scales), str(axis.get("unit", "")))
+        for i, axis in enumerate(axes)
     }
-    across, down, unit = found["X"], found["Y"], found["XUnit"]
-    if across is None or down is None:
-        return None
-    return PixelSize(float(down[1]), float(across[1]), unit[1] if unit else "µm")
+    (row, row_unit), (column, column_unit) = sizes["y"], sizes["x"]
+    return Stated(row, column, row_unit, column_unit)

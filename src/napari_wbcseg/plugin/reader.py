@@ -182,9 +182,10 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
 def _zarr_image(folder: Path, ndim: int) -> tuple[list[Any], bool] | None:
     """Return the levels of the image in an OME-Zarr, lazily, and whether it is RGB."""
     import dask.array as da
-    import zarr
 
-    group: Any = zarr.open_group(str(folder), mode="r")
+    from ..images.zarr_files import open_zarr
+
+    group = open_zarr(folder)
     if "multiscales" not in group.attrs:
         return None
     paths = [dataset["path"] for dataset in group.attrs["multiscales"][0]["datasets"]]

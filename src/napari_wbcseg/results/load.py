@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ImageError, SettingsError
+from ..images.zarr_files import open_zarr
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
 from .files import read_text
@@ -94,10 +95,8 @@ def _read_labels(path: Path) -> np.ndarray:
 
 
 def _of_zarr(path: Path) -> LabelledImage:
-    import zarr
-
     try:
-        group: Any = zarr.open_group(str(path), mode="r")
+        group = open_zarr(path)
         cells = group[f"labels/{LABELS_NAME}"]
         attributes: dict[str, Any] = dict(cells.attrs)
         record = ResultRecord.model_validate(attributes[RECORD_KEY])

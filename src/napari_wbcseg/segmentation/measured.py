@@ -68,7 +68,7 @@ def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.
     import pandas as pd
 
     from ..images.illumination import background_colour
-    from ..images.read import prepare_image
+    from ..images.prepare import prepare_image
     from .measure import (
         FLAG_COLUMNS,
         STAIN_COLUMNS,

@@ -65,7 +65,7 @@ def segment(
     """
     import pandas as pd
 
-    from ..images.read import bit_range
+    from ..images.prepare import bit_range
     from .canvas import Canvas
     from .large.source import PixelSource
 

@@ -29,7 +29,7 @@ class StainSource:
 
     def __init__(self, image: Any, value_range: float | None = None) -> None:
         from ..images.illumination import background_colour
-        from ..images.read import bit_range, prepare_image
+        from ..images.prepare import bit_range, prepare_image
 
         self._image = image
         self.shape: tuple[int, int] = (int(image.shape[0]), int(image.shape[1]))
@@ -52,6 +52,6 @@ class StainSource:
         return density_inside(inside, part, self.background, self._to_rgb)
 
     def _to_rgb(self, colours: np.ndarray) -> np.ndarray:
-        from ..images.read import prepare_image
+        from ..images.prepare import prepare_image
 
         return prepare_image(colours[:, None], self._value_range).pixels[:, 0]

@@ -87,7 +87,7 @@ def store_field(source: FieldSource, progress: Progress, folder: Path | None = N
     """
     from ...datasets.corrections import CellDecision, add_correction
     from ...errors import DatasetError
-    from ...images.read import bit_range, prepare_image
+    from ...images.prepare import bit_range, prepare_image
 
     stack = source.labels.ndim == 3
     value_range = bit_range(source.image)

@@ -37,7 +37,7 @@ def measure_planes(
     known : DataFrame, optional
         What is known of labels already, see `TrackedCells`.
     """
-    from ...images.read import bit_range
+    from ...images.prepare import bit_range
 
     problem, value_range = "", None
     if image is not None:

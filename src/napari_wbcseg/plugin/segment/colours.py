@@ -56,7 +56,7 @@ class ColourOffer:
         ImageError
             If the values cannot be those of an image.
         """
-        from ...images.read import bit_range
+        from ...images.prepare import bit_range
 
         progress(0, 0, "Joining the colours")
         arrays = [np.asarray(image_data(layer)) for layer in self.layers]

@@ -84,7 +84,7 @@ def make_pairs(source: PairSource, progress: Progress) -> list[TrainingPair]:
     """
     from ...datasets.pair import TrainingPair
     from ...errors import DatasetError
-    from ...images.read import bit_range, prepare_image
+    from ...images.prepare import bit_range, prepare_image
 
     stack = source.labels.ndim == 3
     images = source.image if stack else [source.image]

@@ -172,7 +172,7 @@ def _encode(array: np.ndarray, path: str | Path) -> bytes:
 
 
 def _as_rgb8(image: np.ndarray) -> np.ndarray:
-    from ...images.read import prepare_image
+    from ...images.prepare import prepare_image
 
     array = np.asarray(image)
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:

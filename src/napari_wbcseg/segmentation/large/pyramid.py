@@ -8,6 +8,7 @@ from typing import Any
 
 from ...errors import ImageError
 from ...images.pixel_size import UNIT_NAMES, PixelSize
+from ...images.zarr_files import open_zarr
 from ..canvas import Canvas
 
 _CHUNK = 1024
@@ -82,10 +83,8 @@ class Pyramid(Canvas):
         ImageError
             If there is none.
         """
-        import zarr
-
         try:
-            group = zarr.open_group(str(path), mode="r+")
+            group = open_zarr(path, mode="r+")
             attributes: Any = dict(group.attrs)
             levels = attributes["multiscales"][0]["datasets"]
             return cls(path, [group[level["path"]] for level in levels])

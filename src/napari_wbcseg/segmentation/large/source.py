@@ -32,7 +32,7 @@ class PixelSource:
     """
 
     def __init__(self, array: Any, value_range: float | None = None) -> None:
-        from ...images.read import bit_range, check_shape, prepare_image
+        from ...images.prepare import bit_range, check_shape, prepare_image
 
         shape = tuple(int(side) for side in array.shape)
         check_shape(shape)
@@ -50,7 +50,7 @@ class PixelSource:
         ndarray of float32, shape (bottom - top, right - left, 3)
             RGB, 0 to 255.
         """
-        from ...images.read import prepare_image
+        from ...images.prepare import prepare_image
 
         return prepare_image(self.raw(top, left, bottom, right), self.value_range).pixels
 

@@ -1,0 +1,122 @@
+"""Find the image files that files, folders and patterns stand for."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..errors import ImageError
+from .zarr_files import is_zarr
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+"""Endings of the image files that are read as a whole, in lower case."""
+
+SLIDE_SUFFIXES = (".svs", ".ndpi", ".scn", ".bif", ".btf")
+"""What else names a TIFF, of whole slides."""
+
+MASK_ENDINGS = ("_cp_masks", "-masks", "_masks", "-mask", "_mask", "-labels", "_labels")
+"""What follows an image's name in the name of its mask, before the suffix."""
+
+
+def natural_key(text: str | Path) -> list[tuple[int, int, str]]:
+    """Return a sort key by which ``train-2`` comes before ``train-10``."""
+    parts = re.split(r"(\d+)", str(text).casefold())
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def image_stem(stem: str) -> str:
+    """Return the name of the image that a mask belongs to; of an image its own name."""
+    for ending in MASK_ENDINGS:
+        if stem.casefold().endswith(ending):
+            return stem[: -len(ending)]
+    return stem
+
+
+def is_mask_name(path: str | Path) -> bool:
+    """Say whether a file name is that of a mask, such as ``NAME-mask.jpg`` or ``NAME_labels.tif``."""
+    stem = Path(path).stem
+    return image_stem(stem) != stem
+
+
+def find_images(
+    paths: str | Path | Iterable[str | Path], *, recursive: bool = False, large: bool = False
+) -> list[Path]:
+    """List the image files that files, folders and glob patterns stand for.
+
+    Parameters
+    ----------
+    paths : str, Path or iterable of them
+        Files are taken as given, even when missing, so that each can be reported
+        on its own; folders stand for the images in them; patterns such as
+        ``slides/*.tif`` (``**`` for any depth) for the images that match.
+    recursive : bool
+        Look into the folders of a folder too.
+    large : bool
+        Whole slides and zarr folders are images too, see `napari_wbcseg.images.lazy`.
+
+    Returns
+    -------
+    list of Path
+        Without repetition, in natural order. Masks (``NAME-mask.*``, ``NAME_labels.*`` and the like)
+        and hidden files are left out.
+
+    Raises
+    ------
+    ImageError
+        If a folder holds no image, or a pattern matches none.
+    """
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not given:
+        raise ImageError("No image was given; name image files, folders or patterns.")
+    found: dict[Path, Path] = {}
+    for item in given:
+        for path in _expand(Path(item).expanduser(), recursive, large):
+            found.setdefault(path.resolve(), path)
+    if not found:
+        names = ", ".join(str(item) for item in given[:3])
+        raise ImageError(f"{names}: only masks were given; name the images themselves.")
+    return sorted(found.values(), key=natural_key)
+
+
+def _expand(path: Path, recursive: bool, large: bool) -> list[Path]:
+    if large and is_zarr(path):
+        return [path]
+    if path.is_dir():
+        images = [file for file in _inside(path, recursive, large) if _is_image_file(file, large)]
+        if not images:
+            hint = "" if recursive else " (its subfolders were not searched)"
+            raise ImageError(f"The folder {path} holds no image{hint}; images end in {_suffixes()}.")
+        return images
+    if glob.has_magic(str(path)) and not path.exists():
+        images = [
+            file
+            for match in glob.glob(str(path), recursive=True)
+            if _is_image_file(file := Path(match), large)
+        ]
+        if not images:
+            raise ImageError(f"No image matches {path}; images end in {_suffixes()}.")
+        return images
+    return [] if is_mask_name(path) else [path]
+
+
+def _inside(folder: Path, recursive: bool, large: bool) -> Iterator[Path]:
+    """Yield what a folder holds; the thousands of files that make up a zarr are not looked at."""
+    for path in folder.iterdir():
+        yield path
+        if recursive and path.is_dir() and not path.is_symlink() and not (large and is_zarr(path)):
+            yield from _inside(path, recursive, large)
+
+
+def _is_image_file(path: Path, large: bool) -> bool:
+    if path.name.startswith(".") or is_mask_name(path):
+        return False
+    if large and is_zarr(path):
+        return True
+    suffixes = (*IMAGE_SUFFIXES, *SLIDE_SUFFIXES) if large else IMAGE_SUFFIXES
+    return path.suffix.lower() in suffixes and path.is_file()
+
+
+def _suffixes() -> str:
+    return ", ".join(IMAGE_SUFFIXES[:-1]) + " or " + IMAGE_SUFFIXES[-1]

@@ -1,0 +1,110 @@
+"""What an image declares, weighed against its file and the machine before it is believed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import ImageError
+
+#: Bytes of pixels that a byte of a file may stand for. Deflate reaches 1032, a JPEG of one colour
+#: about 1500; noise, of which every photograph has some, brings all of them below 100.
+_MOST_EXPANDED = 2000
+#: Pixels of so many bytes are read whatever the size of their file: a blank field takes nearly none.
+_ALWAYS_READ = 32 * 2**20
+#: Share of the machine's memory that the pixels of one file may take.
+_SHARE_OF_MEMORY = 0.5
+_MEMORY_UNKNOWN = 8 * 2**30  # taken where the system does not tell
+
+
+def check_is_file(path: Path) -> None:
+    """Check that there is an ordinary file, with something in it, that may be read.
+
+    A pipe or a device would be read for ever.
+
+    Raises
+    ------
+    ImageError
+        If there is none, it is something else, or empty.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{path} is a folder, not an image; give the name of an image file.")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"{path} is a pipe or a device, not a file; give the name of an image file.")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {path}; check the name.") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise ImageError(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
+    if status.st_size == 0:
+        raise ImageError(f"{path} is empty (0 bytes); copy or save the image again.")
+
+
+def check_expansion(declared: int, stored: int, name: str) -> None:
+    """Check that a file can hold the pixels that it declares.
+
+    Parameters
+    ----------
+    declared : int
+        Bytes that the pixels take when decoded.
+    stored : int
+        Bytes of the file.
+    name : str
+        What the message calls it.
+
+    Raises
+    ------
+    ImageError
+        If it cannot: it is damaged, or made to fill the memory.
+    """
+    if declared > max(_ALWAYS_READ, _MOST_EXPANDED * stored):
+        raise ImageError(
+            f"{name} declares pixels of {declared / 1e9:,.1f} GB, which its {stored:,} bytes cannot hold: "
+            "it is damaged; copy or save the image again."
+        )
+
+
+def check_memory(needed: int, name: str) -> None:
+    """Check that pixels fit into the memory of this machine.
+
+    Raises
+    ------
+    ImageError
+        If they take more than half of it.
+    """
+    if needed > max(_ALWAYS_READ, _SHARE_OF_MEMORY * _memory()):
+        raise ImageError(
+            f"{name} takes {needed / 1e9:,.1f} GB when it is read, too much for the memory of this machine; "
+            "cut it into smaller images, or save it as a tiled TIFF or OME-Zarr of one image."
+        )
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return _MEMORY_UNKNOWN
+
+
+def check_folder_expansion(declared: int, folder: Path) -> None:
+    """Check the same of an image that is a folder; its files are counted until they are enough."""
+    total = 0
+    for size in _sizes(folder):
+        total += size
+        if total * _MOST_EXPANDED >= declared:
+            return
+    check_expansion(declared, total, str(folder))
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield os.stat(os.path.join(root, name)).st_size
+            except OSError:
+                continue

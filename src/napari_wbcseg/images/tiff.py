@@ -1,0 +1,352 @@
+"""TIFF files, also those of whole slides: which of their images is the image, and its pixels.
+
+Whatever reads a TIFF, whole or in parts, reads it here: each tile or strip is decoded by
+tifffile, and its colours brought to grey or RGB, when pixels in it are asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..errors import ImageError
+from .choose import Candidate, focus_note, main_images
+from .colours import Conversion, conversion
+from .limits import check_expansion, check_memory
+from .ome_xml import ome_images
+
+if TYPE_CHECKING:
+    import tifffile
+    from numpy.typing import NDArray
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of a TIFF."""
+
+_KEPT_SEGMENT = 2**22  # bytes; a strip or tile larger than this is kept for the next part of it
+_CHUNK = 512  # pixels that a chunk is long at least, in whole tiles or strips
+_MOST_PLANES = 65_536  # of an OME-TIFF; what declares more is damaged
+_WORKERS = 4
+
+
+class _Plane(NamedTuple):
+    """Where the pixels of one image plane lie."""
+
+    page: Any  # TiffPage or TiffFrame
+    sample: int  # where the samples of the page lie one behind the other
+    offset: int | None  # of its first byte, where all its rows follow
+
+
+@dataclass(frozen=True, eq=False)
+class TiffImage:
+    """The image in a TIFF file.
+
+    Attributes
+    ----------
+    levels : tuple of TiffPixels
+        Full resolution first.
+    notes : tuple of str
+        What was left out, and what its planes are.
+    series : int
+        Which of the images in the file it is; the first of them, where several were put together.
+    fields : int
+        How many images of the file were put together as planes.
+    axes : str
+        What its planes are, where there are several: ``Z``, ``T``, or others of tifffile's letters.
+    first : TiffPage
+        Its first page.
+    file : TiffFile
+        Open until `close`.
+    """
+
+    levels: tuple[TiffPixels, ...]
+    notes: tuple[str, ...]
+    series: int
+    fields: int
+    axes: str
+    first: Any
+    file: tifffile.TiffFile
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def open_tiff(source: Path | bytes, name: str) -> TiffImage:
+    """Open a TIFF without reading its pixels.
+
+    Parameters
+    ----------
+    source : Path or bytes
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    ImageError
+        If it has no image in grey or RGB, or declares more than its bytes can hold.
+    Exception
+        Of nearly any type, where the file is damaged.
+    """
+    file = open_file(source)
+    try:
+        return _image(file, name, len(source) if isinstance(source, bytes) else source.stat().st_size)
+    except BaseException:
+        file.close()
+        raise
+
+
+def open_file(source: Path | bytes) -> tifffile.TiffFile:
+    """Open a TIFF with tifffile; files that it names elsewhere are not opened."""
+    import tifffile
+
+    def opened(is_ome: bool | None = None) -> tifffile.TiffFile:
+        given = BytesIO(source) if isinstance(source, bytes) else source
+        return tifffile.TiffFile(given, is_ome=is_ome, _multifile=False)
+
+    file = opened()
+    try:
+        if file.ome_metadata and any(
+            image.planes > max(_MOST_PLANES, len(file.pages)) for image in ome_images(file.ome_metadata)
+        ):
+            file.close()
+            file = opened(is_ome=False)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _image(file: tifffile.TiffFile, name: str, size: int) -> TiffImage:
+    every = [(number, one) for number, one in enumerate(file.series) if one.size and {*"YX"} <= {*one.axes}]
+    if not every:
+        raise ImageError(f"{name} has no pixels; save the image again.")
+    chosen, notes = main_images([_candidate(series) for _, series in every])
+    fields = [every[i][1] for i in chosen]
+    levels = []
+    for number in range(min(len(series.levels) for series in fields)):
+        planes: list[list[_Plane]] = []
+        for series in fields:
+            planes += _planes(series.levels[number], name)
+        levels.append(TiffPixels(file, planes, name))
+    full = levels[0]
+    for level in levels:
+        level.check(size)
+    first = fields[0]
+    axes = "".join(axis for axis, side in zip(first.axes, first.shape, strict=True) if side > 1)
+    axes = "".join(axis for axis in axes if axis not in "YXSC")
+    if "Z" in axes:
+        notes += (focus_note(len(full.planes)),)
+    return TiffImage(tuple(levels), notes, every[chosen[0]][0], len(fields), axes, first.keyframe, file)
+
+
+def _candidate(series: tifffile.TiffPageSeries) -> Candidate:
+    page = series.keyframe
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    form = (series.shape, series.axes, str(series.dtype), int(page.photometric), page.samplesperpixel)
+    aside = page.is_reduced or page.is_mask
+    return Candidate(sizes["Y"], sizes["X"], form, str(series.name or ""), aside)
+
+
+def _planes(series: tifffile.TiffPageSeries, name: str) -> list[list[_Plane]]:
+    """Return for each plane of a series where its colours lie: one place, or one for each."""
+    page = series.keyframe
+    samples, depth, height, width, _ = page.shaped
+    axes, shape = series.axes, tuple(series.shape)
+    before, y, rest = axes.partition("Y")
+    if not y or not rest.startswith("X") or len(rest) > 2 or depth != 1:
+        raise ImageError(f"{name} is not a TIFF image of rows and columns (its axes are {axes}).")
+    leading = shape[: len(before)]
+    if shape[len(before) : len(before) + 2] != (height, width):
+        raise ImageError(f"{name} describes {shape} pixels, but holds pages of {width} × {height}.")
+    pages = list(series.pages)
+    if any(one is None for one in pages):
+        raise ImageError(f"{name} lacks some of the images that it describes; save it again.")
+    count = math.prod(leading)
+    plane_bytes = page.nbytes // samples
+    start = series.dataoffset if page.is_contiguous else None
+    if start is None and len(pages) * samples < count:
+        raise ImageError(f"{name} holds fewer images than it describes; it seems truncated. Save it again.")
+    check_expansion(count, _MOST_PLANES + len(pages), name)
+    each = [
+        _Plane(pages[min(number // samples, len(pages) - 1)], number % samples,
+               None if start is None else start + number * plane_bytes)
+        for number in range(count)
+    ]  # fmt: skip
+    colours = [axis for axis in "SC" if axis in before and shape[before.index(axis)] > 1]
+    if len(colours) + (len(rest) == 2 and shape[-1] > 1) > 1:
+        raise ImageError(f"{name} has several colour channels ({axes}, {shape}); save it as plain RGB.")
+    grid = np.arange(count).reshape(leading)
+    grid = np.moveaxis(grid, before.index(colours[0]), -1) if colours else grid[..., None]
+    return [[each[number] for number in row] for row in grid.reshape(-1, grid.shape[-1])]
+
+
+class TiffPixels:
+    """The pixels of one resolution, decoded where they are asked for.
+
+    Attributes
+    ----------
+    planes : list of list of _Plane
+        For each image, where its pixels or those of each of its colours lie.
+    shape : tuple of int
+        Images, rows, columns, colours (1 or 3, and perhaps alpha behind).
+    dtype : dtype
+    chunks : tuple of int
+        What is read at once with least effort.
+    """
+
+    def __init__(self, file: tifffile.TiffFile, planes: list[list[_Plane]], name: str) -> None:
+        self.planes, self._file, self._name = planes, file, name
+        page = planes[0][0].page.keyframe
+        _, _, self._height, self._width, _ = page.shaped
+        self._convert: Conversion = conversion(page, name)
+        tall = page.tilelength if page.is_tiled else min(page.rowsperstrip, self._height)
+        wide = page.tilewidth if page.is_tiled else self._width
+        self._segment = max(1, int(tall)), max(1, int(wide))
+        if planes[0][0].offset is not None:
+            self._segment = min(self._height, _CHUNK), self._width
+        probe = self._convert(np.zeros((1, 1, self._stored), page.dtype))
+        self.dtype = probe.dtype
+        self.shape = (len(planes), self._height, self._width, int(probe.shape[-1]))
+        self.ndim = 4
+        self.chunks = (
+            1,
+            min(self._height, self._segment[0] * math.ceil(_CHUNK / self._segment[0])),
+            min(self._width, self._segment[1] * math.ceil(_CHUNK / self._segment[1])),
+            self.shape[3],
+        )
+        self._lock = threading.Lock()
+        self._kept: tuple[Any, Any] = (None, None)
+
+    @property
+    def _stored(self) -> int:
+        """Samples that a pixel has in the file."""
+        return len(self.planes[0]) * int(self.planes[0][0].page.keyframe.shaped[4])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def check(self, size: int) -> None:
+        """Weigh what the file declares against its size, in bytes.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be true.
+        """
+        page = self.planes[0][0].page.keyframe
+        tall, wide = self._segment
+        segment = tall * wide * int(page.shaped[4]) * page.dtype.itemsize
+        # Tiles are decoded whole, however little of them lies in the image.
+        rows, cols = -(-self._height // tall), -(-self._width // wide)
+        planes = len(self.planes) * len(self.planes[0])
+        check_expansion(max(self.nbytes, rows * cols * segment * planes), size, self._name)
+        check_memory(segment, self._name)
+        if planes * rows * cols and self.planes[0][0].offset is None:
+            for plane in (plane for colours in self.planes for plane in colours):
+                if len(plane.page.dataoffsets) < rows * cols * (plane.sample + 1):
+                    raise ImageError(
+                        f"{self._name} lacks parts of its image, it seems truncated; copy or save it again."
+                    )
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Return pixels (images, rows, columns, colours); indices drop their axis, as in NumPy."""
+        key = key if isinstance(key, tuple) else (key,)
+        key = (*key, *[slice(None)] * (4 - len(key)))
+        images, rows, cols, _ = (range(side)[one] for one, side in zip(key, self.shape, strict=True))
+        box = (*_span(rows), *_span(cols))
+        wanted = [images] if isinstance(images, int) else images
+        out = np.empty((len(wanted), box[1] - box[0], box[3] - box[2], self.shape[3]), self.dtype)
+        if out.size:
+            for number, image in enumerate(wanted):
+                parts = [self._part(plane, *box) for plane in self.planes[image]]
+                out[number] = self._convert(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1))
+        steps = [0 if isinstance(one, int) else slice(None, None, one.step) for one in (rows, cols)]
+        return out[(0 if isinstance(images, int) else slice(None), *steps, key[3])]
+
+    def _part(self, plane: _Plane, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
+        page, key = plane.page, plane.page.keyframe
+        samples = int(key.shaped[4])
+        if plane.offset is not None:
+            stored = np.dtype(key.parent.byteorder + key.dtype.char)
+            row_bytes = self._width * samples * stored.itemsize
+            data = self._bytes(page, plane.offset + top * row_bytes, (bottom - top) * row_bytes)
+            pixels = np.frombuffer(data, stored).reshape(bottom - top, self._width, samples)
+            return pixels[:, left:right].astype(stored.newbyteorder("="), copy=False)
+        tall, wide = self._segment
+        across = -(-self._width // wide)
+        first = plane.sample * across * -(-self._height // tall)
+        out = np.zeros((bottom - top, right - left, samples), key.dtype)
+
+        def put(at: tuple[int, int]) -> None:
+            i, j = at
+            segment = self._decoded(page, first + i * across + j)
+            if segment is None:  # left out by the program that wrote it: empty
+                return
+            r0, c0 = max(top, i * tall), max(left, j * wide)
+            r1 = min(bottom, i * tall + segment.shape[0])
+            c1 = min(right, j * wide + segment.shape[1])
+            if r1 > r0 and c1 > c0:
+                out[r0 - top : r1 - top, c0 - left : c1 - left] = segment[
+                    r0 - i * tall : r1 - i * tall, c0 - j * wide : c1 - j * wide
+                ]
+
+        places = list(product(range(top // tall, -(-bottom // tall)), range(left // wide, -(-right // wide))))
+        _each(put, places)
+        return out
+
+    def _decoded(self, page: Any, index: int) -> NDArray[Any] | None:
+        """Return a tile or strip (rows, columns, samples); None for an empty one."""
+        name = (id(page), index)
+        kept, segment = self._kept
+        if kept == name:
+            return segment
+        key = page.keyframe
+        offset, count = page.dataoffsets[index], page.databytecounts[index]
+        if not offset or not count:
+            return None
+        options = {}
+        if int(key.compression) in (6, 7, 34892, 33007):
+            options = {"jpegtables": page.jpegtables, "jpegheader": key.jpegheader}
+        decoded = key.decode(self._bytes(page, offset, count), index, **options)[0]
+        if decoded is None:
+            return None
+        segment = decoded[0]
+        if segment.nbytes > _KEPT_SEGMENT:
+            self._kept = (name, segment)
+        return segment
+
+    def _bytes(self, page: Any, offset: int, count: int) -> bytes:
+        with self._lock:
+            handle = page.parent.filehandle
+            handle.seek(offset)
+            data = handle.read(count)
+        if len(data) != count:
+            raise ValueError("its last bytes are missing")
+        return bytes(data)
+
+
+def _each(do: Callable[[Any], None], items: list[Any]) -> None:
+    if len(items) < 8:
+        for item in items:
+            do(item)
+        return
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for _ in pool.map(do, items):
+            pass
+
+
+def _span(wanted: range | int) -> tuple[int, int]:
+    """Return the first index of a range and the one after its last, upwards."""
+    if isinstance(wanted, int):
+        return wanted, wanted + 1
+    return (min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1]) + 1) if wanted else (0, 0)

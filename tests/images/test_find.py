@@ -1,0 +1,78 @@
+"""Finding image files by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_wbcseg.errors import ImageError
+from napari_wbcseg.images.find import find_images, image_stem, is_mask_name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in (
+        "s-10.png",
+        "s-2.png",
+        "s-1.JPG",
+        "s-1-mask.jpg",
+        ".hidden.png",
+        "notes.txt",
+        "deep/s-3.tif",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def test_a_folder_stands_for_its_images_in_natural_order(folder: Path) -> None:
+    assert [path.name for path in find_images(folder)] == ["s-1.JPG", "s-2.png", "s-10.png"]
+    assert {path.name for path in find_images([folder], recursive=True)} == {
+        "s-1.JPG", "s-2.png", "s-3.tif", "s-10.png",
+    }  # fmt: skip
+
+
+def test_files_and_patterns_are_joined_without_repetition(folder: Path) -> None:
+    found = find_images([str(folder / "*.png"), folder / "s-2.png", folder / "**" / "*.tif"])
+    assert [path.name for path in found] == ["s-3.tif", "s-2.png", "s-10.png"]
+
+
+def test_a_missing_file_stays_in_the_list_to_be_reported_by_itself(folder: Path) -> None:
+    assert find_images([folder / "gone.png"]) == [folder / "gone.png"]
+
+
+def test_nothing_found_is_an_error(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(ImageError, match="empty holds no image"):
+        find_images(folder / "empty")
+    with pytest.raises(ImageError, match=r"No image matches .*x\*\.png"):
+        find_images(folder / "x*.png")
+    with pytest.raises(ImageError, match="only masks"):
+        find_images(folder / "s-1-mask.jpg")
+    with pytest.raises(ImageError, match="No image was given"):
+        find_images([])
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("a-mask.jpg", "a"),
+        ("a_mask.png", "a"),
+        ("a_masks.tif", "a"),
+        ("a_cp_masks.png", "a"),
+        ("a_labels.tif", "a"),
+        ("a-labels.tif", "a"),
+        ("A-MASK.JPG", "A"),
+        ("a-2.jpg", "a-2"),
+        ("unmasked.png", "unmasked"),
+    ],
+)
+def test_masks_are_known_by_their_names_and_not_counted(tmp_path: Path, name: str, image: str) -> None:
+    assert image_stem(Path(name).stem) == image
+    assert is_mask_name(name) == (Path(name).stem != image)
+    (tmp_path / name).touch()
+    (tmp_path / "other.png").touch()
+    found = {path.name for path in find_images(tmp_path)}
+    assert found == ({"other.png"} if is_mask_name(name) else {"other.png", name})

@@ -1,0 +1,167 @@
+"""Bringing arrays to one scale, and what is asked about them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_wbcseg import synthetic_smear
+from napari_wbcseg.errors import ImageError
+from napari_wbcseg.images.prepare import bit_range, is_one_field, prepare_image
+
+
+def _rgb(height: int = 12, width: int = 17, top: int = 255, dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, top, (height, width, 3), endpoint=True).astype(dtype)
+
+
+def _grey(top: int = 255, dtype: type = np.uint8) -> np.ndarray:
+    return _rgb(top=top, dtype=dtype)[..., 0]
+
+
+def test_8_bit_rgb_is_taken_as_it_is() -> None:
+    prepared = prepare_image(_rgb())
+    assert prepared.pixels.dtype == np.float32
+    assert prepared.notes == ()
+    np.testing.assert_array_equal(prepared.pixels, _rgb())
+
+
+def test_grey_is_repeated_with_a_note() -> None:
+    for grey in (_grey(), _grey()[..., None]):
+        prepared = prepare_image(grey)
+        np.testing.assert_array_equal(prepared.pixels, np.dstack([_grey()] * 3))
+        assert any("grey" in note for note in prepared.notes)
+
+
+def test_alpha_is_dropped_with_a_note_and_does_not_set_the_range() -> None:
+    image = np.dstack([_rgb(top=1000, dtype=np.uint16), np.full((12, 17), 65535, np.uint16)])
+    prepared = prepare_image(image)
+    assert prepared.value_range == bit_range(image) == 1023
+    assert any("alpha" in note for note in prepared.notes)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "maximum", "expected"),
+    [
+        (np.uint8, 3, 255),
+        (np.uint16, 0, 255),
+        (np.uint16, 255, 255),
+        (np.uint16, 256, 1023),
+        (np.uint16, 1023, 1023),
+        (np.uint16, 1024, 4095),
+        (np.uint16, 4095, 4095),
+        (np.uint16, 16383, 16383),
+        (np.uint16, 16384, 65535),
+        (np.int64, 65535, 65535),
+        (np.int8, 127, 255),
+        (np.float32, 0, 1),
+        (np.float16, 1, 1),
+        (np.float64, 1.0005, 1),
+        (np.float64, 2, 255),
+        (np.float32, 255.1, 255),
+        (np.float32, 300, 1023),
+        (np.float64, 65535, 65535),
+    ],
+)
+def test_the_maximum_says_the_range(dtype: type, maximum: float, expected: float) -> None:
+    image = np.zeros((4, 5, 3), dtype)
+    image[1, 2, 0] = maximum
+    assert bit_range(image) == expected
+    prepared = prepare_image(image)
+    assert prepared.value_range == expected
+    assert prepared.pixels.max() == pytest.approx(min(255, maximum * 255 / expected), rel=1e-3)
+
+
+def test_the_same_picture_in_any_type_is_the_same() -> None:
+    image = _rgb()
+    image[0, 0] = 255
+    for other in (
+        image.astype(np.uint16) * 257,
+        image / 255,
+        image.astype(np.float32),
+        image.astype(np.int32),
+    ):
+        np.testing.assert_allclose(prepare_image(other).pixels, image, atol=1e-3)
+
+
+def test_a_block_with_the_range_of_the_whole_equals_the_block_of_the_whole() -> None:
+    image = _rgb(40, 40, 4000, np.uint16)
+    image[:20] //= 100
+    whole = prepare_image(image).pixels
+    block = prepare_image(image[:20], value_range=bit_range(image)).pixels
+    np.testing.assert_array_equal(block, whole[:20])
+    assert not np.array_equal(prepare_image(image[:20]).pixels, whole[:20])
+
+
+def test_range_of_a_dask_image() -> None:
+    da = pytest.importorskip("dask.array")
+    assert bit_range(da.from_array(_rgb(top=3000, dtype=np.uint16), chunks=5)) == 4095
+
+
+def test_the_given_array_is_left_alone() -> None:
+    image = _rgb(top=2, dtype=np.float32)
+    before = image.copy()
+    prepare_image(image)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((8, 8), bool), "boolean"),
+        (np.zeros((8, 8, 2), np.uint8), "2 channels"),
+        (np.zeros((8, 8, 5), np.uint8), "5 channels"),
+        (np.zeros((3, 80, 80), np.uint8), "colours in front"),
+        (np.zeros((9, 80, 80), np.uint8), "stack"),
+        (np.zeros((9, 80, 80, 3), np.uint8), "stack"),
+        (np.zeros(7, np.uint8), "not an image"),
+        (np.zeros((0, 8, 3), np.uint8), "no pixels"),
+        (np.full((8, 8), np.nan), "NaN"),
+        (np.where(np.eye(8) > 0, np.inf, 1), "infinite"),
+        (np.full((8, 8), -0.5), "negative"),
+        (np.full((8, 8), -3, np.int16), "negative"),
+        (np.full((8, 8), 70000, np.int32), "65535"),
+        (np.zeros((8, 8), complex), "complex"),
+        (np.array([["a", "b"]]), "type"),
+    ],
+)
+def test_what_is_not_an_image_is_explained(array: np.ndarray, words: str) -> None:
+    with pytest.raises(ImageError, match=words):
+        prepare_image(array)
+
+
+class TestQuestions:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def smear() -> np.ndarray:
+        return synthetic_smear((256, 256), seed=5).image
+
+    def asked(self, image: np.ndarray) -> bool:
+        return any("is it one?" in note for note in prepare_image(image).notes)
+
+    def test_an_inverted_picture_is_asked_about(self, smear: np.ndarray) -> None:
+        assert not self.asked(smear)
+        assert self.asked(255 - smear)
+        assert self.asked((255 - smear)[..., 1].astype(np.uint16) * 200)
+
+    def test_a_fluorescence_picture_is_asked_about(self) -> None:
+        rows, cols = np.mgrid[:256, :256]
+        glow = sum(
+            200 * np.exp(-((rows - r) ** 2 + (cols - c) ** 2) / 400) for r, c in ((60, 60), (150, 180))
+        )
+        assert self.asked(np.clip(glow + 5, 0, 255).astype(np.uint8))
+
+    def test_the_dark_surround_of_an_eyepiece_is_no_dark_background(self, smear: np.ndarray) -> None:
+        rows, cols = np.mgrid[:256, :256]
+        outside = np.hypot(rows - 128, cols - 128) > 80
+        round_field = np.where(outside[..., None], 4, smear).astype(np.uint8)
+        assert np.median(round_field) == 4
+        assert not self.asked(round_field)
+
+    def test_planes_of_one_field_are_known_and_those_of_others_too(self, smear: np.ndarray) -> None:
+        import cv2
+
+        focus = np.stack([cv2.GaussianBlur(smear, (0, 0), sigma) for sigma in (0.5, 2.0, 4.0)])
+        assert is_one_field(focus)
+        other = synthetic_smear((256, 256), seed=6).image
+        assert not is_one_field(np.stack([smear, other]))
+        assert not is_one_field(smear[None])

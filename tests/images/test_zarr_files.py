@@ -1,0 +1,132 @@
+"""A zarr from elsewhere runs no code, and only numbers are read from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numcodecs
+import numpy as np
+import pytest
+import zarr
+
+from napari_wbcseg.errors import ImageError
+from napari_wbcseg.images.lazy import open_large
+from napari_wbcseg.images.read import read_image
+from napari_wbcseg.images.zarr_files import open_zarr
+from napari_wbcseg.results.load import load_result
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def metadata_v2(**changes: object) -> dict[str, object]:
+    return {
+        **{"zarr_format": 2, "shape": [8, 8], "chunks": [8, 8], "dtype": "|u1", "compressor": None},
+        **{"fill_value": 0, "order": "C", "filters": None},
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("where", ["array", "in a group", "consolidated only", "as a result"])
+def test_a_pickle_in_a_file_is_never_opened(tmp_path: Path, where: str) -> None:
+    folder = tmp_path / "a.zarr"
+    array = {"array": folder, "as a result": folder / "labels" / "cells" / "0"}.get(where, folder / "0")
+    array.mkdir(parents=True)
+    evil = json.dumps(metadata_v2(dtype="|O", filters=[{"id": "pickle", "protocol": 5}]))
+    (array / ".zarray").write_text(json.dumps(metadata_v2()) if where == "consolidated only" else evil)
+    trap = np.empty((8, 8), object)
+    trap[:] = Trap(tmp_path / "sprung")
+    (array / "0.0").write_bytes(numcodecs.Pickle().encode(trap))
+    if array != folder:
+        levels = {"multiscales": [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]}
+        for group in {folder, array.parent, folder / "labels"} & {folder, *array.parents}:
+            (group / ".zgroup").write_text('{"zarr_format": 2}')
+            (group / ".zattrs").write_text(json.dumps(levels))
+        if where == "consolidated only":
+            known = {".zgroup": {"zarr_format": 2}, ".zattrs": levels, "0/.zarray": json.loads(evil)}
+            (folder / ".zmetadata").write_text(json.dumps({"zarr_consolidated_format": 1, "metadata": known}))
+    for door in (load_result,) if where == "as a result" else (open_zarr, open_large, read_image):
+        with pytest.raises(ImageError, match=r"codec 'pickle'|values of type"):
+            door(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"filters": [{"id": "json2"}]},
+        {"filters": [{"id": "vlen-utf8"}]},
+        {"compressor": {"id": "unheard-of"}},
+        {"dtype": "|O"},
+        {"dtype": "<U4"},
+        {"dtype": [["a", "<u1"]]},
+        {"dtype": "<M8[ns]"},
+    ],
+)
+def test_other_codecs_and_types_are_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    (tmp_path / ".zarray").write_text(json.dumps(metadata_v2(**changes)))
+    with pytest.raises(ImageError):
+        open_zarr(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "codecs",
+    [[{"name": "numcodecs.pickle"}], ["vlen-bytes"], [{"name": "sharding_indexed", "configuration": {
+        "codecs": [{"name": "numcodecs.pickle"}], "chunk_shape": [4, 4]}}]],
+)  # fmt: skip
+def test_codecs_of_version_3_too(tmp_path: Path, codecs: list[object]) -> None:
+    zarr.save_array(str(tmp_path / "a.zarr"), PIXELS[..., 0])
+    file = tmp_path / "a.zarr" / "zarr.json"
+    metadata = json.loads(file.read_text())
+    file.write_text(json.dumps({**metadata, "codecs": codecs}))
+    with pytest.raises(ImageError, match="codec"):
+        open_zarr(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("compressor", ["default", "blosc", "none"])
+def test_the_common_ones_are_read(tmp_path: Path, version: int, compressor: str) -> None:
+    blosc = numcodecs.Blosc() if version == 2 else zarr.codecs.BloscCodec()
+    given = {"default": "auto", "blosc": blosc, "none": None}[compressor]
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=PIXELS.shape, chunks=(16, 16, 3), dtype=np.uint8, zarr_format=version,
+        compressors=given,
+    )  # fmt: skip
+    array[:] = PIXELS
+    np.testing.assert_array_equal(read_image(tmp_path / "a.zarr"), PIXELS)
+    np.testing.assert_array_equal(np.asarray(open_large(tmp_path / "a.zarr").full), PIXELS)
+
+
+def test_shards_are_read(tmp_path: Path) -> None:
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=(40, 50), chunks=(8, 8), shards=(32, 32), dtype=np.uint16
+    )
+    array[:] = PIXELS[..., 0]
+    np.testing.assert_array_equal(read_image(tmp_path / "a.zarr"), PIXELS[..., 0])
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_more_than_the_files_can_hold_is_not_believed(tmp_path: Path, chunk: int) -> None:
+    huge = metadata_v2(shape=[10**6, 10**6], chunks=[chunk, chunk])
+    (tmp_path / ".zarray").write_text(json.dumps(huge))
+    with pytest.raises(ImageError, match="cannot hold"):
+        open_large(tmp_path)
+    with pytest.raises(ImageError, match="cannot hold"):
+        read_image(tmp_path)
+
+
+def test_metadata_that_are_none_are_said(tmp_path: Path) -> None:
+    for text in ("", "[]", "[" * 100_000, "\0", '{"zarr_format": 2}', '{"node_type": "array"}'):
+        (tmp_path / "zarr.json").write_text(text)
+        with pytest.raises(ImageError):
+            open_large(tmp_path)
