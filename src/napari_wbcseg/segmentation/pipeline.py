@@ -159,7 +159,16 @@ def _find(pixels: np.ndarray, model: ModelFile, settings: SegmentationSettings, 
 def _stack(results: list[Segmentation]) -> Segmentation:
     import pandas as pd
 
-    tables = [result.cells.assign(plane=index) for index, result in enumerate(results)]
+    # A label is a cell: numbers run on over the planes.
+    before = np.cumsum([0, *(result.count for result in results)])
+    tables = [
+        result.cells.assign(label=result.cells["label"] + before[index], plane=index)
+        for index, result in enumerate(results)
+    ]
+    labels = [
+        np.where(result.labels > 0, result.labels + before[index], 0).astype(result.labels.dtype)
+        for index, result in enumerate(results)
+    ]
     proposals = [
         np.insert(result.proposals, 0, index, axis=1)
         for index, result in enumerate(results)
@@ -169,7 +178,7 @@ def _stack(results: list[Segmentation]) -> Segmentation:
     first = results[0]
     filled = [table for table in tables if len(table)]
     return Segmentation(
-        labels=np.stack([result.labels for result in results]),
+        labels=np.stack(labels),
         cells=pd.concat(filled or tables[:1], ignore_index=True),
         probability=np.stack([result.probability for result in results]),
         proposals=np.concatenate(proposals) if proposals else np.zeros((0, 5), np.int64),
