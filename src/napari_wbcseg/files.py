@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,11 +67,18 @@ def written_whole(path: Path, error: type[WBCSegError], size: int | None = None)
         _remove(temporary)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder, which no other may be writing into."""
+def remove_leftovers(folder: Path, older: float = 0.0) -> None:
+    """Remove what killed processes left half-written in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    older : float
+        Only what was not touched for so many seconds: another process may be writing there.
+    """
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if _LEFTOVER.fullmatch(path.name):
+            if _LEFTOVER.fullmatch(path.name) and time.time() - path.stat().st_mtime >= older:
                 _remove(path)
 
 

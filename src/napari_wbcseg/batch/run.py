@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OutputError, SettingsError, WBCSegError
+from ..errors import ImageError, OutputError, SettingsError, WBCSegError
 from ..files import locked, remove_leftovers
 from ..progress import Progress, silent
 from ..results.files import read_text
@@ -88,26 +88,51 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     -------
     list of BatchItem
     """
-    from ..images.read import find_images, natural_key
+    from ..images.read import natural_key
 
     found: dict[Path, Path] = {}
     problems: list[BatchItem] = []
+
+    def unreadable(error: OSError) -> None:
+        where = _text(error.filename)
+        problems.append(_unusable(where, f"{where} cannot be looked into: {error.strerror}."))
+
     for given in dict.fromkeys(str(path) for path in paths):
         try:
-            for path in find_images(given, recursive=recursive, large=True):
+            for path in _search(given, recursive, unreadable):
                 if path == Path(given).expanduser() or not is_output(path):
                     found.setdefault(path.resolve(), path)
         except WBCSegError as error:
             problems.append(_unusable(given, str(error)))
-        except (OSError, RuntimeError, ValueError) as error:  # protected, a link to itself, a null character
-            reason = getattr(error, "strerror", None) or str(error)
-            problems.append(_unusable(given, f"{_text(given)} cannot be looked into: {reason}."))
+        except OSError as error:
+            unreadable(error)
+        except (RuntimeError, ValueError) as error:  # a link to itself, a null character
+            problems.append(_unusable(given, f"{_text(given)} cannot be looked for: {error}."))
     for path in [path for path in found if _text(path) != str(path)]:
         problems.append(_unusable(path, f"The name of {_text(path)} is no text (UTF-8): rename it."))
         del found[path]
     images = sorted(found.values(), key=natural_key)
     names, shown = output_names(images), image_names(images)
     return [*(BatchItem(path, shown[path], names[path]) for path in images), *problems]
+
+
+def _search(given: str, recursive: bool, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
+    """Yield the images that one argument stands for; folders in a folder that cannot be read are told of."""
+    from ..images.lazy import is_zarr
+    from ..images.read import find_images
+
+    folder = Path(given).expanduser()
+    if not (recursive and folder.is_dir()) or is_zarr(folder):
+        yield from find_images(given, large=True)
+        return
+    nothing = True
+    for here, inner, _ in os.walk(folder, onerror=unreadable):
+        inner[:] = sorted(name for name in inner if not is_zarr(Path(here, name)))
+        with suppress(ImageError):  # none in this one
+            yield from find_images(here, large=True)
+            nothing = False
+    if nothing:
+        raise ImageError(f"The folder {given} and those in it hold no image.")
 
 
 def _text(path: str | Path) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import DatasetError
-from ..files import write_atomically
+from ..files import remove_leftovers, write_atomically
 from ..images.read import prepare_image, read_image
 from ..version import __version__
 from .pair import TrainingPair
@@ -360,6 +360,7 @@ def _write_tiff(path: Path, array: np.ndarray, scale: tuple[float, float] | None
         **options,
     )
     write_atomically(path, buffer.getvalue(), DatasetError)
+    remove_leftovers(path.parent, older=3600)
 
 
 def _write_record(place: Path, fields: Sequence[Correction]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
-from ..files import write_atomically
+from ..files import remove_leftovers, write_atomically
 from .model_file import SUFFIX, ModelFile, ModelHeader, clean_name, encode_model, read_header, read_model
 
 #: Names of the built-in models and their files in the package.
@@ -153,6 +153,7 @@ def save_to_library(model: ModelFile, name: str | None = None, *, overwrite: boo
     path = folder / f"{final}{SUFFIX}"
     content = encode_model(model.header.replace(name=final), model.weights)
     write_atomically(path, content, ModelError)
+    remove_leftovers(folder, older=3600)
     return read_model(path)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TrainingError
-from ..files import write_atomically
+from ..files import remove_leftovers, write_atomically
 from ..network.backend import import_keras
 from ..settings import TrainingSettings
 
@@ -158,6 +158,7 @@ class Checkpoint:
         }
         content = save(tensors, metadata={_KEY: json.dumps(about)})
         write_atomically(self.folder / _STATE, content, TrainingError)
+        remove_leftovers(self.folder)  # of a training that was killed
         for path in self.folder.glob("best-*.safetensors"):
             if path != self._best(state.best_epoch):
                 path.unlink(missing_ok=True)
