@@ -60,7 +60,7 @@ def test_damaged_tiffs(folder: Path, model: ModelFile) -> None:
     assert len(counts) == 2 + 2 * tags
     failed = counts[counts["status"] == "failed"]
     assert len(failed) >= 5
-    assert failed["error"].str.endswith((".", ")")).all() or failed["error"].notna().all()
+    assert all(name in error for name, error in failed["error"].items())
 
 
 def test_names_as_long_as_the_disk_allows(folder: Path, model: ModelFile) -> None:
@@ -68,14 +68,7 @@ def test_names_as_long_as_the_disk_allows(folder: Path, model: ModelFile) -> Non
         Image.fromarray(IMAGE).save(folder / f"{'n' * 246}-{end}.png")
     counts = table(folder, model)
     assert counts["count"].tolist() == [1, 1, 1]
-    again = segment_files(
-        collect([folder]),
-        folder.with_name("out"),
-        model,
-        SegmentationSettings(recipe="classic"),
-        overlay=False,
-    )
-    assert again.kept == 3
+    assert len(list(folder.with_name("out").glob("*-result.json"))) == 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
@@ -100,9 +93,10 @@ def test_a_folder_in_the_folder_that_cannot_be_read(folder: Path, tmp_path: Path
     closed.mkdir(mode=0o000)
     program = """
 import os, sys
+from napari_wbcseg.batch.run import collect
+from napari_wbcseg.images import lazy, read
 if os.geteuid() == 0:
     os.seteuid(65534)  # whom folders are closed to
-from napari_wbcseg.batch.run import collect
 for item in collect([sys.argv[1]], recursive=True):
     print(item.path.name, item.problem, sep="|")
 """

@@ -1,4 +1,4 @@
-"""A folder of results has an owner: nothing in it is overwritten that is another's, and one run writes at a time."""
+"""A folder of results has an owner: what is another's is not overwritten, and one run writes at a time."""
 
 from __future__ import annotations
 

@@ -73,19 +73,17 @@ class TestBadFiles:
         with pytest.raises(ImageError, match="different results"):
             load_result(path)
 
-    @pytest.mark.parametrize("where", [0.2, 0.5, 0.9])
-    def test_damaged_labels(self, tmp_path, result, where):
+    def test_damaged_labels(self, tmp_path, result):
         save(result, tmp_path / "a", "tiff,ome-zarr")
-        (chunk,) = (tmp_path / "a.ome.zarr" / "labels" / "cells" / "0").rglob("0/0")
+        files = [path for path in (tmp_path / "a.ome.zarr").rglob("[!.]*") if path.is_file()]
+        chunk = max(files, key=lambda path: path.stat().st_size)
         for path in (tmp_path / "a-labels.tif", chunk):
             content = path.read_bytes()
-            start = int(len(content) * where)
-            path.write_bytes(content[:start] + bytes(40) + content[start + 40 :][: len(content) // 3])
-        for name in ("a-result.json", "a.ome.zarr"):
-            try:
-                assert load_result(tmp_path / name).labels.shape == result.labels.shape
-            except ImageError as error:
-                assert name.split("-")[0].split(".")[0] in str(error)
+            path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(ImageError, match=r"a-labels\.tif cannot be read as a label image"):
+            load_result(tmp_path / "a-result.json")
+        with pytest.raises(ImageError, match=r"a\.ome\.zarr"):
+            load_result(tmp_path / "a.ome.zarr")
 
     def test_a_damaged_record_and_a_foreign_zarr(self, tmp_path):
         (tmp_path / "a-result.json").write_text('{"format": "napari-wbcseg result 1"}')

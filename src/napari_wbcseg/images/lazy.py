@@ -7,6 +7,7 @@ a part of them is asked for.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ def is_large(array: Any) -> bool:
 def is_zarr(path: str | Path) -> bool:
     """Say whether a folder is a zarr array or group."""
     path = Path(path)
-    return path.is_dir() and any((path / name).exists() for name in (".zarray", ".zgroup", "zarr.json"))
+    return path.is_dir() and any(os.path.exists(path / name) for name in (".zarray", ".zgroup", "zarr.json"))
 
 
 def is_large_file(path: str | Path) -> bool:
