@@ -1,4 +1,4 @@
-"""Writing a file so that it is either whole or not there."""
+"""Writing a file or a folder so that it is either whole or not there, by one writer at a time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import WBCSegError
 
 #: Seconds after which nobody writes on a small file any more.
 ABANDONED = 3600.0
-#: What is named so was being written by a process that was killed.
-_LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.part")
+#: What is named so was being written, or replaced, by a process that was killed.
+_LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.(part|old)")
 
 
 def write_atomically(path: Path, content: bytes, error: type[WBCSegError]) -> None:
@@ -28,19 +30,43 @@ def write_atomically(path: Path, content: bytes, error: type[WBCSegError]) -> No
     error
         With a sentence, when the disk is full, or the folder cannot be made or written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    with written_whole(path, error, len(content)) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path, error: type[WBCSegError], size: int | None = None) -> Iterator[Path]:
+    """Give a place beside ``path`` to write a file or a folder to, and move it there at the end.
+
+    Nothing is left of it where the block is left by an exception. A folder that is there is kept until
+    the new one stands.
+
+    Parameters
+    ----------
+    path : Path
+    error : type of WBCSegError
+    size : int, optional
+        Bytes, for the sentence.
+
+    Raises
+    ------
+    error
+        With a sentence and the cause, when the disk is full, or the folder cannot be made or written.
+    """
+    temporary = _beside(path, "part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        yield temporary
+        if temporary.is_dir():
+            _replace_folder(temporary, path)
+        else:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except OSError as problem:
-        raise error(_sentence(path, len(content), problem)) from None
+        raise error(_sentence(path, size, problem)) from problem
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        _remove(temporary)
 
 
 def remove_leftovers(folder: Path, age: float = 0.0) -> None:
@@ -50,20 +76,79 @@ def remove_leftovers(folder: Path, age: float = 0.0) -> None:
     ----------
     folder : Path
     age : float
-        Seconds since it was last written; 0 only where no other process may be writing into the folder.
+        Only what was not touched for so many seconds: another process may be writing there.
     """
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if _LEFTOVER.fullmatch(path.name) and time.time() - path.stat().st_mtime >= age:
-                path.unlink()
+                _remove(path)
 
 
-def _sentence(path: Path, size: int, problem: OSError) -> str:
+@contextlib.contextmanager
+def locked(file: Path, busy: WBCSegError, patience: float = 0.0) -> Iterator[None]:
+    """Keep other processes out while the context lasts.
+
+    The lock is the system's, so it is gone when this process is, however it ended. Where there are no
+    locks, nothing is kept out.
+
+    Parameters
+    ----------
+    file : Path
+        Which is locked; it is made.
+    busy : WBCSegError
+        Raised if another process has it.
+    patience : float
+        Seconds to wait for it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        raise busy from None
+    except (OSError, NotImplementedError):
+        yield  # of a folder that cannot be written, the first file will tell
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            file.unlink()
+        lock.release()
+
+
+def _beside(path: Path, ending: str) -> Path:
+    # The name may be as long as the disk allows: 50 characters have 200 bytes at most.
+    return path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.{ending}")
+
+
+def _replace_folder(folder: Path, path: Path) -> None:
+    if not path.exists():
+        os.replace(folder, path)
+        return
+    old = _beside(path, "old")
+    os.replace(path, old)
+    try:
+        os.replace(folder, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _sentence(path: Path, size: int | None, problem: OSError) -> str:
     if problem.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
-        return (
-            f"The disk is full: {path} ({size / 1e6:.1f} MB) was not written. "
-            "Make room, or choose another folder."
-        )
+        how_much = "" if size is None else f" ({size / 1e6:.1f} MB)"
+        return f"The disk is full: {path}{how_much} was not written. Make room, or choose another folder."
     if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{path} cannot be written: the folder or the file is protected. Choose another folder."
     reason = problem.strerror or type(problem).__name__

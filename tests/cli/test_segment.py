@@ -34,7 +34,7 @@ class TestSegment:
         out = tmp_path / "out"
         result = wbcseg("segment", slides, "-r", "--model", model, "--out", out, "--mask")
         assert sorted(path.name for path in out.iterdir()) == sorted(
-            ["cells.csv", "counts.csv", "journal.jsonl", "report.html", "run.json"]
+            ["cells.csv", "counts.csv", "report.html", "run.json"]
             + [
                 f"{n}{s}"
                 for n in ("none", "one__a", "two__a")
@@ -61,7 +61,6 @@ class TestSegment:
         assert sorted(os.listdir("out")) == [
             "cells.csv",
             "counts.csv",
-            "journal.jsonl",
             "none-labels.tif",
             "none-result.json",
             "report.html",
@@ -243,7 +242,10 @@ class TestProcess:
         assert "3 images" in result.stdout
         assert json.loads((tmp_path / "out" / "run.json").read_text())["finished"] is True
 
-    def test_ctrl_c_ends_the_run_and_keeps_what_is_done(self, model: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("ending", ["SIGINT", "SIGTERM", "SIGHUP"])
+    def test_ctrl_c_and_the_end_of_a_job_or_terminal_keep_what_is_done(
+        self, ending: str, model: Path, tmp_path: Path
+    ) -> None:
         many = tmp_path / "many"
         many.mkdir()
         for number in range(60):
@@ -260,7 +262,7 @@ class TestProcess:
         deadline = time.monotonic() + 120
         while not list(tmp_path.glob("out/*-overlay.png")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, ending))
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
         assert "Stopped." in errors

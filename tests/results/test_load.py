@@ -73,6 +73,18 @@ class TestBadFiles:
         with pytest.raises(ImageError, match="different results"):
             load_result(path)
 
+    def test_damaged_labels(self, tmp_path, result):
+        save(result, tmp_path / "a", "tiff,ome-zarr")
+        files = [path for path in (tmp_path / "a.ome.zarr").rglob("[!.]*") if path.is_file()]
+        chunk = max(files, key=lambda path: path.stat().st_size)
+        for path in (tmp_path / "a-labels.tif", chunk):
+            content = path.read_bytes()
+            path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(ImageError, match=r"a-labels\.tif cannot be read as a label image"):
+            load_result(tmp_path / "a-result.json")
+        with pytest.raises(ImageError, match=r"a\.ome\.zarr"):
+            load_result(tmp_path / "a.ome.zarr")
+
     def test_a_damaged_record_and_a_foreign_zarr(self, tmp_path):
         (tmp_path / "a-result.json").write_text('{"format": "napari-wbcseg result 1"}')
         with pytest.raises(SettingsError, match="is not the record of a result"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from napari_wbcseg.results.names import (
     image_names,
+    other_names,
     output_names,
 )
 
@@ -30,6 +32,15 @@ class TestNames:
     def test_capitals_do_not_tell_files_apart_as_not_every_disk_does(self) -> None:
         names = output_names([Path("/x/A.jpg"), Path("/y/a.jpg")])
         assert len({name.casefold() for name in names.values()}) == 2
+
+    def test_long_names_leave_room_for_what_is_put_behind_them(self) -> None:
+        names = output_names([Path("/x", "é" * 120 + end) for end in ("1.png", "2.png", "1.jpg")])
+        assert all(len(name.encode()) <= 200 for name in names.values())
+        assert len(set(names.values())) == 3
+
+    def test_other_names_take_folders_and_then_numbers(self) -> None:
+        names = other_names(Path("/day 1/raw/a.png"), "a")
+        assert list(itertools.islice(names, 5)) == ["a", "raw__a", "day 1__raw__a", "a-2", "a-3"]
 
     folder = st.lists(st.sampled_from(["a", "b", "a__b", "A"]), max_size=3)
     stem = st.sampled_from(["a", "b", "A", "a__b", "a_jpg", "a-2", "b__a"])

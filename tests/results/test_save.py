@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_wbcseg import save
+from napari_wbcseg import load_result, save
 from napari_wbcseg.errors import Cancelled, OutputError, SettingsError
 from napari_wbcseg.images.pixel_size import PixelSize, read_pixel_size
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
@@ -187,12 +188,33 @@ def test_a_stack_has_a_picture_a_plane(tmp_path, labels, image):
 
 
 def test_a_number_is_one_cell_in_the_files_of_a_stack(tmp_path, labels, image):
-    """In a `Segmentation` each plane begins with 1 again."""
+    """In labels drawn by hand each plane may begin with 1 again."""
     small = np.where(labels == 700, 1, 0).astype(np.int32)
     stack = made(np.stack([small, small]), np.stack([image, image]))
     files = save(stack, tmp_path / "a", "tiff,csv")
     assert pd.read_csv(files[-1])["label"].tolist() == [1, 2]
     assert [int(plane.max()) for plane in tifffile.imread(files[0])] == [1, 2]
+
+
+def test_other_columns_of_words_go_along(tmp_path, result, labels):
+    """What kind a cell is, and what another program or a person wrote of it."""
+    cells = result.cells.assign(kind=["white cell", "erythroblast", "white cell"], remark=["a", "é, b", None])
+    named = dataclasses.replace(result, cells=cells)
+    save(named, tmp_path / "a", "tiff,csv,geojson,ome-zarr")
+    assert pd.read_csv(tmp_path / "a-cells.csv")["kind"].tolist() == cells["kind"].tolist()
+    for name in ("a-result.json", "a.ome.zarr"):
+        back = load_result(tmp_path / name)
+        assert back.cells["kind"].tolist() == cells["kind"].tolist()
+        assert back.cells["remark"].tolist() == cells["remark"].tolist()
+        assert (back.count, back.white_cells, back.erythroblasts) == (3, 2, 1)
+        assert back.summary == "2 white cells, 1 erythroblast, 1 to check"
+    about = [f["properties"] for f in json.loads((tmp_path / "a.geojson").read_text())["features"]]
+    assert [one["classification"]["name"] for one in about] == [
+        "White blood cell",
+        "Erythroblast: To check",
+        "White blood cell",
+    ]
+    assert [one.get("metadata") for one in about] == [{"remark": "a"}, {"remark": "é, b"}, None]
 
 
 def test_a_result_without_cells_is_a_result(tmp_path, labels, image):
@@ -246,6 +268,8 @@ class TestWrongCalls:
     def test_the_overlay_asks_for_its_image(self, tmp_path, result, image):
         with pytest.raises(OutputError, match="needs the image"):
             save(result, tmp_path / "a", "csv,overlay")
+        with pytest.raises(OutputError, match=r"is a list: give an array"):
+            save(result, tmp_path / "a.png", image=image.tolist())
         with pytest.raises(OutputError, match="labels lie on"):
             save(result, tmp_path / "a.png", image=image[:10])
         assert list(tmp_path.iterdir()) == [], "nothing is written by half"

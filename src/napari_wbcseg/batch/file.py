@@ -1,33 +1,34 @@
-"""One file of a run: read it, segment it, write what was found."""
+"""One file of a run: read it, segment it, write what was found; and whether that was done before."""
 
 from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import Cancelled, ImageError, OutputError, WBCSegError
-from ..images.pixel_size import PixelSize, read_pixel_size
+from ..errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
+from ..images.pixel_size import read_pixel_size
+from ..progress import Progress, silent
 from ..results.formats.tables import count_row, failed_row, with_micrometres
-from ..results.labelled import labelled_image
-from ..results.names import LARGE_SUFFIX
-from ..results.records import file_sha256
+from ..results.formats.tiff import write_labels
+from ..results.load import load_result
+from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
+from ..results.records import file_stamp
+from ..results.result_record import ImageRecord, ResultRecord, encoded
 from ..results.save import files_of, save
+from ..segmentation.result import Placement
+from ..version import __version__
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
     from ..network.model_file import ModelFile
-    from ..progress import Progress
-    from ..segmentation.result import Segmentation
     from ..settings import SegmentationSettings
-    from .thumbnails import Picture
 
-
+#: Errors after which no other file could be written either.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -54,6 +55,23 @@ class BatchItem:
     sha256: str | None = None
     problem: str = ""
 
+    @property
+    def large(self) -> bool:
+        """Whether it is segmented in parts, into a folder, rather than read as a whole."""
+        from ..images.lazy import is_large_file
+
+        try:
+            return not self.problem and is_large_file(self.path)
+        except Exception:  # of a damaged file; whoever reads its pixels says what is wrong
+            return False
+
+    @property
+    def pixels(self) -> int:
+        """Pixels that are in memory at once; 0 where the header does not tell."""
+        from ..images.headers import image_pixels
+
+        return 0 if self.problem or self.large else image_pixels(self.path) or 0
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -76,6 +94,10 @@ class Outputs:
     formats: tuple[str, ...] = ()
     model_source: str = ""
 
+    def record_file(self, name: str) -> Path:
+        """Return the file by which an image is known to be done."""
+        return self.folder / f"{name}{RESULT_SUFFIX}"
+
     def large_folder(self, name: str) -> Path:
         """Return the folder that holds the result of a large image."""
         return self.folder / f"{name}{LARGE_SUFFIX}"
@@ -85,68 +107,20 @@ class Outputs:
         names = ["tiff", *["mask"] * self.mask, *["overlay"] * self.overlay, *self.formats]
         return tuple(dict.fromkeys(name for name in names if flat or name not in ("mask", "overlay")))
 
-    def large_outlines(self, name: str) -> Path | None:
-        """Return the file for the outlines of a large image; None where they are not wanted."""
-        return files_of(self.folder / name, ("geojson",))[0] if "geojson" in self.formats else None
-
-    def files(self, name: str, *, flat: bool = True, large: bool = False) -> list[Path]:
+    def files(self, name: str, record: ResultRecord) -> list[Path]:
         """Return the files that belong to an image."""
-        if large:
-            outlines = self.large_outlines(name)
-            return [self.large_folder(name), *([outlines] if outlines is not None else [])]
-        return files_of(self.folder / name, self.wanted(flat=flat))
+        base = self.folder / name
+        if not record.large:
+            return files_of(base, self.wanted(flat=len(record.shape) == 2))
+        outlines = files_of(base, "geojson") if "geojson" in self.formats else []
+        return [self.large_folder(name), self.record_file(name), *outlines]
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A file that was read: its pixels, and what is known of it."""
-
-    pixels: np.ndarray
-    notes: tuple[str, ...]
-    sha256: str
-    size: int
-    modified: int
-    pixel_size: PixelSize | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one file came to.
-
-    Attributes
-    ----------
-    row : dict
-        Its row of ``counts.csv``.
-    cells : DataFrame or None
-        Its rows of ``cells.csv``; None if it failed.
-    sha256, size, modified
-        Of the file as it was read: the SHA-256 of its content, its bytes, and the time of
-        its last change in nanoseconds.
-    flat : bool
-        Whether it is one image, not a stack.
-    large : bool
-        Whether it was segmented in blocks, into a folder.
-    pictures : tuple of Picture
-        For the report: the image, then the cells to check.
-    error : Exception or None
-        Why it failed, when no user could have caused it.
-    """
+class Outcome(NamedTuple):
+    """What one file came to: its row of ``counts.csv``, and the error that no user could have caused."""
 
     row: dict[str, Any]
-    cells: pd.DataFrame | None = None
-    sha256: str | None = None
-    size: int = 0
-    modified: int = 0
-    flat: bool = True
-    large: bool = False
-    pictures: tuple[Picture, ...] = field(default=(), repr=False)
     error: Exception | None = None
-
-    @property
-    def good(self) -> bool:
-        """Whether there is a result."""
-        return bool(self.row["status"] == "ok")
 
 
 def process(
@@ -154,186 +128,44 @@ def process(
     model: ModelFile,
     settings: SegmentationSettings,
     outputs: Outputs,
-    progress: Progress,
+    progress: Progress = silent,
+    network: AbstractContextManager[Any] | None = None,
 ) -> Outcome:
-    """Read, segment and write one file, a large one in blocks.
-
-    Raises
-    ------
-    OutputError
-        If the results cannot be written. Every other failure is an outcome.
-    """
-    from ..segmentation.pipeline import segment
-
-    if is_large_item(item):
-        return process_large(item, model, settings, outputs, progress)
-    start = time.perf_counter()
-    try:
-        loaded = load(item)
-        began = time.perf_counter()
-        result = segment(loaded.pixels, model, settings, progress)
-        return write(item, loaded, result, outputs, loaded.seconds + time.perf_counter() - began)
-    except OutputError:
-        raise
-    except Exception as error:
-        return failure(item, error, time.perf_counter() - start)
-
-
-def is_large_item(item: BatchItem) -> bool:
-    """Say whether a file is segmented in blocks rather than read as a whole."""
-    from ..images.lazy import is_large_file
-
-    return not item.problem and is_large_file(item.path)
-
-
-def process_large(
-    item: BatchItem,
-    model: ModelFile,
-    settings: SegmentationSettings,
-    outputs: Outputs,
-    progress: Progress,
-) -> Outcome:
-    """Segment one large file in blocks, into a folder of its own.
-
-    A run that was interrupted goes on where it stopped.
-
-    Raises
-    ------
-    OutputError
-        If the result cannot be written. Every other failure is an outcome.
-    Cancelled
-        If the callback raised it.
-    """
-    from ..images.lazy import open_large
-    from ..results.formats.large_geojson import write_large_geojson
-    from ..segmentation.large.run import LargeRun
-    from .thumbnails import pictures_of_large
-
-    start = time.perf_counter()
-    folder = outputs.large_folder(item.name)
-    try:
-        size, modified = file_stamp(item.path)
-        image = open_large(item.path)
-        run = LargeRun(image, folder, model, settings, progress=progress)
-        for _ in run.tiles():
-            pass
-        result = run.finish()
-        pixel_size = read_pixel_size(item.path)
-        if (outlines := outputs.large_outlines(item.name)) is not None:
-            write_large_geojson(outlines, result.labels, result.cells, pixel_size, item.image, progress)
-        progress(0, 0, "Drawing the report")
-        pictures = pictures_of_large(image.levels, run.source, result)
-    except (OutputError, Cancelled):
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            raise OutputError(
-                f"{folder} cannot be written: {error.strerror}. What is done is kept: make room, and give "
-                "the same command again."
-            ) from error
-        return failure(item, error, time.perf_counter() - start)
-    notes = [*image.notes, f"Segmented in blocks: its labels and table are in {folder.name}."]
-    if left_out := [name for name in outputs.wanted() if name not in ("tiff", "csv", "overlay", "geojson")]:
-        notes.append(f"Not written for it: {', '.join(left_out)}.")
-    return Outcome(
-        count_row(item.image, result, time.perf_counter() - start, notes),
-        with_micrometres(result.cells, pixel_size),
-        None,
-        size,
-        modified,
-        large=True,
-        pictures=pictures,
-    )
-
-
-def file_stamp(path: Path) -> tuple[int, int]:
-    """Return the bytes of a file, or of all files in a folder, and when it was last changed, in ns."""
-    if not path.is_dir():
-        stat = path.stat()
-        return stat.st_size, stat.st_mtime_ns
-    stats = [each.stat() for each in path.rglob("*") if each.is_file()]
-    return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
-
-
-def load(item: BatchItem) -> Loaded:
-    """Read a file.
-
-    Raises
-    ------
-    ImageError
-        If it is no image, or not the one that a recorded run read.
-    """
-    from ..images.read import read_image_and_notes
-
-    if item.problem:
-        raise ImageError(item.problem)
-    start = time.perf_counter()
-    pixels, notes = read_image_and_notes(item.path)
-    stat = item.path.stat()
-    sha256 = file_sha256(item.path)
-    if item.sha256 is not None and item.sha256 != sha256:
-        raise ImageError(
-            f"{item.path} is not the file that the recorded run read (its SHA-256 differs); "
-            "put the old file back, or segment anew without --repeat."
-        )
-    return Loaded(
-        pixels,
-        notes,
-        sha256,
-        stat.st_size,
-        stat.st_mtime_ns,
-        read_pixel_size(item.path),
-        time.perf_counter() - start,
-    )
-
-
-def write(item: BatchItem, loaded: Loaded, result: Segmentation, outputs: Outputs, seconds: float) -> Outcome:
-    """Write what was found in one file.
+    """Read, segment and write one file, a large one in parts.
 
     Parameters
     ----------
-    item : BatchItem
-    loaded : Loaded
-    result : Segmentation
-    outputs : Outputs
-    seconds : float
-        Time spent on the file so far.
+    network : context manager
+        Entered while the network is at work, such as a lock.
 
     Raises
     ------
     OutputError
-        If a file cannot be written.
+        If no file can be written: the disk is full, for instance. Every other failure, whatever
+        the exception, is an outcome.
+    Cancelled
+        If the callback raised it.
     """
-    from .thumbnails import pictures_of
-
     start = time.perf_counter()
-    flat = result.labels.ndim == 2
-    notes: Sequence[str] = loaded.notes
-    found = labelled_image(
-        result,
-        image=loaded.pixels,
-        image_path=item.path,
-        pixel_size=loaded.pixel_size,
-        name=item.image,
-        model_source=outputs.model_source,
-    )
-    save(found, outputs.folder / item.name, outputs.wanted(flat=flat))
-    if not flat and (outputs.mask or outputs.overlay):
-        notes = [*notes, "A stack has no overlay or mask picture."]
-    pictures = pictures_of(loaded.pixels, result)
-    seconds += time.perf_counter() - start
-    return Outcome(
-        count_row(item.image, result, seconds, notes),
-        with_micrometres(found.cells, loaded.pixel_size),
-        loaded.sha256,
-        loaded.size,
-        loaded.modified,
-        flat,
-        pictures=pictures,
-    )
+    try:
+        if item.problem:
+            raise ImageError(item.problem)
+        make = _large if item.large else _small
+        record = make(item, model, settings, outputs, progress, network or nullcontext())
+        return Outcome(row_of(item, record, outputs))
+    except Cancelled:
+        raise
+    except Exception as error:
+        for cause in (error, error.__cause__):
+            if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+                raise OutputError(
+                    f"Nothing can be written into {outputs.folder} any more: {cause.strerror}. What is done "
+                    "is kept: make room, and give the same command again."
+                ) from error
+        return failure(item, error, time.perf_counter() - start)
 
 
-def failure(item: BatchItem, error: Exception, seconds: float) -> Outcome:
+def failure(item: BatchItem, error: Exception, seconds: float = 0.0) -> Outcome:
     """Return the outcome of a file that could not be segmented, in a sentence."""
     if isinstance(error, WBCSegError):
         text = str(error)
@@ -342,4 +174,180 @@ def failure(item: BatchItem, error: Exception, seconds: float) -> Outcome:
         return Outcome(failed_row(item.image, text, seconds))
     reason = (str(error).strip().splitlines() or ["no reason given"])[0]
     text = f"{item.image} failed with an unexpected {type(error).__name__}: {reason}"
-    return Outcome(failed_row(item.image, text, seconds), error=error)
+    return Outcome(failed_row(item.image, text, seconds), error)
+
+
+def row_of(item: BatchItem, record: ResultRecord, outputs: Outputs) -> dict[str, Any]:
+    """Return the row of ``counts.csv`` of an image that is done."""
+    return count_row(item.image, record, cells_of(item, record, outputs))
+
+
+def cells_of(item: BatchItem, record: ResultRecord, outputs: Outputs) -> pd.DataFrame:
+    """Return the rows of ``cells.csv`` of an image that is done."""
+    from ..segmentation.large.result import LargeResult
+
+    table = LargeResult.open(outputs.large_folder(item.name)).cells if record.large else record.table
+    return with_micrometres(table, record.placement.pixel_size)
+
+
+def pictures_in(item: BatchItem, outputs: Outputs) -> list[tuple[str, str]]:
+    """Return what the report shows of an image that is done: captions, and JPEG in base64.
+
+    Of a result that another than a run saved, corrected perhaps, the pictures are drawn now.
+
+    Raises
+    ------
+    WBCSegError
+        If the image or its labels cannot be read.
+    """
+    from ..images.read import read_image
+    from .thumbnails import pictures_of
+
+    record = ResultRecord.read(outputs.record_file(item.name))
+    if record.pictures or record.large:
+        return record.pictures
+    return encoded(pictures_of(read_image(item.path), load_result(outputs.record_file(item.name))))
+
+
+def done_before(
+    item: BatchItem, model: ModelFile, settings: SegmentationSettings, outputs: Outputs
+) -> tuple[ResultRecord | None, bool]:
+    """Look for the result of an earlier run.
+
+    Returns
+    -------
+    record : ResultRecord or None
+        Where the same image was segmented with the same settings, model and version of this
+        package, and all files that are wanted are there. Corrections made since are kept.
+    outdated : bool
+        Whether there is a result of other settings, another model or another version.
+    """
+    try:
+        record = ResultRecord.read(outputs.record_file(item.name))
+    except SettingsError:
+        return None, False
+    if (
+        record.settings != settings
+        or record.model is None
+        or record.model.hash != model.hash
+        or record.versions.get("napari-wbcseg") != __version__
+    ):
+        return None, True
+    if item.sha256 not in (None, record.image.sha256) or not record.image.is_of(item.path):
+        return None, False
+    if not all(path.exists() for path in outputs.files(item.name, record)):
+        return None, False
+    return record, False
+
+
+# The two ways of doing a file -------------------------------------------------------------------------
+
+
+def _small(
+    item: BatchItem,
+    model: ModelFile,
+    settings: SegmentationSettings,
+    outputs: Outputs,
+    progress: Progress,
+    network: AbstractContextManager[Any],
+) -> ResultRecord:
+    from ..images.read import read_image_and_notes
+    from ..segmentation.pipeline import segment
+    from .thumbnails import pictures_of
+
+    start = time.perf_counter()
+    before = _stamp(item.path)
+    pixels, read_notes = read_image_and_notes(item.path)
+    pixel_size = read_pixel_size(item.path)
+    image = ImageRecord.of(item.path, item.image, outputs.folder)
+    if _stamp(item.path) != before:
+        raise ImageError(f"{item.path} was changed while it was read; give the same command again.")
+    if item.sha256 not in (None, image.sha256):
+        raise ImageError(
+            f"{item.path} is not the file that the recorded run read (its SHA-256 differs); "
+            "put the old file back, or segment anew without --repeat."
+        )
+    asked = time.perf_counter()
+    with network:
+        start += time.perf_counter() - asked  # while it was another file's turn
+        result = segment(pixels, model, settings, progress)
+    notes = [*read_notes, *result.notes]
+    if result.stacked and (outputs.mask or outputs.overlay):
+        notes.append("A stack has no overlay or mask picture.")
+    result = replace(
+        result,
+        notes=tuple(dict.fromkeys(notes)),
+        place=Placement.of_pixels(result.labels.ndim, pixel_size),
+        name=item.image,
+        image_path=item.path,
+        model_source=outputs.model_source,
+    )
+    base = outputs.folder / item.name
+    # The record goes first and comes last: an image that has one is done.
+    outputs.record_file(item.name).unlink(missing_ok=True)
+    (labels, _) = files_of(base, "tiff")
+    write_labels(labels, result.labels, pixel_size)
+    if others := [name for name in outputs.wanted(flat=not result.stacked) if name not in ("tiff", "json")]:
+        save(result, base, others, image=pixels)
+    pictures = pictures_of(pixels, result)
+    seconds = round(time.perf_counter() - start, 3)
+    record = ResultRecord.of(
+        result, outputs.folder, labels.name, image=image, seconds=seconds, pictures=pictures
+    )
+    record.write(outputs.record_file(item.name))
+    return record
+
+
+def _large(
+    item: BatchItem,
+    model: ModelFile,
+    settings: SegmentationSettings,
+    outputs: Outputs,
+    progress: Progress,
+    network: AbstractContextManager[Any],
+) -> ResultRecord:
+    """Segment a large file into a folder of its own; a run that was interrupted goes on where it stopped."""
+    from ..images.lazy import open_large
+    from ..results.formats.large_geojson import write_large_geojson
+    from ..segmentation.large.run import LargeRun
+    from .thumbnails import pictures_of_large
+
+    folder = outputs.large_folder(item.name)
+    with network:
+        start = time.perf_counter()
+        image = open_large(item.path)
+        stamp = ImageRecord.of(item.path, item.image, outputs.folder, hashed=False)
+        outputs.record_file(item.name).unlink(missing_ok=True)
+        run = LargeRun(image, folder, model, settings, progress=progress)
+        for _ in run.tiles():
+            pass
+        result = run.finish()
+    notes = [f"Segmented in blocks: its labels and table are in {folder.name}.", *result.notes]
+    if left_out := [name for name in outputs.wanted() if name not in ("tiff", "csv", "overlay", "geojson")]:
+        notes.append(f"Not written for it: {', '.join(left_out)}.")
+    pixel_size = read_pixel_size(item.path)
+    if "geojson" in outputs.formats:
+        (outlines,) = files_of(outputs.folder / item.name, "geojson")
+        write_large_geojson(outlines, result.labels, result.cells, pixel_size, item.image, progress)
+    progress(0, 0, "Drawing the report")
+    pictures = pictures_of_large(image.levels, run.source, result)
+    result = replace(
+        result,
+        notes=tuple(dict.fromkeys(notes)),
+        place=Placement.of_pixels(2, pixel_size),
+        name=item.image,
+        model_source=outputs.model_source,
+    )
+    seconds = round(time.perf_counter() - start, 3)
+    record = ResultRecord.of(
+        result, outputs.folder, folder.name, image=stamp, seconds=seconds, pictures=pictures
+    )
+    record.write(outputs.record_file(item.name))
+    return record
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        return file_stamp(path)
+    except OSError:
+        return ()  # whoever reads it says what is wrong

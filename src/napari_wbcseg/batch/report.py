@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..errors import OutputError
-from .thumbnails import Picture
+from ..files import written_whole
 
 if TYPE_CHECKING:
     from ..results.records import RunRecord
@@ -19,26 +17,7 @@ REPORT_FILE = "report.html"
 _TEMPLATE = Path(__file__).with_name("report.html")
 
 
-@dataclass(frozen=True)
-class ReportEntry:
-    """What the report shows of one image.
-
-    Attributes
-    ----------
-    row : dict
-        Its row of ``counts.csv``.
-    pictures : tuple of Picture
-        The image with its outlines, then the cells to check.
-    overlay : str
-        Name of its overlay in the report's folder, or nothing.
-    """
-
-    row: dict[str, Any]
-    pictures: tuple[Picture, ...] = ()
-    overlay: str = ""
-
-
-def write_report(path: str | Path, record: RunRecord, entries: Iterable[ReportEntry]) -> Path:
+def write_report(path: str | Path, record: RunRecord, entries: Iterable[Mapping[str, Any]]) -> Path:
     """Write the report as one HTML file, which needs no other file and no network.
 
     The entries are taken one by one, so that the pictures of a large folder are never in
@@ -49,7 +28,9 @@ def write_report(path: str | Path, record: RunRecord, entries: Iterable[ReportEn
     path : str or Path
     record : RunRecord
         Of the run, with what became of each input.
-    entries : iterable of ReportEntry
+    entries : iterable of mapping
+        Of each image its ``row`` of ``counts.csv``, its ``pictures`` as captions with JPEG in base64 (the
+        image with its outlines, then the cells to check), and the name of its ``overlay``, or nothing.
 
     Returns
     -------
@@ -71,7 +52,6 @@ def write_report(path: str | Path, record: RunRecord, entries: Iterable[ReportEn
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["data_uri"] = _data_uri
     environment.filters["link"] = quote
     pieces = environment.get_template(_TEMPLATE.name).generate(
         record=record,
@@ -79,14 +59,8 @@ def write_report(path: str | Path, record: RunRecord, entries: Iterable[ReportEn
         settings=_settings(record),
         entries=entries,
     )
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines(pieces)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from None
+    with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as file:
+        file.writelines(pieces)
     return path
 
 
@@ -109,7 +83,3 @@ def _settings(record: RunRecord) -> list[tuple[str, str]]:
         for name, value in record.settings.model_dump().items()
         if name == "recipe" or value != usual[name]
     ]
-
-
-def _data_uri(picture: Picture) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(picture.jpeg).decode()

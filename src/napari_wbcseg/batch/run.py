@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError
+from ..errors import ImageError, OutputError, SettingsError, WBCSegError
+from ..files import locked, remove_leftovers
 from ..progress import Progress, silent
-from ..results.formats.tables import write_cells, write_counts
+from ..results.files import read_text
+from ..results.formats.tables import count_row, write_cells, write_counts
 from ..results.models import recorded_model
 from ..results.names import (
     CELLS_FILE,
@@ -20,23 +23,26 @@ from ..results.names import (
     RUN_FILE,
     image_names,
     is_output,
+    other_names,
     output_names,
 )
-from ..results.records import InputRecord, RunRecord
+from ..results.records import RUN_FORMAT, InputRecord, RunRecord
 from ..results.result_record import ResultRecord
-from ..results.save import FORMATS
+from ..results.save import files_of
 from ..segmentation.large.files import PLAN_FILE
-from .file import BatchItem, Outcome, Outputs
-from .journal import Journal, fingerprint
-from .overlapped import segment_overlapped
-from .report import REPORT_FILE, ReportEntry, write_report
+from .file import BatchItem, Outcome, Outputs, cells_of, done_before, failure, pictures_in, row_of
+from .report import REPORT_FILE, write_report
+from .workers import segment_here
 
 if TYPE_CHECKING:
-    import pandas as pd
     from distributed import Client
 
     from ..network.model_file import ModelFile
     from ..settings import SegmentationSettings
+
+LOCK_FILE = ".wbcseg.lock"
+#: Of earlier versions of this package, which wrote down there what is done.
+_JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True)
@@ -82,20 +88,60 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     -------
     list of BatchItem
     """
-    from ..images.read import find_images, natural_key
+    from ..images.read import natural_key
 
     found: dict[Path, Path] = {}
     problems: list[BatchItem] = []
+
+    def unreadable(error: OSError) -> None:
+        where = _text(error.filename)
+        problems.append(_unusable(where, f"{where} cannot be looked into: {error.strerror}."))
+
     for given in dict.fromkeys(str(path) for path in paths):
         try:
-            for path in find_images(given, recursive=recursive, large=True):
+            for path in _search(given, recursive, unreadable):
                 if path == Path(given).expanduser() or not is_output(path):
                     found.setdefault(path.resolve(), path)
-        except ImageError as error:
-            problems.append(BatchItem(Path(given), given, "", problem=str(error)))
+        except WBCSegError as error:
+            problems.append(_unusable(given, str(error)))
+        except OSError as error:
+            unreadable(error)
+        except (RuntimeError, ValueError) as error:  # a link to itself, a null character
+            problems.append(_unusable(given, f"{_text(given)} cannot be looked for: {error}."))
+    for path in [path for path in found if _text(path) != str(path)]:
+        problems.append(_unusable(path, f"The name of {_text(path)} is no text (UTF-8): rename it."))
+        del found[path]
     images = sorted(found.values(), key=natural_key)
     names, shown = output_names(images), image_names(images)
     return [*(BatchItem(path, shown[path], names[path]) for path in images), *problems]
+
+
+def _search(given: str, recursive: bool, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
+    """Yield the images that one argument stands for; folders in a folder that cannot be read are told of."""
+    from ..images.lazy import is_zarr
+    from ..images.read import find_images
+
+    folder = Path(given).expanduser()
+    if not (recursive and folder.is_dir()) or is_zarr(folder):
+        yield from find_images(given, large=True)
+        return
+    nothing = True
+    for here, inner, _ in os.walk(folder, onerror=unreadable):
+        inner[:] = sorted(name for name in inner if not is_zarr(Path(here, name)))
+        with suppress(ImageError):  # none in this one
+            yield from find_images(here, large=True)
+            nothing = False
+    if nothing:
+        raise ImageError(f"The folder {given} and those in it hold no image.")
+
+
+def _text(path: str | Path) -> str:
+    """Return a path as it can be written down: what is no UTF-8 in it is a question mark."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _unusable(path: str | Path, problem: str) -> BatchItem:
+    return BatchItem(Path(_text(path)), _text(path), "", problem=problem)
 
 
 def items_of(record: RunRecord, folder: Path) -> list[BatchItem]:
@@ -125,7 +171,7 @@ def item_of(record: ResultRecord, folder: Path) -> BatchItem:
     folder : Path
         Where the record lies; an image that moved along with it is found.
     """
-    path = record.image_file(folder)
+    path = record.image.file(folder)
     if path is None:
         where = record.image.path or "it came from no file"
         return BatchItem(
@@ -212,9 +258,8 @@ def segment_files(
     ClusterError
         If the cluster cannot do the work.
     """
-    outputs = Outputs(Path(out).expanduser().resolve(), mask, overlay, tuple(formats))
-    run = _Run(items, outputs, report, unexpected)
-    key = fingerprint(settings, model)
+    folder = Path(out).expanduser().resolve()
+    outputs = Outputs(folder, mask, overlay, tuple(formats))
     record = RunRecord.start(
         settings,
         model,
@@ -223,142 +268,212 @@ def segment_files(
         mask=mask,
         overlay=overlay,
         formats=outputs.formats,
-        inputs=run.inputs(),
         finished=False,
     )
-    outputs = run.outputs = replace(outputs, model_source=record.model.source)
-    # Before hours of work are done, show that their results can be kept.
-    run_file = record.write(outputs.folder / RUN_FILE)
-    run.journal = Journal(outputs.folder, key, again=again)
-    remove_leftovers(outputs.folder, items)
-    if again:
-        _forget_large(outputs, items)
-    finished = False
+    outputs = replace(outputs, model_source=record.model.source)
     try:
-        for index, outcome in run.journal.done(items, outputs).items():
-            run.keep(index, outcome)
-        todo = [(index, item) for index, item in enumerate(items) if index not in run.rows]
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from None
+    busy = OutputError(f"Another run is writing into {folder}: wait for its end, or give another folder.")
+    with locked(folder / LOCK_FILE, busy):
+        earlier = _earlier(folder)
+        items = _with_own_names(items, earlier, model, settings, outputs, again=again)
+        new = len(items)
+        items = _with_others_done(items, earlier, model, settings, outputs)
+        rows: dict[int, dict[str, Any]] = {}
+
+        def done(index: int, outcome: Outcome) -> None:
+            if outcome.error is not None:
+                unexpected(outcome.error)
+            rows[index] = outcome.row
+            report(outcome.row)
+
+        def take_up(first: int = 0) -> int:
+            """Report what is done already, and return how many are outdated."""
+            outdated = 0
+            for index, item in enumerate(items[first:], first):
+                if index in rows:
+                    continue
+                known, old = done_before(item, model, settings, outputs)
+                outdated += old
+                if known is not None:
+                    with suppress(WBCSegError):  # damaged, and so done again
+                        done(index, Outcome(row_of(item, known, outputs)))
+            return outdated
 
         def starting(index: int) -> None:
-            progress(len(run.rows), len(items), items[index].image)
+            progress(len(rows), len(items), items[index].image)
 
-        if client is None:
-            segment_overlapped(
-                todo, model, settings, outputs, done=run.done, starting=starting, progress=image_progress
+        # Before hours of work are done, show that their results can be kept.
+        record = record.model_copy(update={"inputs": [_input(item, folder) for item in items]})
+        record.write(folder / RUN_FILE)
+        remove_leftovers(folder)
+        (folder / _JOURNAL).unlink(missing_ok=True)
+        if again:
+            _forget_large(outputs, items[:new])
+        finished = False
+        try:
+            outdated = take_up(new if again else 0)
+            kept = len(rows)
+            todo = [(index, item) for index, item in enumerate(items) if index not in rows]
+            if client is None:
+                segment_here(
+                    todo, model, settings, outputs, done=done, starting=starting, progress=image_progress
+                )
+            else:
+                from .cluster import segment_on_cluster
+
+                segment_on_cluster(todo, model, settings, outputs, client, done=done, starting=starting)
+            progress(len(items), len(items), "")
+            finished = True
+        finally:
+            remove_leftovers(folder)  # of workers that died
+            if not finished:
+                take_up()  # what was written meanwhile
+            record = record.model_copy(update={"finished": finished})
+            files = _write_run(record, items, rows, outputs)
+    return BatchResult([rows[index] for index in sorted(rows)], files, kept=kept, outdated=outdated)
+
+
+def _write_run(
+    record: RunRecord, items: Sequence[BatchItem], rows: dict[int, dict[str, Any]], outputs: Outputs
+) -> list[Path]:
+    """Write tables, record and report of a run, from the files of its results as they are now."""
+    folder = outputs.folder
+    files, tables, inputs = [], [], []
+    for index, item in enumerate(items):
+        entry = _input(item, folder)
+        if rows.get(index, {}).get("status") == "ok":
+            try:
+                result = ResultRecord.read(outputs.record_file(item.name))
+                cells = cells_of(item, result, outputs)
+                rows[index] = count_row(item.image, result, cells)
+                tables.append((item.image, cells))
+                files += outputs.files(item.name, result)
+                entry = entry.model_copy(update={"sha256": result.image.sha256})
+            except WBCSegError as error:  # removed or damaged meanwhile
+                rows[index] = failure(item, error).row
+        if (row := rows.get(index)) is not None:
+            known = {"status": row["status"], "count": row.get("count"), "error": row.get("error", "")}
+            entry = entry.model_copy(update=known)
+        inputs.append(entry)
+    record = record.model_copy(update={"inputs": inputs})
+
+    def entries() -> Iterator[dict[str, Any]]:
+        """Yield what the report shows of each image; the pictures of one are in memory at a time."""
+        for index in sorted(rows):
+            item, row, pictures = items[index], rows[index], []
+            if row["status"] == "ok":
+                with suppress(WBCSegError):
+                    pictures = pictures_in(item, outputs)
+            overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
+            yield {"row": row, "pictures": pictures, "overlay": overlay.name if overlay in drawn else ""}
+
+    drawn = set(files)
+    return [
+        *files,
+        write_counts(folder / COUNTS_FILE, [rows[index] for index in sorted(rows)]),
+        write_cells(folder / CELLS_FILE, tables),
+        record.write(folder / RUN_FILE),
+        write_report(folder / REPORT_FILE, record, entries()),
+    ]
+
+
+# Whose a folder of results is -------------------------------------------------------------------------
+
+
+def _earlier(folder: Path) -> list[BatchItem]:
+    """Return the inputs of the run that wrote into a folder before.
+
+    Raises
+    ------
+    OutputError
+        If what the run would write is there and no run wrote it.
+    """
+    file = folder / RUN_FILE
+    try:
+        return items_of(RunRecord.read(file), folder)
+    except SettingsError:
+        if file.exists() and RUN_FORMAT in read_text(file)[:200]:
+            return []  # of another version of this package, or damaged
+    for name in (COUNTS_FILE, CELLS_FILE, RUN_FILE, REPORT_FILE):
+        if (folder / name).exists():
+            raise OutputError(
+                f"{folder} holds a {name} that no run of this program wrote, and it would be overwritten. "
+                "Give another folder, or move that file away."
             )
-        else:
-            from .distributed import segment_distributed
-
-            segment_distributed(todo, model, settings, outputs, client, done=run.done, starting=starting)
-        progress(len(items), len(items), "")
-        finished = True
-    finally:
-        record = record.model_copy(update={"inputs": run.inputs(), "finished": finished})
-        if client is not None:
-            remove_leftovers(outputs.folder, items)  # of workers that died
-        files = [*run.written(), *run.write_tables(), record.write(run_file)]
-        files.append(write_report(outputs.folder / REPORT_FILE, record, run.report_entries()))
-        run.journal.close()
-    rows = [run.rows[index] for index in sorted(run.rows)]
-    return BatchResult(rows, files, kept=len(run.kept), outdated=run.journal.outdated)
+    return []
 
 
-class _Run:
-    """What is known so far of each file of a run, by its position."""
+def _with_own_names(
+    items: Sequence[BatchItem],
+    earlier: Sequence[BatchItem],
+    model: ModelFile,
+    settings: SegmentationSettings,
+    outputs: Outputs,
+    *,
+    again: bool,
+) -> list[BatchItem]:
+    """Give each input a name whose files are its own or no one's; that which it had before, if any."""
 
-    def __init__(
-        self,
-        items: Sequence[BatchItem],
-        outputs: Outputs,
-        report: Callable[[dict[str, Any]], None],
-        unexpected: Callable[[Exception], None],
-    ) -> None:
-        self.items = items
-        self.outputs = outputs
-        self.journal: Journal
-        self.rows: dict[int, dict[str, Any]] = {}
-        self.kept: set[int] = set()
-        self._tables: dict[int, pd.DataFrame] = {}
-        self._sha256: dict[int, str | None] = {}
-        self._flat: dict[int, bool] = {}
-        self._large: set[int] = set()
-        self._report = report
-        self._unexpected = unexpected
+    def may_write(item: BatchItem, name: str, *, own: bool) -> bool:
+        if not outputs.record_file(name).exists():
+            files = [*files_of(outputs.folder / name, outputs.wanted()), outputs.large_folder(name)]
+            return own or not any(path.exists() for path in files)
+        try:
+            record = ResultRecord.read(outputs.record_file(name))
+        except SettingsError:
+            return own
+        if record.settings is None:
+            return False  # drawn by hand
+        if record.edited and not again and done_before(replace(item, name=name), model, settings, outputs)[1]:
+            return False  # corrected by hand, and not to be found again with these settings
+        path = record.image.file(outputs.folder)
+        same = path is not None and path.resolve() == item.path.resolve()
+        return own or same or record.image.is_of(item.path)
 
-    def done(self, index: int, outcome: Outcome) -> None:
-        if index in self.rows:
-            return  # a cluster may do a file twice when a worker dies; it counts once
-        if outcome.error is not None:
-            self._unexpected(outcome.error)
-        self.journal.add(self.items[index], outcome)
-        self._take(index, outcome)
-
-    def keep(self, index: int, outcome: Outcome) -> None:
-        self.kept.add(index)
-        self._take(index, outcome)
-
-    def _take(self, index: int, outcome: Outcome) -> None:
-        self.rows[index] = outcome.row
-        self._sha256[index] = outcome.sha256
-        self._flat[index] = outcome.flat
-        if outcome.large:
-            self._large.add(index)
-        if outcome.cells is not None:
-            self._tables[index] = outcome.cells
-        self._report(outcome.row)
-
-    def inputs(self) -> list[InputRecord]:
-        """Return the record of each input, for ``run.json``."""
-        records = []
-        for index, item in enumerate(self.items):
-            entry = _input(item, self.outputs.folder)
-            row = self.rows.get(index)
-            if row is not None:
-                known = {"status": row["status"], "count": row.get("count"), "error": row.get("error", "")}
-                if self._sha256[index] is not None:
-                    known["sha256"] = self._sha256[index]
-                entry = entry.model_copy(update=known)
-            records.append(entry)
-        return records
-
-    def written(self) -> list[Path]:
-        """Return the files of the images."""
-        return [
-            path
-            for index in sorted(self._tables)
-            for path in self.outputs.files(
-                self.items[index].name, flat=self._flat[index], large=index in self._large
-            )
-        ]
-
-    def write_tables(self) -> list[Path]:
-        folder = self.outputs.folder
-        tables = [(self.items[index].image, self._tables[index]) for index in sorted(self._tables)]
-        rows = [self.rows[index] for index in sorted(self.rows)]
-        return [write_counts(folder / COUNTS_FILE, rows), write_cells(folder / CELLS_FILE, tables)]
-
-    def report_entries(self) -> Iterator[ReportEntry]:
-        """Yield what the report shows of each image, its pictures read back from the journal."""
-        for index in sorted(self.rows):
-            item = self.items[index]
-            outcome = self.journal.outcome(item)
-            overlay = self.outputs.folder / f"{item.name}{OVERLAY_SUFFIX}"
-            drawn = self.outputs.overlay and self._flat[index] and index not in self._large
-            link = overlay.name if drawn else ""
-            yield ReportEntry(self.rows[index], outcome.pictures if outcome is not None else (), link)
-
-
-def remove_leftovers(folder: Path, items: Sequence[BatchItem]) -> None:
-    """Remove half-written files of these images, which a process that was killed left behind."""
-    begins = {f".{item.name}{format.suffix}." for item in items for format in FORMATS.values()}
-    for path in folder.glob(".*.part"):
-        # What is behind the name's end is the random part of a temporary name.
-        if f"{path.name.rsplit('.', 2)[0]}." not in begins:
+    had = {item.path.resolve(): item.name for item in earlier if not item.problem}
+    taken = {name.casefold() for name in had.values()}
+    named = []
+    for item in items:
+        if item.problem:
+            named.append(item)
             continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        own = had.get(item.path.resolve())
+        if own is None or not may_write(item, own, own=True):
+            own = next(
+                name
+                for name in other_names(item.path, item.name)
+                if name.casefold() not in taken and may_write(item, name, own=False)
+            )
+        taken.add(own.casefold())
+        named.append(replace(item, name=own))
+    return named
+
+
+def _with_others_done(
+    items: list[BatchItem],
+    earlier: Sequence[BatchItem],
+    model: ModelFile,
+    settings: SegmentationSettings,
+    outputs: Outputs,
+) -> list[BatchItem]:
+    """Add what an earlier run did into the same folder with the same model and settings, for the tables."""
+    given = {item.path.resolve() for item in items}
+    others = [
+        item
+        for item in earlier
+        if item.path.resolve() not in given and done_before(item, model, settings, outputs)[0] is not None
+    ]
+    if not others:
+        return items
+    items = [*items, *others]
+    good = [item for item in items if not item.problem]
+    if len({item.image for item in good}) < len(good):
+        shown = image_names([item.path for item in good])
+        items = [item if item.problem else replace(item, image=shown[item.path]) for item in items]
+    return items
 
 
 def _forget_large(outputs: Outputs, items: Sequence[BatchItem]) -> None:
@@ -371,7 +486,7 @@ def _forget_large(outputs: Outputs, items: Sequence[BatchItem]) -> None:
 
 def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:
     if client is not None:
-        from .distributed import describe
+        from .cluster import describe
 
         return describe(client)
     from ..network.engines.create import create_engine
@@ -380,13 +495,13 @@ def _device(model: ModelFile, settings: SegmentationSettings, client: Client | N
 
 
 def _input(item: BatchItem, out: Path) -> InputRecord:
-    path = item.path.resolve()
+    path = os.path.abspath(item.path)
     try:
         relative = Path(os.path.relpath(path, out)).as_posix()
     except ValueError:  # on another drive of Windows
         relative = ""
     return InputRecord(
-        path=str(path),
+        path=path,
         relative=relative,
         image=item.image,
         name=item.name,

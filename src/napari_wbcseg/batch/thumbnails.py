@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..results.formats.pictures import CASING_COLOUR, CELL_COLOUR, CHECK_COLOUR, traced
+from ..results.result_record import Picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,13 +25,6 @@ _MOST_CELLS = 12
 _LEAST_RING = 2.5  # pixels of the overview of a large image
 _READ_SIDE = 2048  # pixels of a large image read at once
 _SHIFT = 4  # bits behind the point in coordinates given to OpenCV
-
-
-class Picture(NamedTuple):
-    """A JPEG with a caption."""
-
-    caption: str
-    jpeg: bytes
 
 
 def pictures_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:

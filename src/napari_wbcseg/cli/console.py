@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,25 @@ def progress_bars(*columns: Any) -> Any:
         disable=not console.is_terminal,
         transient=True,
     )
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Take the end of a session, a terminal or a job (SIGTERM, SIGHUP) for Ctrl-C: what is done is kept."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    found = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # nohup lets a process ignore the end of its terminal.
+    before = {one: signal.getsignal(one) for one in found if signal.getsignal(one) != signal.SIG_IGN}
+    for one in before:
+        signal.signal(one, stop)
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def new_table(*headings: str, title: str | None = None, left: int = 1) -> Table:

@@ -11,7 +11,16 @@ import typer
 from ..errors import WBCSegError
 from ..settings import SegmentationSettings
 from .app import FAILED
-from .console import complain, new_console, new_table, plural, print_table, progress_bars, rounded
+from .console import (
+    complain,
+    new_console,
+    new_table,
+    plural,
+    print_table,
+    progress_bars,
+    rounded,
+    stopped_by_signals,
+)
 from .options import ModelOption, SettingsOption, model_and_settings, with_settings
 
 if TYPE_CHECKING:
@@ -125,7 +134,7 @@ def segment(
 
             new_console(stderr=True).print("".join(traceback.format_exception(error)))
 
-    with _cluster(scheduler, workers) as client, progress_bars() as bars:
+    with stopped_by_signals(), _cluster(scheduler, workers) as client, progress_bars() as bars:
         images = bars.add_task("Images", total=len(items))
         inside = bars.add_task("", total=None)
 
@@ -176,7 +185,7 @@ def _cluster(scheduler: str | None, workers: int | None) -> AbstractContextManag
     if scheduler is None and workers is None:
         return nullcontext()
     try:
-        from ..batch.distributed import cluster
+        from ..batch.cluster import cluster
     except ImportError as error:
         raise WBCSegError(
             f"Working on a cluster needs dask.distributed ({error}): pip install 'napari-wbcseg[cluster]'."
@@ -188,24 +197,16 @@ def _print_counts(rows: list[dict[str, Any]]) -> None:
     good = [row for row in rows if row["status"] == "ok"]
     if not good:
         return
-    table = new_table("image", "white cells", "to check", "diameter", "seconds")
+    columns = ["white_cells", *["erythroblasts"] * any(row["erythroblasts"] for row in good), "to_check"]
+    table = new_table("image", *(name.replace("_", " ") for name in columns), "diameter", "seconds")
     for row in good[:_TABLE_ROWS]:
-        table.add_row(
-            row["image"],
-            str(row["count"]),
-            str(row["to_check"] or ""),
-            rounded(row["cell_diameter"]),
-            rounded(row["seconds"], 2),
-        )
+        numbers = [str(row[name] or ("" if name == "to_check" else 0)) for name in columns]
+        table.add_row(row["image"], *numbers, rounded(row["cell_diameter"]), rounded(row["seconds"], 2))
     if len(good) > _TABLE_ROWS:
-        table.add_row(f"... {len(good) - _TABLE_ROWS} more in counts.csv", "", "", "", "")
+        table.add_row(f"... {len(good) - _TABLE_ROWS} more in counts.csv")
     if len(good) > 1:
         table.add_section()
-        table.add_row(
-            f"{len(good)} images",
-            str(sum(row["count"] for row in good)),
-            str(sum(row["to_check"] for row in good) or ""),
-            "",
-            rounded(sum(row["seconds"] for row in good), 2),
-        )
+        numbers = [str(sum(row[name] for row in good)) for name in columns]
+        seconds = sum(row["seconds"] or 0 for row in good)
+        table.add_row(f"{len(good)} images", *numbers, "", rounded(seconds, 2))
     print_table(table)

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import ImageError, SettingsError
 from ..images.zarr_files import open_zarr
 from ..progress import Progress, silent
+from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
 from .files import read_text
 from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
-from .labelled import LabelledImage
 from .models import recorded_model
 from .names import LABELS_SUFFIX, RESULT_SUFFIX
-from .records import RunRecord, file_sha256, read_settings
+from .records import RUN_FORMAT, RunRecord, file_sha256, read_settings
 from .result_record import RESULT_FORMAT, ResultRecord, columns_to_table
-
-RUN_FORMAT = "napari-wbcseg run"
-
-if TYPE_CHECKING:
-    from ..segmentation.result import Segmentation
 
 
 def record_beside(path: str | Path) -> Path | None:
@@ -41,7 +36,7 @@ def record_beside(path: str | Path) -> Path | None:
     return None
 
 
-def load_result(path: str | Path) -> LabelledImage:
+def load_result(path: str | Path) -> Segmentation:
     """Read a result that `save` wrote.
 
     Parameters
@@ -51,8 +46,8 @@ def load_result(path: str | Path) -> LabelledImage:
 
     Returns
     -------
-    LabelledImage
-        Without its image; ``image_path`` says where that was, if it is still there.
+    Segmentation
+        Without probability and proposals; ``image_path`` says where that was, if it is still there.
 
     Raises
     ------
@@ -76,6 +71,8 @@ def load_result(path: str | Path) -> LabelledImage:
         if not record.labels:
             raise SettingsError(f"{path} holds settings and a table, but was saved without labels to open.")
         path = beside.with_name(record.labels)
+    if record.large:
+        raise ImageError(f"{beside} is of a large image: open the folder {beside.with_name(record.labels)}.")
     labels = _read_labels(path)
     return _labelled(record, labels, record.table, beside)
 
@@ -87,21 +84,21 @@ def _read_labels(path: Path) -> np.ndarray:
         labels = tifffile.imread(path)
     except FileNotFoundError:
         raise ImageError(f"There is no file {path}; put it back beside its record.") from None
-    except (tifffile.TiffFileError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged file raises nearly anything
         raise ImageError(f"{path} cannot be read as a label image: {error}.") from None
     if labels.dtype.kind not in "iu":
         raise ImageError(f"{path} is no label image: its values are {labels.dtype}, not whole numbers.")
     return labels
 
 
-def _of_zarr(path: Path) -> LabelledImage:
+def _of_zarr(path: Path) -> Segmentation:
     try:
         group = open_zarr(path)
         cells = group[f"labels/{LABELS_NAME}"]
         attributes: dict[str, Any] = dict(cells.attrs)
         record = ResultRecord.model_validate(attributes[RECORD_KEY])
         labels = np.asarray(cells[attributes["multiscales"][0]["datasets"][0]["path"]][...])
-    except (KeyError, OSError, ValueError, TypeError) as error:
+    except Exception as error:  # a damaged chunk raises nearly anything
         raise ImageError(f"{path} is no OME-Zarr that napari-wbcseg saved ({error}).") from None
     return _labelled(record, labels, _table_of_properties(attributes["image-label"]), path)
 
@@ -115,7 +112,7 @@ def _table_of_properties(image_label: dict[str, Any]) -> Any:
     return columns_to_table({name: [row.get(name) for row in rows] for name in names})
 
 
-def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) -> LabelledImage:
+def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) -> Segmentation:
     from ..segmentation.measured import current_cells
 
     if labels.shape != record.shape:
@@ -125,12 +122,14 @@ def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) 
         )
     # Labels that another program edited since get measured; the others keep their rows.
     cells, changed = current_cells(labels, cells)
-    return LabelledImage(
+    if labels.ndim == 3:
+        labels, cells = with_unique_labels(labels, cells)
+    return Segmentation(
         labels=labels,
         cells=cells,
-        placement=record.placement,
+        place=record.placement,
         name=record.image.name,
-        image_path=record.image_file(path.parent),
+        image_path=record.image.file(path.parent),
         settings=record.settings,
         model="" if record.model is None else f"{record.model.name}@{record.model.hash}",
         model_source="" if record.model is None else record.model.source,
@@ -174,7 +173,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     if record.settings is None or record.model is None:
         raise SettingsError(f"{path} tells of cells that no model found, so there is nothing to do again.")
     if image is None:
-        file = record.image_file(path.parent)
+        file = record.image.file(path.parent)
         if file is None:
             raise ImageError(
                 f"The image of {path} is not there any more ({record.image.path or record.image.name}); "

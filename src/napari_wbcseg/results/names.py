@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..segmentation.large.files import PLAN_FILE
@@ -19,6 +21,7 @@ RUN_FILE = "run.json"
 RESULT_SUFFIX = "-result.json"
 #: Behind the name of a large image, that of the folder that holds its result.
 LARGE_SUFFIX = "-cells"
+_LONGEST = 200  # bytes of a name
 
 
 def output_names(paths: Sequence[Path]) -> dict[Path, str]:
@@ -48,13 +51,22 @@ def output_names(paths: Sequence[Path]) -> dict[Path, str]:
     # What is left is a file that happens to be called what another became.
     used: set[str] = set()
     for path in sorted(names, key=lambda p: (whole[p].as_posix(), p.as_posix())):
-        name, number = re.sub(r'[<>:"|?*\x00-\x1f]', "-", names[path]) or "image", 2
+        name, number = _short(re.sub(r'[<>:"|?*\x00-\x1f]', "-", names[path]) or "image"), 2
         final = name
         while final.casefold() in used:
-            final, number = f"{name}-{number}", number + 1
+            final, number = _short(f"{name}-{number}"), number + 1
         used.add(final.casefold())
         names[path] = final
     return names
+
+
+def other_names(path: Path, name: str) -> Iterator[str]:
+    """Yield names for the output files of one input, until one is free: with more folders, then numbered."""
+    yield name
+    folders = path.resolve().parts[1:-1]
+    for depth in range(1, len(folders) + 1):
+        yield _short("__".join([*folders[-depth:], name]))
+    yield from (_short(f"{name}-{number}") for number in itertools.count(2))
 
 
 def image_names(paths: Sequence[Path]) -> dict[Path, str]:
@@ -78,6 +90,14 @@ def is_output(path: Path) -> bool:
     if path.suffix != ".zarr":
         return False
     return (path.parent / PLAN_FILE).is_file() or (path / "labels" / "cells").is_dir()
+
+
+def _short(name: str) -> str:
+    """Return a name that leaves room for what is put behind it; a disk takes 255 bytes."""
+    content = name.encode()
+    if len(content) <= _LONGEST:
+        return name
+    return f"{content[: _LONGEST - 9].decode(errors='ignore')}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def _stem(path: Path) -> str:

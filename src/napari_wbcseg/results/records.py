@@ -18,6 +18,9 @@ from .names import RUN_FILE
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
 
+#: Of a ``run.json`` of any version.
+RUN_FORMAT = "napari-wbcseg run"
+
 Record = TypeVar("Record", bound=BaseModel)
 
 
@@ -179,7 +182,7 @@ def read_settings(path: str | Path) -> SegmentationSettings:
         values = json.loads(text)
     except json.JSONDecodeError as error:
         raise SettingsError(f"The settings in {path} are not valid JSON: {error}.") from None
-    if isinstance(values, dict) and str(values.get("format", "")).startswith("napari-wbcseg run"):
+    if isinstance(values, dict) and str(values.get("format", "")).startswith(RUN_FORMAT):
         return RunRecord.read(path).settings
     try:
         return SegmentationSettings.from_json(text)
@@ -206,6 +209,19 @@ def file_sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_stamp(path: Path) -> tuple[int, int, int]:
+    """Return what changes with a file: bytes, time of the last change in ns, and its place on the disk.
+
+    Of a folder, the bytes of all files in it and the last change of any.
+    """
+    if not path.is_dir():
+        stat = path.stat()
+        return stat.st_size, stat.st_mtime_ns, stat.st_ino
+    stats = [each.stat() for each in path.rglob("*") if each.is_file()]
+    size, modified = sum(stat.st_size for stat in stats), (stat.st_mtime_ns for stat in stats)
+    return size, max(modified, default=0), path.stat().st_ino
 
 
 def library_versions() -> dict[str, str]:

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ..segmentation.result import Placement, Segmentation
 from ..settings import SegmentationSettings
 from .files import write_bytes
-from .labelled import LabelledImage, Placement
-from .names import RESULT_SUFFIX
-from .records import ModelRecord, file_sha256, library_versions, read_record
+from .names import LARGE_SUFFIX, RESULT_SUFFIX
+from .records import ModelRecord, file_sha256, file_stamp, library_versions, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RESULT_FORMAT = "napari-wbcseg result 1"
+
+
+class Picture(NamedTuple):
+    """A JPEG with a caption, as a report shows it."""
+
+    caption: str
+    jpeg: bytes
+
+
+def encoded(pictures: Sequence[Picture]) -> list[tuple[str, str]]:
+    """Return pictures as JSON and HTML hold them: the JPEG in base64."""
+    return [(one.caption, base64.b64encode(one.jpeg).decode()) for one in pictures]
 
 
 class ImageRecord(BaseModel):
@@ -36,7 +49,9 @@ class ImageRecord(BaseModel):
     relative : str
         The same from the folder of the record, in case both are moved.
     sha256 : str or None
-        Of the file's content; None where there was no file.
+        Of the file's content; None where there was no file, or it is a large one.
+    size, modified : int
+        Bytes of the file, and the time of its last change in nanoseconds; 0 where not known.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -45,6 +60,41 @@ class ImageRecord(BaseModel):
     path: str = ""
     relative: str = ""
     sha256: str | None = None
+    size: int = 0
+    modified: int = 0
+
+    @classmethod
+    def of(cls, path: Path | None, name: str, folder: Path, *, hashed: bool = True) -> ImageRecord:
+        """Make the record of an image's file, to lie in a folder; without one it has a name only."""
+        if path is None or not path.exists():
+            return cls(name=name)
+        path = path.resolve()
+        try:
+            relative = Path(os.path.relpath(path, folder.resolve())).as_posix()
+        except ValueError:  # on another drive of Windows
+            relative = ""
+        sha256 = file_sha256(path) if hashed and path.is_file() else None
+        size, modified, _ = file_stamp(path)
+        return cls(name=name, path=str(path), relative=relative, sha256=sha256, size=size, modified=modified)
+
+    def file(self, folder: Path) -> Path | None:
+        """Return the file if it is still there; ``folder`` is that of the record."""
+        for path in (Path(self.path or " "), folder / (self.relative or " ")):
+            if path.exists():
+                return path
+        return None
+
+    def is_of(self, path: Path) -> bool:
+        """Whether a file holds this very image."""
+        try:
+            size, modified, _ = file_stamp(path)
+            if self.path == str(path.resolve()) and (size, modified) == (self.size, self.modified):
+                return True
+            if self.sha256 is None:  # a large one: moved, perhaps
+                return self.size > 0 and (size, modified) == (self.size, self.modified)
+            return path.is_file() and file_sha256(path) == self.sha256
+        except OSError:
+            return False
 
 
 class ResultRecord(BaseModel):
@@ -73,8 +123,13 @@ class ResultRecord(BaseModel):
     scale, translate, units, axis_labels : tuple
         Where the pixels lie, an entry an axis.
     count, to_check : int
+    seconds : float or None
+        That a run took for it.
+    pictures : list of (str, str)
+        What the report of a run shows of it: captions, and JPEG in base64.
     cells : dict of list
-        The table, a list a column; lengths in pixels, unknown values None.
+        The table, a list a column; lengths in pixels, unknown values None. That of a large image is
+        in its folder.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -97,11 +152,34 @@ class ResultRecord(BaseModel):
     axis_labels: tuple[str, ...] = ()
     count: int
     to_check: int
+    seconds: float | None = None
+    pictures: list[tuple[str, str]] = []
     cells: dict[str, list[Any]] = {}
 
     @classmethod
-    def of(cls, result: LabelledImage, folder: Path, labels: str = "") -> ResultRecord:
-        """Make the record of a result, to lie in a folder beside its labels file."""
+    def of(
+        cls,
+        result: Segmentation,
+        folder: Path,
+        labels: str = "",
+        *,
+        image: ImageRecord | None = None,
+        seconds: float | None = None,
+        pictures: Sequence[Picture] = (),
+    ) -> ResultRecord:
+        """Make the record of a result, to lie in a folder beside its labels file.
+
+        Parameters
+        ----------
+        result : Segmentation
+        folder : Path
+        labels : str
+            The labels file, or the folder of a large result, which has the table itself.
+        image : ImageRecord, optional
+            By default that of the result's image file as it is now.
+        seconds, pictures
+            See the attributes.
+        """
         name, _, model_hash = result.model.partition("@")
         model = None
         if model_hash:
@@ -109,7 +187,7 @@ class ResultRecord(BaseModel):
         place = result.placement
         return cls(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            image=_image_record(result, folder),
+            image=image or ImageRecord.of(result.image_path, result.name, folder),
             settings=result.settings,
             model=model,
             versions=library_versions(),
@@ -123,9 +201,11 @@ class ResultRecord(BaseModel):
             translate=place.translate,
             units=place.units,
             axis_labels=place.axis_labels,
-            count=len(result.cells),
-            to_check=len(result.to_check),
-            cells=table_to_columns(result.cells),
+            count=result.count,
+            to_check=result.to_check,
+            seconds=seconds,
+            pictures=encoded(pictures),
+            cells={} if labels.endswith(LARGE_SUFFIX) else table_to_columns(result.cells),
         )
 
     def write(self, path: str | Path) -> Path:
@@ -167,12 +247,10 @@ class ResultRecord(BaseModel):
         """The table of the cells."""
         return columns_to_table(self.cells)
 
-    def image_file(self, folder: Path) -> Path | None:
-        """Return the image's file if it is still there; ``folder`` is that of the record."""
-        for path in (Path(self.image.path or " "), folder / (self.image.relative or " ")):
-            if path.is_file():
-                return path
-        return None
+    @property
+    def large(self) -> bool:
+        """Whether it is of a large image, whose labels and table are in a folder."""
+        return self.labels.endswith(LARGE_SUFFIX)
 
 
 def table_to_columns(table: pd.DataFrame) -> dict[str, list[Any]]:
@@ -204,15 +282,3 @@ def _column(values: list[Any]) -> Any:
     if all(isinstance(value, int | float) or value in ("inf", "-inf") for value in known):
         return np.array([math.nan if value is None else float(value) for value in values], float)
     return np.array(values, object)
-
-
-def _image_record(result: LabelledImage, folder: Path) -> ImageRecord:
-    path = result.image_path
-    if path is None or not path.is_file():
-        return ImageRecord(name=result.name)
-    path = path.resolve()
-    try:
-        relative = Path(os.path.relpath(path, folder.resolve())).as_posix()
-    except ValueError:  # on another drive of Windows
-        relative = ""
-    return ImageRecord(name=result.name, path=str(path), relative=relative, sha256=file_sha256(path))

@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Any
 from ..errors import OutputError, SettingsError
 from ..images.pixel_size import PixelSize
 from ..progress import Progress, silent
+from ..segmentation.result import Segmentation
 from .formats.geojson import write_geojson
 from .formats.ome_zarr import write_ome_zarr
 from .formats.pictures import write_mask, write_overlay
 from .formats.rois import write_rois
 from .formats.tables import with_micrometres, write_table
 from .formats.tiff import write_labels
-from .labelled import LabelledImage, LabelsLayer, labelled_image
+from .labelled import LabelsLayer, as_segmentation
 from .names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX
 from .result_record import ResultRecord
 
 if TYPE_CHECKING:
-    from ..segmentation.result import Segmentation
+    import numpy as np
 
-Writer = Callable[[Path, LabelledImage, Progress], list[Path]]
+#: Takes the path, the result, its image (or None), and progress; returns the files.
+Writer = Callable[[Path, Segmentation, Any, Progress], list[Path]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class OutputFormat:
 
 
 def save(
-    result: Segmentation | LabelledImage | LabelsLayer,
+    result: Segmentation | LabelsLayer,
     path: str | Path,
     formats: str | Iterable[str] | None = None,
     *,
@@ -68,7 +70,7 @@ def save(
 
     Parameters
     ----------
-    result : Segmentation, LabelledImage or napari labels layer
+    result : Segmentation or napari labels layer
         Of a layer, the cells are taken as they are now: what was painted since its table
         was made is measured again.
     path : str or Path
@@ -106,8 +108,10 @@ def save(
         If there is no such format.
     """
     path = Path(path)
+    if image is not None and not hasattr(image, "shape"):
+        raise OutputError(f"The image is a {type(image).__name__}: give an array, such as np.asarray(image).")
     chosen = format_names(formats) if formats is not None else (format_of(path),)
-    found = labelled_image(
+    found = as_segmentation(
         result,
         image=image,
         image_path=image_path,
@@ -115,9 +119,9 @@ def save(
         name=name,
         model_source=model_source,
     )
-    _check_image(found)
+    _check_image(found.labels, image)
     for wanted in chosen:
-        if FORMATS[wanted].needs_image and found.image is None:
+        if FORMATS[wanted].needs_image and image is None:
             raise OutputError(
                 f"The {FORMATS[wanted].title} needs the image: open it, or give it with image=..."
             )
@@ -127,7 +131,7 @@ def save(
         if target.is_dir() and wanted != "ome-zarr":
             raise OutputError(f"{target} is a folder; give the name of a file.")
         progress(0, 0, f"Saving {target.name}")
-        written += FORMATS[wanted].write(target, found, progress)
+        written += FORMATS[wanted].write(target, found, image, progress)
     return list(dict.fromkeys(written))
 
 
@@ -191,10 +195,10 @@ def base_of(path: Path) -> Path:
     return path.with_name(path.stem)
 
 
-def _check_image(result: LabelledImage) -> None:
-    if result.image is None:
+def _check_image(labels: np.ndarray, image: Any) -> None:
+    if image is None:
         return
-    shape, wanted = tuple(result.image.shape), result.labels.shape
+    shape, wanted = tuple(image.shape), labels.shape
     if shape[: len(wanted)] != wanted or len(shape) > len(wanted) + 1:
         raise OutputError(
             f"The image is {shape} and its labels are {wanted}: give the image that the labels lie on."
@@ -204,7 +208,7 @@ def _check_image(result: LabelledImage) -> None:
 # The formats ------------------------------------------------------------------------------------------
 
 
-def _csv(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+def _csv(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
     cells = with_micrometres(result.cells, result.placement.pixel_size)
     first = [name for name in ("plane", "label") if name in cells]
     cells = cells[[*first, *(name for name in cells if name not in (*first, "index"))]]
@@ -213,52 +217,46 @@ def _csv(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
     ]
 
 
-def _tiff(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+def _tiff(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
     base = base_of(path)
     labels = write_labels(path, result.labels, result.placement.pixel_size)
     record = ResultRecord.of(result, path.parent, labels.name)
     return [labels, record.write(base.with_name(f"{base.name}{RESULT_SUFFIX}"))]
 
 
-def _json(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+def _json(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
     base = base_of(path)
     labels = base.with_name(f"{base.name}{LABELS_SUFFIX}").name
     there = path.with_name(labels).exists()
     return [ResultRecord.of(result, path.parent, labels if there else "").write(path)]
 
 
-def _geojson(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
-    return [write_geojson(path, result, progress)]
+def _outlines(write: Callable[[Path, Segmentation, Progress], Path]) -> Writer:
+    return lambda path, result, image, progress: [write(path, result, progress)]
 
 
-def _rois(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
-    return [write_rois(path, result, progress)]
+def _ome_zarr(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
+    return [write_ome_zarr(path, result, image, progress)]
 
 
-def _ome_zarr(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
-    return [write_ome_zarr(path, result, progress)]
-
-
-def _overlay(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
-    import numpy as np
-
+def _overlay(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
     cells, written = result.cells, []
     for number, target in _plane_files(path, result):
         progress(number or 0, len(result.labels) if result.stacked else 1, "Drawing")
         plane: Any = slice(None) if number is None else number
         rows = cells if number is None else cells[cells["plane"] == number]
-        written.append(write_overlay(target, np.asarray(result.image[plane]), result.labels[plane], rows))
+        written.append(write_overlay(target, image[plane], result.labels[plane], rows))
     return written
 
 
-def _mask(path: Path, result: LabelledImage, progress: Progress) -> list[Path]:
+def _mask(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
     return [
         write_mask(target, result.labels if number is None else result.labels[number])
         for number, target in _plane_files(path, result)
     ]
 
 
-def _plane_files(path: Path, result: LabelledImage) -> list[tuple[int | None, Path]]:
+def _plane_files(path: Path, result: Segmentation) -> list[tuple[int | None, Path]]:
     """Return the planes and their picture files; ``smear-overlay.png`` is ``smear-plane-01-overlay.png``."""
     if not result.stacked:
         return [(None, path)]
@@ -277,8 +275,10 @@ FORMATS: dict[str, OutputFormat] = {
         OutputFormat("csv", "table of the cells (CSV)", "-cells.csv", (".csv",), _csv),
         OutputFormat("tiff", "label image (TIFF)", LABELS_SUFFIX, (".tif", ".tiff"), _tiff),
         OutputFormat("ome-zarr", "OME-Zarr", ".ome.zarr", (".ome.zarr", ".zarr"), _ome_zarr),
-        OutputFormat("roi", "ImageJ/Fiji regions (ROI zip)", "-rois.zip", (".zip",), _rois),
-        OutputFormat("geojson", "QuPath objects (GeoJSON)", ".geojson", (".geojson",), _geojson),
+        OutputFormat("roi", "ImageJ/Fiji regions (ROI zip)", "-rois.zip", (".zip",), _outlines(write_rois)),
+        OutputFormat(
+            "geojson", "QuPath objects (GeoJSON)", ".geojson", (".geojson",), _outlines(write_geojson)
+        ),
         OutputFormat("overlay", "picture with outlines (PNG)", OVERLAY_SUFFIX, (".png",), _overlay, True),
         OutputFormat("mask", "mask, white on black (JPEG)", MASK_SUFFIX, (".jpg",), _mask),
         OutputFormat("json", "settings and table (JSON)", RESULT_SUFFIX, (".json",), _json),

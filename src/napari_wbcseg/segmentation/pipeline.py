@@ -76,7 +76,8 @@ def segment(
     sources = [PixelSource(plane, value_range) for plane in planes]
     shape = (len(planes), *sources[0].shape) if stacked else sources[0].shape
     labels, probability, extra = _empty(shape)
-    tables, proposals, estimates = [], [], []
+    tables: list[pd.DataFrame] = []
+    proposals, estimates = [], []
     for index, source in enumerate(sources):
 
         def plane_progress(done: int, total: int, stage: str, index: int = index) -> None:
@@ -85,7 +86,8 @@ def segment(
 
         plane = index if stacked else None
         canvases = Canvas([labels], plane), Canvas([probability], plane)
-        cells, boxes, found = _segment_plane(source, file, settings, *canvases, plane_progress)
+        first = 1 + sum(len(table) for table in tables)
+        cells, boxes, found = _segment_plane(source, file, settings, *canvases, first, plane_progress)
         tables.append(cells.assign(plane=index) if stacked else cells)
         proposals.append(np.insert(boxes, 0, index, axis=1) if stacked else boxes)
         estimates.append(found)
@@ -110,6 +112,7 @@ def _segment_plane(
     settings: SegmentationSettings,
     labels: Canvas,
     probability: Canvas,
+    first: int,
     progress: Progress,
 ) -> tuple[pd.DataFrame, np.ndarray, GlobalEstimates]:
     """Segment one image onto two canvases; return its cells, its proposals and what was estimated."""
@@ -131,7 +134,7 @@ def _segment_plane(
         if cells.probability is not None:
             probability.raise_to(tile.window, cells.probability)
         found.append(replace(cells, probability=None))
-    return *finish(work, found.__getitem__, labels, progress), estimates
+    return *finish(work, found.__getitem__, labels, progress, first), estimates
 
 
 def _empty(shape: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:

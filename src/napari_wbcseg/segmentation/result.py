@@ -3,71 +3,222 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
+
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-    from ..settings import SegmentationSettings
+#: What the column ``kind`` of a table calls the cells; without the column all are white cells.
+WHITE_CELL, ERYTHROBLAST = "white cell", "erythroblast"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the pixels of an array lie in the world, an entry an axis.
+
+    Attributes
+    ----------
+    scale, translate : tuple of float
+        Distance between pixels, and place of the first.
+    units : tuple of str
+        Symbols such as ``µm``; ``pixel`` where there is no unit of length.
+    axis_labels : tuple of str
+        Empty where the axes have no names.
+    """
+
+    scale: tuple[float, ...]
+    translate: tuple[float, ...]
+    units: tuple[str, ...]
+    axis_labels: tuple[str, ...] = ()
+
+    @classmethod
+    def of_pixels(cls, ndim: int, pixel_size: PixelSize | None = None) -> Placement:
+        """Return the placement of an image whose pixels have this size; planes are one apart."""
+        scale, units = [1.0] * ndim, ["pixel"] * ndim
+        if pixel_size is not None:
+            scale[-2:] = [float(pixel_size.row), float(pixel_size.column)]
+            units[-2:] = [unit_symbol(pixel_size.unit)] * 2
+        return cls(tuple(scale), (0.0,) * ndim, tuple(units))
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        """Size of a pixel, or None where nothing says it."""
+        row, column = self.scale[-2:]
+        unit = self.units[-1]
+        if self.units[-2] != unit:
+            return None
+        if unit not in CENTIMETRES and row == column == 1:
+            return None
+        return PixelSize(abs(row), abs(column), unit)
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Cells found in one image, and everything needed to find them again.
+    """Cells found in one image, where they lie, and everything needed to find them again.
 
     Attributes
     ----------
-    labels : ndarray of int32, shape (H, W) or (N, H, W)
-        Label image: 0 is background, cells are 1..count in reading order. In a
-        stack the numbering starts again on each plane.
+    labels : ndarray of int, shape (H, W) or (N, H, W)
+        Label image: 0 is background, and a label is one cell, also over the planes of a stack.
+        Those that `segment` found are 1..count in reading order, plane by plane.
     cells : DataFrame
         One row a cell: ``label``, its centroid ``row`` and ``col``, ``area``,
         ``diameter`` (pixels), ``certainty`` in [0, 1], ``check``, ``border``
-        and more; for a stack also ``plane``.
-    probability : ndarray of float32, shape of ``labels``
+        and more; for a stack also ``plane``. Without a column ``kind`` all are white cells.
+    probability : ndarray of float32, shape of ``labels``, or None
         Probability that a pixel belongs to a white cell; 0 where nothing was proposed.
-    proposals : ndarray of int64, shape (n, 4) or (n, 5)
+        None, as ``proposals``, in a result that was saved or drawn by hand.
+    proposals : ndarray of int64, shape (n, 4) or (n, 5), or None
         Regions looked at, ``row0, col0, row1, col1`` with exclusive ends; for a
         stack with the plane in front.
-    settings : SegmentationSettings
-        The settings used.
+    settings : SegmentationSettings or None
+        The settings used; None where the labels were drawn by hand.
     model : str
-        Name and hash of the model, ``name@hash``.
+        Name and hash of the model, ``name@hash``; empty where there was none.
     cell_diameter : float or None
         Diameter in pixels that the image was analysed at, given or estimated;
         for a stack the median over its planes.
     notes : tuple of str
         What the user should know about this image, in sentences.
+    extra : dict
+        What must live as long as the result.
+    place : Placement or None
+        Scale, units and translation; None where each pixel is a pixel.
+    name : str
+        Of the image.
+    image_path : Path or None
+        Where it was read from.
+    model_source : str
+        The name or path that the model was asked for by; empty for its name.
+    edited : bool
+        Whether the labels differ from what the model found.
     """
 
     labels: np.ndarray
     cells: pd.DataFrame
-    probability: np.ndarray
-    proposals: np.ndarray
-    settings: SegmentationSettings
-    model: str
+    probability: Any = None
+    proposals: Any = None
+    settings: Any = None
+    model: str = ""
     cell_diameter: float | None = None
     notes: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
+    place: Placement | None = None
+    name: str = ""
+    image_path: Path | None = None
+    model_source: str = ""
+    edited: bool = False
+
+    @property
+    def placement(self) -> Placement:
+        """Where the pixels lie; each is a pixel where nothing else is known."""
+        return self.place or Placement.of_pixels(self.labels.ndim)
+
+    @property
+    def stacked(self) -> bool:
+        """Whether it is of a stack of planes."""
+        return self.labels.ndim == 3
 
     @property
     def count(self) -> int:
-        """Number of cells; over all planes for a stack."""
+        """Number of cells, erythroblasts among them; over all planes for a stack."""
         return len(self.cells)
+
+    @property
+    def erythroblasts(self) -> int:
+        """Number of erythroblasts."""
+        return counts(self.cells)["erythroblasts"]
+
+    @property
+    def white_cells(self) -> int:
+        """Number of white cells."""
+        return self.count - self.erythroblasts
+
+    @property
+    def marked(self) -> frozenset[int]:
+        """Labels of the cells worth a second look."""
+        return marked_in(self.cells)
 
     @property
     def to_check(self) -> int:
         """Number of cells worth a second look."""
-        return int(self.cells["check"].sum()) if len(self.cells) else 0
+        return len(self.marked)
 
     @property
     def summary(self) -> str:
-        """The count in words, such as ``23 white cells, 2 to check``."""
-        return count_in_words(self.count, self.to_check)
+        """The count in words, such as ``23 white cells, 2 erythroblasts, 2 to check``."""
+        return count_in_words(self.white_cells, self.to_check, erythroblasts=self.erythroblasts)
 
 
-def count_in_words(count: int, to_check: int, what: str = "white cell") -> str:
-    """Return a count in words, such as ``23 white cells, 2 to check``."""
-    words = f"{count} {what}" + ("" if count == 1 else "s")
-    return f"{words}, {to_check} to check" if to_check else words
+def count_in_words(
+    count: int | pd.DataFrame, to_check: int = 0, what: str = WHITE_CELL, *, erythroblasts: int = 0
+) -> str:
+    """Return a count in words, such as ``23 white cells, 2 erythroblasts, 2 to check``.
+
+    Parameters
+    ----------
+    count : int or DataFrame
+        Number of white cells; or a table of cells, which says the other numbers too.
+    to_check : int
+    what : str
+        What is counted.
+    erythroblasts : int
+        Besides those.
+    """
+    if not isinstance(count, int | np.integer):
+        found = counts(count)
+        count, erythroblasts, to_check = (found[k] for k in ("white_cells", "erythroblasts", "to_check"))
+    counted = [_plural(count, what)]
+    if erythroblasts:
+        counted.append(_plural(erythroblasts, ERYTHROBLAST))
+    if to_check:
+        counted.append(f"{to_check} to check")
+    return ", ".join(counted)
+
+
+def marked_in(cells: pd.DataFrame) -> frozenset[int]:
+    """Return the labels of the cells to check."""
+    if not len(cells) or "check" not in cells:
+        return frozenset()
+    return frozenset(map(int, cells.loc[cells["check"].astype(bool), "label"]))
+
+
+def counts(cells: pd.DataFrame) -> dict[str, int]:
+    """Return the numbers of a table: ``count``, ``white_cells`` and ``erythroblasts`` in it, ``to_check``."""
+    others = int(cells["kind"].eq(ERYTHROBLAST).sum()) if "kind" in cells else 0
+    numbers = {"count": len(cells), "white_cells": len(cells) - others, "erythroblasts": others}
+    return {**numbers, "to_check": len(marked_in(cells))}
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")
+
+
+def with_unique_labels(labels: np.ndarray, cells: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
+    """Give a label that is in several planes of a stack a number of its own in all but the first.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (N, H, W)
+    cells : DataFrame
+        With a row for each ``label`` of each ``plane``.
+    """
+    again = cells["label"].duplicated().to_numpy()
+    if not again.any():
+        return labels, cells
+    own = cells["label"].to_numpy(np.int64).copy()
+    old, planes = own.copy(), cells["plane"].to_numpy(np.int64)
+    own[again] = int(labels.max()) + np.arange(1, again.sum() + 1)
+    numbered = labels.astype(np.int32 if own.max() < 2**31 else np.int64)
+    for plane in np.unique(planes[again]):
+        here = planes == plane
+        values, place = np.unique(labels[plane], return_inverse=True)
+        new = values.astype(np.int64)
+        new[np.searchsorted(values, old[here])] = own[here]
+        numbered[plane] = new[place.reshape(labels[plane].shape)]
+    return numbered, cells.assign(label=own)

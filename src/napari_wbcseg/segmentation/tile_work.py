@@ -87,7 +87,7 @@ def find_in_tile(work: TileWork, tile: Tile, progress: Progress = silent) -> Til
 
 
 def finish(
-    work: TileWork, load: Callable[[int], TileCells], labels: Canvas, progress: Progress
+    work: TileWork, load: Callable[[int], TileCells], labels: Canvas, progress: Progress, first: int = 1
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Join the cells of all tiles, leave out what does not fit, number, draw and measure the rest.
 
@@ -99,6 +99,8 @@ def finish(
     labels : Canvas
         Empty; the label image is drawn on it.
     progress : Progress
+    first : int
+        Label of the first cell.
 
     Returns
     -------
@@ -117,10 +119,10 @@ def finish(
     parts = []
     for number in np.unique(joined.tile).tolist():
         rows, masks = joined.of_tile(number, load(number))
-        labels.draw(*patch_of(joined.boxes[rows], masks, rows + 1))
+        labels.draw(*patch_of(joined.boxes[rows], masks, rows + first))
     for done, number in enumerate(np.unique(joined.tile).tolist()):
         progress(done, len(tiles), "Measuring")
-        parts.append(_measured(work, joined, np.flatnonzero(joined.tile == number), labels))
+        parts.append(_measured(work, joined, np.flatnonzero(joined.tile == number), labels, first))
     if not parts:
         nothing = np.zeros((1, 1), np.int32)
         return measure_cells(nothing, np.zeros((1, 1, 3), np.float32)), joined.proposals
@@ -142,7 +144,9 @@ def _at_border(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray((boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == shape).any(axis=1))
 
 
-def _measured(work: TileWork, joined: JoinedCells, rows: np.ndarray, labels: Canvas) -> pd.DataFrame:
+def _measured(
+    work: TileWork, joined: JoinedCells, rows: np.ndarray, labels: Canvas, first: int
+) -> pd.DataFrame:
     """Measure the cells of one tile, with their neighbours of others around them."""
     from .measure import absorbed, measure_cells
 
@@ -152,8 +156,8 @@ def _measured(work: TileWork, joined: JoinedCells, rows: np.ndarray, labels: Can
     part, pixels = labels.read(area), work.source.read(*area)
     density = np.zeros(area.shape, np.float32)
     density[part > 0] = absorbed(pixels[part > 0], np.asarray(work.estimates.background, np.float32))
-    certainty = dict(zip((rows + 1).tolist(), joined.certainty[rows].tolist(), strict=True))
+    certainty = dict(zip((rows + first).tolist(), joined.certainty[rows].tolist(), strict=True))
     table = measure_cells(part, pixels, certainty, work.settings.check_below, density)
     table["row"] += area.top
     table["col"] += area.left
-    return table[table["label"].isin(rows + 1)]
+    return table[table["label"].isin(rows + first)]

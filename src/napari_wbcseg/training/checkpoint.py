@@ -172,6 +172,7 @@ class Checkpoint:
         }
         content = save(tensors, metadata={_KEY: json.dumps(about)})
         write_atomically(self.folder / _STATE, content, TrainingError)
+        remove_leftovers(self.folder)  # of a training that was killed
         for path in self.folder.glob("best-*.safetensors"):
             if path != self._best(state.best_epoch):
                 path.unlink(missing_ok=True)

@@ -15,7 +15,8 @@ from napari_wbcseg.results.formats.tables import (
     write_cells,
     write_counts,
 )
-from napari_wbcseg.segmentation.result import Segmentation
+from napari_wbcseg.results.result_record import ResultRecord
+from napari_wbcseg.segmentation.result import Segmentation, count_in_words, counts
 
 from ...drawings import two_discs
 
@@ -48,7 +49,7 @@ class TestTables:
         self, tmp_path: Path, labels: np.ndarray, cells: pd.DataFrame
     ) -> None:
         rows = [
-            count_row("a.jpg", segmentation(labels, cells), 1.23456, ["Another note."]),
+            count_row("a.jpg", ResultRecord.of(segmentation(labels, cells), tmp_path, seconds=1.2), cells),
             failed_row("b.jpg", "b.jpg is truncated, and so on.", 0.1),
         ]
         table = pd.read_csv(write_counts(tmp_path / "counts.csv", rows))
@@ -56,10 +57,29 @@ class TestTables:
         first = table.iloc[0]
         assert (first["count"], first["to_check"], first["width"], first["height"]) == (2, 1, 300, 200)
         assert (first["cell_diameter"], first["status"]) == (61.5, "ok")
-        assert first["notes"] == "Another note. A note."
+        assert (first["notes"], first["seconds"]) == ("A note.", 1.2)
         assert table.iloc[1]["status"] == "failed"
         assert table.iloc[1]["error"] == "b.jpg is truncated, and so on."
-        assert "a.jpg,2,1,61.5,300,200" in (tmp_path / "counts.csv").read_text()
+        assert "a.jpg,2,2,0,1,61.5,300,200" in (tmp_path / "counts.csv").read_text()
+
+    def test_erythroblasts_are_counted_apart(self, cells: pd.DataFrame) -> None:
+        assert counts(cells) == {"count": 2, "white_cells": 2, "erythroblasts": 0, "to_check": 1}
+        cells = cells.assign(kind=["erythroblast", "white cell"])
+        assert counts(cells) == {"count": 2, "white_cells": 1, "erythroblasts": 1, "to_check": 1}
+        assert count_in_words(cells) == "1 white cell, 1 erythroblast, 1 to check"
+        assert count_in_words(23, 2, erythroblasts=2) == "23 white cells, 2 erythroblasts, 2 to check"
+
+    @pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t"])
+    def test_no_name_is_a_formula(self, tmp_path: Path, cells: pd.DataFrame, begins: str) -> None:
+        name = f"{begins}HYPERLINK(1).jpg"
+        paths = [
+            write_counts(tmp_path / "counts.csv", [failed_row(name, f"{name} is damaged.", 0)]),
+            write_cells(tmp_path / "cells.csv", [(name, cells.assign(row=-1.5))]),
+        ]
+        for path in paths:
+            table = pd.read_csv(path)
+            assert table["image"][0] == f"'{name}"
+        assert table["row"].tolist() == [-1.5, -1.5], "a number is one"
 
     def test_cells_begin_with_their_image(self, tmp_path: Path, cells: pd.DataFrame) -> None:
         tables = [("empty.jpg", cells.iloc[:0]), ("a.jpg", cells), ("é.jpg", cells)]

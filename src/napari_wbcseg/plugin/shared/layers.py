@@ -290,9 +290,9 @@ def _number_through(segmentation: Segmentation) -> tuple[np.ndarray, np.ndarray]
     """Return labels in which a number is one cell, and the number of each row of the table."""
     labels, cells = segmentation.labels, segmentation.cells
     own = np.asarray(cells["label"], dtype=np.int64)
-    if labels.ndim == 2:
+    if labels.ndim == 2 or len(np.unique(own)) == len(own):
         return labels, own
-    # Each plane of a stack starts at 1 again.
+    # Of a region of a stack: each plane starts at 1 again.
     largest = labels.reshape(len(labels), -1).max(axis=1, initial=0).astype(np.int64)
     before = np.concatenate([[0], np.cumsum(largest)[:-1]]) if len(largest) else largest
     numbered = labels + before.astype(labels.dtype).reshape(-1, *[1] * (labels.ndim - 1))

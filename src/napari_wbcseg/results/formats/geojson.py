@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...progress import Progress, silent
+from ...segmentation.result import WHITE_CELL
 from ..files import write_bytes
 from .outlines import CellOutline, Polygon, cell_outlines
 from .pictures import CELL_COLOUR, CHECK_COLOUR
@@ -24,10 +25,10 @@ from .tables import with_micrometres
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..labelled import LabelledImage
+    from ...segmentation.result import Segmentation
 
 CELL_CLASS = "White blood cell"
-CHECK_CLASS = f"{CELL_CLASS}: To check"  # for QuPath, a class derived from the first
+TO_CHECK = "To check"  # for QuPath, a class derived from that of the cell
 
 #: Measurements as QuPath calls its own: in µm where the pixel size is known, else in pixels.
 _NAMES = {
@@ -52,7 +53,7 @@ _NAMES = {
 _OFTEN = 200  # cells between two reports of progress
 
 
-def write_geojson(path: str | Path, result: LabelledImage, progress: Progress = silent) -> Path:
+def write_geojson(path: str | Path, result: Segmentation, progress: Progress = silent) -> Path:
     """Write the outlines of the cells as GeoJSON (RFC 7946, in pixels).
 
     Outlines run along the edges of the pixels, with the origin at the upper left corner of
@@ -61,7 +62,7 @@ def write_geojson(path: str | Path, result: LabelledImage, progress: Progress = 
     Parameters
     ----------
     path : str or Path
-    result : LabelledImage
+    result : Segmentation
     progress : Progress
 
     Raises
@@ -70,9 +71,7 @@ def write_geojson(path: str | Path, result: LabelledImage, progress: Progress = 
         If the file cannot be written.
     """
     cells = with_micrometres(result.cells, result.placement.pixel_size)
-    return write_outlines(
-        path, cell_outlines(result.labels), cells, result.name, progress, stacked=result.stacked
-    )
+    return write_outlines(path, cell_outlines(result.labels), cells, result.name, progress)
 
 
 def write_outlines(
@@ -81,8 +80,6 @@ def write_outlines(
     cells: pd.DataFrame,
     name: str,
     progress: Progress = silent,
-    *,
-    stacked: bool = False,
 ) -> Path:
     """Write outlines as `write_geojson` does, whatever they come from.
 
@@ -95,34 +92,28 @@ def write_outlines(
     name : str
         Of the image.
     progress : Progress
-    stacked : bool
-        Whether labels begin anew in each ``plane`` of the table.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    rows = _rows(cells, stacked)
+    rows = dict(zip(map(int, cells["label"]), cells.to_dict("records"), strict=True))
     lines = []
     for done, outline in enumerate(outlines):
         if done % _OFTEN == 0:
             progress(done, len(rows), "Outlining cells")
-        key = (outline.plane or 0, outline.label)
-        feature = _feature(outline, rows.get(key, {}), name)
+        feature = _feature(outline, rows.get(outline.label, {}), name)
         lines.append(json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
     text = '{"type":"FeatureCollection","features":[\n' + ",\n".join(lines) + "\n]}\n"
     return write_bytes(path, text.encode("utf-8"))
 
 
-def _rows(cells: pd.DataFrame, stacked: bool) -> dict[tuple[int, int], dict[Any, Any]]:
-    planes = cells["plane"] if stacked else np.zeros(len(cells), int)
-    keys = zip(map(int, planes), map(int, cells["label"]), strict=True)
-    return dict(zip(keys, cells.to_dict("records"), strict=True))
-
-
 def _feature(outline: CellOutline, row: dict[Any, Any], name: str) -> dict[str, Any]:
     check = bool(row.get("check", False))
+    words = {column: value for column, value in row.items() if isinstance(value, str)}
+    kind = words.pop("kind", WHITE_CELL)
+    classes = [CELL_CLASS if kind == WHITE_CELL else kind.capitalize(), *[TO_CHECK] * check]
     # The same cell has the same identity each time, so that QuPath can update it.
     identity = f"napari-wbcseg/{name}/{outline.plane}/{outline.label}"
     measurements = {
@@ -138,10 +129,11 @@ def _feature(outline: CellOutline, row: dict[Any, Any], name: str) -> dict[str, 
             "objectType": "detection",
             "name": str(outline.label),
             "classification": {
-                "name": CHECK_CLASS if check else CELL_CLASS,
+                "name": ": ".join(classes),
                 "color": list(CHECK_COLOUR if check else CELL_COLOUR),
             },
             "measurements": {"Label": outline.label, **measurements},
+            **({"metadata": words} if words else {}),
         },
     }
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import OutputError
+from ...files import written_whole
 from ...images.pixel_size import UNIT_NAMES
 from ...progress import Progress, silent
 from ..result_record import ResultRecord, table_to_columns
 from .pictures import CELL_COLOUR, CHECK_COLOUR
 
 if TYPE_CHECKING:
-    from ..labelled import LabelledImage
+    from ...segmentation.result import Segmentation
 
 #: Name of the label image in the group.
 LABELS_NAME = "cells"
@@ -29,17 +26,21 @@ _SMALLEST = 256  # pixels; no level of a pyramid is made smaller
 _CHUNK = 512
 
 
-def write_ome_zarr(path: str | Path, result: LabelledImage, progress: Progress = silent) -> Path:
+def write_ome_zarr(
+    path: str | Path, result: Segmentation, image: Any = None, progress: Progress = silent
+) -> Path:
     """Write an OME-Zarr group with the labels in ``labels/cells``.
 
-    The group itself is the image, where the result has it, or else holds the labels alone.
+    The group itself is the image, where that is given, or else holds the labels alone.
     Both are pyramids; the cells' measurements are the properties of the label image.
 
     Parameters
     ----------
     path : str or Path
         A folder; one that was written so before is replaced, any other is not.
-    result : LabelledImage
+    result : Segmentation
+    image : array, optional
+        What `segment` takes.
     progress : Progress
 
     Raises
@@ -50,20 +51,12 @@ def write_ome_zarr(path: str | Path, result: LabelledImage, progress: Progress =
     path = Path(path)
     if path.exists() and not _is_zarr(path):
         raise OutputError(f"{path} is there already and is no zarr. Choose another name.")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _fill(temporary, path, result, progress)
-        _put(temporary, path)
-    except OSError as problem:
-        reason = problem.strerror or type(problem).__name__
-        raise OutputError(f"{path} cannot be written ({reason}). Choose another name or folder.") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with written_whole(path, OutputError) as temporary:
+        _fill(temporary, path, result, image, progress)
     return path
 
 
-def _fill(folder: Path, path: Path, result: LabelledImage, progress: Progress) -> None:
+def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: Progress) -> None:
     import zarr
     from ome_zarr.format import FormatV04
     from ome_zarr.writer import write_image, write_labels
@@ -81,9 +74,9 @@ def _fill(folder: Path, path: Path, result: LabelledImage, progress: Progress) -
         "scale_factors": [2**level for level in range(1, 5) if min(sides) >> level >= _SMALLEST],
         "fmt": FormatV04(),
     }
-    if result.image is not None:
+    if image is not None:
         progress(0, 2, "Writing the image")
-        image = np.asarray(result.image)
+        image = np.asarray(image)
         colours = image.ndim == result.labels.ndim + 1
         if colours:
             image = np.moveaxis(image, -1, 0)
@@ -100,8 +93,7 @@ def _fill(folder: Path, path: Path, result: LabelledImage, progress: Progress) -
         if colours:
             root.attrs["omero"] = {"name": result.name, "channels": _channels(image)}
     progress(1, 2, "Writing the labels")
-    marked = result.to_check
-    records = _properties(result)
+    marked = result.marked
     write_labels(
         result.labels.astype(np.uint32 if int(result.labels.max()) < 2**32 else np.uint64),
         root,
@@ -112,31 +104,24 @@ def _fill(folder: Path, path: Path, result: LabelledImage, progress: Progress) -
         storage_options={"chunks": _chunks(result.labels.shape)},
         scaler=None,  # its deprecated default would overrule the scale factors
         label_metadata={
-            "properties": records,
+            "properties": _properties(result),
             "colors": [
-                {
-                    "label-value": label,
-                    "rgba": [*(CHECK_COLOUR if (plane, label) in marked else CELL_COLOUR), 255],
-                }
-                for plane, label in _keys(result)
+                {"label-value": label, "rgba": [*(CHECK_COLOUR if label in marked else CELL_COLOUR), 255]}
+                for label in map(int, result.cells["label"])
             ],
             "source": {"image": "../../"},
         },
         **common,
     )
-    record = ResultRecord.of(result, path.parent).model_dump(mode="json", exclude={"cells"})
+    record = ResultRecord.of(result, path.parent).model_dump(
+        mode="json", exclude={"cells", "seconds", "pictures"}
+    )
     root[f"labels/{LABELS_NAME}"].attrs[RECORD_KEY] = record
 
 
-def _keys(result: LabelledImage) -> list[tuple[int, int]]:
-    cells = result.cells
-    planes = cells["plane"].tolist() if result.stacked else [0] * len(cells)
-    return list(zip(map(int, planes), map(int, cells["label"]), strict=True))
-
-
-def _properties(result: LabelledImage) -> list[dict[str, Any]]:
+def _properties(result: Segmentation) -> list[dict[str, Any]]:
     """Return the measurements of each label, without those that are unknown."""
-    columns = table_to_columns(result.cells.drop_duplicates("label"))
+    columns = table_to_columns(result.cells)
     labels = columns.pop("label")
     return [
         {
@@ -160,19 +145,3 @@ def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / name).exists() for name in (".zgroup", ".zarray", "zarr.json"))
-
-
-def _put(folder: Path, path: Path) -> None:
-    """Move a folder to its place; one that is there is kept until the new one stands."""
-    if not path.exists():
-        os.replace(folder, path)
-        return
-    old = path.with_name(f".{path.name}.{secrets.token_hex(6)}.old")
-    os.replace(path, old)
-    try:
-        os.replace(folder, path)
-    except OSError:
-        os.replace(old, path)
-        raise
-    with contextlib.suppress(OSError):
-        shutil.rmtree(old)

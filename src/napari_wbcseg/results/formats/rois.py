@@ -18,7 +18,7 @@ from .pictures import CELL_COLOUR, CHECK_COLOUR
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
-    from ..labelled import LabelledImage
+    from ...segmentation.result import Segmentation
 
 #: ImageJ keeps places in 16 bits and takes what is larger for negative.
 _FARTHEST = 60_535
@@ -26,7 +26,7 @@ _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # java.awt.geom.PathIterator
 _OFTEN = 200
 
 
-def write_rois(path: str | Path, result: LabelledImage, progress: Progress = silent) -> Path:
+def write_rois(path: str | Path, result: Segmentation, progress: Progress = silent) -> Path:
     """Write the outlines of the cells as a zip of ImageJ regions.
 
     Outlines run along the edges of the pixels, as ImageJ's own wand draws them, so that
@@ -36,7 +36,7 @@ def write_rois(path: str | Path, result: LabelledImage, progress: Progress = sil
     Parameters
     ----------
     path : str or Path
-    result : LabelledImage
+    result : Segmentation
     progress : Progress
 
     Raises
@@ -49,13 +49,13 @@ def write_rois(path: str | Path, result: LabelledImage, progress: Progress = sil
             f"{path} was not written: ImageJ's regions end at {_FARTHEST} pixels and the image has "
             f"{max(result.labels.shape[-2:])}. Save GeoJSON instead, which has no such limit."
         )
-    marked, total = result.to_check, len(result.cells)
+    marked, total = result.marked, result.count
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for done, outline in enumerate(cell_outlines(result.labels)):
             if done % _OFTEN == 0:
                 progress(done, total, "Outlining cells")
-            roi = _roi(outline, (outline.plane or 0, outline.label) in marked)
+            roi = _roi(outline, outline.label in marked)
             # A fixed date: the same cells give the same bytes.
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
     return write_bytes(path, buffer.getvalue())

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...images.pixel_size import CENTIMETRES, PixelSize
+from ...segmentation.result import counts
 from ..files import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ...segmentation.result import Segmentation
+    from ..result_record import ResultRecord
 
 #: Columns of ``counts.csv``; diameters and sizes in pixels.
 COUNT_COLUMNS = (
     "image",
     "count",
+    "white_cells",
+    "erythroblasts",
     "to_check",
     "cell_diameter",
     "width",
@@ -29,6 +32,9 @@ COUNT_COLUMNS = (
 )
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
 def write_counts(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
     """Write ``counts.csv``: a row an image, with the columns `COUNT_COLUMNS`.
 
@@ -37,7 +43,7 @@ def write_counts(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
     import pandas as pd
 
     table = pd.DataFrame(list(rows), columns=list(COUNT_COLUMNS))
-    for name in ("count", "to_check", "width", "height"):
+    for name in ("count", "white_cells", "erythroblasts", "to_check", "width", "height"):
         table[name] = table[name].astype("Int64")  # whole numbers, though some rows have none
     return write_table(path, table)
 
@@ -60,7 +66,17 @@ def write_cells(path: str | Path, tables: Sequence[tuple[str, pd.DataFrame]]) ->
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> Path:
-    """Write a table as CSV, UTF-8, numbers to six digits."""
+    """Write a table as CSV, UTF-8, numbers to six digits.
+
+    What a spreadsheet would take for a formula, such as the name of a file that begins with ``=``, gets an
+    apostrophe in front.
+    """
+    words: dict[str, Any] = {
+        str(name): values.map(lambda v: f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v)
+        for name, values in table.items()
+        if values.dtype.kind not in "biuf"
+    }
+    table = table.assign(**words)
     return write_bytes(
         path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode("utf-8")
     )
@@ -96,30 +112,27 @@ def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
     return table
 
 
-def count_row(image: str, result: Segmentation, seconds: float, notes: Sequence[str] = ()) -> dict[str, Any]:
+def count_row(image: str, record: ResultRecord, cells: pd.DataFrame) -> dict[str, Any]:
     """Return the row of ``counts.csv`` of an image that was segmented.
 
     Parameters
     ----------
     image : str
         How the tables call it.
-    result : Segmentation
-    seconds : float
-        Time that reading, segmenting and writing took.
-    notes : sequence of str
-        Sentences besides those of the result.
+    record : ResultRecord
+    cells : DataFrame
+        Its cells, as they are now.
     """
     return {
         "image": image,
-        "count": result.count,
-        "to_check": result.to_check,
-        "cell_diameter": result.cell_diameter,
-        "width": result.labels.shape[-1],
-        "height": result.labels.shape[-2],
-        "seconds": round(seconds, 3),
+        **counts(cells),
+        "cell_diameter": record.cell_diameter,
+        "width": record.shape[-1],
+        "height": record.shape[-2],
+        "seconds": record.seconds,
         "status": "ok",
         "error": "",
-        "notes": " ".join(dict.fromkeys((*notes, *result.notes))),
+        "notes": " ".join(dict.fromkeys(record.notes)),
     }
 
 

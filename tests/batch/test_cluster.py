@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from napari_wbcseg import SegmentationSettings
 from napari_wbcseg.batch.run import BatchItem, collect, segment_files
 from napari_wbcseg.cli import app
-from napari_wbcseg.errors import ImageError
 from napari_wbcseg.network.model_file import ModelFile
 
 from ..dark_model import write_dark_model
@@ -25,7 +25,7 @@ from .folders import assert_same_results, write_images
 
 distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
 if distributed:
-    from napari_wbcseg.batch import distributed as on_cluster
+    from napari_wbcseg.batch import cluster as on_cluster
 
 SETTINGS = SegmentationSettings(recipe="classic")
 IMAGES = 36
@@ -100,7 +100,6 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_doubles_nothing(
     assert killed[0] not in client.nthreads(), "and it is gone"
     assert sorted(seen) == sorted(row["image"] for row in result.rows)
     assert len(set(seen)) == len(seen) == IMAGES + 1
-    assert len((tmp_path / "journal.jsonl").read_text().splitlines()) == IMAGES + 2
     assert not list(tmp_path.glob(".*.part"))
     assert_same_results(tmp_path, reference)
 
@@ -131,7 +130,7 @@ def test_a_folder_that_workers_do_not_see_is_a_sentence(
 ) -> None:
     outputs = on_cluster.Outputs(tmp_path / "only-here")
     with pytest.raises(on_cluster.ClusterError, match="does not see the folder"):
-        on_cluster.segment_distributed(
+        on_cluster.segment_on_cluster(
             [(0, items[0])],
             *(model, SETTINGS, outputs, client),
             done=lambda index, outcome: None,
@@ -139,45 +138,51 @@ def test_a_folder_that_workers_do_not_see_is_a_sentence(
         )
 
 
-class TestRoom:
-    """Images wait until a worker has the memory for them."""
+def test_a_scheduler_that_dies_is_a_sentence_and_nothing_else(
+    folder: Path, model: ModelFile, tmp_path: Path
+) -> None:
+    python = [sys.executable, "-m"]
+    file, out = tmp_path / "scheduler.json", tmp_path / "out"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = subprocess.Popen(
+        [
+            *python,
+            "distributed.cli.dask_scheduler",
+            "--scheduler-file",
+            file,
+            "--port",
+            "0",
+            "--no-dashboard",
+        ],
+        **quiet,
+    )
+    worker = subprocess.Popen(
+        [*python, "distributed.cli.dask_worker", "--scheduler-file", file, "--nthreads", "1", "--no-nanny"],
+        **quiet,
+        cwd=tmp_path,
+    )
+    try:
+        wait_for(file.exists)
+        command = ["segment", folder, "-m", model.path, "-o", out, "--scheduler", file]
+        run = subprocess.Popen(
+            [*python, "napari_wbcseg.cli", *map(str, command)], stderr=subprocess.PIPE, text=True
+        )
+        wait_for(lambda: len(list(out.glob("*-result.json"))) >= 3)
+        scheduler.kill()
+        _, errors = run.communicate(timeout=120)
+    finally:
+        for process in (worker, scheduler):
+            process.kill()
+            process.wait()
+    assert run.returncode == 1
+    lines = [line for line in errors.splitlines() if "cannot be read" not in line]
+    assert len(lines) == 1, errors
+    assert lines[0].startswith("The scheduler of the cluster was lost. What is done is kept")
+    assert 3 <= len(pd.read_csv(out / "counts.csv")) < IMAGES
 
-    def test_images_that_do_not_fit_together_take_turns(self) -> None:
-        room = on_cluster._Room(100)
-        inside, most = 0, 0
-        lock = threading.Lock()
 
-        def work() -> None:
-            nonlocal inside, most
-            with room.take(40):
-                with lock:
-                    inside += 1
-                    most = max(most, inside)
-                time.sleep(0.005)
-                with lock:
-                    inside -= 1
-
-        threads = [threading.Thread(target=work) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(10)
-        assert most == 2
-        with room.take(100):
-            pass  # all was given back
-
-    def test_one_that_never_fits_is_a_sentence(self) -> None:
-        with pytest.raises(ImageError, match=r"needs about 9\.0 GB"), on_cluster._Room(10**9).take(9 * 10**9):
-            pass
-
-    def test_it_is_asked_for_by_the_header_alone(self, tmp_path: Path) -> None:
-        import numpy as np
-        import tifffile
-
-        from napari_wbcseg.images.headers import image_pixels
-
-        Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg")
-        tifffile.imwrite(tmp_path / "b.tif", np.zeros((5, 20, 30, 3), np.uint8), photometric="rgb")
-        tifffile.imwrite(tmp_path / "c.tif", np.zeros((20, 30), np.uint16))
-        (tmp_path / "d.png").write_text("no image")
-        assert [image_pixels(path) for path in sorted(tmp_path.iterdir())] == [600, 3000, 600, None]
+def wait_for(state: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not state():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

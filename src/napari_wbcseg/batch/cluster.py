@@ -1,30 +1,31 @@
 """Segment files on a cluster: `dask.distributed` hands them out, and does them again where a worker dies.
 
-There is no scheduler of our own. The model travels once to the scheduler and from there once to
-each worker, also to those that come later; each worker builds one network from it. A task is
-one file, named by its position, and its result is small: the label image is written by the worker.
+The model travels once to the scheduler and from there once to each worker, also to those that come
+later; each worker builds one network from it. A task is one file, and its result is small: the files
+of the result are written by the worker.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from distributed import Client, WorkerPlugin, as_completed, get_worker
+from distributed import Client, KilledWorker, WorkerPlugin, get_worker
 
-from ..errors import ImageError, ModelError, OutputError, WBCSegError
+from ..errors import ImageError, ModelError
 from ..results.names import RUN_FILE
 from ..version import __version__
-from .file import BatchItem, Outcome, Outputs, failure, is_large_item, process
+from .file import BatchItem, Outcome, Outputs, failure, process
+from .workers import ClusterError, Room, hand_out
 
 if TYPE_CHECKING:
-    from distributed import Future, Worker
+    from distributed import Worker
 
     from ..network.model_file import ModelFile
     from ..settings import SegmentationSettings
@@ -38,10 +39,6 @@ _OF_A_HELD_PIXEL = 20
 # Of a file that is read and written in blocks, whatever its size.
 _OF_A_LARGE_IMAGE = 900_000_000
 _CONNECT_SECONDS = 20
-
-
-class ClusterError(WBCSegError):
-    """A cluster that cannot be reached, or cannot do the work."""
 
 
 @contextmanager
@@ -70,6 +67,9 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
 
     from ..network.device import available_cpus
 
+    # What is lost is told in a sentence; dask would print a traceback before it.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         count = workers or 1
         local = LocalCluster(
@@ -103,7 +103,7 @@ def describe(client: Client) -> str:
     return f"dask cluster {address}: {len(threads)} workers, {sum(threads.values())} threads"
 
 
-def segment_distributed(
+def segment_on_cluster(
     items: Sequence[tuple[int, BatchItem]],
     model: ModelFile,
     settings: SegmentationSettings,
@@ -120,17 +120,13 @@ def segment_distributed(
 
     Parameters
     ----------
-    items : sequence of (int, BatchItem)
-        Files, and the position that each is known by.
+    items, done, starting
+        As for `napari_wbcseg.batch.workers.hand_out`.
     model : ModelFile
     settings : SegmentationSettings
     outputs : Outputs
         In a folder that the workers see under the same name.
     client : distributed.Client
-    done : callable
-        Called in this thread with position and outcome, as they come.
-    starting : callable
-        Called with the position of a file when the one before is done.
 
     Raises
     ------
@@ -140,40 +136,32 @@ def segment_distributed(
     OutputError
         If results cannot be written: nothing further is tried then.
     """
-    run = uuid.uuid4().hex[:8]
-    plugin = _ModelOnWorker(model, f"wbcseg-model-{run}")
-    waiting: dict[str, tuple[int, BatchItem]] = {}
-    futures: dict[str, Future[Outcome]] = {}
-    finished = False
-    try:
-        _send(client, plugin)
-        for index, item in items:
-            if item.problem or not item.path.exists():  # it need not travel to fail
-                done(index, process(item, model, settings, outputs, _ignore))
-                continue
-            key = f"wbcseg-{run}-{index}"
-            waiting[key] = index, item
-            travelling = replace(item, path=item.path.resolve())
-            futures[key] = client.submit(
-                _work, travelling, plugin.name, settings, outputs, __version__, key=key, pure=False
-            )
-        if waiting:
-            starting(next(iter(waiting.values()))[0])
-        for future, result in as_completed(list(futures.values()), with_results=True, raise_errors=False):
-            index, item = waiting.pop(future.key)
-            del futures[future.key]
-            done(index, result if future.status == "finished" else _what_went_wrong(client, future, item))
-            if waiting:
-                starting(next(iter(waiting.values()))[0])
-        finished = True
-    finally:
-        if not finished:
-            for key, future in futures.items():  # stopped: what is done all the same
-                if future.status == "finished":
-                    done(waiting[key][0], future.result())
+    plugin = _ModelOnWorker(model, f"wbcseg-model-{uuid.uuid4().hex[:8]}")
+    _send(client, plugin)
+    executor = client.get_executor(pure=False)
+
+    def submit(item: BatchItem) -> Future[Outcome]:
+        if item.problem or not item.path.exists():  # it need not travel to fail
+            failed: Future[Outcome] = Future()
+            failed.set_result(process(item, model, settings, outputs))
+            return failed
+        travelling = replace(item, path=item.path.resolve())
+        future: Future[Outcome] = executor.submit(
+            _work, travelling, plugin.name, settings, outputs, __version__
+        )
+        return future
+
+    def stop() -> None:
         if client.status == "running":
-            client.cancel(list(futures.values()))
-            client.unregister_worker_plugin(plugin.name)
+            with suppress(OSError):
+                executor.shutdown(wait=False)
+
+    try:
+        hand_out(items, submit, done=done, starting=starting, stop=stop, failed=_failed)
+    finally:
+        if client.status == "running":
+            with suppress(OSError):  # lost by now
+                client.unregister_worker_plugin(plugin.name)
 
 
 class _ModelOnWorker(WorkerPlugin):
@@ -191,46 +179,10 @@ class _ModelOnWorker(WorkerPlugin):
 
             os.environ.setdefault(THREADS_VARIABLE, str(worker.state.nthreads))
         limit = worker.memory_manager.memory_limit
-        self.room = _Room(int(limit * 0.85) - _OF_A_WORKER if limit else None)
+        self.room = Room(int(limit * 0.85) - _OF_A_WORKER if limit else None)
 
     def teardown(self, worker: Worker) -> None:
         """Let the model go."""
-
-
-class _Room:
-    """So many bytes, of which each image takes what it needs and waits until that is free."""
-
-    def __init__(self, size: int | None) -> None:
-        self._size = size
-        self._free = size
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def take(self, needed: int) -> Iterator[None]:
-        """Hold some of the room.
-
-        Raises
-        ------
-        ImageError
-            If there is less, even when it is empty.
-        """
-        if self._size is None or self._free is None:
-            yield
-            return
-        if needed > self._size:
-            raise ImageError(
-                f"The image needs about {needed / 1e9:.1f} GB, and a worker has {self._size / 1e9:.1f} GB "
-                "for images: start workers with more memory (fewer of them, or a larger memory limit)."
-            )
-        with self._changed:
-            self._changed.wait_for(lambda: self._free is not None and self._free >= needed)
-            self._free -= needed
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += needed
-                self._changed.notify_all()
 
 
 def _work(
@@ -248,31 +200,33 @@ def _work(
             f"The worker {worker.address} does not see the folder {outputs.folder}: the images and the "
             "results must lie on a disk that all workers see under the same name."
         )
-    if not item.path.exists():
-        error = ImageError(f"The worker {worker.address} does not see {item.path}, which is there here.")
-        return failure(item, error, 0.0)
     model = worker.plugins[plugin]
     assert isinstance(model, _ModelOnWorker)
-    try:
-        with model.room.take(_needed(item)):
-            outcome = process(item, model.model, settings, outputs, _ignore)
-    except ImageError as error:
-        return failure(item, error, 0.0)
+    needed = _needed(item)
+    if not item.path.exists():
+        problem = f"The worker {worker.address} does not see {item.path}, which is there here."
+        return failure(item, ImageError(problem))
+    if model.room.size is not None and needed > model.room.size:
+        problem = (
+            f"The image needs about {needed / 1e9:.1f} GB, and a worker has {model.room.size / 1e9:.1f} GB "
+            "for images: start workers with more memory (fewer of them, or a larger memory limit)."
+        )
+        return failure(item, ImageError(problem))
+    with model.room.take(needed):
+        outcome = process(item, model.model, settings, outputs)
     if outcome.error is not None:  # not every exception can travel
-        outcome = replace(outcome, error=RuntimeError(f"{outcome.error!r} on {worker.address}"))
+        outcome = outcome._replace(error=RuntimeError(f"{outcome.error!r} on {worker.address}"))
     return outcome
 
 
 def _needed(item: BatchItem) -> int:
-    from ..images.headers import image_pixels
     from ..images.lazy import LARGE_PIXELS
 
-    if is_large_item(item):
+    if item.large:
         return _OF_A_LARGE_IMAGE
-    pixels = image_pixels(item.path) or 0
-    if pixels <= LARGE_PIXELS:
-        return pixels * _OF_A_PIXEL
-    return LARGE_PIXELS * _OF_A_PIXEL + pixels * _OF_A_HELD_PIXEL
+    if item.pixels <= LARGE_PIXELS:
+        return item.pixels * _OF_A_PIXEL
+    return LARGE_PIXELS * _OF_A_PIXEL + item.pixels * _OF_A_HELD_PIXEL
 
 
 def _send(client: Client, plugin: _ModelOnWorker) -> None:
@@ -284,32 +238,18 @@ def _send(client: Client, plugin: _ModelOnWorker) -> None:
         raise ClusterError(f"The model could not be sent to the workers: {_first_line(error)}") from None
 
 
-def _what_went_wrong(client: Client, future: Any, item: BatchItem) -> Outcome:
-    """Return the outcome of a file that no worker could do.
-
-    Raises
-    ------
-    ClusterError, ModelError, OutputError
-        If it would be the same with all others.
-    """
-    from distributed import KilledWorker
-
-    if future.status != "error":
-        raise ClusterError(
-            f"The cluster {client.scheduler.address if client.scheduler else ''} was lost ({future.status}). "
-            "What is done is kept: the same command does the rest once there is a cluster again."
-        )
-    error = future.exception()
+def _failed(item: BatchItem, error: Exception) -> Outcome:
+    """Return the outcome of a file that no worker could do; raise what would be the same with all others."""
     if isinstance(error, ImportError):
         raise _lacking(error)
-    if isinstance(error, ClusterError | ModelError | OutputError):
+    if isinstance(error, ModelError):
         raise error
     if isinstance(error, KilledWorker):
         error = ImageError(
             f"{item.path}: every worker that tried it died, the last one {error.last_worker.address}; "
             "most likely it ran out of memory. Give workers more memory, or segment the image alone."
         )
-    return failure(item, error, 0.0)
+    return failure(item, error)
 
 
 def _lacking(error: ImportError) -> ClusterError:
@@ -321,7 +261,3 @@ def _lacking(error: ImportError) -> ClusterError:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _ignore(done: int, total: int, stage: str) -> None:
-    pass

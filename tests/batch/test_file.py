@@ -1,0 +1,138 @@
+"""What one file causes is that file's row in the table, whatever it is; the rest goes on."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_wbcseg import SegmentationSettings
+from napari_wbcseg.batch.run import collect, segment_files
+from napari_wbcseg.network.model_file import ModelFile
+
+from ..dark_model import spots, write_dark_model
+
+IMAGE = spots((150, 150), ((40, 40),))[0]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ModelFile:
+    return write_dark_model(tmp_path / "dark.safetensors")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(IMAGE).save(folder / "good.png")
+    return folder
+
+
+def table(folder: Path, model: ModelFile, **options: Any) -> pd.DataFrame:
+    out = folder.with_name("out")
+    items = collect([folder], **options)
+    segment_files(items, out, model, SegmentationSettings(recipe="classic"), overlay=False)
+    counts = pd.read_csv(out / "counts.csv", index_col="image")
+    assert counts.loc["good.png", "count"] == 1, "the others are done"
+    return counts
+
+
+def test_damaged_tiffs(folder: Path, model: ModelFile) -> None:
+    tifffile.imwrite(folder / "whole.tif", IMAGE, photometric="rgb")
+    content = (folder / "whole.tif").read_bytes()
+    # Tags of the first page, each with a number that it cannot have; tifffile raises what it may.
+    (place,) = struct.unpack("<I", content[4:8])
+    (tags,) = struct.unpack("<H", content[place : place + 2])
+    for tag in range(tags):
+        for value in (0, 0xFFFFFFFF):
+            where = place + 2 + 12 * tag + 8
+            bad = content[:where] + struct.pack("<I", value) + content[where + 4 :]
+            (folder / f"{tag:02}-{value:x}.tif").write_bytes(bad)
+    counts = table(folder, model)
+    assert len(counts) == 2 + 2 * tags
+    failed = counts[counts["status"] == "failed"]
+    assert len(failed) >= 5
+    assert all(name in error for name, error in failed["error"].items())
+
+
+def test_names_as_long_as_the_disk_allows(folder: Path, model: ModelFile) -> None:
+    for end in ("1", "2"):
+        Image.fromarray(IMAGE).save(folder / f"{'n' * 246}-{end}.png")
+    counts = table(folder, model)
+    assert counts["count"].tolist() == [1, 1, 1]
+    assert len(list(folder.with_name("out").glob("*-result.json"))) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text(folder: Path, model: ModelFile) -> None:
+    os.rename(saved(folder / "a.png"), os.fsencode(folder) + b"/caf\xe9.png")
+    counts = table(folder, model)
+    (bad,) = [name for name in counts.index if name != "good.png"]
+    assert "is no text (UTF-8): rename it" in counts.loc[bad, "error"]
+
+
+def test_links_to_themselves(folder: Path, model: ModelFile) -> None:
+    loop = folder / "loop.png"
+    loop.symlink_to(loop)
+    assert list(table(folder, model).index) == ["good.png"]
+    (item,) = collect([loop])
+    assert "loop.png" in item.problem
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems protect folders otherwise")
+def test_a_folder_in_the_folder_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o000)
+    program = """
+import os, sys
+from napari_wbcseg.batch.run import collect
+from napari_wbcseg.images import lazy, read
+if os.geteuid() == 0:
+    os.seteuid(65534)  # whom folders are closed to
+for item in collect([sys.argv[1]], recursive=True):
+    print(item.path.name, item.problem, sep="|")
+"""
+    for path in (folder, *folder.parents):
+        if tmp_path.parents[1] in (path, *path.parents):
+            path.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program, folder], capture_output=True, text=True, check=False
+    )
+    closed.chmod(0o755)
+    assert done.stdout.splitlines() == [
+        "good.png|",
+        f"closed|{closed} cannot be looked into: Permission denied.",
+    ], done.stderr
+
+
+def test_an_image_replaced_while_it_is_read(
+    folder: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(IMAGE).save(folder / "moving.png")
+    real = Image.open
+
+    def replaced(file: Any, *arguments: Any, **options: Any) -> Image.Image:
+        image = real(file, *arguments, **options)
+        image.load()
+        if (folder / "moving.png").read_bytes() == Path(getattr(image, "filename", "") or file).read_bytes():
+            Image.fromarray(IMAGE[::-1].copy()).save(folder / "new.bin", "PNG")
+            os.replace(folder / "new.bin", folder / "moving.png")
+        return image
+
+    monkeypatch.setattr(Image, "open", replaced)
+    counts = table(folder, model)
+    assert "was changed while it was read" in counts.loc["moving.png", "error"]
+    assert not (folder.with_name("out") / "moving-result.json").exists()
+
+
+def saved(path: Path) -> Path:
+    Image.fromarray(IMAGE).save(path)
+    return path

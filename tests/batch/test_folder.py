@@ -1,0 +1,112 @@
+"""A folder of results has an owner: what is another's is not overwritten, and one run writes at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_wbcseg import SegmentationSettings, load_result, save
+from napari_wbcseg.batch.run import BatchResult, collect, segment_files
+from napari_wbcseg.errors import OutputError
+from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.segmentation.result import Segmentation
+
+from ..dark_model import spots, write_dark_model
+
+PLACES = ((40, 40), (40, 110), (110, 60))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ModelFile:
+    return write_dark_model(tmp_path / "dark.safetensors")
+
+
+def write(folder: Path, cells: int, name: str = "0001.png") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(spots((150, 150), PLACES[:cells])[0]).save(folder / name)
+    return folder
+
+
+def run(folder: Path, out: Path, model: ModelFile, **options: Any) -> BatchResult:
+    settings = SegmentationSettings(recipe="classic")
+    return segment_files(collect([folder]), out, model, settings, **{"overlay": False, **options})
+
+
+def counted(out: Path) -> dict[str, int]:
+    return pd.read_csv(out / "counts.csv").set_index("image")["count"].to_dict()
+
+
+def test_files_of_one_name_from_two_folders_keep_both_results(tmp_path: Path, model: ModelFile) -> None:
+    out = tmp_path / "out"
+    run(write(tmp_path / "monday", 1), out, model)
+    run(write(tmp_path / "tuesday", 2), out, model)
+    assert load_result(out / "0001-result.json").count == 1
+    assert load_result(out / "tuesday__0001-result.json").count == 2
+    assert counted(out) == {"monday/0001.png": 1, "tuesday/0001.png": 2}, "the tables tell of both"
+    assert len(pd.read_csv(out / "cells.csv")) == 3
+    # Each keeps its name, whichever is done again.
+    assert run(tmp_path / "monday", out, model).kept == 2
+    assert run(tmp_path / "tuesday", out, model, again=True).kept == 1
+    assert len(list(out.glob("*-result.json"))) == 2
+
+
+def test_without_the_record_of_the_run_each_result_says_whose_it_is(tmp_path: Path, model: ModelFile) -> None:
+    out = tmp_path / "out"
+    run(write(tmp_path / "monday", 1), out, model)
+    for name in ("run.json", "counts.csv", "cells.csv", "report.html"):
+        (out / name).unlink()
+    assert run(tmp_path / "monday", out, model).kept == 1
+    run(write(tmp_path / "tuesday", 2), out, model)
+    assert load_result(out / "0001-result.json").count == 1
+
+
+def test_cells_drawn_by_hand_are_not_replaced(tmp_path: Path, model: ModelFile) -> None:
+    folder = write(tmp_path / "in", 1)
+    labels = np.zeros((150, 150), np.int32)
+    labels[5:9, 5:9] = 1
+    save(Segmentation(labels, None), folder / "0001", "tiff", image_path=folder / "0001.png")
+    tifffile.imwrite(write(tmp_path / "other", 1) / "0001-labels.tif", labels)
+    for here in (folder, tmp_path / "other"):
+        run(here, here, model)
+        np.testing.assert_array_equal(tifffile.imread(here / "0001-labels.tif"), labels)
+        assert load_result(here / f"{here.name}__0001-result.json").count == 1
+
+
+@pytest.mark.parametrize("name", ["counts.csv", "cells.csv", "report.html", "run.json"])
+def test_a_table_of_the_users_own_is_not_overwritten(tmp_path: Path, model: ModelFile, name: str) -> None:
+    folder = write(tmp_path / "in", 1)
+    (folder / name).write_text("mine")
+    with pytest.raises(OutputError, match=rf"holds a {name} that no run of this program wrote"):
+        run(folder, folder, model)
+    assert (folder / name).read_text() == "mine"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["0001.png", name])
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path: Path, model: ModelFile) -> None:
+    folder, out = write(tmp_path / "in", 1), tmp_path / "out"
+    refused: list[str] = []
+
+    def at_once(row: dict[str, Any]) -> None:
+        with pytest.raises(OutputError, match="Another run is writing into"):
+            run(folder, out, model)
+        refused.append(row["image"])
+
+    assert run(folder, out, model, report=at_once).failed == 0
+    assert refused == ["0001.png"]
+    assert not (out / ".wbcseg.lock").exists()
+    assert run(folder, out, model).kept == 1
+
+
+def test_what_killed_runs_left_half_written_is_removed(tmp_path: Path, model: ModelFile) -> None:
+    out = tmp_path / "out"
+    (out / ".0001.ome.zarr.0123456789ab.old" / "0").mkdir(parents=True)
+    for name in (".0001-labels.tif.0123456789ab.part", ".report.html.0123456789ab.part", ".mine.part"):
+        (out / name).write_text("of a process that died")
+    run(write(tmp_path / "in", 1), out, model)
+    assert [path.name for path in out.glob(".*")] == [".mine.part"]

@@ -1,0 +1,49 @@
+"""What all workers share: images wait until there is room for them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from PIL import Image
+
+from napari_wbcseg.batch.workers import Room
+
+
+class TestRoom:
+    def test_images_that_do_not_fit_together_take_turns(self) -> None:
+        room = Room(100)
+        inside, most = 0, 0
+        lock = threading.Lock()
+
+        def work() -> None:
+            nonlocal inside, most
+            with room.take(40):
+                with lock:
+                    inside += 1
+                    most = max(most, inside)
+                time.sleep(0.005)
+                with lock:
+                    inside -= 1
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert most == 2
+        with room.take(1000):
+            pass  # all was given back, and more than there is waits for all of it
+
+    def test_it_is_asked_for_by_the_header_alone(self, tmp_path: Path) -> None:
+        import numpy as np
+        import tifffile
+
+        from napari_wbcseg.images.headers import image_pixels
+
+        Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg")
+        tifffile.imwrite(tmp_path / "b.tif", np.zeros((5, 20, 30, 3), np.uint8), photometric="rgb")
+        tifffile.imwrite(tmp_path / "c.tif", np.zeros((20, 30), np.uint16))
+        (tmp_path / "d.png").write_text("no image")
+        assert [image_pixels(path) for path in sorted(tmp_path.iterdir())] == [600, 3000, 600, None]
