@@ -143,7 +143,7 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
     from ..errors import ImageError
     from ..results.load import load_result
     from .shared.features import features_table
-    from .shared.metadata import METADATA_KEY
+    from .shared.metadata import LayerInfo
 
     if not isinstance(path, str | PathLike):
         raise ImageError("Open one saved result at a time.")
@@ -153,21 +153,12 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
     attributes: dict[str, Any] = {"scale": place.scale, "translate": place.translate, "units": place.units}
     if any(place.axis_labels):
         attributes["axis_labels"] = place.axis_labels
-    about = {
-        "role": "cells",
-        "source": result.name,
-        "source_id": None,
-        "model": result.model,
-        "settings": None if result.settings is None else result.settings.model_dump(mode="json"),
-        "cell_diameter": result.cell_diameter,
-        "summary": result.summary,
-        "notes": list(result.notes),
-    }
+    about = LayerInfo.of_result("cells", result, source=result.name, summary=result.summary)
     cells = {
         "name": f"cells ({len(result.cells)})",
         "features": features_table(result.cells).reset_index(drop=True),
         "opacity": 0.5,
-        "metadata": {METADATA_KEY: about},
+        "metadata": about.metadata,
         **attributes,
     }
     layers: list[LayerDataTuple] = [(result.labels, cells, "labels")]
@@ -202,7 +193,7 @@ def open_large_image() -> None:
 
     from ..errors import WBCSegError
     from .shared.large_layers import image_layer
-    from .shared.layers import own_viewer
+    from .shared.viewer import own_viewer
 
     current = napari.current_viewer()
     if current is None:

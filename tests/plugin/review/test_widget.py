@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.errors import EditError, SettingsError
-from napari_wbcseg.plugin.review.canvas import camera_of
 from napari_wbcseg.plugin.review.table import CellTableModel
 from napari_wbcseg.plugin.shared.jobs import Job
+from napari_wbcseg.plugin.shared.viewer import camera_of
 
 from ..conftest import discs
 from .test_layer import CENTRES, soon, three_cells
@@ -91,7 +91,7 @@ def test_rows_and_cells_are_selected_both_ways(viewer, widget):
 
 
 def test_whoever_goes_through_the_cells_to_check_is_led_on(viewer, widget):
-    assert widget._panel.count.text() == "3 cells, 2 to check"
+    assert widget._panel.count.text() == "3 white cells, 2 to check"
     assert [row["status"] for row in rows(widget)] == ["", "check: unsure", "check: unsure"]
     keys = {str(key): call for key, call in widget.labels.keymap.items()}
     keys["N"](widget.labels)
@@ -99,7 +99,7 @@ def test_whoever_goes_through_the_cells_to_check_is_led_on(viewer, widget):
     keys["A"](widget.labels)
     assert widget.selected == [(0, 3)]
     keys["R"](widget.labels)
-    assert widget._panel.count.text() == "2 cells"
+    assert widget._panel.count.text() == "2 white cells"
     assert [row["status"] for row in rows(widget)] == ["", "✓ accepted"]
     keys["N"](widget.labels)
     assert widget._panel.message.text() == "No cell is left to check."
@@ -188,8 +188,8 @@ def test_a_stack_goes_to_the_plane_of_the_cell_and_counts_the_plane_shown(viewer
     widget = open_review(viewer)
     widget.select([(1, 5)])
     assert viewer.dims.current_step[0] == 1
-    assert widget._panel.count.text() == "4 cells"
-    assert widget._panel.here.text() == "On this plane (1): 1 cell."
+    assert widget._panel.count.text() == "4 white cells"
+    assert widget._panel.here.text() == "On this plane (1): 1 white cell."
     widget.show_only(this_plane=True)
     assert widget.shown == [(1, 5)]
     viewer.dims.set_current_step(0, 0)
@@ -200,10 +200,10 @@ def test_layers_may_be_renamed_removed_and_exchanged(viewer, widget):
     first = widget.labels
     other = viewer.add_labels(np.where(three_cells() == 1, 4, 0), name="other")
     assert widget.labels is other
-    assert widget._panel.count.text() == "1 cell"
+    assert widget._panel.count.text() == "1 white cell"
     assert "N" not in {str(key) for key in first.keymap}
     other.name = "renamed"
-    assert widget._labels_picker.currentText() == "renamed"
+    assert widget._labels_picker.current_choice == "renamed"
     widget.select([(0, 4)])
     viewer.layers.remove(other)
     assert widget.labels is first

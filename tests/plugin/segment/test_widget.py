@@ -10,9 +10,9 @@ from qtpy.QtCore import QThreadPool
 
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
-from napari_wbcseg.plugin.shared.count_overlay import text_overlay
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.model_list import model_events
+from napari_wbcseg.plugin.shared.viewer import text_overlay
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..conftest import dark_discs, discs
@@ -138,7 +138,7 @@ def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_
     source.name = "other"
     with qtbot.waitSignal(widget.segmented, timeout=5000):
         slow_segment.go.set()
-    assert widget._panel.picker.currentText() == "other"
+    assert widget._panel.picker.current_choice == "other"
     assert viewer.layers[-1].name == "cells (3)"
 
 

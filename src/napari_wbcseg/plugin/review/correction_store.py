@@ -12,10 +12,10 @@ from qtpy.QtWidgets import QPushButton
 
 from ..shared.correction_events import training_set_events
 from ..shared.jobs import Job, say_error
-from ..shared.layer_check import image_data
-from ..shared.metadata import METADATA_KEY
+from ..shared.metadata import LayerInfo
 from ..shared.panel import with_tip
 from ..shared.training_data import check_pair
+from ..shared.viewer import image_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ def field_source(image: Image, labels: Labels) -> FieldSource:
         _decisions(labels),
         Path(path).stem if path else image.name,
         str(path) if path else image.name,
-        str(labels.metadata.get(METADATA_KEY, {}).get("model", "")),
+        LayerInfo.of(labels).model,
         (height, width),
         unit,
     )

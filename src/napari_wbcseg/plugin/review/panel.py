@@ -98,11 +98,11 @@ class ReviewPanel:
 
         top = QFormLayout()
         tip = "The layer with the cells: of the Segment widget, or any other labels."
-        top.addRow("Cells", with_tip(stretched(labels), tip))
+        top.addRow("Cells", with_tip(stretched(labels.native), tip))
         tip = (
             "The stained image that stain and nucleus are measured on; those of the cells' shape are offered."
         )
-        top.addRow("Image", with_tip(stretched(image), tip))
+        top.addRow("Image", with_tip(stretched(image.native), tip))
         filters = QHBoxLayout()
         filters.addWidget(self.shown)
         filters.addWidget(self.condition, 1)

@@ -128,13 +128,13 @@ class SegmentPanel:
         rows = QFormLayout()
         rows.setVerticalSpacing(4)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        rows.addRow("Image", with_tip(stretched(self.picker), "The layer with the stained smear."))
+        rows.addRow("Image", with_tip(stretched(self.picker.native), "The layer with the stained smear."))
         self._rows = rows
         rows.addRow("Planes", stretched(self.planes))
         region = QHBoxLayout()
         region.addWidget(
             with_tip(
-                stretched(self.regions),
+                stretched(self.regions.native),
                 "All of the image, or the shapes of a Shapes layer: cells whose centre is inside count.",
             ),
             1,
@@ -145,7 +145,7 @@ class SegmentPanel:
 
     def cells(self) -> Labels | None:
         """Return the cells of the chosen image, found by this run or an earlier one."""
-        layer = self.picker.layer
+        layer = self.picker.value
         found = None if layer is None else result_layers(self._viewer, layer).get("cells")
         return found  # type: ignore[return-value]
 

@@ -12,16 +12,15 @@ from ...errors import WBCSegError
 from ...images.lazy import is_large
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
-from ..shared.count_overlay import counts_of, plane_text
+from ..shared.counts import counts_of
 from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.layer_check import LayerCheck, check_layer, image_data
-from ..shared.layers import ResultLayers, landing, layer_arrays, own_viewer, placement
+from ..shared.layer_check import LayerCheck, check_layer
+from ..shared.layers import ResultLayers, landing, layer_arrays
 from ..shared.metadata import role_of
-from ..shared.preferences import preference
+from ..shared.viewer import image_data, own_viewer, placement, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
 from .large_job import LargeJob
-from .live_count import LiveCount
 from .panel import SegmentPanel
 from .parts import Part, choose_part
 
@@ -70,7 +69,7 @@ class SegmentWidget(QWidget):
         guard_canvas(self._viewer)
         self._panel = SegmentPanel(self, self._viewer, _is_source, _is_region)
         self._circle = DiameterCircle(self._viewer)
-        self._counts = LiveCount(self._viewer)
+        self._counts = counts_of(self._viewer)
         self._cleanup = clean_up_with(self)
         self._connect()
         self._on_image()
@@ -80,20 +79,20 @@ class SegmentWidget(QWidget):
     @property
     def image(self) -> Image | None:
         """The image layer to segment."""
-        return self._panel.picker.layer
+        return self._panel.picker.value
 
     @image.setter
     def image(self, layer: Image) -> None:
-        self._panel.picker.layer = layer
+        self._panel.picker.value = layer
 
     @property
     def regions(self) -> Shapes | None:
         """The Shapes layer in whose rectangles, ellipses and polygons cells are looked for; None for all."""
-        return self._panel.regions.layer
+        return self._panel.regions.value
 
     @regions.setter
     def regions(self, layer: Shapes | None) -> None:
-        self._panel.regions.layer = layer
+        self._panel.regions.value = layer
 
     @property
     def only_plane_shown(self) -> bool:
@@ -213,8 +212,8 @@ class SegmentWidget(QWidget):
         panel.draw.clicked.connect(self.draw_region)
         panel.join.clicked.connect(self._join_colours)
         panel.review.clicked.connect(self.review)
-        panel.picker.layer_changed.connect(self._on_image)
-        panel.regions.layer_changed.connect(self._refresh)
+        panel.picker.changed.connect(self._on_image)
+        panel.regions.changed.connect(self._refresh)
         panel.planes.currentIndexChanged.connect(self._refresh)
         panel.models.model_changed.connect(self._on_model)
         panel.options.editors["recipe"].changed.connect(self._on_recipe)
@@ -232,7 +231,6 @@ class SegmentWidget(QWidget):
         self._cleanup.add(lambda: layers.inserted.disconnect(self._on_layers))
         self._cleanup.add(lambda: layers.removed.disconnect(self._on_layers))
         self._cleanup.add(self._circle.hide)
-        self._cleanup.add(self._counts.close)
 
     def _check(self) -> LayerCheck:
         check = check_layer(self.image)
@@ -241,8 +239,7 @@ class SegmentWidget(QWidget):
         models = self._panel.models
         if models.ready and not models.name:
             return LayerCheck(False, "No model is installed: train one with Plugins ▸ Train WBC model.")
-        shape = image_data(self.image).shape
-        rows, columns = shape[-3:-1] if self.image is not None and self.image.rgb else shape[-2:]
+        rows, columns = plane_shape(self.image)[-2:]
         if rows * columns > _LARGEST and self.regions is None and not self._in_blocks(self.image):
             return LayerCheck(
                 False,
@@ -258,8 +255,8 @@ class SegmentWidget(QWidget):
     def _part(self, layer: Layer) -> Part:
         plane = None
         if self.only_plane_shown and layer.ndim > 2:
-            shown = round(float(layer.world_to_data(self._viewer.dims.point)[-3]))
-            plane = min(max(shown, 0), image_data(layer).shape[0] - 1)
+            shown = plane_shown(layer, self._viewer.dims.point) or 0
+            plane = min(max(shown, 0), plane_shape(layer)[0] - 1)
         return choose_part(layer, plane, self.regions)
 
     @staticmethod
@@ -304,7 +301,6 @@ class SegmentWidget(QWidget):
         self._offer = colour_offer(self._viewer, layer)
         if self._offer is not None:
             self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
-        self._counts.follow(self._panel.cells())
         self._show_counts()
         self._refresh()
         if self._offer is not None and self._job is None:
@@ -401,7 +397,6 @@ class SegmentWidget(QWidget):
             segmentation,
             self._source,
             arrays=arrays,
-            count_on_canvas=preference("count_on_canvas"),
         )
         self._cleanup.add(steps.close)
         self._land()
@@ -444,8 +439,8 @@ class SegmentWidget(QWidget):
         if self._cleanup.done:
             return
         cells = self._panel.cells()
-        self._panel.result.setText("" if cells is None else counts_of(cells))
-        self._panel.here.setText("" if cells is None else plane_text(cells, self._viewer.dims.point))
+        self._panel.result.setText("" if cells is None else self._counts.words(cells))
+        self._panel.here.setText("" if cells is None else self._counts.plane_words(cells))
         self._panel.hide_empty()
 
     def _on_failed(self, sentence: str) -> None:
@@ -467,7 +462,6 @@ class SegmentWidget(QWidget):
             self._cleanup.remove(steps.close)
             steps.close()
         self._job = self._source = None
-        self._counts.follow(self._panel.cells())
         self._show_counts()
         self._refresh()
 

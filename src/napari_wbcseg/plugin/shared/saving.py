@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...progress import Progress, silent
-from .layer_check import image_data
-from .layers import own_viewer
-from .metadata import METADATA_KEY, role_of
+from .metadata import LayerInfo, role_of
+from .viewer import image_data, own_viewer, plane_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,7 +122,7 @@ def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
     from napari.layers import Image
 
     images = [one for one in own_viewer(viewer).layers if isinstance(one, Image) and role_of(one) is None]
-    source_id = layer.metadata.get(METADATA_KEY, {}).get("source_id")
+    source_id = LayerInfo.of(layer).source_id
     if source_id is not None:
         return next((image for image in images if str(image.unique_id) == source_id), None)
     fitting = [image for image in images if image_under(layer, image) is not None]
@@ -132,19 +131,18 @@ def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
 
 def image_under(layer: Labels, image: Image) -> Any:
     """Return the part of an image's array that lies under a labels layer; None if it does not fit."""
-    data, labels = image_data(image), image_data(layer)
-    shape = data.shape[:-1] if image.rgb else data.shape
-    if len(shape) != labels.ndim:
+    shape, drawn = plane_shape(image), plane_shape(layer)
+    if len(shape) != len(drawn):
         return None
-    scale = np.asarray(image.scale[-labels.ndim :], float)
-    if not np.allclose(scale, layer.scale[-labels.ndim :], rtol=1e-3):
+    scale = np.asarray(image.scale[-len(drawn) :], float)
+    if not np.allclose(scale, layer.scale[-len(drawn) :], rtol=1e-3):
         return None
-    away = np.asarray(layer.translate, float) - np.asarray(image.translate[-labels.ndim :], float)
+    away = np.asarray(layer.translate, float) - np.asarray(image.translate[-len(drawn) :], float)
     start = np.rint(away / scale).astype(int)
-    stop = start + labels.shape
+    stop = start + drawn
     if (start < 0).any() or (stop > shape).any():
         return None
-    return data[tuple(slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))]
+    return image_data(image)[tuple(slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))]
 
 
 def path_of(layer: Layer) -> Path | None:

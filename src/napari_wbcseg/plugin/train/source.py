@@ -108,8 +108,8 @@ class SourcePanel(QWidget):
         column.addWidget(with_tip(self.kind, "Where the training images come from."))
         column.addWidget(self._pages)
         self.kind.currentIndexChanged.connect(self._on_kind)
-        self.image.layer_changed.connect(self.changed)
-        self.labels.layer_changed.connect(self.changed)
+        self.image.changed.connect(self.changed)
+        self.labels.changed.connect(self.changed)
         self.path.textChanged.connect(self.changed)
         self.masks.currentIndexChanged.connect(self.changed)
         self._fit()
@@ -140,7 +140,7 @@ class SourcePanel(QWidget):
         """Return why there is nothing to train on, in a sentence; empty when there is."""
         kind = self.kind.currentIndex()
         if kind == LAYERS:
-            return check_pair(self.image.layer, self.labels.layer)
+            return check_pair(self.image.value, self.labels.value)
         if kind == FOLDER:
             if not self.folder:
                 return "Choose the folder or archive with the training images."
@@ -159,7 +159,7 @@ class SourcePanel(QWidget):
     def source(self) -> TrainingSource:
         """Return what is chosen, so that it can be read in a worker thread. Check `problem` before."""
         kind = self.kind.currentIndex()
-        image, labels = self.image.layer, self.labels.layer
+        image, labels = self.image.value, self.labels.value
         if kind == LAYERS and image is not None and labels is not None:
             taken = pair_source(image, labels)
             return TrainingSource(
@@ -182,9 +182,10 @@ class SourcePanel(QWidget):
         page = QWidget()
         rows = QFormLayout(page)
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.addRow("Image", with_tip(stretched(self.image), "The stained smear, or a stack of them."))
+        rows.addRow("Image", with_tip(stretched(self.image.native), "The stained smear, or a stack of them."))
         rows.addRow(
-            "Cells", with_tip(stretched(self.labels), "The labels layer with every white cell drawn in it.")
+            "Cells",
+            with_tip(stretched(self.labels.native), "The labels layer with every white cell in it."),
         )
         return page
 

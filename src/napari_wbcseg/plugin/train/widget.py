@@ -18,11 +18,11 @@ from qtpy.QtWidgets import (
 
 from ...settings import TrainingSettings
 from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.layers import own_viewer
 from ..shared.model_list import model_events
 from ..shared.panel import folded, scrolled_column, sentence, stretched, with_tip
 from ..shared.resume import ResumePanel
 from ..shared.settings_form import SettingsForm
+from ..shared.viewer import own_viewer
 from .device_query import Device, query_device
 from .monitor import TrainMonitor
 from .plan import PlanPanel
@@ -83,22 +83,22 @@ class TrainWidget(QWidget):
     @property
     def image(self) -> Image | None:
         """The image layer to train on."""
-        return self.source.image.layer
+        return self.source.image.value
 
     @image.setter
     def image(self, layer: Image) -> None:
         self.source.choose(LAYERS)
-        self.source.image.layer = layer
+        self.source.image.value = layer
 
     @property
     def labels(self) -> Labels | None:
         """The labels layer with the cells."""
-        return self.source.labels.layer
+        return self.source.labels.value
 
     @labels.setter
     def labels(self, layer: Labels) -> None:
         self.source.choose(LAYERS)
-        self.source.labels.layer = layer
+        self.source.labels.value = layer
 
     @property
     def folder(self) -> str:
