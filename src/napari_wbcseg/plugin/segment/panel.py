@@ -72,7 +72,7 @@ class SegmentPanel:
         self.regions = LayerPicker(viewer, is_region, none="the whole image")
         self.draw = with_tip(QPushButton("Draw"), "Draw a rectangle; only what lies in it is segmented.")
         self.models = ModelPicker(preference("model"))
-        self.top = SettingsForm(defaults, TOP, units={"cell_diameter": "px"})
+        self.top = SettingsForm(defaults, TOP)
         self.top.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
         self.options = SettingsForm(defaults, leave_out=TOP)
         self.about = sentence()
