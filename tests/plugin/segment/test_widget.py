@@ -247,10 +247,13 @@ def test_the_settings_shown_are_the_settings_used(viewer, widget, qtbot, monkeyp
     assert used == [("my-stain", settings), ("my-stain", SegmentationSettings())]
 
 
-def test_a_trained_model_appears_in_the_list(widget, small_model):
+def test_a_trained_model_appears_in_the_list_and_is_not_chosen_unasked(widget, small_model):
+    before = widget.model
     small_model("leishman", "classic")
     model_events.changed.emit("leishman")
-    assert widget.model == "leishman"
+    assert widget._panel.models.findData("leishman") >= 0
+    assert widget.model == before
+    widget.model = "leishman"
     assert widget.settings.recipe == "classic", "a model brings its recipe"
 
 

@@ -259,7 +259,7 @@ class TrainWidget(QWidget):
 
     def _connect(self) -> None:
         self.source.changed.connect(self._look)
-        self.start.changed.connect(self._show_defaults)
+        self.start.model_changed.connect(self._show_defaults)
         self._top.changed.connect(self._look)
         self._options.changed.connect(self._look)
         self.plan.changed.connect(self._refresh)
@@ -360,7 +360,7 @@ class TrainWidget(QWidget):
         dice = best.get("val_dice", best.get("dice"))
         where = "validation Dice" if "val_dice" in best else "Dice on the training images"
         reached = f" {where} {dice:.3f} in epoch {best['epoch']};" if dice is not None else ""
-        self._end(f"{model.name} is ready:{reached} {ended}. It is chosen in Segment white blood cells.")
+        self._end(f"{model.name} is ready:{reached} {ended}. Segment white blood cells has it in its list.")
         model_events.changed.emit(model.name)
         self.trained.emit(model)
 
