@@ -207,7 +207,7 @@ def test_layers_may_be_renamed_removed_and_exchanged(viewer, widget):
     widget.select([(0, 4)])
     viewer.layers.remove(other)
     assert widget.labels is first
-    assert [layer.name for layer in viewer.layers] == ["smear", "mine"]
+    soon(lambda: [layer.name for layer in viewer.layers] == ["smear", "mine"])
     viewer.layers.remove(first)
     assert widget.review is None
     assert rows(widget) == []
@@ -257,3 +257,16 @@ def test_ten_thousand_rows_are_sorted_filtered_and_changed_at_once(qapp, record_
     record_property("measured", f"10,000 rows sorted, filtered and changed in {1000 * seconds:.0f} ms")
     assert model.rowCount() == 9995
     assert seconds < 0.3
+
+
+@pytest.mark.parametrize("way", ["selected", "clear"])
+def test_all_layers_can_go_while_cells_are_reviewed(viewer, widget, way):
+    widget.select([(0, 1)])
+    assert "selected cells" in viewer.layers
+    if way == "selected":
+        viewer.layers.select_all()
+        viewer.layers.remove_selected()
+    else:
+        viewer.layers.clear()
+    soon(lambda: not viewer.layers)
+    assert widget.review is None

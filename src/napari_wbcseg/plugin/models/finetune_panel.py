@@ -11,6 +11,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -181,19 +182,23 @@ class FineTunePanel(QWidget):
 
     def keep(self) -> None:
         """Put the new model into the library."""
+        from napari.utils.notifications import show_info
+
         from ...errors import WBCSegError
         from ...network.library import save_to_library
 
         if self._found is None:
             return
         try:
-            saved = save_to_library(self._found[0])
+            saved = save_to_library(self._found[0], self._name.text().strip() or self._found[0].name)
         except WBCSegError as error:
             self._fail(str(error))
             return
         self._forget()
         self._clear_result()
-        self._say(f"{saved.name} is kept, and in the list of models.")
+        words = f"{saved.name} is kept, and in the list of models."
+        self._say(words)
+        show_info(words)  # the sentence may be below what is in view
         self.kept.emit(saved)
         model_events.changed.emit(saved.name)
 
@@ -223,6 +228,7 @@ class FineTunePanel(QWidget):
         self._cancel = with_tip(QPushButton("Cancel"), "Ends it and leaves nothing.")
         self._keep = with_tip(QPushButton("Keep the new model"), "Adds it to your models.")
         self._discard = QPushButton("Discard it")
+        self._name = with_tip(QLineEdit(), "What the new model is called in the list of models.")
         for button, act in (
             (self._button, self.fine_tune),
             (self._stop, self.stop),
@@ -245,11 +251,11 @@ class FineTunePanel(QWidget):
         row.addWidget(stretched(self._start), 1)
         row.addWidget(self._folder)
         column.addLayout(row)
-        for parts in ((self._button, self._stop, self._cancel), (self._keep, self._discard)):
+        for parts in ((self._button, self._stop, self._cancel), (self._name, self._keep, self._discard)):
             line = QHBoxLayout()
             for part in parts:
                 line.addWidget(part)
-            if parts[0] is self._keep:
+            if parts[0] is self._name:
                 column.addWidget(self._bar)
                 column.addWidget(self._status)
                 column.addWidget(self._table)
@@ -271,7 +277,7 @@ class FineTunePanel(QWidget):
             part.setVisible(self.running)
         self._stop.setEnabled(self.run.training and not self.run.ending)
         self._cancel.setEnabled(self.running and not self.run.ending)
-        found: tuple[QWidget, ...] = (self._table, self._keep, self._discard)
+        found: tuple[QWidget, ...] = (self._table, self._name, self._keep, self._discard)
         for part in found:
             part.setVisible(ready)
         self._status.setVisible(bool(self._status.text()))
@@ -325,6 +331,7 @@ class FineTunePanel(QWidget):
     def _on_compared(self, found: tuple[ModelFile, Comparison]) -> None:
         self._found = found
         model, comparison = found
+        self._name.setText(model.name)
         self._table.fill(comparison.table())
         self._table.setToolTip(f"before: {self._begun[0][0].start.name}\nnow: {model.name}")
         self._say(comparison.verdict)

@@ -330,7 +330,7 @@ class ReviewWidget(QWidget):
 
     def _follow(self) -> None:
         """Review the chosen layer from now on."""
-        self._let_go()
+        self._let_go(later=True)
         labels = self._labels_picker.value
         self._image_picker.reset_choices()
         on_disk = self.large.follow(labels)
@@ -369,12 +369,18 @@ class ReviewWidget(QWidget):
         self._on_changed()
         self._on_measured()
 
-    def _let_go(self) -> None:
-        """Leave the layer as it was found."""
-        if self._stroke is not None:
-            self._stroke.close()
+    def _let_go(self, later: bool = False) -> None:
+        """Leave the layer as it was found.
+
+        Our own layers go later where napari may be in the middle of removing some.
+        """
+        for helper in (self._stroke, self._frames):
+            if helper is not None and later:
+                QTimer.singleShot(0, lambda helper=helper: helper.close())
+            elif helper is not None:
+                helper.close()
         review, self.review = self.review, None
-        for part in (self._clicks, self._frames, review):
+        for part in (self._clicks, review):
             if part is not None:
                 part.close()
         if review is not None:

@@ -11,7 +11,7 @@ from qtpy.QtCore import Signal
 from ..shared.counts import counted_name, counts_of
 from ..shared.features import features_table
 from ..shared.jobs import Job
-from ..shared.layers import layer_arrays, result_layers
+from ..shared.layers import keep_apart, layer_arrays, result_layers
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import camera_of, image_data, own_viewer, placement
 
@@ -65,6 +65,8 @@ class LargeJob(Job):
         self._image, self._model, self._settings = image_data(source), model, settings
         self._block_size = block_size
         self._key = (str(source.unique_id), model, settings.to_json())
+        #: Whether the cells of an earlier run stay, as a layer of their own.
+        self.keep_earlier = False
         #: The layer that fills while the work goes on.
         self.layer: Labels | None = None
         self._camera = camera_of(self._viewer)
@@ -147,8 +149,11 @@ class LargeJob(Job):
             self._take_away()
             return
         self._unwatch()
-        for layer in result_layers(self._viewer, self._source).values():
-            self._viewer.layers.remove(layer)
+        for role, layer in result_layers(self._viewer, self._source).items():
+            if role == "cells" and self.keep_earlier:
+                keep_apart(layer)  # type: ignore[arg-type]
+            else:
+                self._viewer.layers.remove(layer)
         LayerInfo.of_result(
             "cells",
             segmentation,

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLayout,
+    QMessageBox,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -89,7 +90,7 @@ class SegmentPanel:
         self.result = sentence()
         self.result.setStyleSheet(_COUNT_LOOK)
         self.here = sentence()
-        self.details = sentence()
+        self.notes, self.details = sentence(), sentence()
         self.review = with_tip(
             QPushButton("Review the cells …"),
             "Opens a table of the cells: look at those to check, correct, and see the count follow.",
@@ -111,7 +112,7 @@ class SegmentPanel:
         buttons.addWidget(self.run, 1)
         buttons.addWidget(self.cancel)
         layout.addLayout(buttons)
-        for part in (self.status, self.bar, self.result, self.here, self.details):
+        for part in (self.status, self.bar, self.result, self.here, self.notes, self.details):
             layout.addWidget(part)
         self.next_steps = QWidget()
         steps = QVBoxLayout(self.next_steps)
@@ -145,7 +146,10 @@ class SegmentPanel:
 
     def cells(self) -> Labels | None:
         """Return the cells of the chosen image, found by this run or an earlier one."""
-        layer = self.picker.value
+        return self.cells_of(self.picker.value)
+
+    def cells_of(self, layer: Layer | None) -> Labels | None:
+        """Return the cells of an image."""
         found = None if layer is None else result_layers(self._viewer, layer).get("cells")
         return found  # type: ignore[return-value]
 
@@ -169,8 +173,23 @@ class SegmentPanel:
 
     def hide_empty(self) -> None:
         """Take no room for sentences that say nothing."""
-        for part in (self.about, self.found, self.status, self.result, self.here, self.details):
+        for part in (self.about, self.found, self.status, self.result, self.here, self.notes, self.details):
             part.setVisible(bool(part.text()))
+
+
+def ask_to_keep(parent: QWidget, name: str) -> bool | None:
+    """Ask what becomes of corrected cells; None where there is to be no run."""
+    box = QMessageBox(parent)
+    box.setWindowTitle("Segment again?")
+    box.setText(f"The layer {name} was corrected by hand, or opened from a file.")
+    box.setInformativeText("It can stay as a layer of its own beside the new cells.")
+    keep = box.addButton("Keep it", QMessageBox.ButtonRole.AcceptRole)
+    replace = box.addButton("Replace it", QMessageBox.ButtonRole.DestructiveRole)
+    box.addButton(QMessageBox.StandardButton.Cancel)
+    box.setDefaultButton(keep)
+    box.exec()
+    clicked = box.clickedButton()
+    return clicked is keep if clicked in (keep, replace) else None
 
 
 def _line_up(*forms: QLayout | None) -> None:

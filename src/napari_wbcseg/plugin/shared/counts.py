@@ -20,6 +20,7 @@ from .features import known_values
 from .jobs import Job
 from .metadata import LayerInfo, role_of
 from .preferences import preference
+from .reunite import reunite
 from .viewer import image_data, own_viewer, plane_shown, text_overlay
 
 if TYPE_CHECKING:
@@ -149,8 +150,16 @@ class Counts(QObject):
     # Following -------------------------------------------------------------------------------------------
 
     def _on_inserted(self, event: Any) -> None:
-        self._watch(event.value)
+        layer = event.value
+        self._watch(layer)
         self._show()
+        QTimer.singleShot(0, lambda: self._reunite(layer))  # napari is in the middle of the event
+
+    def _reunite(self, layer: Layer) -> None:
+        viewer = self._viewer()
+        for cells in reunite(viewer, layer) if viewer is not None and layer in viewer.layers else ():
+            self._show()
+            self.changed.emit(cells)
 
     def _on_removed(self, event: Any) -> None:
         if event.value is self._counting and self._job is not None:
@@ -159,8 +168,8 @@ class Counts(QObject):
         self._show()
 
     def _watch(self, layer: Layer) -> None:
-        layer.events.visible.connect(self._show)
-        layer.events.opacity.connect(self._show)
+        for name in ("visible", "opacity", "blending", "extent"):
+            getattr(layer.events, name).connect(self._show)
         if role_of(layer) == "cells" and not getattr(layer, "multiscale", False):
             for name in _EDITS:
                 emitter = getattr(layer.events, name, None)

@@ -9,6 +9,8 @@ from magicgui.widgets import ComboBox
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QComboBox
 
+from .metadata import LayerInfo
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -68,5 +70,9 @@ class LayerPicker(ComboBox):
 
     def _follow(self, event: Any = None) -> None:
         active = self._layers.selection.active
-        if isalive(self.native) and not self._none and active is not None and active in self.choices:
-            self.value = active
+        if not isalive(self.native) or self._none or active is None:
+            return
+        source = LayerInfo.of(active).source_id  # of cells, the image that they were found in
+        for layer in self.choices:
+            if layer is not None and (layer is active or str(layer.unique_id) == source):
+                self.value = layer

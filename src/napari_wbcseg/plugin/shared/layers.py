@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from .canvas_guard import guard_canvas
 from .counts import counted_name, counts_of
 from .features import features_table
 from .metadata import LayerInfo, Role
-from .viewer import own_viewer, placement
+from .viewer import image_data, own_viewer, placement
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,11 +52,14 @@ class LayerArrays:
         Row *n* belongs to label *n*; row 0 is the background. napari finds a label's row by its position.
     rectangles : ndarray of float64, shape (n, 4, 2) or (n, 4, 3)
         Corners of the proposals in data coordinates, on the edges of the pixels.
+    fingerprint : int
+        Of the labels, to tell later whether they were corrected.
     """
 
     labels: np.ndarray
     features: pd.DataFrame
     rectangles: np.ndarray
+    fingerprint: int
 
 
 def layer_arrays(segmentation: Segmentation) -> LayerArrays:
@@ -64,7 +68,7 @@ def layer_arrays(segmentation: Segmentation) -> LayerArrays:
     if int(labels.max(initial=0)) < _FEW:
         labels = labels.astype(np.uint16)
     features = features_table(cells).reset_index(drop=True)
-    return LayerArrays(labels, features, _rectangles(segmentation.proposals))
+    return LayerArrays(labels, features, _rectangles(segmentation.proposals), _fingerprint(labels))
 
 
 def add_segmentation(
@@ -132,6 +136,7 @@ def landing(
             source=None if source is None else source.name,
             source_id=source_id,
             summary=segmentation.summary,
+            fingerprint=arrays.fingerprint if role == "cells" else None,
         )
 
     def ready(role: Role, make: Callable[[dict[str, Any]], Layer]) -> Layer:
@@ -234,7 +239,28 @@ def result_layers(viewer: ViewerModel, source: Layer) -> dict[Role, Layer]:
 
 def _results(viewer: ViewerModel, source_id: str | None) -> dict[Role, Layer]:
     known = ((layer, LayerInfo.of(layer)) for layer in viewer.layers)
-    return {info.role: layer for layer, info in known if info.role in _KINDS and info.source_id == source_id}
+    return {
+        info.role: layer
+        for layer, info in known
+        if info.role in _KINDS and info.source_id == source_id and not info.kept
+    }
+
+
+def is_corrected(cells: Labels) -> bool:
+    """Say whether a layer of cells may have been accepted, rejected or painted in since it was found."""
+    features, found = cells.features, LayerInfo.of(cells).fingerprint
+    decided = "decision" in features and features["decision"].isin(["accepted", "rejected"]).any()
+    return bool(decided) or found is None or _fingerprint(image_data(cells)) != found
+
+
+def keep_apart(cells: Labels) -> None:
+    """Make a layer of cells one that the next run leaves alone, and hide it."""
+    replace(LayerInfo.of(cells), kept=True).keep_in(cells)
+    cells.name, cells.visible = f"{cells.name}, kept", False
+
+
+def _fingerprint(labels: Any) -> int:
+    return zlib.crc32(np.ascontiguousarray(labels).data)
 
 
 def _number_through(segmentation: Segmentation) -> tuple[np.ndarray, pd.DataFrame]:

@@ -36,6 +36,10 @@ class LayerInfo:
         In pixels.
     summary : str
         The count in words, as of now.
+    fingerprint : int or None
+        Of the labels as they were found; other labels were corrected by hand.
+    kept : bool
+        Whether the cells are those of an earlier run that the user wanted to keep.
     notes : tuple of str
         What the user should know about the image.
     path : str or None
@@ -53,6 +57,8 @@ class LayerInfo:
     settings: dict[str, Any] | None = None
     cell_diameter: float | None = None
     summary: str = ""
+    fingerprint: int | None = None
+    kept: bool = False
     notes: tuple[str, ...] = ()
     path: str | None = None
     folder: str | None = None

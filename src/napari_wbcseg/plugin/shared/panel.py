@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.components import ViewerModel
+
 WidgetT = TypeVar("WidgetT", bound=QWidget)
 
 #: Pixels; below it napari cuts the widget's title off.
 MINIMUM_WIDTH = 375
+
+
+def open_panel(viewer: Viewer | ViewerModel, title: str) -> QWidget:
+    """Open one of this plugin's widgets, or bring it to the front where it is open, and return it."""
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-wbcseg", title, tabify=True)  # type: ignore[union-attr]
+    dock.show()
+    dock.raise_()
+    panel: QWidget = widget
+    return panel
 
 
 class _ColumnArea(QScrollArea):

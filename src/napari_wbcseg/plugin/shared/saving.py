@@ -10,13 +10,14 @@ import numpy as np
 
 from ...progress import Progress, silent
 from .metadata import LayerInfo, role_of
+from .reunite import path_of
 from .viewer import image_data, own_viewer, plane_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Image, Labels
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,3 @@ def image_under(layer: Labels, image: Image) -> Any:
     if (start < 0).any() or (stop > shape).any():
         return None
     return image_data(image)[tuple(slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))]
-
-
-def path_of(layer: Layer) -> Path | None:
-    """Return the file that a layer was read from."""
-    source = getattr(layer, "source", None)
-    path = getattr(source, "path", None)
-    return Path(path) if path else None
