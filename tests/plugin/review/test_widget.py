@@ -116,6 +116,7 @@ def test_filter_sort_and_histogram(viewer, widget):
     assert widget.shown[0] == (0, 2)
     widget.show_only(condition="area < 600")
     assert widget.shown == [(0, 1), (0, 3)]
+    assert widget._panel.here.text() == "2 of 3 shown in the table."
     widget.show_only("To check")
     assert widget.shown == [(0, 2), (0, 3)]
     for wrong in ({"condition": "area <"}, {"condition": "area"}, {"shown": "Nonsense"}):
@@ -123,11 +124,23 @@ def test_filter_sort_and_histogram(viewer, widget):
             widget.show_only(**{"shown": "To check", **wrong})
     widget._panel.condition.setText("aera > 3")
     widget._panel.condition.editingFinished.emit()
-    assert "cannot be read" in widget._panel.message.text()
+    assert "cannot be read: there is no column aera." in widget._panel.message.text()
     assert widget.shown == [(0, 2), (0, 3)]
     widget.show_only()
     widget.show_histogram("area")
     soon(lambda: sum(patch.get_height() for patch in widget._panel.histogram._axes.patches) == 3)
+
+
+def test_the_arrow_stays_with_its_column_when_others_come_and_go(viewer, widget):
+    widget.sort_by("area", descending=True)
+    names = [column.name for column in widget._model.columns]
+    assert "mean_stain" in names
+    header = widget._panel.table.horizontalHeader()
+    assert names[header.sortIndicatorSection()] == "area"
+    widget.labels.features = {"certainty": [0.0, 0.9, 0.9, 0.9]}  # a column in front of it
+    soon(lambda: "certainty" in [column.name for column in widget._model.columns])
+    names = [column.name for column in widget._model.columns]
+    assert names[header.sortIndicatorSection()] == "area"
 
 
 def test_a_line_drawn_over_a_cell_splits_it(viewer, widget):

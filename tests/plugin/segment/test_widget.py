@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QWidget
 
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
@@ -395,6 +396,26 @@ def test_one_layer_a_colour_becomes_one_image(viewer, widget, quick_segment, qtb
     qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
     np.testing.assert_array_equal(widget.image.data, image)
     assert not any(channel.visible for channel in channels)
+
+
+def test_layers_named_for_their_colours_become_one_image(viewer, widget, qtbot):
+    image = discs()
+    for number, colour in ((2, "blue"), (0, "red"), (1, "green")):
+        viewer.add_image(image[..., number], name=f"smear-{colour}")
+    assert "smear-red, smear-green, smear-blue" in widget._panel.about.text()
+    widget._panel.join.click()
+    qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
+    np.testing.assert_array_equal(widget.image.data, image)
+
+
+def test_what_is_folded_takes_no_key_and_draw_needs_an_image(viewer, widget):
+    from napari_wbcseg.plugin.shared.panel import Folded
+
+    assert not widget._panel.draw.isEnabled()
+    for part in widget.findChildren(Folded):
+        assert not any(inner.isVisibleTo(widget) for inner in part._content.findChildren(QWidget))
+        part.expand()
+    assert widget._panel.options.editors["batch_size"].isVisibleTo(widget)
 
 
 EDGES = [(0, 60), (60, 0), (119, 60), (60, 159), (0, 0)]

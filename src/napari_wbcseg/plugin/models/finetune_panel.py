@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from ..shared.correction_events import training_set_events
 from ..shared.jobs import Cleanup, say_error
 from ..shared.model_list import ModelPicker, model_events
-from ..shared.panel import sentence, stretched, with_tip
+from ..shared.panel import counted, sentence, stretched, with_tip
 from ..shared.resume import ResumePanel
 from ..shared.training_run import TrainingRun
 from .score_table import ScoreTable
@@ -111,8 +111,7 @@ class FineTunePanel(QWidget):
         else:
             cells = sum(field.cells for field in fields)
             self._set.setText(
-                f"{cells} cell{'s' * (cells != 1)} in {len(fields)} field{'s' * (len(fields) != 1)}, "
-                f"in {corrections_folder()}."
+                f"{counted(cells, 'cell')} in {counted(len(fields), 'field')}, in {corrections_folder()}."
                 if fields
                 else "Your training set is empty. Correct some cells, then press Add to my training set in "
                 "Review white blood cells."

@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QMessageBox,
     QPushButton,
-    QToolButton,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -25,7 +24,7 @@ from qtpy.QtWidgets import (
 from ..shared.elsewhere import run_python
 from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.model_list import model_events
-from ..shared.panel import scrolled_column, sentence, with_tip
+from ..shared.panel import Folded, scrolled_column, sentence, with_tip
 from .finetune_panel import FineTunePanel
 
 if TYPE_CHECKING:
@@ -184,19 +183,7 @@ class ModelsWidget(QWidget):
         column.addLayout(row)
         column.addWidget(self._status)
         column.addWidget(self._card)
-        # A QCollapsible keeps the height its content had, and both of these grow.
-        more = QToolButton()
-        more.setText("Network, input and training")
-        more.setCheckable(True)
-        more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        more.setArrowType(Qt.ArrowType.RightArrow)
-        more.toggled.connect(self._details.setVisible)
-        more.toggled.connect(
-            lambda open_: more.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
-        )
-        self._details.hide()
-        column.addWidget(more)
-        column.addWidget(self._details)
+        column.addWidget(Folded("Network, input and training", self._details))
         part = QGroupBox("Fine-tune on my training set")
         inside = QVBoxLayout(part)
         inside.addWidget(self.fine_tuning)

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from ...errors import SettingsError
 from ..shared.layer_picker import LayerPicker
-from ..shared.panel import folded, scrolled_column, sentence, stretched, with_tip
+from ..shared.panel import Folded, scrolled_column, sentence, stretched, with_tip
 from .columns import BY_NAME, NUMBERS
 from .histogram import Histogram
 from .table import SHOWN, CellTable, CellTableModel
@@ -91,7 +91,7 @@ class ReviewPanel:
             self.column.addItem(BY_NAME[name].title, name)
         self.column.setCurrentIndex(NUMBERS.index("area"))
         self.histogram = Histogram()
-        self.histogram_part = folded("Histogram", _column(self.column, self.histogram))
+        self.histogram_part = Folded("Histogram", _column(self.column, self.histogram))
         #: Room for what others build on the review, such as adding cells to a training set.
         self.extras = QVBoxLayout()
         self.buttons: dict[str, QPushButton] = {}

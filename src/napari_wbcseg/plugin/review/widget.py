@@ -170,7 +170,7 @@ class ReviewWidget(QWidget):
     def show_histogram(self, column: str) -> None:
         """Open the histogram of a column of ``cells``."""
         self._panel.column.setCurrentIndex(self._panel.column.findData(column))
-        self._panel.histogram_part.expand(animate=False)
+        self._panel.histogram_part.expand()
 
     # Selecting -------------------------------------------------------------------------------------------
 
@@ -418,8 +418,10 @@ class ReviewWidget(QWidget):
             self._panel.show_counts("" if self.labels is None else LayerInfo.of(self.labels).summary, "")
         else:
             of_stack = review.stacked and plane is not None
-            here = f"On this plane ({plane}): {review.summary(plane)}." if of_stack else ""
-            self._panel.show_counts(review.summary(), here)
+            here = [f"On this plane ({plane}): {review.summary(plane)}."] if of_stack else []
+            if len(self._model.shown) < review.count:
+                here.append(f"{len(self._model.shown)} of {review.count} shown in the table.")
+            self._panel.show_counts(review.summary(), "\n".join(here))
 
     def _plane_shown(self) -> int | None:
         if self.review is None:
@@ -445,6 +447,7 @@ class ReviewWidget(QWidget):
         if self._panel.this_plane.isChecked() and self._plane_shown() is not None:
             conditions.append(f"plane == {self._plane_shown()}")
         self._model.set_conditions(conditions)
+        self._show_counts()
         self._draw_histogram()
 
     # Rows and cells --------------------------------------------------------------------------------------

@@ -126,11 +126,18 @@ def _channels(viewer: ViewerModel, layer: Image) -> tuple[Image, ...] | None:
         and np.allclose(other.translate, layer.translate)
         and role_of(other) is None
     ]
-    by_colour = {str(other.colormap.name): other for other in alike}
-    if layer in by_colour.values() and all(colour in by_colour for colour in _RED_GREEN_BLUE):
-        return tuple(by_colour[colour] for colour in _RED_GREEN_BLUE)
+    for of_colour in (_colour_in_name, lambda other: str(other.colormap.name)):
+        by_colour = {of_colour(other): other for other in alike}
+        if layer in by_colour.values() and all(colour in by_colour for colour in _RED_GREEN_BLUE):
+            return tuple(by_colour[colour] for colour in _RED_GREEN_BLUE)
     family = [other for other in alike if _base(other) == _base(layer)]
     return tuple(family) if len(family) == 3 else None
+
+
+def _colour_in_name(layer: Layer) -> str:
+    """Return the colour that a layer is named for, such as ``smear-red``; empty for none or several."""
+    named = [colour for colour in _RED_GREEN_BLUE if colour in re.split(r"[^a-z]+", layer.name.lower())]
+    return named[0] if len(named) == 1 else ""
 
 
 def _base(layer: Layer) -> str:

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from ..shared.layer_picker import LayerPicker
 from ..shared.layers import result_layers
 from ..shared.model_list import ModelPicker
-from ..shared.panel import folded, scrolled_column, sentence, stretched, with_tip
+from ..shared.panel import NOTICE_LOOK, Folded, scrolled_column, sentence, stretched, with_tip
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
 from .save_form import SaveForm
@@ -43,7 +43,6 @@ QPushButton:hover { background-color: #2f74e6; }
 QPushButton:disabled { background-color: rgba(128, 128, 128, 60); color: rgba(128, 128, 128, 200); }
 """
 _COUNT_LOOK = "font-size: 17pt; font-weight: bold;"
-_WRONG_LOOK = "color: #e0a030;"
 _QUIET_LOOK = "color: rgba(128, 128, 128, 255);"
 
 
@@ -107,7 +106,7 @@ class SegmentPanel:
         self.top.insert_row(0, "Model", stretched(self.models), "Built-in models and those you trained.")
         layout.addWidget(self.top)
         layout.addWidget(self.found)
-        layout.addWidget(folded("More options", self.options))
+        layout.addWidget(Folded("More options", self.options))
         buttons = QHBoxLayout()
         buttons.addWidget(self.run, 1)
         buttons.addWidget(self.cancel)
@@ -119,7 +118,7 @@ class SegmentPanel:
         steps.setContentsMargins(0, 0, 0, 0)
         steps.addWidget(_line())
         steps.addWidget(self.review)
-        steps.addWidget(folded("Save …", self.save))
+        steps.addWidget(Folded("Save …", self.save))
         layout.addWidget(self.next_steps)
         layout.addStretch(1)
         _line_up(self._rows, self.top.layout())
@@ -169,7 +168,7 @@ class SegmentPanel:
     def show_status(self, words: str, wrong: bool = False) -> None:
         """Say below the button how far the run is, or why there can be none."""
         self.status.setText(words)
-        self.status.setStyleSheet(_WRONG_LOOK if wrong else "")
+        self.status.setStyleSheet(NOTICE_LOOK if wrong else "")
 
     def hide_empty(self) -> None:
         """Take no room for sentences that say nothing."""

@@ -305,6 +305,7 @@ class SegmentWidget(QWidget):
             panel.save.refresh()
         else:
             panel.run.setEnabled(False)
+        panel.draw.setEnabled(self.image is not None)
         panel.cancel.setVisible(running)
         panel.bar.setVisible(running)
         panel.join.setVisible(self._offer is not None and not running)

@@ -168,7 +168,7 @@ class Counts(QObject):
         self._show()
 
     def _watch(self, layer: Layer) -> None:
-        for name in ("visible", "opacity", "blending", "extent"):
+        for name in ("visible", "opacity", "blending", "translate", "scale", "affine"):
             getattr(layer.events, name).connect(self._show)
         if role_of(layer) == "cells" and not getattr(layer, "multiscale", False):
             for name in _EDITS:

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import role_of
-from ..shared.panel import sentence, stretched, with_tip
+from ..shared.panel import counted, sentence, stretched, with_tip
 from ..shared.training_data import check_pair, make_pairs, pair_source
 
 if TYPE_CHECKING:
@@ -245,7 +245,8 @@ class SourcePanel(QWidget):
             fields = read_record()
             cells = sum(field.cells for field in fields)
             self._about_set.setText(
-                f"{cells} cells in {len(fields)} fields, kept in {corrections_folder()}. The Models widget "
+                f"{counted(cells, 'cell')} in {counted(len(fields), 'field')}, kept in "
+                f"{corrections_folder()}. The Models widget "
                 "fine-tunes on them as well, and compares the new model with the old before you keep it."
                 if fields
                 else ""

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from ...settings import TrainingSettings
 from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.model_list import model_events
-from ..shared.panel import folded, scrolled_column, sentence, stretched, with_tip
+from ..shared.panel import Folded, scrolled_column, sentence, stretched, with_tip
 from ..shared.resume import ResumePanel
 from ..shared.settings_form import SettingsForm
 from ..shared.training_run import Finish, TrainingRun
@@ -242,7 +242,7 @@ class TrainWidget(QWidget):
         setup.addWidget(self.plan)
         setup.addLayout(form)
         setup.addWidget(self._top)
-        setup.addWidget(folded("More options", self._options))
+        setup.addWidget(Folded("More options", self._options))
         setup.addWidget(self._show_preview)
 
         buttons = QHBoxLayout()
