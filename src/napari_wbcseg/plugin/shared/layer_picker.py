@@ -57,7 +57,7 @@ class LayerPicker(ComboBox):
             self.choices = self._offered
             if chosen in self.choices:
                 self.value = chosen
-        self.enabled = self.choices != (None,)
+        self.enabled = bool(self._none) or self.choices != (None,)
         if self.value is not chosen:
             self.changed.emit(self.value)
 
