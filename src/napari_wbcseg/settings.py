@@ -6,8 +6,10 @@ are built from their fields, and they are stored with every result.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +19,95 @@ Recipe = Literal["robust", "classic"]
 EngineName = Literal["auto", "onnxruntime", "openvino", "keras"]
 DeviceName = Literal["auto", "cpu"]
 Precision = Literal["auto", "float32", "mixed"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What forms and help tell of a field besides its description.
+
+    Attributes
+    ----------
+    recipe : str or None
+        The only one that reads the field.
+    unit : str
+        Of a number.
+    none : str
+        What a field that may be None calls that value in a form.
+    """
+
+    recipe: Recipe | None = None
+    unit: str = ""
+    none: str = "automatic"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a settings class, as forms and command-line options are made from it.
+
+    Attributes
+    ----------
+    name, description : str
+    kind : type
+        ``bool``, ``int``, ``float`` or ``str``.
+    choices : tuple of str
+        The values there are; empty where any will do.
+    default : object
+    optional : bool
+        Whether it may be None.
+    low, high : float or None
+        Limits of a number.
+    above, below : bool
+        Whether the limits themselves are out.
+    shown : Shown
+    """
+
+    name: str
+    description: str
+    kind: type
+    choices: tuple[str, ...]
+    default: Any
+    optional: bool
+    low: float | None
+    high: float | None
+    above: bool
+    below: bool
+    shown: Shown
+
+    @property
+    def title(self) -> str:
+        """The name as a label: ``cell_diameter`` is ``Cell diameter``."""
+        return self.name.replace("_", " ").capitalize()
+
+
+def settings_of(cls: type[BaseModel]) -> dict[str, Setting]:
+    """Read the fields of a settings class, by name."""
+    found = {}
+    for name, field in cls.model_fields.items():
+        kind: Any = field.annotation
+        optional = get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind)
+        if optional:
+            (kind,) = (each for each in get_args(kind) if each is not NoneType)
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        limits = {
+            limit: value
+            for one in field.metadata
+            for limit in ("ge", "gt", "le", "lt")
+            if (value := getattr(one, limit, None)) is not None
+        }
+        found[name] = Setting(
+            name,
+            field.description or "",
+            str if choices else kind,
+            choices,
+            field.default,
+            optional,
+            limits.get("ge", limits.get("gt")),
+            limits.get("le", limits.get("lt")),
+            "gt" in limits,
+            "lt" in limits,
+            next((one for one in field.metadata if isinstance(one, Shown)), Shown()),
+        )
+    return found
 
 
 class _Settings(BaseModel):
@@ -76,8 +167,7 @@ def _sentence(name: str, error: ValidationError) -> str:
 class SegmentationSettings(_Settings):
     """What `segment` does with an image.
 
-    Lengths are in image pixels. Fields whose description starts with *Classic* or
-    *Robust* are read by that recipe only.
+    Lengths are in image pixels. A field with a recipe is read by that recipe only.
     """
 
     recipe: Annotated[Recipe, Field(description="Method: robust for any smear, classic as published.")] = (
@@ -88,30 +178,37 @@ class SegmentationSettings(_Settings):
         Field(
             ge=6,
             le=2000,
-            description="Robust: diameter of a white cell in image pixels; none estimates it from the image.",
+            description="Diameter of a white cell in image pixels; none estimates it from the image.",
         ),
+        Shown(recipe="robust", unit="px"),
     ] = None
     probability_threshold: Annotated[
         float, Field(gt=0, lt=1, description="A pixel belongs to a cell above this probability.")
     ] = 0.5
-    split_touching: Annotated[bool, Field(description="Robust: tell touching cells apart.")] = True
+    split_touching: Annotated[
+        bool, Field(description="Tell touching cells apart."), Shown(recipe="robust")
+    ] = True
     flips: Annotated[
         bool,
         Field(description="Average the prediction over mirrored copies: steadier, three times the work."),
     ] = False
     check_below: Annotated[
         float,
-        Field(ge=0, le=1, description="Robust: cells with a certainty below this are marked to check."),
+        Field(ge=0, le=1, description="Cells with a certainty below this are marked to check."),
+        Shown(recipe="robust"),
     ] = 0.75
     grey_threshold: Annotated[
-        int, Field(ge=1, le=254, description="Classic: pixels darker than this grey level are proposed.")
+        int,
+        Field(ge=1, le=254, description="Pixels darker than this grey level are proposed."),
+        Shown(recipe="classic"),
     ] = 100
     dark_cutoff: Annotated[
         int,
-        Field(ge=0, le=254, description="Classic: pixels at or below this grey level count as background."),
+        Field(ge=0, le=254, description="Pixels at or below this grey level count as background."),
+        Shown(recipe="classic"),
     ] = 20
     min_area: Annotated[
-        int, Field(ge=1, description="Classic: smallest region and smallest cell, in pixels.")
+        int, Field(ge=1, description="Smallest region and smallest cell, in pixels."), Shown(recipe="classic")
     ] = 500
     batch_size: Annotated[int, Field(ge=1, le=512, description="Windows predicted at once.")] = 16
     engine: Annotated[
@@ -154,11 +251,13 @@ class TrainingSettings(_Settings):
         float, Field(ge=0, lt=1, description="Share of the images kept aside to validate on.")
     ] = 0.0
     steps_per_epoch: Annotated[
-        int | None, Field(ge=1, description="Robust: steps an epoch; none for one pass over the images.")
+        int | None,
+        Field(ge=1, description="Steps an epoch; none for one pass over the images."),
+        Shown(recipe="robust", none="all images"),
     ] = None
-    flips: Annotated[bool, Field(description="Classic: add mirrored copies of each tile, three for one.")] = (
-        False
-    )
+    flips: Annotated[
+        bool, Field(description="Add mirrored copies of each tile, three for one."), Shown(recipe="classic")
+    ] = False
     seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Seed of every random choice.")] = 0
     precision: Annotated[
         Precision, Field(description="Arithmetic: auto takes mixed precision where the device gains by it.")

@@ -6,25 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from enum import Enum, StrEnum
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from ..errors import SettingsError
-from ..settings import SegmentationSettings
+from ..settings import SegmentationSettings, Setting, settings_of
 
 if TYPE_CHECKING:
     from ..datasets.folders import MaskReading
@@ -63,9 +51,9 @@ def with_settings(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
-                annotation=_option(name, field, defaults or {}),
+                annotation=_option(setting, defaults or {}),
             )
-            for name, field in kind.model_fields.items()
+            for name, setting in settings_of(kind).items()
         ]
 
         def command(**values: Any) -> Any:
@@ -99,50 +87,39 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def _option(name: str, field: FieldInfo, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
-    kind = _plain(field.annotation)
-    option = option_name(name)
+def _option(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
+    name, kind, option = setting.name, setting.kind, option_name(setting.name)
     declarations = [f"{option}/--no-{option[2:]}"] if kind is bool else [option]
     extra: dict[str, Any] = {}
     if kind in (int, float):
-        low, high = _limits(field)
-        extra = {"min": low, "max": high}
-    shown = _shown(field.default, kind)
+        # Limits that are exclusive are left to the settings themselves.
+        extra = {
+            "min": None if setting.above else setting.low,
+            "max": None if setting.below else setting.high,
+        }
+    shown = _shown(setting.default, kind)
     for when, values in defaults.items():
-        if name in values and values[name] != field.default:
+        if name in values and values[name] != setting.default:
             shown += f"; {when}: {_shown(values[name], kind)}"
+    recipe = setting.shown.recipe
     info = typer.Option(
         *declarations,
-        help=f"{field.description} (default: {shown})",
+        help=f"{recipe.capitalize() + ': ' if recipe else ''}{setting.description} (default: {shown})",
         show_default=False,
         rich_help_panel="Settings",
         **extra,
     )
-    return Annotated[_choice(name, kind) | None, info]
+    return Annotated[_type_of(setting) | None, info]
 
 
-def _plain(annotation: Any) -> Any:
-    """Return a type without its ``None``."""
-    if get_origin(annotation) in (Union, UnionType):
-        kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
-        if len(kinds) == 1:
-            return kinds[0]
-    return annotation
-
-
-def _choice(name: str, kind: Any) -> Any:
-    """Return an Enum for a Literal: every version of Typer takes it for a choice."""
-    if get_origin(kind) is not Literal:
-        return kind
-    return Enum(name, [(value, value) for value in get_args(kind)], type=str)
-
-
-def _limits(field: FieldInfo) -> tuple[Any, Any]:
-    """Return the inclusive limits; pydantic itself checks those that are exclusive."""
-    low = high = None
-    for constraint in field.metadata:
-        low, high = getattr(constraint, "ge", low), getattr(constraint, "le", high)
-    return low, high
+def _type_of(setting: Setting) -> Any:
+    """Return an Enum where there are choices, which every version of Typer takes for them."""
+    name: Any = setting.name
+    return (
+        Enum(name, [(value, value) for value in setting.choices], type=str)
+        if setting.choices
+        else setting.kind
+    )
 
 
 def _shown(value: Any, kind: Any) -> str:

@@ -98,6 +98,7 @@ def get_result_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]])
 def _read_large_result(path: Any) -> list[LayerDataTuple]:
     from .shared.large_layers import result_layers
 
+    _tell_counts()
     return result_layers(path)
 
 
@@ -143,7 +144,7 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
     from ..errors import ImageError
     from ..results.load import load_result
     from .shared.features import features_table
-    from .shared.metadata import METADATA_KEY
+    from .shared.metadata import LayerInfo
 
     if not isinstance(path, str | PathLike):
         raise ImageError("Open one saved result at a time.")
@@ -153,21 +154,15 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
     attributes: dict[str, Any] = {"scale": place.scale, "translate": place.translate, "units": place.units}
     if any(place.axis_labels):
         attributes["axis_labels"] = place.axis_labels
-    about = {
-        "role": "cells",
-        "source": result.name,
-        "source_id": None,
-        "model": result.model,
-        "settings": None if result.settings is None else result.settings.model_dump(mode="json"),
-        "cell_diameter": result.cell_diameter,
-        "summary": result.summary,
-        "notes": list(result.notes),
-    }
+    file_of_image = None if result.image_path is None else str(result.image_path)
+    about = LayerInfo.of_result(
+        "cells", result, source=result.name, summary=result.summary, path=file_of_image
+    )
     cells = {
         "name": f"cells ({len(result.cells)})",
         "features": features_table(result.cells).reset_index(drop=True),
         "opacity": 0.5,
-        "metadata": {METADATA_KEY: about},
+        "metadata": about.metadata,
         **attributes,
     }
     layers: list[LayerDataTuple] = [(result.labels, cells, "labels")]
@@ -176,7 +171,41 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
         if image is not None:
             levels, rgb = image
             layers.insert(0, (levels, {"name": result.name, "rgb": rgb, **attributes}, "image"))
+    elif result.image_path is not None:
+        pixels = _picture(result.image_path, result.labels.shape)
+        if pixels is not None:
+            options = {
+                "name": result.name,
+                "rgb": pixels.ndim == result.labels.ndim + 1,
+                "metadata": LayerInfo(path=file_of_image).metadata,
+                **attributes,
+            }
+            layers.insert(0, (pixels, options, "image"))
+    _tell_counts()
     return layers
+
+
+def _picture(path: Path, shape: tuple[int, ...]) -> Any:
+    """Return the pixels of the image that a result is of; None where it cannot be had as it was."""
+    from ..errors import WBCSegError
+    from ..images.read import read_image
+
+    try:
+        pixels = read_image(path)
+    except WBCSegError:
+        return None
+    return pixels if pixels.shape in (shape, (*shape, pixels.shape[-1])) else None
+
+
+def _tell_counts() -> None:
+    """Let the count of what is opened stand on the canvas, though no panel of ours is open."""
+    import napari
+
+    from .shared.counts import counts_of
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        counts_of(viewer)
 
 
 def _zarr_image(folder: Path, ndim: int) -> tuple[list[Any], bool] | None:
@@ -203,7 +232,7 @@ def open_large_image() -> None:
 
     from ..errors import WBCSegError
     from .shared.large_layers import image_layer
-    from .shared.layers import own_viewer
+    from .shared.viewer import own_viewer
 
     current = napari.current_viewer()
     if current is None:

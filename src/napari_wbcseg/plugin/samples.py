@@ -102,16 +102,10 @@ def _sigtuple(part: str) -> Path:
 @contextmanager
 def activity_progress(title: str) -> Iterator[Progress]:
     """Show the progress of work on the GUI thread in napari's activity dock."""
-    from napari.utils import progress
+    from .shared.activity import ActivityBar
 
-    bar = progress(total=0, desc=title)
-
-    def report(done: int, total: int, stage: str) -> None:
-        if bar.total != total:
-            bar.total = total
-        bar.update(done - bar.n)
-
+    bar = ActivityBar(title)
     try:
-        yield report
+        yield bar.show
     finally:
         bar.close()

@@ -179,8 +179,8 @@ class TestFineTuning:
         panel.fine_tune()
         qtbot.waitUntil(lambda: panel._status.text().startswith("Epoch 2"), timeout=120_000)
         with qtbot.waitSignal(panel.failed, timeout=5000):
-            os.kill(panel._process.pid, signal.SIGKILL)
-        held_out = [pair.name for pair in panel._plan.held_out]
+            os.kill(panel.run.process.pid, signal.SIGKILL)
+        held_out = [pair.name for pair in panel._begun[0][0].held_out]
 
         # It has all that it needs: neither the training set nor the original is looked at again.
         for field in read_record():
@@ -215,7 +215,7 @@ class TestFineTuning:
         panel.settings = panel.settings.replace(epochs=500)
         with qtbot.waitSignal(panel.cancelled, timeout=280_000):
             panel.fine_tune()
-            qtbot.waitUntil(lambda: panel._process is not None, timeout=60_000)
+            qtbot.waitUntil(lambda: panel.run.training, timeout=60_000)
             panel.cancel()
         assert not panel.running
         assert unfinished_trainings() == []

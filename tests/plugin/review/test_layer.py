@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg.errors import EditError
 from napari_wbcseg.plugin.review.layer import LayerReview
-from napari_wbcseg.plugin.shared.followed import is_followed
+from napari_wbcseg.plugin.shared.counts import counts_of
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY
 from napari_wbcseg.segmentation.measure import measure_cells
@@ -65,7 +65,7 @@ def agrees(review):
 
 def test_any_labels_on_any_image_are_measured(review):
     assert agrees(review)
-    assert (review.count, review.to_check, review.summary()) == (3, 0, "3 cells")
+    assert (review.count, review.to_check, review.summary()) == (3, 0, "3 white cells")
     assert review.cells["certainty"].isna().all(), "nobody knows it of labels drawn by hand"
 
 
@@ -133,7 +133,7 @@ def test_a_label_in_two_pieces_is_flagged_until_it_is_mended_or_accepted(review)
     review.labels.paint((90, 130), 1)
     soon(lambda: review.to_check == 1)
     assert review.cells["flag"].tolist() == ["2 pieces", "", ""]
-    assert review.summary() == "3 cells, 1 to check"
+    assert review.summary() == "3 white cells, 1 to check"
     review.accept([(0, 1)])
     assert (review.to_check, review.cells["decision"].iloc[0]) == (0, "accepted")
     review.accept([(0, 1)])
@@ -226,14 +226,15 @@ def test_a_stack_is_counted_plane_by_plane(viewer):
     image = viewer.add_image(np.stack([discs(centres=CENTRES)] * 2), rgb=True)
     review = LayerReview(viewer, viewer.add_labels(stack), image)
     viewer.dims.set_current_step(0, 1)
-    assert [review.summary(plane) for plane in (None, 0, 1)] == ["4 cells", "3 cells", "1 cell"]
+    words = ["4 white cells", "3 white cells", "1 white cell"]
+    assert [review.summary(plane) for plane in (None, 0, 1)] == words
     assert review.cells["plane"].tolist() == [0, 0, 0, 1]
     review.labels.brush_size = 9
     review.labels.paint((1, 90, 70), 3)
-    soon(lambda: review.summary(1) == "2 cells")
-    assert review.summary(0) == "3 cells"
+    soon(lambda: review.summary(1) == "2 white cells")
+    assert review.summary(0) == "3 white cells"
     review.split((0, 1), [(0, 30), (60, 30)])
-    assert [review.summary(plane) for plane in (0, 1)] == ["4 cells", "2 cells"]
+    assert [review.summary(plane) for plane in (0, 1)] == ["4 white cells", "2 white cells"]
     viewer.dims.set_current_step(0, 0)
     review.labels.undo()
     review.labels.undo()
@@ -249,13 +250,13 @@ def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the
     result.cells["check"], result.cells["certainty"] = [False, True, True], [0.9, 0.5, 0.6]
     layer = add_segmentation(viewer, result, image).cells
     review = LayerReview(viewer, layer, image)
-    assert is_followed(layer)
-    assert review.summary() == "3 cells, 2 to check"
+    assert counts_of(viewer).is_reviewed(layer)
+    assert review.summary() == "3 white cells, 2 to check"
     assert review.cells["certainty"].tolist() == [0.9, 0.5, 0.6]
     review.accept([(0, 2)])
     review.reject([(0, 3)])
     review.close()
-    assert not is_followed(layer)
+    assert not counts_of(viewer).is_reviewed(layer)
     assert layer.name == "cells (2)"
     assert layer.metadata[METADATA_KEY]["summary"] == "2 white cells"
     assert layer.features["label"].tolist() == [0, 1, 2]
@@ -265,7 +266,7 @@ def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the
     assert again.to_check == 0
     add_segmentation(viewer, result, image)
     soon(lambda: again.count == 3)
-    assert again.summary() == "3 cells, 2 to check", "a new run is not decided on"
+    assert again.summary() == "3 white cells, 2 to check", "a new run is not decided on"
     again.close()
 
 
@@ -286,7 +287,7 @@ def test_columns_of_others_stay_and_labels_far_apart_are_kept_too(viewer):
 @pytest.mark.parametrize("labels", [np.zeros((40, 40), np.uint8), np.zeros((2, 40, 40), np.int64)])
 def test_labels_without_a_cell_are_an_empty_table(viewer, labels):
     review = LayerReview(viewer, viewer.add_labels(labels))
-    assert (review.count, len(review.cells), review.summary()) == (0, 0, "0 cells")
+    assert (review.count, len(review.cells), review.summary()) == (0, 0, "0 white cells")
     review.close()
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.errors import EditError, SettingsError
-from napari_wbcseg.plugin.review.canvas import camera_of
 from napari_wbcseg.plugin.review.table import CellTableModel
 from napari_wbcseg.plugin.shared.jobs import Job
+from napari_wbcseg.plugin.shared.viewer import camera_of
 
 from ..conftest import discs
 from .test_layer import CENTRES, soon, three_cells
@@ -91,7 +91,7 @@ def test_rows_and_cells_are_selected_both_ways(viewer, widget):
 
 
 def test_whoever_goes_through_the_cells_to_check_is_led_on(viewer, widget):
-    assert widget._panel.count.text() == "3 cells, 2 to check"
+    assert widget._panel.count.text() == "3 white cells, 2 to check"
     assert [row["status"] for row in rows(widget)] == ["", "check: unsure", "check: unsure"]
     keys = {str(key): call for key, call in widget.labels.keymap.items()}
     keys["N"](widget.labels)
@@ -99,7 +99,7 @@ def test_whoever_goes_through_the_cells_to_check_is_led_on(viewer, widget):
     keys["A"](widget.labels)
     assert widget.selected == [(0, 3)]
     keys["R"](widget.labels)
-    assert widget._panel.count.text() == "2 cells"
+    assert widget._panel.count.text() == "2 white cells"
     assert [row["status"] for row in rows(widget)] == ["", "✓ accepted"]
     keys["N"](widget.labels)
     assert widget._panel.message.text() == "No cell is left to check."
@@ -116,6 +116,7 @@ def test_filter_sort_and_histogram(viewer, widget):
     assert widget.shown[0] == (0, 2)
     widget.show_only(condition="area < 600")
     assert widget.shown == [(0, 1), (0, 3)]
+    assert widget._panel.here.text() == "2 of 3 shown in the table."
     widget.show_only("To check")
     assert widget.shown == [(0, 2), (0, 3)]
     for wrong in ({"condition": "area <"}, {"condition": "area"}, {"shown": "Nonsense"}):
@@ -123,11 +124,23 @@ def test_filter_sort_and_histogram(viewer, widget):
             widget.show_only(**{"shown": "To check", **wrong})
     widget._panel.condition.setText("aera > 3")
     widget._panel.condition.editingFinished.emit()
-    assert "cannot be read" in widget._panel.message.text()
+    assert "cannot be read: there is no column aera." in widget._panel.message.text()
     assert widget.shown == [(0, 2), (0, 3)]
     widget.show_only()
     widget.show_histogram("area")
     soon(lambda: sum(patch.get_height() for patch in widget._panel.histogram._axes.patches) == 3)
+
+
+def test_the_arrow_stays_with_its_column_when_others_come_and_go(viewer, widget):
+    widget.sort_by("area", descending=True)
+    names = [column.name for column in widget._model.columns]
+    assert "mean_stain" in names
+    header = widget._panel.table.horizontalHeader()
+    assert names[header.sortIndicatorSection()] == "area"
+    widget.labels.features = {"certainty": [0.0, 0.9, 0.9, 0.9]}  # a column in front of it
+    soon(lambda: "certainty" in [column.name for column in widget._model.columns])
+    names = [column.name for column in widget._model.columns]
+    assert names[header.sortIndicatorSection()] == "area"
 
 
 def test_a_line_drawn_over_a_cell_splits_it(viewer, widget):
@@ -188,8 +201,8 @@ def test_a_stack_goes_to_the_plane_of_the_cell_and_counts_the_plane_shown(viewer
     widget = open_review(viewer)
     widget.select([(1, 5)])
     assert viewer.dims.current_step[0] == 1
-    assert widget._panel.count.text() == "4 cells"
-    assert widget._panel.here.text() == "On this plane (1): 1 cell."
+    assert widget._panel.count.text() == "4 white cells"
+    assert widget._panel.here.text() == "On this plane (1): 1 white cell."
     widget.show_only(this_plane=True)
     assert widget.shown == [(1, 5)]
     viewer.dims.set_current_step(0, 0)
@@ -200,14 +213,14 @@ def test_layers_may_be_renamed_removed_and_exchanged(viewer, widget):
     first = widget.labels
     other = viewer.add_labels(np.where(three_cells() == 1, 4, 0), name="other")
     assert widget.labels is other
-    assert widget._panel.count.text() == "1 cell"
+    assert widget._panel.count.text() == "1 white cell"
     assert "N" not in {str(key) for key in first.keymap}
     other.name = "renamed"
-    assert widget._labels_picker.currentText() == "renamed"
+    assert widget._labels_picker.current_choice == "renamed"
     widget.select([(0, 4)])
     viewer.layers.remove(other)
     assert widget.labels is first
-    assert [layer.name for layer in viewer.layers] == ["smear", "mine"]
+    soon(lambda: [layer.name for layer in viewer.layers] == ["smear", "mine"])
     viewer.layers.remove(first)
     assert widget.review is None
     assert rows(widget) == []
@@ -257,3 +270,16 @@ def test_ten_thousand_rows_are_sorted_filtered_and_changed_at_once(qapp, record_
     record_property("measured", f"10,000 rows sorted, filtered and changed in {1000 * seconds:.0f} ms")
     assert model.rowCount() == 9995
     assert seconds < 0.3
+
+
+@pytest.mark.parametrize("way", ["selected", "clear"])
+def test_all_layers_can_go_while_cells_are_reviewed(viewer, widget, way):
+    widget.select([(0, 1)])
+    assert "selected cells" in viewer.layers
+    if way == "selected":
+        viewer.layers.select_all()
+        viewer.layers.remove_selected()
+    else:
+        viewer.layers.clear()
+    soon(lambda: not viewer.layers)
+    assert widget.review is None

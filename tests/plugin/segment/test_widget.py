@@ -7,12 +7,13 @@ import threading
 import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QWidget
 
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
-from napari_wbcseg.plugin.shared.count_overlay import text_overlay
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.model_list import model_events
+from napari_wbcseg.plugin.shared.viewer import text_overlay
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..conftest import dark_discs, discs
@@ -138,7 +139,7 @@ def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_
     source.name = "other"
     with qtbot.waitSignal(widget.segmented, timeout=5000):
         slow_segment.go.set()
-    assert widget._panel.picker.currentText() == "other"
+    assert widget._panel.picker.current_choice == "other"
     assert viewer.layers[-1].name == "cells (3)"
 
 
@@ -247,10 +248,13 @@ def test_the_settings_shown_are_the_settings_used(viewer, widget, qtbot, monkeyp
     assert used == [("my-stain", settings), ("my-stain", SegmentationSettings())]
 
 
-def test_a_trained_model_appears_in_the_list(widget, small_model):
+def test_a_trained_model_appears_in_the_list_and_is_not_chosen_unasked(widget, small_model):
+    before = widget.model
     small_model("leishman", "classic")
     model_events.changed.emit("leishman")
-    assert widget.model == "leishman"
+    assert widget._panel.models.findData("leishman") >= 0
+    assert widget.model == before
+    widget.model = "leishman"
     assert widget.settings.recipe == "classic", "a model brings its recipe"
 
 
@@ -394,6 +398,26 @@ def test_one_layer_a_colour_becomes_one_image(viewer, widget, quick_segment, qtb
     assert not any(channel.visible for channel in channels)
 
 
+def test_layers_named_for_their_colours_become_one_image(viewer, widget, qtbot):
+    image = discs()
+    for number, colour in ((2, "blue"), (0, "red"), (1, "green")):
+        viewer.add_image(image[..., number], name=f"smear-{colour}")
+    assert "smear-red, smear-green, smear-blue" in widget._panel.about.text()
+    widget._panel.join.click()
+    qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
+    np.testing.assert_array_equal(widget.image.data, image)
+
+
+def test_what_is_folded_takes_no_key_and_draw_needs_an_image(viewer, widget):
+    from napari_wbcseg.plugin.shared.panel import Folded
+
+    assert not widget._panel.draw.isEnabled()
+    for part in widget.findChildren(Folded):
+        assert not any(inner.isVisibleTo(widget) for inner in part._content.findChildren(QWidget))
+        part.expand()
+    assert widget._panel.options.editors["batch_size"].isVisibleTo(widget)
+
+
 EDGES = [(0, 60), (60, 0), (119, 60), (60, 159), (0, 0)]
 
 
@@ -403,3 +427,158 @@ def test_few_cells_and_cells_on_the_borders_land(viewer, widget, quick_segment, 
     segmentation, layers = run(widget, qtbot)
     assert segmentation.count == len(centres) == layers.cells.data.max()
     assert widget._panel.result.text() == segmentation.summary
+
+
+def answer(button):
+    """Press a button of the question that is about to be asked."""
+    from qtpy.QtCore import QTimer
+    from qtpy.QtWidgets import QApplication, QMessageBox
+
+    asked = []
+
+    def press():
+        box = QApplication.activeModalWidget()
+        assert isinstance(box, QMessageBox)
+        asked.append(box.text())
+        next(each for each in box.buttons() if each.text().replace("&", "") == button).click()
+
+    QTimer.singleShot(200, press)
+    return asked
+
+
+def test_corrections_are_not_thrown_away_unasked(viewer, widget, quick_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    cells = run(widget, qtbot)[1].cells
+    with qtbot.waitSignal(widget.segmented, timeout=20_000):
+        widget._panel.run.click()  # nothing was corrected: no question
+    cells.fill((30, 30), 0)
+    corrected = cells.data.copy()
+
+    asked = answer("Cancel")
+    widget._panel.run.click()
+    assert len(asked) == 1
+    assert "corrected by hand" in asked[0]
+    assert not widget.running
+    np.testing.assert_array_equal(cells.data, corrected)
+
+    answer("Keep it")
+    with qtbot.waitSignal(widget.segmented, timeout=20_000) as signal:
+        widget._panel.run.click()
+    new = signal.args[1].cells
+    assert new is not cells
+    assert cells.name.endswith(", kept")
+    assert not cells.visible
+    np.testing.assert_array_equal(cells.data, corrected)
+    assert widget._panel.result.text() == "3 white cells"
+
+    new.fill((30, 30), 0)
+    answer("Replace it")
+    with qtbot.waitSignal(widget.segmented, timeout=20_000) as signal:
+        widget._panel.run.click()
+    assert signal.args[1].cells is new
+    assert new.data.max() == 3
+    np.testing.assert_array_equal(cells.data, corrected)
+
+
+def test_what_was_accepted_counts_as_a_correction(viewer, widget, quick_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    cells = run(widget, qtbot)[1].cells
+    review = widget.review()
+    review.select([(0, 1)])
+    review.accept()
+    review.review.write_features()
+    assert run(widget, qtbot)[1].cells is not cells, "a script's run keeps them as well"
+    assert cells in viewer.layers
+
+
+def test_review_opens_in_front_and_once(viewer, widget, quick_segment, qtbot):
+    from napari_wbcseg.plugin.panels import open_review, open_segment
+
+    viewer.add_image(discs(), rgb=True, name="a")
+    first = run(widget, qtbot)[1].cells
+    review = widget.review()
+    assert review.labels is first
+    viewer.add_image(discs(centres=((50, 50),)), rgb=True, name="b")
+    second = run(widget, qtbot)[1].cells
+    dock = review.parent()
+    while not hasattr(dock, "inner_widget"):
+        dock = dock.parent()
+    dock.hide()
+    widget._panel.review.click()
+    assert not dock.isHidden()
+    assert review.labels is second
+    open_review()
+    open_segment()
+    assert sorted(viewer.window.dock_widgets) == [
+        "Review white blood cells (napari-wbcseg)",
+        "Segment white blood cells (napari-wbcseg)",
+    ]
+
+
+def test_what_is_said_of_one_picture_does_not_stand_under_another(
+    viewer, widget, quick_segment, qtbot, tmp_path
+):
+    first = viewer.add_image(discs(), rgb=True, name="a")
+    run(widget, qtbot)
+    with qtbot.waitSignal(widget._panel.save.saved, timeout=60_000):
+        widget._panel.save.save(tmp_path / "a")
+    assert "Saved" in widget._panel.save.words
+    assert "24 px" in widget._panel.found.text()
+    viewer.add_image(discs(), rgb=True, name="b")
+    assert widget._panel.save.words == ""
+    assert widget._panel.found.text() == ""
+    assert widget._panel.result.text() == ""
+    viewer.layers.selection.active = first
+    assert "24 px" in widget._panel.found.text()
+    assert widget._panel.result.text() == "3 white cells"
+
+
+def saved(viewer, tmp_path):
+    """Save what is found in a picture on disk, and forget all of it."""
+    from PIL import Image
+
+    from napari_wbcseg.plugin.shared.layers import add_segmentation
+    from napari_wbcseg.plugin.shared.saving import save_layer
+
+    Image.fromarray(discs()).save(tmp_path / "smear.png")
+    (image,) = viewer.open(tmp_path / "smear.png", plugin="napari")
+    save_layer(
+        add_segmentation(viewer, dark_discs(image.data), image).cells,
+        tmp_path / "smear",
+        "tiff",
+        viewer=viewer,
+    )
+    viewer.layers.clear()
+    return tmp_path / "smear-result.json"
+
+
+def test_another_day_picture_and_cells_are_in_place(viewer, widget, qtbot, tmp_path):
+    record = saved(viewer, tmp_path)
+    viewer.open(record, plugin="napari-wbcseg")
+    assert [layer.name for layer in viewer.layers] == ["smear", "cells (3)"]
+    qtbot.waitUntil(lambda: widget._panel.result.text() == "3 white cells", timeout=5000)
+    assert widget.image is viewer.layers[0]
+    assert not widget._panel.next_steps.isHidden()
+    assert widget._panel.save.button.isEnabled()
+    assert text_overlay(viewer).visible
+    with qtbot.waitSignal(widget._panel.save.saved, timeout=60_000):
+        widget._panel.save.save(tmp_path / "again")
+    import json
+
+    written = json.loads((tmp_path / "again-result.json").read_text(encoding="utf-8"))
+    assert written["image"]["path"] == str(tmp_path / "smear.png")
+    review = widget.review()
+    assert review.labels is viewer.layers["cells (3)"]
+    assert review.image is viewer.layers["smear"]
+
+
+def test_a_picture_that_is_opened_later_goes_below_its_cells(viewer, widget, qtbot, tmp_path):
+    record = saved(viewer, tmp_path)
+    (tmp_path / "smear.png").rename(tmp_path / "away.png")
+    viewer.open(record, plugin="napari-wbcseg")
+    assert [layer.name for layer in viewer.layers] == ["cells (3)"]
+    (tmp_path / "away.png").rename(tmp_path / "smear.png")
+    viewer.open(tmp_path / "smear.png", plugin="napari")
+    qtbot.waitUntil(lambda: viewer.layers[0].name == "smear", timeout=5000)
+    assert widget._panel.result.text() == "3 white cells"
+    assert text_overlay(viewer).text == "3 white cells"

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_wbcseg.plugin.shared.count_overlay import text_overlay
 from napari_wbcseg.plugin.shared.layers import add_segmentation, landing, layer_arrays, result_layers
+from napari_wbcseg.plugin.shared.viewer import text_overlay
 
 from ..conftest import dark_discs, discs
 

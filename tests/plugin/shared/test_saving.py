@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from napari_wbcseg.errors import WBCSegError
+from napari_wbcseg.errors import OutputError, WBCSegError
 from napari_wbcseg.plugin.reader import get_result_reader
 from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
 from napari_wbcseg.plugin.shared.layers import add_segmentation
@@ -132,6 +132,24 @@ def test_a_part_of_the_image_is_saved_with_its_own_pixels(viewer, tmp_path):
     assert save_layer(cells, tmp_path / "a.png", viewer=viewer)[0].exists()
     cells.translate = (500, 500)
     assert LayerSnapshot.of_layer(cells, viewer).image is None
+
+
+@pytest.mark.parametrize(
+    ("turn", "refused", "kept"),
+    [
+        ({"rotate": 30}, "tiff", "csv"),
+        ({"shear": [0.2]}, "csv", "overlay"),
+        ({"affine": np.diag([2, 1, 1])}, "ome-zarr", "overlay"),
+        ({"scale": (-0.25, 0.25)}, "ome-zarr", "tiff"),
+    ],
+)
+def test_a_transform_that_a_format_loses_is_refused_by_it(viewer, found, tmp_path, turn, refused, kept):
+    for name, value in turn.items():
+        setattr(found, name, value)
+    with pytest.raises(OutputError, match=refused if "scale" not in turn else "negative scale"):
+        save_layer(found, tmp_path / "a", refused, viewer=viewer)
+    assert list(tmp_path.iterdir()) == [tmp_path / "smear.png"]
+    assert save_layer(found, tmp_path / "a", kept, viewer=viewer)
 
 
 class TestForm:

@@ -38,7 +38,7 @@ def test_whatever_is_typed_is_within_the_limits(qtbot, cls, end):
 
 
 def test_an_optional_number_can_be_left_to_the_computer(qtbot):
-    form = SettingsForm(SegmentationSettings(), ["cell_diameter"], units={"cell_diameter": "px"})
+    form = SettingsForm(SegmentationSettings(), ["cell_diameter"])
     qtbot.addWidget(form)
     editor = form.editors["cell_diameter"]
     assert form.values() == {"cell_diameter": None}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, QUrl, Signal
+from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -18,10 +19,11 @@ from qtpy.QtWidgets import (
 )
 
 from ..shared.correction_events import training_set_events
-from ..shared.jobs import Cleanup, Job, say_error
+from ..shared.jobs import Cleanup, say_error
 from ..shared.model_list import ModelPicker, model_events
-from ..shared.panel import sentence, stretched, with_tip
+from ..shared.panel import counted, sentence, stretched, with_tip
 from ..shared.resume import ResumePanel
+from ..shared.training_run import TrainingRun
 from .score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     from ...training.replay import FineTuningPlan
     from ...training.worker import TrainingProcess
 
-_POLL = 100  # milliseconds
-_GRACE = 0.8  # seconds that a cancelled process has before it is killed
+Outcome = tuple["ModelFile", "Comparison"]
+Begin = Callable[["Progress"], "tuple[FineTuningPlan, TrainingProcess]"]
 
 
 class FineTunePanel(QWidget):
@@ -67,17 +69,16 @@ class FineTunePanel(QWidget):
         self.settings: TrainingSettings | None = None
         #: What is replayed; None takes the SigTuple set where it is, and synthetic smears.
         self.original: Any = None
-        self._cleanup = cleanup
-        self._job: Job | None = None
-        self._process: TrainingProcess | None = None
-        self._plan: FineTuningPlan | None = None
-        # What is kept of a training that ended, to go on with, until the user has decided.
-        self._kept: Path | None = None
+        self.run = TrainingRun(cleanup)
+        # The plan and the process under way, or whose model the user has still to decide on.
+        self._begun: list[tuple[FineTuningPlan, TrainingProcess]] = []
         self._found: tuple[ModelFile, Comparison] | None = None
-        self._timer = QTimer(self)
-        self._timer.setInterval(_POLL)
-        self._timer.timeout.connect(self._poll)
+        self.run.happened.connect(self._on_event)
+        self.run.finished.connect(self._on_compared)
+        self.run.failed.connect(self._fail)
+        self.run.cancelled.connect(self._on_cancelled)
         self._build()
+        self.run.changed.connect(self._update)
         training_set_events.changed.connect(self.refresh)
         self.refresh()
 
@@ -95,7 +96,7 @@ class FineTunePanel(QWidget):
     @property
     def running(self) -> bool:
         """Whether something is under way."""
-        return self._job is not None or self._process is not None
+        return self.run.running
 
     def refresh(self) -> None:
         """Read the training set again."""
@@ -110,8 +111,7 @@ class FineTunePanel(QWidget):
         else:
             cells = sum(field.cells for field in fields)
             self._set.setText(
-                f"{cells} cell{'s' * (cells != 1)} in {len(fields)} field{'s' * (len(fields) != 1)}, "
-                f"in {corrections_folder()}."
+                f"{counted(cells, 'cell')} in {counted(len(fields), 'field')}, in {corrections_folder()}."
                 if fields
                 else "Your training set is empty. Correct some cells, then press Add to my training set in "
                 "Review white blood cells."
@@ -151,7 +151,7 @@ class FineTunePanel(QWidget):
             )
             return plan, process
 
-        self._prepare(prepare, "Preparing the fine-tuning")
+        self._start_run(prepare, "Preparing the fine-tuning")
 
     def go_on(self, training: Unfinished) -> None:
         """Go on with a fine-tuning that was interrupted; returns at once."""
@@ -167,39 +167,37 @@ class FineTunePanel(QWidget):
             plan = plan_of(read_job(training.folder))
             return plan, TrainingProcess.go_on(training.folder)
 
-        self._prepare(prepare, f"Going on with {training.name}")
+        self._start_run(prepare, f"Going on with {training.name}")
 
     def stop(self) -> None:
         """End the training early and keep the best weights so far, to be compared."""
-        if self._process is not None:
-            self._process.stop()
-            self._stop.setEnabled(False)
+        if self.run.training:
             self._say("Stopping; the best weights are kept …")
+            self.run.stop()
 
     def cancel(self) -> None:
         """End and leave nothing."""
-        if self._job is not None:
-            self._job.cancel()
-        if self._process is not None:
-            self._process.cancel(_GRACE)
-        self._stop.setEnabled(False)
-        self._cancel.setEnabled(False)
+        self.run.cancel()
 
     def keep(self) -> None:
         """Put the new model into the library."""
+        from napari.utils.notifications import show_info
+
         from ...errors import WBCSegError
         from ...network.library import save_to_library
 
         if self._found is None:
             return
         try:
-            saved = save_to_library(self._found[0])
+            saved = save_to_library(self._found[0], self._name.text().strip() or self._found[0].name)
         except WBCSegError as error:
             self._fail(str(error))
             return
         self._forget()
         self._clear_result()
-        self._say(f"{saved.name} is kept, and in the list of models.")
+        words = f"{saved.name} is kept, and in the list of models."
+        self._say(words)
+        show_info(words)  # the sentence may be below what is in view
         self.kept.emit(saved)
         model_events.changed.emit(saved.name)
 
@@ -229,6 +227,7 @@ class FineTunePanel(QWidget):
         self._cancel = with_tip(QPushButton("Cancel"), "Ends it and leaves nothing.")
         self._keep = with_tip(QPushButton("Keep the new model"), "Adds it to your models.")
         self._discard = QPushButton("Discard it")
+        self._name = with_tip(QLineEdit(), "What the new model is called in the list of models.")
         for button, act in (
             (self._button, self.fine_tune),
             (self._stop, self.stop),
@@ -251,11 +250,11 @@ class FineTunePanel(QWidget):
         row.addWidget(stretched(self._start), 1)
         row.addWidget(self._folder)
         column.addLayout(row)
-        for parts in ((self._button, self._stop, self._cancel), (self._keep, self._discard)):
+        for parts in ((self._button, self._stop, self._cancel), (self._name, self._keep, self._discard)):
             line = QHBoxLayout()
             for part in parts:
                 line.addWidget(part)
-            if parts[0] is self._keep:
+            if parts[0] is self._name:
                 column.addWidget(self._bar)
                 column.addWidget(self._status)
                 column.addWidget(self._table)
@@ -263,6 +262,9 @@ class FineTunePanel(QWidget):
 
     def _update(self) -> None:
         ready = self._found is not None
+        if self.run.training:
+            plan = self._begun[0][0]
+            self._set.setText("\n".join([plan.summary, *plan.notes]))
         if self.running or ready:
             self.resume.hide()
         else:
@@ -272,9 +274,9 @@ class FineTunePanel(QWidget):
         running: tuple[QWidget, ...] = (self._stop, self._cancel, self._bar)
         for part in running:
             part.setVisible(self.running)
-        self._stop.setEnabled(self._process is not None)
-        self._cancel.setEnabled(self.running)
-        found: tuple[QWidget, ...] = (self._table, self._keep, self._discard)
+        self._stop.setEnabled(self.run.training and not self.run.ending)
+        self._cancel.setEnabled(self.running and not self.run.ending)
+        found: tuple[QWidget, ...] = (self._table, self._name, self._keep, self._discard)
         for part in found:
             part.setVisible(ready)
         self._status.setVisible(bool(self._status.text()))
@@ -290,84 +292,47 @@ class FineTunePanel(QWidget):
 
     # Running ---------------------------------------------------------------------------------------------
 
-    def _prepare(self, work: Any, title: str) -> None:
-        self._kept = None
-        self._run(work, title, self._on_prepared, lambda made: made[1].discard())
+    def _start_run(self, begin: Begin, title: str) -> None:
+        begun = self._begun = []
 
-    def _run(self, work: Any, title: str, then: Any, discard: Any = None) -> None:
-        job = self._job = Job(work, title, discard)
-        job.progressed.connect(self._show)
-        job.succeeded.connect(then)
-        job.failed.connect(self._fail)
-        job.cancelled.connect(self._on_cancelled)
-        self._cleanup.add(job.abandon)
+        def make_process(progress: Progress) -> TrainingProcess:
+            begun.append(begin(progress))
+            return begun[0][1]
+
+        def compare(process: TrainingProcess, ended: str, progress: Progress) -> Outcome:
+            from ...evaluation.compare import with_scores
+            from ...training.fine_tune import compare_by_plan
+
+            plan, tuned = begun[0][0], process.model
+            process.close(keep_job=True)  # until the user has decided it can be gone on with
+            model = plan.blended(tuned)
+            comparison = compare_by_plan(plan, model, progress)
+            return with_scores(model, comparison), comparison
+
         self._show(0, 0, title)
-        self._update()
-        job.start()
-
-    def _end_job(self) -> None:
-        job, self._job = self._job, None
-        if job is not None:
-            self._cleanup.remove(job.abandon)
+        self.run.start(make_process, compare, title, "Scoring both models")
 
     def _show(self, done: int, total: int, stage: str) -> None:
         self._bar.setRange(0, total)
         self._bar.setValue(done)
         self._say(stage)
 
-    def _on_prepared(self, made: tuple[FineTuningPlan, TrainingProcess]) -> None:
-        self._end_job()
-        self._plan, self._process = made
-        self._cleanup.add(self._process.close)
-        self._set.setText("\n".join([self._plan.summary, *self._plan.notes]))
-        self._timer.start()
-        self._update()
-
-    def _poll(self) -> None:
-        process = self._process
-        for event in process.poll() if process is not None else []:
-            kind = event["event"]
-            if kind == "progress":
-                self._show(event["done"], event["total"], event["stage"])
-            elif kind == "epoch":
-                self._say(
-                    f"Epoch {event['epoch']} of {event['epochs']}: Dice {event['dice']:.3f} on what it is "
-                    "trained on."
-                )
-            elif kind == "error":
-                self._end_process()
-                self._fail(event["text"])
-            elif kind == "cancelled":
-                self._end_process()
-                self._on_cancelled()
-            elif kind == "result":
-                self._compare()
-
-    def _compare(self) -> None:
-        plan, process = self._plan, self._process
-        assert plan is not None
-        assert process is not None
-        tuned = process.model
-        self._kept = process.out
-        self._end_process(keep_job=True)
-
-        def compare(progress: Progress) -> tuple[ModelFile, Comparison]:
-            from ...evaluation.compare import with_scores
-            from ...training.fine_tune import compare_by_plan
-
-            model = plan.blended(tuned)
-            comparison = compare_by_plan(plan, model, progress)
-            return with_scores(model, comparison), comparison
-
-        self._run(compare, "Scoring both models", self._on_compared)
+    def _on_event(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "progress":
+            self._show(event["done"], event["total"], event["stage"])
+        elif kind == "epoch":
+            self._say(
+                f"Epoch {event['epoch']} of {event['epochs']}: Dice {event['dice']:.3f} on what it is "
+                "trained on."
+            )
 
     def _on_compared(self, found: tuple[ModelFile, Comparison]) -> None:
-        self._end_job()
         self._found = found
         model, comparison = found
-        assert self._plan is not None
+        self._name.setText(model.name)
         self._table.fill(comparison.table())
-        self._table.setToolTip(f"before: {self._plan.start.name}\nnow: {model.name}")
+        self._table.setToolTip(f"before: {self._begun[0][0].start.name}\nnow: {model.name}")
         self._say(comparison.verdict)
         self._update()
         self.compared.emit(comparison)
@@ -377,28 +342,19 @@ class FineTunePanel(QWidget):
         self._update()
 
     def _on_cancelled(self) -> None:
-        self._end_job()
         self._forget()
         self._say("Cancelled; no model was kept.")
         self._update()
         self.cancelled.emit()
 
     def _fail(self, text: str) -> None:
-        self._end_job()
         self._say(text)
         self._update()
         say_error(text)
         self.failed.emit(text)
 
-    def _end_process(self, keep_job: bool = False) -> None:
-        self._timer.stop()
-        process, self._process = self._process, None
-        if process is not None:
-            self._cleanup.remove(process.close)
-            process.close(keep_job=keep_job)
-
     def _forget(self) -> None:
         """Remove what is kept of a training that ended."""
-        folder, self._kept = self._kept, None
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        for _, process in self._begun:
+            shutil.rmtree(process.out, ignore_errors=True)
+        self._begun = []

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +15,16 @@ from qtpy.QtWidgets import (
     QLabel,
     QMessageBox,
     QPushButton,
-    QToolButton,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
+from ..shared.elsewhere import run_python
 from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.model_list import model_events
-from ..shared.panel import scrolled_column, sentence, with_tip
+from ..shared.panel import Folded, scrolled_column, sentence, with_tip
 from .finetune_panel import FineTunePanel
 
 if TYPE_CHECKING:
@@ -186,19 +183,7 @@ class ModelsWidget(QWidget):
         column.addLayout(row)
         column.addWidget(self._status)
         column.addWidget(self._card)
-        # A QCollapsible keeps the height its content had, and both of these grow.
-        more = QToolButton()
-        more.setText("Network, input and training")
-        more.setCheckable(True)
-        more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        more.setArrowType(Qt.ArrowType.RightArrow)
-        more.toggled.connect(self._details.setVisible)
-        more.toggled.connect(
-            lambda open_: more.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
-        )
-        self._details.hide()
-        column.addWidget(more)
-        column.addWidget(self._details)
+        column.addWidget(Folded("Network, input and training", self._details))
         part = QGroupBox("Fine-tune on my training set")
         inside = QVBoxLayout(part)
         inside.addWidget(self.fine_tuning)
@@ -311,21 +296,8 @@ def _export_elsewhere(model: Path, target: Path, progress: Progress) -> str:
     """Write a Keras file in a process of its own: TensorFlow and napari's window do not share one."""
     from ...errors import ModelError
 
-    command = [
-        *(sys.executable, "-P", "-m", "napari_wbcseg.cli"),
-        *("models", "export", str(model), str(target)),
-    ]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            while process.poll() is None:
-                progress(0, 0, f"Writing {target.name}")
-                time.sleep(0.1)
-        except BaseException:
-            process.kill()
-            raise
-        said = process.stderr.read().strip() if process.stderr is not None else ""
-    if process.returncode:
-        raise ModelError(said.splitlines()[-1] if said else f"{target} could not be written.")
+    command = ["-m", "napari_wbcseg.cli", "models", "export", str(model), str(target)]
+    status, _, said = run_python(command, progress, f"Writing {target.name}")
+    if status:
+        raise ModelError(said.strip().splitlines()[-1] if said.strip() else f"{target} could not be written.")
     return str(target)

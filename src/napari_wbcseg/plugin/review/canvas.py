@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QTimer
 
-from ..shared.metadata import METADATA_KEY
+from ..shared.metadata import LayerInfo
+from ..shared.viewer import camera_of, placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -23,12 +24,6 @@ _MOST_FRAMES = 50
 _CLICK = 4  # pixels of the screen that a hand may move during a click
 _LEAST_ON_SCREEN = 40  # pixels of the screen; a smaller cell is zoomed to
 _WISHED_ON_SCREEN = 160
-
-
-def camera_of(viewer: ViewerModel) -> Any:
-    """Return the camera, which moved to the scene in napari 0.9."""
-    scene = getattr(viewer, "scene", None)
-    return viewer.camera if scene is None else scene.camera
 
 
 def look_at(viewer: ViewerModel, layer: Labels, plane: int, box: Box) -> None:
@@ -98,18 +93,13 @@ def _helper(viewer: ViewerModel, layer: Labels, name: str, **looks: Any) -> Shap
     """Return a layer of our own, placed as another one; not a part of any result."""
     from napari.layers import Shapes
 
-    place: dict[str, Any] = {
-        key: value
-        for key in ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-        if (value := getattr(layer, key, None)) is not None
-    }
     return Shapes(
         ndim=layer.ndim,
         name=name,
         face_color="transparent",
-        metadata={METADATA_KEY: {"role": "helper"}},
+        metadata=LayerInfo("helper").metadata,
         **looks,
-        **place,
+        **placement(layer, layer.ndim),
     )
 
 

@@ -12,10 +12,10 @@ from qtpy.QtWidgets import QPushButton
 
 from ..shared.correction_events import training_set_events
 from ..shared.jobs import Job, say_error
-from ..shared.layer_check import image_data
-from ..shared.metadata import METADATA_KEY
-from ..shared.panel import with_tip
+from ..shared.metadata import LayerInfo
+from ..shared.panel import counted, with_tip
 from ..shared.training_data import check_pair
+from ..shared.viewer import image_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ def field_source(image: Image, labels: Labels) -> FieldSource:
         _decisions(labels),
         Path(path).stem if path else image.name,
         str(path) if path else image.name,
-        str(labels.metadata.get(METADATA_KEY, {}).get("model", "")),
+        LayerInfo.of(labels).model,
         (height, width),
         unit,
     )
@@ -169,7 +169,7 @@ class AddToTrainingSet(QPushButton):
 
         cells = sum(field.cells for field in added)
         fields = "the field" if len(added) == 1 else f"{len(added)} fields"
-        show_info(f"{cells} cell{'s' * (cells != 1)} in {fields} {added[0].name} added to your training set.")
+        show_info(f"{counted(cells, 'cell')} in {fields} {added[0].name} added to your training set.")
         self.added.emit(added)
         training_set_events.changed.emit()
 

@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import EditError
 from ...segmentation.edit import merge_cells, remove_cells, separate_pieces, split_by_stroke
 from ...segmentation.tracking import Box
+from ..shared.viewer import image_data, plane_shown
 from .decisions import Cell
 
 if TYPE_CHECKING:
@@ -25,17 +26,12 @@ Place = tuple[range | None, Box | None]
 
 def plane_count(layer: Labels) -> int:
     """Return how many planes a layer has; 1 for a single image."""
-    return 1 if layer.ndim == 2 else int(level0(layer).shape[0])
-
-
-def level0(layer: Any) -> Any:
-    """Return a layer's array in full resolution."""
-    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    return 1 if layer.ndim == 2 else int(image_data(layer).shape[0])
 
 
 def plane_of(layer: Labels, plane: int) -> np.ndarray:
     """Return the labels of one plane, without a copy where they are a NumPy array."""
-    data = level0(layer)
+    data = image_data(layer)
     return np.asarray(data if layer.ndim == 2 else data[plane])
 
 
@@ -82,7 +78,7 @@ def shown_planes(layer: Labels, dims: Dims) -> range | None:
         return range(1)
     if dims.ndisplay != 2 or tuple(dims.displayed) != tuple(range(dims.ndim))[-2:]:
         return None
-    plane = round(float(layer.world_to_data(dims.point)[0]))
+    plane = plane_shown(layer, dims.point) or 0
     return range(plane, plane + 1) if 0 <= plane < plane_count(layer) else range(0)
 
 

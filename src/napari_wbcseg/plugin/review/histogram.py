@@ -44,7 +44,7 @@ class Histogram(FigureCanvasQTAgg):
         if values.size:
             axes.hist(values, bins=_edges(values).tolist(), color=_BARS)
             axes.set_title(
-                f"median {np.median(values):.4g}, {values.min():.4g} to {values.max():.4g}",
+                f"median {_words(np.median(values))}, {_words(values.min())} to {_words(values.max())}",
                 color=ink,
                 fontsize=8,
             )
@@ -59,6 +59,11 @@ class Histogram(FigureCanvasQTAgg):
             spine.set_color(ink)
             spine.set_alpha(0.4)
         self.draw_idle()
+
+
+def _words(value: float) -> str:
+    """Return a number of about four digits, without an exponent."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _edges(values: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ napari paints neither in layers of several resolutions nor in what is read lazil
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from ...errors import EditError, WBCSegError
-from ..shared.features import features_table, known_values, write_summary
+from ..shared.counts import counts_of, words_for
+from ..shared.features import features_table, known_values
 from ..shared.jobs import Job, clean_up_with
-from ..shared.layer_check import image_data
-from ..shared.layers import placement
-from ..shared.metadata import METADATA_KEY
+from ..shared.metadata import LayerInfo, role_of
 from ..shared.panel import sentence, with_tip
+from ..shared.viewer import image_data, placement, plane_shape
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -38,13 +38,11 @@ ON_DISK = (
 
 def folder_of(layer: Labels) -> Path | None:
     """Return the folder that the cells of a layer are in, where they are the result of a large image."""
-    about = layer.metadata.get(METADATA_KEY, {})
-    folder = about.get("folder")
-    if folder is None and "result" in about:
-        folder = about["result"].extra.get("folder")
-    if folder is None:
-        return None
-    return Path(folder.name) if isinstance(folder, TemporaryDirectory) else Path(folder)
+    info = LayerInfo.of(layer)
+    if info.folder is None and info.result is not None:
+        passing = info.result.extra.get("folder")
+        return Path(passing.name) if isinstance(passing, TemporaryDirectory) else None
+    return None if info.folder is None else Path(info.folder)
 
 
 def window_on_view(layer: Labels) -> Window:
@@ -177,7 +175,7 @@ class LargeEditor(QWidget):
             name="part of the cells",
             features=features_table(rows).reset_index(drop=True),
             opacity=cells.opacity,
-            metadata={METADATA_KEY: {"source_id": None if image is None else str(image.unique_id)}},
+            metadata=LayerInfo(source_id=None if image is None else str(image.unique_id)).metadata,
             **place,
         )
         self._viewer.add_layer(part)
@@ -219,14 +217,13 @@ class LargeEditor(QWidget):
         return job
 
     def _on_put_back(self, part: _Part) -> None:
-        from ..shared.large_layers import summary_of
-
         cells, table = part.cells, part.result.cells
         self._open = None
         cells.features = features_table(table).reset_index(drop=True)
         cells.visible = True
         cells.refresh()
-        write_summary(self._viewer, cells, summary_of(table), len(table))
+        replace(LayerInfo.of(cells), summary=words_for(table)).keep_in(cells)
+        counts_of(self._viewer).renew(cells, len(table))
         for layer in (part.labels, part.image):
             if layer is not None and layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
@@ -244,13 +241,12 @@ class LargeEditor(QWidget):
         """Return the only image of the size of the cells."""
         from napari.layers import Image
 
-        shape = tuple(image_data(cells).shape)
         fitting = [
             layer
             for layer in self._viewer.layers
             if isinstance(layer, Image)
-            and tuple(image_data(layer).shape[: -1 if layer.rgb else None]) == shape
-            and not layer.metadata.get(METADATA_KEY)
+            and plane_shape(layer) == plane_shape(cells)
+            and role_of(layer) is None
         ]
         return fitting[0] if len(fitting) == 1 else None
 

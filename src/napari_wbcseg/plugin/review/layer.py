@@ -12,17 +12,16 @@ from ...errors import EditError
 from ...progress import Progress, silent
 from ...segmentation.edit import unused_labels
 from ...segmentation.measure import COLUMNS
-from ...segmentation.result import count_in_words
 from ...segmentation.tracking import Box, TrackedCells
-from ..shared.features import known_cells, known_values, write_features, write_summary
-from ..shared.followed import follow, let_go
+from ..shared.counts import counts_of, words_for
+from ..shared.features import known_cells, known_values, write_features
 from ..shared.jobs import Job
+from ..shared.viewer import image_data
 from .decisions import ACCEPTED, Cell, Decisions
 from .edits import (
     Place,
     apply_edits,
     cutting,
-    level0,
     merging,
     place_redrawn,
     places_painted,
@@ -75,7 +74,6 @@ class LayerReview(QObject):
     ) -> None:
         super().__init__()
         self.viewer, self.labels, self.image = viewer, labels, image
-        follow(labels)
         #: Why the stain is not measured; empty where it is.
         self.image_problem = ""
         self._in_background = in_background
@@ -117,7 +115,6 @@ class LayerReview(QObject):
 
     def close(self) -> None:
         """Stop following the layer."""
-        let_go(self.labels)
         for emitter, callback in self._connections:
             emitter.disconnect(callback)
         self._connections = []
@@ -129,6 +126,7 @@ class LayerReview(QObject):
         if self._job is not None:
             self._job.abandon()
             self._job = None
+        counts_of(self.viewer).end_review(self.labels)
 
     # The table -------------------------------------------------------------------------------------------
 
@@ -175,11 +173,11 @@ class LayerReview(QObject):
         return int(self.cells["check"].sum())
 
     def summary(self, plane: int | None = None) -> str:
-        """Return the count in words, such as ``23 cells, 2 to check``; of one plane where given."""
+        """Return the count in words, such as ``23 white cells, 2 to check``; of one plane where given."""
         cells = self.cells
         if plane is not None and self.stacked:
             cells = cells[cells["plane"] == plane]
-        return count_in_words(len(cells), int(cells["check"].sum()), "cell")
+        return words_for(cells)
 
     def keys(self) -> list[Cell]:
         """Return plane and label of each row of `cells`."""
@@ -259,7 +257,7 @@ class LayerReview(QObject):
         """
         self._there([cell])
         largest = max((int(p.table.index.max()) for p in self._planes if len(p.table)), default=0)
-        fresh = unused_labels(level0(self.labels), 1, largest + 1)[0]
+        fresh = unused_labels(image_data(self.labels), 1, largest + 1)[0]
         edit = cutting(self.labels, cell, self.box_of(cell), stroke, fresh)
         apply_edits(self.labels, [edit])
         self._edited()
@@ -361,7 +359,7 @@ class LayerReview(QObject):
         self._soon.stop()
         if not self._planes:
             return
-        if tuple(level0(self.labels).shape) != self._shape or self._takes_long_to_compare():
+        if tuple(image_data(self.labels).shape) != self._shape or self._takes_long_to_compare():
             self._dirty = {}
             self.measure()
             return
@@ -393,8 +391,7 @@ class LayerReview(QObject):
 
     def _announce(self) -> None:
         self._table = None
-        words = count_in_words(self.count, self.to_check)
-        write_summary(self.viewer, self.labels, words, self.count)
+        counts_of(self.viewer).review(self.labels, self.cells)
         self._later.start()
         self.changed.emit()
 
@@ -427,7 +424,7 @@ class LayerReview(QObject):
         if self._job is not None:
             self._again = True
             return
-        data = level0(self.labels)
+        data = image_data(self.labels)
         self._shape = tuple(data.shape)
         if self._in_background and int(np.prod(self._shape)) > _MEASURED_AT_ONCE:
             self._start(None, final=False)
@@ -437,7 +434,7 @@ class LayerReview(QObject):
         self._replace(measured, measured.problem or problem, final=True)
 
     def _start(self, image: Any, final: bool) -> None:
-        data, known = level0(self.labels), self._known
+        data, known = image_data(self.labels), self._known
 
         def work(progress: Progress) -> Measured:
             return measure_planes(data, image, progress, known)
@@ -450,7 +447,7 @@ class LayerReview(QObject):
 
     def _on_measured(self, measured: Measured, final: bool) -> None:
         self._job = None
-        if self._again or tuple(level0(self.labels).shape) != self._shape:
+        if self._again or tuple(image_data(self.labels).shape) != self._shape:
             self._again = False
             self.measure()
             return

@@ -10,6 +10,7 @@ from ...errors import ImageError
 from ...progress import Progress
 from ...segmentation.stain_source import StainSource
 from ...segmentation.tracking import TrackedCells
+from ..shared.viewer import image_data, plane_shape, times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,15 +60,10 @@ def stained_array(image: Image | None, shape: tuple[int, ...]) -> tuple[Any, str
     """Return the array that the stain of labels of this shape is measured on, or None and why not."""
     if image is None:
         return None, "There is no image of the same shape as the cells, so the stain is not measured."
-    data = image.data[0] if image.multiscale else image.data
-    own = tuple(data.shape[:-1] if image.rgb else data.shape)
+    own = plane_shape(image)
     if own != shape:
         return None, (
-            f"The image {image.name} has another shape ({_times(own)}) than the cells ({_times(shape)}), "
+            f"The image {image.name} has another shape ({times(own)}) than the cells ({times(shape)}), "
             "so the stain is not measured."
         )
-    return data, ""
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))
+    return image_data(image), ""

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from ...errors import SettingsError
 from ..shared.layer_picker import LayerPicker
-from ..shared.panel import folded, scrolled_column, sentence, stretched, with_tip
+from ..shared.panel import Folded, scrolled_column, sentence, stretched, with_tip
 from .columns import BY_NAME, NUMBERS
 from .histogram import Histogram
 from .table import SHOWN, CellTable, CellTableModel
@@ -91,18 +91,18 @@ class ReviewPanel:
             self.column.addItem(BY_NAME[name].title, name)
         self.column.setCurrentIndex(NUMBERS.index("area"))
         self.histogram = Histogram()
-        self.histogram_part = folded("Histogram", _column(self.column, self.histogram))
+        self.histogram_part = Folded("Histogram", _column(self.column, self.histogram))
         #: Room for what others build on the review, such as adding cells to a training set.
         self.extras = QVBoxLayout()
         self.buttons: dict[str, QPushButton] = {}
 
         top = QFormLayout()
         tip = "The layer with the cells: of the Segment widget, or any other labels."
-        top.addRow("Cells", with_tip(stretched(labels), tip))
+        top.addRow("Cells", with_tip(stretched(labels.native), tip))
         tip = (
             "The stained image that stain and nucleus are measured on; those of the cells' shape are offered."
         )
-        top.addRow("Image", with_tip(stretched(image), tip))
+        top.addRow("Image", with_tip(stretched(image.native), tip))
         filters = QHBoxLayout()
         filters.addWidget(self.shown)
         filters.addWidget(self.condition, 1)

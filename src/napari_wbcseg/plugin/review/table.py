@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -139,6 +140,14 @@ class CellTableModel(QAbstractTableModel):
         self._arrange(self._ordered(self._frame))
         self.endResetModel()
 
+    @property
+    def sorted_by(self) -> tuple[int, Qt.SortOrder]:
+        """Place of the column that the rows are sorted by, -1 for none, and which way."""
+        name, descending = self._sorted or ("", False)
+        names = [column.name for column in self.columns]
+        order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
+        return (names.index(name) if name in names else -1), order
+
     # Asked by the widget ---------------------------------------------------------------------------------
 
     @property
@@ -212,13 +221,16 @@ def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:
     """Return for each row whether a condition holds."""
     try:
         held = table.eval(condition, engine="python", parser="pandas", local_dict={}, global_dict={})
-    except Exception as error:  # whatever pandas makes of what was typed
+    except Exception:  # whatever pandas makes of what was typed
+        words = set(re.findall(r"[A-Za-z_]\w*", re.sub(r"'[^']*'|\"[^\"]*\"", "", condition)))
+        unknown = sorted(words - set(table) - {"and", "or", "not", "in", "True", "False"})
+        why = f"there is no column {unknown[0]}" if unknown else "it is not complete"
         raise SettingsError(
-            f"The filter {condition!r} cannot be read ({error}). Write it like: area > 300 and lobes >= 2."
+            f"The filter {condition} cannot be read: {why}. Write it like: area > 300 and lobes >= 2."
         ) from None
     held = np.asarray(held)
     if held.shape != (len(table),) or held.dtype != bool:
-        raise SettingsError(f"The filter {condition!r} is no condition. Write it like: area > 300.")
+        raise SettingsError(f"The filter {condition} is no condition. Write it like: area > 300.")
     return held
 
 
@@ -313,6 +325,11 @@ class CellTable(QTableView):
         self._scrolled = _there(self.verticalScrollBar()).value()
 
     def _after_reset(self) -> None:
+        header = _there(self.horizontalHeader())
+        # Columns come and go: the arrow stays with its own.
+        header.blockSignals(True)
+        header.setSortIndicator(*self._cells.sorted_by)
+        header.blockSignals(False)
         self._show_selection()
         _there(self.verticalScrollBar()).setValue(self._scrolled)
 

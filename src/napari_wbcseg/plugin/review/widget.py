@@ -15,12 +15,12 @@ from ...segmentation.measure import in_physical_units
 from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import clean_up_with
 from ..shared.layer_picker import LayerPicker
-from ..shared.layers import own_viewer
-from ..shared.metadata import METADATA_KEY, role_of
+from ..shared.metadata import LayerInfo, role_of
+from ..shared.viewer import own_viewer, plane_shape
 from .canvas import ClickPicker, Frames, StrokeTool, look_at
 from .correction_store import AddToTrainingSet
 from .decisions import Cell
-from .edits import level0, plane_of, shown_planes
+from .edits import plane_of, shown_planes
 from .large_edit import ON_DISK, LargeEditor
 from .layer import LayerReview
 from .panel import KEYS, ReviewPanel
@@ -90,8 +90,8 @@ class ReviewWidget(QWidget):
         self._draw_later.setSingleShot(True)
         self._draw_later.setInterval(_HISTOGRAM_DELAY)
         self._draw_later.timeout.connect(self._draw_histogram)
-        self._labels_picker.layer_changed.connect(self._follow)
-        self._image_picker.layer_changed.connect(self._on_image)
+        self._labels_picker.changed.connect(self._follow)
+        self._image_picker.changed.connect(self._on_image)
         panel.shown.currentIndexChanged.connect(self._filter)
         panel.condition.editingFinished.connect(self._filter)
         panel.this_plane.toggled.connect(self._filter)
@@ -109,20 +109,20 @@ class ReviewWidget(QWidget):
     @property
     def labels(self) -> Labels | None:
         """The layer with the cells."""
-        return self._labels_picker.layer
+        return self._labels_picker.value
 
     @labels.setter
     def labels(self, layer: Labels) -> None:
-        self._labels_picker.layer = layer
+        self._labels_picker.value = layer
 
     @property
     def image(self) -> Image | None:
         """The stained image that goes with it; only images of the same shape are offered."""
-        return self._image_picker.layer
+        return self._image_picker.value
 
     @image.setter
     def image(self, layer: Image) -> None:
-        self._image_picker.layer = layer
+        self._image_picker.value = layer
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -170,7 +170,7 @@ class ReviewWidget(QWidget):
     def show_histogram(self, column: str) -> None:
         """Open the histogram of a column of ``cells``."""
         self._panel.column.setCurrentIndex(self._panel.column.findData(column))
-        self._panel.histogram_part.expand(animate=False)
+        self._panel.histogram_part.expand()
 
     # Selecting -------------------------------------------------------------------------------------------
 
@@ -323,17 +323,16 @@ class ReviewWidget(QWidget):
         """Say whether a layer is an image that the chosen cells may be of."""
         from napari.layers import Image
 
-        labels = self._labels_picker.layer
+        labels = self._labels_picker.value
         if labels is None or not isinstance(layer, Image) or role_of(layer) is not None:
             return False
-        shape = level0(layer).shape
-        return tuple(shape[:-1] if layer.rgb else shape) == tuple(level0(labels).shape)
+        return plane_shape(layer) == plane_shape(labels)
 
     def _follow(self) -> None:
         """Review the chosen layer from now on."""
-        self._let_go()
-        labels = self._labels_picker.layer
-        self._image_picker.refresh()
+        self._let_go(later=True)
+        labels = self._labels_picker.value
+        self._image_picker.reset_choices()
         on_disk = self.large.follow(labels)
         if labels is None or on_disk:
             self._model.set_table(None, [], "px")
@@ -353,12 +352,12 @@ class ReviewWidget(QWidget):
         self._follow()
 
     def _start(self, labels: Labels) -> None:
-        source = labels.metadata.get(METADATA_KEY, {}).get("source_id")
+        source = LayerInfo.of(labels).source_id
         images = [layer for layer in self._viewer.layers if self._fits(layer)]
         for layer in images:
             if str(layer.unique_id) == source:
-                self._image_picker.layer = layer
-        self.review = review = LayerReview(self._viewer, labels, self._image_picker.layer)
+                self._image_picker.value = layer
+        self.review = review = LayerReview(self._viewer, labels, self._image_picker.value)
         review.changed.connect(self._on_changed)
         review.measured.connect(self._on_measured)
         review.noted.connect(self._panel.say)
@@ -370,12 +369,18 @@ class ReviewWidget(QWidget):
         self._on_changed()
         self._on_measured()
 
-    def _let_go(self) -> None:
-        """Leave the layer as it was found."""
-        if self._stroke is not None:
-            self._stroke.close()
+    def _let_go(self, later: bool = False) -> None:
+        """Leave the layer as it was found.
+
+        Our own layers go later where napari may be in the middle of removing some.
+        """
+        for helper in (self._stroke, self._frames):
+            if helper is not None and later:
+                QTimer.singleShot(0, lambda helper=helper: helper.close())
+            elif helper is not None:
+                helper.close()
         review, self.review = self.review, None
-        for part in (self._clicks, self._frames, review):
+        for part in (self._clicks, review):
             if part is not None:
                 part.close()
         if review is not None:
@@ -386,7 +391,7 @@ class ReviewWidget(QWidget):
 
     def _on_image(self) -> None:
         if self.review is not None:
-            self.review.set_image(self._image_picker.layer)
+            self.review.set_image(self._image_picker.value)
 
     def _on_changed(self) -> None:
         review = self.review
@@ -410,12 +415,13 @@ class ReviewWidget(QWidget):
     def _show_counts(self) -> None:
         review, plane = self.review, self._plane_shown()
         if review is None:
-            about = {} if self.labels is None else self.labels.metadata.get(METADATA_KEY, {})
-            self._panel.show_counts(about.get("summary", ""), "")
+            self._panel.show_counts("" if self.labels is None else LayerInfo.of(self.labels).summary, "")
         else:
             of_stack = review.stacked and plane is not None
-            here = f"On this plane ({plane}): {review.summary(plane)}." if of_stack else ""
-            self._panel.show_counts(review.summary(), here)
+            here = [f"On this plane ({plane}): {review.summary(plane)}."] if of_stack else []
+            if len(self._model.shown) < review.count:
+                here.append(f"{len(self._model.shown)} of {review.count} shown in the table.")
+            self._panel.show_counts(review.summary(), "\n".join(here))
 
     def _plane_shown(self) -> int | None:
         if self.review is None:
@@ -441,6 +447,7 @@ class ReviewWidget(QWidget):
         if self._panel.this_plane.isChecked() and self._plane_shown() is not None:
             conditions.append(f"plane == {self._plane_shown()}")
         self._model.set_conditions(conditions)
+        self._show_counts()
         self._draw_histogram()
 
     # Rows and cells --------------------------------------------------------------------------------------

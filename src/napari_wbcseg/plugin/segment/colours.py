@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...progress import Progress
-from ..shared.layer_check import image_data
+from ..shared.metadata import role_of
+from ..shared.viewer import image_data, times
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -97,10 +98,10 @@ def colour_offer(viewer: ViewerModel, layer: Image | None) -> ColourOffer | None
         return None
     shape = tuple(image_data(layer).shape)
     if len(shape) in (3, 4) and shape[-1] in (3, 4):
-        words = f"This looks like a colour image that napari took for planes (shape {_times(shape)})."
+        words = f"This looks like a colour image that napari took for planes (shape {times(shape)})."
         return ColourOffer((layer,), -1, words)
     if len(shape) == 3 and shape[0] in (3, 4):
-        words = f"A stack of {shape[0]} grey images, or the colours of one image (shape {_times(shape)})?"
+        words = f"A stack of {shape[0]} grey images, or the colours of one image (shape {times(shape)})?"
         return ColourOffer((layer,), 0, words)
     channels = _channels(viewer, layer)
     if channels is None:
@@ -123,20 +124,23 @@ def _channels(viewer: ViewerModel, layer: Image) -> tuple[Image, ...] | None:
         and image_data(other).dtype == dtype
         and np.allclose(other.scale, layer.scale)
         and np.allclose(other.translate, layer.translate)
-        and not other.metadata.get("napari_wbcseg")
+        and role_of(other) is None
     ]
-    by_colour = {str(other.colormap.name): other for other in alike}
-    if layer in by_colour.values() and all(colour in by_colour for colour in _RED_GREEN_BLUE):
-        return tuple(by_colour[colour] for colour in _RED_GREEN_BLUE)
+    for of_colour in (_colour_in_name, lambda other: str(other.colormap.name)):
+        by_colour = {of_colour(other): other for other in alike}
+        if layer in by_colour.values() and all(colour in by_colour for colour in _RED_GREEN_BLUE):
+            return tuple(by_colour[colour] for colour in _RED_GREEN_BLUE)
     family = [other for other in alike if _base(other) == _base(layer)]
     return tuple(family) if len(family) == 3 else None
+
+
+def _colour_in_name(layer: Layer) -> str:
+    """Return the colour that a layer is named for, such as ``smear-red``; empty for none or several."""
+    named = [colour for colour in _RED_GREEN_BLUE if colour in re.split(r"[^a-z]+", layer.name.lower())]
+    return named[0] if len(named) == 1 else ""
 
 
 def _base(layer: Layer) -> str:
     """Return a layer's name without the number that napari adds to those of one name."""
     match = _NUMBERED.fullmatch(layer.name)
     return match.group(1) if match else layer.name
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))

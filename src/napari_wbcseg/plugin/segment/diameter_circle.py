@@ -8,9 +8,8 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..shared.canvas_guard import guard_canvas
-from ..shared.layer_check import image_data
-from ..shared.layers import placement
-from ..shared.metadata import METADATA_KEY
+from ..shared.metadata import LayerInfo
+from ..shared.viewer import camera_of, placement, plane_shape
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -86,7 +85,7 @@ class DiameterCircle(QObject):
 
         layers = self._viewer.layers
         self._before = layers.selection.active
-        zoom = _camera(self._viewer).zoom * float(np.abs(source.scale[-2:]).mean())
+        zoom = camera_of(self._viewer).zoom * float(np.abs(source.scale[-2:]).mean())
         self._layer = layer = Shapes(
             [_box(self._middle(source), diameter)],
             shape_type="ellipse",
@@ -94,7 +93,7 @@ class DiameterCircle(QObject):
             edge_color=_COLOUR,
             edge_width=max(_LINE / zoom, diameter / 50),
             face_color="transparent",
-            metadata={METADATA_KEY: {"role": "helper"}},
+            metadata=LayerInfo("helper").metadata,
             **placement(source, 2),
         )
         layers.append(layer)
@@ -106,10 +105,9 @@ class DiameterCircle(QObject):
 
     def _middle(self, source: Layer) -> np.ndarray:
         """Return the pixel in the middle of the view; of the image where the view is elsewhere."""
-        data = image_data(source)
-        shape = np.array(data.shape[:-1] if getattr(source, "rgb", False) else data.shape)[-2:]
+        shape = np.array(plane_shape(source))[-2:]
         world = np.zeros(source.ndim)
-        world[-2:] = np.asarray(_camera(self._viewer).center)[-2:]
+        world[-2:] = np.asarray(camera_of(self._viewer).center)[-2:]
         middle = np.asarray(source.world_to_data(world))[-2:]
         inside = ((middle >= 0) & (middle < shape)).all()
         return middle if inside else shape / 2
@@ -134,12 +132,6 @@ class DiameterCircle(QObject):
     def _on_active(self, event: Any = None) -> None:
         if self._layer is not None and self._viewer.layers.selection.active is not self._layer:
             QTimer.singleShot(0, self.hide)
-
-
-def _camera(viewer: ViewerModel) -> Any:
-    """Return the camera, which moved to the scene in napari 0.9."""
-    scene = getattr(viewer, "scene", None)
-    return viewer.camera if scene is None else scene.camera
 
 
 def _box(centre: np.ndarray, diameter: float) -> np.ndarray:

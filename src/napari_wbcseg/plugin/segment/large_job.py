@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Signal
 
+from ..shared.counts import counted_name, counts_of
 from ..shared.features import features_table
 from ..shared.jobs import Job
-from ..shared.layer_check import image_data
-from ..shared.layers import counted_name, layer_arrays, own_viewer, placement, result_layers
-from ..shared.metadata import METADATA_KEY
+from ..shared.layers import keep_apart, layer_arrays, result_layers
+from ..shared.metadata import LayerInfo
+from ..shared.viewer import camera_of, image_data, own_viewer, placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -60,9 +61,11 @@ class LargeJob(Job):
         self._viewer, self._source = own_viewer(viewer), source
         self._image, self._model, self._settings = image_data(source), model, settings
         self._key = (str(source.unique_id), model, settings.to_json())
+        #: Whether the cells of an earlier run stay, as a layer of their own.
+        self.keep_earlier = False
         #: The layer that fills while the work goes on.
         self.layer: Labels | None = None
-        self._camera = getattr(self._viewer, "scene", self._viewer).camera
+        self._camera = camera_of(self._viewer)
         self._on_view: tuple[float, float] | None = None
         self._watch()
         self._camera.events.center.connect(self._watch)
@@ -135,23 +138,24 @@ class LargeJob(Job):
             self._take_away()
             return
         self._unwatch()
-        for layer in result_layers(self._viewer, self._source).values():
-            self._viewer.layers.remove(layer)
-        self.layer.metadata[METADATA_KEY] = {
-            "role": "cells",
-            "source": self._source.name,
-            "source_id": str(self._source.unique_id),
-            "model": segmentation.model,
-            "settings": segmentation.settings.model_dump(mode="json"),
-            "cell_diameter": segmentation.cell_diameter,
-            "summary": segmentation.summary,
-            "notes": list(segmentation.notes),
-            "result": segmentation,  # and with it the folder that holds the labels
-        }
+        for role, layer in result_layers(self._viewer, self._source).items():
+            if role == "cells" and self.keep_earlier:
+                keep_apart(layer)  # type: ignore[arg-type]
+            else:
+                self._viewer.layers.remove(layer)
+        LayerInfo.of_result(
+            "cells",
+            segmentation,
+            source=self._source.name,
+            source_id=str(self._source.unique_id),
+            summary=segmentation.summary,
+            result=segmentation,  # and with it the folder that holds the labels
+        ).keep_in(self.layer)
         self.layer.features = features_table(segmentation.cells).reset_index(drop=True)
         self.layer.name = counted_name(segmentation.count)
         self.layer.refresh()
         self._viewer.layers.selection.active = self.layer
+        counts_of(self._viewer).renew(self.layer, segmentation.count)
 
     def _take_away(self, *_: Any) -> None:
         self._unwatch()

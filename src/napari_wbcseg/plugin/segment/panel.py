@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLayout,
+    QMessageBox,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -20,7 +21,7 @@ from qtpy.QtWidgets import (
 from ..shared.layer_picker import LayerPicker
 from ..shared.layers import result_layers
 from ..shared.model_list import ModelPicker
-from ..shared.panel import folded, scrolled_column, sentence, stretched, with_tip
+from ..shared.panel import NOTICE_LOOK, Folded, scrolled_column, sentence, stretched, with_tip
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
 from .save_form import SaveForm
@@ -42,7 +43,6 @@ QPushButton:hover { background-color: #2f74e6; }
 QPushButton:disabled { background-color: rgba(128, 128, 128, 60); color: rgba(128, 128, 128, 200); }
 """
 _COUNT_LOOK = "font-size: 17pt; font-weight: bold;"
-_WRONG_LOOK = "color: #e0a030;"
 _QUIET_LOOK = "color: rgba(128, 128, 128, 255);"
 
 
@@ -72,7 +72,7 @@ class SegmentPanel:
         self.regions = LayerPicker(viewer, is_region, none="the whole image")
         self.draw = with_tip(QPushButton("Draw"), "Draw a rectangle; only what lies in it is segmented.")
         self.models = ModelPicker(preference("model"))
-        self.top = SettingsForm(defaults, TOP, units={"cell_diameter": "px"})
+        self.top = SettingsForm(defaults, TOP)
         self.top.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
         self.options = SettingsForm(defaults, leave_out=TOP)
         self.about = sentence()
@@ -89,7 +89,7 @@ class SegmentPanel:
         self.result = sentence()
         self.result.setStyleSheet(_COUNT_LOOK)
         self.here = sentence()
-        self.details = sentence()
+        self.notes, self.details = sentence(), sentence()
         self.review = with_tip(
             QPushButton("Review the cells …"),
             "Opens a table of the cells: look at those to check, correct, and see the count follow.",
@@ -106,19 +106,19 @@ class SegmentPanel:
         self.top.insert_row(0, "Model", stretched(self.models), "Built-in models and those you trained.")
         layout.addWidget(self.top)
         layout.addWidget(self.found)
-        layout.addWidget(folded("More options", self.options))
+        layout.addWidget(Folded("More options", self.options))
         buttons = QHBoxLayout()
         buttons.addWidget(self.run, 1)
         buttons.addWidget(self.cancel)
         layout.addLayout(buttons)
-        for part in (self.status, self.bar, self.result, self.here, self.details):
+        for part in (self.status, self.bar, self.result, self.here, self.notes, self.details):
             layout.addWidget(part)
         self.next_steps = QWidget()
         steps = QVBoxLayout(self.next_steps)
         steps.setContentsMargins(0, 0, 0, 0)
         steps.addWidget(_line())
         steps.addWidget(self.review)
-        steps.addWidget(folded("Save …", self.save))
+        steps.addWidget(Folded("Save …", self.save))
         layout.addWidget(self.next_steps)
         layout.addStretch(1)
         _line_up(self._rows, self.top.layout())
@@ -128,13 +128,13 @@ class SegmentPanel:
         rows = QFormLayout()
         rows.setVerticalSpacing(4)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        rows.addRow("Image", with_tip(stretched(self.picker), "The layer with the stained smear."))
+        rows.addRow("Image", with_tip(stretched(self.picker.native), "The layer with the stained smear."))
         self._rows = rows
         rows.addRow("Planes", stretched(self.planes))
         region = QHBoxLayout()
         region.addWidget(
             with_tip(
-                stretched(self.regions),
+                stretched(self.regions.native),
                 "All of the image, or the shapes of a Shapes layer: cells whose centre is inside count.",
             ),
             1,
@@ -145,7 +145,10 @@ class SegmentPanel:
 
     def cells(self) -> Labels | None:
         """Return the cells of the chosen image, found by this run or an earlier one."""
-        layer = self.picker.layer
+        return self.cells_of(self.picker.value)
+
+    def cells_of(self, layer: Layer | None) -> Labels | None:
+        """Return the cells of an image."""
         found = None if layer is None else result_layers(self._viewer, layer).get("cells")
         return found  # type: ignore[return-value]
 
@@ -165,12 +168,27 @@ class SegmentPanel:
     def show_status(self, words: str, wrong: bool = False) -> None:
         """Say below the button how far the run is, or why there can be none."""
         self.status.setText(words)
-        self.status.setStyleSheet(_WRONG_LOOK if wrong else "")
+        self.status.setStyleSheet(NOTICE_LOOK if wrong else "")
 
     def hide_empty(self) -> None:
         """Take no room for sentences that say nothing."""
-        for part in (self.about, self.found, self.status, self.result, self.here, self.details):
+        for part in (self.about, self.found, self.status, self.result, self.here, self.notes, self.details):
             part.setVisible(bool(part.text()))
+
+
+def ask_to_keep(parent: QWidget, name: str) -> bool | None:
+    """Ask what becomes of corrected cells; None where there is to be no run."""
+    box = QMessageBox(parent)
+    box.setWindowTitle("Segment again?")
+    box.setText(f"The layer {name} was corrected by hand, or opened from a file.")
+    box.setInformativeText("It can stay as a layer of its own beside the new cells.")
+    keep = box.addButton("Keep it", QMessageBox.ButtonRole.AcceptRole)
+    replace = box.addButton("Replace it", QMessageBox.ButtonRole.DestructiveRole)
+    box.addButton(QMessageBox.StandardButton.Cancel)
+    box.setDefaultButton(keep)
+    box.exec()
+    clicked = box.clickedButton()
+    return clicked is keep if clicked in (keep, replace) else None
 
 
 def _line_up(*forms: QLayout | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import ImageError
 from ...progress import Progress
-from ..shared.layer_check import image_data
+from ..shared.viewer import image_data, plane_shape
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
@@ -117,7 +117,7 @@ def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None =
         If the layer has no such plane, or no region lies on it.
     """
     data, rgb = image_data(layer), bool(layer.rgb)
-    shape = tuple(int(side) for side in (data.shape[:-1] if rgb else data.shape))
+    shape = plane_shape(layer)
     words = []
     if len(shape) == 2:
         plane = None

@@ -110,6 +110,11 @@ class SaveForm(QWidget):
         self.button.setEnabled(not reason and not self.running)
         self.button.setToolTip(reason or "Choose a folder and a name; what is ticked is written there.")
 
+    def forget(self) -> None:
+        """Say no more what was saved: another picture is chosen."""
+        if not self.running:
+            self._told.clear()
+
     def save(self, path: str | Path) -> None:
         """Write what is ticked under this name, such as ``counted/smear``; returns at once.
 
@@ -188,7 +193,8 @@ class SaveForm(QWidget):
 
 def _suggested(layer: Labels, viewer: ViewerModel) -> Path:
     """Return the image's own folder and name, or the last folder that napari saved to."""
-    from ..shared.saving import path_of, source_image
+    from ..shared.reunite import path_of
+    from ..shared.saving import source_image
 
     image = source_image(viewer, layer)
     path = None if image is None else path_of(image)

@@ -12,22 +12,22 @@ from ...errors import WBCSegError
 from ...images.lazy import is_large
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
-from ..shared.count_overlay import counts_of, plane_text
+from ..shared.counts import counts_of
 from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.layer_check import LayerCheck, check_layer, image_data
-from ..shared.layers import ResultLayers, landing, layer_arrays, own_viewer, placement
-from ..shared.metadata import role_of
-from ..shared.preferences import preference
+from ..shared.layer_check import LayerCheck, check_layer
+from ..shared.layers import ResultLayers, is_corrected, keep_apart, landing, layer_arrays
+from ..shared.metadata import LayerInfo, role_of
+from ..shared.panel import open_panel
+from ..shared.viewer import image_data, own_viewer, placement, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
 from .large_job import LargeJob
-from .live_count import LiveCount
-from .panel import SegmentPanel
+from .panel import SegmentPanel, ask_to_keep
 from .parts import Part, choose_part
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Layer, Shapes
+    from napari.layers import Image, Labels, Layer, Shapes
 
     from ...progress import Progress
     from ...segmentation.result import Segmentation
@@ -65,12 +65,12 @@ class SegmentWidget(QWidget):
         self._landing: Generator[None, None, ResultLayers] | None = None
         self._source: Layer | None = None
         self._offer: ColourOffer | None = None
-        self._by_script = False
+        self._by_script = self._keep_earlier = False
         self.segmentation: Segmentation | None = None
         guard_canvas(self._viewer)
         self._panel = SegmentPanel(self, self._viewer, _is_source, _is_region)
         self._circle = DiameterCircle(self._viewer)
-        self._counts = LiveCount(self._viewer)
+        self._counts = counts_of(self._viewer)
         self._cleanup = clean_up_with(self)
         self._connect()
         self._on_image()
@@ -80,20 +80,20 @@ class SegmentWidget(QWidget):
     @property
     def image(self) -> Image | None:
         """The image layer to segment."""
-        return self._panel.picker.layer
+        return self._panel.picker.value
 
     @image.setter
     def image(self, layer: Image) -> None:
-        self._panel.picker.layer = layer
+        self._panel.picker.value = layer
 
     @property
     def regions(self) -> Shapes | None:
         """The Shapes layer in whose rectangles, ellipses and polygons cells are looked for; None for all."""
-        return self._panel.regions.layer
+        return self._panel.regions.value
 
     @regions.setter
     def regions(self, layer: Shapes | None) -> None:
-        self._panel.regions.layer = layer
+        self._panel.regions.value = layer
 
     @property
     def only_plane_shown(self) -> bool:
@@ -132,13 +132,23 @@ class SegmentWidget(QWidget):
         """Whether a segmentation is under way."""
         return self._job is not None
 
-    def run(self) -> None:
+    def run(self, keep_earlier: bool | None = None) -> None:
         """Start segmenting what is chosen; returns at once.
 
         Does nothing while a run is under way. If the layer cannot be segmented, `failed` is emitted.
+
+        Parameters
+        ----------
+        keep_earlier : bool, optional
+            Whether the cells of the run before stay as a layer of their own; by default they do where
+            they were corrected by hand.
         """
         if self._job is not None:
             return
+        earlier = self._panel.cells()
+        if keep_earlier is None:
+            keep_earlier = earlier is not None and is_corrected(earlier)
+        self._keep_earlier = keep_earlier
         self._circle.hide()
         check, layer = self._check(), self.image
         if not check.usable or layer is None:
@@ -158,7 +168,9 @@ class SegmentWidget(QWidget):
 
         self._source = layer
         if self._in_blocks(layer):
-            job: Job = LargeJob(self._viewer, layer, model, settings)
+            large = LargeJob(self._viewer, layer, model, settings)
+            large.keep_earlier = keep_earlier
+            job: Job = large
         else:
             job = Job(work, "Segmenting white cells", patience=_PATIENCE)
         self._job = job
@@ -198,29 +210,39 @@ class SegmentWidget(QWidget):
 
     def review(self) -> QWidget:
         """Open the Review widget on the cells of the image, and return it."""
-        widget: QWidget = self._viewer.window.add_plugin_dock_widget("napari-wbcseg", _REVIEW, tabify=True)[1]
+        widget = open_panel(self._viewer, _REVIEW)
         cells = self._panel.cells()
         if cells is not None and hasattr(widget, "labels"):
             widget.labels = cells
         return widget
 
+    def _run_by_hand(self) -> None:
+        """Run; what was corrected by hand is not thrown away without being asked for."""
+        cells, keep = self._panel.cells(), False
+        if self._job is None and cells is not None and is_corrected(cells):
+            answer = ask_to_keep(self, cells.name)
+            if answer is None:
+                return
+            keep = answer
+        self.run(keep)
+
     # Parts -----------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
         panel = self._panel
-        panel.run.clicked.connect(self.run)
+        panel.run.clicked.connect(self._run_by_hand)
         panel.cancel.clicked.connect(self.cancel)
         panel.draw.clicked.connect(self.draw_region)
         panel.join.clicked.connect(self._join_colours)
         panel.review.clicked.connect(self.review)
-        panel.picker.layer_changed.connect(self._on_image)
-        panel.regions.layer_changed.connect(self._refresh)
+        panel.picker.changed.connect(self._on_image)
+        panel.regions.changed.connect(self._refresh)
         panel.planes.currentIndexChanged.connect(self._refresh)
         panel.models.model_changed.connect(self._on_model)
         panel.options.editors["recipe"].changed.connect(self._on_recipe)
         panel.top.editors["cell_diameter"].changed.connect(self._on_diameter)
         self._circle.pulled.connect(self._on_pulled)
-        self._counts.changed.connect(self._show_counts)
+        self._counts.changed.connect(self._on_counts)
         application = QApplication.instance()
         if isinstance(application, QApplication):
             application.focusChanged.connect(self._on_focus)
@@ -232,7 +254,6 @@ class SegmentWidget(QWidget):
         self._cleanup.add(lambda: layers.inserted.disconnect(self._on_layers))
         self._cleanup.add(lambda: layers.removed.disconnect(self._on_layers))
         self._cleanup.add(self._circle.hide)
-        self._cleanup.add(self._counts.close)
 
     def _check(self) -> LayerCheck:
         check = check_layer(self.image)
@@ -241,8 +262,7 @@ class SegmentWidget(QWidget):
         models = self._panel.models
         if models.ready and not models.name:
             return LayerCheck(False, "No model is installed: train one with Plugins ▸ Train WBC model.")
-        shape = image_data(self.image).shape
-        rows, columns = shape[-3:-1] if self.image is not None and self.image.rgb else shape[-2:]
+        rows, columns = plane_shape(self.image)[-2:]
         if rows * columns > _LARGEST and self.regions is None and not self._in_blocks(self.image):
             return LayerCheck(
                 False,
@@ -258,8 +278,8 @@ class SegmentWidget(QWidget):
     def _part(self, layer: Layer) -> Part:
         plane = None
         if self.only_plane_shown and layer.ndim > 2:
-            shown = round(float(layer.world_to_data(self._viewer.dims.point)[-3]))
-            plane = min(max(shown, 0), image_data(layer).shape[0] - 1)
+            shown = plane_shown(layer, self._viewer.dims.point) or 0
+            plane = min(max(shown, 0), plane_shape(layer)[0] - 1)
         return choose_part(layer, plane, self.regions)
 
     @staticmethod
@@ -279,20 +299,30 @@ class SegmentWidget(QWidget):
             panel.run.setToolTip(
                 "Find, outline and count the white cells of the chosen image."
                 if cells is None
-                else f"Replaces the layer {cells.name}, corrections made by hand included."
+                else f"Puts what is found now into the layer {cells.name}. Asks first where it was corrected."
             )
             panel.next_steps.setVisible(cells is not None)
             panel.save.refresh()
         else:
             panel.run.setEnabled(False)
+        panel.draw.setEnabled(self.image is not None)
         panel.cancel.setVisible(running)
         panel.bar.setVisible(running)
         panel.join.setVisible(self._offer is not None and not running)
         panel.hide_empty()
 
     def _on_image(self) -> None:
+        """Say nothing more of the picture before."""
         self._circle.hide()
+        if self._job is None:
+            self._panel.details.clear()
+        self._panel.save.forget()
         self._on_layers()
+
+    def _on_counts(self, cells: Labels) -> None:
+        """Follow the count, and cells that have found their picture."""
+        self._show_counts()
+        self._refresh()
 
     def _on_layers(self, event: Any = None) -> None:
         """Look at the image again; its neighbours and its results may have changed."""
@@ -304,7 +334,6 @@ class SegmentWidget(QWidget):
         self._offer = colour_offer(self._viewer, layer)
         if self._offer is not None:
             self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
-        self._counts.follow(self._panel.cells())
         self._show_counts()
         self._refresh()
         if self._offer is not None and self._job is None:
@@ -396,12 +425,14 @@ class SegmentWidget(QWidget):
             return
         self._panel.cancel.setEnabled(False)
         self._panel.show_status("Adding the layers")
+        earlier = self._panel.cells_of(self._source)
+        if self._keep_earlier and earlier is not None:
+            keep_apart(earlier)
         self._landing = steps = landing(
             self._viewer,
             segmentation,
             self._source,
             arrays=arrays,
-            count_on_canvas=preference("count_on_canvas"),
         )
         self._cleanup.add(steps.close)
         self._land()
@@ -434,8 +465,6 @@ class SegmentWidget(QWidget):
     def _tell(self, segmentation: Segmentation, layers: ResultLayers) -> None:
         if segmentation.cell_diameter is not None:
             self._panel.top.editors["cell_diameter"].suggest(round(segmentation.cell_diameter, 1))
-        self._panel.found.setText(_found(segmentation))
-        self._panel.details.setText("\n".join(segmentation.notes))
         self._finish()
         self.segmented.emit(segmentation, layers)
 
@@ -444,8 +473,11 @@ class SegmentWidget(QWidget):
         if self._cleanup.done:
             return
         cells = self._panel.cells()
-        self._panel.result.setText("" if cells is None else counts_of(cells))
-        self._panel.here.setText("" if cells is None else plane_text(cells, self._viewer.dims.point))
+        self._panel.result.setText("" if cells is None else self._counts.words(cells))
+        self._panel.here.setText("" if cells is None else self._counts.plane_words(cells))
+        info = LayerInfo() if cells is None else LayerInfo.of(cells)
+        self._panel.found.setText(_found(info))
+        self._panel.notes.setText("\n".join(info.notes))
         self._panel.hide_empty()
 
     def _on_failed(self, sentence: str) -> None:
@@ -467,7 +499,6 @@ class SegmentWidget(QWidget):
             self._cleanup.remove(steps.close)
             steps.close()
         self._job = self._source = None
-        self._counts.follow(self._panel.cells())
         self._show_counts()
         self._refresh()
 
@@ -484,11 +515,13 @@ def _is_region(layer: Layer) -> bool:
     return isinstance(layer, Shapes) and role_of(layer) is None
 
 
-def _found(segmentation: Segmentation) -> str:
-    if segmentation.cell_diameter is None:
+def _found(info: LayerInfo) -> str:
+    if info.cell_diameter is None:
         return ""
-    origin = "estimated from the image" if segmentation.settings.cell_diameter is None else "as set"
-    return f"Cell diameter {segmentation.cell_diameter:.0f} px, {origin}."
+    estimated = (info.settings or {}).get("cell_diameter") is None
+    return (
+        f"Cell diameter {info.cell_diameter:.0f} px, {'estimated from the image' if estimated else 'as set'}."
+    )
 
 
 __all__ = ["ResultLayers", "SegmentWidget"]

@@ -1,4 +1,4 @@
-"""The table of a review, kept in the layer: its features, its summary and its name."""
+"""The table of cells as a layer's features."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .layers import COUNTED_NAME, counted_name
-from .metadata import METADATA_KEY, role_of
-
 if TYPE_CHECKING:
     import pandas as pd
-    from napari.components import ViewerModel
     from napari.layers import Labels
 
 
@@ -66,19 +62,3 @@ def write_features(layer: Labels, cells: pd.DataFrame) -> None:
     others.index = before["index"] if "index" in before else range(len(before))
     others = others[~others.index.duplicated()]
     layer.features = features_table(cells).join(others).reset_index(drop=True)
-
-
-def write_summary(viewer: ViewerModel, layer: Labels, summary: str, count: int) -> None:
-    """Tell the new count where the Segment widget told the old one: metadata, name and canvas."""
-    if role_of(layer) != "cells":
-        return
-    layer.metadata[METADATA_KEY]["summary"] = summary
-    layer.metadata[METADATA_KEY].pop("present", None)  # who counts without measuring keeps it there
-    if COUNTED_NAME.fullmatch(layer.name):
-        layer.name = counted_name(count)
-    if layer in viewer.layers:
-        from .count_overlay import show_count
-        from .preferences import preference
-
-        if preference("count_on_canvas"):
-            show_count(viewer, layer)

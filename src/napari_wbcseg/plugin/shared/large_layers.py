@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...segmentation.result import count_in_words
+from .counts import counted_name, words_for
 from .features import features_table
-from .layers import counted_name
-from .metadata import METADATA_KEY
+from .metadata import LayerInfo
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ...images.pixel_size import PixelSize
     from .metadata import LayerDataTuple
 
@@ -72,22 +69,18 @@ def result_layers(folder: str | Path) -> list[LayerDataTuple]:
 
     result = LargeResult.open(folder)
     levels = result.labels.arrays
-    about = {
-        "role": "cells",
-        "source": None if result.image_file is None else result.image_file.name,
-        "source_id": None,
-        "model": result.model,
-        "settings": result.settings,
-        "cell_diameter": result.cell_diameter,
-        "summary": summary_of(result.cells),
-        "notes": list(result.notes),
-        "folder": str(result.folder),
-    }
+    about = LayerInfo.of_result(
+        "cells",
+        result,
+        source=None if result.image_file is None else result.image_file.name,
+        summary=words_for(result.cells),
+        folder=str(result.folder),
+    )
     cells = {
         "name": counted_name(len(result.cells)),
         "features": features_table(result.cells).reset_index(drop=True),
         "opacity": 0.45,
-        "metadata": {METADATA_KEY: about},
+        "metadata": about.metadata,
         "multiscale": len(levels) > 1,
         **_place(result.pixel_size),
     }
@@ -96,11 +89,6 @@ def result_layers(folder: str | Path) -> list[LayerDataTuple]:
         data, options, kind = image_layer(result.image_file)
         layers.insert(0, (data, {**options, **_place(result.pixel_size)}, kind))
     return layers
-
-
-def summary_of(cells: pd.DataFrame) -> str:
-    """Return the count in words, such as ``23 white cells, 2 to check``."""
-    return count_in_words(len(cells), int(cells["check"].sum()))
 
 
 def _place(size: PixelSize | None) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .viewer import image_data
+
 if TYPE_CHECKING:
-    from napari.layers import Image, Layer
+    from napari.layers import Image
 
 OPEN_FIRST = "Open an image first: File ▸ Open, or File ▸ Open Sample ▸ White blood cells."
 
@@ -27,11 +29,6 @@ class LayerCheck:
 
     usable: bool
     words: str
-
-
-def image_data(layer: Layer) -> Any:
-    """Return a layer's array, that of the highest resolution where it has several."""
-    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
 
 
 def check_layer(layer: Image | None) -> LayerCheck:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import zlib
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .canvas_guard import guard_canvas
-from .metadata import METADATA_KEY, Role
+from .counts import counted_name, counts_of
+from .features import features_table
+from .metadata import LayerInfo, Role
+from .viewer import image_data, own_viewer, placement
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,13 +22,12 @@ if TYPE_CHECKING:
 
     from ...segmentation.result import Segmentation
 
-#: Names of cells layers that the user did not choose; the count in them is kept up to date.
-COUNTED_NAME = re.compile(r"cells \(\d+\)(?: \[\d+\])?")
-
 # napari draws labels of 16 bits as they are, and converts the whole plane of any wider type each time it
 # is shown, undone or redone: 5 against 300 ms for 4000 x 4000. The rest is room for cells drawn by hand.
 _FEW = 60_000
 _RECTANGLES_AT_ONCE = 40
+#: What kind of layer has which role.
+_KINDS = {"probability": "image", "proposals": "shapes", "cells": "labels"}
 _PROPOSAL_LOOK = {"face_color": "transparent", "edge_color": "#f2c14e", "edge_width": 1.5}
 
 
@@ -50,21 +52,23 @@ class LayerArrays:
         Row *n* belongs to label *n*; row 0 is the background. napari finds a label's row by its position.
     rectangles : ndarray of float64, shape (n, 4, 2) or (n, 4, 3)
         Corners of the proposals in data coordinates, on the edges of the pixels.
+    fingerprint : int
+        Of the labels, to tell later whether they were corrected.
     """
 
     labels: np.ndarray
     features: pd.DataFrame
     rectangles: np.ndarray
+    fingerprint: int
 
 
 def layer_arrays(segmentation: Segmentation) -> LayerArrays:
     """Turn a segmentation into arrays for layers. Safe in a worker thread."""
-    labels, numbers = _number_through(segmentation)
+    labels, cells = _number_through(segmentation)
     if int(labels.max(initial=0)) < _FEW:
         labels = labels.astype(np.uint16)
-    return LayerArrays(
-        labels, _dense_features(segmentation.cells, numbers), _rectangles(segmentation.proposals)
-    )
+    features = features_table(cells).reset_index(drop=True)
+    return LayerArrays(labels, features, _rectangles(segmentation.proposals), _fingerprint(labels))
 
 
 def add_segmentation(
@@ -73,7 +77,6 @@ def add_segmentation(
     source: Layer | None = None,
     *,
     arrays: LayerArrays | None = None,
-    count_on_canvas: bool = True,
 ) -> ResultLayers:
     """Add the layers of a segmentation, replacing those of an earlier run on the same source.
 
@@ -88,8 +91,6 @@ def add_segmentation(
         affine, units and axis labels, and lie right above it.
     arrays : LayerArrays, optional
         ``layer_arrays(segmentation)`` where that was made beforehand in a worker thread.
-    count_on_canvas : bool
-        Whether the count is written over the image.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def add_segmentation(
         earlier run are the same objects with new content, so that what the user set on them
         (name, colours, visibility, place in the list) stays.
     """
-    steps = landing(viewer, segmentation, source, arrays=arrays, count_on_canvas=count_on_canvas)
+    steps = landing(viewer, segmentation, source, arrays=arrays)
     while True:
         try:
             next(steps)
@@ -113,7 +114,6 @@ def landing(
     source: Layer | None = None,
     *,
     arrays: LayerArrays | None = None,
-    count_on_canvas: bool = True,
 ) -> Generator[None, None, ResultLayers]:
     """Do what `add_segmentation` does in steps, between which the window can live.
 
@@ -129,29 +129,27 @@ def landing(
     former = _usable(earlier, ndim)
     added: list[Layer] = []
 
-    def about(role: Role) -> dict[str, Any]:
-        return {
-            "role": role,
-            "source": None if source is None else source.name,
-            "source_id": source_id,
-            "model": segmentation.model,
-            "settings": segmentation.settings.model_dump(mode="json"),
-            "cell_diameter": segmentation.cell_diameter,
-            "summary": segmentation.summary,
-            "notes": list(segmentation.notes),
-        }
+    def about(role: Role) -> LayerInfo:
+        return LayerInfo.of_result(
+            role,
+            segmentation,
+            source=None if source is None else source.name,
+            source_id=source_id,
+            summary=segmentation.summary,
+            fingerprint=arrays.fingerprint if role == "cells" else None,
+        )
 
     def ready(role: Role, make: Callable[[dict[str, Any]], Layer]) -> Layer:
         """Return the layer of a role: that of the earlier run, or a new one."""
         layer = former.get(role)
         if layer is None:
-            layer = make({"metadata": {METADATA_KEY: about(role)}, **place})
+            layer = make({"metadata": about(role).metadata, **place})
             _insert(viewer, layer, source, added)
             added.append(layer)
         else:
             for name, value in place.items():
                 setattr(layer, name, value)
-        layer.metadata[METADATA_KEY] = about(role)
+        about(role).keep_in(layer)
         return layer
 
     try:
@@ -173,8 +171,6 @@ def landing(
             cells.data = arrays.labels
             cells.editable = True
             cells.features = arrays.features
-            if COUNTED_NAME.fullmatch(cells.name):
-                cells.name = counted_name(segmentation.count)
     except BaseException:
         for layer in added:
             if layer in viewer.layers:
@@ -184,16 +180,8 @@ def landing(
         if layer not in (probability, proposals, cells) and layer in viewer.layers:
             viewer.layers.remove(layer)
     viewer.layers.selection.active = cells
-    if count_on_canvas:
-        from .count_overlay import show_count
-
-        show_count(viewer, cells)
+    counts_of(viewer).renew(cells, segmentation.count)
     return ResultLayers(probability, proposals, cells)
-
-
-def counted_name(count: int) -> str:
-    """Return the name of a layer of cells."""
-    return f"cells ({count})"
 
 
 def _new_probability(segmentation: Segmentation, common: dict[str, Any]) -> Image:
@@ -235,23 +223,13 @@ def _insert(viewer: ViewerModel, layer: Layer, source: Layer | None, added: list
 
 def _usable(former: dict[Role, Layer], ndim: int) -> dict[Role, Layer]:
     """Return those layers of an earlier run that can take new content."""
-    kinds = {"probability": "image", "proposals": "shapes", "cells": "labels"}
     return {
         role: layer
         for role, layer in former.items()
         if layer.ndim == ndim
-        and layer._type_string == kinds.get(role)
+        and layer._type_string == _KINDS.get(role)
         and not getattr(layer, "multiscale", False)
     }
-
-
-def own_viewer(viewer: ViewerModel) -> ViewerModel:
-    """Return the viewer itself where napari handed out a proxy of it.
-
-    The layers that a proxy gives are proxies too, and not the same object twice.
-    """
-    itself: ViewerModel = getattr(viewer, "__wrapped__", viewer)
-    return itself
 
 
 def result_layers(viewer: ViewerModel, source: Layer) -> dict[Role, Layer]:
@@ -260,62 +238,44 @@ def result_layers(viewer: ViewerModel, source: Layer) -> dict[Role, Layer]:
 
 
 def _results(viewer: ViewerModel, source_id: str | None) -> dict[Role, Layer]:
-    found: dict[Role, Layer] = {}
-    for layer in viewer.layers:
-        about = layer.metadata.get(METADATA_KEY, {})
-        if "role" in about and about.get("source_id") == source_id:
-            found[about["role"]] = layer
-    return found
-
-
-def placement(source: Layer | None, ndim: int) -> dict[str, Any]:
-    """Return what places a layer of ``ndim`` dimensions where the source is."""
-    if source is None:
-        return {}
-    place: dict[str, Any] = {
-        "scale": source.scale[-ndim:],
-        "translate": source.translate[-ndim:],
+    known = ((layer, LayerInfo.of(layer)) for layer in viewer.layers)
+    return {
+        info.role: layer
+        for layer, info in known
+        if info.role in _KINDS and info.source_id == source_id and not info.kept
     }
-    # napari before 0.5.6 has neither.
-    for name in ("units", "axis_labels"):
-        value = getattr(source, name, None)
-        if value is not None:
-            place[name] = tuple(value)[-ndim:]
-    if source.ndim == ndim:
-        place.update(rotate=source.rotate, shear=source.shear, affine=source.affine)
-    return place
 
 
-def _number_through(segmentation: Segmentation) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels in which a number is one cell, and the number of each row of the table."""
+def is_corrected(cells: Labels) -> bool:
+    """Say whether a layer of cells may have been accepted, rejected or painted in since it was found."""
+    features, found = cells.features, LayerInfo.of(cells).fingerprint
+    decided = "decision" in features and features["decision"].isin(["accepted", "rejected"]).any()
+    return bool(decided) or found is None or _fingerprint(image_data(cells)) != found
+
+
+def keep_apart(cells: Labels) -> None:
+    """Make a layer of cells one that the next run leaves alone, and hide it."""
+    replace(LayerInfo.of(cells), kept=True).keep_in(cells)
+    cells.name, cells.visible = f"{cells.name}, kept", False
+
+
+def _fingerprint(labels: Any) -> int:
+    return zlib.crc32(np.ascontiguousarray(labels).data)
+
+
+def _number_through(segmentation: Segmentation) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return labels in which a number is one cell, and the table with these numbers."""
     labels, cells = segmentation.labels, segmentation.cells
-    own = np.asarray(cells["label"], dtype=np.int64)
-    if labels.ndim == 2 or len(np.unique(own)) == len(own):
-        return labels, own
+    if labels.ndim == 2 or cells["label"].is_unique:
+        return labels, cells
     # Of a region of a stack: each plane starts at 1 again.
     largest = labels.reshape(len(labels), -1).max(axis=1, initial=0).astype(np.int64)
-    before = np.concatenate([[0], np.cumsum(largest)[:-1]]) if len(largest) else largest
-    numbered = labels + before.astype(labels.dtype).reshape(-1, *[1] * (labels.ndim - 1))
-    numbered[labels == 0] = 0
-    return numbered, own + before[np.asarray(cells["plane"], dtype=np.int64)] if len(cells) else own
-
-
-def _dense_features(cells: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
-    """Return the table with one row for every number from 0 to the largest."""
-    import pandas as pd
-
-    table = cells.reset_index(drop=True)
-    if "plane" in table:
-        table = table.rename(columns={"label": "label_in_plane"})
-        table.insert(0, "label", numbers)
-    count = int(numbers.max(initial=0)) + 1
-    table = table.set_axis(pd.Index(numbers), axis=0).reindex(range(count))
-    table["label"] = np.arange(count)
-    # A row without a cell (the background) has no values, but what is yes or no stays that: no.
-    for name in table.columns:
-        if name in cells and cells[name].dtype.kind == "b":
-            table[name] = table[name].eq(True)
-    return table
+    before = np.cumsum(largest) - largest
+    numbered = np.where(labels, labels + before.astype(labels.dtype)[:, None, None], 0)
+    own = cells["label"].to_numpy(np.int64)
+    table = cells.rename(columns={"label": "label_in_plane"})
+    table.insert(0, "label", own + before[cells["plane"].to_numpy(np.int64)])
+    return numbered, table
 
 
 def _rectangles(proposals: np.ndarray) -> np.ndarray:

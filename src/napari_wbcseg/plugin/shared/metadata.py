@@ -2,20 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-#: Key of a result layer's ``metadata`` under which this plugin keeps what it knows of the layer.
+#: Key of a layer's ``metadata`` under which this plugin keeps what it knows of the layer.
 METADATA_KEY = "napari_wbcseg"
 
 #: A layer as napari's readers and samples give it: data, options and type.
 LayerDataTuple = tuple[Any, dict[str, Any], str]
 
-Role = Literal["proposals", "probability", "cells"]
+Role = Literal["proposals", "probability", "cells", "helper", "training preview"]
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """What is known of a layer; in its metadata a dictionary, which `napari_wbcseg.save` reads.
+
+    Attributes
+    ----------
+    role : str or None
+        What the layer is among ours; None for an image of the user.
+    source, source_id : str or None
+        Name and ``unique_id`` of the image layer that a result belongs to.
+    model : str
+        ``name@hash``.
+    settings : dict or None
+        Those of the segmentation, as JSON has them.
+    cell_diameter : float or None
+        In pixels.
+    summary : str
+        The count in words, as of now.
+    fingerprint : int or None
+        Of the labels as they were found; other labels were corrected by hand.
+    kept : bool
+        Whether the cells are those of an earlier run that the user wanted to keep.
+    notes : tuple of str
+        What the user should know about the image.
+    path : str or None
+        File of the image, where the layer was read from another one, such as ``NAME-result.json``.
+    folder : str or None
+        Where the cells of a large image are kept.
+    result : Segmentation or None
+        Keeps the passing folder of a large image's cells alive.
+    """
+
+    role: Role | None = None
+    source: str | None = None
+    source_id: str | None = None
+    model: str = ""
+    settings: dict[str, Any] | None = None
+    cell_diameter: float | None = None
+    summary: str = ""
+    fingerprint: int | None = None
+    kept: bool = False
+    notes: tuple[str, ...] = ()
+    path: str | None = None
+    folder: str | None = None
+    result: Any = None
+
+    @classmethod
+    def of(cls, layer: Layer) -> LayerInfo:
+        """Return what is known of a layer; of one of others, nothing."""
+        about = layer.metadata.get(METADATA_KEY)
+        known = about if isinstance(about, Mapping) else {}
+        return cls(**{field.name: known[field.name] for field in fields(cls) if field.name in known})
+
+    @classmethod
+    def of_result(cls, role: Role, found: Any, /, **more: Any) -> LayerInfo:
+        """Return what is to be kept of a segmentation, fresh or read from files."""
+        settings = found.settings
+        return cls(
+            role,
+            model=str(found.model or ""),
+            settings=settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings,
+            cell_diameter=found.cell_diameter,
+            notes=tuple(found.notes),
+            **more,
+        )
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The ``metadata`` of a new layer."""
+        return {METADATA_KEY: {field.name: getattr(self, field.name) for field in fields(self)}}
+
+    def keep_in(self, layer: Layer) -> None:
+        """Write this into a layer's metadata."""
+        layer.metadata.update(self.metadata)
 
 
 def role_of(layer: Layer) -> Role | None:
-    """Return what a layer is among our results, or None for any other layer."""
-    return layer.metadata.get(METADATA_KEY, {}).get("role")
+    """Return what a layer is among ours, or None for any other layer."""
+    return LayerInfo.of(layer).role

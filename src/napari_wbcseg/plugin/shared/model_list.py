@@ -13,6 +13,7 @@ from .jobs import Job
 
 if TYPE_CHECKING:
     from ...network.library import ModelInfo
+    from ...settings import Recipe
 
 
 class _ModelEvents(QObject):
@@ -35,19 +36,23 @@ class ModelPicker(QComboBox):
         Name of the model chosen at first.
     """
 
+    #: What is offered besides the models: data, words and tip.
+    _others: tuple[tuple[str, str, str], ...] = ()
+
     #: Emitted when another model is chosen, and when the library was read for the first time.
     model_changed = Signal()
 
     def __init__(self, chosen: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._infos: dict[str, ModelInfo] = {}
+        #: What the library holds, by name.
+        self.infos: dict[str, ModelInfo] = {}
         self._chosen_first = chosen
         self._read = False
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         self.addItem("looking for models …", "")
         self.currentIndexChanged.connect(lambda: self.model_changed.emit())
-        model_events.changed.connect(self.refresh)
+        model_events.changed.connect(self._on_models)  # bound: Qt lets go of it when this goes away
         job = Job(lambda progress: _library())
         job.succeeded.connect(self._on_read)
         job.start()
@@ -72,20 +77,20 @@ class ModelPicker(QComboBox):
         self.setCurrentIndex(index)
 
     @property
-    def recipe(self) -> str | None:
+    def recipe(self) -> Recipe | None:
         """Recipe that the chosen model belongs to."""
         return self.recipe_of(self.name)
 
-    def recipe_of(self, name: str) -> str | None:
+    def recipe_of(self, name: str) -> Recipe | None:
         """Return the recipe of a model in the list."""
-        info = self._infos.get(name)
+        info = self.infos.get(name)
         return None if info is None or info.header is None else info.header.recipe
 
     def choose_recipe(self, recipe: str) -> None:
         """Choose the first model of a recipe, unless the one chosen is."""
         if self.recipe == recipe:
             return
-        for name in self._infos:
+        for name in self.infos:
             if self.recipe_of(name) == recipe:
                 self.name = name
                 return
@@ -99,6 +104,11 @@ class ModelPicker(QComboBox):
         self.refresh()
         super().showPopup()
 
+    def _on_models(self, name: str) -> None:
+        """Offer a new model; what is chosen stays."""
+        if isalive(self):
+            self.refresh()
+
     def _wait(self) -> None:
         if not self._read:
             self.refresh()
@@ -111,10 +121,10 @@ class ModelPicker(QComboBox):
         first, self._read = not self._read, True
         current = str(self.currentData() or "") or self._chosen_first
         wanted = chosen if chosen in infos else current
-        if not first and list(infos) == list(self._infos) and wanted == current:
-            self._infos = infos
+        if not first and list(infos) == list(self.infos) and wanted == current:
+            self.infos = infos
             return
-        self._infos = infos
+        self.infos = infos
         self.blockSignals(True)
         self.clear()
         for number, info in enumerate(infos.values()):
@@ -125,10 +135,15 @@ class ModelPicker(QComboBox):
             item = items.item(number) if isinstance(items, QStandardItemModel) else None
             if info.problem and item is not None:
                 item.setEnabled(False)
-        if not infos:
+        if self._others and infos:
+            self.insertSeparator(self.count())
+        for name, words, tip in self._others:
+            self.addItem(words, name)
+            self.setItemData(self.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        if not self.count():
             self.addItem("no model found", "")
         self.setCurrentIndex(max(self.findData(wanted), 0))
-        self.setEnabled(bool(infos))
+        self.setEnabled(bool(infos or self._others))
         self.blockSignals(False)
         if first or str(self.currentData() or "") != current:
             self.model_changed.emit()

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
-from superqt import QCollapsible
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.components import ViewerModel
 
 WidgetT = TypeVar("WidgetT", bound=QWidget)
 
 #: Pixels; below it napari cuts the widget's title off.
 MINIMUM_WIDTH = 375
+#: Style sheet of what should be noticed: an orange that can be read on napari's dark and light grey.
+NOTICE_LOOK = "color: #c8720a;"
+
+
+def open_panel(viewer: Viewer | ViewerModel, title: str) -> QWidget:
+    """Open one of this plugin's widgets, or bring it to the front where it is open, and return it."""
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-wbcseg", title, tabify=True)  # type: ignore[union-attr]
+    dock.show()
+    dock.raise_()
+    panel: QWidget = widget
+    return panel
 
 
 class _ColumnArea(QScrollArea):
@@ -43,12 +57,45 @@ def scrolled_column(widget: QWidget) -> QVBoxLayout:
     return layout
 
 
-def folded(title: str, content: QWidget) -> QCollapsible:
-    """Return a part that opens when its title is clicked."""
-    part = QCollapsible(title)
-    part.setContent(content)
-    part.collapse(animate=False)
-    return part
+class Folded(QWidget):
+    """A part that opens when its title is clicked; folded it is hidden, so that no key reaches it.
+
+    superqt's QCollapsible leaves the focus in what it folds, and keeps the height that its content had.
+    """
+
+    toggled = Signal(bool)
+
+    def __init__(self, title: str, content: QWidget) -> None:
+        super().__init__()
+        self._button, self._content = QToolButton(), content
+        self._button.setText(title)
+        self._button.setCheckable(True)
+        self._button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(stretched(self._button))
+        column.addWidget(content)
+        self._button.toggled.connect(self._show)
+        self._show(False)
+
+    def isExpanded(self) -> bool:
+        """Say whether it is open."""
+        return bool(self._button.isChecked())
+
+    def expand(self) -> None:
+        """Open it."""
+        self._button.setChecked(True)
+
+    def _show(self, expanded: bool) -> None:
+        arrow = Qt.ArrowType.DownArrow if expanded else Qt.ArrowType.RightArrow
+        self._button.setArrowType(arrow)
+        self._content.setVisible(expanded)
+        self.toggled.emit(expanded)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with what it counts: ``1 cell``, ``3 cells``."""
+    return f"{number} {what}" + "s" * (number != 1)
 
 
 def sentence(text: str = "") -> QLabel:

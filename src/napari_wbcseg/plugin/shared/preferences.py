@@ -1,4 +1,4 @@
-"""What the user set under Preferences ▸ Plugins; the defaults where napari keeps no plugin settings."""
+"""What the user set in the preferences; the defaults where napari keeps no plugin settings."""
 
 from __future__ import annotations
 

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...errors import OutputError
 from ...progress import Progress, silent
-from .layer_check import image_data
-from .layers import own_viewer
-from .metadata import METADATA_KEY, role_of
+from .metadata import LayerInfo, role_of
+from .reunite import path_of
+from .viewer import image_data, own_viewer, plane_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer
+    from napari.layers import Image, Labels
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class LayerSnapshot:
         What lies under the labels, of the same rows and columns; None if that is not known.
     image_path : Path or None
         The file that it was read from.
+    turned, stretched : bool
+        Whether the layer is rotated, and whether it is sheared or has an affine transform.
     """
 
     name: str
@@ -44,6 +47,8 @@ class LayerSnapshot:
     axis_labels: Any = None
     image: Any = field(default=None, repr=False)
     image_path: Path | None = None
+    turned: bool = False
+    stretched: bool = False
 
     @classmethod
     def of_layer(
@@ -65,6 +70,8 @@ class LayerSnapshot:
             axis_labels=getattr(layer, "axis_labels", None),
             image=None if source is None else image_under(layer, source),
             image_path=None if source is None else path_of(source),
+            turned=not np.allclose(layer.rotate, np.eye(layer.ndim)),
+            stretched=bool(np.any(layer.shear)) or not np.allclose(layer.affine, np.eye(layer.ndim + 1)),
         )
 
 
@@ -109,9 +116,33 @@ def save_snapshot(
     """Save what `LayerSnapshot.of_layer` took; for a worker thread."""
     from ...results.save import save
 
+    _refuse_what_would_be_lost(snapshot, Path(path), formats)
     return save(
         snapshot, path, formats, image=snapshot.image, image_path=snapshot.image_path, progress=progress
     )
+
+
+def _refuse_what_would_be_lost(
+    snapshot: LayerSnapshot, path: Path, formats: str | Iterable[str] | None
+) -> None:
+    """Raise where a file would say that cells lie, or are as large, as they are not."""
+    from ...results.save import format_names, format_of
+
+    names = (format_of(path),) if formats is None else format_names(formats)
+    placed = {"tiff", "json", "ome-zarr"} if snapshot.turned or snapshot.stretched else set()
+    measured = {"csv", "geojson"} if snapshot.stretched else set()
+    lost = [name for name in names if name in placed | measured]
+    if lost:
+        raise OutputError(
+            f"The layer {snapshot.name} is rotated, sheared or has an affine transform, which would be lost "
+            f"in {', '.join(lost)}. Set its rotate, shear and affine back, save, and set them again; "
+            "or choose other formats."
+        )
+    if "ome-zarr" in names and (np.asarray(snapshot.scale) < 0).any():
+        raise OutputError(
+            f"The layer {snapshot.name} has a negative scale (it is mirrored), which OME-Zarr cannot hold. "
+            "Make its scale positive, or choose other formats."
+        )
 
 
 def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
@@ -123,7 +154,7 @@ def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
     from napari.layers import Image
 
     images = [one for one in own_viewer(viewer).layers if isinstance(one, Image) and role_of(one) is None]
-    source_id = layer.metadata.get(METADATA_KEY, {}).get("source_id")
+    source_id = LayerInfo.of(layer).source_id
     if source_id is not None:
         return next((image for image in images if str(image.unique_id) == source_id), None)
     fitting = [image for image in images if image_under(layer, image) is not None]
@@ -132,23 +163,15 @@ def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
 
 def image_under(layer: Labels, image: Image) -> Any:
     """Return the part of an image's array that lies under a labels layer; None if it does not fit."""
-    data, labels = image_data(image), image_data(layer)
-    shape = data.shape[:-1] if image.rgb else data.shape
-    if len(shape) != labels.ndim:
+    shape, drawn = plane_shape(image), plane_shape(layer)
+    if len(shape) != len(drawn):
         return None
-    scale = np.asarray(image.scale[-labels.ndim :], float)
-    if not np.allclose(scale, layer.scale[-labels.ndim :], rtol=1e-3):
+    scale = np.asarray(image.scale[-len(drawn) :], float)
+    if not np.allclose(scale, layer.scale[-len(drawn) :], rtol=1e-3):
         return None
-    away = np.asarray(layer.translate, float) - np.asarray(image.translate[-labels.ndim :], float)
+    away = np.asarray(layer.translate, float) - np.asarray(image.translate[-len(drawn) :], float)
     start = np.rint(away / scale).astype(int)
-    stop = start + labels.shape
+    stop = start + drawn
     if (start < 0).any() or (stop > shape).any():
         return None
-    return data[tuple(slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))]
-
-
-def path_of(layer: Layer) -> Path | None:
-    """Return the file that a layer was read from."""
-    source = getattr(layer, "source", None)
-    path = getattr(source, "path", None)
-    return Path(path) if path else None
+    return image_data(image)[tuple(slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))]

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from types import NoneType, UnionType
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Generic, TypeVar
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, SpinBox
 from magicgui.widgets.bases import ValueWidget
-from pydantic.fields import FieldInfo
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
-from ...settings import SegmentationSettings, TrainingSettings
+from ...settings import SegmentationSettings, Setting, TrainingSettings, settings_of
 
 SettingsT = TypeVar("SettingsT", SegmentationSettings, TrainingSettings)
 
 # What Qt's spin boxes hold; a field without a limit gets these.
-_INT_LIMITS = (0, 2**31 - 1)
-_FLOAT_LIMITS = (0.0, 1e9)
+_LIMITS = (0, 2**31 - 1)
 
 
 class FieldEditor(QWidget):
@@ -27,30 +24,22 @@ class FieldEditor(QWidget):
 
     Parameters
     ----------
-    name : str
-        Name of the field.
-    field : FieldInfo
+    setting : Setting
         Its type, limits, default and description.
-    none_text : str
-        What a field that may be None calls that value.
-    unit : str
-        Shown behind a number.
     """
 
     changed = Signal()
 
-    def __init__(self, name: str, field: FieldInfo, none_text: str = "automatic", unit: str = "") -> None:
+    def __init__(self, setting: Setting) -> None:
         super().__init__()
-        self.name = name
-        self.recipe, self.description = _split_recipe(field.description or "")
-        kind, self._optional = _plain_type(field.annotation)
-        self._value: ValueWidget[Any] = _value_widget(kind, field)
-        self._none = CheckBox(text=none_text) if self._optional else None
+        self.setting = setting
+        self._value = _value_widget(setting)
+        self._none = CheckBox(text=setting.shown.none) if setting.optional else None
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         native = self._value.native
-        if unit and hasattr(native, "setSuffix"):
-            native.setSuffix(f" {unit}")
+        if setting.shown.unit:
+            native.setSuffix(f" {setting.shown.unit}")
         # A wheel that scrolls the panel must not change a number under the mouse.
         native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         if self._none is not None:
@@ -59,8 +48,8 @@ class FieldEditor(QWidget):
         native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         row.addWidget(native, 1)
         self._value.changed.connect(lambda: self.changed.emit())
-        self.setToolTip(self.description)
-        self.set(field.get_default())
+        self.setToolTip(setting.description)
+        self.set(setting.default)
 
     @property
     def value(self) -> Any:
@@ -98,8 +87,6 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         The fields shown, in this order; by default all but those of ``leave_out``.
     leave_out : iterable of str
         Fields not shown; they keep the value of ``settings``.
-    units, none_texts : dict
-        Unit of a number and name of None, by field.
     """
 
     changed = Signal()
@@ -109,13 +96,10 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         settings: SettingsT,
         fields: Iterable[str] | None = None,
         leave_out: Iterable[str] = (),
-        units: dict[str, str] | None = None,
-        none_texts: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
-        known = type(settings).model_fields
-        left_out = set(leave_out)
-        names = list(fields) if fields is not None else [name for name in known if name not in left_out]
+        known, left_out = settings_of(type(settings)), set(leave_out)
+        names = [name for name in known if name not in left_out] if fields is None else list(fields)
         self.editors: dict[str, FieldEditor] = {}
         self._labels: dict[str, QLabel] = {}
         self._rows = layout = QFormLayout(self)
@@ -123,10 +107,8 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         layout.setVerticalSpacing(4)
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for name in names:
-            none_text = (none_texts or {}).get(name, "automatic")
-            editor = FieldEditor(name, known[name], none_text, (units or {}).get(name, ""))
-            label = QLabel(title_of(name))
-            label.setToolTip(editor.description)
+            editor, label = FieldEditor(known[name]), QLabel(known[name].title)
+            label.setToolTip(known[name].description)
             layout.addRow(label, editor)
             self.editors[name], self._labels[name] = editor, label
             editor.changed.connect(self.changed)
@@ -151,72 +133,32 @@ class SettingsForm(QWidget, Generic[SettingsT]):
     def show_recipe(self, recipe: str) -> None:
         """Show only the fields that this recipe reads."""
         for name, editor in self.editors.items():
-            shown = editor.recipe in (None, recipe)
+            shown = editor.setting.shown.recipe in (None, recipe)
             editor.setVisible(shown)
             self._labels[name].setVisible(shown)
 
 
-def title_of(name: str) -> str:
-    """Return a field's name as a label: ``cell_diameter`` is ``Cell diameter``."""
-    return name.replace("_", " ").capitalize()
-
-
-def _split_recipe(description: str) -> tuple[str | None, str]:
-    """Take the recipe off the front of a description such as ``Robust: diameter of ...``."""
-    for recipe in ("robust", "classic"):
-        start = f"{recipe.capitalize()}: "
-        if description.startswith(start):
-            rest = description.removeprefix(start)
-            return recipe, rest[0].upper() + rest[1:]
-    return None, description
-
-
-def _plain_type(annotation: Any) -> tuple[Any, bool]:
-    """Return a type without its ``None``, and whether it had one."""
-    if get_origin(annotation) in (Union, UnionType):
-        kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
-        if len(kinds) == 1:
-            return kinds[0], True
-    return annotation, False
-
-
-def _value_widget(kind: Any, field: FieldInfo) -> ValueWidget[Any]:
-    if get_origin(kind) is Literal:
-        return ComboBox(choices=get_args(kind))
-    if kind is bool:
+def _value_widget(setting: Setting) -> ValueWidget[Any]:
+    if setting.choices:
+        return ComboBox(choices=setting.choices)
+    if setting.kind is bool:
         return CheckBox(text="")
-    low, high = _limits(field)
-    if kind is int:
-        return SpinBox(
-            min=_INT_LIMITS[0] if low is None else int(low),
-            max=_INT_LIMITS[1] if high is None else int(high),
-        )
-    if kind is float:
-        step = _step(field.get_default(), high)
-        return FloatSpinBox(
-            min=_FLOAT_LIMITS[0] if low is None else low + (step if _exclusive(field, "gt") else 0),
-            max=_FLOAT_LIMITS[1] if high is None else high - (step if _exclusive(field, "lt") else 0),
-            step=step,
-        )
-    raise TypeError(f"A setting of type {kind} has no widget.")
+    if setting.kind not in (int, float):
+        raise TypeError(f"A setting of type {setting.kind} has no widget.")
+    low, high = (_LIMITS[0] if setting.low is None else setting.low), setting.high
+    if setting.kind is int:
+        return SpinBox(min=int(low), max=_LIMITS[1] if high is None else int(high))
+    step = _step(setting)
+    return FloatSpinBox(
+        min=low + step * setting.above,
+        max=_LIMITS[1] if high is None else high - step * setting.below,
+        step=step,
+    )
 
 
-def _limits(field: FieldInfo) -> tuple[float | None, float | None]:
-    low = high = None
-    for constraint in field.metadata:
-        for name in ("ge", "gt"):
-            low = getattr(constraint, name, low)
-        for name in ("le", "lt"):
-            high = getattr(constraint, name, high)
-    return low, high
-
-
-def _exclusive(field: FieldInfo, name: str) -> bool:
-    return any(getattr(constraint, name, None) is not None for constraint in field.metadata)
-
-
-def _step(default: Any, high: float | None) -> float:
+def _step(setting: Setting) -> float:
     """Return a step that suits the number: a tenth of small ones, 1 for lengths."""
+    default, high = setting.default, setting.high
     if isinstance(default, float) and 0 < default < 0.01:
         return float(10.0 ** (math.floor(math.log10(default)) - 1))
     return 0.05 if high is not None and high <= 1 else 1.0

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .layer_check import check_layer, image_data
+from .layer_check import check_layer
+from .viewer import image_data, plane_shape
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -61,9 +62,7 @@ def check_pair(image: Image | None, labels: Labels | None) -> str:
         return check.words
     if labels is None:
         return "Add a labels layer with the cells drawn in it: segment the image and correct the result."
-    shape = image_data(image).shape
-    planes = tuple(shape[:-1] if image.rgb else shape)
-    drawn = tuple(image_data(labels).shape)
+    planes, drawn = plane_shape(image), plane_shape(labels)
     if planes != drawn:
         return (
             f"{labels.name} has shape {drawn} and {image.name} {planes}. "

@@ -6,13 +6,11 @@ Keras' backend must not be imported into napari's process; the answer is kept fo
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 
 from ...errors import TrainingError
 from ...progress import Progress
+from ..shared.elsewhere import run_python
 
 _QUESTION = """
 import dataclasses, json
@@ -46,32 +44,12 @@ def query_device(progress: Progress) -> Device:
     global _answer
     if _answer is not None:
         return _answer
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", _QUESTION],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    )
-    end = time.monotonic() + _PATIENCE
     try:
-        while True:
-            progress(0, 0, "Looking for the training device")
-            try:
-                said, complaints = process.communicate(timeout=0.1)
-                break
-            except subprocess.TimeoutExpired:
-                if time.monotonic() > end:
-                    raise TrainingError(
-                        "The training framework does not answer; training may still work."
-                    ) from None
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+        _, said, complaints = run_python(
+            ["-c", _QUESTION], progress, "Looking for the training device", _PATIENCE
+        )
+    except TimeoutError:
+        raise TrainingError("The training framework does not answer; training may still work.") from None
     for line in said.splitlines():
         if line.startswith("DEVICE"):
             found = json.loads(line.removeprefix("DEVICE"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
-from ..shared.panel import sentence, with_tip
+from ..shared.panel import NOTICE_LOOK, sentence, with_tip
 
 if TYPE_CHECKING:
     from .loss_curve import LossCurve
@@ -25,7 +25,7 @@ class TrainMonitor(QWidget):
         self.bar = QProgressBar()
         self.plan = sentence()
         self.notes = sentence()
-        self.notes.setStyleSheet("color: #e0a030;")
+        self.notes.setStyleSheet(NOTICE_LOOK)
         self.numbers: dict[str, QLabel] = {}
         self._grid = QWidget()
         grid = QGridLayout(self._grid)

@@ -11,7 +11,7 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ..shared.jobs import Cleanup, Job
-from ..shared.panel import sentence, with_tip
+from ..shared.panel import NOTICE_LOOK, sentence, with_tip
 
 if TYPE_CHECKING:
     from ...progress import Progress
@@ -62,7 +62,7 @@ class PlanPanel(QWidget):
         self._job: Job | None = None
         self._wanted: tuple[TrainingSource, TrainingSettings, bool] | None = None
         self._text, self._hints = sentence(), sentence()
-        self._hints.setStyleSheet("color: #e0a030;")
+        self._hints.setStyleSheet(NOTICE_LOOK)
         self._pictures = QHBoxLayout()
         self._pictures.setSpacing(3)
         column = QVBoxLayout(self)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..shared.metadata import METADATA_KEY
+from ..shared.metadata import LayerInfo, Role, role_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Layer
+    from napari.layers import Image
 
-_ROLE = "training preview"
+_ROLE: Role = "training preview"
 _MOST_HEIGHT, _GAP = 0.4, 0.04  # of the height of the layers
 _TRUTH_COLOUR = "#ffb000"
 #: From nothing to blue, as the probability grows.
@@ -47,7 +47,11 @@ class PreviewLayers:
         self._place = self._below(image.shape[:2])
         names = ", ".join(dict.fromkeys(event["names"]))
         self._viewer.add_image(
-            image, rgb=True, name="validation tiles", **self._place, metadata=_metadata(tiles=names)
+            image,
+            rgb=True,
+            name="validation tiles",
+            **self._place,
+            metadata=LayerInfo(_ROLE, notes=(names,)).metadata,
         )
         self._prediction = self._viewer.add_image(
             np.zeros(image.shape[:2], np.float32),
@@ -56,7 +60,7 @@ class PreviewLayers:
             colormap=Colormap(_PREDICTION_COLOURS, name="wbcseg prediction"),
             blending="translucent",
             **self._place,
-            metadata=_metadata(),
+            metadata=LayerInfo(_ROLE).metadata,
         )
         colours = {None: "transparent", 0: "transparent", 1: _TRUTH_COLOUR}
         outline = self._viewer.add_labels(
@@ -65,7 +69,7 @@ class PreviewLayers:
             colormap=DirectLabelColormap(color_dict=colours),
             opacity=1.0,
             **self._place,
-            metadata=_metadata(),
+            metadata=LayerInfo(_ROLE).metadata,
         )
         outline.contour = 1
         outline.editable = False
@@ -88,7 +92,7 @@ class PreviewLayers:
     def remove(self) -> None:
         """Take the layers away."""
         self._prediction = None
-        for layer in [layer for layer in self._viewer.layers if _is_preview(layer)]:
+        for layer in [layer for layer in self._viewer.layers if role_of(layer) == _ROLE]:
             with contextlib.suppress(ValueError):
                 self._viewer.layers.remove(layer)
 
@@ -109,11 +113,3 @@ class PreviewLayers:
         if units is not None:
             place["units"] = tuple(units)[-2:]
         return place
-
-
-def _metadata(**more: str) -> dict[str, Any]:
-    return {METADATA_KEY: {"role": _ROLE, **more}}
-
-
-def _is_preview(layer: Layer) -> bool:
-    return bool(layer.metadata.get(METADATA_KEY, {}).get("role") == _ROLE)

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import role_of
-from ..shared.panel import sentence, stretched, with_tip
+from ..shared.panel import counted, sentence, stretched, with_tip
 from ..shared.training_data import check_pair, make_pairs, pair_source
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ class SourcePanel(QWidget):
         column.addWidget(with_tip(self.kind, "Where the training images come from."))
         column.addWidget(self._pages)
         self.kind.currentIndexChanged.connect(self._on_kind)
-        self.image.layer_changed.connect(self.changed)
-        self.labels.layer_changed.connect(self.changed)
+        self.image.changed.connect(lambda: self.changed.emit())
+        self.labels.changed.connect(lambda: self.changed.emit())
         self.path.textChanged.connect(self.changed)
         self.masks.currentIndexChanged.connect(self.changed)
         self._fit()
@@ -140,7 +140,7 @@ class SourcePanel(QWidget):
         """Return why there is nothing to train on, in a sentence; empty when there is."""
         kind = self.kind.currentIndex()
         if kind == LAYERS:
-            return check_pair(self.image.layer, self.labels.layer)
+            return check_pair(self.image.value, self.labels.value)
         if kind == FOLDER:
             if not self.folder:
                 return "Choose the folder or archive with the training images."
@@ -159,7 +159,7 @@ class SourcePanel(QWidget):
     def source(self) -> TrainingSource:
         """Return what is chosen, so that it can be read in a worker thread. Check `problem` before."""
         kind = self.kind.currentIndex()
-        image, labels = self.image.layer, self.labels.layer
+        image, labels = self.image.value, self.labels.value
         if kind == LAYERS and image is not None and labels is not None:
             taken = pair_source(image, labels)
             return TrainingSource(
@@ -182,9 +182,10 @@ class SourcePanel(QWidget):
         page = QWidget()
         rows = QFormLayout(page)
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.addRow("Image", with_tip(stretched(self.image), "The stained smear, or a stack of them."))
+        rows.addRow("Image", with_tip(stretched(self.image.native), "The stained smear, or a stack of them."))
         rows.addRow(
-            "Cells", with_tip(stretched(self.labels), "The labels layer with every white cell drawn in it.")
+            "Cells",
+            with_tip(stretched(self.labels.native), "The labels layer with every white cell in it."),
         )
         return page
 
@@ -244,7 +245,8 @@ class SourcePanel(QWidget):
             fields = read_record()
             cells = sum(field.cells for field in fields)
             self._about_set.setText(
-                f"{cells} cells in {len(fields)} fields, kept in {corrections_folder()}. The Models widget "
+                f"{counted(cells, 'cell')} in {counted(len(fields), 'field')}, kept in "
+                f"{corrections_folder()}. The Models widget "
                 "fine-tunes on them as well, and compares the new model with the old before you keep it."
                 if fields
                 else ""

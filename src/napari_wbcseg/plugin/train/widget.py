@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,16 @@ from qtpy.QtWidgets import (
 
 from ...settings import TrainingSettings
 from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.layers import own_viewer
 from ..shared.model_list import model_events
-from ..shared.panel import folded, scrolled_column, sentence, stretched, with_tip
+from ..shared.panel import Folded, scrolled_column, sentence, stretched, with_tip
 from ..shared.resume import ResumePanel
 from ..shared.settings_form import SettingsForm
+from ..shared.training_run import Finish, TrainingRun
+from ..shared.viewer import own_viewer
 from .device_query import Device, query_device
 from .monitor import TrainMonitor
 from .plan import PlanPanel
 from .preview import PreviewLayers
-from .run import TrainRun
 from .source import FOLDER, LAYERS, SourcePanel
 from .start import StartPicker
 
@@ -66,7 +67,7 @@ class TrainWidget(QWidget):
         super().__init__()
         viewer = own_viewer(napari_viewer)
         self._cleanup = clean_up_with(self)
-        self.run = TrainRun(self._cleanup)
+        self.run = TrainingRun(self._cleanup)
         self.source = SourcePanel(viewer)
         self.start = StartPicker()
         self.plan = PlanPanel(self._cleanup)
@@ -83,22 +84,22 @@ class TrainWidget(QWidget):
     @property
     def image(self) -> Image | None:
         """The image layer to train on."""
-        return self.source.image.layer
+        return self.source.image.value
 
     @image.setter
     def image(self, layer: Image) -> None:
         self.source.choose(LAYERS)
-        self.source.image.layer = layer
+        self.source.image.value = layer
 
     @property
     def labels(self) -> Labels | None:
         """The labels layer with the cells."""
-        return self.source.labels.layer
+        return self.source.labels.value
 
     @labels.setter
     def labels(self, layer: Labels) -> None:
         self.source.choose(LAYERS)
-        self.source.labels.layer = layer
+        self.source.labels.value = layer
 
     @property
     def folder(self) -> str:
@@ -175,7 +176,7 @@ class TrainWidget(QWidget):
             )
 
         self._begin("Preparing the training images")
-        self.run.start(begin, name)
+        self.run.start(begin, _saving(name))
 
     def go_on(self, training: Unfinished) -> None:
         """Go on with an interrupted training; returns at once."""
@@ -189,7 +190,7 @@ class TrainWidget(QWidget):
             return TrainingProcess.go_on(training.folder, preview=True)
 
         self._begin(f"Going on with {training.name}")
-        self.run.start(begin, training.name)
+        self.run.start(begin, _saving(training.name))
 
     def pause(self) -> None:
         """Pause the training, or go on after a pause."""
@@ -214,9 +215,7 @@ class TrainWidget(QWidget):
         self._name.setPlaceholderText("my-stain")
         defaults = TrainingSettings.for_recipe("robust")
         self._top = SettingsForm(defaults, _TOP)
-        self._options = SettingsForm(
-            defaults, leave_out=(*_TOP, "recipe"), none_texts={"steps_per_epoch": "all images"}
-        )
+        self._options = SettingsForm(defaults, leave_out=(*_TOP, "recipe"))
         self._show_preview = QCheckBox("Show the prediction on validation tiles as layers")
         self._show_preview.setChecked(True)
         self._device = sentence("Device: looking …")
@@ -243,7 +242,7 @@ class TrainWidget(QWidget):
         setup.addWidget(self.plan)
         setup.addLayout(form)
         setup.addWidget(self._top)
-        setup.addWidget(folded("More options", self._options))
+        setup.addWidget(Folded("More options", self._options))
         setup.addWidget(self._show_preview)
 
         buttons = QHBoxLayout()
@@ -260,7 +259,7 @@ class TrainWidget(QWidget):
 
     def _connect(self) -> None:
         self.source.changed.connect(self._look)
-        self.start.changed.connect(self._show_defaults)
+        self.start.model_changed.connect(self._show_defaults)
         self._top.changed.connect(self._look)
         self._options.changed.connect(self._look)
         self.plan.changed.connect(self._refresh)
@@ -355,12 +354,13 @@ class TrainWidget(QWidget):
                 self._device.setText(f"Device: {event['device']}. Arithmetic: {event['precision']}.")
             self.monitor.show_event(event)
 
-    def _on_finished(self, model: ModelFile, ended: str) -> None:
+    def _on_finished(self, outcome: tuple[ModelFile, str]) -> None:
+        model, ended = outcome
         best = max(self.monitor.history, key=lambda row: row["epoch"] if row.get("best") else 0, default={})
         dice = best.get("val_dice", best.get("dice"))
         where = "validation Dice" if "val_dice" in best else "Dice on the training images"
         reached = f" {where} {dice:.3f} in epoch {best['epoch']};" if dice is not None else ""
-        self._end(f"{model.name} is ready:{reached} {ended}. It is chosen in Segment white blood cells.")
+        self._end(f"{model.name} is ready:{reached} {ended}. Segment white blood cells has it in its list.")
         model_events.changed.emit(model.name)
         self.trained.emit(model)
 
@@ -381,6 +381,23 @@ class TrainWidget(QWidget):
         self.resume.refresh()
         self._look()
         self._refresh()
+
+
+def _saving(name: str) -> Finish:
+    """Return what saves the model of a training under a name."""
+
+    def save(process: TrainingProcess, ended: str, progress: Progress) -> tuple[ModelFile, str]:
+        from ...network.library import save_to_library
+
+        try:
+            model = save_to_library(process.model, name)
+        finally:
+            process.close()
+        # Only now: until here it could be resumed, or its model be found.
+        shutil.rmtree(process.out, ignore_errors=True)
+        return model, ended
+
+    return save
 
 
 def _prepare_curve() -> None:

@@ -1,20 +1,18 @@
-"""One training of the Train widget: its process, followed from the window."""
+"""One training in a process of its own, followed from the window."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..shared.activity import ActivityBar
-from ..shared.jobs import Cleanup, Job
+from ...progress import Progress
+from .activity import ActivityBar
+from .jobs import Cleanup, Job
 
 if TYPE_CHECKING:
-    from ...network.model_file import ModelFile
-    from ...progress import Progress
     from ...training.worker import TrainingProcess
 
 _POLL = 100  # milliseconds
@@ -22,9 +20,12 @@ _STATES = ("progress", "step")
 _STATES_EVERY = 1.0  # seconds
 _GRACE = 0.8  # seconds that a cancelled process has before it is killed
 
+#: What is made of a process that has come to its end, given why it did; called in a worker thread.
+Finish = Callable[["TrainingProcess", str, Progress], Any]
 
-class TrainRun(QObject):
-    """Prepares, follows and ends a training process, and saves its model.
+
+class TrainingRun(QObject):
+    """Prepares, follows and ends a training process, and makes something of its model.
 
     Exactly one of ``finished``, ``failed`` and ``cancelled`` is emitted for each `start`.
 
@@ -34,10 +35,11 @@ class TrainRun(QObject):
         Of the widget it is part of: it ends the process when that goes away.
     """
 
-    #: Emitted with each event of `napari_wbcseg.training.worker.TrainingProcess`.
+    #: Emitted with each event of `napari_wbcseg.training.worker.TrainingProcess`, and the progress of
+    #: what comes before and after it.
     happened = Signal(dict)
-    #: Emitted with the saved model and why the training ended.
-    finished = Signal(object, str)
+    #: Emitted with what was made of the model.
+    finished = Signal(object)
     #: Emitted with the sentence that says what went wrong.
     failed = Signal(str)
     cancelled = Signal()
@@ -51,7 +53,8 @@ class TrainRun(QObject):
         #: Whether it was asked to end.
         self.ending = False
         self._job: Job | None = None
-        self._name = ""
+        self._finish: Finish | None = None
+        self._after = ""
         self._cleanup = cleanup
         self._bar: ActivityBar | None = None
         self._states: dict[str, dict[str, Any]] = {}
@@ -62,7 +65,7 @@ class TrainRun(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether a training is prepared, under way, or being saved."""
+        """Whether a training is prepared, under way, or something is made of its model."""
         return self._job is not None or self.process is not None
 
     @property
@@ -70,11 +73,17 @@ class TrainRun(QObject):
         """Whether there is a process that can be paused and stopped."""
         return self.process is not None
 
-    def start(self, make_process: Callable[[Progress], TrainingProcess], name: str) -> None:
-        """Start; the process is made in a worker thread. The model gets the name."""
-        self._name = name
+    def start(
+        self,
+        make_process: Callable[[Progress], TrainingProcess],
+        finish: Finish,
+        before: str = "Preparing the training",
+        after: str = "",
+    ) -> None:
+        """Start; ``make_process`` and ``finish`` are called in a worker thread, under these titles."""
+        self._finish, self._after = finish, after
         self.ending = self.paused = False
-        job = Job(make_process, "Preparing the training", discard=lambda process: process.discard())
+        job = Job(make_process, before, discard=lambda process: process.discard())
         job.succeeded.connect(self._on_process)
         self._start_job(job)
 
@@ -112,6 +121,7 @@ class TrainRun(QObject):
 
     def _start_job(self, job: Job) -> None:
         self._job = job
+        job.progressed.connect(self._on_progress)
         job.failed.connect(self._on_failed)
         job.cancelled.connect(self._on_cancelled)
         self._cleanup.add(job.abandon)
@@ -122,6 +132,9 @@ class TrainRun(QObject):
         if self._job is not None:
             self._cleanup.remove(self._job.abandon)
         self._job = None
+
+    def _on_progress(self, done: int, total: int, stage: str) -> None:
+        self.happened.emit({"event": "progress", "done": done, "total": total, "stage": stage})
 
     def _on_process(self, process: TrainingProcess) -> None:
         self._end_job()
@@ -153,7 +166,7 @@ class TrainRun(QObject):
             if kind == "preview" and event is not last[kind]:
                 continue
             if kind == "result":
-                self._save(process, event["ended"])
+                self._make(process, event["ended"])
             elif kind == "error":
                 self._end_process()
                 self._on_failed(event["text"])
@@ -175,29 +188,18 @@ class TrainRun(QObject):
                 self._bar.show(event["done"], event["total"], event["stage"])
             self.happened.emit(event)
 
-    def _save(self, process: TrainingProcess, ended: str) -> None:
-        name = self._name
+    def _make(self, process: TrainingProcess, ended: str) -> None:
+        finish = self._finish
+        assert finish is not None
         self._let_go(process)
-
-        def save(progress: Progress) -> tuple[ModelFile, str]:
-            from ...network.library import save_to_library
-
-            try:
-                model = save_to_library(process.model, name)
-            finally:
-                process.close()
-            # Only now: until here it could be resumed, or its model be found.
-            shutil.rmtree(process.out, ignore_errors=True)
-            return model, ended
-
-        job = Job(save)
-        job.succeeded.connect(self._on_saved)
+        job = Job(lambda progress: finish(process, ended, progress), self._after)
+        job.succeeded.connect(self._on_made)
         self._start_job(job)
 
-    def _on_saved(self, outcome: tuple[ModelFile, str]) -> None:
+    def _on_made(self, outcome: Any) -> None:
         self._end_job()
         self.changed.emit()
-        self.finished.emit(*outcome)
+        self.finished.emit(outcome)
 
     def _on_failed(self, sentence: str) -> None:
         self._end_job()

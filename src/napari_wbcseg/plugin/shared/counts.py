@@ -1,0 +1,327 @@
+"""The counts of cells: kept in step with every edit, and told in the layer, its name and on the canvas.
+
+Here cells are counted and nothing else. While a review follows a layer it measures each edit, so it
+hands its table over, and nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from ...progress import Progress
+from ...segmentation.result import count_in_words
+from .features import known_values
+from .jobs import Job
+from .metadata import LayerInfo, role_of
+from .preferences import preference
+from .reunite import reunite
+from .viewer import image_data, own_viewer, plane_shown, text_overlay
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer
+
+_DELAY = 30  # ms; gathers what one mouse move emits
+_AT_ONCE = 2**20  # pixels counted without letting others run
+_EDITS = ("paint", "labels_update", "set_data", "data", "features")
+_FONT, _SMALLEST_FONT = 14, 6  # points
+_WIDTH = 0.9  # pixels of the screen that a letter takes at most, for a point of its font
+_MARGIN = 24  # pixels of the screen beside the text
+
+#: Names of cells layers that the user did not choose; the count in them is kept up to date.
+_COUNTED_NAME = re.compile(r"cells \(\d+\)(.*)")
+
+_kept: weakref.WeakKeyDictionary[Any, Counts] = weakref.WeakKeyDictionary()
+
+
+def counts_of(viewer: ViewerModel) -> Counts:
+    """Return the one keeper of a viewer's counts; from the first call on it follows the viewer."""
+    viewer = own_viewer(viewer)
+    if viewer.layers not in _kept:
+        _kept[viewer.layers] = Counts(viewer)
+    return _kept[viewer.layers]
+
+
+def counted_name(count: int) -> str:
+    """Return the name of a layer of cells."""
+    return f"cells ({count})"
+
+
+def words_for(table: pd.DataFrame) -> str:
+    """Return the count of a table's rows, such as ``23 white cells, 2 erythroblasts, 2 to check``."""
+    kinds = table["kind"].eq("erythroblast") if "kind" in table else np.zeros(len(table), bool)
+    others = int(kinds.sum())
+    to_check = int(table["check"].eq(True).sum()) if "check" in table else 0
+    words = [count_in_words(len(table) - others, 0)]
+    words += [f"{others} erythroblast" + "s" * (others != 1)] * (others > 0)
+    words += [f"{to_check} to check"] * (to_check > 0)
+    return ", ".join(words)
+
+
+class Counts(QObject):
+    """Follows every layer of cells in a viewer.
+
+    On the canvas stands the count of the cells that are seen: those of the active layer, or of the topmost
+    one, unless a picture covers them.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    """
+
+    #: Emitted with the layer whose count was told anew.
+    changed = Signal(object)
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        # This must not keep a closed viewer alive.
+        self._viewer = weakref.ref(viewer)
+        self._present: weakref.WeakKeyDictionary[Labels, list[np.ndarray]] = weakref.WeakKeyDictionary()
+        self._reviewed: weakref.WeakKeyDictionary[Labels, pd.DataFrame] = weakref.WeakKeyDictionary()
+        self._edited: weakref.WeakSet[Labels] = weakref.WeakSet()
+        self._job: Job | None = None
+        self._counting: Labels | None = None
+        self._text = ""
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_DELAY)
+        self._soon.timeout.connect(self._count)
+        layers = viewer.layers
+        layers.events.inserted.connect(self._on_inserted)
+        layers.events.removed.connect(self._on_removed)
+        shown = [layers.events.reordered, layers.selection.events.active, viewer.dims.events.current_step]
+        canvas = getattr(viewer, "canvas", None)  # since napari 0.9
+        for emitter in shown if canvas is None else (*shown, canvas.events.size, canvas.grid.events.enabled):
+            emitter.connect(self._show)
+        for layer in layers:
+            self._watch(layer)
+        self._show()
+
+    # Asked and told --------------------------------------------------------------------------------------
+
+    def words(self, layer: Labels, plane: int | None = None) -> str:
+        """Return the count of a layer in words, or of one plane of it; nothing where that is not known."""
+        table = self._table(layer)
+        if plane is None:
+            return LayerInfo.of(layer).summary if table is None else words_for(table)
+        table = layer.features if table is None else table
+        return words_for(table[table["plane"] == plane]) if "plane" in table else ""
+
+    def plane_words(self, layer: Labels) -> str:
+        """Return the count of the plane shown, with its number; nothing for a single image."""
+        viewer = self._viewer()
+        plane = None if viewer is None else plane_shown(layer, viewer.dims.point)
+        words = "" if plane is None else self.words(layer, plane)
+        return f"plane {plane}: {words}" if words else ""
+
+    def renew(self, layer: Labels, count: int) -> None:
+        """Follow a layer whose cells were exchanged; its summary tells them in words."""
+        self._present.pop(layer, None)
+        self._edited.discard(layer)
+        self._watch(layer)
+        if self.is_reviewed(layer):  # the review is about to measure them
+            self._show()
+        else:
+            self._tell(layer, count)
+
+    def review(self, layer: Labels, table: pd.DataFrame) -> None:
+        """Tell the count of a table in place of counting, until `end_review`."""
+        self._reviewed[layer] = table
+        self._present.pop(layer, None)
+        self._tell(layer, len(table))
+
+    def end_review(self, layer: Labels) -> None:
+        """Count the layer's edits again."""
+        if self._reviewed.pop(layer, None) is not None and role_of(layer) == "cells":
+            self._edited.add(layer)
+            self._soon.start()
+
+    def is_reviewed(self, layer: Labels) -> bool:
+        """Say whether a review follows this layer."""
+        return layer in self._reviewed
+
+    # Following -------------------------------------------------------------------------------------------
+
+    def _on_inserted(self, event: Any) -> None:
+        layer = event.value
+        self._watch(layer)
+        self._show()
+        QTimer.singleShot(0, lambda: self._reunite(layer))  # napari is in the middle of the event
+
+    def _reunite(self, layer: Layer) -> None:
+        viewer = self._viewer()
+        for cells in reunite(viewer, layer) if viewer is not None and layer in viewer.layers else ():
+            self._show()
+            self.changed.emit(cells)
+
+    def _on_removed(self, event: Any) -> None:
+        if event.value is self._counting and self._job is not None:
+            self._job.abandon()
+            self._end_job()
+        self._show()
+
+    def _watch(self, layer: Layer) -> None:
+        for name in ("visible", "opacity", "blending", "translate", "scale", "affine"):
+            getattr(layer.events, name).connect(self._show)
+        if role_of(layer) == "cells" and not getattr(layer, "multiscale", False):
+            for name in _EDITS:
+                emitter = getattr(layer.events, name, None)
+                if emitter is not None:
+                    emitter.connect(self._on_edit)
+
+    def _on_edit(self, event: Any) -> None:
+        if not self.is_reviewed(event.source):
+            self._edited.add(event.source)
+            if not self._soon.isActive():
+                self._soon.start()
+
+    def _count(self) -> None:
+        viewer = self._viewer()
+        if viewer is None or self._job is not None:
+            return
+        waiting = [layer for layer in self._edited if layer in viewer.layers and not self.is_reviewed(layer)]
+        self._edited = weakref.WeakSet(waiting[1:])
+        if not waiting:
+            return
+        self._counting, data = waiting[0], image_data(waiting[0])
+        self._job = job = Job(lambda progress: labels_present(data, progress))
+        job.succeeded.connect(self._on_counted)
+        job.ended.connect(self._end_job)
+        job.start()
+
+    def _on_counted(self, present: list[np.ndarray]) -> None:
+        layer, viewer = self._counting, self._viewer()
+        if layer is None or viewer is None or layer not in viewer.layers:
+            return
+        if not self.is_reviewed(layer):
+            self._present[layer] = present
+            self._tell(layer, sum(map(len, present)))
+
+    def _end_job(self) -> None:
+        self._job = self._counting = None
+        if self._edited:
+            self._soon.start()
+
+    # Telling ---------------------------------------------------------------------------------------------
+
+    def _table(self, layer: Labels) -> pd.DataFrame | None:
+        """Return a row for each cell that there is; None where nothing was edited."""
+        import pandas as pd
+
+        if layer in self._reviewed or layer not in self._present:
+            return self._reviewed.get(layer)
+        present = self._present[layer]
+        labels = np.concatenate(present)
+        table = pd.DataFrame({"plane": np.repeat(range(len(present)), [len(here) for here in present])})
+        for column in ("check", "kind"):
+            known = known_values(layer, column)
+            table[column] = pd.Series([known.get(int(label)) for label in labels], dtype=object)
+        return table
+
+    def _tell(self, layer: Labels, count: int) -> None:
+        if role_of(layer) == "cells":
+            replace(LayerInfo.of(layer), summary=self.words(layer)).keep_in(layer)
+            named = _COUNTED_NAME.fullmatch(layer.name)
+            if named is not None and layer.name != counted_name(count) + named[1]:
+                layer.name = counted_name(count) + named[1]
+        self._show()
+        self.changed.emit(layer)
+
+    def _show(self, event: Any = None) -> None:
+        """Write the count of the cells that are seen, and no other, on the canvas."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        overlay = text_overlay(viewer)
+        if overlay.visible and overlay.text not in ("", self._text):
+            return  # the user's own words
+        cells = _seen(viewer) if preference("count_on_canvas") else None
+        if cells is None:
+            overlay.visible, self._text = False, ""
+            return
+        words, here = self.words(cells), self.plane_words(cells)
+        lines = [here, f"stack: {words}"] if here else [words]
+        source = LayerInfo.of(cells).source
+        if source and sum(map(_is_picture, viewer.layers)) > 1:
+            lines.insert(0, source)
+        self._text, size = fitted(lines, _canvas_width(viewer))
+        overlay.text, overlay.font_size = self._text, size
+        overlay.visible = True
+
+
+def fitted(lines: list[str], width: float) -> tuple[str, float]:
+    """Return a text that is shown whole in this many pixels, and the points of its font."""
+    room = max(width - _MARGIN, 1) / _WIDTH
+    if max(map(len, lines)) * _FONT > room:
+        lines = [part for line in lines for part in line.split(", ")]
+    return "\n".join(lines), float(np.clip(room // max(map(len, lines)), _SMALLEST_FONT, _FONT))
+
+
+def _canvas_width(viewer: ViewerModel) -> float:
+    canvas = getattr(viewer, "canvas", None)
+    return float(viewer._canvas_size[1] if canvas is None else canvas.size[1])
+
+
+def _seen(viewer: ViewerModel) -> Labels | None:
+    """Return the layer of cells that is looked at; None where there is none, or a picture covers it."""
+    layers = list(viewer.layers)
+    grid = getattr(viewer, "canvas", viewer).grid.enabled
+    seen = [
+        layer
+        for place, layer in enumerate(layers)
+        if role_of(layer) == "cells"
+        and layer.visible
+        and (grid or not any(_covers(above, layer) for above in layers[place + 1 :]))
+    ]
+    active = viewer.layers.selection.active
+    return active if active in seen else next(reversed(seen), None)
+
+
+def _is_picture(layer: Layer) -> bool:
+    return layer._type_string == "image" and role_of(layer) is None
+
+
+def _covers(above: Layer, below: Layer) -> bool:
+    """Say whether a picture hides a layer that lies below it."""
+    if not _is_picture(above) or not above.visible or above.opacity < 1:
+        return False
+    if str(above.blending) in ("additive", "minimum", "multiplicative"):
+        return False
+    (low, high), (top, bottom) = (layer.extent.world[:, -2:] for layer in (above, below))
+    return bool((low <= top + 1e-6).all() and (high >= bottom - 1e-6).all())
+
+
+def labels_present(data: Any, progress: Progress) -> list[np.ndarray]:
+    """Return the labels that each plane has, without background, ascending; for a worker thread.
+
+    Parameters
+    ----------
+    data : array of int, shape (H, W) or (N, H, W)
+    progress : Progress
+
+    Returns
+    -------
+    list of ndarray of int64
+        One a plane.
+    """
+    planes = data if data.ndim == 3 else data[None]
+    step = max(1, _AT_ONCE // max(data.shape[-1], 1))
+    found = []
+    for number, plane in enumerate(planes):
+        labels = np.zeros(0, np.int64)
+        for start in range(0, len(plane), step):
+            progress(number, len(planes), "Counting")
+            part = np.asarray(plane[start : start + step]).ravel()
+            part = part[part != 0]
+            if part.size and part.min() > 0 and part.max() < _AT_ONCE:
+                part = np.flatnonzero(np.bincount(part))
+            labels = np.union1d(labels, part.astype(np.int64))
+        found.append(labels)
+    return found

@@ -1,0 +1,49 @@
+"""Results that were opened from files find their picture, and pictures their results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .metadata import LayerInfo, role_of
+from .viewer import plane_shape
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer
+
+
+def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:
+    """Look for what belongs to a layer that is new, put the picture below its cells, and return these.
+
+    The picture of a saved result is the one that was read from the recorded file, or one of the recorded
+    name; it has the shape of the cells.
+    """
+    layers = list(viewer.layers)
+    lonely = [one for one in layers if role_of(one) == "cells" and LayerInfo.of(one).source_id is None]
+    pictures = [one for one in layers if one._type_string == "image" and role_of(one) is None]
+    found = []
+    for cells in [layer] if layer in lonely else lonely if layer in pictures else []:
+        picture = next((one for one in reversed(pictures) if _is_of(cells, one)), None)
+        if picture is not None and layer in (cells, picture):
+            replace(LayerInfo.of(cells), source=picture.name, source_id=str(picture.unique_id)).keep_in(cells)
+            if viewer.layers.index(picture) > viewer.layers.index(cells):
+                viewer.layers.move(viewer.layers.index(picture), viewer.layers.index(cells))
+            found.append(cells)
+    return found
+
+
+def path_of(layer: Layer) -> Path | None:
+    """Return the file that a layer, or the image in it, was read from."""
+    path = LayerInfo.of(layer).path or getattr(getattr(layer, "source", None), "path", None)
+    return Path(path) if path else None
+
+
+def _is_of(cells: Layer, picture: Layer) -> bool:
+    info, file = LayerInfo.of(cells), path_of(picture)
+    if plane_shape(cells) != plane_shape(picture):
+        return False
+    if info.path is not None and file is not None:
+        return Path(info.path) == file or Path(info.path).name == file.name
+    return info.source is not None and info.source in (picture.name, file.stem if file else "")

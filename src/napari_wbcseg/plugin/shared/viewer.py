@@ -1,0 +1,69 @@
+"""What is asked of a viewer and its layers, whatever napari's version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+
+def own_viewer(viewer: ViewerModel) -> ViewerModel:
+    """Return the viewer itself where napari handed out a proxy of it.
+
+    The layers that a proxy gives are proxies too, and not the same object twice.
+    """
+    itself: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+    return itself
+
+
+def camera_of(viewer: ViewerModel) -> Any:
+    """Return the camera, which moved to the scene in napari 0.9."""
+    scene = getattr(viewer, "scene", None)
+    return viewer.camera if scene is None else scene.camera
+
+
+def text_overlay(viewer: ViewerModel) -> Any:
+    """Return napari's text overlay, which moved to the canvas in 0.9."""
+    canvas = getattr(viewer, "canvas", None)
+    return viewer.text_overlay if canvas is None else canvas.overlays.text
+
+
+def image_data(layer: Layer) -> Any:
+    """Return a layer's array, that of the highest resolution where it has several."""
+    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+
+
+def plane_shape(layer: Layer) -> tuple[int, ...]:
+    """Return rows and columns of a layer, for a stack with its planes in front, without colours."""
+    shape = image_data(layer).shape
+    return tuple(int(side) for side in (shape[:-1] if getattr(layer, "rgb", False) else shape))
+
+
+def plane_shown(layer: Layer, point: tuple[float, ...]) -> int | None:
+    """Return the plane of a stack at a world point; None for a single image."""
+    return None if layer.ndim < 3 else round(float(layer.world_to_data(point)[-3]))
+
+
+def placement(source: Layer | None, ndim: int) -> dict[str, Any]:
+    """Return what places a layer of ``ndim`` dimensions where the source is."""
+    if source is None:
+        return {}
+    place: dict[str, Any] = {
+        "scale": source.scale[-ndim:],
+        "translate": source.translate[-ndim:],
+    }
+    # napari before 0.5.6 has neither.
+    for name in ("units", "axis_labels"):
+        value = getattr(source, name, None)
+        if value is not None:
+            place[name] = tuple(value)[-ndim:]
+    if source.ndim == ndim:
+        place.update(rotate=source.rotate, shear=source.shear, affine=source.affine)
+    return place
+
+
+def times(shape: tuple[int, ...]) -> str:
+    """Return a shape as it is written: ``480 × 640``."""
+    return " × ".join(map(str, shape))

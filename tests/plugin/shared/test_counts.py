@@ -1,0 +1,129 @@
+"""The count on the canvas is that of the cells that are seen, whole, and follows every edit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_wbcseg.plugin.shared.counts import counts_of, fitted, words_for
+from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.shared.viewer import text_overlay
+
+from ..conftest import dark_discs, discs
+
+
+def add_found(viewer, name, **options):
+    source = viewer.add_image(discs(**options), rgb=True, name=name)
+    return source, add_segmentation(viewer, dark_discs(source.data), source).cells
+
+
+def shown(viewer):
+    overlay = text_overlay(viewer)
+    return overlay.text if overlay.visible else None
+
+
+def test_it_goes_with_its_layer_and_comes_back(viewer):
+    _, cells = add_found(viewer, "smear")
+    assert shown(viewer) == "3 white cells"
+    cells.visible = False
+    assert shown(viewer) is None
+    cells.visible = True
+    assert shown(viewer) == "3 white cells"
+
+
+def test_of_a_buried_picture_nothing_is_said(viewer):
+    add_found(viewer, "below")
+    above = viewer.add_image(discs(), rgb=True, name="above")
+    assert shown(viewer) is None
+    above.opacity = 0.5
+    assert shown(viewer) == "below\n3 white cells", "two pictures: it says which one is counted"
+    above.opacity = 1
+    above.translate = (500, 500)
+    viewer.layers.selection.active = above
+    assert shown(viewer) == "below\n3 white cells", "it lies beside the other"
+
+
+def test_of_two_pictures_that_are_seen_the_active_one_counts(viewer):
+    _, first = add_found(viewer, "a")
+    second, _ = add_found(viewer, "b", centres=((60, 60),))
+    for layer in viewer.layers[4:]:
+        layer.translate = (0, 300)
+    viewer.layers.selection.active = first
+    assert shown(viewer) == "a\n3 white cells"
+    viewer.layers.selection.active = second
+    assert shown(viewer) == "b\n1 white cell"
+
+
+def test_words_of_the_user_are_left_alone(viewer):
+    overlay = text_overlay(viewer)
+    overlay.text, overlay.visible = "slide 7", True
+    _, cells = add_found(viewer, "smear")
+    cells.visible = False
+    assert shown(viewer) == "slide 7"
+
+
+@pytest.mark.parametrize("width", [120, 200, 300, 400, 800])
+def test_no_number_is_cut(width):
+    text, size = fitted(["12 white cells, 2 erythroblasts, 2 to check"], width)
+    assert max(map(len, text.split("\n"))) * size * 0.9 <= width
+    assert size >= 6
+    assert text.replace("\n", ", ") == "12 white cells, 2 erythroblasts, 2 to check"
+
+
+@pytest.mark.slow
+def test_the_picture_of_a_narrow_window_shows_the_whole_line(make_napari_viewer, qtbot):
+    """The canvas beside two panels at 1024 × 700 is about 300 pixels wide."""
+    viewer = make_napari_viewer(show=True)
+    centres = [(20 + 40 * row, 20 + 40 * col) for row in range(3) for col in range(4)]
+    image = discs((140, 180), centres)
+    image[100:108, 170:178] = 0
+    source = viewer.add_image(image, rgb=True, name="smear")
+    viewer.window._qt_window.resize(640, 700)
+    add_segmentation(viewer, dark_discs(source.data), source)
+    qtbot.waitUntil(lambda: "\n" in text_overlay(viewer).text, timeout=10_000)
+    for layer in viewer.layers:
+        layer.opacity = 0.0  # leaves the words alone
+    text_overlay(viewer).visible = True
+    lit = viewer.screenshot(canvas_only=True, flash=False)[..., :3].max(axis=(0, 2)) > 60
+    assert lit.any()
+    assert not lit[:4].any()
+    assert not lit[-4:].any()
+
+
+def test_erythroblasts_are_told_apart():
+    kinds = ["white cell"] * 23 + ["erythroblast"] * 2
+    table = pd.DataFrame({"kind": kinds, "check": [True, True] + 23 * [False]})
+    assert words_for(table) == "23 white cells, 2 erythroblasts, 2 to check"
+    assert words_for(table[22:24]) == "1 white cell, 1 erythroblast"
+    assert words_for(table.drop(columns="kind")) == "25 white cells, 2 to check"
+
+
+def test_the_count_follows_edits_where_no_panel_is_open(viewer, qtbot):
+    _, cells = add_found(viewer, "smear")
+    with qtbot.waitSignal(counts_of(viewer).changed, timeout=10_000):
+        cells.fill((30, 30), 0)
+    assert (shown(viewer), cells.name) == ("2 white cells", "cells (2)")
+
+
+def test_a_duplicate_has_a_count_of_its_own(viewer, qtbot):
+    _, cells = add_found(viewer, "smear")
+    viewer.layers.selection = {cells}
+    from napari.layers._layer_actions import _duplicate_layer
+
+    _duplicate_layer(viewer.layers)
+    copy = viewer.layers[-1]
+    assert copy.name != cells.name
+    with qtbot.waitSignal(counts_of(viewer).changed, timeout=10_000):
+        copy.fill((30, 30), 0)
+    assert copy.name.startswith("cells (2)")
+    assert cells.name == "cells (3)"
+
+
+def test_a_cell_drawn_on_one_plane_counts_on_that_plane(viewer, qtbot):
+    source = viewer.add_image(np.stack([discs(), discs(centres=[(40, 40)])]), rgb=True)
+    cells = add_segmentation(viewer, dark_discs(source.data), source).cells
+    viewer.dims.set_current_step(0, 1)
+    with qtbot.waitSignal(counts_of(viewer).changed, timeout=10_000):
+        cells.paint((1, 100, 100), 9)
+    assert shown(viewer) == "plane 1: 2 white cells\nstack: 5 white cells"
