@@ -267,7 +267,7 @@ def _gathered(load: Callable[[int], TileCells], count: int) -> tuple[np.ndarray,
 def _masks_of(
     rows: np.ndarray, tile: np.ndarray, index: np.ndarray, load: Callable[[int], TileCells]
 ) -> dict[int, np.ndarray]:
-    masks = {}
+    masks: dict[int, np.ndarray] = {}
     for number in np.unique(tile[rows]).tolist():
         cells = load(number)
         masks |= {row: cells.masks[index[row]] for row in rows[tile[rows] == number].tolist()}
