@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +25,9 @@ class JoinParameters:
     same_cell : float
         Two detections are one cell if they share more than this of the smaller one, as in the
         suppression of non-maxima by overlap (Neubeck & Van Gool, ICPR 2006).
-    pitch : int
-        Image pixels: overlaps are looked for among what lies in the same square of such a side.
     """
 
     same_cell: float = 0.5
-    pitch: int = 256
 
 
 PARAMETERS = JoinParameters()
@@ -204,6 +200,53 @@ def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None 
     left_out : callable, optional
         A filter that looks at all cells.
     """
+    rows, values, proposals = _gathered(load, count)
+    (tile, index, area), first_pixel = rows[:, :3].T, rows[:, 3:5]
+    boxes, (certainty, erythroblast) = rows[:, 5:], values.T
+    pairs = list(_overlapping(boxes, tile))
+    masks = _masks_of(np.unique(np.array(pairs, np.int64)), tile, index, load)
+    keep = np.ones(len(rows), bool)
+    for one, two in pairs:
+        shared, _ = _shared(boxes, masks, one, two)
+        same = shared.sum() > PARAMETERS.same_cell * min(area[one], area[two])
+        if same and keep[one] and keep[two]:
+            keep[one if certainty[one] < certainty[two] else two] = False
+    if left_out is not None:
+        keep[keep] = ~left_out(area[keep], boxes[keep], certainty[keep])
+    changed: dict[int, np.ndarray] = {}
+    for one, two in pairs:
+        shared, place = _shared(boxes, masks, one, two)
+        if shared.any() and keep[one] and keep[two]:
+            changed[two] = masks[two] = masks[two].copy()
+            masks[two][place] &= ~shared
+            area[two] = masks[two].sum()
+            keep[two] = area[two] > 0
+            first_pixel[two] = boxes[two, :2] + np.unravel_index(masks[two].argmax(), masks[two].shape)
+    kept = np.flatnonzero(keep)
+    kept = kept[np.lexsort((first_pixel[kept, 1], first_pixel[kept, 0]))]
+    return JoinedCells(
+        tile[kept],
+        index[kept],
+        boxes[kept],
+        area[kept],
+        certainty[kept],
+        erythroblast[kept],
+        {number: changed[old] for number, old in enumerate(kept.tolist()) if old in changed},
+        proposals,
+    )
+
+
+def _gathered(load: Callable[[int], TileCells], count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what is known of the cells of all tiles, by their first pixel, and all proposals.
+
+    Returns
+    -------
+    ndarray of int64, shape (n, 9)
+        Tile, place there, area, row and column of the first pixel, box.
+    ndarray of float64, shape (n, 2)
+        Certainty and probability of an erythroblast.
+    ndarray of int64, shape (m, 4)
+    """
     whole, parts = [np.zeros((0, 9), np.int64)], [np.zeros((0, 2))]
     proposals = [np.zeros((0, 4), np.int64)]
     for number in range(count):
@@ -212,70 +255,31 @@ def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None 
         if len(cells):
             areas = [mask.sum() for mask in cells.masks]
             first = [np.argmax(mask[0]) for mask in cells.masks] + cells.boxes[:, 1]
-            tiles = np.full(len(cells), number)
-            places = (tiles, range(len(cells)), areas, cells.boxes[:, 0], first)
+            places = (np.full(len(cells), number), range(len(cells)), areas, cells.boxes[:, 0], first)
             whole.append(np.column_stack([*places, cells.boxes]))
             parts.append(np.column_stack([cells.certainty, cells.erythroblast]))
     rows, values = np.concatenate(whole), np.concatenate(parts)
-    # By the first pixel; where two have the same, by tile.
+    # Where two cells have the same first pixel, by tile.
     order = np.lexsort((rows[:, 1], rows[:, 0], rows[:, 4], rows[:, 3]))
-    rows, values = rows[order], values[order]
-    (tile, index, area), first_pixel = rows[:, :3].T, rows[:, 3:5]
-    boxes, (certainty, erythroblast) = rows[:, 5:], values.T
+    return rows[order], values[order], np.unique(np.concatenate(proposals), axis=0)
 
-    pairs = [(one, two) for one, two in _overlapping(boxes) if tile[one] != tile[two]]
+
+def _masks_of(
+    rows: np.ndarray, tile: np.ndarray, index: np.ndarray, load: Callable[[int], TileCells]
+) -> dict[int, np.ndarray]:
     masks: dict[int, np.ndarray] = {}
-    for number in sorted({int(tile[row]) for pair in pairs for row in pair}):
+    for number in np.unique(tile[rows]).tolist():
         cells = load(number)
-        masks |= {row: cells.masks[index[row]] for pair in pairs for row in pair if tile[row] == number}
-    keep = np.ones(len(rows), bool)
-    for one, two in pairs:
-        if keep[one] and keep[two]:
-            shared = _shared(boxes, masks, one, two)[0].sum()
-            if shared > PARAMETERS.same_cell * min(area[one], area[two]):
-                keep[one if certainty[one] < certainty[two] else two] = False
-    if left_out is not None:
-        keep[keep] = ~left_out(area[keep], boxes[keep], certainty[keep])
-    changed: dict[int, np.ndarray] = {}
-    for one, two in pairs:
-        if keep[one] and keep[two]:
-            shared, place = _shared(boxes, masks, one, two)
-            if shared.any():
-                masks[two] = masks[two].copy()
-                masks[two][place] &= ~shared
-                changed[two], area[two] = masks[two], masks[two].sum()
-    keep &= area > 0
-    for row in changed.keys() & set(np.flatnonzero(keep).tolist()):
-        first_pixel[row] = np.argwhere(changed[row])[0] + boxes[row, :2]
-    kept = np.flatnonzero(keep)
-    kept = kept[np.lexsort((first_pixel[kept, 1], first_pixel[kept, 0]))]
-    new = {int(old): number for number, old in enumerate(kept)}
-    return JoinedCells(
-        tile[kept],
-        index[kept],
-        boxes[kept],
-        area[kept],
-        certainty[kept],
-        erythroblast[kept],
-        {new[old]: mask for old, mask in changed.items() if old in new},
-        np.unique(np.concatenate(proposals), axis=0),
-    )
+        masks |= {row: cells.masks[index[row]] for row in rows[tile[rows] == number].tolist()}
+    return masks
 
 
-def _overlapping(boxes: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of boxes that overlap, in order, by what lies in each square of the image."""
-    pitch = PARAMETERS.pitch
-    squares: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for number, (top, left, bottom, right) in enumerate(boxes.tolist()):
-        near: set[int] = set()
-        for i in range(top // pitch, (bottom - 1) // pitch + 1):
-            for j in range(left // pitch, (right - 1) // pitch + 1):
-                near.update(squares[i, j])
-                squares[i, j].append(number)
-        for other in sorted(near):
-            r0, c0, r1, c1 = boxes[other]
-            if r0 < bottom and top < r1 and c0 < right and left < c1:
-                yield other, number
+def _overlapping(boxes: np.ndarray, tile: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of boxes, ordered by their first row, of different tiles that overlap."""
+    for one, stop in enumerate(np.searchsorted(boxes[:, 0], boxes[:, 2])):
+        others = slice(one + 1, stop)
+        apart = (boxes[others, 1] >= boxes[one, 3]) | (boxes[one, 1] >= boxes[others, 3])
+        yield from ((one, one + 1 + int(two)) for two in np.flatnonzero(~apart & (tile[others] != tile[one])))
 
 
 def _shared(

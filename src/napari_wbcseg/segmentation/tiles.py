@@ -99,7 +99,7 @@ class Tile:
 
 
 def tile_grid(
-    shape: tuple[int, int], canonical_pixel: float, parameters: TileParameters = PARAMETERS
+    shape: tuple[int, int], canonical_pixel: float, parameters: TileParameters | None = None
 ) -> list[Tile]:
     """Return the tiles of an image in reading order.
 
@@ -109,8 +109,9 @@ def tile_grid(
         (H, W) of the image.
     canonical_pixel : float
         Side of a canonical pixel, image pixels.
-    parameters : TileParameters
+    parameters : TileParameters, optional
     """
+    parameters = parameters or PARAMETERS
     side = max(1, min(round(parameters.core * canonical_pixel), parameters.largest))
     margin = round(parameters.margin * canonical_pixel)
     tiles = []

@@ -1,4 +1,4 @@
-"""A large image in a real viewer: cells appear block by block, and Cancel leaves nothing."""
+"""A large image in a real viewer: cells appear tile by tile, and Cancel leaves nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from napari_wbcseg.settings import SegmentationSettings
 from ...drawings import disc_labels, picture, write_dark_robust_model
 
 SETTINGS = SegmentationSettings(cell_diameter=20.0, split_touching=False)
-TRUTH = disc_labels((320, 400), [(50, 60, 20), (60, 330, 21), (250, 80, 19), (260, 340, 20)])
+# With cells of 20 pixels a tile is 427 wide.
+TRUTH = disc_labels((500, 900), [(50, 60, 20), (60, 330, 21), (450, 80, 19), (460, 880, 20)])
 
 
 @pytest.fixture
@@ -26,22 +27,22 @@ def image(viewer, own_models_folder):
 
 
 def start(viewer, image, **options):
-    job = LargeJob(viewer, image, "dark", SETTINGS, block_size=160, **options)
+    job = LargeJob(viewer, image, "dark", SETTINGS, **options)
     seen = []
     job._grew.connect(lambda done: seen.append((done.area, job.layer.name)))
     return job, seen
 
 
-def test_cells_appear_block_by_block_what_is_on_view_first(viewer, image, qtbot, monkeypatch):
+def test_cells_appear_tile_by_tile_what_is_on_view_first(viewer, image, qtbot, monkeypatch):
     monkeypatch.setattr("napari_wbcseg.plugin.segment.large_job._IN_MEMORY", 1000)
-    viewer.scene.camera.center = (0, 130, 170) if hasattr(viewer, "scene") else (130, 170)
+    viewer.scene.camera.center = (0, 230, 440) if hasattr(viewer, "scene") else (230, 440)
     job, seen = start(viewer, image)
     with qtbot.waitSignal(job.succeeded, timeout=120_000) as done:
         job.start()
     segmentation, arrays = done.args[0]
     assert arrays is None
     assert len(seen) == 6
-    assert seen[0][0].holds(260, 339), "the block on view came first"
+    assert seen[0][0].holds(460, 880), "the tile on view came first"
     assert seen[0][1] == "cells (1 so far)"
     cells = job.layer
     assert cells in viewer.layers

@@ -24,9 +24,9 @@ from napari_wbcseg.settings import SegmentationSettings
 
 from ...drawings import disc_labels, picture, write_dark_robust_model
 
-# With cells of 8 pixels a tile is 171 wide. Every dark pixel is a centre to this network, so connected
-# regions are its cells.
-SETTINGS = SegmentationSettings(cell_diameter=8.0, split_touching=False)
+pytestmark = pytest.mark.usefixtures("small_tiles")
+# A tile is 64 wide. Every dark pixel is a centre to this network, so connected regions are its cells.
+SETTINGS = SegmentationSettings(cell_diameter=24.0, split_touching=False)
 TILES = 6
 
 
@@ -38,8 +38,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
 @pytest.fixture(scope="module")
 def smear() -> tuple[np.ndarray, np.ndarray]:
     """Return an image with cells inside tiles, on their borders and corners, and at its own border."""
-    discs = [(40, 50, 8), (60, 171, 9), (171, 90, 8), (171, 342, 10), (2, 250, 8), (250, 400, 8)]
-    truth = disc_labels((300, 420), [(float(r), float(c), float(d)) for r, c, d in discs])
+    discs = [(30, 25, 24), (32, 64, 26), (64, 96, 24), (64, 128, 25), (4, 110, 24), (100, 150, 22)]
+    truth = disc_labels((120, 180), [(float(r), float(c), float(d)) for r, c, d in discs])
     return picture(truth), truth
 
 
@@ -91,8 +91,8 @@ def test_what_is_on_view_comes_first(
     smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
 ) -> None:
     run = LargeRun(smear[0], tmp_path / "out", model, SETTINGS)
-    done = list(run.tiles(lambda: (290.0, 410.0)))
-    assert done[0].area.holds(290, 410)
+    done = list(run.tiles(lambda: (119.0, 179.0)))
+    assert done[0].area.holds(119, 179)
     assert [one.done for one in done] == [1, 2, 3, 4, 5, 6]
     assert all(one.total == TILES for one in done)
 
@@ -100,6 +100,7 @@ def test_what_is_on_view_comes_first(
 CHILD = """
 import sys
 import numpy as np
+from napari_wbcseg.segmentation import tiles
 from napari_wbcseg.segmentation.large.run import segment_large
 from napari_wbcseg.settings import SegmentationSettings
 
@@ -110,7 +111,8 @@ def after(tile):
     if tile.done == 2:
         sys.stdin.read()  # until the end
 
-settings = SegmentationSettings(cell_diameter=8.0, split_touching=False)
+tiles.PARAMETERS = tiles.TileParameters(core=128)
+settings = SegmentationSettings(cell_diameter=24.0, split_touching=False)
 segment_large(np.load(image), out, model, settings, on_tile=after)
 """
 
@@ -172,7 +174,7 @@ def drive() -> Drive:
 def test_a_run_that_ends_between_any_changes_of_its_files_goes_on(
     smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path, drive: Drive
 ) -> None:
-    image = smear[0][:180, :200]  # four tiles
+    image = smear[0][:70, :100]  # four tiles
     expected = segment(image, model, SETTINGS)
     for number in itertools.chain(range(4), itertools.count(4, 10)):
         out = tmp_path / str(number)

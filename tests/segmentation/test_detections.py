@@ -1,0 +1,134 @@
+"""Cells of neighbouring tiles become the cells of the image, whatever the order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_wbcseg.segmentation.detections import TileCells, cells_of_tile, join, patch_of
+from napari_wbcseg.segmentation.found import Found
+from napari_wbcseg.segmentation.tiles import Box, Tile, tile_grid
+
+from ..drawings import disc_labels
+
+
+def tile_cells(*cells: tuple[int, int, np.ndarray, float]) -> TileCells:
+    """Return cells given by the corner of their box, their mask and their certainty."""
+    boxes = [[row, col, row + mask.shape[0], col + mask.shape[1]] for row, col, mask, _ in cells]
+    certainty = np.array([cell[3] for cell in cells], float)
+    return TileCells(
+        np.array(boxes, np.int64).reshape(-1, 4),
+        [cell[2] for cell in cells],
+        certainty,
+        np.zeros(len(cells)),
+        np.zeros((0, 4), np.int64),
+    )
+
+
+def joined(tiles: list[TileCells], shape: tuple[int, int], left_out=None) -> np.ndarray:
+    cells = join(tiles.__getitem__, len(tiles), left_out)
+    labels = np.zeros(shape, np.int32)
+    for number, tile in enumerate(tiles):
+        rows, masks = cells.of_tile(number, tile)
+        if len(rows):
+            area, patch = patch_of(cells.boxes[rows], masks, rows + 1)
+            labels[area.slices] = np.where(patch, patch, labels[area.slices])
+    assert np.bincount(labels.ravel(), minlength=len(cells) + 1)[1:].tolist() == cells.area.tolist()
+    return labels
+
+
+SQUARE = np.ones((10, 10), bool)
+
+
+def test_what_two_tiles_claim_is_kept_once_the_surer() -> None:
+    two = [tile_cells((5, 5, SQUARE, 0.7)), tile_cells((6, 6, SQUARE, 0.9))]
+    for tiles in (two, two[::-1]):
+        labels = joined(tiles, (30, 30))
+        assert labels.max() == 1
+        assert labels[15, 15] == 1
+        assert not labels[5].any()
+
+
+def test_pixels_that_two_cells_claim_go_to_the_first() -> None:
+    two = [tile_cells((5, 5, SQUARE, 0.7)), tile_cells((5, 12, SQUARE, 0.9))]
+    for tiles in (two, two[::-1]):
+        labels = joined(tiles, (30, 30))
+        assert labels[5].tolist() == [0] * 5 + [1] * 10 + [2] * 7 + [0] * 8
+
+
+def test_cells_of_one_tile_are_left_as_they_are() -> None:
+    ring = ~np.pad(np.ones((8, 8), bool), 1)
+    labels = joined([tile_cells((5, 5, ring, 0.7), (7, 7, np.ones((4, 4), bool), 0.9))], (30, 30))
+    assert np.bincount(labels.ravel())[1:].tolist() == [36, 16]
+
+
+def test_a_filter_sees_all_cells_and_leaves_some_out() -> None:
+    small = np.ones((2, 2), bool)
+    tiles = [tile_cells((5, 5, SQUARE, 0.7)), tile_cells((20, 20, small, 0.9))]
+    labels = joined(tiles, (30, 30), lambda areas, boxes, certainty: areas < areas.max() / 2)
+    assert labels.max() == 1
+    assert not labels[20:].any()
+
+
+def test_no_tile_and_no_cell_are_no_error() -> None:
+    assert len(join([].__getitem__, 0)) == 0
+    assert len(join([tile_cells()].__getitem__, 1)) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 199), st.integers(0, 299), st.integers(5, 9)), max_size=30),
+    st.randoms(),
+)
+def test_cells_cut_into_tiles_are_put_together_again(discs: list[tuple[int, int, int]], random) -> None:
+    truth = disc_labels((200, 300), [(float(r), float(c), float(d)) for r, c, d in discs])
+    grid = tile_grid(truth.shape, 1 / 12)  # cores 85 wide
+    random.shuffle(grid)
+    tiles = [
+        cells_of_tile(
+            Found(truth[tile.window.slices], np.zeros(tile.window.shape), np.zeros((0, 4), np.int64), None),
+            tile,
+        )
+        for tile in grid
+    ]
+    labels = joined(tiles, truth.shape)
+    assert np.array_equal(labels > 0, truth > 0)
+    pairs = np.unique(np.stack([labels[truth > 0], truth[truth > 0]]), axis=1)
+    assert pairs.shape[1] == labels.max() == len(np.unique(truth)) - 1
+    first = [int(np.flatnonzero(labels == number)[0]) for number in range(1, labels.max() + 1)]
+    assert first == sorted(first), "numbered in reading order"
+
+
+def test_the_file_of_a_tile_holds_its_cells_and_a_torn_one_none(tmp_path: Path) -> None:
+    labels = disc_labels((60, 80), [(20, 20, 13), (40, 60, 9)])
+    found = Found(
+        labels, np.ones(labels.shape, np.float32), np.array([[1, 2, 30, 40]]), 10.0, {1: 0.8}, {2: 0.6}
+    )
+    window = Box(100, 200, 160, 280)
+    cells = cells_of_tile(found, Tile(0, 0, window, window, 0.0))
+    assert cells.certainty.tolist() == [0.8, 1.0]
+    assert cells.erythroblast.tolist() == [0.0, 0.6]
+    assert cells.proposals.tolist() == [[101, 202, 130, 240]]
+    file = tmp_path / "tile.npz"
+    cells.save(file)
+    again = TileCells.load(file)
+    assert again is not None
+    for name in ("boxes", "certainty", "erythroblast", "proposals"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(cells, name))
+    for one, two in zip(cells.masks, again.masks, strict=True):
+        np.testing.assert_array_equal(one, two)
+    file.write_bytes(file.read_bytes()[:-40])
+    assert TileCells.load(file) is None
+    assert TileCells.load(tmp_path / "missing.npz") is None
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_empty_tile_is_saved_too(tmp_path: Path, number: int) -> None:
+    tile_cells(*[(0, 0, SQUARE, 1.0)] * number).save(tmp_path / "tile.npz")
+    again = TileCells.load(tmp_path / "tile.npz")
+    assert again is not None
+    assert len(again) == number

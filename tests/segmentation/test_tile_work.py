@@ -1,0 +1,181 @@
+"""The same image gives the same cells bit for bit, wherever its pixels lie and however its tiles are done.
+
+The network is one that takes what is dark for a cell, its weights disturbed, so that it looks at its
+surroundings as a trained one does.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from napari_wbcseg.images.lazy import open_large
+from napari_wbcseg.network.model_file import ModelFile, write_model
+from napari_wbcseg.progress import silent
+from napari_wbcseg.segmentation.canvas import Canvas
+from napari_wbcseg.segmentation.large.global_estimates import estimate
+from napari_wbcseg.segmentation.large.run import LargeRun
+from napari_wbcseg.segmentation.large.source import PixelSource
+from napari_wbcseg.segmentation.pipeline import segment
+from napari_wbcseg.segmentation.result import Segmentation
+from napari_wbcseg.segmentation.tile_work import TileWork, find_in_tile, finish
+from napari_wbcseg.settings import SegmentationSettings
+
+from ..drawings import disc_labels, picture, write_dark_robust_model
+
+pytestmark = pytest.mark.usefixtures("small_tiles")
+# A tile is 64 wide. Nearly every dark pixel is a centre to this network.
+SETTINGS = SegmentationSettings(cell_diameter=24.0, split_touching=False)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    path = tmp_path_factory.mktemp("model") / "disturbed.safetensors"
+    plain = write_dark_robust_model(path)
+    rng = np.random.default_rng(0)
+    return write_model(
+        path,
+        plain.header,
+        {name: value + rng.normal(0, 0.02, value.shape) for name, value in plain.weights.items()},
+    )
+
+
+def smear(height: int, width: int, seed: int) -> np.ndarray:
+    """Return a noisy picture with dark discs all over it."""
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(0, 1, (max(1, height * width // 2500), 2)) * (height, width)
+    labels = disc_labels((height, width), [(row, col, rng.uniform(20, 28)) for row, col in places])
+    noise = rng.normal(0, 12, (height, width, 3))
+    return np.clip(picture(labels) * [0.9, 0.6, 1.0] + noise, 0, 255).astype(np.uint8)
+
+
+def as_dask(image: np.ndarray, folder: Path, seed: int) -> Any:
+    import dask.array as da
+
+    chunks = np.random.default_rng(seed).integers(20, 90, 2).tolist()
+    return da.from_array(image, chunks=(*chunks, 3))
+
+
+def as_zarr(image: np.ndarray, folder: Path, seed: int) -> Any:
+    path = folder / f"{seed}-{'x'.join(map(str, image.shape))}.zarr"
+    zarr.create_array(str(path), data=image, chunks=(min(50, len(image)), 33, 3))
+    return zarr.open_array(str(path), mode="r")
+
+
+def as_tiff(image: np.ndarray, folder: Path, seed: int) -> Any:
+    path = folder / f"{seed}.tif"
+    tifffile.imwrite(path, image, tile=(32, 48), photometric="rgb")
+    return open_large(path).full
+
+
+def in_any_order(image: Any, folder: Path, model: ModelFile, seed: int) -> Segmentation:
+    run = LargeRun(image, folder / f"run-{seed}", model, SETTINGS)
+    rng = np.random.default_rng(seed)
+    for _ in run.tiles(lambda: (rng.uniform(0, 300), rng.uniform(0, 300))):
+        pass
+    return run.finish()
+
+
+def assert_same(one: Segmentation, two: Segmentation) -> None:
+    np.testing.assert_array_equal(np.asarray(one.labels), np.asarray(two.labels))
+    np.testing.assert_array_equal(one.proposals, two.proposals)
+    assert one.cell_diameter == two.cell_diameter
+    assert one.notes == two.notes
+    assert one.cells.equals(two.cells)
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(1, 1, 0)
+@example(1, 200, 0)
+@example(70, 150, 1)
+@example(130, 140, 2)
+@given(st.integers(1, 140), st.integers(1, 160), st.integers(0, 99))
+def test_arrays_of_all_kinds_and_tiles_in_any_order_give_the_same(
+    model: ModelFile, tmp_path_factory: pytest.TempPathFactory, height: int, width: int, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("kinds")
+    image = smear(height, width, seed)
+    expected = segment(image, model, SETTINGS)
+    kinds: list[Callable[[np.ndarray, Path, int], Any]] = [as_dask, as_zarr, as_tiff]
+    one, two = kinds[seed % 3], kinds[(seed + 1) % 3]
+    assert_same(segment(one(image, folder, seed), model, SETTINGS), expected)
+    assert_same(in_any_order(two(image, folder, seed), folder, model, seed), expected)
+
+
+def test_there_are_cells_on_the_borders_of_tiles(model: ModelFile) -> None:
+    labels = segment(smear(130, 140, 2), model, SETTINGS).labels
+    assert labels.max() >= 5
+    across = (labels[63] > 0) & (labels[63] == labels[64])
+    assert across.any(), "else the test above would show little"
+
+
+def test_a_size_that_is_estimated_is_the_same_too(model: ModelFile, tmp_path: Path) -> None:
+    image, chosen = smear(150, 160, 2), SegmentationSettings(split_touching=False)
+    expected = segment(image, model, chosen)
+    assert_same(segment(as_dask(image, tmp_path, 1), model, chosen), expected)
+    run = LargeRun(as_tiff(image, tmp_path, 1), tmp_path / "run", model, chosen)
+    for _ in run.tiles():
+        break  # as if it were stopped; what was known of the other tiles is forgotten
+    run = LargeRun(as_zarr(image, tmp_path, 1), tmp_path / "run", model, chosen)
+    for _ in run.tiles():
+        pass
+    assert_same(run.finish(), expected)
+
+
+def test_a_stack_on_disk_is_the_same_as_in_memory(model: ModelFile, tmp_path: Path) -> None:
+    stack = np.stack([smear(70, 60, seed) for seed in range(3)])
+    path = tmp_path / "stack.zarr"
+    zarr.save_array(str(path), stack)
+    assert_same(segment(zarr.open_array(str(path)), model, SETTINGS), segment(stack, model, SETTINGS))
+
+
+def test_tiles_split_over_processes_give_the_same(model: ModelFile, tmp_path: Path) -> None:
+    image = smear(130, 140, 2)
+    expected = segment(image, model, SETTINGS)
+    source = PixelSource(as_zarr(image, tmp_path, 0))
+    estimates, _ = estimate(source, model, SETTINGS, silent)
+    work = TileWork(source, estimates, model, SETTINGS)
+    shuffled = random.Random(0).sample(range(len(work.tiles)), len(work.tiles))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as executor:
+        done = executor.map(partial(find_in_tile, work), [work.tiles[number] for number in shuffled])
+        cells = dict(zip(shuffled, done, strict=True))
+    labels = np.zeros(source.shape, np.int32)
+    table, _ = finish(work, cells.__getitem__, Canvas([labels]), silent)
+    np.testing.assert_array_equal(labels, expected.labels)
+    assert table.equals(expected.cells)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 300, 3), (100, 130, 3), (2, 80, 3, 3)])
+def test_an_image_with_nothing_in_it_is_empty(model: ModelFile, shape: tuple[int, ...]) -> None:
+    dark = write_dark_robust_model(model.path.parent / "dark.safetensors")
+    for chosen in (SETTINGS, SegmentationSettings()):
+        result = segment(np.full(shape, 240, np.uint8), dark, chosen)
+        assert result.count == 0
+        assert result.labels.shape == shape[:-1]
+        assert not result.labels.any()
+
+
+def test_a_result_too_large_for_memory_lies_in_zarr_arrays(
+    model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = np.stack([smear(70, 60, seed) for seed in range(2)])
+    expected = [segment(stack[0], model, SETTINGS), segment(stack, model, SETTINGS)]
+    monkeypatch.setattr("napari_wbcseg.segmentation.pipeline._IN_MEMORY", 4_000)
+    for image, one in zip((stack[0], stack), expected, strict=True):
+        result = segment(image, model, SETTINGS)
+        assert isinstance(result.labels, zarr.Array)
+        assert_same(result, one)
+        np.testing.assert_array_equal(np.asarray(result.probability), one.probability)
