@@ -18,7 +18,7 @@ from ..errors import ImageError
 if TYPE_CHECKING:
     import tifffile
 
-#: Images of more pixels than this are segmented block by block.
+#: Files of more pixels than this get a folder for their results, and are read in parts.
 LARGE_PIXELS = 12_000_000
 #: What else names a tiled TIFF, beside .tif and .tiff.
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".scn", ".bif", ".btf")
@@ -53,7 +53,7 @@ class LargeImage:
 
 
 def is_large(array: Any) -> bool:
-    """Say whether an array is one image that is better segmented block by block."""
+    """Say whether an array is one image whose result is better kept on disk while it grows."""
     shape = tuple(int(side) for side in getattr(array, "shape", ()))
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
         return False
