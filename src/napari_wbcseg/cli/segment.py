@@ -90,7 +90,7 @@ def segment(
     only what is missing, or all if the model or the settings changed.
 
     Whole slides, zarr, OME-Zarr and TIFF files of more than 12 million pixels are
-    segmented in blocks, in bounded memory, each into a folder NAME-cells with labels.zarr,
+    not read as a whole; each gets a folder NAME-cells with labels.zarr,
     probability.zarr and cells.csv; what was interrupted goes on where it stopped. Folders
     are searched for them too.
     """

@@ -23,7 +23,7 @@ from .tiff import open_tiff
 from .zarr_files import is_zarr as is_zarr
 from .zarr_files import open_image
 
-#: Images of more pixels than this are segmented block by block.
+#: Files of more pixels than this get a folder for their results, and are read in parts.
 LARGE_PIXELS = 12_000_000
 _TIFF_SUFFIXES = (*(suffix for suffix in IMAGE_SUFFIXES if "tif" in suffix), *SLIDE_SUFFIXES)
 
@@ -58,7 +58,7 @@ class LargeImage:
 
 
 def is_large(array: Any) -> bool:
-    """Say whether an array is one image that is better segmented block by block."""
+    """Say whether an array is one image whose result is better kept on disk while it grows."""
     shape = tuple(int(side) for side in getattr(array, "shape", ()))
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
         return False

@@ -7,6 +7,7 @@ tifffile, and its colours brought to grey or RGB, when pixels in it are asked fo
 from __future__ import annotations
 
 import math
+import struct
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,7 @@ def open_file(source: Path | bytes) -> tifffile.TiffFile:
 
     file = opened()
     try:
+        _check_chain(file)
         if file.ome_metadata and any(
             image.planes > max(_MOST_PLANES, len(file.pages)) for image in ome_images(file.ome_metadata)
         ):
@@ -122,6 +124,26 @@ def open_file(source: Path | bytes) -> tifffile.TiffFile:
         file.close()
         raise
     return file
+
+
+def _check_chain(file: tifffile.TiffFile) -> None:
+    """Follow the pages of a TIFF; tifffile does so for ever when they go in a circle."""
+    form, handle = file.tiff, file.filehandle
+    if form.is_ndpi:
+        return
+    seen = set()
+    handle.seek(8 if form.is_bigtiff else 4)
+    while offset := int(struct.unpack(form.offsetformat, handle.read(form.offsetsize))[0]):
+        if offset in seen:
+            raise ValueError("its pages go in a circle")
+        seen.add(offset)
+        handle.seek(offset)
+        data = handle.read(form.tagnosize)
+        if len(data) < form.tagnosize:
+            return  # behind the end of the file, where tifffile stops too
+        handle.seek(offset + form.tagnosize + form.tagsize * struct.unpack(form.tagnoformat, data)[0])
+        if handle.tell() + form.offsetsize > handle.size:
+            return
 
 
 def _image(file: tifffile.TiffFile, name: str, size: int) -> TiffImage:
