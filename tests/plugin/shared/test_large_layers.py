@@ -98,7 +98,8 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     part.data_setitem(tuple(np.nonzero(disc_labels((400, 401), [(300, 300, 20)]))), 3000)
     with qtbot.waitSignal(review.large.finish().succeeded, timeout=30_000):
         pass
-    assert list(viewer.layers) == [image, cells]
+    # The frame of the selected cell goes a moment later: napari was removing layers.
+    qtbot.waitUntil(lambda: list(viewer.layers) == [image, cells], timeout=5000)
     assert cells.name == "cells (4)", "one went and one came"
     truth = disc_labels(SHAPE, DISCS)
     truth[truth == 1] = 0
