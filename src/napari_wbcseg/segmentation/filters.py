@@ -27,8 +27,11 @@ class FilterParameters:
     smallest_of_typical : float
         Diameter over that of the other cells: a small lymphocyte is about half as wide as a large
         monocyte, a platelet not a third.
-    smallest_of_red : float
-        Diameter over that of the red cells: no white cell is much smaller.
+    smallest_of_red, smallest_of_several : float
+        Diameter over that of the red cells: no white cell is much smaller. Where several cells are
+        likely, the red cells may be mistaken, since clumps of them pass for large ones.
+    several, likely : int, float
+        So many cells of that certainty are several.
     showing_at_border : float
         The same for a cell that the border cuts: an eighth of its area shows.
     platelet : float
@@ -36,9 +39,12 @@ class FilterParameters:
     """
 
     least_certainty: float = 0.55
-    sure: float = 0.9
+    sure: float = 0.97
     smallest_of_typical: float = 0.42
-    smallest_of_red: float = 0.8
+    smallest_of_red: float = 0.9
+    smallest_of_several: float = 0.6
+    several: int = 4
+    likely: float = 0.8
     showing_at_border: float = 0.35
     platelet: float = 0.5
 
@@ -114,7 +120,9 @@ def too_small(
     typical = typical_diameter(areas)
     smallest = PARAMETERS.smallest_of_typical * typical
     if red_cell is not None:
-        smallest = max(smallest, PARAMETERS.smallest_of_red * red_cell)
+        several = np.count_nonzero((areas > 0) & (certainty >= PARAMETERS.likely)) >= PARAMETERS.several
+        of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red
+        smallest = max(smallest, of_red * red_cell)
     least = np.where(cut, PARAMETERS.showing_at_border * typical, smallest)
     return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
 

@@ -47,7 +47,7 @@ class RobustParameters:
     octaves_off: float = 0.35
     unlikely: float = 0.5
     most_found: float = 4.0
-    same_size: tuple[float, float] = (0.8, 1.3)
+    same_size: tuple[float, float] = (0.88, 1.15)
 
 
 PARAMETERS = RobustParameters()

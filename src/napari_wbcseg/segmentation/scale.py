@@ -173,6 +173,7 @@ class _RedSizes:
     def __init__(self) -> None:
         self._octaves: list[np.ndarray] = []
         self._weights: list[np.ndarray] = []
+        self._cells: list[np.ndarray] = []
 
     def add(self, maps: Maps, factor: float, canonical: float) -> None:
         sure = maps.red_cell > 0.5
@@ -183,16 +184,18 @@ class _RedSizes:
         near = np.abs(off) <= PARAMETERS.octaves_seen
         # Sizes far from the canonical one are told less exactly, towards it.
         likely = np.exp(-0.5 * (off / PARAMETERS.red_exact) ** 2)
-        cells = step * probability * likely / (np.pi / 4 * diameter**2)
+        cells = step * probability / (np.pi / 4 * diameter**2)
         self._octaves.append(np.log2(diameter[near] / factor))
-        self._weights.append(cells[near])
+        self._weights.append((cells * likely)[near])
+        self._cells.append(cells[near])
 
     def reference(self) -> float | None:
         """Return the size that they gather at, in image pixels."""
         if not self._octaves:
             return None
         octaves, weights = np.concatenate(self._octaves), np.concatenate(self._weights)
-        if weights.sum() < PARAMETERS.least_red_cells:
+        cells = np.concatenate(self._cells)
+        if cells.sum() < PARAMETERS.least_red_cells:
             return None
         edges = np.arange(octaves.min() - 0.5, octaves.max() + 0.5, 0.05)
         # By area, so that what little things are taken for red cells does not count for much.
@@ -201,7 +204,8 @@ class _RedSizes:
         middle = edges[int(np.argmax(np.convolve(heights, kernel, "same")))] + 0.025
         near = np.abs(octaves - middle) < PARAMETERS.red_octaves
         seen = weights[near].sum()
-        if seen < max(PARAMETERS.least_red_cells, PARAMETERS.red_agreeing * weights.sum()):
+        few = cells[near].sum() < PARAMETERS.least_red_cells
+        if few or seen < PARAMETERS.red_agreeing * weights.sum():
             return None
         order = np.argsort(octaves[near])
         cumulated = np.cumsum(weights[near][order])
