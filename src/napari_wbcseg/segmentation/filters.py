@@ -34,11 +34,11 @@ class FilterParameters:
         So many cells of that certainty are several.
     showing_at_border : float
         The same for a cell that the border cuts: an eighth of its area shows.
-    platelet : float
-        Mean probability of a platelet over a detection from which on it is one.
+    platelet, red_cell : float
+        Mean probability of a platelet, and of a red cell, over a detection from which on it is one.
     """
 
-    least_certainty: float = 0.55
+    least_certainty: float = 0.45
     sure: float = 0.97
     smallest_of_typical: float = 0.42
     smallest_of_red: float = 0.9
@@ -47,13 +47,14 @@ class FilterParameters:
     likely: float = 0.8
     showing_at_border: float = 0.35
     platelet: float = 0.5
+    red_cell: float = 0.5
 
 
 PARAMETERS = FilterParameters()
 
 
 def leave_out_unlikely(instances: Instances, maps: Maps) -> Instances:
-    """Leave out instances that are unsure, or platelets.
+    """Leave out instances that are unsure, platelets or red cells.
 
     Parameters
     ----------
@@ -63,11 +64,15 @@ def leave_out_unlikely(instances: Instances, maps: Maps) -> Instances:
     """
     labels = instances.labels
     areas = np.maximum(np.bincount(labels.ravel()), 1)
-    platelet = np.bincount(labels.ravel(), maps.platelet.ravel()) / areas
+    platelet, red_cell = (
+        np.bincount(labels.ravel(), part.ravel()) / areas for part in (maps.platelet, maps.red_cell)
+    )
     out = [
         index
         for index, certainty in instances.certainty.items()
-        if certainty < PARAMETERS.least_certainty or platelet[index] > PARAMETERS.platelet
+        if certainty < PARAMETERS.least_certainty
+        or platelet[index] > PARAMETERS.platelet
+        or red_cell[index] > PARAMETERS.red_cell
     ]
     if not out:
         return instances

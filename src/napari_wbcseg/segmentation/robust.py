@@ -9,7 +9,7 @@ import numpy as np
 
 from ..network.robust import CANONICAL_DIAMETER
 from .detections import TileCells, cells_of_tile, join
-from .filters import leave_out_unlikely
+from .filters import leave_out_unlikely, typical_diameter
 from .found import Found
 from .instances import draw_at, split_cells
 from .maps import Maps, Predictor, box_windows
@@ -35,19 +35,25 @@ class RobustParameters:
         Canonical pixels around a region that are predicted with it.
     octaves_off : float
         Standard deviation, in doublings, of the size of cells found around that looked for.
+    sureness : float
+        Power of the certainty with which a cell counts: many things taken for cells are less sure.
     unlikely : float
         With no size likelier than that beside the red cells, the size that fits these is tried too.
     most_found : float
         The cells found cover at most this many times the area that was seen of their size.
     same_size : tuple of float
         Size found over size looked for, between which the image is not looked at again.
+    most_looks : int
+        So often at most.
     """
 
     context: int = 16
     octaves_off: float = 0.35
+    sureness: float = 2.0
     unlikely: float = 0.5
     most_found: float = 4.0
-    same_size: tuple[float, float] = (0.88, 1.15)
+    same_size: tuple[float, float] = (0.93, 1.1)
+    most_looks: int = 2
 
 
 PARAMETERS = RobustParameters()
@@ -93,8 +99,8 @@ class _Attempt:
 
     @property
     def measured(self) -> float | None:
-        """The median diameter of the cells found, image pixels."""
-        return float(np.median(2 * np.sqrt(self.areas / np.pi))) if len(self.areas) else None
+        """The median diameter, by area, of the cells found, image pixels."""
+        return typical_diameter(self.areas) if len(self.areas) else None
 
 
 def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
@@ -118,7 +124,7 @@ def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
         sizes.append(Size(SCALE.white_over_red * red_cell, np.inf))
 
     def fitness(attempt: _Attempt) -> float:
-        return _fitness(attempt) * size_likelihood(attempt.measured or 1.0, red_cell)
+        return _fitness(attempt) * size_likelihood(attempt.measured or 1.0, red_cell, estimate.many)
 
     found = _attempt(image, sizes[0].diameter, predictor)
     best = fitness(found)
@@ -130,10 +136,15 @@ def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
             if score > best:
                 best, found = score, attempt
     low, high = PARAMETERS.same_size
-    measured = found.measured
-    if measured is not None and not low < measured / found.diameter < high:
+    for _ in range(PARAMETERS.most_looks):
+        measured = found.measured
+        if measured is None or low < measured / found.diameter < high:
+            break
         # The estimate was off: what was found says better how large cells are.
-        found = max(found, _attempt(image, measured, predictor), key=fitness)
+        again = _attempt(image, measured, predictor)
+        if fitness(again) <= fitness(found):
+            break
+        found = again
     return SizeChoice(found.diameter, red_cell, found.tiles)
 
 
@@ -141,7 +152,7 @@ def _fitness(attempt: _Attempt) -> float:
     """How much is said to be cells, how surely, and how near to the size they were looked for at."""
     if attempt.measured is None:
         return 0.0
-    explained = float((attempt.certainty**2 * attempt.areas).sum())
+    explained = float((attempt.certainty**PARAMETERS.sureness * attempt.areas).sum())
     octaves = np.log2(attempt.measured / attempt.diameter) / PARAMETERS.octaves_off
     return explained * float(np.exp(-0.5 * octaves**2))
 

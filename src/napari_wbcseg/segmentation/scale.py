@@ -42,6 +42,8 @@ class ScaleParameters:
     white_octaves, white_freedom : float
         Scale around that, and degrees of freedom, of a Student's t distribution: a lymphocyte is as
         large as a red cell, a blast twice as large, and red cells may be mistaken.
+    many_red_cells, exact_octaves : float
+        Of so many red cells the size is sure, and what is as small as they are is hardly white.
     least_red_cells : float
         So many red cells make a reference size.
     red_octaves, red_agreeing : float
@@ -62,12 +64,14 @@ class ScaleParameters:
     worth_trying: float = 0.1
     white_over_red: float = 1.75
     white_octaves: float = 0.45
+    many_red_cells: float = 300.0
+    exact_octaves: float = 0.22
     white_freedom: float = 3.0
     least_red_cells: float = 4.0
     red_octaves: float = 0.35
     red_agreeing: float = 0.5
     red_exact: float = 0.3
-    most_of_image: float = 0.85
+    most_of_image: float = 0.95
 
 
 PARAMETERS = ScaleParameters()
@@ -106,10 +110,13 @@ class ScaleEstimate:
     red_cell : float or None
         Reference size: the diameter of the red cells, image pixels; None where few are seen, or
         none of one size.
+    many : bool
+        Whether many red cells say so.
     """
 
     sizes: list[Size]
     red_cell: float | None
+    many: bool = False
 
 
 def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
@@ -137,9 +144,9 @@ def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
         candidates += find_candidates(maps, factor, canonical)
         red.add(maps, factor, canonical)
     red_cell = red.reference()
-    # What is about as wide as the image is no cell, but a round field.
+    # What is wider than the image is no cell, but part of a round field.
     candidates = [c for c in candidates if c.diameter < PARAMETERS.most_of_image * min(image.shape[:2])]
-    return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell)
+    return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell, red.many)
 
 
 def _told(candidates: list[Candidate], red_cell: float | None) -> bool:
@@ -188,6 +195,11 @@ class _RedSizes:
         self._octaves.append(np.log2(diameter[near] / factor))
         self._weights.append((cells * likely)[near])
         self._cells.append(cells[near])
+
+    @property
+    def many(self) -> bool:
+        """Whether so many red cells were seen, at all levels, that their size is sure."""
+        return sum(float(cells.sum()) for cells in self._cells) >= PARAMETERS.many_red_cells
 
     def reference(self) -> float | None:
         """Return the size that they gather at, in image pixels."""
@@ -241,11 +253,22 @@ def find_candidates(maps: Maps, factor: float, canonical: float) -> list[Candida
     return found
 
 
-def size_likelihood(diameter: float, red_cell: float | None) -> float:
-    """Return how likely it is that white cells are so large; 1 at best, or with red cells unknown."""
+def size_likelihood(diameter: float, red_cell: float | None, many: bool = False) -> float:
+    """Return how likely it is that white cells are so large; 1 at best, or with red cells unknown.
+
+    Parameters
+    ----------
+    diameter : float
+        Of white cells, pixels.
+    red_cell : float or None
+        Diameter of the red cells, pixels.
+    many : bool
+        Whether that was measured on `ScaleParameters.many_red_cells`.
+    """
     if red_cell is None:
         return 1.0
-    octaves = np.log2(diameter / (PARAMETERS.white_over_red * red_cell)) / PARAMETERS.white_octaves
+    octaves = np.log2(diameter / (PARAMETERS.white_over_red * red_cell))
+    octaves /= PARAMETERS.exact_octaves if many and octaves < 0 else PARAMETERS.white_octaves
     # Student's t, its tails heavy: what is surely seen counts, also where the reference is wrong.
     return float((1 + octaves**2 / PARAMETERS.white_freedom) ** (-(PARAMETERS.white_freedom + 1) / 2))
 
