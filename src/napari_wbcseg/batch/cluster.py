@@ -68,7 +68,7 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
     from ..network.device import available_cpus
 
     # What is lost is told in a sentence; dask would print a traceback before it.
-    for name in ("distributed", "distributed.client"):
+    for name in ("distributed", "distributed.client", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
         count = workers or 1

@@ -37,7 +37,7 @@ _MOST_SMALL_CHUNKS, _SMALL_CHUNK = 100_000, 1024  # a chunk is a file, or a sear
 def is_zarr(path: str | Path) -> bool:
     """Say whether a folder is a zarr array or group."""
     path = Path(path)
-    return path.is_dir() and any((path / name).exists() for name in (".zarray", ".zgroup", "zarr.json"))
+    return path.is_dir() and any(os.path.exists(path / name) for name in (".zarray", ".zgroup", "zarr.json"))
 
 
 def open_zarr(path: str | Path, mode: Literal["r", "r+"] = "r") -> Any:
