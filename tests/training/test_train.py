@@ -219,7 +219,7 @@ def test_cancelling_leaves_nothing(pairs: list[TrainingPair], tiny: ModelFile, t
 
     with pytest.raises(Cancelled):
         train(pairs, FAST, tmp_path / "out", init=tiny, progress=cancel)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_no_progress_ends_training_early(pairs: list[TrainingPair], tiny: ModelFile) -> None:
