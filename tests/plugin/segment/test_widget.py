@@ -297,7 +297,7 @@ def test_only_the_regions_are_segmented(viewer, widget, quick_segment, qtbot, la
     assert segmentation.count == 1, "of three cells one has its centre in the region"
     assert layers.cells.data.shape == (120, 160)
     assert layers.cells.data[30, 30] == 1
-    assert "Only the region" in widget._panel.details.text()
+    assert "Only the region" in widget._panel.notes.text()
 
 
 def test_only_the_plane_shown_is_segmented(viewer, widget, quick_segment, qtbot):
