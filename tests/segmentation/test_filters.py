@@ -8,11 +8,10 @@ import numpy as np
 
 from napari_wbcseg.segmentation.filters import (
     PARAMETERS,
-    leave_out_small,
     leave_out_unlikely,
+    too_small,
     typical_diameter,
 )
-from napari_wbcseg.segmentation.found import Found
 from napari_wbcseg.segmentation.instances import Instances
 
 from ..drawings import disc_labels, perfect_maps
@@ -20,10 +19,13 @@ from ..drawings import disc_labels, perfect_maps
 RED_CELL = 30.0
 
 
-def found(labels: np.ndarray, certainty: float = 0.7) -> Found:
-    probability = (labels > 0).astype(np.float32)
-    sure = {int(i): certainty for i in np.unique(labels) if i}
-    return Found(labels, probability, np.zeros((0, 4), np.int64), 48.0, sure)
+def large_enough(labels: np.ndarray, red_cell: float | None, certainty: float = 0.7) -> list[int]:
+    """Return the labels that are not too small, each as certain."""
+    areas = np.bincount(labels.ravel())[1:]
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    cut = np.isin(np.arange(1, len(areas) + 1), border)
+    small = too_small(areas, cut, np.full(len(areas), certainty), red_cell)
+    return (np.flatnonzero(~small) + 1).tolist()
 
 
 def kept(labels: np.ndarray) -> list[int]:
@@ -32,27 +34,27 @@ def kept(labels: np.ndarray) -> list[int]:
 
 def test_a_platelet_beside_a_cell_is_left_out() -> None:
     labels = disc_labels((200, 200), [(60, 60, 50), (150, 150, 16)])
-    assert kept(leave_out_small(found(labels), None).labels) == [1]
+    assert large_enough(labels, None) == [1]
 
 
 def test_a_small_lymphocyte_beside_a_monocyte_is_kept() -> None:
     labels = disc_labels((200, 200), [(60, 60, 70), (150, 150, 36)])
-    assert kept(leave_out_small(found(labels), None).labels) == [1, 2]
+    assert large_enough(labels, None) == [1, 2]
 
 
 def test_nothing_much_smaller_than_a_red_cell_is_a_white_cell() -> None:
     labels = disc_labels((200, 200), [(60, 60, 20), (150, 150, 40)])
-    assert kept(leave_out_small(found(labels), RED_CELL).labels) == [2]
+    assert large_enough(labels, RED_CELL) == [2]
 
 
 def test_a_sure_cell_is_kept_however_small() -> None:
     labels = disc_labels((200, 200), [(60, 60, 20), (150, 150, 60)])
-    assert kept(leave_out_small(found(labels, PARAMETERS.sure), RED_CELL).labels) == [1, 2]
+    assert large_enough(labels, RED_CELL, PARAMETERS.sure) == [1, 2]
 
 
 def test_a_cell_that_the_border_cuts_may_be_small() -> None:
     labels = disc_labels((200, 200), [(60, 60, 50), (196, 150, 44)])
-    assert kept(leave_out_small(found(labels), None).labels) == [1, 2]
+    assert large_enough(labels, None) == [1, 2]
 
 
 def test_an_unsure_instance_is_left_out() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import DatasetError, ImageError
 from ..progress import Progress, silent
+from .class_map import RED_CELL_BOX
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from .pair import Outliner, TrainingPair
 
 WHITE_KIND = "WBC"
-RED_KIND = "RBC"
 _CORNERS = ("r0", "c0", "r1", "c1")
 _TRAINING_SHARE = 0.7
 _WORKING_SIDE = 96.0
@@ -230,7 +230,7 @@ def read_boxed_pairs(
     wanted = split_names(path)[0] if names is None else names
     boxes_of = dict(tuple(table[table["kind"] == WHITE_KIND].groupby("image")))
     others_of = dict(tuple(table[table["kind"] != WHITE_KIND].groupby("image")))
-    red_cells_too = bool((table["kind"] == RED_KIND).any())
+    red_cells_too = bool((table["kind"] == RED_CELL_BOX).any())
     pairs = []
     for number, name in enumerate(wanted):
         progress(number, len(wanted), "Outlining boxed cells")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 NOTHING_ELSE, PLATELET, ERYTHROBLAST = 0.0, -1.0, -2.0
 UNKNOWN = float("nan")
-#: Kind of the boxes of red cells; all others are platelets.
-RED_CELL_BOX = "RBC"
+#: Kinds of boxes: of red cells, and of platelets, which all others are taken for.
+RED_CELL_BOX, PLATELET_BOX = "RBC", "Platelet"
 
 
 def draw_class_map(pair: TrainingPair, labels: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import DatasetError
 from ..progress import Progress, silent
+from .class_map import PLATELET_BOX
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +121,7 @@ def _pair(name: str, image: np.ndarray, kind: str, outline: Outliner) -> Trainin
     middle = tuple(side // 2 for side in image.shape[:2])
     if kind == PLATELET_CLASS:
         box = _dark_middle(image, diameter)
-        boxes = () if box is None else (Box("Platelet", box),)
+        boxes = () if box is None else (Box(PLATELET_BOX, box),)
         labels = np.zeros(image.shape[:2], np.int32)
         return TrainingPair(name, image, labels, GROUP + kind, None, boxes, white_cell=diameter)
     labels = outline(image, diameter)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .found import Found
 from .instances import Instances
 from .maps import Maps
 
@@ -130,27 +129,3 @@ def too_small(
         smallest = max(smallest, of_red * red_cell)
     least = np.where(cut, PARAMETERS.showing_at_border * typical, smallest)
     return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
-
-
-def leave_out_small(found: Found, red_cell: float | None) -> Found:
-    """Leave out what is much smaller than the other cells, or smaller than a red cell.
-
-    Parameters
-    ----------
-    found : Found
-    red_cell : float or None
-        Diameter of the red cells, image pixels.
-    """
-    if not found.labels.any():
-        return found
-    labels = found.labels
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    cut = np.zeros(len(areas), bool)
-    cut[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = True
-    certainty = np.array([found.certainty.get(index, 0.0) for index in range(len(areas))])
-    small = too_small(areas, cut, certainty, red_cell)
-    small[0] = False
-    if not small.any():
-        return found
-    return replace(found, labels=np.where(small[labels], 0, labels).astype(np.int32))

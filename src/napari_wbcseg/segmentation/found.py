@@ -24,8 +24,6 @@ class Found:
         For some or all labels, how certain the recipe is, in [0, 1].
     erythroblast : dict of int to float
         For some or all labels, the probability that it is a nucleated red cell.
-    red_cell : float or None
-        Reference size: diameter of the red cells, pixels, where they were seen.
     notes : tuple of str
     """
 
@@ -35,5 +33,4 @@ class Found:
     cell_diameter: float | None
     certainty: dict[int, float] = field(default_factory=dict)
     erythroblast: dict[int, float] = field(default_factory=dict)
-    red_cell: float | None = None
     notes: tuple[str, ...] = ()

@@ -192,7 +192,8 @@ def counts(cells: pd.DataFrame) -> dict[str, int]:
     """Return the numbers of a table: ``count``, ``white_cells`` and ``erythroblasts`` in it, ``to_check``."""
     others = int(cells["kind"].eq(ERYTHROBLAST).sum()) if "kind" in cells else 0
     numbers = {"count": len(cells), "white_cells": len(cells) - others, "erythroblasts": others}
-    return {**numbers, "to_check": len(marked_in(cells))}
+    to_check = int(cells["check"].eq(True).sum()) if "check" in cells else 0
+    return {**numbers, "to_check": to_check}
 
 
 def _plural(number: int, word: str) -> str:

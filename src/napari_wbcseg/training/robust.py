@@ -222,7 +222,7 @@ def synthetic_sources(seed: int, progress: Progress = silent, processes: int = 0
 
 def synthetic_source(key: tuple[int, int]) -> Source | None:
     """Draw one synthetic smear, by the seed and its number."""
-    from ..datasets.class_map import RED_CELL_BOX
+    from ..datasets.class_map import PLATELET_BOX, RED_CELL_BOX
     from ..datasets.pair import TrainingPair
     from ..synthetic.smear import random_smear
     from .samples.compose import make_source
@@ -235,7 +235,7 @@ def synthetic_source(key: tuple[int, int]) -> Source | None:
         _SYNTHETIC,
         distractors=(
             *_boxes(RED_CELL_BOX, smear.red_cells, smear.labels.shape),
-            *_boxes("Platelet", smear.platelets, smear.labels.shape),
+            *_boxes(PLATELET_BOX, smear.platelets, smear.labels.shape),
         ),
         all_boxed=True,
         erythroblasts=frozenset(),

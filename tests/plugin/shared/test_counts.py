@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_wbcseg.plugin.shared.counts import counts_of, fitted, words_for
+from napari_wbcseg.plugin.shared.counts import counts_of, fitted
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.viewer import text_overlay
+from napari_wbcseg.segmentation.result import count_in_words
 
 from ..conftest import dark_discs, discs
 
@@ -94,9 +95,9 @@ def test_the_picture_of_a_narrow_window_shows_the_whole_line(make_napari_viewer,
 def test_erythroblasts_are_told_apart():
     kinds = ["white cell"] * 23 + ["erythroblast"] * 2
     table = pd.DataFrame({"kind": kinds, "check": [True, True] + 23 * [False]})
-    assert words_for(table) == "23 white cells, 2 erythroblasts, 2 to check"
-    assert words_for(table[22:24]) == "1 white cell, 1 erythroblast"
-    assert words_for(table.drop(columns="kind")) == "25 white cells, 2 to check"
+    assert count_in_words(table) == "23 white cells, 2 erythroblasts, 2 to check"
+    assert count_in_words(table[22:24]) == "1 white cell, 1 erythroblast"
+    assert count_in_words(table.drop(columns="kind")) == "25 white cells, 2 to check"
 
 
 def test_the_count_follows_edits_where_no_panel_is_open(viewer, qtbot):

@@ -15,7 +15,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from ...errors import EditError, WBCSegError
-from ..shared.counts import counts_of, words_for
+from ...segmentation.result import count_in_words
+from ..shared.counts import counts_of
 from ..shared.features import features_table, known_values
 from ..shared.jobs import Job, clean_up_with
 from ..shared.metadata import LayerInfo, role_of
@@ -222,7 +223,7 @@ class LargeEditor(QWidget):
         cells.features = features_table(table).reset_index(drop=True)
         cells.visible = True
         cells.refresh()
-        replace(LayerInfo.of(cells), summary=words_for(table)).keep_in(cells)
+        replace(LayerInfo.of(cells), summary=count_in_words(table)).keep_in(cells)
         counts_of(self._viewer).renew(cells, len(table))
         for layer in (part.labels, part.image):
             if layer is not None and layer in self._viewer.layers:

@@ -12,8 +12,9 @@ from ...errors import EditError
 from ...progress import Progress, silent
 from ...segmentation.edit import unused_labels
 from ...segmentation.measure import COLUMNS
+from ...segmentation.result import count_in_words
 from ...segmentation.tracking import Box, TrackedCells
-from ..shared.counts import counts_of, words_for
+from ..shared.counts import counts_of
 from ..shared.features import known_cells, known_values, write_features
 from ..shared.jobs import Job
 from ..shared.viewer import image_data
@@ -177,7 +178,7 @@ class LayerReview(QObject):
         cells = self.cells
         if plane is not None and self.stacked:
             cells = cells[cells["plane"] == plane]
-        return words_for(cells)
+        return count_in_words(cells)
 
     def keys(self) -> list[Cell]:
         """Return plane and label of each row of `cells`."""

@@ -54,17 +54,6 @@ def counted_name(count: int) -> str:
     return f"cells ({count})"
 
 
-def words_for(table: pd.DataFrame) -> str:
-    """Return the count of a table's rows, such as ``23 white cells, 2 erythroblasts, 2 to check``."""
-    kinds = table["kind"].eq("erythroblast") if "kind" in table else np.zeros(len(table), bool)
-    others = int(kinds.sum())
-    to_check = int(table["check"].eq(True).sum()) if "check" in table else 0
-    words = [count_in_words(len(table) - others, 0)]
-    words += [f"{others} erythroblast" + "s" * (others != 1)] * (others > 0)
-    words += [f"{to_check} to check"] * (to_check > 0)
-    return ", ".join(words)
-
-
 class Counts(QObject):
     """Follows every layer of cells in a viewer.
 
@@ -110,9 +99,9 @@ class Counts(QObject):
         """Return the count of a layer in words, or of one plane of it; nothing where that is not known."""
         table = self._table(layer)
         if plane is None:
-            return LayerInfo.of(layer).summary if table is None else words_for(table)
+            return LayerInfo.of(layer).summary if table is None else count_in_words(table)
         table = layer.features if table is None else table
-        return words_for(table[table["plane"] == plane]) if "plane" in table else ""
+        return count_in_words(table[table["plane"] == plane]) if "plane" in table else ""
 
     def plane_words(self, layer: Labels) -> str:
         """Return the count of the plane shown, with its number; nothing for a single image."""

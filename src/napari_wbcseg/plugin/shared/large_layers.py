@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .counts import counted_name, words_for
+from ...segmentation.result import count_in_words
+from .counts import counted_name
 from .features import features_table
 from .metadata import LayerInfo
 
@@ -73,7 +74,7 @@ def result_layers(folder: str | Path) -> list[LayerDataTuple]:
         "cells",
         result,
         source=None if result.image_file is None else result.image_file.name,
-        summary=words_for(result.cells),
+        summary=count_in_words(result.cells),
         folder=str(result.folder),
     )
     cells = {

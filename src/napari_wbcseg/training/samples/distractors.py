@@ -19,8 +19,7 @@ from ...datasets import class_map
 if TYPE_CHECKING:
     from ...datasets.pair import Box
 
-PLATELET = "Platelet"
-RED_CELL = class_map.RED_CELL_BOX
+PLATELET, RED_CELL = class_map.PLATELET_BOX, class_map.RED_CELL_BOX
 _RING = 0.35
 _LEAST_SIDE = 6
 _MOST_OVERLAP = 0.15
