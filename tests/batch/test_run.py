@@ -111,9 +111,11 @@ class TestManyImages:
         assert RunRecord.read(tmp_path / "out" / "run.json").finished is False
         monkeypatch.undo()
         assert not list((tmp_path / "out").glob(".*.part"))
+        # How many of those beside it were saved by then is the threads' matter; none is lost.
+        whole = len(list((tmp_path / "out").glob("*-result.json")))
         result = run(items, tmp_path / "out", model)
-        assert result.kept >= 3
-        assert result.failed == 0
+        assert result.kept == whole < 12
+        assert (len(result.rows), result.failed) == (12, 0)
 
 
 class TestRunAgain:
