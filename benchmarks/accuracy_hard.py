@@ -185,7 +185,7 @@ def score_erythroblasts(items: list[BenchImage], run: Run, method: Method) -> Ou
         labels = run(item)
         index = int(labels[labels.shape[0] // 2, labels.shape[1] // 2])
         table = getattr(method, "cells", None)
-        kinds = {} if table is None or "kind" not in table else table.set_index("label")["kind"].to_dict()
+        kinds = {} if table is None else table.set_index("label")["class"].to_dict()
         red = kinds.get(index) == "erythroblast"
         if item.kind == "erythroblast":
             found += index > 0

@@ -33,6 +33,7 @@ LEVELS = (
     ("images", "synthetic"),
     ("datasets",),
     ("network",),
+    ("classification",),
     ("segmentation",),
     ("results", "evaluation"),
     ("batch", "training"),

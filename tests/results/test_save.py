@@ -198,13 +198,14 @@ def test_a_number_is_one_cell_in_the_files_of_a_stack(tmp_path, labels, image):
 
 def test_other_columns_of_words_go_along(tmp_path, result, labels):
     """What kind a cell is, and what another program or a person wrote of it."""
-    cells = result.cells.assign(kind=["white cell", "erythroblast", "white cell"], remark=["a", "é, b", None])
+    words = {"class": ["", "erythroblast", "eosinophil"]}
+    cells = result.cells.assign(**words, remark=["a", "é, b", None])
     named = dataclasses.replace(result, cells=cells)
     save(named, tmp_path / "a", "tiff,csv,geojson,ome-zarr")
-    assert pd.read_csv(tmp_path / "a-cells.csv")["kind"].tolist() == cells["kind"].tolist()
+    assert pd.read_csv(tmp_path / "a-cells.csv", keep_default_na=False)["class"].tolist() == words["class"]
     for name in ("a-result.json", "a.ome.zarr"):
         back = load_result(tmp_path / name)
-        assert back.cells["kind"].tolist() == cells["kind"].tolist()
+        assert back.cells["class"].tolist() == words["class"]
         assert back.cells["remark"].tolist() == cells["remark"].tolist()
         assert (back.count, back.white_cells, back.erythroblasts) == (3, 2, 1)
         assert back.summary == "2 white cells, 1 erythroblast, 1 to check"
@@ -212,7 +213,7 @@ def test_other_columns_of_words_go_along(tmp_path, result, labels):
     assert [one["classification"]["name"] for one in about] == [
         "White blood cell",
         "Erythroblast: To check",
-        "White blood cell",
+        "Eosinophil",
     ]
     assert [one.get("metadata") for one in about] == [{"remark": "a"}, {"remark": "é, b"}, None]
 

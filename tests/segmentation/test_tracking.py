@@ -58,21 +58,21 @@ def test_it_measures_what_measure_cells_does_on_any_kind_of_image() -> None:
 
 def test_what_is_known_of_a_cell_stays_with_its_label_through_edits_and_undo() -> None:
     labels = disc_labels((60, 160), [(30, 30, 40), (30, 80, 40), (30, 130, 40)])
-    known = pd.DataFrame(
-        {"label": [1, 2, 3], "certainty": [0.4, 0.9, 0.8], "check": [True, False, False], "kind": list("LMN")}
-    ).assign(area=1.0, row=1.0)  # measurements are not taken over
+    told = {"certainty": [0.4, 0.9, 0.8], "check": [True, False, False], "class": list("LMN")}
+    # Measurements are not taken over.
+    known = pd.DataFrame({"label": [1, 2, 3], **told, "area": 1.0, "row": 1.0})
     tracked = TrackedCells(labels, None, known)
     before = labels.copy()
     labels[20:30, 20:30] = 0
     labels[labels == 2] = 0
     labels[5:9, 5:9] = 7
     assert tracked.update(labels).removed == {2}
-    assert tracked.table["kind"].to_dict() == {1: "L", 3: "N", 7: "white cell"}
+    assert tracked.table["class"].to_dict() == {1: "L", 3: "N", 7: ""}
     assert tracked.table["check"].to_dict() == {1: True, 3: False, 7: False}
     assert tracked.table["certainty"].to_dict() == {1: 0.4, 3: 0.8, 7: 1.0}
     assert tracked.table.loc[1, "area"] == (labels == 1).sum()
     tracked.update(before)
-    assert tracked.table["kind"].tolist() == ["L", "M", "N"]
+    assert tracked.table["class"].tolist() == ["L", "M", "N"]
     assert tracked.table["check"].dtype == bool
 
 

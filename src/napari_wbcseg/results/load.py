@@ -136,6 +136,7 @@ def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) 
         cell_diameter=record.cell_diameter,
         notes=record.notes,
         edited=record.edited or changed,
+        classes=record.class_list,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ..classification.classes import BUILT_IN, ClassList
 from ..segmentation.result import Placement, Segmentation
 from ..settings import SegmentationSettings
 from .files import write_bytes
@@ -123,6 +124,8 @@ class ResultRecord(BaseModel):
     scale, translate, units, axis_labels : tuple
         Where the pixels lie, an entry an axis.
     count, to_check : int
+    classes : list of dict
+        What the classes of the cells are; empty for those that are built in.
     seconds : float or None
         That a run took for it.
     pictures : list of (str, str)
@@ -152,6 +155,7 @@ class ResultRecord(BaseModel):
     axis_labels: tuple[str, ...] = ()
     count: int
     to_check: int
+    classes: list[dict[str, Any]] = []
     seconds: float | None = None
     pictures: list[tuple[str, str]] = []
     cells: dict[str, list[Any]] = {}
@@ -203,6 +207,7 @@ class ResultRecord(BaseModel):
             axis_labels=place.axis_labels,
             count=result.count,
             to_check=result.to_check,
+            classes=[] if result.classes == BUILT_IN else result.classes.to_list(),
             seconds=seconds,
             pictures=encoded(pictures),
             cells={} if labels.endswith(LARGE_SUFFIX) else table_to_columns(result.cells),
@@ -236,6 +241,11 @@ class ResultRecord(BaseModel):
         """
         advice = f"Give the NAME{RESULT_SUFFIX} that was saved with the labels."
         return read_record(cls, path, "a result", advice)
+
+    @property
+    def class_list(self) -> ClassList:
+        """What the classes of the cells are."""
+        return ClassList.from_list(self.classes) if self.classes else BUILT_IN
 
     @property
     def placement(self) -> Placement:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -28,7 +30,9 @@ COLUMNS = (
     "pieces",
     "touching",
     "border",
-    "kind",
+    CLASS,
+    CLASS_PROBABILITY,
+    CLASS_BY,
     "certainty",
     "check",
 )
@@ -40,7 +44,7 @@ LENGTHS = {"diameter": 1, "perimeter": 1, "area": 2, "nucleus_area": 2}
 WHOLE_COLUMNS, FLAG_COLUMNS = ("label", "lobes", "pieces"), ("touching", "border", "check")
 
 #: Columns that are not measured: what a model or a person said of the cell.
-KNOWN_COLUMNS = ("kind", "certainty", "check")
+KNOWN_COLUMNS = (CLASS, CLASS_PROBABILITY, CLASS_BY, "certainty", "check")
 
 #: Columns that need an image besides the labels.
 STAIN_COLUMNS = ("mean_stain", "nucleus_area", "nc_ratio", "lobes")
@@ -219,8 +223,8 @@ def measure_labels(
     Returns
     -------
     table : DataFrame
-        A row a label, ordered by label, with the columns `COLUMNS`; every ``kind``
-        is a white cell, every ``certainty`` is 1, and no ``check`` is set.
+        A row a label, ordered by label, with the columns `COLUMNS`; no cell has a class,
+        every ``certainty`` is 1, and no ``check`` is set.
     boxes : ndarray of int64, shape (n, 4)
         ``row0, col0, row1, col1`` in the whole image, with exclusive ends.
     """
@@ -261,7 +265,9 @@ def measure_labels(
         "pieces": found["_pieces"].astype(np.int64),
         "touching": np.isin(numbers, _touching(labels)),
         "border": (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == (height, width)).any(axis=1),
-        "kind": pd.Series("white cell", range(count), dtype="str"),
+        CLASS: pd.Series("", range(count), dtype="str"),
+        CLASS_PROBABILITY: np.full(count, np.nan),
+        CLASS_BY: pd.Series("", range(count), dtype="str"),
         "certainty": np.ones(count),
         "check": np.zeros(count, bool),
     }

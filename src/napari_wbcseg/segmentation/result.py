@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..classification.classes import BUILT_IN, ERYTHROBLAST, ClassList, class_of
 from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What the column ``kind`` of a table calls the cells; without the column all are white cells.
-WHITE_CELL, ERYTHROBLAST = "white cell", "erythroblast"
+#: What a cell is called whose class is not looked at.
+WHITE_CELL = "white cell"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Segmentation:
     cells : DataFrame
         One row a cell: ``label``, its centroid ``row`` and ``col``, ``area``,
         ``diameter`` (pixels), ``certainty`` in [0, 1], ``check``, ``border``
-        and more; for a stack also ``plane``. Without a column ``kind`` all are white cells.
+        and more; for a stack also ``plane``. Its ``class`` says whether it is a white cell; it is one
+        where nobody said a class.
     probability : ndarray of float32, shape of ``labels``, or None
         Probability that a pixel belongs to a white cell; 0 where nothing was proposed.
         None, as ``proposals``, in a result that was saved or drawn by hand.
@@ -97,6 +99,8 @@ class Segmentation:
         The name or path that the model was asked for by; empty for its name.
     edited : bool
         Whether the labels differ from what the model found.
+    classes : ClassList
+        What the classes of the cells are.
     """
 
     labels: np.ndarray
@@ -113,6 +117,7 @@ class Segmentation:
     image_path: Path | None = None
     model_source: str = ""
     edited: bool = False
+    classes: ClassList = BUILT_IN
 
     @property
     def placement(self) -> Placement:
@@ -126,18 +131,18 @@ class Segmentation:
 
     @property
     def count(self) -> int:
-        """Number of cells, erythroblasts among them; over all planes for a stack."""
+        """Number of cells, also of those that are no white cells; over all planes for a stack."""
         return len(self.cells)
 
     @property
     def erythroblasts(self) -> int:
         """Number of erythroblasts."""
-        return counts(self.cells)["erythroblasts"]
+        return counts(self.cells, self.classes)["erythroblasts"]
 
     @property
     def white_cells(self) -> int:
         """Number of white cells."""
-        return self.count - self.erythroblasts
+        return counts(self.cells, self.classes)["white_cells"]
 
     @property
     def marked(self) -> frozenset[int]:
@@ -188,10 +193,14 @@ def marked_in(cells: pd.DataFrame) -> frozenset[int]:
     return frozenset(map(int, cells.loc[cells["check"].astype(bool), "label"]))
 
 
-def counts(cells: pd.DataFrame) -> dict[str, int]:
+def counts(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> dict[str, int]:
     """Return the numbers of a table: ``count``, ``white_cells`` and ``erythroblasts`` in it, ``to_check``."""
-    others = int(cells["kind"].eq(ERYTHROBLAST).sum()) if "kind" in cells else 0
-    numbers = {"count": len(cells), "white_cells": len(cells) - others, "erythroblasts": others}
+    names = class_of(cells)
+    numbers = {
+        "count": len(cells),
+        "white_cells": len(cells) - int(names.isin(classes.not_white).sum()),
+        "erythroblasts": int(names.eq(ERYTHROBLAST).sum()),
+    }
     to_check = int(cells["check"].eq(True).sum()) if "check" in cells else 0
     return {**numbers, "to_check": to_check}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..classification.classes import CLASS, ERYTHROBLAST
 from ..progress import Progress, silent
 from .canvas import Canvas
 from .detections import JoinedCells, TileCells, cells_of_tile, join, patch_of
@@ -128,7 +129,7 @@ def finish(
         return measure_cells(nothing, np.zeros((1, 1, 3), np.float32)), joined.proposals
     cells = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
     cells["border"] = _at_border(joined.boxes, work.source.shape)
-    cells["kind"] = np.where(joined.erythroblast >= PARAMETERS.erythroblast, "erythroblast", "white cell")
+    cells[CLASS] = np.where(joined.erythroblast >= PARAMETERS.erythroblast, ERYTHROBLAST, "")
     return cells, joined.proposals
 
 

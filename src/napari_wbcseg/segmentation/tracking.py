@@ -65,7 +65,7 @@ class TrackedCells:
     stain : StainSource, optional
         Without one the columns of the stain are NaN.
     known : DataFrame, optional
-        What is known of cells besides their measurements, such as ``certainty`` and ``kind``, by
+        What is known of cells besides their measurements, such as ``certainty`` and ``class``, by
         the column ``label``. It stays with the label through every edit; columns of others are
         NaN, or empty, for a label that it has not.
 

@@ -93,11 +93,11 @@ def test_the_picture_of_a_narrow_window_shows_the_whole_line(make_napari_viewer,
 
 
 def test_erythroblasts_are_told_apart():
-    kinds = ["white cell"] * 23 + ["erythroblast"] * 2
-    table = pd.DataFrame({"kind": kinds, "check": [True, True] + 23 * [False]})
+    names = ["lymphocyte"] * 23 + ["erythroblast"] * 2
+    table = pd.DataFrame({"class": names, "check": [True, True] + 23 * [False]})
     assert count_in_words(table) == "23 white cells, 2 erythroblasts, 2 to check"
     assert count_in_words(table[22:24]) == "1 white cell, 1 erythroblast"
-    assert count_in_words(table.drop(columns="kind")) == "25 white cells, 2 to check"
+    assert count_in_words(table.drop(columns="class")) == "25 white cells, 2 to check"
 
 
 def test_the_count_follows_edits_where_no_panel_is_open(viewer, qtbot):

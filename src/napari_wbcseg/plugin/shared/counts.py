@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from ...classification.classes import CLASS
 from ...progress import Progress
 from ...segmentation.result import count_in_words
 from .features import known_values
@@ -209,7 +210,7 @@ class Counts(QObject):
         present = self._present[layer]
         labels = np.concatenate(present)
         table = pd.DataFrame({"plane": np.repeat(range(len(present)), [len(here) for here in present])})
-        for column in ("check", "kind"):
+        for column in ("check", CLASS):
             known = known_values(layer, column)
             table[column] = pd.Series([known.get(int(label)) for label in labels], dtype=object)
         return table

@@ -22,7 +22,7 @@ def known_values(layer: Labels, column: str) -> dict[int, Any]:
 
 
 def known_cells(layer: Labels) -> pd.DataFrame:
-    """Return the features of a layer, such as ``kind``, by the column ``label``."""
+    """Return the features of a layer, such as ``class``, by the column ``label``."""
     features = layer.features
     numbers = features["index"] if "index" in features else range(len(features))
     own = ["index", "plane", "flag", "decision"]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...classification.classes import CLASS
 from ...progress import Progress, silent
-from ...segmentation.result import WHITE_CELL
 from ..files import write_bytes
 from .outlines import CellOutline, Polygon, cell_outlines
 from .pictures import CELL_COLOUR, CHECK_COLOUR
@@ -112,8 +112,9 @@ def write_outlines(
 def _feature(outline: CellOutline, row: dict[Any, Any], name: str) -> dict[str, Any]:
     check = bool(row.get("check", False))
     words = {column: value for column, value in row.items() if isinstance(value, str)}
-    kind = words.pop("kind", WHITE_CELL)
-    classes = [CELL_CLASS if kind == WHITE_CELL else kind.capitalize(), *[TO_CHECK] * check]
+    named = words.pop(CLASS, "")
+    words = {column: value for column, value in words.items() if value}
+    classes = [named.capitalize() or CELL_CLASS, *[TO_CHECK] * check]
     # The same cell has the same identity each time, so that QuPath can update it.
     identity = f"napari-wbcseg/{name}/{outline.plane}/{outline.label}"
     measurements = {

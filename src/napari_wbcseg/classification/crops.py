@@ -1,0 +1,95 @@
+"""Cells cut out one by one, at one scale, with nothing of their surroundings: what the classifier sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class CropParameters:
+    """How cells are cut out: choices of this package, for granules to be seen and large cells to fit.
+
+    Attributes
+    ----------
+    side : int
+        Pixels.
+    diameter : float
+        Pixels across a typical white cell of the image.
+    rim : float
+        Pixels around a cell that are kept, for outlines that are a little narrow.
+    """
+
+    side: int = 96
+    diameter: float = 60.0
+    rim: float = 2.0
+
+
+PARAMETERS = CropParameters()
+
+
+def cut_out(
+    pixels: np.ndarray, mask: np.ndarray, corner: Sequence[int], diameter: float, side: int = PARAMETERS.side
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a cell out, scaled to the size that cells have for the classifier.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (H, W, 3)
+        Transmittance of the image, or of a part of it.
+    mask : ndarray of bool, shape (h, w)
+        The cell within its box.
+    corner : sequence of int
+        Row and column of the box in ``pixels``.
+    diameter : float
+        Of a typical white cell of the image, pixels.
+    side : int
+        Of the crop, pixels.
+
+    Returns
+    -------
+    crop : ndarray of float32, shape (side, side, 3)
+        Empty slide, 1, beyond the edge of the image.
+    mask : ndarray of float32, shape (side, side)
+        Share of each pixel that lies in the cell.
+    """
+    import cv2
+
+    span = max(round(side * diameter / PARAMETERS.diameter), 1)
+    top, left = (corner[axis] + mask.shape[axis] // 2 - span // 2 for axis in (0, 1))
+    crop, inside = np.ones((span, span, 3), np.float32), np.zeros((span, span), np.float32)
+    _paste(crop, np.asarray(pixels, np.float32), -top, -left)
+    _paste(inside, mask.astype(np.float32), corner[0] - top, corner[1] - left)
+    order = cv2.INTER_AREA if span > side else cv2.INTER_LINEAR
+    size = (side, side)
+    return cv2.resize(crop, size, interpolation=order), cv2.resize(inside, size, interpolation=order)
+
+
+def _paste(target: np.ndarray, source: np.ndarray, row: int, col: int) -> None:
+    """Copy what of an array lies in another one when put at a row and column of it, which may be negative."""
+    rows, cols = (
+        (max(start, 0), min(start + size, limit))
+        for start, size, limit in zip((row, col), source.shape, target.shape, strict=False)
+    )
+    if rows[0] < rows[1] and cols[0] < cols[1]:
+        part = source[rows[0] - row : rows[1] - row, cols[0] - col : cols[1] - col]
+        target[rows[0] : rows[1], cols[0] : cols[1]] = part
+
+
+def alone(crop: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return what the classifier takes: the cell on nothing, 0 on empty slide, about 2 in dark stain.
+
+    Parameters
+    ----------
+    crop : ndarray of float32, shape (side, side, 3)
+        Transmittance.
+    mask : ndarray of float32, shape (side, side)
+    """
+    import cv2
+
+    reach = 2 * int(np.ceil(PARAMETERS.rim)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    soft = cv2.GaussianBlur(cv2.dilate(mask, kernel), (0, 0), 1.0)[..., None]
+    return np.asarray((1 - crop) * 2 * soft, np.float32)

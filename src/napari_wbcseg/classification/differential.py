@@ -1,0 +1,148 @@
+"""The differential: how many of the cells are of each class, and how sure that is from so few."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING
+
+from .classes import BUILT_IN, ERYTHROBLAST, UNSURE, ClassList, class_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Standard deviations of a normal distribution that hold 95 % of it.
+NORMAL_95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Share:
+    """One class of a differential.
+
+    Attributes
+    ----------
+    name : str
+    part_of : str
+        The class whose count has these cells in it too; empty for the classes that make up the whole.
+    count : int
+    percent, low, high : float
+        Of the white cells, and the 95 % interval; NaN where there are none.
+    more_to_halve : int
+        So many more white cells would halve the interval, were the share to stay.
+    """
+
+    name: str
+    part_of: str
+    count: int
+    percent: float
+    low: float
+    high: float
+    more_to_halve: int
+
+
+@dataclass(frozen=True)
+class Differential:
+    """The white cells by class, and what was found beside them.
+
+    Attributes
+    ----------
+    shares : tuple of Share
+        In the order of the classes: those of white cells that are in the list or were found. Those that
+        are part of no other add up to 100 %.
+    white_cells : int
+    others : dict of str to int
+        How many there are of each class that is no white cell; ``erythroblast`` always among them.
+    """
+
+    shares: tuple[Share, ...]
+    white_cells: int
+    others: dict[str, int]
+
+    @property
+    def erythroblasts(self) -> int:
+        """Number of erythroblasts."""
+        return self.others.get(ERYTHROBLAST, 0)
+
+    @property
+    def erythroblasts_per_100(self) -> float:
+        """Erythroblasts per 100 white cells, as laboratories report them; NaN without white cells."""
+        return 100 * self.erythroblasts / self.white_cells if self.white_cells else float("nan")
+
+    @property
+    def more_to_halve(self) -> int:
+        """So many more white cells would halve the widest interval."""
+        widest = max(self.shares, key=lambda share: share.high - share.low, default=None)
+        return widest.more_to_halve if widest else 0
+
+    @property
+    def summary(self) -> str:
+        """The count in words, such as ``212 white cells, and 3 erythroblasts per 100``."""
+        text = f"{self.white_cells} white cell" + "s" * (self.white_cells != 1)
+        if not self.erythroblasts:
+            return text
+        per = self.erythroblasts_per_100
+        if not self.white_cells:
+            return f"{text}, and {self.erythroblasts} erythroblast" + "s" * (self.erythroblasts != 1)
+        return f"{text}, and {per:.2g} erythroblasts per 100"
+
+    def table(self) -> pd.DataFrame:
+        """Return the shares as a table, a row a class, with the attributes of `Share` as columns."""
+        import pandas as pd
+
+        names = ("name", "part_of", "count", "percent", "low", "high", "more_to_halve")
+        rows = [[getattr(share, name) for name in names] for share in self.shares]
+        return pd.DataFrame(rows, columns=["class", *names[1:]])
+
+
+def differential(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> Differential:
+    """Count the cells of a table by class.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Of one picture or of many. Cells without a class count as ``unsure``; without the column
+        ``class`` all do.
+    classes : ClassList
+        Names that are not in it are white cells.
+    """
+    found = class_of(cells).replace("", UNSURE).value_counts()
+    classes = classes.covering(sorted(map(str, found.index)))
+    count = {one.name: sum(int(found.get(part, 0)) for part in classes.parts(one.name)) for one in classes}
+    total = sum(count[one.name] for one in classes if one.white_cell and not one.part_of)
+    others = {one.name: count[one.name] for one in classes if not one.white_cell}
+    shares = []
+    for one in classes:
+        if one.white_cell:
+            number = count[one.name]
+            low, high = wilson_interval(number, total)
+            percent = 100 * number / total if total else float("nan")
+            more = more_to_halve(number, total)
+            shares.append(Share(one.name, one.part_of, number, percent, 100 * low, 100 * high, more))
+    return Differential(tuple(shares), total, {ERYTHROBLAST: 0, **others})
+
+
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share, 0 to 1 (Wilson, J. Am. Stat. Assoc. 22, 1927); NaN of nothing."""
+    if not total:
+        return float("nan"), float("nan")
+    middle, half = _wilson(count / total, total)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def _wilson(share: float, total: float) -> tuple[float, float]:
+    z2 = NORMAL_95**2
+    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = sqrt(z2 * share * (1 - share) / total + (z2 / (2 * total)) ** 2) / (1 + z2 / total)
+    return middle, half
+
+
+def more_to_halve(count: int, total: int) -> int:
+    """Return how many more cells would halve the interval of a share that stays what it is."""
+    if not total:
+        return 0
+    share, low, high = count / total, total, 8 * total + 16
+    wanted = _wilson(share, total)[1] / 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _wilson(share, middle)[1] <= wanted else (middle, high)
+    return high - total

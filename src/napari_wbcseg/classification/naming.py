@@ -1,0 +1,166 @@
+"""Who says what a cell is: a model its probabilities, a person a word that no model overwrites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .classes import (
+    BUILT_IN,
+    CLASS,
+    CLASS_BY,
+    CLASS_PROBABILITY,
+    MODEL,
+    PERSON,
+    PROBABILITY,
+    UNSURE,
+    ClassList,
+    class_of,
+    probability_columns,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class CallParameters:
+    """When a probability is a class: choices of this package.
+
+    Attributes
+    ----------
+    sure : float
+        Probability of the likeliest class below which a cell is called unsure.
+    told_apart : float
+        Share that one part of a class has of its probability, from which on the cell is called by
+        the part, such as a band neutrophil.
+    """
+
+    sure: float = 0.5
+    told_apart: float = 0.8
+
+
+PARAMETERS = CallParameters()
+
+
+def said_by_model(
+    cells: pd.DataFrame, probabilities: pd.DataFrame, classes: ClassList = BUILT_IN
+) -> pd.DataFrame:
+    """Return the table with what a model says of its cells; those that a person named keep their class.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        With a ``label``.
+    probabilities : DataFrame
+        Columns are names of classes, rows the cells in the order of the table; a row of NaN where
+        the model says nothing.
+    classes : ClassList
+
+    Returns
+    -------
+    DataFrame
+        A copy with the columns ``class``, ``class_probability``, ``class_by``, and a column ``p_NAME`` a
+        class in place of those of an earlier model.
+    """
+    import pandas as pd
+
+    table = _with_columns(cells.drop(columns=probability_columns(cells)))
+    values = probabilities.to_numpy(float)
+    columns = {f"{PROBABILITY}{name}": values[:, i] for i, name in enumerate(probabilities.columns)}
+    table = pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
+    names, certainty = called(probabilities, classes)
+    theirs = table[CLASS_BY] == PERSON
+    table[CLASS] = table[CLASS].where(theirs, pd.Series(names, table.index, dtype="str"))
+    table[CLASS_PROBABILITY] = np.where(theirs, table[CLASS_PROBABILITY], certainty)
+    said = pd.Series(np.where(names == "", "", MODEL), table.index, dtype="str")
+    table[CLASS_BY] = table[CLASS_BY].where(theirs, said)
+    return table
+
+
+def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[np.ndarray, np.ndarray]:
+    """Return the class that probabilities speak for, and its probability.
+
+    A class is as probable as its parts together. It is called by a part, such as a band neutrophil,
+    only where that is clear, and unsure where no class is likelier than all others together.
+
+    Returns
+    -------
+    names : ndarray of str objects, shape (n,)
+        Empty where nothing is known.
+    certainty : ndarray of float, shape (n,)
+        Probability of the class, or of the likeliest one where it is called unsure.
+    """
+    given = list(map(str, probabilities.columns))
+    values = probabilities.to_numpy(float)
+    whole = [name for name in _wholes(given, classes)]
+    names, certainty = np.full(len(values), "", object), np.full(len(values), np.nan)
+    known = np.isfinite(values).all(axis=1) & bool(given)
+    if not known.any():
+        return names, certainty
+    members = [[given.index(part) for part in _parts(name, classes) if part in given] for name in whole]
+    sums = np.stack([values[known][:, one].sum(axis=1) for one in members], axis=1)
+    best = sums.argmax(axis=1)
+    certainty[known] = sums[np.arange(len(sums)), best]
+    for row, number in zip(np.flatnonzero(known), best, strict=True):
+        names[row] = whole[number]
+        part = members[number][int(values[row, members[number]].argmax())]
+        if certainty[row] < PARAMETERS.sure:
+            names[row] = UNSURE
+        elif values[row, part] >= PARAMETERS.told_apart * certainty[row]:
+            names[row] = given[part]
+    return names, certainty
+
+
+def _wholes(names: list[str], classes: ClassList) -> list[str]:
+    """Return the classes that are part of no other, of those that names belong to."""
+    found = [classes(name) for name in names]
+    return list(
+        dict.fromkeys((one.part_of if one else "") or name for one, name in zip(found, names, strict=True))
+    )
+
+
+def _parts(name: str, classes: ClassList) -> tuple[str, ...]:
+    return classes.parts(name) or (name,)
+
+
+def named(cells: pd.DataFrame, labels: Iterable[int], name: str) -> pd.DataFrame:
+    """Return the table with some cells named by a person, who is sure.
+
+    Parameters
+    ----------
+    cells : DataFrame
+    labels : iterable of int
+        Which cells.
+    name : str
+        The class. Empty takes back what a person said: then it is as the model's probabilities,
+        where there are some, have it.
+    """
+    cells = _with_columns(cells)
+    chosen = cells["label"].isin(list(labels))
+    cells.loc[chosen, CLASS] = name
+    cells.loc[chosen, CLASS_PROBABILITY] = 1.0 if name else np.nan
+    cells.loc[chosen, CLASS_BY] = PERSON if name else ""
+    columns = probability_columns(cells)
+    if name or not columns:
+        return cells
+    probabilities = cells[columns].rename(columns=lambda column: column.removeprefix(PROBABILITY))
+    again = said_by_model(cells, probabilities)
+    return cells.where(~chosen, again[cells.columns])
+
+
+def _with_columns(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy of a table that has the columns of the class, also where it has none yet."""
+    import pandas as pd
+
+    by = cells[CLASS_BY] if CLASS_BY in cells else pd.Series("", cells.index, dtype="str")
+    probability = cells.get(CLASS_PROBABILITY, np.nan)
+    known = {
+        CLASS: class_of(cells),
+        CLASS_PROBABILITY: probability,
+        CLASS_BY: by.where(by.notna(), "").astype("str"),
+    }
+    return cells.assign(**known)

@@ -1,0 +1,53 @@
+"""The classes of cells, and the columns that say them."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from napari_wbcseg.classification.classes import BUILT_IN, CellClass, ClassList, class_of
+from napari_wbcseg.errors import SettingsError
+
+
+def test_erythroblasts_and_platelets_are_no_white_cells() -> None:
+    assert BUILT_IN.not_white == {"erythroblast", "platelet"}
+
+
+def test_bands_are_counted_with_the_neutrophils() -> None:
+    assert BUILT_IN.parts("neutrophil") == ("neutrophil", "band neutrophil", "segmented neutrophil")
+    assert BUILT_IN.parts("monocyte") == ("monocyte",)
+
+
+def test_a_list_is_written_and_read() -> None:
+    own = BUILT_IN.added(CellClass("blast", "#ff00ff"), CellClass("monocyte", "#000001"))
+    assert own("monocyte").colour == "#000001"
+    assert own.names == (*BUILT_IN.names, "blast")
+    assert ClassList.from_list(own.to_list()) == own
+
+
+def test_names_that_a_list_lacks_become_white_cells_of_it() -> None:
+    own = BUILT_IN.covering(["smudge cell", "monocyte", "", "blast"])
+    assert own.names[-2:] == ("smudge cell", "blast")
+    assert own("blast").white_cell
+    assert own("blast").colour != own("smudge cell").colour
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([{"name": "a", "colour": "red"}], "colour"),
+        ([{"name": "", "colour": "#000000"}], "name"),
+        ([{"name": "a", "colour": "#000000"}] * 2, "Two classes"),
+        ([{"name": "a", "colour": "#000000", "part_of": "b"}], "part of 'b'"),
+        ({"name": "a"}, "list"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_refused_with_a_sentence(values: object, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        ClassList.from_list(values)
+
+
+def test_tables_of_earlier_versions_tell_erythroblasts() -> None:
+    table = pd.DataFrame({"label": [1, 2], "kind": ["white cell", "erythroblast"]})
+    assert class_of(table).tolist() == ["", "erythroblast"]
+    assert class_of(table[["label"]]).tolist() == ["", ""]

@@ -1,0 +1,80 @@
+"""The differential, and how sure it is."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from napari_wbcseg.classification.classes import BUILT_IN, CellClass
+from napari_wbcseg.classification.differential import differential, more_to_halve, wilson_interval
+
+#: 95 % limits for a percentage seen among 100, 200, 500 and 1000 cells (Rümke, Blood Cells 11, 1985).
+RUMKE = {
+    0: ((0, 4), (0, 2), (0, 1), (0, 1)),
+    1: ((0, 6), (0, 4), (0, 3), (0, 2)),
+    2: ((0, 8), (0, 6), (0, 4), (1, 4)),
+    5: ((1, 12), (2, 10), (3, 8), (3, 7)),
+    10: ((4, 18), (6, 16), (7, 13), (8, 13)),
+    20: ((12, 30), (14, 27), (16, 24), (17, 23)),
+    30: ((21, 40), (23, 37), (26, 35), (27, 33)),
+    50: ((39, 61), (42, 58), (45, 55), (46, 54)),
+}
+
+
+def table(**counts: int) -> pd.DataFrame:
+    names = [name.replace("_", " ") for name, count in counts.items() for _ in range(count)]
+    return pd.DataFrame({"class": names})
+
+
+@pytest.mark.parametrize("percent", RUMKE)
+def test_the_textbooks_table_comes_out(percent: int) -> None:
+    for total, limits in zip((100, 200, 500, 1000), RUMKE[percent], strict=True):
+        found = wilson_interval(percent * total // 100, total)
+        # The textbook's are Clopper's and Pearson's, which are a little wider; both rounded outwards.
+        rounded = math.floor(100 * found[0]), math.ceil(100 * found[1])
+        assert rounded == pytest.approx(limits, abs=1), total
+
+
+def test_the_interval_is_wilsons() -> None:
+    assert wilson_interval(15, 100) == pytest.approx((0.0931, 0.2328), abs=1e-4)
+    assert all(math.isnan(limit) for limit in wilson_interval(0, 0))
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 50), (10, 100), (100, 200), (200, 200)])
+def test_so_many_more_cells_halve_the_interval_and_one_fewer_do_not(count: int, total: int) -> None:
+    def width(cells: float) -> float:
+        low, high = wilson_interval(count * cells / total, cells)  # type: ignore[arg-type]
+        return high - low
+
+    more = more_to_halve(count, total)
+    assert width(total + more) <= width(total) / 2 < width(total + more - 1)
+
+
+def test_white_cells_make_up_the_whole_and_erythroblasts_are_told_beside_them() -> None:
+    cells = table(lymphocyte=30, segmented_neutrophil=50, band_neutrophil=5, neutrophil=15, erythroblast=3)
+    found = differential(pd.concat([cells, table(platelet=7)]))
+    by_name = {share.name: share for share in found.shares}
+    assert found.white_cells == 100
+    assert by_name["neutrophil"].count == 70, "with bands and segmented ones"
+    assert (by_name["band neutrophil"].percent, by_name["band neutrophil"].part_of) == (5, "neutrophil")
+    assert sum(share.percent for share in found.shares if not share.part_of) == pytest.approx(100)
+    assert found.others == {"erythroblast": 3, "platelet": 7}
+    assert found.erythroblasts_per_100 == 3
+    assert found.summary == "100 white cells, and 3 erythroblasts per 100"
+    assert found.table()["class"].tolist() == list(by_name)
+
+
+def test_cells_without_a_class_are_unsure_and_own_classes_are_counted() -> None:
+    own = BUILT_IN.added(CellClass("smudge cell", "#ffffff", white_cell=False))
+    cells = pd.DataFrame({"class": ["", None, "blast", "smudge cell"]})
+    found = differential(cells, own)
+    assert {share.name: share.count for share in found.shares if share.count} == {"unsure": 2, "blast": 1}
+    assert found.others["smudge cell"] == 1
+
+
+def test_of_nothing_nothing_is_said() -> None:
+    found = differential(table())
+    assert (found.white_cells, found.more_to_halve, found.summary) == (0, 0, "0 white cells")
+    assert all(math.isnan(share.percent) for share in found.shares)

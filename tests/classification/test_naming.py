@@ -1,0 +1,57 @@
+"""Who says what a cell is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_wbcseg.classification.naming import called, named, said_by_model
+
+CELLS = pd.DataFrame({"label": [1, 2, 3]})
+
+
+def probabilities(*rows: tuple[float, ...]) -> pd.DataFrame:
+    names = ["band neutrophil", "segmented neutrophil", "lymphocyte", "erythroblast"]
+    return pd.DataFrame(list(rows), columns=names)
+
+
+SURE = probabilities((0.02, 0.9, 0.05, 0.03), (0, 0.1, 0.8, 0.1), (0, 0, 0.1, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "certainty"),
+    [
+        ((0.02, 0.9, 0.05, 0.03), "segmented neutrophil", 0.92),
+        ((0.3, 0.4, 0.3, 0.0), "neutrophil", 0.7),
+        ((0.0, 0.1, 0.7, 0.2), "lymphocyte", 0.7),
+        ((0.1, 0.1, 0.4, 0.4), "unsure", 0.4),
+        ((np.nan,) * 4, "", np.nan),
+    ],
+)
+def test_a_cell_is_called_by_what_is_sure(row: tuple[float, ...], name: str, certainty: float) -> None:
+    names, found = called(probabilities(row))
+    assert names.tolist() == [name]
+    np.testing.assert_allclose(found, [certainty])
+
+
+def test_a_model_says_class_probability_and_that_it_was_the_model() -> None:
+    table = said_by_model(CELLS, SURE)
+    assert table["class"].tolist() == ["segmented neutrophil", "lymphocyte", "erythroblast"]
+    assert table["class_by"].tolist() == ["model"] * 3
+    assert table["p_lymphocyte"].tolist() == [0.05, 0.8, 0.1]
+
+
+def test_no_model_overwrites_what_a_person_said() -> None:
+    table = named(said_by_model(CELLS, SURE), [2], "blast")
+    again = said_by_model(table, SURE[["lymphocyte", "erythroblast"]])
+    row = again.set_index("label").loc[2]
+    assert (row["class"], row["class_by"], row["class_probability"]) == ("blast", "person", 1.0)
+    assert row["p_lymphocyte"] == 0.8, "what the model holds is told all the same"
+    assert "p_band neutrophil" not in again, "of the earlier model"
+
+
+def test_what_a_person_took_back_is_as_the_model_has_it() -> None:
+    said = said_by_model(CELLS, SURE)
+    pd.testing.assert_frame_equal(named(named(said, [2, 3], "blast"), [2, 3], ""), said)
+    assert named(named(CELLS, [1], "blast"), [1], "")["class"].tolist() == ["", "", ""]
