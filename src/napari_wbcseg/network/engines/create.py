@@ -11,7 +11,7 @@ from ...errors import SettingsError
 from ...settings import DeviceName, EngineName
 from .base import Engine
 from .keras import KerasEngine
-from .onnx import GPU_PROVIDERS, OnnxEngine
+from .onnx import GPU_PROVIDERS, OnnxEngine, import_onnxruntime
 from .openvino import OpenVinoEngine, openvino_gains
 
 if TYPE_CHECKING:
@@ -61,13 +61,10 @@ def create_engine(model: ModelFile, kind: EngineName = "auto", device: DeviceNam
 def _fastest(model: ModelFile, device: DeviceName) -> Engine:
     if not openvino_gains():
         return OnnxEngine(model, device=device)
-    if device == "auto":
-        import onnxruntime
-
-        if set(GPU_PROVIDERS) & set(onnxruntime.get_available_providers()):
-            engine = OnnxEngine(model)
-            if engine.on_gpu:
-                return engine
+    if device == "auto" and set(GPU_PROVIDERS) & set(import_onnxruntime().get_available_providers()):
+        engine = OnnxEngine(model)
+        if engine.on_gpu:
+            return engine
     return OpenVinoEngine(model)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +27,12 @@ GPU_PROVIDERS = {
 }
 
 
+def import_onnxruntime() -> ModuleType:
+    """Import ONNX Runtime, which from 1.32 on prepares to report its use unless it is kept from it before."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return importlib.import_module("onnxruntime")
+
+
 class OnnxEngine:
     """Predicts with ONNX Runtime, on a GPU where its installation offers one that works."""
 
@@ -31,10 +40,9 @@ class OnnxEngine:
     on_gpu = False
 
     def __init__(self, model: ModelFile, threads: int | None = None, device: DeviceName = "auto") -> None:
-        import onnxruntime
-
         from ..onnx_graph import onnx_bytes
 
+        onnxruntime = import_onnxruntime()
         self._architecture = model.header.architecture
         graph = onnx_bytes(model)
         threads = threads or available_cpus()
