@@ -27,7 +27,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NAME = PACKAGE.name
 
 #: Rooms from the lowest to the highest; the modules of the ground are one room.
-GROUND = ("errors", "files", "progress", "settings", "version")
+GROUND = ("box", "errors", "files", "progress", "settings", "version")
 LEVELS = (
     ("ground",),
     ("images", "synthetic"),

@@ -7,7 +7,9 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.datasets.boxes import is_boxes, outline_from_box, read_boxed_pairs, read_boxes, split_names
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.errors import Cancelled, DatasetError, ImageError
@@ -28,9 +30,8 @@ def cell_image(row: float = 100, col: float = 110, diameter: float = 90) -> tupl
     return np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8), mask
 
 
-def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
-    rows, cols = np.nonzero(mask)
-    return int(rows.min()), int(cols.min()), int(rows.max()) + 1, int(cols.max()) + 1
+def box_of(mask: np.ndarray) -> Box:
+    return Box.of(ndimage.find_objects(mask.astype(np.uint8))[0])
 
 
 def write_set(folder: Path, lines: list[str], images: dict[str, np.ndarray]) -> Path:
@@ -77,8 +78,8 @@ def test_the_same_box_gives_the_same_outline() -> None:
 def test_an_outline_that_does_not_fill_its_box_is_none() -> None:
     image, truth = cell_image()
     r0, c0, _, _ = box_of(truth)
-    assert outline_from_box(image, (r0, c0, r0 + 200, c0 + 110)) is None
-    assert outline_from_box(np.full((200, 220, 3), 230, np.uint8), (40, 40, 120, 120)) is None
+    assert outline_from_box(image, Box(r0, c0, r0 + 200, c0 + 110)) is None
+    assert outline_from_box(np.full((200, 220, 3), 230, np.uint8), Box(40, 40, 120, 120)) is None
 
 
 def test_fields_with_boxes_become_pairs(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.segmentation.canvas import Canvas
 from napari_wbcseg.segmentation.large.pyramid import Pyramid
-from napari_wbcseg.segmentation.tiles import Box
 
 
 @given(st.data(), st.integers(1, 60), st.integers(1, 60))

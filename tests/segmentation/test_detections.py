@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.segmentation.detections import TileCells, cells_of_tile, join, patch_of
 from napari_wbcseg.segmentation.found import Found
-from napari_wbcseg.segmentation.tiles import Box, Tile, tile_grid
+from napari_wbcseg.segmentation.tiles import Tile, tile_grid
 
 from ..drawings import disc_labels
 

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_wbcseg.segmentation.tiles import PARAMETERS, Box, tile_grid
+from napari_wbcseg.box import Box
+from napari_wbcseg.segmentation.tiles import PARAMETERS, tile_grid
 
 shapes = st.tuples(st.integers(1, 900), st.integers(1, 900))
 

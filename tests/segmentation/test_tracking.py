@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.segmentation.measure import measure_cells
 from napari_wbcseg.segmentation.stain_source import StainSource
@@ -36,7 +37,7 @@ def test_an_edited_image_has_the_measures_of_one_measured_anew(labels, edits, to
     change = Change()
     for (row, col, down, along), value in edits:
         labels[row : row + down, col : col + along] = value
-        where = (row, col, row + down, col + along) if told_where else None
+        where = Box(row, col, row + down, col + along) if told_where else None
         change.update(tracked.update(labels, tracked.differences(labels, where)))
     pd.testing.assert_frame_equal(tracked.table, TrackedCells(labels, stain).table)
     now = {int(n) for n in np.unique(labels)} - {0}
@@ -119,7 +120,7 @@ def test_a_cell_that_leaves_its_neighbour_is_touching_no_more_and_neither_is_the
 def test_the_work_of_an_edit_grows_with_the_cells_that_it_concerns() -> None:
     labels = np.kron(np.arange(1, 401).reshape(20, 20), np.ones((9, 9), int))
     tracked = TrackedCells(labels)
-    one, many = (0, 0, 4, 4), (0, 0, 180, 180)
+    one, many = Box(0, 0, 4, 4), Box(0, 0, 180, 180)
     assert tracked.work([one]) < 2**16
     assert tracked.work([many]) > 2**20
 
@@ -130,7 +131,7 @@ def test_edits_far_apart_are_found_apart() -> None:
     labels[10:20, 10:30] = 1
     labels[850:860, 800:830] = 2
     assert tracked.differences(labels) == [(10, 10, 20, 30), (850, 800, 860, 830)]
-    assert tracked.differences(labels, (0, 0, 100, 100)) == [(10, 10, 20, 30)]
+    assert tracked.differences(labels, Box(0, 0, 100, 100)) == [(10, 10, 20, 30)]
     assert tracked.work(tracked.differences(labels)) < 2000
     tracked.update(labels)
     assert tracked.differences(labels) == []

@@ -308,7 +308,8 @@ def _large(
 ) -> ResultRecord:
     """Segment a large file into a folder of its own; a run that was interrupted goes on where it stopped."""
     from ..images.lazy import open_large
-    from ..results.formats.large_geojson import write_large_geojson
+    from ..results.formats.geojson import write_outlines
+    from ..results.formats.outlines import placed_outlines
     from ..segmentation.large.run import LargeRun
     from .thumbnails import pictures_of_large
 
@@ -322,13 +323,14 @@ def _large(
         for _ in run.tiles():
             pass
         result = run.finish()
-    notes = [f"Segmented in blocks: its labels and table are in {folder.name}.", *result.notes]
+    notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *result.notes]
     if left_out := [name for name in outputs.wanted() if name not in ("tiff", "csv", "overlay", "geojson")]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
     pixel_size = read_pixel_size(item.path)
     if "geojson" in outputs.formats:
         (outlines,) = files_of(outputs.folder / item.name, "geojson")
-        write_large_geojson(outlines, result.labels, result.cells, pixel_size, item.image, progress)
+        cells = with_micrometres(result.cells, pixel_size)
+        write_outlines(outlines, placed_outlines(result.labels, cells), cells, item.image, progress)
     progress(0, 0, "Drawing the report")
     pictures = pictures_of_large(image.levels, run.source, result)
     result = replace(

@@ -88,7 +88,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     -------
     list of BatchItem
     """
-    from ..images.read import natural_key
+    from ..images.find import natural_key
 
     found: dict[Path, Path] = {}
     problems: list[BatchItem] = []
@@ -118,8 +118,8 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
 
 def _search(given: str, recursive: bool, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
     """Yield the images that one argument stands for; folders in a folder that cannot be read are told of."""
-    from ..images.lazy import is_zarr
-    from ..images.read import find_images
+    from ..images.find import find_images
+    from ..images.zarr_files import is_zarr
 
     folder = Path(given).expanduser()
     if not (recursive and folder.is_dir()) or is_zarr(folder):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..images.prepare import as_rgb8
 from ..results.formats.pictures import CASING_COLOUR, CELL_COLOUR, CHECK_COLOUR, traced
 from ..results.result_record import Picture
 
@@ -51,7 +52,7 @@ def pictures_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
         caption = f"plane {plane + 1} of {len(result.labels)}"
     checked = cells[cells["check"].astype(bool)] if len(cells) else cells
     marked = frozenset(int(label) for label in checked["label"]) if len(checked) else frozenset()
-    picture = _rgb8(image)
+    picture = as_rgb8(image)
     whole = _outlined(picture, labels, marked)
     worst = checked.sort_values("certainty").head(_MOST_CELLS) if len(checked) else checked
     return (Picture(caption, _jpeg(whole)), *(_cell(picture, labels, row) for row in _rows(worst)))
@@ -91,7 +92,7 @@ def pictures_of_large(
     pictures = []
     for row in _rows(worst):
         rows, cols = _around(row, source.shape)
-        pixels = _rgb8(source.read(rows.start, cols.start, rows.stop, cols.stop))
+        pixels = as_rgb8(source.read(rows.start, cols.start, rows.stop, cols.stop))
         pictures.append(_cell_picture(pixels, np.asarray(result.labels[rows, cols]), row))
     return (Picture("", _jpeg(whole)), *pictures)
 
@@ -118,7 +119,7 @@ def _overview(levels: Sequence[Any], value_range: float) -> np.ndarray:
             down, along = level.shape[0] / size[0], level.shape[1] / size[1]
             box = (int(top * down), int(left * along), round(bottom * down), round(right * along))
             part = cv2.resize(source.read(*box), (right - left, bottom - top), interpolation=cv2.INTER_AREA)
-            small[top:bottom, left:right] = _rgb8(part)
+            small[top:bottom, left:right] = as_rgb8(part)
     return small
 
 
@@ -181,14 +182,6 @@ def _draw(picture: np.ndarray, outlines: list[np.ndarray], colour: tuple[int, in
     points = [np.rint(outline * (1 << _SHIFT)).astype(np.int32) for outline in outlines]
     cv2.polylines(picture, points, True, CASING_COLOUR, 4, cv2.LINE_AA, shift=_SHIFT)
     cv2.polylines(picture, points, True, colour, 2, cv2.LINE_AA, shift=_SHIFT)
-
-
-def _rgb8(image: np.ndarray) -> np.ndarray:
-    from ..images.prepare import prepare_image
-
-    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-        return np.ascontiguousarray(image)
-    return np.rint(prepare_image(image).pixels).astype(np.uint8)
 
 
 def _jpeg(picture: np.ndarray) -> bytes:

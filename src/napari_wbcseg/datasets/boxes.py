@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DatasetError, ImageError
+from ..box import Box
+from ..errors import DatasetError
 from ..progress import Progress, silent
 from .class_map import RED_CELL_BOX
+from .csv_table import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,13 +56,7 @@ def read_boxes(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     table_path = Path(path) / "boxes.csv"
-    try:
-        table = pd.read_csv(table_path)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"The box table {table_path} cannot be read: {error}.") from None
-    missing = {"image", "kind", *_CORNERS} - set(table.columns)
-    if missing:
-        raise DatasetError(f"The box table {table_path} lacks the columns {', '.join(sorted(missing))}.")
+    table = read_table(table_path, {"image", "kind", *_CORNERS})
     corners = table[list(_CORNERS)].apply(pd.to_numeric, errors="coerce")
     bad = ~(
         (corners["r1"] > corners["r0"]) & (corners["c1"] > corners["c0"]) & np.isfinite(corners).all(axis=1)
@@ -76,7 +72,7 @@ def read_boxes(path: Path) -> pd.DataFrame:
     return table
 
 
-def outline_from_box(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray | None:
+def outline_from_box(image: np.ndarray, box: Box) -> np.ndarray | None:
     """Outline the cell inside a box.
 
     GrabCut (Rother et al., ACM Trans. Graph. 23, 2004) separates the cell from what
@@ -85,8 +81,7 @@ def outline_from_box(image: np.ndarray, box: tuple[int, int, int, int]) -> np.nd
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
-    box : tuple of int
-        ``r0, c0, r1, c1``, ends exclusive.
+    box : Box
 
     Returns
     -------
@@ -95,6 +90,7 @@ def outline_from_box(image: np.ndarray, box: tuple[int, int, int, int]) -> np.nd
         ragged, so that nothing can be learned from it.
     """
     import cv2
+    from scipy import ndimage
     from skimage.measure import label, regionprops
 
     height, width = image.shape[:2]
@@ -137,24 +133,16 @@ def outline_from_box(image: np.ndarray, box: tuple[int, int, int, int]) -> np.nd
     solid = cv2.GaussianBlur(solid, (0, 0), 0.02 * side + 0.5) > 0.5
     if largest.solidity < _MIN_SOLIDITY or not solid.any():
         return None
-    filled_rows, filled_cols = np.nonzero(solid)
-    found_box = (
-        filled_rows.min() + top,
-        filled_cols.min() + left,
-        filled_rows.max() + 1 + top,
-        filled_cols.max() + 1 + left,
-    )
-    if _box_iou(found_box, box) < _MIN_BOX_AGREEMENT:
-        return None
     mask = np.zeros((height, width), bool)
     mask[top : top + crop.shape[0], left : left + crop.shape[1]] = solid
-    return mask
+    found_box = Box.of(ndimage.find_objects(mask.view(np.uint8))[0])
+    return mask if found_box.iou(box) >= _MIN_BOX_AGREEMENT else None
 
 
-def _whole_cell_box(box: tuple[int, int, int, int], height: int, width: int) -> tuple[int, int, int, int]:
+def _whole_cell_box(box: Box, height: int, width: int) -> Box:
     """Extend a box that the image border cuts beyond the border, to the square of its long side."""
     r0, c0, r1, c1 = box
-    side = max(r1 - r0, c1 - c0)
+    side = max(box.shape)
     edge = 2
     if r0 <= edge:
         r0 = r1 - side
@@ -164,16 +152,7 @@ def _whole_cell_box(box: tuple[int, int, int, int], height: int, width: int) -> 
         c0 = c1 - side
     elif c1 >= width - edge:
         c1 = c0 + side
-    return r0, c0, r1, c1
-
-
-def _box_iou(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    rows = min(a[2], b[2]) - max(a[0], b[0])
-    cols = min(a[3], b[3]) - max(a[1], b[1])
-    if rows <= 0 or cols <= 0:
-        return 0.0
-    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return rows * cols / (areas - rows * cols)
+    return Box(r0, c0, r1, c1)
 
 
 def split_names(path: Path) -> tuple[list[str], list[str]]:
@@ -221,44 +200,36 @@ def read_boxed_pairs(
     ImageError
         If an image cannot be read.
     """
-    from ..images.prepare import prepare_image
-    from ..images.read import read_image
-    from .pair import Box, TrainingPair
+    from ..images.read import read_rgb8
+    from .pair import Box as KindBox
+    from .pair import TrainingPair
 
     path = Path(path)
     table = read_boxes(path)
     wanted = split_names(path)[0] if names is None else names
-    boxes_of = dict(tuple(table[table["kind"] == WHITE_KIND].groupby("image")))
-    others_of = dict(tuple(table[table["kind"] != WHITE_KIND].groupby("image")))
     red_cells_too = bool((table["kind"] == RED_CELL_BOX).any())
     pairs = []
     for number, name in enumerate(wanted):
         progress(number, len(wanted), "Outlining boxed cells")
         file = path / "images" / name
-        array = read_image(file)
-        try:
-            image = np.rint(prepare_image(array).pixels).astype(np.uint8)
-        except ImageError as error:
-            raise ImageError(f"{file}: {error}") from None
+        image = read_rgb8(file)
         labels = np.zeros(image.shape[:2], np.int32)
-        boxes = boxes_of.get(name)
-        complete = True
-        if boxes is not None:
-            corners = boxes[list(_CORNERS)].to_numpy()
-            for r0, c0, r1, c1 in corners.tolist():
-                if r1 <= 0 or c1 <= 0 or r0 >= image.shape[0] or c0 >= image.shape[1]:
-                    raise DatasetError(
-                        f"The box {r0}, {c0}, {r1}, {c1} in {path / 'boxes.csv'} lies outside {file}."
-                    )
-            masks = _outlines(image, corners, outline)
-            complete = all(mask is not None for mask in masks)
-            for index, mask in enumerate(masks, 1):
-                if mask is not None:
-                    labels[mask & (labels == 0)] = index
-        if complete:
-            others = others_of.get(name)
-            rows = [] if others is None else others[["kind", *_CORNERS]].to_numpy().tolist()
-            distractors = tuple(Box(kind, (r0, c0, r1, c1)) for kind, r0, c0, r1, c1 in rows)
+        here = table[table["image"] == name]
+        kinds, boxes = here["kind"].tolist(), list(map(Box._make, here[list(_CORNERS)].to_numpy().tolist()))
+        white = [box for kind, box in zip(kinds, boxes, strict=True) if kind == WHITE_KIND]
+        for box in white:
+            if min(box.grown(0, labels.shape).shape) <= 0:
+                raise DatasetError(
+                    f"The box {', '.join(map(str, box))} in {path / 'boxes.csv'} lies outside {file}."
+                )
+        masks = _outlines(image, white, outline)
+        for index, mask in enumerate(masks, 1):
+            if mask is not None:
+                labels[mask & (labels == 0)] = index
+        if all(mask is not None for mask in masks):
+            distractors = tuple(
+                KindBox(kind, box) for kind, box in zip(kinds, boxes, strict=True) if kind != WHITE_KIND
+            )
             pairs.append(
                 TrainingPair(
                     Path(name).stem,
@@ -273,24 +244,18 @@ def read_boxed_pairs(
     return pairs
 
 
-def _outlines(image: np.ndarray, boxes: np.ndarray, outline: Outliner | None) -> list[np.ndarray | None]:
+def _outlines(image: np.ndarray, boxes: list[Box], outline: Outliner | None) -> list[np.ndarray | None]:
     """Return the mask of each box, None where neither the model nor GrabCut fits it."""
     from scipy import ndimage
 
     masks: list[np.ndarray | None] = [None] * len(boxes)
-    if outline is not None:
-        sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-        labels = outline(image, float(np.median(sides)))
-        proposed = [
-            (index, (spot[0].start, spot[1].start, spot[0].stop, spot[1].stop))
-            for index, spot in enumerate(ndimage.find_objects(labels), 1)
-            if spot is not None
-        ]
-        for number, box in enumerate(boxes.tolist()):
-            agreement, index = max(((_box_iou(found, box), i) for i, found in proposed), default=(0.0, 0))
+    if outline is not None and boxes:
+        labels = outline(image, float(np.median([max(box.shape) for box in boxes])))
+        proposed = [(i, Box.of(spot)) for i, spot in enumerate(ndimage.find_objects(labels), 1) if spot]
+        for number, box in enumerate(boxes):
+            agreement, index = max(((found.iou(box), i) for i, found in proposed), default=(0.0, 0))
             if agreement >= _MIN_MODEL_AGREEMENT:
                 masks[number] = labels == index
     return [
-        outline_from_box(image, tuple(box)) if mask is None else mask
-        for mask, box in zip(masks, boxes.tolist(), strict=True)
+        outline_from_box(image, box) if mask is None else mask for mask, box in zip(masks, boxes, strict=True)
     ]

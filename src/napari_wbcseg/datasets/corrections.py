@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..errors import DatasetError
 from ..files import ABANDONED, remove_leftovers, write_atomically
 from ..images.pixel_size import CENTIMETRES, unit_symbol
-from ..images.prepare import prepare_image
-from ..images.read import read_image
+from ..images.prepare import as_rgb8
+from ..images.read import read_image, read_rgb8
 from ..version import __version__
 from .pair import TrainingPair
 
@@ -178,7 +178,7 @@ def add_correction(
     place = corrections_folder() if folder is None else Path(folder).expanduser()
     for part in (place, place / IMAGES, place / LABELS):
         remove_leftovers(part, age=ABANDONED)
-    pixels = np.rint(prepare_image(image).pixels).astype(np.uint8)
+    pixels = as_rgb8(image)
     numbers = _checked_labels(labels, pixels.shape[:2], name)
     digest = _pixel_hash(pixels)
     fields = list(read_record(place))
@@ -288,12 +288,10 @@ def read_corrections(folder: str | Path | None = None) -> list[TrainingPair]:
 
 
 def _read_field(place: Path, field: Correction) -> TrainingPair:
-    image = read_image(place / IMAGES / f"{field.name}.tif")
+    image = read_rgb8(place / IMAGES / f"{field.name}.tif")
     path = place / LABELS / f"{field.name}.tif"
     labels = _checked_labels(read_image(path), image.shape[:2], str(path))
-    if image.ndim != 3:
-        image = np.rint(prepare_image(image).pixels).astype(np.uint8)
-    return TrainingPair(field.name, image.astype(np.uint8), labels, field.group or field.name)
+    return TrainingPair(field.name, image, labels, field.group or field.name)
 
 
 def _checked_labels(labels: Any, shape: tuple[int, ...], what: str) -> NDArray[np.int32]:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..errors import DatasetError, ImageError
+from ..errors import DatasetError
 from ..images.find import IMAGE_SUFFIXES, image_stem, natural_key
-from ..images.prepare import prepare_image
-from ..images.read import decode_image, image_head, orientation_of, turned
+from ..images.read import decode_image, image_head, orientation_of, read_rgb8, turned
 from .pair import TrainingPair
 
 if TYPE_CHECKING:
@@ -153,12 +152,7 @@ def _some(names: list[str]) -> str:
 
 
 def _read_pair(name: str, image_entry: Entry, mask_entry: Entry, reading: MaskReading) -> TrainingPair:
-    array = decode_image(image_entry.source, image_entry.shown)
-    try:
-        pixels = prepare_image(array).pixels
-    except ImageError as error:
-        raise ImageError(f"{image_entry.shown}: {error}") from None
-    image = np.rint(pixels).astype(np.uint8)
+    image = read_rgb8(image_entry.source, image_entry.shown)
     labels, mask = read_labels(mask_entry.source, mask_entry.shown, reading)
     if labels.shape != image.shape[:2]:
         raise DatasetError(

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DatasetError
-from ..images.read import IMAGE_SUFFIXES, decode_image, natural_key, read_image
+from ..images.find import IMAGE_SUFFIXES, natural_key
+from ..images.read import decode_image, read_image
 from .folders import Entry, pair_entries, split_masks
 from .pair import TrainingPair
 

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import DatasetError
 from ..progress import Progress, silent
 from .class_map import PLATELET_BOX
+from .csv_table import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,16 +56,7 @@ def read_classes(path: Path) -> pd.DataFrame:
     DatasetError
         If the table is missing, unreadable or lacks a column.
     """
-    import pandas as pd
-
-    table_path = Path(path) / "classes.csv"
-    try:
-        table = pd.read_csv(table_path, dtype=str)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"The table of classes {table_path} cannot be read: {error}.") from None
-    missing = {"image", "class"} - set(table.columns)
-    if missing:
-        raise DatasetError(f"The table {table_path} lacks the columns {', '.join(sorted(missing))}.")
+    table = read_table(Path(path) / "classes.csv", {"image", "class"}, dtype=str)
     table = table.sort_values("image", ignore_index=True)
     table["held_out"] = table.groupby("class").cumcount() % KEPT_ASIDE == KEPT_ASIDE - 1
     return table
@@ -95,8 +87,7 @@ def read_single_cells(
     ImageError
         If an image cannot be read.
     """
-    from ..images.prepare import prepare_image
-    from ..images.read import read_image
+    from ..images.read import read_rgb8
 
     if outline is None:
         raise DatasetError(f"{path} has classes but no outlines: name a model that draws them (--outlines).")
@@ -107,7 +98,7 @@ def read_single_cells(
     pairs = []
     for number, (name, kind) in enumerate(zip(table["image"], table["class"], strict=True)):
         progress(number, len(table), "Outlining single cells")
-        image = np.rint(prepare_image(read_image(Path(path) / "images" / name)).pixels).astype(np.uint8)
+        image = read_rgb8(Path(path) / "images" / name)
         pair = _pair(Path(name).stem, image, kind, outline)
         if pair is not None:
             pairs.append(pair)
@@ -156,7 +147,7 @@ def _dark_middle(image: np.ndarray, cell: float) -> tuple[int, int, int, int] | 
 
 def without_cells_files(path: Path) -> list[Path]:
     """List the pictures of a folder, by name, those of `CHULA_WITH_WHITE_CELLS` left out."""
-    from ..images.read import IMAGE_SUFFIXES
+    from ..images.find import IMAGE_SUFFIXES
 
     files = sorted(file for file in Path(path).iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     return [file for file in files if file.stem not in CHULA_WITH_WHITE_CELLS]
@@ -174,14 +165,13 @@ def read_without_cells(path: Path) -> list[TrainingPair]:
         If there is no picture, or none whose red cells can be measured.
     """
     from ..images.illumination import background_colour, transmittance
-    from ..images.prepare import prepare_image
-    from ..images.read import read_image
+    from ..images.read import read_rgb8
     from .pair import TrainingPair
     from .red_cell_size import TYPICAL_WHITE_CELL, red_cell_diameter
 
     files = without_cells_files(path)
     files = [file for number, file in enumerate(files) if number % KEPT_ASIDE != KEPT_ASIDE - 1]
-    images = [np.rint(prepare_image(read_image(file)).pixels).astype(np.uint8) for file in files]
+    images = [read_rgb8(file) for file in files]
     measured = [red_cell_diameter(2 * (1 - transmittance(i, background_colour(i)))) for i in images]
     known = [diameter for diameter in measured if diameter is not None]
     if not known:

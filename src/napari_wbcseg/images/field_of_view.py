@@ -43,7 +43,7 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
     brightness = cv2.GaussianBlur(small.max(axis=-1), (0, 0), 1.0)
     lit = float(np.percentile(brightness, 90))
     dark = brightness < _DARK * lit
-    if not _on_border(dark).any():
+    if not border(dark).any():
         return None
     regions, count = ndimage.label(dark)
     outside = np.zeros(dark.shape, bool)
@@ -67,8 +67,9 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
     return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
 
-def _on_border(mask: np.ndarray) -> np.ndarray:
-    return np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+def border(image: np.ndarray) -> np.ndarray:
+    """Return the pixels along the four sides of an image (H, W[, C]), one side behind the other."""
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
 
 
 def _runs_along(region: np.ndarray) -> bool:

@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
-from .find import IMAGE_SUFFIXES
-from .find import SLIDE_SUFFIXES as SLIDE_SUFFIXES
+from .find import IMAGE_SUFFIXES, SLIDE_SUFFIXES
 from .limits import check_is_file
 from .pixel_size import size_in_zarr
 from .read import as_image, tiff_notes
 from .tiff import open_tiff
-from .zarr_files import is_zarr as is_zarr
-from .zarr_files import open_image
+from .zarr_files import is_zarr, open_image
 
 #: Files of more pixels than this get a folder for their results, and are read in parts.
 LARGE_PIXELS = 12_000_000
@@ -103,6 +101,8 @@ def open_large(path: str | Path) -> LargeImage:
         If there is no such file, it is not an image of rows and columns in grey or RGB, it
         declares what it cannot hold, or asks for a codec or colours that are not known.
     """
+    import dask.array as da
+
     path = Path(path)
     try:
         if path.is_dir():
@@ -114,7 +114,7 @@ def open_large(path: str | Path) -> LargeImage:
                 raise ImageError(f"{path} cannot be read in parts; save it as a tiled TIFF or OME-Zarr.")
             image = open_tiff(path, str(path))  # kept open by the arrays that read from it
             notes, alpha = tiff_notes(image), bool(image.first.extrasamples)
-            levels = [_lazy(level) for level in image.levels]
+            levels = [da.from_array(level, chunks=level.chunks, name=False) for level in image.levels]
         if image.levels[0].shape[0] > 1 and image.levels[0].shape[0] == image.fields:
             notes = (
                 f"Of the {image.fields} images of one size in the file only the first was taken.",
@@ -130,9 +130,3 @@ def open_large(path: str | Path) -> LargeImage:
     except Exception as error:  # readers raise nearly any type on broken files
         raise ImageError(f"{path} cannot be opened: {str(error).strip() or type(error).__name__}.") from error
     return LargeImage(tuple(one for one, _ in images), str(path), (*image.notes, *notes, *images[0][1]))
-
-
-def _lazy(pixels: Any) -> Any:
-    import dask.array as da
-
-    return da.from_array(pixels, chunks=pixels.chunks, name=False)

@@ -158,6 +158,20 @@ def prepare_image(array: Any, value_range: float | None = None) -> PreparedImage
     return PreparedImage(pixels, tuple(notes), full)
 
 
+def as_rgb8(array: Any, value_range: float | None = None) -> NDArray[np.uint8]:
+    """Return an image as 8-bit RGB, (H, W, 3), itself where it is that; see `prepare_image`.
+
+    Raises
+    ------
+    ImageError
+        If the array is not one image.
+    """
+    array = np.asarray(array)
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
+        return array
+    return np.rint(prepare_image(array, value_range).pixels).astype(np.uint8)
+
+
 def has_dark_background(pixels: NDArray[np.float32]) -> bool:
     """Say whether most of a field, (H, W, 3) in 0..255, is far darker than its brightest parts."""
     step = max(1, -(-max(pixels.shape[:2]) // _SAMPLE_SIDE))

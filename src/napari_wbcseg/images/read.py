@@ -12,17 +12,9 @@ import numpy as np
 
 from ..errors import ImageError
 from .choose import focus_note
-from .find import IMAGE_SUFFIXES as IMAGE_SUFFIXES
-from .find import MASK_ENDINGS as MASK_ENDINGS
-from .find import find_images as find_images
-from .find import is_mask_name as is_mask_name
-from .find import natural_key as natural_key
 from .limits import check_expansion, check_is_file, check_memory
 from .pixel_size import size_in_tiff, size_in_zarr
-from .prepare import PreparedImage as PreparedImage
-from .prepare import bit_range as bit_range
-from .prepare import is_one_field
-from .prepare import prepare_image as prepare_image
+from .prepare import as_rgb8, is_one_field
 from .tiff import MAGIC, open_file, open_tiff
 from .zarr_files import is_zarr, open_image
 
@@ -71,30 +63,12 @@ def read_image(path: str | Path) -> NDArray[Any]:
         If the file is missing, truncated, empty, not an image, has colours that are not known,
         or does not fit into memory.
     """
-    return _warning_of(*_read(path))
+    return _warning_of(*read_image_and_notes(path))
 
 
 def read_image_and_notes(path: str | Path) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Read an image as `read_image` does, with its warnings as sentences.
-
-    Returns
-    -------
-    image : ndarray
-    notes : tuple of str
-
-    Raises
-    ------
-    ImageError
-        As `read_image`.
-    """
-    return _read(path)
-
-
-def _read(path: str | Path) -> tuple[NDArray[Any], tuple[str, ...]]:
-    path = Path(path)
-    if not is_zarr(path):
-        check_is_file(path)
-    return _decode(path, str(path))
+    """Read an image as `read_image` does, with its warnings as sentences."""
+    return _decode(Path(path), str(path))
 
 
 def decode_image(source: Path | bytes, name: str) -> NDArray[Any]:
@@ -117,9 +91,23 @@ def decode_image(source: Path | bytes, name: str) -> NDArray[Any]:
     ImageError
         As `read_image`.
     """
-    if isinstance(source, Path):
-        check_is_file(source)
     return _warning_of(*_decode(source, name))
+
+
+def read_rgb8(source: Path | bytes, name: str | None = None) -> NDArray[np.uint8]:
+    """Read an image as a network is taught it: 8-bit RGB, (H, W, 3).
+
+    Raises
+    ------
+    ImageError
+        As `read_image`, or if it is a stack.
+    """
+    name = str(source) if name is None else name
+    array = decode_image(source, name)
+    try:
+        return as_rgb8(array)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
 
 
 def _warning_of(image: NDArray[Any], notes: tuple[str, ...]) -> NDArray[Any]:
@@ -129,6 +117,8 @@ def _warning_of(image: NDArray[Any], notes: tuple[str, ...]) -> NDArray[Any]:
 
 
 def _decode(source: Path | bytes, name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    if isinstance(source, Path) and not is_zarr(source):
+        check_is_file(source)
     try:
         if isinstance(source, Path) and source.is_dir():
             pixels, notes, alpha = _decode_zarr(source)

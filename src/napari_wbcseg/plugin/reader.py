@@ -115,7 +115,8 @@ def get_large_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]]) 
         return None
     from pathlib import Path
 
-    from ..images.lazy import SLIDE_SUFFIXES, is_zarr
+    from ..images.find import SLIDE_SUFFIXES
+    from ..images.zarr_files import is_zarr
 
     file = Path(path)
     if file.suffix.lower() not in SLIDE_SUFFIXES and not is_zarr(file):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .tiles import Box
+from ..box import Box
 
 
 class Canvas:

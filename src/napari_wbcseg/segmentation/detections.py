@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..box import Box
 from ..errors import OutputError
 from ..files import write_atomically
 from .found import Found
-from .tiles import Box, Tile
+from .tiles import Tile
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def patch_of(boxes: np.ndarray, masks: list[np.ndarray], numbers: np.ndarray) ->
     ndarray of int32
         0 where no cell is.
     """
-    area = Box(*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
+    area = Box.around(boxes.tolist())
     patch = np.zeros(area.shape, np.int32)
     for (top, left, bottom, right), mask, number in zip(boxes.tolist(), masks, numbers, strict=True):
         target = patch[top - area.top : bottom - area.top, left - area.left : right - area.left]

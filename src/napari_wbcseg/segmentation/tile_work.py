@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..box import Box
 from ..classification.classes import CLASS, ERYTHROBLAST
 from ..progress import Progress, silent
 from .canvas import Canvas
 from .detections import JoinedCells, TileCells, cells_of_tile, join, patch_of
-from .tiles import Box, Tile, TileParameters, tile_grid
+from .tiles import Tile, TileParameters, tile_grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,8 +153,7 @@ def _measured(
     from .measure import absorbed, measure_cells
 
     boxes = joined.boxes[rows]
-    area = Box(*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
-    area = area.grown(1, work.source.shape)
+    area = Box.around(boxes.tolist()).grown(1, work.source.shape)
     part, pixels = labels.read(area), work.source.read(*area)
     density = np.zeros(area.shape, np.float32)
     density[part > 0] = absorbed(pixels[part > 0], np.asarray(work.estimates.background, np.float32))

@@ -7,39 +7,8 @@ core, and a cell belongs to the tile whose core holds its centroid.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-
-class Box(NamedTuple):
-    """A rectangle of pixels, ends exclusive."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.bottom - self.top, self.right - self.left
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """The rows and columns, to index an image with."""
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-    def grown(self, by: int, shape: tuple[int, int]) -> Box:
-        """Return the box with so much more on each side, within an image of a shape."""
-        return Box(
-            max(self.top - by, 0),
-            max(self.left - by, 0),
-            min(self.bottom + by, shape[0]),
-            min(self.right + by, shape[1]),
-        )
-
-    def holds(self, row: float, col: float) -> bool:
-        """Say whether a point lies inside."""
-        return self.top <= row < self.bottom and self.left <= col < self.right
+from ..box import Box
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..box import Box
 from .measure import COLUMNS, KNOWN_COLUMNS, measure_labels
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .stain_source import StainSource
-
-#: ``row0, col0, row1, col1`` with exclusive ends.
-Box = tuple[int, int, int, int]
 
 _TILE = 256
 _REACH = 2  # touching allows a gap of one pixel
@@ -87,7 +85,7 @@ class TrackedCells:
             self._known = known.drop(columns=[name for name in _MEASURED if name in known])
         self._boxes: dict[int, Box] = {}
         self.table: pd.DataFrame
-        self.table = self._measure((0, 0, *self.shape), None)
+        self.table = self._measure(Box(0, 0, *self.shape), None)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -121,7 +119,7 @@ class TrackedCells:
         """
         from scipy import ndimage
 
-        row0, col0, row1, col1 = self._clipped(within or (0, 0, *self.shape))
+        row0, col0, row1, col1 = (within or Box(0, 0, *self.shape)).grown(0, self.shape)
         if row0 >= row1 or col0 >= col1:
             return []
         found: list[tuple[slice, np.ndarray]] = []
@@ -140,7 +138,7 @@ class TrackedCells:
             boxes.append(
                 self._tight(
                     labels,
-                    (
+                    Box(
                         found[down.start][0].start,
                         col0 + along.start * _TILE,
                         found[down.stop - 1][0].stop,
@@ -155,7 +153,7 @@ class TrackedCells:
         work = 0
         for box in boxes:
             near = self._known_in(box)
-            work += _area(self._window(box, near)) + _A_CELL * len(near)
+            work += self._window(box, near).area + _A_CELL * len(near)
         return work
 
     def update(self, labels: np.ndarray, boxes: list[Box] | None = None) -> Change:
@@ -182,7 +180,7 @@ class TrackedCells:
         now, then = set(self.table.index.tolist()), set(earlier.table.index.tolist())
         swallowed, new = {}, self.table.loc[sorted(now - then), "area"].to_dict()
         for label in then - now:
-            here = _slices(earlier.box_of(label))
+            here = earlier.box_of(label).slices
             inside = earlier._labels[here] == label
             was, now_is = earlier._labels[here][inside], self._labels[here][inside]
             swallowed.update(_swallowed({label}, was, now_is, new))
@@ -191,7 +189,7 @@ class TrackedCells:
     def _update(self, labels: np.ndarray, box: Box) -> Change:
         import pandas as pd
 
-        here = _slices(box)
+        here = box.slices
         new, old = np.asarray(labels[here]), self._labels[here]
         differ = new != old
         if not differ.any():
@@ -199,8 +197,7 @@ class TrackedCells:
         lost, won = old[differ], new[differ]
         edited = {int(label) for label in np.union1d(lost, won)} - {0}
         self._labels[here] = new
-        near = self._labels[_slices(self._clipped(_grown(box, _REACH)))]
-        affected = edited | ({int(label) for label in np.unique(near)} - {0})
+        affected = edited | self._known_in(box)
         window = self._window(box, affected)
         before = affected & self._boxes.keys()
         fresh = self._measure(window, affected)
@@ -219,13 +216,13 @@ class TrackedCells:
 
     def _measure(self, window: Box, only: set[int] | None) -> pd.DataFrame:
         """Measure cells that lie in a window, and remember their boxes."""
-        part = self._labels[_slices(window)]
+        part = self._labels[window.slices]
         density = None
         if self._stain is not None:
             inside = part != 0 if only is None else np.isin(part, list(only))
             density = self._stain.density(inside, window[:2])
         table, boxes = measure_labels(part, density, only, window[:2], self.shape)
-        self._boxes.update(zip(table["label"].tolist(), map(tuple, boxes.tolist()), strict=True))
+        self._boxes.update(zip(table["label"].tolist(), map(Box._make, boxes.tolist()), strict=True))
         table = table.set_index("label", drop=False).rename_axis(None)
         return table if self._known is None else self._with_known(table, self._known)
 
@@ -243,25 +240,20 @@ class TrackedCells:
         return table
 
     def _known_in(self, box: Box) -> set[int]:
-        near = self._labels[_slices(self._clipped(_grown(box, _REACH)))]
+        near = self._labels[box.grown(_REACH, self.shape).slices]
         return set(np.unique(near).tolist()) - {0}
 
     def _window(self, box: Box, labels: set[int]) -> Box:
         """Return what must be looked at to measure these labels, after a change in the box."""
-        boxes = np.array([box, *(self._boxes[label] for label in labels if label in self._boxes)])
-        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-        return self._clipped(_grown((*low.tolist(), *high.tolist()), _REACH))
+        known = (self._boxes[label] for label in labels if label in self._boxes)
+        return Box.around([box, *known]).grown(_REACH, self.shape)
 
     def _tight(self, labels: np.ndarray, box: Box) -> Box:
         """Return the smallest box around the differences in a box."""
-        differ = labels[_slices(box)] != self._labels[_slices(box)]
+        differ = labels[box.slices] != self._labels[box.slices]
         rows, cols = np.flatnonzero(differ.any(axis=1)), np.flatnonzero(differ.any(axis=0))
         top, left = box[:2]
-        return top + int(rows[0]), left + int(cols[0]), top + int(rows[-1]) + 1, left + int(cols[-1]) + 1
-
-    def _clipped(self, box: Box) -> Box:
-        height, width = self.shape
-        return max(box[0], 0), max(box[1], 0), min(box[2], height), min(box[3], width)
+        return Box(top + int(rows[0]), left + int(cols[0]), top + int(rows[-1]) + 1, left + int(cols[-1]) + 1)
 
 
 def _swallowed(removed: set[int], lost: np.ndarray, won: np.ndarray, new: dict[int, float]) -> dict[int, int]:
@@ -279,15 +271,3 @@ def _swallowed(removed: set[int], lost: np.ndarray, won: np.ndarray, new: dict[i
         if taker != 0 and pixels < _ALL_OF_IT * new.get(taker, np.inf):
             taken[label] = taker
     return taken
-
-
-def _slices(box: Box) -> tuple[slice, slice]:
-    return slice(box[0], box[2]), slice(box[1], box[3])
-
-
-def _grown(box: Box, by: int) -> Box:
-    return box[0] - by, box[1] - by, box[2] + by, box[3] + by
-
-
-def _area(box: Box) -> int:
-    return (box[2] - box[0]) * (box[3] - box[1])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import ModelError
-from ...images.read import natural_key
+from ...images.find import natural_key
 from ..architecture import CLASSIC, Convolution, UNetArchitecture
 from ..classic import INPUT
 from ..model_file import ModelFile, ModelHeader, clean_name, make_model

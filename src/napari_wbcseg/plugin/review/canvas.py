@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer, Shapes
 
-    from ...segmentation.tracking import Box
+    from ...box import Box
 
 _FRAME = "#ff8c1a"
 _STROKE = "#ffd400"

@@ -87,7 +87,7 @@ def store_field(source: FieldSource, progress: Progress, folder: Path | None = N
     """
     from ...datasets.corrections import CellDecision, add_correction
     from ...errors import DatasetError
-    from ...images.prepare import bit_range, prepare_image
+    from ...images.prepare import as_rgb8, bit_range
 
     stack = source.labels.ndim == 3
     value_range = bit_range(source.image)
@@ -101,7 +101,7 @@ def store_field(source: FieldSource, progress: Progress, folder: Path | None = N
             present = {int(number) for number in np.unique(part) if number}
             added.append(
                 add_correction(
-                    prepare_image(np.asarray(image[window]), value_range).pixels.round().astype(np.uint8),
+                    as_rgb8(image[window], value_range),
                     part,
                     folder=folder,
                     name=source.name + (f"-{plane}" if stack else "") + suffix,
@@ -186,6 +186,8 @@ def _windows(labels: np.ndarray, decided: set[int]) -> Iterator[tuple[tuple[slic
     """Yield the windows to store, and what tells their names apart."""
     from scipy import ndimage
 
+    from ...images.field_of_view import border
+
     if not labels.any():
         return
     if max(labels.shape) <= _WHOLE:
@@ -200,8 +202,7 @@ def _windows(labels: np.ndarray, decided: set[int]) -> Iterator[tuple[tuple[slic
         )
         # A cell that this window cuts gets one of its own.
         part = labels[window]
-        border = np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])
-        done = np.union1d(done, np.setdiff1d(part, border))
+        done = np.union1d(done, np.setdiff1d(part, border(part)))
         yield (window[0], window[1]), f"-r{window[0].start}c{window[1].start}"
 
 

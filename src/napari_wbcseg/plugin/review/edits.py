@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...box import Box
 from ...errors import EditError
 from ...segmentation.edit import merge_cells, remove_cells, separate_pieces, split_by_stroke
-from ...segmentation.tracking import Box
 from ..shared.viewer import image_data, plane_shown
 from .decisions import Cell
 
@@ -59,7 +59,7 @@ def places_painted(value: Any, ndim: int) -> Iterator[Place]:
             slices = tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in index)
         before, (rows, cols) = slices[:-2], slices[-2:]
         planes = range(before[0].start, before[0].stop) if before else None
-        yield planes, (rows.start, cols.start, rows.stop, cols.stop)
+        yield planes, Box.of((rows, cols))
 
 
 def place_redrawn(event: Any, layer: Labels, dims: Dims) -> Place:
@@ -68,8 +68,8 @@ def place_redrawn(event: Any, layer: Labels, dims: Dims) -> Place:
     plain = tuple(dims.displayed) == tuple(range(dims.ndim))[-2:]
     if offset is None or len(offset) != 2 or len(shape) < 2 or not plain:
         return None, None
-    box = (int(offset[0]), int(offset[1]), int(offset[0]) + shape[0], int(offset[1]) + shape[1])
-    return shown_planes(layer, dims), box
+    top, left = map(int, offset)
+    return shown_planes(layer, dims), Box(top, left, top + shape[0], left + shape[1])
 
 
 def shown_planes(layer: Labels, dims: Dims) -> range | None:
@@ -120,9 +120,8 @@ def merging(layer: Labels, cells: Mapping[Cell, Box]) -> Edit:
 
 def _edit_of(layer: Labels, plane: int, boxes: Mapping[int, Box], make: Callable[[np.ndarray], Edit]) -> Edit:
     """Make an edit from the part of a plane that holds these boxes: a whole one takes long to look at."""
-    corners = np.array(list(boxes.values()))
-    (top, left), (bottom, right) = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
-    edit = make(plane_of(layer, plane)[top:bottom, left:right]).moved(int(top), int(left))
+    box = Box.around(boxes.values())
+    edit = make(plane_of(layer, plane)[box.slices]).moved(box.top, box.left)
     return edit if layer.ndim == 2 else edit.on_plane(plane)
 
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from ...box import Box
 from ...errors import EditError
 from ...progress import Progress, silent
 from ...segmentation.edit import unused_labels
 from ...segmentation.measure import COLUMNS
 from ...segmentation.result import count_in_words
-from ...segmentation.tracking import Box, TrackedCells
+from ...segmentation.tracking import TrackedCells
 from ..shared.counts import counts_of
 from ..shared.features import known_cells, known_values, write_features
 from ..shared.jobs import Job
@@ -348,7 +349,7 @@ class LayerReview(QObject):
         planes, box = place
         for plane in range(plane_count(self.labels)) if planes is None else planes:
             before = self._dirty.get(plane, box)
-            self._dirty[plane] = None if before is None or box is None else _around(before, box)
+            self._dirty[plane] = None if before is None or box is None else Box.around((before, box))
             if edited:
                 self._edited_planes.pop(plane, None)
                 self._edited_planes[plane] = None
@@ -493,10 +494,6 @@ def _known_decisions(labels: Labels) -> Decisions:
 def _keys(table: pd.DataFrame) -> list[Cell]:
     planes = table["plane"].tolist() if "plane" in table else [0] * len(table)
     return list(zip(planes, table["label"].tolist(), strict=True))
-
-
-def _around(a: Box, b: Box) -> Box:
-    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
 
 def _timer(delay: int, call: Callable[[], object]) -> QTimer:

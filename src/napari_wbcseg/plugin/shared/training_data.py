@@ -83,7 +83,7 @@ def make_pairs(source: PairSource, progress: Progress) -> list[TrainingPair]:
     """
     from ...datasets.pair import TrainingPair
     from ...errors import DatasetError
-    from ...images.prepare import bit_range, prepare_image
+    from ...images.prepare import as_rgb8, bit_range
 
     stack = source.labels.ndim == 3
     images = source.image if stack else [source.image]
@@ -95,10 +95,10 @@ def make_pairs(source: PairSource, progress: Progress) -> list[TrainingPair]:
         drawn = np.asarray(labels[number])
         if not drawn.any():
             continue
-        pixels = prepare_image(np.asarray(images[number]), value_range).pixels
+        pixels = as_rgb8(images[number], value_range)
         name = source.planes[number] if source.planes else source.name + (f"-{number}" if stack else "")
         group = source.groups[number] if source.groups else name
-        pairs.append(TrainingPair(name, np.rint(pixels).astype(np.uint8), drawn.astype(np.int32), group))
+        pairs.append(TrainingPair(name, pixels, drawn.astype(np.int32), group))
     if not pairs:
         raise DatasetError("No cell is drawn in the labels layer: paint at least one, then train.")
     return pairs

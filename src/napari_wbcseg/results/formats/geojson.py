@@ -18,7 +18,7 @@ import numpy as np
 from ...classification.classes import CLASS
 from ...progress import Progress, silent
 from ..files import write_bytes
-from .outlines import CellOutline, Polygon, cell_outlines
+from .outlines import CellOutline, cell_outlines, told
 from .pictures import CELL_COLOUR, CHECK_COLOUR
 from .tables import with_micrometres
 
@@ -50,7 +50,6 @@ _NAMES = {
     "border": "Border",
     "certainty": "Certainty",
 }
-_OFTEN = 200  # cells between two reports of progress
 
 
 def write_geojson(path: str | Path, result: Segmentation, progress: Progress = silent) -> Path:
@@ -100,9 +99,7 @@ def write_outlines(
     """
     rows = dict(zip(map(int, cells["label"]), cells.to_dict("records"), strict=True))
     lines = []
-    for done, outline in enumerate(outlines):
-        if done % _OFTEN == 0:
-            progress(done, len(rows), "Outlining cells")
+    for outline in told(outlines, len(rows), progress):
         feature = _feature(outline, rows.get(outline.label, {}), name)
         lines.append(json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
     text = '{"type":"FeatureCollection","features":[\n' + ",\n".join(lines) + "\n]}\n"
@@ -140,7 +137,10 @@ def _feature(outline: CellOutline, row: dict[Any, Any], name: str) -> dict[str, 
 
 
 def _geometry(outline: CellOutline) -> dict[str, Any]:
-    parts = [_rings(polygon) for polygon in outline.polygons]
+    parts = [
+        [[*ring.tolist(), ring[0].tolist()] for ring in (polygon.exterior, *polygon.holes)]
+        for polygon in outline.polygons
+    ]
     geometry: dict[str, Any] = (
         {"type": "Polygon", "coordinates": parts[0]}
         if len(parts) == 1
@@ -149,7 +149,3 @@ def _geometry(outline: CellOutline) -> dict[str, Any]:
     if outline.plane is not None:
         geometry["plane"] = {"c": -1, "z": outline.plane, "t": 0}
     return geometry
-
-
-def _rings(polygon: Polygon) -> list[list[list[int]]]:
-    return [[*ring.tolist(), ring[0].tolist()] for ring in (polygon.exterior, *polygon.holes)]

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ...box import Box
+from ...progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_OFTEN = 200  # cells between two reports of progress
+_LEAST_HALF = 16  # pixels from the middle of a cell to the edge of what is read first
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +55,14 @@ class CellOutline:
     polygons: tuple[Polygon, ...]
 
 
+def told(outlines: Iterable[CellOutline], total: int, progress: Progress) -> Iterator[CellOutline]:
+    """Yield outlines, telling how many of all there are so far."""
+    for done, outline in enumerate(outlines):
+        if done % _OFTEN == 0:
+            progress(done, total, "Outlining cells")
+        yield outline
+
+
 def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
     """Yield the outline of every label, plane by plane and in the order of the labels.
 
@@ -65,6 +83,33 @@ def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
         for label, box in zip(values[values != 0].tolist(), ndimage.find_objects(ranks), strict=True):
             polygons = mask_polygons(plane[box] == label, (box[0].start, box[1].start))
             yield CellOutline(label, number if labels.ndim == 3 else None, polygons)
+
+
+def placed_outlines(labels: Any, cells: pd.DataFrame) -> Iterator[CellOutline]:
+    """Yield the outline of each cell in a table, of a label image (H, W) of which only parts are read.
+
+    Parameters
+    ----------
+    labels : array of int, shape (H, W)
+        Zarr perhaps.
+    cells : DataFrame
+        A row a label, with its ``row``, ``col`` and ``diameter`` in pixels.
+    """
+    for label, row, col, diameter in cells[["label", "row", "col", "diameter"]].itertuples(index=False):
+        row, col = round(row), round(col)
+        half = max(_LEAST_HALF, round(diameter))
+        while True:
+            box = Box(row, col, row, col).grown(half, labels.shape)
+            mask = np.asarray(labels[box.slices]) == label
+            if not (
+                (box.top > 0 and mask[0].any())
+                or (box.left > 0 and mask[:, 0].any())
+                or (box.bottom < labels.shape[0] and mask[-1].any())
+                or (box.right < labels.shape[1] and mask[:, -1].any())
+            ):
+                break
+            half *= 2  # long, or in pieces
+        yield CellOutline(int(label), None, mask_polygons(mask, box[:2]))
 
 
 def mask_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[Polygon, ...]:

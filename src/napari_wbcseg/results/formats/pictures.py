@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import OutputError
+from ...images.prepare import as_rgb8
 from ..files import write_bytes
 
 if TYPE_CHECKING:
@@ -26,18 +27,7 @@ _SHIFT = 4  # bits behind the point in coordinates given to OpenCV
 
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:
-    """Write a picture, in the format of the path's ending.
-
-    Parameters
-    ----------
-    path : str or Path
-    image : ndarray of uint8, shape (H, W) or (H, W, 3)
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
+    """Write a picture (H, W) or (H, W, 3) of uint8, in the format of the path's ending."""
     return write_bytes(path, _encode(np.asarray(image), path))
 
 
@@ -55,7 +45,7 @@ def write_mask(path: str | Path, labels: np.ndarray) -> Path:
     OutputError
         If the file cannot be written.
     """
-    return write_bytes(path, _encode(np.where(np.asarray(labels) != 0, 255, 0).astype(np.uint8), path))
+    return write_image(path, np.where(np.asarray(labels) != 0, 255, 0).astype(np.uint8))
 
 
 def write_overlay(
@@ -68,7 +58,7 @@ def write_overlay(
     OutputError
         If the sizes differ, or the file cannot be written.
     """
-    return write_bytes(path, _encode(draw_overlay(image, labels, cells), path))
+    return write_image(path, draw_overlay(image, labels, cells))
 
 
 def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | None = None) -> np.ndarray:
@@ -96,7 +86,7 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | No
     """
     import cv2
 
-    picture = _as_rgb8(image)
+    picture: np.ndarray = as_rgb8(image)
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     if labels.shape != picture.shape[:2]:
         raise OutputError(
@@ -169,15 +159,6 @@ def _encode(array: np.ndarray, path: str | Path) -> bytes:
     options: dict[str, Any] = {"quality": 95} if kind == "JPEG" else {"optimize": False, "compress_level": 4}
     Image.fromarray(array).save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def _as_rgb8(image: np.ndarray) -> np.ndarray:
-    from ...images.prepare import prepare_image
-
-    array = np.asarray(image)
-    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
-        return array
-    return np.rint(prepare_image(array).pixels).astype(np.uint8)
 
 
 def _marked(cells: pd.DataFrame | None) -> frozenset[int]:

@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import OutputError
 from ...progress import Progress, silent
 from ..files import write_bytes
-from .outlines import CellOutline, cell_outlines
+from .outlines import CellOutline, cell_outlines, told
 from .pictures import CELL_COLOUR, CHECK_COLOUR
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 #: ImageJ keeps places in 16 bits and takes what is larger for negative.
 _FARTHEST = 60_535
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # java.awt.geom.PathIterator
-_OFTEN = 200
 
 
 def write_rois(path: str | Path, result: Segmentation, progress: Progress = silent) -> Path:
@@ -49,12 +48,10 @@ def write_rois(path: str | Path, result: Segmentation, progress: Progress = sile
             f"{path} was not written: ImageJ's regions end at {_FARTHEST} pixels and the image has "
             f"{max(result.labels.shape[-2:])}. Save GeoJSON instead, which has no such limit."
         )
-    marked, total = result.marked, result.count
+    marked = result.marked
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for done, outline in enumerate(cell_outlines(result.labels)):
-            if done % _OFTEN == 0:
-                progress(done, total, "Outlining cells")
+        for outline in told(cell_outlines(result.labels), result.count, progress):
             roi = _roi(outline, outline.label in marked)
             # A fixed date: the same cells give the same bytes.
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())

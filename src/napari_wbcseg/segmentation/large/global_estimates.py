@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from ...box import Box
 from ..scale import PARAMETERS as SCALE
-from ..tiles import Box
 
 if TYPE_CHECKING:
     from ...network.model_file import ModelFile

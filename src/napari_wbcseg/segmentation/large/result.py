@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...box import Box
 from ...errors import ImageError, OutputError
 from ...files import write_atomically
 from ...images.pixel_size import PixelSize, read_pixel_size
-from ..tiles import Box
 from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, write_table
 from .pyramid import Pyramid
 

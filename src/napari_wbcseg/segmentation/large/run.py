@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ...box import Box
 from ...errors import ImageError, OutputError, SettingsError
 from ...files import write_atomically
 from ...images.pixel_size import read_pixel_size
@@ -22,7 +23,7 @@ from ..detections import TileCells, patch_of
 from ..method import DEFAULT_MODEL, model_and_settings
 from ..result import Segmentation
 from ..tile_work import TileWork, find_in_tile, finish
-from ..tiles import Box, Tile
+from ..tiles import Tile
 from .files import (
     LABELS_FOLDER,
     PLAN_FILE,

@@ -1,0 +1,79 @@
+"""A rectangle of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels, ends exclusive.
+
+    Examples
+    --------
+    >>> box = Box(2, 3, 10, 20)
+    >>> box.shape, box.area
+    ((8, 17), 136)
+    >>> box.grown(5, within=(12, 24))
+    Box(top=0, left=0, bottom=12, right=24)
+    """
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @classmethod
+    def around(cls, boxes: Iterable[tuple[int, int, int, int]]) -> Box:
+        """Return the smallest box that holds all of these, which are some."""
+        tops, lefts, bottoms, rights = zip(*boxes, strict=True)
+        return cls(min(tops), min(lefts), max(bottoms), max(rights))
+
+    @classmethod
+    def of(cls, slices: tuple[slice, ...]) -> Box:
+        """Return the box of rows and columns, as ``scipy.ndimage.find_objects`` gives them."""
+        rows, cols = slices
+        return cls(rows.start, cols.start, rows.stop, cols.stop)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def area(self) -> int:
+        """Pixels in it."""
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The rows and columns, to index an image with."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def grown(self, by: int, within: tuple[int, ...]) -> Box:
+        """Return the box with so much more on each side, within an image of a shape."""
+        return Box(
+            max(self.top - by, 0),
+            max(self.left - by, 0),
+            min(self.bottom + by, within[0]),
+            min(self.right + by, within[1]),
+        )
+
+    def holds(self, row: float, col: float) -> bool:
+        """Say whether a point lies inside."""
+        return self.top <= row < self.bottom and self.left <= col < self.right
+
+    def iou(self, other: tuple[int, int, int, int]) -> float:
+        """Return intersection over union with another box.
+
+        Examples
+        --------
+        >>> Box(0, 0, 2, 2).iou(Box(0, 1, 2, 3))
+        0.3333333333333333
+        """
+        rows = min(self.bottom, other[2]) - max(self.top, other[0])
+        cols = min(self.right, other[3]) - max(self.left, other[1])
+        if rows <= 0 or cols <= 0:
+            return 0.0
+        shared = rows * cols
+        return shared / (self.area + Box(*other).area - shared)
