@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import tarfile
 from collections.abc import Callable
@@ -274,3 +275,38 @@ def test_a_model_file_that_is_none(tmp_path: Path, model: Path, case: str) -> No
     assert status != 0
     assert "dark.safetensors" in said.replace(" ", "")
     assert "Traceback" not in said
+
+
+# What has no end ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["segment", "PIPE.png", "--out", "OUT"],
+        ["segment", "smear.png", "--out", "OUT", "--model", "PIPE.safetensors"],
+        ["segment", "smear.png", "--out", "OUT", "--settings", "PIPE.json"],
+        ["segment", "--repeat", "PIPE.json", "--out", "OUT"],
+        ["segment", "smear.png", "--out", "OUT", "--scheduler", "PIPE.json"],
+        ["models", "import", "PIPE.h5"],
+        ["models", "import", "PIPE.safetensors"],
+        ["models", "show", "PIPE.safetensors"],
+        ["train", "PIPE.tar", "--out", "OUT"],
+        ["train", "pairs", "--out", "OUT", "--settings", "PIPE.json"],
+        ["evaluate", "classic", "PIPE.tar"],
+    ],
+    ids=" ".join,
+)
+def test_a_pipe_is_refused_at_once(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    iio.imwrite("smear.png", spots()[0])
+    training_folder(Path("pairs"))
+    for argument in arguments:
+        if argument.startswith("PIPE"):
+            os.mkfifo(argument)
+    status, said = shell(*arguments)
+    assert status == 1
+    assert "a pipe or a device" in said

@@ -8,16 +8,60 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import WBCSegError
+from .errors import SettingsError, WBCSegError
 
 #: Seconds after which nobody writes on a small file any more.
 ABANDONED = 3600.0
+_MOST_TEXT = 2**30  # bytes; records of a million cells have a quarter
 #: What is named so was being written, or replaced, by a process that was killed.
 _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.(part|old)")
+
+
+def check_ordinary(path: Path, most: int | None = None) -> None:
+    """Check that a file can be read to its end: a pipe or a device has none.
+
+    Parameters
+    ----------
+    path : Path
+    most : int, optional
+        Bytes that a file of this kind has at most.
+
+    Raises
+    ------
+    OSError
+        If it cannot, with the reason in ``strerror``.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+    if most is not None and status.st_size > most:
+        size = f"{status.st_size / 1e9:.1f} GB"
+        raise OSError(errno.EFBIG, f"its {size} are more than any such file has", str(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a text file that a user named.
+
+    Raises
+    ------
+    SettingsError
+        If it is not there or is no text.
+    """
+    try:
+        check_ordinary(path, _MOST_TEXT)
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"There is no file {path}.") from None
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"{path} cannot be read as text: {reason}.") from None
 
 
 def write_atomically(path: Path, content: bytes, error: type[WBCSegError]) -> None:

@@ -6,6 +6,7 @@ are built from their fields, and they are stored with every result.
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import SettingsError
+from .files import read_text
 
 Recipe = Literal["robust", "classic"]
 EngineName = Literal["auto", "onnxruntime", "openvino", "keras"]
@@ -115,7 +117,7 @@ class _Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -140,17 +142,17 @@ class _Settings(BaseModel):
         """
         import json
 
-        where = ""
-        if isinstance(text, Path):
-            where = f" in {text}"
-            text = text.read_text(encoding="utf-8")
+        where = f"{text}: " if isinstance(text, Path) else ""
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise SettingsError(f"The settings{where} are not valid JSON: {error}.") from None
+            values = json.loads(read_text(text) if isinstance(text, Path) else text)
+        except (ValueError, RecursionError) as error:  # also of numbers of thousands of digits
+            raise SettingsError(f"{where}The settings are not valid JSON: {error}.") from None
         if not isinstance(values, dict):
-            raise SettingsError(f"The settings{where} must be a JSON object of names and values.")
-        return cls(**values)
+            raise SettingsError(f"{where}The settings must be a JSON object of names and values.")
+        try:
+            return cls(**values)
+        except SettingsError as error:
+            raise SettingsError(f"{where}{error}") from None
 
 
 def _sentence(name: str, error: ValidationError) -> str:
@@ -160,7 +162,7 @@ def _sentence(name: str, error: ValidationError) -> str:
         if item["type"] == "extra_forbidden":
             parts.append(f"there is no setting named {field!r}")
         else:
-            parts.append(f"{field}={item.get('input')!r}: {item['msg'].lower()}")
+            parts.append(f"{field}={reprlib.repr(item.get('input'))}: {item['msg'].lower()}")
     return f"{name} cannot be used: " + "; ".join(parts) + "."
 
 

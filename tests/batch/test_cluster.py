@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from napari_wbcseg import SegmentationSettings
 from napari_wbcseg.batch.run import BatchItem, collect, segment_files
 from napari_wbcseg.cli import app
+from napari_wbcseg.errors import WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
 
 from ..dark_model import write_dark_model
@@ -123,6 +125,32 @@ def test_no_scheduler_is_a_sentence(folder: Path, model: ModelFile, monkeypatch:
     assert result.exit_code == 1
     assert result.stderr.startswith("No dask scheduler answers at tcp://127.0.0.1:9")
     assert not Path("x").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "tcp://127.0.0.1:8786", "[1]", '{"type": "Scheduler"}', "[" * 100_000, "\xff"]
+)
+def test_a_wrong_scheduler_file_is_a_sentence(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "scheduler.json"
+    file.write_bytes(content.encode("latin-1"))
+    with (
+        pytest.raises(WBCSegError, match=r"scheduler\.json (is no scheduler file|cannot be read)"),
+        on_cluster.cluster(scheduler=str(file)),
+    ):
+        pass
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run(["unshare", "-rn", "true"]).returncode != 0,
+    reason="needs Linux, and a kernel that lets users have a network of their own",
+)
+def test_without_a_loopback_workers_are_refused_and_not_waited_for(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "napari_wbcseg.cli", "segment", folder, "-o", tmp_path / "x"]
+    done = subprocess.run(
+        ["unshare", "-rn", *command, "--workers", "2"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Processes on this machine cannot reach each other")
 
 
 def test_a_folder_that_workers_do_not_see_is_a_sentence(

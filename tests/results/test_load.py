@@ -85,6 +85,19 @@ class TestBadFiles:
         with pytest.raises(ImageError, match=r"a\.ome\.zarr"):
             load_result(tmp_path / "a.ome.zarr")
 
+    def test_labels_of_which_nothing_is_stored(self, tmp_path, result):
+        save(result, tmp_path / "a", "tiff,ome-zarr")
+        description = next((tmp_path / "a.ome.zarr" / "labels" / "cells").rglob(".zarray"))
+        found = json.loads(description.read_text())
+        description.write_text(json.dumps({**found, "shape": [10**6, 10**6]}))
+        with pytest.raises(ImageError, match=r"a\.ome\.zarr .* cannot hold"):
+            load_result(tmp_path / "a.ome.zarr")
+        with tifffile.TiffFile(tmp_path / "a-labels.tif", mode="r+") as file:
+            for tag in ("ImageWidth", "ImageLength"):
+                file.pages.first.tags[tag].overwrite(60_000)
+        with pytest.raises(ImageError, match=r"a-labels\.tif .*cannot hold"):
+            load_result(tmp_path / "a-result.json")
+
     def test_a_damaged_record_and_a_foreign_zarr(self, tmp_path):
         (tmp_path / "a-result.json").write_text('{"format": "napari-wbcseg result 1"}')
         with pytest.raises(SettingsError, match="is not the record of a result"):

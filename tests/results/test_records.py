@@ -57,6 +57,13 @@ class TestRun:
             ('{"cell_diameter": -3}', "greater than or equal to 6"),
             ('{"format": "napari-wbcseg run 99"}', "not the record of a run"),
             ("[1]", "must be a JSON object"),
+            ("[" * 100_000, "not valid JSON"),
+            ('{"cell_diameter":' * 100_000, "not valid JSON"),
+            ('{"min_area": ' + "9" * 5000 + "}", "not valid JSON"),
+            ('{"cell_diameter": 1e999}', "less than or equal to 2000"),
+            ('{"min_area": "' + "9" * 10**6 + '"}', "min_area="),
+            ('{"self": 1}', "no setting named 'self'"),
+            ('{"format": "napari-wbcseg run 1", "inputs": ' + "[" * 100_000, "not the record of a run"),
         ],
     )
     def test_a_bad_settings_file_is_named_with_what_is_wrong(
@@ -67,6 +74,7 @@ class TestRun:
         with pytest.raises(SettingsError, match=message) as caught:
             read_settings(path)
         assert str(path) in str(caught.value)
+        assert len(str(caught.value)) < 500
 
     def test_a_missing_or_foreign_record_is_a_sentence(self, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match="There is no file"):

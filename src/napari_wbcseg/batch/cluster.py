@@ -7,7 +7,9 @@ of the result are written by the worker.
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 from distributed import Client, KilledWorker, WorkerPlugin, get_worker
 
 from ..errors import ImageError, ModelError
+from ..files import read_text
 from ..results.names import RUN_FILE
 from ..version import __version__
 from .file import BatchItem, Outcome, Outputs, failure, process
@@ -39,6 +42,7 @@ _OF_A_HELD_PIXEL = 20
 # Of a file that is read and written in blocks, whatever its size.
 _OF_A_LARGE_IMAGE = 900_000_000
 _CONNECT_SECONDS = 20
+_LOOPBACK_SECONDS = 5
 
 
 @contextmanager
@@ -71,6 +75,7 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
     for name in ("distributed", "distributed.client", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler is None:
+        _require_loopback()
         count = workers or 1
         local = LocalCluster(
             n_workers=count,
@@ -83,10 +88,8 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
             yield client
         return
     try:
-        if Path(scheduler).is_file():
-            client = Client(scheduler_file=scheduler, timeout=_CONNECT_SECONDS)
-        else:
-            client = Client(scheduler, timeout=_CONNECT_SECONDS)
+        address = _address_in(Path(scheduler)) if Path(scheduler).exists() else scheduler
+        client = Client(address, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(
             f"No dask scheduler answers at {scheduler} ({_first_line(error)}): start one with "
@@ -94,6 +97,29 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
         ) from None
     with client:
         yield client
+
+
+def _address_in(file: Path) -> str:
+    """Return the address in a scheduler file, which ``dask scheduler --scheduler-file`` writes."""
+    try:
+        return str(json.loads(read_text(file))["address"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ClusterError(
+            f"{file} is no scheduler file of dask: give the one that `dask scheduler --scheduler-file` "
+            "writes, or the address that it prints."
+        ) from None
+
+
+def _require_loopback() -> None:
+    """Refuse to start processes that could not find each other; dask would wait for them without end."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=_LOOPBACK_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(
+            f"Processes on this machine cannot reach each other ({error.strerror}): it has no loopback "
+            "network. Leave --workers out: the work is then done in this process."
+        ) from None
 
 
 def describe(client: Client) -> str:

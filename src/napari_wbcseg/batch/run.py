@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, OutputError, SettingsError, WBCSegError
-from ..files import locked, remove_leftovers
+from ..files import locked, read_text, remove_leftovers
 from ..progress import Progress, silent
-from ..results.files import read_text
 from ..results.formats.tables import count_row, write_cells, write_counts
 from ..results.models import recorded_model
 from ..results.names import (

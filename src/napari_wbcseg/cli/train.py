@@ -129,10 +129,8 @@ def train(
 def _training_settings(
     file: Path | None, changes: dict[str, Any], init: ModelFile | None
 ) -> TrainingSettings:
-    from ..results.records import read_training_settings
-
     if file is not None:
-        return changed(read_training_settings(file), changes)  # type: ignore[no-any-return]
+        return changed(TrainingSettings.from_json(file), changes)  # type: ignore[no-any-return]
     default = init.header.recipe if init is not None else TrainingSettings.model_fields["recipe"].default
     return changed(TrainingSettings.for_recipe(changes.get("recipe", default)), changes)  # type: ignore[no-any-return]
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import tarfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ..errors import DatasetError
+from ..errors import DatasetError, WBCSegError
+from ..files import check_ordinary
 from ..images.find import IMAGE_SUFFIXES, natural_key
 from ..images.read import decode_image, read_image
 from .folders import Entry, pair_entries, split_masks
@@ -53,6 +52,8 @@ CLEAN_TEST_FIELDS = (
 
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 _PEEK = 2000  # members looked at to recognise an archive
+_MOST_MEMBER = 2**28  # bytes; the largest picture of the set has a thousandth
+_MOST_PASSED = 2**32  # bytes of all members, which are unpacked to find the next one
 
 
 #: Tiles whose mask leaks into debris or misses much of the cell (seen by eye).
@@ -83,13 +84,13 @@ def is_sigtuple(path: str | Path) -> bool:
             return _section(path, TRAIN_FOLDER) is not None or _section(path, TEST_FOLDER) is not None
         if not (path.is_file() and is_tar(path)):
             return False
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, tarinfo=_Member) as tar:
             for count, member in enumerate(tar):
                 if {TRAIN_FOLDER, TEST_FOLDER} & set(PurePosixPath(member.name).parts):
                     return True
                 if count >= _PEEK:
                     break
-    except (OSError, tarfile.TarError, EOFError, zlib.error):
+    except Exception:  # tarfile and the decompressors raise nearly any type on damaged files
         pass
     return False
 
@@ -210,9 +211,12 @@ def _entries(path: Path, section: str) -> list[Entry]:
         files = [] if folder is None else sorted(folder.iterdir(), key=natural_key)
         return [Entry(file, str(file)) for file in files if _is_image_name(file.name)]
     with _open_tar(path) as tar:
-        entries = []
+        entries, passed = [], 0
         for member in tar:
             inside = _checked(member, path)
+            passed += member.size
+            if passed > _MOST_PASSED:
+                raise ValueError(f"it unpacks to more than {_MOST_PASSED / 1e9:.0f} GB")
             if member.isfile() and section in inside.parts[:-1] and _is_image_name(inside.name):
                 entries.append(Entry(_content(tar, member), f"{path}:{inside}"))
     return sorted(entries, key=lambda entry: natural_key(entry.shown))
@@ -315,18 +319,35 @@ def _group(name: str) -> str:
 # Archives ------------------------------------------------------------------------------------------
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose size is weighed before any of it is read."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header, also of a long name or of other metadata."""
+        member = super().frombuf(buf, encoding, errors)
+        if not 0 <= member.size <= _MOST_MEMBER:
+            raise ValueError(f"a member in it is said to have {member.size / 1e9:.1f} GB")
+        return member
+
+
 @contextmanager
 def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     try:
-        with tarfile.open(path) as tar:
-            yield tar
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        if error.filename is None or Path(error.filename) != path:
-            raise  # from what was done with the archive, not from opening it
+        check_ordinary(path)
+        with path.open("rb"):
+            pass
+    except OSError as error:
         raise DatasetError(f"{path} cannot be opened: {error.strerror}.") from None
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    try:
+        with tarfile.open(path, tarinfo=_Member) as tar:
+            yield tar
+    except WBCSegError:
+        raise
+    except Exception as error:  # tarfile and the decompressors raise nearly any type on damaged files
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DatasetError(
-            f"{path} is not a tar archive, or it is damaged ({error}); fetch it again."
+            f"{path} is not a tar archive, or it is damaged ({reason}); fetch it again."
         ) from None
 
 
@@ -339,8 +360,9 @@ def _checked(member: tarfile.TarInfo, path: Path) -> PurePosixPath:
             f"{path} was refused: its member {member.name!r} points outside the archive. "
             "Nothing was read or written; get the archive from a source you trust."
         )
-    if not (member.isfile() or member.isdir()):
+    if member.issparse() or not (member.isfile() or member.isdir()):
         kind = "link" if member.issym() or member.islnk() else "device or special file"
+        kind = "file with holes, of any size," if member.issparse() else kind
         raise DatasetError(
             f"{path} was refused: its member {member.name!r} is a {kind}. "
             "Nothing was read or written; get the archive from a source you trust."

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ImageError
+from ..files import check_ordinary
 
 #: Bytes of pixels that a byte of a file may stand for. Deflate reaches 1032, a JPEG of one colour
 #: about 1500; noise, of which every photograph has some, brings all of them below 100.
@@ -30,18 +30,17 @@ def check_is_file(path: Path) -> None:
         If there is none, it is something else, or empty.
     """
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{path} is a folder, not an image; give the name of an image file.")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{path} is a pipe or a device, not a file; give the name of an image file.")
+        check_ordinary(path)
         with path.open("rb"):
             pass
+        empty = path.stat().st_size == 0
+    except IsADirectoryError:
+        raise ImageError(f"{path} is a folder, not an image; give the name of an image file.") from None
     except FileNotFoundError:
         raise ImageError(f"There is no file {path}; check the name.") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         raise ImageError(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
-    if status.st_size == 0:
+    if empty:
         raise ImageError(f"{path} is empty (0 bytes); copy or save the image again.")
 
 

@@ -214,7 +214,7 @@ def _planes(array: Any, axes: str | None, path: Path) -> Any:
     axes = axes.replace("s", "c")
     if not {"y", "x"} <= set(axes) or len(set(axes)) != len(shape) or 0 in shape:
         raise ImageError(f"{path} has the shape {shape}; give one image, grey or RGB.")
-    _weigh(array, path)
+    weigh(array, path)
     lazy = da.from_array(array, chunks=_chunks(array, axes), name=False)
     leading = [axis for axis in axes if axis not in "yxc"]
     lazy = lazy.transpose([axes.index(axis) for axis in (*leading, *"yxc") if axis in axes])
@@ -223,7 +223,14 @@ def _planes(array: Any, axes: str | None, path: Path) -> Any:
     return lazy.reshape(-1, *lazy.shape[-3:])
 
 
-def _weigh(array: Any, path: Path) -> None:
+def weigh(array: Any, path: Path) -> None:
+    """Check that a zarr array can hold in its files what it declares.
+
+    Raises
+    ------
+    ImageError
+        If it cannot, or is cut into too many or too large chunks.
+    """
     item = array.dtype.itemsize
     declared, chunk = math.prod(array.shape) * item, math.prod(array.chunks) * item
     check_folder_expansion(declared, path)

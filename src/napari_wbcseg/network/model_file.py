@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import ModelError
-from ..files import write_atomically
+from ..files import check_ordinary, write_atomically
 from ..settings import Recipe
 from ..version import __version__
 from .architecture import UNetArchitecture
@@ -138,11 +138,7 @@ def read_model(path: str | Path) -> ModelFile:
     """
     path = Path(path)
     try:
-        if path.is_dir():
-            raise ModelError(f"{path} is a folder: give the {SUFFIX} file of a model.")
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise ModelError(f"{path} is {size / 1e9:.1f} GB and cannot be a model of this package.")
+        check_ordinary(path, _MAX_BYTES)
         content = path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"There is no model file {path}: check the name.") from None
@@ -163,6 +159,7 @@ def read_header(path: str | Path) -> ModelHeader:
     path = Path(path)
     where = f"The model file {path}"
     try:
+        check_ordinary(path)
         with path.open("rb") as file:
             start = file.read(9)
             length = int.from_bytes(start[:8], "little")

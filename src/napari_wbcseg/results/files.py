@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import OutputError, SettingsError
+from ..errors import OutputError
 from ..files import write_atomically
 
 
@@ -13,19 +13,3 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
     path = Path(path)
     write_atomically(path, content, OutputError)
     return path
-
-
-def read_text(path: Path) -> str:
-    """Read a text file that a user named.
-
-    Raises
-    ------
-    SettingsError
-        If it is not there or is no text.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SettingsError(f"There is no file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read as text: {error}.") from None

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError, SettingsError
-from ..images.zarr_files import open_zarr
+from ..files import read_text
+from ..images.limits import check_is_file, check_memory
+from ..images.tiff import open_tiff
+from ..images.zarr_files import open_zarr, weigh
 from ..progress import Progress, silent
 from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
-from .files import read_text
 from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .models import recorded_model
 from .names import LABELS_SUFFIX, RESULT_SUFFIX
@@ -78,17 +80,21 @@ def load_result(path: str | Path) -> Segmentation:
 
 
 def _read_labels(path: Path) -> np.ndarray:
-    import tifffile
-
     try:
-        labels = tifffile.imread(path)
-    except FileNotFoundError:
-        raise ImageError(f"There is no file {path}; put it back beside its record.") from None
+        check_is_file(path)
+        image = open_tiff(path, str(path))
+        try:
+            check_memory(image.levels[0].nbytes, str(path))
+            labels = image.levels[0][:][..., 0]
+        finally:
+            image.close()
+    except ImageError as error:
+        raise ImageError(f"{error} It belongs beside its record.") from None
     except Exception as error:  # a damaged file raises nearly anything
         raise ImageError(f"{path} cannot be read as a label image: {error}.") from None
     if labels.dtype.kind not in "iu":
         raise ImageError(f"{path} is no label image: its values are {labels.dtype}, not whole numbers.")
-    return labels
+    return labels[0] if len(labels) == 1 else labels
 
 
 def _of_zarr(path: Path) -> Segmentation:
@@ -97,7 +103,10 @@ def _of_zarr(path: Path) -> Segmentation:
         cells = group[f"labels/{LABELS_NAME}"]
         attributes: dict[str, Any] = dict(cells.attrs)
         record = ResultRecord.model_validate(attributes[RECORD_KEY])
-        labels = np.asarray(cells[attributes["multiscales"][0]["datasets"][0]["path"]][...])
+        array = cells[attributes["multiscales"][0]["datasets"][0]["path"]]
+        weigh(array, path)
+        check_memory(array.nbytes, str(path))
+        labels = np.asarray(array[...])
     except Exception as error:  # a damaged chunk raises nearly anything
         raise ImageError(f"{path} is no OME-Zarr that napari-wbcseg saved ({error}).") from None
     return _labelled(record, labels, _table_of_properties(attributes["image-label"]), path)

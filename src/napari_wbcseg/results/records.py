@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import SettingsError
-from ..settings import SegmentationSettings, TrainingSettings
+from ..files import read_text
+from ..settings import SegmentationSettings
 from ..version import __version__
-from .files import read_text, write_bytes
+from .files import write_bytes
 from .names import RUN_FILE
 
 if TYPE_CHECKING:
@@ -174,35 +175,10 @@ def read_settings(path: str | Path) -> SegmentationSettings:
     SettingsError
         If the file cannot be read or holds no such settings.
     """
-    import json
-
     path = Path(path)
-    text = read_text(path)
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SettingsError(f"The settings in {path} are not valid JSON: {error}.") from None
-    if isinstance(values, dict) and str(values.get("format", "")).startswith(RUN_FORMAT):
+    if RUN_FORMAT in read_text(path)[:200]:
         return RunRecord.read(path).settings
-    try:
-        return SegmentationSettings.from_json(text)
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from None
-
-
-def read_training_settings(path: str | Path) -> TrainingSettings:
-    """Read training settings from a JSON file.
-
-    Raises
-    ------
-    SettingsError
-        If the file cannot be read or holds no such settings.
-    """
-    path = Path(path)
-    try:
-        return TrainingSettings.from_json(read_text(path))
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from None
+    return SegmentationSettings.from_json(path)
 
 
 def file_sha256(path: str | Path) -> str:

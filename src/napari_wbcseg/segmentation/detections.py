@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,14 +81,14 @@ class TileCells:
             with np.load(path, allow_pickle=False) as file:
                 boxes, bits = file["boxes"], file["bits"]
                 rest = [file[name] for name in ("certainty", "erythroblast", "proposals")]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            masks, start = [], 0
+            for top, left, bottom, right in boxes.tolist():
+                size = (bottom - top) * (right - left)
+                part = bits[start : start + -(-size // 8)]
+                masks.append(np.unpackbits(part, count=size).astype(bool).reshape(bottom - top, right - left))
+                start += len(part)
+        except Exception:  # NumPy, zipfile and zlib raise nearly any type on damaged files
             return None
-        masks, start = [], 0
-        for top, left, bottom, right in boxes.tolist():
-            size = (bottom - top) * (right - left)
-            part = bits[start : start + -(-size // 8)]
-            masks.append(np.unpackbits(part, count=size).astype(bool).reshape(bottom - top, right - left))
-            start += len(part)
         return cls(boxes, masks, *rest)
 
 

@@ -82,7 +82,7 @@ class Checkpoint:
         try:
             with safe_open(self.folder / _STATE, framework="numpy") as file:
                 return len(json.loads((file.metadata() or {})[_KEY])["history"])
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
             return 0
 
     @contextlib.contextmanager
@@ -210,7 +210,7 @@ class Checkpoint:
                 raise ValueError("it is of another network")
             for name, variable in variables.items():
                 variable.assign(tensors[name])
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise TrainingError(
                 f"The checkpoint {path} cannot be used ({error}): "
                 "train again without resuming, or into another folder."

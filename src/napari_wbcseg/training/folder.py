@@ -160,7 +160,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(record, dict):
             raise ValueError
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise TrainingError(
             f"{path} is missing or damaged, so this training cannot go on: discard it, and train again."
         ) from None

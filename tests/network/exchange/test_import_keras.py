@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -145,3 +146,52 @@ def test_what_cannot_be_imported_gets_a_sentence(
     with pytest.raises(ModelError, match=rf"w\.weights\.h5.*{words}|{words}.*w\.weights\.h5"):
         import_model_file(path)
     assert not library.exists()
+
+
+def in_circles(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        groups = [file.create_group(f"layers/a{number}") for number in range(40)]
+        for one, next_ in zip(groups, [*groups[1:], file], strict=True):  # 2^40 ways
+            one["left"], one["right"] = next_, next_
+
+
+def unwritten(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        for number in range(5):
+            layer = file[f"layers/conv2d{f'_{number}' if number else ''}/vars"]
+            del layer["0"]
+            layer.create_dataset("0", (3, 3, 2000, 2000), np.float64, chunks=True)
+
+
+def one_chunk(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        layer = file["layers/conv2d/vars"]
+        shape = layer["1"].shape
+        del layer["1"]
+        options = {"maxshape": (None,), "chunks": (2**28,), "compression": "gzip"}
+        layer.create_dataset("1", shape, np.float32, **options)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (in_circles, None),
+        (unwritten, "conv2d has weights of shape .*another network"),
+        (one_chunk, "which is no weight"),
+    ],
+)
+def test_what_an_h5_declares_is_not_believed(
+    tmp_path: Path, spoil: Callable[[Path], None], words: str | None
+) -> None:
+    path = keras3(tmp_path / "w.weights.h5")
+    spoil(path)
+    tracemalloc.start()
+    try:
+        if words is None:
+            assert import_keras_weights(path).architecture == CLASSIC
+        else:
+            with pytest.raises(ModelError, match=words):
+                import_keras_weights(path)
+        assert tracemalloc.get_traced_memory()[1] < 400e6
+    finally:
+        tracemalloc.stop()

@@ -9,6 +9,7 @@ to other files are refused (so did CVE-2026-1669 read what it should not).
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import ModelError
+from ...files import check_ordinary
 from ...images.find import natural_key
 from ..architecture import CLASSIC, Convolution, UNetArchitecture
 from ..classic import INPUT
@@ -59,15 +61,13 @@ def import_keras_weights(path: str | Path, name: str | None = None) -> ModelFile
     """
     path = Path(path).expanduser()
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ModelError(f"{path} is {path.stat().st_size / 1e9:.1f} GB and cannot be the U-Net.")
+        check_ordinary(path, _MAX_BYTES)
         content = path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"There is no file {path}: check the name.") from None
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror}).") from None
-    layers = _read_layers(content, path)
-    weights = _fit(layers, CLASSIC, path)
+    weights = _read_weights(content, path)
     header = ModelHeader(
         name=clean_name(name or path.name.split(".")[0]),
         recipe="classic",
@@ -79,8 +79,7 @@ def import_keras_weights(path: str | Path, name: str | None = None) -> ModelFile
     return make_model(header, weights, "float32")
 
 
-def _read_layers(content: bytes, path: Path) -> list[tuple[str, list[np.ndarray]]]:
-    """Return the arrays of each layer that has any, in the order of the network."""
+def _read_weights(content: bytes, path: Path) -> dict[str, np.ndarray]:
     import h5py
 
     if content[:4] == b"PK\x03\x04":
@@ -92,7 +91,7 @@ def _read_layers(content: bytes, path: Path) -> list[tuple[str, list[np.ndarray]
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             _refuse_references(file, path)
-            return list(_layers(file))
+            return _fit(list(_layers(file)), CLASSIC, path)
     except ModelError:
         raise
     except Exception as error:  # h5py raises nearly any type on damaged files
@@ -121,14 +120,20 @@ def _refuse_references(file: h5py.File, path: Path) -> None:
     """Refuse links, and arrays kept outside: they would read other files of this computer."""
     import h5py
 
+    seen = set()  # a group may lie in itself
+
     def walk(group: h5py.Group) -> Iterator[tuple[str, Any]]:
+        address = h5py.h5o.get_info(group.id).addr
+        if address in seen:
+            return
+        seen.add(address)
         for key in group:
             link = group.get(key, getlink=True)
             if not isinstance(link, h5py.HardLink):
                 yield f"{group.name}/{key}", None
                 continue
             item = group[key]
-            yield item.name, item
+            yield f"{group.name}/{key}", item
             if isinstance(item, h5py.Group):
                 yield from walk(item)
 
@@ -141,7 +146,8 @@ def _refuse_references(file: h5py.File, path: Path) -> None:
             )
 
 
-def _layers(file: h5py.File) -> Iterator[tuple[str, list[np.ndarray]]]:
+def _layers(file: h5py.File) -> Iterator[tuple[str, list[h5py.Dataset]]]:
+    """Yield the arrays of each layer that has any, in the order of the network; none is read yet."""
     import h5py
 
     root = file.get("model_weights", file)
@@ -149,7 +155,7 @@ def _layers(file: h5py.File) -> Iterator[tuple[str, list[np.ndarray]]]:
         for layer in map(_text, root.attrs["layer_names"]):
             names = [_text(name) for name in root[layer].attrs.get("weight_names", ())]
             if names:
-                yield layer, [_array(root[layer][name]) for name in names]
+                yield layer, [root[layer][name] for name in names]
         return
     root = next((root[key] for key in ("layers", "_layer_checkpoint_dependencies") if key in root), root)
     groups = [key for key in root if isinstance(root[key], h5py.Group) and key not in _OPTIMISER]
@@ -157,17 +163,18 @@ def _layers(file: h5py.File) -> Iterator[tuple[str, list[np.ndarray]]]:
     for key in sorted(groups, key=natural_key):
         inside = root[key].get("vars")
         if isinstance(inside, h5py.Group) and len(inside):
-            yield key, [_array(inside[number]) for number in sorted(inside, key=natural_key)]
+            yield key, [inside[number] for number in sorted(inside, key=natural_key)]
 
 
 def _array(dataset: h5py.Dataset) -> np.ndarray:
-    if dataset.dtype.kind != "f" or dataset.size > 1 << 26:
+    packed = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize  # is unpacked whole
+    if dataset.dtype.kind != "f" or packed > _MAX_BYTES >> 2:
         raise ModelError(f"{dataset.name} holds {dataset.dtype} {dataset.shape}, which is no weight.")
     return np.asarray(dataset, np.float32)
 
 
 def _fit(
-    layers: list[tuple[str, list[np.ndarray]]], architecture: UNetArchitecture, path: Path
+    layers: list[tuple[str, list[h5py.Dataset]]], architecture: UNetArchitecture, path: Path
 ) -> dict[str, np.ndarray]:
     expected = architecture.convolutions()
     if len(layers) != len(expected):
@@ -176,13 +183,14 @@ def _fit(
             "it is another network, which cannot be imported."
         )
     weights: dict[str, np.ndarray] = {}
-    for (layer, arrays), conv in zip(layers, expected, strict=True):
-        found = [array.shape for array in arrays]
+    for (layer, stored), conv in zip(layers, expected, strict=True):
+        found = [dataset.shape for dataset in stored]
         if found != _shapes(conv):
             raise ModelError(
                 f"{path}: the layer {layer} has weights of shape {found}, and the published U-Net has "
                 f"{_shapes(conv)} there: it is another network, which cannot be imported."
             )
+        arrays = [_array(dataset) for dataset in stored]
         if not all(np.isfinite(array).all() for array in arrays):
             raise ModelError(f"{path} is spoilt: the layer {layer} has a weight that is NaN or infinite.")
         weights[f"{conv.name}/kernel"], weights[f"{conv.name}/bias"] = arrays

@@ -76,7 +76,7 @@ class LargeResult:
                 cell_diameter=record["cell_diameter"],
                 notes=tuple(record["notes"]),
             )
-        except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError) as error:
             raise ImageError(
                 f"{folder} holds no finished result of a large image ({error!r}); segment the image again."
             ) from None

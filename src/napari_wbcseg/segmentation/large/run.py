@@ -135,7 +135,7 @@ class LargeRun:
     def _old_plan(self) -> _Plan | None:
         try:
             plan = _Plan.model_validate(json.loads((self.out / PLAN_FILE).read_text(encoding="utf-8")))
-        except (OSError, ValueError, ValidationError, SettingsError):
+        except (OSError, ValueError, ValidationError, SettingsError, RecursionError):
             return None  # none, or written by another version: it is begun afresh
         whole = all((self.out / name).exists() for name in (LABELS_FOLDER, PROBABILITY_FOLDER))
         return plan if whole and plan.format == _FORMAT else None
