@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ..classification.classes import BUILT_IN, ClassList
 from ..errors import OutputError
 from ..images.pixel_size import PixelSize, unit_symbol
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
@@ -124,6 +125,7 @@ def _about(layer: LabelsLayer, data: Any) -> Segmentation:
         notes=tuple(about.get("notes") or ()),
         place=place,
         name=str(about.get("source") or layer.name),
+        classes=ClassList.from_list(about["classes"]) if about.get("classes") else BUILT_IN,
     )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...classification.naming import named
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -19,7 +21,7 @@ ACCEPTED, REJECTED = "accepted", "rejected"
 
 
 class Decisions:
-    """Remembers decisions and flags by cell, through edits and undo.
+    """Remembers decisions and flags by cell, and classes by label, through edits and undo.
 
     Parameters
     ----------
@@ -38,30 +40,41 @@ class Decisions:
         self._unsure = set(unsure)
         self._earlier = set(accepted)
         self._accepted: dict[Cell, str] = {}  # and the flag that was accepted with the cell
+        self._named: dict[int, str] = {}  # label and the class that a person said; both only exchanged
         self._swallowed: dict[Cell, list[int]] = {}
         self._seen: set[tuple[int, int, int]] = set()  # plane, swallowed, by which: for a redo
         #: Rows of the cells that were rejected, as they were before.
         self.rejected: dict[Cell, dict[str, Any]] = {}
 
+    @property
+    def state(self) -> tuple[dict[Cell, str], dict[int, str]]:
+        """What was decided, as one step of Undo changes it; not to be written into."""
+        return self._accepted, self._named
+
+    @state.setter
+    def state(self, state: tuple[dict[Cell, str], dict[int, str]]) -> None:
+        self._accepted, self._named = state
+
     def restore(self, flags: Mapping[Cell, str]) -> None:
         """Accept, with their flags, the cells that were accepted in an earlier session."""
-        for cell, flag in flags.items():
-            if cell[1] in self._earlier:
-                self._accepted[cell] = flag
-        self._earlier = set()
+        earlier = {cell: flag for cell, flag in flags.items() if cell[1] in self._earlier}
+        self._accepted, self._earlier = self._accepted | earlier, set()
 
     def accept(self, flags: Mapping[Cell, str]) -> None:
         """Accept cells, each given with its flag; if all of them are accepted, take that back."""
         if all(self._accepted.get(cell) == flag for cell, flag in flags.items()):
-            for cell in flags:
-                del self._accepted[cell]
+            self._forget(flags)
         else:
-            self._accepted.update(flags)
+            self._accepted = {**self._accepted, **flags}
+
+    def name(self, labels: Iterable[int], name: str) -> None:
+        """Take a person's word for the class of some cells; an empty one takes it back."""
+        self._named = {**self._named, **dict.fromkeys(labels, name)}
 
     def reject(self, rows: Mapping[Cell, dict[str, Any]]) -> None:
         """Remember cells that are no longer in the labels because the user rejected them."""
+        self._forget(rows)
         for cell, row in rows.items():
-            self._accepted.pop(cell, None)
             self.rejected[cell] = {**row, "decision": REJECTED, "check": False}
 
     def follow(self, plane: int, change: Change, by_brush: bool) -> dict[int, int]:
@@ -79,8 +92,8 @@ class Decisions:
         dict of int to int
             The labels that were swallowed, and by which.
         """
+        self._forget((plane, label) for label in change.added)
         for label in change.added:
-            self._accepted.pop((plane, label), None)
             self.rejected.pop((plane, label), None)
             for taken in self._swallowed.values():
                 if label in taken:
@@ -98,6 +111,11 @@ class Decisions:
         self._swallowed = {cell: taken for cell, taken in self._swallowed.items() if taken}
         return found
 
+    def _forget(self, cells: Iterable[Cell]) -> None:
+        gone = self._accepted.keys() & set(cells)
+        if gone:
+            self._accepted = {cell: flag for cell, flag in self._accepted.items() if cell not in gone}
+
     def flag(self, cell: Cell, pieces: int) -> str:
         """Return in words what is odd about a cell; empty where nothing is."""
         words = [f"{pieces} pieces"] if pieces > 1 else []
@@ -106,7 +124,7 @@ class Decisions:
         return "; ".join(words)
 
     def add_columns(self, table: pd.DataFrame, cells: list[Cell]) -> pd.DataFrame:
-        """Return the table with ``certainty``, ``check``, ``flag`` and ``decision``.
+        """Return the table with ``certainty``, ``check``, ``flag``, ``decision`` and what a person named.
 
         Parameters
         ----------
@@ -123,6 +141,8 @@ class Decisions:
             for cell, flag in zip(cells, flags, strict=True)
         ]
         decisions = [ACCEPTED if cell in self._accepted else "" for cell in cells]
+        for name in dict.fromkeys(self._named.values()):
+            table = named(table, (label for label, said in self._named.items() if said == name), name)
         return table.assign(
             certainty=np.array([self._certainty.get(label, np.nan) for _, label in cells], float),
             check=np.array(check, bool),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...box import Box
+from ...classification.classes import CLASS, ClassList
 from ...errors import EditError
 from ...progress import Progress, silent
 from ...segmentation.edit import unused_labels
@@ -18,6 +19,7 @@ from ...segmentation.tracking import TrackedCells
 from ..shared.counts import counts_of
 from ..shared.features import known_cells, known_values, write_features
 from ..shared.jobs import Job
+from ..shared.metadata import class_list
 from ..shared.viewer import image_data
 from .decisions import ACCEPTED, Cell, Decisions
 from .edits import (
@@ -45,7 +47,15 @@ _MEASURED_AT_ONCE = 2**18  # pixels of the whole layer; more is measured in a th
 _EDITED_AT_ONCE = 2**20  # pixels that an edit concerns; more would take over 100 ms
 _COMPARED_AT_ONCE = 2**25
 _SHOWS_PROGRESS = 2**26
+_MOST_STEPS = 100  # of Undo, as many as napari keeps
 _UNDO_PLANES = 8  # of a stack, the latest edited, that are compared after an undo
+
+
+class Step(NamedTuple):
+    """What Undo takes back, or Redo does again: what was decided on the other side, and an edit or none."""
+
+    state: Any
+    edited: bool
 
 
 class LayerReview(QObject):
@@ -86,8 +96,10 @@ class LayerReview(QObject):
         self._table: pd.DataFrame | None = None
         self._dirty: dict[int, Box | None] = {}
         self._edited_planes: dict[int, None] = {}  # the latest last
-        self._by_brush = False
+        self._by_brush = self._heard = False
         self._restored = self._writing = False
+        self._done: list[Step] = []
+        self._undone: list[Step] = []
         self._job: Job | None = None
         self._again = False
         self._soon = _timer(_EDIT_DELAY, self.update_now)
@@ -97,6 +109,7 @@ class LayerReview(QObject):
             (labels.events.labels_update, self._on_redrawn),
             (labels.events.set_data, self._on_set_data),
             (labels.events.data, self._on_data),
+            (labels.events.editable, self._history_lost),
             (labels.events.features, self._on_features),
         ]
         for emitter, callback in self._connections:
@@ -136,6 +149,11 @@ class LayerReview(QObject):
     def stacked(self) -> bool:
         """Whether the layer has planes."""
         return bool(self.labels.ndim == 3)
+
+    @property
+    def classes(self) -> ClassList:
+        """The classes that cells are sorted into: the list of the result, and what is found beside."""
+        return class_list(self.labels).covering(sorted(set(self.cells[CLASS])))
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -219,7 +237,28 @@ class LayerReview(QObject):
             If one of them is not there.
         """
         flags = dict(zip(self.keys(), self.cells["flag"], strict=True))
-        self._decisions.accept({cell: flags[cell] for cell in self._there(cells)})
+        chosen = self._there(cells)
+        self._begin(edited=False)
+        self._decisions.accept({cell: flags[cell] for cell in chosen})
+        self._announce()
+
+    def name(self, cells: Iterable[Cell], name: str) -> None:
+        """Say what cells are, as a person does; no model overwrites it.
+
+        Parameters
+        ----------
+        cells : iterable of tuple of int
+        name : str
+            Of a class; an empty one takes back what a person said.
+
+        Raises
+        ------
+        EditError
+            If one of them is not there.
+        """
+        chosen = self._there(cells)
+        self._begin(edited=False)
+        self._decisions.name({label for _, label in chosen}, name)
         self._announce()
 
     def reject(self, cells: Iterable[Cell]) -> None:
@@ -280,9 +319,36 @@ class LayerReview(QObject):
         return chosen[0][0], edit.labels[0]
 
     def undo(self) -> None:
-        """Take the last edit of the layer back."""
-        self.labels.undo()
+        """Take back the last edit of the layer, or the last decision, whichever was later."""
+        self._go(self._done, self._undone, self.labels.undo)
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        self._go(self._undone, self._done, self.labels.redo)
+
+    def _go(self, steps: list[Step], others: list[Step], load: Callable[[], None]) -> None:
         self.update_now()
+        while steps:
+            step = steps.pop()
+            there = Step(self._decisions.state, step.edited)
+            if step.edited:
+                self._heard = False
+                load()
+                if not self._heard:  # the layer's own Undo took it back already
+                    continue
+                self.update_now()
+            self._decisions.state = step.state
+            others.append(there)
+            self._announce()
+            return
+
+    def _begin(self, edited: bool) -> None:
+        """Remember what there was before a step."""
+        self._done = [*self._done[-_MOST_STEPS:], Step(self._decisions.state, edited)]
+        self._undone = []
+
+    def _history_lost(self, event: Any = None) -> None:
+        self._done, self._undone = [], []
 
     def _there(self, cells: Iterable[Cell]) -> list[Cell]:
         """Return cells as a list; they must be there."""
@@ -308,6 +374,7 @@ class LayerReview(QObject):
     # Following -------------------------------------------------------------------------------------------
 
     def _on_paint(self, event: Any) -> None:
+        self._begin(edited=True)
         self._by_brush = True
         for place in places_painted(event.value, self.labels.ndim):
             self._mark(place, edited=True)
@@ -318,11 +385,13 @@ class LayerReview(QObject):
 
     def _on_set_data(self, event: Any = None) -> None:
         # Undo and redo tell no more than this; it comes for many other reasons too.
+        self._heard = True
         self._mark((shown_planes(self.labels, self.viewer.dims), None))
         for plane in list(self._edited_planes)[-_UNDO_PLANES:]:
             self._mark((range(plane, plane + 1), None))
 
     def _on_data(self, event: Any) -> None:
+        self._history_lost()
         self._by_brush = False
         self._mark((None, None))
 
@@ -331,6 +400,7 @@ class LayerReview(QObject):
         if self._writing or self.labels.features is self._features:
             return
         self._features = self.labels.features
+        self._history_lost()
         self._later.stop()
         self._decisions, self._known = _known_decisions(self.labels), known_cells(self.labels)
         self._restored = False

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
     QPushButton,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -24,6 +25,7 @@ from ...errors import SettingsError
 from ..shared.layer_picker import LayerPicker
 from ..shared.panel import Folded, scrolled_column, sentence, stretched, with_tip
 from .columns import BY_NAME, NUMBERS
+from .gallery import DIGITS, Gallery
 from .histogram import Histogram
 from .table import SHOWN, CellTable, CellTableModel
 
@@ -35,6 +37,8 @@ KEYS = {
     "R": "reject",
     "S": "split",
     "J": "merge",
+    "Control-Z": "undo",
+    "Control-Shift-Z": "redo",
 }
 _BUTTONS = {
     "next_to_check": ("Next to check", "N", "Go to the next cell that is unsure or flagged (Shift-N: back)."),
@@ -42,7 +46,7 @@ _BUTTONS = {
     "reject": ("Reject", "R", "The selected cells are none: they leave the labels and the count."),
     "split": ("Split …", "S", "Draw a line across a cell. A cell in pieces is split into them at once."),
     "merge": ("Merge", "J", "Make one cell of the selected ones. Shift-click on the image selects several."),
-    "undo": ("Undo", "Ctrl-Z", "Take the last edit of the labels back."),
+    "undo": ("Undo", "Ctrl-Z", "Take the last edit or decision back (Ctrl-Shift-Z: do it again)."),
 }
 _FILTER_TIP = (
     "A condition on the columns, then Enter: circularity < 0.8, or: lobes >= 3 and not touching. "
@@ -72,7 +76,10 @@ class ReviewPanel:
         model: CellTableModel,
         act: Callable[[str], None],
     ) -> None:
-        self.table = CellTable(model)
+        self.table, self.gallery = CellTable(model), Gallery()
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.table, "Table")
+        self.tabs.addTab(self.gallery, "Gallery")
         self.count = sentence()
         self.count.setStyleSheet(
             "font-size: 16pt; font-weight: bold;"
@@ -112,7 +119,7 @@ class ReviewPanel:
         layout.addWidget(self.count)
         layout.addWidget(self.here)
         layout.addLayout(filters)
-        layout.addWidget(self.table, 1)
+        layout.addWidget(self.tabs, 1)
         layout.addLayout(self._make_buttons(act))
         layout.addWidget(self.message)
         layout.addWidget(self.histogram_part)
@@ -168,11 +175,12 @@ class ReviewPanel:
         return grid
 
     def _bind_keys(self, widget: QWidget, act: Callable[[str], None]) -> None:
-        keys = {key.replace("-", "+"): name for key, name in KEYS.items()} | {"Ctrl+Z": "undo"}
-        for key, name in keys.items():
-            shortcut = QShortcut(QKeySequence(key), widget)
+        calls = {key: _calling(act, name) for key, name in KEYS.items()}
+        calls |= {key: _calling(self.gallery.press, key) for key in DIGITS}
+        for key, call in calls.items():
+            shortcut = QShortcut(QKeySequence(key.replace("Control", "Ctrl").replace("-", "+")), widget)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(_calling(act, name))
+            shortcut.activated.connect(call)
 
 
 def _calling(act: Callable[[str], None], name: str) -> Callable[..., None]:

@@ -21,6 +21,7 @@ from .canvas import ClickPicker, Frames, StrokeTool, look_at
 from .correction_store import AddToTrainingSet
 from .decisions import Cell
 from .edits import plane_of, shown_planes
+from .gallery import DIGITS
 from .large_edit import ON_DISK, LargeEditor
 from .layer import LayerReview
 from .panel import KEYS, ReviewPanel
@@ -96,6 +97,14 @@ class ReviewWidget(QWidget):
         panel.condition.editingFinished.connect(self._filter)
         panel.this_plane.toggled.connect(self._filter)
         panel.table.chosen.connect(self._on_chosen)
+        self.gallery = gallery = panel.gallery
+        gallery.chosen.connect(self.select)
+        gallery.named.connect(self._name_by_hand)
+        self.selection_changed.connect(gallery.select)
+        self.layer_changed.connect(lambda: gallery.follow(self.review))
+        for changed in (self._model.modelReset, self._model.dataChanged):
+            changed.connect(lambda *_: gallery.show_cells(self.shown))
+        panel.tabs.currentChanged.connect(self._bind_digits)
         panel.column.currentIndexChanged.connect(self._draw_histogram)
         panel.histogram_part.toggled.connect(self._draw_histogram)
         self._viewer.dims.events.current_step.connect(self._on_plane)
@@ -166,6 +175,10 @@ class ReviewWidget(QWidget):
         index = [each.name for each in self._model.columns].index(column)
         order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
         self._panel.table.sortByColumn(index, order)
+
+    def show_gallery(self) -> None:
+        """Open the gallery."""
+        self._panel.tabs.setCurrentWidget(self.gallery)
 
     def show_histogram(self, column: str) -> None:
         """Open the histogram of a column of ``cells``."""
@@ -245,9 +258,17 @@ class ReviewWidget(QWidget):
         self.select([whole], centre=False)
         return whole
 
+    def name(self, name: str) -> None:
+        """Say what the selected cells are; see `LayerReview.name`."""
+        self._need_review().name(self._need_selected("name"), name)
+
     def undo(self) -> None:
-        """Take the last edit of the layer back."""
+        """Take the last edit of the layer or the last decision back."""
         self._need_review().undo()
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        self._need_review().redo()
 
     def _need_review(self) -> LayerReview:
         if self.review is None:
@@ -290,6 +311,21 @@ class ReviewWidget(QWidget):
         if checking and left:
             still = set(left)
             self.select([next((cell for cell in later if cell in still), left[0])])
+
+    def _name_by_hand(self, cells: list[Cell], name: str) -> None:
+        self._panel.say("")
+        try:
+            self._need_review().name(cells, name)
+        except WBCSegError as error:
+            self._fail(error)
+
+    def _bind_digits(self, *_: Any) -> None:
+        """Let digits on the canvas name the selected cells, as long as the gallery is open."""
+        if self.review is not None:
+            shown = self._panel.tabs.currentWidget() is self.gallery
+            for key in DIGITS:
+                press = (lambda _, key=key: self.gallery.press(key)) if shown else None
+                self.review.labels.bind_key(key, press, overwrite=True)
 
     def _split_by_hand(self) -> None:
         review = self._need_review()
@@ -366,6 +402,7 @@ class ReviewWidget(QWidget):
         labels.events.selected_label.connect(self._on_label)
         for key, name in KEYS.items():
             labels.bind_key(key, lambda _, name=name: self._by_hand(name), overwrite=True)
+        self._bind_digits()
         self._on_changed()
         self._on_measured()
 
@@ -385,7 +422,7 @@ class ReviewWidget(QWidget):
                 part.close()
         if review is not None:
             review.labels.events.selected_label.disconnect(self._on_label)
-            for key in KEYS:
+            for key in (*KEYS, *DIGITS):
                 review.labels.bind_key(key, None)
         self._clicks = self._frames = None
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...classification.classes import CLASS_BY, PERSON
 from .canvas_guard import guard_canvas
 from .counts import counted_name, counts_of
 from .features import features_table
@@ -247,10 +248,11 @@ def _results(viewer: ViewerModel, source_id: str | None) -> dict[Role, Layer]:
 
 
 def is_corrected(cells: Labels) -> bool:
-    """Say whether a layer of cells may have been accepted, rejected or painted in since it was found."""
+    """Say whether cells may have been accepted, rejected, named or painted in since they were found."""
     features, found = cells.features, LayerInfo.of(cells).fingerprint
-    decided = "decision" in features and features["decision"].isin(["accepted", "rejected"]).any()
-    return bool(decided) or found is None or _fingerprint(image_data(cells)) != found
+    said = {"decision": ["accepted", "rejected"], CLASS_BY: [PERSON]}
+    decided = any(name in features and features[name].isin(words).any() for name, words in said.items())
+    return decided or found is None or _fingerprint(image_data(cells)) != found
 
 
 def keep_apart(cells: Labels) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...classification.classes import BUILT_IN, ClassList
+
 if TYPE_CHECKING:
     from napari.layers import Layer
 
@@ -46,6 +48,8 @@ class LayerInfo:
         File of the image, where the layer was read from another one, such as ``NAME-result.json``.
     folder : str or None
         Where the cells of a large image are kept.
+    classes : list of dict or None
+        What the classes of the cells are; None for those that are built in.
     result : Segmentation or None
         Keeps the passing folder of a large image's cells alive.
     """
@@ -62,6 +66,7 @@ class LayerInfo:
     notes: tuple[str, ...] = ()
     path: str | None = None
     folder: str | None = None
+    classes: list[dict[str, Any]] | None = None
     result: Any = None
 
     @classmethod
@@ -81,6 +86,7 @@ class LayerInfo:
             settings=settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings,
             cell_diameter=found.cell_diameter,
             notes=tuple(found.notes),
+            classes=None if found.classes == BUILT_IN else found.classes.to_list(),
             **more,
         )
 
@@ -97,3 +103,9 @@ class LayerInfo:
 def role_of(layer: Layer) -> Role | None:
     """Return what a layer is among ours, or None for any other layer."""
     return LayerInfo.of(layer).role
+
+
+def class_list(layer: Layer) -> ClassList:
+    """Return the classes that the cells of a layer are sorted into."""
+    classes = LayerInfo.of(layer).classes
+    return BUILT_IN if classes is None else ClassList.from_list(classes)

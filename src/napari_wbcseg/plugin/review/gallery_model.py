@@ -1,0 +1,173 @@
+"""The rows of the gallery: a title for each class, and behind it the cells of the class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, Qt
+from qtpy.QtGui import QPixmap
+
+from ...classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY, PERSON, UNSURE, ClassList
+from .decisions import ACCEPTED, Cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What is dragged: cells as JSON, each as plane and label.
+MIME = "application/x-napari-wbcseg-cells"
+_NO_INDEX = QModelIndex()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row.
+
+    Attributes
+    ----------
+    name : str
+        The class.
+    cell : tuple of int or None
+        Plane and label; None for the title of the class.
+    words : str
+        What stands on it.
+    check : bool
+        Whether it is worth a second look.
+    """
+
+    name: str
+    cell: Cell | None
+    words: str
+    check: bool = False
+
+
+class GalleryModel(QAbstractListModel):
+    """Cells grouped by class, the least sure of each class first.
+
+    Parameters
+    ----------
+    picture : callable
+        Gives the picture of a cell; asked only for cells that are seen.
+    """
+
+    def __init__(self, picture: Callable[[Cell], QPixmap]) -> None:
+        super().__init__()
+        self._picture = picture
+        self.items: list[Item] = []
+        self.classes = ClassList()
+        self._row_of: dict[Cell, int] = {}
+
+    def set_cells(self, table: pd.DataFrame, cells: Sequence[Cell], classes: ClassList) -> None:
+        """Show cells.
+
+        Parameters
+        ----------
+        table : DataFrame
+            A row a cell, with the class, what is known of it, ``certainty``, ``check`` and ``decision``.
+        cells : sequence of tuple of int
+            Plane and label of each row.
+        classes : ClassList
+            In the order of the groups; cells without a class are among the last, unsure.
+        """
+        names = table[CLASS].replace("", UNSURE).to_numpy(object)
+        classes = classes.covering([*names, UNSURE])
+        known = table[CLASS_PROBABILITY].to_numpy(float)
+        sure = np.where(np.isnan(known), table["certainty"].to_numpy(float), known)
+        place = {name: number for number, name in enumerate(classes.names)}
+        groups = np.array([place[name] for name in names], int)
+        theirs = (table[CLASS_BY] == PERSON).to_numpy(bool)
+        order = np.lexsort((np.nan_to_num(sure, nan=2.0), theirs, groups))
+        counts = np.bincount(groups, minlength=len(classes))
+        accepted = (table["decision"] == ACCEPTED).to_numpy(bool)
+        words = _captions(known, theirs, accepted)
+        check = table["check"].to_numpy(bool)
+        items: list[Item] = []
+        at = 0
+        for number, one in enumerate(classes):
+            key = f"{number + 1}  " if number < 9 else ""
+            items.append(Item(one.name, None, f"{key}{one.name}: {counts[number]}"))
+            for row in order[at : at + counts[number]].tolist():
+                items.append(Item(one.name, cells[row], words[row], bool(check[row])))
+            at += int(counts[number])
+        self.beginResetModel()
+        self.items, self.classes = items, classes
+        self._row_of = {item.cell: row for row, item in enumerate(items) if item.cell is not None}
+        self.endResetModel()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self.beginResetModel()
+        self.items, self._row_of = [], {}
+        self.endResetModel()
+
+    def row_of(self, cell: Cell) -> int | None:
+        """Return where a cell stands; None where it is not shown."""
+        return self._row_of.get(cell)
+
+    def group(self, name: str) -> list[Cell]:
+        """Return the cells of a class, in their order."""
+        return [item.cell for item in self.items if item.name == name and item.cell is not None]
+
+    def after(self, cell: Cell) -> Cell | None:
+        """Return the next cell of the same class; None for the last one."""
+        row = self._row_of.get(cell)
+        later = self.items[row + 1 : row + 2] if row is not None else []
+        return later[0].cell if later else None
+
+    # Qt --------------------------------------------------------------------------------------------------
+
+    def rowCount(self, parent: QModelIndex = _NO_INDEX) -> int:
+        return 0 if parent.isValid() else len(self.items)
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        if not index.isValid():
+            return Qt.ItemFlag.ItemIsDropEnabled
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsDropEnabled
+        if self.items[index.row()].cell is not None:
+            flags |= Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
+        return flags
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if not index.isValid():
+            return None
+        item = self.items[index.row()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return item.words
+        if role == Qt.ItemDataRole.DecorationRole and item.cell is not None:
+            return self._picture(item.cell)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            if item.cell is None:
+                return f"Click to select all. Drop cells here to name them {item.name}."
+            return f"Cell {item.cell[1]}, {item.name}" + (", to check" if item.check else "")
+        return None
+
+    def mimeTypes(self) -> list[str]:
+        return [MIME]
+
+    def mimeData(self, indexes: Iterable[QModelIndex]) -> QMimeData:
+        cells = [self.items[index.row()].cell for index in indexes]
+        data = QMimeData()
+        data.setData(MIME, json.dumps([cell for cell in cells if cell is not None]).encode())
+        return data
+
+    def supportedDropActions(self) -> Qt.DropAction:
+        return Qt.DropAction.CopyAction | Qt.DropAction.MoveAction
+
+
+def dragged_cells(data: QMimeData | None) -> list[Cell]:
+    """Return the cells that are dragged; none where it is something else."""
+    if data is None or not data.hasFormat(MIME):
+        return []
+    return [(int(plane), int(label)) for plane, label in json.loads(data.data(MIME).data())]
+
+
+def _captions(known: np.ndarray, theirs: np.ndarray, accepted: np.ndarray) -> list[str]:
+    """Return what stands below each picture: who said the class, or how probable it is; and a tick."""
+    words = []
+    for sure, named, right in zip(known.tolist(), theirs.tolist(), accepted.tolist(), strict=True):
+        said = "named" if named else "" if sure != sure else f"{100 * sure:.0f} %"
+        words.append(f"{said} ✓".strip() if right else said)
+    return words
