@@ -83,9 +83,15 @@ def test_names_that_are_no_text(folder: Path, model: ModelFile) -> None:
 def test_links_to_themselves(folder: Path, model: ModelFile) -> None:
     loop = folder / "loop.png"
     loop.symlink_to(loop)
-    assert list(table(folder, model).index) == ["good.png"]
+    (folder / "gone.png").symlink_to(folder / "not there.png")
+    (folder / "self").symlink_to(folder)
+    for options in ({}, {"recursive": True}):
+        counts = table(folder, model, **options)
+        for path in (loop, folder / "gone.png"):
+            assert counts.loc[str(path), "error"] == f"{path} is a link to itself or to what is not there."
+        assert len(counts) == 3
     (item,) = collect([loop])
-    assert "loop.png" in item.problem
+    assert "loop.png is a link to itself" in item.problem
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems protect folders otherwise")

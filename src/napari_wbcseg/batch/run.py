@@ -87,7 +87,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     -------
     list of BatchItem
     """
-    from ..images.find import natural_key
+    from ..images.find import leads_nowhere, natural_key
 
     found: dict[Path, Path] = {}
     problems: list[BatchItem] = []
@@ -100,13 +100,17 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
         try:
             for path in _search(given, recursive, unreadable):
                 if path == Path(given).expanduser() or not is_output(path):
-                    found.setdefault(path.resolve(), path)
+                    found.setdefault(_real(path), path)
         except WBCSegError as error:
             problems.append(_unusable(given, str(error)))
         except OSError as error:
             unreadable(error)
         except (RuntimeError, ValueError) as error:  # a link to itself, a null character
             problems.append(_unusable(given, f"{_text(given)} cannot be looked for: {error}."))
+    for real, path in list(found.items()):
+        if leads_nowhere(path):
+            problems.append(_unusable(path, f"{_text(path)} is a link to itself or to what is not there."))
+            del found[real]
     for path in [path for path in found if _text(path) != str(path)]:
         problems.append(_unusable(path, f"The name of {_text(path)} is no text (UTF-8): rename it."))
         del found[path]
@@ -132,6 +136,11 @@ def _search(given: str, recursive: bool, unreadable: Callable[[OSError], None]) 
             nothing = False
     if nothing:
         raise ImageError(f"The folder {given} and those in it hold no image.")
+
+
+def _real(path: Path) -> Path:
+    """Return a path without links; `Path.resolve` raises where one leads to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _text(path: str | Path) -> str:
@@ -429,17 +438,17 @@ def _with_own_names(
         if record.edited and not again and done_before(replace(item, name=name), model, settings, outputs)[1]:
             return False  # corrected by hand, and not to be found again with these settings
         path = record.image.file(outputs.folder)
-        same = path is not None and path.resolve() == item.path.resolve()
+        same = path is not None and _real(path) == _real(item.path)
         return own or same or record.image.is_of(item.path)
 
-    had = {item.path.resolve(): item.name for item in earlier if not item.problem}
+    had = {_real(item.path): item.name for item in earlier if not item.problem}
     taken = {name.casefold() for name in had.values()}
     named = []
     for item in items:
         if item.problem:
             named.append(item)
             continue
-        own = had.get(item.path.resolve())
+        own = had.get(_real(item.path))
         if own is None or not may_write(item, own, own=True):
             own = next(
                 name
@@ -459,11 +468,11 @@ def _with_others_done(
     outputs: Outputs,
 ) -> list[BatchItem]:
     """Add what an earlier run did into the same folder with the same model and settings, for the tables."""
-    given = {item.path.resolve() for item in items}
+    given = {_real(item.path) for item in items}
     others = [
         item
         for item in earlier
-        if item.path.resolve() not in given and done_before(item, model, settings, outputs)[0] is not None
+        if _real(item.path) not in given and done_before(item, model, settings, outputs)[0] is not None
     ]
     if not others:
         return items

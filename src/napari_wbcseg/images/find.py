@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -73,7 +74,7 @@ def find_images(
     found: dict[Path, Path] = {}
     for item in given:
         for path in _expand(Path(item).expanduser(), recursive, large):
-            found.setdefault(path.resolve(), path)
+            found.setdefault(Path(os.path.realpath(path)), path)
     if not found:
         names = ", ".join(str(item) for item in given[:3])
         raise ImageError(f"{names}: only masks were given; name the images themselves.")
@@ -115,7 +116,12 @@ def _is_image_file(path: Path, large: bool) -> bool:
     if large and is_zarr(path):
         return True
     suffixes = (*IMAGE_SUFFIXES, *SLIDE_SUFFIXES) if large else IMAGE_SUFFIXES
-    return path.suffix.lower() in suffixes and path.is_file()
+    return path.suffix.lower() in suffixes and (path.is_file() or leads_nowhere(path))
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Say whether a path is a link to itself, or to what is not there."""
+    return path.is_symlink() and not os.path.exists(path)
 
 
 def _suffixes() -> str:

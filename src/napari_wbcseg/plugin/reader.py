@@ -142,6 +142,8 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
     """
     from pathlib import Path
 
+    import numpy as np
+
     from ..errors import ImageError
     from ..results.load import load_result
     from .shared.features import features_table
@@ -153,6 +155,8 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
     result = load_result(file)
     place = result.placement
     attributes: dict[str, Any] = {"scale": place.scale, "translate": place.translate, "units": place.units}
+    if place.affine:
+        attributes["affine"] = np.array(place.affine)
     if any(place.axis_labels):
         attributes["axis_labels"] = place.axis_labels
     file_of_image = None if result.image_path is None else str(result.image_path)

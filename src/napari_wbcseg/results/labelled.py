@@ -109,13 +109,7 @@ def as_segmentation(
 def _about(layer: LabelsLayer, data: Any) -> Segmentation:
     """Return what a layer says of its labels, these left as they are."""
     about = layer.metadata.get(METADATA_KEY, {}) if isinstance(layer.metadata, Mapping) else {}
-    settings, ndim = about.get("settings"), len(data.shape)
-    place = Placement(
-        tuple(map(float, _last(layer.scale, ndim, 1.0))),
-        tuple(map(float, _last(layer.translate, ndim, 0.0))),
-        tuple(unit_symbol(str(unit)) for unit in _last(getattr(layer, "units", None), ndim, "pixel")),
-        tuple(str(label) for label in _last(getattr(layer, "axis_labels", None), ndim, "")),
-    )
+    settings = about.get("settings")
     return Segmentation(
         data,
         layer.features,
@@ -123,10 +117,38 @@ def _about(layer: LabelsLayer, data: Any) -> Segmentation:
         model=str(about.get("model") or ""),
         cell_diameter=about.get("cell_diameter"),
         notes=tuple(about.get("notes") or ()),
-        place=place,
+        place=getattr(layer, "place", None) or placement_of(layer, len(data.shape)),
         name=str(about.get("source") or layer.name),
         classes=ClassList.from_list(about["classes"]) if about.get("classes") else BUILT_IN,
     )
+
+
+def placement_of(layer: LabelsLayer, ndim: int) -> Placement:
+    """Return where the pixels of a layer lie, in its last axes."""
+    scale = tuple(map(float, _last(layer.scale, ndim, 1.0)))
+    translate = tuple(map(float, _last(layer.translate, ndim, 0.0)))
+    return Placement(
+        scale,
+        translate,
+        tuple(unit_symbol(str(unit)) for unit in _last(getattr(layer, "units", None), ndim, "pixel")),
+        tuple(str(label) for label in _last(getattr(layer, "axis_labels", None), ndim, "")),
+        _affine(layer, scale, translate),
+    )
+
+
+def _affine(
+    layer: LabelsLayer, scale: tuple[float, ...], translate: tuple[float, ...]
+) -> tuple[tuple[float, ...], ...]:
+    """Return what rotation, shear and affine of a napari layer come to after its scale and translation."""
+    ndim, to_world = len(scale), getattr(layer, "data_to_world", None)
+    if to_world is None or len(layer.scale) != ndim:
+        return ()
+    world = np.array([to_world(point) for point in (np.zeros(ndim), *np.eye(ndim))], float)
+    whole, own = np.eye(ndim + 1), np.diag([*scale, 1.0])
+    whole[:-1] = np.column_stack([*(world[1:] - world[0]), world[0]])
+    own[:-1, -1] = translate
+    rest = whole @ np.linalg.inv(own)
+    return () if np.allclose(rest, np.eye(ndim + 1)) else tuple(map(tuple, rest.tolist()))
 
 
 def _label_array(data: Any) -> np.ndarray:

@@ -121,7 +121,7 @@ class ResultRecord(BaseModel):
         Name of the labels file beside it; empty where there is none.
     shape : tuple of int
         Of the labels.
-    scale, translate, units, axis_labels : tuple
+    scale, translate, units, axis_labels, affine : tuple
         Where the pixels lie, an entry an axis.
     count, to_check : int
     classes : list of dict
@@ -153,6 +153,7 @@ class ResultRecord(BaseModel):
     translate: tuple[float, ...]
     units: tuple[str, ...]
     axis_labels: tuple[str, ...] = ()
+    affine: tuple[tuple[float, ...], ...] = ()
     count: int
     to_check: int
     classes: list[dict[str, Any]] = []
@@ -205,6 +206,7 @@ class ResultRecord(BaseModel):
             translate=place.translate,
             units=place.units,
             axis_labels=place.axis_labels,
+            affine=place.affine,
             count=result.count,
             to_check=result.to_check,
             classes=[] if result.classes == BUILT_IN else result.classes.to_list(),
@@ -250,7 +252,7 @@ class ResultRecord(BaseModel):
     @property
     def placement(self) -> Placement:
         """Where the pixels lie."""
-        return Placement(self.scale, self.translate, self.units, self.axis_labels)
+        return Placement(self.scale, self.translate, self.units, self.axis_labels, self.affine)
 
     @property
     def table(self) -> pd.DataFrame:

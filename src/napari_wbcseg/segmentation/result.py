@@ -30,12 +30,16 @@ class Placement:
         Symbols such as ``µm``; ``pixel`` where there is no unit of length.
     axis_labels : tuple of str
         Empty where the axes have no names.
+    affine : tuple of tuple of float
+        Matrix of n + 1 rows and columns that is applied after scale and translation, where the
+        pixels are turned, sheared or stretched besides; empty where they are not.
     """
 
     scale: tuple[float, ...]
     translate: tuple[float, ...]
     units: tuple[str, ...]
     axis_labels: tuple[str, ...] = ()
+    affine: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def of_pixels(cls, ndim: int, pixel_size: PixelSize | None = None) -> Placement:
@@ -48,8 +52,13 @@ class Placement:
 
     @property
     def pixel_size(self) -> PixelSize | None:
-        """Size of a pixel, or None where nothing says it."""
+        """Size of a pixel, or None where nothing says it, or it is no rectangle."""
         row, column = self.scale[-2:]
+        if self.affine:
+            steps = (np.array(self.affine)[:-1, :-1] * self.scale)[:, -2:]
+            row, column = np.linalg.norm(steps, axis=0).tolist()
+            if not row * column > 0 or abs(steps[:, 0] @ steps[:, 1]) > 1e-6 * row * column:
+                return None
         unit = self.units[-1]
         if self.units[-2] != unit:
             return None

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from napari.layers import Layer
 from PIL import Image
 
 from napari_wbcseg.errors import OutputError, WBCSegError
-from napari_wbcseg.plugin.reader import get_result_reader
+from napari_wbcseg.plugin.reader import get_result_reader, read_result_layers
 from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, role_of
@@ -134,22 +135,35 @@ def test_a_part_of_the_image_is_saved_with_its_own_pixels(viewer, tmp_path):
     assert LayerSnapshot.of_layer(cells, viewer).image is None
 
 
-@pytest.mark.parametrize(
-    ("turn", "refused", "kept"),
-    [
-        ({"rotate": 30}, "tiff", "csv"),
-        ({"shear": [0.2]}, "csv", "overlay"),
-        ({"affine": np.diag([2, 1, 1])}, "ome-zarr", "overlay"),
-        ({"scale": (-0.25, 0.25)}, "ome-zarr", "tiff"),
-    ],
-)
-def test_a_transform_that_a_format_loses_is_refused_by_it(viewer, found, tmp_path, turn, refused, kept):
+TURNS = {
+    "rotate": ({"rotate": 30}, (0.25, 0.5)),
+    "shear": ({"shear": [0.2]}, None),
+    "affine": ({"affine": np.diag([2, 3, 1])}, (0.5, 1.5)),
+    "all": ({"rotate": 30, "shear": [0.2], "affine": [[0, 2, 5], [1, 0, 7], [0, 0, 1]]}, None),
+    "mirrored": ({"scale": (-0.25, 0.5)}, (0.25, 0.5)),
+}
+
+
+@pytest.mark.parametrize("case", TURNS)
+def test_a_layer_that_is_turned_or_stretched_opens_where_it_lay(viewer, found, tmp_path, case):
+    turn, size = TURNS[case]
+    found.scale, found.translate, found.units = (0.25, 0.5), (3, 4), ("um", "um")
     for name, value in turn.items():
         setattr(found, name, value)
-    with pytest.raises(OutputError, match=refused if "scale" not in turn else "negative scale"):
-        save_layer(found, tmp_path / "a", refused, viewer=viewer)
-    assert list(tmp_path.iterdir()) == [tmp_path / "smear.png"]
-    assert save_layer(found, tmp_path / "a", kept, viewer=viewer)
+    save_layer(found, tmp_path / "a", "tiff,csv,geojson", viewer=viewer)
+    (again,) = [
+        Layer.create(*one) for one in read_result_layers(tmp_path / "a-labels.tif") if one[2] == "labels"
+    ]
+    for point in ((0, 0), (10, 3), (7, 90)):
+        np.testing.assert_allclose(again.data_to_world(point), found.data_to_world(point))
+    cells = pd.read_csv(tmp_path / "a-cells.csv")
+    if size is None:  # a pixel is no rectangle
+        assert not [name for name in cells if name.endswith("_um2")]
+    else:
+        np.testing.assert_allclose(cells["area_um2"], cells["area"] * size[0] * size[1])
+    with pytest.raises(OutputError, match="OME-Zarr cannot hold"):
+        save_layer(found, tmp_path / "a", "ome-zarr", viewer=viewer)
+    assert not (tmp_path / "a.ome.zarr").exists()
 
 
 class TestForm:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import OutputError
 from ...progress import Progress, silent
 from .metadata import LayerInfo, role_of
 from .reunite import path_of
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
+
+    from ...segmentation.result import Placement
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class LayerSnapshot:
         What lies under the labels, of the same rows and columns; None if that is not known.
     image_path : Path or None
         The file that it was read from.
-    turned, stretched : bool
-        Whether the layer is rotated, and whether it is sheared or has an affine transform.
+    place : Placement or None
+        Where its pixels lie, rotation, shear and affine included.
     """
 
     name: str
@@ -47,14 +48,15 @@ class LayerSnapshot:
     axis_labels: Any = None
     image: Any = field(default=None, repr=False)
     image_path: Path | None = None
-    turned: bool = False
-    stretched: bool = False
+    place: Placement | None = None
 
     @classmethod
     def of_layer(
         cls, layer: Labels, viewer: ViewerModel | None = None, image: Image | None = None
     ) -> LayerSnapshot:
         """Take a layer, and its image as given or as the viewer has it."""
+        from ...results.labelled import placement_of
+
         source = image
         if source is None and viewer is not None:
             source = source_image(viewer, layer)
@@ -70,8 +72,7 @@ class LayerSnapshot:
             axis_labels=getattr(layer, "axis_labels", None),
             image=None if source is None else image_under(layer, source),
             image_path=None if source is None else path_of(source),
-            turned=not np.allclose(layer.rotate, np.eye(layer.ndim)),
-            stretched=bool(np.any(layer.shear)) or not np.allclose(layer.affine, np.eye(layer.ndim + 1)),
+            place=placement_of(layer, layer.ndim),
         )
 
 
@@ -116,33 +117,9 @@ def save_snapshot(
     """Save what `LayerSnapshot.of_layer` took; for a worker thread."""
     from ...results.save import save
 
-    _refuse_what_would_be_lost(snapshot, Path(path), formats)
     return save(
         snapshot, path, formats, image=snapshot.image, image_path=snapshot.image_path, progress=progress
     )
-
-
-def _refuse_what_would_be_lost(
-    snapshot: LayerSnapshot, path: Path, formats: str | Iterable[str] | None
-) -> None:
-    """Raise where a file would say that cells lie, or are as large, as they are not."""
-    from ...results.save import format_names, format_of
-
-    names = (format_of(path),) if formats is None else format_names(formats)
-    placed = {"tiff", "json", "ome-zarr"} if snapshot.turned or snapshot.stretched else set()
-    measured = {"csv", "geojson"} if snapshot.stretched else set()
-    lost = [name for name in names if name in placed | measured]
-    if lost:
-        raise OutputError(
-            f"The layer {snapshot.name} is rotated, sheared or has an affine transform, which would be lost "
-            f"in {', '.join(lost)}. Set its rotate, shear and affine back, save, and set them again; "
-            "or choose other formats."
-        )
-    if "ome-zarr" in names and (np.asarray(snapshot.scale) < 0).any():
-        raise OutputError(
-            f"The layer {snapshot.name} has a negative scale (it is mirrored), which OME-Zarr cannot hold. "
-            "Make its scale positive, or choose other formats."
-        )
 
 
 def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:

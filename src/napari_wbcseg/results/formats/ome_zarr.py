@@ -46,11 +46,16 @@ def write_ome_zarr(
     Raises
     ------
     OutputError
-        If something else bears that name, or it cannot be written.
+        If something else bears that name, it cannot be written, or the pixels are turned or mirrored.
     """
     path = Path(path)
     if path.exists() and not _is_zarr(path):
         raise OutputError(f"{path} is there already and is no zarr. Choose another name.")
+    if result.placement.affine or min(result.placement.scale) <= 0:
+        raise OutputError(
+            f"{result.name or path.name} is rotated, sheared, mirrored or has an affine transform, which "
+            "OME-Zarr cannot hold. Set that back and make its scale positive, or choose other formats."
+        )
     with written_whole(path, OutputError) as temporary:
         _fill(temporary, path, result, image, progress)
     return path
