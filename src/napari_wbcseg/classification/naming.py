@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -139,17 +139,28 @@ def named(cells: pd.DataFrame, labels: Iterable[int], name: str) -> pd.DataFrame
         The class. Empty takes back what a person said: then it is as the model's probabilities,
         where there are some, have it.
     """
+    return each_named(cells, dict.fromkeys(labels, name))
+
+
+def each_named(cells: pd.DataFrame, names: Mapping[int, str]) -> pd.DataFrame:
+    """Return the table with cells named by a person: label and class of each, as `named` takes them."""
+    import pandas as pd
+
     cells = _with_columns(cells)
-    chosen = cells["label"].isin(list(labels))
-    cells.loc[chosen, CLASS] = name
-    cells.loc[chosen, CLASS_PROBABILITY] = 1.0 if name else np.nan
-    cells.loc[chosen, CLASS_BY] = PERSON if name else ""
+    said = cells["label"].map(names)
+    chosen, taken_back = said.notna(), said == ""
+    theirs = np.where(taken_back, "", PERSON)
+    cells[CLASS] = cells[CLASS].where(~chosen, said.astype("str"))
+    cells[CLASS_PROBABILITY] = np.where(
+        chosen, np.where(taken_back, np.nan, 1.0), cells[CLASS_PROBABILITY].to_numpy(float)
+    )
+    cells[CLASS_BY] = cells[CLASS_BY].where(~chosen, pd.Series(theirs, cells.index, dtype="str"))
     columns = probability_columns(cells)
-    if name or not columns:
+    if not taken_back.any() or not columns:
         return cells
     probabilities = cells[columns].rename(columns=lambda column: column.removeprefix(PROBABILITY))
     again = said_by_model(cells, probabilities)
-    return cells.where(~chosen, again[cells.columns])
+    return cells.where(~taken_back, again[cells.columns])
 
 
 def _with_columns(cells: pd.DataFrame) -> pd.DataFrame:

@@ -298,3 +298,15 @@ def state(widget):
     return tuple(
         zip(*(table[name] for name in ("label", "area", "class", "class_by", "decision")), strict=True)
     )
+
+
+def test_the_outline_on_the_canvas_takes_the_colour_of_the_class(widget, qtbot):
+    def shown(label):
+        return tuple(np.rint(255 * widget.labels.get_color(label)[:3]).astype(int).tolist())
+
+    widget.select([THIRD])
+    widget.name("monocyte")
+    qtbot.waitUntil(lambda: shown(3) == BUILT_IN("monocyte").rgb)
+    assert shown(2) == (255, 150, 0), "to check"
+    widget.undo()
+    qtbot.waitUntil(lambda: shown(3) == BUILT_IN("lymphocyte").rgb)

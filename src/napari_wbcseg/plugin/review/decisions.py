@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...classification.naming import named
+from ...classification.naming import each_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,8 +141,8 @@ class Decisions:
             for cell, flag in zip(cells, flags, strict=True)
         ]
         decisions = [ACCEPTED if cell in self._accepted else "" for cell in cells]
-        for name in dict.fromkeys(self._named.values()):
-            table = named(table, (label for label, said in self._named.items() if said == name), name)
+        if self._named:
+            table = each_named(table, self._named)
         return table.assign(
             certainty=np.array([self._certainty.get(label, np.nan) for _, label in cells], float),
             check=np.array(check, bool),

@@ -13,6 +13,7 @@ from ...errors import EditError, WBCSegError
 from ...segmentation.edit import label_under
 from ...segmentation.measure import in_physical_units
 from ..shared.canvas_guard import guard_canvas
+from ..shared.class_colours import colour_cells
 from ..shared.jobs import clean_up_with
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo, role_of
@@ -91,6 +92,7 @@ class ReviewWidget(QWidget):
         self._draw_later.setSingleShot(True)
         self._draw_later.setInterval(_HISTOGRAM_DELAY)
         self._draw_later.timeout.connect(self._draw_histogram)
+        self._draw_later.timeout.connect(self._colour_cells)
         self._labels_picker.changed.connect(self._follow)
         self._image_picker.changed.connect(self._on_image)
         panel.shown.currentIndexChanged.connect(self._filter)
@@ -536,6 +538,10 @@ class ReviewWidget(QWidget):
         if self.review is not None:
             rows = [row for cell in self.selected if (row := self._model.row_of(cell)) is not None]
             self._panel.draw_histogram(self._model.values, rows, pixel_size(self.review.labels)[2])
+
+    def _colour_cells(self) -> None:
+        if self.review is not None and self.review.count:
+            colour_cells(self.review.labels, self.review.cells, self.review.classes)
 
     def _corrected(self) -> tuple[Image | None, Labels | None]:
         """Return the layers, with every decision written into the features."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...classification.classes import CLASS_BY, PERSON
 from .canvas_guard import guard_canvas
+from .class_colours import colour_cells
 from .counts import counted_name, counts_of
 from .features import features_table
 from .metadata import LayerInfo, Role
@@ -172,6 +173,7 @@ def landing(
             cells.data = arrays.labels
             cells.editable = True
             cells.features = arrays.features
+        colour_cells(cells, arrays.features, segmentation.classes)
     except BaseException:
         for layer in added:
             if layer in viewer.layers:

@@ -1,0 +1,56 @@
+"""Cells on the canvas: outlined in the colour of their class, orange where they are to be checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...classification.classes import class_of
+from ...results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
+from .viewer import image_data
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.layers import Labels
+
+    from ...classification.classes import ClassList
+
+# Each time a plane is shown napari looks for its outlines: 0.04 s for so many pixels.
+_OUTLINED = 2**22
+_OF_DIAMETER = 0.04  # width of an outline
+_OPACITY = 0.9
+_NAME = "classes of cells"
+
+
+def colour_cells(layer: Labels, cells: pd.DataFrame, classes: ClassList) -> None:
+    """Outline the cells of a layer; where its planes are large they are filled. Colours of the user stay.
+
+    Parameters
+    ----------
+    layer : Labels
+    cells : DataFrame
+        With ``label``, ``diameter``, ``check`` and, where it is known, ``class``.
+    classes : ClassList
+    """
+    from napari.utils.colormaps import DirectLabelColormap
+
+    if image_data(layer).dtype == bool:
+        return
+    ours = isinstance(layer.colormap, DirectLabelColormap)
+    if ours and layer.colormap.name != _NAME:
+        return
+    palette = {one.name: np.array([*one.rgb, 255]) / 255 for one in classes}
+    plain, check = (np.array([*colour, 255]) / 255 for colour in (CELL_COLOUR, CHECK_COLOUR))
+    marked = cells["check"].eq(True).to_numpy() if "check" in cells else np.zeros(len(cells), bool)
+    colours: dict[int | None, np.ndarray] = {None: plain, 0: plain}
+    for label, name, to_check in zip(cells["label"].tolist(), class_of(cells), marked, strict=True):
+        colours[int(label)] = check if to_check else palette.get(name, plain)
+    colours[0] = np.zeros(4)
+    before = layer.colormap.color_dict if ours else {}
+    if before.keys() == colours.keys() and np.allclose(list(before.values()), list(colours.values())):
+        return
+    layer.colormap = DirectLabelColormap(color_dict=colours, name=_NAME, display_name=_NAME)
+    if not ours and np.prod(image_data(layer).shape[-2:], dtype=float) <= _OUTLINED:
+        typical = float(np.nan_to_num(cells["diameter"].median())) if "diameter" in cells else 0.0
+        layer.contour, layer.opacity = max(1, round(_OF_DIAMETER * typical)), _OPACITY

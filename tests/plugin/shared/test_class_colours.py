@@ -1,0 +1,63 @@
+"""Outlines on the canvas: in the colour of the class, orange where to check; the user's own colours stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_wbcseg.classification.classes import BUILT_IN
+from napari_wbcseg.plugin.shared.class_colours import colour_cells
+
+BLUE, GREEN, CYAN, ORANGE = (86, 180, 233), (0, 200, 83), (0, 225, 255), (255, 150, 0)
+
+
+@pytest.fixture
+def layer(qapp):
+    """Three cells of 40 pixels."""
+    labels = np.zeros((60, 150), np.uint16)
+    for number in (1, 2, 3):
+        labels[10:50, 50 * number - 45 : 50 * number - 5] = number
+    return Labels(labels)
+
+
+def cells(*classes, check=(False, False, False)):
+    return pd.DataFrame({"label": [1, 2, 3], "diameter": 40.0, "class": classes, "check": check})
+
+
+def colours(layer):
+    return [tuple(np.rint(255 * layer.get_color(label)[:3]).astype(int).tolist()) for label in (1, 2, 3)]
+
+
+def test_each_cell_has_the_colour_of_its_class(layer):
+    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN)
+    assert colours(layer) == [BLUE, GREEN, CYAN]
+    assert layer.contour == 2, "a rim, so that the cell is seen"
+    colour_cells(layer, cells("neutrophil", "neutrophil", "", check=(True, False, False)), BUILT_IN)
+    assert colours(layer) == [ORANGE, BLUE, CYAN]
+
+
+def test_cells_drawn_later_are_seen_and_the_background_is_not(layer):
+    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN)
+    assert tuple(np.rint(255 * layer.colormap.map(99)[:3])) == CYAN
+    assert layer.colormap.map(0)[3] == 0
+
+
+def test_what_the_user_set_stays(layer):
+    own = DirectLabelColormap(color_dict={None: "red", 1: "white"})
+    layer.colormap = own
+    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN)
+    assert layer.colormap is own
+    layer = Labels(np.ones((60, 60), np.uint16))
+    colour_cells(layer, cells("neutrophil", "", ""), BUILT_IN)
+    layer.contour = 0
+    colour_cells(layer, cells("lymphocyte", "", ""), BUILT_IN)
+    assert layer.contour == 0, "filled again, by the layer controls"
+
+
+def test_large_planes_are_filled_for_outlines_take_long(qapp):
+    layer = Labels(np.zeros((4000, 4000), np.uint8))
+    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN)
+    assert (colours(layer)[0], layer.contour) == (BLUE, 0)
