@@ -42,8 +42,8 @@ class Box(NamedTuple):
 
     @property
     def area(self) -> int:
-        """Pixels in it."""
-        return (self.bottom - self.top) * (self.right - self.left)
+        """Pixels in it; none where an end lies before its beginning."""
+        return max(self.bottom - self.top, 0) * max(self.right - self.left, 0)
 
     @property
     def slices(self) -> tuple[slice, slice]:

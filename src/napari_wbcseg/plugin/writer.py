@@ -7,6 +7,7 @@ too, its image. An image that is not given is looked up in the current viewer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,42 +15,8 @@ if TYPE_CHECKING:
     from .shared.metadata import LayerDataTuple
 
 
-def write_tiff(path: str, layers: Sequence[LayerDataTuple]) -> list[str]:
-    """Write the labels with their scale, and beside them the JSON with the table and the settings."""
-    return _write(path, "tiff", layers)
-
-
-def write_csv(path: str, layers: Sequence[LayerDataTuple]) -> list[str]:
-    """Write the table of the cells."""
-    return _write(path, "csv", layers)
-
-
-def write_overlay(path: str, layers: Sequence[LayerDataTuple]) -> list[str]:
-    """Write a picture of the image with the cells outlined and numbered."""
-    return _write(path, "overlay", layers)
-
-
-def write_geojson(path: str, layers: Sequence[LayerDataTuple]) -> list[str]:
-    """Write GeoJSON for QuPath."""
-    return _write(path, "geojson", layers)
-
-
-def write_rois(path: str, layers: Sequence[LayerDataTuple]) -> list[str]:
-    """Write a zip of ImageJ regions."""
-    return _write(path, "roi", layers)
-
-
-def write_ome_zarr(path: str, layers: Sequence[LayerDataTuple]) -> list[str]:
-    """Write OME-Zarr: the labels, and the image where it is known."""
-    return _write(path, "ome-zarr", layers)
-
-
-def write_settings(path: str, layers: Sequence[LayerDataTuple]) -> list[str]:
-    """Write the settings and the table as JSON, without the labels."""
-    return _write(path, "json", layers)
-
-
-def _write(path: str, name: str, layers: Sequence[LayerDataTuple]) -> list[str]:
+def _write(name: str, path: str, layers: Sequence[LayerDataTuple]) -> list[str]:
+    """Save what napari hands over in the format of a name."""
     import napari
     from napari.layers import Image, Labels
 
@@ -63,3 +30,12 @@ def _write(path: str, name: str, layers: Sequence[LayerDataTuple]) -> list[str]:
     made = {kind: (Labels if kind == "labels" else Image)(data, **about) for data, about, kind in layers}
     snapshot = LayerSnapshot.of_layer(made["labels"], napari.current_viewer(), made.get("image"))
     return [str(file) for file in save_snapshot(snapshot, target)]
+
+
+write_tiff = partial(_write, "tiff")
+write_csv = partial(_write, "csv")
+write_overlay = partial(_write, "overlay")
+write_geojson = partial(_write, "geojson")
+write_rois = partial(_write, "roi")
+write_ome_zarr = partial(_write, "ome-zarr")
+write_settings = partial(_write, "json")

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QWidget
 
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
+from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.jobs import Job
-from napari_wbcseg.plugin.shared.model_list import model_events
 from napari_wbcseg.plugin.shared.viewer import text_overlay
 from napari_wbcseg.settings import SegmentationSettings
 
@@ -251,7 +251,7 @@ def test_the_settings_shown_are_the_settings_used(viewer, widget, qtbot, monkeyp
 def test_a_trained_model_appears_in_the_list_and_is_not_chosen_unasked(widget, small_model):
     before = widget.model
     small_model("leishman", "classic")
-    model_events.changed.emit("leishman")
+    events.models_changed.emit("leishman")
     assert widget._panel.models.findData("leishman") >= 0
     assert widget.model == before
     widget.model = "leishman"

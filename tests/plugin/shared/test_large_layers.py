@@ -8,6 +8,7 @@ import pytest
 import tifffile
 import zarr
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.review.large_edit import window_on_view
 from napari_wbcseg.plugin.review.widget import ReviewWidget
@@ -85,7 +86,7 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     row0, col0, row1, col1 = window_on_view(cells)
     assert row0 <= 600 < row1, "the middle of the image is on view"
     assert col0 <= 650 < col1
-    part = review.large.correct_part((0, 0, 400, 401))
+    part = review.large.correct_part(Box(0, 0, 400, 401))
     assert review.labels is part
     assert np.allclose(part.translate, 0)
     with qtbot.waitSignal(review.review.measured, timeout=30_000):

@@ -157,7 +157,6 @@ def test_a_stack_numbers_its_cells_through(stack):
     arrays = layer_arrays(segmentation)
     assert [sorted(set(np.unique(plane)) - {0}) for plane in arrays.labels] == [[1], [], [2, 3, 4]]
     assert list(arrays.features["plane"])[1:] == [0, 2, 2, 2]
-    assert list(arrays.features["label_in_plane"])[1:] == [1, 1, 2, 3]
     for row in arrays.features[1:].itertuples():
         assert arrays.labels[int(row.plane), round(row.row), round(row.col)] == row.label
     assert arrays.rectangles.shape == (4, 4, 3)

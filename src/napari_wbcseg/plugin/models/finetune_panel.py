@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
-from ..shared.correction_events import training_set_events
+from ..shared.events import events
 from ..shared.jobs import Cleanup, say_error
-from ..shared.model_list import ModelPicker, model_events
-from ..shared.panel import counted, sentence, stretched, with_tip
+from ..shared.model_list import ModelPicker
+from ..shared.panel import beside, counted, fill, sentence, stretched, with_tip
 from ..shared.resume import ResumePanel
 from ..shared.training_run import TrainingRun
 from .score_table import ScoreTable
@@ -79,7 +77,7 @@ class FineTunePanel(QWidget):
         self.run.cancelled.connect(self._on_cancelled)
         self._build()
         self.run.changed.connect(self._update)
-        training_set_events.changed.connect(self.refresh)
+        events.training_set_changed.connect(self.refresh)
         self.refresh()
 
     # For scripts -----------------------------------------------------------------------------------------
@@ -199,7 +197,7 @@ class FineTunePanel(QWidget):
         self._say(words)
         show_info(words)  # the sentence may be below what is in view
         self.kept.emit(saved)
-        model_events.changed.emit(saved.name)
+        events.models_changed.emit(saved.name)
 
     def discard(self) -> None:
         """Let the new model go."""
@@ -241,24 +239,17 @@ class FineTunePanel(QWidget):
         self._status = sentence()
         self._table = ScoreTable()
 
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.resume)
-        column.addWidget(self._set)
-        row = QHBoxLayout()
-        row.addWidget(QLabel("Start from"))
-        row.addWidget(stretched(self._start), 1)
-        row.addWidget(self._folder)
-        column.addLayout(row)
-        for parts in ((self._button, self._stop, self._cancel), (self._name, self._keep, self._discard)):
-            line = QHBoxLayout()
-            for part in parts:
-                line.addWidget(part)
-            if parts[0] is self._name:
-                column.addWidget(self._bar)
-                column.addWidget(self._status)
-                column.addWidget(self._table)
-            column.addLayout(line)
+        fill(
+            self,
+            self.resume,
+            self._set,
+            beside(QLabel("Start from"), stretched(self._start), self._folder, wide=self._start),
+            beside(self._button, self._stop, self._cancel),
+            self._bar,
+            self._status,
+            self._table,
+            beside(self._name, self._keep, self._discard),
+        )
 
     def _update(self) -> None:
         ready = self._found is not None

@@ -10,7 +10,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QGroupBox,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QMessageBox,
@@ -22,9 +21,9 @@ from qtpy.QtWidgets import (
 )
 
 from ..shared.elsewhere import run_python
+from ..shared.events import events
 from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.model_list import model_events
-from ..shared.panel import Folded, scrolled_column, sentence, with_tip
+from ..shared.panel import Folded, beside, scrolled_column, sentence, with_tip
 from .finetune_panel import FineTunePanel
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class ModelsWidget(QWidget):
         #: Fine-tunes on the training set.
         self.fine_tuning = FineTunePanel(self._cleanup)
         self._build()
-        model_events.changed.connect(self.refresh)
+        events.models_changed.connect(self.refresh)
         self.refresh("wbc")
 
     # For scripts -----------------------------------------------------------------------------------------
@@ -148,7 +147,7 @@ class ModelsWidget(QWidget):
             self._fail(str(error))
             return
         self._say("Removed.")
-        model_events.changed.emit("")
+        events.models_changed.emit("")
 
     # Parts -----------------------------------------------------------------------------------------------
 
@@ -177,10 +176,7 @@ class ModelsWidget(QWidget):
 
         column = scrolled_column(self)
         column.addWidget(self._list)
-        row = QHBoxLayout()
-        for button in (self._import, self._export, self._remove):
-            row.addWidget(button)
-        column.addLayout(row)
+        column.addLayout(beside(self._import, self._export, self._remove))
         column.addWidget(self._status)
         column.addWidget(self._card)
         column.addWidget(Folded("Network, input and training", self._details))
@@ -238,20 +234,17 @@ class ModelsWidget(QWidget):
         job.failed.connect(self._fail)
         job.cancelled.connect(lambda: self._say("Cancelled."))
         job.ended.connect(self._on_ended)
-        self._cleanup.add(job.abandon)
         self._say(f"{title} …")
         self._show_card()
-        job.start()
+        job.start(self._cleanup)
 
     def _on_ended(self) -> None:
-        job, self._job = self._job, None
-        if job is not None:
-            self._cleanup.remove(job.abandon)
+        self._job = None
         self._show_card()
 
     def _on_imported(self, name: str) -> None:
         self._say(f"{name} was checked and added. Evaluate it on pictures you know before use.")
-        model_events.changed.emit(name)
+        events.models_changed.emit(name)
         self.imported.emit(name)
 
     def _on_exported(self, path: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from qtpy.QtCore import QTimer
 
 from ..shared.metadata import LayerInfo
-from ..shared.viewer import camera_of, placement
+from ..shared.viewer import action_of, camera_of, placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -134,7 +134,7 @@ class Frames:
         self._shapes.data = []
         if not places:
             return
-        side = float(np.median([max(box[2] - box[0], box[3] - box[1]) for _, box in places]))
+        side = float(np.median([max(box.shape) for _, box in places]))
         gap, width = max(2.0, 0.12 * side), max(1.0, 0.05 * side)
         corners = [_corners(box, gap, plane if self._layer.ndim == 3 else None) for plane, box in places]
         self._shapes.add(corners, shape_type="rectangle", edge_color=_FRAME, edge_width=width)
@@ -189,10 +189,7 @@ class StrokeTool:
 
     def _on_data(self, event: Any) -> None:
         # A path that has just begun is two times the same point.
-        if (
-            str(getattr(event, "action", "")).lower().rpartition(".")[2] != "added"
-            or not self._shapes.nshapes
-        ):
+        if action_of(event) != "added" or not self._shapes.nshapes:
             return
         points = np.asarray(self._shapes.data[-1], float)[:, -2:]
         if len(points) > 1 and np.ptp(points, axis=0).any():

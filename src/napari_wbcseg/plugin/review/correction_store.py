@@ -10,7 +10,7 @@ import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton
 
-from ..shared.correction_events import training_set_events
+from ..shared.events import events
 from ..shared.jobs import Job, say_error
 from ..shared.metadata import LayerInfo
 from ..shared.panel import counted, with_tip
@@ -171,7 +171,7 @@ class AddToTrainingSet(QPushButton):
         fields = "the field" if len(added) == 1 else f"{len(added)} fields"
         show_info(f"{counted(cells, 'cell')} in {fields} {added[0].name} added to your training set.")
         self.added.emit(added)
-        training_set_events.changed.emit()
+        events.training_set_changed.emit()
 
     def _fail(self, sentence: str) -> None:
         say_error(sentence)

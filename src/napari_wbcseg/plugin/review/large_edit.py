@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
+from ...box import Box
 from ...errors import EditError, WBCSegError
 from ...segmentation.result import count_in_words
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_values
 from ..shared.jobs import Job, clean_up_with
-from ..shared.metadata import LayerInfo, role_of
-from ..shared.panel import sentence, with_tip
+from ..shared.metadata import LayerInfo, is_picture
+from ..shared.panel import fill, sentence, with_tip
 from ..shared.viewer import image_data, placement, plane_shape
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
-    from ...segmentation.large.result import LargeResult, Window
+    from ...segmentation.large.result import LargeResult
 
 #: Pixels of a part that is corrected at once.
 MOST_PIXELS = 2**24
@@ -46,22 +47,21 @@ def folder_of(layer: Labels) -> Path | None:
     return None if info.folder is None else Path(info.folder)
 
 
-def window_on_view(layer: Labels) -> Window:
+def window_on_view(layer: Labels) -> Box:
     """Return the part of a layer that is on the canvas, in pixels of its full resolution."""
     corners = np.array(layer.corner_pixels, float)[:, -2:]
     if layer.multiscale:
         corners *= np.asarray(layer.downsample_factors)[layer.data_level][-2:]
     height, width = image_data(layer).shape[-2:]
-    low = np.clip(np.floor(corners[0]), 0, (height, width)).astype(int)
-    high = np.clip(np.ceil(corners[1]) + 1, 0, (height, width)).astype(int)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+    low, high = np.floor(corners[0]).astype(int).tolist(), np.ceil(corners[1]).astype(int).tolist()
+    return Box(low[0], low[1], high[0] + 1, high[1] + 1).grown(0, (height, width))
 
 
 @dataclass
 class _Part:
     """A part that is being corrected."""
 
-    window: Window
+    window: Box
     cells: Labels  # on disk
     labels: Labels  # in memory
     image: Image | None
@@ -101,10 +101,7 @@ class LargeEditor(QWidget):
             "Writes the corrected part into the result on disk, measures what changed, and counts again.",
         )
         self.words = sentence()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for each in (self.words, self.take, self.put_back):
-            layout.addWidget(each)
+        fill(self, self.words, self.take, self.put_back)
         self.take.clicked.connect(lambda: self._by_hand(self.correct_part))
         self.put_back.clicked.connect(lambda: self._by_hand(self.finish))
         self._cleanup = clean_up_with(self)
@@ -129,13 +126,13 @@ class LargeEditor(QWidget):
         self.setVisible(on_disk or correcting)
         return on_disk
 
-    def correct_part(self, window: Window | None = None) -> Labels:
+    def correct_part(self, window: Box | None = None) -> Labels:
         """Add a part of the cells, and of the image under them, as layers in memory.
 
         Parameters
         ----------
-        window : tuple of 4 int, optional
-            ``row0, col0, row1, col1``; by default what is on view.
+        window : Box, optional
+            By default what is on view.
 
         Raises
         ------
@@ -154,23 +151,23 @@ class LargeEditor(QWidget):
         if self.part is not None:
             raise EditError("A part is being corrected already: put it back first, or remove its layer.")
         window = window_on_view(cells) if window is None else window
-        row0, col0, row1, col1 = window
-        if not 0 < (row1 - row0) * (col1 - col0) <= MOST_PIXELS:
+        height, width = window.shape
+        if not 0 < window.area <= MOST_PIXELS:
             raise EditError(
-                f"The part on view is {col1 - col0} × {row1 - row0} pixels; zoom in until it is at most "
+                f"The part on view is {width} × {height} pixels; zoom in until it is at most "
                 f"{MOST_PIXELS // 10**6} million pixels."
             )
         result = LargeResult.open(folder)
         place = placement(cells, 2)
-        place["translate"] = cells.data_to_world((row0, col0)) if (row0, col0) != (0, 0) else cells.translate
+        place["translate"] = cells.data_to_world(window[:2]) if any(window[:2]) else cells.translate
         source, image = source_image(self._viewer, cells) or self._image_below(cells), None
         if source is not None:
-            pixels = np.asarray(image_data(source)[row0:row1, col0:col1])
+            pixels = np.asarray(image_data(source)[window.slices])
             image = Image(pixels, rgb=source.rgb, name="part of the image", **place)
             self._viewer.add_layer(image)
         labels = result.region(window)
         rows = result.cells[np.isin(result.cells["label"], np.unique(labels))]
-        rows = rows.assign(row=rows["row"] - row0, col=rows["col"] - col0)
+        rows = rows.assign(row=rows["row"] - window.top, col=rows["col"] - window.left)
         part = Labels(
             labels,
             name="part of the cells",
@@ -212,9 +209,8 @@ class LargeEditor(QWidget):
         job.succeeded.connect(lambda _: self._on_put_back(part))
         job.failed.connect(self.failed.emit)
         job.ended.connect(self._on_ended)
-        self._cleanup.add(job.abandon)
         self.put_back.setEnabled(False)
-        job.start()
+        job.start(self._cleanup)
         return job
 
     def _on_put_back(self, part: _Part) -> None:
@@ -233,23 +229,14 @@ class LargeEditor(QWidget):
             self.chosen.emit(cells)
 
     def _on_ended(self) -> None:
-        if self._job is not None:
-            self._cleanup.remove(self._job.abandon)
         self._job = None
         self.put_back.setEnabled(True)
 
     def _image_below(self, cells: Labels) -> Image | None:
         """Return the only image of the size of the cells."""
-        from napari.layers import Image
-
-        fitting = [
-            layer
-            for layer in self._viewer.layers
-            if isinstance(layer, Image)
-            and plane_shape(layer) == plane_shape(cells)
-            and role_of(layer) is None
-        ]
-        return fitting[0] if len(fitting) == 1 else None
+        shape = plane_shape(cells)
+        fitting = [one for one in self._viewer.layers if is_picture(one) and plane_shape(one) == shape]
+        return fitting[0] if len(fitting) == 1 else None  # type: ignore[return-value]
 
     def _by_hand(self, act: Any) -> None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from ...box import Box
 from ...classification.classes import CLASS, ClassList
@@ -18,7 +18,7 @@ from ...segmentation.result import count_in_words
 from ...segmentation.tracking import TrackedCells
 from ..shared.counts import counts_of
 from ..shared.features import known_cells, known_values, write_features
-from ..shared.jobs import Job
+from ..shared.jobs import Job, timer
 from ..shared.metadata import class_list
 from ..shared.viewer import image_data
 from .decisions import ACCEPTED, Cell, Decisions
@@ -102,8 +102,8 @@ class LayerReview(QObject):
         self._undone: list[Step] = []
         self._job: Job | None = None
         self._again = False
-        self._soon = _timer(_EDIT_DELAY, self.update_now)
-        self._later = _timer(_FEATURES_DELAY, self.write_features)
+        self._soon = timer(_EDIT_DELAY, self.update_now)
+        self._later = timer(_FEATURES_DELAY, self.write_features)
         self._connections = [
             (labels.events.paint, self._on_paint),
             (labels.events.labels_update, self._on_redrawn),
@@ -564,11 +564,3 @@ def _known_decisions(labels: Labels) -> Decisions:
 def _keys(table: pd.DataFrame) -> list[Cell]:
     planes = table["plane"].tolist() if "plane" in table else [0] * len(table)
     return list(zip(planes, table["label"].tolist(), strict=True))
-
-
-def _timer(delay: int, call: Callable[[], object]) -> QTimer:
-    timer = QTimer()
-    timer.setSingleShot(True)
-    timer.setInterval(delay)
-    timer.timeout.connect(call)
-    return timer

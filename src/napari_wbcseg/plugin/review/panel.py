@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Qt
@@ -13,7 +12,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QGridLayout,
-    QHBoxLayout,
     QLineEdit,
     QPushButton,
     QTabWidget,
@@ -23,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from ...errors import SettingsError
 from ..shared.layer_picker import LayerPicker
-from ..shared.panel import Folded, scrolled_column, sentence, stretched, with_tip
+from ..shared.panel import Folded, beside, fill, scrolled_column, sentence, stretched, with_tip
 from .columns import BY_NAME, NUMBERS
 from .gallery import DIGITS, Gallery
 from .histogram import Histogram
@@ -98,7 +96,9 @@ class ReviewPanel:
             self.column.addItem(BY_NAME[name].title, name)
         self.column.setCurrentIndex(NUMBERS.index("area"))
         self.histogram = Histogram()
-        self.histogram_part = Folded("Histogram", _column(self.column, self.histogram))
+        content = QWidget()
+        fill(content, self.column, self.histogram)
+        self.histogram_part = Folded("Histogram", content)
         #: Room for what others build on the review, such as adding cells to a training set.
         self.extras = QVBoxLayout()
         self.buttons: dict[str, QPushButton] = {}
@@ -110,15 +110,11 @@ class ReviewPanel:
             "The stained image that stain and nucleus are measured on; those of the cells' shape are offered."
         )
         top.addRow("Image", with_tip(stretched(image.native), tip))
-        filters = QHBoxLayout()
-        filters.addWidget(self.shown)
-        filters.addWidget(self.condition, 1)
-        filters.addWidget(self.this_plane)
         layout = scrolled_column(widget)
         layout.addLayout(top)
         layout.addWidget(self.count)
         layout.addWidget(self.here)
-        layout.addLayout(filters)
+        layout.addLayout(beside(self.shown, self.condition, self.this_plane, wide=self.condition))
         layout.addWidget(self.tabs, 1)
         layout.addLayout(self._make_buttons(act))
         layout.addWidget(self.message)
@@ -184,16 +180,4 @@ class ReviewPanel:
 
 
 def _calling(act: Callable[[str], None], name: str) -> Callable[..., None]:
-    def call(*_: Any) -> None:
-        act(name)
-
-    return call
-
-
-def _column(*parts: QWidget) -> QWidget:
-    column = QWidget()
-    layout = QVBoxLayout(column)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for part in parts:
-        layout.addWidget(part)
-    return column
+    return lambda *_: act(name)

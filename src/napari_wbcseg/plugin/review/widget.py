@@ -14,7 +14,7 @@ from ...segmentation.edit import label_under
 from ...segmentation.measure import in_physical_units
 from ..shared.canvas_guard import guard_canvas
 from ..shared.class_colours import colour_cells
-from ..shared.jobs import clean_up_with
+from ..shared.jobs import clean_up_with, timer
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo, role_of
 from ..shared.viewer import own_viewer, plane_shape
@@ -88,10 +88,7 @@ class ReviewWidget(QWidget):
         self.large.failed.connect(panel.say)
         self.extras.addWidget(self.large)
         self.extras.addWidget(AddToTrainingSet(self._corrected))
-        self._draw_later = QTimer(self)
-        self._draw_later.setSingleShot(True)
-        self._draw_later.setInterval(_HISTOGRAM_DELAY)
-        self._draw_later.timeout.connect(self._draw_histogram)
+        self._draw_later = timer(_HISTOGRAM_DELAY, self._draw_histogram, self)
         self._draw_later.timeout.connect(self._colour_cells)
         self._labels_picker.changed.connect(self._follow)
         self._image_picker.changed.connect(self._on_image)

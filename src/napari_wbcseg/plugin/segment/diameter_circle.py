@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..shared.canvas_guard import guard_canvas
 from ..shared.metadata import LayerInfo
-from ..shared.viewer import camera_of, placement, plane_shape
+from ..shared.viewer import action_of, camera_of, placement, plane_shape
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -113,7 +113,7 @@ class DiameterCircle(QObject):
         return middle if inside else shape / 2
 
     def _on_data(self, event: Any) -> None:
-        action = str(getattr(event, "action", "")).lower().rpartition(".")[2]
+        action = action_of(event)
         if self._own_change or action not in ("changed", "removed") or self._layer is None:
             return
         # napari is in the middle of the event.

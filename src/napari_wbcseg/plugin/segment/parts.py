@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...box import Box
 from ...errors import ImageError
 from ...progress import Progress
 from ..shared.viewer import image_data, plane_shape
@@ -37,8 +38,8 @@ class Part:
     rgb : bool
     plane : int or None
         The one plane that is segmented; None for all there are.
-    window : tuple of 4 int
-        ``row0, col0, row1, col1`` of the pixels in the whole plane, ends exclusive.
+    window : Box
+        Where the pixels are in the whole plane.
     outlines : tuple of ndarray of float64, shape (n, 2)
         Corners of the regions, row and column in the whole plane; none for all of it.
     name : str
@@ -49,7 +50,7 @@ class Part:
     shape: tuple[int, ...]
     rgb: bool
     plane: int | None
-    window: tuple[int, int, int, int]
+    window: Box
     outlines: tuple[np.ndarray, ...] = ()
     name: str = ""
 
@@ -72,14 +73,13 @@ class Part:
 
         A cell belongs to a region that its centre lies in. Cells are numbered anew.
         """
-        whole = (0, 0, *self.shape[-2:])
-        if not self.outlines and self.window == whole and found.labels.shape == self.shape:
+        if not self.outlines and self.window.shape == self.shape[-2:] and found.labels.shape == self.shape:
             return found
         if self.outlines:
             found = _inside(found, self.outlines, self.window)
-        row0, col0, row1, col1 = self.window
+        row0, col0 = self.window[:2]
         planes = slice(None) if self.plane is None else self.plane
-        index = (*((planes,) if len(self.shape) == 3 else ()), slice(row0, row1), slice(col0, col1))
+        index = (*((planes,) if len(self.shape) == 3 else ()), *self.window.slices)
         # Pages that nothing is written to take no memory.
         labels, probability = np.zeros(self.shape, np.int32), np.zeros(self.shape, np.float32)
         labels[index], probability[index] = found.labels, found.probability
@@ -126,7 +126,7 @@ def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None =
             raise ImageError(f"{layer.name} has no plane {plane}: it has {shape[0]}, counted from 0.")
         data = data[plane]
         words.append(f"plane {plane}")
-    window = (0, 0, shape[-2], shape[-1])
+    window = Box(0, 0, *shape[-2:])
     outlines: tuple[np.ndarray, ...] = ()
     if regions is not None:
         outlines = region_outlines(regions, layer)
@@ -135,11 +135,9 @@ def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None =
                 f"{regions.name} has no region yet: draw a rectangle, an ellipse or a polygon around cells."
             )
         window = _window(outlines, shape[-2:])
-        if window[0] >= window[2] or window[1] >= window[3]:
+        if min(window.shape) <= 0:
             raise ImageError(f"The regions of {regions.name} do not lie on {layer.name}: draw them on it.")
-        rows, cols = slice(window[0], window[2]), slice(window[1], window[3])
-        axes = (rows, cols, *((slice(None),) if rgb else ()))
-        data = data[(Ellipsis, *axes)]
+        data = data[(..., *window.slices, *((slice(None),) if rgb else ()))]
         words.append(f"the region{'s' if len(outlines) > 1 else ''} of {regions.name}")
     return Part(data, shape, rgb, plane, window, outlines, " in ".join(words[::-1]))
 
@@ -167,20 +165,15 @@ def region_outlines(regions: Shapes, layer: Layer) -> tuple[np.ndarray, ...]:
     return tuple(outlines)
 
 
-def _window(outlines: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def _window(outlines: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> Box:
     """Return the box around regions, with a margin, inside the plane; it may be empty."""
     points = np.concatenate(outlines)
-    low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0)) + 1
-    if (high <= 0).any() or (low >= shape).any():
-        return 0, 0, 0, 0
-    low = np.clip(low - _MARGIN, 0, shape).astype(int)
-    high = np.clip(high + _MARGIN, 0, shape).astype(int)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+    low, high = np.floor(points.min(axis=0)).astype(int), np.ceil(points.max(axis=0)).astype(int) + 1
+    box = Box(*low.tolist(), *high.tolist()).grown(0, shape)
+    return box.grown(_MARGIN, shape) if min(box.shape) > 0 else Box(0, 0, 0, 0)
 
 
-def _inside(
-    found: Segmentation, outlines: tuple[np.ndarray, ...], window: tuple[int, int, int, int]
-) -> Segmentation:
+def _inside(found: Segmentation, outlines: tuple[np.ndarray, ...], window: Box) -> Segmentation:
     """Leave out what has its centre outside the regions, and number the rest anew."""
     from skimage.measure import points_in_poly
 
@@ -193,21 +186,13 @@ def _inside(
 
     kept = within(found.cells[["row", "col"]].to_numpy(float))
     cells = found.cells[kept].reset_index(drop=True)
-    labels = np.zeros_like(found.labels)
-    stacked = labels.ndim == 3
-    numbers = cells["label"].to_numpy(np.int64)
-    planes = cells["plane"].to_numpy(np.int64) if stacked else np.zeros(len(cells), np.int64)
-    fresh = np.zeros(len(cells), np.int64)
-    for plane in range(len(labels) if stacked else 1):
-        here, own = (found.labels[plane] if stacked else found.labels), planes == plane
-        fresh[own] = np.arange(1, own.sum() + 1)
-        table = np.zeros(int(here.max(initial=0)) + 1, np.int32)
-        table[numbers[own]] = fresh[own]
-        labels[plane if stacked else ...] = table[here]
+    fresh = np.arange(1, len(cells) + 1)
+    number = np.zeros(int(found.labels.max(initial=0)) + 1, np.int32)
+    number[cells["label"]] = fresh
     boxes = found.proposals[:, -4:].reshape(-1, 2, 2).mean(axis=1)
     return dataclasses.replace(
         found,
-        labels=labels,
+        labels=number[found.labels],
         cells=cells.assign(label=fresh),
         proposals=found.proposals[within(boxes)],
     )

@@ -137,11 +137,10 @@ class SaveForm(QWidget):
         job.succeeded.connect(self._on_saved)
         job.failed.connect(self._on_failed)
         job.cancelled.connect(self._on_cancelled)
-        job.ended.connect(self._on_ended)
-        self._cleanup.add(job.abandon)
+        job.ended.connect(self._finish)
         self._told.setText("Saving …")
         self.refresh()
-        job.start()
+        job.start(self._cleanup)
 
     def _ask(self) -> None:
         from ...results.save import base_of, files_of
@@ -181,12 +180,7 @@ class SaveForm(QWidget):
         self._told.setText("Cancelled; files that were done are whole.")
         self._finish()
 
-    def _on_ended(self) -> None:
-        self._finish()
-
     def _finish(self) -> None:
-        if self._job is not None:
-            self._cleanup.remove(self._job.abandon)
         self._job = None
         self.refresh()
 

@@ -16,7 +16,7 @@ from ..shared.counts import counts_of
 from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.layer_check import LayerCheck, check_layer
 from ..shared.layers import ResultLayers, is_corrected, keep_apart, landing, layer_arrays
-from ..shared.metadata import LayerInfo, role_of
+from ..shared.metadata import LayerInfo, is_picture, role_of
 from ..shared.panel import open_panel
 from ..shared.viewer import image_data, own_viewer, placement, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
@@ -68,7 +68,7 @@ class SegmentWidget(QWidget):
         self._by_script = self._keep_earlier = False
         self.segmentation: Segmentation | None = None
         guard_canvas(self._viewer)
-        self._panel = SegmentPanel(self, self._viewer, _is_source, _is_region)
+        self._panel = SegmentPanel(self, self._viewer, is_picture, _is_region)
         self._circle = DiameterCircle(self._viewer)
         self._counts = counts_of(self._viewer)
         self._cleanup = clean_up_with(self)
@@ -167,7 +167,7 @@ class SegmentWidget(QWidget):
             return found, layer_arrays(found)
 
         self._source = layer
-        if self._in_blocks(layer):
+        if self._in_tiles(layer):
             large = LargeJob(self._viewer, layer, model, settings)
             large.keep_earlier = keep_earlier
             job: Job = large
@@ -178,12 +178,11 @@ class SegmentWidget(QWidget):
         job.succeeded.connect(self._on_succeeded)
         job.failed.connect(self._on_failed)
         job.cancelled.connect(self._on_cancelled)
-        self._cleanup.add(job.abandon)
         self._panel.details.clear()
         self._panel.cancel.setEnabled(True)
         self._show_progress(0, 0, "Starting")
         self._refresh()
-        job.start()
+        job.start(self._cleanup)
 
     def cancel(self) -> None:
         """Stop the run; the layers stay as they are."""
@@ -263,7 +262,7 @@ class SegmentWidget(QWidget):
         if models.ready and not models.name:
             return LayerCheck(False, "No model is installed: train one with Plugins ▸ Train WBC model.")
         rows, columns = plane_shape(self.image)[-2:]
-        if rows * columns > _LARGEST and self.regions is None and not self._in_blocks(self.image):
+        if rows * columns > _LARGEST and self.regions is None and not self._in_tiles(self.image):
             return LayerCheck(
                 False,
                 f"{columns} × {rows} pixels are too many for one layer: choose or draw a region, "
@@ -271,8 +270,8 @@ class SegmentWidget(QWidget):
             )
         return check
 
-    def _in_blocks(self, layer: Layer | None) -> bool:
-        """Say whether the whole of a large image is to be segmented, so that it fills block by block."""
+    def _in_tiles(self, layer: Layer | None) -> bool:
+        """Say whether the whole of a large image is to be segmented, so that it fills tile by tile."""
         return layer is not None and layer.ndim == 2 and self.regions is None and is_large(image_data(layer))
 
     def _part(self, layer: Layer) -> Part:
@@ -394,15 +393,13 @@ class SegmentWidget(QWidget):
                 self.image = offer.add(self._viewer, joined)  # type: ignore[assignment]
 
         def end() -> None:
-            self._cleanup.remove(job.abandon)
             self._joining = None
             self._panel.join.setEnabled(True)
 
         job.succeeded.connect(add)
         job.failed.connect(self._on_failed)
         job.ended.connect(end)
-        self._cleanup.add(job.abandon)
-        job.start()
+        job.start(self._cleanup)
 
     # The run ---------------------------------------------------------------------------------------------
 
@@ -428,12 +425,7 @@ class SegmentWidget(QWidget):
         earlier = self._panel.cells_of(self._source)
         if self._keep_earlier and earlier is not None:
             keep_apart(earlier)
-        self._landing = steps = landing(
-            self._viewer,
-            segmentation,
-            self._source,
-            arrays=arrays,
-        )
+        self._landing = steps = landing(self._viewer, segmentation, self._source, arrays=arrays)
         self._cleanup.add(steps.close)
         self._land()
 
@@ -492,8 +484,6 @@ class SegmentWidget(QWidget):
         self.cancelled.emit()
 
     def _finish(self) -> None:
-        if self._job is not None:
-            self._cleanup.remove(self._job.abandon)
         steps, self._landing = self._landing, None
         if steps is not None:
             self._cleanup.remove(steps.close)
@@ -501,12 +491,6 @@ class SegmentWidget(QWidget):
         self._job = self._source = None
         self._show_counts()
         self._refresh()
-
-
-def _is_source(layer: Layer) -> bool:
-    from napari.layers import Image
-
-    return isinstance(layer, Image) and role_of(layer) is None
 
 
 def _is_region(layer: Layer) -> bool:
@@ -522,6 +506,3 @@ def _found(info: LayerInfo) -> str:
     return (
         f"Cell diameter {info.cell_diameter:.0f} px, {'estimated from the image' if estimated else 'as set'}."
     )
-
-
-__all__ = ["ResultLayers", "SegmentWidget"]

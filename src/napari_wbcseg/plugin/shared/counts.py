@@ -18,8 +18,8 @@ from ...classification.classes import CLASS
 from ...progress import Progress
 from ...segmentation.result import count_in_words
 from .features import known_values
-from .jobs import Job
-from .metadata import LayerInfo, role_of
+from .jobs import Job, timer
+from .metadata import LayerInfo, is_picture, role_of
 from .preferences import preference
 from .reunite import reunite
 from .viewer import image_data, own_viewer, plane_shown, text_overlay
@@ -79,10 +79,7 @@ class Counts(QObject):
         self._job: Job | None = None
         self._counting: Labels | None = None
         self._text = ""
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(_DELAY)
-        self._soon.timeout.connect(self._count)
+        self._soon = timer(_DELAY, self._count, self)
         layers = viewer.layers
         layers.events.inserted.connect(self._on_inserted)
         layers.events.removed.connect(self._on_removed)
@@ -239,7 +236,7 @@ class Counts(QObject):
         words, here = self.words(cells), self.plane_words(cells)
         lines = [here, f"stack: {words}"] if here else [words]
         source = LayerInfo.of(cells).source
-        if source and sum(map(_is_picture, viewer.layers)) > 1:
+        if source and sum(map(is_picture, viewer.layers)) > 1:
             lines.insert(0, source)
         self._text, size = fitted(lines, _canvas_width(viewer))
         overlay.text, overlay.font_size = self._text, size
@@ -274,13 +271,9 @@ def _seen(viewer: ViewerModel) -> Labels | None:
     return active if active in seen else next(reversed(seen), None)
 
 
-def _is_picture(layer: Layer) -> bool:
-    return layer._type_string == "image" and role_of(layer) is None
-
-
 def _covers(above: Layer, below: Layer) -> bool:
     """Say whether a picture hides a layer that lies below it."""
-    if not _is_picture(above) or not above.visible or above.opacity < 1:
+    if not is_picture(above) or not above.visible or above.opacity < 1:
         return False
     if str(above.blending) in ("additive", "minimum", "multiplicative"):
         return False

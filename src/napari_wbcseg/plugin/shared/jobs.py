@@ -67,6 +67,7 @@ class Job(QObject):
         self._patience = patience
         self._let_go = False
         self._bar: ActivityBar | None = None
+        self._cleanup: Cleanup | None = None
         self._last_message = 0.0
         # superqt's worker is the one napari's thread_worker wraps; napari's also registers a task that asks
         # "are you sure" when the window closes. Ours needs no question: it stops by itself.
@@ -80,9 +81,12 @@ class Job(QObject):
         """Whether the work has started and not ended."""
         return self in Job._running
 
-    def start(self) -> None:
-        """Start the work and show it in napari's activity dock."""
+    def start(self, cleanup: Cleanup | None = None) -> None:
+        """Start the work and show it in napari's activity dock; with ``cleanup`` it is abandoned."""
         Job._running.add(self)
+        self._cleanup = cleanup
+        if cleanup is not None:
+            cleanup.add(self.abandon)
         if self._title:
             self._bar = ActivityBar(self._title, self.cancel)
         self._worker.start()
@@ -99,7 +103,7 @@ class Job(QObject):
         """Cancel, and emit nothing from now on: whoever listened is going away."""
         self._abandoned = True
         self.cancel()
-        self._close_bar()
+        self._leave_window()
 
     # worker thread ---------------------------------------------------------------------------------------
 
@@ -135,22 +139,24 @@ class Job(QObject):
         if self._bar is not None:
             self._bar.show(done, total, stage)
 
-    def _close_bar(self) -> None:
+    def _leave_window(self) -> None:
         bar, self._bar = self._bar, None
         if bar is not None:
             bar.close()
+        if self._cleanup is not None:
+            self._cleanup.remove(self.abandon)
 
     def _stop_waiting(self) -> None:
         """Tell that the job was cancelled, though its thread has still to come to an end."""
         if self in Job._running and not self._abandoned and not self._let_go:
             self._let_go = True
-            self._close_bar()
+            self._leave_window()
             self.cancelled.emit()
             self.ended.emit()
 
     def _on_returned(self, outcome: tuple[str, Any]) -> None:
         kind, value = outcome
-        self._close_bar()
+        self._leave_window()
         Job._running.discard(self)
         if kind == "succeeded" and self._stop.is_set():
             if self._discard is not None:
@@ -227,6 +233,15 @@ def clean_up_with(widget: QWidget) -> Cleanup:
     if application is not None:
         application.aboutToQuit.connect(cleanup.run)
     return cleanup
+
+
+def timer(delay: int, call: Callable[[], object], parent: QObject | None = None) -> QTimer:
+    """Return a timer that calls once, so many milliseconds after each start."""
+    made = QTimer(parent)
+    made.setSingleShot(True)
+    made.setInterval(delay)
+    made.timeout.connect(call)
+    return made
 
 
 def say_error(sentence: str) -> None:

@@ -66,7 +66,11 @@ class LayerArrays:
 
 def layer_arrays(segmentation: Segmentation) -> LayerArrays:
     """Turn a segmentation into arrays for layers. Safe in a worker thread."""
-    labels, cells = _number_through(segmentation)
+    from ...segmentation.result import with_unique_labels
+
+    labels, cells = segmentation.labels, segmentation.cells
+    if labels.ndim == 3:
+        labels, cells = with_unique_labels(labels, cells)
     if int(labels.max(initial=0)) < _FEW:
         labels = labels.astype(np.uint16)
     features = features_table(cells).reset_index(drop=True)
@@ -265,21 +269,6 @@ def keep_apart(cells: Labels) -> None:
 
 def _fingerprint(labels: Any) -> int:
     return zlib.crc32(np.ascontiguousarray(labels).data)
-
-
-def _number_through(segmentation: Segmentation) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return labels in which a number is one cell, and the table with these numbers."""
-    labels, cells = segmentation.labels, segmentation.cells
-    if labels.ndim == 2 or cells["label"].is_unique:
-        return labels, cells
-    # Of a region of a stack: each plane starts at 1 again.
-    largest = labels.reshape(len(labels), -1).max(axis=1, initial=0).astype(np.int64)
-    before = np.cumsum(largest) - largest
-    numbered = np.where(labels, labels + before.astype(labels.dtype)[:, None, None], 0)
-    own = cells["label"].to_numpy(np.int64)
-    table = cells.rename(columns={"label": "label_in_plane"})
-    table.insert(0, "label", own + before[cells["plane"].to_numpy(np.int64)])
-    return numbered, table
 
 
 def _rectangles(proposals: np.ndarray) -> np.ndarray:

@@ -100,6 +100,11 @@ class LayerInfo:
         layer.metadata.update(self.metadata)
 
 
+def is_picture(layer: Layer) -> bool:
+    """Say whether a layer is an image of the user, and none of ours."""
+    return layer._type_string == "image" and role_of(layer) is None
+
+
 def role_of(layer: Layer) -> Role | None:
     """Return what a layer is among ours, or None for any other layer."""
     return LayerInfo.of(layer).role

@@ -5,23 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QWidget
 
+from .events import events
 from .jobs import Job
 
 if TYPE_CHECKING:
     from ...network.library import ModelInfo
     from ...settings import Recipe
-
-
-class _ModelEvents(QObject):
-    changed = Signal(str)
-
-
-#: Emits ``changed(name)`` when a model was added to the library; every open widget listens.
-model_events = _ModelEvents()
 
 
 class ModelPicker(QComboBox):
@@ -52,7 +45,7 @@ class ModelPicker(QComboBox):
         self.setMinimumContentsLength(12)
         self.addItem("looking for models …", "")
         self.currentIndexChanged.connect(lambda: self.model_changed.emit())
-        model_events.changed.connect(self._on_models)  # bound: Qt lets go of it when this goes away
+        events.models_changed.connect(self._on_models)  # bound: Qt lets go of it when this goes away
         job = Job(lambda progress: _library())
         job.succeeded.connect(self._on_read)
         job.start()

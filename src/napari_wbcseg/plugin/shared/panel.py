@@ -1,11 +1,23 @@
-"""Parts that both widgets are laid out with."""
+"""Parts that the widgets are laid out with."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -50,9 +62,7 @@ def scrolled_column(widget: QWidget) -> QVBoxLayout:
     layout = QVBoxLayout(column)
     layout.setSpacing(6)
     area = _ColumnArea(column)
-    outer = QVBoxLayout(widget)
-    outer.setContentsMargins(0, 0, 0, 0)
-    outer.addWidget(area)
+    fill(widget, area)
     widget.setMinimumWidth(MINIMUM_WIDTH)
     return layout
 
@@ -71,10 +81,7 @@ class Folded(QWidget):
         self._button.setText(title)
         self._button.setCheckable(True)
         self._button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(stretched(self._button))
-        column.addWidget(content)
+        fill(self, stretched(self._button), content)
         self._button.toggled.connect(self._show)
         self._show(False)
 
@@ -91,6 +98,35 @@ class Folded(QWidget):
         self._button.setArrowType(arrow)
         self._content.setVisible(expanded)
         self.toggled.emit(expanded)
+
+
+def fill(widget: QWidget, *parts: QWidget | QLayout) -> QVBoxLayout:
+    """Lay parts out below each other in a widget, to its edges."""
+    column = QVBoxLayout(widget)
+    column.setContentsMargins(0, 0, 0, 0)
+    for part in parts:
+        if isinstance(part, QLayout):
+            column.addLayout(part)
+        else:
+            column.addWidget(part)
+    return column
+
+
+def beside(*parts: QWidget, wide: QWidget | None = None) -> QHBoxLayout:
+    """Lay widgets out beside each other; one of them may take the width that is left."""
+    layout = QHBoxLayout()
+    for part in parts:
+        layout.addWidget(part, int(part is wide))
+    return layout
+
+
+def choice(items: Iterable[tuple[Any, str, str]]) -> QComboBox:
+    """Return a list to choose from: the data of each item, its words and its tip."""
+    made = QComboBox()
+    for number, (data, words, tip) in enumerate(items):
+        made.addItem(words, data)
+        made.setItemData(number, tip, Qt.ItemDataRole.ToolTipRole)
+    return made
 
 
 def counted(number: int, what: str) -> str:

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout
 
-from .panel import sentence, with_tip
+from .panel import beside, sentence, with_tip
 
 if TYPE_CHECKING:
     from ...training.folder import Unfinished
@@ -38,12 +38,9 @@ class ResumePanel(QFrame):
             self.resume_button, "Go on from the last whole epoch; the result is as if it had never stopped."
         )
         with_tip(self.discard_button, "Remove what is kept of it.")
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.resume_button, 1)
-        buttons.addWidget(self.discard_button)
         column = QVBoxLayout(self)
         column.addWidget(self._text)
-        column.addLayout(buttons)
+        column.addLayout(beside(self.resume_button, self.discard_button, wide=self.resume_button))
         self.resume_button.clicked.connect(self._resume)
         self.discard_button.clicked.connect(self._discard)
         self.refresh()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .metadata import LayerInfo, role_of
+from .metadata import LayerInfo, is_picture, role_of
 from .viewer import plane_shape
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:
     """
     layers = list(viewer.layers)
     lonely = [one for one in layers if role_of(one) == "cells" and LayerInfo.of(one).source_id is None]
-    pictures = [one for one in layers if one._type_string == "image" and role_of(one) is None]
+    pictures = [one for one in layers if is_picture(one)]
     found = []
     for cells in [layer] if layer in lonely else lonely if layer in pictures else []:
         picture = next((one for one in reversed(pictures) if _is_of(cells, one)), None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...progress import Progress, silent
-from .metadata import LayerInfo, role_of
+from .metadata import LayerInfo, is_picture
 from .reunite import path_of
 from .viewer import image_data, own_viewer, plane_shape
 
@@ -128,9 +128,7 @@ def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
     For a layer of this plugin the one it was found in; for any other the only image of its
     size, if there is just one.
     """
-    from napari.layers import Image
-
-    images = [one for one in own_viewer(viewer).layers if isinstance(one, Image) and role_of(one) is None]
+    images: list[Image] = [one for one in own_viewer(viewer).layers if is_picture(one)]  # type: ignore[misc]
     source_id = LayerInfo.of(layer).source_id
     if source_id is not None:
         return next((image for image in images if str(image.unique_id) == source_id), None)

@@ -124,20 +124,14 @@ class TrainingRun(QObject):
         job.progressed.connect(self._on_progress)
         job.failed.connect(self._on_failed)
         job.cancelled.connect(self._on_cancelled)
-        self._cleanup.add(job.abandon)
         self.changed.emit()
-        job.start()
-
-    def _end_job(self) -> None:
-        if self._job is not None:
-            self._cleanup.remove(self._job.abandon)
-        self._job = None
+        job.start(self._cleanup)
 
     def _on_progress(self, done: int, total: int, stage: str) -> None:
         self.happened.emit({"event": "progress", "done": done, "total": total, "stage": stage})
 
     def _on_process(self, process: TrainingProcess) -> None:
-        self._end_job()
+        self._job = None
         self.process = process
         self._states = {}
         self._bar = ActivityBar("Training")
@@ -197,17 +191,17 @@ class TrainingRun(QObject):
         self._start_job(job)
 
     def _on_made(self, outcome: Any) -> None:
-        self._end_job()
+        self._job = None
         self.changed.emit()
         self.finished.emit(outcome)
 
     def _on_failed(self, sentence: str) -> None:
-        self._end_job()
+        self._job = None
         self.changed.emit()
         self.failed.emit(sentence)
 
     def _on_cancelled(self) -> None:
-        self._end_job()
+        self._job = None
         self.changed.emit()
         self.cancelled.emit()
 

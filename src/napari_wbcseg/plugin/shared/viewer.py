@@ -30,6 +30,11 @@ def text_overlay(viewer: ViewerModel) -> Any:
     return viewer.text_overlay if canvas is None else canvas.overlays.text
 
 
+def action_of(event: Any) -> str:
+    """Return what a ``data`` event of a Shapes layer tells of, such as ``added``."""
+    return str(getattr(event, "action", "")).lower().rpartition(".")[2]
+
+
 def image_data(layer: Layer) -> Any:
     """Return a layer's array, that of the highest resolution where it has several."""
     return layer.data[0] if getattr(layer, "multiscale", False) else layer.data

@@ -8,9 +8,11 @@ from typing import Any
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QEvent
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
+
+from ..shared.jobs import timer
 
 _COLOURS = {"training": "#4f9dde", "validation": "#f2a541"}
 _REDRAW_EVERY = 2.0, 10.0  # seconds, at least and at most
@@ -34,9 +36,7 @@ class LossCurve(FigureCanvasQTAgg):
         self._lines: dict[str, Any] = {}
         self._drawn = self._cost = 0.0
         self._shown: tuple[list[dict[str, Any]], dict[str, Any] | None] = ([], None)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._redraw)
+        self._timer = timer(0, self._redraw, self)
         self._lay_out()
         self._dress()
         self.show_history([])

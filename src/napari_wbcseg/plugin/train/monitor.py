@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
-from ..shared.panel import NOTICE_LOOK, sentence, with_tip
+from ..shared.panel import NOTICE_LOOK, fill, sentence, with_tip
 
 if TYPE_CHECKING:
     from .loss_curve import LossCurve
@@ -38,13 +38,7 @@ class TrainMonitor(QWidget):
             grid.addWidget(with_tip(label, tip), number // 2, 2 * (number % 2) + 1)
         self.curve: LossCurve | None = None
         self._curve_place = QVBoxLayout()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        for part in (self.stage, self.bar, self._grid):
-            column.addWidget(part)
-        column.addLayout(self._curve_place)
-        column.addWidget(self.plan)
-        column.addWidget(self.notes)
+        fill(self, self.stage, self.bar, self._grid, self._curve_place, self.plan, self.notes)
 
     def clear(self) -> None:
         """Forget the last training."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
-from ..shared.jobs import Cleanup, Job
-from ..shared.panel import NOTICE_LOOK, sentence, with_tip
+from ..shared.jobs import Cleanup, Job, timer
+from ..shared.panel import NOTICE_LOOK, fill, sentence, with_tip
 
 if TYPE_CHECKING:
     from ...progress import Progress
@@ -65,16 +65,8 @@ class PlanPanel(QWidget):
         self._hints.setStyleSheet(NOTICE_LOOK)
         self._pictures = QHBoxLayout()
         self._pictures.setSpacing(3)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addLayout(self._pictures)
-        column.addWidget(self._text)
-        column.addWidget(self._hints)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DELAY)
-        self._timer.timeout.connect(self._make)
+        fill(self, self._pictures, self._text, self._hints).setSpacing(4)
+        self._timer = timer(_DELAY, self._make, self)
         self._show(None)
 
     @property
@@ -86,7 +78,7 @@ class PlanPanel(QWidget):
         """Make a plan of this source soon; of None, show nothing."""
         if self._job is not None:
             self._job.abandon()
-            self._end_job()
+            self._job = None
         self._show(None)
         self.problem = ""
         self._wanted = None if source is None else (source, settings, fine_tuning)
@@ -112,25 +104,19 @@ class PlanPanel(QWidget):
         self._job = job = Job(work)
         job.succeeded.connect(self._on_plan)
         job.failed.connect(self._on_failed)
-        self._cleanup.add(job.abandon)
-        job.start()
+        job.start(self._cleanup)
 
     def _on_plan(self, seen: SeenPlan) -> None:
-        self._end_job()
+        self._job = None
         self.plan = seen.plan
         self._show(seen)
         self.changed.emit()
 
     def _on_failed(self, problem: str) -> None:
-        self._end_job()
+        self._job = None
         self.problem = problem
         self._text.hide()
         self.changed.emit()
-
-    def _end_job(self) -> None:
-        if self._job is not None:
-            self._cleanup.remove(self._job.abandon)
-        self._job = None
 
     def _show(self, seen: SeenPlan | None) -> None:
         self.plan = None if seen is None else seen.plan

@@ -7,23 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
     QStackedWidget,
-    QVBoxLayout,
     QWidget,
 )
 
 from ..shared.layer_picker import LayerPicker
-from ..shared.metadata import role_of
-from ..shared.panel import counted, sentence, stretched, with_tip
+from ..shared.metadata import is_picture, role_of
+from ..shared.panel import beside, choice, counted, fill, sentence, stretched, with_tip
 from ..shared.training_data import check_pair, make_pairs, pair_source
 
 if TYPE_CHECKING:
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
     from ...datasets.pair import TrainingPair
     from ...progress import Progress
 
-_TIP_ROLE = Qt.ItemDataRole.ToolTipRole
 LAYERS, FOLDER, SIGTUPLE, CORRECTIONS = range(4)
 _CHOICES = (
     ("Layers in this viewer", "An image layer and the labels layer with its cells."),
@@ -87,26 +83,17 @@ class SourcePanel(QWidget):
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
-        self.kind = QComboBox()
-        for number, (title, tip) in enumerate(_CHOICES):
-            self.kind.addItem(title)
-            self.kind.setItemData(number, tip, _TIP_ROLE)
-        self.image = LayerPicker(viewer, _is_image, "no image open")
+        self.kind = choice((title, title, tip) for title, tip in _CHOICES)
+        self.image = LayerPicker(viewer, is_picture, "no image open")
         self.labels = LayerPicker(viewer, _is_labels, "no labels layer")
         self.path = QLineEdit()
         self.path.setPlaceholderText("folder of images and masks")
-        self.masks = QComboBox()
-        for number, (reading, title, tip) in enumerate(_MASKS):
-            self.masks.addItem(title, reading)
-            self.masks.setItemData(number, tip, _TIP_ROLE)
+        self.masks = choice(_MASKS)
         self._about_set = sentence()
         self._pages = QStackedWidget()
         for page in (self._layers_page(), self._folder_page(), self._sigtuple_page(), self._about_set):
             self._pages.addWidget(page)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(with_tip(self.kind, "Where the training images come from."))
-        column.addWidget(self._pages)
+        fill(self, with_tip(self.kind, "Where the training images come from."), self._pages)
         self.kind.currentIndexChanged.connect(self._on_kind)
         self.image.changed.connect(lambda: self.changed.emit())
         self.labels.changed.connect(lambda: self.changed.emit())
@@ -190,7 +177,6 @@ class SourcePanel(QWidget):
         return page
 
     def _folder_page(self) -> QWidget:
-        page = QWidget()
         with_tip(
             self.path,
             "A SigTuple folder or .tar; NAME.jpg with NAME-mask.jpg; or of folders images and labels.",
@@ -198,17 +184,9 @@ class SourcePanel(QWidget):
         choose_folder, choose_file = QPushButton("Folder …"), QPushButton("Archive …")
         choose_folder.clicked.connect(self._choose_folder)
         choose_file.clicked.connect(self._choose_file)
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.path)
-        row = QHBoxLayout()
-        row.addWidget(choose_folder)
-        row.addWidget(choose_file)
-        column.addLayout(row)
-        masks = QHBoxLayout()
-        masks.addWidget(QLabel("Masks"))
-        masks.addWidget(with_tip(stretched(self.masks), "How masks of several values are read."), 1)
-        column.addLayout(masks)
+        with_tip(stretched(self.masks), "How masks of several values are read.")
+        page = QWidget()
+        fill(page, self.path, beside(choose_folder, choose_file), beside(QLabel("Masks"), self.masks))
         return page
 
     def _sigtuple_page(self) -> QWidget:
@@ -284,12 +262,6 @@ def _read_sigtuple(progress: Progress) -> list[TrainingPair]:
     folder = local_sigtuple() or fetch_sigtuple([TRAIN_FOLDER], progress=progress)
     progress(0, 0, "Reading the training images")
     return read_sigtuple(folder)
-
-
-def _is_image(layer: Layer) -> bool:
-    from napari.layers import Image
-
-    return isinstance(layer, Image) and role_of(layer) is None
 
 
 def _is_labels(layer: Layer) -> bool:

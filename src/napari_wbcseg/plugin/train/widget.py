@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from ...settings import TrainingSettings
+from ..shared.events import events
 from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.model_list import model_events
 from ..shared.panel import Folded, scrolled_column, sentence, stretched, with_tip
 from ..shared.resume import ResumePanel
 from ..shared.settings_form import SettingsForm
@@ -320,8 +320,7 @@ class TrainWidget(QWidget):
         job = Job(query_device)
         job.succeeded.connect(self._on_device)
         job.failed.connect(self._device.setText)
-        self._cleanup.add(job.abandon)
-        job.start()
+        job.start(self._cleanup)
 
     def _on_device(self, device: Device) -> None:
         if not self.running:
@@ -361,7 +360,7 @@ class TrainWidget(QWidget):
         where = "validation Dice" if "val_dice" in best else "Dice on the training images"
         reached = f" {where} {dice:.3f} in epoch {best['epoch']};" if dice is not None else ""
         self._end(f"{model.name} is ready:{reached} {ended}. Segment white blood cells has it in its list.")
-        model_events.changed.emit(model.name)
+        events.models_changed.emit(model.name)
         self.trained.emit(model)
 
     def _on_cancelled(self) -> None:

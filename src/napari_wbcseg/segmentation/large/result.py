@@ -20,8 +20,6 @@ from .pyramid import Pyramid
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Rows and columns of a part of an image, ends exclusive: ``row0, col0, row1, col1``.
-Window = tuple[int, int, int, int]
 _LEAST_MARGIN = 64
 
 
@@ -86,13 +84,12 @@ class LargeResult:
         """The size of a pixel, where the image told it."""
         return read_pixel_size(self.labels.path)
 
-    def region(self, window: Window) -> np.ndarray:
+    def region(self, window: Box) -> np.ndarray:
         """Return the labels of a part of the image."""
-        row0, col0, row1, col1 = window
-        return np.asarray(self.labels.arrays[0][row0:row1, col0:col1])
+        return np.asarray(self.labels.arrays[0][window.slices])
 
     def replace_region(
-        self, window: Window, labels: np.ndarray, image: Any = None, accepted: Iterable[int] = ()
+        self, window: Box, labels: np.ndarray, image: Any = None, accepted: Iterable[int] = ()
     ) -> pd.DataFrame:
         """Put corrected labels in place of those of a part, on disk, and measure what changed.
 
@@ -131,7 +128,7 @@ class LargeResult:
         self.cells = self.cells.assign(check=checked)
         touched = np.setdiff1d(np.union1d(before[differ], corrected[differ]), [0])
         try:
-            self.labels.replace(Box(*window), corrected)
+            self.labels.replace(window, corrected)
             self.cells = self._measured(window, touched, image)
             write_table(self.cells, next(iter(sorted(self.folder.glob("cells.*")))))
             file = self.folder / RESULT_FILE
@@ -150,7 +147,7 @@ class LargeResult:
             out[labels == label] = number
         return out.astype(np.int32)
 
-    def _measured(self, window: Window, touched: np.ndarray, image: Any) -> pd.DataFrame:
+    def _measured(self, window: Box, touched: np.ndarray, image: Any) -> pd.DataFrame:
         """Return the table, the rows of cells that were touched measured anew."""
         import pandas as pd
 
@@ -160,10 +157,9 @@ class LargeResult:
         # A cell that was touched may reach out of the part.
         reach = max(_LEAST_MARGIN, int(2 * known["diameter"].max()) if len(known) else 0)
         shape = self.labels.arrays[0].shape
-        top, left = max(window[0] - reach, 0), max(window[1] - reach, 0)
-        bottom, right = min(window[2] + reach, shape[0]), min(window[3] + reach, shape[1])
-        here = self.region((top, left, bottom, right))
-        pixels = None if image is None else np.asarray(image[top:bottom, left:right])
+        part = window.grown(reach, shape)
+        here, top, left = self.region(part), part.top, part.left
+        pixels = None if image is None else np.asarray(image[part.slices])
         fresh, _ = current_cells(here, None, pixels)
         fresh = fresh[np.isin(fresh["label"], touched)].assign(
             row=lambda rows: rows["row"] + top, col=lambda rows: rows["col"] + left, check=False
