@@ -129,7 +129,7 @@ def remove_leftovers(folder: Path, age: float = 0.0) -> None:
 
 
 @contextlib.contextmanager
-def locked(file: Path, busy: WBCSegError, patience: float = 0.0) -> Iterator[None]:
+def locked(file: Path, busy: WBCSegError, patience: float = 0.0, keep: bool = False) -> Iterator[None]:
     """Keep other processes out while the context lasts.
 
     The lock is the system's, so it is gone when this process is, however it ended. Where there are no
@@ -143,6 +143,8 @@ def locked(file: Path, busy: WBCSegError, patience: float = 0.0) -> Iterator[Non
         Raised if another process has it.
     patience : float
         Seconds to wait for it.
+    keep : bool
+        Leave the file there afterwards.
     """
     from filelock import FileLock, Timeout
 
@@ -157,8 +159,9 @@ def locked(file: Path, busy: WBCSegError, patience: float = 0.0) -> Iterator[Non
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            file.unlink()
+        if not keep:
+            with contextlib.suppress(OSError):
+                file.unlink()
         lock.release()
 
 

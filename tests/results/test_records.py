@@ -9,13 +9,13 @@ import pytest
 
 from napari_wbcseg import SegmentationSettings
 from napari_wbcseg.errors import SettingsError
+from napari_wbcseg.results.load import settings_in
 from napari_wbcseg.results.records import (
     InputRecord,
     ModelRecord,
     RunRecord,
     file_sha256,
     library_versions,
-    read_settings,
 )
 
 
@@ -46,8 +46,8 @@ class TestRun:
         wanted = SegmentationSettings(cell_diameter=80, flips=True)
         record().write(tmp_path / "run.json")
         (tmp_path / "settings.json").write_text(wanted.to_json())
-        assert read_settings(tmp_path / "run.json") == wanted
-        assert read_settings(tmp_path / "settings.json") == wanted
+        assert settings_in(tmp_path / "run.json")[0] == wanted
+        assert settings_in(tmp_path / "settings.json")[0] == wanted
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -72,7 +72,7 @@ class TestRun:
         path = tmp_path / "bad.json"
         path.write_text(content)
         with pytest.raises(SettingsError, match=message) as caught:
-            read_settings(path)
+            settings_in(path)
         assert str(path) in str(caught.value)
         assert len(str(caught.value)) < 500
 

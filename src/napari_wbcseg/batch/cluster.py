@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from ..settings import SegmentationSettings
 
 # Memory as measured with the robust recipe (classic takes two thirds): of a worker that has its
-# network, of a pixel while its image is segmented, and of a pixel of an image done in blocks, which
+# network, of a pixel while its image is segmented, and of a pixel of an image done in tiles, which
 # is held whole with its labels.
 _OF_A_WORKER = 600_000_000
 _OF_A_PIXEL = 150
 _OF_A_HELD_PIXEL = 20
-# Of a file that is read and written in blocks, whatever its size.
+# Of a file that is read and written in tiles, whatever its size.
 _OF_A_LARGE_IMAGE = 900_000_000
 _CONNECT_SECONDS = 20
 _LOOPBACK_SECONDS = 5
@@ -206,9 +206,6 @@ class _ModelOnWorker(WorkerPlugin):
             os.environ.setdefault(THREADS_VARIABLE, str(worker.state.nthreads))
         limit = worker.memory_manager.memory_limit
         self.room = Room(int(limit * 0.85) - _OF_A_WORKER if limit else None)
-
-    def teardown(self, worker: Worker) -> None:
-        """Let the model go."""
 
 
 def _work(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
-from ..images.pixel_size import read_pixel_size
+from ..images.pixel_size import PixelSize, read_pixel_size
 from ..progress import Progress, silent
 from ..results.formats.tables import count_row, failed_row, with_micrometres
 from ..results.formats.tiff import write_labels
@@ -19,7 +19,7 @@ from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ..results.records import file_stamp
 from ..results.result_record import ImageRecord, ResultRecord, encoded
 from ..results.save import files_of, save
-from ..segmentation.result import Placement
+from ..segmentation.result import Placement, Segmentation
 from ..version import __version__
 
 if TYPE_CHECKING:
@@ -274,14 +274,7 @@ def _small(
     notes = [*read_notes, *result.notes]
     if result.stacked and (outputs.mask or outputs.overlay):
         notes.append("A stack has no overlay or mask picture.")
-    result = replace(
-        result,
-        notes=tuple(dict.fromkeys(notes)),
-        place=Placement.of_pixels(result.labels.ndim, pixel_size),
-        name=item.image,
-        image_path=item.path,
-        model_source=outputs.model_source,
-    )
+    result = _of_item(result, item, outputs, notes, pixel_size)
     base = outputs.folder / item.name
     # The record goes first and comes last: an image that has one is done.
     outputs.record_file(item.name).unlink(missing_ok=True)
@@ -333,19 +326,26 @@ def _large(
         write_outlines(outlines, placed_outlines(result.labels, cells), cells, item.image, progress)
     progress(0, 0, "Drawing the report")
     pictures = pictures_of_large(image.levels, run.source, result)
-    result = replace(
-        result,
-        notes=tuple(dict.fromkeys(notes)),
-        place=Placement.of_pixels(2, pixel_size),
-        name=item.image,
-        model_source=outputs.model_source,
-    )
+    result = _of_item(result, item, outputs, notes, pixel_size)
     seconds = round(time.perf_counter() - start, 3)
     record = ResultRecord.of(
         result, outputs.folder, folder.name, image=stamp, seconds=seconds, pictures=pictures
     )
     record.write(outputs.record_file(item.name))
     return record
+
+
+def _of_item(
+    result: Segmentation, item: BatchItem, outputs: Outputs, notes: list[str], pixel_size: PixelSize | None
+) -> Segmentation:
+    return replace(
+        result,
+        notes=tuple(dict.fromkeys(notes)),
+        place=Placement.of_pixels(len(result.labels.shape), pixel_size),
+        name=item.image,
+        image_path=item.path,
+        model_source=outputs.model_source,
+    )
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

@@ -14,7 +14,6 @@ from ..errors import ImageError, OutputError, SettingsError, WBCSegError
 from ..files import locked, read_text, remove_leftovers
 from ..progress import Progress, silent
 from ..results.formats.tables import count_row, write_cells, write_counts
-from ..results.models import recorded_model
 from ..results.names import (
     CELLS_FILE,
     COUNTS_FILE,
@@ -25,7 +24,7 @@ from ..results.names import (
     other_names,
     output_names,
 )
-from ..results.records import RUN_FORMAT, InputRecord, RunRecord
+from ..results.records import RUN_FORMAT, InputRecord, RunRecord, relative_path
 from ..results.result_record import ResultRecord
 from ..results.save import files_of
 from ..segmentation.large.files import PLAN_FILE
@@ -189,17 +188,6 @@ def item_of(record: ResultRecord, folder: Path) -> BatchItem:
             problem=f"The image of the recorded result is not there ({where}); name the image.",
         )
     return BatchItem(path, record.image.name, output_names([path])[path], record.image.sha256)
-
-
-def model_of(record: RunRecord) -> ModelFile:
-    """Load the very model of a recorded run.
-
-    Raises
-    ------
-    ModelError
-        If no model with the recorded hash is there any more.
-    """
-    return recorded_model(record.model)
 
 
 def segment_files(
@@ -504,13 +492,9 @@ def _device(model: ModelFile, settings: SegmentationSettings, client: Client | N
 
 def _input(item: BatchItem, out: Path) -> InputRecord:
     path = os.path.abspath(item.path)
-    try:
-        relative = Path(os.path.relpath(path, out)).as_posix()
-    except ValueError:  # on another drive of Windows
-        relative = ""
     return InputRecord(
         path=path,
-        relative=relative,
+        relative=relative_path(path, out),
         image=item.image,
         name=item.name,
         sha256=item.sha256,

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..box import Box
 from ..images.prepare import as_rgb8
 from ..results.formats.pictures import CASING_COLOUR, CELL_COLOUR, CHECK_COLOUR, traced
 from ..results.result_record import Picture
+from ..segmentation.result import marked_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +53,8 @@ def pictures_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
         cells = cells[cells["plane"] == plane] if len(cells) else cells
         caption = f"plane {plane + 1} of {len(result.labels)}"
     checked = cells[cells["check"].astype(bool)] if len(cells) else cells
-    marked = frozenset(int(label) for label in checked["label"]) if len(checked) else frozenset()
     picture = as_rgb8(image)
-    whole = _outlined(picture, labels, marked)
+    whole = _outlined(picture, labels, marked_in(cells))
     worst = checked.sort_values("certainty").head(_MOST_CELLS) if len(checked) else checked
     return (Picture(caption, _jpeg(whole)), *(_cell(picture, labels, row) for row in _rows(worst)))
 
@@ -91,9 +92,9 @@ def pictures_of_large(
     worst = cells[cells["check"].astype(bool)].sort_values("certainty").head(_MOST_CELLS)
     pictures = []
     for row in _rows(worst):
-        rows, cols = _around(row, source.shape)
-        pixels = as_rgb8(source.read(rows.start, cols.start, rows.stop, cols.stop))
-        pictures.append(_cell_picture(pixels, np.asarray(result.labels[rows, cols]), row))
+        box = _around(row, source.shape)
+        pixels = as_rgb8(source.read(*box))
+        pictures.append(_cell_picture(pixels, np.asarray(result.labels[box.slices]), row))
     return (Picture("", _jpeg(whole)), *pictures)
 
 
@@ -141,7 +142,7 @@ def _outlined(picture: np.ndarray, labels: np.ndarray, marked: frozenset[int]) -
 
 
 def _cell(whole: np.ndarray, labels: np.ndarray, row: dict[str, float]) -> Picture:
-    here = _around(row, labels.shape)
+    here = _around(row, labels.shape).slices
     return _cell_picture(whole[here], labels[here], row)
 
 
@@ -149,11 +150,10 @@ def _half_side(row: dict[str, float]) -> int:
     return max(8, round(_CELL_CONTEXT * row["diameter"] / 2))
 
 
-def _around(row: dict[str, float], shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _around(row: dict[str, float], shape: tuple[int, ...]) -> Box:
     """Return the surroundings of a cell, inside the image."""
-    half = _half_side(row)
-    top, left = round(row["row"]) - half, round(row["col"]) - half
-    return _clipped(top, half, shape[0]), _clipped(left, half, shape[1])
+    top, left = round(row["row"]), round(row["col"])
+    return Box(top, left, top, left).grown(_half_side(row), shape)
 
 
 def _cell_picture(picture: np.ndarray, labels: np.ndarray, row: dict[str, float]) -> Picture:
@@ -170,10 +170,6 @@ def _cell_picture(picture: np.ndarray, labels: np.ndarray, row: dict[str, float]
     certainty = row.get("certainty", np.nan)
     known = "" if np.isnan(certainty) else f", {certainty:.2f}"
     return Picture(f"{label}{known}", _jpeg(picture))
-
-
-def _clipped(start: int, half: int, length: int) -> slice:
-    return slice(max(0, start), max(1, min(length, start + 2 * half)))
 
 
 def _draw(picture: np.ndarray, outlines: list[np.ndarray], colour: tuple[int, int, int]) -> None:

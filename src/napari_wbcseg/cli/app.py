@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -39,19 +39,15 @@ def main() -> None:
 
 def add_command(parent: typer.Typer, function: Callable[..., Any], name: str | None = None) -> None:
     """Register a command that ends in one red sentence, and no traceback, where a user can mend it."""
-    hints = get_type_hints(function, include_extras=True)
-    own = [
-        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.name != "debug"
-    ]
     debug_option = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
     debug_parameter = inspect.Parameter(
         "debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=debug_option
     )
 
+    takes_debug = "debug" in inspect.signature(function).parameters
+
     def command(debug: bool = False, **values: Any) -> Any:
-        if "debug" in hints:
+        if takes_debug:
             values["debug"] = debug
         try:
             return function(**values)
@@ -64,7 +60,7 @@ def add_command(parent: typer.Typer, function: Callable[..., Any], name: str | N
             complain(str(error))
             raise typer.Exit(FAILED) from None
 
-    parent.command(name)(disguise(command, function, [*own, debug_parameter]))
+    parent.command(name)(disguise(command, function, [debug_parameter], hidden="debug"))
 
 
 def _version(wanted: bool) -> None:

@@ -102,15 +102,3 @@ def print_table(table: Table) -> None:
 
 def rounded(value: Any, digits: int = 1) -> str:
     return "" if value is None or value != value else f"{value:.{digits}f}"
-
-
-def plural(word: str, number: int) -> str:
-    return word if number == 1 else f"{word}s"
-
-
-def duration(seconds: float) -> str:
-    seconds = max(0, round(seconds))
-    hours, minutes = divmod(seconds // 60, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {seconds % 60:02} s" if minutes else f"{seconds} s"

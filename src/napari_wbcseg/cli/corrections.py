@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ..errors import WBCSegError
+from ..words import counted
 from .app import FAILED, add_command
-from .console import complain, new_table, plural, print_table
+from .console import complain, new_table, print_table
 from .options import MaskChoice, MasksOption
 
 corrections_app = typer.Typer(
@@ -47,7 +48,7 @@ def _list(folder: Path | None) -> None:
             )
         print_table(table)
     cells = sum(field.cells for field in fields)
-    typer.echo(f"{cells} {plural('cell', cells)} in {len(fields)} {plural('field', len(fields))}: {place}")
+    typer.echo(f"{counted(cells, 'cell')} in {counted(len(fields), 'field')}: {place}")
 
 
 def add(
@@ -80,7 +81,7 @@ def add(
         source=str(image.resolve()),
         decided_by=by,
     )
-    typer.echo(f"Field {added.name}: {added.cells} {plural('cell', added.cells)}.")
+    typer.echo(f"Field {added.name}: {counted(added.cells, 'cell')}.")
 
 
 def remove(

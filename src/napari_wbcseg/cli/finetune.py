@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..settings import TrainingSettings
+from ..words import duration
 from .app import STOPPED
-from .console import duration, new_console, new_table, print_table
+from .console import new_console, new_table, print_table
 from .options import MaskChoice, MasksOption, changed, with_settings
 from .training_view import training_view
 

@@ -40,12 +40,6 @@ def with_settings(
     """
 
     def decorate(function: Function) -> Function:
-        hints = get_type_hints(function, include_extras=True)
-        own = [
-            parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
-            for parameter in inspect.signature(function).parameters.values()
-            if parameter.name != into
-        ]
         added = [
             inspect.Parameter(
                 name,
@@ -65,15 +59,22 @@ def with_settings(
             }
             return function(**values, **{into: changes})
 
-        return disguise(command, function, [*own, *added])
+        return disguise(command, function, added, hidden=into)
 
     return decorate
 
 
 def disguise(
-    command: Callable[..., Any], as_function: Function, parameters: list[inspect.Parameter]
+    command: Callable[..., Any], as_function: Function, added: list[inspect.Parameter], *, hidden: str
 ) -> Function:
-    """Make a function look to Typer like another one with these parameters."""
+    """Make a function look to Typer like another one, with more parameters and without a hidden one."""
+    hints = get_type_hints(as_function, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(as_function).parameters.values()
+        if parameter.name != hidden
+    ]
+    parameters = [*own, *added]
     command.__name__ = as_function.__name__
     command.__doc__ = as_function.__doc__
     command.__module__ = as_function.__module__

@@ -10,12 +10,12 @@ import typer
 
 from ..errors import WBCSegError
 from ..settings import SegmentationSettings
+from ..words import counted
 from .app import FAILED
 from .console import (
     complain,
     new_console,
     new_table,
-    plural,
     print_table,
     progress_bars,
     rounded,
@@ -95,8 +95,9 @@ def segment(
     are searched for them too.
     """
     from ..batch.report import REPORT_FILE
-    from ..batch.run import collect, item_of, items_of, model_of, segment_files
+    from ..batch.run import collect, item_of, items_of, segment_files
     from ..results.load import settings_in
+    from ..results.models import recorded_model
     from ..results.records import RunRecord
     from ..results.result_record import ResultRecord
     from ..results.save import format_names
@@ -107,7 +108,8 @@ def segment(
                 "--repeat takes the images, the model and all settings from the recorded run."
             )
         record = RunRecord.read(repeat)
-        items, file, chosen = items_of(record, repeat.resolve().parent), model_of(record), record.settings
+        items = items_of(record, repeat.resolve().parent)
+        file, chosen = recorded_model(record.model), record.settings
         source = record.model.source
         mask = record.mask if mask is None else mask
         overlay = record.overlay if overlay is None else overlay
@@ -168,16 +170,13 @@ def segment(
     typer.echo(f"Results: {out}")
     typer.echo(f"Report:  {out / REPORT_FILE}")
     if result.kept:
-        done = f"{result.kept} {plural('image', result.kept)}"
-        typer.echo(f"Done before, and not again: {done}. --again does all.")
+        typer.echo(f"Done before, and not again: {counted(result.kept, 'image')}. --again does all.")
     elif result.outdated:
         typer.echo(
             "The model or the settings changed since the last run into this folder: all was done anew."
         )
     if result.failed:
-        complain(
-            f"{result.failed} of {len(items)} {plural('input', len(items))} failed; see above or counts.csv."
-        )
+        complain(f"{result.failed} of {counted(len(items), 'input')} failed; see above or counts.csv.")
         raise typer.Exit(FAILED)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..settings import TrainingSettings
+from ..words import counted, duration
 from .app import STOPPED
-from .console import duration, plural
 from .options import MaskChoice, MasksOption, changed, with_settings
 from .training_view import training_view
 
@@ -114,7 +114,7 @@ def train(
         from ..network.model_file import write_model
 
         model = write_model(out, model.header, model.weights)
-    epochs = f"{len(result.history)} {plural('epoch', len(result.history))}"
+    epochs = counted(len(result.history), "epoch")
     typer.echo(f"Trained for {epochs} in {duration(result.seconds)}: {result.ended}.")
     scores = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in model.header.scores.items())
     if scores:

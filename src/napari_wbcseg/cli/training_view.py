@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..progress import Progress
-from .console import duration, new_console, progress_bars
+from ..words import duration
+from .console import new_console, progress_bars
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import TrainingError
+from ..words import listed
 
 if TYPE_CHECKING:
     from .pair import TrainingPair
@@ -71,11 +72,10 @@ def refuse_duplicates(training: Sequence[TrainingPair], validation: Sequence[Tra
     found = find_duplicates(training, validation)
     if not found:
         return
-    shown = "; ".join(f"{one.name} and {other.name}" for one, other in found[:3])
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    shown = listed([f"{one.name} and {other.name}" for one, other in found], between="; ")
     raise TrainingError(
         f"The same picture is in the training and in the validation images, so that the scores would be "
-        f"too good: {shown}{more}. Remove one of each, or put both into one group."
+        f"too good: {shown}. Remove one of each, or put both into one group."
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import DatasetError
 from ..images.find import IMAGE_SUFFIXES, image_stem, natural_key
 from ..images.read import decode_image, image_head, orientation_of, read_rgb8, turned
+from ..words import listed
 from .pair import TrainingPair
 
 if TYPE_CHECKING:
@@ -145,10 +146,7 @@ def _unique(found: dict[str, Entry], items: Iterable[tuple[str, Entry]]) -> dict
 
 
 def _some(names: list[str]) -> str:
-    more = len(names) - 3
-    return ", ".join(names[:3]) + (
-        f" and {more} more are" if more > 0 else " are" if len(names) > 1 else " is"
-    )
+    return listed(names) + (" are" if len(names) > 1 else " is")
 
 
 def _read_pair(name: str, image_entry: Entry, mask_entry: Entry, reading: MaskReading) -> TrainingPair:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
+from ..words import listed
+
 _ASIDE = re.compile(r"\b(macro|label|thumbnail|overview|map|barcode|probability)\b", re.IGNORECASE)
 
 
@@ -56,15 +58,12 @@ def main_images(found: Sequence[Candidate]) -> tuple[list[int], tuple[str, ...]]
     left = [found[i] for i in everything if i not in chosen]
     if not left:
         return chosen, ()
-    shown = ", ".join(
-        f"{name} ({image.width} × {image.height})" if (name := image.name.strip()[:40]) else
-        f"{image.width} × {image.height}"
-        for image in left[:4]
-    )  # fmt: skip
-    more = f" and {len(left) - 4} more" if len(left) > 4 else ""
+    sizes = [f"{image.width} × {image.height}" for image in left]
+    names = [image.name.strip()[:40] for image in left]
+    shown = [f"{name} ({size})" if name else size for name, size in zip(names, sizes, strict=True)]
     main = f"{found[largest].width} × {found[largest].height}"
     return chosen, (
-        f"Of the images in the file the largest ({main} pixels) was taken; left out: {shown}{more}. "
+        f"Of the images in the file the largest ({main} pixels) was taken; left out: {listed(shown, 4)}. "
         "Save what is to be counted too as a file of its own.",
     )
 

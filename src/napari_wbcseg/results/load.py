@@ -18,7 +18,7 @@ from ..settings import SegmentationSettings
 from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .models import recorded_model
 from .names import LABELS_SUFFIX, RESULT_SUFFIX
-from .records import RUN_FORMAT, RunRecord, file_sha256, read_settings
+from .records import RUN_FORMAT, RunRecord, file_sha256
 from .result_record import RESULT_FORMAT, ResultRecord, columns_to_table
 
 
@@ -213,4 +213,4 @@ def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | 
     if RUN_FORMAT in text[:200]:
         run = RunRecord.read(path)
         return run.settings, run
-    return read_settings(path), None
+    return SegmentationSettings.from_json(path), None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -167,18 +168,12 @@ def read_record(kind: type[Record], path: str | Path, of: str, advice: str) -> R
         ) from None
 
 
-def read_settings(path: str | Path) -> SegmentationSettings:
-    """Read segmentation settings from a settings file or from the ``run.json`` of a run.
-
-    Raises
-    ------
-    SettingsError
-        If the file cannot be read or holds no such settings.
-    """
-    path = Path(path)
-    if RUN_FORMAT in read_text(path)[:200]:
-        return RunRecord.read(path).settings
-    return SegmentationSettings.from_json(path)
+def relative_path(path: str | Path, folder: Path) -> str:
+    """Return a path from a folder, with slashes; empty where it is on another drive of Windows."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return ""
 
 
 def file_sha256(path: str | Path) -> str:

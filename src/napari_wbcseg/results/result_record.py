@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from ..segmentation.result import Placement, Segmentation
 from ..settings import SegmentationSettings
 from .files import write_bytes
 from .names import LARGE_SUFFIX, RESULT_SUFFIX
-from .records import ModelRecord, file_sha256, file_stamp, library_versions, read_record
+from .records import ModelRecord, file_sha256, file_stamp, library_versions, read_record, relative_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,10 +69,7 @@ class ImageRecord(BaseModel):
         if path is None or not path.exists():
             return cls(name=name)
         path = path.resolve()
-        try:
-            relative = Path(os.path.relpath(path, folder.resolve())).as_posix()
-        except ValueError:  # on another drive of Windows
-            relative = ""
+        relative = relative_path(path, folder.resolve())
         sha256 = file_sha256(path) if hashed and path.is_file() else None
         size, modified, _ = file_stamp(path)
         return cls(name=name, path=str(path), relative=relative, sha256=sha256, size=size, modified=modified)

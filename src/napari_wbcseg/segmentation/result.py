@@ -10,6 +10,7 @@ import numpy as np
 
 from ..classification.classes import BUILT_IN, ERYTHROBLAST, ClassList, class_of
 from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
+from ..words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,12 +188,12 @@ def count_in_words(
     if not isinstance(count, int | np.integer):
         found = counts(count)
         count, erythroblasts, to_check = (found[k] for k in ("white_cells", "erythroblasts", "to_check"))
-    counted = [_plural(count, what)]
+    words = [counted(count, what)]
     if erythroblasts:
-        counted.append(_plural(erythroblasts, ERYTHROBLAST))
+        words.append(counted(erythroblasts, ERYTHROBLAST))
     if to_check:
-        counted.append(f"{to_check} to check")
-    return ", ".join(counted)
+        words.append(f"{to_check} to check")
+    return ", ".join(words)
 
 
 def marked_in(cells: pd.DataFrame) -> frozenset[int]:
@@ -212,10 +213,6 @@ def counts(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> dict[str, int]
     }
     to_check = int(cells["check"].eq(True).sum()) if "check" in cells else 0
     return {**numbers, "to_check": to_check}
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{number} {word}" + ("" if number == 1 else "s")
 
 
 def with_unique_labels(labels: np.ndarray, cells: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:

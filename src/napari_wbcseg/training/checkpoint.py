@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import TrainingError
-from ..files import remove_leftovers, write_atomically
+from ..files import locked, remove_leftovers, write_atomically
 from ..network.backend import import_keras
 from ..settings import TrainingSettings
 
@@ -101,33 +101,21 @@ class Checkpoint:
         TrainingError
             If another process has it, or, unless it is only looked at, nothing can be written there.
         """
-        from filelock import FileLock, Timeout
-
         folder = self.folder.parent
         made = not folder.exists()
         if patience:
             self._require_writable()
-        lock = FileLock(folder / LOCK)
+        busy = TrainingError(
+            f"Another training is at work in {folder}: wait for it to end, or choose another folder or name."
+        )
         try:
-            lock.acquire(timeout=patience)
-        except Timeout:
-            raise TrainingError(
-                f"Another training is at work in {folder}: wait for it to end, or choose another folder or "
-                "name."
-            ) from None
-        except (OSError, NotImplementedError):
-            yield  # no locks there
-            return
-        try:
-            if patience:
-                for part in (folder, self.folder):
-                    remove_leftovers(part)
-            yield
+            # Who only looks leaves the file for who may be opening it.
+            with locked(folder / LOCK, busy, patience, keep=not patience):
+                if patience:
+                    for part in (folder, self.folder):
+                        remove_leftovers(part)
+                yield
         finally:
-            if patience:  # who only looks leaves the file for who may be opening it
-                with contextlib.suppress(OSError):
-                    (folder / LOCK).unlink()
-            lock.release()
             if made:
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # only if it is empty
@@ -160,16 +148,7 @@ class Checkpoint:
             name: np.array(ops.convert_to_numpy(variable.value), order="C")
             for name, variable in _state_variables(model).items()
         }
-        about = {
-            "format": _FORMAT,
-            "settings": state.settings.model_dump(),
-            "data": state.data,
-            "network": state.network,
-            "history": state.history,
-            "best_epoch": state.best_epoch,
-            "seconds": state.seconds,
-            "ended": state.ended,
-        }
+        about = {**vars(state), "format": _FORMAT, "settings": state.settings.model_dump()}
         content = save(tensors, metadata={_KEY: json.dumps(about)})
         write_atomically(self.folder / _STATE, content, TrainingError)
         remove_leftovers(self.folder)  # of a training that was killed
@@ -193,15 +172,8 @@ class Checkpoint:
             with safe_open(path, framework="numpy") as file:
                 about = json.loads((file.metadata() or {})[_KEY])
             tensors = load_file(path)
-            state = State(
-                settings=TrainingSettings(**about["settings"]),
-                data=about["data"],
-                network=about["network"],
-                history=about["history"],
-                best_epoch=about["best_epoch"],
-                seconds=about["seconds"],
-                ended=about["ended"],
-            )
+            del about["format"]
+            state = State(TrainingSettings(**about.pop("settings")), **about)
             best = load_file(self._best(state.best_epoch)) if state.best_epoch else None
             variables = _state_variables(model)
             if {name: tuple(value.shape) for name, value in variables.items()} != {

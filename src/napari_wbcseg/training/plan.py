@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import TrainingError
 from ..settings import TrainingSettings
+from ..words import counted, listed
 from .recipes import get_recipe
 from .splitting import split_validation
 
@@ -49,16 +50,14 @@ class TrainingPlan:
         cells = count_cells(self.training)
         anew = "" if self.recipe == "classic" else ", composed anew each time"
         text = (
-            f"Trains on {many(cells, 'cell')} in {many(len(self.training), 'image')}: "
-            f"{many(self.tiles, 'tile')} an epoch{anew}."
+            f"Trains on {counted(cells, 'cell')} in {counted(len(self.training), 'image')}: "
+            f"{counted(self.tiles, 'tile')} an epoch{anew}."
         )
         if self.validation:
-            names = ", ".join(pair.name for pair in self.validation[:3])
-            more = len(self.validation) - 3
-            names += f" and {more} more" if more > 0 else ""
+            names = listed([pair.name for pair in self.validation])
             text += (
-                f" Validates on {many(count_cells(self.validation), 'cell')} in "
-                f"{many(len(self.validation), 'image')} ({names})."
+                f" Validates on {counted(count_cells(self.validation), 'cell')} in "
+                f"{counted(len(self.validation), 'image')} ({names})."
             )
         else:
             text += " Nothing is kept aside to validate on."
@@ -72,11 +71,7 @@ class TrainingPlan:
         reasons: dict[str, list[str]] = {}
         for name, why in self.left_out:
             reasons.setdefault(why, []).append(name)
-        parts = []
-        for why, names in reasons.items():
-            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            parts.append(f"{shown} ({why})")
-        return f"Left out: {'; '.join(parts)}."
+        return f"Left out: {'; '.join(f'{listed(names)} ({why})' for why, names in reasons.items())}."
 
 
 def make_plan(
@@ -142,7 +137,7 @@ def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[
     few = _FEW_TO_TUNE if fine_tuning else _FEW_TO_BEGIN
     notes = []
     if cells < few:
-        text = f"{many(cells, 'cell')} {'is' if cells == 1 else 'are'} few. "
+        text = f"{counted(cells, 'cell')} {'is' if cells == 1 else 'are'} few. "
         if fine_tuning:
             text += (
                 "The model will get used to the colours and light of these images: expect a small gain, and "
@@ -156,12 +151,7 @@ def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[
         notes.append(text)
     if 0 < validation_cells < _FEW_TO_JUDGE:
         notes.append(
-            f"The validation score rests on {many(validation_cells, 'cell')}: a few hundredths up or down "
+            f"The validation score rests on {counted(validation_cells, 'cell')}: a few hundredths up or down "
             "mean nothing."
         )
     return notes
-
-
-def many(count: int, word: str) -> str:
-    """Return a count in words, such as ``3 cells``."""
-    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -19,7 +19,8 @@ import numpy as np
 from ..errors import TrainingError
 from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
-from .plan import count_cells, make_plan, many
+from ..words import counted
+from .plan import count_cells, make_plan
 
 if TYPE_CHECKING:
     from ..datasets.pair import TrainingPair
@@ -138,8 +139,10 @@ class FineTuningPlan:
     @property
     def described(self) -> str:
         """What it is trained on, in words, for the model file."""
-        fields = many(len(self.own), "field")
-        return f"{many(count_cells(self.own), 'cell')} in {fields} of the user, and {self.replay.described}"
+        fields = counted(len(self.own), "field")
+        return (
+            f"{counted(count_cells(self.own), 'cell')} in {fields} of the user, and {self.replay.described}"
+        )
 
     @property
     def summary(self) -> str:
@@ -147,7 +150,7 @@ class FineTuningPlan:
         seen = " that it is also trained on" if self.scores_what_it_saw else ""
         return (
             f"Goes on from {self.start.name} with {self.described}. Both models are then scored on "
-            f"{many(count_cells(self.held_out), 'cell')} in {many(len(self.held_out), 'field')}{seen}."
+            f"{counted(count_cells(self.held_out), 'cell')} in {counted(len(self.held_out), 'field')}{seen}."
         )
 
     @property
@@ -293,7 +296,7 @@ def make_replay(
         progress(0, 0, "Reading the original images")
         original = read_pairs(original)
     training, held_out = _sampled(original, np.random.default_rng((seed, 0x5A3)))
-    described = f"a sample of the original data ({many(len(training), 'image')})"
+    described = f"a sample of the original data ({counted(len(training), 'image')})"
     if synthetic:
         described += f" and {len(synthetic)} synthetic smears"
     return Replay([*training, *synthetic], held_out, described)

@@ -17,6 +17,7 @@ from ..network.device import available_cpus
 from ..network.model_file import SUFFIX, ModelFile, ModelHeader, clean_name, make_model, write_model
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
+from ..words import counted
 from .batches import Feeder, helper_processes
 from .checkpoint import Checkpoint, State, check_same, fingerprint
 from .loop import OnEvent, TrainingLoop
@@ -134,7 +135,8 @@ def train(
     Cancelled
         If ``progress`` raised it.
     """
-    settings = settings or default_settings(init)
+    if settings is None:
+        settings = TrainingSettings() if init is None else TrainingSettings.for_recipe(init.header.recipe)
     run = _Run(settings, Path(out) if out is not None else None, name, init, on_event or (lambda event: None))
     with run.alone():
         progress(0, 0, "Reading the training images")
@@ -148,11 +150,6 @@ def train(
             preview,
             processes,
         )
-
-
-def default_settings(init: ModelFile | None) -> TrainingSettings:
-    """Return the settings taken when none are given."""
-    return TrainingSettings.for_recipe(init.header.recipe) if init is not None else TrainingSettings()
 
 
 class _Run:
@@ -397,17 +394,13 @@ def _read(data: str | Path | Sequence[TrainingPair]) -> tuple[list[TrainingPair]
         pairs, where = read_pairs(data), f" from {Path(data).name}"
     else:
         pairs, where = list(data), ""
-    return pairs, f"{len(pairs)} image{'s' * (len(pairs) > 1)}{where}"
+    return pairs, f"{counted(len(pairs), 'image')}{where}"
 
 
 def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
-    import csv
-    import io
+    import pandas as pd
 
     from ..files import write_atomically
 
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]) if history else ["epoch"])
-    writer.writeheader()
-    writer.writerows(history)
-    write_atomically(path, text.getvalue().encode(), TrainingError)
+    table = pd.DataFrame(history, columns=None if history else ["epoch"])
+    write_atomically(path, table.to_csv(index=False).encode(), TrainingError)

@@ -16,10 +16,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...words import counted
 from ..shared.events import events
 from ..shared.jobs import Cleanup, say_error
 from ..shared.model_list import ModelPicker
-from ..shared.panel import beside, counted, fill, sentence, stretched, with_tip
+from ..shared.panel import beside, fill, sentence, stretched, with_tip
 from ..shared.resume import ResumePanel
 from ..shared.training_run import TrainingRun
 from .score_table import ScoreTable
@@ -137,17 +138,7 @@ class FineTunePanel(QWidget):
             plan = plan_fine_tuning(read_corrections(), load_model(name), original, settings, progress)
             progress(0, 0, "Starting the training process")
             job = plan.job
-            process = TrainingProcess(
-                job.data,
-                job.settings,
-                new_training_folder(str(job.name)),
-                name=job.name,
-                init=job.init,
-                training_data=job.training_data,
-                remarks=job.remarks,
-                scored=job.scored,
-            )
-            return plan, process
+            return plan, TrainingProcess(out=new_training_folder(str(job.name)), **vars(job))
 
         self._start_run(prepare, "Preparing the fine-tuning")
 

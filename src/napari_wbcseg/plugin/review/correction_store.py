@@ -10,10 +10,11 @@ import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton
 
+from ...words import counted
 from ..shared.events import events
 from ..shared.jobs import Job, say_error
 from ..shared.metadata import LayerInfo
-from ..shared.panel import counted, with_tip
+from ..shared.panel import with_tip
 from ..shared.training_data import check_pair
 from ..shared.viewer import image_data
 

@@ -129,11 +129,6 @@ def choice(items: Iterable[tuple[Any, str, str]]) -> QComboBox:
     return made
 
 
-def counted(number: int, what: str) -> str:
-    """Return a number with what it counts: ``1 cell``, ``3 cells``."""
-    return f"{number} {what}" + "s" * (number != 1)
-
-
 def sentence(text: str = "") -> QLabel:
     """Return a label for sentences: it breaks lines, and its text can be copied."""
     label = QLabel(text)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
+from ...words import duration
 from ..shared.panel import NOTICE_LOOK, fill, sentence, with_tip
 
 if TYPE_CHECKING:
@@ -118,11 +119,3 @@ _NUMBERS = (
     ("dice", "Dice", "Overlap of prediction and truth on the training tiles: 1 is perfect, 0 is none."),
     ("val_dice", "Validation Dice", "The same on tiles that were kept aside: what to expect of new images."),
 )
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words."""
-    minutes, rest = divmod(round(max(seconds, 0)), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

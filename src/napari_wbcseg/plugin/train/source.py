@@ -18,9 +18,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...words import counted
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import is_picture, role_of
-from ..shared.panel import beside, choice, counted, fill, sentence, stretched, with_tip
+from ..shared.panel import beside, choice, fill, sentence, stretched, with_tip
 from ..shared.training_data import check_pair, make_pairs, pair_source
 
 if TYPE_CHECKING:

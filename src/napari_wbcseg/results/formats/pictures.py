@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import OutputError
 from ...images.prepare import as_rgb8
+from ...segmentation.result import marked_in
 from ..files import write_bytes
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | No
         raise OutputError(
             f"The overlay was not drawn: the image is {picture.shape[:2]} and its labels are {labels.shape}."
         )
-    marked = _marked(cells)
+    marked = frozenset() if cells is None else marked_in(cells)
     zoom = _zoom(labels.shape)
     if zoom != 1:
         size = (max(1, round(labels.shape[1] * zoom)), max(1, round(labels.shape[0] * zoom)))
@@ -159,12 +160,6 @@ def _encode(array: np.ndarray, path: str | Path) -> bytes:
     options: dict[str, Any] = {"quality": 95} if kind == "JPEG" else {"optimize": False, "compress_level": 4}
     Image.fromarray(array).save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def _marked(cells: pd.DataFrame | None) -> frozenset[int]:
-    if cells is None or not len(cells) or "check" not in cells:
-        return frozenset()
-    return frozenset(int(label) for label in cells.loc[cells["check"].astype(bool), "label"])
 
 
 def _zoom(shape: tuple[int, ...]) -> float:

@@ -1,1 +1,1 @@
-"""Images of any size, in blocks, in memory that does not grow with them."""
+"""Images of any size, in tiles, in memory that does not grow with them."""

@@ -1,0 +1,42 @@
+"""Numbers and lists in words, alike in the window and in the shell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with what it counts.
+
+    Examples
+    --------
+    >>> counted(1, "cell"), counted(3, "cell")
+    ('1 cell', '3 cells')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str], most: int = 3, between: str = ", ") -> str:
+    """Return the first of some names, and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, to the second.
+
+    Examples
+    --------
+    >>> duration(9), duration(65), duration(7380)
+    ('9 s', '1 min 05 s', '2 h 03 min')
+    """
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
