@@ -81,10 +81,6 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     paths : iterable of str or Path
     recursive : bool
         Look into the folders of a folder too.
-
-    Returns
-    -------
-    list of BatchItem
     """
     from ..images.find import leads_nowhere, natural_key
 
@@ -240,10 +236,6 @@ def segment_files(
         Called with the row of each image as soon as it is known, those of earlier runs first.
     unexpected : callable
         Called with an error that no user could have caused, before it is reported like others.
-
-    Returns
-    -------
-    BatchResult
 
     Raises
     ------

@@ -189,10 +189,6 @@ def read_boxed_pairs(
     outline : Outliner, optional
         Proposes outlines, which are taken where they agree with the boxes.
 
-    Returns
-    -------
-    list of TrainingPair
-
     Raises
     ------
     DatasetError

@@ -51,10 +51,6 @@ def local_sigtuple() -> Path | None:
 
     That is ``sigtuple`` in the folder named by the environment variable
     ``WBCSEG_DATA``, or else the download cache when every file is in it.
-
-    Returns
-    -------
-    Path or None
     """
     from .sigtuple import is_sigtuple
 

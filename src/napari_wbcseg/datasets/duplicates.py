@@ -31,10 +31,6 @@ def find_duplicates(
     Every picture is compared with the eight mirrored and turned versions of every other, by
     the correlation of thumbnails.
 
-    Parameters
-    ----------
-    training, validation : sequence of TrainingPair
-
     Returns
     -------
     list of tuple of TrainingPair

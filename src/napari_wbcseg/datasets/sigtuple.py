@@ -73,10 +73,6 @@ def is_sigtuple(path: str | Path) -> bool:
     path : str or Path
         Folder ``SigTuple_data`` or any that holds ``Train_Data`` or ``Test_Data``, one
         of these themselves, or a ``.tar`` or ``.tar.gz`` of them.
-
-    Returns
-    -------
-    bool
     """
     path = Path(path)
     try:
@@ -294,6 +290,11 @@ def fold_of(name: str) -> int:
     ------
     DatasetError
         If the SigTuple set has no training image of that name.
+
+    Examples
+    --------
+    >>> fold_of("train-66"), fold_of("1467973122@r128c256")
+    (2, 2)
     """
     base = name.split("@", 1)[0]
     number = _tile_number(base)

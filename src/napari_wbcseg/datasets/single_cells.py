@@ -76,10 +76,6 @@ def read_single_cells(
     most : int, optional
         Pictures of each class, the first by name.
 
-    Returns
-    -------
-    list of TrainingPair
-
     Raises
     ------
     DatasetError

@@ -83,10 +83,6 @@ def evaluate(
         Cut images larger than 128 pixels into tiles, as the published scores were taken.
         By default so for a path to the SigTuple set, and not otherwise.
 
-    Returns
-    -------
-    Evaluation
-
     Raises
     ------
     DatasetError

@@ -105,6 +105,11 @@ def dice(truth: ArrayLike, prediction: ArrayLike) -> float:
     ----------
     Dice, L. R. (1945), *Measures of the amount of ecologic association between
     species*, Ecology 26(3), 297-302.
+
+    Examples
+    --------
+    >>> float(dice([[1, 1], [0, 0]], [[1, 0], [1, 0]]))
+    0.5
     """
     a, b = _masks(truth, prediction)
     size = np.count_nonzero(a) + np.count_nonzero(b)
@@ -133,6 +138,11 @@ def iou(truth: ArrayLike, prediction: ArrayLike) -> float:
     ----------
     Jaccard, P. (1912), *The distribution of the flora in the alpine zone*, New
     Phytologist 11(2), 37-50.
+
+    Examples
+    --------
+    >>> float(iou([[1, 1], [0, 0]], [[1, 0], [0, 0]]))
+    0.5
     """
     a, b = _masks(truth, prediction)
     union = np.count_nonzero(a | b)
@@ -154,10 +164,6 @@ def match_instances(truth_labels: ArrayLike, labels: ArrayLike, threshold: float
     threshold : float
         Smallest IoU of a match, in (0, 1].
 
-    Returns
-    -------
-    Matches
-
     Raises
     ------
     ImageError
@@ -168,6 +174,12 @@ def match_instances(truth_labels: ArrayLike, labels: ArrayLike, threshold: float
     The measure is that of Caicedo et al. (2019), *Nucleus segmentation across imaging
     experiments: the 2018 Data Science Bowl*, Nature Methods 16, 1247-1253. The
     sparse assignment is solved with SciPy's implementation of Jonker and Volgenant (1987).
+
+    Examples
+    --------
+    >>> matches = match_instances([[1, 1, 0, 2]], [[1, 1, 0, 0]])
+    >>> matches.true_positive, matches.false_negative, matches.false_positive
+    (1, 1, 0)
     """
     a = _label_image(truth_labels, "true labels")
     b = _label_image(labels, "labels")
@@ -208,6 +220,11 @@ def average_precision(truth_labels: ArrayLike, labels: ArrayLike, threshold: flo
     ------
     ImageError
         If the shapes differ, or a label image does not hold whole numbers from 0.
+
+    Examples
+    --------
+    >>> average_precision([[1, 1, 0, 2]], [[1, 1, 0, 0]])
+    0.5
     """
     return match_instances(truth_labels, labels, threshold).average_precision
 
@@ -216,6 +233,11 @@ def f1(truth_labels: ArrayLike, labels: ArrayLike, threshold: float = 0.5) -> fl
     """Return 2 TP / (2 TP + FP + FN) of the cells matched at an IoU of at least ``threshold``.
 
     Parameters, errors and the value for two empty images are those of `average_precision`.
+
+    Examples
+    --------
+    >>> round(f1([[1, 1, 0, 2]], [[1, 1, 0, 0]]), 3)
+    0.667
     """
     return match_instances(truth_labels, labels, threshold).f1
 
@@ -236,6 +258,11 @@ def box_iou(truth_boxes: ArrayLike, boxes: ArrayLike) -> np.ndarray:
     ------
     ImageError
         If a shape is not (n, 4).
+
+    Examples
+    --------
+    >>> box_iou([[0, 0, 2, 2]], [[0, 0, 2, 1]]).tolist()
+    [[0.5]]
     """
     a, b = _boxes(truth_boxes), _boxes(boxes)
     start = np.maximum(a[:, None, :2], b[None, :, :2])

@@ -68,7 +68,13 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
 
 
 def border(image: np.ndarray) -> np.ndarray:
-    """Return the pixels along the four sides of an image (H, W[, C]), one side behind the other."""
+    """Return the pixels along the four sides of an image (H, W[, C]), one side behind the other.
+
+    Examples
+    --------
+    >>> border(np.arange(4).reshape(2, 2)).tolist()
+    [0, 1, 2, 3, 0, 2, 1, 3]
+    """
     return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
 
 

@@ -22,13 +22,25 @@ MASK_ENDINGS = ("_cp_masks", "-masks", "_masks", "-mask", "_mask", "-labels", "_
 
 
 def natural_key(text: str | Path) -> list[tuple[int, int, str]]:
-    """Return a sort key by which ``train-2`` comes before ``train-10``."""
+    """Return a sort key by which ``train-2`` comes before ``train-10``.
+
+    Examples
+    --------
+    >>> sorted(["train-10", "train-2"], key=natural_key)
+    ['train-2', 'train-10']
+    """
     parts = re.split(r"(\d+)", str(text).casefold())
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def image_stem(stem: str) -> str:
-    """Return the name of the image that a mask belongs to; of an image its own name."""
+    """Return the name of the image that a mask belongs to; of an image its own name.
+
+    Examples
+    --------
+    >>> image_stem("smear_masks"), image_stem("smear")
+    ('smear', 'smear')
+    """
     for ending in MASK_ENDINGS:
         if stem.casefold().endswith(ending):
             return stem[: -len(ending)]
@@ -36,7 +48,13 @@ def image_stem(stem: str) -> str:
 
 
 def is_mask_name(path: str | Path) -> bool:
-    """Say whether a file name is that of a mask, such as ``NAME-mask.jpg`` or ``NAME_labels.tif``."""
+    """Say whether a file name is that of a mask, such as ``NAME-mask.jpg`` or ``NAME_labels.tif``.
+
+    Examples
+    --------
+    >>> is_mask_name("smear-mask.png"), is_mask_name("smear.png")
+    (True, False)
+    """
     stem = Path(path).stem
     return image_stem(stem) != stem
 

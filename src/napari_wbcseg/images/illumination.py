@@ -55,6 +55,11 @@ def transmittance(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
     -------
     ndarray of float32, shape of ``pixels``
         1 on the empty slide, towards 0 where stain absorbs; clipped to [0, 1.25].
+
+    Examples
+    --------
+    >>> transmittance(np.array([255, 102, 0]), np.array([255, 204, 204])).tolist()
+    [1.0, 0.5, 0.0]
     """
     return np.clip(np.asarray(pixels, np.float32) / np.asarray(background, np.float32), 0.0, 1.25)
 

@@ -91,10 +91,6 @@ def open_large(path: str | Path) -> LargeImage:
         A TIFF file, a zarr array or an OME-Zarr group. Of several images of one size in it, the
         first is opened, and a note says so.
 
-    Returns
-    -------
-    LargeImage
-
     Raises
     ------
     ImageError

@@ -36,7 +36,13 @@ _MOST_OBLONG = 4.0  # ratio of the sides of a pixel; cameras have 1, line scanne
 
 
 def unit_symbol(unit: str) -> str:
-    """Return the symbol of a unit of length by whatever name: ``micron`` is ``µm``."""
+    """Return the symbol of a unit of length by whatever name: ``micron`` is ``µm``.
+
+    Examples
+    --------
+    >>> unit_symbol("microns"), unit_symbol("mm")
+    ('µm', 'mm')
+    """
     unit = unit.strip()
     if unit in CENTIMETRES:
         return unit

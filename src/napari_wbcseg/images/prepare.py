@@ -72,6 +72,11 @@ def bit_range(array: Any) -> float:
     ImageError
         If the array is boolean or not numeric, has no pixels, has NaN, infinite or
         negative values, or values above 65535.
+
+    Examples
+    --------
+    >>> bit_range(np.array([[0, 1000]], np.uint16)), bit_range(np.array([[0.2, 1.0]]))
+    (1023.0, 1.0)
     """
     dtype = np.dtype(array.dtype)
     if dtype.kind == "b":

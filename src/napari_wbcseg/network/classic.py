@@ -38,6 +38,11 @@ def classic_grey(image: np.ndarray, dark_cutoff: int = _DARK_CUTOFF) -> np.ndarr
     Returns
     -------
     ndarray of uint8, shape (H, W)
+
+    Examples
+    --------
+    >>> classic_grey(np.array([[[200, 100, 50], [10, 10, 10]]], np.uint8), 20).tolist()
+    [[124, 255]]
     """
     grey = np.rint(image.astype(np.float32) @ np.array(GREY_WEIGHTS, np.float32)).astype(np.uint8)
     grey[grey <= dark_cutoff] = 255
@@ -66,10 +71,6 @@ def classic_tiles(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
 
 def classic_arrays(pairs: Sequence[TrainingPair]) -> tuple[np.ndarray, np.ndarray]:
     """Cut pairs into the tiles that the published network is trained on.
-
-    Parameters
-    ----------
-    pairs : sequence of TrainingPair
 
     Returns
     -------

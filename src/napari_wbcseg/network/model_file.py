@@ -344,6 +344,11 @@ def clean_name(name: str) -> str:
     ------
     ModelError
         If nothing is left of it.
+
+    Examples
+    --------
+    >>> clean_name("My stain, 2nd try")
+    'My-stain-2nd-try'
     """
     cleaned = re.sub(r"[^\w.-]+", "-", name.strip().removesuffix(SUFFIX)).strip("-.")[:80]
     if not cleaned:

@@ -42,5 +42,10 @@ def network_input(transmittance: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of float32, shape of the input
+
+    Examples
+    --------
+    >>> network_input(np.array([1.0, 0.5])).tolist()
+    [0.0, 1.0]
     """
     return (1.0 - transmittance) * np.float32(2.0)

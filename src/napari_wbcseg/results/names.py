@@ -31,13 +31,11 @@ def output_names(paths: Sequence[Path]) -> dict[Path, str]:
     of its folders go in front as it takes to tell them apart, and if folders cannot, the
     ending goes behind. The order of the inputs does not matter.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-
-    Returns
-    -------
-    dict of Path to str
+    Examples
+    --------
+    >>> names = output_names([Path("/a/1.png"), Path("/b/1.png"), Path("/b/2.png")])
+    >>> list(names.values())
+    ['a__1', 'b__1', '2']
     """
     whole = {path: path.resolve() for path in dict.fromkeys(paths)}
     names = {path: _stem(path) for path in whole}
@@ -70,7 +68,13 @@ def other_names(path: Path, name: str) -> Iterator[str]:
 
 
 def image_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return how the tables call each input: its path below the folder that all share."""
+    """Return how the tables call each input: its path below the folder that all share.
+
+    Examples
+    --------
+    >>> list(image_names([Path("/a/x/1.png"), Path("/a/y/1.png")]).values())
+    ['x/1.png', 'y/1.png']
+    """
     whole = {path: path.resolve() for path in paths}
     if not whole:
         return {}

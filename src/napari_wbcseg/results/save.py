@@ -142,6 +142,11 @@ def format_names(formats: str | Iterable[str]) -> tuple[str, ...]:
     ------
     SettingsError
         If one is none, or none is given.
+
+    Examples
+    --------
+    >>> format_names("csv, GeoJSON,csv")
+    ('csv', 'geojson')
     """
     given = formats.split(",") if isinstance(formats, str) else list(formats)
     names = tuple(dict.fromkeys(name.strip().lower() for name in given if name.strip()))
@@ -159,6 +164,11 @@ def format_of(path: Path) -> str:
     ------
     SettingsError
         If it asks for none.
+
+    Examples
+    --------
+    >>> format_of(Path("smear.ome.zarr")), format_of(Path("smear.tif"))
+    ('ome-zarr', 'tiff')
     """
     name = path.name.lower()
     matches = [

@@ -58,10 +58,6 @@ def find_cells(
     model : ModelFile
     settings : SegmentationSettings
     progress : Progress
-
-    Returns
-    -------
-    Found
     """
     from skimage.measure import label
 

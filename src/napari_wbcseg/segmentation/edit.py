@@ -162,6 +162,11 @@ def remove_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
     ------
     EditError
         If none is given, or one is not in the image.
+
+    Examples
+    --------
+    >>> remove_cells(np.array([[1, 1, 2]]), [1]).values
+    array([0, 0])
     """
     numbers = sorted({int(label) for label in chosen})
     if not numbers:
@@ -185,6 +190,11 @@ def label_under(labels: np.ndarray, stroke: np.ndarray, preferred: Sequence[int]
     ------
     EditError
         If the line crosses no cell.
+
+    Examples
+    --------
+    >>> label_under(np.array([[1, 1, 2, 2, 2]]), np.array([[0.0, 0.0], [0.0, 4.0]]))
+    2
     """
     crossed = labels[_draw(np.asarray(stroke, float).reshape(-1, 2), labels.shape)]
     numbers, counts = np.unique(crossed[crossed != 0], return_counts=True)
@@ -208,6 +218,11 @@ def unused_labels(labels: np.ndarray, count: int, start: int | None = None) -> l
     ------
     EditError
         If the type of the array holds no further numbers.
+
+    Examples
+    --------
+    >>> unused_labels(np.array([[0, 1, 3]]), 2)
+    [4, 5]
     """
     largest = 255 if labels.dtype == bool else int(np.iinfo(labels.dtype).max)
     first = int(labels.max(initial=0)) + 1 if start is None else int(start)

@@ -76,30 +76,6 @@ class NucleusParameters:
 NUCLEUS = NucleusParameters()
 
 
-def number_in_reading_order(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Renumber labels 1..n by their first pixel, top to bottom and left to right.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (H, W)
-
-    Returns
-    -------
-    ordered : ndarray of int32, shape (H, W)
-    originals : ndarray of int64, shape (n,)
-        The old number of each new label, in order.
-    """
-    # Cells cover little of a smear, so only their pixels are sorted.
-    inside = np.flatnonzero(labels)
-    values, first, inverse = np.unique(labels.ravel()[inside], return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    new = np.empty(len(values), np.int32)
-    new[order] = np.arange(1, len(values) + 1, dtype=np.int32)
-    ordered = np.zeros(labels.size, np.int32)
-    ordered[inside] = new[inverse]
-    return ordered.reshape(labels.shape), values[order].astype(np.int64)
-
-
 def density_inside(
     inside: np.ndarray,
     pixels: np.ndarray,

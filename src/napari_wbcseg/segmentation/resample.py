@@ -18,6 +18,11 @@ def resample(image: np.ndarray, factor: float) -> np.ndarray:
     -------
     ndarray of float32
         At least one pixel along each side.
+
+    Examples
+    --------
+    >>> resample(np.ones((10, 20, 3), np.float32), 0.5).shape
+    (5, 10, 3)
     """
     import cv2
 

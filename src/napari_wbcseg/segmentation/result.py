@@ -184,6 +184,11 @@ def count_in_words(
         What is counted.
     erythroblasts : int
         Besides those.
+
+    Examples
+    --------
+    >>> count_in_words(23, 2)
+    '23 white cells, 2 to check'
     """
     if not isinstance(count, int | np.integer):
         found = counts(count)

@@ -79,6 +79,11 @@ def tile_grid(
     canonical_pixel : float
         Side of a canonical pixel, image pixels.
     parameters : TileParameters, optional
+
+    Examples
+    --------
+    >>> [tuple(tile.core) for tile in tile_grid((1500, 1000), 1.0)]
+    [(0, 0, 1024, 1000), (1024, 0, 1500, 1000)]
     """
     parameters = parameters or PARAMETERS
     side = max(1, min(round(parameters.core * canonical_pixel), parameters.largest))

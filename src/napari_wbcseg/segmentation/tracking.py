@@ -165,10 +165,6 @@ class TrackedCells:
             The labels as they are now.
         boxes : list of Box, optional
             What `differences` told; asked for when not given.
-
-        Returns
-        -------
-        Change
         """
         change = Change()
         for box in self.differences(labels) if boxes is None else boxes:

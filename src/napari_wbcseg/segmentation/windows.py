@@ -29,6 +29,11 @@ def centred_window(row: float, col: float, shape: tuple[int, int], size: int) ->
 
     An image smaller than the window gets one window that starts at its corner and
     reaches beyond it.
+
+    Examples
+    --------
+    >>> centred_window(5, 100, (200, 200), 128)
+    Window(row=0, col=36, height=128, width=128)
     """
     top = int(np.clip(round(row) - size // 2, 0, max(shape[0] - size, 0)))
     left = int(np.clip(round(col) - size // 2, 0, max(shape[1] - size, 0)))
@@ -45,6 +50,11 @@ def spans(start: int, stop: int, size: int, overlap: int) -> list[int]:
     size : int
     overlap : int
         Least overlap of neighbours, less than ``size``.
+
+    Examples
+    --------
+    >>> spans(0, 300, 128, 16)
+    [0, 86, 172]
     """
     length = stop - start
     if length <= size:

@@ -165,6 +165,12 @@ def synthetic_smear(
     ------
     SettingsError
         If a parameter is out of range or ``white_cells`` do not fit into the image.
+
+    Examples
+    --------
+    >>> smear = synthetic_smear((200, 300), seed=1)
+    >>> smear.image.shape, int(smear.labels.max()) == smear.count
+    ((200, 300, 3), True)
     """
     field = _Field(
         shape=_check_shape(shape),

@@ -57,6 +57,11 @@ def helper_processes(device: str, heavy: bool = True, cpus: int | None = None) -
         As `Batches.heavy`.
     cpus : int, optional
         Cores; by default those of this process.
+
+    Examples
+    --------
+    >>> helper_processes("gpu", cpus=4), helper_processes("cpu", cpus=4)
+    (3, 0)
     """
     cpus = available_cpus() if cpus is None else cpus
     if not heavy:

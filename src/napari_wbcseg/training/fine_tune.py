@@ -86,10 +86,6 @@ def fine_tune(
     on_plan : callable, optional
         Told what will be done, before it is.
 
-    Returns
-    -------
-    FineTuned
-
     Raises
     ------
     DatasetError, TrainingError, ModelError

@@ -42,12 +42,7 @@ class PreviewTiles:
 
 
 class Preview:
-    """Predicts the tiles now and then, for at most `SHARE` of the time.
-
-    Parameters
-    ----------
-    tiles : PreviewTiles
-    """
+    """Predicts the tiles now and then, for at most `SHARE` of the time."""
 
     def __init__(self, tiles: PreviewTiles) -> None:
         self.tiles = tiles
@@ -108,6 +103,11 @@ def side_by_side(tiles: np.ndarray, ground: int) -> np.ndarray:
     tiles : ndarray, shape (N, H, W[, C])
     ground : int
         What is between them.
+
+    Examples
+    --------
+    >>> side_by_side(np.ones((2, 1, 1), np.uint8), 0).tolist()
+    [[1, 0, 0, 0, 0, 1]]
     """
     count, height, width = tiles.shape[:3]
     row = np.full((height, count * (width + _GAP) - _GAP, *tiles.shape[3:]), ground, tiles.dtype)
@@ -123,6 +123,12 @@ def encode_array(array: np.ndarray) -> dict[str, Any]:
 
 
 def decode_array(coded: dict[str, Any]) -> np.ndarray:
-    """Return the array that `encode_array` was given."""
+    """Return the array that `encode_array` was given.
+
+    Examples
+    --------
+    >>> decode_array(encode_array(np.array([[1, 2]]))).tolist()
+    [[1, 2]]
+    """
     content = zlib.decompress(base64.b64decode(coded["data"]))
     return np.frombuffer(content, np.uint8).reshape(coded["shape"])

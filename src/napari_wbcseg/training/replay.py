@@ -197,10 +197,6 @@ def plan_fine_tuning(
     blend : float
         Share of the tuned weights in the new model, in (0, 1].
 
-    Returns
-    -------
-    FineTuningPlan
-
     Raises
     ------
     TrainingError

@@ -121,10 +121,6 @@ def train(
         Helper processes that prepare batches, 0 for a thread of this one. By default as
         many as the device needs; the result does not depend on it.
 
-    Returns
-    -------
-    TrainingResult
-
     Raises
     ------
     TrainingError

@@ -71,10 +71,6 @@ class _Part:
 class LargeEditor(QWidget):
     """Two buttons of the review: take a part of a large result into memory, and put it back.
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-
     Attributes
     ----------
     part : Labels or None

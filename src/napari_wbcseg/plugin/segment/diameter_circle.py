@@ -23,10 +23,6 @@ class DiameterCircle(QObject):
     """Shows a length on an image, and lets the user drag it onto a cell or pull it to the cell's size.
 
     It is a Shapes layer that is there while the length is set, and gone otherwise.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
     """
 
     #: Emitted with the diameter, in pixels of the image, after the circle was pulled.

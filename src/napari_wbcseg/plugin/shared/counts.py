@@ -60,10 +60,6 @@ class Counts(QObject):
 
     On the canvas stands the count of the cells that are seen: those of the active layer, or of the topmost
     one, unless a picture covers them.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
     """
 
     #: Emitted with the layer whose count was told anew.

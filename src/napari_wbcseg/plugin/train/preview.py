@@ -21,12 +21,7 @@ _PREDICTION_COLOURS = ((0.1, 0.5, 1.0, 0.0), (0.1, 0.5, 1.0, 0.25), (0.0, 0.35, 
 
 
 class PreviewLayers:
-    """Shows what a training sends of its validation tiles as three layers below the user's images.
-
-    Parameters
-    ----------
-    viewer : napari.components.ViewerModel
-    """
+    """Shows what a training sends of its validation tiles as three layers below the user's images."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer

@@ -58,12 +58,6 @@ def write_geojson(path: str | Path, result: Segmentation, progress: Progress = s
     Outlines run along the edges of the pixels, with the origin at the upper left corner of
     the image; a cell in pieces is a MultiPolygon.
 
-    Parameters
-    ----------
-    path : str or Path
-    result : Segmentation
-    progress : Progress
-
     Raises
     ------
     OutputError

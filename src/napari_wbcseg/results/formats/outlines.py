@@ -123,6 +123,11 @@ def mask_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[P
     mask : ndarray of bool, shape (h, w)
     origin : (int, int)
         Row and column of the mask's first pixel in the image.
+
+    Examples
+    --------
+    >>> mask_polygons(np.ones((2, 3), bool))[0].exterior.tolist()
+    [[3, 0], [3, 2], [0, 2], [0, 0]]
     """
     from scipy import ndimage
 

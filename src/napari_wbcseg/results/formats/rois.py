@@ -32,12 +32,6 @@ def write_rois(path: str | Path, result: Segmentation, progress: Progress = sile
     an area measured there is the number of pixels. Cells in pieces or with holes become
     composite regions; in a stack each has the position of its plane.
 
-    Parameters
-    ----------
-    path : str or Path
-    result : Segmentation
-    progress : Progress
-
     Raises
     ------
     OutputError

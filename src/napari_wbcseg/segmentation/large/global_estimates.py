@@ -148,13 +148,6 @@ def estimate(
 ) -> tuple[GlobalEstimates, list[TileCells] | None]:
     """Estimate what all parts of an image share.
 
-    Parameters
-    ----------
-    source : PixelSource
-    model : ModelFile
-    settings : SegmentationSettings
-    progress : Progress
-
     Returns
     -------
     GlobalEstimates
