@@ -20,7 +20,6 @@ from napari_wbcseg.segmentation.measure import (
     absorbed,
     in_physical_units,
     measure_cells,
-    number_in_reading_order,
 )
 
 from ..drawings import disc_labels, picture
@@ -34,32 +33,6 @@ def drawn_cell(lobes: list[tuple[float, float, float]]) -> tuple[np.ndarray, np.
     nucleus = (disc_labels((100, 120), lobes) > 0) & (labels > 0)
     grey = np.where(nucleus, 60.0, np.where(labels > 0, 160.0, 240.0))
     return labels, grey[..., None].repeat(3, axis=2).astype(np.float32), int(nucleus.sum())
-
-
-@settings(deadline=None)
-@given(label_images)
-def test_numbers_run_in_reading_order_and_cells_stay_as_they_are(labels) -> None:
-    ordered, originals = number_in_reading_order(labels)
-    present = ordered[ordered > 0]
-    assert ordered.dtype == np.int32
-    assert list(dict.fromkeys(present.tolist())) == list(range(1, len(originals) + 1))
-    np.testing.assert_array_equal(np.concatenate([[0], originals])[ordered], labels)
-
-
-@settings(deadline=None)
-@given(label_images)
-def test_numbering_twice_changes_nothing(labels) -> None:
-    ordered, _ = number_in_reading_order(labels)
-    again, originals = number_in_reading_order(ordered)
-    np.testing.assert_array_equal(again, ordered)
-    np.testing.assert_array_equal(originals, np.arange(1, len(originals) + 1))
-
-
-@settings(deadline=None)
-@given(label_images, st.permutations(range(1, 10)))
-def test_the_numbers_before_do_not_matter(labels, numbers) -> None:
-    renamed = np.array([0, *(n * 1000 for n in numbers)], np.int64)[labels]
-    np.testing.assert_array_equal(number_in_reading_order(renamed)[0], number_in_reading_order(labels)[0])
 
 
 def test_a_drawn_cell_has_the_measures_it_was_drawn_with() -> None:
