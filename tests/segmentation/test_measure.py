@@ -24,7 +24,6 @@ from napari_wbcseg.segmentation.measure import (
 
 from ..drawings import disc_labels, picture
 
-label_images = arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 9))
 
 
 def drawn_cell(lobes: list[tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray, int]:
