@@ -25,7 +25,6 @@ from napari_wbcseg.segmentation.measure import (
 from ..drawings import disc_labels, picture
 
 
-
 def drawn_cell(lobes: list[tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray, int]:
     """Draw a cell of diameter 60 with dark lobes; also return the area of its nucleus."""
     labels = disc_labels((100, 120), [(50, 60, 60)])
