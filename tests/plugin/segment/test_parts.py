@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_wbcseg.errors import Cancelled
-from napari_wbcseg.plugin.segment.parts import choose_part, region_outlines
+from napari_wbcseg.plugin.segment.parts import choose_part
+from napari_wbcseg.plugin.shared.regions import region_outlines
 from napari_wbcseg.progress import silent
 
 from ..conftest import dark_discs, discs

@@ -21,6 +21,7 @@ from ..shared.viewer import own_viewer, plane_shape
 from .canvas import ClickPicker, Frames, StrokeTool, look_at
 from .correction_store import AddToTrainingSet
 from .decisions import Cell
+from .differential_panel import DifferentialPanel
 from .edits import plane_of, shown_planes
 from .gallery import DIGITS
 from .large_edit import ON_DISK, LargeEditor
@@ -104,6 +105,10 @@ class ReviewWidget(QWidget):
         for changed in (self._model.modelReset, self._model.dataChanged):
             changed.connect(lambda *_: gallery.show_cells(self.shown))
         panel.tabs.currentChanged.connect(self._bind_digits)
+        self.differential = shares = DifferentialPanel(self._viewer)
+        panel.tabs.addTab(shares, "Differential")
+        self.layer_changed.connect(lambda: shares.follow(self.review))
+        self.changed.connect(shares.refresh)
         panel.column.currentIndexChanged.connect(self._draw_histogram)
         panel.histogram_part.toggled.connect(self._draw_histogram)
         self._viewer.dims.events.current_step.connect(self._on_plane)
@@ -178,6 +183,10 @@ class ReviewWidget(QWidget):
     def show_gallery(self) -> None:
         """Open the gallery."""
         self._panel.tabs.setCurrentWidget(self.gallery)
+
+    def show_differential(self) -> None:
+        """Open the differential."""
+        self._panel.tabs.setCurrentWidget(self.differential)
 
     def show_histogram(self, column: str) -> None:
         """Open the histogram of a column of ``cells``."""

@@ -11,6 +11,7 @@ import numpy as np
 from ...box import Box
 from ...errors import ImageError
 from ...progress import Progress
+from ..shared.regions import inside, region_outlines
 from ..shared.viewer import image_data, plane_shape
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from ...segmentation.result import Segmentation
 
-#: Shapes that enclose something.
-REGION_KINDS = ("rectangle", "ellipse", "polygon")
-_ELLIPSE_POINTS = 64
 _MARGIN = 128  # pixels around a region, so that the cells on its outline are seen whole
 _PIECE = 2**22  # pixels read between two progress reports
 
@@ -142,29 +140,6 @@ def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None =
     return Part(data, shape, rgb, plane, window, outlines, " in ".join(words[::-1]))
 
 
-def region_outlines(regions: Shapes, layer: Layer) -> tuple[np.ndarray, ...]:
-    """Return the outlines of what a Shapes layer encloses, in the pixels of another layer.
-
-    Lines and paths enclose nothing and are left out. On a stack, a region counts for every plane.
-    """
-    outlines = []
-    for corners, kind in zip(regions.data, regions.shape_type, strict=True):
-        if kind not in REGION_KINDS:
-            continue
-        corners = np.asarray(corners, float)
-        if kind == "ellipse":
-            angles = np.linspace(0, 2 * np.pi, _ELLIPSE_POINTS, endpoint=False)
-            across, down = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
-            corners = corners.mean(axis=0) + np.outer(np.cos(angles), across) + np.outer(np.sin(angles), down)
-        points = []
-        for corner in corners:
-            world = np.zeros(max(layer.ndim, 2))
-            world[-2:] = np.asarray(regions.data_to_world(corner))[-2:]
-            points.append(np.asarray(layer.world_to_data(world))[-2:])
-        outlines.append(np.array(points))
-    return tuple(outlines)
-
-
 def _window(outlines: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> Box:
     """Return the box around regions, with a margin, inside the plane; it may be empty."""
     points = np.concatenate(outlines)
@@ -175,14 +150,9 @@ def _window(outlines: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> Box:
 
 def _inside(found: Segmentation, outlines: tuple[np.ndarray, ...], window: Box) -> Segmentation:
     """Leave out what has its centre outside the regions, and number the rest anew."""
-    from skimage.measure import points_in_poly
 
     def within(points: np.ndarray) -> np.ndarray:
-        here = points + np.array(window[:2], float)
-        inside = np.zeros(len(points), bool)
-        for outline in outlines:
-            inside |= points_in_poly(here, outline)
-        return inside
+        return inside(points + np.array(window[:2], float), outlines)
 
     kept = within(found.cells[["row", "col"]].to_numpy(float))
     cells = found.cells[kept].reset_index(drop=True)

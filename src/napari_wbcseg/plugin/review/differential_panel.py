@@ -1,0 +1,206 @@
+"""The differential: how many cells there are of each class, and how sure that is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QModelIndex, QRect, Qt
+from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPixmap
+from qtpy.QtWidgets import (
+    QApplication,
+    QFormLayout,
+    QHeaderView,
+    QPushButton,
+    QStyledItemDelegate,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...classification.classes import UNSURE, ClassList
+from ...classification.differential import Differential, Share, differential
+from ...words import counted
+from ..shared.layer_picker import LayerPicker
+from ..shared.metadata import role_of
+from ..shared.panel import sentence, stretched, with_tip
+from ..shared.regions import inside, region_outlines
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from .layer import LayerReview
+
+_HEADERS = ("class", "cells", "%", "95 %", "")
+_BAR = len(_HEADERS) - 1
+_SHARE = Qt.ItemDataRole.UserRole
+
+
+class BarDelegate(QStyledItemDelegate):
+    """Paints a share as a bar, and its interval as a line over it."""
+
+    def paint(self, painter: QPainter | None, option: Any, index: QModelIndex) -> None:
+        super().paint(painter, option, index)
+        data = index.data(_SHARE)
+        if painter is None or data is None:
+            return
+        percent, low, high, colour, widest = data
+        if percent != percent:
+            return
+        here = QRect(option.rect).adjusted(2, 4, -4, -4)
+
+        def at(value: float) -> int:
+            return here.left() + round(value / widest * here.width())
+
+        middle = here.center().y()
+        painter.fillRect(here.left(), here.top(), at(percent) - here.left(), here.height(), QColor(colour))
+        painter.fillRect(at(low), middle, max(at(high) - at(low), 1), 1, option.palette.text().color())
+        for end in (low, high):
+            painter.fillRect(at(end), middle - 3, 1, 7, option.palette.text().color())
+
+
+class DifferentialPanel(QWidget):
+    """A tab of the review: a row a class, for the picture or the regions drawn in a Shapes layer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose Shapes layers are offered.
+
+    Attributes
+    ----------
+    differential : Differential or None
+        What is shown; None without cells.
+    regions : LayerPicker
+        The Shapes layer whose regions are counted; its ``value`` is None for the picture.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._review: LayerReview | None = None
+        self._followed: Layer | None = None
+        self.differential: Differential | None = None
+        self.regions = LayerPicker(viewer, _is_regions, "", none="the whole picture")
+        self.regions.changed.connect(self._on_regions)
+        self.table = QTreeWidget()
+        self.table.setColumnCount(len(_HEADERS))
+        self.table.setHeaderLabels(list(_HEADERS))
+        self.table.setItemDelegateForColumn(_BAR, BarDelegate(self.table))
+        self.table.setIndentation(12)
+        self.table.setRootIsDecorated(False)
+        self.table.setMinimumHeight(120)
+        self.table.currentItemChanged.connect(self._say)
+        with_tip(self.table, "Shares of the white cells, and where they lie with 95 % confidence (Wilson).")
+        self.summary, self.more = sentence(), sentence()
+        copy = with_tip(QPushButton("Copy"), "Copy the table, for a spreadsheet or a report.")
+        copy.clicked.connect(self.copy)
+        layout, form = QVBoxLayout(self), QFormLayout()
+        layout.setContentsMargins(4, 4, 4, 4)
+        form.addRow("Count in", with_tip(stretched(self.regions.native), "Or the regions of a Shapes layer."))
+        layout.addLayout(form)
+        for part in (self.summary, self.table, self.more, copy):
+            layout.addWidget(part)
+        header = self.table.header()
+        if header is not None:
+            header.setMinimumSectionSize(24)
+            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            header.setSectionResizeMode(_BAR, QHeaderView.ResizeMode.Stretch)
+
+    def follow(self, review: LayerReview | None) -> None:
+        """Show the cells of a review from now on; None for nothing."""
+        self._review = review
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Count again; a hidden panel does so when it is opened."""
+        if not self.isVisible():
+            return
+        review, chosen = self._review, self.table.currentIndex().row()
+        self.table.clear()
+        if review is None:
+            self.differential = None
+            self.summary.setText("")
+            self.more.setText("")
+            return
+        cells = review.cells
+        if self.regions.value is not None:
+            outlines = region_outlines(self.regions.value, review.labels)
+            cells = cells[inside(cells[["row", "col"]].to_numpy(float), outlines)]
+        found = self.differential = differential(cells, review.classes)
+        self._fill(found, review.classes)
+        others = [f"{name} {number}" for name, number in found.others.items() if number]
+        beside = f" Not among them: {', '.join(others)}." if others else ""
+        self.summary.setText(f"{found.summary}.{beside}")
+        self.table.setCurrentItem(self.table.topLevelItem(chosen))
+        self._say()
+
+    def copy(self) -> None:
+        """Put the table on the clipboard, columns parted by tabs."""
+        clipboard = QApplication.clipboard()
+        if self.differential is not None and clipboard is not None:
+            clipboard.setText(self.differential.table().to_csv(sep="\t", index=False, float_format="%.1f"))
+
+    def _fill(self, found: Differential, classes: ClassList) -> None:
+        rows: dict[str, QTreeWidgetItem] = {}
+        widest = max((share.high for share in found.shares), default=100.0)
+        for share in found.shares:
+            if not share.count and (share.part_of or share.name == UNSURE):
+                continue
+            one = classes(share.name)
+            colour = one.colour if one is not None else "#808080"
+            item = rows[share.name] = QTreeWidgetItem(_texts(share))
+            item.setData(_BAR, _SHARE, (share.percent, share.low, share.high, colour, widest))
+            item.setData(0, _SHARE, share.more_to_halve)
+            swatch = QPixmap(10, 10)
+            swatch.fill(QColor(colour))
+            item.setIcon(0, QIcon(swatch))
+            for column in range(1, _BAR):
+                item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            if share.part_of in rows:
+                rows[share.part_of].addChild(item)
+                for column in range(_BAR):
+                    item.setForeground(column, QBrush(QColor("#8a8a8a")))
+            else:
+                self.table.addTopLevelItem(item)
+        self.table.expandAll()
+
+    def _say(self, *_: Any) -> None:
+        """Say what more cells would bring for the chosen class, or for the widest interval."""
+        found, item = self.differential, self.table.currentItem()
+        if found is None or not found.white_cells:
+            self.more.setText("")
+        elif item is None:
+            self.more.setText(f"{counted(found.more_to_halve, 'more cell')} would halve the widest interval.")
+        else:
+            more = counted(int(item.data(0, _SHARE)), "more cell")
+            self.more.setText(f"{more} would halve the interval of the class {item.text(0)}.")
+
+    def _on_regions(self, *_: Any) -> None:
+        """Follow the regions of the chosen layer while they are drawn."""
+        if self._followed is not None:
+            self._followed.events.data.disconnect(self._on_drawn)
+        self._followed = self.regions.value
+        if self._followed is not None:
+            self._followed.events.data.connect(self._on_drawn)
+        self.refresh()
+
+    def _on_drawn(self, event: Any = None) -> None:
+        self.refresh()
+
+    def showEvent(self, event: Any) -> None:
+        super().showEvent(event)
+        self.refresh()
+
+
+def _is_regions(layer: Layer) -> bool:
+    from napari.layers import Shapes
+
+    return isinstance(layer, Shapes) and role_of(layer) is None
+
+
+def _texts(share: Share) -> list[str]:
+    if np.isnan(share.percent):
+        return [share.name, str(share.count), "", "", ""]
+    return [share.name, str(share.count), f"{share.percent:.1f}", f"{share.low:.1f} – {share.high:.1f}", ""]
