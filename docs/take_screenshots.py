@@ -20,6 +20,7 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
+from napari_wbcseg.plugin.shared.panel import open_panel
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -61,9 +62,9 @@ def take_diameter(viewer: napari.Viewer, segment: SegmentWidget) -> None:
     camera.center, camera.zoom = before
 
 
-def take_review(viewer: napari.Viewer) -> None:
+def take_review(viewer: napari.Viewer, segment: SegmentWidget) -> None:
     """Take the table of the cells, one of which a slip of the brush has put in two pieces."""
-    _, review = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")
+    review = segment.review()
     rest()
     cell = review.review.cells.iloc[2]
     review.labels.brush_size = 14
@@ -76,7 +77,6 @@ def take_review(viewer: napari.Viewer) -> None:
     take(viewer, "review.png")
     print(f"review.png: {review.review.summary()}")
     review.undo()
-    viewer.window.remove_dock_widget(review)
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def main() -> None:
     viewer.window.resize(1400, 900)
     image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear", seed=3)
 
-    _, segment = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Segment white blood cells")
+    segment = open_panel(viewer, "Segment white blood cells")
     segment.image = image
     rest()
     viewer.reset_view()
@@ -98,10 +98,9 @@ def main() -> None:
     take(viewer, "segment.png")
     print(f"segment.png: {segment.segmentation.summary}; {truth.data.max()} were drawn")
     take_diameter(viewer, segment)
-    viewer.window.remove_dock_widget(segment)
-    take_review(viewer)
+    take_review(viewer, segment)
 
-    _, train = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Train WBC model")
+    train = open_panel(viewer, "Train WBC model")
     train.image, train.labels = image, truth
     wait_for(lambda: not train.plan.busy)
     rest()

@@ -28,6 +28,17 @@ def listed(names: Sequence[str], most: int = 3, between: str = ", ") -> str:
     return between.join(names[:most]) + more
 
 
+def readable(value: float) -> str:
+    """Return a number in about four digits, never with an exponent.
+
+    Examples
+    --------
+    >>> readable(61.254), readable(14080.2)
+    ('61.25', '14080')
+    """
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{round(value, 4):.4g}"
+
+
 def duration(seconds: float) -> str:
     """Return a time in words, to the second.
 

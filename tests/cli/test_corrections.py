@@ -30,14 +30,14 @@ def test_a_field_is_added_listed_and_taken_out(tmp_path: Path, own_set: Path) ->
     files = tmp_path / "smear.png", tmp_path / "cells.png"
     assert shell("corrections", "add", *files, "--by", "ann", "--pixel-size", 0.1) == (
         0,
-        "Field smear: 2 cells.\n",
+        "Field smear: 2 white cells.\n",
     )
     status, said = shell("corrections")
     assert status == 0
     assert "ann" in said
-    assert f"2 cells in 1 field: {own_set}" in said.replace("\n", "")
+    assert f"2 white cells in 1 field: {own_set}" in said.replace("\n", "")
     assert shell("corrections", "remove", "smear")[0] == 0
-    assert "0 cells in 0 fields" in shell("corrections")[1]
+    assert "0 white cells in 0 fields" in shell("corrections")[1]
 
 
 def test_what_cannot_be_done_is_a_sentence(own_set: Path) -> None:

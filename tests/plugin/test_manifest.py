@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 from npe2 import PluginManifest
 from qtpy.QtWidgets import QWidget
@@ -41,6 +42,48 @@ def test_every_command_resolves(command):
     from npe2.manifest.utils import import_python_name
 
     assert callable(import_python_name(command.python_name))
+
+
+def commands_of_the_palette():
+    """Return the ids of our commands in napari's palette, where none is given an argument."""
+    from napari._app_model import get_app_model
+
+    app = get_app_model()
+    listed = app.menus.get_menu(app.menus.COMMAND_PALETTE_ID)
+    return {item.command.id for item in listed if item.command.id.startswith("napari-wbcseg.")}
+
+
+def test_every_command_can_be_called_from_the_palette(viewer, monkeypatch, tmp_path):
+    from napari._app_model import get_app_model
+    from napari.utils.notifications import notification_manager
+    from qtpy.QtWidgets import QFileDialog
+
+    for ask in ("getOpenFileName", "getSaveFileName"):
+        monkeypatch.setattr(QFileDialog, ask, lambda *_, **__: ("", ""))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
+    samples_of_the_net = {"napari-wbcseg.sigtuple_field", "napari-wbcseg.sigtuple_tiles"}
+    known = {command.id for command in CONTRIBUTIONS.commands}
+    assert commands_of_the_palette() == known
+    for command in sorted(known - samples_of_the_net):
+        get_app_model().commands.execute_command(command).result()
+    assert not [one for one in notification_manager.records if "TypeError" in one.message]
+
+
+def test_the_palette_asks_for_what_a_command_needs(viewer, monkeypatch, tmp_path):
+    from napari._app_model import get_app_model
+    from qtpy.QtWidgets import QFileDialog
+
+    run = get_app_model().commands.execute_command
+    viewer.add_labels(np.eye(20, dtype=np.uint8), name="mine")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "mine"), ""))
+    run("napari-wbcseg.write_csv").result()
+    assert (tmp_path / "mine.csv").read_text().count("\n") == 2
+    run("napari-wbcseg.write_tiff").result()
+    monkeypatch.setattr(
+        QFileDialog, "getOpenFileName", lambda *_, **__: (str(tmp_path / "mine-result.json"), "")
+    )
+    run("napari-wbcseg.read_result").result()
+    assert [layer.name for layer in viewer.layers] == ["mine", "white cells (1) of mine"]
 
 
 def test_every_contribution_names_a_command_and_every_command_is_used():
@@ -86,6 +129,15 @@ def test_the_preferences_are_those_the_widgets_read(viewer):
     declared = CONTRIBUTIONS.configurations["segmentation"].properties
     assert {name: item.default for name, item in declared.items()} == DEFAULTS
     assert {name: preference(name) for name in DEFAULTS} == DEFAULTS
+
+
+def test_the_preferences_stand_where_the_guide_says(viewer, qtbot):
+    from napari._qt.dialogs.preferences_dialog import PreferencesDialog
+
+    dialog = PreferencesDialog()
+    qtbot.addWidget(dialog)
+    pages = [dialog._list.item(row).text() for row in range(dialog._list.count())]
+    assert "White blood cells" in pages[pages.index("----Plugin Preferences----") :]
 
 
 def _ask(code: str, **environment: str) -> dict:

@@ -344,5 +344,5 @@ def test_progress_of_a_stack_says_which_plane(dark: ModelFile) -> None:
     image, _ = spots()
     stages: list[str] = []
     segment(np.stack([image, image]), dark, progress=lambda done, total, stage: stages.append(stage))
-    assert any("(plane 1 of 2)" in stage for stage in stages)
-    assert "(plane 2 of 2)" in stages[-1]
+    assert any("(plane 0 of 0 to 1)" in stage for stage in stages)
+    assert "(plane 1 of 0 to 1)" in stages[-1]

@@ -24,6 +24,7 @@ from ..errors import ImageError, ModelError
 from ..files import read_text
 from ..results.names import RUN_FILE
 from ..version import __version__
+from ..words import counted
 from .file import BatchItem, Outcome, Outputs, failure, process
 from .workers import ClusterError, Room, hand_out
 
@@ -126,7 +127,8 @@ def describe(client: Client) -> str:
     """Return what a cluster is, in words."""
     threads = client.nthreads()  # of each worker
     address = client.scheduler.address if client.scheduler else ""
-    return f"dask cluster {address}: {len(threads)} workers, {sum(threads.values())} threads"
+    workers, all_threads = counted(len(threads), "worker"), counted(sum(threads.values()), "thread")
+    return f"dask cluster {address}: {workers}, {all_threads}"
 
 
 def segment_on_cluster(

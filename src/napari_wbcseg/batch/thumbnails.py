@@ -51,7 +51,7 @@ def pictures_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
         plane = int(np.bincount(cells["plane"]).argmax()) if len(cells) else 0
         image, labels = image[plane], labels[plane]
         cells = cells[cells["plane"] == plane] if len(cells) else cells
-        caption = f"plane {plane + 1} of {len(result.labels)}"
+        caption = f"plane {plane} of 0 to {len(result.labels) - 1}"
     checked = cells[cells["check"].astype(bool)] if len(cells) else cells
     picture = as_rgb8(image)
     whole = _outlined(picture, labels, marked_in(cells))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING
 
+from ..words import counted, readable
 from .classes import BUILT_IN, ERYTHROBLAST, UNSURE, ClassList, class_of
 
 if TYPE_CHECKING:
@@ -77,13 +78,13 @@ class Differential:
     @property
     def summary(self) -> str:
         """The count in words, such as ``212 white cells, and 3 erythroblasts per 100``."""
-        text = f"{self.white_cells} white cell" + "s" * (self.white_cells != 1)
+        text = counted(self.white_cells, "white cell")
         if not self.erythroblasts:
             return text
-        per = self.erythroblasts_per_100
+        per = readable(float(f"{self.erythroblasts_per_100:.2g}"))
         if not self.white_cells:
-            return f"{text}, and {self.erythroblasts} erythroblast" + "s" * (self.erythroblasts != 1)
-        return f"{text}, and {per:.2g} erythroblasts per 100"
+            return f"{text}, and {counted(self.erythroblasts, ERYTHROBLAST)}"
+        return f"{text}, and {per} erythroblasts per 100"
 
     def table(self) -> pd.DataFrame:
         """Return the shares as a table, a row a class, with the attributes of `Share` as columns."""

@@ -48,7 +48,7 @@ def _list(folder: Path | None) -> None:
             )
         print_table(table)
     cells = sum(field.cells for field in fields)
-    typer.echo(f"{counted(cells, 'cell')} in {counted(len(fields), 'field')}: {place}")
+    typer.echo(f"{counted(cells, 'white cell')} in {counted(len(fields), 'field')}: {place}")
 
 
 def add(
@@ -81,7 +81,7 @@ def add(
         source=str(image.resolve()),
         decided_by=by,
     )
-    typer.echo(f"Field {added.name}: {counted(added.cells, 'cell')}.")
+    typer.echo(f"Field {added.name}: {counted(added.cells, 'white cell')}.")
 
 
 def remove(

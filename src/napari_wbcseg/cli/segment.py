@@ -207,5 +207,5 @@ def _print_counts(rows: list[dict[str, Any]]) -> None:
         table.add_section()
         numbers = [str(sum(row[name] for row in good)) for name in columns]
         seconds = sum(row["seconds"] or 0 for row in good)
-        table.add_row(f"{len(good)} images", *numbers, "", rounded(seconds, 2))
+        table.add_row(counted(len(good), "image"), *numbers, "", rounded(seconds, 2))
     print_table(table)

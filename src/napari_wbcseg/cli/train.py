@@ -152,6 +152,6 @@ def _training_pairs(
     pairs += [pair for folder in without_cells for pair in read_without_cells(folder)]
     where = " and ".join(path.resolve().name for path in [*data, *without_cells])
     if without_fold is None:
-        return pairs, f"{len(pairs)} images from {where}"
+        return pairs, f"{counted(len(pairs), 'image')} from {where}"
     pairs = [pair for pair in pairs if fold_of(pair.name) != without_fold]
-    return pairs, f"{len(pairs)} images from {where}, without fold {without_fold}"
+    return pairs, f"{counted(len(pairs), 'image')} from {where}, without fold {without_fold}"

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import DatasetError
 from ..images.find import IMAGE_SUFFIXES, image_stem, natural_key
 from ..images.read import decode_image, image_head, orientation_of, read_rgb8, turned
-from ..words import listed
+from ..words import counted, listed
 from .pair import TrainingPair
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def pair_entries(
     by_mask = _unique({}, ((image_stem(entry.stem), entry) for entry in masks))
     if not by_mask:
         raise DatasetError(
-            f"{where} holds {len(images)} images but no masks; "
+            f"{where} holds {counted(len(images), 'image')} but no masks; "
             "save the mask of NAME.jpg as NAME-mask.png beside it."
         )
     lonely = [by_image[name].shown for name in by_image if name not in by_mask]
@@ -281,7 +281,7 @@ def _refuse_lost(mask: NDArray[np.uint8], lossy: bool, shown: str) -> None:
         lost += ndimage.label(even)[1]
     if lost:
         raise DatasetError(
-            f"{shown} reaches 255, as black and white does, but has {lost} regions darker than "
+            f"{shown} reaches 255, as black and white does, but has {counted(lost, 'region')} darker than "
             f"{MASK_THRESHOLD + 1}, which would be lost. Say how to read it: --masks numbers takes each "
             "value as one cell, --masks foreground takes all but 0 as cell (Masks in the panel Train WBC "
             "model, read_pairs(..., masks=...) in Python). Save a JPEG as PNG first."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..progress import Progress, silent
+from ..words import counted
 from .evaluate import Evaluation, evaluate
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 #: Loss of mean Dice on the original images from which a model is said to have forgotten.
 FORGOTTEN = 0.01
+#: Cells below which nothing is said to be better: an interval of so few is not to be trusted.
+ENOUGH_CELLS = 10
+#: Of the intervals, two-sided.
+CONFIDENCE = 0.95
 #: Measures shown to the user, with their words.
 MEASURES = {"dice": "Dice", "f1": "F1 of the cells", "count_error": "count error"}
 
@@ -49,6 +54,17 @@ class Comparison:
         """Loss in mean Dice on the original images; negative for a gain."""
         return self.old_original.summary["dice"] - self.new_original.summary["dice"]
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the 95 % interval of the gain in Dice a cell, by a paired t-test (Student, 1908)."""
+        gains = self.new.cell_dice - self.old.cell_dice
+        if len(gains) < 2:
+            return -1.0, 1.0
+        from scipy import stats
+
+        half = stats.t.ppf((1 + CONFIDENCE) / 2, len(gains) - 1) * gains.std(ddof=1) / len(gains) ** 0.5
+        return float(gains.mean() - half), float(gains.mean() + half)
+
     def table(self) -> list[tuple[str, str, str, str]]:
         """Return rows of measure, images, score of the old and score of the new model, as text."""
         rows = []
@@ -56,7 +72,7 @@ class Comparison:
             ("your cells", self.old, self.new),
             ("original images", self.old_original, self.new_original),
         ):
-            count = f"{where} ({old.summary['cells']:.0f} cells)"
+            count = f"{where} ({counted(int(old.summary['cells']), 'white cell')})"
             for key, words in MEASURES.items():
                 rows.append((count, words, f"{old.summary[key]:.3f}", f"{new.summary[key]:.3f}"))
         return rows
@@ -71,11 +87,17 @@ class Comparison:
                 f"{self.new.summary['dice']:.3f}, which says nothing about others: add a second field."
             )
         else:
-            word = "better" if self.gain > 0.002 else "worse" if self.gain < -0.002 else "as good"
             text = (
-                f"On {cells} of your cells that it has not seen the new model is {word} "
-                f"(Dice {self.old.summary['dice']:.3f} before, {self.new.summary['dice']:.3f} now)."
+                f"On {counted(cells, 'white cell')} of yours that it has not seen Dice was "
+                f"{self.old.summary['dice']:.3f} and is {self.new.summary['dice']:.3f} now"
             )
+            low, high = self.interval
+            if cells < ENOUGH_CELLS:
+                text += ": too few to say which model is better. Correct more fields to know."
+            else:
+                better, worse = low > 0 and self.gain > 0, high < 0 and self.gain < 0
+                word = "is better" if better else "is worse" if worse else "may be as good as the old one"
+                text += f"; a cell gains {low:+.3f} to {high:+.3f} (95 %): the new model {word}."
         if self.loss > FORGOTTEN:
             text += f" On the original images it lost {self.loss:.3f}: it has forgotten something."
         return text

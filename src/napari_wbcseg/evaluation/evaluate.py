@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,12 +48,16 @@ class Evaluation:
         Name and hash, ``name@hash``.
     settings : SegmentationSettings
         The settings used.
+    cell_dice : ndarray of float64, shape (cells,)
+        Dice of each true cell and the one it is matched with, 0 where it has none; the same cells in the
+        same order for every model.
     """
 
     rows: pd.DataFrame
     summary: dict[str, float]
     model: str
     settings: SegmentationSettings
+    cell_dice: np.ndarray
 
 
 def evaluate(
@@ -106,7 +110,7 @@ def evaluate(
     file = load_model(model)
     settings = settings or SegmentationSettings(recipe=file.header.recipe)
     pairs = _pairs(data, tiles)
-    rows = []
+    rows, of_cells = [], []
     overlap = total = 0.0
     for done, pair in enumerate(pairs):
         progress(done, len(pairs), _STAGE)
@@ -116,7 +120,9 @@ def evaluate(
         truth = _soft_truth(pair)
         overlap += float((truth * result.probability).sum(dtype=np.float64))
         total += float(truth.sum(dtype=np.float64) + result.probability.sum(dtype=np.float64))
-        rows.append({**compare(pair, result.labels), "seconds": seconds})
+        row = compare(pair, result.labels)
+        of_cells.append(row.pop("cell_dice"))
+        rows.append({**row, "seconds": seconds})
     progress(len(pairs), len(pairs), _STAGE)
     table = pd.DataFrame(rows)
     summary = _summary(table)
@@ -124,11 +130,11 @@ def evaluate(
     summary["soft_dice"] = (2 * overlap + SMOOTHING) / (total + SMOOTHING)
     if file.header.recipe == "classic":
         summary["network_dice"] = network_dice(file, pairs, settings)
-    return Evaluation(table, summary, f"{file.name}@{file.hash}", settings)
+    return Evaluation(table, summary, f"{file.name}@{file.hash}", settings, np.concatenate(of_cells))
 
 
-def compare(pair: TrainingPair, labels: np.ndarray) -> dict[str, object]:
-    """Return the row of `Evaluation.rows` of one image, without its time.
+def compare(pair: TrainingPair, labels: np.ndarray) -> dict[str, Any]:
+    """Return the row of `Evaluation.rows` of one image, without its time, and ``cell_dice`` of its cells.
 
     Parameters
     ----------
@@ -142,6 +148,10 @@ def compare(pair: TrainingPair, labels: np.ndarray) -> dict[str, object]:
     matches = match_instances(true, found, MATCH_THRESHOLD)
     cells = matches.true_positive + matches.false_negative
     number = matches.true_positive + matches.false_positive
+    cell_dice = np.zeros(cells)
+    cell_dice[np.searchsorted(np.unique(true[true > 0]), matches.pairs[:, 0])] = (
+        2 * matches.ious / (1 + matches.ious)
+    )
     return {
         "image": pair.name,
         "group": pair.group,
@@ -155,6 +165,7 @@ def compare(pair: TrainingPair, labels: np.ndarray) -> dict[str, object]:
         "false_negative": matches.false_negative,
         "average_precision": matches.average_precision,
         "regions": regions,
+        "cell_dice": cell_dice,
     }
 
 

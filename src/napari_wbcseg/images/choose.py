@@ -6,7 +6,7 @@ import re
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
-from ..words import listed
+from ..words import counted, listed
 
 _ASIDE = re.compile(r"\b(macro|label|thumbnail|overview|map|barcode|probability)\b", re.IGNORECASE)
 
@@ -71,6 +71,6 @@ def main_images(found: Sequence[Candidate]) -> tuple[list[int], tuple[str, ...]]
 def focus_note(count: int) -> str:
     """Return what is asked about a stack of focus positions."""
     return (
-        f"The {count} planes seem to be one field at several depths of focus: are they? Each plane was "
-        "counted by itself, so that one cell counts up to that many times. Count one plane instead."
+        f"The {counted(count, 'plane')} seem to be one field at several depths of focus: are they? Each "
+        "plane was counted by itself, so that one cell counts up to that many times. Count one plane instead."
     )

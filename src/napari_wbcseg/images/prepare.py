@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ImageError
+from ..words import readable
 from .field_of_view import field_of_view
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def bit_range(array: Any) -> float:
         )
     if low < 0:
         raise ImageError(
-            f"The image has negative values (down to {low:g}); shift or clip them to 0 and above."
+            f"The image has negative values (down to {readable(low)}); shift or clip them to 0 and above."
         )
     if dtype.kind == "f":
         if high <= _OVERSHOOT:
@@ -105,7 +106,7 @@ def bit_range(array: Any) -> float:
     for bits in _BITS:
         if high <= 2**bits - 1:
             return float(2**bits - 1)
-    raise ImageError(f"The image has values up to {high:g}; scale it to at most 65535 (16 bits).")
+    raise ImageError(f"The image has values up to {readable(high)}; scale it to at most 65535 (16 bits).")
 
 
 def prepare_image(array: Any, value_range: float | None = None) -> PreparedImage:
@@ -141,9 +142,11 @@ def prepare_image(array: Any, value_range: float | None = None) -> PreparedImage
     if array.dtype.kind == "f" and full == 255:
         notes.append("Float values were taken as 0 to 255.")
     elif array.dtype.kind == "f" and full > 255:
-        notes.append(f"Float values above 255 were scaled from 0..{full:g} to 8 bits.")
+        notes.append(f"Float values above 255 were scaled from 0..{readable(full)} to 8 bits.")
     elif full > 255:
-        notes.append(f"Values of {int(full).bit_length()} bits were scaled from 0..{full:g} to 8 bits.")
+        notes.append(
+            f"Values of {int(full).bit_length()} bits were scaled from 0..{readable(full)} to 8 bits."
+        )
     elif array.dtype.itemsize > 1 and array.dtype.kind in "ui":
         notes.append(f"All values fit 8 bits, so the {array.dtype} image was taken as 0 to 255.")
     pixels = array.astype(np.float32)

@@ -7,6 +7,7 @@ import platform
 from dataclasses import dataclass
 from typing import Any
 
+from ..words import counted
 from .backend import import_keras
 
 #: Environment variable for the threads of a process, where several share one machine.
@@ -165,7 +166,7 @@ def _others(count: int) -> str:
 def _cpu_name() -> str:
     count = available_cpus()
     model = _cpu_info("model name") or platform.processor() or platform.machine()
-    return f"CPU ({model}, {count} thread{'s' * (count > 1)})"
+    return f"CPU ({model}, {counted(count, 'thread')})"
 
 
 def _cpu_info(field: str) -> str:

@@ -11,22 +11,27 @@ if TYPE_CHECKING:
 
     from .shared.metadata import LayerDataTuple
 
-    Reader = Callable[[str | PathLike[str] | Sequence[str | PathLike[str]]], list[LayerDataTuple]]
+    Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
+    Reader = Callable[[Paths], list[LayerDataTuple]]
 
 
-def get_sigtuple_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> Reader | None:
+def get_sigtuple_reader(path: Paths = "") -> Reader | None:
     """Return a reader for a SigTuple folder or ``.tar``, or None at once for anything else.
 
     Parameters
     ----------
     path : path, or list of paths
-        What napari was asked to open. A list means one stack of several files, which is never ours.
+        What napari was asked to open. A list means one stack of several files, which is never ours. Without
+        one, as from the command palette, it is asked for and opened.
 
     Returns
     -------
     callable or None
         A function from the path to layer data tuples.
     """
+    if path == "":
+        _ask_and_open("Open the SigTuple folder")
+        return None
     if not isinstance(path, str | PathLike):
         return None
     from pathlib import Path
@@ -36,7 +41,7 @@ def get_sigtuple_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]
     return read_sigtuple_layers if is_sigtuple(Path(path)) else None
 
 
-def read_sigtuple_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[LayerDataTuple]:
+def read_sigtuple_layers(path: Paths) -> list[LayerDataTuple]:
     """Read the training pairs as tiles with labels, or the fields where there are no pairs.
 
     Raises
@@ -67,15 +72,18 @@ def read_sigtuple_layers(path: str | PathLike[str] | Sequence[str | PathLike[str
     ]
 
 
-def get_result_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> Reader | None:
+def get_result_reader(path: Paths = "") -> Reader | None:
     """Return a reader for a saved result, or None at once for anything else.
 
     Parameters
     ----------
     path : path, or list of paths
         A label TIFF with its ``NAME-result.json`` beside it, that JSON, or an OME-Zarr that was
-        saved by this plugin, or the folder with the result of a large image.
+        saved by this plugin, or the folder with the result of a large image. Without one it is asked for.
     """
+    if path == "":
+        _ask_and_open("Open a saved result", "Results (*-result.json *-labels.tif *-labels.tiff)")
+        return None
     if not isinstance(path, str | PathLike):
         return None
     from pathlib import Path
@@ -102,15 +110,18 @@ def _read_large_result(path: Any) -> list[LayerDataTuple]:
     return result_layers(path)
 
 
-def get_large_reader(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> Reader | None:
+def get_large_reader(path: Paths = "") -> Reader | None:
     """Return a reader for a whole slide or a zarr, or None at once for anything else.
 
     Parameters
     ----------
     path : path, or list of paths
         Ordinary .tif files are left to napari, which would ask at each of them who shall read it;
-        File ▸ IO Utilities has a command for large ones.
+        File ▸ IO Utilities has a command for large ones. Without a path that command is run.
     """
+    if path == "":
+        open_large_image()
+        return None
     if not isinstance(path, str | PathLike):
         return None
     from pathlib import Path
@@ -130,7 +141,7 @@ def _read_large_image(path: Any) -> list[LayerDataTuple]:
     return [image_layer(path)]
 
 
-def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[LayerDataTuple]:
+def read_result_layers(path: Paths) -> list[LayerDataTuple]:
     """Read a saved result: its cells with table, scale and units; of an OME-Zarr the image too.
 
     Raises
@@ -146,6 +157,7 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
 
     from ..errors import ImageError
     from ..results.load import load_result
+    from .shared.counts import counted_name
     from .shared.features import features_table
     from .shared.metadata import LayerInfo
 
@@ -164,7 +176,7 @@ def read_result_layers(path: str | PathLike[str] | Sequence[str | PathLike[str]]
         "cells", result, source=result.name, summary=result.summary, path=file_of_image
     )
     cells = {
-        "name": f"cells ({len(result.cells)})",
+        "name": counted_name(result.cells, result.name),
         "features": features_table(result.cells).reset_index(drop=True),
         "opacity": 0.5,
         "metadata": about.metadata,
@@ -226,6 +238,30 @@ def _zarr_image(folder: Path, ndim: int) -> tuple[list[Any], bool] | None:
     levels = [da.from_zarr(group[path]) for path in paths]
     rgb = levels[0].ndim == ndim + 1
     return ([da.moveaxis(level, 0, -1) for level in levels] if rgb else levels), rgb
+
+
+def _ask_and_open(title: str, files: str = "") -> None:
+    """Ask for a file, or where no kind of files is given for a folder, and open it."""
+    import napari
+    from napari.utils.notifications import show_error
+    from qtpy.QtWidgets import QFileDialog
+
+    from ..errors import WBCSegError
+    from .shared.viewer import own_viewer
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return
+    name = (
+        QFileDialog.getOpenFileName(None, title, "", files)[0]
+        if files
+        else QFileDialog.getExistingDirectory(None, title)
+    )
+    try:
+        if name:
+            own_viewer(viewer).open(name, plugin="napari-wbcseg")
+    except (WBCSegError, ValueError) as error:  # the latter is napari's, where the file is none of ours
+        show_error(str(error))
 
 
 def open_large_image() -> None:

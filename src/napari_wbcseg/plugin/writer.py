@@ -1,7 +1,8 @@
 """File ▸ Save Selected Layers: a labels layer in the formats of `napari_wbcseg.save`.
 
 Each function is a writer of the manifest, for one labels layer and, where it is selected
-too, its image. An image that is not given is looked up in the current viewer.
+too, its image. An image that is not given is looked up in the current viewer. Called without a path,
+as the command palette does, it asks for one and saves the chosen layer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from .shared.metadata import LayerDataTuple
 
 
-def _write(name: str, path: str, layers: Sequence[LayerDataTuple]) -> list[str]:
+def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> list[str]:
     """Save what napari hands over in the format of a name."""
     import napari
     from napari.layers import Image, Labels
@@ -23,6 +24,8 @@ def _write(name: str, path: str, layers: Sequence[LayerDataTuple]) -> list[str]:
     from ..results.save import FORMATS
     from .shared.saving import LayerSnapshot, save_snapshot
 
+    if path == "":
+        return _ask_and_save(name)
     target = Path(path)
     if not target.name.lower().endswith(FORMATS[name].endings):
         # The dialog leaves the ending to who saves.
@@ -30,6 +33,36 @@ def _write(name: str, path: str, layers: Sequence[LayerDataTuple]) -> list[str]:
     made = {kind: (Labels if kind == "labels" else Image)(data, **about) for data, about, kind in layers}
     snapshot = LayerSnapshot.of_layer(made["labels"], napari.current_viewer(), made.get("image"))
     return [str(file) for file in save_snapshot(snapshot, target)]
+
+
+def _ask_and_save(name: str) -> list[str]:
+    import napari
+    from napari.layers import Labels
+    from napari.utils.notifications import show_error
+    from qtpy.QtWidgets import QFileDialog
+
+    from ..errors import WBCSegError
+    from ..results.save import FORMATS
+    from .shared.saving import save_layer
+
+    viewer = napari.current_viewer()
+    layer = None if viewer is None else viewer.layers.selection.active
+    if not isinstance(layer, Labels):
+        show_error("Choose a layer of cells in the layer list, then save it.")
+        return []
+    endings = " ".join(f"*{ending}" for ending in FORMATS[name].endings)
+    path, _ = QFileDialog.getSaveFileName(
+        None, f"Save {layer.name}", "", f"{FORMATS[name].title} ({endings})"
+    )
+    if not path:
+        return []
+    if not path.lower().endswith(FORMATS[name].endings):
+        path += FORMATS[name].endings[0]
+    try:
+        return [str(file) for file in save_layer(layer, path, viewer=viewer)]
+    except WBCSegError as error:
+        show_error(str(error))
+        return []
 
 
 write_tiff = partial(_write, "tiff")

@@ -81,7 +81,7 @@ def segment(
     for index, source in enumerate(sources):
 
         def plane_progress(done: int, total: int, stage: str, index: int = index) -> None:
-            where = f" (plane {index + 1} of {len(planes)})" if stacked else ""
+            where = f" (plane {index} of 0 to {len(planes) - 1})" if stacked else ""
             progress(done, total, stage + where)
 
         plane = index if stacked else None

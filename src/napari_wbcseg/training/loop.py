@@ -13,6 +13,7 @@ from ..errors import TrainingError
 from ..network.backend import import_keras
 from ..progress import Progress
 from ..settings import TrainingSettings
+from ..words import counted
 from .batches import Feeder, fed_dataset
 from .checkpoint import Checkpoint, State
 from .preview import Preview
@@ -111,7 +112,7 @@ class TrainingLoop:
             state.ended = (
                 "all epochs done as planned"
                 if len(state.history) >= settings.epochs
-                else f"no progress for {settings.early_stop_patience} epochs"
+                else f"no progress for {counted(settings.early_stop_patience, 'epoch')}"
             )
         if self._checkpoint is not None and state.history and state.ended != STOPPED:
             self._checkpoint.save(model, state, None)

@@ -50,13 +50,13 @@ class TrainingPlan:
         cells = count_cells(self.training)
         anew = "" if self.recipe == "classic" else ", composed anew each time"
         text = (
-            f"Trains on {counted(cells, 'cell')} in {counted(len(self.training), 'image')}: "
+            f"Trains on {counted(cells, 'white cell')} in {counted(len(self.training), 'image')}: "
             f"{counted(self.tiles, 'tile')} an epoch{anew}."
         )
         if self.validation:
             names = listed([pair.name for pair in self.validation])
             text += (
-                f" Validates on {counted(count_cells(self.validation), 'cell')} in "
+                f" Validates on {counted(count_cells(self.validation), 'white cell')} in "
                 f"{counted(len(self.validation), 'image')} ({names})."
             )
         else:
@@ -137,21 +137,21 @@ def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[
     few = _FEW_TO_TUNE if fine_tuning else _FEW_TO_BEGIN
     notes = []
     if cells < few:
-        text = f"{counted(cells, 'cell')} {'is' if cells == 1 else 'are'} few. "
+        text = f"{counted(cells, 'white cell')} {'is' if cells == 1 else 'are'} few. "
         if fine_tuning:
             text += (
                 "The model will get used to the colours and light of these images: expect a small gain, and "
-                f"look at other images before you trust it. {few} cells make a dependable one."
+                f"look at other images before you trust it. {few} white cells make a dependable one."
             )
         else:
             text += (
                 "A new network will learn these by heart and miss others: start from the built-in model "
-                f"instead, or outline some {few} cells."
+                f"instead, or outline some {few} white cells."
             )
         notes.append(text)
     if 0 < validation_cells < _FEW_TO_JUDGE:
         notes.append(
-            f"The validation score rests on {counted(validation_cells, 'cell')}: a few hundredths up or down "
-            "mean nothing."
+            f"The validation score rests on {counted(validation_cells, 'white cell')}: a few "
+            "hundredths up or down mean nothing."
         )
     return notes

@@ -139,10 +139,7 @@ class FineTuningPlan:
     @property
     def described(self) -> str:
         """What it is trained on, in words, for the model file."""
-        fields = counted(len(self.own), "field")
-        return (
-            f"{counted(count_cells(self.own), 'cell')} in {fields} of the user, and {self.replay.described}"
-        )
+        return f"{_counted_in(self.own)} of the user, and {self.replay.described}"
 
     @property
     def summary(self) -> str:
@@ -150,13 +147,17 @@ class FineTuningPlan:
         seen = " that it is also trained on" if self.scores_what_it_saw else ""
         return (
             f"Goes on from {self.start.name} with {self.described}. Both models are then scored on "
-            f"{counted(count_cells(self.held_out), 'cell')} in {counted(len(self.held_out), 'field')}{seen}."
+            f"{_counted_in(self.held_out)}{seen}."
         )
 
     @property
     def scores_what_it_saw(self) -> bool:
         """Whether there was too little to keep anything aside."""
         return any(pair is other for pair in self.held_out for other in self.own)
+
+
+def _counted_in(pairs: Sequence[TrainingPair]) -> str:
+    return f"{counted(count_cells(pairs), 'white cell')} in {counted(len(pairs), 'field')}"
 
 
 def fine_tuning_settings(start: ModelFile, **changes: object) -> TrainingSettings:

@@ -7,6 +7,7 @@ import pytest
 
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.segment.large_job import LargeJob
+from napari_wbcseg.plugin.shared.viewer import text_overlay
 from napari_wbcseg.settings import SegmentationSettings
 
 from ...drawings import disc_labels, picture, write_dark_robust_model
@@ -29,7 +30,7 @@ def image(viewer, own_models_folder):
 def start(viewer, image, **options):
     job = LargeJob(viewer, image, "dark", SETTINGS, **options)
     seen = []
-    job._grew.connect(lambda done: seen.append((done.area, job.layer.name)))
+    job._grew.connect(lambda done: seen.append((done.area, job.layer.name, text_overlay(viewer).text)))
     return job, seen
 
 
@@ -43,10 +44,11 @@ def test_cells_appear_tile_by_tile_what_is_on_view_first(viewer, image, qtbot, m
     assert arrays is None
     assert len(seen) == 6
     assert seen[0][0].holds(460, 880), "the tile on view came first"
-    assert seen[0][1] == "cells (1 so far)"
+    assert seen[0][1] == "white cells (1 so far) of slide"
+    assert seen[0][2].replace("\n", ", ") == "1 white cell so far, 1 of 6 tiles", "on the canvas"
     cells = job.layer
     assert cells in viewer.layers
-    assert cells.name == "cells (4)"
+    assert cells.name == "white cells (4) of slide"
     assert tuple(cells.scale) == (0.5, 0.5)
     assert list(cells.features["label"]) == [0, 1, 2, 3, 4]
     assert cells.features["area"][4] == segmentation.cells["area"][3]

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from napari.utils import Colormap
 from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QWidget
 
@@ -77,6 +78,30 @@ def test_colour_grey_and_stacks_are_segmented(viewer, widget, quick_segment, qtb
     assert layers.cells.data.shape == ((60, 70) if planes is None else (planes, 60, 70))
 
 
+def test_axes_of_one_place_are_left_out(viewer, widget, quick_segment, qtbot):
+    layer = viewer.add_image(discs()[None, None], rgb=True, scale=(1, 1, 0.5, 0.5))
+    found, layers = run(widget, qtbot)
+    assert found.count == 3
+    assert layers.cells.data.shape == (1, 120, 160)
+    np.testing.assert_allclose(layers.cells.extent.world, layer.extent.world[:, 1:])
+    assert widget.review().image is layer
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{"scale": (-0.5, 0.5)}, {"rotate": 30}, {"affine": np.array([[1, 0.2, 3], [0, 2, 4], [0, 0, 1]])}],
+    ids=["mirrored", "turned", "affine"],
+)
+def test_cells_lie_on_a_picture_that_is_not_upright(viewer, widget, quick_segment, qtbot, place):
+    layer = viewer.add_image(discs(), rgb=True, **place)
+    found, layers = run(widget, qtbot)
+    assert found.count == 3, "the pixels are those of the file, however they are shown"
+    for point in ((30, 30), (90, 70)):
+        world = layer.data_to_world(point)
+        assert layers.cells.get_value(world, world=True) > 0
+        np.testing.assert_allclose(layers.cells.data_to_world(point), world)
+
+
 def test_a_multiscale_layer_is_segmented_in_full_resolution(viewer, widget, quick_segment, qtbot):
     viewer.add_image([discs(), discs()[::2, ::2]], rgb=True, multiscale=True)
     _, layers = run(widget, qtbot)
@@ -140,7 +165,7 @@ def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_
     with qtbot.waitSignal(widget.segmented, timeout=5000):
         slow_segment.go.set()
     assert widget._panel.picker.current_choice == "other"
-    assert viewer.layers[-1].name == "cells (3)"
+    assert viewer.layers[-1].name == "white cells (3) of other"
 
 
 def test_closing_the_viewer_while_running_leaves_no_thread(viewer, widget, slow_segment, qtbot):
@@ -175,7 +200,10 @@ def test_two_viewers_run_at_once(make_napari_viewer, small_model, slow_segment, 
         widget.run()
     with qtbot.waitSignals([widget.segmented for widget in widgets], timeout=10_000):
         slow_segment.go.set()
-    assert [viewer.layers[-1].name for viewer in viewers] == ["cells (1)", "cells (2)"]
+    assert [viewer.layers[-1].name for viewer in viewers] == [
+        "white cells (1) of Image",
+        "white cells (2) of Image",
+    ]
     qtbot.wait(50)
 
 
@@ -352,7 +380,7 @@ def test_the_count_follows_brush_and_undo(viewer, widget, quick_segment, qtbot):
     cells = layers.cells
     cells.paint((110, 10), 4)
     qtbot.waitUntil(lambda: widget._panel.result.text() == "4 white cells", timeout=5000)
-    assert cells.name == "cells (4)"
+    assert cells.name == "white cells (4) of Image"
     cells.undo()
     qtbot.waitUntil(lambda: widget._panel.result.text() == "3 white cells", timeout=5000)
     assert text_overlay(viewer).text == "3 white cells"
@@ -398,11 +426,20 @@ def test_one_layer_a_colour_becomes_one_image(viewer, widget, quick_segment, qtb
     assert not any(channel.visible for channel in channels)
 
 
-def test_layers_named_for_their_colours_become_one_image(viewer, widget, qtbot):
+@pytest.mark.parametrize(
+    ("names", "maps"),
+    [
+        (("smear-red", "smear-green", "smear-blue"), ("gray",) * 3),
+        (("R", "G", "B"), ("gray",) * 3),
+        (("Channel 5", "Cy3", "DAPI"), tuple(Colormap([(0, 0, 0), colour]) for colour in np.eye(3))),
+    ],
+    ids=["by file", "by letter", "by the colours that an OME-Zarr gives its channels"],
+)
+def test_layers_known_by_their_colours_become_one_image(viewer, widget, qtbot, names, maps):
     image = discs()
-    for number, colour in ((2, "blue"), (0, "red"), (1, "green")):
-        viewer.add_image(image[..., number], name=f"smear-{colour}")
-    assert "smear-red, smear-green, smear-blue" in widget._panel.about.text()
+    for number in (2, 0, 1):
+        viewer.add_image(image[..., number], name=names[number], colormap=maps[number])
+    assert ", ".join(names) in widget._panel.about.text()
     widget._panel.join.click()
     qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
     np.testing.assert_array_equal(widget.image.data, image)
@@ -555,7 +592,7 @@ def saved(viewer, tmp_path):
 def test_another_day_picture_and_cells_are_in_place(viewer, widget, qtbot, tmp_path):
     record = saved(viewer, tmp_path)
     viewer.open(record, plugin="napari-wbcseg")
-    assert [layer.name for layer in viewer.layers] == ["smear", "cells (3)"]
+    assert [layer.name for layer in viewer.layers] == ["smear", "white cells (3) of smear"]
     qtbot.waitUntil(lambda: widget._panel.result.text() == "3 white cells", timeout=5000)
     assert widget.image is viewer.layers[0]
     assert not widget._panel.next_steps.isHidden()
@@ -568,7 +605,7 @@ def test_another_day_picture_and_cells_are_in_place(viewer, widget, qtbot, tmp_p
     written = json.loads((tmp_path / "again-result.json").read_text(encoding="utf-8"))
     assert written["image"]["path"] == str(tmp_path / "smear.png")
     review = widget.review()
-    assert review.labels is viewer.layers["cells (3)"]
+    assert review.labels is viewer.layers["white cells (3) of smear"]
     assert review.image is viewer.layers["smear"]
 
 
@@ -576,7 +613,7 @@ def test_a_picture_that_is_opened_later_goes_below_its_cells(viewer, widget, qtb
     record = saved(viewer, tmp_path)
     (tmp_path / "smear.png").rename(tmp_path / "away.png")
     viewer.open(record, plugin="napari-wbcseg")
-    assert [layer.name for layer in viewer.layers] == ["cells (3)"]
+    assert [layer.name for layer in viewer.layers] == ["white cells (3) of smear"]
     (tmp_path / "away.png").rename(tmp_path / "smear.png")
     viewer.open(tmp_path / "smear.png", plugin="napari")
     qtbot.waitUntil(lambda: viewer.layers[0].name == "smear", timeout=5000)

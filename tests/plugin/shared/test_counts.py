@@ -104,7 +104,7 @@ def test_the_count_follows_edits_where_no_panel_is_open(viewer, qtbot):
     _, cells = add_found(viewer, "smear")
     with qtbot.waitSignal(counts_of(viewer).changed, timeout=10_000):
         cells.fill((30, 30), 0)
-    assert (shown(viewer), cells.name) == ("2 white cells", "cells (2)")
+    assert (shown(viewer), cells.name) == ("2 white cells", "white cells (2) of smear")
 
 
 def test_a_duplicate_has_a_count_of_its_own(viewer, qtbot):
@@ -117,8 +117,8 @@ def test_a_duplicate_has_a_count_of_its_own(viewer, qtbot):
     assert copy.name != cells.name
     with qtbot.waitSignal(counts_of(viewer).changed, timeout=10_000):
         copy.fill((30, 30), 0)
-    assert copy.name.startswith("cells (2)")
-    assert cells.name == "cells (3)"
+    assert copy.name.startswith("white cells (2) of smear")
+    assert cells.name == "white cells (3) of smear"
 
 
 def test_a_cell_drawn_on_one_plane_counts_on_that_plane(viewer, qtbot):

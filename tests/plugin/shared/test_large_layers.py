@@ -73,7 +73,7 @@ def test_a_zarr_opens_lazily_in_colour(viewer, tmp_path, kind):
 
 def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, result, forced, qtbot):
     image, cells = viewer.open(result, plugin="napari-wbcseg")
-    assert cells.name == "cells (4)"
+    assert cells.name == "white cells (4) of slide"
     assert image.multiscale
     assert cells.multiscale
     assert np.allclose(cells.scale, 0.5)
@@ -101,7 +101,7 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
         pass
     # The frame of the selected cell goes a moment later: napari was removing layers.
     qtbot.waitUntil(lambda: list(viewer.layers) == [image, cells], timeout=5000)
-    assert cells.name == "cells (4)", "one went and one came"
+    assert cells.name == "white cells (4) of slide", "one went and one came"
     truth = disc_labels(SHAPE, DISCS)
     truth[truth == 1] = 0
     truth[disc_labels(SHAPE, [(300, 300, 20)]) > 0] = 5

@@ -23,7 +23,11 @@ def stack():
 def test_three_layers_land_with_the_count_in_the_name(viewer):
     source = viewer.add_image(discs(), rgb=True)
     layers = add_segmentation(viewer, dark_discs(source.data), source)
-    assert [layer.name for layer in viewer.layers][1:] == ["probability", "proposals", "cells (3)"]
+    assert [layer.name for layer in viewer.layers][1:] == [
+        "probability of Image",
+        "proposals of Image",
+        "white cells (3) of Image",
+    ]
     assert [layer._type_string for layer in (layers.probability, layers.proposals, layers.cells)] == [
         "image",
         "shapes",
@@ -67,7 +71,7 @@ def test_running_again_replaces_the_layers_of_the_same_source_only(viewer):
     new = add_segmentation(viewer, empty, first)
 
     assert [layer._type_string for layer in viewer.layers] == order
-    assert new.cells.name == "cells (1)"
+    assert new.cells.name == "white cells (1) of a"
     assert new.probability.visible, "the user had shown it"
     assert result_layers(viewer, first) == old, "the layers are the same, with new content"
     assert new.cells.data.max() == 1
@@ -94,7 +98,13 @@ def test_results_lie_right_above_their_source(viewer):
     viewer.add_image(discs(), rgb=True, name="above")
     add_segmentation(viewer, dark_discs(below.data), below)
     names = [layer.name for layer in viewer.layers]
-    assert names == ["below", "probability", "proposals", "cells (3)", "above"]
+    assert names == [
+        "below",
+        "probability of below",
+        "proposals of below",
+        "white cells (3) of below",
+        "above",
+    ]
 
 
 def test_a_landing_that_is_broken_off_leaves_the_list_as_it_was(viewer):
@@ -116,7 +126,7 @@ def test_ten_thousand_cells_land_and_are_drawn_without_conversion(viewer):
     boxes = np.stack([rows, cols, rows + 1, cols + 1], axis=1)[:100]
     many = dataclasses.replace(found, labels=labels, cells=cells, proposals=boxes)
     layers = add_segmentation(viewer, many)
-    assert layers.cells.name == "cells (10000)"
+    assert layers.cells.name == "white cells (10000)"
     assert layers.cells.data.dtype == np.uint16, "napari converts wider labels each time it draws them"
     assert len(layers.cells.features) == 10_001
 
@@ -186,7 +196,7 @@ def test_the_canvas_tells_how_many_to_check(viewer):
 def test_an_image_with_no_cell_gives_empty_layers(viewer):
     source = viewer.add_image(discs(centres=[]), rgb=True)
     layers = add_segmentation(viewer, dark_discs(source.data), source)
-    assert layers.cells.name == "cells (0)"
+    assert layers.cells.name == "white cells (0) of Image"
     assert len(layers.proposals.data) == 0
     assert text_overlay(viewer).text == "0 white cells"
     assert list(layers.cells.features["label"]) == [0]

@@ -89,7 +89,7 @@ def test_what_was_saved_opens_with_table_scale_and_origin(viewer, found, tmp_pat
         assert [str(unit) for unit in cells.units] == ["micrometer", "micrometer"]
         assert role_of(cells) == "cells"
         assert cells.metadata[METADATA_KEY]["settings"] == about["settings"]
-        assert cells.name == "cells (3)"
+        assert cells.name == "white cells (3) of smear"
     assert viewer.layers[0].rgb, "an OME-Zarr brings the image along"
     assert viewer.layers[0].data.shape == discs().shape
 

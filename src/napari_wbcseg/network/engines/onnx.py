@@ -11,6 +11,7 @@ import numpy as np
 
 from ...errors import ModelError
 from ...settings import DeviceName
+from ...words import counted
 from ..device import available_cpus
 from .base import checked_batch
 
@@ -52,7 +53,7 @@ class OnnxEngine:
         # Threads that spin between windows would steal the cores that prepare the next ones.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        cpu = f"CPU, {threads} thread{'s' * (threads > 1)}"
+        cpu = f"CPU, {counted(threads, 'thread')}"
         offered = onnxruntime.get_available_providers() if device == "auto" else []
         why = "the installed ONNX Runtime offers no GPU" if device == "auto" else "as set"
         self.device = f"{cpu}: {why}"

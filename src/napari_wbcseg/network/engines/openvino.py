@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import ModelError, SettingsError
+from ...words import counted
 from ..device import available_cpus
 from .base import checked_batch
 
@@ -65,7 +66,7 @@ class OpenVinoEngine:
         # A request is for one caller at a time, and uses all threads as it is.
         self._lock = threading.Lock()
         self.device = (
-            f"CPU, {threads} thread{'s' * (threads > 1)}: OpenVINO is installed and the processor computes "
+            f"CPU, {counted(threads, 'thread')}: OpenVINO is installed and the processor computes "
             + ("in bfloat16" if precision == "bf16" else "in float32")
         )
 

@@ -110,7 +110,8 @@ class FineTunePanel(QWidget):
         else:
             cells = sum(field.cells for field in fields)
             self._set.setText(
-                f"{counted(cells, 'cell')} in {counted(len(fields), 'field')}, in {corrections_folder()}."
+                f"{counted(cells, 'white cell')} in {counted(len(fields), 'field')}, "
+                f"in {corrections_folder()}."
                 if fields
                 else "Your training set is empty. Correct some cells, then press Add to my training set in "
                 "Review white blood cells."

@@ -174,7 +174,7 @@ class ModelsWidget(QWidget):
         self._remove.clicked.connect(self._ask_remove)
         self._status = sentence()
 
-        column = scrolled_column(self)
+        column = scrolled_column(self, "Models")
         column.addWidget(self._list)
         column.addLayout(beside(self._import, self._export, self._remove))
         column.addWidget(self._status)

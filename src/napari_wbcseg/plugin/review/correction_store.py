@@ -57,7 +57,7 @@ class FieldSource:
 
 def field_source(image: Image, labels: Labels) -> FieldSource:
     """Take what is stored from an image and the corrected labels on it."""
-    from .units import pixel_size
+    from ..shared.units import pixel_size
 
     height, width, unit = pixel_size(image)
     path = getattr(image.source, "path", None)
@@ -169,8 +169,8 @@ class AddToTrainingSet(QPushButton):
         from napari.utils.notifications import show_info
 
         cells = sum(field.cells for field in added)
-        fields = "the field" if len(added) == 1 else f"{len(added)} fields"
-        show_info(f"{counted(cells, 'cell')} in {fields} {added[0].name} added to your training set.")
+        fields = "the field" if len(added) == 1 else counted(len(added), "field")
+        show_info(f"{counted(cells, 'white cell')} in {fields} {added[0].name} added to your training set.")
         self.added.emit(added)
         events.training_set_changed.emit()
 

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
+from ...words import readable
+
 _BARS, _MARK = "#4f9dde", "#f2a541"
 
 
@@ -44,7 +46,7 @@ class Histogram(FigureCanvasQTAgg):
         if values.size:
             axes.hist(values, bins=_edges(values).tolist(), color=_BARS)
             axes.set_title(
-                f"median {_words(np.median(values))}, {_words(values.min())} to {_words(values.max())}",
+                f"median {readable(np.median(values))}, {readable(values.min())} to {readable(values.max())}",
                 color=ink,
                 fontsize=8,
             )
@@ -59,11 +61,6 @@ class Histogram(FigureCanvasQTAgg):
             spine.set_color(ink)
             spine.set_alpha(0.4)
         self.draw_idle()
-
-
-def _words(value: float) -> str:
-    """Return a number of about four digits, without an exponent."""
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _edges(values: np.ndarray) -> np.ndarray:

@@ -216,7 +216,7 @@ class LargeEditor(QWidget):
         cells.visible = True
         cells.refresh()
         replace(LayerInfo.of(cells), summary=count_in_words(table)).keep_in(cells)
-        counts_of(self._viewer).renew(cells, len(table))
+        counts_of(self._viewer).renew(cells, table)
         for layer in (part.labels, part.image):
             if layer is not None and layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)

@@ -20,9 +20,9 @@ from qtpy.QtWidgets import (
 )
 
 from ...errors import SettingsError
+from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.layer_picker import LayerPicker
 from ..shared.panel import Folded, beside, fill, scrolled_column, sentence, stretched, with_tip
-from .columns import BY_NAME, NUMBERS
 from .gallery import DIGITS, Gallery
 from .histogram import Histogram
 from .table import SHOWN, CellTable, CellTableModel
@@ -110,7 +110,7 @@ class ReviewPanel:
             "The stained image that stain and nucleus are measured on; those of the cells' shape are offered."
         )
         top.addRow("Image", with_tip(stretched(image.native), tip))
-        layout = scrolled_column(widget)
+        layout = scrolled_column(widget, "Review")
         layout.addLayout(top)
         layout.addWidget(self.count)
         layout.addWidget(self.here)

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from ...errors import SettingsError
 from ...segmentation.measure import STAIN_COLUMNS
-from .columns import COLUMNS, Column, status
+from ..shared.columns import COLUMNS, Column, status
 from .decisions import Cell
 
 if TYPE_CHECKING:

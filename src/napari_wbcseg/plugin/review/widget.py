@@ -17,6 +17,7 @@ from ..shared.class_colours import colour_cells
 from ..shared.jobs import clean_up_with, timer
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo, role_of
+from ..shared.units import pixel_size
 from ..shared.viewer import own_viewer, plane_shape
 from .canvas import ClickPicker, Frames, StrokeTool, look_at
 from .correction_store import AddToTrainingSet
@@ -28,7 +29,6 @@ from .large_edit import ON_DISK, LargeEditor
 from .layer import LayerReview
 from .panel import KEYS, ReviewPanel
 from .table import SHOWN, CellTableModel
-from .units import pixel_size
 
 if TYPE_CHECKING:
     import napari

@@ -126,7 +126,7 @@ def _channels(viewer: ViewerModel, layer: Image) -> tuple[Image, ...] | None:
         and np.allclose(other.translate, layer.translate)
         and role_of(other) is None
     ]
-    for of_colour in (_colour_in_name, lambda other: str(other.colormap.name)):
+    for of_colour in (_colour_in_name, _colour_shown):
         by_colour = {of_colour(other): other for other in alike}
         if layer in by_colour.values() and all(colour in by_colour for colour in _RED_GREEN_BLUE):
             return tuple(by_colour[colour] for colour in _RED_GREEN_BLUE)
@@ -136,8 +136,19 @@ def _channels(viewer: ViewerModel, layer: Image) -> tuple[Image, ...] | None:
 
 def _colour_in_name(layer: Layer) -> str:
     """Return the colour that a layer is named for, such as ``smear-red``; empty for none or several."""
-    named = [colour for colour in _RED_GREEN_BLUE if colour in re.split(r"[^a-z]+", layer.name.lower())]
+    words = re.split(r"[^a-z]+", layer.name.lower())
+    named = [colour for colour in _RED_GREEN_BLUE if colour in words or colour[0] in words]
     return named[0] if len(named) == 1 else ""
+
+
+def _colour_shown(layer: Image) -> str:
+    """Return the colour that a layer's brightest pixels are shown in; empty for any other than the three.
+
+    What opens OME-Zarr names a colour map after the channel, or after nothing.
+    """
+    shown = np.asarray(layer.colormap.colors)[-1, :3].round(2).tolist()
+    pure = ([1, 0, 0], [0, 1, 0], [0, 0, 1])
+    return _RED_GREEN_BLUE[pure.index(shown)] if shown in pure else ""
 
 
 def _base(layer: Layer) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Signal
 
-from ..shared.counts import counted_name, counts_of
+from ...words import counted
+from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
 from ..shared.jobs import Job
 from ..shared.layers import keep_apart, layer_arrays, result_layers
@@ -119,17 +120,21 @@ class LargeJob(Job):
         self.layer = Labels(
             levels if len(levels) > 1 else levels[0],
             multiscale=len(levels) > 1,
-            name="cells (…)",
+            name=layer_name("white cells (…)", self._source.name),
             opacity=0.45,
             **placement(self._source, 2),
         )
         index = self._viewer.layers.index(self._source)
         self._viewer.layers.insert(index + 1, self.layer)
+        counts_of(self._viewer).say(self.layer, "Looking for white cells …")
 
     def _refresh(self, done: TileDone) -> None:
         if self.layer is not None and self.layer in self._viewer.layers:
             self.layer.refresh()
-            self.layer.name = f"cells ({done.cells} so far)"
+            far = f"{done.done} of {counted(done.total, 'tile')}"
+            words = f"{counted(done.cells, 'white cell')} so far, {far}"
+            counts_of(self._viewer).say(self.layer, words)
+            self.layer.name = layer_name(f"white cells ({done.cells} so far)", self._source.name)
 
     def _settle(self, outcome: tuple[Segmentation, Any]) -> None:
         """Make the layer that filled the result, or take it away for those that come."""
@@ -152,10 +157,10 @@ class LargeJob(Job):
             result=segmentation,  # and with it the folder that holds the labels
         ).keep_in(self.layer)
         self.layer.features = features_table(segmentation.cells).reset_index(drop=True)
-        self.layer.name = counted_name(segmentation.count)
+        self.layer.name = counted_name(segmentation.cells, self._source.name)
         self.layer.refresh()
         self._viewer.layers.selection.active = self.layer
-        counts_of(self._viewer).renew(self.layer, segmentation.count)
+        counts_of(self._viewer).renew(self.layer, segmentation.cells)
 
     def _take_away(self, *_: Any) -> None:
         self._unwatch()

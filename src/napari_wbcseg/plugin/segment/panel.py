@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...words import counted
 from ..shared.layer_picker import LayerPicker
 from ..shared.layers import result_layers
 from ..shared.model_list import ModelPicker
@@ -43,7 +44,6 @@ QPushButton:hover { background-color: #2f74e6; }
 QPushButton:disabled { background-color: rgba(128, 128, 128, 60); color: rgba(128, 128, 128, 200); }
 """
 _COUNT_LOOK = "font-size: 17pt; font-weight: bold;"
-_QUIET_LOOK = "color: rgba(128, 128, 128, 255);"
 
 
 class SegmentPanel:
@@ -76,10 +76,8 @@ class SegmentPanel:
         self.top.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
         self.options = SettingsForm(defaults, leave_out=TOP)
         self.about = sentence()
-        self.about.setStyleSheet(_QUIET_LOOK)
         self.join = QPushButton("Show as one colour image")
         self.found = sentence()
-        self.found.setStyleSheet(_QUIET_LOOK)
         self.status = sentence()
         self.run = QPushButton("Segment")
         self.run.setStyleSheet(_RUN_LOOK)
@@ -98,7 +96,7 @@ class SegmentPanel:
         self._lay_out(widget)
 
     def _lay_out(self, widget: QWidget) -> None:
-        layout = scrolled_column(widget)
+        layout = scrolled_column(widget, "Segment")
         layout.addLayout(self._what())
         layout.addWidget(self.about)
         layout.addWidget(self.join)
@@ -154,7 +152,7 @@ class SegmentPanel:
 
     def show_planes(self, count: int) -> None:
         """Offer the planes of a stack; none for a single image."""
-        texts = [f"all {count} planes", "the plane shown"]
+        texts = [f"all {counted(count, 'plane')}", "the plane shown"]
         if [self.planes.itemText(index) for index in range(self.planes.count())] != texts:
             chosen = max(self.planes.currentIndex(), 0)
             self.planes.clear()

@@ -136,7 +136,7 @@ def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None =
         if min(window.shape) <= 0:
             raise ImageError(f"The regions of {regions.name} do not lie on {layer.name}: draw them on it.")
         data = data[(..., *window.slices, *((slice(None),) if rgb else ()))]
-        words.append(f"the region{'s' if len(outlines) > 1 else ''} of {regions.name}")
+        words.append(f"the {'regions' if len(outlines) > 1 else 'region'} of {regions.name}")
     return Part(data, shape, rgb, plane, window, outlines, " in ".join(words[::-1]))
 
 

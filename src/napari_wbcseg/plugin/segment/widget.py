@@ -276,7 +276,7 @@ class SegmentWidget(QWidget):
 
     def _part(self, layer: Layer) -> Part:
         plane = None
-        if self.only_plane_shown and layer.ndim > 2:
+        if self.only_plane_shown and len(plane_shape(layer)) > 2:
             shown = plane_shown(layer, self._viewer.dims.point) or 0
             plane = min(max(shown, 0), plane_shape(layer)[0] - 1)
         return choose_part(layer, plane, self.regions)
@@ -328,7 +328,7 @@ class SegmentWidget(QWidget):
         if self._cleanup.done:
             return
         layer = self.image
-        stacked = check_layer(layer).usable and layer is not None and layer.ndim == 3
+        stacked = check_layer(layer).usable and layer is not None and len(plane_shape(layer)) == 3
         self._panel.show_planes(int(image_data(layer).shape[0]) if stacked else 0)
         self._offer = colour_offer(self._viewer, layer)
         if self._offer is not None:

@@ -16,8 +16,9 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...classification.classes import CLASS
 from ...progress import Progress
-from ...segmentation.result import count_in_words
+from ...segmentation.result import count_in_words, counts
 from .features import known_values
+from .hover import tell_at_mouse
 from .jobs import Job, timer
 from .metadata import LayerInfo, is_picture, role_of
 from .preferences import preference
@@ -37,7 +38,7 @@ _WIDTH = 0.9  # pixels of the screen that a letter takes at most, for a point of
 _MARGIN = 24  # pixels of the screen beside the text
 
 #: Names of cells layers that the user did not choose; the count in them is kept up to date.
-_COUNTED_NAME = re.compile(r"cells \(\d+\)(.*)")
+_COUNTED_NAME = re.compile(r"white cells \(\d+\)(.*)")
 
 _kept: weakref.WeakKeyDictionary[Any, Counts] = weakref.WeakKeyDictionary()
 
@@ -50,9 +51,14 @@ def counts_of(viewer: ViewerModel) -> Counts:
     return _kept[viewer.layers]
 
 
-def counted_name(count: int) -> str:
-    """Return the name of a layer of cells."""
-    return f"cells ({count})"
+def layer_name(what: str, picture: str | None) -> str:
+    """Return the name of a layer that belongs to a picture: ``white cells (3) of smear``."""
+    return f"{what} of {picture}" if picture else what
+
+
+def counted_name(cells: pd.DataFrame, picture: str | None = "") -> str:
+    """Return the name of a layer of cells, with the number of white cells in it."""
+    return layer_name(f"white cells ({counts(cells)['white_cells']})", picture)
 
 
 class Counts(QObject):
@@ -83,6 +89,7 @@ class Counts(QObject):
         canvas = getattr(viewer, "canvas", None)  # since napari 0.9
         for emitter in shown if canvas is None else (*shown, canvas.events.size, canvas.grid.events.enabled):
             emitter.connect(self._show)
+        viewer.events.status.connect(self._on_status, position="last")
         for layer in layers:
             self._watch(layer)
         self._show()
@@ -104,21 +111,26 @@ class Counts(QObject):
         words = "" if plane is None else self.words(layer, plane)
         return f"plane {plane}: {words}" if words else ""
 
-    def renew(self, layer: Labels, count: int) -> None:
-        """Follow a layer whose cells were exchanged; its summary tells them in words."""
+    def renew(self, layer: Labels, cells: pd.DataFrame) -> None:
+        """Follow a layer whose cells were exchanged for those of a table; its summary tells them in words."""
         self._present.pop(layer, None)
         self._edited.discard(layer)
         self._watch(layer)
         if self.is_reviewed(layer):  # the review is about to measure them
             self._show()
         else:
-            self._tell(layer, count)
+            self._tell(layer, cells)
+
+    def say(self, layer: Labels, words: str) -> None:
+        """Tell of a layer that is filling how far it is; it is neither followed nor counted yet."""
+        replace(LayerInfo.of(layer), role="cells", kept=True, summary=words).keep_in(layer)
+        self._show()
 
     def review(self, layer: Labels, table: pd.DataFrame) -> None:
         """Tell the count of a table in place of counting, until `end_review`."""
         self._reviewed[layer] = table
         self._present.pop(layer, None)
-        self._tell(layer, len(table))
+        self._tell(layer, table)
 
     def end_review(self, layer: Labels) -> None:
         """Count the layer's edits again."""
@@ -143,6 +155,12 @@ class Counts(QObject):
         for cells in reunite(viewer, layer) if viewer is not None and layer in viewer.layers else ():
             self._show()
             self.changed.emit(cells)
+
+    def _on_status(self, event: Any = None) -> None:
+        viewer = self._viewer()
+        active = None if viewer is None else viewer.layers.selection.active
+        if viewer is not None and active is not None and role_of(active) == "cells":
+            tell_at_mouse(viewer, active)
 
     def _on_removed(self, event: Any) -> None:
         if event.value is self._counting and self._job is not None:
@@ -185,7 +203,7 @@ class Counts(QObject):
             return
         if not self.is_reviewed(layer):
             self._present[layer] = present
-            self._tell(layer, sum(map(len, present)))
+            self._tell(layer, self._table(layer))
 
     def _end_job(self) -> None:
         self._job = self._counting = None
@@ -208,12 +226,12 @@ class Counts(QObject):
             table[column] = pd.Series([known.get(int(label)) for label in labels], dtype=object)
         return table
 
-    def _tell(self, layer: Labels, count: int) -> None:
-        if role_of(layer) == "cells":
+    def _tell(self, layer: Labels, cells: pd.DataFrame | None) -> None:
+        if role_of(layer) == "cells" and cells is not None:
             replace(LayerInfo.of(layer), summary=self.words(layer)).keep_in(layer)
             named = _COUNTED_NAME.fullmatch(layer.name)
-            if named is not None and layer.name != counted_name(count) + named[1]:
-                layer.name = counted_name(count) + named[1]
+            if named is not None and layer.name != counted_name(cells) + named[1]:
+                layer.name = counted_name(cells) + named[1]
         self._show()
         self.changed.emit(layer)
 

@@ -41,7 +41,7 @@ def image_layer(path: str | Path) -> LayerDataTuple:
     path = Path(path)
     levels = resolutions(open_large(path).levels)
     about = {
-        "name": path.name.split(".")[0],
+        "name": _name(path.name),
         "rgb": levels[0].ndim == 3,
         "multiscale": len(levels) > 1,
         **_place(read_pixel_size(path)),
@@ -78,7 +78,7 @@ def result_layers(folder: str | Path) -> list[LayerDataTuple]:
         folder=str(result.folder),
     )
     cells = {
-        "name": counted_name(len(result.cells)),
+        "name": counted_name(result.cells, about.source and _name(about.source)),
         "features": features_table(result.cells).reset_index(drop=True),
         "opacity": 0.45,
         "metadata": about.metadata,
@@ -90,6 +90,11 @@ def result_layers(folder: str | Path) -> list[LayerDataTuple]:
         data, options, kind = image_layer(result.image_file)
         layers.insert(0, (data, {**options, **_place(result.pixel_size)}, kind))
     return layers
+
+
+def _name(file: str) -> str:
+    """Return what a layer of a file is called."""
+    return file.split(".")[0]
 
 
 def _place(size: PixelSize | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from ...classification.classes import CLASS_BY, PERSON
 from .canvas_guard import guard_canvas
 from .class_colours import colour_cells
-from .counts import counted_name, counts_of
+from .counts import counted_name, counts_of, layer_name
 from .features import features_table
 from .metadata import LayerInfo, Role
 from .viewer import image_data, own_viewer, placement
@@ -130,7 +130,7 @@ def landing(
     arrays = arrays or layer_arrays(segmentation)
     ndim = arrays.labels.ndim
     place = placement(source, ndim)
-    source_id = None if source is None else str(source.unique_id)
+    source_id, picture = (None, "") if source is None else (str(source.unique_id), source.name)
     earlier = _results(viewer, source_id)
     former = _usable(earlier, ndim)
     added: list[Layer] = []
@@ -139,7 +139,7 @@ def landing(
         return LayerInfo.of_result(
             role,
             segmentation,
-            source=None if source is None else source.name,
+            source=picture or None,
             source_id=source_id,
             summary=segmentation.summary,
             fingerprint=arrays.fingerprint if role == "cells" else None,
@@ -159,11 +159,11 @@ def landing(
         return layer
 
     try:
-        probability = ready("probability", lambda common: _new_probability(segmentation, common))
+        probability = ready("probability", lambda common: _new_probability(segmentation, picture, common))
         if "probability" in former:
             probability.data = segmentation.probability
         yield
-        proposals = ready("proposals", lambda common: _new_proposals(ndim, common))
+        proposals = ready("proposals", lambda common: _new_proposals(ndim, picture, common))
         if proposals.nshapes:
             proposals.data = []
         yield
@@ -171,7 +171,9 @@ def landing(
             rectangles = arrays.rectangles[start : start + _RECTANGLES_AT_ONCE]
             proposals.add(list(rectangles), shape_type="rectangle", **_PROPOSAL_LOOK)
             yield
-        cells = ready("cells", lambda common: _new_cells(arrays, segmentation.count, common))
+        cells = ready(
+            "cells", lambda common: _new_cells(arrays, counted_name(segmentation.cells, picture), common)
+        )
         if "cells" in former:
             cells.editable = False  # forgets what Undo would bring into the new labels
             cells.data = arrays.labels
@@ -187,16 +189,16 @@ def landing(
         if layer not in (probability, proposals, cells) and layer in viewer.layers:
             viewer.layers.remove(layer)
     viewer.layers.selection.active = cells
-    counts_of(viewer).renew(cells, segmentation.count)
+    counts_of(viewer).renew(cells, segmentation.cells)
     return ResultLayers(probability, proposals, cells)
 
 
-def _new_probability(segmentation: Segmentation, common: dict[str, Any]) -> Image:
+def _new_probability(segmentation: Segmentation, picture: str, common: dict[str, Any]) -> Image:
     from napari.layers import Image
 
     return Image(
         segmentation.probability,
-        name="probability",
+        name=layer_name("probability", picture),
         rgb=False,
         colormap="magma",
         blending="additive",
@@ -207,16 +209,16 @@ def _new_probability(segmentation: Segmentation, common: dict[str, Any]) -> Imag
     )
 
 
-def _new_proposals(ndim: int, common: dict[str, Any]) -> Shapes:
+def _new_proposals(ndim: int, picture: str, common: dict[str, Any]) -> Shapes:
     from napari.layers import Shapes
 
-    return Shapes(ndim=ndim, name="proposals", opacity=0.8, visible=False, **common)
+    return Shapes(ndim=ndim, name=layer_name("proposals", picture), opacity=0.8, visible=False, **common)
 
 
-def _new_cells(arrays: LayerArrays, count: int, common: dict[str, Any]) -> Labels:
+def _new_cells(arrays: LayerArrays, name: str, common: dict[str, Any]) -> Labels:
     from napari.layers import Labels
 
-    return Labels(arrays.labels, name=counted_name(count), features=arrays.features, opacity=0.45, **common)
+    return Labels(arrays.labels, name=name, features=arrays.features, opacity=0.45, **common)
 
 
 def _insert(viewer: ViewerModel, layer: Layer, source: Layer | None, added: list[Layer]) -> None:

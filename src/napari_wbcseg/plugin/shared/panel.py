@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
+    QDockWidget,
     QFrame,
     QHBoxLayout,
     QLabel,
     QLayout,
+    QMainWindow,
     QScrollArea,
     QSizePolicy,
     QToolButton,
@@ -22,33 +24,79 @@ from qtpy.QtWidgets import (
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.components import ViewerModel
+    from qtpy.QtGui import QShowEvent
 
 WidgetT = TypeVar("WidgetT", bound=QWidget)
 
 #: Pixels; below it napari cuts the widget's title off.
 MINIMUM_WIDTH = 375
-#: Style sheet of what should be noticed: an orange that can be read on napari's dark and light grey.
-NOTICE_LOOK = "color: #c8720a;"
+#: Style sheet of what should be noticed. No orange is read well on napari's dark and on its light grey, so
+#: the text keeps the colour of the theme, and the orange stands beside it.
+NOTICE_LOOK = "border-left: 4px solid #e08a1e; padding-left: 6px;"
 
 
 def open_panel(viewer: Viewer | ViewerModel, title: str) -> QWidget:
     """Open one of this plugin's widgets, or bring it to the front where it is open, and return it."""
-    dock, widget = viewer.window.add_plugin_dock_widget("napari-wbcseg", title, tabify=True)  # type: ignore[union-attr]
-    dock.show()
-    dock.raise_()
-    panel: QWidget = widget
+    # napari calls it ``title (White blood cells)`` where its own menu has opened it.
+    docked = viewer.window.dock_widgets  # type: ignore[union-attr]
+    there = (widget for name, widget in docked.items() if name.startswith(f"{title} ("))
+    panel: QWidget | None = next(there, None)
+    if panel is None:
+        _, panel = viewer.window.add_plugin_dock_widget("napari-wbcseg", title, tabify=True)  # type: ignore[union-attr]
+    dock: QWidget | None = panel
+    while dock is not None and not isinstance(dock, QDockWidget):
+        dock = dock.parentWidget()
+    if dock is not None:
+        dock.show()
+        dock.raise_()
     return panel
 
 
 class _ColumnArea(QScrollArea):
-    """Scrolls up and down only: it is never narrower than what is in it."""
+    """Scrolls up and down only: it is never narrower than what is in it.
 
-    def __init__(self, column: QWidget) -> None:
+    At first it becomes a tab beside the panels that are there: napari's menu squeezes them into one column.
+    It goes if the same panel is open already: napari's menu does not know what was opened by another door.
+    """
+
+    def __init__(self, column: QWidget, tab: str) -> None:
         super().__init__()
+        self._tab, self._is_new = tab, True
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWidget(column)
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        super().showEvent(event)
+        if self._is_new:
+            self._is_new = False
+            QTimer.singleShot(0, self._join_tabs)  # its dock is not in its place yet
+
+    def _join_tabs(self) -> None:
+        window = self.window()
+        if not isinstance(window, QMainWindow):
+            return
+        docks = {
+            dock: area for dock in window.findChildren(QDockWidget) for area in dock.findChildren(_ColumnArea)
+        }
+        own = next((dock for dock, area in docks.items() if area is self), None)
+        if own is None:
+            return
+        own.setWindowTitle(self._tab)  # what is on the tab; napari has the title in full above the panel
+        place = window.dockWidgetArea(own)
+        twin = next(
+            (dock for dock, area in docks.items() if dock is not own and area._tab == self._tab), None
+        )
+        if twin is not None:
+            twin.show()
+            twin.raise_()
+            own.destroyOnClose()  # type: ignore[attr-defined]  # of napari's docks
+            return
+        others = [dock for dock in docks if dock is not own and window.dockWidgetArea(dock) == place]
+        if others and own not in window.tabifiedDockWidgets(others[0]):
+            window.tabifyDockWidget(others[0], own)
+            own.raise_()
 
     def minimumSizeHint(self) -> QSize:
         column, bar = self.widget(), self.verticalScrollBar()
@@ -56,12 +104,12 @@ class _ColumnArea(QScrollArea):
         return QSize(wide, 200)
 
 
-def scrolled_column(widget: QWidget) -> QVBoxLayout:
-    """Give a widget a column that scrolls where the window is too low for it."""
+def scrolled_column(widget: QWidget, tab: str) -> QVBoxLayout:
+    """Give a widget a column that scrolls where the window is too low for it, and a name for its tab."""
     column = QWidget()
     layout = QVBoxLayout(column)
     layout.setSpacing(6)
-    area = _ColumnArea(column)
+    area = _ColumnArea(column, tab)
     fill(widget, area)
     widget.setMinimumWidth(MINIMUM_WIDTH)
     return layout

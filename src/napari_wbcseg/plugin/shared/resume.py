@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout
 
+from ...words import counted
 from .panel import beside, sentence, with_tip
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class ResumePanel(QFrame):
 
 def _words(training: Unfinished) -> str:
     done = (
-        f"{training.epochs_done} of {training.epochs} epochs are kept"
+        f"kept are {training.epochs_done} of {counted(training.epochs, 'epoch')}"
         if training.epochs_done
         else "no epoch had been completed"
     )

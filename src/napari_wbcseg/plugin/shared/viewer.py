@@ -36,8 +36,14 @@ def action_of(event: Any) -> str:
 
 
 def image_data(layer: Layer) -> Any:
-    """Return a layer's array, that of the highest resolution where it has several."""
-    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    """Return a layer's array, that of the highest resolution where it has several.
+
+    Axes in front that have one place only, as in (1, 1, H, W, 3), are left out of what is more than a stack.
+    """
+    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    while len(data.shape) - bool(getattr(layer, "rgb", False)) > 3 and data.shape[0] == 1:
+        data = data[0]
+    return data
 
 
 def plane_shape(layer: Layer) -> tuple[int, ...]:

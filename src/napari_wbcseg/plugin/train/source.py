@@ -224,7 +224,7 @@ class SourcePanel(QWidget):
             fields = read_record()
             cells = sum(field.cells for field in fields)
             self._about_set.setText(
-                f"{counted(cells, 'cell')} in {counted(len(fields), 'field')}, kept in "
+                f"{counted(cells, 'white cell')} in {counted(len(fields), 'field')}, kept in "
                 f"{corrections_folder()}. The Models widget "
                 "fine-tunes on them as well, and compares the new model with the old before you keep it."
                 if fields

@@ -248,7 +248,7 @@ class TrainWidget(QWidget):
         buttons = QHBoxLayout()
         for button in (self._train_button, self._pause_button, self._stop_button, self._cancel_button):
             buttons.addWidget(button, 1 if button is self._train_button else 0)
-        layout = scrolled_column(self)
+        layout = scrolled_column(self, "Train")
         for part in (self.resume, self._setup, self._device, self._problem):
             layout.addWidget(part)
         layout.addLayout(buttons)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..shared.preferences import preference
+from .preferences import preference
 
 if TYPE_CHECKING:
     from napari.layers import Layer

@@ -1,0 +1,55 @@
+"""What the four panels are laid out with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from qtpy.QtWidgets import QCheckBox, QDockWidget, QScrollArea, QVBoxLayout, QWidget
+
+import napari_wbcseg
+from napari_wbcseg.plugin.shared.panel import Folded, open_panel, scrolled_column, sentence
+
+
+def test_panels_share_one_column_as_tabs_and_none_is_there_twice(make_napari_viewer, qtbot):
+    from napari._app_model import get_app_model
+
+    viewer = make_napari_viewer(show=True)
+    window = viewer.window._qt_window
+    run = get_app_model().commands.execute_command
+    open_panel(viewer, "Review white blood cells")
+    for door in ("segment", "review", "models", "open_segment", "open_models"):
+        run(f"napari-wbcseg.{door}").result()
+        qtbot.wait(100)
+    panels = [dock for dock in window.findChildren(QDockWidget) if dock.findChildren(QScrollArea)]
+    ours = [dock for dock in panels if dock.windowTitle() in ("Segment", "Review", "Models")]
+    assert sorted(dock.windowTitle() for dock in ours) == ["Models", "Review", "Segment"]
+    assert set(window.tabifiedDockWidgets(ours[0])) == set(ours[1:])
+
+
+def test_nothing_is_cut_when_what_was_folded_comes_to_say_more(qtbot):
+    panel, content, box, told = QWidget(), QWidget(), QCheckBox("Labels (TIFF)"), sentence()
+    inside = QVBoxLayout(content)
+    inside.addWidget(box)
+    inside.addWidget(told)
+    part = Folded("Save …", content)
+    scrolled_column(panel, "Segment").addWidget(part)
+    qtbot.addWidget(panel)
+    panel.resize(375, 200)
+    panel.show()
+    part.expand()
+    told.setText("Saved in a folder with a long name: " + "smear-labels.tif, " * 20)
+    qtbot.waitUntil(lambda: told.height() >= told.heightForWidth(told.width()) > 60, timeout=5000)
+    assert box.height() >= box.minimumSizeHint().height()
+    part._button.setChecked(False)
+    assert content.isHidden()
+
+
+def test_text_keeps_the_colour_of_the_theme_unless_it_has_a_ground_of_its_own():
+    coloured = re.compile(r"(?<![-\w])color: ")
+    lines = [
+        line
+        for file in (Path(napari_wbcseg.__file__).parent / "plugin").rglob("*.py")
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+    assert [line for line in lines if coloured.search(line) and "background-color" not in line] == []
