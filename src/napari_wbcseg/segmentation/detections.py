@@ -25,9 +25,13 @@ class JoinParameters:
     same_cell : float
         Two detections are one cell if they share more than this of the smaller one, as in the
         suppression of non-maxima by overlap (Neubeck & Van Gool, ICPR 2006).
+    least_certainty_elsewhere : float
+        So sure is a cell of another size than that of most. Set on the validation sets together
+        (`benchmarks/accuracy.py`): true cells of other sizes are surer than platelets and red cells.
     """
 
     same_cell: float = 0.5
+    least_certainty_elsewhere: float = 0.8
 
 
 PARAMETERS = JoinParameters()
@@ -47,6 +51,8 @@ class TileCells:
         In [0, 1]: how sure it is, and how probably a nucleated red cell.
     proposals : ndarray of int64, shape (m, 4)
         Regions looked at whose middle lies in the tile's core.
+    size : int
+        Which of the sizes of the image's cells they were looked for at.
     probability : ndarray of float32 or None
         Of the tile's window; None where nothing was looked at, and when read from a file.
     """
@@ -56,6 +62,7 @@ class TileCells:
     certainty: np.ndarray
     erythroblast: np.ndarray
     proposals: np.ndarray
+    size: int = 0
     probability: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -70,6 +77,7 @@ class TileCells:
             certainty=self.certainty,
             erythroblast=self.erythroblast,
             proposals=self.proposals,
+            size=self.size,
             bits=np.concatenate([np.zeros(0, np.uint8), *(np.packbits(mask) for mask in self.masks)]),
         )
         write_atomically(path, content.getvalue(), OutputError)
@@ -79,17 +87,18 @@ class TileCells:
         """Read the file; None where it is missing or damaged, so that the tile is done again."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                boxes, bits = file["boxes"], file["bits"]
-                rest = [file[name] for name in ("certainty", "erythroblast", "proposals")]
+                boxes, bits, size = file["boxes"], file["bits"], int(file["size"])
+                names = ("certainty", "erythroblast", "proposals")
+                certainty, erythroblast, proposals = (file[name] for name in names)
             masks, start = [], 0
             for top, left, bottom, right in boxes.tolist():
-                size = (bottom - top) * (right - left)
-                part = bits[start : start + -(-size // 8)]
-                masks.append(np.unpackbits(part, count=size).astype(bool).reshape(bottom - top, right - left))
+                count = (bottom - top) * (right - left)
+                part = bits[start : start + -(-count // 8)]
+                masks.append(np.unpackbits(part, count=count).astype(bool).reshape(bottom - top, right - left))
                 start += len(part)
         except Exception:  # NumPy, zipfile and zlib raise nearly any type on damaged files
             return None
-        return cls(boxes, masks, *rest)
+        return cls(boxes, masks, certainty, erythroblast, proposals, size)
 
 
 def cells_of_tile(found: Found, tile: Tile) -> TileCells:
@@ -105,8 +114,9 @@ def cells_of_tile(found: Found, tile: Tile) -> TileCells:
 
     corner = np.array([tile.window.top, tile.window.left] * 2)
     boxes, masks, numbers = [], [], []
+    least = PARAMETERS.least_certainty_elsewhere if tile.size else 0.0
     for number, place in enumerate(ndimage.find_objects(found.labels), 1):
-        if place is None:
+        if place is None or found.certainty.get(number, 1.0) < least:
             continue
         mask = found.labels[place] == number
         box = np.array([place[0].start, place[1].start, place[0].stop, place[1].stop]) + corner
@@ -124,6 +134,7 @@ def cells_of_tile(found: Found, tile: Tile) -> TileCells:
         np.array([found.certainty.get(number, 1.0) for number in numbers], float),
         np.array([found.erythroblast.get(number, 0.0) for number in numbers], float),
         proposals[here].astype(np.int64),
+        tile.size,
         found.probability if found.probability.any() else None,
     )
 
@@ -157,6 +168,8 @@ class JoinedCells:
     area : ndarray of int64, shape (n,)
         Square pixels.
     certainty, erythroblast : ndarray of float64, shape (n,)
+    size : ndarray of int64, shape (n,)
+        Which of the sizes of the image's cells it was looked for at.
     changed : dict of int to ndarray of bool
         By row, the masks of cells that gave pixels to a neighbour.
     proposals : ndarray of int64, shape (m, 4)
@@ -169,6 +182,7 @@ class JoinedCells:
     area: np.ndarray
     certainty: np.ndarray
     erythroblast: np.ndarray
+    size: np.ndarray
     changed: dict[int, np.ndarray]
     proposals: np.ndarray
 
@@ -181,15 +195,15 @@ class JoinedCells:
         return rows, [self.changed.get(row, cells.masks[self.index[row]]) for row in rows.tolist()]
 
 
-#: Given the areas, boxes and certainties of cells, say which to leave out.
-LeftOut = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+#: Given the areas, boxes, certainties and sizes of cells, say which to leave out.
+LeftOut = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None = None) -> JoinedCells:
     """Join the cells of all tiles, the same in whatever order they were found.
 
-    What two tiles claim is kept once, the surer; pixels that two cells claim go to the first in
-    reading order. Only the masks of cells that lie over those of another tile are held.
+    What two tiles claim is kept once, that of the size of most cells, or the surer; pixels that two cells
+    claim go to the first in reading order. Only masks of cells that lie over those of another tile are held.
 
     Parameters
     ----------
@@ -202,7 +216,7 @@ def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None 
     """
     rows, values, proposals = _gathered(load, count)
     (tile, index, area), first_pixel = rows[:, :3].T, rows[:, 3:5]
-    boxes, (certainty, erythroblast) = rows[:, 5:], values.T
+    boxes, size, (certainty, erythroblast) = rows[:, 5:9], rows[:, 9], values.T
     pairs = list(_overlapping(boxes, tile))
     masks = _masks_of(np.unique(np.array(pairs, np.int64)), tile, index, load)
     keep = np.ones(len(rows), bool)
@@ -210,9 +224,10 @@ def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None 
         shared, _ = _shared(boxes, masks, one, two)
         same = shared.sum() > PARAMETERS.same_cell * min(area[one], area[two])
         if same and keep[one] and keep[two]:
-            keep[one if certainty[one] < certainty[two] else two] = False
+            worse = (-size[one], certainty[one]) < (-size[two], certainty[two])
+            keep[one if worse else two] = False
     if left_out is not None:
-        keep[keep] = ~left_out(area[keep], boxes[keep], certainty[keep])
+        keep[keep] = ~left_out(area[keep], boxes[keep], certainty[keep], size[keep])
     changed: dict[int, np.ndarray] = {}
     for one, two in pairs:
         shared, place = _shared(boxes, masks, one, two)
@@ -231,6 +246,7 @@ def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None 
         area[kept],
         certainty[kept],
         erythroblast[kept],
+        size[kept],
         {number: changed[old] for number, old in enumerate(kept.tolist()) if old in changed},
         proposals,
     )
@@ -241,13 +257,13 @@ def _gathered(load: Callable[[int], TileCells], count: int) -> tuple[np.ndarray,
 
     Returns
     -------
-    ndarray of int64, shape (n, 9)
-        Tile, place there, area, row and column of the first pixel, box.
+    ndarray of int64, shape (n, 10)
+        Tile, place there, area, row and column of the first pixel, box, size.
     ndarray of float64, shape (n, 2)
         Certainty and probability of an erythroblast.
     ndarray of int64, shape (m, 4)
     """
-    whole, parts = [np.zeros((0, 9), np.int64)], [np.zeros((0, 2))]
+    whole, parts = [np.zeros((0, 10), np.int64)], [np.zeros((0, 2))]
     proposals = [np.zeros((0, 4), np.int64)]
     for number in range(count):
         cells = load(number)
@@ -256,7 +272,7 @@ def _gathered(load: Callable[[int], TileCells], count: int) -> tuple[np.ndarray,
             areas = [mask.sum() for mask in cells.masks]
             first = [np.argmax(mask[0]) for mask in cells.masks] + cells.boxes[:, 1]
             places = (np.full(len(cells), number), range(len(cells)), areas, cells.boxes[:, 0], first)
-            whole.append(np.column_stack([*places, cells.boxes]))
+            whole.append(np.column_stack([*places, cells.boxes, np.full(len(cells), cells.size)]))
             parts.append(np.column_stack([cells.certainty, cells.erythroblast]))
     rows, values = np.concatenate(whole), np.concatenate(parts)
     # Where two cells have the same first pixel, by tile.

@@ -31,6 +31,8 @@ class FilterParameters:
         likely, the red cells may be mistaken, since clumps of them pass for large ones.
     several, likely : int, float
         So many cells of that certainty are several.
+    smallest_of_many : float
+        The same as ``smallest_of_red`` where so many red cells are seen that their size is sure.
     showing_at_border : float
         The same for a cell that the border cuts: an eighth of its area shows.
     platelet, red_cell : float
@@ -44,6 +46,7 @@ class FilterParameters:
     smallest_of_several: float = 0.6
     several: int = 4
     likely: float = 0.8
+    smallest_of_many: float = 1.0
     showing_at_border: float = 0.35
     platelet: float = 0.5
     red_cell: float = 0.5
@@ -102,7 +105,7 @@ def typical_diameter(areas: np.ndarray) -> float:
 
 
 def too_small(
-    areas: np.ndarray, cut: np.ndarray, certainty: np.ndarray, red_cell: float | None
+    areas: np.ndarray, cut: np.ndarray, certainty: np.ndarray, red_cell: float | None, many: bool = False
 ) -> np.ndarray:
     """Say which cells are much smaller than the others, or smaller than a red cell.
 
@@ -116,6 +119,8 @@ def too_small(
         Cells surer than `FilterParameters.sure` are kept.
     red_cell : float or None
         Diameter of the red cells, pixels.
+    many : bool
+        Whether that was measured on many.
 
     Returns
     -------
@@ -126,6 +131,6 @@ def too_small(
     if red_cell is not None:
         several = np.count_nonzero((areas > 0) & (certainty >= PARAMETERS.likely)) >= PARAMETERS.several
         of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red
-        smallest = max(smallest, of_red * red_cell)
+        smallest = max(smallest, (PARAMETERS.smallest_of_many if many else of_red) * red_cell)
     least = np.where(cut, PARAMETERS.showing_at_border * typical, smallest)
     return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from .maps import Maps, Predictor, box_windows
 from .proposals import propose
 from .resample import enlarge, resample
 from .scale import PARAMETERS as SCALE
-from .scale import Size, estimate_scale, size_likelihood
+from .scale import ScaleEstimate, Size, estimate_scale, size_likelihood, sizes_to_try
 from .tiles import Tile, tile_grid
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class RobustParameters:
         Size found over size looked for, between which the image is not looked at again.
     most_looks : int
         So often at most.
+    smallest_elsewhere : float
+        Least diameter of cells of another size over that of red cells: late erythroblasts are so small.
+    most_other_sizes : int
+        So many sizes besides that of most cells.
     """
 
     context: int = 16
@@ -54,6 +59,8 @@ class RobustParameters:
     most_found: float = 4.0
     same_size: tuple[float, float] = (0.93, 1.1)
     most_looks: int = 2
+    smallest_elsewhere: float = 0.6
+    most_other_sizes: int = 2
 
 
 PARAMETERS = RobustParameters()
@@ -77,14 +84,20 @@ class SizeChoice:
     ----------
     diameter : float or None
         Image pixels; None where no white cell was seen at any size.
+    others : tuple of float
+        Quite other sizes that some cells have.
     red_cell : float or None
         Reference size: diameter of the red cells, image pixels.
+    many : bool
+        Whether that was measured on many.
     tiles : list of TileCells
         What was found, by tile.
     """
 
     diameter: float | None
+    others: tuple[float, ...]
     red_cell: float | None
+    many: bool
     tiles: list[TileCells]
 
 
@@ -116,15 +129,20 @@ def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
     """
     sizes, red_cell = (estimate := estimate_scale(image, predictor)).sizes, estimate.red_cell
     if not sizes:
-        return SizeChoice(None, red_cell, [])
+        return SizeChoice(None, (), red_cell, estimate.many, [])
     if (
         red_cell is not None
         and max(size_likelihood(size.diameter, red_cell) for size in sizes) < PARAMETERS.unlikely
     ):
         sizes.append(Size(SCALE.white_over_red * red_cell, np.inf))
 
+    most = SCALE.most_of_image * min(image.shape[:2])
+
     def fitness(attempt: _Attempt) -> float:
-        return _fitness(attempt) * size_likelihood(attempt.measured or 1.0, red_cell, estimate.many)
+        # What is as wide as the image is a round field of view, or part of one.
+        if attempt.measured is None or attempt.measured > most:
+            return 0.0
+        return _fitness(attempt) * size_likelihood(attempt.measured, red_cell, estimate.many)
 
     found = _attempt(image, sizes[0].diameter, predictor)
     best = fitness(found)
@@ -145,31 +163,74 @@ def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
         if fitness(again) <= fitness(found):
             break
         found = again
-    return SizeChoice(found.diameter, red_cell, found.tiles)
+    others, tiles = _other_sizes(image, found, estimate, predictor)
+    return SizeChoice(found.diameter, others, red_cell, estimate.many, tiles)
+
+
+def _other_sizes(
+    image: np.ndarray, found: _Attempt, estimate: ScaleEstimate, predictor: Predictor
+) -> tuple[tuple[float, ...], list[TileCells]]:
+    """Look for cells of quite other sizes: in marrow some are four times as wide as others.
+
+    They were surely seen when the size was estimated, and are none of those found. Returns the sizes
+    at which there are such cells, and the cells of all tiles.
+    """
+    others: tuple[float, ...] = ()
+    tiles, least = found.tiles, PARAMETERS.smallest_elsewhere * (estimate.red_cell or 0.0)
+    while len(found.areas) and len(others) < PARAMETERS.most_other_sizes:
+        boxes = np.concatenate([cells.boxes for cells in tiles])
+        missed = [
+            candidate
+            for candidate in estimate.candidates
+            if candidate.score >= SCALE.sure_candidate
+            and candidate.diameter >= least
+            and not _holds(boxes, candidate.row, candidate.col)
+        ]
+        if not missed:
+            break
+        size = sizes_to_try(missed, estimate.red_cell)[0].diameter
+        more = tiles + _attempt(image, size, predictor, 1 + len(others)).tiles
+        joined = join(more.__getitem__, len(more))
+        if not (joined.size == 1 + len(others)).any():
+            break
+        others, tiles = (*others, size), more
+    return others, tiles
+
+
+def _holds(boxes: np.ndarray, row: float, col: float) -> bool:
+    """Say whether one of some boxes, (n, 4), holds a point."""
+    return bool(((boxes[:, :2] <= (row, col)) & (boxes[:, 2:] > (row, col))).all(axis=1).any())
 
 
 def _fitness(attempt: _Attempt) -> float:
     """How much is said to be cells, how surely, and how near to the size they were looked for at."""
-    if attempt.measured is None:
-        return 0.0
     explained = float((attempt.certainty**PARAMETERS.sureness * attempt.areas).sum())
-    octaves = np.log2(attempt.measured / attempt.diameter) / PARAMETERS.octaves_off
+    octaves = np.log2(typical_diameter(attempt.areas) / attempt.diameter) / PARAMETERS.octaves_off
     return explained * float(np.exp(-0.5 * octaves**2))
 
 
-def _attempt(image: np.ndarray, diameter: float, predictor: Predictor) -> _Attempt:
+def _attempt(image: np.ndarray, diameter: float, predictor: Predictor, size: int = 0) -> _Attempt:
     """Look for cells of one size in all tiles of an image."""
     tiles = [
         cells_of_tile(find_at(image[tile.window.slices], diameter, predictor), tile)
-        for tile in robust_tiles(image.shape[:2], diameter, predictor.model)
+        for tile in _tiles_of_size(image.shape[:2], diameter, predictor.model, size)
     ]
     joined = join(tiles.__getitem__, len(tiles))
     return _Attempt(diameter, tiles, joined.area, joined.certainty)
 
 
-def robust_tiles(shape: tuple[int, int], diameter: float, model: ModelFile) -> list[Tile]:
-    """Return the tiles of an image, (H, W), whose cells have a diameter, in image pixels."""
-    return tile_grid(shape, diameter / (model.header.canonical_diameter or CANONICAL_DIAMETER))
+def robust_tiles(shape: tuple[int, int], diameters: Sequence[float], model: ModelFile) -> list[Tile]:
+    """Return the tiles of an image, (H, W), one size after the other; diameters are image pixels."""
+    return [
+        tile
+        for size, diameter in enumerate(diameters)
+        for tile in _tiles_of_size(shape, diameter, model, size)
+    ]
+
+
+def _tiles_of_size(shape: tuple[int, int], diameter: float, model: ModelFile, size: int) -> list[Tile]:
+    canonical = model.header.canonical_diameter or CANONICAL_DIAMETER
+    return tile_grid(shape, diameter / canonical, size=size)
 
 
 # The cells of a size -------------------------------------------------------------------------------

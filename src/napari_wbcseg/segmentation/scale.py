@@ -7,7 +7,7 @@ sizes that white cells gather at are worth a closer look, and red cells say whic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -112,11 +112,14 @@ class ScaleEstimate:
         none of one size.
     many : bool
         Whether many red cells say so.
+    candidates : list of Candidate
+        All white cells seen.
     """
 
     sizes: list[Size]
     red_cell: float | None
     many: bool = False
+    candidates: list[Candidate] = field(default_factory=list)
 
 
 def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
@@ -146,7 +149,7 @@ def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
     red_cell = red.reference()
     # What is wider than the image is no cell, but part of a round field.
     candidates = [c for c in candidates if c.diameter < PARAMETERS.most_of_image * min(image.shape[:2])]
-    return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell, red.many)
+    return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell, red.many, candidates)
 
 
 def _told(candidates: list[Candidate], red_cell: float | None) -> bool:

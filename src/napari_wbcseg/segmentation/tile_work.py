@@ -60,8 +60,7 @@ class TileWork:
 
         if self.settings.recipe == "classic":
             return tile_grid(self.source.shape, 1.0, CLASSIC_TILES)
-        diameter = self.estimates.cell_diameter
-        return [] if diameter is None else robust_tiles(self.source.shape, diameter, self.model)
+        return robust_tiles(self.source.shape, self.estimates.diameters, self.model)
 
 
 def find_in_tile(work: TileWork, tile: Tile, progress: Progress = silent) -> TileCells:
@@ -81,10 +80,9 @@ def find_in_tile(work: TileWork, tile: Tile, progress: Progress = silent) -> Til
     if work.settings.recipe == "classic":
         found = classic.find_cells(pixels, work.model, work.settings, progress)
     else:
-        assert work.estimates.cell_diameter is not None
         predictor = robust.create_predictor(work.model, work.settings, progress)
         image = work.estimates.network_input(pixels, tile.window)
-        found = robust.find_at(image, work.estimates.cell_diameter, predictor)
+        found = robust.find_at(image, work.estimates.diameters[tile.size], predictor)
     return cells_of_tile(found, tile)
 
 
@@ -134,12 +132,19 @@ def finish(
     return cells, joined.proposals
 
 
-def _left_out(work: TileWork, areas: np.ndarray, boxes: np.ndarray, certainty: np.ndarray) -> np.ndarray:
+def _left_out(
+    work: TileWork, areas: np.ndarray, boxes: np.ndarray, certainty: np.ndarray, size: np.ndarray
+) -> np.ndarray:
     from .filters import too_small
 
     if work.settings.recipe == "classic":  # which has a least area of its own
         return np.zeros(len(areas), bool)
-    return too_small(areas, _at_border(boxes, work.source.shape), certainty, work.estimates.red_cell)
+    red_cell, many = work.estimates.red_cell, work.estimates.many_red_cells
+    cut, out = _at_border(boxes, work.source.shape), np.zeros(len(areas), bool)
+    for number in np.unique(size):
+        same = size == number  # what is small is so among those of its own size
+        out[same] = too_small(areas[same], cut[same], certainty[same], red_cell, many)
+    return out
 
 
 def _at_border(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -53,6 +53,8 @@ class Tile:
         What is looked at: the core and its margin, inside the image.
     tolerance : float
         Pixels outside the core in which it claims cells too.
+    size : int
+        Which of the sizes of the image's cells it is looked at for; 0 is that of most.
     """
 
     row: int
@@ -60,6 +62,7 @@ class Tile:
     core: Box
     window: Box
     tolerance: float
+    size: int = 0
 
     def claims(self, row: float, col: float) -> bool:
         """Say whether a cell with its centroid at a pixel of the image is one of this tile's."""
@@ -68,7 +71,7 @@ class Tile:
 
 
 def tile_grid(
-    shape: tuple[int, int], canonical_pixel: float, parameters: TileParameters | None = None
+    shape: tuple[int, int], canonical_pixel: float, parameters: TileParameters | None = None, size: int = 0
 ) -> list[Tile]:
     """Return the tiles of an image in reading order.
 
@@ -79,6 +82,8 @@ def tile_grid(
     canonical_pixel : float
         Side of a canonical pixel, image pixels.
     parameters : TileParameters, optional
+    size : int
+        What each tile says of itself.
 
     Examples
     --------
@@ -93,5 +98,5 @@ def tile_grid(
         for col, left in enumerate(range(0, shape[1], side)):
             core = Box(top, left, top + side, left + side).grown(0, shape)
             tolerance = parameters.tolerance * canonical_pixel
-            tiles.append(Tile(row, col, core, core.grown(margin, shape), tolerance))
+            tiles.append(Tile(row, col, core, core.grown(margin, shape), tolerance, size))
     return tiles

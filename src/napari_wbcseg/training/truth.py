@@ -19,6 +19,8 @@ _CELL_KNOWN, _SHAPE_KNOWN, _SIZE_KNOWN, _CLASS_KNOWN, _KIND_KNOWN = range(8, 13)
 TRUTH_CHANNELS = 13
 # Platelets are a hundredth of the pixels; a size is read off many pixels, of red cells as of white ones.
 _PLATELET_WEIGHT = 4.0
+# One cell in twelve whose kind is known is an erythroblast.
+_ERYTHROBLAST_WEIGHT = 8.0
 _RED_SIZE_WEIGHT = 0.5
 
 
@@ -106,5 +108,6 @@ def robust_loss(truth: Any, predicted: Any) -> Any:
 
     known = truth[..., _CLASS_KNOWN]
     platelet = entropy(6, known * (1.0 + (_PLATELET_WEIGHT - 1.0) * truth[..., 6]))
-    classes = 0.5 * entropy(5, known) + platelet + 0.5 * entropy(7, truth[..., _KIND_KNOWN])
+    erythroblast = entropy(7, truth[..., _KIND_KNOWN] * (1.0 + (_ERYTHROBLAST_WEIGHT - 1.0) * truth[..., 7]))
+    classes = 0.5 * entropy(5, known) + platelet + erythroblast
     return dice + entropy(0, valid) + 4.0 * centre + 0.5 * offset + 0.4 * size + 0.4 * classes

@@ -109,8 +109,12 @@ class GlobalEstimates(BaseModel):
         None where the whole image shows the slide.
     cell_diameter : float or None
         Pixels; None where no white cell was seen, and for the classic recipe.
+    other_diameters : tuple of float
+        Of cells of quite other sizes among them, pixels.
     red_cell : float or None
         Reference size: diameter of the red cells, pixels; None where they could not be measured.
+    many_red_cells : bool
+        Whether that was measured on so many that it is sure.
     notes : tuple of str
         For the user.
     """
@@ -121,8 +125,15 @@ class GlobalEstimates(BaseModel):
     background: tuple[float, float, float]
     field_of_view: FieldOfView | None = None
     cell_diameter: float | None = None
+    other_diameters: tuple[float, ...] = ()
     red_cell: float | None = None
+    many_red_cells: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def diameters(self) -> tuple[float, ...]:
+        """All sizes that cells are looked for at, that of most first."""
+        return () if self.cell_diameter is None else (self.cell_diameter, *self.other_diameters)
 
     def network_input(self, pixels: np.ndarray, box: Box) -> np.ndarray:
         """Return what the robust network takes of a part of the image.
@@ -186,7 +197,13 @@ def estimate(
     elif diameter is None:
         notes += ("No white cell was seen at any size.",)
     estimates = light.model_copy(
-        update={"cell_diameter": diameter, "red_cell": choice.red_cell, "notes": notes}
+        update={
+            "cell_diameter": diameter,
+            "other_diameters": choice.others,
+            "red_cell": choice.red_cell,
+            "many_red_cells": choice.many,
+            "notes": notes,
+        }
     )
     return estimates, choice.tiles if is_whole else None
 

@@ -182,7 +182,7 @@ class LargeRun:
         return plan, known or []
 
     def _tile_file(self, tile: Tile) -> Path:
-        return self.out / _STATE_FOLDER / f"tile-{tile.row:05d}-{tile.col:05d}.npz"
+        return self.out / _STATE_FOLDER / f"tile-{tile.size}-{tile.row:05d}-{tile.col:05d}.npz"
 
     def _load(self, number: int) -> TileCells:
         cells = TileCells.load(self._tile_file(self._tiles[number]))

@@ -10,12 +10,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .distractors import grainy
+
 _FLOOR = 0.02
 # Shares of the samples.
 _STAINED_APART = 0.4
 _PALE_CYTOPLASM = 0.15
 _FADED = 0.12
 _OVEREXPOSED = 0.12
+# Of those whose red cells are dark: crenated, or dried badly.
+_MOTTLED = 0.5
 
 
 def random_stain(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -49,6 +53,9 @@ def random_stain(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator)
         elif choice < 0.65:
             # Dark red cells, bluish ones among them, as dark as nuclei.
             other *= (rng.uniform(1.2, 4.0) * rng.uniform(0.5, 1.6, 3)).astype(np.float32)
+            if rng.random() < _MOTTLED:
+                grain = grainy(image.shape[:2], rng.uniform(2.0, 7.0), rng)
+                other *= np.clip(1 + rng.uniform(0.15, 0.5) * grain, 0.4, None)[..., None]
         inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.2)[..., None]
         mixed = inside * mixed + (1 - inside) * other
     if rng.random() < 0.3:

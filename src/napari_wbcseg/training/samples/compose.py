@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LARGEST_SOURCE_CELL = 96.0
 # Shares of the samples.
-_OFF_SCALE = 0.10
+_OFF_SCALE = 0.08
 _NO_CELL_OF_ITS_OWN = 0.15
 _BENT = 0.25
 _WITH_DISTRACTORS = 0.35
@@ -37,8 +37,8 @@ _SQUEEZED = 0.12
 # Of the pasted cells.
 _BARE_NUCLEI = 0.06
 _STRETCHED = 0.2
-# Plasma cells, macrophages and giant blasts among smaller ones.
-_LARGER = 0.08
+# Plasma cells, macrophages and giant blasts among smaller ones; late erythroblasts among larger ones.
+_LARGER, _SMALLER = 0.10, 0.14
 # A place without cells is at least so wide, and so far from the next cell, in cell diameters.
 _LEAST_BACKGROUND = 0.7
 _CLEAR_OF_CELLS = 0.1
@@ -337,10 +337,8 @@ class Composer:
             Number of cells to paste; by default drawn, none in most samples.
         """
         family = self.names[rng.choice(len(self.names), p=self.share)]
-        # Far beyond the sizes that are looked for, cells stay cells: seen at too coarse a scale, a
-        # group of small ones must not be taken for one large one.
-        spread = rng.normal(0.0, 0.25) if rng.random() < 0.5 else rng.uniform(-2.0, 1.4)
-        if family not in self._stocked:
+        spread = _octaves(rng)
+        if family not in self._stocked and rng.random() < 0.6:
             # Large platelets and dense red cells must not pass for cells at any scale.
             spread = rng.uniform(-1.2, 2.0)
         # At a scale where no cell can be seen whole, its lobes, and platelets, are no cells.
@@ -447,7 +445,9 @@ class Composer:
         side = labels.shape[0]
         wanted = diameter * cell.relative_size * float(np.exp(rng.normal(0, 0.16)))
         if rng.random() < _LARGER:
-            wanted *= rng.uniform(1.3, 2.0)
+            wanted *= rng.uniform(1.3, 2.2)
+        elif rng.random() < _SMALLER:
+            wanted *= rng.uniform(0.5, 0.75)
         scale = wanted / cell.diameter
         radius = wanted / 2
         present = [i for i in np.unique(labels) if i]
@@ -523,6 +523,19 @@ class Composer:
             diameters,
             centres,
         )
+
+
+def _octaves(rng: np.random.Generator) -> float:
+    """Draw the size of the cells of a sample, in doublings of the canonical one.
+
+    Most often as the network is asked for outlines, often as the low-resolution pass shows them. Far
+    beyond the sizes that are looked for, cells stay cells: seen at too coarse a scale, a group of small
+    ones must not be taken for one large one.
+    """
+    choice = rng.random()
+    if choice < 0.4:
+        return float(rng.normal(0.0, 0.25))
+    return float(rng.uniform(-1.3, -0.3) if choice < 0.65 else rng.uniform(-2.0, 1.4))
 
 
 def _draw(sources: Sequence[Source], rng: np.random.Generator, by_area: bool) -> Source:

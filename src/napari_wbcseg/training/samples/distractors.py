@@ -138,15 +138,16 @@ def lay_distractors(
     spot = rng.uniform(0.1, 0.9, 2) * labels.shape
     layer = np.ones_like(image)
     laid = np.full(labels.shape, class_map.UNKNOWN, np.float32)
-    kind = kinds[rng.integers(len(kinds))]
+    share = np.array([_OFTEN.get(kind, 1.0) for kind in kinds])
+    kind = str(rng.choice(kinds, p=share / share.sum()))
     if kind in ("heap", "covered", "parasite"):
         pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.15, 0.5)
         for _ in range(rng.integers(2, 5) if kind == "heap" else 1):
             _lay(layer, laid, _any(red_cells, rng), spot + rng.normal(0, pitch, 2), white_cell, rng, 1.0)
     if kind == "crenated":
-        pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.7, 1.2)
+        pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.7, 1.8)
         darker = float(rng.uniform(1.0, 2.6))
-        for _ in range(rng.integers(1, 6)):
+        for _ in range(rng.integers(1, 10)):
             thing = crenated(_any(red_cells, rng), darker, rng)
             _lay(layer, laid, thing, spot + rng.normal(0, pitch, 2), white_cell, rng, 1.0)
     if kind in ("platelet", "covered"):
@@ -183,14 +184,20 @@ _ARRANGEMENTS: dict[str, tuple[str, ...]] = {
     "smudge": (),
     "scale bar": (),
 }
+# How often, where the others are laid once.
+_OFTEN = {"crenated": 2.0, "gametocyte": 2.0}
 # Purples and blues that Romanowsky stains give to chromatin and to the plasm of parasites: density.
 _PURPLE, _BLUE = (0.9, 1.6, 0.35), (0.7, 0.5, 0.15)
+# Haemozoin, which parasites leave, is brown to black.
+_PIGMENT = (0.7, 0.9, 1.1)
 
 
 def crenated(thing: Distractor, darker: float, rng: np.random.Generator) -> Distractor:
-    """Return a red cell with a scalloped or spiked rim, denser than it was."""
-    picture = thing.image ** np.float32(darker)
-    height, width = picture.shape[:2]
+    """Return a red cell with a scalloped or spiked rim, denser than it was, and mottled."""
+    height, width = thing.image.shape[:2]
+    # The spikes that point at the eye are dark dots, the hollows between them pale.
+    mottle = rng.uniform(0.0, 0.5) * grainy((height, width), width * rng.uniform(0.06, 0.16), rng)
+    picture = thing.image ** (np.float32(darker) * np.clip(1 + mottle, 0.4, None)[..., None])
     rows, cols = np.mgrid[:height, :width].astype(np.float32)
     rows, cols = rows - (height - 1) / 2, cols - (width - 1) / 2
     spikes, turn = int(rng.integers(7, 18)), rng.uniform(0, 2 * np.pi)
@@ -235,7 +242,8 @@ def _draw_parasite(
     grain = grainy(layer.shape[:2], red_cell * rng.uniform(0.05, 0.16), rng)
     dots = np.clip(grain - rng.uniform(-0.2, 1.0), 0, 1)
     colour = np.asarray(_BLUE, np.float32) * rng.uniform(0.2, 1.3) * (1 + 0.2 * grain[..., None])
-    colour = colour + np.asarray(_PURPLE, np.float32) * (rng.uniform(0.3, 1.2) * dots)[..., None]
+    dot = np.asarray(_PURPLE if rng.random() < 0.6 else _PIGMENT, np.float32)
+    colour = colour + dot * (rng.uniform(0.3, 1.2) * dots)[..., None]
     layer *= np.exp(-cover[..., None] * np.maximum(colour, 0))
     return cover
 
