@@ -94,7 +94,9 @@ class TileCells:
             for top, left, bottom, right in boxes.tolist():
                 count = (bottom - top) * (right - left)
                 part = bits[start : start + -(-count // 8)]
-                masks.append(np.unpackbits(part, count=count).astype(bool).reshape(bottom - top, right - left))
+                masks.append(
+                    np.unpackbits(part, count=count).astype(bool).reshape(bottom - top, right - left)
+                )
                 start += len(part)
         except Exception:  # NumPy, zipfile and zlib raise nearly any type on damaged files
             return None
