@@ -109,15 +109,15 @@ def _of_zarr(path: Path) -> Segmentation:
         labels = np.asarray(array[...])
     except Exception as error:  # a damaged chunk raises nearly anything
         raise ImageError(f"{path} is no OME-Zarr that napari-wbcseg saved ({error}).") from None
-    return _labelled(record, labels, _table_of_properties(attributes["image-label"]), path)
+    return _labelled(record, labels, _table_of_properties(attributes["image-label"], record), path)
 
 
-def _table_of_properties(image_label: dict[str, Any]) -> Any:
+def _table_of_properties(image_label: dict[str, Any], record: ResultRecord) -> Any:
     rows = [
         {"label": row["label-value"], **{name: value for name, value in row.items() if name != "label-value"}}
         for row in image_label.get("properties", [])
     ]
-    names = dict.fromkeys(name for row in rows for name in row)
+    names = dict.fromkeys([*record.cells, *(name for row in rows for name in row)])
     return columns_to_table({name: [row.get(name) for row in rows] for name in names})
 
 

@@ -121,6 +121,8 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
     record = ResultRecord.of(result, path.parent).model_dump(
         mode="json", exclude={"cells", "seconds", "pictures"}
     )
+    # The values are properties of the labels; the names tell of columns of which nothing is known.
+    record["cells"] = {str(name): [] for name in result.cells}
     root[f"labels/{LABELS_NAME}"].attrs[RECORD_KEY] = record
 
 
