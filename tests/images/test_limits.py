@@ -84,6 +84,7 @@ def test_the_tiles_of_this_file_are_sound(tmp_path: Path) -> None:
         ("a.png", png_of(20_000, 20_000)),
         ("a.tif", many_tiles(64)),
     ],
+    ids=["jpg", "png", "tif"],
 )
 def test_a_small_file_of_a_huge_picture_is_refused_at_once(tmp_path: Path, name: str, data: bytes) -> None:
     assert len(data) < 200_000

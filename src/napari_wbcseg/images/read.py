@@ -311,5 +311,7 @@ def _pillow_array(image: Image.Image) -> NDArray[Any]:
         image = image.convert("L")
     if image.mode in ("L", "I", "F") or image.mode.startswith("I;16"):
         array = np.asarray(image)
+        if image.mode == "I" and image.format == "PNG":  # as Pillow before 11 opens 16 bits
+            array = array.astype(np.uint16)
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     return np.asarray(image.convert("RGB"))

@@ -57,7 +57,7 @@ class TestLabels:
         path = write_labels(tmp_path / "a.tif", labels, PixelSize(0.25, 0.2, "µm"))
         with tifffile.TiffFile(path) as tiff:
             across = tiff.pages.first.tags["XResolution"].value
-            assert across[0] / across[1] == pytest.approx(1e4 / 0.2)  # pixels a centimetre
+            assert across[0] / across[1] == pytest.approx(1e4 / 0.2, rel=1e-5)  # pixels a cm
             assert tiff.pages.first.tags["ResolutionUnit"].value == 3
 
     def test_what_is_no_label_image_is_refused(self, tmp_path: Path) -> None:
