@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-_WORKING_SIDE = 384
-# Of the brightness of the lit slide (90th percentile of the brightest colour). The darkest nuclei
-# of the validation sets keep 0.30 in blue; phone surrounds have 0.02 to 0.15.
-_DARK = 0.22
-# The penumbra ends where this much of it is reached.
-_PENUMBRA = 0.55
-# Share of the image, and of one of its sides, that a surround takes at least: no cell cut by the border does.
-_LEAST_AREA = 0.004
-_LEAST_OF_SIDE = 0.12
-# Of the image: a field is at least as large, also one that the surround encloses; a smaller spot is glare.
-_LEAST_FIELD = 0.15
+
+@dataclass(frozen=True)
+class FieldOfViewParameters:
+    """What a surround is known by.
+
+    Attributes
+    ----------
+    side : int
+        Pixels of the longer side that the picture is looked at with.
+    dark : float
+        Brightness of a surround, of that of the lit slide (90th percentile of the brightest colour). The
+        darkest nuclei of the validation sets keep 0.30 in blue; phone surrounds have 0.02 to 0.15.
+    penumbra : float
+        Brightness at which the penumbra ends, of the same.
+    reach : float
+        Width of a penumbra at most, of the longer side.
+    least_area, least_side : float
+        Share of the picture, and of one of its sides, that a surround takes: no cell cut by the border does.
+    least_field : float
+        Share of the picture that a field has, also one that the surround encloses; a smaller spot is glare.
+    """
+
+    side: int = 384
+    dark: float = 0.22
+    penumbra: float = 0.55
+    reach: float = 0.02
+    least_area: float = 0.004
+    least_side: float = 0.12
+    least_field: float = 0.15
+
+
+PARAMETERS = FieldOfViewParameters()
 
 
 def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
@@ -37,32 +60,32 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
     from scipy import ndimage
 
     height, width = pixels.shape[:2]
-    factor = min(1.0, _WORKING_SIDE / max(height, width))
+    factor = min(1.0, PARAMETERS.side / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     small = cv2.resize(np.asarray(pixels, np.float32), size, interpolation=cv2.INTER_AREA)
     brightness = cv2.GaussianBlur(small.max(axis=-1), (0, 0), 1.0)
     lit = float(np.percentile(brightness, 90))
-    dark = brightness < _DARK * lit
+    dark = brightness < PARAMETERS.dark * lit
     if not border(dark).any():
         return None
     regions, count = ndimage.label(dark)
     outside = np.zeros(dark.shape, bool)
     for index in range(1, count + 1):
         region = regions == index
-        if region.sum() >= _LEAST_AREA * region.size and _runs_along(region):
+        if region.sum() >= PARAMETERS.least_area * region.size and _runs_along(region):
             outside |= region
     if not outside.any():
         return None
-    # The penumbra: what is dim and joined to the surround, at most a fiftieth of the picture wide.
-    reach = max(1, round(0.02 * max(dark.shape)))
+    # The penumbra: what is dim and joined to the surround.
+    reach = max(1, round(PARAMETERS.reach * max(dark.shape)))
     near = cv2.dilate(outside.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
-    outside |= near & (brightness < _PENUMBRA * lit)
+    outside |= near & (brightness < PARAMETERS.penumbra * lit)
     outside = cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     holes: np.ndarray = np.asarray(ndimage.label(~outside)[0])
-    spots: np.ndarray = np.bincount(holes.ravel()) < _LEAST_FIELD * holes.size
+    spots: np.ndarray = np.bincount(holes.ravel()) < PARAMETERS.least_field * holes.size
     enclosed: np.ndarray = np.asarray(ndimage.binary_fill_holes(outside)) & spots[holes]
     field: np.ndarray = ~(outside | enclosed)
-    if field.mean() < _LEAST_FIELD:
+    if field.mean() < PARAMETERS.least_field:
         return None
     return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
@@ -81,4 +104,4 @@ def border(image: np.ndarray) -> np.ndarray:
 def _runs_along(region: np.ndarray) -> bool:
     sides = (region[0], region[-1], region[:, 0], region[:, -1])
     corner = any(region[row, col] for row in (0, -1) for col in (0, -1))
-    return max(side.mean() for side in sides) >= _LEAST_OF_SIDE * (0.5 if corner else 2.0)
+    return max(side.mean() for side in sides) >= PARAMETERS.least_side * (0.5 if corner else 2.0)
