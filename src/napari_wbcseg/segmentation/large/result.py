@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...box import Box
+from ...classification.classes import BUILT_IN, ClassList
 from ...errors import ImageError, OutputError
 from ...files import write_atomically
 from ...images.pixel_size import PixelSize, read_pixel_size
@@ -38,6 +39,8 @@ class LargeResult:
     model : str
     cell_diameter : float or None
     notes : tuple of str
+    classes : ClassList
+        What the classes of the cells are.
     """
 
     folder: Path
@@ -48,6 +51,7 @@ class LargeResult:
     model: str
     cell_diameter: float | None
     notes: tuple[str, ...]
+    classes: ClassList = BUILT_IN
 
     @classmethod
     def open(cls, folder: str | Path) -> LargeResult:
