@@ -95,7 +95,7 @@ def perfect_maps(
     for index in np.unique(red[red > 0]):
         diameter[red == index] = 2 * np.sqrt((red == index).sum() / np.pi)
     nothing = np.zeros(labels.shape, np.float32)
-    return Maps(cell, centre, offset, diameter, (red > 0).astype(np.float32), nothing, nothing)
+    return Maps(cell, centre, offset, diameter, (red > 0).astype(np.float32), nothing)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:

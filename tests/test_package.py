@@ -245,7 +245,8 @@ class TestWheel:
 
     def test_it_holds_the_manifest_the_models_and_the_types(self, wheel):
         files = set(wheel.namelist())
-        for name in ("napari.yaml", "py.typed", "models/classic.safetensors", "models/robust.safetensors"):
+        models = [f"models/{name}.safetensors" for name in ("classes", "classic", "robust")]
+        for name in ("napari.yaml", "py.typed", *models):
             assert f"{NAME}/{name}" in files
         assert {f"{NAME}/{path.relative_to(PACKAGE).as_posix()}" for path in MODULES} <= files
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import SettingsError
 from .files import read_text
@@ -218,6 +218,14 @@ class SegmentationSettings(_Settings):
     min_area: Annotated[
         int, Field(ge=1, description="Smallest region and smallest cell, in pixels."), Shown(recipe="classic")
     ] = 500
+    classes: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="What tells the classes of the cells: built-in, the file of a classifier, or none.",
+        ),
+        Shown(none="none"),
+    ] = "built-in"
     batch_size: Annotated[int, Field(ge=1, le=512, description="Windows predicted at once.")] = 16
     engine: Annotated[
         EngineName, Field(description="What runs the network: auto takes the fastest here.")
@@ -226,6 +234,11 @@ class SegmentationSettings(_Settings):
         DeviceName,
         Field(description="Where ONNX Runtime computes: auto takes a GPU that works, else the processor."),
     ] = "auto"
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _none_in_words(cls, value: Any) -> Any:
+        return None if value == "none" else str(value) if isinstance(value, Path) else value
 
 
 class TrainingSettings(_Settings):

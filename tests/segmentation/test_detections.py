@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def tile_cells(*cells: tuple[int, int, np.ndarray, float]) -> TileCells:
         np.array(boxes, np.int64).reshape(-1, 4),
         [cell[2] for cell in cells],
         certainty,
-        np.zeros(len(cells)),
+        np.zeros((len(cells), 0)),
         np.zeros((0, 4), np.int64),
     )
 
@@ -70,7 +71,7 @@ def test_cells_of_one_tile_are_left_as_they_are() -> None:
 def test_a_filter_sees_all_cells_and_leaves_some_out() -> None:
     small = np.ones((2, 2), bool)
     tiles = [tile_cells((5, 5, SQUARE, 0.7)), tile_cells((20, 20, small, 0.9))]
-    labels = joined(tiles, (30, 30), lambda areas, boxes, certainty, size: areas < areas.max() / 2)
+    labels = joined(tiles, (30, 30), lambda areas, *others: areas < areas.max() / 2)
     assert labels.max() == 1
     assert not labels[20:].any()
 
@@ -106,19 +107,17 @@ def test_cells_cut_into_tiles_are_put_together_again(discs: list[tuple[int, int,
 
 def test_the_file_of_a_tile_holds_its_cells_and_a_torn_one_none(tmp_path: Path) -> None:
     labels = disc_labels((60, 80), [(20, 20, 13), (40, 60, 9)])
-    found = Found(
-        labels, np.ones(labels.shape, np.float32), np.array([[1, 2, 30, 40]]), 10.0, {1: 0.8}, {2: 0.6}
-    )
+    found = Found(labels, np.ones(labels.shape, np.float32), np.array([[1, 2, 30, 40]]), 10.0, {1: 0.8})
     window = Box(100, 200, 160, 280)
     cells = cells_of_tile(found, Tile(0, 0, window, window, 0.0))
+    cells = replace(cells, classes=np.array([[0.2, 0.8], [0.6, 0.4]]))
     assert cells.certainty.tolist() == [0.8, 1.0]
-    assert cells.erythroblast.tolist() == [0.0, 0.6]
     assert cells.proposals.tolist() == [[101, 202, 130, 240]]
     file = tmp_path / "tile.npz"
     cells.save(file)
     again = TileCells.load(file)
     assert again is not None
-    for name in ("boxes", "certainty", "erythroblast", "proposals"):
+    for name in ("boxes", "certainty", "classes", "proposals"):
         np.testing.assert_array_equal(getattr(again, name), getattr(cells, name))
     for one, two in zip(cells.masks, again.masks, strict=True):
         np.testing.assert_array_equal(one, two)

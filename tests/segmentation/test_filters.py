@@ -59,7 +59,7 @@ def test_a_cell_that_the_border_cuts_may_be_small() -> None:
 
 def test_an_unsure_instance_is_left_out() -> None:
     labels = disc_labels((200, 200), [(60, 60, 50), (150, 150, 50)])
-    instances = Instances(labels, {1: 0.9, 2: 0.3}, {1: 0.0, 2: 0.0})
+    instances = Instances(labels, {1: 0.9, 2: 0.3})
     left = leave_out_unlikely(instances, perfect_maps(labels))
     assert kept(left.labels) == [1]
     assert left.certainty == {1: 0.9}
@@ -68,7 +68,7 @@ def test_an_unsure_instance_is_left_out() -> None:
 def test_what_the_network_calls_a_platelet_is_left_out() -> None:
     labels = disc_labels((200, 200), [(60, 60, 50), (150, 150, 50)])
     maps = replace(perfect_maps(labels), platelet=np.where(labels == 2, np.float32(0.8), np.float32(0)))
-    instances = Instances(labels, {1: 0.9, 2: 0.9}, {1: 0.0, 2: 0.0})
+    instances = Instances(labels, {1: 0.9, 2: 0.9})
     assert kept(leave_out_unlikely(instances, maps).labels) == [1]
 
 

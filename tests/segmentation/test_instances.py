@@ -182,7 +182,7 @@ def test_what_is_no_cell_is_not_drawn() -> None:
 
 def test_nothing_is_drawn_of_nothing() -> None:
     nothing = perfect_maps(np.zeros((40, 50), np.int32))
-    drawn = draw_at(Instances(np.zeros((40, 50), np.int32), {}, {}), nothing, (80, 100), 0.5)
+    drawn = draw_at(Instances(np.zeros((40, 50), np.int32), {}), nothing, (80, 100), 0.5)
     assert drawn.shape == (80, 100)
     assert not drawn.any()
 

@@ -190,8 +190,8 @@ def cells_of(item: BatchItem, record: ResultRecord, outputs: Outputs) -> pd.Data
     return with_micrometres(table, record.placement.pixel_size)
 
 
-def pictures_in(item: BatchItem, outputs: Outputs) -> list[tuple[str, str]]:
-    """Return what the report shows of an image that is done: captions, and JPEG in base64.
+def pictures_in(item: BatchItem, outputs: Outputs) -> dict[str, list[tuple[str, str]]]:
+    """Return the pictures and the gallery that the report shows of an image that is done.
 
     Of a result that another than a run saved, corrected perhaps, the pictures are drawn now.
 
@@ -201,12 +201,13 @@ def pictures_in(item: BatchItem, outputs: Outputs) -> list[tuple[str, str]]:
         If the image or its labels cannot be read.
     """
     from ..images.read import read_image
-    from .thumbnails import pictures_of
+    from .thumbnails import gallery_of, pictures_of
 
     record = ResultRecord.read(outputs.record_file(item.name))
     if record.pictures or record.large:
-        return record.pictures
-    return encoded(pictures_of(read_image(item.path), load_result(outputs.record_file(item.name))))
+        return {"pictures": record.pictures, "gallery": record.gallery}
+    image, result = read_image(item.path), load_result(outputs.record_file(item.name))
+    return {"pictures": encoded(pictures_of(image, result)), "gallery": encoded(gallery_of(image, result))}
 
 
 def done_before(
@@ -253,7 +254,7 @@ def _small(
 ) -> ResultRecord:
     from ..images.read import read_image_and_notes
     from ..segmentation.pipeline import segment
-    from .thumbnails import pictures_of
+    from .thumbnails import gallery_of, pictures_of
 
     start = time.perf_counter()
     before = _stamp(item.path)
@@ -282,11 +283,9 @@ def _small(
     write_labels(labels, result.labels, pixel_size)
     if others := [name for name in outputs.wanted(flat=not result.stacked) if name not in ("tiff", "json")]:
         save(result, base, others, image=pixels)
-    pictures = pictures_of(pixels, result)
+    shown = {"pictures": pictures_of(pixels, result), "gallery": gallery_of(pixels, result)}
     seconds = round(time.perf_counter() - start, 3)
-    record = ResultRecord.of(
-        result, outputs.folder, labels.name, image=image, seconds=seconds, pictures=pictures
-    )
+    record = ResultRecord.of(result, outputs.folder, labels.name, image=image, seconds=seconds, **shown)
     record.write(outputs.record_file(item.name))
     return record
 

@@ -11,13 +11,19 @@ from ..errors import OutputError
 from ..files import written_whole
 
 if TYPE_CHECKING:
+    from ..classification.differential import Differential
     from ..results.records import RunRecord
 
 REPORT_FILE = "report.html"
 _TEMPLATE = Path(__file__).with_name("report.html")
 
 
-def write_report(path: str | Path, record: RunRecord, entries: Iterable[Mapping[str, Any]]) -> Path:
+def write_report(
+    path: str | Path,
+    record: RunRecord,
+    entries: Iterable[Mapping[str, Any]],
+    differential: Differential | None = None,
+) -> Path:
     """Write the report as one HTML file, which needs no other file and no network.
 
     The entries are taken one by one, so that the pictures of a large folder are never in
@@ -30,7 +36,10 @@ def write_report(path: str | Path, record: RunRecord, entries: Iterable[Mapping[
         Of the run, with what became of each input.
     entries : iterable of mapping
         Of each image its ``row`` of ``counts.csv``, its ``pictures`` as captions with JPEG in base64 (the
-        image with its outlines, then the cells to check), and the name of its ``overlay``, or nothing.
+        image with its outlines, then the cells to check), its ``gallery`` as classes with JPEG, and the name
+        of its ``overlay``, or nothing.
+    differential : Differential, optional
+        Over all images.
 
     Returns
     -------
@@ -58,6 +67,7 @@ def write_report(path: str | Path, record: RunRecord, entries: Iterable[Mapping[
         totals=_totals(record),
         settings=_settings(record),
         entries=entries,
+        differential=differential,
     )
     with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(pieces)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..classification.classes import CLASS, ClassList, class_of
+from ..classification.differential import Differential, differential
 from ..errors import ImageError, OutputError, SettingsError, WBCSegError
 from ..files import locked, read_text, remove_leftovers
 from ..progress import Progress, silent
@@ -33,6 +35,7 @@ from .report import REPORT_FILE, write_report
 from .workers import segment_here
 
 if TYPE_CHECKING:
+    import pandas as pd
     from distributed import Client
 
     from ..network.model_file import ModelFile
@@ -329,7 +332,7 @@ def _write_run(
 ) -> list[Path]:
     """Write tables, record and report of a run, from the files of its results as they are now."""
     folder = outputs.folder
-    files, tables, inputs = [], [], []
+    files, tables, inputs, lists = [], [], [], []
     for index, item in enumerate(items):
         entry = _input(item, folder)
         if rows.get(index, {}).get("status") == "ok":
@@ -338,6 +341,7 @@ def _write_run(
                 cells = cells_of(item, result, outputs)
                 rows[index] = count_row(item.image, result, cells)
                 tables.append((item.image, cells))
+                lists.append(result.class_list)
                 files += outputs.files(item.name, result)
                 entry = entry.model_copy(update={"sha256": result.image.sha256})
             except WBCSegError as error:  # removed or damaged meanwhile
@@ -351,12 +355,13 @@ def _write_run(
     def entries() -> Iterator[dict[str, Any]]:
         """Yield what the report shows of each image; the pictures of one are in memory at a time."""
         for index in sorted(rows):
-            item, row, pictures = items[index], rows[index], []
+            item, row = items[index], rows[index]
+            shown: dict[str, list[tuple[str, str]]] = {"pictures": [], "gallery": []}
             if row["status"] == "ok":
                 with suppress(WBCSegError):
-                    pictures = pictures_in(item, outputs)
+                    shown = pictures_in(item, outputs)
             overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
-            yield {"row": row, "pictures": pictures, "overlay": overlay.name if overlay in drawn else ""}
+            yield {"row": row, **shown, "overlay": overlay.name if overlay in drawn else ""}
 
     drawn = set(files)
     return [
@@ -364,8 +369,21 @@ def _write_run(
         write_counts(folder / COUNTS_FILE, [rows[index] for index in sorted(rows)]),
         write_cells(folder / CELLS_FILE, tables),
         record.write(folder / RUN_FILE),
-        write_report(folder / REPORT_FILE, record, entries()),
+        write_report(folder / REPORT_FILE, record, entries(), _differential(tables, lists)),
     ]
+
+
+def _differential(
+    tables: Sequence[tuple[str, pd.DataFrame]], lists: Sequence[ClassList]
+) -> Differential | None:
+    """Return the differential over all images; None where no cell has a class."""
+    import pandas as pd
+
+    names = [class_of(cells) for _, cells in tables]
+    if not any(one.ne("").any() for one in names):
+        return None
+    classes = lists[0].added(*(one for other in lists[1:] for one in other))
+    return differential(pd.DataFrame({CLASS: pd.concat(names)}), classes)
 
 
 # Whose a folder of results is -------------------------------------------------------------------------

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..box import Box
+from ..classification.classes import CLASS, CLASS_PROBABILITY, class_of
 from ..images.prepare import as_rgb8
-from ..results.formats.pictures import CASING_COLOUR, CELL_COLOUR, CHECK_COLOUR, traced
+from ..results.formats.pictures import CASING_COLOUR, CELL_COLOUR, CHECK_COLOUR, cell_colours, traced
 from ..results.result_record import Picture
-from ..segmentation.result import marked_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +25,8 @@ _WIDTH, _HEIGHT = 360, 270
 _CELL_SIDE = 72
 _CELL_CONTEXT = 2.2  # sides of a cell's picture, in diameters of the cell
 _MOST_CELLS = 12
+_OF_A_CLASS = 6
+_GALLERY_CONTEXT = 1.6  # sides of a picture of the gallery, in diameters of a typical cell: one scale for all
 _LEAST_RING = 2.5  # pixels of the overview of a large image
 _READ_SIDE = 2048  # pixels of a large image read at once
 _SHIFT = 4  # bits behind the point in coordinates given to OpenCV
@@ -54,7 +56,7 @@ def pictures_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
         caption = f"plane {plane} of 0 to {len(result.labels) - 1}"
     checked = cells[cells["check"].astype(bool)] if len(cells) else cells
     picture = as_rgb8(image)
-    whole = _outlined(picture, labels, marked_in(cells))
+    whole = _outlined(picture, labels, cell_colours(cells, result.classes))
     worst = checked.sort_values("certainty").head(_MOST_CELLS) if len(checked) else checked
     return (Picture(caption, _jpeg(whole)), *(_cell(picture, labels, row) for row in _rows(worst)))
 
@@ -83,10 +85,11 @@ def pictures_of_large(
     whole = _overview(levels, source.value_range)
     zoom = whole.shape[1] / source.shape[1]
     cells = result.cells
-    for row in _rows(cells[["row", "col", "diameter", "check"]]):
+    colours = cell_colours(cells, result.classes)
+    for row in _rows(cells[["label", "row", "col", "diameter"]]):
         centre = [round(((row[name] + 0.5) * zoom - 0.5) * (1 << _SHIFT)) for name in ("col", "row")]
         radius = round(max(_LEAST_RING, 0.6 * row["diameter"] * zoom) * (1 << _SHIFT))
-        colour = CHECK_COLOUR if row["check"] else CELL_COLOUR
+        colour = colours[int(row["label"])]
         cv2.circle(whole, centre, radius, CASING_COLOUR, 2, cv2.LINE_AA, _SHIFT)
         cv2.circle(whole, centre, radius, colour, 1, cv2.LINE_AA, _SHIFT)
     worst = cells[cells["check"].astype(bool)].sort_values("certainty").head(_MOST_CELLS)
@@ -96,6 +99,35 @@ def pictures_of_large(
         pixels = as_rgb8(source.read(*box))
         pictures.append(_cell_picture(pixels, np.asarray(result.labels[box.slices]), row))
     return (Picture("", _jpeg(whole)), *pictures)
+
+
+def gallery_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
+    """Draw some cells of each class, the most certain first, with the class as caption; none without classes.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W), (H, W, 3), or a stack of either
+        As it was read.
+    result : Segmentation
+    """
+    import cv2
+
+    cells = result.cells[class_of(result.cells) != ""]
+    if not len(cells):
+        return ()
+    cells = cells.sort_values(CLASS_PROBABILITY, ascending=False, kind="stable")
+    known = result.classes.covering(sorted(set(cells[CLASS])))
+    pictures = []
+    for one in known:
+        for row in _rows(cells[cells[CLASS] == one.name].head(_OF_A_CLASS)):
+            plane: Any = int(row["plane"]) if result.stacked else slice(None)
+            half = round(_GALLERY_CONTEXT * (result.cell_diameter or row["diameter"]) / 2)
+            labels = result.labels[plane]
+            place = _window(row, half, labels.shape).slices
+            pixels = as_rgb8(image[plane][place])
+            size = tuple(max(1, round(side * _CELL_SIDE / (2 * half))) for side in pixels.shape[1::-1])
+            pictures.append(Picture(one.name, _jpeg(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))))
+    return tuple(pictures)
 
 
 def _overview(levels: Sequence[Any], value_range: float) -> np.ndarray:
@@ -128,7 +160,9 @@ def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
     return table.to_dict("records") if len(table) else []  # type: ignore[return-value]
 
 
-def _outlined(picture: np.ndarray, labels: np.ndarray, marked: frozenset[int]) -> np.ndarray:
+def _outlined(
+    picture: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]]
+) -> np.ndarray:
     import cv2
 
     height, width = labels.shape
@@ -136,7 +170,7 @@ def _outlined(picture: np.ndarray, labels: np.ndarray, marked: frozenset[int]) -
     size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     for label, _, outlines in traced(labels):
-        colour = CHECK_COLOUR if label in marked else CELL_COLOUR
+        colour = colours.get(label, CELL_COLOUR)
         _draw(small, [(outline + 0.5) * zoom - 0.5 for outline in outlines], colour)
     return small
 
@@ -152,8 +186,12 @@ def _half_side(row: dict[str, float]) -> int:
 
 def _around(row: dict[str, float], shape: tuple[int, ...]) -> Box:
     """Return the surroundings of a cell, inside the image."""
+    return _window(row, _half_side(row), shape)
+
+
+def _window(row: dict[str, float], half: int, shape: tuple[int, ...]) -> Box:
     top, left = round(row["row"]), round(row["col"])
-    return Box(top, left, top, left).grown(_half_side(row), shape)
+    return Box(top, left, top, left).grown(half, shape)
 
 
 def _cell_picture(picture: np.ndarray, labels: np.ndarray, row: dict[str, float]) -> Picture:

@@ -22,8 +22,8 @@ class CropParameters:
         Pixels around a cell that are kept, for outlines that are a little narrow.
     """
 
-    side: int = 96
-    diameter: float = 60.0
+    side: int = 80
+    diameter: float = 52.0
     rim: float = 2.0
 
 

@@ -1,11 +1,11 @@
-"""The shell: ``wbcseg demo | segment | train | finetune | corrections | evaluate | models | download``.
+"""The shell: ``wbcseg demo``, ``segment``, ``classify``, ``train`` and so on, see ``wbcseg --help``.
 
 Results go to standard output; progress, notes and errors to standard error. The exit
 status is 0 when all went well, 1 when something failed, 2 for a command that cannot be
 understood, and 130 when it was stopped.
 """
 
-from . import corrections, demo, download, evaluate, finetune, models, segment, train
+from . import classes, corrections, demo, download, evaluate, finetune, models, segment, train
 from .app import add_command, app, main
 
 __all__ = ["app", "main"]
@@ -13,7 +13,10 @@ __all__ = ["app", "main"]
 # In the order of the help.
 add_command(app, demo.demo)
 add_command(app, segment.segment)
+add_command(app, classes.classify)
+add_command(app, classes.differential)
 add_command(app, train.train)
+add_command(app, classes.train_classifier, "train-classifier")
 add_command(app, finetune.finetune)
 app.add_typer(corrections.corrections_app, name="corrections")
 add_command(app, evaluate.evaluate)

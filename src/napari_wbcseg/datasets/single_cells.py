@@ -32,7 +32,7 @@ CHULA_WITH_WHITE_CELLS = frozenset({"17", "219", "391", "480", "538", "731", "Ir
 #: One picture in so many, by name within its class, is never trained on.
 KEPT_ASIDE = 5
 # The diameter of a typical white cell over the side of its picture, in the Barcelona pictures.
-_CELL_OF_PICTURE = 0.37
+CELL_OF_PICTURE = 0.37
 _PLATELET_OF_CELL = 0.75
 
 
@@ -104,10 +104,10 @@ def read_single_cells(
 def _pair(name: str, image: np.ndarray, kind: str, outline: Outliner) -> TrainingPair | None:
     from .pair import Box, TrainingPair
 
-    diameter = _CELL_OF_PICTURE * max(image.shape[:2])
+    diameter = CELL_OF_PICTURE * max(image.shape[:2])
     middle = tuple(side // 2 for side in image.shape[:2])
     if kind == PLATELET_CLASS:
-        box = _dark_middle(image, diameter)
+        box = dark_middle(image, diameter)
         boxes = () if box is None else (Box(PLATELET_BOX, box),)
         labels = np.zeros(image.shape[:2], np.int32)
         return TrainingPair(name, image, labels, GROUP + kind, None, boxes, white_cell=diameter)
@@ -122,7 +122,7 @@ def _pair(name: str, image: np.ndarray, kind: str, outline: Outliner) -> Trainin
     return TrainingPair(name, image, labels, GROUP + kind, erythroblasts=known, white_cell=diameter)
 
 
-def _dark_middle(image: np.ndarray, cell: float) -> tuple[int, int, int, int] | None:
+def dark_middle(image: np.ndarray, cell: float) -> tuple[int, int, int, int] | None:
     """Return the box of the stained thing in the middle of a picture."""
     import cv2
     from skimage.filters import threshold_otsu

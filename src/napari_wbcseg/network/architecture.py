@@ -6,6 +6,7 @@ is derived from one `UNetArchitecture`, without Keras.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -117,20 +118,10 @@ class UNetArchitecture(BaseModel):
         Names are ``down{level}_conv{i}``, ``up{level}_conv{i}`` and ``head_{output}``,
         with normalisations ``down{level}_norm{i}`` and ``up{level}_norm{i}``.
         """
-        found: list[Convolution] = []
-
-        def block(side: str, level: int, channels: int) -> None:
-            for i in range(2):
-                norm = f"{side}{level}_norm{i}" if self.batch_norm else None
-                found.append(Convolution(f"{side}{level}_conv{i}", norm, 3, channels, self.widths[level]))
-                channels = self.widths[level]
-
-        channels = self.input_channels
-        for level in range(self.levels):
-            block("down", level, channels)
-            channels = self.widths[level]
+        found = down_convolutions(self.input_channels, self.widths, self.batch_norm)
+        channels = self.widths[-1]
         for level in reversed(range(self.levels - 1)):
-            block("up", level, channels + self.widths[level])
+            found += _block("up", level, channels + self.widths[level], self.widths[level], self.batch_norm)
             channels = self.widths[level]
         for output in self.outputs:
             found.append(Convolution(f"head_{output.name}", None, 1, channels, output.channels))
@@ -142,15 +133,7 @@ class UNetArchitecture(BaseModel):
         Kernels are ``(height, width, in, out)``. Normalisations have ``gamma``, ``beta``,
         ``moving_mean`` and ``moving_variance``.
         """
-        shapes: dict[str, tuple[int, ...]] = {}
-        for conv in self.convolutions():
-            shapes[f"{conv.name}/kernel"] = (conv.kernel, conv.kernel, conv.channels_in, conv.channels_out)
-            if conv.norm is None:
-                shapes[f"{conv.name}/bias"] = (conv.channels_out,)
-            else:
-                for variable in ("gamma", "beta", "moving_mean", "moving_variance"):
-                    shapes[f"{conv.norm}/{variable}"] = (conv.channels_out,)
-        return shapes
+        return convolution_shapes(self.convolutions())
 
     @property
     def parameter_count(self) -> int:
@@ -162,6 +145,41 @@ class UNetArchitecture(BaseModel):
                 size *= side
             total += size
         return total
+
+
+def down_convolutions(channels: int, widths: Sequence[int], norm: bool) -> list[Convolution]:
+    """Return the convolutions of contracting levels, from full resolution down."""
+    found: list[Convolution] = []
+    for level, width in enumerate(widths):
+        found += _block("down", level, channels, width, norm)
+        channels = width
+    return found
+
+
+def _block(side: str, level: int, channels: int, width: int, norm: bool) -> list[Convolution]:
+    return [
+        Convolution(
+            f"{side}{level}_conv{i}",
+            f"{side}{level}_norm{i}" if norm else None,
+            3,
+            width if i else channels,
+            width,
+        )
+        for i in range(2)
+    ]
+
+
+def convolution_shapes(convolutions: Iterable[Convolution]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every weight of convolutions; see `UNetArchitecture.tensor_shapes`."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for conv in convolutions:
+        shapes[f"{conv.name}/kernel"] = (conv.kernel, conv.kernel, conv.channels_in, conv.channels_out)
+        if conv.norm is None:
+            shapes[f"{conv.name}/bias"] = (conv.channels_out,)
+        else:
+            for variable in ("gamma", "beta", "moving_mean", "moving_variance"):
+                shapes[f"{conv.norm}/{variable}"] = (conv.channels_out,)
+    return shapes
 
 
 #: The published network: grey 128x128 tiles, one probability; 7,846,081 parameters.

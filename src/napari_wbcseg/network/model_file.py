@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,6 +33,7 @@ _MAX_HEADER = 1 << 26
 _DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 
 WeightType = Literal["float16", "float32"]
+Header = TypeVar("Header", bound=BaseModel)
 
 
 class ModelHeader(BaseModel):
@@ -137,14 +138,18 @@ def read_model(path: str | Path) -> ModelFile:
         float32, finite).
     """
     path = Path(path)
+    return decode_model(read_content(path), path)
+
+
+def read_content(path: Path) -> bytes:
+    """Return the content of a file that may be a model; see `read_model` for what it raises."""
     try:
         check_ordinary(path, _MAX_BYTES)
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"There is no model file {path}: check the name.") from None
     except OSError as error:
         raise ModelError(f"The model file {path} cannot be read ({error.strerror}).") from None
-    return decode_model(content, path)
 
 
 def read_header(path: str | Path) -> ModelHeader:
@@ -165,7 +170,7 @@ def read_header(path: str | Path) -> ModelHeader:
             length = int.from_bytes(start[:8], "little")
             if len(start) < 9 or start[8:] != b"{" or length > _MAX_HEADER:
                 file.seek(0)
-                _read_table(file.read(_MAX_HEADER), where)  # says what is wrong
+                read_table(file.read(_MAX_HEADER), where)  # says what is wrong
                 raise ModelError(f"{where} is truncated or damaged: copy or download it again.")
             text = start[8:] + file.read(length - 1)
             size = path.stat().st_size
@@ -224,6 +229,13 @@ def encode_model(
     header: ModelHeader, weights: Mapping[str, np.ndarray], dtype: WeightType = "float16"
 ) -> bytes:
     """Return the content of a model file."""
+    return encode_tensors(weights, {_METADATA_KEY: header.model_dump_json()}, dtype)
+
+
+def encode_tensors(
+    weights: Mapping[str, np.ndarray], metadata: dict[str, str], dtype: WeightType = "float16"
+) -> bytes:
+    """Return the content of a ``.safetensors`` file of arrays; see `write_model`."""
     from safetensors.numpy import save
 
     limit = float(np.finfo(np.float16).max)
@@ -233,20 +245,20 @@ def encode_model(
         if dtype == "float16" and value.ndim > 1 and np.abs(value).max(initial=0) < limit:
             value = value.astype(np.float16)
         tensors[name] = value
-    return save(tensors, metadata={_METADATA_KEY: header.model_dump_json()})
+    return save(tensors, metadata=metadata)
 
 
 def decode_model(content: bytes, path: Path | None) -> ModelFile:
     """Validate the content of a model file; see `read_model` for what it raises."""
     where = f"The model file {path}" if path is not None else "The model"
-    table = _read_table(content, where)
+    table = read_table(content, where)
     metadata = table.pop("__metadata__", None)
     header = _read_header(metadata, where)
-    weights = _read_tensors(content, table, header.architecture, where)
+    weights = read_tensors(content, table, header.architecture.tensor_shapes(), where)
     return ModelFile(header, weights, hashlib.sha256(content).hexdigest()[:12], path)
 
 
-def _read_table(content: bytes, where: str) -> dict[str, Any]:
+def read_table(content: bytes, where: str) -> dict[str, Any]:
     """Return the JSON at the start of a safetensors file, after safetensors has validated the file."""
     from safetensors import SafetensorError, deserialize
 
@@ -275,12 +287,17 @@ def _read_table(content: bytes, where: str) -> dict[str, Any]:
 
 
 def _read_header(metadata: Any, where: str) -> ModelHeader:
-    if not isinstance(metadata, dict) or _METADATA_KEY not in metadata:
+    return parse_header(ModelHeader, _METADATA_KEY, metadata, where)
+
+
+def parse_header(kind: type[Header], key: str, metadata: Any, where: str) -> Header:
+    """Return the header that the metadata of a file hold under a key, checked."""
+    if not isinstance(metadata, dict) or key not in metadata:
         raise ModelError(
             f"{where} holds tensors, but has no header of this package: choose a model written by it."
         )
     try:
-        values = json.loads(metadata[_METADATA_KEY])
+        values = json.loads(metadata[key])
     except (ValueError, RecursionError):
         raise ModelError(f"{where} has a damaged header: copy or download it again.") from None
     version = values.get("format_version") if isinstance(values, dict) else None
@@ -290,7 +307,7 @@ def _read_header(metadata: Any, where: str) -> ModelHeader:
             "update napari-wbcseg."
         )
     try:
-        return ModelHeader.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "header"
@@ -299,10 +316,21 @@ def _read_header(metadata: Any, where: str) -> ModelHeader:
         ) from None
 
 
-def _read_tensors(
-    content: bytes, table: dict[str, Any], architecture: UNetArchitecture, where: str
+def read_tensors(
+    content: bytes, table: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], where: str
 ) -> dict[str, np.ndarray]:
-    shapes = architecture.tensor_shapes()
+    """Return the arrays of a file that must be exactly those of some shapes, finite, as float32.
+
+    Parameters
+    ----------
+    content : bytes
+    table : dict
+        As `read_table` gives it, without the metadata.
+    shapes : mapping
+        By name.
+    where : str
+        What the file is, for a sentence.
+    """
     missing, unknown = sorted(set(shapes) - set(table)), sorted(set(table) - set(shapes))
     if missing or unknown:
         parts = [f"lacks {_some(missing)}"] if missing else []

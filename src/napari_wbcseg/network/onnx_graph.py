@@ -9,7 +9,7 @@ import numpy as np
 from .architecture import NORM_EPSILON, Convolution, UNetArchitecture
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from .model_file import ModelFile
 
@@ -30,53 +30,87 @@ def onnx_bytes(model: ModelFile) -> bytes:
     return build_graph(model.header.architecture, model.weights)
 
 
-def build_graph(architecture: UNetArchitecture, weights: Mapping[str, np.ndarray]) -> bytes:
-    """Return the serialised graph of an architecture with these weights; see `onnx_bytes`."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+class Graph:
+    """An ONNX graph as it is built, layer by layer.
 
-    nodes: list[Any] = []
-    constants: list[Any] = []
+    Parameters
+    ----------
+    convolutions : iterable of Convolution
+    weights : mapping of ndarray
+    """
 
-    def constant(name: str, value: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    def __init__(self, convolutions: Iterable[Convolution], weights: Mapping[str, np.ndarray]) -> None:
+        self._convolutions = {conv.name: conv for conv in convolutions}
+        self._weights = weights
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        """Add an array; return its name."""
+        from onnx import numpy_helper
+
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def add(kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+    def add(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        """Add a node, whose output bears its name; return that."""
+        from onnx import helper
+
+        self._nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    convolutions = {conv.name: conv for conv in architecture.convolutions()}
-
-    def convolve(x: str, name: str) -> str:
-        conv = convolutions[name]
-        kernel, bias = _folded(conv, weights)
+    def convolve(self, x: str, name: str) -> str:
+        """Add a convolution with its normalisation folded in."""
+        conv = self._convolutions[name]
+        kernel, bias = _folded(conv, self._weights)
         pad = conv.kernel // 2
-        return add(
+        return self.add(
             "Conv",
             # Keras keeps (height, width, in, out), ONNX (out, in, height, width).
-            [x, constant(f"{name}/W", kernel.transpose(3, 2, 0, 1)), constant(f"{name}/B", bias)],
+            [x, self.constant(f"{name}/W", kernel.transpose(3, 2, 0, 1)), self.constant(f"{name}/B", bias)],
             name,
             kernel_shape=[conv.kernel, conv.kernel],
             pads=[pad] * 4,
         )
 
-    def block(x: str, side: str, level: int) -> str:
+    def block(self, x: str, side: str, level: int) -> str:
+        """Add the two convolutions of a level."""
         for i in range(2):
-            x = add("Relu", [convolve(x, f"{side}{level}_conv{i}")], f"{side}{level}_relu{i}")
+            x = self.add("Relu", [self.convolve(x, f"{side}{level}_conv{i}")], f"{side}{level}_relu{i}")
         return x
 
-    double = constant("double", np.array([1, 1, 2, 2], np.float32))
-    x = add("Transpose", [INPUT_NAME], "channels_first", perm=[0, 3, 1, 2])
-    skips = []
-    bottom = architecture.levels - 1
-    for level in range(bottom):
-        x = block(x, "down", level)
-        skips.append(x)
-        x = add("MaxPool", [x], f"down{level}_pool", kernel_shape=[2, 2], strides=[2, 2])
-    x = block(x, "down", bottom)
-    for level in reversed(range(bottom)):
-        x = add(
+    def down(self, levels: int) -> list[str]:
+        """Add the input and the contracting levels; return the output of each, channels first."""
+        x = self.add("Transpose", [INPUT_NAME], "channels_first", perm=[0, 3, 1, 2])
+        found = [self.block(x, "down", 0)]
+        for level in range(1, levels):
+            x = self.add("MaxPool", [found[-1]], f"down{level - 1}_pool", kernel_shape=[2, 2], strides=[2, 2])
+            found.append(self.block(x, "down", level))
+        return found
+
+    def finish(self, name: str, taken: list[str | int], given: list[str | int]) -> bytes:
+        """Return the serialised graph from ``image`` to ``output``, which have these shapes."""
+        import onnx
+        from onnx import TensorProto, helper
+
+        start = helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, taken)
+        end = helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, given)
+        graph = helper.make_graph(self._nodes, name, [start], [end], self._constants)
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="napari-wbcseg"
+        )
+        model.ir_version = IR_VERSION
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString())
+
+
+def build_graph(architecture: UNetArchitecture, weights: Mapping[str, np.ndarray]) -> bytes:
+    """Return the serialised graph of an architecture with these weights; see `onnx_bytes`."""
+    graph = Graph(architecture.convolutions(), weights)
+    double = graph.constant("double", np.array([1, 1, 2, 2], np.float32))
+    *skips, x = graph.down(architecture.levels)
+    for level in reversed(range(architecture.levels - 1)):
+        x = graph.add(
             "Resize",
             [x, "", double],
             f"up{level}_upsample",
@@ -85,33 +119,18 @@ def build_graph(architecture: UNetArchitecture, weights: Mapping[str, np.ndarray
             coordinate_transformation_mode="asymmetric",
             nearest_mode="floor",
         )
-        x = add("Concat", [x, skips[level]], f"up{level}_join", axis=1)
-        x = block(x, "up", level)
+        x = graph.add("Concat", [x, skips[level]], f"up{level}_join", axis=1)
+        x = graph.block(x, "up", level)
     heads = []
     for output in architecture.outputs:
-        head = convolve(x, f"head_{output.name}")
+        head = graph.convolve(x, f"head_{output.name}")
         if output.activation == "sigmoid":
-            head = add("Sigmoid", [head], f"{output.name}_sigmoid")
+            head = graph.add("Sigmoid", [head], f"{output.name}_sigmoid")
         heads.append(head)
-    joined = add("Concat", heads, "heads", axis=1) if len(heads) > 1 else heads[0]
-    add("Transpose", [joined], OUTPUT_NAME, perm=[0, 2, 3, 1])
-
-    def value(name: str, channels: int) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", "H", "W", channels])
-
-    graph = helper.make_graph(
-        nodes,
-        "unet",
-        [value(INPUT_NAME, architecture.input_channels)],
-        [value(OUTPUT_NAME, architecture.output_channels)],
-        constants,
-    )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="napari-wbcseg"
-    )
-    model.ir_version = IR_VERSION
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+    joined = graph.add("Concat", heads, "heads", axis=1) if len(heads) > 1 else heads[0]
+    graph.add("Transpose", [joined], OUTPUT_NAME, perm=[0, 2, 3, 1])
+    size: list[str | int] = ["N", "H", "W"]
+    return graph.finish("unet", [*size, architecture.input_channels], [*size, architecture.output_channels])
 
 
 def _folded(conv: Convolution, weights: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

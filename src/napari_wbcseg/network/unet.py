@@ -41,21 +41,7 @@ def build_unet(
     normalised = architecture.batch_norm
 
     def block(x: Any, side: str, level: int) -> Any:
-        for i in range(2):
-            x = layers.Conv2D(
-                architecture.widths[level],
-                3,
-                padding="same",
-                use_bias=not normalised,
-                dtype=policy,
-                name=f"{side}{level}_conv{i}",
-            )(x)
-            if normalised:
-                x = layers.BatchNormalization(
-                    epsilon=NORM_EPSILON, dtype=policy, name=f"{side}{level}_norm{i}"
-                )(x)
-            x = layers.ReLU(dtype=policy, name=f"{side}{level}_relu{i}")(x)
-        return x
+        return conv_block(x, f"{side}{level}", architecture.widths[level], normalised, policy)
 
     image = layers.Input((None, None, architecture.input_channels), name="image")
     x = image
@@ -80,6 +66,19 @@ def build_unet(
     ]
     joined = layers.Concatenate(dtype="float32", name="output")(heads) if len(heads) > 1 else heads[0]
     return import_keras().Model(image, joined, name="unet")
+
+
+def conv_block(x: Any, name: str, width: int, normalised: bool, policy: str = "float32") -> Any:
+    """Put the two convolutions of a level, each with its normalisation and ReLU, behind a Keras tensor."""
+    layers = import_keras().layers
+    for i in range(2):
+        x = layers.Conv2D(
+            width, 3, padding="same", use_bias=not normalised, dtype=policy, name=f"{name}_conv{i}"
+        )(x)
+        if normalised:
+            x = layers.BatchNormalization(epsilon=NORM_EPSILON, dtype=policy, name=f"{name}_norm{i}")(x)
+        x = layers.ReLU(dtype=policy, name=f"{name}_relu{i}")(x)
+    return x
 
 
 def weights_of(model: keras.Model) -> dict[str, np.ndarray]:

@@ -126,6 +126,8 @@ class ResultRecord(BaseModel):
         That a run took for it.
     pictures : list of (str, str)
         What the report of a run shows of it: captions, and JPEG in base64.
+    gallery : list of (str, str)
+        Some cells of each class, likewise.
     cells : dict of list
         The table, a list a column; lengths in pixels, unknown values None. That of a large image is
         in its folder.
@@ -155,6 +157,7 @@ class ResultRecord(BaseModel):
     classes: list[dict[str, Any]] = []
     seconds: float | None = None
     pictures: list[tuple[str, str]] = []
+    gallery: list[tuple[str, str]] = []
     cells: dict[str, list[Any]] = {}
 
     @classmethod
@@ -167,6 +170,7 @@ class ResultRecord(BaseModel):
         image: ImageRecord | None = None,
         seconds: float | None = None,
         pictures: Sequence[Picture] = (),
+        gallery: Sequence[Picture] = (),
     ) -> ResultRecord:
         """Make the record of a result, to lie in a folder beside its labels file.
 
@@ -178,7 +182,7 @@ class ResultRecord(BaseModel):
             The labels file, or the folder of a large result, which has the table itself.
         image : ImageRecord, optional
             By default that of the result's image file as it is now.
-        seconds, pictures
+        seconds, pictures, gallery
             See the attributes.
         """
         name, _, model_hash = result.model.partition("@")
@@ -208,6 +212,7 @@ class ResultRecord(BaseModel):
             classes=[] if result.classes == BUILT_IN else result.classes.to_list(),
             seconds=seconds,
             pictures=encoded(pictures),
+            gallery=encoded(gallery),
             cells={} if labels.endswith(LARGE_SUFFIX) else table_to_columns(result.cells),
         )
 

@@ -255,7 +255,7 @@ def _overlay(path: Path, result: Segmentation, image: Any, progress: Progress) -
         progress(number or 0, len(result.labels) if result.stacked else 1, "Drawing")
         plane: Any = slice(None) if number is None else number
         rows = cells if number is None else cells[cells["plane"] == number]
-        written.append(write_overlay(target, image[plane], result.labels[plane], rows))
+        written.append(write_overlay(target, image[plane], result.labels[plane], rows, result.classes))
     return written
 
 

@@ -47,8 +47,10 @@ class TileCells:
         ``row0, col0, row1, col1`` of each cell in the image, ends exclusive.
     masks : list of ndarray of bool
         Its pixels within its box.
-    certainty, erythroblast : ndarray of float64, shape (n,)
-        In [0, 1]: how sure it is, and how probably a nucleated red cell.
+    certainty : ndarray of float64, shape (n,)
+        How sure it is, in [0, 1].
+    classes : ndarray of float64, shape (n, k)
+        Probability of each class that was asked for.
     proposals : ndarray of int64, shape (m, 4)
         Regions looked at whose middle lies in the tile's core.
     size : int
@@ -60,7 +62,7 @@ class TileCells:
     boxes: np.ndarray
     masks: list[np.ndarray]
     certainty: np.ndarray
-    erythroblast: np.ndarray
+    classes: np.ndarray
     proposals: np.ndarray
     size: int = 0
     probability: np.ndarray | None = None
@@ -75,7 +77,7 @@ class TileCells:
             content,
             boxes=self.boxes,
             certainty=self.certainty,
-            erythroblast=self.erythroblast,
+            classes=self.classes,
             proposals=self.proposals,
             size=self.size,
             bits=np.concatenate([np.zeros(0, np.uint8), *(np.packbits(mask) for mask in self.masks)]),
@@ -88,8 +90,8 @@ class TileCells:
         try:
             with np.load(path, allow_pickle=False) as file:
                 boxes, bits, size = file["boxes"], file["bits"], int(file["size"])
-                names = ("certainty", "erythroblast", "proposals")
-                certainty, erythroblast, proposals = (file[name] for name in names)
+                names = ("certainty", "classes", "proposals")
+                certainty, classes, proposals = (file[name] for name in names)
             masks, start = [], 0
             for top, left, bottom, right in boxes.tolist():
                 count = (bottom - top) * (right - left)
@@ -100,7 +102,7 @@ class TileCells:
                 start += len(part)
         except Exception:  # NumPy, zipfile and zlib raise nearly any type on damaged files
             return None
-        return cls(boxes, masks, certainty, erythroblast, proposals, size)
+        return cls(boxes, masks, certainty, classes, proposals, size)
 
 
 def cells_of_tile(found: Found, tile: Tile) -> TileCells:
@@ -134,7 +136,7 @@ def cells_of_tile(found: Found, tile: Tile) -> TileCells:
         np.array(boxes, np.int64).reshape(-1, 4),
         masks,
         np.array([found.certainty.get(number, 1.0) for number in numbers], float),
-        np.array([found.erythroblast.get(number, 0.0) for number in numbers], float),
+        np.zeros((len(numbers), 0)),
         proposals[here].astype(np.int64),
         tile.size,
         found.probability if found.probability.any() else None,
@@ -169,7 +171,8 @@ class JoinedCells:
     boxes : ndarray of int64, shape (n, 4)
     area : ndarray of int64, shape (n,)
         Square pixels.
-    certainty, erythroblast : ndarray of float64, shape (n,)
+    certainty : ndarray of float64, shape (n,)
+    classes : ndarray of float64, shape (n, k)
     size : ndarray of int64, shape (n,)
         Which of the sizes of the image's cells it was looked for at.
     changed : dict of int to ndarray of bool
@@ -183,7 +186,7 @@ class JoinedCells:
     boxes: np.ndarray
     area: np.ndarray
     certainty: np.ndarray
-    erythroblast: np.ndarray
+    classes: np.ndarray
     size: np.ndarray
     changed: dict[int, np.ndarray]
     proposals: np.ndarray
@@ -197,8 +200,8 @@ class JoinedCells:
         return rows, [self.changed.get(row, cells.masks[self.index[row]]) for row in rows.tolist()]
 
 
-#: Given the areas, boxes, certainties and sizes of cells, say which to leave out.
-LeftOut = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+#: Given the areas, boxes, certainties, sizes and classes of cells, say which to leave out.
+LeftOut = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None = None) -> JoinedCells:
@@ -218,7 +221,8 @@ def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None 
     """
     rows, values, proposals = _gathered(load, count)
     (tile, index, area), first_pixel = rows[:, :3].T, rows[:, 3:5]
-    boxes, size, (certainty, erythroblast) = rows[:, 5:9], rows[:, 9], values.T
+    boxes, size = rows[:, 5:9], rows[:, 9]
+    certainty, classes = values[:, 0], values[:, 1:]
     pairs = list(_overlapping(boxes, tile))
     masks = _masks_of(np.unique(np.array(pairs, np.int64)), tile, index, load)
     keep = np.ones(len(rows), bool)
@@ -229,7 +233,7 @@ def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None 
             worse = (-size[one], certainty[one]) < (-size[two], certainty[two])
             keep[one if worse else two] = False
     if left_out is not None:
-        keep[keep] = ~left_out(area[keep], boxes[keep], certainty[keep], size[keep])
+        keep[keep] = ~left_out(area[keep], boxes[keep], certainty[keep], size[keep], classes[keep])
     changed: dict[int, np.ndarray] = {}
     for one, two in pairs:
         shared, place = _shared(boxes, masks, one, two)
@@ -247,7 +251,7 @@ def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None 
         boxes[kept],
         area[kept],
         certainty[kept],
-        erythroblast[kept],
+        classes[kept],
         size[kept],
         {number: changed[old] for number, old in enumerate(kept.tolist()) if old in changed},
         proposals,
@@ -261,11 +265,12 @@ def _gathered(load: Callable[[int], TileCells], count: int) -> tuple[np.ndarray,
     -------
     ndarray of int64, shape (n, 10)
         Tile, place there, area, row and column of the first pixel, box, size.
-    ndarray of float64, shape (n, 2)
-        Certainty and probability of an erythroblast.
+    ndarray of float64, shape (n, 1 + k)
+        Certainty, and the probability of each class.
     ndarray of int64, shape (m, 4)
     """
-    whole, parts = [np.zeros((0, 10), np.int64)], [np.zeros((0, 2))]
+    whole: list[np.ndarray] = [np.zeros((0, 10), np.int64)]
+    parts: list[np.ndarray] = []
     proposals = [np.zeros((0, 4), np.int64)]
     for number in range(count):
         cells = load(number)
@@ -275,8 +280,8 @@ def _gathered(load: Callable[[int], TileCells], count: int) -> tuple[np.ndarray,
             first = [np.argmax(mask[0]) for mask in cells.masks] + cells.boxes[:, 1]
             places = (np.full(len(cells), number), range(len(cells)), areas, cells.boxes[:, 0], first)
             whole.append(np.column_stack([*places, cells.boxes, np.full(len(cells), cells.size)]))
-            parts.append(np.column_stack([cells.certainty, cells.erythroblast]))
-    rows, values = np.concatenate(whole), np.concatenate(parts)
+            parts.append(np.column_stack([cells.certainty, cells.classes]))
+    rows, values = np.concatenate(whole), np.concatenate(parts or [np.zeros((0, 1))])
     # Where two cells have the same first pixel, by tile.
     order = np.lexsort((rows[:, 1], rows[:, 0], rows[:, 4], rows[:, 3]))
     return rows[order], values[order], np.unique(np.concatenate(proposals), axis=0)

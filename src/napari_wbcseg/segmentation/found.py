@@ -22,8 +22,6 @@ class Found:
         Diameter in pixels that the image was analysed at.
     certainty : dict of int to float
         For some or all labels, how certain the recipe is, in [0, 1].
-    erythroblast : dict of int to float
-        For some or all labels, the probability that it is a nucleated red cell.
     notes : tuple of str
     """
 
@@ -32,5 +30,4 @@ class Found:
     proposals: np.ndarray
     cell_diameter: float | None
     certainty: dict[int, float] = field(default_factory=dict)
-    erythroblast: dict[int, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

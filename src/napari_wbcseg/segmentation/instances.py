@@ -32,13 +32,10 @@ class Instances:
     ----------
     labels : ndarray of int32, shape (h, w)
     certainty : dict of int to float
-    erythroblast : dict of int to float
-        Mean probability of a nucleated red cell.
     """
 
     labels: np.ndarray
     certainty: dict[int, float]
-    erythroblast: dict[int, float]
 
 
 def find_centres(maps: Maps, cells: np.ndarray) -> np.ndarray:
@@ -117,14 +114,11 @@ def split_cells(maps: Maps, diameter: float, threshold: float, split: bool = Tru
 
 
 def _described(labels: np.ndarray, maps: Maps, threshold: float) -> Instances:
-    """Say of each label how certain it is, and whether it is an erythroblast."""
+    """Say of each label how certain it is."""
     from scipy import ndimage
 
-    certainty, erythroblast = {}, {}
-    for index, spot in enumerate(ndimage.find_objects(labels), 1):
-        certainty[index] = _certainty(labels, index, spot, maps, threshold)
-        erythroblast[index] = float(maps.erythroblast[spot][labels[spot] == index].mean())
-    return Instances(labels, certainty, erythroblast)
+    places = enumerate(ndimage.find_objects(labels), 1)
+    return Instances(labels, {i: _certainty(labels, i, place, maps, threshold) for i, place in places})
 
 
 def _grouped(centres: np.ndarray, home: np.ndarray, count: int) -> list[np.ndarray]:

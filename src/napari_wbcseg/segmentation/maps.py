@@ -30,7 +30,7 @@ class Maps:
         Rows and columns to the centre of the cell a pixel lies in, pixels.
     diameter : ndarray of float32, shape (h, w)
         Diameter of the white or red cell a pixel lies in, pixels.
-    red_cell, platelet, erythroblast : ndarray of float32, shape (h, w)
+    red_cell, platelet : ndarray of float32, shape (h, w)
         Probabilities; 0 everywhere where the model does not tell.
     """
 
@@ -40,7 +40,6 @@ class Maps:
     diameter: np.ndarray
     red_cell: np.ndarray
     platelet: np.ndarray
-    erythroblast: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,6 @@ class Predictor:
             self.canonical_diameter * np.exp2(head("size")),
             head("red_cell"),
             head("platelet"),
-            head("erythroblast"),
         )
 
 

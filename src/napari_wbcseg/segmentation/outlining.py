@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from ..network.model_file import ModelFile
 
 
-def outliner(model: str | Path | ModelFile) -> Outliner:
+def outliner(model: str | Path | ModelFile, flips: bool = True) -> Outliner:
     """Return a function that labels the cells of an image, given the diameter of a white cell.
 
     Parameters
     ----------
     model : str, Path or ModelFile
         Of the robust recipe.
+    flips : bool
+        Average over mirrored copies, which takes three times as long.
 
     Raises
     ------
@@ -33,7 +35,7 @@ def outliner(model: str | Path | ModelFile) -> Outliner:
     from .robust import create_predictor, find_at
 
     file = load_model(model)
-    settings = SegmentationSettings(flips=True)
+    settings = SegmentationSettings(flips=flips)
     predictor = create_predictor(file, settings, silent)
 
     def outline(image: np.ndarray, diameter: float) -> np.ndarray:

@@ -65,11 +65,15 @@ def segment(
     """
     import pandas as pd
 
+    from ..classification.classify import class_list
     from ..images.prepare import bit_range
+    from ..network.classifier import read_classifier
     from .canvas import Canvas
     from .large.source import PixelSource
 
     file, settings = model_and_settings(model, settings)
+    # What cannot be used is told before the work, not after it.
+    classifier = None if settings.classes is None else read_classifier(settings.classes)
     array = _as_array(image)
     planes, stacked = _planes(array)
     value_range = bit_range(array)
@@ -103,6 +107,7 @@ def segment(
         cell_diameter=float(np.median(diameters)) if diameters else None,
         notes=tuple(dict.fromkeys(note for found in estimates for note in found.notes)),
         extra=extra,
+        classes=class_list(classifier),
     )
 
 
@@ -130,7 +135,7 @@ def _segment_plane(
                 done, total, stage = number, len(tiles), "Segmenting"
             progress(done, total, stage)
 
-        cells = find_in_tile(work, tile, tile_progress) if known is None else known[number]
+        cells = find_in_tile(work, tile, tile_progress, None if known is None else known[number])
         if cells.probability is not None:
             probability.raise_to(tile.window, cells.probability)
         found.append(replace(cells, probability=None))

@@ -261,7 +261,6 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> Found:
         boxes,
         diameter,
         instances.certainty,
-        instances.erythroblast,
     )
 
 

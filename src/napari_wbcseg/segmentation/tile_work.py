@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..box import Box
-from ..classification.classes import CLASS, ERYTHROBLAST
+from ..classification.classes import PLATELET
+from ..classification.naming import said_by_model
 from ..progress import Progress, silent
 from .canvas import Canvas
 from .detections import JoinedCells, TileCells, cells_of_tile, join, patch_of
@@ -18,6 +19,7 @@ from .tiles import Tile, TileParameters, tile_grid
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..network.classifier import ClassifierFile
     from ..network.model_file import ModelFile
     from ..settings import SegmentationSettings
     from .large.global_estimates import GlobalEstimates
@@ -28,20 +30,20 @@ CLASSIC_TILES = TileParameters(core=2048, margin=256, largest=2048, tolerance=8)
 
 
 @dataclass(frozen=True)
-class KindParameters:
-    """By what a cell is called what it is.
+class ClassParameters:
+    """What is left out for its class.
 
     Attributes
     ----------
-    erythroblast : float
-        Mean probability of a nucleated red cell, over a cell, from which on it is more likely one
-        than a white cell.
+    platelet : float
+        Probability from which on a platelet that was outlined as a cell is no cell; chosen so that no
+        white cell of the training data is lost.
     """
 
-    erythroblast: float = 0.5
+    platelet: float = 0.9
 
 
-PARAMETERS = KindParameters()
+PARAMETERS = ClassParameters()
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,13 @@ class TileWork:
     settings: SegmentationSettings
 
     @property
+    def classifier(self) -> ClassifierFile | None:
+        """What tells the classes of the cells; None where they are not asked for."""
+        from ..network.classifier import read_classifier
+
+        return None if self.settings.classes is None else read_classifier(self.settings.classes)
+
+    @property
     def tiles(self) -> list[Tile]:
         """The tiles of the image, in reading order; none where it holds no cell."""
         from .robust import robust_tiles
@@ -63,8 +72,10 @@ class TileWork:
         return robust_tiles(self.source.shape, self.estimates.diameters, self.model)
 
 
-def find_in_tile(work: TileWork, tile: Tile, progress: Progress = silent) -> TileCells:
-    """Find the cells of one tile, which depends on nothing but its window and the arguments.
+def find_in_tile(
+    work: TileWork, tile: Tile, progress: Progress = silent, known: TileCells | None = None
+) -> TileCells:
+    """Find the cells of one tile and their classes; that depends on its window and the arguments alone.
 
     Parameters
     ----------
@@ -73,17 +84,35 @@ def find_in_tile(work: TileWork, tile: Tile, progress: Progress = silent) -> Til
         One of ``work.tiles``.
     progress : Progress
         Called often, to be cancelled by.
+    known : TileCells, optional
+        Its cells, where only their classes are still to be told.
     """
     from . import classic, robust
 
     pixels = work.source.read(*tile.window)
+    if known is not None:
+        return _with_classes(work, tile, pixels, known)
     if work.settings.recipe == "classic":
         found = classic.find_cells(pixels, work.model, work.settings, progress)
     else:
         predictor = robust.create_predictor(work.model, work.settings, progress)
         image = work.estimates.network_input(pixels, tile.window)
         found = robust.find_at(image, work.estimates.diameters[tile.size], predictor)
-    return cells_of_tile(found, tile)
+    return _with_classes(work, tile, pixels, cells_of_tile(found, tile))
+
+
+def _with_classes(work: TileWork, tile: Tile, pixels: np.ndarray, cells: TileCells) -> TileCells:
+    """Return the cells of a tile with the probabilities of their classes, if these are asked for."""
+    from ..classification.classify import look_at
+
+    classifier = work.classifier
+    if classifier is None or not len(cells):
+        return cells
+    image = 1 - work.estimates.network_input(pixels, tile.window) / 2
+    corners = cells.boxes[:, :2] - (tile.window.top, tile.window.left)
+    diameter = None if work.settings.recipe == "classic" else work.estimates.diameters[tile.size]
+    probabilities, _ = look_at(image, corners, cells.masks, diameter, classifier)
+    return replace(cells, classes=probabilities.astype(float))
 
 
 def finish(
@@ -111,6 +140,7 @@ def finish(
     """
     import pandas as pd
 
+    from ..classification.classify import class_list
     from .measure import measure_cells
 
     tiles = work.tiles
@@ -128,12 +158,21 @@ def finish(
         return measure_cells(nothing, np.zeros((1, 1, 3), np.float32)), joined.proposals
     cells = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
     cells["border"] = _at_border(joined.boxes, work.source.shape)
-    cells[CLASS] = np.where(joined.erythroblast >= PARAMETERS.erythroblast, ERYTHROBLAST, "")
+    if work.classifier is not None:
+        names = work.classifier.header.architecture.classes
+        cells = said_by_model(
+            cells, pd.DataFrame(joined.classes, columns=list(names)), class_list(work.classifier)
+        )
     return cells, joined.proposals
 
 
 def _left_out(
-    work: TileWork, areas: np.ndarray, boxes: np.ndarray, certainty: np.ndarray, size: np.ndarray
+    work: TileWork,
+    areas: np.ndarray,
+    boxes: np.ndarray,
+    certainty: np.ndarray,
+    size: np.ndarray,
+    classes: np.ndarray,
 ) -> np.ndarray:
     from .filters import too_small
 
@@ -144,7 +183,10 @@ def _left_out(
     for number in np.unique(size):
         same = size == number  # what is small is so among those of its own size
         out[same] = too_small(areas[same], cut[same], certainty[same], red_cell, many)
-    return out
+    names = () if work.classifier is None else work.classifier.header.architecture.classes
+    if PLATELET not in names or not len(areas):
+        return out
+    return out | (classes[:, names.index(PLATELET)] >= PARAMETERS.platelet)
 
 
 def _at_border(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

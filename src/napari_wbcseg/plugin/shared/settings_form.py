@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
-from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
@@ -143,6 +143,8 @@ def _value_widget(setting: Setting) -> ValueWidget[Any]:
         return ComboBox(choices=setting.choices)
     if setting.kind is bool:
         return CheckBox(text="")
+    if setting.kind is str:
+        return LineEdit()
     if setting.kind not in (int, float):
         raise TypeError(f"A setting of type {setting.kind} has no widget.")
     low, high = (_LIMITS[0] if setting.low is None else setting.low), setting.high

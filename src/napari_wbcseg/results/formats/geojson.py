@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...classification.classes import CLASS
+from ...classification.classes import BUILT_IN, CLASS, PROBABILITY, ClassList
 from ...progress import Progress, silent
 from ..files import write_bytes
 from .outlines import CellOutline, cell_outlines, told
-from .pictures import CELL_COLOUR, CHECK_COLOUR
+from .pictures import CELL_COLOUR, cell_colours
 from .tables import with_micrometres
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ _NAMES = {
     "pieces": "Pieces",
     "touching": "Touching",
     "border": "Border",
+    "class_probability": "Class probability",
     "certainty": "Certainty",
 }
 
@@ -64,7 +65,7 @@ def write_geojson(path: str | Path, result: Segmentation, progress: Progress = s
         If the file cannot be written.
     """
     cells = with_micrometres(result.cells, result.placement.pixel_size)
-    return write_outlines(path, cell_outlines(result.labels), cells, result.name, progress)
+    return write_outlines(path, cell_outlines(result.labels), cells, result.name, progress, result.classes)
 
 
 def write_outlines(
@@ -73,6 +74,7 @@ def write_outlines(
     cells: pd.DataFrame,
     name: str,
     progress: Progress = silent,
+    classes: ClassList = BUILT_IN,
 ) -> Path:
     """Write outlines as `write_geojson` does, whatever they come from.
 
@@ -85,22 +87,27 @@ def write_outlines(
     name : str
         Of the image.
     progress : Progress
+    classes : ClassList
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
+    colours = cell_colours(cells, classes)
     rows = dict(zip(map(int, cells["label"]), cells.to_dict("records"), strict=True))
     lines = []
     for outline in told(outlines, len(rows), progress):
-        feature = _feature(outline, rows.get(outline.label, {}), name)
+        colour = colours.get(outline.label, CELL_COLOUR)
+        feature = _feature(outline, rows.get(outline.label, {}), name, colour)
         lines.append(json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
     text = '{"type":"FeatureCollection","features":[\n' + ",\n".join(lines) + "\n]}\n"
     return write_bytes(path, text.encode("utf-8"))
 
 
-def _feature(outline: CellOutline, row: dict[Any, Any], name: str) -> dict[str, Any]:
+def _feature(
+    outline: CellOutline, row: dict[Any, Any], name: str, colour: tuple[int, int, int]
+) -> dict[str, Any]:
     check = bool(row.get("check", False))
     words = {column: value for column, value in row.items() if isinstance(value, str)}
     named = words.pop(CLASS, "")
@@ -113,6 +120,11 @@ def _feature(outline: CellOutline, row: dict[Any, Any], name: str) -> dict[str, 
         for column, title in _NAMES.items()
         if column in row and np.isfinite(float(row[column]))
     }
+    measurements |= {
+        f"Probability: {column.removeprefix(PROBABILITY)}": float(value)
+        for column, value in row.items()
+        if str(column).startswith(PROBABILITY) and np.isfinite(float(value))
+    }
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, identity)),
@@ -122,7 +134,7 @@ def _feature(outline: CellOutline, row: dict[Any, Any], name: str) -> dict[str, 
             "name": str(outline.label),
             "classification": {
                 "name": ": ".join(classes),
-                "color": list(CHECK_COLOUR if check else CELL_COLOUR),
+                "color": list(colour),
             },
             "measurements": {"Label": outline.label, **measurements},
             **({"metadata": words} if words else {}),

@@ -12,7 +12,7 @@ from ...files import written_whole
 from ...images.pixel_size import UNIT_NAMES
 from ...progress import Progress, silent
 from ..result_record import ResultRecord, table_to_columns
-from .pictures import CELL_COLOUR, CHECK_COLOUR
+from .pictures import cell_colours
 
 if TYPE_CHECKING:
     from ...segmentation.result import Segmentation
@@ -98,7 +98,6 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
         if colours:
             root.attrs["omero"] = {"name": result.name, "channels": _channels(image)}
     progress(1, 2, "Writing the labels")
-    marked = result.marked
     write_labels(
         result.labels.astype(np.uint32 if int(result.labels.max()) < 2**32 else np.uint64),
         root,
@@ -111,15 +110,15 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
         label_metadata={
             "properties": _properties(result),
             "colors": [
-                {"label-value": label, "rgba": [*(CHECK_COLOUR if label in marked else CELL_COLOUR), 255]}
-                for label in map(int, result.cells["label"])
+                {"label-value": label, "rgba": [*colour, 255]}
+                for label, colour in cell_colours(result.cells, result.classes).items()
             ],
             "source": {"image": "../../"},
         },
         **common,
     )
     record = ResultRecord.of(result, path.parent).model_dump(
-        mode="json", exclude={"cells", "seconds", "pictures"}
+        mode="json", exclude={"cells", "seconds", "pictures", "gallery"}
     )
     # The values are properties of the labels; the names tell of columns of which nothing is known.
     record["cells"] = {str(name): [] for name in result.cells}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...classification.classes import BUILT_IN, ClassList, class_of
 from ...errors import OutputError
 from ...images.prepare import as_rgb8
 from ...segmentation.result import marked_in
@@ -50,7 +52,11 @@ def write_mask(path: str | Path, labels: np.ndarray) -> Path:
 
 
 def write_overlay(
-    path: str | Path, image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | None = None
+    path: str | Path,
+    image: np.ndarray,
+    labels: np.ndarray,
+    cells: pd.DataFrame | None = None,
+    classes: ClassList = BUILT_IN,
 ) -> Path:
     """Write a picture of the image with the cells outlined and numbered; see `draw_overlay`.
 
@@ -59,14 +65,34 @@ def write_overlay(
     OutputError
         If the sizes differ, or the file cannot be written.
     """
-    return write_image(path, draw_overlay(image, labels, cells))
+    return write_image(path, draw_overlay(image, labels, cells, classes))
 
 
-def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | None = None) -> np.ndarray:
+def cell_colours(
+    cells: pd.DataFrame | None, classes: ClassList = BUILT_IN
+) -> dict[int, tuple[int, int, int]]:
+    """Return the colour of each cell, RGB, by its label: that of its class, or orange for those to check."""
+    if cells is None or not len(cells):
+        return {}
+    names = class_of(cells)
+    known = {one.name: one.rgb for one in classes.covering(sorted(set(names)))}
+    colours = {
+        int(label): known.get(name, CELL_COLOUR) for label, name in zip(cells["label"], names, strict=True)
+    }
+    return {**colours, **dict.fromkeys(marked_in(cells), CHECK_COLOUR)}
+
+
+def draw_overlay(
+    image: np.ndarray,
+    labels: np.ndarray,
+    cells: pd.DataFrame | None = None,
+    classes: ClassList = BUILT_IN,
+) -> np.ndarray:
     """Draw the outline and the number of each cell over the image.
 
-    Cells to check are drawn in another colour and their number carries a question mark.
-    Small images are enlarged so that the numbers can be read, very large ones reduced.
+    Cells have the colour of their class, which a legend below the image explains. Those to check are
+    drawn in orange and their number carries a question mark. Small images are enlarged so that the
+    numbers can be read, very large ones reduced.
 
     Parameters
     ----------
@@ -74,7 +100,8 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | No
         Any image that `segment` takes.
     labels : ndarray of int, shape (H, W)
     cells : DataFrame, optional
-        Columns ``label`` and ``check``; without it no cell is marked.
+        Columns ``label``, ``check`` and ``class``; without it no cell is marked.
+    classes : ClassList
 
     Returns
     -------
@@ -94,6 +121,7 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | No
             f"The overlay was not drawn: the image is {picture.shape[:2]} and its labels are {labels.shape}."
         )
     marked = frozenset() if cells is None else marked_in(cells)
+    colours = cell_colours(cells, classes)
     zoom = _zoom(labels.shape)
     if zoom != 1:
         size = (max(1, round(labels.shape[1] * zoom)), max(1, round(labels.shape[0] * zoom)))
@@ -111,15 +139,38 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | No
         drawn.append((label, [_at(outline, zoom) for outline in outlines], box))
     for colour, thickness in ((CASING_COLOUR, line + 2), (None, line)):
         for label, outlines, _ in drawn:
-            own = CHECK_COLOUR if label in marked else CELL_COLOUR
-            cv2.polylines(picture, outlines, True, colour or own, thickness, cv2.LINE_AA, shift=_SHIFT)
+            own = colour or colours.get(label, CELL_COLOUR)
+            cv2.polylines(picture, outlines, True, own, thickness, cv2.LINE_AA, shift=_SHIFT)
 
     taken = cv2.resize((labels != 0).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     for label, _, box in drawn:
         text = f"{label}?" if label in marked else str(label)
         scaled = [(s.start * zoom, s.stop * zoom) for s in box]
-        _write_number(picture, taken, text, scaled, unit, CHECK_COLOUR if label in marked else CELL_COLOUR)
-    return picture
+        _write_number(picture, taken, text, scaled, unit, colours.get(label, CELL_COLOUR))
+    return np.concatenate([picture, *_legend(cells, classes, width, unit)])
+
+
+def _legend(cells: pd.DataFrame | None, classes: ClassList, width: int, unit: float) -> list[np.ndarray]:
+    """Draw rows that say which colour is which class, and how many cells are of it; none without classes."""
+    import cv2
+
+    names = [] if cells is None else class_of(cells).tolist()
+    counts = Counter(name for name in names if name)
+    entries = [(one, counts[one.name]) for one in classes.covering(sorted(counts)) if one.name in counts]
+    font, size, line = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * unit, max(1, round(unit))
+    rows: list[np.ndarray] = []
+    height, left = round(24 * unit), width
+    for one, count in entries:
+        text = f"{one.name} {count}"
+        needed = cv2.getTextSize(text, font, size, line)[0][0] + round(32 * unit)
+        if left + needed > width:
+            rows.append(np.full((height, width, 3), 255, np.uint8))
+            left = round(8 * unit)
+        cv2.circle(rows[-1], (left + round(6 * unit), height // 2), round(6 * unit), one.rgb, -1, cv2.LINE_AA)
+        start = (left + round(16 * unit), height // 2 + round(5 * unit))
+        cv2.putText(rows[-1], text, start, font, size, CASING_COLOUR, line, cv2.LINE_AA)
+        left += needed
+    return rows
 
 
 def traced(labels: np.ndarray) -> Iterator[tuple[int, tuple[slice, ...], list[np.ndarray]]]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...classification.classes import class_of
 from ...errors import OutputError
 from ...progress import Progress, silent
 from ..files import write_bytes
 from .outlines import CellOutline, cell_outlines, told
-from .pictures import CELL_COLOUR, CHECK_COLOUR
+from .pictures import CELL_COLOUR, cell_colours
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
@@ -42,31 +44,34 @@ def write_rois(path: str | Path, result: Segmentation, progress: Progress = sile
             f"{path} was not written: ImageJ's regions end at {_FARTHEST} pixels and the image has "
             f"{max(result.labels.shape[-2:])}. Save GeoJSON instead, which has no such limit."
         )
-    marked = result.marked
+    marked, colours = result.marked, cell_colours(result.cells, result.classes)
+    names = dict(zip(result.cells["label"], class_of(result.cells), strict=True))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for outline in told(cell_outlines(result.labels), result.count, progress):
-            roi = _roi(outline, outline.label in marked)
+            colour = colours.get(outline.label, CELL_COLOUR)
+            roi = _roi(outline, names.get(outline.label, ""), outline.label in marked, colour)
             # A fixed date: the same cells give the same bytes.
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
     return write_bytes(path, buffer.getvalue())
 
 
-def _roi(outline: CellOutline, check: bool) -> ImagejRoi:
+def _roi(outline: CellOutline, name: str, check: bool, colour: tuple[int, int, int]) -> ImagejRoi:
     from roifile import ROI_TYPE, ImagejRoi
 
     rings = [ring for part in outline.polygons for ring in (part.exterior, *part.holes)]
     points = np.concatenate(rings)
     (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    words = re.sub(r"[^\w.-]+", "-", name)  # the names are those of files in the zip
     plane = "" if outline.plane is None else f"{outline.plane + 1:04d}-"
     roi = ImagejRoi(
-        name=f"{plane}cell-{outline.label:05d}{'-check' if check else ''}",
+        name=f"{plane}cell-{outline.label:05d}{f'-{words}' if words else ''}{'-check' if check else ''}",
         left=left,
         top=top,
         right=right,
         bottom=bottom,
         position=0 if outline.plane is None else outline.plane + 1,
-        stroke_color=bytes((255, *(CHECK_COLOUR if check else CELL_COLOUR))),
+        stroke_color=bytes((255, *colour)),
     )
     if len(rings) == 1:
         roi.roitype = ROI_TYPE.TRACED

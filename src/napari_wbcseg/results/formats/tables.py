@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...classification.classes import ClassList, class_of
+from ...classification.differential import differential
 from ...images.pixel_size import CENTIMETRES, PixelSize
 from ...segmentation.result import counts
 from ..files import write_bytes
@@ -36,14 +38,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_counts(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
-    """Write ``counts.csv``: a row an image, with the columns `COUNT_COLUMNS`.
+    """Write ``counts.csv``: a row an image, with the columns `COUNT_COLUMNS` and one a class.
 
     A value that a row lacks is left empty.
     """
     import pandas as pd
 
-    table = pd.DataFrame(list(rows), columns=list(COUNT_COLUMNS))
-    for name in ("count", "white_cells", "erythroblasts", "to_check", "width", "height"):
+    rows = list(rows)
+    classes = [name for name in dict.fromkeys(n for row in rows for n in row) if name not in COUNT_COLUMNS]
+    table = pd.DataFrame(rows, columns=[*COUNT_COLUMNS, *classes])
+    for name in ("count", "white_cells", "erythroblasts", "to_check", "width", "height", *classes):
         table[name] = table[name].astype("Int64")  # whole numbers, though some rows have none
     return write_table(path, table)
 
@@ -125,7 +129,7 @@ def count_row(image: str, record: ResultRecord, cells: pd.DataFrame) -> dict[str
     """
     return {
         "image": image,
-        **counts(cells),
+        **counts(cells, record.class_list),
         "cell_diameter": record.cell_diameter,
         "width": record.shape[-1],
         "height": record.shape[-2],
@@ -133,7 +137,16 @@ def count_row(image: str, record: ResultRecord, cells: pd.DataFrame) -> dict[str
         "status": "ok",
         "error": "",
         "notes": " ".join(dict.fromkeys(record.notes)),
+        **_by_class(cells, record.class_list),
     }
+
+
+def _by_class(cells: pd.DataFrame, classes: ClassList) -> dict[str, int]:
+    """Return how many cells there are of each class, as the differential counts; nothing without classes."""
+    if not class_of(cells).ne("").any():
+        return {}
+    found = differential(cells, classes)
+    return {**{share.name: share.count for share in found.shares}, **found.others}
 
 
 def failed_row(image: str, error: str, seconds: float) -> dict[str, Any]:

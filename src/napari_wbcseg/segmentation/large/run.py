@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...box import Box
+from ...classification.classify import class_list
 from ...errors import ImageError, OutputError, SettingsError
 from ...files import write_atomically
 from ...images.pixel_size import read_pixel_size
@@ -213,9 +214,8 @@ class LargeRun:
         while left:
             tile = _nearest(left, toward())
             self.progress(total - len(left), total, "Segmenting")
-            cells = self._known.pop(tile, None)
-            if cells is None:
-                cells = find_in_tile(self._work, tile, self._alive(total - len(left)))
+            known = self._known.pop(tile, None)
+            cells = find_in_tile(self._work, tile, self._alive(total - len(left)), known)
             # The file comes last: a tile that has one is done, and one that was interrupted is redone.
             if cells.probability is not None:
                 self.probability.raise_to(tile.window, np.rint(cells.probability * _STEPS) / _STEPS)
@@ -270,6 +270,7 @@ class LargeRun:
             cell_diameter=estimates.cell_diameter,
             notes=estimates.notes,
             extra={"folder": self.out},
+            classes=class_list(self._work.classifier),
         )
 
     def _clear(self) -> None:

@@ -1,0 +1,134 @@
+"""Learning from a person: a few named cells of each class teach the classifier this slide's look.
+
+What the network sees in a cell, its embedding, stays as it is; a logistic regression on it is fitted
+anew, in a fraction of a second. It has the network's own opinion among its features, so that few cells
+change little, and examples of the classes that nobody named yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import SettingsError
+from ..network.classifier import EXAMPLES, ClassifierFile, make_classifier
+from .classes import BUILT_IN, CLASS_BY, CLASS_PROBABILITY, PERSON, ClassList
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class LearnParameters:
+    """How strongly a person's cells count; see ``benchmarks/classes.py``.
+
+    Attributes
+    ----------
+    regularisation : float
+        Inverse strength, as scikit-learn has it.
+    opinion : float
+        Weight of the network's own opinion among the features.
+    kept : float
+        Weight of all the examples of a class that came with the classifier, in cells.
+    """
+
+    regularisation: float = 10.0
+    opinion: float = 1.0
+    kept: float = 1.0
+
+
+PARAMETERS = LearnParameters()
+
+
+def teach(
+    classifier: ClassifierFile, embedding: np.ndarray, names: Sequence[str], classes: ClassList = BUILT_IN
+) -> ClassifierFile:
+    """Return the classifier with what a person said of some cells, in place of what they said before.
+
+    Parameters
+    ----------
+    classifier : ClassifierFile
+    embedding : ndarray of float32, shape (n, embedding)
+        Of the cells named, from `napari_wbcseg.classification.classify.look_at_labels`.
+    names : sequence of str
+        Their classes, new ones too.
+    classes : ClassList
+        Is saved with the classifier.
+
+    Returns
+    -------
+    ClassifierFile
+        In memory; `save_classifier` keeps it, and it is read and used as any other.
+
+    Raises
+    ------
+    SettingsError
+        If there is no cell, or all that is known is of one class.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if not len(names):
+        raise SettingsError("No cell is named: name a few of each class first.")
+    header, weights = classifier.header, dict(classifier.weights)
+    came = len(header.examples) - header.taught
+    kept = weights.pop(EXAMPLES, np.zeros((0, header.architecture.embedding), np.float32))[:came]
+    examples = np.concatenate([kept, np.asarray(embedding, np.float32)])
+    truth = np.array([*header.examples[:came], *names])
+    found, counts = np.unique(truth, return_counts=True)
+    if len(found) < 2:
+        raise SettingsError(f"All named cells are of the class {found[0]!r}: name some of another one.")
+    # A class counts once, however many of its cells were named; those that came with the classifier little.
+    share = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    by_person = {name: list(names).count(name) for name in set(names)}
+    weight = np.array(
+        [PARAMETERS.kept / (share[name] - by_person.get(name, 0)) for name in truth[:came]]
+        + [1.0 for _ in names]
+    )
+    # To one spread, the network's opinion with them: all of it is linear, so it is one layer again.
+    kernel, bias = weights["classes/kernel"], weights["classes/bias"]
+    own, opinion = _spread(examples), PARAMETERS.opinion / _spread(examples @ kernel + bias)
+    features = np.concatenate([examples * own, (examples @ kernel + bias) * opinion], axis=1)
+    regression = LogisticRegression(C=PARAMETERS.regularisation, max_iter=100, tol=1e-3)
+    fitted = regression.fit(features, truth, weight)
+    coefficients, intercept = fitted.coef_, fitted.intercept_
+    if len(found) == 2:  # of which scikit-learn gives the second alone
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercept = np.concatenate([-intercept, intercept]) / 2
+    of_cells, of_opinion = coefficients[:, : len(kernel)].T, coefficients[:, len(kernel) :].T
+    weights["classes/kernel"] = own[:, None] * of_cells + kernel @ (opinion[:, None] * of_opinion)
+    weights["classes/bias"] = intercept + (bias * opinion) @ of_opinion
+    taught = header.model_copy(
+        update={
+            "architecture": header.architecture.model_copy(update={"classes": tuple(found.tolist())}),
+            "examples": tuple(truth.tolist()),
+            "taught": len(names),
+            "class_list": classes.covering(names).to_list(),
+        }
+    )
+    return make_classifier(taught, {**weights, EXAMPLES: examples})
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Return what columns are multiplied by, so that their squares add up to about 1."""
+    return np.asarray(1 / (np.maximum(values.std(axis=0), 1e-3) * np.sqrt(values.shape[1])))
+
+
+def probabilities_of(classifier: ClassifierFile, embedding: np.ndarray) -> pd.DataFrame:
+    """Return the probabilities of cells that were looked at already, a column a class."""
+    import pandas as pd
+    from scipy.special import softmax
+
+    weights = classifier.weights
+    values = softmax(embedding @ weights["classes/kernel"] + weights["classes/bias"], axis=1)
+    return pd.DataFrame(values, columns=list(classifier.header.architecture.classes))
+
+
+def least_sure(cells: pd.DataFrame, count: int) -> list[int]:
+    """Return the labels of the cells that it helps most to name next, the least sure first."""
+    others = cells[cells[CLASS_BY] != PERSON] if CLASS_BY in cells else cells
+    if CLASS_PROBABILITY not in others:
+        return []
+    return [int(label) for label in others.sort_values(CLASS_PROBABILITY, kind="stable")["label"][:count]]

@@ -1,0 +1,133 @@
+"""``wbcseg classify``, ``differential`` and ``train-classifier``: what the cells are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import SettingsError
+from ..words import counted
+from .console import new_console, new_table, print_table, progress_bar, rounded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..results.result_record import ResultRecord
+
+
+def classify(
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULTS...", help="Folders, or NAME-result.json files."),
+    ],
+    classes: Annotated[
+        str, typer.Option("--classes", help="What tells the classes: built-in, or the file of a classifier.")
+    ] = "built-in",
+) -> None:
+    """Tell the classes of cells that were segmented before; what a person said stays."""
+    from ..classification.classify import class_list, classify_cells
+    from ..images.read import read_image
+    from ..network.classifier import read_classifier
+    from ..results.load import load_result
+    from ..results.result_record import ResultRecord, table_to_columns
+
+    classifier = read_classifier(classes)
+    files = _records(results)
+    with progress_bar("Looking at cells") as progress:
+        for file in files:
+            result, record = load_result(file), ResultRecord.read(file)
+            if result.image_path is None:
+                raise SettingsError(f"The image of {file} is gone: put it back, or segment it anew.")
+            image = read_image(result.image_path)
+            diameter = result.cell_diameter
+            cells = classify_cells(result.labels, result.cells, image, diameter, classifier, progress)
+            names = class_list(classifier).added(*result.classes)
+            change = {"cells": table_to_columns(cells), "classes": names.to_list(), "gallery": []}
+            record.model_copy(update=change).write(file)
+    new_console(stderr=True).print(
+        f"{counted(len(files), 'result')} classified. The command that segmented them, "
+        "given again, brings tables and report up to date."
+    )
+    differential(results)
+
+
+def differential(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Folders, or NAME-result.json files.")
+    ],
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file too.")] = None,
+) -> None:
+    """Count the white cells of results by class, in per cent with the 95 % interval."""
+    import pandas as pd
+
+    from ..classification.classes import CLASS, ClassList, class_of
+    from ..classification.differential import differential as count
+    from ..results.formats.tables import write_table
+    from ..results.result_record import ResultRecord
+
+    names, classes = [], ClassList()
+    for file in _records(results):
+        record = ResultRecord.read(file)
+        names.append(class_of(_cells(file, record)))
+        classes = classes.added(*record.class_list)
+    found = count(pd.DataFrame({CLASS: pd.concat(names)}), classes)
+    table = new_table("class", "cells", "%", "95 % interval", "more to halve it")
+    for share in found.shares:
+        if share.count or not share.part_of:
+            name = f"  {share.name}" if share.part_of else share.name
+            interval = f"{rounded(share.low)} to {rounded(share.high)}" if found.white_cells else ""
+            table.add_row(
+                name, str(share.count), rounded(share.percent), interval, str(share.more_to_halve or "")
+            )
+    print_table(table)
+    others = ", ".join(f"{name} {count}" for name, count in found.others.items() if count)
+    typer.echo(found.summary + (f" ({others}: no white cells)" if others else "") + ".")
+    if csv is not None:
+        write_table(csv, found.table())
+
+
+def train_classifier(
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATA...", help="Folders with images and a classes.csv."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The classifier's file to write (.safetensors).")],
+    start: Annotated[
+        Path | None, typer.Option("--start", help="Go on from this classifier, not from the outlining model.")
+    ] = None,
+    outlines: Annotated[str, typer.Option("--outlines", help="The model that cuts the cells out.")] = "wbc",
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs.")] = None,
+) -> None:
+    """Train a classifier of cells; the same command again goes on where it stopped."""
+    from ..network.classifier import read_classifier
+    from ..network.library import load_model
+    from ..training.classifier import ClassifierTraining
+    from ..training.classifier import train_classifier as train
+
+    settings = ClassifierTraining() if epochs is None else ClassifierTraining(epochs=epochs)
+    first = None if start is None else read_classifier(start)
+    with progress_bar("Training") as progress:
+        file = train(data, out, load_model(outlines), first, settings, progress)
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in file.header.scores.items())
+    typer.echo(f"{out}: {file.id}, {scores}")
+
+
+def _cells(file: Path, record: ResultRecord) -> pd.DataFrame:
+    """Return the table of a record, that of a large image from its folder."""
+    from ..segmentation.large.result import LargeResult
+
+    return LargeResult.open(file.with_name(record.labels)).cells if record.large else record.table
+
+
+def _records(results: list[Path]) -> list[Path]:
+    """Return the records of results, those of folders by name."""
+    from ..results.names import RESULT_SUFFIX
+
+    found = []
+    for path in results:
+        found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
+    if not found:
+        raise SettingsError(f"There is no NAME{RESULT_SUFFIX} in {', '.join(map(str, results))}.")
+    return found

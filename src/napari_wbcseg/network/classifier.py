@@ -1,0 +1,289 @@
+"""The network that tells the class of a cell: what it looks like, its file, and how it is run.
+
+It is the contracting half of the U-Net. Averages and largest values of its levels over the picture of a
+cell are what the cell is known by, its *embedding*; from that one layer tells the classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..errors import ModelError
+from ..files import write_atomically
+from ..version import __version__
+from .architecture import Convolution, convolution_shapes, down_convolutions
+from .model_file import (
+    FORMAT_VERSION,
+    SUFFIX,
+    encode_tensors,
+    parse_header,
+    read_content,
+    read_table,
+    read_tensors,
+)
+
+#: What stands for the classifier that comes with the package.
+BUILT_IN = "built-in"
+_PACKAGED = Path(__file__).resolve().parent.parent / "models" / f"classes{SUFFIX}"
+_KEY = "napari_wbcseg_classifier"
+#: Name of the array with the embeddings of examples.
+EXAMPLES = "examples"
+
+
+class ClassifierArchitecture(BaseModel):
+    """The levels of a classifier, and what it tells.
+
+    Attributes
+    ----------
+    side : int
+        Pixels along the pictures of cells.
+    widths : tuple of int
+        Features of each level; each halves the resolution.
+    pooled : int
+        Of the last so many levels averages and largest values over the picture are taken.
+    classes : tuple of str
+        Names of the classes it tells.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    side: Annotated[int, Field(ge=16, le=512)]
+    widths: Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=2, max_length=8)]
+    pooled: Annotated[int, Field(ge=1, le=8)] = 4
+    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=64)]
+
+    @property
+    def embedding(self) -> int:
+        """How many numbers a cell is known by."""
+        return 2 * sum(self.widths[-self.pooled :])
+
+    def convolutions(self) -> list[Convolution]:
+        """Return every convolution, in the order in which the network runs them."""
+        return down_convolutions(3, self.widths, True)
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every weight, by its name ``layer/variable``."""
+        count = len(self.classes)
+        top = {"classes/kernel": (self.embedding, count), "classes/bias": (count,)}
+        return {**convolution_shapes(self.convolutions()), **top}
+
+
+class ClassifierHeader(BaseModel):
+    """What a classifier's file says of its weights; the attributes are those of `ModelHeader`.
+
+    Attributes
+    ----------
+    diameter : float
+        Pixels across a typical white cell in the pictures that it takes.
+    examples : tuple of str
+        The classes of cells whose embeddings are kept in the file, so that people can add theirs.
+    taught : int
+        How many of these, the last ones, a person named.
+    class_list : list of dict
+        Names and colours of the classes, as a `ClassList` is written; empty for those built in.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    format_version: int = FORMAT_VERSION
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    architecture: ClassifierArchitecture
+    diameter: Annotated[float, Field(gt=0, le=2000)]
+    examples: tuple[str, ...] = ()
+    taught: Annotated[int, Field(ge=0)] = 0
+    class_list: list[dict[str, Any]] = []
+    training_data: str = ""
+    training: dict[str, Any] = {}
+    scores: dict[str, float] = {}
+    created_with: str = __version__
+    notes: str = ""
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every array of the file."""
+        examples = {EXAMPLES: (len(self.examples), self.architecture.embedding)} if self.examples else {}
+        return {**self.architecture.tensor_shapes(), **examples}
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierFile:
+    """A classifier: its header, its weights, and the hash of the file they are."""
+
+    header: ClassifierHeader
+    weights: dict[str, np.ndarray] = field(repr=False)
+    hash: str
+    path: Path | None = None
+
+    @property
+    def id(self) -> str:
+        """``name@hash``, which a result is stored with."""
+        return f"{self.header.name}@{self.hash}"
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        from .device import available_cpus
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = available_cpus()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        graph = classifier_onnx(self.header.architecture, self.weights)
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def predict(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Look at cells.
+
+        Parameters
+        ----------
+        pictures : ndarray of float32, shape (n, side, side, 3)
+            As `napari_wbcseg.classification.crops.alone` makes them.
+
+        Returns
+        -------
+        probabilities : ndarray of float32, shape (n, classes)
+        embedding : ndarray of float32, shape (n, embedding)
+        """
+        classes = len(self.header.architecture.classes)
+        parts = [np.zeros((0, classes + self.header.architecture.embedding), np.float32)]
+        for start in range(0, len(pictures), _BATCH):
+            part = np.ascontiguousarray(pictures[start : start + _BATCH], np.float32)
+            parts.append(self._session.run(None, {"image": part})[0])
+        found = np.concatenate(parts)
+        return found[:, :classes], found[:, classes:]
+
+
+_BATCH = 32
+
+
+def read_classifier(name_or_path: str | Path | ClassifierFile = BUILT_IN) -> ClassifierFile:
+    """Read and check a classifier; no code in its file is run.
+
+    Parameters
+    ----------
+    name_or_path : str, Path or ClassifierFile
+        ``built-in``, or the path of a ``.safetensors`` file.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, truncated, of another kind, or its tensors are not those of its header.
+    """
+    if isinstance(name_or_path, ClassifierFile):
+        return name_or_path
+    path = _PACKAGED if name_or_path == BUILT_IN else Path(name_or_path).expanduser()
+    stamp = path.stat().st_mtime_ns if path.is_file() else 0
+    if (path, stamp) not in _read:
+        _read.clear()
+        _read[path, stamp] = decode_classifier(read_content(path), path)
+    return _read[path, stamp]
+
+
+_read: dict[tuple[Path, int], ClassifierFile] = {}
+
+
+def write_classifier(
+    path: str | Path, header: ClassifierHeader, weights: Mapping[str, np.ndarray]
+) -> ClassifierFile:
+    """Write a classifier's file at once or not at all, and return what it holds.
+
+    Raises
+    ------
+    ModelError
+        If the weights do not fit the header, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ModelError(f"{path}: a classifier's file must end in {SUFFIX}.")
+    content = encode_classifier(header, weights)
+    found = decode_classifier(content, path)
+    write_atomically(path, content, ModelError)
+    return found
+
+
+def encode_classifier(header: ClassifierHeader, weights: Mapping[str, np.ndarray]) -> bytes:
+    """Return the content of a classifier's file."""
+    return encode_tensors(weights, {_KEY: header.model_dump_json()})
+
+
+def make_classifier(header: ClassifierHeader, weights: Mapping[str, np.ndarray]) -> ClassifierFile:
+    """Return the classifier that `write_classifier` would write, without writing it."""
+    return decode_classifier(encode_classifier(header, weights))
+
+
+def decode_classifier(content: bytes, path: Path | None = None) -> ClassifierFile:
+    """Validate the content of a classifier's file; see `read_classifier` for what it raises."""
+    where = f"The classifier {path}" if path is not None else "The classifier"
+    table = read_table(content, where)
+    header = parse_header(ClassifierHeader, _KEY, table.pop("__metadata__", None), where)
+    weights = read_tensors(content, table, header.tensor_shapes(), where)
+    return ClassifierFile(header, weights, hashlib.sha256(content).hexdigest()[:12], path)
+
+
+def classifier_onnx(architecture: ClassifierArchitecture, weights: Mapping[str, np.ndarray]) -> bytes:
+    """Return the serialised graph: ``image`` (N, side, side, 3) to probabilities and embedding, joined."""
+    from .onnx_graph import OUTPUT_NAME, Graph
+
+    graph = Graph(architecture.convolutions(), weights)
+    levels = graph.down(len(architecture.widths))
+    pooled = [
+        graph.add(f"Global{kind}Pool", [level], f"{kind.lower()}{number}")
+        for number, level in enumerate(levels[-architecture.pooled :])
+        for kind in ("Average", "Max")
+    ]
+    embedding = graph.add("Flatten", [graph.add("Concat", pooled, "pooled", axis=1)], "embedding")
+    kernel, bias = (
+        graph.constant(f"classes/{name}", weights[f"classes/{name}"]) for name in ("kernel", "bias")
+    )
+    logits = graph.add("Gemm", [embedding, kernel, bias], "classes")
+    probabilities = graph.add("Softmax", [logits], "probabilities", axis=1)
+    graph.add("Concat", [probabilities, embedding], OUTPUT_NAME, axis=1)
+    side, given = architecture.side, len(architecture.classes) + architecture.embedding
+    return graph.finish("classifier", ["N", side, side, 3], ["N", given])
+
+
+def build_classifier(
+    architecture: ClassifierArchitecture, dropout: float = 0.0, dtype: str = "float32"
+) -> Any:
+    """Build the Keras model, with fresh random weights.
+
+    Parameters
+    ----------
+    architecture : ClassifierArchitecture
+    dropout : float
+        Fraction of the embedding dropped in training.
+    dtype : str
+        Keras dtype policy of the convolutions.
+
+    Returns
+    -------
+    keras.Model
+        (N, side, side, 3) to float32 logits (N, classes).
+    """
+    from .backend import import_keras
+    from .unet import conv_block
+
+    keras = import_keras()
+    layers = keras.layers
+    image = x = layers.Input((architecture.side, architecture.side, 3), name="image")
+    levels = []
+    for level, width in enumerate(architecture.widths):
+        if level:
+            x = layers.MaxPooling2D(2, dtype=dtype, name=f"down{level - 1}_pool")(x)
+        x = conv_block(x, f"down{level}", width, True, dtype)
+        levels.append(x)
+    pooled = [
+        pool(dtype="float32")(one)
+        for one in levels[-architecture.pooled :]
+        for pool in (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+    ]
+    x = layers.Dropout(dropout)(layers.Concatenate(dtype="float32")(pooled))
+    return keras.Model(image, layers.Dense(len(architecture.classes), dtype="float32", name="classes")(x))

@@ -1,0 +1,248 @@
+"""Training of the classifier: one command, some twenty minutes on two cores, and it can be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..classification.crops import PARAMETERS as CROPS
+from ..classification.crops import alone
+from ..errors import TrainingError
+from ..network.classifier import (
+    EXAMPLES,
+    ClassifierArchitecture,
+    ClassifierFile,
+    ClassifierHeader,
+    build_classifier,
+    make_classifier,
+    write_classifier,
+)
+from ..progress import Progress, silent
+from .class_cells import CLASSES, ClassCells, cut_cells, joined
+from .class_views import SIDE, view
+
+if TYPE_CHECKING:
+    from ..network.model_file import ModelFile
+
+
+@dataclass(frozen=True)
+class ClassifierTraining:
+    """How the classifier is trained; tried on the training data's own validation part.
+
+    Attributes
+    ----------
+    epochs, steps, batch : int
+        Epochs of so many steps of so many views.
+    learning_rate, weight_decay : float
+        Of AdamW at its highest, after an epoch of warming up; it falls along a cosine.
+    smoothing : float
+        Share of the truth that is spread over all classes (label smoothing, Szegedy et al., CVPR 2016).
+    dropout : float
+    validation : int
+        One cell in so many of a class is kept aside, for the temperature.
+    examples : int
+        Cells of each class that are kept with the classifier, for people to add theirs to.
+    seed : int
+    """
+
+    epochs: int = 45
+    steps: int = 60
+    batch: int = 48
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3
+    smoothing: float = 0.05
+    dropout: float = 0.3
+    validation: int = 10
+    examples: int = 16
+    seed: int = 0
+
+
+def train_classifier(
+    data: Sequence[Path],
+    out: Path,
+    outline: ModelFile,
+    start: ClassifierFile | None = None,
+    settings: ClassifierTraining | None = None,
+    progress: Progress = silent,
+) -> ClassifierFile:
+    """Train the classifier, or go on where an earlier run with this output stopped.
+
+    Parameters
+    ----------
+    data : sequence of Path
+        Data sets with classes, see `cut_cells`.
+    out : Path
+        The ``.safetensors`` file; what is needed to go on lies in a folder beside it until the end.
+    outline : ModelFile
+        Cuts the cells out; its contracting levels are what the classifier starts from.
+    start : ClassifierFile, optional
+        To go on from an earlier one instead.
+    settings : ClassifierTraining, optional
+    progress : Progress
+
+    Raises
+    ------
+    DatasetError
+        If a data set cannot be used.
+    TrainingError
+        If a class has too few cells to keep any aside.
+    """
+    import shutil
+
+    settings = settings or ClassifierTraining()
+    folder = out.with_suffix(".training")
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = _cells(data, folder, outline, progress)
+    kinds = cells.truth.argmax(axis=1)
+    aside = np.zeros(len(cells), bool)
+    for kind in range(len(CLASSES)):
+        members = np.flatnonzero(kinds == kind)
+        if len(members) < settings.validation:
+            raise TrainingError(
+                f"{CLASSES[kind].capitalize()}: {len(members)} cells; it takes {settings.validation}."
+            )
+        aside[members[settings.validation - 1 :: settings.validation]] = True
+    architecture = ClassifierArchitecture(
+        side=CROPS.side, widths=outline.header.architecture.widths, classes=CLASSES
+    )
+    first = outline if start is None else start
+    weights = _fitted(architecture, first.weights, cells, np.flatnonzero(~aside), settings, folder, progress)
+    header = ClassifierHeader(
+        name=out.stem,
+        architecture=architecture,
+        diameter=CROPS.diameter,
+        training_data=", ".join(f"{Path(path).name}" for path in data) + f" ({len(cells)} cells)",
+        training={**asdict(settings), "start": first.id},
+    )
+    validation = np.flatnonzero(aside)
+    temperature = _temperature(header, weights, cells, validation)
+    weights["classes/kernel"] /= temperature
+    weights["classes/bias"] /= temperature
+    plain = make_classifier(header, weights)
+    chosen = _examples(kinds, np.flatnonzero(~aside), settings)
+    probabilities, _ = plain.predict(_as_they_are(cells, validation))
+    _, embedding = plain.predict(_as_they_are(cells, chosen))
+    right = float((probabilities.argmax(axis=1) == kinds[validation]).mean())
+    header = header.model_copy(
+        update={
+            "scores": {"validation accuracy": round(right, 4), "temperature": round(temperature, 3)},
+            "examples": tuple(CLASSES[kinds[index]] for index in chosen),
+        }
+    )
+    file = write_classifier(out, header, {**weights, EXAMPLES: embedding})
+    shutil.rmtree(folder, ignore_errors=True)
+    return file
+
+
+def _cells(data: Sequence[Path], folder: Path, outline: ModelFile, progress: Progress) -> ClassCells:
+    """Cut the cells out, or take them from where an earlier run left them."""
+    from ..segmentation.outlining import outliner
+
+    parts = []
+    for number, path in enumerate(data):
+        file = folder / f"cells-{number}.npz"
+        if not file.is_file():
+            cut_cells(path, False, outliner(outline, flips=False), progress).save(file)
+        parts.append(ClassCells.load(file))
+    return joined(parts)
+
+
+def _fitted(
+    architecture: ClassifierArchitecture,
+    start: Mapping[str, np.ndarray],
+    cells: ClassCells,
+    chosen: np.ndarray,
+    settings: ClassifierTraining,
+    folder: Path,
+    progress: Progress,
+) -> dict[str, np.ndarray]:
+    """Fit the network on views of the chosen cells, the classes drawn equally often; return its weights."""
+    from ..network.backend import import_keras
+    from ..network.device import dtype_policy
+    from ..network.unet import set_weights, weights_of
+
+    keras = import_keras()
+    kinds = cells.truth[chosen].argmax(axis=1)
+    shares = 1 / np.bincount(kinds, minlength=len(CLASSES))[kinds]
+    shares /= shares.sum()
+
+    class Views(keras.utils.PyDataset):  # type: ignore[misc, name-defined]
+        epoch = 0
+
+        def __len__(self) -> int:
+            return settings.steps
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            rng = np.random.default_rng((settings.seed, self.epoch, index))
+            drawn = rng.choice(chosen, settings.batch, p=shares)
+            return np.stack([view(*cells.cell(one), rng) for one in drawn]), cells.truth[drawn]
+
+    views = Views()
+
+    class Epochs(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            views.epoch = epoch
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            done = views.epoch * settings.steps + batch
+            progress(done, settings.epochs * settings.steps, "Training the classifier")
+
+    model = build_classifier(architecture, settings.dropout, dtype_policy("auto"))
+    fresh = weights_of(model)
+    fitting = {
+        name: start[name] for name in fresh if name in start and start[name].shape == fresh[name].shape
+    }
+    set_weights(model, {**fresh, **fitting})
+    total = settings.steps * settings.epochs
+    rate = keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate / 100,
+        total,
+        alpha=0.01,
+        warmup_target=settings.learning_rate,
+        warmup_steps=settings.steps,
+    )
+    model.compile(
+        keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay),
+        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.smoothing),
+    )
+    backup = keras.callbacks.BackupAndRestore(str(folder / "state"), delete_checkpoint=False)
+    keras.utils.set_random_seed(settings.seed)
+    model.fit(views, epochs=settings.epochs, verbose=0, callbacks=[backup, Epochs()])
+    return weights_of(model)
+
+
+def _as_they_are(cells: ClassCells, chosen: np.ndarray) -> np.ndarray:
+    """Return what the classifier takes of cells, unchanged."""
+    edge = (SIDE - CROPS.side) // 2
+    middle = slice(edge, edge + CROPS.side)
+    pictures = [[part[middle, middle] for part in cells.cell(index)] for index in chosen.tolist()]
+    return np.stack([alone(*picture) for picture in pictures])
+
+
+def _temperature(
+    header: ClassifierHeader, weights: dict[str, np.ndarray], cells: ClassCells, chosen: np.ndarray
+) -> float:
+    """Return what logits are divided by for probabilities that are true (Guo et al., ICML 2017)."""
+    from scipy.optimize import minimize_scalar
+
+    probabilities, _ = make_classifier(header, weights).predict(_as_they_are(cells, chosen))
+    logits, truth = np.log(np.maximum(probabilities, 1e-9)).astype(float), cells.truth[chosen]
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        return float((np.logaddexp.reduce(scaled, axis=1) - (truth * scaled).sum(axis=1)).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
+
+
+def _examples(kinds: np.ndarray, chosen: np.ndarray, settings: ClassifierTraining) -> np.ndarray:
+    """Choose cells of each class, evenly over those there are."""
+    parts = []
+    for kind in range(len(CLASSES)):
+        members = chosen[kinds[chosen] == kind]
+        parts.append(members[:: max(len(members) // settings.examples, 1)][: settings.examples])
+    return np.concatenate(parts)
