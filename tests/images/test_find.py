@@ -76,3 +76,11 @@ def test_masks_are_known_by_their_names_and_not_counted(tmp_path: Path, name: st
     (tmp_path / "other.png").touch()
     found = {path.name for path in find_images(tmp_path)}
     assert found == ({"other.png"} if is_mask_name(name) else {"other.png", name})
+
+
+def test_a_folder_with_brackets_in_its_name_is_meant_as_it_is_written(tmp_path: Path) -> None:
+    for name in ("slides [2]", "slides 2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    assert find_images(str(tmp_path / "slides [2]" / "*.png")) == [tmp_path / "slides [2]" / "a.png"]
+    assert find_images(str(tmp_path / "slides [1-3]" / "*.png")) == [tmp_path / "slides 2" / "a.png"]

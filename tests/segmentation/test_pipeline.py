@@ -346,3 +346,11 @@ def test_progress_of_a_stack_says_which_plane(dark: ModelFile) -> None:
     segment(np.stack([image, image]), dark, progress=lambda done, total, stage: stages.append(stage))
     assert any("(plane 0 of 0 to 1)" in stage for stage in stages)
     assert "(plane 1 of 0 to 1)" in stages[-1]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 200, 300, 3), (1, 200, 300, 3)])
+def test_axes_of_length_one_are_one_plane(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    model = write_dark_model(tmp_path / "dark.safetensors")
+    image = spots()[0][:200, :300]
+    one, found = segment(image, model), segment(np.broadcast_to(image, shape).copy(), model)
+    np.testing.assert_array_equal(found.labels, one.labels[None])

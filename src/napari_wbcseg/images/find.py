@@ -111,13 +111,19 @@ def _expand(path: Path, recursive: bool, large: bool) -> list[Path]:
     if glob.has_magic(str(path)) and not path.exists():
         images = [
             file
-            for match in glob.glob(str(path), recursive=True)
+            for match in glob.glob(_pattern(path), recursive=True)
             if _is_image_file(file := Path(match), large)
         ]
         if not images:
             raise ImageError(f"No image matches {path}; images end in {_suffixes()}.")
         return images
     return [] if is_mask_name(path) else [path]
+
+
+def _pattern(path: Path) -> str:
+    """Return a pattern in which folders that are there, such as ``slides [2]``, mean themselves."""
+    there = next((folder for folder in path.parents if folder.exists()), Path())
+    return os.path.join(glob.escape(str(there)), path.relative_to(there))
 
 
 def _inside(folder: Path, recursive: bool, large: bool) -> Iterator[Path]:

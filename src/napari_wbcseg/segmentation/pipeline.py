@@ -180,6 +180,8 @@ def _as_array(image: Any) -> Any:
 
 def _planes(array: Any) -> tuple[list[Any], bool]:
     """Return the images of a stack, or the one image, and whether it is a stack."""
+    while array.ndim > 3 and array.shape[0] == 1 and (array.ndim > 4 or array.shape[-1] not in (1, 3, 4)):
+        array = array[0]  # times or depths of which there is one, as in microscopes' files
     shape = array.shape
     if len(shape) == 4 or (len(shape) == 3 and shape[2] not in (1, 2, 3, 4, 5)):
         return [array[i] for i in range(shape[0])], True
