@@ -171,7 +171,12 @@ class Segmentation:
 
 
 def count_in_words(
-    count: int | pd.DataFrame, to_check: int = 0, what: str = WHITE_CELL, *, erythroblasts: int = 0
+    count: int | pd.DataFrame,
+    to_check: int = 0,
+    what: str = WHITE_CELL,
+    *,
+    erythroblasts: int = 0,
+    classes: ClassList = BUILT_IN,
 ) -> str:
     """Return a count in words, such as ``23 white cells, 2 erythroblasts, 2 to check``.
 
@@ -184,6 +189,8 @@ def count_in_words(
         What is counted.
     erythroblasts : int
         Besides those.
+    classes : ClassList
+        Of a table: which of them are white cells.
 
     Examples
     --------
@@ -191,7 +198,7 @@ def count_in_words(
     '23 white cells, 2 to check'
     """
     if not isinstance(count, int | np.integer):
-        found = counts(count)
+        found = counts(count, classes)
         count, erythroblasts, to_check = (found[k] for k in ("white_cells", "erythroblasts", "to_check"))
     words = [counted(count, what)]
     if erythroblasts:

@@ -18,6 +18,7 @@ from qtpy.QtCore import (
 from qtpy.QtGui import QColor, QDrag, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QListView, QMenu, QStyle, QStyledItemDelegate
 
+from .class_menu import ClassMenu
 from .crops import Crops
 from .decisions import Cell
 from .gallery_model import MIME, GalleryModel, dragged_cells
@@ -93,6 +94,8 @@ class Gallery(QListView):
         self._by_call, self._stale = False, True
         self._cells: list[Cell] | None = None
         self._selected: list[Cell] = []
+        #: Adds classes, and changes them.
+        self.class_menu = ClassMenu(self, lambda: self._review)
         self._items = GalleryModel(self._picture)
         self.setModel(self._items)
         self.setItemDelegate(GalleryDelegate(self, self._items))
@@ -240,7 +243,10 @@ class Gallery(QListView):
         return menu
 
     def contextMenuEvent(self, event: Any) -> None:
-        if self._selected:
+        index = self.indexAt(event.pos())
+        if index.isValid() and self._items.items[index.row()].cell is None:
+            self.class_menu.menu(self._items.items[index.row()].name).exec(event.globalPos())
+        elif self._selected:
             self.menu().exec(event.globalPos())
 
     def startDrag(self, actions: Any) -> None:

@@ -140,7 +140,7 @@ class GalleryModel(QAbstractListModel):
             return self._picture(item.cell)
         if role == Qt.ItemDataRole.ToolTipRole:
             if item.cell is None:
-                return f"Click to select all. Drop cells here to name them {item.name}."
+                return f"Click: select all. Drop cells here: name them {item.name}. Right button: classes."
             return f"Cell {item.cell[1]}, {item.name}" + (", to check" if item.check else "")
         return None
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from ...box import Box
-from ...classification.classes import CLASS, ClassList
+from ...classification.classes import CLASS, PROBABILITY, ClassList
 from ...errors import EditError
 from ...progress import Progress, silent
 from ...segmentation.edit import unused_labels
@@ -19,7 +20,7 @@ from ...segmentation.tracking import TrackedCells
 from ..shared.counts import counts_of
 from ..shared.features import known_cells, known_values, write_features
 from ..shared.jobs import Job, timer
-from ..shared.metadata import class_list
+from ..shared.metadata import LayerInfo, class_list
 from ..shared.viewer import image_data
 from .decisions import ACCEPTED, Cell, Decisions
 from .edits import (
@@ -197,7 +198,7 @@ class LayerReview(QObject):
         cells = self.cells
         if plane is not None and self.stacked:
             cells = cells[cells["plane"] == plane]
-        return count_in_words(cells)
+        return count_in_words(cells, classes=self.classes)
 
     def keys(self) -> list[Cell]:
         """Return plane and label of each row of `cells`."""
@@ -317,6 +318,32 @@ class LayerReview(QObject):
         apply_edits(self.labels, [edit])
         self._edited()
         return chosen[0][0], edit.labels[0]
+
+    def set_classes(self, classes: ClassList, renamed: Mapping[str, str] | None = None) -> None:
+        """Sort cells into other classes from now on; the list is kept with the layer and its files.
+
+        Parameters
+        ----------
+        classes : ClassList
+        renamed : mapping of str to str, optional
+            Old and new names, which the cells take over; with one Undo begins anew.
+
+        Raises
+        ------
+        EditError
+            If cells are still being measured, and a class was renamed.
+        """
+        if renamed and self.measuring:
+            raise EditError("Wait until the cells are measured, then rename the class.")
+        if renamed:
+            self.write_features()
+        replace(LayerInfo.of(self.labels), classes=classes.to_list()).keep_in(self.labels)
+        if renamed:
+            columns = {f"{PROBABILITY}{old}": f"{PROBABILITY}{new}" for old, new in renamed.items()}
+            features = self.labels.features.rename(columns=columns)
+            self.labels.features = features.assign(**{CLASS: features[CLASS].replace(dict(renamed))})
+        else:
+            self._announce()
 
     def undo(self) -> None:
         """Take back the last edit of the layer, or the last decision, whichever was later."""

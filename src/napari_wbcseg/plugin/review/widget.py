@@ -100,6 +100,7 @@ class ReviewWidget(QWidget):
         self.gallery = gallery = panel.gallery
         gallery.chosen.connect(self.select)
         gallery.named.connect(self._name_by_hand)
+        gallery.class_menu.failed.connect(panel.say)
         self.selection_changed.connect(gallery.select)
         self.layer_changed.connect(lambda: gallery.follow(self.review))
         for changed in (self._model.modelReset, self._model.dataChanged):

@@ -20,7 +20,7 @@ from ...segmentation.result import count_in_words, counts
 from .features import known_values
 from .hover import tell_at_mouse
 from .jobs import Job, timer
-from .metadata import LayerInfo, is_picture, role_of
+from .metadata import LayerInfo, class_list, is_picture, role_of
 from .preferences import preference
 from .reunite import reunite
 from .viewer import image_data, own_viewer, plane_shown, text_overlay
@@ -98,11 +98,11 @@ class Counts(QObject):
 
     def words(self, layer: Labels, plane: int | None = None) -> str:
         """Return the count of a layer in words, or of one plane of it; nothing where that is not known."""
-        table = self._table(layer)
+        table, classes = self._table(layer), class_list(layer)
         if plane is None:
-            return LayerInfo.of(layer).summary if table is None else count_in_words(table)
+            return LayerInfo.of(layer).summary if table is None else count_in_words(table, classes=classes)
         table = layer.features if table is None else table
-        return count_in_words(table[table["plane"] == plane]) if "plane" in table else ""
+        return count_in_words(table[table["plane"] == plane], classes=classes) if "plane" in table else ""
 
     def plane_words(self, layer: Labels) -> str:
         """Return the count of the plane shown, with its number; nothing for a single image."""
