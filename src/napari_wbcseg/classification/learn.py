@@ -35,9 +35,9 @@ class LearnParameters:
         Weight of all the examples of a class that came with the classifier, in cells.
     """
 
-    regularisation: float = 10.0
-    opinion: float = 1.0
-    kept: float = 1.0
+    regularisation: float = 1.0
+    opinion: float = 0.1
+    kept: float = 0.01
 
 
 PARAMETERS = LearnParameters()

@@ -1,0 +1,124 @@
+"""Scores of the classifier: Barcelona's held-out fifth, and a laboratory it never saw, with examples too.
+
+``WBCSEG_DATA=... python benchmarks/classes.py [--classifier FILE] [--cells FOLDER]``; cells that were cut
+out are kept in the folder, so that another classifier is scored in a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from napari_wbcseg import SegmentationSettings, segment
+from napari_wbcseg.classification.classes import NEUTROPHIL
+from napari_wbcseg.classification.crops import cut_out
+from napari_wbcseg.classification.learn import probabilities_of, teach
+from napari_wbcseg.images.illumination import normalised
+from napari_wbcseg.images.read import read_image
+from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
+from napari_wbcseg.segmentation.outlining import outliner
+from napari_wbcseg.training.class_cells import CLASSES, SIDE, STEP, ClassCells, cut_cells
+from napari_wbcseg.training.classifier import _as_they_are
+
+#: The classes with both kinds of neutrophils as one.
+NAMES = (NEUTROPHIL, *CLASSES[2:])
+EXAMPLES, DRAWS = 10, 10
+
+
+def merged(probabilities: np.ndarray) -> np.ndarray:
+    """Return probabilities of `NAMES`."""
+    return np.column_stack([probabilities[:, :2].sum(axis=1), probabilities[:, 2:]])
+
+
+def calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Return the expected calibration error, ten bins (Guo et al., ICML 2017)."""
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    bins = np.minimum((sure * 10).astype(int), 9)
+    return float(sum(abs((right[bins == b] - sure[bins == b]).sum()) for b in range(10)) / len(truth))
+
+
+def report(title: str, probabilities: np.ndarray, truth: np.ndarray) -> None:
+    """Print accuracy, calibration and the confusion matrix as Markdown."""
+    called, present = probabilities.argmax(axis=1), np.unique(truth)
+    error = calibration_error(probabilities, truth)
+    print(f"\n{title}: accuracy {(called == truth).mean():.3f}, calibration error {error:.3f}\n")
+    print("| true, called | " + " | ".join(NAMES[: probabilities.shape[1]]) + " |")
+    print("| --- |" + " ---: |" * probabilities.shape[1])
+    for one in present:
+        row = np.bincount(called[truth == one], minlength=probabilities.shape[1])
+        print(f"| {NAMES[one]} | " + " | ".join(map(str, row)) + " |")
+
+
+def with_examples(classifier: ClassifierFile, embedding: np.ndarray, truth: np.ndarray) -> float:
+    """Return the mean accuracy on the other cells, after so many of each class were named."""
+    scores, classes = [], [c for c in np.unique(truth) if (truth == c).sum() > EXAMPLES]
+    for draw in range(DRAWS):
+        rng = np.random.default_rng(draw)
+        named = np.concatenate([rng.permutation(np.flatnonzero(truth == c))[:EXAMPLES] for c in classes])
+        rest = np.setdiff1d(np.flatnonzero(np.isin(truth, classes)), named)
+        taught = teach(classifier, embedding[named], [NAMES[truth[i]] for i in named])
+        found = probabilities_of(taught, embedding[rest])
+        whole = [NEUTROPHIL if NEUTROPHIL in name else name for name in found.columns]
+        called = found.T.groupby(np.array(whole)).sum().T.idxmax(axis=1)
+        scores.append(float((called.to_numpy() == np.array(NAMES)[truth[rest]]).mean()))
+    return float(np.mean(scores))
+
+
+def pbc_cells(folder: Path) -> ClassCells:
+    """Cut out the cells of the held-out fifth."""
+    return cut_cells(folder, True, outliner("wbc", flips=False))
+
+
+def zheng_cells(folder: Path) -> ClassCells:
+    """Cut out the cell in the middle of each picture, as `segment` finds it and at the size it estimates."""
+    table, found = pd.read_csv(folder / "classes.csv"), []
+    for name, kind in zip(table["image"], table["class"], strict=True):
+        pixels = read_image(folder / name)
+        result = segment(pixels, settings=SegmentationSettings(classes=None))
+        if not result.count:
+            print(f"Nothing found in {name}.")
+            continue
+        _, nearest = ndimage.distance_transform_edt(result.labels == 0, return_indices=True)
+        middle = nearest[:, pixels.shape[0] // 2, pixels.shape[1] // 2]
+        mask = result.labels == result.labels[tuple(middle)]
+        (place,) = ndimage.find_objects(mask.astype(np.uint8))
+        corner, diameter = [side.start for side in place], result.cell_diameter or 1.0
+        crop, inside = cut_out(normalised(pixels), mask[place], corner, diameter, SIDE)
+        truth = np.zeros(len(CLASSES), np.float32)
+        truth[slice(0, 2) if kind == NEUTROPHIL else CLASSES.index(kind)] = 1
+        stored = np.rint(np.clip(crop, 0, 1.25) / STEP).astype(np.uint8)
+        found.append((stored, np.rint(inside * 255).astype(np.uint8), truth, name))
+    crops, masks, truths, names = zip(*found, strict=True)
+    return ClassCells(np.stack(crops), np.stack(masks), np.stack(truths), names)
+
+
+def main() -> None:
+    """Cut the cells out and score."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--classifier", default="built-in")
+    parser.add_argument("--cells", type=Path, default=Path("class-cells"))
+    options = parser.parse_args()
+    classifier, data = read_classifier(options.classifier), Path(os.environ["WBCSEG_DATA"])
+    options.cells.mkdir(exist_ok=True)
+    for name, folder in (("pbc_test", "pbc"), ("zheng", "zheng_dataset1")):
+        file = options.cells / f"{name}.npz"
+        if not file.exists():
+            cut = zheng_cells(data / folder) if name == "zheng" else pbc_cells(data / folder)
+            cut.save(file)
+        cells = ClassCells.load(file)
+        probabilities, embedding = classifier.predict(_as_they_are(cells, np.arange(len(cells))))
+        found, truth = merged(probabilities), merged(cells.truth).argmax(axis=1)
+        report(folder, found, truth)
+        if name == "zheng":
+            five = found[:, :5] / found[:, :5].sum(axis=1, keepdims=True)
+            report(f"{folder}, of the five classes it has", five, truth)
+            print(f"\nWith {EXAMPLES} of each class named: {with_examples(classifier, embedding, truth):.3f}")
+
+
+if __name__ == "__main__":
+    main()
