@@ -1,0 +1,52 @@
+"""Learning from a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_wbcseg.classification.classify import class_list
+from napari_wbcseg.classification.learn import least_sure, probabilities_of, teach
+from napari_wbcseg.errors import ModelError, SettingsError
+from napari_wbcseg.network.classifier import EXAMPLES, read_classifier, write_classifier
+from napari_wbcseg.network.library import load_model
+
+
+def test_a_new_class_is_learned_from_a_few_cells_and_kept_in_a_file(tmp_path: Path) -> None:
+    first = read_classifier()
+    known = first.weights[EXAMPLES][[list(first.header.examples).index("monocyte")]]
+    blasts = np.concatenate([known + 0.3 * step for step in (1, 1.1, 1.2)])
+    taught = teach(first, blasts, ["blast"] * 3)
+    file = write_classifier(tmp_path / "own.safetensors", taught.header, taught.weights)
+    again = read_classifier(tmp_path / "own.safetensors")
+    assert again.hash == file.hash != first.hash
+    assert "blast" in class_list(again).names
+    found = probabilities_of(again, np.concatenate([blasts, known]))
+    assert (found["blast"][:3] > found["blast"][3]).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
+    pictures = np.zeros((1, 80, 80, 3), np.float32)
+    probabilities, embedding = again.predict(pictures)
+    expected = probabilities_of(again, embedding).to_numpy()
+    np.testing.assert_allclose(probabilities, expected, atol=1e-3)
+
+
+def test_what_was_said_before_is_replaced_and_nothing_is_no_lesson() -> None:
+    first = read_classifier()
+    taught = teach(teach(first, first.weights[EXAMPLES][:2], ["a", "b"]), first.weights[EXAMPLES][:1], ["c"])
+    assert taught.header.examples == (*first.header.examples, "c")
+    with pytest.raises(SettingsError, match="No cell is named"):
+        teach(first, np.zeros((0, 640), np.float32), [])
+
+
+def test_the_least_sure_cells_that_nobody_named_come_first() -> None:
+    cells = pd.DataFrame({"label": [1, 2, 3, 4], "class_probability": [0.9, 0.5, 0.4, 0.7]})
+    cells["class_by"] = ["model", "model", "person", "model"]
+    assert least_sure(cells, 2) == [2, 4]
+
+
+def test_a_model_of_another_kind_is_refused_with_a_sentence() -> None:
+    with pytest.raises(ModelError, match="no header of this package"):
+        read_classifier(load_model("wbc").path)
