@@ -16,9 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import napari
+import numpy as np
+import pandas as pd
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
+from napari_wbcseg import synthetic_smear
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared.panel import open_panel
 
@@ -79,6 +82,31 @@ def take_review(viewer: napari.Viewer, segment: SegmentWidget) -> None:
     review.undo()
 
 
+def take_gallery() -> None:
+    """Take the gallery of 200 cells and their differential; the classes are those that were drawn."""
+    smear = synthetic_smear((1500, 2000), white_cells=200, seed=3)
+    unsure = np.random.default_rng(3).uniform(0.45, 1, smear.count)
+    said = {"class": smear.kinds, "class_probability": unsure, "class_by": "model", "check": unsure < 0.5}
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1400, 900)
+    viewer.add_image(smear.image, rgb=True, name="synthetic smear")
+    features = pd.DataFrame(said, index=range(1, smear.count + 1)).reindex(range(smear.count + 1))
+    viewer.add_labels(smear.labels.astype(np.uint16), features=features, name="cells")
+    review = open_panel(viewer, "Review white blood cells")
+    wait_for(lambda: review.review.count == smear.count and not review.review.measuring)
+    review.show_gallery()
+    inner = review.cells.query("`class` == 'lymphocyte' and row > 500 and col > 500")
+    review.select([(0, int(inner["label"].iloc[0]))])
+    rest(2)
+    take(viewer, "gallery.png")
+    review.show_differential()
+    viewer.reset_view()
+    rest(2)
+    take(viewer, "differential.png")
+    print(f"gallery.png, differential.png: {review.differential.differential.summary}")
+    viewer.close()
+
+
 def main() -> None:
     """Take every picture."""
     IMAGES.mkdir(exist_ok=True)
@@ -116,6 +144,7 @@ def main() -> None:
     train.cancel()
     wait_for(lambda: not train.running)
     viewer.close()
+    take_gallery()
 
 
 if __name__ == "__main__":

@@ -91,6 +91,7 @@ class DifferentialPanel(QWidget):
         self.table.setIndentation(12)
         self.table.setRootIsDecorated(False)
         self.table.setMinimumHeight(120)
+        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.currentItemChanged.connect(self._say)
         with_tip(self.table, "Shares of the white cells, and where they lie with 95 % confidence (Wilson).")
         self.summary, self.more = sentence(), sentence()
@@ -105,6 +106,7 @@ class DifferentialPanel(QWidget):
         header = self.table.header()
         if header is not None:
             header.setMinimumSectionSize(24)
+            header.setStretchLastSection(False)  # it would keep the width that it had first
             header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
             header.setSectionResizeMode(_BAR, QHeaderView.ResizeMode.Stretch)
 
