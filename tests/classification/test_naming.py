@@ -55,3 +55,8 @@ def test_what_a_person_took_back_is_as_the_model_has_it() -> None:
     said = said_by_model(CELLS, SURE)
     pd.testing.assert_frame_equal(named(named(said, [2, 3], "blast"), [2, 3], ""), said)
     assert named(named(CELLS, [1], "blast"), [1], "")["class"].tolist() == ["", "", ""]
+
+
+def test_what_may_be_a_platelet_is_unsure_and_counts() -> None:
+    chances = pd.DataFrame({"lymphocyte": [0.2, 0.05], "platelet": [0.8, 0.95]})
+    assert called(chances)[0].tolist() == ["unsure", "platelet"]

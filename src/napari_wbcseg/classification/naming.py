@@ -15,6 +15,7 @@ from .classes import (
     CLASS_PROBABILITY,
     MODEL,
     PERSON,
+    PLATELET,
     PROBABILITY,
     UNSURE,
     ClassList,
@@ -34,12 +35,16 @@ class CallParameters:
     ----------
     sure : float
         Probability of the likeliest class below which a cell is called unsure.
+    platelet : float
+        The same for a platelet: what was outlined is mostly a cell. Of 170 outlined cells of leukaemic
+        smears the classifier holds ten for platelets, at 0.83 at most.
     told_apart : float
         Share that one part of a class has of its probability, from which on the cell is called by
         the part, such as a band neutrophil.
     """
 
     sure: float = 0.5
+    platelet: float = 0.9
     told_apart: float = 0.8
 
 
@@ -85,7 +90,8 @@ def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[
     """Return the class that probabilities speak for, and its probability.
 
     A class is as probable as its parts together. It is called by a part, such as a band neutrophil,
-    only where that is clear, and unsure where no class is likelier than all others together.
+    only where that is clear, and unsure where no class is likelier than all others together, or where
+    it may be a platelet.
 
     Returns
     -------
@@ -108,7 +114,8 @@ def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[
     for row, number in zip(np.flatnonzero(known), best, strict=True):
         names[row] = whole[number]
         part = members[number][int(values[row, members[number]].argmax())]
-        if certainty[row] < PARAMETERS.sure:
+        least = PARAMETERS.platelet if whole[number] == PLATELET else PARAMETERS.sure
+        if certainty[row] < least:
             names[row] = UNSURE
         elif values[row, part] >= PARAMETERS.told_apart * certainty[row]:
             names[row] = given[part]

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..box import Box
 from ..classification.classes import PLATELET
+from ..classification.naming import PARAMETERS as CALLS
 from ..classification.naming import said_by_model
 from ..progress import Progress, silent
 from .canvas import Canvas
@@ -27,23 +28,6 @@ if TYPE_CHECKING:
 
 #: The classic recipe knows no scale: its cores are image pixels, with room for two windows around.
 CLASSIC_TILES = TileParameters(core=2048, margin=256, largest=2048, tolerance=8)
-
-
-@dataclass(frozen=True)
-class ClassParameters:
-    """What is left out for its class.
-
-    Attributes
-    ----------
-    platelet : float
-        Probability from which on a platelet that was outlined as a cell is no cell; chosen so that no
-        white cell of the training data is lost.
-    """
-
-    platelet: float = 0.9
-
-
-PARAMETERS = ClassParameters()
 
 
 @dataclass(frozen=True)
@@ -186,7 +170,7 @@ def _left_out(
     names = () if work.classifier is None else work.classifier.header.architecture.classes
     if PLATELET not in names or not len(areas):
         return out
-    return out | (classes[:, names.index(PLATELET)] >= PARAMETERS.platelet)
+    return out | (classes[:, names.index(PLATELET)] >= CALLS.platelet)
 
 
 def _at_border(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

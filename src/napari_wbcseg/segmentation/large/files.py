@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ...classification.classes import CLASS, CLASS_BY
 from ...errors import OutputError, SettingsError
 from ...files import write_atomically
 
@@ -42,4 +43,9 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
 def read_table(file: Path) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
+    if file.suffix == ".parquet":
+        return pd.read_parquet(file)
+    table = pd.read_csv(file)
+    # Cells of which nobody said anything are empty, not numbers that are none.
+    words = [name for name in (CLASS, CLASS_BY) if name in table]
+    return table.assign(**{name: table[name].fillna("").astype("str") for name in words})
