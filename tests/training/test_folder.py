@@ -17,7 +17,10 @@ PAIRS = "job/pairs.npz"
 
 @pytest.fixture
 def folder(pairs: list[TrainingPair], tmp_path: Path) -> Path:
-    boxed = replace(pairs[0], distractors=(Box("Platelet", (1, 2, 3, 4)),))
+    boxes = (Box("Platelet", (1, 2, 3, 4)),)
+    boxed = replace(
+        pairs[0], distractors=boxes, all_boxed=True, erythroblasts=frozenset({1}), white_cell=50.0
+    )
     write_job(tmp_path, TrainingJob([boxed, pairs[1]], name="mine"))
     return tmp_path
 
@@ -29,6 +32,8 @@ def test_a_job_is_read_back(folder: Path, pairs: list[TrainingPair]) -> None:
     np.testing.assert_array_equal(first.image, pairs[0].image)
     np.testing.assert_array_equal(second.labels, pairs[1].labels)
     assert first.distractors == (Box("Platelet", (1, 2, 3, 4)),)
+    assert (first.all_boxed, first.erythroblasts, first.white_cell) == (True, {1}, 50.0)
+    assert (second.all_boxed, second.erythroblasts, second.white_cell) == (False, None, None)
 
 
 @pytest.mark.parametrize("place", [*np.linspace(0, 0.999, 12), "cut", "empty"])

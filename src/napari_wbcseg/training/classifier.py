@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassifierTraining:
-    """How the classifier is trained; tried on the training data's own validation part.
+    """How the classifier is trained: usual values, none of them searched for.
 
     Attributes
     ----------

@@ -244,7 +244,17 @@ def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
         if pair.mask is not None:
             arrays[f"mask{i}"] = np.asarray(pair.mask)
         boxes = [[box.kind, list(box.corners)] for box in pair.distractors]
-        about.append({"name": pair.name, "group": pair.group, "distractors": boxes})
+        red = None if pair.erythroblasts is None else sorted(map(int, pair.erythroblasts))
+        about.append(
+            {
+                "name": pair.name,
+                "group": pair.group,
+                "distractors": boxes,
+                "all_boxed": pair.all_boxed,
+                "erythroblasts": red,
+                "white_cell": pair.white_cell,
+            }
+        )
     np.savez(path, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
 
 
@@ -262,6 +272,10 @@ def _read_pairs(path: Path) -> list[TrainingPair]:
                     item["group"],
                     arrays.get(f"mask{i}"),
                     tuple(Box(kind, tuple(corners)) for kind, corners in item["distractors"]),
+                    # Trainings that earlier versions began lack these.
+                    item.get("all_boxed", False),
+                    None if item.get("erythroblasts") is None else frozenset(item["erythroblasts"]),
+                    item.get("white_cell"),
                 )
                 for i, item in enumerate(about)
             ]
