@@ -70,7 +70,7 @@ class TestPictures:
             *(result.probability, result.proposals, result.settings, result.model),
         )
         pictures = pictures_of(np.stack([image, image]), stack)
-        assert [picture.caption for picture in pictures] == ["plane 2 of 2", "1, 0.30"]
+        assert [picture.caption for picture in pictures] == ["plane 1 of 0 to 1", "1, 0.30"]
 
 
 def test_the_report_of_a_run(tmp_path: Path) -> None:

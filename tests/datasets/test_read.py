@@ -214,7 +214,7 @@ def test_folders_that_hold_nothing_to_use(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no folder or archive .*gone"):
         read_pairs(tmp_path / "gone")
     _save(tmp_path / "a.png", _image())
-    with pytest.raises(DatasetError, match="1 images but no masks"):
+    with pytest.raises(DatasetError, match="1 image but no masks"):
         read_pairs(tmp_path)
     with pytest.raises(DatasetError, match="not a folder"):
         read_pairs(tmp_path / "a.png")

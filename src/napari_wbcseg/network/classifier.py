@@ -128,10 +128,10 @@ class ClassifierFile:
 
     @cached_property
     def _session(self) -> Any:
-        import onnxruntime
-
         from .device import available_cpus
+        from .engines.onnx import import_onnxruntime
 
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = available_cpus()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

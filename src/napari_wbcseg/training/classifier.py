@@ -22,6 +22,7 @@ from ..network.classifier import (
     write_classifier,
 )
 from ..progress import Progress, silent
+from ..words import counted
 from .class_cells import CLASSES, ClassCells, cut_cells, joined
 from .class_views import SIDE, view
 
@@ -103,7 +104,7 @@ def train_classifier(
         members = np.flatnonzero(kinds == kind)
         if len(members) < settings.validation:
             raise TrainingError(
-                f"{CLASSES[kind].capitalize()}: {len(members)} cells; it takes {settings.validation}."
+                f"{CLASSES[kind].capitalize()}: {counted(len(members), 'cell')}; it takes {settings.validation}."
             )
         aside[members[settings.validation - 1 :: settings.validation]] = True
     architecture = ClassifierArchitecture(
@@ -115,7 +116,7 @@ def train_classifier(
         name=out.stem,
         architecture=architecture,
         diameter=CROPS.diameter,
-        training_data=", ".join(f"{Path(path).name}" for path in data) + f" ({len(cells)} cells)",
+        training_data=", ".join(f"{Path(path).name}" for path in data) + f" ({counted(len(cells), 'cell')})",
         training={**asdict(settings), "start": first.id},
     )
     validation = np.flatnonzero(aside)
