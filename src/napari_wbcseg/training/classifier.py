@@ -104,7 +104,8 @@ def train_classifier(
         members = np.flatnonzero(kinds == kind)
         if len(members) < settings.validation:
             raise TrainingError(
-                f"{CLASSES[kind].capitalize()}: {counted(len(members), 'cell')}; it takes {settings.validation}."
+                f"{CLASSES[kind].capitalize()}: {counted(len(members), 'cell')}; "
+                f"it takes {settings.validation}."
             )
         aside[members[settings.validation - 1 :: settings.validation]] = True
     architecture = ClassifierArchitecture(
