@@ -548,7 +548,12 @@ class ReviewWidget(QWidget):
 
     def _colour_cells(self) -> None:
         if self.review is not None and self.review.count:
-            colour_cells(self.review.labels, self.review.cells, self.review.classes)
+            # A new colormap tells that a label was chosen, though none was.
+            self._selecting = True
+            try:
+                colour_cells(self.review.labels, self.review.cells, self.review.classes)
+            finally:
+                self._selecting = False
 
     def _corrected(self) -> tuple[Image | None, Labels | None]:
         """Return the layers, with every decision written into the features."""
