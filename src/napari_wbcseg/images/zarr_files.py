@@ -32,6 +32,8 @@ _KEPT_IN = (".zarray", ".zgroup", "zarr.json", ".zmetadata")
 _MOST_METADATA = 64 * 2**20  # bytes; those of our own results with 100,000 cells take 20 million
 _MOST_NODES = 10_000
 _MOST_SMALL_CHUNKS, _SMALL_CHUNK = 100_000, 1024  # a chunk is a file, or a search for one
+# What the channels of an RGB image are called in OME-Zarr.
+_COLOURS = (("red", "r"), ("green", "g"), ("blue", "b"))
 
 
 def is_zarr(path: str | Path) -> bool:
@@ -165,13 +167,24 @@ def open_image(path: Path) -> ZarrImage:
     chosen, notes = main_images([_candidate(group, scales) for group, scales in images])
     axes = _axes(images[chosen[0]][1])
     fields = [
-        [_planes(group[level["path"]], axes, path) for level in scales["datasets"]]
+        [_in_order(_planes(group[level["path"]], axes, path), group) for level in scales["datasets"]]
         for group, scales in (images[i] for i in chosen)
     ]
     levels = [same[0] if len(same) == 1 else da.concatenate(same) for same in zip(*fields, strict=False)]
     if "z" in axes and fields[0][0].shape[0] > 1:
         notes += (focus_note(fields[0][0].shape[0]),)
     return ZarrImage(tuple(levels), notes, len(chosen), images[chosen[0]][1])
+
+
+def _in_order(planes: Any, group: Any) -> Any:
+    """Bring three channels that are called red, green and blue into that order, whichever they lie in."""
+    attributes: Any = dict(group.attrs)
+    channels = (attributes.get("ome", attributes).get("omero") or {}).get("channels") or []
+    names = [str(dict(channel).get("label", "")).strip().lower() for channel in channels]
+    colours = [next((i for i, name in enumerate(names) if name in of), -1) for of in _COLOURS]
+    if len(names) != planes.shape[-1] or -1 in colours:
+        return planes
+    return planes[..., colours]
 
 
 def _axes(scales: dict[str, Any]) -> str:
