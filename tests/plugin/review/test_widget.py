@@ -6,6 +6,7 @@ import gc
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_wbcseg.errors import EditError, SettingsError
 from napari_wbcseg.plugin.review.table import CellTableModel
@@ -63,10 +64,12 @@ def click(viewer, layer, row, col, *modifiers):
         list(generator)
 
 
-def test_rows_and_cells_are_selected_both_ways(viewer, widget):
+def test_rows_and_cells_are_selected_both_ways(viewer, widget, qtbot):
     layer = widget.labels
     assert [row["label"] for row in rows(widget)] == ["1", "2", "3"]
-    widget._panel.table.selectRow(1)
+    table = widget._panel.table
+    second = table.visualRect(table.model().index(1, 0)).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=second)
     assert (widget.selected, layer.selected_label) == ([(0, 2)], 2)
     assert np.allclose(camera_of(viewer).center[-2:], (30, 110), atol=1)
     assert viewer.layers.selection.active is layer
@@ -190,7 +193,6 @@ def test_lengths_are_in_micrometres_where_the_layer_has_units(viewer, open_revie
 
 
 def model_orientation():
-    from qtpy.QtCore import Qt
 
     return Qt.Orientation.Horizontal
 
