@@ -58,5 +58,5 @@ def test_what_a_person_took_back_is_as_the_model_has_it() -> None:
 
 
 def test_what_may_be_a_platelet_is_unsure_and_counts() -> None:
-    chances = pd.DataFrame({"lymphocyte": [0.2, 0.05], "platelet": [0.8, 0.95]})
+    chances = pd.DataFrame({"lymphocyte": [0.05, 0.005], "platelet": [0.95, 0.995]})
     assert called(chances)[0].tolist() == ["unsure", "platelet"]

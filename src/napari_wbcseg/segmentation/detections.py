@@ -200,8 +200,8 @@ class JoinedCells:
         return rows, [self.changed.get(row, cells.masks[self.index[row]]) for row in rows.tolist()]
 
 
-#: Given the areas, boxes, certainties, sizes and classes of cells, say which to leave out.
-LeftOut = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+#: Given the areas, boxes, certainties and sizes of cells, say which to leave out.
+LeftOut = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None = None) -> JoinedCells:
@@ -233,7 +233,7 @@ def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None 
             worse = (-size[one], certainty[one]) < (-size[two], certainty[two])
             keep[one if worse else two] = False
     if left_out is not None:
-        keep[keep] = ~left_out(area[keep], boxes[keep], certainty[keep], size[keep], classes[keep])
+        keep[keep] = ~left_out(area[keep], boxes[keep], certainty[keep], size[keep])
     changed: dict[int, np.ndarray] = {}
     for one, two in pairs:
         shared, place = _shared(boxes, masks, one, two)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..box import Box
-from ..classification.classes import PLATELET
-from ..classification.naming import PARAMETERS as CALLS
 from ..classification.naming import said_by_model
 from ..progress import Progress, silent
 from .canvas import Canvas
@@ -151,12 +149,7 @@ def finish(
 
 
 def _left_out(
-    work: TileWork,
-    areas: np.ndarray,
-    boxes: np.ndarray,
-    certainty: np.ndarray,
-    size: np.ndarray,
-    classes: np.ndarray,
+    work: TileWork, areas: np.ndarray, boxes: np.ndarray, certainty: np.ndarray, size: np.ndarray
 ) -> np.ndarray:
     from .filters import too_small
 
@@ -167,10 +160,7 @@ def _left_out(
     for number in np.unique(size):
         same = size == number  # what is small is so among those of its own size
         out[same] = too_small(areas[same], cut[same], certainty[same], red_cell, many)
-    names = () if work.classifier is None else work.classifier.header.architecture.classes
-    if PLATELET not in names or not len(areas):
-        return out
-    return out | (classes[:, names.index(PLATELET)] >= CALLS.platelet)
+    return out
 
 
 def _at_border(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
