@@ -32,7 +32,8 @@ class TestSegment:
         self, slides: Path, model: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "out"
-        result = wbcseg("segment", slides, "-r", "--model", model, "--out", out, "--mask")
+        # Discs, which are cells of no class.
+        result = wbcseg("segment", slides, "-r", "-m", model, "-o", out, "--mask", "--classes", "none")
         assert sorted(path.name for path in out.iterdir()) == sorted(
             ["cells.csv", "counts.csv", "report.html", "run.json"]
             + [
