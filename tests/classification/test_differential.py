@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from napari_wbcseg.classification.classes import BUILT_IN, CellClass
-from napari_wbcseg.classification.differential import differential, more_to_halve, wilson_interval
+from napari_wbcseg.classification.differential import differential, more_to_halve, pooled, wilson_interval
 
 #: 95 % limits for a percentage seen among 100, 200, 500 and 1000 cells (Rümke, Blood Cells 11, 1985).
 RUMKE = {
@@ -78,3 +78,9 @@ def test_of_nothing_nothing_is_said() -> None:
     found = differential(table())
     assert (found.white_cells, found.more_to_halve, found.summary) == (0, 0, "0 white cells")
     assert all(math.isnan(share.percent) for share in found.shares)
+
+
+def test_several_pictures_are_counted_together_each_with_its_own_classes() -> None:
+    other = BUILT_IN.added(CellClass("smudge", "#112233", white_cell=False))
+    found = pooled([table(lymphocyte=3), table(lymphocyte=1, smudge=2)], [BUILT_IN, other])
+    assert (found.white_cells, found.others["smudge"]) == (4, 2)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..classification.classes import CLASS, ClassList, class_of
-from ..classification.differential import Differential, differential
+from ..classification.classes import ClassList, class_of
+from ..classification.differential import Differential, pooled
 from ..errors import ImageError, OutputError, SettingsError, WBCSegError
 from ..files import locked, read_text, remove_leftovers
 from ..progress import Progress, silent
@@ -377,13 +377,9 @@ def _differential(
     tables: Sequence[tuple[str, pd.DataFrame]], lists: Sequence[ClassList]
 ) -> Differential | None:
     """Return the differential over all images; None where no cell has a class."""
-    import pandas as pd
-
-    names = [class_of(cells) for _, cells in tables]
-    if not any(one.ne("").any() for one in names):
+    if not any(class_of(cells).ne("").any() for _, cells in tables):
         return None
-    classes = lists[0].added(*(one for other in lists[1:] for one in other))
-    return differential(pd.DataFrame({CLASS: pd.concat(names)}), classes)
+    return pooled([cells for _, cells in tables], lists)
 
 
 # Whose a folder of results is -------------------------------------------------------------------------

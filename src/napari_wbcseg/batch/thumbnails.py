@@ -124,9 +124,8 @@ def gallery_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
             half = round(_GALLERY_CONTEXT * (result.cell_diameter or row["diameter"]) / 2)
             labels = result.labels[plane]
             place = _window(row, half, labels.shape).slices
-            pixels = as_rgb8(image[plane][place])
-            size = tuple(max(1, round(side * _CELL_SIDE / (2 * half))) for side in pixels.shape[1::-1])
-            pictures.append(Picture(one.name, _jpeg(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))))
+            pixels = _zoomed(as_rgb8(image[plane][place]), _CELL_SIDE / (2 * half), cv2.INTER_AREA)
+            pictures.append(Picture(one.name, _jpeg(pixels)))
     return tuple(pictures)
 
 
@@ -167,8 +166,7 @@ def _outlined(
 
     height, width = labels.shape
     zoom = min(_WIDTH / width, _HEIGHT / height, 1.0)
-    size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small = _zoomed(picture, zoom, cv2.INTER_AREA)
     for label, _, outlines in traced(labels):
         colour = colours.get(label, CELL_COLOUR)
         _draw(small, [(outline + 0.5) * zoom - 0.5 for outline in outlines], colour)
@@ -199,8 +197,7 @@ def _cell_picture(picture: np.ndarray, labels: np.ndarray, row: dict[str, float]
 
     half = _half_side(row)
     zoom = _CELL_SIDE / (2 * half)
-    size = (max(1, round(picture.shape[1] * zoom)), max(1, round(picture.shape[0] * zoom)))
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
+    picture = _zoomed(picture, zoom, cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
     label = int(row["label"])
     mask = np.pad((labels == label).astype(np.uint8), 1)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -208,6 +205,13 @@ def _cell_picture(picture: np.ndarray, labels: np.ndarray, row: dict[str, float]
     certainty = row.get("certainty", np.nan)
     known = "" if np.isnan(certainty) else f", {certainty:.2f}"
     return Picture(f"{label}{known}", _jpeg(picture))
+
+
+def _zoomed(picture: np.ndarray, zoom: float, order: int) -> np.ndarray:
+    import cv2
+
+    size = [max(1, round(side * zoom)) for side in picture.shape[1::-1]]
+    return np.asarray(cv2.resize(picture, size, interpolation=order))
 
 
 def _draw(picture: np.ndarray, outlines: list[np.ndarray], colour: tuple[int, int, int]) -> None:

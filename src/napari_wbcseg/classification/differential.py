@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING
 
 from ..words import counted, readable
-from .classes import BUILT_IN, ERYTHROBLAST, UNSURE, ClassList, class_of
+from .classes import BUILT_IN, CLASS, ERYTHROBLAST, UNSURE, ClassList, class_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,6 +121,15 @@ def differential(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> Differen
             more = more_to_halve(number, total)
             shares.append(Share(one.name, one.part_of, number, percent, 100 * low, 100 * high, more))
     return Differential(tuple(shares), total, {ERYTHROBLAST: 0, **others})
+
+
+def pooled(tables: Iterable[pd.DataFrame], lists: Iterable[ClassList]) -> Differential:
+    """Count the cells of several pictures together, given with the classes of each; see `differential`."""
+    import pandas as pd
+
+    names = pd.concat([class_of(cells) for cells in tables])
+    classes = ClassList().added(*(one for classes in lists for one in classes))
+    return differential(pd.DataFrame({CLASS: names}), classes)
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:

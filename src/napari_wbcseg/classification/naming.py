@@ -102,7 +102,7 @@ def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[
     """
     given = list(map(str, probabilities.columns))
     values = probabilities.to_numpy(float)
-    whole = [name for name in _wholes(given, classes)]
+    whole = _wholes(given, classes)
     names, certainty = np.full(len(values), "", object), np.full(len(values), np.nan)
     known = np.isfinite(values).all(axis=1) & bool(given)
     if not known.any():

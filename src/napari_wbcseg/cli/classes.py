@@ -60,19 +60,17 @@ def differential(
     csv: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file too.")] = None,
 ) -> None:
     """Count the white cells of results by class, in per cent with the 95 % interval."""
-    import pandas as pd
-
-    from ..classification.classes import CLASS, ClassList, class_of
-    from ..classification.differential import differential as count
+    from ..classification.classes import CLASS, class_of
+    from ..classification.differential import pooled
     from ..results.formats.tables import write_table
     from ..results.result_record import ResultRecord
 
-    names, classes = [], ClassList()
+    tables, lists = [], []
     for file in _records(results):
         record = ResultRecord.read(file)
-        names.append(class_of(_cells(file, record)))
-        classes = classes.added(*record.class_list)
-    found = count(pd.DataFrame({CLASS: pd.concat(names)}), classes)
+        tables.append(class_of(_cells(file, record)).to_frame(CLASS))  # the rest of it is not kept
+        lists.append(record.class_list)
+    found = pooled(tables, lists)
     table = new_table("class", "cells", "%", "95 % interval", "more to halve it")
     for share in found.shares:
         if share.count or not share.part_of:

@@ -129,13 +129,10 @@ class ClassifierFile:
     @cached_property
     def _session(self) -> Any:
         from .device import available_cpus
-        from .engines.onnx import import_onnxruntime
+        from .engines.onnx import import_onnxruntime, session_options
 
         onnxruntime = import_onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = available_cpus()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options = session_options(onnxruntime, available_cpus())
         graph = classifier_onnx(self.header.architecture, self.weights)
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 

@@ -15,9 +15,6 @@ from ..words import counted
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What a cell is called whose class is not looked at.
-WHITE_CELL = "white cell"
-
 
 @dataclass(frozen=True)
 class Placement:
@@ -173,7 +170,7 @@ class Segmentation:
 def count_in_words(
     count: int | pd.DataFrame,
     to_check: int = 0,
-    what: str = WHITE_CELL,
+    what: str = "white cell",
     *,
     erythroblasts: int = 0,
     classes: ClassList = BUILT_IN,

@@ -189,7 +189,7 @@ def _other_sizes(
         if not missed:
             break
         size = sizes_to_try(missed, estimate.red_cell)[0].diameter
-        more = tiles + _attempt(image, size, predictor, 1 + len(others)).tiles
+        more = tiles + _look(image, size, predictor, 1 + len(others))
         joined = join(more.__getitem__, len(more))
         if not (joined.size == 1 + len(others)).any():
             break
@@ -209,12 +209,16 @@ def _fitness(attempt: _Attempt) -> float:
     return explained * float(np.exp(-0.5 * octaves**2))
 
 
-def _attempt(image: np.ndarray, diameter: float, predictor: Predictor, size: int = 0) -> _Attempt:
+def _look(image: np.ndarray, diameter: float, predictor: Predictor, size: int = 0) -> list[TileCells]:
     """Look for cells of one size in all tiles of an image."""
-    tiles = [
+    return [
         cells_of_tile(find_at(image[tile.window.slices], diameter, predictor), tile)
         for tile in _tiles_of_size(image.shape[:2], diameter, predictor.model, size)
     ]
+
+
+def _attempt(image: np.ndarray, diameter: float, predictor: Predictor) -> _Attempt:
+    tiles = _look(image, diameter, predictor)
     joined = join(tiles.__getitem__, len(tiles))
     return _Attempt(diameter, tiles, joined.area, joined.certainty)
 

@@ -69,28 +69,32 @@ def find_in_tile(
     known : TileCells, optional
         Its cells, where only their classes are still to be told.
     """
+    from ..network.robust import network_input
     from . import classic, robust
 
+    classifier, cells = work.classifier, known
+    if cells is not None and (classifier is None or not len(cells)):
+        return cells
     pixels = work.source.read(*tile.window)
-    if known is not None:
-        return _with_classes(work, tile, pixels, known)
-    if work.settings.recipe == "classic":
-        found = classic.find_cells(pixels, work.model, work.settings, progress)
-    else:
-        predictor = robust.create_predictor(work.model, work.settings, progress)
-        image = work.estimates.network_input(pixels, tile.window)
-        found = robust.find_at(image, work.estimates.diameters[tile.size], predictor)
-    return _with_classes(work, tile, pixels, cells_of_tile(found, tile))
+    image = work.estimates.transmittance(pixels, tile.window)
+    if cells is None:
+        if work.settings.recipe == "classic":
+            found = classic.find_cells(pixels, work.model, work.settings, progress)
+        else:
+            predictor = robust.create_predictor(work.model, work.settings, progress)
+            found = robust.find_at(network_input(image), work.estimates.diameters[tile.size], predictor)
+        cells = cells_of_tile(found, tile)
+    return cells if classifier is None else _with_classes(work, tile, image, cells, classifier)
 
 
-def _with_classes(work: TileWork, tile: Tile, pixels: np.ndarray, cells: TileCells) -> TileCells:
-    """Return the cells of a tile with the probabilities of their classes, if these are asked for."""
+def _with_classes(
+    work: TileWork, tile: Tile, image: np.ndarray, cells: TileCells, classifier: ClassifierFile
+) -> TileCells:
+    """Return the cells of a tile, given with its transmittance, with the probabilities of their classes."""
     from ..classification.classify import look_at
 
-    classifier = work.classifier
-    if classifier is None or not len(cells):
+    if not len(cells):
         return cells
-    image = 1 - work.estimates.network_input(pixels, tile.window) / 2
     corners = cells.boxes[:, :2] - (tile.window.top, tile.window.left)
     diameter = None if work.settings.recipe == "classic" else work.estimates.diameters[tile.size]
     probabilities, _ = look_at(image, corners, cells.masks, diameter, classifier)
@@ -140,11 +144,10 @@ def finish(
         return measure_cells(nothing, np.zeros((1, 1, 3), np.float32)), joined.proposals
     cells = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
     cells["border"] = _at_border(joined.boxes, work.source.shape)
-    if work.classifier is not None:
-        names = work.classifier.header.architecture.classes
-        cells = said_by_model(
-            cells, pd.DataFrame(joined.classes, columns=list(names)), class_list(work.classifier)
-        )
+    classifier = work.classifier
+    if classifier is not None:
+        told = pd.DataFrame(joined.classes, columns=list(classifier.header.architecture.classes))
+        cells = said_by_model(cells, told, class_list(classifier))
     return cells, joined.proposals
 
 

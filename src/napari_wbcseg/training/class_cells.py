@@ -10,6 +10,7 @@ import numpy as np
 
 from ..classification.classes import BAND, ERYTHROBLAST, PLATELET, SEGMENTED
 from ..classification.crops import cut_out
+from ..datasets.boxes import split_names
 from ..datasets.single_cells import CELL_OF_PICTURE, dark_middle, read_classes
 from ..errors import DatasetError
 from ..progress import Progress, silent
@@ -88,8 +89,8 @@ def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progres
     folder : Path
         With ``images`` and a ``classes.csv`` of the columns ``image``, ``class`` and perhaps ``subtype``.
     held_out : bool
-        The cells that are never trained on, or the others. With boxes beside the classes, as in TXL-PBC, the
-        last three tenths by name are held out; else a fifth of each class, see `read_classes`.
+        The cells that are never trained on, or the others. With boxes beside the classes, as in TXL-PBC,
+        those that `split_names` has for validation; else a fifth of each class, see `read_classes`.
     outline : Outliner
     progress : Progress
 
@@ -103,7 +104,7 @@ def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progres
 
     table, whole_fields = read_classes(folder), (Path(folder) / "boxes.csv").is_file()
     if whole_fields:
-        table["held_out"] = np.arange(len(table)) >= round(0.7 * len(table))
+        table["held_out"] = ~table["image"].isin(split_names(folder)[0])
     table = table[table["held_out"] == held_out]
     found = []
     for number, row in enumerate(table.to_dict("records")):

@@ -34,6 +34,17 @@ def import_onnxruntime() -> ModuleType:
     return importlib.import_module("onnxruntime")
 
 
+def session_options(onnxruntime: ModuleType, threads: int) -> Any:
+    """Return the options of every session of this package."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that spin between windows would steal the cores that prepare the next ones.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
 class OnnxEngine:
     """Predicts with ONNX Runtime, on a GPU where its installation offers one that works."""
 
@@ -47,12 +58,7 @@ class OnnxEngine:
         self._architecture = model.header.architecture
         graph = onnx_bytes(model)
         threads = threads or available_cpus()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Threads that spin between windows would steal the cores that prepare the next ones.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options = session_options(onnxruntime, threads)
         cpu = f"CPU, {counted(threads, 'thread')}"
         offered = onnxruntime.get_available_providers() if device == "auto" else []
         why = "the installed ONNX Runtime offers no GPU" if device == "auto" else "as set"

@@ -135,8 +135,8 @@ class GlobalEstimates(BaseModel):
         """All sizes that cells are looked for at, that of most first."""
         return () if self.cell_diameter is None else (self.cell_diameter, *self.other_diameters)
 
-    def network_input(self, pixels: np.ndarray, box: Box) -> np.ndarray:
-        """Return what the robust network takes of a part of the image.
+    def transmittance(self, pixels: np.ndarray, box: Box) -> np.ndarray:
+        """Return a part of the image with its light divided out, float32, 1 on the empty slide.
 
         Parameters
         ----------
@@ -146,12 +146,11 @@ class GlobalEstimates(BaseModel):
             Where in the image they lie. Outside the field of view there is empty slide.
         """
         from ...images.illumination import transmittance
-        from ...network.robust import network_input
 
         image = transmittance(pixels, np.asarray(self.background, np.float32))
         if self.field_of_view is not None:
             image[~self.field_of_view.inside(box)] = 1.0
-        return network_input(image)
+        return image
 
 
 def estimate(
@@ -166,6 +165,7 @@ def estimate(
         The cells of all tiles, where the image is its own sample and its cells were found when
         their size was looked for.
     """
+    from ...network.robust import network_input
     from ..robust import choose_size, create_predictor
 
     progress(0, 0, "Measuring the background")
@@ -185,7 +185,9 @@ def estimate(
     )
     if settings.recipe == "classic" or settings.cell_diameter is not None:
         return light.model_copy(update={"cell_diameter": settings.cell_diameter}), None
-    inputs = [light.network_input(pixels, box) for pixels, box in zip(samples, boxes, strict=True)]
+    inputs = [
+        network_input(light.transmittance(pixels, box)) for pixels, box in zip(samples, boxes, strict=True)
+    ]
     del samples
     choice = choose_size(
         inputs[0] if is_whole else _side_by_side(inputs), create_predictor(model, settings, progress)
