@@ -35,6 +35,12 @@ class Box(NamedTuple):
         rows, cols = slices
         return cls(rows.start, cols.start, rows.stop, cols.stop)
 
+    @classmethod
+    def square(cls, row: float, col: float, reach: int) -> Box:
+        """Return the square about the pixel nearest to a point, ``2 * reach + 1`` pixels wide."""
+        row, col = round(row), round(col)
+        return cls(row - reach, col - reach, row + reach + 1, col + reach + 1)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""

@@ -118,7 +118,7 @@ def settings_of(cls: type[BaseModel]) -> dict[str, Setting]:
     return found
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
     """Frozen, validated and JSON-serialisable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -172,7 +172,7 @@ def _sentence(name: str, error: ValidationError) -> str:
     return f"{name} cannot be used: " + "; ".join(parts) + "."
 
 
-class SegmentationSettings(_Settings):
+class SegmentationSettings(Settings):
     """What `segment` does with an image.
 
     Lengths are in image pixels. A field with a recipe is read by that recipe only.
@@ -241,7 +241,7 @@ class SegmentationSettings(_Settings):
         return None if value == "none" else str(value) if isinstance(value, Path) else value
 
 
-class TrainingSettings(_Settings):
+class TrainingSettings(Settings):
     """How a network is trained.
 
     The defaults are the published ones (``classic``); `TrainingSettings.for_recipe`

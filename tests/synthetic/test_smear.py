@@ -10,15 +10,9 @@ from scipy import ndimage
 from skimage.measure import regionprops
 
 from napari_wbcseg.errors import SettingsError
-from napari_wbcseg.synthetic.smear import (
-    BACKGROUNDS,
-    KIND_NAMES,
-    STAINS,
-    Stain,
-    random_smear,
-    random_stain,
-    synthetic_smear,
-)
+from napari_wbcseg.synthetic.smear import random_smear, synthetic_smear
+from napari_wbcseg.synthetic.stains import BACKGROUNDS, STAINS, Stain, random_stain
+from napari_wbcseg.synthetic.white_cells import KINDS
 
 SMALL = (256, 320)
 
@@ -44,7 +38,7 @@ def assert_exact(smear) -> None:
         assert ndimage.label(labels == label)[1] == 1, f"label {label} is in pieces"
     assert (nuclei[nuclei > 0] == labels[nuclei > 0]).all()
     assert len(smear.kinds) == smear.count
-    assert set(smear.kinds) <= set(KIND_NAMES)
+    assert set(smear.kinds) <= set(KINDS)
 
 
 class TestPicture:
@@ -166,7 +160,7 @@ class TestTruth:
         assert 9 <= len(some) <= 14
         assert len(all_) >= 27
 
-    @pytest.mark.parametrize("kind", KIND_NAMES)
+    @pytest.mark.parametrize("kind", KINDS)
     def test_draws_the_kind_asked_for_with_its_nucleus(self, kind):
         smear = synthetic_smear((400, 400), white_cells=5, kinds={kind: 1}, touching=0, dark_edge=0, seed=1)
         assert smear.kinds == (kind,) * 5
@@ -235,11 +229,11 @@ class TestExtremes:
         ("wrong", "says"),
         [
             ({"shape": (0, 100)}, "shape"),
-            ({"shape": (100,)}, "rows and columns"),
+            ({"shape": (100,)}, "shape.1.*field required"),
             ({"cell_diameter": 0}, "cell_diameter"),
             ({"cell_diameter": float("nan")}, "cell_diameter"),
             ({"white_cells": -1}, "white_cells"),
-            ({"white_cells": 2.5}, "whole number"),
+            ({"white_cells": 2.5}, "white_cells=2.5: .*valid integer"),
             ({"white_cells": 500}, "Only .* of 500 white cells .* fit"),
             ({"touching": 1.5}, "touching"),
             ({"density": "many"}, "density"),

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .stains import RGB, Stain
+from .parameters import SmearParameters
+
+_BLUR_DIAMETER = 63.0  # of a white cell in pixels, where the blur is as it is given
 
 
 @dataclass(frozen=True)
@@ -39,37 +41,6 @@ def draw_aperture(rng: np.random.Generator, shape: tuple[int, int], share: float
     return Aperture(row, col, float(np.quantile(np.hypot(y - row, x - col), 1 - share)))
 
 
-@dataclass(frozen=True)
-class Camera:
-    """What stands between the slide and the file; lengths in image pixels.
-
-    Attributes
-    ----------
-    background : tuple of 3 float
-        RGB of the empty field.
-    blur : float
-        Standard deviation of the defocus.
-    sharpening : float
-        Gain of the camera's unsharp mask.
-    noise : float
-        Standard deviation of the sensor noise in grey levels, in the bright field.
-    uneven_light : float
-        0 for even light, 1 for a fall-off of about a third.
-    aberration : float
-        Shift of red against blue at the edge of the image.
-    jpeg_quality : int or None
-        Quality of the JPEG passed through, None for none.
-    """
-
-    background: RGB
-    blur: float
-    sharpening: float
-    noise: float
-    uneven_light: float
-    aberration: float
-    jpeg_quality: int | None
-
-
 def _light(rng: np.random.Generator, shape: tuple[int, int], uneven: float) -> np.ndarray:
     """Return the light on each pixel in each colour, about 1, float32 (H, W, 3)."""
     y = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
@@ -94,7 +65,7 @@ def _aberrate(image: np.ndarray, shift: float) -> np.ndarray:
 
 
 def photograph(
-    rng: np.random.Generator, dyes: np.ndarray, stain: Stain, camera: Camera, aperture: Aperture | None
+    rng: np.random.Generator, dyes: np.ndarray, field: SmearParameters, aperture: Aperture | None
 ) -> np.ndarray:
     """Return the picture of a slide.
 
@@ -107,10 +78,8 @@ def photograph(
         Source of light and noise.
     dyes : ndarray of float32, shape (5, H, W)
         Amount of each dye.
-    stain : Stain
-        Colours of the dyes.
-    camera : Camera
-        The light path.
+    field : SmearParameters
+        The stain and the light path.
     aperture : Aperture or None
         Edge of the field.
 
@@ -121,32 +90,33 @@ def photograph(
     """
     shape = dyes.shape[1:]
     image = np.empty((*shape, 3), np.float32)
-    absorbed = stain.matrix()
+    absorbed = field.stain.matrix()
+    blur = field.blur * field.cell_diameter / _BLUR_DIAMETER
     for start in range(0, shape[0], 256):  # strip by strip, to spare memory
         strip = slice(start, start + 256)
         density = np.tensordot(dyes[:, strip], absorbed, axes=(0, 0))
         np.exp(np.negative(density, out=density), out=image[strip])
-    image *= _light(rng, shape, camera.uneven_light)
-    image *= np.asarray(camera.background, np.float32)
+    image *= _light(rng, shape, field.uneven_light)
+    image *= np.asarray(field.seen_stain.background, np.float32)
     if aperture is not None:
         depth = aperture.depth(shape)
         # The edge is out of focus, and each colour ends a little elsewhere.
         soft = 0.003 * float(np.hypot(*shape)) + 1.5
         for plane, shift in enumerate((0.5, 0.6, -0.8)):
             image[..., plane] *= 0.03 + 0.97 / (1 + np.exp(np.clip(-(depth / soft * 2 + shift), -30, 30)))
-    if camera.aberration > 0:
-        image = _aberrate(image, camera.aberration)
-    if camera.blur > 0.2:
-        image = cv2.GaussianBlur(image, (0, 0), camera.blur)
-    if camera.sharpening > 0:
-        soft_image = cv2.GaussianBlur(image, (0, 0), max(1.6 * camera.blur, 1.0))
-        image = cv2.addWeighted(image, 1 + camera.sharpening, soft_image, -camera.sharpening, 0)
-    if camera.noise > 0:
+    if field.aberration > 0:
+        image = _aberrate(image, field.aberration)
+    if blur > 0.2:
+        image = cv2.GaussianBlur(image, (0, 0), blur)
+    if field.sharpening > 0:
+        soft_image = cv2.GaussianBlur(image, (0, 0), max(1.6 * blur, 1.0))
+        image = cv2.addWeighted(image, 1 + field.sharpening, soft_image, -field.sharpening, 0)
+    if field.noise > 0:
         fine = np.asarray(rng.standard_normal(image.shape, dtype=np.float32))
         grain = 0.5 * fine + np.asarray(cv2.GaussianBlur(fine, (0, 0), 0.8))
-        image += grain * (camera.noise * np.sqrt(np.clip(image, 4, 255) / 255))
+        image += grain * (field.noise * np.sqrt(np.clip(image, 4, 255) / 255))
     picture = np.clip(image + 0.5, 0, 255).astype(np.uint8)
-    if camera.jpeg_quality is None:
+    if field.jpeg_quality is None:
         return picture
-    _, packed = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, camera.jpeg_quality])
+    _, packed = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, field.jpeg_quality])
     return np.ascontiguousarray(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))[..., ::-1])

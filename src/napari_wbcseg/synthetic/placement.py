@@ -11,6 +11,7 @@ from .white_cells import KINDS, WhiteCell, draw_outline
 
 if TYPE_CHECKING:
     from .camera import Aperture
+    from .parameters import SmearParameters
 
 # Neighbours in a touching group: distance of centres over the sum of radii.
 _TOUCH = (0.80, 0.92)
@@ -50,34 +51,31 @@ def _arrange(rng: np.random.Generator, radii: np.ndarray) -> np.ndarray:
 
 
 def place_white_cells(
-    rng: np.random.Generator,
-    shape: tuple[int, int],
-    diameter: float,
-    number: int,
-    kinds: dict[str, float],
-    touching: float,
-    aperture: Aperture | None,
+    rng: np.random.Generator, field: SmearParameters, number: int, aperture: Aperture | None
 ) -> list[WhiteCell]:
     """Return white cells scattered over a field, as many of ``number`` as fit.
 
     Centres lie in the image and in the aperture; cells at the border are cut by it.
     """
-    drawn = rng.choice(list(kinds), number, p=list(kinds.values()))
+    drawn = rng.choice(list(field.kinds), number, p=list(field.kinds.values()))
     radii = np.array(
-        [0.5 * diameter * KINDS[k].diameter * np.clip(rng.normal(1, 0.07), 0.8, 1.25) for k in drawn]
+        [
+            0.5 * field.cell_diameter * KINDS[k].diameter * np.clip(rng.normal(1, 0.07), 0.8, 1.25)
+            for k in drawn
+        ]
     )
     placed = np.empty((number, 3))
     cells: list[WhiteCell] = []
 
-    waiting = _groups(rng, number, touching)
+    waiting = _groups(rng, number, field.touching)
     failed = 0
     while waiting and failed < 5:  # single cells that found no room in a row: it is full
         size = waiting.pop(0)
         start = len(cells)
         members = slice(start, start + size)
         for _ in range(200):
-            centres = _arrange(rng, radii[members]) + rng.uniform(0, 1, 2) * shape
-            inside = (centres >= 0).all() and (centres < np.array(shape)).all()
+            centres = _arrange(rng, radii[members]) + rng.uniform(0, 1, 2) * field.shape
+            inside = (centres >= 0).all() and (centres < np.array(field.shape)).all()
             if not inside or (aperture is not None and not _lit(centres, aperture)):
                 continue
             gap = np.hypot(

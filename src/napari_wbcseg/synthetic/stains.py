@@ -52,14 +52,6 @@ class Stain:
 
 
 _GIEMSA = Stain("giemsa")
-_GRUNWALD = Stain(
-    "may-grunwald",
-    azure=(1.22, 2.30, 0.36),
-    blue=(0.80, 0.58, 0.18),
-    eosin=(0.16, 0.62, 0.56),
-    haemoglobin=(0.24, 0.41, 0.30),
-    background=(254.0, 231.0, 204.0),
-)
 
 STAINS: dict[str, Stain] = {
     stain.name: stain
@@ -81,7 +73,14 @@ STAINS: dict[str, Stain] = {
             haemoglobin=(0.34, 0.50, 0.24),
             background=(226.0, 232.0, 243.0),
         ),
-        _GRUNWALD,
+        Stain(
+            "may-grunwald",
+            azure=(1.22, 2.30, 0.36),
+            blue=(0.80, 0.58, 0.18),
+            eosin=(0.16, 0.62, 0.56),
+            haemoglobin=(0.24, 0.41, 0.30),
+            background=(254.0, 231.0, 204.0),
+        ),
         replace(_GIEMSA, name="pale", strength=0.55, background=(240.0, 240.0, 238.0)),
         replace(_GIEMSA, name="dark", strength=1.4, background=(222.0, 224.0, 212.0)),
         Stain(

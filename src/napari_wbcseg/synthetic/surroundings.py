@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from math import pi
+from math import ceil, pi
 
 import cv2
 import numpy as np
 
+from ..box import Box
+from .parameters import SmearParameters
 from .stains import AZURE, BLUE, DYES, EOSIN, HAEMOGLOBIN, PIGMENT
-from .white_cells import outline_at, ring_outline, smooth_step, specks, texture
+from .white_cells import grid, outline_at, ring_outline, smooth_step, specks, texture
+
+# How many there are on the area of a square white cell, and their radius over the diameter of one.
+_DEBRIS = {
+    "precipitate": (0.006, 0.22),
+    "dirt": (0.010, 0.13),
+    "speck": (0.05, 0.03),
+    "streak": (0.006, 0.5),
+    "smudge": (0.003, 0.5),
+}
 
 
 def _red_outline(rng: np.random.Generator, odd: float) -> np.ndarray:
@@ -48,12 +59,8 @@ def paint_red_cells(
     rng: np.random.Generator,
     dyes: np.ndarray,
     cells: np.ndarray,
-    clearance: np.ndarray | None,
-    *,
-    pallor: float,
-    odd_shapes: float,
-    crenated: float = 0.0,
-    granular: float = 0.0,
+    clearance: np.ndarray,
+    field: SmearParameters,
 ) -> None:
     """Add red cells to the dye planes, in place.
 
@@ -68,77 +75,55 @@ def paint_red_cells(
         The planes painted on.
     cells : ndarray, shape (n, 3)
         Row, column and radius of each.
-    clearance : ndarray of float32, shape (H, W), or None
+    clearance : ndarray of float32, shape (H, W)
         Distance of each pixel to the nearest white cell, in pixels.
-    pallor : float
-        How pale the middle is, 0 (spherocytes) to 1 (rings).
-    odd_shapes : float
-        Share of cells that are not round.
-    crenated : float
-        Share of cells whose rim is spiked all round, as old or drying blood has them.
-    granular : float
-        How mottled they are, standard deviation over the mean of their haemoglobin.
+    field : SmearParameters
+        Tells how pale, odd, crenated and granular they are.
     """
-    height, width = dyes.shape[1:]
     for row, col, radius in cells:
-        outline = _red_outline(rng, odd_shapes)
-        if crenated and rng.random() < crenated:
+        outline = _red_outline(rng, field.odd_shapes)
+        if field.crenated and rng.random() < field.crenated:
             outline = outline * _spikes(rng, rng.uniform(0.04, 0.14))
         draws = rng.uniform(0, 1, 8)
         reach = int((float(outline.max()) + 0.2) * radius + 2)
-        r0, r1 = max(int(row) - reach, 0), min(int(row) + reach + 2, height)
-        c0, c1 = max(int(col) - reach, 0), min(int(col) + reach + 2, width)
-        if r0 >= r1 or c0 >= c1:
+        top, left = int(row) - reach, int(col) - reach
+        part = Box(top, left, top + 2 * reach + 2, left + 2 * reach + 2).grown(0, within=dyes.shape[1:])
+        if not part.area:
             continue
-        y = (np.arange(r0, r1, dtype=np.float32)[:, None] - np.float32(row)) / np.float32(radius)
-        x = (np.arange(c0, c1, dtype=np.float32)[None, :] - np.float32(col)) / np.float32(radius)
-        y, x = np.broadcast_arrays(y, x)
+        y, x = grid(part, *np.array((row, col, radius), np.float32))
         depth = outline_at(outline, y, x) - np.sqrt(y * y + x * x)
-        if clearance is not None:
-            near = clearance[r0:r1, c0:c1]
-            if near.min() < reach and draws[0] < 0.88:  # the others lie over or under it
-                free = near / radius + 0.02 - 0.3 * max(draws[0] - 0.6, 0)
-                share = np.clip(0.5 + (free - depth) / 0.24, 0, 1)  # smooth minimum of both depths
-                depth = free + (depth - free) * share - 0.12 * share * (1 - share)
+        near = clearance[part.slices]
+        if near.min() < reach and draws[0] < 0.88:  # the others lie over or under it
+            free = near / radius + 0.02 - 0.3 * max(draws[0] - 0.6, 0)
+            share = np.clip(0.5 + (free - depth) / 0.24, 0, 1)  # smooth minimum of both depths
+            depth = free + (depth - free) * share - 0.12 * share * (1 - share)
         soft = 0.7 / radius
         cover = np.clip(depth / (2 * soft) + 0.5, 0, 1)
         # Rounded rim, then the hollow.
         rim = 0.16 + 0.10 * draws[1]
         bulge = np.sqrt(np.clip(1 - (1 - np.clip(depth / rim, 0, 1)) ** 2, 0, 1))
-        middle = np.clip(pallor * (0.75 + 0.7 * draws[2]) if draws[3] > 0.06 else 0.05, 0, 0.95)
+        middle = np.clip(field.pallor * (0.75 + 0.7 * draws[2]) if draws[3] > 0.06 else 0.05, 0, 0.95)
         begin = 0.18 + 0.14 * draws[4]
-        hollow = smooth_step((depth - begin) / (0.28 + 0.55 * (1 - pallor) * (0.5 + draws[5])))
+        hollow = smooth_step((depth - begin) / (0.28 + 0.55 * (1 - field.pallor) * (0.5 + draws[5])))
         if draws[6] < 0.03:  # target cell: a spot of haemoglobin in the hollow
             hollow = hollow * (1 - 0.8 * smooth_step((depth - 0.68) / 0.2))
         amount = (0.80 + 0.35 * draws[7]) * cover * (0.55 + 0.45 * bulge) * (1 - middle * hollow)
         # The wall bends light: dark just inside, bright just outside.
         amount += 0.16 * np.exp(-(((depth - 0.07) / 0.07) ** 2)) * cover
         amount -= 0.12 * np.exp(-(((depth + 0.10) / 0.08) ** 2)) * (1 - cover)
-        if granular:
+        if field.granular:
             grain = texture(rng, amount.shape, rng.uniform(0.08, 0.3) * radius)
-            amount *= np.clip(1 + granular * grain, 0.1, None)
-        dyes[HAEMOGLOBIN, r0:r1, c0:c1] += amount
+            amount *= np.clip(1 + field.granular * grain, 0.1, None)
+        dyes[HAEMOGLOBIN, *part.slices] += amount
         if draws[0] < 0.014:  # polychromatic: a young red cell, bluish
-            dyes[BLUE, r0:r1, c0:c1] += 0.15 * cover
+            dyes[BLUE, *part.slices] += 0.15 * cover
 
 
-def _patch(
-    row: float, col: float, reach: float, shape: tuple[int, int]
-) -> tuple[slice, slice, slice, slice, tuple[int, int]] | None:
-    """Return the part of the image and of a square patch that overlap, and the patch's shape."""
-    half = int(np.ceil(reach))
-    top, left = round(row) - half, round(col) - half
-    r0, r1 = max(top, 0), min(top + 2 * half + 1, shape[0])
-    c0, c1 = max(left, 0), min(left + 2 * half + 1, shape[1])
-    if r0 >= r1 or c0 >= c1:
-        return None
-    return (
-        slice(r0, r1),
-        slice(c0, c1),
-        slice(r0 - top, r1 - top),
-        slice(c0 - left, c1 - left),
-        (2 * half + 1,) * 2,
-    )
+def _add(dyes: np.ndarray, paint: np.ndarray, square: Box) -> None:
+    """Add a painted square to dye planes (..., H, W), which it may reach beyond."""
+    part = square.grown(0, within=dyes.shape[-2:])
+    inside = paint[..., part.top - square.top :, part.left - square.left :]
+    dyes[..., *part.slices] += inside[..., : part.shape[0], : part.shape[1]]
 
 
 def _blob(
@@ -146,30 +131,29 @@ def _blob(
 ) -> np.ndarray:
     """Return the depth inside an irregular blob in the middle of a patch, in its radii."""
     half = size[0] // 2
-    axis = (np.arange(size[0], dtype=np.float32) - half) / np.float32(radius)
-    y, x = np.broadcast_arrays(axis[:, None], axis[None, :])
+    y, x = grid(Box(0, 0, *size), half, half, np.float32(radius))
     return outline_at(ring_outline(rng, rough, aspect, orders=8), y, x) - np.hypot(y, x)
 
 
 def paint_platelet(rng: np.random.Generator, dyes: np.ndarray, row: float, col: float, radius: float) -> None:
     """Add one platelet, purple and granular with a pale seam, to the dye planes in place."""
-    place = _patch(row, col, 1.7 * radius + 2, dyes.shape[1:])
+    square = Box.square(row, col, ceil(1.7 * radius + 2))
     draws = rng.uniform(0, 1, 4)
-    if place is None:
+    if not square.grown(0, within=dyes.shape[1:]).area:
         return
-    rows, cols, prow, pcol, size = place
+    size = square.shape
     depth = _blob(rng, size, radius, 0.05, 1 + 0.35 * draws[0] ** 2)
     cover = np.clip(depth * radius / 1.6 + 0.5, 0, 1)
     grain = specks(rng, size, 0.22 * radius, 0.45) * smooth_step(depth / 0.45)
     core = smooth_step(depth / 0.7)
     strength = 0.5 + 0.8 * draws[1]
     azure = cover * strength * (0.16 + 0.45 * core * draws[2] + 0.55 * grain)
-    dyes[AZURE, rows, cols] += azure[prow, pcol]
-    dyes[BLUE, rows, cols] += (cover * (0.18 + 0.35 * draws[3] * core))[prow, pcol]
+    _add(dyes[AZURE], azure, square)
+    _add(dyes[BLUE], cover * (0.18 + 0.35 * draws[3] * core), square)
 
 
 def paint_platelets(
-    rng: np.random.Generator, dyes: np.ndarray, diameter: float, number: int, clearance: np.ndarray | None
+    rng: np.random.Generator, dyes: np.ndarray, diameter: float, number: int, clearance: np.ndarray
 ) -> np.ndarray:
     """Add single platelets and a clump now and then, none inside a white cell.
 
@@ -185,12 +169,10 @@ def paint_platelets(
         clump = int(rng.integers(3, 12)) if rng.random() < 0.05 else 1
         for _ in range(clump):
             radius = diameter * np.clip(rng.lognormal(np.log(0.085), 0.35), 0.045, 0.2)
-            here, there = (
-                row + rng.normal(0, 0.16) * diameter * (clump > 1),
-                col + rng.normal(0, 0.16) * diameter * (clump > 1),
-            )
+            here = row + rng.normal(0, 0.16) * diameter * (clump > 1)
+            there = col + rng.normal(0, 0.16) * diameter * (clump > 1)
             index = int(np.clip(here, 0, shape[0] - 1)), int(np.clip(there, 0, shape[1] - 1))
-            if clearance is None or clearance[index] > radius * 1.2:
+            if clearance[index] > radius * 1.2:
                 paint_platelet(rng, dyes, here, there, radius)
                 painted.append((here, there, radius))
         number -= clump
@@ -198,34 +180,24 @@ def paint_platelets(
 
 
 def paint_debris(
-    rng: np.random.Generator, dyes: np.ndarray, diameter: float, amount: float, clearance: np.ndarray | None
+    rng: np.random.Generator, dyes: np.ndarray, diameter: float, amount: float, clearance: np.ndarray
 ) -> None:
     """Add precipitate, dirt, smears of stain and smudged nuclei; none inside a white cell."""
     shape = dyes.shape[1:]
     area = shape[0] * shape[1] / diameter**2
-    for kind, rate in (
-        ("precipitate", 0.006),
-        ("dirt", 0.010),
-        ("speck", 0.05),
-        ("streak", 0.006),
-        ("smudge", 0.003),
-    ):
+    for kind, (rate, size) in _DEBRIS.items():
         for _ in range(rng.poisson(rate * amount * area)):
             row, col = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
-            if clearance is not None and clearance[int(row), int(col)] < 0.35 * diameter:
+            if clearance[int(row), int(col)] < 0.35 * diameter:
                 continue
-            _paint_dirt(rng, dyes, kind, row, col, diameter)
+            radius = diameter * size * rng.uniform(0.6, 1.4)
+            _paint_debris(rng, dyes, kind, Box.square(row, col, ceil(1.6 * radius + 3)), radius, diameter)
 
 
-def _paint_dirt(
-    rng: np.random.Generator, dyes: np.ndarray, kind: str, row: float, col: float, diameter: float
+def _paint_debris(
+    rng: np.random.Generator, dyes: np.ndarray, kind: str, square: Box, radius: float, diameter: float
 ) -> None:
-    scale = {"precipitate": 0.22, "dirt": 0.13, "speck": 0.03, "streak": 0.5, "smudge": 0.5}[kind]
-    radius = diameter * scale * rng.uniform(0.6, 1.4)
-    place = _patch(row, col, 1.6 * radius + 3, dyes.shape[1:])
-    if place is None:
-        return
-    rows, cols, prow, pcol, size = place
+    size = square.shape
     aspect = rng.uniform(1.3, 1.9) if kind == "streak" else rng.uniform(1, 1.3)
     depth = _blob(rng, size, radius, 0.18, aspect)
     cover = np.clip(depth * radius / 2 + 0.5, 0, 1)
@@ -253,11 +225,11 @@ def _paint_dirt(
             * cloud
             * rng.uniform(0.12, 0.3)
         )
-    dyes[:, rows, cols] += paint[:, prow, pcol]
+    _add(dyes, paint, square)
 
 
-def clearance_of(labels: np.ndarray) -> np.ndarray | None:
-    """Return the distance of each pixel to the nearest white cell, in pixels; None without cells."""
+def clearance_of(labels: np.ndarray) -> np.ndarray:
+    """Return the distance of each pixel to the nearest white cell, in pixels; infinite without cells."""
     if not labels.any():
-        return None
+        return np.full(labels.shape, np.inf, np.float32)
     return cv2.distanceTransform((labels == 0).astype(np.uint8), cv2.DIST_L2, 5)

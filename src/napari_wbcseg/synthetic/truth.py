@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from ..box import Box
 from .white_cells import WhiteCell, paint_white_cell
 
 if TYPE_CHECKING:
     from .camera import Aperture
 
-Painting = tuple[slice, slice, np.ndarray]
+Painting = tuple[Box, np.ndarray]
 
 
 def paint_white_cells(
@@ -25,7 +27,7 @@ def paint_white_cells(
     -------
     labels, nuclei : ndarray of int32, shape (H, W)
         Place in ``cells`` plus one.
-    paintings : list of (rows, cols, dyes)
+    paintings : list of (patch, dyes)
         What to add to the dye planes, and where.
     cover : ndarray of float32, shape (H, W)
         Share of each pixel that white cells cover.
@@ -36,28 +38,26 @@ def paint_white_cells(
     centres = np.array([(c.row, c.col, c.reach) for c in cells]).reshape(-1, 3)
     paintings: list[Painting] = []
     for number, cell in enumerate(cells):
-        reach = int(np.ceil(cell.reach)) + 2
-        rows = slice(max(round(cell.row) - reach, 0), min(round(cell.row) + reach + 1, shape[0]))
-        cols = slice(max(round(cell.col) - reach, 0), min(round(cell.col) + reach + 1, shape[1]))
-        own = cell.depth(rows, cols)
+        patch = Box.square(cell.row, cell.col, ceil(cell.reach) + 2).grown(0, within=shape)
+        own = cell.depth(patch)
         depth = own
         apart = np.hypot(centres[:, 0] - cell.row, centres[:, 1] - cell.col)
         for other in np.flatnonzero(apart < centres[:, 2] + cell.reach).tolist():
             if other != number:  # the wall between two cells lies where both are as deep
-                depth = np.minimum(depth, (own - cells[other].depth(rows, cols)) / 2)
+                depth = np.minimum(depth, (own - cells[other].depth(patch)) / 2)
         mask = depth > 0
         if seen is not None:
-            mask &= seen[rows, cols]
+            mask &= seen[patch.slices]
         mask = _largest_piece(mask)
         # A piece cut off by the border or a neighbour is neither truth nor painted.
         kept = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         if seen is not None:
-            kept |= ~seen[rows, cols] & (depth > -1)
-        paint, share, nucleus = paint_white_cell(cell, rows, cols, depth)
-        paintings.append((rows, cols, paint * kept))
-        cover[rows, cols] = np.minimum(cover[rows, cols] + share * kept, 1)
-        labels[rows, cols][mask] = number + 1
-        nuclei[rows, cols][mask & nucleus] = number + 1
+            kept |= ~seen[patch.slices] & (depth > -1)
+        paint, share, nucleus = paint_white_cell(cell, patch, depth)
+        paintings.append((patch, paint * kept))
+        cover[patch.slices] = np.minimum(cover[patch.slices] + share * kept, 1)
+        labels[patch.slices][mask] = number + 1
+        nuclei[patch.slices][mask & nucleus] = number + 1
     return labels, nuclei, paintings, cover
 
 

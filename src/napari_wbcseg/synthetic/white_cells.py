@@ -12,6 +12,7 @@ from math import ceil, cos, pi, sin
 import cv2
 import numpy as np
 
+from ..box import Box
 from .stains import AZURE, BLUE, DYES, EOSIN
 
 _ANGLES = 256
@@ -19,8 +20,9 @@ _ANGLES = 256
 
 @dataclass(frozen=True)
 class Kind:
-    """What one kind of white cell looks like: relative diameter, amounts of dye, roughness."""
+    """One kind of white cell: how often it is, its relative diameter, amounts of dye, roughness."""
 
+    frequency: float
     diameter: float
     nucleus: float
     chromatin: float
@@ -31,12 +33,12 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "neutrophil": Kind(1.02, 1.00, 0.27, 0.080, 0.10, 0.11, 0.028),
-    "lymphocyte": Kind(0.84, 1.02, 0.22, 0.060, 0.50, 0.02, 0.024),
-    "monocyte": Kind(1.18, 0.76, 0.28, 0.090, 0.36, 0.08, 0.036),
-    "eosinophil": Kind(1.04, 0.92, 0.25, 0.060, 0.06, 0.34, 0.024),
-    "basophil": Kind(0.94, 0.66, 0.25, 0.120, 0.10, 0.12, 0.030),
-    "blast": Kind(1.12, 0.68, 0.16, 0.080, 0.66, 0.02, 0.028),
+    "neutrophil": Kind(0.54, 1.02, 1.00, 0.27, 0.080, 0.10, 0.11, 0.028),
+    "lymphocyte": Kind(0.24, 0.84, 1.02, 0.22, 0.060, 0.50, 0.02, 0.024),
+    "monocyte": Kind(0.09, 1.18, 0.76, 0.28, 0.090, 0.36, 0.08, 0.036),
+    "eosinophil": Kind(0.06, 1.04, 0.92, 0.25, 0.060, 0.06, 0.34, 0.024),
+    "basophil": Kind(0.02, 0.94, 0.66, 0.25, 0.120, 0.10, 0.12, 0.030),
+    "blast": Kind(0.05, 1.12, 0.68, 0.16, 0.080, 0.66, 0.02, 0.028),
 }
 
 
@@ -69,6 +71,13 @@ def specks(rng: np.random.Generator, shape: tuple[int, int], size: float, cover:
     np.add.at(points, (rows, cols), rng.uniform(0.6, 1.4, number).astype(np.float32))
     blurred = cv2.GaussianBlur(points, (0, 0), size * 0.75) * (pi * size**2 * 1.3)
     return 1 - np.exp(-(blurred**2))
+
+
+def grid(patch: Box, row: float, col: float, radius: float) -> tuple[np.ndarray, ...]:
+    """Return y and x of the pixels of a patch, in radii from a centre; as precise as these are."""
+    y = (np.arange(patch.top, patch.bottom, dtype=np.float32)[:, None] - row) / radius
+    x = (np.arange(patch.left, patch.right, dtype=np.float32)[None, :] - col) / radius
+    return tuple(np.broadcast_arrays(y, x))
 
 
 def smooth_step(x: np.ndarray) -> np.ndarray:
@@ -127,15 +136,9 @@ class WhiteCell:
         """Largest distance of the outline from the centre, in pixels."""
         return float(self.outline.max()) * self.radius
 
-    def grid(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Return y and x of the pixels of a patch, in radii from the centre."""
-        y = (np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - self.row) / self.radius
-        x = (np.arange(cols.start, cols.stop, dtype=np.float32)[None, :] - self.col) / self.radius
-        return np.broadcast_to(y, (y.shape[0], x.shape[1])), np.broadcast_to(x, (y.shape[0], x.shape[1]))
-
-    def depth(self, rows: slice, cols: slice) -> np.ndarray:
+    def depth(self, patch: Box) -> np.ndarray:
         """Return how far inside the outline each pixel of a patch is, in pixels, negative outside."""
-        y, x = self.grid(rows, cols)
+        y, x = grid(patch, self.row, self.col, self.radius)
         return (outline_at(self.outline, y, x) - np.hypot(y, x)) * self.radius
 
 
@@ -241,7 +244,7 @@ def _nucleus_depth(
 
 
 def paint_white_cell(
-    cell: WhiteCell, rows: slice, cols: slice, depth: np.ndarray
+    cell: WhiteCell, patch: Box, depth: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Paint one white cell on its patch.
 
@@ -249,8 +252,8 @@ def paint_white_cell(
     ----------
     cell : WhiteCell
         The cell.
-    rows, cols : slice
-        The patch in the image; its start may be negative.
+    patch : Box
+        Part of the image.
     depth : ndarray of float32, shape (h, w)
         Pixels inside the cell's wall, where neighbours have flattened it too.
 
@@ -265,7 +268,7 @@ def paint_white_cell(
     """
     rng = np.random.default_rng(cell.seed)
     look, radius, shape = KINDS[cell.kind], cell.radius, depth.shape
-    y, x = cell.grid(rows, cols)
+    y, x = grid(patch, cell.row, cell.col, radius)
     cover = np.clip(depth + 0.5, 0, 1).astype(np.float32)
     nucleus = _nucleus_depth(rng, cell, y, x, depth)
     inside = np.clip(nucleus / 1.2 + 0.5, 0, 1)
