@@ -12,6 +12,7 @@ import zarr
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.images import lazy
 from napari_wbcseg.images.lazy import is_large, is_large_file, open_large
+from napari_wbcseg.images.pixel_size import PixelSize, read_pixel_size
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (90, 130, 3), np.uint8)
 
@@ -61,6 +62,24 @@ def test_files_become_arrays_of_rows_and_columns(tmp_path: Path, name: str, writ
     assert image.shape == (90, 130)
     assert [level.shape for level in image.levels] == [(90, 130, 3), (45, 65, 3)][:levels]
     assert np.array_equal(np.asarray(image.full[20:60, 31:99]), PIXELS[20:60, 31:99])
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("axes", ["yxc", "cyx", "xyc", "tczyx", "czyx", "tzyxc", "xcy"])
+def test_ome_zarr_of_both_versions_with_its_axes_in_any_order(
+    tmp_path: Path, axes: str, version: str
+) -> None:
+    pixels = np.expand_dims(PIXELS, tuple(range(len(axes) - 3)))
+    stored = pixels.transpose([("".join(a for a in "tz" if a in axes) + "yxc").index(axis) for axis in axes])
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2 if version == "0.4" else 3)
+    group.create_array("0", shape=stored.shape, chunks=stored.shape, dtype=np.uint8)[:] = stored
+    scale = [{"type": "scale", "scale": [0.5 if axis in "yx" else 1.0 for axis in axes]}]
+    named = [{"name": axis, **({"unit": "micrometer"} if axis in "yx" else {})} for axis in axes]
+    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    known = {"multiscales": [{"axes": named, "datasets": datasets, "version": version}]}
+    group.attrs.update(known if version == "0.4" else {"ome": {**known, "version": version}})
+    np.testing.assert_array_equal(np.asarray(open_large(tmp_path / "a.zarr").full), PIXELS)
+    assert read_pixel_size(tmp_path / "a.zarr") == PixelSize(0.5, 0.5)
 
 
 def test_what_cannot_be_read_in_parts_is_said(tmp_path: Path) -> None:

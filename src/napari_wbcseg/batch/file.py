@@ -315,7 +315,7 @@ def _large(
         for _ in run.tiles():
             pass
         result = run.finish()
-    notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *result.notes]
+    notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *image.notes, *result.notes]
     if left_out := [name for name in outputs.wanted() if name not in ("tiff", "csv", "overlay", "geojson")]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
     pixel_size = read_pixel_size(item.path)

@@ -14,8 +14,14 @@ from .zarr_files import is_zarr
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 """Endings of the image files that are read as a whole, in lower case."""
 
-SLIDE_SUFFIXES = (".svs", ".ndpi", ".scn", ".bif", ".btf")
-"""What else names a TIFF, of whole slides."""
+TIFF_SUFFIXES = (".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif", ".btf")
+"""What names a TIFF, also of whole slides."""
+
+OPENSLIDE_ONLY = (".mrxs", ".czi", ".vms", ".svslide")
+"""What names slides that are no TIFF inside: MIRAX, Zeiss, Hamamatsu's older ones, Sakura."""
+
+SLIDE_SUFFIXES = (*(suffix for suffix in TIFF_SUFFIXES if suffix not in IMAGE_SUFFIXES), *OPENSLIDE_ONLY)
+"""What names a whole slide."""
 
 MASK_ENDINGS = ("_cp_masks", "-masks", "_masks", "-mask", "_mask", "-labels", "_labels")
 """What follows an image's name in the name of its mask, before the suffix."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
-from .limits import check_is_file
-from .read import image_head, open_with_pillow
-from .tiff import MAGIC, open_tiff
+from .opened import open_pixels
+from .read import open_with_pillow
 
 
 def image_pixels(path: str | Path) -> int | None:
@@ -25,9 +24,8 @@ def image_pixels(path: str | Path) -> int | None:
     """
     path = Path(path)
     try:
-        check_is_file(path)
-        if image_head(path)[:4] in MAGIC:
-            image = open_tiff(path, str(path))
+        image = open_pixels(path, str(path))
+        if image is not None:
             image.close()
             return prod(image.levels[0].shape[:3])
         with open_with_pillow(path) as opened:

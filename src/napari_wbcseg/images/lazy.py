@@ -1,8 +1,8 @@
 """Images too large for memory: opened lazily, with their pyramid where they have one.
 
-TIFF of any layout (also BigTIFF, OME-TIFF and the whole-slide formats that are TIFF inside), plain
-zarr arrays and OME-Zarr (0.4 and 0.5) all become arrays of rows and columns, whose pixels are read
-when a part of them is asked for, by what reads small images too.
+TIFF of any layout (also BigTIFF and OME-TIFF), the slides of scanners, plain zarr arrays and OME-Zarr
+(0.4 and 0.5) all become arrays of rows and columns, whose pixels are read when a part of them is
+asked for, by what reads small images too.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
-from .find import IMAGE_SUFFIXES, SLIDE_SUFFIXES
-from .limits import check_is_file
-from .pixel_size import size_in_zarr
-from .read import as_image, tiff_notes
-from .tiff import open_tiff
-from .zarr_files import is_zarr, open_image
+from .find import SLIDE_SUFFIXES, TIFF_SUFFIXES
+from .lazy_pixels import LazyPixels
+from .opened import open_pixels
+from .read import as_image, header_notes
+from .zarr_files import is_zarr
 
 #: Files of more pixels than this get a folder for their results, and are read in parts.
 LARGE_PIXELS = 12_000_000
-_TIFF_SUFFIXES = (*(suffix for suffix in IMAGE_SUFFIXES if "tif" in suffix), *SLIDE_SUFFIXES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +68,12 @@ def is_large_file(path: str | Path) -> bool:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in _TIFF_SUFFIXES:
+    if suffix not in (*TIFF_SUFFIXES, *SLIDE_SUFFIXES):
         return is_zarr(path)
     try:
-        check_is_file(path)
-        image = open_tiff(path, str(path))
+        image = open_pixels(path, str(path))
+        if image is None:
+            return False
         image.close()
     except Exception:
         return False
@@ -88,7 +87,7 @@ def open_large(path: str | Path) -> LargeImage:
     Parameters
     ----------
     path : str or Path
-        A TIFF file, a zarr array or an OME-Zarr group. Of several images of one size in it, the
+        A TIFF file, a slide, a zarr array or an OME-Zarr group. Of several images of one size in it, the
         first is opened, and a note says so.
 
     Raises
@@ -101,23 +100,21 @@ def open_large(path: str | Path) -> LargeImage:
 
     path = Path(path)
     try:
-        if path.is_dir():
-            image: Any = open_image(path)
-            notes, levels, alpha = size_in_zarr(image)[1], image.levels, False
-        else:
-            check_is_file(path)
-            if path.suffix.lower() not in _TIFF_SUFFIXES:
-                raise ImageError(f"{path} cannot be read in parts; save it as a tiled TIFF or OME-Zarr.")
-            image = open_tiff(path, str(path))  # kept open by the arrays that read from it
-            notes, alpha = tiff_notes(image), bool(image.first.extrasamples)
-            levels = [da.from_array(level, chunks=level.chunks, name=False) for level in image.levels]
+        image = open_pixels(path, str(path))  # kept open by the arrays that read from it
+        if image is None:
+            raise ImageError(f"{path} cannot be read in parts; save it as a tiled TIFF or OME-Zarr.")
+        notes = header_notes(image)
+        levels = [
+            da.from_array(level, chunks=level.chunks, name=False) if isinstance(level, LazyPixels) else level
+            for level in image.levels
+        ]
         if image.levels[0].shape[0] > 1 and image.levels[0].shape[0] == image.fields:
             notes = (
                 f"Of the {image.fields} images of one size in the file only the first was taken.",
                 *notes,
             )
             levels = [level[:1] for level in levels]
-        images = [as_image(level, str(path), alpha) for level in levels]
+        images = [as_image(level, str(path), image.alpha) for level in levels]
         if levels[0].shape[0] > 1:
             raise ImageError(f"{path} is a stack of shape {levels[0].shape}; give one image, grey or RGB.")
         np.asarray(image.levels[-1][:1, :1, :1])  # what cannot be decoded shows before hours of work

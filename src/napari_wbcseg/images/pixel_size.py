@@ -6,10 +6,11 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .limits import check_is_file
 from .ome_xml import Stated, ome_images
-from .tiff import MAGIC, TiffImage, open_tiff
-from .zarr_files import ZarrImage, open_image
+from .opened import open_pixels
+from .slides import SlideImage
+from .tiff import TiffImage
+from .zarr_files import ZarrImage
 
 #: Length units in centimetres.
 CENTIMETRES = {
@@ -105,9 +106,9 @@ def in_micrometres(stated: Stated | None) -> tuple[PixelSize | None, tuple[str, 
 
 
 def read_pixel_size(path: str | Path) -> PixelSize | None:
-    """Return the pixel size that a TIFF or an OME-Zarr states, in µm; None where it states none.
+    """Return the pixel size that a TIFF, a slide or an OME-Zarr states, in µm; None where it states none.
 
-    Files of this package, OME-TIFF, ImageJ's and plain TIFF resolutions, Aperio's slides and
+    Files of this package, OME-TIFF, ImageJ's and plain TIFF resolutions, the slides of scanners and
     OME-Zarr are understood. Sizes that no microscope has, such as the dots per inch of prints, are
     left alone. It never fails: whoever reads the pixels says what is wrong with a file.
     """
@@ -118,34 +119,26 @@ def pixel_size_and_notes(path: str | Path) -> tuple[PixelSize | None, tuple[str,
     """Return the same, and why there is none where the file states one."""
     path = Path(path)
     try:
-        if path.is_dir():
-            return size_in_zarr(open_image(path))
-        check_is_file(path)
-        with path.open("rb") as head:
-            if head.read(4) not in MAGIC:
-                return None, ()
-        image = open_tiff(path, str(path))
+        image = open_pixels(path, str(path))
+        if image is None:
+            return None, ()
         try:
-            return size_in_tiff(image)
+            return size_in(image)
         finally:
             image.close()
     except Exception:  # of nearly any type; whoever reads the pixels says what is wrong
         return None, ()
 
 
-def size_in_tiff(image: TiffImage) -> tuple[PixelSize | None, tuple[str, ...]]:
-    """Return the pixel size of the image in a TIFF, and why there is none where one is stated."""
+def size_in(image: ZarrImage | SlideImage | TiffImage) -> tuple[PixelSize | None, tuple[str, ...]]:
+    """Return the pixel size of an image, and why there is none where its file states one."""
     try:
+        if isinstance(image, SlideImage):
+            return in_micrometres(image.stated)
+        if isinstance(image, ZarrImage):
+            return in_micrometres(_stated_by_zarr(image.multiscales) if image.multiscales else None)
         return in_micrometres(_stated_by_tiff(image.file, image.first, image.series))
     except Exception:  # broken tags, of any kind: the pixels may be sound
-        return None, ()
-
-
-def size_in_zarr(image: ZarrImage) -> tuple[PixelSize | None, tuple[str, ...]]:
-    """Return the pixel size of the image in a zarr, and why there is none where one is stated."""
-    try:
-        return in_micrometres(_stated_by_zarr(image.multiscales)) if image.multiscales else (None, ())
-    except Exception:
         return None, ()
 
 

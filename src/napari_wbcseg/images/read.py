@@ -1,4 +1,4 @@
-"""Read image files as they are stored: JPEG, PNG, BMP, TIFF with the slides that are TIFF, and zarr."""
+"""Read image files as they are stored: JPEG, PNG, BMP, TIFF, the slides of scanners, and zarr."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 from ..errors import ImageError
 from .choose import focus_note
 from .limits import check_expansion, check_is_file, check_memory
-from .pixel_size import size_in_tiff, size_in_zarr
+from .opened import image_head, open_pixels
+from .pixel_size import size_in
 from .prepare import as_rgb8, is_one_field
-from .tiff import MAGIC, open_file, open_tiff
-from .zarr_files import is_zarr, open_image
+from .tiff import MAGIC, ORIENTATION, open_file
+from .zarr_files import is_zarr
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,6 @@ _PILLOW_FORMATS = ("JPEG", "PNG", "BMP")
 _MAX_PIXELS = 2**29  # Pillow refuses twice as many
 _PILLOW_LOCK = threading.Lock()
 _AS_STORED = (None, 1)  # of the orientation tag of EXIF and TIFF
-_ORIENTATION = 274
 
 
 class ImageWarning(UserWarning):
@@ -120,12 +120,11 @@ def _decode(source: Path | bytes, name: str) -> tuple[NDArray[Any], tuple[str, .
     if isinstance(source, Path) and not is_zarr(source):
         check_is_file(source)
     try:
-        if isinstance(source, Path) and source.is_dir():
-            pixels, notes, alpha = _decode_zarr(source)
-        elif image_head(source)[:4] in MAGIC:
-            pixels, notes, alpha = _decode_tiff(source, name)
-        else:
+        opened = open_pixels(source, name)
+        if opened is None:
             pixels, notes, alpha = _decode_with_pillow(source, name)
+        else:
+            pixels, notes, alpha = _decode_opened(opened, name)
         image, more = as_image(pixels, name, alpha)
     except ImageError:
         raise
@@ -175,14 +174,6 @@ def as_image(planes: Any, name: str, alpha: bool = False) -> tuple[Any, tuple[st
     return (planes[0] if planes.shape[0] == 1 else planes), notes
 
 
-def image_head(source: Path | bytes) -> bytes:
-    """Return the first bytes of a file, which tell its format."""
-    if isinstance(source, bytes):
-        return source[:32]
-    with source.open("rb") as file:
-        return file.read(32)
-
-
 def _cannot_read(source: Path | bytes, name: str, error: Exception) -> str:
     from PIL import Image, UnidentifiedImageError
 
@@ -216,11 +207,11 @@ def orientation_of(source: Path | bytes) -> int:
     try:
         if image_head(source)[:4] in MAGIC:
             with open_file(source) as file:
-                tag = file.pages.first.tags.get(_ORIENTATION)
+                tag = file.pages.first.tags.get(ORIENTATION)
                 found = 1 if tag is None else tag.value
         else:
             with open_with_pillow(source) as opened:
-                found = opened.getexif().get(_ORIENTATION, 1)
+                found = opened.getexif().get(ORIENTATION, 1)
     except Exception:  # whoever reads the pixels says what is wrong with the file
         return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
@@ -238,30 +229,21 @@ def turned(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 # Formats -------------------------------------------------------------------------------------------
 
 
-def _decode_zarr(folder: Path) -> tuple[NDArray[Any], tuple[str, ...], bool]:
-    image = open_image(folder)
-    full = image.levels[0]
-    check_memory(full.nbytes, str(folder))
-    return np.asarray(full), (*image.notes, *size_in_zarr(image)[1]), False
-
-
-def _decode_tiff(source: Path | bytes, name: str) -> tuple[NDArray[Any], tuple[str, ...], bool]:
-    image = open_tiff(source, name)
+def _decode_opened(image: Any, name: str) -> tuple[NDArray[Any], tuple[str, ...], bool]:
     try:
         full = image.levels[0]
         check_memory(full.nbytes, name)
-        pixels, notes = full[:], (*image.notes, *tiff_notes(image))
+        pixels, notes = np.asarray(full[:]), (*image.notes, *header_notes(image))
         if not {*"ZT"} & {*image.axes} and image.fields == 1 and is_one_field(pixels):
             notes += (focus_note(len(pixels)),)
-        return pixels, notes, bool(image.first.extrasamples)
+        return pixels, notes, image.alpha
     finally:
         image.close()
 
 
-def tiff_notes(image: Any) -> tuple[str, ...]:
-    """Return what is said of the orientation and the pixel size of a `TiffImage`."""
-    tag = image.first.tags.get(_ORIENTATION)
-    return (*_turned(getattr(tag, "value", None)), *size_in_tiff(image)[1])
+def header_notes(image: Any) -> tuple[str, ...]:
+    """Return what is said of the orientation and the pixel size of what `open_pixels` opened."""
+    return (*_turned(image.orientation), *size_in(image)[1])
 
 
 def open_with_pillow(source: Path | bytes) -> Image.Image:
@@ -288,7 +270,7 @@ def _decode_with_pillow(source: Path | bytes, name: str) -> tuple[NDArray[Any], 
         check_expansion(needed, size, name)
         check_memory(needed, name)
         opened.load()
-        notes = _turned(opened.getexif().get(_ORIENTATION))
+        notes = _turned(opened.getexif().get(ORIENTATION))
         head = image_head(source)
         if opened.format == "PNG" and head[24] == 16 and head[25] != 0:
             # Pillow would cut colour PNG files of 16 bits down to 8.

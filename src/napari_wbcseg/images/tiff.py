@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import ImageError
 from .choose import Candidate, focus_note, main_images
 from .colours import Conversion, conversion
+from .lazy_pixels import LazyPixels
 from .limits import check_expansion, check_memory
 from .ome_xml import ome_images
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF."""
+
+#: Tag that notes how a camera was turned, of TIFF and EXIF.
+ORIENTATION = 274
 
 _KEPT_SEGMENT = 2**22  # bytes; a strip or tile larger than this is kept for the next part of it
 _CHUNK = 512  # pixels that a chunk is long at least, in whole tiles or strips
@@ -75,6 +79,16 @@ class TiffImage:
     axes: str
     first: Any
     file: tifffile.TiffFile
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the last channel is transparency."""
+        return bool(self.first.extrasamples)
+
+    @property
+    def orientation(self) -> int | None:
+        """How a camera noted that it was turned, 1 to 8."""
+        return getattr(self.first.tags.get(ORIENTATION), "value", None)
 
     def close(self) -> None:
         self.file.close()
@@ -210,18 +224,13 @@ def _planes(series: tifffile.TiffPageSeries, name: str) -> list[list[_Plane]]:
     return [[each[number] for number in row] for row in grid.reshape(-1, grid.shape[-1])]
 
 
-class TiffPixels:
+class TiffPixels(LazyPixels):
     """The pixels of one resolution, decoded where they are asked for.
 
     Attributes
     ----------
     planes : list of list of _Plane
         For each image, where its pixels or those of each of its colours lie.
-    shape : tuple of int
-        Images, rows, columns, colours (1 or 3, and perhaps alpha behind).
-    dtype : dtype
-    chunks : tuple of int
-        What is read at once with least effort.
     """
 
     def __init__(self, file: tifffile.TiffFile, planes: list[list[_Plane]], name: str) -> None:
@@ -237,7 +246,6 @@ class TiffPixels:
         probe = self._convert(np.zeros((1, 1, self._stored), page.dtype))
         self.dtype = probe.dtype
         self.shape = (len(planes), self._height, self._width, int(probe.shape[-1]))
-        self.ndim = 4
         self.chunks = (
             1,
             min(self._height, self._segment[0] * math.ceil(_CHUNK / self._segment[0])),
@@ -251,11 +259,6 @@ class TiffPixels:
     def _stored(self) -> int:
         """Samples that a pixel has in the file."""
         return len(self.planes[0]) * int(self.planes[0][0].page.keyframe.shaped[4])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all pixels."""
-        return math.prod(self.shape) * self.dtype.itemsize
 
     def check(self, size: int) -> None:
         """Weigh what the file declares against its size, in bytes.
@@ -280,20 +283,10 @@ class TiffPixels:
                         f"{self._name} lacks parts of its image, it seems truncated; copy or save it again."
                     )
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Return pixels (images, rows, columns, colours); indices drop their axis, as in NumPy."""
-        key = key if isinstance(key, tuple) else (key,)
-        key = (*key, *[slice(None)] * (4 - len(key)))
-        images, rows, cols, _ = (range(side)[one] for one, side in zip(key, self.shape, strict=True))
-        box = (*_span(rows), *_span(cols))
-        wanted = [images] if isinstance(images, int) else images
-        out = np.empty((len(wanted), box[1] - box[0], box[3] - box[2], self.shape[3]), self.dtype)
-        if out.size:
-            for number, image in enumerate(wanted):
-                parts = [self._part(plane, *box) for plane in self.planes[image]]
-                out[number] = self._convert(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1))
-        steps = [0 if isinstance(one, int) else slice(None, None, one.step) for one in (rows, cols)]
-        return out[(0 if isinstance(images, int) else slice(None), *steps, key[3])]
+    def read(self, image: int, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
+        """Return the pixels (rows, columns, colours) of a rectangle of one plane."""
+        parts = [self._part(plane, top, bottom, left, right) for plane in self.planes[image]]
+        return self._convert(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1))
 
     def _part(self, plane: _Plane, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
         page, key = plane.page, plane.page.keyframe
@@ -365,10 +358,3 @@ def _each(do: Callable[[Any], None], items: list[Any]) -> None:
     with ThreadPoolExecutor(_WORKERS) as pool:
         for _ in pool.map(do, items):
             pass
-
-
-def _span(wanted: range | int) -> tuple[int, int]:
-    """Return the first index of a range and the one after its last, upwards."""
-    if isinstance(wanted, int):
-        return wanted, wanted + 1
-    return (min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1]) + 1) if wanted else (0, 0)

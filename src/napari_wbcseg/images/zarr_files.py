@@ -139,12 +139,20 @@ class ZarrImage:
         How many images of the folder were put together as planes.
     multiscales : dict
         Metadata of the first; empty for a plain array.
+    axes : str
+        What its planes are, in capital letters, where it tells.
     """
 
     levels: tuple[Any, ...]
     notes: tuple[str, ...]
     fields: int
     multiscales: dict[str, Any]
+    axes: str = ""
+    alpha = False
+    orientation = None
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
 
 def open_image(path: Path) -> ZarrImage:
@@ -173,7 +181,7 @@ def open_image(path: Path) -> ZarrImage:
     levels = [same[0] if len(same) == 1 else da.concatenate(same) for same in zip(*fields, strict=False)]
     if "z" in axes and fields[0][0].shape[0] > 1:
         notes += (focus_note(fields[0][0].shape[0]),)
-    return ZarrImage(tuple(levels), notes, len(chosen), images[chosen[0]][1])
+    return ZarrImage(tuple(levels), notes, len(chosen), images[chosen[0]][1], axes.upper())
 
 
 def _in_order(planes: Any, group: Any) -> Any:

@@ -272,9 +272,11 @@ def open_large_image() -> None:
     from qtpy.QtWidgets import QFileDialog
 
     from ..errors import WBCSegError
+    from ..images.find import OPENSLIDE_ONLY, TIFF_SUFFIXES
     from .shared.large_layers import image_layer
     from .shared.viewer import own_viewer
 
+    patterns = " ".join(f"*{suffix}" for suffix in (*TIFF_SUFFIXES, *OPENSLIDE_ONLY))
     current = napari.current_viewer()
     if current is None:
         return
@@ -283,7 +285,7 @@ def open_large_image() -> None:
         None,
         "Open a large image, read where it is looked at",
         "",
-        "Tiled TIFF and whole slides (*.tif *.tiff *.svs *.ndpi *.scn *.bif *.btf);;All files (*)",
+        f"Tiled TIFF and whole slides ({patterns});;All files (*)",
     )
     if not name:
         return

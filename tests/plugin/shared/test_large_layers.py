@@ -12,12 +12,14 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.review.large_edit import window_on_view
 from napari_wbcseg.plugin.review.widget import ReviewWidget
+from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared import large_layers
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
 from napari_wbcseg.settings import SegmentationSettings
 
 from ...drawings import disc_labels, picture, write_dark_robust_model
+from ...images.slide_files import write_mirax
 
 SETTINGS = SegmentationSettings(cell_diameter=20.0, split_touching=False)
 SHAPE = (1200, 1300)
@@ -58,6 +60,16 @@ def test_a_tiff_without_a_pyramid_opens_lazily_from_the_menu(viewer, slide, forc
     assert [level.shape[:2] for level in layer.data] == [(1200, 1300), (600, 650), (300, 325)]
     assert not isinstance(layer.data[0], np.ndarray), "full resolution stays in the file"
     assert np.allclose(layer.scale, 0.5)
+
+
+def test_a_slide_of_a_scanner_opens_with_its_pyramid_and_tells_its_objective(viewer, tmp_path):
+    pytest.importorskip("openslide")
+    write_mirax(tmp_path / "a.mrxs", picture(disc_labels((512, 640), DISCS[:1])))
+    (layer,) = viewer.open(tmp_path / "a.mrxs", plugin="napari-wbcseg")
+    assert layer.data.shape == (512, 640, 3)
+    assert np.allclose(layer.scale, 0.25)
+    panel = SegmentWidget(viewer)._panel
+    assert "Mirax, objective 40 ×" in panel.about.text()
 
 
 @pytest.mark.parametrize("kind", ["array", "rgb first"])

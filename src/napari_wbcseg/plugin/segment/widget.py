@@ -291,7 +291,7 @@ class SegmentWidget(QWidget):
         panel, running = self._panel, self._job is not None
         if not running:
             check, cells = self._check(), self._panel.cells()
-            panel.about.setText(check.words if check.usable else "")
+            panel.about.setText(_told(check, self.image) if check.usable else "")
             panel.show_status("" if check.usable else check.words, wrong=True)
             panel.run.setEnabled(check.usable)
             panel.run.setText("Segment" if cells is None else "Segment again")
@@ -497,6 +497,11 @@ def _is_region(layer: Layer) -> bool:
     from napari.layers import Shapes
 
     return isinstance(layer, Shapes) and role_of(layer) is None
+
+
+def _told(check: LayerCheck, image: Layer) -> str:
+    """Return what is said of an image: its planes, and what its file told, such as the objective."""
+    return " ".join([check.words, *LayerInfo.of(image).notes]).strip()
 
 
 def _found(info: LayerInfo) -> str:

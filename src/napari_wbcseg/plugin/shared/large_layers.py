@@ -39,11 +39,13 @@ def image_layer(path: str | Path) -> LayerDataTuple:
     from ...images.pixel_size import read_pixel_size
 
     path = Path(path)
-    levels = resolutions(open_large(path).levels)
+    image = open_large(path)
+    levels = resolutions(image.levels)
     about = {
         "name": _name(path.name),
         "rgb": levels[0].ndim == 3,
         "multiscale": len(levels) > 1,
+        "metadata": LayerInfo(notes=image.notes).metadata,
         **_place(read_pixel_size(path)),
     }
     return (levels if len(levels) > 1 else levels[0]), about, "image"

@@ -1,0 +1,131 @@
+"""Whole slides as scanners write them, read by OpenSlide where that is installed.
+
+OpenSlide knows what each vendor's file means: which of its images is the slide, how its parts
+overlap, the size of a pixel and the objective. What it does not know is left to the other readers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ImageError
+from ..words import listed
+from .find import OPENSLIDE_ONLY, TIFF_SUFFIXES
+from .lazy_pixels import LazyPixels
+from .ome_xml import Stated
+
+if TYPE_CHECKING:
+    import openslide
+    from numpy.typing import NDArray
+
+_CHUNK = 512  # pixels that a chunk is long at least, in whole tiles
+
+
+@dataclass(frozen=True, eq=False)
+class SlideImage:
+    """A slide, cut to what was scanned of it.
+
+    Attributes
+    ----------
+    levels : tuple of SlidePixels
+        Full resolution first.
+    notes : tuple of str
+        The scanner, its objective, and what was left out.
+    stated : Stated or None
+        Size of a pixel.
+    slide : OpenSlide
+        Open until `close`.
+    """
+
+    levels: tuple[SlidePixels, ...]
+    notes: tuple[str, ...]
+    stated: Stated | None
+    slide: openslide.OpenSlide
+    fields = 1
+    axes = ""
+    alpha = False
+    orientation = None
+
+    def close(self) -> None:
+        self.slide.close()
+
+
+class SlidePixels(LazyPixels):
+    """One resolution of a slide, (1, H, W, 3) uint8; what was not scanned has its background's colour."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, slide: openslide.OpenSlide, level: int) -> None:
+        self._slide, self._level = slide, level
+        known = slide.properties
+        colour = known.get("openslide.background-color", "ffffff")
+        self._background = np.array([int(colour[at : at + 2], 16) for at in (0, 2, 4)], np.uint8)
+        self._step = slide.level_downsamples[level]
+        # The part that was scanned, in pixels of the full resolution.
+        bounds = [int(known.get(f"openslide.bounds-{name}", 0)) for name in ("x", "y", "width", "height")]
+        self._origin = bounds[0], bounds[1]
+        wide, high = (
+            max(1, math.floor(min(whole - at / self._step, (side or math.inf) / self._step)))
+            for whole, at, side in zip(slide.level_dimensions[level], self._origin, bounds[2:], strict=True)
+        )
+        self.shape = (1, high, wide, 3)
+        tile = [int(known.get(f"openslide.level[{level}].tile-{side}", 256)) for side in ("height", "width")]
+        rows, cols = (side * math.ceil(_CHUNK / side) if side < 4 * _CHUNK else _CHUNK for side in tile)
+        self.chunks = (1, min(high, rows), min(wide, cols), 3)
+
+    def read(self, image: int, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
+        """Return the pixels (rows, columns, 3) of a rectangle."""
+        x, y = (round(at + off * self._step) for at, off in zip(self._origin, (left, top), strict=True))
+        rgba = np.asarray(self._slide.read_region((x, y), self._level, (right - left, bottom - top)))
+        return np.where(rgba[..., 3:] == 0, self._background, rgba[..., :3])
+
+
+def open_slide(path: Path) -> SlideImage | None:
+    """Open a slide without reading its pixels; None where it is none of OpenSlide's.
+
+    Raises
+    ------
+    ImageError
+        If only OpenSlide reads such files, and it is not installed or says why it cannot read this one.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (*TIFF_SUFFIXES, *OPENSLIDE_ONLY):
+        return None
+    try:
+        import openslide
+    except ImportError:
+        if suffix in OPENSLIDE_ONLY:
+            raise ImageError(
+                f"{path} is read by OpenSlide, which is not installed: pip install 'napari-wbcseg[slides]'."
+            ) from None
+        return None
+    vendor = openslide.OpenSlide.detect_format(path)
+    if vendor in (None, "generic-tiff") and suffix not in OPENSLIDE_ONLY:
+        return None
+    try:
+        slide = openslide.OpenSlide(path)
+    except openslide.OpenSlideError as error:
+        if suffix in OPENSLIDE_ONLY:
+            raise ImageError(
+                f"{path} cannot be read by OpenSlide ({str(error).rstrip('.')}); export it from the "
+                "scanner's program as OME-TIFF or OME-Zarr."
+            ) from None
+        return None  # its layout may still be plain TIFF
+    known = slide.properties
+    rows, columns = known.get("openslide.mpp-y"), known.get("openslide.mpp-x")
+    levels = tuple(SlidePixels(slide, level) for level in range(slide.level_count))
+    return SlideImage(levels, (_about(slide),), Stated(rows, columns) if rows and columns else None, slide)
+
+
+def _about(slide: openslide.OpenSlide) -> str:
+    power = slide.properties.get("openslide.objective-power")
+    objective = f", objective {float(power):g} ×" if power else ""
+    vendor = slide.properties["openslide.vendor"].capitalize()
+    names = sorted(slide.associated_images)
+    left = f"; left out: {listed(names, 4)}" if names else ""
+    return f"A slide in the format of {vendor}{objective}{left}."
