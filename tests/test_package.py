@@ -206,12 +206,13 @@ class TestDependencies:
         }
 
     def distributions(self, package: str) -> set[str]:
-        """Return who installs a package, which must be installed to know."""
-        return {name.lower().replace("_", "-") for name in installed().get(package, [package])}
+        """Return who installs a package; of one that is not installed, what bindings are usually called."""
+        found = installed().get(package, [package, f"{package}-python"])
+        return {name.lower().replace("_", "-") for name in found}
 
     def test_all_that_is_imported_is_asked_for(self):
         declared = self.declared()
-        extras = ("napari", "cluster", "bioimageio", "openvino", "torch", "jax")
+        extras = ("napari", "cluster", "bioimageio", "slides", "openvino", "torch", "jax")
         asked_for = declared[""].union(*(declared[extra] for extra in extras))
         for package in others():
             assert self.distributions(package) & asked_for, f"{package} is in no list of requirements"
