@@ -34,7 +34,7 @@ def test_cells_go_with_their_class_when_it_is_renamed(widget):  # noqa: F811
 
 def test_two_classes_of_one_name_are_refused_in_words(widget):  # noqa: F811
     widget.gallery.class_menu.change("monocyte", name="basophil")
-    assert "Two classes have the name 'basophil'" in widget._panel.message.text()
+    assert "Two classes have the name 'basophil'" in widget.panel.message.text()
     assert "monocyte" in widget.review.classes.names
 
 

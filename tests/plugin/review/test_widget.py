@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,7 +69,7 @@ def click(viewer, layer, row, col, *modifiers):
 def test_rows_and_cells_are_selected_both_ways(viewer, widget, qtbot):
     layer = widget.labels
     assert [row["label"] for row in rows(widget)] == ["1", "2", "3"]
-    table = widget._panel.table
+    table = widget.panel.table
     second = table.visualRect(table.model().index(1, 0)).center()
     qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=second)
     assert (widget.selected, layer.selected_label) == ([(0, 2)], 2)
@@ -94,7 +96,7 @@ def test_rows_and_cells_are_selected_both_ways(viewer, widget, qtbot):
 
 
 def test_whoever_goes_through_the_cells_to_check_is_led_on(viewer, widget):
-    assert widget._panel.count.text() == "3 white cells, 2 to check"
+    assert widget.panel.count.text() == "3 white cells, 2 to check"
     assert [row["status"] for row in rows(widget)] == ["", "check: unsure", "check: unsure"]
     keys = {str(key): call for key, call in widget.labels.keymap.items()}
     keys["N"](widget.labels)
@@ -102,11 +104,11 @@ def test_whoever_goes_through_the_cells_to_check_is_led_on(viewer, widget):
     keys["A"](widget.labels)
     assert widget.selected == [(0, 3)]
     keys["R"](widget.labels)
-    assert widget._panel.count.text() == "2 white cells"
+    assert widget.panel.count.text() == "2 white cells"
     assert [row["status"] for row in rows(widget)] == ["", "✓ accepted"]
     keys["N"](widget.labels)
-    assert widget._panel.message.text() == "No cell is left to check."
-    widget._panel.buttons["undo"].click()
+    assert widget.panel.message.text() == "No cell is left to check."
+    widget.panel.buttons["undo"].click()
     assert widget.review.count == 3
 
 
@@ -119,26 +121,26 @@ def test_filter_sort_and_histogram(viewer, widget):
     assert widget.shown[0] == (0, 2)
     widget.show_only(condition="area < 600")
     assert widget.shown == [(0, 1), (0, 3)]
-    assert widget._panel.here.text() == "2 of 3 shown in the table."
+    assert widget.panel.here.text() == "2 of 3 shown in the table."
     widget.show_only("To check")
     assert widget.shown == [(0, 2), (0, 3)]
     for wrong in ({"condition": "area <"}, {"condition": "area"}, {"shown": "Nonsense"}):
         with pytest.raises(SettingsError):
             widget.show_only(**{"shown": "To check", **wrong})
-    widget._panel.condition.setText("aera > 3")
-    widget._panel.condition.editingFinished.emit()
-    assert "cannot be read: there is no column aera." in widget._panel.message.text()
+    widget.panel.condition.setText("aera > 3")
+    widget.panel.condition.editingFinished.emit()
+    assert "cannot be read: there is no column aera." in widget.panel.message.text()
     assert widget.shown == [(0, 2), (0, 3)]
     widget.show_only()
     widget.show_histogram("area")
-    soon(lambda: sum(patch.get_height() for patch in widget._panel.histogram._axes.patches) == 3)
+    soon(lambda: sum(patch.get_height() for patch in widget.panel.histogram._axes.patches) == 3)
 
 
 def test_the_arrow_stays_with_its_column_when_others_come_and_go(viewer, widget):
     widget.sort_by("area", descending=True)
     names = [column.name for column in widget._model.columns]
     assert "mean_stain" in names
-    header = widget._panel.table.horizontalHeader()
+    header = widget.panel.table.horizontalHeader()
     assert names[header.sortIndicatorSection()] == "area"
     widget.labels.features = {"certainty": [0.0, 0.9, 0.9, 0.9]}  # a column in front of it
     soon(lambda: "certainty" in [column.name for column in widget._model.columns])
@@ -149,7 +151,7 @@ def test_the_arrow_stays_with_its_column_when_others_come_and_go(viewer, widget)
 def test_a_line_drawn_over_a_cell_splits_it(viewer, widget):
     widget.select([(0, 1)])
     layers = list(viewer.layers)
-    widget._panel.buttons["split"].click()
+    widget.panel.buttons["split"].click()
     tool = viewer.layers.selection.active
     assert tool.mode == "add_path"
     # What napari's path tool does when the mouse is let go.
@@ -162,15 +164,15 @@ def test_a_line_drawn_over_a_cell_splits_it(viewer, widget):
     assert widget.review.count == 3
     assert list(viewer.layers) == layers
 
-    widget._panel.buttons["split"].click()
-    widget._panel.buttons["split"].click()
+    widget.panel.buttons["split"].click()
+    widget.panel.buttons["split"].click()
     assert list(viewer.layers) == layers, "pressed again it stops"
 
 
 def test_what_cannot_be_done_is_said_by_button_and_raised_by_call(viewer, widget, qtbot):
     with qtbot.waitSignal(widget.failed):
-        widget._panel.buttons["merge"].click()
-    assert "Select two cells" in widget._panel.message.text()
+        widget.panel.buttons["merge"].click()
+    assert "Select two cells" in widget.panel.message.text()
     with pytest.raises(EditError, match="Select a cell to split"):
         widget.split()
     with pytest.raises(EditError, match="crosses no cell"):
@@ -203,8 +205,8 @@ def test_a_stack_goes_to_the_plane_of_the_cell_and_counts_the_plane_shown(viewer
     widget = open_review(viewer)
     widget.select([(1, 5)])
     assert viewer.dims.current_step[0] == 1
-    assert widget._panel.count.text() == "4 white cells"
-    assert widget._panel.here.text() == "On this plane (1): 1 white cell."
+    assert widget.panel.count.text() == "4 white cells"
+    assert widget.panel.here.text() == "On this plane (1): 1 white cell."
     widget.show_only(this_plane=True)
     assert widget.shown == [(1, 5)]
     viewer.dims.set_current_step(0, 0)
@@ -215,7 +217,7 @@ def test_layers_may_be_renamed_removed_and_exchanged(viewer, widget):
     first = widget.labels
     other = viewer.add_labels(np.where(three_cells() == 1, 4, 0), name="other")
     assert widget.labels is other
-    assert widget._panel.count.text() == "1 white cell"
+    assert widget.panel.count.text() == "1 white cell"
     assert "N" not in {str(key) for key in first.keymap}
     other.name = "renamed"
     assert widget._labels_picker.current_choice == "renamed"
@@ -226,7 +228,7 @@ def test_layers_may_be_renamed_removed_and_exchanged(viewer, widget):
     viewer.layers.remove(first)
     assert widget.review is None
     assert rows(widget) == []
-    assert not any(button.isEnabled() for button in widget._panel.buttons.values())
+    assert not any(button.isEnabled() for button in widget.panel.buttons.values())
     with pytest.raises(EditError, match="Segment white blood cells"):
         widget.accept()
 
@@ -285,3 +287,16 @@ def test_all_layers_can_go_while_cells_are_reviewed(viewer, widget, way):
         viewer.layers.clear()
     soon(lambda: not viewer.layers)
     assert widget.review is None
+
+
+def test_a_script_may_end_while_cells_are_reviewed(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import napari, numpy as np\n"
+        "viewer = napari.Viewer(show=False)\n"
+        "viewer.add_labels(np.pad(np.ones((9, 9), np.uint8), 5))\n"
+        "dock = viewer.window.add_plugin_dock_widget('napari-wbcseg', 'Review white blood cells')\n"
+        "dock[1].select([(0, 1)])\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)

@@ -93,7 +93,7 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     qtbot.addWidget(review)
     review.labels = cells
     assert review.review is None, "nothing is read whole to be reviewed"
-    assert "on disk" in review._panel.message.text()
+    assert "on disk" in review.panel.message.text()
 
     row0, col0, row1, col1 = window_on_view(cells)
     assert row0 <= 600 < row1, "the middle of the image is on view"
@@ -134,4 +134,4 @@ def test_a_view_that_is_too_large_is_a_sentence(viewer, result, qtbot, monkeypat
     qtbot.addWidget(review)
     review.labels = cells
     review.large.take.click()
-    assert "zoom in" in review._panel.message.text()
+    assert "zoom in" in review.panel.message.text()

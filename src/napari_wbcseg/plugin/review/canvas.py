@@ -1,4 +1,4 @@
-"""What the review does on the canvas: cells picked by a click, shown by a frame, cut by a drawn line."""
+"""What the review does on the canvas: cells picked by a click, and shown by a frame."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QTimer
 
-from ..shared.metadata import LayerInfo
-from ..shared.viewer import action_of, camera_of, placement
+from ..shared.stroke import helper_layer
+from ..shared.viewer import camera_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from ...box import Box
 
 _FRAME = "#ff8c1a"
-_STROKE = "#ffd400"
 _MOST_FRAMES = 50
 _CLICK = 4  # pixels of the screen that a hand may move during a click
 _LEAST_ON_SCREEN = 40  # pixels of the screen; a smaller cell is zoomed to
@@ -51,11 +49,15 @@ class ClickPicker:
     viewer : napari.Viewer
     layer : Labels
     picked : callable
-        Called with the label, 0 for background, and whether Shift was held.
+        Called with the label, 0 for background, whether Shift was held, and row and column in pixels.
     """
 
     def __init__(
-        self, viewer: ViewerModel, layer: Labels, others: Sequence[Layer], picked: Callable[[int, bool], None]
+        self,
+        viewer: ViewerModel,
+        layer: Labels,
+        others: Sequence[Layer],
+        picked: Callable[[int, bool, np.ndarray], None],
     ) -> None:
         self._viewer, self._layer, self._picked = viewer, layer, picked
         self._layers = [layer, *others]
@@ -86,21 +88,8 @@ class ClickPicker:
         )
         # A layer of several resolutions tells the level too.
         value = value[-1] if isinstance(value, tuple) else value
-        self._picked(int(value or 0), "Shift" in event.modifiers)
-
-
-def _helper(viewer: ViewerModel, layer: Labels, name: str, **looks: Any) -> Shapes:
-    """Return a layer of our own, placed as another one; not a part of any result."""
-    from napari.layers import Shapes
-
-    return Shapes(
-        ndim=layer.ndim,
-        name=name,
-        face_color="transparent",
-        metadata=LayerInfo("helper").metadata,
-        **looks,
-        **placement(layer, layer.ndim),
-    )
+        place = np.asarray(self._layer.world_to_data(event.position), float)[-2:]
+        self._picked(int(value or 0), "Shift" in event.modifiers, place)
 
 
 def _append_quietly(viewer: ViewerModel, helper: Layer, below: Layer) -> None:
@@ -126,7 +115,7 @@ class Frames:
         if self._layer not in viewer.layers or (places == self._places and (there or not places)):
             return
         if self._shapes is None or not there:
-            self._shapes = _helper(viewer, self._layer, "selected cells", opacity=0.9)
+            self._shapes = helper_layer(self._layer, "selected cells", opacity=0.9)
             self._shapes.editable = False
             _append_quietly(viewer, self._shapes, self._layer)
         self._places = places
@@ -150,74 +139,3 @@ def _corners(box: Box, gap: float, plane: int | None) -> np.ndarray:
     row0, col0, row1, col1 = box[0] - 0.5 - gap, box[1] - 0.5 - gap, box[2] - 0.5 + gap, box[3] - 0.5 + gap
     corners = np.array([[row0, col0], [row0, col1], [row1, col1], [row1, col0]])
     return corners if plane is None else np.insert(corners, 0, plane, axis=1)
-
-
-class StrokeTool:
-    """Lets the user draw one line on the canvas, with the path tool of a passing Shapes layer.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    layer : Labels
-        Whose pixels the line is told in.
-    drawn : callable
-        Called with the points, ndarray of float, shape (n, 2), in pixels.
-    ended : callable
-        Called when the tool goes away, with a line or without.
-    """
-
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        layer: Labels,
-        width: float,
-        drawn: Callable[[np.ndarray], None],
-        ended: Callable[[], None],
-    ) -> None:
-        self._viewer, self._layer, self._drawn, self._ended = viewer, layer, drawn, ended
-        shapes = self._shapes = _helper(
-            viewer, layer, "draw a line across the cell", edge_color=_STROKE, edge_width=width
-        )
-        viewer.layers.insert(len(viewer.layers), shapes)
-        viewer.layers.selection.active = shapes
-        shapes.mode = "add_path"
-        shapes.current_edge_color, shapes.current_edge_width = _STROKE, width
-        shapes.events.data.connect(self._on_data)
-        shapes.bind_key("Escape", lambda _: self._later(None), overwrite=True)
-        viewer.layers.selection.events.active.connect(self._on_active)
-        self._over = False
-
-    def _on_data(self, event: Any) -> None:
-        # A path that has just begun is two times the same point.
-        if action_of(event) != "added" or not self._shapes.nshapes:
-            return
-        points = np.asarray(self._shapes.data[-1], float)[:, -2:]
-        if len(points) > 1 and np.ptp(points, axis=0).any():
-            self._later(points)
-
-    def _on_active(self, event: Any) -> None:
-        if self._viewer.layers.selection.active is not self._shapes:
-            self._later(None)
-
-    def _later(self, points: np.ndarray | None) -> None:
-        """End once napari is done with the event: the layer cannot go while it is drawn on."""
-        if not self._over:
-            self._over = True
-            QTimer.singleShot(0, lambda: self._end(points))
-
-    def _end(self, points: np.ndarray | None) -> None:
-        self.close()
-        if points is not None:
-            self._drawn(points)
-
-    def close(self) -> None:
-        """Take the tool away."""
-        self._over = True
-        shapes, layers = self._shapes, self._viewer.layers
-        layers.selection.events.active.disconnect(self._on_active)
-        shapes.events.data.disconnect(self._on_data)
-        if shapes in layers:
-            layers.remove(shapes)
-        if self._layer in layers:
-            layers.selection.active = self._layer
-        self._ended()

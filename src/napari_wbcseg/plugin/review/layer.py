@@ -1,10 +1,10 @@
-"""The cells of a Labels layer, measured, counted and decided on, in step with every edit."""
+"""A review of the cells of a Labels layer: the table, the count, and what a person decided."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -12,51 +12,26 @@ from qtpy.QtCore import QObject, Signal
 from ...box import Box
 from ...classification.classes import CLASS, PROBABILITY, ClassList
 from ...errors import EditError
-from ...progress import Progress, silent
 from ...segmentation.edit import unused_labels
 from ...segmentation.measure import COLUMNS
 from ...segmentation.result import count_in_words
-from ...segmentation.tracking import TrackedCells
+from ...segmentation.tracking import Change, TrackedCells
 from ..shared.counts import counts_of
 from ..shared.features import known_cells, known_values, write_features
-from ..shared.jobs import Job, timer
+from ..shared.jobs import timer
 from ..shared.metadata import LayerInfo, class_list
 from ..shared.viewer import image_data
 from .decisions import ACCEPTED, Cell, Decisions
-from .edits import (
-    Place,
-    apply_edits,
-    cutting,
-    merging,
-    place_redrawn,
-    places_painted,
-    plane_count,
-    plane_of,
-    removing,
-    shown_planes,
-)
-from .measure import Measured, measure_planes, stained_array
+from .edits import apply_edits, cutting, merging, removing
+from .history import History
+from .measured_cells import MeasuredCells
 
 if TYPE_CHECKING:
     import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
-_EDIT_DELAY = 20  # ms; gathers what one mouse move emits
 _FEATURES_DELAY = 300  # ms after the last change
-_MEASURED_AT_ONCE = 2**18  # pixels of the whole layer; more is measured in a thread
-_EDITED_AT_ONCE = 2**20  # pixels that an edit concerns; more would take over 100 ms
-_COMPARED_AT_ONCE = 2**25
-_SHOWS_PROGRESS = 2**26
-_MOST_STEPS = 100  # of Undo, as many as napari keeps
-_UNDO_PLANES = 8  # of a stack, the latest edited, that are compared after an undo
-
-
-class Step(NamedTuple):
-    """What Undo takes back, or Redo does again: what was decided on the other side, and an edit or none."""
-
-    state: Any
-    edited: bool
 
 
 class LayerReview(QObject):
@@ -86,63 +61,60 @@ class LayerReview(QObject):
         self, viewer: ViewerModel, labels: Labels, image: Image | None = None, *, in_background: bool = True
     ) -> None:
         super().__init__()
-        self.viewer, self.labels, self.image = viewer, labels, image
-        #: Why the stain is not measured; empty where it is.
-        self.image_problem = ""
-        self._in_background = in_background
-        self._planes: list[TrackedCells] = []
-        self._shape: tuple[int, ...] = ()
-        self._decisions, self._known = _known_decisions(labels), known_cells(labels)
+        self.viewer, self.labels = viewer, labels
+        self._measured = measured = MeasuredCells(viewer, labels, image, in_background)
+        self._decisions = _known_decisions(labels)
+        self._history = History(measured, self._decisions)
         self._features: Any = labels.features  # that were read or written here
         self._table: pd.DataFrame | None = None
-        self._dirty: dict[int, Box | None] = {}
-        self._edited_planes: dict[int, None] = {}  # the latest last
-        self._by_brush = self._heard = False
         self._restored = self._writing = False
-        self._done: list[Step] = []
-        self._undone: list[Step] = []
-        self._job: Job | None = None
-        self._again = False
-        self._soon = timer(_EDIT_DELAY, self.update_now)
-        self._later = timer(_FEATURES_DELAY, self.write_features)
-        self._connections = [
-            (labels.events.paint, self._on_paint),
-            (labels.events.labels_update, self._on_redrawn),
-            (labels.events.set_data, self._on_set_data),
-            (labels.events.data, self._on_data),
-            (labels.events.editable, self._history_lost),
-            (labels.events.features, self._on_features),
-        ]
-        for emitter, callback in self._connections:
-            emitter.connect(callback)
-        if image is not None:
-            image.events.data.connect(self._on_image)
-        self.measure()
-
-    def set_image(self, image: Image | None) -> None:
-        """Measure the stain on another image; None for on none."""
-        if image is self.image:
-            return
-        self._leave_image()
-        self.image = image
-        if image is not None:
-            image.events.data.connect(self._on_image)
-        self.measure()
+        self._later = timer(_FEATURES_DELAY, self.write_features, self)
+        labels.events.features.connect(self._on_features)
+        measured.begun.connect(lambda: self._history.begin(edited=True))
+        measured.history_lost.connect(lambda: self._history.clear())
+        measured.changed.connect(self._on_changed)
+        measured.finished.connect(self.measured)
+        measured.failed.connect(self.noted)
+        measured.measure()
 
     def close(self) -> None:
         """Stop following the layer."""
-        for emitter, callback in self._connections:
-            emitter.disconnect(callback)
-        self._connections = []
-        self._leave_image()
-        self._soon.stop()
-        if self._later.isActive() and not self.measuring:
+        self.labels.events.features.disconnect(self._on_features)
+        late = self._later.isActive() and not self.measuring
+        self._measured.close()
+        if late:
             self.write_features()
         self._later.stop()
-        if self._job is not None:
-            self._job.abandon()
-            self._job = None
         counts_of(self.viewer).end_review(self.labels)
+
+    # What is measured ------------------------------------------------------------------------------------
+
+    @property
+    def image(self) -> Image | None:
+        """The image that the stain is measured on; None for none."""
+        return self._measured.image
+
+    @property
+    def image_problem(self) -> str:
+        """Why the stain is not measured; empty where it is."""
+        return self._measured.image_problem
+
+    @property
+    def measuring(self) -> bool:
+        """Whether cells are still being measured in the background."""
+        return self._measured.measuring
+
+    def set_image(self, image: Image | None) -> None:
+        """Measure the stain on another image; None for on none."""
+        self._measured.set_image(image)
+
+    def measure(self) -> None:
+        """Measure all cells anew."""
+        self._measured.measure()
+
+    def update_now(self) -> None:
+        """Measure what was edited since; happens by itself some milliseconds after an edit."""
+        self._measured.update_now()
 
     # The table -------------------------------------------------------------------------------------------
 
@@ -186,7 +158,7 @@ class LayerReview(QObject):
     @property
     def count(self) -> int:
         """Number of cells, over all planes."""
-        return sum(len(plane.table) for plane in self._planes)
+        return sum(len(plane.table) for plane in self._measured.planes)
 
     @property
     def to_check(self) -> int:
@@ -213,12 +185,12 @@ class LayerReview(QObject):
         KeyError
             If it is not there.
         """
-        return self._planes[cell[0]].box_of(cell[1])
+        return self._measured.planes[cell[0]].box_of(cell[1])
 
     def _make_table(self) -> pd.DataFrame:
         import pandas as pd
 
-        planes = self._planes or [TrackedCells(np.zeros((0, 0), np.int32))]
+        planes = self._measured.planes or [TrackedCells(np.zeros((0, 0), np.int32))]
         tables = [plane.table for plane in planes]
         if self.stacked:
             tables = [table.assign(plane=index) for index, table in enumerate(tables)]
@@ -239,7 +211,7 @@ class LayerReview(QObject):
         """
         flags = dict(zip(self.keys(), self.cells["flag"], strict=True))
         chosen = self._there(cells)
-        self._begin(edited=False)
+        self._history.begin(edited=False)
         self._decisions.accept({cell: flags[cell] for cell in chosen})
         self._announce()
 
@@ -258,7 +230,7 @@ class LayerReview(QObject):
             If one of them is not there.
         """
         chosen = self._there(cells)
-        self._begin(edited=False)
+        self._history.begin(edited=False)
         self._decisions.name({label for _, label in chosen}, name)
         self._announce()
 
@@ -275,7 +247,7 @@ class LayerReview(QObject):
         rows = dict(zip(self.keys(), records, strict=True))
         apply_edits(self.labels, removing(self.labels, self._boxes(chosen)))
         self._decisions.reject({cell: rows[cell] for cell in chosen})
-        self._edited()
+        self._measured.own_edit()
 
     def split(self, cell: Cell, stroke: np.ndarray | None = None) -> list[Cell]:
         """Cut a cell along a line, or, without one, give each of its pieces a number of its own.
@@ -298,11 +270,11 @@ class LayerReview(QObject):
             If the line does not part the cell, the cell has one piece, or the layer cannot be edited.
         """
         self._there([cell])
-        largest = max((int(p.table.index.max()) for p in self._planes if len(p.table)), default=0)
+        largest = max((int(p.table.index.max()) for p in self._measured.planes if len(p.table)), default=0)
         fresh = unused_labels(image_data(self.labels), 1, largest + 1)[0]
         edit = cutting(self.labels, cell, self.box_of(cell), stroke, fresh)
         apply_edits(self.labels, [edit])
-        self._edited()
+        self._measured.own_edit()
         return [(cell[0], number) for number in edit.labels]
 
     def merge(self, cells: Iterable[Cell]) -> Cell:
@@ -316,7 +288,7 @@ class LayerReview(QObject):
         chosen = self._there(cells)
         edit = merging(self.labels, self._boxes(chosen))
         apply_edits(self.labels, [edit])
-        self._edited()
+        self._measured.own_edit()
         return chosen[0][0], edit.labels[0]
 
     def set_classes(self, classes: ClassList, renamed: Mapping[str, str] | None = None) -> None:
@@ -347,35 +319,13 @@ class LayerReview(QObject):
 
     def undo(self) -> None:
         """Take back the last edit of the layer, or the last decision, whichever was later."""
-        self._go(self._done, self._undone, self.labels.undo)
+        if self._history.undo():
+            self._announce()
 
     def redo(self) -> None:
         """Do again what was taken back last."""
-        self._go(self._undone, self._done, self.labels.redo)
-
-    def _go(self, steps: list[Step], others: list[Step], load: Callable[[], None]) -> None:
-        self.update_now()
-        while steps:
-            step = steps.pop()
-            there = Step(self._decisions.state, step.edited)
-            if step.edited:
-                self._heard = False
-                load()
-                if not self._heard:  # the layer's own Undo took it back already
-                    continue
-                self.update_now()
-            self._decisions.state = step.state
-            others.append(there)
+        if self._history.redo():
             self._announce()
-            return
-
-    def _begin(self, edited: bool) -> None:
-        """Remember what there was before a step."""
-        self._done = [*self._done[-_MOST_STEPS:], Step(self._decisions.state, edited)]
-        self._undone = []
-
-    def _history_lost(self, event: Any = None) -> None:
-        self._done, self._undone = [], []
 
     def _there(self, cells: Iterable[Cell]) -> list[Cell]:
         """Return cells as a list; they must be there."""
@@ -393,100 +343,29 @@ class LayerReview(QObject):
     def _boxes(self, cells: list[Cell]) -> dict[Cell, Box]:
         return {cell: self.box_of(cell) for cell in cells}
 
-    def _edited(self) -> None:
-        """Follow an edit that was made here."""
-        self._by_brush = False  # a cell that goes by our own hand was not swallowed
-        self.update_now()
-
     # Following -------------------------------------------------------------------------------------------
 
-    def _on_paint(self, event: Any) -> None:
-        self._begin(edited=True)
-        self._by_brush = True
-        for place in places_painted(event.value, self.labels.ndim):
-            self._mark(place, edited=True)
-
-    def _on_redrawn(self, event: Any) -> None:
-        self._by_brush = True
-        self._mark(place_redrawn(event, self.labels, self.viewer.dims), edited=True)
-
-    def _on_set_data(self, event: Any = None) -> None:
-        # Undo and redo tell no more than this; it comes for many other reasons too.
-        self._heard = True
-        self._mark((shown_planes(self.labels, self.viewer.dims), None))
-        for plane in list(self._edited_planes)[-_UNDO_PLANES:]:
-            self._mark((range(plane, plane + 1), None))
-
-    def _on_data(self, event: Any) -> None:
-        self._history_lost()
-        self._by_brush = False
-        self._mark((None, None))
+    def _on_changed(self, changes: list[tuple[int, Change]], by_brush: bool) -> None:
+        """Draw what follows from cells that were measured."""
+        self._table = None
+        if not self._restored:
+            self._restored = True
+            self._decisions.restore(dict(zip(self.keys(), self.cells["flag"], strict=True)))
+        for plane, change in changes:
+            for label, taker in self._decisions.follow(plane, change, by_brush).items():
+                self.noted.emit(f"Cell {label} was swallowed by cell {taker}. Ctrl-Z takes it back.")
+        self._announce()
 
     def _on_features(self, event: Any) -> None:
         """Take over what others wrote, such as a segmentation that ran again into the same layer."""
         if self._writing or self.labels.features is self._features:
             return
         self._features = self.labels.features
-        self._history_lost()
         self._later.stop()
-        self._decisions, self._known = _known_decisions(self.labels), known_cells(self.labels)
+        self._decisions, self._measured.known = _known_decisions(self.labels), known_cells(self.labels)
+        self._history = History(self._measured, self._decisions)
         self._restored = False
-        self.measure()
-
-    def _on_image(self, event: Any) -> None:
-        self.measure()
-
-    def _leave_image(self) -> None:
-        if self.image is not None:
-            self.image.events.data.disconnect(self._on_image)
-            self.image = None
-
-    def _mark(self, place: Place, edited: bool = False) -> None:
-        """Remember where something may have changed, and look at it soon."""
-        planes, box = place
-        for plane in range(plane_count(self.labels)) if planes is None else planes:
-            before = self._dirty.get(plane, box)
-            self._dirty[plane] = None if before is None or box is None else Box.around((before, box))
-            if edited:
-                self._edited_planes.pop(plane, None)
-                self._edited_planes[plane] = None
-        if self._dirty and not self._soon.isActive():
-            self._soon.start()
-
-    def update_now(self) -> None:
-        """Measure what was edited since; called by itself some milliseconds after an edit."""
-        self._soon.stop()
-        if not self._planes:
-            return
-        if tuple(image_data(self.labels).shape) != self._shape or self._takes_long_to_compare():
-            self._dirty = {}
-            self.measure()
-            return
-        dirty, self._dirty = self._dirty, {}
-        by_brush, self._by_brush = self._by_brush, False
-        found = {}
-        for plane, within in dirty.items():
-            boxes = self._planes[plane].differences(plane_of(self.labels, plane), within)
-            if boxes:
-                found[plane] = boxes
-        if not found:
-            return
-        if sum(self._planes[plane].work(boxes) for plane, boxes in found.items()) > _EDITED_AT_ONCE:
-            self._by_brush = by_brush
-            self.measure()
-            return
-        for plane, boxes in found.items():
-            change = self._planes[plane].update(plane_of(self.labels, plane), boxes)
-            self._note(self._decisions.follow(plane, change, by_brush))
-        self._announce()
-
-    def _takes_long_to_compare(self) -> bool:
-        whole = sum(within is None for within in self._dirty.values())
-        return whole > 1 and whole * int(np.prod(self._planes[0].shape)) > _COMPARED_AT_ONCE
-
-    def _note(self, swallowed: dict[int, int]) -> None:
-        for label, taker in swallowed.items():
-            self.noted.emit(f"Cell {label} was swallowed by cell {taker}. Ctrl-Z takes it back.")
+        self._measured.measure()
 
     def _announce(self) -> None:
         self._table = None
@@ -497,84 +376,18 @@ class LayerReview(QObject):
     def write_features(self) -> None:
         """Keep the table in the layer's features; called by itself a moment after a change."""
         self._later.stop()
-        if not self._planes:
+        if not self._measured.planes:
             return
         if self.measuring:  # not without the stain
             self._later.start()
             return
         self._writing = True
         try:
-            write_features(
-                self.labels, self.cells.drop(columns=self._known.columns.difference(list(COLUMNS)))
-            )
+            others = self._measured.known.columns.difference(list(COLUMNS))
+            write_features(self.labels, self.cells.drop(columns=others))
         finally:
             self._writing = False
             self._features = self.labels.features
-
-    # Measuring everything --------------------------------------------------------------------------------
-
-    @property
-    def measuring(self) -> bool:
-        """Whether cells are still being measured in the background."""
-        return self._job is not None
-
-    def measure(self) -> None:
-        """Measure all cells: in the background shapes first, which is quick, then the stain."""
-        if self._job is not None:
-            self._again = True
-            return
-        data = image_data(self.labels)
-        self._shape = tuple(data.shape)
-        if self._in_background and int(np.prod(self._shape)) > _MEASURED_AT_ONCE:
-            self._start(None, final=False)
-            return
-        image, problem = stained_array(self.image, self._shape)
-        measured = measure_planes(data, image, silent, self._known)
-        self._replace(measured, measured.problem or problem, final=True)
-
-    def _start(self, image: Any, final: bool) -> None:
-        data, known = image_data(self.labels), self._known
-
-        def work(progress: Progress) -> Measured:
-            return measure_planes(data, image, progress, known)
-
-        long = int(np.prod(self._shape)) > _SHOWS_PROGRESS
-        self._job = job = Job(work, "Measuring cells" if long else "")
-        job.succeeded.connect(lambda measured: self._on_measured(measured, final))
-        job.failed.connect(self._on_failed)
-        job.start()
-
-    def _on_measured(self, measured: Measured, final: bool) -> None:
-        self._job = None
-        if self._again or tuple(image_data(self.labels).shape) != self._shape:
-            self._again = False
-            self.measure()
-            return
-        image, problem = stained_array(self.image, self._shape)
-        final = final or image is None
-        self._replace(measured, measured.problem or problem, final)
-        if not final and self._job is None:
-            self._start(image, final=True)
-
-    def _on_failed(self, words: str) -> None:
-        self._job = None
-        self.noted.emit(words)
-
-    def _replace(self, measured: Measured, problem: str, final: bool) -> None:
-        before, self._planes, self.image_problem = self._planes, measured.planes, problem
-        self._table = None
-        if not self._restored:
-            self._restored = True
-            self._decisions.restore(dict(zip(self.keys(), self.cells["flag"], strict=True)))
-            self._table = None
-        elif [plane.shape for plane in before] == [plane.shape for plane in self._planes]:
-            for index, (then, now) in enumerate(zip(before, self._planes, strict=True)):
-                self._note(self._decisions.follow(index, now.changes_since(then), self._by_brush))
-        self._by_brush = False
-        self._on_set_data()  # what was edited while this was measured
-        self._announce()
-        if final:
-            self.measured.emit()
 
 
 def _known_decisions(labels: Labels) -> Decisions:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from ...errors import EditError, WBCSegError
+from ...errors import EditError
 from ...segmentation.edit import label_under
 from ...segmentation.measure import in_physical_units
 from ..shared.canvas_guard import guard_canvas
@@ -19,14 +19,15 @@ from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo, role_of
 from ..shared.units import pixel_size
 from ..shared.viewer import own_viewer, plane_shape
-from .canvas import ClickPicker, Frames, StrokeTool, look_at
+from .by_hand import ByHand
 from .correction_store import AddToTrainingSet
 from .decisions import Cell
 from .differential_panel import DifferentialPanel
-from .edits import plane_of, shown_planes
+from .edits import plane_of
 from .gallery import DIGITS
 from .large_edit import ON_DISK, LargeEditor
 from .layer import LayerReview
+from .on_canvas import OnCanvas
 from .panel import KEYS, ReviewPanel
 from .table import SHOWN, CellTableModel
 
@@ -70,21 +71,19 @@ class ReviewWidget(QWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        self._viewer = own_viewer(napari_viewer)
-        guard_canvas(self._viewer)  # frames come and go
+        self.viewer = viewer = own_viewer(napari_viewer)
+        guard_canvas(viewer)  # frames come and go
         self.review: LayerReview | None = None
-        self._clicks: ClickPicker | None = None
-        self._frames: Frames | None = None
-        self._stroke: StrokeTool | None = None
-        self._selecting = False
-        self._labels_picker = LayerPicker(self._viewer, _is_cells, "no labels yet")
-        self._image_picker = LayerPicker(self._viewer, self._fits, "no image of that shape")
+        self._canvas: OnCanvas | None = None
+        self._labels_picker = LayerPicker(viewer, _is_cells, "no labels yet")
+        self._image_picker = LayerPicker(viewer, self._fits, "no image of that shape")
         self._model = CellTableModel(self._colour_of)
-        self._panel = panel = ReviewPanel(
-            self, self._labels_picker, self._image_picker, self._model, self._by_hand
+        self.panel = panel = ReviewPanel(
+            self, self._labels_picker, self._image_picker, self._model, lambda name: self._hand.act(name)
         )
+        self._hand = hand = ByHand(self)
         self.extras: QVBoxLayout = panel.extras
-        self.large = LargeEditor(self._viewer)
+        self.large = LargeEditor(viewer)
         self.large.chosen.connect(self._on_part)
         self.large.failed.connect(panel.say)
         self.extras.addWidget(self.large)
@@ -96,26 +95,26 @@ class ReviewWidget(QWidget):
         panel.shown.currentIndexChanged.connect(self._filter)
         panel.condition.editingFinished.connect(self._filter)
         panel.this_plane.toggled.connect(self._filter)
-        panel.table.chosen.connect(self._on_chosen)
+        panel.table.chosen.connect(lambda cells: self._show_selected(cells, centre=True))
         self.gallery = gallery = panel.gallery
-        gallery.chosen.connect(self.select)
-        gallery.named.connect(self._name_by_hand)
+        gallery.chosen.connect(lambda cells: self._show_selected(cells, centre=True, soon=True))
+        gallery.named.connect(hand.name)
         gallery.class_menu.failed.connect(panel.say)
         self.selection_changed.connect(gallery.select)
         self.layer_changed.connect(lambda: gallery.follow(self.review))
         for changed in (self._model.modelReset, self._model.dataChanged):
             changed.connect(lambda *_: gallery.show_cells(self.shown))
-        panel.tabs.currentChanged.connect(self._bind_digits)
-        self.differential = shares = DifferentialPanel(self._viewer)
+        panel.tabs.currentChanged.connect(hand.bind_keys)
+        self.differential = shares = DifferentialPanel(self.viewer)
         panel.tabs.addTab(shares, "Differential")
         self.layer_changed.connect(lambda: shares.follow(self.review))
         self.changed.connect(shares.refresh)
         panel.column.currentIndexChanged.connect(self._draw_histogram)
         panel.histogram_part.toggled.connect(self._draw_histogram)
-        self._viewer.dims.events.current_step.connect(self._on_plane)
+        self.viewer.dims.events.current_step.connect(self._on_plane)
         cleanup = clean_up_with(self)
         cleanup.add(self._let_go)
-        cleanup.add(lambda: self._viewer.dims.events.current_step.disconnect(self._on_plane))
+        cleanup.add(lambda: self.viewer.dims.events.current_step.disconnect(self._on_plane))
         self._follow()
 
     # What is reviewed ------------------------------------------------------------------------------------
@@ -141,14 +140,19 @@ class ReviewWidget(QWidget):
     @property
     def cells(self) -> pd.DataFrame:
         """The table, lengths in µm where the layer has units of length; see `LayerReview.cells`."""
-        review = self._need_review()
+        review = self.need_review()
         height, width, _ = pixel_size(review.labels)
         return in_physical_units(review.cells, (height, width))
 
     @property
     def selected(self) -> list[Cell]:
         """The selected cells, in the order in which they were selected."""
-        return self._panel.table.selected
+        return self.panel.table.selected
+
+    @property
+    def to_check(self) -> list[Cell]:
+        """Those of the table that are worth a second look, in its order."""
+        return self._model.to_check
 
     @property
     def shown(self) -> list[Cell]:
@@ -172,46 +176,45 @@ class ReviewWidget(QWidget):
         SettingsError
             If the condition cannot be read; the table stays as it is.
         """
-        self._panel.set_filter(shown, condition, this_plane)
+        self.panel.set_filter(shown, condition, this_plane)
         self._apply_filter()
 
     def sort_by(self, column: str, *, descending: bool = False) -> None:
         """Sort the table by a column of ``cells``."""
         index = [each.name for each in self._model.columns].index(column)
         order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
-        self._panel.table.sortByColumn(index, order)
+        self.panel.table.sortByColumn(index, order)
 
     def show_gallery(self) -> None:
         """Open the gallery."""
-        self._panel.tabs.setCurrentWidget(self.gallery)
+        self.panel.tabs.setCurrentWidget(self.gallery)
 
     def show_differential(self) -> None:
         """Open the differential."""
-        self._panel.tabs.setCurrentWidget(self.differential)
+        self.panel.tabs.setCurrentWidget(self.differential)
 
     def show_histogram(self, column: str) -> None:
         """Open the histogram of a column of ``cells``."""
-        self._panel.column.setCurrentIndex(self._panel.column.findData(column))
-        self._panel.histogram_part.expand()
+        self.panel.column.setCurrentIndex(self.panel.column.findData(column))
+        self.panel.histogram_part.expand()
 
     # Selecting -------------------------------------------------------------------------------------------
 
     def select(self, cells: Iterable[Cell], *, centre: bool = True) -> None:
         """Select cells; the camera goes to the last of them."""
-        review, chosen = self._need_review(), list(cells)
+        review, chosen = self.need_review(), list(cells)
         there = set(review.keys())
         for cell in chosen:
             if cell not in there:
                 raise EditError(f"There is no cell {cell[1]} on plane {cell[0]}.")
-        self._panel.table.select(chosen)
-        self._on_chosen(chosen, centre)
+        self._show_selected(chosen, centre)
 
     def next_to_check(self, step: int = 1) -> Cell | None:
         """Go to the next cell to check, in the order of the table, and return it; None without one."""
-        self._need_review()
+        self.need_review()
         to_check, current = self._model.to_check, self.selected[-1:]
         if not to_check:
-            self._panel.say("No cell is left to check.")
+            self.panel.say("No cell is left to check.")
             return None
         row = self._model.row_of(current[0]) if current else None
         at = row if row is not None else (-1 if step > 0 else len(self._model.shown))
@@ -229,11 +232,11 @@ class ReviewWidget(QWidget):
 
     def accept(self) -> None:
         """Mark the selected cells as right; once more takes that back."""
-        self._need_review().accept(self._need_selected("accept"))
+        self.need_review().accept(self._need_selected("accept"))
 
     def reject(self) -> None:
         """Take the selected cells out of the labels; `undo` brings them back."""
-        self._need_review().reject(self._need_selected("reject"))
+        self.need_review().reject(self._need_selected("reject"))
 
     def split(self, stroke: np.ndarray | None = None) -> list[Cell]:
         """Cut a cell along a line, or give the pieces of the selected one numbers of their own.
@@ -250,11 +253,11 @@ class ReviewWidget(QWidget):
         list of tuple of int
             The cells that there are now; they are selected.
         """
-        review = self._need_review()
+        review = self.need_review()
         if stroke is None:
             cell = self._need_selected("split")[-1]
         else:
-            plane = self._plane_shown() or 0
+            plane = self._plane or 0
             wanted = [label for where, label in reversed(self.selected) if where == plane]
             cell = plane, label_under(plane_of(review.labels, plane), stroke, wanted)
         parts = review.split(cell, stroke)
@@ -263,23 +266,24 @@ class ReviewWidget(QWidget):
 
     def merge(self) -> Cell:
         """Make one cell of the selected ones, and return it."""
-        whole = self._need_review().merge(self._need_selected("merge", 2))
+        whole = self.need_review().merge(self._need_selected("merge", 2))
         self.select([whole], centre=False)
         return whole
 
     def name(self, name: str) -> None:
         """Say what the selected cells are; see `LayerReview.name`."""
-        self._need_review().name(self._need_selected("name"), name)
+        self.need_review().name(self._need_selected("name"), name)
 
     def undo(self) -> None:
         """Take the last edit of the layer or the last decision back."""
-        self._need_review().undo()
+        self.need_review().undo()
 
     def redo(self) -> None:
         """Do again what was taken back last."""
-        self._need_review().redo()
+        self.need_review().redo()
 
-    def _need_review(self) -> LayerReview:
+    def need_review(self) -> LayerReview:
+        """Return the review; `EditError` without one."""
         if self.review is None:
             raise EditError(f"There is no layer with cells. {_START}")
         return self.review
@@ -290,77 +294,6 @@ class ReviewWidget(QWidget):
             some = "a cell" if least == 1 else "two cells or more"
             raise EditError(f"Select {some} to {what}: click in the table or on the image (Shift adds).")
         return selected
-
-    # By button and key -----------------------------------------------------------------------------------
-
-    def _by_hand(self, name: str) -> None:
-        """Do what a button or key asks for; what cannot be done is said, not raised."""
-        self._panel.say("")
-        try:
-            if name == "split":
-                self._split_by_hand()
-            elif name in ("accept", "reject"):
-                self._decide_by_hand(name)
-            else:
-                getattr(self, name)()
-        except WBCSegError as error:
-            self._fail(error)
-
-    def _fail(self, error: WBCSegError) -> None:
-        self._panel.say(str(error))
-        self.failed.emit(str(error))
-
-    def _decide_by_hand(self, name: str) -> None:
-        """Accept or reject; whoever goes through the cells to check is taken to the next one."""
-        selected, to_check = self.selected, self._model.to_check
-        checking = len(selected) == 1 and selected[0] in to_check
-        later = to_check[to_check.index(selected[0]) + 1 :] if checking else []
-        getattr(self, name)()
-        left = self._model.to_check
-        if checking and left:
-            still = set(left)
-            self.select([next((cell for cell in later if cell in still), left[0])])
-
-    def _name_by_hand(self, cells: list[Cell], name: str) -> None:
-        self._panel.say("")
-        try:
-            self._need_review().name(cells, name)
-        except WBCSegError as error:
-            self._fail(error)
-
-    def _bind_digits(self, *_: Any) -> None:
-        """Let digits on the canvas name the selected cells, as long as the gallery is open."""
-        if self.review is not None:
-            shown = self._panel.tabs.currentWidget() is self.gallery
-            for key in DIGITS:
-                press = (lambda _, key=key: self.gallery.press(key)) if shown else None
-                self.review.labels.bind_key(key, press, overwrite=True)
-
-    def _split_by_hand(self) -> None:
-        review = self._need_review()
-        if self._stroke is not None:
-            self._stroke.close()
-            return
-        if len(self.selected) == 1:
-            pieces = dict(zip(review.keys(), review.cells["pieces"].tolist(), strict=True))
-            if pieces.get(self.selected[0], 1) > 1:
-                self.split()
-                return
-        areas = review.cells["area"].to_numpy(float)
-        width = max(1.0, 0.04 * float(np.sqrt(np.median(areas)))) if len(areas) else 1.0
-        self._panel.splitting(True)
-        self._stroke = StrokeTool(self._viewer, review.labels, width, self._on_stroke, self._on_stroke_ended)
-
-    def _on_stroke(self, points: np.ndarray) -> None:
-        try:
-            parts = self.split(points)
-            self._panel.say(f"Cell {parts[0][1]} was split into {len(parts)}. Ctrl-Z takes it back.")
-        except WBCSegError as error:
-            self._fail(error)
-
-    def _on_stroke_ended(self) -> None:
-        self._stroke = None
-        self._panel.splitting(False)
 
     # Following the layer ---------------------------------------------------------------------------------
 
@@ -381,13 +314,13 @@ class ReviewWidget(QWidget):
         on_disk = self.large.follow(labels)
         if labels is None or on_disk:
             self._model.set_table(None, [], "px")
-            self._panel.say(ON_DISK if on_disk else _START)
+            self.panel.say(ON_DISK if on_disk else _START)
         else:
-            self._panel.say("")
+            self.panel.say("")
             self._start(labels)
-        for button in self._panel.buttons.values():
+        for button in self.panel.buttons.values():
             button.setEnabled(labels is not None and not on_disk)
-        self._panel.this_plane.setVisible(self.review is not None and self.review.stacked)
+        self.panel.this_plane.setVisible(self.review is not None and self.review.stacked)
         self._show_counts()
         self.layer_changed.emit()
 
@@ -398,20 +331,17 @@ class ReviewWidget(QWidget):
 
     def _start(self, labels: Labels) -> None:
         source = LayerInfo.of(labels).source_id
-        images = [layer for layer in self._viewer.layers if self._fits(layer)]
+        images = [layer for layer in self.viewer.layers if self._fits(layer)]
         for layer in images:
             if str(layer.unique_id) == source:
                 self._image_picker.value = layer
-        self.review = review = LayerReview(self._viewer, labels, self._image_picker.value)
+        self.review = review = LayerReview(self.viewer, labels, self._image_picker.value)
         review.changed.connect(self._on_changed)
         review.measured.connect(self._on_measured)
-        review.noted.connect(self._panel.say)
-        self._clicks = ClickPicker(self._viewer, labels, images, self._on_click)
-        self._frames = Frames(self._viewer, labels)
-        labels.events.selected_label.connect(self._on_label)
-        for key, name in KEYS.items():
-            labels.bind_key(key, lambda _, name=name: self._by_hand(name), overwrite=True)
-        self._bind_digits()
+        review.noted.connect(self.panel.say)
+        self._canvas = canvas = OnCanvas(self.viewer, review, images)
+        canvas.chosen.connect(self._show_selected)
+        self._hand.bind_keys()
         self._on_changed()
         self._on_measured()
 
@@ -420,20 +350,15 @@ class ReviewWidget(QWidget):
 
         Our own layers go later where napari may be in the middle of removing some.
         """
-        for helper in (self._stroke, self._frames):
-            if helper is not None and later:
-                QTimer.singleShot(0, lambda helper=helper: helper.close())
-            elif helper is not None:
-                helper.close()
+        self._hand.close()
         review, self.review = self.review, None
-        for part in (self._clicks, review):
-            if part is not None:
-                part.close()
+        if self._canvas is not None:
+            self._canvas.close(later)
+            self._canvas = None
         if review is not None:
-            review.labels.events.selected_label.disconnect(self._on_label)
+            review.close()
             for key in (*KEYS, *DIGITS):
                 review.labels.bind_key(key, None)
-        self._clicks = self._frames = None
 
     def _on_image(self) -> None:
         if self.review is not None:
@@ -445,115 +370,75 @@ class ReviewWidget(QWidget):
             return
         self._model.set_table(self.cells, review.keys(), pixel_size(review.labels)[2])
         there, selected = set(review.keys()), self.selected
-        if any(cell not in there for cell in selected):
-            self._panel.table.select([cell for cell in selected if cell in there])
-            self.selection_changed.emit(self.selected)
-        self._show_frames()
+        left = [cell for cell in selected if cell in there]
+        if len(left) < len(selected):
+            self._show_selected(left)
+        elif self._canvas is not None:
+            self._canvas.show(selected, soon=True)
         self._show_counts()
         self._draw_later.start()
         self.changed.emit()
 
     def _on_measured(self) -> None:
-        self._panel.table.fit_columns()
+        self.panel.table.fit_columns()
         if self.review is not None and not self.review.measuring:
-            self._panel.say(self.review.image_problem)
+            self.panel.say(self.review.image_problem)
 
     def _show_counts(self) -> None:
-        review, plane = self.review, self._plane_shown()
+        review, plane = self.review, self._plane
         if review is None:
-            self._panel.show_counts("" if self.labels is None else LayerInfo.of(self.labels).summary, "")
+            self.panel.show_counts("" if self.labels is None else LayerInfo.of(self.labels).summary, "")
         else:
             of_stack = review.stacked and plane is not None
             here = [f"On this plane ({plane}): {review.summary(plane)}."] if of_stack else []
             if len(self._model.shown) < review.count:
                 here.append(f"{len(self._model.shown)} of {review.count} shown in the table.")
-            self._panel.show_counts(review.summary(), "\n".join(here))
+            self.panel.show_counts(review.summary(), "\n".join(here))
 
-    def _plane_shown(self) -> int | None:
-        if self.review is None:
-            return None
-        planes = shown_planes(self.review.labels, self._viewer.dims)
-        return planes[0] if planes else None
+    @property
+    def _plane(self) -> int | None:
+        """The plane on the canvas; None where the view is not of one."""
+        return None if self._canvas is None else self._canvas.plane
 
     def _on_plane(self, event: Any = None) -> None:
         self._show_counts()
-        if self._panel.this_plane.isChecked():
+        if self.panel.this_plane.isChecked():
             self._filter()
 
     def _filter(self, *_: Any) -> None:
         """Filter by hand: what cannot be read is said."""
-        self._panel.say("")
-        try:
+        with self._hand.said():
             self._apply_filter()
-        except WBCSegError as error:
-            self._fail(error)
 
     def _apply_filter(self) -> None:
-        conditions = [SHOWN[self._panel.shown.currentText()], self._panel.condition.text()]
-        if self._panel.this_plane.isChecked() and self._plane_shown() is not None:
-            conditions.append(f"plane == {self._plane_shown()}")
+        conditions = [SHOWN[self.panel.shown.currentText()], self.panel.condition.text()]
+        if self.panel.this_plane.isChecked() and self._plane is not None:
+            conditions.append(f"plane == {self._plane}")
         self._model.set_conditions(conditions)
         self._show_counts()
         self._draw_histogram()
 
     # Rows and cells --------------------------------------------------------------------------------------
 
-    def _on_chosen(self, cells: list[Cell], centre: bool = True) -> None:
-        """Follow the table: the layer's label, the frames and the camera."""
-        review = self.review
-        if review is None:
+    def _show_selected(self, cells: list[Cell], centre: bool = False, soon: bool = False) -> None:
+        """Show in the table, the gallery and on the canvas which cells are selected; see `OnCanvas.show`."""
+        if self.review is None or self._canvas is None:
             return
-        if cells:
-            plane, label = cells[-1]
-            self._selecting = True
-            review.labels.selected_label = label
-            self._selecting = False
-            if review.labels in self._viewer.layers and self._stroke is None:
-                self._viewer.layers.selection.active = review.labels
-            if centre:
-                look_at(self._viewer, review.labels, plane, review.box_of(cells[-1]))
-        self._show_frames()
+        self.panel.table.select(cells)
+        self._canvas.show(cells, centre, soon)
         self._draw_later.start()
         self.selection_changed.emit(cells)
-
-    def _on_label(self, event: Any = None) -> None:
-        """Follow the layer, whose picker or list chose a label."""
-        if self.review is None or self._selecting:
-            return
-        cell = (self._plane_shown() or 0, int(self.review.labels.selected_label))
-        self._panel.table.select([cell] if cell in set(self.review.keys()) else [])
-        self._on_chosen(self.selected, centre=False)
-
-    def _on_click(self, label: int, add: bool) -> None:
-        """Follow a click on the image; Shift adds a cell, or takes it out."""
-        plane, before = self._plane_shown(), self.selected if add else []
-        cell = (plane or 0, label)
-        if label == 0 or plane is None:
-            chosen = before
-        elif cell in before:
-            chosen = [each for each in before if each != cell]
-        else:
-            chosen = [*before, cell]
-        self._panel.table.select(chosen)
-        self._on_chosen(chosen, centre=False)
-
-    def _show_frames(self) -> None:
-        if self.review is not None and self._frames is not None:
-            self._frames.show([(cell[0], self.review.box_of(cell)) for cell in self.selected])
 
     def _draw_histogram(self, *_: Any) -> None:
         if self.review is not None:
             rows = [row for cell in self.selected if (row := self._model.row_of(cell)) is not None]
-            self._panel.draw_histogram(self._model.values, rows, pixel_size(self.review.labels)[2])
+            self.panel.draw_histogram(self._model.values, rows, pixel_size(self.review.labels)[2])
 
     def _colour_cells(self) -> None:
-        if self.review is not None and self.review.count:
+        review = self.review
+        if review is not None and review.count and self._canvas is not None:
             # A new colormap tells that a label was chosen, though none was.
-            self._selecting = True
-            try:
-                colour_cells(self.review.labels, self.review.cells, self.review.classes)
-            finally:
-                self._selecting = False
+            self._canvas.quietly(lambda: colour_cells(review.labels, review.cells, review.classes))
 
     def _corrected(self) -> tuple[Image | None, Labels | None]:
         """Return the layers, with every decision written into the features."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -201,6 +202,7 @@ class Cleanup:
     def run(self, *_: object) -> None:
         """End everything."""
         self.done = True
+        atexit.unregister(self.run)
         enders, self._enders = self._enders, []
         for end in enders:
             end()
@@ -225,13 +227,15 @@ class _Removal(QObject):
 
 
 def clean_up_with(widget: QWidget) -> Cleanup:
-    """Return a `Cleanup` that runs when a dock widget is removed, its window closed or napari quits."""
+    """Return a `Cleanup` that runs when a dock widget is removed, its window is closed or Python ends."""
     cleanup = Cleanup()
     _Removal(widget, cleanup)
     widget.destroyed.connect(cleanup.run)
     application = QCoreApplication.instance()
     if application is not None:
         application.aboutToQuit.connect(cleanup.run)
+    # A script may end with its viewer open. What Qt destroys then, it does in no order to rely on.
+    atexit.register(cleanup.run)
     return cleanup
 
 

@@ -1,0 +1,259 @@
+"""The cells of a Labels layer, measured plane by plane, in step with every edit of the layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from ...box import Box
+from ...progress import Progress, silent
+from ...segmentation.tracking import Change, TrackedCells
+from ..shared.features import known_cells
+from ..shared.jobs import Job, timer
+from ..shared.viewer import image_data
+from .edits import Place, place_redrawn, places_painted, plane_count, plane_of, shown_planes
+from .measure import Measured, measure_planes, stained_array
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
+
+_EDIT_DELAY = 20  # ms; gathers what one mouse move emits
+_MEASURED_AT_ONCE = 2**18  # pixels of the whole layer; more is measured in a thread
+_EDITED_AT_ONCE = 2**20  # pixels that an edit concerns; more would take over 100 ms
+_COMPARED_AT_ONCE = 2**25
+_SHOWS_PROGRESS = 2**26
+_UNDO_PLANES = 8  # of a stack, the latest edited, that are compared after an undo
+
+
+class MeasuredCells(QObject):
+    """Measures the cells of a layer, and again those that an edit of the layer concerns.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    labels : Labels
+        Of one plane or a stack of planes.
+    image : Image or None
+        The stained image, of the same shape; without one the stain is not measured.
+    in_background : bool
+        Whether large images are measured in a thread.
+
+    Attributes
+    ----------
+    planes : list of TrackedCells
+        Empty until the first measurement.
+    image_problem : str
+        Why the stain is not measured; empty where it is.
+    """
+
+    #: Emitted before an edit by hand that the layer's Undo takes back.
+    begun = Signal()
+    #: Emitted when what Undo would bring back is gone.
+    history_lost = Signal()
+    #: Emitted when cells were measured, with what became of them, a list of planes, each a number and a
+    #: `Change`, and whether the user drew.
+    changed = Signal(list, bool)
+    #: Emitted when every cell is measured, with the stain.
+    finished = Signal()
+    #: Emitted with the sentence that says what went wrong.
+    failed = Signal(str)
+
+    def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None, in_background: bool) -> None:
+        super().__init__()
+        self.viewer, self.labels, self.image = viewer, labels, image
+        self.planes: list[TrackedCells] = []
+        self.image_problem = ""
+        self.known = known_cells(labels)
+        self._in_background = in_background
+        self._shape: tuple[int, ...] = ()
+        self._dirty: dict[int, Box | None] = {}
+        self._edited_planes: dict[int, None] = {}  # the latest last
+        self._by_brush = self._heard = False
+        self._job: Job | None = None
+        self._again = False
+        self._soon = timer(_EDIT_DELAY, self.update_now, self)
+        self._connections = [
+            (labels.events.paint, self._on_paint),
+            (labels.events.labels_update, self._on_redrawn),
+            (labels.events.set_data, self._on_set_data),
+            (labels.events.data, self._on_data),
+            (labels.events.editable, self._on_editable),
+        ]
+        for emitter, callback in self._connections:
+            emitter.connect(callback)
+        if image is not None:
+            image.events.data.connect(self.measure)
+
+    def close(self) -> None:
+        """Stop following the layer."""
+        for emitter, callback in self._connections:
+            emitter.disconnect(callback)
+        self._connections = []
+        self._leave_image()
+        self._soon.stop()
+        if self._job is not None:
+            self._job.abandon()
+            self._job = None
+
+    def set_image(self, image: Image | None) -> None:
+        """Measure the stain on another image; None for on none."""
+        if image is self.image:
+            return
+        self._leave_image()
+        self.image = image
+        if image is not None:
+            image.events.data.connect(self.measure)
+        self.measure()
+
+    def _leave_image(self) -> None:
+        if self.image is not None:
+            self.image.events.data.disconnect(self.measure)
+            self.image = None
+
+    def took_back(self, load: Callable[[], None]) -> bool:
+        """Call the layer's Undo or Redo, and say whether it had anything to do."""
+        self._heard = False
+        load()
+        self.update_now()
+        return self._heard
+
+    # Following -------------------------------------------------------------------------------------------
+
+    def _on_paint(self, event: Any) -> None:
+        self.begun.emit()
+        self._by_brush = True
+        for place in places_painted(event.value, self.labels.ndim):
+            self._mark(place, edited=True)
+
+    def _on_redrawn(self, event: Any) -> None:
+        self._by_brush = True
+        self._mark(place_redrawn(event, self.labels, self.viewer.dims), edited=True)
+
+    def _on_set_data(self, event: Any = None) -> None:
+        # Undo and redo tell no more than this; it comes for many other reasons too.
+        self._heard = True
+        self._mark((shown_planes(self.labels, self.viewer.dims), None))
+        for plane in list(self._edited_planes)[-_UNDO_PLANES:]:
+            self._mark((range(plane, plane + 1), None))
+
+    def _on_data(self, event: Any) -> None:
+        self.history_lost.emit()
+        self._by_brush = False
+        self._mark((None, None))
+
+    def _on_editable(self, event: Any) -> None:
+        self.history_lost.emit()
+
+    def _mark(self, place: Place, edited: bool = False) -> None:
+        """Remember where something may have changed, and look at it soon."""
+        planes, box = place
+        for plane in range(plane_count(self.labels)) if planes is None else planes:
+            before = self._dirty.get(plane, box)
+            self._dirty[plane] = None if before is None or box is None else Box.around((before, box))
+            if edited:
+                self._edited_planes.pop(plane, None)
+                self._edited_planes[plane] = None
+        if self._dirty and not self._soon.isActive():
+            self._soon.start()
+
+    def update_now(self) -> None:
+        """Measure what was edited since; called by itself some milliseconds after an edit."""
+        self._soon.stop()
+        if not self.planes:
+            return
+        if tuple(image_data(self.labels).shape) != self._shape or self._takes_long_to_compare():
+            self._dirty = {}
+            self.measure()
+            return
+        dirty, self._dirty = self._dirty, {}
+        by_brush, self._by_brush = self._by_brush, False
+        found = {}
+        for plane, within in dirty.items():
+            boxes = self.planes[plane].differences(plane_of(self.labels, plane), within)
+            if boxes:
+                found[plane] = boxes
+        if not found:
+            return
+        if sum(self.planes[plane].work(boxes) for plane, boxes in found.items()) > _EDITED_AT_ONCE:
+            self._by_brush = by_brush
+            self.measure()
+            return
+        changes = [
+            (plane, self.planes[plane].update(plane_of(self.labels, plane), boxes))
+            for plane, boxes in found.items()
+        ]
+        self.changed.emit(changes, by_brush)
+
+    def _takes_long_to_compare(self) -> bool:
+        whole = sum(within is None for within in self._dirty.values())
+        return whole > 1 and whole * int(np.prod(self.planes[0].shape)) > _COMPARED_AT_ONCE
+
+    def own_edit(self) -> None:
+        """Follow an edit that the review made: a cell that goes by our own hand was not swallowed."""
+        self._by_brush = False
+        self.update_now()
+
+    # Measuring everything --------------------------------------------------------------------------------
+
+    @property
+    def measuring(self) -> bool:
+        """Whether cells are still being measured in the background."""
+        return self._job is not None
+
+    def measure(self) -> None:
+        """Measure all cells: in the background shapes first, which is quick, then the stain."""
+        if self._job is not None:
+            self._again = True
+            return
+        data = image_data(self.labels)
+        self._shape = tuple(data.shape)
+        if self._in_background and int(np.prod(self._shape)) > _MEASURED_AT_ONCE:
+            self._start(None, final=False)
+            return
+        image, problem = stained_array(self.image, self._shape)
+        measured = measure_planes(data, image, silent, self.known)
+        self._replace(measured, measured.problem or problem, final=True)
+
+    def _start(self, image: Any, final: bool) -> None:
+        data, known = image_data(self.labels), self.known
+
+        def work(progress: Progress) -> Measured:
+            return measure_planes(data, image, progress, known)
+
+        long = int(np.prod(self._shape)) > _SHOWS_PROGRESS
+        self._job = job = Job(work, "Measuring cells" if long else "")
+        job.succeeded.connect(lambda measured: self._on_measured(measured, final))
+        job.failed.connect(self._on_failed)
+        job.start()
+
+    def _on_measured(self, measured: Measured, final: bool) -> None:
+        self._job = None
+        if self._again or tuple(image_data(self.labels).shape) != self._shape:
+            self._again = False
+            self.measure()
+            return
+        image, problem = stained_array(self.image, self._shape)
+        final = final or image is None
+        self._replace(measured, measured.problem or problem, final)
+        if not final and self._job is None:
+            self._start(image, final=True)
+
+    def _on_failed(self, words: str) -> None:
+        self._job = None
+        self.failed.emit(words)
+
+    def _replace(self, measured: Measured, problem: str, final: bool) -> None:
+        before, self.planes, self.image_problem = self.planes, measured.planes, problem
+        changes: list[tuple[int, Change]] = []
+        if [plane.shape for plane in before] == [plane.shape for plane in self.planes]:
+            pairs = zip(before, self.planes, strict=True)
+            changes = [(index, now.changes_since(then)) for index, (then, now) in enumerate(pairs)]
+        by_brush, self._by_brush = self._by_brush, False
+        self._on_set_data()  # what was edited while this was measured
+        self.changed.emit(changes, by_brush)
+        if final:
+            self.finished.emit()
