@@ -15,10 +15,10 @@ import numpy as np
 from accuracy_methods import Method
 from accuracy_scores import Outcome, Run, _f1, boxes_of, count_of
 from accuracy_sets import BenchImage, txl_validation
+from box_matching import box_iou, match_boxes
 
 from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxes
 from napari_wbcseg.datasets.single_cells import KEPT_ASIDE, read_classes, without_cells_files
-from napari_wbcseg.evaluation.metrics import box_iou, match_boxes
 from napari_wbcseg.images.read import read_image
 
 #: Sets of the folder ``hard`` that are scored together.

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from accuracy_methods import TRAINED, Method
 from accuracy_sets import BenchImage, back_to
+from box_matching import box_iou, match_boxes
 from scipy import ndimage
 
-from napari_wbcseg.evaluation.metrics import dice, match_boxes, match_instances
+from napari_wbcseg.evaluation.metrics import dice, match_instances
 
 _NEAR = 40.0
 #: Truth smaller than this, in pixels, is a cell that the edge of its tile cuts to a sliver.
@@ -156,8 +157,6 @@ def score_txl(items: list[BenchImage], run: Run, method: Method) -> Outcome:
 
 
 def _ious(truth: np.ndarray, boxes: np.ndarray) -> str:
-    from napari_wbcseg.evaluation.metrics import box_iou
-
     return ", ".join(f"{v:.2f}" for v in box_iou(truth, boxes).max(axis=1, initial=0.0))
 
 

@@ -18,6 +18,7 @@ import accuracy_scores as scores  # noqa: E402
 from accuracy_methods import HELD_OUT, NEVER, TRAINED, seen_in  # noqa: E402
 from accuracy_sets import BenchImage, Host, touching_group  # noqa: E402
 from baseline import segment_classically  # noqa: E402
+from box_matching import box_iou, match_boxes  # noqa: E402
 from speed_child import MeasurementError, measure  # noqa: E402
 
 from napari_wbcseg.training.samples.compose import CutOut  # noqa: E402
@@ -114,3 +115,14 @@ def test_a_measurement_runs_in_a_process_of_its_own() -> None:
     assert 5 < found["peak_mb"] < 100, "of a Python that loaded nothing"
     with pytest.raises(MeasurementError, match=r"json\.loads: .*Expecting value"):
         measure("json", "loads", s="nothing")
+
+
+def test_boxes_match_as_the_rectangles_they_stand_for() -> None:
+    a, b = [[2, 2, 12, 12], [2, 20, 12, 30]], [[14, 20, 18, 30], [2, 4, 12, 14]]
+    assert box_iou(a, b) == pytest.approx(np.array([[0, 80 / 120], [0, 0]]))
+    matches = match_boxes(a, b)
+    assert matches.pairs.tolist() == [[0, 1]]
+    assert (matches.true_positive, matches.false_positive, matches.false_negative) == (1, 1, 1)
+    assert match_boxes([], []).f1 == 1
+    assert match_boxes([], b).false_positive == 2
+    assert box_iou([[5, 5, 5, 5]], [[5, 5, 5, 5]])[0, 0] == 0  # boxes without area

@@ -106,15 +106,14 @@ class Comparison:
     def scores(self) -> dict[str, float]:
         """The scores as a model file keeps them."""
         prefix = "seen" if self.seen else "held_out"
-        parts = {
-            f"{prefix}_{{}}": self.new,
-            f"{prefix}_{{}}_of_start": self.old,
-            "original_{}": self.new_original,
-            "original_{}_of_start": self.old_original,
-        }
         return {
-            pattern.format(key): round(float(part.summary[key]), 4)
-            for pattern, part in parts.items()
+            f"{where}_{key}{of}": round(float(part.summary[key]), 4)
+            for where, of, part in (
+                (prefix, "", self.new),
+                (prefix, "_of_start", self.old),
+                ("original", "", self.new_original),
+                ("original", "_of_start", self.old_original),
+            )
             for key in ("dice", "f1")
         }
 

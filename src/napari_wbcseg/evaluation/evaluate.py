@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import DatasetError
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
-from .metrics import dice, iou, match_instances
+from .metrics import SMOOTHING, Counts, dice, iou, match_instances, soft_dice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,13 +99,13 @@ def evaluate(
     References
     ----------
     Dice and soft Dice as in Milletari, Navab, Ahmadi, *V-Net*, 3DV 2016; average precision as
-    in `napari_wbcseg.evaluation.metrics.average_precision`.
+    in `napari_wbcseg.evaluation.metrics.match_instances`.
     """
     import pandas as pd
 
+    from ..network.classic import classic_target
     from ..network.library import load_model
     from ..segmentation.pipeline import segment
-    from .metrics import SMOOTHING
 
     file = load_model(model)
     settings = settings or SegmentationSettings(recipe=file.header.recipe)
@@ -117,7 +117,7 @@ def evaluate(
         start = time.perf_counter()
         result = segment(pair.image, file, settings)
         seconds = time.perf_counter() - start
-        truth = _soft_truth(pair)
+        truth = classic_target(pair).astype(np.float32) / 255
         overlap += float((truth * result.probability).sum(dtype=np.float64))
         total += float(truth.sum(dtype=np.float64) + result.probability.sum(dtype=np.float64))
         row = compare(pair, result.labels)
@@ -143,15 +143,16 @@ def compare(pair: TrainingPair, labels: np.ndarray) -> dict[str, Any]:
     labels : ndarray of int, shape (H, W)
         The cells found.
     """
+    from skimage.measure import label
+
     regions = pair.mask is not None
-    true, found = (_regions(pair.labels), _regions(labels)) if regions else (pair.labels, labels)
+    true, found = (label(each > 0) if regions else each for each in (pair.labels, labels))
     matches = match_instances(true, found, MATCH_THRESHOLD)
     cells = matches.true_positive + matches.false_negative
     number = matches.true_positive + matches.false_positive
     cell_dice = np.zeros(cells)
-    cell_dice[np.searchsorted(np.unique(true[true > 0]), matches.pairs[:, 0])] = (
-        2 * matches.ious / (1 + matches.ious)
-    )
+    place = np.searchsorted(np.unique(true[true > 0]), matches.pairs[:, 0])
+    cell_dice[place] = 2 * matches.ious / (1 + matches.ious)
     return {
         "image": pair.name,
         "group": pair.group,
@@ -183,7 +184,6 @@ def network_dice(model: ModelFile, pairs: Sequence[TrainingPair], settings: Segm
     from ..errors import TrainingError
     from ..network.classic import classic_arrays
     from ..network.engines.create import create_engine
-    from .metrics import soft_dice
 
     try:
         images, targets = classic_arrays(pairs)
@@ -214,30 +214,18 @@ def _pairs(data: str | Path | Sequence[TrainingPair], tiles: bool | None) -> lis
     return pairs
 
 
-def _regions(labels: np.ndarray) -> np.ndarray:
-    from skimage.measure import label
-
-    return np.asarray(label(labels > 0, connectivity=2))
-
-
-def _soft_truth(pair: TrainingPair) -> np.ndarray:
-    from ..network.classic import classic_target
-
-    return classic_target(pair).astype(np.float32) / 255
-
-
 def _summary(rows: pd.DataFrame) -> dict[str, float]:
-    tp, fp, fn = (int(rows[name].sum()) for name in ("true_positive", "false_positive", "false_negative"))
+    counts = Counts(
+        *(int(rows[name].sum()) for name in ("true_positive", "false_positive", "false_negative"))
+    )
+    scores = {name: getattr(counts, name) for name in ("average_precision", "f1", "precision", "recall")}
     return {
         "images": len(rows),
-        "cells": tp + fn,
-        "found": tp + fp,
+        "cells": int(rows["cells"].sum()),
+        "found": int(rows["found"].sum()),
         "dice": float(rows["dice"].mean()),
         "iou": float(rows["iou"].mean()),
-        "average_precision": tp / (tp + fp + fn) if tp + fp + fn else 1.0,
-        "f1": 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0,
-        "precision": tp / (tp + fp) if tp + fp else 1.0,
-        "recall": tp / (tp + fn) if tp + fn else 1.0,
+        **scores,
         "count_error": float(rows["count_error"].abs().mean()),
         "count_right": float((rows["count_error"] == 0).mean()),
         "seconds": float(rows["seconds"].mean()),

@@ -85,7 +85,7 @@ class SmearParameters(Settings):
     cell_diameter: Annotated[float, Field(ge=6, le=1000)] = 63.0
     white_cells: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     kinds: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
-        {name: kind.frequency for name, kind in KINDS.items()}
+        default={name: kind.frequency for name, kind in KINDS.items()}
     )
     touching: Share = 0.3
     density: Annotated[float, Field(ge=0, le=1.5)] = 0.42

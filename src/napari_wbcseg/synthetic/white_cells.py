@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, cos, pi, sin
+from typing import Any
 
 import cv2
 import numpy as np
@@ -73,7 +74,7 @@ def specks(rng: np.random.Generator, shape: tuple[int, int], size: float, cover:
     return 1 - np.exp(-(blurred**2))
 
 
-def grid(patch: Box, row: float, col: float, radius: float) -> tuple[np.ndarray, ...]:
+def grid(patch: Box, row: Any, col: Any, radius: Any) -> tuple[np.ndarray, ...]:
     """Return y and x of the pixels of a patch, in radii from a centre; as precise as these are."""
     y = (np.arange(patch.top, patch.bottom, dtype=np.float32)[:, None] - row) / radius
     x = (np.arange(patch.left, patch.right, dtype=np.float32)[None, :] - col) / radius
