@@ -19,7 +19,7 @@ from napari_wbcseg.datasets.sigtuple import (
     cut_tiles,
     fold_of,
     read_sigtuple,
-    read_test_field,
+    test_fields,
 )
 from napari_wbcseg.images.illumination import background_colour, transmittance
 from napari_wbcseg.images.read import read_image
@@ -98,13 +98,14 @@ def clean_fields(path: Path) -> list[BenchImage]:
     """Return the test fields that share no cell with the training set, counted by eye."""
     with COUNTS_TABLE.open(newline="") as file:
         rows = {row["field"]: row for row in csv.DictReader(file)}
+    files = {file.stem: file for file in test_fields(path)}
     found = []
     for name in CLEAN_TEST_FIELDS:
         points = [[float(v) for v in point.split(":")] for point in rows[name]["centres"].split()]
         found.append(
             BenchImage(
                 name,
-                read_test_field(path, name),
+                read_image(files[name]),
                 int(rows[name]["white_cells"]),
                 points=np.array(points).reshape(-1, 2),
             )

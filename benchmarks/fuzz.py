@@ -197,7 +197,7 @@ def write(files: Files, name: str, folder: Path) -> Path:
 
 def read_by_every_door(path: Path) -> str:
     """Read a file in every way that there is; what is raised is no sentence."""
-    from napari_wbcseg.datasets.folders import read_labels
+    from napari_wbcseg.datasets.masks import read_labels
     from napari_wbcseg.errors import WBCSegError
     from napari_wbcseg.images.headers import image_pixels
     from napari_wbcseg.images.lazy import is_large_file, open_large

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.datasets.class_map import (
     ERYTHROBLAST,
     NOTHING_ELSE,
@@ -12,7 +13,7 @@ from napari_wbcseg.datasets.class_map import (
     draw_class_map,
     scale_class_map,
 )
-from napari_wbcseg.datasets.pair import Box, TrainingPair
+from napari_wbcseg.datasets.pair import TrainingPair
 
 LABELS = np.zeros((100, 120), np.int32)
 LABELS[40:60, 40:60] = 1
@@ -20,12 +21,12 @@ LABELS[70:90, 40:60] = 2
 IMAGE = np.full((100, 120, 3), 230, np.uint8)
 
 
-def drawn(*boxes: Box, **known) -> np.ndarray:
-    return draw_class_map(TrainingPair("a", IMAGE, LABELS, "g", None, boxes, **known), LABELS)
+def drawn(**known) -> np.ndarray:
+    return draw_class_map(TrainingPair("a", IMAGE, LABELS, "g", **known), LABELS)
 
 
 def test_a_red_cell_is_its_diameter_and_a_platelet_a_platelet() -> None:
-    classes = drawn(Box("RBC", (10, 10, 30, 30)), Box("Platelet", (10, 80, 18, 88)), all_boxed=True)
+    classes = drawn(red_cells=(Box(10, 10, 30, 30),), platelets=(Box(10, 80, 18, 88),), all_boxed=True)
     assert classes[20, 20] == pytest.approx(20)
     assert classes[14, 84] == PLATELET
     assert classes[11, 11] == NOTHING_ELSE, "an ellipse does not fill its box"
@@ -33,17 +34,17 @@ def test_a_red_cell_is_its_diameter_and_a_platelet_a_platelet() -> None:
 
 
 def test_without_all_boxes_the_rest_is_unknown() -> None:
-    classes = drawn(Box("Platelet", (10, 80, 18, 88)))
+    classes = drawn(platelets=(Box(10, 80, 18, 88),))
     assert classes[14, 84] == PLATELET
     assert np.isnan(classes[50, 100])
 
 
 def test_a_red_cell_that_the_border_cuts_is_as_wide_as_its_longer_side() -> None:
-    assert drawn(Box("RBC", (0, 10, 8, 30)))[3, 20] == pytest.approx(20)
+    assert drawn(red_cells=(Box(0, 10, 8, 30),))[3, 20] == pytest.approx(20)
 
 
 def test_white_cells_lie_in_front_and_erythroblasts_are_told() -> None:
-    classes = drawn(Box("RBC", (35, 35, 65, 65)), all_boxed=True, erythroblasts=frozenset({2}))
+    classes = drawn(red_cells=(Box(35, 35, 65, 65),), all_boxed=True, erythroblasts=frozenset({2}))
     assert classes[50, 50] == NOTHING_ELSE
     assert classes[80, 50] == ERYTHROBLAST
     assert np.isnan(drawn(all_boxed=True)[80, 50]), "nobody said which they are"

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_wbcseg.datasets.folders import read_labels
+from napari_wbcseg.datasets.masks import read_labels
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.errors import DatasetError, ImageError
 from napari_wbcseg.images.read import turned

@@ -25,7 +25,6 @@ from napari_wbcseg.datasets.sigtuple import (
     fold_of,
     is_sigtuple,
     read_sigtuple,
-    read_test_field,
 )
 from napari_wbcseg.errors import DatasetError
 
@@ -51,14 +50,6 @@ def _write_set(root: Path) -> Path:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _write_set(tmp_path_factory.mktemp("set") / "SigTuple_data")
-
-
-@pytest.fixture(scope="module")
-def archive(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tar") / "SigTuple_data.tar"
-    with tarfile.open(path, "w") as tar:
-        tar.add(folder, "SigTuple_data")
-    return path
 
 
 def _real() -> Path:
@@ -108,17 +99,11 @@ def test_a_tar_reads_like_the_folder_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_test_fields_by_path_and_by_name(folder: Path, archive: Path) -> None:
+def test_test_fields(folder: Path) -> None:
     assert [path.name for path in sigtuple.test_fields(folder)] == ["F2.jpg", "F10.jpg"]
     assert sigtuple.test_fields(folder / "Test_Data") == sigtuple.test_fields(folder)
-    assert sigtuple.test_field_names(archive) == sigtuple.test_field_names(folder) == ["F2", "F10"]
-    np.testing.assert_array_equal(read_test_field(archive, "F10"), read_test_field(folder, "F10"))
-    with pytest.raises(DatasetError, match="no test field named F3"):
-        read_test_field(archive, "F3")
     with pytest.raises(DatasetError, match="no test images"):
         sigtuple.test_fields(folder / "Train_Data")
-    with pytest.raises(DatasetError, match="not a folder"):
-        sigtuple.test_fields(archive)
 
 
 def test_other_folders_and_files_are_not_sigtuple(tmp_path: Path) -> None:
@@ -229,7 +214,7 @@ def test_the_real_set_gives_182_tiles_in_five_folds() -> None:
 
 
 def test_the_real_set_has_61_test_fields_32_of_them_clean() -> None:
-    names = sigtuple.test_field_names(_real())
+    names = [file.stem for file in sigtuple.test_fields(_real())]
     assert len(names) == 61
     assert len(set(CLEAN_TEST_FIELDS)) == 32
     assert set(CLEAN_TEST_FIELDS) < set(names)

@@ -71,7 +71,7 @@ def test_each_cell_is_outlined_and_erythroblasts_are_told(folder: Path) -> None:
 def test_a_platelet_is_boxed_and_no_cell(folder: Path) -> None:
     pair = next(p for p in read_single_cells(folder, outline) if p.group == "class-platelet")
     assert not pair.labels.any()
-    ((r0, c0, r1, c1),) = (box.corners for box in pair.distractors)
+    ((r0, c0, r1, c1),) = pair.platelets
     assert (r0 + r1) / 2 == pytest.approx(60, abs=2)
     assert c1 - c0 == pytest.approx(18, abs=5)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_wbcseg.datasets.pair import Box, TrainingPair
+from napari_wbcseg.box import Box
+from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import DatasetError
 from napari_wbcseg.training.folder import TrainingJob, read_job, write_job
 
@@ -17,10 +18,8 @@ PAIRS = "job/pairs.npz"
 
 @pytest.fixture
 def folder(pairs: list[TrainingPair], tmp_path: Path) -> Path:
-    boxes = (Box("Platelet", (1, 2, 3, 4)),)
-    boxed = replace(
-        pairs[0], distractors=boxes, all_boxed=True, erythroblasts=frozenset({1}), white_cell=50.0
-    )
+    known = {"red_cells": (), "platelets": (Box(1, 2, 3, 4),), "all_boxed": True}
+    boxed = replace(pairs[0], **known, erythroblasts=frozenset({1}), white_cell=50.0)
     write_job(tmp_path, TrainingJob([boxed, pairs[1]], name="mine"))
     return tmp_path
 
@@ -31,7 +30,7 @@ def test_a_job_is_read_back(folder: Path, pairs: list[TrainingPair]) -> None:
     first, second = job.data
     np.testing.assert_array_equal(first.image, pairs[0].image)
     np.testing.assert_array_equal(second.labels, pairs[1].labels)
-    assert first.distractors == (Box("Platelet", (1, 2, 3, 4)),)
+    assert (first.red_cells, first.platelets) == ((), (Box(1, 2, 3, 4),))
     assert (first.all_boxed, first.erythroblasts, first.white_cell) == (True, {1}, 50.0)
     assert (second.all_boxed, second.erythroblasts, second.white_cell) == (False, None, None)
 

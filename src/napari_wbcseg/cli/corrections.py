@@ -68,18 +68,17 @@ def add(
 ) -> None:
     """Add a corrected field; the same field again replaces what was there."""
     from ..datasets.corrections import add_correction
-    from ..datasets.folders import read_labels
+    from ..datasets.masks import read_labels
     from ..images.read import read_image
 
+    about = {"scale": (pixel_size, pixel_size), "unit": "µm"} if pixel_size else {}
     added = add_correction(
         read_image(image),
         read_labels(labels, str(labels), masks.reading)[0],
-        name=name or image.stem,
-        folder=folder,
-        scale=(pixel_size, pixel_size) if pixel_size else None,
-        unit="µm" if pixel_size else "pixel",
+        name or image.stem,
+        folder,
         source=str(image.resolve()),
-        decided_by=by,
+        **(about if by is None else {**about, "decided_by": by}),
     )
     typer.echo(f"Field {added.name}: {counted(added.cells, 'white cell')}.")
 

@@ -15,7 +15,7 @@ from ..errors import SettingsError
 from ..settings import SegmentationSettings, Setting, settings_of
 
 if TYPE_CHECKING:
-    from ..datasets.folders import MaskReading
+    from ..datasets.masks import MaskReading
     from ..network.model_file import ModelFile
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -8,6 +8,8 @@ against the boxes; GrabCut draws the others.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,28 +17,52 @@ import numpy as np
 
 from ..box import Box
 from ..errors import DatasetError
+from ..images.read import read_rgb8
 from ..progress import Progress, silent
-from .class_map import RED_CELL_BOX
 from .csv_table import read_table
+from .pair import Outliner, TrainingPair
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .pair import Outliner, TrainingPair
+#: Kinds of boxes; all others are taken for platelets.
+WHITE_KIND, RED_KIND = "WBC", "RBC"
+_CORNERS = ["r0", "c0", "r1", "c1"]
 
-WHITE_KIND = "WBC"
-_CORNERS = ("r0", "c0", "r1", "c1")
-_TRAINING_SHARE = 0.7
-_WORKING_SIDE = 96.0
-_MIN_BOX_AGREEMENT = 0.80
-_MIN_SOLIDITY = 0.88
-# A tenth of a cell off on each side: what the outline of a network may differ from a box drawn by hand.
-_MIN_MODEL_AGREEMENT = 0.66
+
+@dataclass(frozen=True)
+class BoxParameters:
+    """How boxes become outlines, and which outlines are good enough to learn from.
+
+    Attributes
+    ----------
+    training_share : float
+        Share of the fields, by name, that is trained on.
+    side : float
+        Pixels of the longer side that GrabCut sees a cell with.
+    margin : float
+        What it sees around the box, of its longer side.
+    least_agreement : float
+        IoU of the box of its outline and the box drawn by hand.
+    least_agreement_of_model : float
+        The same of the outline of a network: a tenth of a cell off on each side.
+    least_solidity : float
+        Area over that of the convex hull; ragged outlines have less.
+    """
+
+    training_share: float = 0.7
+    side: float = 96.0
+    margin: float = 0.45
+    least_agreement: float = 0.80
+    least_agreement_of_model: float = 0.66
+    least_solidity: float = 0.88
+
+
+PARAMETERS = BoxParameters()
 
 
 def is_boxes(path: Path) -> bool:
     """Whether a folder holds fields with boxes."""
-    path = Path(path)
     return (path / "boxes.csv").is_file() and (path / "images").is_dir()
 
 
@@ -57,18 +83,15 @@ def read_boxes(path: Path) -> pd.DataFrame:
 
     table_path = Path(path) / "boxes.csv"
     table = read_table(table_path, {"image", "kind", *_CORNERS})
-    corners = table[list(_CORNERS)].apply(pd.to_numeric, errors="coerce")
-    bad = ~(
-        (corners["r1"] > corners["r0"]) & (corners["c1"] > corners["c0"]) & np.isfinite(corners).all(axis=1)
-    )
-    bad |= table["image"].isna()
-    if bad.any():
-        line = int(np.flatnonzero(bad)[0]) + 2
+    corners = table[_CORNERS].apply(pd.to_numeric, errors="coerce")
+    good = (corners["r1"] > corners["r0"]) & (corners["c1"] > corners["c0"]) & table["image"].notna()
+    good &= np.isfinite(corners).all(axis=1)
+    if not good.all():
         raise DatasetError(
-            f"Line {line} of the box table {table_path} is no box: give the image's name, its kind, and four "
-            "numbers with r0 < r1 and c0 < c1."
+            f"Line {int(np.argmin(good)) + 2} of the box table {table_path} is no box: give the image's "
+            "name, its kind, and four numbers with r0 < r1 and c0 < c1."
         )
-    table[list(_CORNERS)] = corners.astype(np.int64)
+    table[_CORNERS] = corners.astype(np.int64)
     return table
 
 
@@ -93,26 +116,15 @@ def outline_from_box(image: np.ndarray, box: Box) -> np.ndarray | None:
     from scipy import ndimage
     from skimage.measure import label, regionprops
 
-    height, width = image.shape[:2]
-    r0, c0, r1, c1 = _whole_cell_box(box, height, width)
-    side = max(r1 - r0, c1 - c0)
-    margin = round(0.45 * side)
-    top, left = max(r0 - margin, 0), max(c0 - margin, 0)
-    crop = image[top : min(max(r1, 0) + margin, height), left : min(max(c1, 0) + margin, width)]
-    scale = min(4.0, _WORKING_SIDE / side)
+    whole = _whole_cell_box(box, *image.shape[:2])
+    side = max(whole.shape)
+    patch = whole.grown(round(PARAMETERS.margin * side), within=image.shape)
+    scale = min(4.0, PARAMETERS.side / side)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = cv2.resize(crop, None, fx=scale, fy=scale, interpolation=how)
+    small = cv2.resize(image[patch.slices], None, fx=scale, fy=scale, interpolation=how)
     small = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 0.7), cv2.COLOR_RGB2BGR)
 
-    rows, cols = np.mgrid[: small.shape[0], : small.shape[1]]
-    centre = ((r0 + r1) / 2 - top) * scale - 0.5, ((c0 + c1) / 2 - left) * scale - 0.5
-    radii = max((r1 - r0) * scale / 2, 2.0), max((c1 - c0) * scale / 2, 2.0)
-    distance = np.hypot((rows - centre[0]) / radii[0], (cols - centre[1]) / radii[1])
-    outside = (np.abs(rows - centre[0]) > radii[0] + 2) | (np.abs(cols - centre[1]) > radii[1] + 2)
-    state = np.full(small.shape[:2], cv2.GC_PR_BGD, np.uint8)
-    state[distance <= 0.95] = cv2.GC_PR_FGD
-    state[distance <= 0.5] = cv2.GC_FGD
-    state[outside] = cv2.GC_BGD
+    state = _first_guess(small.shape[:2], whole, patch, scale)
     cv2.setRNGSeed(0)
     models = np.zeros((1, 65)), np.zeros((1, 65))
     try:
@@ -122,21 +134,36 @@ def outline_from_box(image: np.ndarray, box: Box) -> np.ndarray | None:
         return None
     found: np.ndarray = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
-    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, kernel)
-    components = label(found)
-    if components.max() == 0:
+    regions = regionprops(label(cv2.morphologyEx(found, cv2.MORPH_OPEN, kernel)))
+    if not regions:
         return None
-    largest = max(regionprops(components), key=lambda region: region.area)
+    largest = max(regions, key=lambda region: region.area)
     solid: np.ndarray = np.zeros(found.shape, np.float32)
     solid[largest.slice] = largest.image_filled
-    solid = cv2.resize(solid, (crop.shape[1], crop.shape[0]), interpolation=cv2.INTER_LINEAR)
+    solid = cv2.resize(solid, patch.shape[::-1], interpolation=cv2.INTER_LINEAR)
     solid = cv2.GaussianBlur(solid, (0, 0), 0.02 * side + 0.5) > 0.5
-    if largest.solidity < _MIN_SOLIDITY or not solid.any():
+    if largest.solidity < PARAMETERS.least_solidity or not solid.any():
         return None
-    mask = np.zeros((height, width), bool)
-    mask[top : top + crop.shape[0], left : left + crop.shape[1]] = solid
+    mask = np.zeros(image.shape[:2], bool)
+    mask[patch.slices] = solid
     found_box = Box.of(ndimage.find_objects(mask.view(np.uint8))[0])
-    return mask if found_box.iou(box) >= _MIN_BOX_AGREEMENT else None
+    return mask if found_box.iou(box) >= PARAMETERS.least_agreement else None
+
+
+def _first_guess(shape: tuple[int, ...], cell: Box, patch: Box, scale: float) -> np.ndarray:
+    """Return GrabCut's classes on a patch: surely cell in the middle of the box, surely none beyond it."""
+    import cv2
+
+    rows, cols = np.mgrid[: shape[0], : shape[1]]
+    down = np.abs(rows - ((cell.top + cell.bottom) / 2 - patch.top) * scale + 0.5)
+    across = np.abs(cols - ((cell.left + cell.right) / 2 - patch.left) * scale + 0.5)
+    radii = [max(side * scale / 2, 2.0) for side in cell.shape]
+    distance = np.hypot(down / radii[0], across / radii[1])
+    state = np.full(shape, cv2.GC_PR_BGD, np.uint8)
+    state[distance <= 0.95] = cv2.GC_PR_FGD
+    state[distance <= 0.5] = cv2.GC_FGD
+    state[(down > radii[0] + 2) | (across > radii[1] + 2)] = cv2.GC_BGD
+    return state
 
 
 def _whole_cell_box(box: Box, height: int, width: int) -> Box:
@@ -164,7 +191,7 @@ def split_names(path: Path) -> tuple[list[str], list[str]]:
     told = [name for name in names if name.startswith("valid")]
     if told and all(name.startswith(("train", "valid")) for name in names):
         return [name for name in names if name.startswith("train")], told
-    first = round(_TRAINING_SHARE * len(names))
+    first = round(PARAMETERS.training_share * len(names))
     return names[:first], names[first:]
 
 
@@ -196,62 +223,57 @@ def read_boxed_pairs(
     ImageError
         If an image cannot be read.
     """
-    from ..images.read import read_rgb8
-    from .pair import Box as KindBox
-    from .pair import TrainingPair
-
-    path = Path(path)
     table = read_boxes(path)
     wanted = split_names(path)[0] if names is None else names
-    red_cells_too = bool((table["kind"] == RED_CELL_BOX).any())
+    all_boxed = bool((table["kind"] == RED_KIND).any())
     pairs = []
     for number, name in enumerate(wanted):
         progress(number, len(wanted), "Outlining boxed cells")
-        file = path / "images" / name
-        image = read_rgb8(file)
-        labels = np.zeros(image.shape[:2], np.int32)
-        here = table[table["image"] == name]
-        kinds, boxes = here["kind"].tolist(), list(map(Box._make, here[list(_CORNERS)].to_numpy().tolist()))
-        white = [box for kind, box in zip(kinds, boxes, strict=True) if kind == WHITE_KIND]
-        for box in white:
-            if min(box.grown(0, labels.shape).shape) <= 0:
-                raise DatasetError(
-                    f"The box {', '.join(map(str, box))} in {path / 'boxes.csv'} lies outside {file}."
-                )
-        masks = _outlines(image, white, outline)
-        for index, mask in enumerate(masks, 1):
-            if mask is not None:
-                labels[mask & (labels == 0)] = index
-        if all(mask is not None for mask in masks):
-            distractors = tuple(
-                KindBox(kind, box) for kind, box in zip(kinds, boxes, strict=True) if kind != WHITE_KIND
-            )
-            pairs.append(
-                TrainingPair(
-                    Path(name).stem,
-                    image,
-                    labels,
-                    "boxes" if red_cells_too else "fields",
-                    distractors=distractors,
-                    all_boxed=red_cells_too,
-                    erythroblasts=frozenset(),
-                )
-            )
+        pair = _boxed_pair(Path(path) / "images" / name, table[table["image"] == name], all_boxed, outline)
+        if pair is not None:
+            pairs.append(pair)
     return pairs
 
 
-def _outlines(image: np.ndarray, boxes: list[Box], outline: Outliner | None) -> list[np.ndarray | None]:
-    """Return the mask of each box, None where neither the model nor GrabCut fits it."""
+def _boxed_pair(
+    file: Path, table: pd.DataFrame, all_boxed: bool, outline: Outliner | None
+) -> TrainingPair | None:
+    image = read_rgb8(file)
+    kinds: dict[str, list[Box]] = {WHITE_KIND: [], RED_KIND: [], "others": []}
+    for kind, *corners in table[["kind", *_CORNERS]].itertuples(index=False):
+        kinds.get(kind, kinds["others"]).append(Box(*corners))
+    white, red, others = kinds.values()
+    for box in white:
+        if min(box.grown(0, image.shape).shape) <= 0:
+            raise DatasetError(f"The box {', '.join(map(str, box))} in boxes.csv lies outside {file}.")
+    labels = np.zeros(image.shape[:2], np.int32)
+    for index, mask in enumerate(_outlines(image, white, outline), 1):
+        if mask is None:
+            return None
+        labels[mask & (labels == 0)] = index
+    return TrainingPair(
+        file.stem,
+        image,
+        labels,
+        "boxes" if all_boxed else "fields",
+        red_cells=tuple(red),
+        platelets=tuple(others),
+        all_boxed=all_boxed,
+        erythroblasts=frozenset(),
+    )
+
+
+def _outlines(image: np.ndarray, boxes: list[Box], outline: Outliner | None) -> Iterator[np.ndarray | None]:
+    """Yield the mask of each box, None where neither the model nor GrabCut fits it."""
     from scipy import ndimage
 
-    masks: list[np.ndarray | None] = [None] * len(boxes)
+    proposed: list[tuple[int, Box]] = []
     if outline is not None and boxes:
         labels = outline(image, float(np.median([max(box.shape) for box in boxes])))
         proposed = [(i, Box.of(spot)) for i, spot in enumerate(ndimage.find_objects(labels), 1) if spot]
-        for number, box in enumerate(boxes):
-            agreement, index = max(((found.iou(box), i) for i, found in proposed), default=(0.0, 0))
-            if agreement >= _MIN_MODEL_AGREEMENT:
-                masks[number] = labels == index
-    return [
-        outline_from_box(image, box) if mask is None else mask for mask, box in zip(masks, boxes, strict=True)
-    ]
+    for box in boxes:
+        agreement, index = max(((found.iou(box), i) for i, found in proposed), default=(0.0, 0))
+        if agreement >= PARAMETERS.least_agreement_of_model:
+            yield labels == index
+        else:
+            yield outline_from_box(image, box)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 NOTHING_ELSE, PLATELET, ERYTHROBLAST = 0.0, -1.0, -2.0
 UNKNOWN = float("nan")
-#: Kinds of boxes: of red cells, and of platelets, which all others are taken for.
-RED_CELL_BOX, PLATELET_BOX = "RBC", "Platelet"
 
 
 def draw_class_map(pair: TrainingPair, labels: np.ndarray) -> np.ndarray:
@@ -35,13 +33,12 @@ def draw_class_map(pair: TrainingPair, labels: np.ndarray) -> np.ndarray:
     """
     classes = np.full(labels.shape, NOTHING_ELSE if pair.all_boxed else UNKNOWN, np.float32)
     height, width = labels.shape
-    for box in pair.distractors:
-        r0, c0, r1, c1 = box.corners
-        across = float(np.sqrt((r1 - r0) * (c1 - c0)))
-        if min(r0, c0) <= 1 or r1 >= height - 1 or c1 >= width - 1:
-            # Cut by the border, it is as wide as its longer side shows.
-            across = float(max(r1 - r0, c1 - c0))
-        value = across if box.kind == RED_CELL_BOX else PLATELET
+    for number, box in enumerate((*pair.red_cells, *pair.platelets)):
+        r0, c0, r1, c1 = box
+        cut = min(r0, c0) <= 1 or r1 >= height - 1 or c1 >= width - 1
+        # Cut by the border, it is as wide as its longer side shows.
+        across = float(max(box.shape) if cut else np.sqrt(box.area))
+        value = across if number < len(pair.red_cells) else PLATELET
         middle = (round((c0 + c1 - 1) / 2), round((r0 + r1 - 1) / 2))
         axes = (max(1, (c1 - c0) // 2), max(1, (r1 - r0) // 2))
         cv2.ellipse(classes, middle, axes, 0, 0, 360, value, -1)

@@ -114,9 +114,9 @@ class _Record(BaseModel):
     fields: tuple[Correction, ...] = ()
 
 
-def corrections_folder() -> Path:
-    """Return the user's training set; the environment variable ``WBCSEG_CORRECTIONS`` moves it."""
-    chosen = os.environ.get(FOLDER_VARIABLE)
+def corrections_folder(folder: str | Path | None = None) -> Path:
+    """Return a training set, by default the user's, which the variable ``WBCSEG_CORRECTIONS`` moves."""
+    chosen = folder or os.environ.get(FOLDER_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
     from platformdirs import user_data_path
@@ -130,20 +130,7 @@ def is_corrections(path: Path) -> bool:
 
 
 def add_correction(
-    image: Any,
-    labels: Any,
-    *,
-    name: str,
-    folder: str | Path | None = None,
-    scale: tuple[float, float] | None = None,
-    unit: str = "pixel",
-    source: str = "",
-    plane: int | None = None,
-    group: str = "",
-    model: str = "",
-    decided_by: str | None = None,
-    decisions: Sequence[CellDecision] = (),
-    notes: str = "",
+    image: Any, labels: Any, name: str, folder: str | Path | None = None, **about: Any
 ) -> Correction:
     """Add a corrected field to the training set; the same field again replaces what was there.
 
@@ -157,10 +144,9 @@ def add_correction(
         What to call it. Another field of this name is left alone: this one gets a number.
     folder : str or Path, optional
         By default `corrections_folder`. It is made.
-    scale, unit, source, plane, group, model, decisions, notes
-        See `Correction`. ``group`` is by default the source.
-    decided_by : str, optional
-        By default the user's login name.
+    **about
+        Other fields of `Correction`. ``group`` is by default the source, ``decided_by`` the
+        user's login name.
 
     Returns
     -------
@@ -175,38 +161,31 @@ def add_correction(
     ImageError
         If the image is none.
     """
-    place = corrections_folder() if folder is None else Path(folder).expanduser()
+    place = corrections_folder(folder)
     for part in (place, place / IMAGES, place / LABELS):
         remove_leftovers(part, age=ABANDONED)
     pixels = as_rgb8(image)
     numbers = _checked_labels(labels, pixels.shape[:2], name)
     digest = _pixel_hash(pixels)
-    fields = list(read_record(place))
+    fields = read_record(place)
     same = next((field for field in fields if field.sha256 == digest), None)
     final = same.name if same is not None else _free_name(name, {field.name.casefold() for field in fields})
     record = Correction(
-        name=final,
-        cells=int(np.count_nonzero(np.bincount(numbers.ravel())[1:])),
-        scale=scale,
-        unit=unit,
-        source=source,
-        plane=plane,
-        group=group or source or final,
-        model=model,
-        decided_by=_user() if decided_by is None else decided_by,
-        decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        decisions=tuple(decisions),
-        sha256=digest,
-        notes=notes,
+        **{
+            "decided_by": _user(),
+            "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "group": about.get("source") or final,
+            **about,
+            "name": final,
+            "cells": len(np.unique(numbers[numbers > 0])),
+            "sha256": digest,
+        }
     )
     # The record last: a pair without a record is found and read all the same, the reverse is not.
-    _write_tiff(place / IMAGES / f"{final}.tif", pixels, scale, unit)
-    _write_tiff(place / LABELS / f"{final}.tif", numbers, scale, unit)
-    if same is None:
-        fields.append(record)
-    else:
-        fields[fields.index(same)] = record
-    _write_record(place, fields)
+    _write_tiff(place / IMAGES / f"{final}.tif", pixels, record)
+    _write_tiff(place / LABELS / f"{final}.tif", numbers, record)
+    kept = [record if field is same else field for field in fields]
+    _write_record(place, kept if same else [*kept, record])
     return record
 
 
@@ -218,7 +197,7 @@ def remove_correction(name: str, folder: str | Path | None = None) -> None:
     DatasetError
         If there is no field of this name.
     """
-    place = corrections_folder() if folder is None else Path(folder).expanduser()
+    place = corrections_folder(folder)
     fields = read_record(place)
     if not any(field.name == name for field in fields):
         known = ", ".join(field.name for field in fields[:10]) or "none"
@@ -237,7 +216,7 @@ def read_record(folder: str | Path | None = None) -> tuple[Correction, ...]:
     DatasetError
         If ``corrections.json`` is damaged or of a newer format.
     """
-    place = corrections_folder() if folder is None else Path(folder).expanduser()
+    place = corrections_folder(folder)
     path = place / RECORD
     try:
         content = path.read_bytes()
@@ -277,21 +256,20 @@ def read_corrections(folder: str | Path | None = None) -> list[TrainingPair]:
     ImageError
         If a file is no image.
     """
-    place = corrections_folder() if folder is None else Path(folder).expanduser()
+    place = corrections_folder(folder)
     fields = read_record(place)
     if not fields:
         raise DatasetError(
             f"The training set {place} is empty: correct some cells and add them, in the Review widget "
             "or with `wbcseg corrections add`."
         )
-    return [_read_field(place, field) for field in fields]
-
-
-def _read_field(place: Path, field: Correction) -> TrainingPair:
-    image = read_rgb8(place / IMAGES / f"{field.name}.tif")
-    path = place / LABELS / f"{field.name}.tif"
-    labels = _checked_labels(read_image(path), image.shape[:2], str(path))
-    return TrainingPair(field.name, image, labels, field.group or field.name)
+    pairs = []
+    for field in fields:
+        image = read_rgb8(place / IMAGES / f"{field.name}.tif")
+        path = place / LABELS / f"{field.name}.tif"
+        labels = _checked_labels(read_image(path), image.shape[:2], str(path))
+        pairs.append(TrainingPair(field.name, image, labels, field.group or field.name))
+    return pairs
 
 
 def _checked_labels(labels: Any, shape: tuple[int, ...], what: str) -> NDArray[np.int32]:
@@ -338,13 +316,14 @@ def _user() -> str:
         return ""
 
 
-def _write_tiff(path: Path, array: np.ndarray, scale: tuple[float, float] | None, unit: str) -> None:
+def _write_tiff(path: Path, array: np.ndarray, field: Correction) -> None:
     import tifffile
 
     options: dict[str, Any] = {}
-    centimetres = CENTIMETRES.get(unit_symbol(unit))
-    if scale is not None and centimetres is not None and min(scale) > 0:
-        options["resolution"] = (1 / (scale[1] * centimetres), 1 / (scale[0] * centimetres))
+    centimetres = CENTIMETRES.get(unit_symbol(field.unit))
+    if field.scale is not None and centimetres is not None and min(field.scale) > 0:
+        down, across = field.scale
+        options["resolution"] = (1 / (across * centimetres), 1 / (down * centimetres))
         options["resolutionunit"] = "CENTIMETER"
     if array.ndim == 2:
         # 16 bits are read by every program, 32 by fewer.

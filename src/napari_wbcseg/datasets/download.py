@@ -108,11 +108,6 @@ def fetch_sigtuple(
     wanted = _select(names, registry)
     base_url = base_url.rstrip("/") + "/"
     store = pooch.create(folder, base_url, registry=registry, retry_if_failed=_RETRIES)
-    try:
-        for name in wanted:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _explain(error, str(folder), base_url, folder) from error
     _fetch_all(store, wanted, progress)
     return folder
 

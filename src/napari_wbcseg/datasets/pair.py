@@ -10,19 +10,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..box import Box
+
 SYNTHETIC_GROUP, REPLAYED_GROUP = "@synthetic", "@replayed"
 """What the groups of pairs begin with that a fine-tuning adds to the user's; no file name does."""
 
 Outliner = Callable[["NDArray[np.uint8]", float], "NDArray[np.int32]"]
 """Labels the cells of an image, given the diameter of a white cell in pixels."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box around something, by kind: ``corners`` are row0, col0, row1, col1, ends exclusive, pixels."""
-
-    kind: str
-    corners: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +35,10 @@ class TrainingPair:
         Pairs of one group show the same slide or cells: keep them on one side of a split.
     mask : ndarray of uint8, shape (H, W), or None
         The black-and-white mask as stored, before the threshold, where there was one.
-    distractors : tuple of Box
-        What is known to be no white cell though it may look like one: platelets, red cells.
+    red_cells, platelets : tuple of Box
+        Where something is known to be no white cell, though it may look like one.
     all_boxed : bool
-        Every red cell and platelet of the image is among the distractors.
+        Every red cell and platelet of the image is among these.
     erythroblasts : frozenset of int, or None
         Labels of nucleated red cells; None where nobody said which cells are.
     white_cell : float or None
@@ -56,7 +50,8 @@ class TrainingPair:
     labels: NDArray[np.int32]
     group: str
     mask: NDArray[np.uint8] | None = None
-    distractors: tuple[Box, ...] = ()
+    red_cells: tuple[Box, ...] = ()
+    platelets: tuple[Box, ...] = ()
     all_boxed: bool = False
     erythroblasts: frozenset[int] | None = None
     white_cell: float | None = None

@@ -7,7 +7,8 @@ from pathlib import Path
 from ..errors import DatasetError
 from .boxes import is_boxes, read_boxed_pairs
 from .corrections import is_corrections, read_corrections
-from .folders import MaskReading, read_folder
+from .folders import read_folder
+from .masks import MaskReading
 from .pair import Outliner, TrainingPair
 from .sigtuple import is_sigtuple, is_tar, read_sigtuple
 from .single_cells import is_single_cells, read_single_cells

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from dataclasses import dataclass
 
 import numpy as np
 
 #: White cells are typically this many red cell diameters across: 1.7 and 1.85 in two laboratories.
 TYPICAL_WHITE_CELL = 1.75
-_WORKING_PIXELS = 1_000_000
-_LEAST_CELLS = 5
-_LEAST_AREA = 40
-_OCTAVES = 0.3
-_AGREEING = 0.6
+
+
+@dataclass(frozen=True)
+class RedCellParameters:
+    """What is taken for a lone red cell, and when enough of them agree.
+
+    Attributes
+    ----------
+    working_pixels : int
+        The picture is looked at with so many at most.
+    least_cells : int
+        Below this nothing is said.
+    least_area : float
+        Pixels of a cell in the picture looked at.
+    most_oblong, least_solidity : float
+        Of its sides, and its area over that of its convex hull.
+    octaves, agreeing : float
+        Cells this near to the median, in powers of two, are of one size; they take this share of all area.
+    """
+
+    working_pixels: int = 1_000_000
+    least_cells: int = 5
+    least_area: float = 40
+    most_oblong: float = 1.5
+    least_solidity: float = 0.9
+    octaves: float = 0.3
+    agreeing: float = 0.6
+
+
+PARAMETERS = RedCellParameters()
 
 
 def red_cell_diameter(absorbed: np.ndarray) -> float | None:
@@ -36,28 +61,29 @@ def red_cell_diameter(absorbed: np.ndarray) -> float | None:
     from scipy import ndimage
     from skimage.filters import threshold_otsu
     from skimage.measure import label, regionprops
+    from skimage.segmentation import clear_border
 
-    factor = min(1.0, float(np.sqrt(_WORKING_PIXELS / (absorbed.shape[0] * absorbed.shape[1]))))
+    factor = min(1.0, float(np.sqrt(PARAMETERS.working_pixels / (absorbed.shape[0] * absorbed.shape[1]))))
     small = cv2.resize(absorbed, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    most = reduce(np.maximum, np.moveaxis(small, -1, 0))
+    most = small.max(axis=-1)
     # Dark white cells would pull the threshold up, so they count no more than a dense red cell.
     told = np.clip(most, 0, np.percentile(most, 90))
     if np.ptp(told) < 0.02:
         return None
     stained = ndimage.binary_fill_holes(most > threshold_otsu(told))
     diameters = []
-    for region in regionprops(label(ndimage.binary_opening(stained))):
-        r0, c0, r1, c1 = region.bbox
-        inside = r0 > 0 and c0 > 0 and r1 < stained.shape[0] and c1 < stained.shape[1]
-        round_one = max(r1 - r0, c1 - c0) < 1.5 * min(r1 - r0, c1 - c0) and region.solidity > 0.9
-        if inside and round_one and region.area >= _LEAST_AREA:
+    for region in regionprops(clear_border(label(ndimage.binary_opening(stained)))):
+        oblong = max(region.image.shape) / min(region.image.shape)
+        round_one = oblong < PARAMETERS.most_oblong and region.solidity > PARAMETERS.least_solidity
+        if round_one and region.area >= PARAMETERS.least_area:
             diameters.append(region.equivalent_diameter_area)
-    if len(diameters) < _LEAST_CELLS:
+    if len(diameters) < PARAMETERS.least_cells:
         return None
     octaves = np.sort(np.log2(diameters))
     # By area, so that platelets and specks do not count for much.
     share = np.cumsum(np.exp2(2 * octaves))
-    agreeing = np.abs(octaves - octaves[np.searchsorted(share, share[-1] / 2)]) < _OCTAVES
-    if agreeing.sum() < _LEAST_CELLS or np.exp2(2 * octaves[agreeing]).sum() < _AGREEING * share[-1]:
+    agreeing = np.abs(octaves - octaves[np.searchsorted(share, share[-1] / 2)]) < PARAMETERS.octaves
+    area = np.exp2(2 * octaves[agreeing]).sum()
+    if agreeing.sum() < PARAMETERS.least_cells or area < PARAMETERS.agreeing * share[-1]:
         return None
     return float(np.exp2(np.median(octaves[agreeing])) / factor)

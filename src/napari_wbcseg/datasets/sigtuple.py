@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 import numpy as np
 
 from ..errors import DatasetError, WBCSegError
 from ..files import check_ordinary
 from ..images.find import IMAGE_SUFFIXES, natural_key
-from ..images.read import decode_image, read_image
 from .folders import Entry, pair_entries, split_masks
 from .pair import TrainingPair
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SIGTUPLE_TILE = 128
 """Side of a training tile in pixels."""
@@ -31,13 +27,9 @@ TEST_FOLDER = "Test_Data"
 # Neighbouring tiles come from one slide, so folds are runs of them; a big field goes
 # with the tiles that were cut out of it.
 _FOLD_STARTS = (0, 33, 66, 99, 132)
-_TILE_COUNT = 164
-_FIELD_FOLDS = {
-    "1467973104": 2,
-    "1467973122": 2,
-    "1467973178": 2,
-    "54A84627F362": 3,
-    "017532875DDF": 4,
+_FOLDS = {
+    **{f"train-{number}": sum(number >= start for start in _FOLD_STARTS) - 1 for number in range(164)},
+    **{"1467973104": 2, "1467973122": 2, "1467973178": 2, "54A84627F362": 3, "017532875DDF": 4},
 }
 
 CLEAN_TEST_FIELDS = (
@@ -75,20 +67,16 @@ def is_sigtuple(path: str | Path) -> bool:
         of these themselves, or a ``.tar`` or ``.tar.gz`` of them.
     """
     path = Path(path)
+    if path.is_dir():
+        return _section(path, TRAIN_FOLDER) is not None or _section(path, TEST_FOLDER) is not None
+    if not (path.is_file() and is_tar(path)):
+        return False
     try:
-        if path.is_dir():
-            return _section(path, TRAIN_FOLDER) is not None or _section(path, TEST_FOLDER) is not None
-        if not (path.is_file() and is_tar(path)):
-            return False
-        with tarfile.open(path, tarinfo=_Member) as tar:
-            for count, member in enumerate(tar):
-                if {TRAIN_FOLDER, TEST_FOLDER} & set(PurePosixPath(member.name).parts):
-                    return True
-                if count >= _PEEK:
-                    break
-    except Exception:  # tarfile and the decompressors raise nearly any type on damaged files
-        pass
-    return False
+        with _open_tar(path) as tar:
+            parts = (set(PurePosixPath(member.name).parts) for member in islice(tar, _PEEK))
+            return any({TRAIN_FOLDER, TEST_FOLDER} & names for names in parts)
+    except DatasetError:
+        return False
 
 
 def _section(path: Path, name: str) -> Path | None:
@@ -124,23 +112,17 @@ def read_sigtuple(path: str | Path) -> list[TrainingPair]:
         If an image cannot be read.
     """
     path = Path(path).expanduser()
-    entries = _entries(path, TRAIN_FOLDER)
+    if not path.exists():
+        raise DatasetError(f"There is no folder or archive {path}; check the name.")
+    entries = _files(path, TRAIN_FOLDER) if path.is_dir() else _members(path)
     if not entries:
         raise DatasetError(f"{path} has no training images in a folder {TRAIN_FOLDER}; give the whole set.")
     pairs = pair_entries(*split_masks(entries), where=str(path))
-    pairs.sort(key=lambda pair: (_tile_number(pair.name) is None, natural_key(pair.name)))
-    return [replace(pair, group=_group(pair.name)) for pair in pairs]
-
-
-def test_field_names(path: str | Path) -> list[str]:
-    """Return the names of the test fields in a SigTuple folder or tar, in natural order.
-
-    Raises
-    ------
-    DatasetError
-        If there are none.
-    """
-    return [entry.stem for entry in _test_entries(Path(path).expanduser())]
+    pairs.sort(key=lambda pair: (not pair.name.startswith("train-"), natural_key(pair.name)))
+    return [
+        replace(pair, group=f"fold-{_FOLDS[pair.name]}" if pair.name in _FOLDS else pair.name)
+        for pair in pairs
+    ]
 
 
 def test_fields(path: str | Path) -> list[Path]:
@@ -149,73 +131,21 @@ def test_fields(path: str | Path) -> list[Path]:
     Raises
     ------
     DatasetError
-        If there are none, or if ``path`` is a tar: use `read_test_field` for that.
+        If there are none.
     """
-    path = Path(path).expanduser()
-    if not path.is_dir():
-        raise DatasetError(f"{path} is not a folder; test fields in a tar are read by their name.")
-    return [entry.source for entry in _test_entries(path) if isinstance(entry.source, Path)]
-
-
-def read_test_field(path: str | Path, name: str) -> NDArray[Any]:
-    """Read one test field from a SigTuple folder or tar.
-
-    Parameters
-    ----------
-    path : str or Path
-        The folder or tar.
-    name : str
-        One of `test_field_names`.
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W, 3)
-
-    Raises
-    ------
-    DatasetError
-        If there is no such field.
-    ImageError
-        If it cannot be read.
-    """
-    path = Path(path).expanduser()
-    for entry in _test_entries(path):
-        if entry.stem == name:
-            if isinstance(entry.source, Path):
-                return read_image(entry.source)
-            return decode_image(entry.source, entry.shown)
-    raise DatasetError(f"{path} has no test field named {name}.")
-
-
-# Not tests, whatever their names say to pytest.
-test_fields.__test__ = False  # type: ignore[attr-defined]
-test_field_names.__test__ = False  # type: ignore[attr-defined]
-
-
-def _test_entries(path: Path) -> list[Entry]:
-    entries = _entries(path, TEST_FOLDER)
+    entries = _files(Path(path).expanduser(), TEST_FOLDER)
     if not entries:
         raise DatasetError(f"{path} has no test images in a folder {TEST_FOLDER}; give the whole set.")
-    return entries
+    return [Path(entry.shown) for entry in entries]
 
 
-def _entries(path: Path, section: str) -> list[Entry]:
-    if not path.exists():
-        raise DatasetError(f"There is no folder or archive {path}; check the name.")
-    if path.is_dir():
-        folder = _section(path, section)
-        files = [] if folder is None else sorted(folder.iterdir(), key=natural_key)
-        return [Entry(file, str(file)) for file in files if _is_image_name(file.name)]
-    with _open_tar(path) as tar:
-        entries, passed = [], 0
-        for member in tar:
-            inside = _checked(member, path)
-            passed += member.size
-            if passed > _MOST_PASSED:
-                raise ValueError(f"it unpacks to more than {_MOST_PASSED / 1e9:.0f} GB")
-            if member.isfile() and section in inside.parts[:-1] and _is_image_name(inside.name):
-                entries.append(Entry(_content(tar, member), f"{path}:{inside}"))
-    return sorted(entries, key=lambda entry: natural_key(entry.shown))
+test_fields.__test__ = False  # type: ignore[attr-defined]  # whatever its name says to pytest
+
+
+def _files(path: Path, section: str) -> list[Entry]:
+    folder = _section(path, section)
+    files = [] if folder is None else sorted(folder.iterdir(), key=natural_key)
+    return [Entry(file, str(file)) for file in files if _is_image_name(file.name)]
 
 
 def _is_image_name(name: str) -> bool:
@@ -247,6 +177,8 @@ def cut_tiles(pairs: Iterable[TrainingPair], size: int = SIGTUPLE_TILE) -> list[
         Tiles are named after their place, ``1467973122@r128c256``, and stay in the
         group of their image; their cells are numbered 1, 2, ... anew.
     """
+    from skimage.segmentation import relabel_sequential
+
     tiles: list[TrainingPair] = []
     for pair in pairs:
         height, width = pair.labels.shape
@@ -257,20 +189,13 @@ def cut_tiles(pairs: Iterable[TrainingPair], size: int = SIGTUPLE_TILE) -> list[
         for row in range(0, height - rows + 1, size):
             for col in range(0, width - cols + 1, size):
                 window = np.s_[row : row + rows, col : col + cols]
-                mask = None if pair.mask is None else pair.mask[window]
+                mask = None if pair.mask is None else pair.mask[window].copy()
                 kept = pair.labels[window].any() if mask is None else mask.max() == 255
                 if kept:
-                    tiles.append(_tile(pair, window, f"{pair.name}@r{row}c{col}"))
+                    labels = relabel_sequential(pair.labels[window])[0].astype(np.int32)
+                    name, image = f"{pair.name}@r{row}c{col}", pair.image[window].copy()
+                    tiles.append(replace(pair, name=name, image=image, labels=labels, mask=mask))
     return tiles
-
-
-def _tile(pair: TrainingPair, window: tuple[slice, slice], name: str) -> TrainingPair:
-    labels = pair.labels[window]
-    present, numbers = np.unique(labels, return_inverse=True)
-    first = 0 if present[0] == 0 else 1
-    renumbered = numbers.reshape(labels.shape).astype(np.int32) + np.int32(first)
-    mask = None if pair.mask is None else pair.mask[window].copy()
-    return replace(pair, name=name, image=pair.image[window].copy(), labels=renumbered, mask=mask)
 
 
 def fold_of(name: str) -> int:
@@ -296,25 +221,10 @@ def fold_of(name: str) -> int:
     >>> fold_of("train-66"), fold_of("1467973122@r128c256")
     (2, 2)
     """
-    base = name.split("@", 1)[0]
-    number = _tile_number(base)
-    if number is not None and number < _TILE_COUNT:
-        return sum(number >= start for start in _FOLD_STARTS) - 1
-    if base in _FIELD_FOLDS:
-        return _FIELD_FOLDS[base]
-    raise DatasetError(f"{name} is not a training image of the SigTuple set, so it has no fold.")
-
-
-def _tile_number(name: str) -> int | None:
-    match = re.fullmatch(r"train-(\d+)", name.split("@", 1)[0])
-    return int(match[1]) if match else None
-
-
-def _group(name: str) -> str:
-    try:
-        return f"fold-{fold_of(name)}"
-    except DatasetError:
-        return name
+    fold = _FOLDS.get(name.split("@", 1)[0])
+    if fold is None:
+        raise DatasetError(f"{name} is not a training image of the SigTuple set, so it has no fold.")
+    return fold
 
 
 # Archives ------------------------------------------------------------------------------------------
@@ -336,11 +246,6 @@ class _Member(tarfile.TarInfo):
 def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     try:
         check_ordinary(path)
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be opened: {error.strerror}.") from None
-    try:
         with tarfile.open(path, tarinfo=_Member) as tar:
             yield tar
     except WBCSegError:
@@ -352,29 +257,37 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
         ) from None
 
 
+def _members(path: Path) -> list[Entry]:
+    """Return the training images and masks in a tar, in memory."""
+    with _open_tar(path) as tar:
+        entries, passed = [], 0
+        for member in tar:
+            inside = _checked(member, path)
+            passed += member.size
+            if passed > _MOST_PASSED:
+                raise ValueError(f"it unpacks to more than {_MOST_PASSED / 1e9:.0f} GB")
+            if TRAIN_FOLDER in inside.parts[:-1] and _is_image_name(inside.name):
+                file = tar.extractfile(member)
+                content = b"" if file is None else file.read()
+                if len(content) != member.size:
+                    raise tarfile.ReadError(f"{member.name} is cut short")
+                entries.append(Entry(content, f"{path}:{inside}"))
+    return sorted(entries, key=lambda entry: natural_key(entry.shown))
+
+
 def _checked(member: tarfile.TarInfo, path: Path) -> PurePosixPath:
     """Return a member's name, refusing all that could reach outside the archive."""
     name = PurePosixPath(member.name)
     windows = PureWindowsPath(member.name)
     if name.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
-        raise DatasetError(
-            f"{path} was refused: its member {member.name!r} points outside the archive. "
-            "Nothing was read or written; get the archive from a source you trust."
-        )
-    if member.issparse() or not (member.isfile() or member.isdir()):
-        kind = "link" if member.issym() or member.islnk() else "device or special file"
-        kind = "file with holes, of any size," if member.issparse() else kind
-        raise DatasetError(
-            f"{path} was refused: its member {member.name!r} is a {kind}. "
-            "Nothing was read or written; get the archive from a source you trust."
-        )
-    return name
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    assert file is not None  # it is a regular file
-    data = file.read()
-    if len(data) != member.size:
-        raise tarfile.ReadError(f"{member.name} is cut short")
-    return data
+        fault = "points outside the archive"
+    elif member.issparse():
+        fault = "is a file with holes, of any size"
+    elif not (member.isfile() or member.isdir()):
+        fault = "is a link, a device or a special file"
+    else:
+        return name
+    raise DatasetError(
+        f"{path} was refused: its member {member.name!r} {fault}. "
+        "Nothing was read or written; get the archive from a source you trust."
+    )

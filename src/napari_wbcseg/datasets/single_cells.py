@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..box import Box
 from ..errors import DatasetError
+from ..images.find import IMAGE_SUFFIXES
+from ..images.illumination import background_colour, transmittance
+from ..images.read import read_rgb8
 from ..progress import Progress, silent
-from .class_map import PLATELET_BOX
 from .csv_table import read_table
+from .pair import Outliner, TrainingPair
+from .red_cell_size import TYPICAL_WHITE_CELL, red_cell_diameter
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from .pair import Outliner, TrainingPair
 
 PLATELET_CLASS, ERYTHROBLAST_CLASS = "platelet", "erythroblast"
 #: What the groups of the pairs begin with, the class behind it.
@@ -38,7 +41,6 @@ _PLATELET_OF_CELL = 0.75
 
 def is_single_cells(path: Path) -> bool:
     """Whether a folder holds pictures of single cells with their class."""
-    path = Path(path)
     return (path / "classes.csv").is_file() and (path / "images").is_dir()
 
 
@@ -83,8 +85,6 @@ def read_single_cells(
     ImageError
         If an image cannot be read.
     """
-    from ..images.read import read_rgb8
-
     if outline is None:
         raise DatasetError(f"{path} has classes but no outlines: name a model that draws them (--outlines).")
     table = read_classes(path)
@@ -102,15 +102,13 @@ def read_single_cells(
 
 
 def _pair(name: str, image: np.ndarray, kind: str, outline: Outliner) -> TrainingPair | None:
-    from .pair import Box, TrainingPair
-
     diameter = CELL_OF_PICTURE * max(image.shape[:2])
     middle = tuple(side // 2 for side in image.shape[:2])
     if kind == PLATELET_CLASS:
         box = dark_middle(image, diameter)
-        boxes = () if box is None else (Box(PLATELET_BOX, box),)
+        boxes = () if box is None else (box,)
         labels = np.zeros(image.shape[:2], np.int32)
-        return TrainingPair(name, image, labels, GROUP + kind, None, boxes, white_cell=diameter)
+        return TrainingPair(name, image, labels, GROUP + kind, platelets=boxes, white_cell=diameter)
     labels = outline(image, diameter)
     index = int(labels[middle])
     if not index:
@@ -122,7 +120,7 @@ def _pair(name: str, image: np.ndarray, kind: str, outline: Outliner) -> Trainin
     return TrainingPair(name, image, labels, GROUP + kind, erythroblasts=known, white_cell=diameter)
 
 
-def dark_middle(image: np.ndarray, cell: float) -> tuple[int, int, int, int] | None:
+def dark_middle(image: np.ndarray, cell: float) -> Box | None:
     """Return the box of the stained thing in the middle of a picture."""
     import cv2
     from skimage.filters import threshold_otsu
@@ -138,13 +136,11 @@ def dark_middle(image: np.ndarray, cell: float) -> tuple[int, int, int, int] | N
         return None
     nearest = min(regions, key=lambda region: float(np.hypot(*(np.array(region.centroid) - half))))
     r0, c0, r1, c1 = nearest.bbox
-    return top + r0, left + c0, top + r1, left + c1
+    return Box(top + r0, left + c0, top + r1, left + c1)
 
 
 def without_cells_files(path: Path) -> list[Path]:
     """List the pictures of a folder, by name, those of `CHULA_WITH_WHITE_CELLS` left out."""
-    from ..images.find import IMAGE_SUFFIXES
-
     files = sorted(file for file in Path(path).iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     return [file for file in files if file.stem not in CHULA_WITH_WHITE_CELLS]
 
@@ -160,11 +156,6 @@ def read_without_cells(path: Path) -> list[TrainingPair]:
     DatasetError
         If there is no picture, or none whose red cells can be measured.
     """
-    from ..images.illumination import background_colour, transmittance
-    from ..images.read import read_rgb8
-    from .pair import TrainingPair
-    from .red_cell_size import TYPICAL_WHITE_CELL, red_cell_diameter
-
     files = without_cells_files(path)
     files = [file for number, file in enumerate(files) if number % KEPT_ASIDE != KEPT_ASIDE - 1]
     images = [read_rgb8(file) for file in files]
@@ -173,13 +164,9 @@ def read_without_cells(path: Path) -> list[TrainingPair]:
     if not known:
         raise DatasetError(f"No red cells could be measured in {path}, so the scale is not known.")
     usual = float(np.median(known))
-    return [
-        TrainingPair(
-            file.stem,
-            image,
-            np.zeros(image.shape[:2], np.int32),
-            WITHOUT_CELLS,
-            white_cell=TYPICAL_WHITE_CELL * (diameter or usual),
-        )
-        for file, image, diameter in zip(files, images, measured, strict=True)
-    ]
+    pairs = []
+    for file, image, diameter in zip(files, images, measured, strict=True):
+        white_cell = TYPICAL_WHITE_CELL * (diameter or usual)
+        labels = np.zeros(image.shape[:2], np.int32)
+        pairs.append(TrainingPair(file.stem, image, labels, WITHOUT_CELLS, white_cell=white_cell))
+    return pairs

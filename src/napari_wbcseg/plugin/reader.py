@@ -62,9 +62,9 @@ def read_sigtuple_layers(path: Paths) -> list[LayerDataTuple]:
     try:
         return tile_layers(read_sigtuple(folder))
     except DatasetError:
-        fields = test_fields(folder) if folder.is_dir() else []
-        if not fields:
+        if not folder.is_dir():
             raise
+        fields = test_fields(folder)
     # Sixty images of different sizes: all in the list, the first one shown.
     return [
         (read_image(field), {"name": field.stem, "rgb": True, "visible": number == 0}, "image")

@@ -52,10 +52,10 @@ def sigtuple_field_sample(name: str = SAMPLE_FIELD) -> list[LayerDataTuple]:
     DownloadError
         If the file cannot be fetched or does not match its checksum.
     """
-    from ..datasets.sigtuple import read_test_field
+    from ..images.read import read_image
 
-    folder = _sigtuple(f"Test_Data/{name}.jpg")
-    return [(read_test_field(folder, name), {"name": f"SigTuple {name}", "rgb": True}, "image")]
+    inside = f"Test_Data/{name}.jpg"
+    return [(read_image(_sigtuple(inside) / inside), {"name": f"SigTuple {name}", "rgb": True}, "image")]
 
 
 def sigtuple_tiles_sample() -> list[LayerDataTuple]:

@@ -243,7 +243,7 @@ def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
         arrays[f"image{i}"], arrays[f"labels{i}"] = np.asarray(pair.image), np.asarray(pair.labels)
         if pair.mask is not None:
             arrays[f"mask{i}"] = np.asarray(pair.mask)
-        boxes = [[box.kind, list(box.corners)] for box in pair.distractors]
+        boxes = [*(("RBC", box) for box in pair.red_cells), *(("Platelet", box) for box in pair.platelets)]
         red = None if pair.erythroblasts is None else sorted(map(int, pair.erythroblasts))
         about.append(
             {
@@ -259,7 +259,8 @@ def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
 
 
 def _read_pairs(path: Path) -> list[TrainingPair]:
-    from ..datasets.pair import Box, TrainingPair
+    from ..box import Box
+    from ..datasets.pair import TrainingPair
 
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -271,7 +272,12 @@ def _read_pairs(path: Path) -> list[TrainingPair]:
                     arrays[f"labels{i}"],
                     item["group"],
                     arrays.get(f"mask{i}"),
-                    tuple(Box(kind, tuple(corners)) for kind, corners in item["distractors"]),
+                    *(
+                        tuple(
+                            Box(*corners) for kind, corners in item["distractors"] if (kind == "RBC") == red
+                        )
+                        for red in (True, False)
+                    ),
                     # Trainings that earlier versions began lack these.
                     item.get("all_boxed", False),
                     None if item.get("erythroblasts") is None else frozenset(item["erythroblasts"]),

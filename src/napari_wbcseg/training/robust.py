@@ -21,7 +21,8 @@ from .preview import PreviewTiles
 from .truth import robust_loss, truth_of
 
 if TYPE_CHECKING:
-    from ..datasets.pair import Box, TrainingPair
+    from ..box import Box
+    from ..datasets.pair import TrainingPair
     from .samples.compose import Composer, Source
 
 TILE = 128
@@ -222,7 +223,6 @@ def synthetic_sources(seed: int, progress: Progress = silent, processes: int = 0
 
 def synthetic_source(key: tuple[int, int]) -> Source | None:
     """Draw one synthetic smear, by the seed and its number."""
-    from ..datasets.class_map import PLATELET_BOX, RED_CELL_BOX
     from ..datasets.pair import TrainingPair
     from ..synthetic.smear import random_smear
     from .samples.compose import make_source
@@ -233,10 +233,8 @@ def synthetic_source(key: tuple[int, int]) -> Source | None:
         smear.image,
         smear.labels,
         _SYNTHETIC,
-        distractors=(
-            *_boxes(RED_CELL_BOX, smear.red_cells, smear.labels.shape),
-            *_boxes(PLATELET_BOX, smear.platelets, smear.labels.shape),
-        ),
+        red_cells=_boxes(smear.red_cells, smear.labels.shape),
+        platelets=_boxes(smear.platelets, smear.labels.shape),
         all_boxed=True,
         erythroblasts=frozenset(),
         white_cell=smear.cell_diameter,
@@ -244,14 +242,13 @@ def synthetic_source(key: tuple[int, int]) -> Source | None:
     return make_source(pair, _SYNTHETIC, smooth=False)
 
 
-def _boxes(kind: str, discs: np.ndarray, shape: tuple[int, ...]) -> list[Box]:
+def _boxes(discs: np.ndarray, shape: tuple[int, ...]) -> tuple[Box, ...]:
     """Return the boxes of discs, rows of (row, col, radius), clipped to the image; none outside it."""
-    from ..datasets.pair import Box
+    from ..box import Box
 
     corners = np.column_stack([discs[:, :2] - discs[:, 2:], discs[:, :2] + discs[:, 2:]]).round().astype(int)
     corners = np.clip(corners, 0, [*shape, *shape])
-    seen = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
-    return [Box(kind, (r0, c0, r1, c1)) for r0, c0, r1, c1 in corners[seen].tolist()]
+    return tuple(box for box in map(Box._make, corners.tolist()) if box.area)
 
 
 def _mosaics(sources: list[Source], rng: np.random.Generator) -> list[Source]:

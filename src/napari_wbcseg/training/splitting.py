@@ -155,5 +155,6 @@ def _part(pair: TrainingPair, axis: int, kept: slice, name: str) -> TrainingPair
         labels=np.ascontiguousarray(pair.labels[window]),
         mask=None if pair.mask is None else np.ascontiguousarray(pair.mask[window]),
         # What is known to be no cell is only of use in training, and lies on one side or the other.
-        distractors=(),
+        red_cells=(),
+        platelets=(),
     )

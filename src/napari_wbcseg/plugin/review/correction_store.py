@@ -111,11 +111,11 @@ def store_field(source: FieldSource, progress: Progress, folder: Path | None = N
                     source=source.source,
                     plane=plane if stack else None,
                     model=source.model,
-                    decisions=[
+                    decisions=tuple(
                         CellDecision(label=label, decision=decision)
                         for label, decision in source.decisions.items()
                         if label in present
-                    ],
+                    ),
                 )
             )
     if not added:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from ...datasets.folders import MaskReading
+    from ...datasets.masks import MaskReading
     from ...datasets.pair import TrainingPair
     from ...progress import Progress
 

@@ -188,7 +188,7 @@ def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = Tr
     else:
         return None
     image = normalised(pair.image)
-    distractors = cut_distractors(image, pair.distractors, diameter)
+    distractors = cut_distractors(image, pair.red_cells, pair.platelets, diameter)
     if smooth:
         labels = smooth_outline(labels, 0.035 * diameter)
     classes = draw_class_map(pair, labels)

@@ -17,9 +17,9 @@ import numpy as np
 from ...datasets import class_map
 
 if TYPE_CHECKING:
-    from ...datasets.pair import Box
+    from ...box import Box
 
-PLATELET, RED_CELL = class_map.PLATELET_BOX, class_map.RED_CELL_BOX
+PLATELET, RED_CELL = "platelet", "red cell"
 _RING = 0.35
 _LEAST_SIDE = 6
 _MOST_OVERLAP = 0.15
@@ -41,14 +41,16 @@ class Distractor:
     relative_size: float
 
 
-def cut_distractors(image: np.ndarray, boxes: Sequence[Box], white_cell: float) -> list[Distractor]:
+def cut_distractors(
+    image: np.ndarray, red_cells: Sequence[Box], platelets: Sequence[Box], white_cell: float
+) -> list[Distractor]:
     """Cut platelets and lone red cells out of a field.
 
     Parameters
     ----------
     image : ndarray of float32, shape (H, W, 3)
         Transmittance.
-    boxes : sequence of Box
+    red_cells, platelets : sequence of Box
         Pixels of the image.
     white_cell : float
         Diameter of the field's white cells, pixels.
@@ -59,24 +61,23 @@ def cut_distractors(image: np.ndarray, boxes: Sequence[Box], white_cell: float) 
         Those that the border cuts are left out, red cells that overlap others too, and
         all red cells after the first few of a field.
     """
-    corners = np.array([box.corners for box in boxes], float).reshape(-1, 4)
+    boxes = [*red_cells, *platelets]
+    corners = np.array(boxes, float).reshape(-1, 4)
     found: list[Distractor] = []
-    red_cells = 0
     for number, box in enumerate(boxes):
-        if box.kind not in (PLATELET, RED_CELL):
-            continue
-        r0, c0, r1, c1 = box.corners
+        kind = RED_CELL if number < len(red_cells) else PLATELET
+        r0, c0, r1, c1 = box
         if min(r0, c0) < 2 or r1 > image.shape[0] - 2 or c1 > image.shape[1] - 2:
             continue
-        if min(r1 - r0, c1 - c0) < _LEAST_SIDE:
+        if min(box.shape) < _LEAST_SIDE:
             continue
-        if box.kind == RED_CELL:
-            others = np.delete(corners, number, axis=0)
-            if red_cells == _MOST_RED_CELLS_A_FIELD or _overlap(corners[number], others) > _MOST_OVERLAP:
-                continue
-            red_cells += 1
-        diameter = float(np.sqrt((r1 - r0) * (c1 - c0)))
-        found.append(Distractor(box.kind, _cut(image, box.corners), diameter, diameter / white_cell))
+        if kind == RED_CELL and (
+            len(found) == _MOST_RED_CELLS_A_FIELD
+            or _overlap(corners[number], np.delete(corners, number, axis=0)) > _MOST_OVERLAP
+        ):
+            continue
+        diameter = float(np.sqrt(box.area))
+        found.append(Distractor(kind, _cut(image, box), diameter, diameter / white_cell))
     return found
 
 
@@ -90,9 +91,9 @@ def _overlap(box: np.ndarray, others: np.ndarray) -> float:
     return float(covered.max() / ((box[2] - box[0]) * (box[3] - box[1])))
 
 
-def _cut(image: np.ndarray, corners: tuple[int, int, int, int]) -> np.ndarray:
+def _cut(image: np.ndarray, box: Box) -> np.ndarray:
     """Return what lies in the ellipse of a box, relative to what lies around it."""
-    r0, c0, r1, c1 = corners
+    r0, c0, r1, c1 = box
     pad = max(2, round(_RING * min(r1 - r0, c1 - c0)))
     top, left = max(r0 - pad, 0), max(c0 - pad, 0)
     patch = image[top : r1 + pad, left : c1 + pad]
