@@ -14,7 +14,6 @@ from scipy import ndimage
 from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxed_pairs, read_boxes, split_names
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import (
-    CLEAN_TEST_FIELDS,
     DOUBTFUL_MASKS,
     cut_tiles,
     fold_of,
@@ -97,16 +96,16 @@ def sigtuple_tiles(path: Path, folds: Sequence[int]) -> list[BenchImage]:
 def clean_fields(path: Path) -> list[BenchImage]:
     """Return the test fields that share no cell with the training set, counted by eye."""
     with COUNTS_TABLE.open(newline="") as file:
-        rows = {row["field"]: row for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
     files = {file.stem: file for file in test_fields(path)}
     found = []
-    for name in CLEAN_TEST_FIELDS:
-        points = [[float(v) for v in point.split(":")] for point in rows[name]["centres"].split()]
+    for row in rows:
+        points = [[float(v) for v in point.split(":")] for point in row["centres"].split()]
         found.append(
             BenchImage(
-                name,
-                read_image(files[name]),
-                int(rows[name]["white_cells"]),
+                row["field"],
+                read_image(files[row["field"]]),
+                int(row["white_cells"]),
                 points=np.array(points).reshape(-1, 2),
             )
         )

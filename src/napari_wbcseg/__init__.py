@@ -28,37 +28,23 @@ _PUBLIC = {
     "train": "training.train",
 }
 
-__all__ = [
-    "Segmentation",
-    "SegmentationSettings",
-    "TrainingSettings",
-    "WBCSegError",
-    "__version__",
-    "evaluate",
-    "fine_tune",
-    "load_model",
-    "load_result",
-    "replay",
-    "save",
-    "segment",
-    "segment_large",
-    "synthetic_smear",
-    "train",
-]
+__all__ = [*_PUBLIC, "__version__"]
 
 if TYPE_CHECKING:
-    from .errors import WBCSegError
-    from .evaluation.evaluate import evaluate
-    from .network.library import load_model
-    from .results.load import load_result, replay
-    from .results.save import save
-    from .segmentation.large.run import segment_large
-    from .segmentation.pipeline import segment
-    from .segmentation.result import Segmentation
-    from .settings import SegmentationSettings, TrainingSettings
-    from .synthetic.smear import synthetic_smear
-    from .training.fine_tune import fine_tune
-    from .training.train import train
+    from .errors import WBCSegError as WBCSegError
+    from .evaluation.evaluate import evaluate as evaluate
+    from .network.library import load_model as load_model
+    from .results.load import load_result as load_result
+    from .results.load import replay as replay
+    from .results.save import save as save
+    from .segmentation.large.run import segment_large as segment_large
+    from .segmentation.pipeline import segment as segment
+    from .segmentation.result import Segmentation as Segmentation
+    from .settings import SegmentationSettings as SegmentationSettings
+    from .settings import TrainingSettings as TrainingSettings
+    from .synthetic.smear import synthetic_smear as synthetic_smear
+    from .training.fine_tune import fine_tune as fine_tune
+    from .training.train import train as train
 
 
 def __getattr__(name: str) -> Any:

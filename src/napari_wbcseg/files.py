@@ -108,7 +108,7 @@ def written_whole(path: Path, error: type[WBCSegError], size: int | None = None)
                 os.fsync(file.fileno())
             os.replace(temporary, path)
     except OSError as problem:
-        raise error(_sentence(path, size, problem)) from problem
+        raise error(write_problem(path, problem, size)) from problem
     finally:
         _remove(temporary)
 
@@ -192,7 +192,8 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-def _sentence(path: Path, size: int | None, problem: OSError) -> str:
+def write_problem(path: Path, problem: OSError, size: int | None = None) -> str:
+    """Return why a file of so many bytes was not written, and what to do, in a sentence."""
     if problem.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
         how_much = "" if size is None else f" ({size / 1e6:.1f} MB)"
         return f"The disk is full: {path}{how_much} was not written. Make room, or choose another folder."

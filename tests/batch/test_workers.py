@@ -40,7 +40,7 @@ class TestRoom:
         import numpy as np
         import tifffile
 
-        from napari_wbcseg.images.headers import image_pixels
+        from napari_wbcseg.images.read import image_pixels
 
         Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg")
         tifffile.imwrite(tmp_path / "b.tif", np.zeros((5, 20, 30, 3), np.uint8), photometric="rgb")

@@ -12,7 +12,8 @@ import zarr
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.images import lazy
 from napari_wbcseg.images.lazy import is_large, is_large_file, open_large
-from napari_wbcseg.images.pixel_size import PixelSize, read_pixel_size
+from napari_wbcseg.images.pixel_size import PixelSize
+from napari_wbcseg.images.read import read_pixel_size
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (90, 130, 3), np.uint8)
 

@@ -11,8 +11,8 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_wbcseg.images.pixel_size import PixelSize, pixel_size_and_notes, read_pixel_size
-from napari_wbcseg.images.read import read_image_and_notes
+from napari_wbcseg.images.pixel_size import PixelSize
+from napari_wbcseg.images.read import read_image_and_notes, read_pixel_size
 
 GREY = np.zeros((8, 8), np.uint8)
 TENTH = PixelSize(0.1, 0.1)
@@ -61,13 +61,14 @@ def test_what_cannot_be_true_is_told_and_costs_nothing(tmp_path: Path, size: str
     assert image.shape == (8, 8)
     assert len(notes) == 1
     assert "those of a microscope are not" in notes[0]
-    assert pixel_size_and_notes(tmp_path / "a.ome.tif") == (None, notes)
+    assert read_pixel_size(tmp_path / "a.ome.tif") is None
 
 
 @pytest.mark.parametrize("unit", ["reference frame", "pixel"])
 def test_a_size_in_no_length_is_none(tmp_path: Path, unit: str) -> None:
     ome(tmp_path / "a.ome.tif", sizes("1", "1", unit, unit))
-    assert pixel_size_and_notes(tmp_path / "a.ome.tif") == (None, ())
+    assert read_pixel_size(tmp_path / "a.ome.tif") is None
+    assert read_image_and_notes(tmp_path / "a.ome.tif")[1] == ()
 
 
 @pytest.mark.parametrize(

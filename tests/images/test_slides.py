@@ -13,10 +13,9 @@ import pytest
 import tifffile
 
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.images.headers import image_pixels
 from napari_wbcseg.images.lazy import is_large_file, open_large
-from napari_wbcseg.images.pixel_size import PixelSize, read_pixel_size
-from napari_wbcseg.images.read import read_image, read_image_and_notes
+from napari_wbcseg.images.pixel_size import PixelSize
+from napari_wbcseg.images.read import image_pixels, read_image, read_image_and_notes, read_pixel_size
 
 from . import slide_files as written
 

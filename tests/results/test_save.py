@@ -15,7 +15,8 @@ from PIL import Image
 
 from napari_wbcseg import load_result, save
 from napari_wbcseg.errors import Cancelled, OutputError, SettingsError
-from napari_wbcseg.images.pixel_size import PixelSize, read_pixel_size
+from napari_wbcseg.images.pixel_size import PixelSize
+from napari_wbcseg.images.read import read_pixel_size
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
 from napari_wbcseg.results.save import FORMATS, files_of
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
-from ..images.pixel_size import PixelSize, read_pixel_size
+from ..images.pixel_size import PixelSize
+from ..images.read import read_pixel_size
 from ..progress import Progress, silent
 from ..results.formats.tables import count_row, failed_row, with_micrometres
 from ..results.formats.tiff import write_labels
@@ -68,7 +69,7 @@ class BatchItem:
     @property
     def pixels(self) -> int:
         """Pixels that are in memory at once; 0 where the header does not tell."""
-        from ..images.headers import image_pixels
+        from ..images.read import image_pixels
 
         return 0 if self.problem or self.large else image_pixels(self.path) or 0
 

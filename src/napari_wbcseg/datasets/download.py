@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from ..errors import DownloadError
+from ..files import write_problem
 from ..images.find import image_stem
 from ..progress import Progress, silent
-
-if TYPE_CHECKING:
-    from pooch import Pooch
 
 PUBLIC_URL = (
     "https://raw.githubusercontent.com/bsrinivas8687/WBC_Segmentaion/"
@@ -104,52 +101,42 @@ def fetch_sigtuple(
     import pooch
 
     registry = dict(sigtuple_registry() if registry is None else registry)
-    folder = Path(cache).expanduser() if cache is not None else sigtuple_cache()
-    wanted = _select(names, registry)
-    base_url = base_url.rstrip("/") + "/"
-    store = pooch.create(folder, base_url, registry=registry, retry_if_failed=_RETRIES)
-    _fetch_all(store, wanted, progress)
-    return folder
-
-
-def _select(names: Iterable[str] | None, registry: Mapping[str, str]) -> list[str]:
-    if names is None:
-        return list(registry)
-    wanted: list[str] = []
-    for name in [names] if isinstance(names, str) else names:
-        chosen = [
-            path for path in registry if name in (path, PurePosixPath(path).parts[0], _image_name(path))
-        ]
-        if not chosen:
-            raise DownloadError(f"The SigTuple set has no file or image named {name!r}.")
-        wanted += chosen
-    return list(dict.fromkeys(wanted))
-
-
-def _image_name(path: str) -> str:
-    return image_stem(PurePosixPath(path).stem)
-
-
-def _fetch_all(store: Pooch, wanted: list[str], progress: Progress) -> None:
-    import pooch
-
-    downloader = pooch.HTTPDownloader(timeout=_TIMEOUT)
+    folder = sigtuple_cache() if cache is None else Path(cache).expanduser()
+    wanted = list(registry) if names is None else _select(names, registry)
+    store = pooch.create(folder, base_url.rstrip("/") + "/", registry=registry, retry_if_failed=_RETRIES)
+    fetch = partial(store.fetch, downloader=pooch.HTTPDownloader(timeout=_TIMEOUT))
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("ERROR")  # one line a file otherwise
     workers = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="sigtuple-download")
     try:
         progress(0, len(wanted), _STAGE)
-        jobs = {workers.submit(store.fetch, name, downloader=downloader): name for name in wanted}
+        jobs = {workers.submit(fetch, name): name for name in wanted}
         for done, job in enumerate(as_completed(jobs), start=1):
             try:
                 job.result()
             except (OSError, ValueError) as error:
-                raise _explain(error, jobs[job], store.base_url, Path(store.path)) from error
+                raise _explain(error, jobs[job], store.base_url, folder) from error
             progress(done, len(wanted), _STAGE)
     finally:
         workers.shutdown(cancel_futures=True)
         logger.setLevel(level)
+    return folder
+
+
+def _select(names: Iterable[str], registry: Mapping[str, str]) -> list[str]:
+    wanted: list[str] = []
+    for name in names:
+        chosen = [path for path in registry if name in (path, *_called(PurePosixPath(path)))]
+        if not chosen:
+            raise DownloadError(f"The SigTuple set has no file or image named {name!r}.")
+        wanted += chosen
+    return list(dict.fromkeys(wanted))
+
+
+def _called(path: PurePosixPath) -> tuple[str, str]:
+    """Return the folder of a file, and the image that it is or is the mask of."""
+    return path.parts[0], image_stem(path.stem)
 
 
 def _explain(error: Exception, name: str, base_url: str, folder: Path) -> DownloadError:
@@ -163,10 +150,8 @@ def _explain(error: Exception, name: str, base_url: str, folder: Path) -> Downlo
         )
     if isinstance(error, requests.RequestException):
         return DownloadError(f"{base_url}{name} cannot be reached; check the network connection. {again}")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DownloadError(f"The disk is full: {folder / name} cannot be written; free some space. {again}")
     if isinstance(error, OSError):
-        return DownloadError(f"{folder / name} cannot be written: {error.strerror or error}.")
+        return DownloadError(f"{write_problem(folder / name, error)} {again}")
     return DownloadError(
         f"{base_url}{name} does not match its checksum, so it was damaged on the way or changed, "
         f"and was thrown away; try again. {again}"

@@ -7,6 +7,7 @@ found though they were saved anew as JPEG, mirrored, turned by a quarter or brig
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +18,29 @@ from ..words import listed
 if TYPE_CHECKING:
     from .pair import TrainingPair
 
-#: Sides of the thumbnails that pictures are compared by: all pairs roughly, the likely ones closely.
-_ROUGH, _CLOSE = 8, 48
-#: Correlation from which two thumbnails may show, or do show, the same picture.
-_LIKELY, _SAME = 0.9, 0.97
+
+@dataclass(frozen=True)
+class DuplicateParameters:
+    """When two pictures are the same.
+
+    Attributes
+    ----------
+    rough, close : int
+        Pixels of the thumbnails that pictures are compared by: all roughly, the likely ones closely.
+    likely, same : float
+        Correlation from which they may be, and are, the same.
+    proportions : float
+        Natural logarithm that the proportions of their sides may differ by.
+    """
+
+    rough: int = 8
+    close: int = 48
+    likely: float = 0.9
+    same: float = 0.97
+    proportions: float = 0.05
+
+
+PARAMETERS = DuplicateParameters()
 
 
 def find_duplicates(
@@ -38,21 +58,15 @@ def find_duplicates(
     """
     if not training or not validation:
         return []
-    rough = np.stack([_thumbnail(pair.image, _ROUGH).ravel() for pair in training])
+    rough = np.stack([_thumbnail(pair.image, PARAMETERS.rough).ravel() for pair in training])
     found = []
     for pair in validation:
-        versions = _versions(_thumbnail(pair.image, _ROUGH))
-        alike = (rough @ np.stack([version.ravel() for version in versions]).T).max(axis=1)
-        likely = np.flatnonzero(alike > _LIKELY)
-        if not len(likely):
-            continue
-        close = np.stack([version.ravel() for version in _versions(_thumbnail(pair.image, _CLOSE))])
-        for index in likely:
-            other = training[int(index)]
-            if (
-                _same_shape(pair.image, other.image)
-                and (close @ _thumbnail(other.image, _CLOSE).ravel()).max() > _SAME
-            ):
+        alike = (rough @ _versions(pair.image, PARAMETERS.rough)).max(axis=1)
+        likely = [training[int(index)] for index in np.flatnonzero(alike > PARAMETERS.likely)]
+        close = _versions(pair.image, PARAMETERS.close) if likely else None
+        for other in likely:
+            agreement = (_thumbnail(other.image, PARAMETERS.close).ravel() @ close).max()
+            if agreement > PARAMETERS.same and _same_shape(pair.image, other.image):
                 found.append((other, pair))
     return found
 
@@ -85,12 +99,14 @@ def _thumbnail(image: np.ndarray, side: int) -> np.ndarray:
     return small / length if length > 1e-3 * small.size else np.zeros_like(small)
 
 
-def _versions(picture: np.ndarray) -> list[np.ndarray]:
-    turned = [np.rot90(picture, quarter) for quarter in range(4)]
-    return [*turned, *(version[:, ::-1] for version in turned)]
+def _versions(image: np.ndarray, side: int) -> np.ndarray:
+    """Return the thumbnail of an image turned and mirrored in all eight ways, (values, 8)."""
+    small = _thumbnail(image, side)
+    turned = [np.rot90(small, quarter) for quarter in range(4)]
+    return np.stack([version.ravel() for one in turned for version in (one, one[:, ::-1])], axis=1)
 
 
 def _same_shape(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether the sides are in one proportion, either way round."""
     ratios = [max(image.shape[:2]) / min(image.shape[:2]) for image in (one, other)]
-    return bool(abs(np.log(ratios[0] / ratios[1])) < 0.05)
+    return bool(abs(np.log(ratios[0] / ratios[1])) < PARAMETERS.proportions)

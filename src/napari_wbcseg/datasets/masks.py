@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import DatasetError
-from ..images.read import decode_image, image_head
+from ..images.opened import image_head
+from ..images.read import read_image
 from ..words import counted
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _read_values(source: Path | bytes, shown: str, lossy: bool) -> NDArray[Any]:
     indices = _palette_indices(source)
     if indices is not None:
         return indices
-    values = decode_image(source, shown)
+    values = read_image(source, shown)
     if values.ndim < 3 or values.shape[2] != 3:
         return values
     if lossy:

@@ -1,4 +1,4 @@
-"""The SigTuple AI Challenge set: its layout, tiles, folds and clean test fields."""
+"""The SigTuple AI Challenge set: its layout, tiles, folds and test fields."""
 
 from __future__ import annotations
 
@@ -31,16 +31,6 @@ _FOLDS = {
     **{f"train-{number}": sum(number >= start for start in _FOLD_STARTS) - 1 for number in range(164)},
     **{"1467973104": 2, "1467973122": 2, "1467973178": 2, "54A84627F362": 3, "017532875DDF": 4},
 }
-
-CLEAN_TEST_FIELDS = (
-    *("029E137BB177", "029E137BB179", "072CBBB64F88", "072CBBB64F89", "264882623008", "308A1C309EF5"),
-    *("31A25DC60455", "31A25DC60456", "34DBA85D4F7A", "34DBA85D4F7E", "469CE8C373A0", "469CE8C373AC"),
-    *("558DF2AD8A5F", "5ABD740F7441", "5ABD740F744D", "5C75353DF081", "5C75353DF082", "682E28C9537E"),
-    *("7D00B08A7B2D", "85639DF5DF72", "85639DF5DF7C", "BB6EB0F294D8", "BB6EB0F294DA", "C11E6107F913"),
-    *("C3AC084EA711", "D91DD06F9B3D", "D91DD06F9B3E", "DFC9150DB405", "E3084BAFECCD", "E89EFB01CEB9"),
-    *("EB2EFD28E53E", "F1BFEA74B33D"),
-)
-"""Names of the test fields that share no cell with the training set."""
 
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 _PEEK = 2000  # members looked at to recognise an archive

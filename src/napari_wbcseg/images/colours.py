@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Conversion = Callable[["NDArray[Any]"], "NDArray[Any]"]
 
 _JPEG = (6, 7, 34892, 33007)  # compressions of which the decoder gives RGB
+_LOSSLESS = (1, 5, 8, 32773, 32946, 34925, 50000, 34926)  # compressions of any bytes
 _APERIO_YCBCR = 33003  # JPEG 2000 of YCbCr, whatever the photometric tag says
 
 
@@ -38,35 +39,34 @@ def conversion(page: tifffile.TiffPage, name: str) -> Conversion:
     ImageError
         If the colours are stored in a way that is not known: they are not guessed.
     """
-    kinds = _kinds()
-    compression = int(page.compression)
-    samples = page.samplesperpixel
-    photometric = int(page.photometric)
-    whole = page.dtype is not None and page.dtype.kind == "u" and page.dtype.itemsize < 4
-    if compression == _APERIO_YCBCR and samples == 3 and page.dtype == np.uint8:
+    from tifffile import PHOTOMETRIC
+
+    compression, samples = int(page.compression), page.samplesperpixel
+    photometric, dtype = int(page.photometric), np.dtype(page.dtype)
+    whole = dtype.kind == "u" and dtype.itemsize < 4
+    bytes_of_three = samples == 3 and dtype == np.uint8
+    if compression == _APERIO_YCBCR and bytes_of_three:
         return _rgb_of_ycbcr
-    if photometric == kinds.MINISBLACK:
+    if photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
         return _stretched(page)
-    if photometric == kinds.RGB:
-        return _stretched(page)
-    if photometric == kinds.MINISWHITE and (whole or page.dtype == bool):
+    if photometric == PHOTOMETRIC.MINISWHITE and (whole or dtype.kind == "b"):
         stretched = _stretched(page)
         return lambda pixels: np.invert(stretched(pixels))
-    if photometric == kinds.PALETTE and page.colormap is not None and page.colormap.ndim == 2:
+    if photometric == PHOTOMETRIC.PALETTE and page.colormap is not None and page.colormap.ndim == 2:
         table = page.colormap.T
         # Some programs write the levels of 8 bits where TIFF wants 16.
         table = (table >> 8 if table.max(initial=0) > 255 else table).astype(np.uint8)
         return lambda pixels: table[pixels[..., 0].astype(np.intp)]
-    if photometric == kinds.SEPARATED and samples in (4, 5) and whole:
+    if photometric == PHOTOMETRIC.SEPARATED and samples in (4, 5) and whole:
         return _rgb_of_cmyk
-    if photometric == kinds.YCBCR and samples == 3 and page.dtype == np.uint8:
+    if photometric == PHOTOMETRIC.YCBCR and bytes_of_three:
         if compression in _JPEG:
-            return _same
-        if compression in (1, 5, 8, 32773, 32946, 34925, 50000, 34926):  # lossless, of any bytes
+            return lambda pixels: pixels
+        if compression in _LOSSLESS:
             return _rgb_of_ycbcr
-    if photometric in (kinds.CIELAB, kinds.ICCLAB) and samples == 3 and whole and compression not in _JPEG:
-        signed = photometric == kinds.CIELAB
-        return lambda pixels: _rgb_of_lab(pixels, signed)
+    lab = photometric in (PHOTOMETRIC.CIELAB, PHOTOMETRIC.ICCLAB)
+    if lab and samples == 3 and whole and compression not in _JPEG:
+        return lambda pixels: _rgb_of_lab(pixels, photometric == PHOTOMETRIC.CIELAB)
     raise ImageError(
         f"{name} stores its colours as {getattr(page.photometric, 'name', photometric)} "
         f"({samples} × {page.bitspersample} bits, compression "
@@ -74,25 +74,15 @@ def conversion(page: tifffile.TiffPage, name: str) -> Conversion:
     )
 
 
-def _kinds() -> Any:
-    import tifffile
-
-    return tifffile.PHOTOMETRIC
-
-
-def _same(pixels: NDArray[Any]) -> NDArray[Any]:
-    return pixels
-
-
 def _stretched(page: tifffile.TiffPage) -> Conversion:
     """Bring fewer than 8 bits to the whole range of 8."""
-    if page.dtype == bool:
+    bits, dtype = page.bitspersample, np.dtype(page.dtype)
+    if dtype.kind == "b":
         return lambda pixels: pixels.astype(np.uint8) * np.uint8(255)
-    bits = page.bitspersample
-    if isinstance(bits, int) and bits < 8 and page.dtype is not None and page.dtype.kind == "u":
+    if isinstance(bits, int) and bits < 8 and dtype.kind == "u":
         levels = np.rint(np.arange(2**bits) * (255 / (2**bits - 1))).astype(np.uint8)
         return lambda pixels: levels[pixels]
-    return _same
+    return lambda pixels: pixels
 
 
 def _rgb_of_ycbcr(pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -109,21 +109,18 @@ def _expand(path: Path, recursive: bool, large: bool) -> list[Path]:
     if large and is_zarr(path):
         return [path]
     if path.is_dir():
-        images = [file for file in _inside(path, recursive, large) if _is_image_file(file, large)]
-        if not images:
-            hint = "" if recursive else " (its subfolders were not searched)"
-            raise ImageError(f"The folder {path} holds no image{hint}; images end in {_suffixes()}.")
-        return images
-    if glob.has_magic(str(path)) and not path.exists():
-        images = [
-            file
-            for match in glob.glob(_pattern(path), recursive=True)
-            if _is_image_file(file := Path(match), large)
-        ]
-        if not images:
-            raise ImageError(f"No image matches {path}; images end in {_suffixes()}.")
-        return images
-    return [] if is_mask_name(path) else [path]
+        found = _inside(path, recursive, large)
+        none = f"The folder {path} holds no image{'' if recursive else ' (its subfolders were not searched)'}"
+    elif glob.has_magic(str(path)) and not path.exists():
+        found = map(Path, glob.glob(_pattern(path), recursive=True))
+        none = f"No image matches {path}"
+    else:
+        return [] if is_mask_name(path) else [path]
+    images = [file for file in found if _is_image_file(file, large)]
+    if not images:
+        endings = f"{', '.join(IMAGE_SUFFIXES[:-1])} or {IMAGE_SUFFIXES[-1]}"
+        raise ImageError(f"{none}; images end in {endings}.")
+    return images
 
 
 def _pattern(path: Path) -> str:
@@ -152,7 +149,3 @@ def _is_image_file(path: Path, large: bool) -> bool:
 def leads_nowhere(path: Path) -> bool:
     """Say whether a path is a link to itself, or to what is not there."""
     return path.is_symlink() and not os.path.exists(path)
-
-
-def _suffixes() -> str:
-    return ", ".join(IMAGE_SUFFIXES[:-1]) + " or " + IMAGE_SUFFIXES[-1]

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .field_of_view import field_of_view
 
-_WORKING_SIDE = 512
-_DARK = 30.0
+
+@dataclass(frozen=True)
+class IlluminationParameters:
+    """Which pixels the colour of the empty slide is taken from.
+
+    Attributes
+    ----------
+    side : int
+        Pixels of the longer side that are looked at.
+    dark : float
+        Brightness (0 to 255) of the field's edge and of padding, which do not take part.
+    low, high : float
+        Percentiles of brightness of the others; what lies above is glare.
+    """
+
+    side: int = 512
+    dark: float = 30.0
+    low: float = 80.0
+    high: float = 98.0
+
+
+PARAMETERS = IlluminationParameters()
 
 
 def background_colour(pixels: np.ndarray) -> np.ndarray:
@@ -28,15 +50,15 @@ def background_colour(pixels: np.ndarray) -> np.ndarray:
     ndarray of float32, shape (3,)
         At least 1 in each channel.
     """
-    step = max(1, round(max(pixels.shape[:2]) / _WORKING_SIDE))
+    step = max(1, round(max(pixels.shape[:2]) / PARAMETERS.side))
     sample = np.asarray(pixels[::step, ::step], np.float32).reshape(-1, 3)
     # Added by hand: NumPy's mean over so short an axis takes most of the time.
     brightness = (sample[:, 0] + sample[:, 1] + sample[:, 2]) / np.float32(3)
-    lit = brightness > min(_DARK, 0.5 * float(brightness.max(initial=0.0)))
+    lit = brightness > min(PARAMETERS.dark, 0.5 * float(brightness.max(initial=0.0)))
     if lit.sum() < 16:
         return np.full(3, 255.0, np.float32)
     sample, brightness = sample[lit], brightness[lit]
-    low, high = np.percentile(brightness, (80, 98))
+    low, high = np.percentile(brightness, (PARAMETERS.low, PARAMETERS.high))
     empty = sample[(brightness >= low) & (brightness <= high)]
     return np.maximum(np.median(empty, axis=0), 1.0).astype(np.float32)
 

@@ -7,6 +7,7 @@ asked for, by what reads small images too.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
-from .find import SLIDE_SUFFIXES, TIFF_SUFFIXES
-from .lazy_pixels import LazyPixels
-from .opened import open_pixels
-from .read import as_image, header_notes
+from .find import SLIDE_SUFFIXES
+from .formats import open_image
+from .opened import LazyPixels
+from .read import as_image
 from .zarr_files import is_zarr
 
 #: Files of more pixels than this get a folder for their results, and are read in parts.
@@ -67,18 +68,13 @@ def is_large_file(path: str | Path) -> bool:
     Only the head of the file is read. A broken file is none: whoever reads it says what is wrong.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in (*TIFF_SUFFIXES, *SLIDE_SUFFIXES):
-        return is_zarr(path)
-    try:
-        image = open_pixels(path, str(path))
-        if image is None:
-            return False
-        image.close()
-    except Exception:
-        return False
-    count, height, width, _ = image.levels[0].shape
-    return count == 1 and (suffix in SLIDE_SUFFIXES or height * width > LARGE_PIXELS)
+    if is_zarr(path):
+        return True
+    with contextlib.suppress(Exception), open_image(path, str(path)) as image:
+        count, height, width, _ = image.levels[0].shape
+        worth = path.suffix.lower() in SLIDE_SUFFIXES or height * width > LARGE_PIXELS
+        return image.in_parts and count == 1 and worth
+    return False
 
 
 def open_large(path: str | Path) -> LargeImage:
@@ -100,19 +96,16 @@ def open_large(path: str | Path) -> LargeImage:
 
     path = Path(path)
     try:
-        image = open_pixels(path, str(path))  # kept open by the arrays that read from it
-        if image is None:
+        image = open_image(path, str(path))  # kept open by the arrays that read from it
+        if not image.in_parts:
             raise ImageError(f"{path} cannot be read in parts; save it as a tiled TIFF or OME-Zarr.")
-        notes = header_notes(image)
+        notes = image.all_notes
         levels = [
             da.from_array(level, chunks=level.chunks, name=False) if isinstance(level, LazyPixels) else level
             for level in image.levels
         ]
         if image.levels[0].shape[0] > 1 and image.levels[0].shape[0] == image.fields:
-            notes = (
-                f"Of the {image.fields} images of one size in the file only the first was taken.",
-                *notes,
-            )
+            notes += (f"Of the {image.fields} images of one size in the file only the first was taken.",)
             levels = [level[:1] for level in levels]
         images = [as_image(level, str(path), image.alpha) for level in levels]
         if levels[0].shape[0] > 1:
@@ -122,4 +115,4 @@ def open_large(path: str | Path) -> LargeImage:
         raise
     except Exception as error:  # readers raise nearly any type on broken files
         raise ImageError(f"{path} cannot be opened: {str(error).strip() or type(error).__name__}.") from error
-    return LargeImage(tuple(one for one, _ in images), str(path), (*image.notes, *notes, *images[0][1]))
+    return LargeImage(tuple(one for one, _ in images), str(path), (*notes, *images[0][1]))

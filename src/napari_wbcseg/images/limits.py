@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ImageError
@@ -93,17 +93,10 @@ def _memory() -> int:
 def check_folder_expansion(declared: int, folder: Path) -> None:
     """Check the same of an image that is a folder; its files are counted until they are enough."""
     total = 0
-    for size in _sizes(folder):
-        total += size
-        if total * _MOST_EXPANDED >= declared:
-            return
-    check_expansion(declared, total, str(folder))
-
-
-def _sizes(folder: Path) -> Iterator[int]:
     for root, _, names in os.walk(folder):
         for name in names:
-            try:
-                yield os.stat(os.path.join(root, name)).st_size
-            except OSError:
-                continue
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(root, name)).st_size
+            if total * _MOST_EXPANDED >= declared:
+                return
+    check_expansion(declared, total, str(folder))

@@ -1,13 +1,144 @@
-"""One door to the pixels of a file, whole or in parts: a zarr, a slide or a TIFF."""
+"""An image in a file that was opened, whatever its format: its planes, and what the file says of them."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
-from .limits import check_is_file
-from .slides import SlideImage, open_slide
-from .tiff import MAGIC, TiffImage, open_tiff
-from .zarr_files import ZarrImage, open_image
+import numpy as np
+
+from .pixel_size import PixelSize, Stated, in_micrometres
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedImage:
+    """What the readers of all formats return.
+
+    Attributes
+    ----------
+    levels : tuple of arrays, each (N, H, W, C)
+        Full resolution first; slicing one reads its pixels.
+    notes : tuple of str
+        What was left out, and what its planes are.
+    in_parts : bool
+        Whether a part can be read without the whole.
+    fields : int
+        How many images of the file were put together as planes.
+    axes : str
+        What its planes are, where there are several: ``Z``, ``T``, or others of tifffile's letters.
+    alpha : bool
+        Whether the last of two channels is transparency.
+    read_stated : callable
+        Reads what the file states of the size of its pixels.
+    read_orientation : callable
+        Reads how a camera noted that it was turned (EXIF and TIFF): 1 to 8.
+    close : callable
+        What is read after that fails.
+    """
+
+    levels: tuple[Any, ...]
+    notes: tuple[str, ...] = ()
+    in_parts: bool = True
+    fields: int = 1
+    axes: str = ""
+    alpha: bool = False
+    read_stated: Callable[[], Stated | None] = lambda: None
+    read_orientation: Callable[[], Any] = lambda: 1
+    close: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    @property
+    def pixel_size(self) -> tuple[PixelSize | None, tuple[str, ...]]:
+        """The size of a pixel, and why there is none where the file states one."""
+        try:
+            return in_micrometres(self.read_stated())
+        except Exception:  # broken tags, of any kind: the pixels may be sound
+            return None, ()
+
+    @property
+    def orientation(self) -> int:
+        """How a camera noted that it was turned, 1 to 8; 1 where it noted nothing."""
+        try:
+            found = self.read_orientation()
+        except Exception:  # as above
+            return 1
+        return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """The notes, with those on its orientation and its pixel size."""
+        if self.orientation == 1:
+            return (*self.notes, *self.pixel_size[1])
+        turned = (
+            f"The camera noted that the picture was turned or mirrored (orientation {self.orientation}); it "
+            "was taken as it is stored, which is what napari shows, so that outlines lie on it."
+        )
+        return (*self.notes, turned, *self.pixel_size[1])
+
+
+class LazyPixels(ABC):
+    """Planes of rows and columns that are sliced like a NumPy array, also by dask.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Images, rows, columns, colours (1 or 3, and perhaps alpha behind).
+    dtype : dtype
+    chunks : tuple of int
+        What is read at once with least effort.
+    """
+
+    ndim = 4
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, int, int, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @abstractmethod
+    def read(self, image: int, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
+        """Return the pixels (rows, columns, colours) of a rectangle of one plane."""
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Return pixels (images, rows, columns, colours); indices drop their axis, as in NumPy."""
+        key = key if isinstance(key, tuple) else (key,)
+        key = (*key, *[slice(None)] * (4 - len(key)))
+        images, rows, cols, _ = (range(side)[one] for one, side in zip(key, self.shape, strict=True))
+        box = (*_span(rows), *_span(cols))
+        wanted = [images] if isinstance(images, int) else images
+        out = np.empty((len(wanted), box[1] - box[0], box[3] - box[2], self.shape[3]), self.dtype)
+        if out.size:
+            for number, image in enumerate(wanted):
+                out[number] = self.read(image, *box)
+        steps = [0 if isinstance(one, int) else slice(None, None, one.step) for one in (rows, cols)]
+        return out[(0 if isinstance(images, int) else slice(None), *steps, key[3])]
+
+
+def _span(wanted: range | int) -> tuple[int, int]:
+    """Return the first index of a range and the one after its last, upwards."""
+    if isinstance(wanted, int):
+        return wanted, wanted + 1
+    return (min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1]) + 1) if wanted else (0, 0)
+
+
+def stored_bytes(source: Path | bytes) -> int:
+    """Return how many bytes a file has."""
+    return len(source) if isinstance(source, bytes) else source.stat().st_size
 
 
 def image_head(source: Path | bytes) -> bytes:
@@ -16,28 +147,3 @@ def image_head(source: Path | bytes) -> bytes:
         return source[:32]
     with source.open("rb") as file:
         return file.read(32)
-
-
-def open_pixels(source: Path | bytes, name: str) -> ZarrImage | SlideImage | TiffImage | None:
-    """Open an image without reading its pixels; None where it is none that can be read in parts.
-
-    Parameters
-    ----------
-    source : Path or bytes
-    name : str
-        What messages call it.
-
-    Raises
-    ------
-    ImageError
-        If there is no such file, or its image is none in grey or RGB.
-    Exception
-        Of nearly any type, where the file is damaged.
-    """
-    if isinstance(source, Path):
-        if source.is_dir():
-            return open_image(source)
-        check_is_file(source)
-        if (slide := open_slide(source)) is not None:
-            return slide
-    return open_tiff(source, name) if image_head(source)[:4] in MAGIC else None

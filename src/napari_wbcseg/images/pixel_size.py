@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, NamedTuple
-
-from .ome_xml import Stated, ome_images
-from .opened import open_pixels
-from .slides import SlideImage
-from .tiff import TiffImage
-from .zarr_files import ZarrImage
 
 #: Length units in centimetres.
 CENTIMETRES = {
@@ -67,6 +60,15 @@ class PixelSize(NamedTuple):
     unit: str = "µm"
 
 
+class Stated(NamedTuple):
+    """What a file states, as it states it: numbers, and the unit of each."""
+
+    row: Any
+    column: Any
+    row_unit: str = "µm"
+    column_unit: str = "µm"
+
+
 def in_micrometres(stated: Stated | None) -> tuple[PixelSize | None, tuple[str, ...]]:
     """Turn what a file states into micrometres that can be true, or none and a note.
 
@@ -103,90 +105,3 @@ def in_micrometres(stated: Stated | None) -> tuple[PixelSize | None, tuple[str, 
         f"The file states pixels of {stated.column} {stated.column_unit} × {stated.row} {stated.row_unit}, "
         "which those of a microscope are not: sizes are in pixels.",
     )
-
-
-def read_pixel_size(path: str | Path) -> PixelSize | None:
-    """Return the pixel size that a TIFF, a slide or an OME-Zarr states, in µm; None where it states none.
-
-    Files of this package, OME-TIFF, ImageJ's and plain TIFF resolutions, the slides of scanners and
-    OME-Zarr are understood. Sizes that no microscope has, such as the dots per inch of prints, are
-    left alone. It never fails: whoever reads the pixels says what is wrong with a file.
-    """
-    return pixel_size_and_notes(path)[0]
-
-
-def pixel_size_and_notes(path: str | Path) -> tuple[PixelSize | None, tuple[str, ...]]:
-    """Return the same, and why there is none where the file states one."""
-    path = Path(path)
-    try:
-        image = open_pixels(path, str(path))
-        if image is None:
-            return None, ()
-        try:
-            return size_in(image)
-        finally:
-            image.close()
-    except Exception:  # of nearly any type; whoever reads the pixels says what is wrong
-        return None, ()
-
-
-def size_in(image: ZarrImage | SlideImage | TiffImage) -> tuple[PixelSize | None, tuple[str, ...]]:
-    """Return the pixel size of an image, and why there is none where its file states one."""
-    try:
-        if isinstance(image, SlideImage):
-            return in_micrometres(image.stated)
-        if isinstance(image, ZarrImage):
-            return in_micrometres(_stated_by_zarr(image.multiscales) if image.multiscales else None)
-        return in_micrometres(_stated_by_tiff(image.file, image.first, image.series))
-    except Exception:  # broken tags, of any kind: the pixels may be sound
-        return None, ()
-
-
-def _stated_by_tiff(file: Any, page: Any, series: int) -> Stated | None:
-    """Return what a TIFF states of one of its images, given by a page and a number."""
-    described: dict[str, Any] = (file.shaped_metadata or ({},))[0]
-    if "PhysicalSizeX" in described:
-        unit = str(described.get("PhysicalSizeUnit", "µm"))
-        return Stated(described.get("PhysicalSizeY"), described["PhysicalSizeX"], unit, unit)
-    if file.ome_metadata:
-        images = list(ome_images(file.ome_metadata))
-        return images[min(series, len(images) - 1)].stated if images else None
-    if file.is_svs:
-        for field in page.description.split("|"):
-            key, _, value = field.partition("=")
-            if key.strip() == "MPP":
-                return Stated(value, value)
-    resolutions = [_rational(page.tags.get(tag)) for tag in ("YResolution", "XResolution")]
-    if not all(resolutions):
-        return None
-    down, across = (1 / value for value in resolutions)
-    unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-    if unit_symbol(unit) in CENTIMETRES:
-        return Stated(down, across, unit, unit)
-    if getattr(page.tags.get("ResolutionUnit"), "value", None) == 3:  # dots per inch are of a print
-        return Stated(down, across, "cm", "cm")
-    return None
-
-
-def _rational(tag: Any) -> float:
-    over, under = (0, 0) if tag is None else tag.value
-    return over / under if under else 0.0
-
-
-def _stated_by_zarr(multiscales: dict[str, Any]) -> Stated | None:
-    """Return what the metadata of an OME-Zarr image state of its full resolution."""
-    axes = multiscales["axes"]
-    scales = [
-        step["scale"]
-        for where in (multiscales["datasets"][0], multiscales)
-        for step in where.get("coordinateTransformations", ())
-        if step["type"] == "scale"
-    ]
-    if not scales:
-        return None
-    sizes = {
-        axis["name"]: (math.prod(float(scale[i]) for scale in scales), str(axis.get("unit", "")))
-        for i, axis in enumerate(axes)
-    }
-    (row, row_unit), (column, column_unit) = sizes["y"], sizes["x"]
-    return Stated(row, column, row_unit, column_unit)

@@ -15,15 +15,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BITS = (8, 10, 12, 14, 16)
-_OVERSHOOT = 1.001  # resampling leaves values a little above the nominal maximum
-_SAMPLE_SIDE = 256  # pixels of the long side that are looked at for the background
-# Median brightness of a field over its 99th percentile, and where it lies between the 1st and that: at
-# least 0.49 and 0.30 in 384 fields of seven public sets, marrow and phone pictures among them. Four in
-# five of the same fields inverted lie below one of these.
-_DARK_BACKGROUND, _LOW_BACKGROUND = 0.45, 0.28
-_FOCUS_SIDE, _FOCUS_BLUR = 96, 6.0  # pixels; what is coarser, such as the light, does not count
-# Correlation of neighbouring planes: above 0.95 a few micrometres out of focus, below 0.3 for other fields.
-_ONE_FIELD = 0.8
+
+
+@dataclass(frozen=True)
+class PreparationParameters:
+    """What values and planes of an image are taken for.
+
+    Attributes
+    ----------
+    overshoot : float
+        How much above a nominal maximum a float may lie, for resampling leaves such values.
+    sample_side : int
+        Pixels of the longer side that are looked at for the background.
+    dark_background, low_background : float
+        Median brightness of a field over its 99th percentile, and where it lies between the 1st and that: at
+        least 0.49 and 0.30 in 384 fields of seven public sets, marrow and phone pictures among them. Four in
+        five of the same fields inverted lie below one of these.
+    focus_side, focus_blur : float
+        Pixels that neighbouring planes are compared with; what is coarser, such as the light, does not count.
+    one_field : float
+        Their correlation: above 0.95 a few micrometres out of focus, below 0.3 for other fields.
+    """
+
+    overshoot: float = 1.001
+    sample_side: int = 256
+    dark_background: float = 0.45
+    low_background: float = 0.28
+    focus_side: int = 96
+    focus_blur: float = 6.0
+    one_field: float = 0.8
+
+
+PARAMETERS = PreparationParameters()
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +123,9 @@ def bit_range(array: Any) -> float:
             f"The image has negative values (down to {readable(low)}); shift or clip them to 0 and above."
         )
     if dtype.kind == "f":
-        if high <= _OVERSHOOT:
+        if high <= PARAMETERS.overshoot:
             return 1.0
-        high /= _OVERSHOOT
+        high /= PARAMETERS.overshoot
     for bits in _BITS:
         if high <= 2**bits - 1:
             return float(2**bits - 1)
@@ -182,12 +205,14 @@ def as_rgb8(array: Any, value_range: float | None = None) -> NDArray[np.uint8]:
 
 def has_dark_background(pixels: NDArray[np.float32]) -> bool:
     """Say whether most of a field, (H, W, 3) in 0..255, is far darker than its brightest parts."""
-    step = max(1, -(-max(pixels.shape[:2]) // _SAMPLE_SIDE))
+    step = max(1, -(-max(pixels.shape[:2]) // PARAMETERS.sample_side))
     sample = pixels[::step, ::step]
 
     def dark(brightness: NDArray[Any]) -> bool:
         least, middle, most = (float(level) for level in np.percentile(brightness, (1, 50, 99)))
-        return middle < _DARK_BACKGROUND * most or middle - least < _LOW_BACKGROUND * (most - least)
+        return middle < PARAMETERS.dark_background * most or middle - least < PARAMETERS.low_background * (
+            most - least
+        )
 
     brightness = sample.mean(axis=2)
     if not dark(brightness):
@@ -200,13 +225,13 @@ def is_one_field(planes: NDArray[Any]) -> bool:
     """Say whether all planes of a stack, (N, H, W, C), show the same place, as a focus stack does."""
     import cv2
 
-    size = (_FOCUS_SIDE, _FOCUS_SIDE)
+    size = (PARAMETERS.focus_side, PARAMETERS.focus_side)
     before = None
     for plane in planes:
         small = cv2.resize(plane.mean(axis=-1, dtype=np.float32), size, interpolation=cv2.INTER_AREA)
-        small -= cv2.GaussianBlur(small, (0, 0), _FOCUS_BLUR)
+        small -= cv2.GaussianBlur(small, (0, 0), PARAMETERS.focus_blur)
         small /= max(float(np.linalg.norm(small)), 1e-6)
-        if before is not None and float((small * before).sum()) < _ONE_FIELD:
+        if before is not None and float((small * before).sum()) < PARAMETERS.one_field:
             return False
         before = small
     return len(planes) > 1

@@ -7,7 +7,6 @@ overlap, the size of a pixel and the objective. What it does not know is left to
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,43 +15,14 @@ import numpy as np
 from ..errors import ImageError
 from ..words import listed
 from .find import OPENSLIDE_ONLY, TIFF_SUFFIXES
-from .lazy_pixels import LazyPixels
-from .ome_xml import Stated
+from .opened import LazyPixels, OpenedImage
+from .pixel_size import Stated
 
 if TYPE_CHECKING:
     import openslide
     from numpy.typing import NDArray
 
 _CHUNK = 512  # pixels that a chunk is long at least, in whole tiles
-
-
-@dataclass(frozen=True, eq=False)
-class SlideImage:
-    """A slide, cut to what was scanned of it.
-
-    Attributes
-    ----------
-    levels : tuple of SlidePixels
-        Full resolution first.
-    notes : tuple of str
-        The scanner, its objective, and what was left out.
-    stated : Stated or None
-        Size of a pixel.
-    slide : OpenSlide
-        Open until `close`.
-    """
-
-    levels: tuple[SlidePixels, ...]
-    notes: tuple[str, ...]
-    stated: Stated | None
-    slide: openslide.OpenSlide
-    fields = 1
-    axes = ""
-    alpha = False
-    orientation = None
-
-    def close(self) -> None:
-        self.slide.close()
 
 
 class SlidePixels(LazyPixels):
@@ -85,7 +55,7 @@ class SlidePixels(LazyPixels):
         return np.where(rgba[..., 3:] == 0, self._background, rgba[..., :3])
 
 
-def open_slide(path: Path) -> SlideImage | None:
+def open_slide(path: Path) -> OpenedImage | None:
     """Open a slide without reading its pixels; None where it is none of OpenSlide's.
 
     Raises
@@ -119,7 +89,8 @@ def open_slide(path: Path) -> SlideImage | None:
     known = slide.properties
     rows, columns = known.get("openslide.mpp-y"), known.get("openslide.mpp-x")
     levels = tuple(SlidePixels(slide, level) for level in range(slide.level_count))
-    return SlideImage(levels, (_about(slide),), Stated(rows, columns) if rows and columns else None, slide)
+    stated = Stated(rows, columns) if rows and columns else None
+    return OpenedImage(levels, (_about(slide),), read_stated=lambda: stated, close=slide.close)
 
 
 def _about(slide: openslide.OpenSlide) -> str:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 import struct
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from io import BytesIO
 from itertools import product
 from pathlib import Path
@@ -22,9 +20,9 @@ import numpy as np
 from ..errors import ImageError
 from .choose import Candidate, focus_note, main_images
 from .colours import Conversion, conversion
-from .lazy_pixels import LazyPixels
 from .limits import check_expansion, check_memory
-from .ome_xml import ome_images
+from .opened import LazyPixels, OpenedImage, stored_bytes
+from .tiff_metadata import ome_images, stated_pixel_size
 
 if TYPE_CHECKING:
     import tifffile
@@ -39,7 +37,7 @@ ORIENTATION = 274
 _KEPT_SEGMENT = 2**22  # bytes; a strip or tile larger than this is kept for the next part of it
 _CHUNK = 512  # pixels that a chunk is long at least, in whole tiles or strips
 _MOST_PLANES = 65_536  # of an OME-TIFF; what declares more is damaged
-_WORKERS = 4
+_WORKERS, _FEW = 4, 8  # threads, for so many tiles or strips at least
 
 
 class _Plane(NamedTuple):
@@ -50,51 +48,7 @@ class _Plane(NamedTuple):
     offset: int | None  # of its first byte, where all its rows follow
 
 
-@dataclass(frozen=True, eq=False)
-class TiffImage:
-    """The image in a TIFF file.
-
-    Attributes
-    ----------
-    levels : tuple of TiffPixels
-        Full resolution first.
-    notes : tuple of str
-        What was left out, and what its planes are.
-    series : int
-        Which of the images in the file it is; the first of them, where several were put together.
-    fields : int
-        How many images of the file were put together as planes.
-    axes : str
-        What its planes are, where there are several: ``Z``, ``T``, or others of tifffile's letters.
-    first : TiffPage
-        Its first page.
-    file : TiffFile
-        Open until `close`.
-    """
-
-    levels: tuple[TiffPixels, ...]
-    notes: tuple[str, ...]
-    series: int
-    fields: int
-    axes: str
-    first: Any
-    file: tifffile.TiffFile
-
-    @property
-    def alpha(self) -> bool:
-        """Whether the last channel is transparency."""
-        return bool(self.first.extrasamples)
-
-    @property
-    def orientation(self) -> int | None:
-        """How a camera noted that it was turned, 1 to 8."""
-        return getattr(self.first.tags.get(ORIENTATION), "value", None)
-
-    def close(self) -> None:
-        self.file.close()
-
-
-def open_tiff(source: Path | bytes, name: str) -> TiffImage:
+def open_tiff(source: Path | bytes, name: str) -> OpenedImage:
     """Open a TIFF without reading its pixels.
 
     Parameters
@@ -110,15 +64,15 @@ def open_tiff(source: Path | bytes, name: str) -> TiffImage:
     Exception
         Of nearly any type, where the file is damaged.
     """
-    file = open_file(source)
+    file = _open_file(source)
     try:
-        return _image(file, name, len(source) if isinstance(source, bytes) else source.stat().st_size)
+        return _image(file, name, stored_bytes(source))
     except BaseException:
         file.close()
         raise
 
 
-def open_file(source: Path | bytes) -> tifffile.TiffFile:
+def _open_file(source: Path | bytes) -> tifffile.TiffFile:
     """Open a TIFF with tifffile; files that it names elsewhere are not opened."""
     import tifffile
 
@@ -160,7 +114,7 @@ def _check_chain(file: tifffile.TiffFile) -> None:
             return
 
 
-def _image(file: tifffile.TiffFile, name: str, size: int) -> TiffImage:
+def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
     every = [(number, one) for number, one in enumerate(file.series) if one.size and {*"YX"} <= {*one.axes}]
     if not every:
         raise ImageError(f"{name} has no pixels; save the image again.")
@@ -180,7 +134,17 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> TiffImage:
     axes = "".join(axis for axis in axes if axis not in "YXSC")
     if "Z" in axes:
         notes += (focus_note(len(full.planes)),)
-    return TiffImage(tuple(levels), notes, every[chosen[0]][0], len(fields), axes, first.keyframe, file)
+    page = first.keyframe
+    return OpenedImage(
+        tuple(levels),
+        notes,
+        fields=len(fields),
+        axes=axes,
+        alpha=bool(page.extrasamples),
+        read_stated=lambda: stated_pixel_size(file, page, every[chosen[0]][0]),
+        read_orientation=lambda: getattr(page.tags.get(ORIENTATION), "value", None),
+        close=file.close,
+    )
 
 
 def _candidate(series: tifffile.TiffPageSeries) -> Candidate:
@@ -316,7 +280,12 @@ class TiffPixels(LazyPixels):
                 ]
 
         places = list(product(range(top // tall, -(-bottom // tall)), range(left // wide, -(-right // wide))))
-        _each(put, places)
+        if len(places) < _FEW:
+            for place in places:
+                put(place)
+        else:
+            with ThreadPoolExecutor(_WORKERS) as pool:
+                list(pool.map(put, places))
         return out
 
     def _decoded(self, page: Any, index: int) -> NDArray[Any] | None:
@@ -348,13 +317,3 @@ class TiffPixels(LazyPixels):
         if len(data) != count:
             raise ValueError("its last bytes are missing")
         return bytes(data)
-
-
-def _each(do: Callable[[Any], None], items: list[Any]) -> None:
-    if len(items) < 8:
-        for item in items:
-            do(item)
-        return
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        for _ in pool.map(do, items):
-            pass

@@ -10,7 +10,6 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +18,8 @@ import numpy as np
 from ..errors import ImageError
 from .choose import Candidate, focus_note, main_images
 from .limits import check_folder_expansion, check_memory
+from .opened import OpenedImage
+from .pixel_size import Stated
 
 #: What a codec may be called, after ``numcodecs.`` where that is in front.
 CODECS = frozenset(
@@ -125,37 +126,7 @@ def _is_number(name: Any) -> bool:
         return False
 
 
-@dataclass(frozen=True, eq=False)
-class ZarrImage:
-    """The image in a zarr folder.
-
-    Attributes
-    ----------
-    levels : tuple of dask.array.Array, each (N, H, W, C)
-        Full resolution first.
-    notes : tuple of str
-        What was left out.
-    fields : int
-        How many images of the folder were put together as planes.
-    multiscales : dict
-        Metadata of the first; empty for a plain array.
-    axes : str
-        What its planes are, in capital letters, where it tells.
-    """
-
-    levels: tuple[Any, ...]
-    notes: tuple[str, ...]
-    fields: int
-    multiscales: dict[str, Any]
-    axes: str = ""
-    alpha = False
-    orientation = None
-
-    def close(self) -> None:
-        """Nothing is kept open."""
-
-
-def open_image(path: Path) -> ZarrImage:
+def open_zarr_image(path: Path) -> OpenedImage:
     """Open the image in a zarr folder without reading its pixels.
 
     Raises
@@ -168,7 +139,7 @@ def open_image(path: Path) -> ZarrImage:
 
     node = open_zarr(path)
     if isinstance(node, zarr.Array):
-        return ZarrImage((_planes(node, None, path),), (), 1, {})
+        return OpenedImage((_planes(node, None, path),))
     images = list(_multiscales(node))
     if not images:
         raise ImageError(f"{path} is a zarr group without an OME-Zarr image; name the array inside it.")
@@ -181,7 +152,32 @@ def open_image(path: Path) -> ZarrImage:
     levels = [same[0] if len(same) == 1 else da.concatenate(same) for same in zip(*fields, strict=False)]
     if "z" in axes and fields[0][0].shape[0] > 1:
         notes += (focus_note(fields[0][0].shape[0]),)
-    return ZarrImage(tuple(levels), notes, len(chosen), images[chosen[0]][1], axes.upper())
+    return OpenedImage(
+        tuple(levels),
+        notes,
+        fields=len(chosen),
+        axes=axes.upper(),
+        read_stated=lambda: _stated_pixel_size(images[chosen[0]][1]),
+    )
+
+
+def _stated_pixel_size(multiscales: dict[str, Any]) -> Stated | None:
+    """Return what the metadata of an OME-Zarr image state of its full resolution."""
+    axes = multiscales["axes"]
+    scales = [
+        step["scale"]
+        for where in (multiscales["datasets"][0], multiscales)
+        for step in where.get("coordinateTransformations", ())
+        if step["type"] == "scale"
+    ]
+    if not scales:
+        return None
+    sizes = {
+        axis["name"]: (math.prod(float(scale[i]) for scale in scales), str(axis.get("unit", "")))
+        for i, axis in enumerate(axes)
+    }
+    (row, row_unit), (column, column_unit) = sizes["y"], sizes["x"]
+    return Stated(row, column, row_unit, column_unit)
 
 
 def _in_order(planes: Any, group: Any) -> Any:

@@ -82,12 +82,9 @@ def load_result(path: str | Path) -> Segmentation:
 def _read_labels(path: Path) -> np.ndarray:
     try:
         check_is_file(path)
-        image = open_tiff(path, str(path))
-        try:
+        with open_tiff(path, str(path)) as image:
             check_memory(image.levels[0].nbytes, str(path))
             labels = image.levels[0][:][..., 0]
-        finally:
-            image.close()
     except ImageError as error:
         raise ImageError(f"{error} It belongs beside its record.") from None
     except Exception as error:  # a damaged file raises nearly anything

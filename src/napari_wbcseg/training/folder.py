@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ..box import Box
 from ..errors import DatasetError, TrainingError, WBCSegError
 from ..files import write_atomically
 from ..network.library import models_folder
@@ -259,7 +260,6 @@ def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
 
 
 def _read_pairs(path: Path) -> list[TrainingPair]:
-    from ..box import Box
     from ..datasets.pair import TrainingPair
 
     try:
@@ -272,12 +272,8 @@ def _read_pairs(path: Path) -> list[TrainingPair]:
                     arrays[f"labels{i}"],
                     item["group"],
                     arrays.get(f"mask{i}"),
-                    *(
-                        tuple(
-                            Box(*corners) for kind, corners in item["distractors"] if (kind == "RBC") == red
-                        )
-                        for red in (True, False)
-                    ),
+                    _boxes(item, red=True),
+                    _boxes(item, red=False),
                     # Trainings that earlier versions began lack these.
                     item.get("all_boxed", False),
                     None if item.get("erythroblasts") is None else frozenset(item["erythroblasts"]),
@@ -290,3 +286,7 @@ def _read_pairs(path: Path) -> list[TrainingPair]:
             f"{path}, the images of this training, cannot be read ({error or type(error).__name__}): "
             "discard it, and train again."
         ) from None
+
+
+def _boxes(item: dict[str, Any], red: bool) -> tuple[Box, ...]:
+    return tuple(Box(*box) for kind, box in item["distractors"] if (kind == "RBC") == red)

@@ -9,7 +9,8 @@ import pytest
 import tifffile
 
 from napari_wbcseg.errors import OutputError
-from napari_wbcseg.images.pixel_size import PixelSize, read_pixel_size
+from napari_wbcseg.images.pixel_size import PixelSize
+from napari_wbcseg.images.read import read_pixel_size
 from napari_wbcseg.results.formats.tiff import write_labels
 
 from ...drawings import two_discs

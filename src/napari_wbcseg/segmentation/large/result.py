@@ -14,7 +14,8 @@ from ...box import Box
 from ...classification.classes import BUILT_IN, ClassList
 from ...errors import ImageError, OutputError
 from ...files import write_atomically
-from ...images.pixel_size import PixelSize, read_pixel_size
+from ...images.pixel_size import PixelSize
+from ...images.read import read_pixel_size
 from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, write_table
 from .pyramid import Pyramid
 

@@ -16,7 +16,7 @@ from ...box import Box
 from ...classification.classify import class_list
 from ...errors import ImageError, OutputError, SettingsError
 from ...files import write_atomically
-from ...images.pixel_size import read_pixel_size
+from ...images.read import read_pixel_size
 from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...version import __version__

@@ -1,0 +1,104 @@
+"""JPEG, PNG and BMP, which are decoded all at once."""
+
+from __future__ import annotations
+
+import threading
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .limits import check_expansion
+from .opened import OpenedImage, image_head, stored_bytes
+from .tiff import ORIENTATION
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+_FORMATS = ("JPEG", "PNG", "BMP")
+_MAX_PIXELS = 2**29  # Pillow refuses twice as many
+_LOCK = threading.Lock()
+
+
+def open_picture(source: Path | bytes, name: str) -> OpenedImage:
+    """Open a JPEG, PNG or BMP, whose pixels are not read yet.
+
+    Raises
+    ------
+    ImageError
+        If it declares more than its bytes can hold.
+    Exception
+        Pillow's, where it is none of these, damaged or too large.
+    """
+    from PIL import Image
+
+    with _LOCK:
+        # Pillow takes pictures of more than 89 megapixels for an attack; smears are often larger.
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = _MAX_PIXELS
+        try:
+            opened = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    pixels = PicturePixels(opened, source)
+    try:
+        check_expansion(pixels.nbytes, stored_bytes(source), name)
+    except BaseException:
+        opened.close()
+        raise
+    return OpenedImage(
+        (pixels,),
+        in_parts=False,
+        alpha=True,
+        read_orientation=lambda: opened.getexif().get(ORIENTATION),
+        close=opened.close,
+    )
+
+
+class PicturePixels:
+    """The pixels of a picture (1, H, W, C), decoded when they are asked for.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    nbytes : int
+        Bytes of all pixels, about.
+    """
+
+    def __init__(self, opened: Image.Image, source: Path | bytes) -> None:
+        self._opened, self._source = opened, source
+        self.shape = (1, opened.height, opened.width, len(opened.getbands()))
+        self.nbytes = opened.height * opened.width * max(3, self.shape[3])
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        import imagecodecs
+
+        self._opened.load()
+        head = image_head(self._source)
+        if self._opened.format == "PNG" and head[24] == 16 and head[25] != 0:
+            # Pillow would cut colour PNG files of 16 bits down to 8.
+            stored = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
+            image = imagecodecs.png_decode(stored)
+        else:
+            image = _array_of(self._opened)
+        return image.reshape(1, *image.shape[:2], -1)[key]
+
+
+def _array_of(image: Image.Image) -> NDArray[Any]:
+    """Return grey, RGB, or either with alpha last."""
+    if image.mode in ("LA", "La") or (image.mode == "L" and "transparency" in image.info):
+        return np.asarray(image.convert("LA"))
+    if image.has_transparency_data:
+        return np.asarray(image.convert("RGBA"))
+    if image.mode == "P":
+        image = image.convert(image.palette.mode if image.palette else "RGB")
+    if image.mode == "1":
+        image = image.convert("L")
+    if image.mode in ("L", "I", "F") or image.mode.startswith("I;16"):
+        array = np.asarray(image)
+        if image.mode == "I" and image.format == "PNG":  # as Pillow before 11 opens 16 bits
+            array = array.astype(np.uint16)
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return np.asarray(image.convert("RGB"))
