@@ -10,7 +10,7 @@ import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -23,23 +23,32 @@ DeviceName = Literal["auto", "cpu"]
 Precision = Literal["auto", "float32", "mixed"]
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What forms and help tell of a field besides its description.
+def setting(
+    default: Any,
+    description: str,
+    *,
+    recipe: Recipe | None = None,
+    unit: str = "",
+    none: str = "automatic",
+    **limits: Any,
+) -> Any:
+    """Return a field of a settings class, with what forms and help tell of it.
 
-    Attributes
+    Parameters
     ----------
-    recipe : str or None
+    default : object
+    description : str
+    recipe : str, optional
         The only one that reads the field.
     unit : str
         Of a number.
     none : str
         What a field that may be None calls that value in a form.
+    **limits
+        Of `pydantic.Field`: ``ge``, ``gt``, ``le``, ``lt``, ``min_length``.
     """
-
-    recipe: Recipe | None = None
-    unit: str = ""
-    none: str = "automatic"
+    shown: Any = {"recipe": recipe, "unit": unit, "none": none}
+    return Field(default=default, description=description, json_schema_extra=shown, **limits)
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,8 @@ class Setting:
         Limits of a number.
     above, below : bool
         Whether the limits themselves are out.
-    shown : Shown
+    recipe, unit, none
+        See `setting`.
     """
 
     name: str
@@ -73,7 +83,9 @@ class Setting:
     high: float | None
     above: bool
     below: bool
-    shown: Shown
+    recipe: Recipe | None
+    unit: str
+    none: str
 
     @property
     def title(self) -> str:
@@ -102,18 +114,19 @@ def settings_of(cls: type[BaseModel]) -> dict[str, Setting]:
             for limit in ("ge", "gt", "le", "lt")
             if (value := getattr(one, limit, None)) is not None
         }
+        shown: Any = field.json_schema_extra
         found[name] = Setting(
-            name,
-            field.description or "",
-            str if choices else kind,
-            choices,
-            field.default,
-            optional,
-            limits.get("ge", limits.get("gt")),
-            limits.get("le", limits.get("lt")),
-            "gt" in limits,
-            "lt" in limits,
-            next((one for one in field.metadata if isinstance(one, Shown)), Shown()),
+            name=name,
+            description=field.description or "",
+            kind=str if choices else kind,
+            choices=choices,
+            default=field.default,
+            optional=optional,
+            low=limits.get("ge", limits.get("gt")),
+            high=limits.get("le", limits.get("lt")),
+            above="gt" in limits,
+            below="lt" in limits,
+            **shown,
         )
     return found
 
@@ -178,62 +191,43 @@ class SegmentationSettings(Settings):
     Lengths are in image pixels. A field with a recipe is read by that recipe only.
     """
 
-    recipe: Annotated[Recipe, Field(description="Method: robust for any smear, classic as published.")] = (
-        "robust"
+    recipe: Recipe = setting("robust", "Method: robust for any smear, classic as published.")
+    cell_diameter: float | None = setting(
+        None,
+        "Diameter of a white cell in image pixels; none estimates it from the image.",
+        recipe="robust",
+        unit="px",
+        ge=6,
+        le=2000,
     )
-    cell_diameter: Annotated[
-        float | None,
-        Field(
-            ge=6,
-            le=2000,
-            description="Diameter of a white cell in image pixels; none estimates it from the image.",
-        ),
-        Shown(recipe="robust", unit="px"),
-    ] = None
-    probability_threshold: Annotated[
-        float, Field(gt=0, lt=1, description="A pixel belongs to a cell above this probability.")
-    ] = 0.5
-    split_touching: Annotated[
-        bool, Field(description="Tell touching cells apart."), Shown(recipe="robust")
-    ] = True
-    flips: Annotated[
-        bool,
-        Field(description="Average the prediction over mirrored copies: steadier, three times the work."),
-    ] = False
-    check_below: Annotated[
-        float,
-        Field(ge=0, le=1, description="Cells with a certainty below this are marked to check."),
-        Shown(recipe="robust"),
-    ] = 0.75
-    grey_threshold: Annotated[
-        int,
-        Field(ge=1, le=254, description="Pixels darker than this grey level are proposed."),
-        Shown(recipe="classic"),
-    ] = 100
-    dark_cutoff: Annotated[
-        int,
-        Field(ge=0, le=254, description="Pixels at or below this grey level count as background."),
-        Shown(recipe="classic"),
-    ] = 20
-    min_area: Annotated[
-        int, Field(ge=1, description="Smallest region and smallest cell, in pixels."), Shown(recipe="classic")
-    ] = 500
-    classes: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            description="What tells the classes of the cells: built-in, the file of a classifier, or none.",
-        ),
-        Shown(none="none"),
-    ] = "built-in"
-    batch_size: Annotated[int, Field(ge=1, le=512, description="Windows predicted at once.")] = 16
-    engine: Annotated[
-        EngineName, Field(description="What runs the network: auto takes the fastest here.")
-    ] = "auto"
-    device: Annotated[
-        DeviceName,
-        Field(description="Where ONNX Runtime computes: auto takes a GPU that works, else the processor."),
-    ] = "auto"
+    probability_threshold: float = setting(
+        0.5, "A pixel belongs to a cell above this probability.", gt=0, lt=1
+    )
+    split_touching: bool = setting(True, "Tell touching cells apart.", recipe="robust")
+    flips: bool = setting(
+        False, "Average the prediction over mirrored copies: steadier, three times the work."
+    )
+    check_below: float = setting(
+        0.75, "Cells with a certainty below this are marked to check.", recipe="robust", ge=0, le=1
+    )
+    grey_threshold: int = setting(
+        100, "Pixels darker than this grey level are proposed.", recipe="classic", ge=1, le=254
+    )
+    dark_cutoff: int = setting(
+        20, "Pixels at or below this grey level count as background.", recipe="classic", ge=0, le=254
+    )
+    min_area: int = setting(500, "Smallest region and smallest cell, in pixels.", recipe="classic", ge=1)
+    classes: str | None = setting(
+        "built-in",
+        "What tells the classes of the cells: built-in, the file of a classifier, or none.",
+        none="none",
+        min_length=1,
+    )
+    batch_size: int = setting(16, "Windows predicted at once.", ge=1, le=512)
+    engine: EngineName = setting("auto", "What runs the network: auto takes the fastest here.")
+    device: DeviceName = setting(
+        "auto", "Where ONNX Runtime computes: auto takes a GPU that works, else the processor."
+    )
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -248,54 +242,37 @@ class TrainingSettings(Settings):
     gives those of either recipe.
     """
 
-    recipe: Annotated[
-        Recipe, Field(description="Network and data preparation: classic as published, or robust.")
-    ] = "classic"
-    epochs: Annotated[int, Field(ge=1, le=10_000, description="Passes over the training data.")] = 50
-    batch_size: Annotated[int, Field(ge=1, le=1024, description="Tiles per step.")] = 3
-    learning_rate: Annotated[float, Field(gt=0, le=1, description="Step size of the Adam optimiser.")] = 1e-4
-    dropout: Annotated[float, Field(ge=0, lt=1, description="Fraction of features dropped.")] = 0.25
-    plateau_patience: Annotated[
-        int, Field(ge=1, description="Epochs without progress before the learning rate is cut.")
-    ] = 10
-    plateau_factor: Annotated[
-        float, Field(gt=0, lt=1, description="What the rate is multiplied by then.")
-    ] = 0.1
-    schedule: Annotated[
-        Literal["plateau", "cosine"],
-        Field(description="Learning rate: cut on a plateau, or lowered along a cosine to the last epoch."),
-    ] = "plateau"
-    early_stop_patience: Annotated[
-        int, Field(ge=1, description="Epochs without progress before training ends.")
-    ] = 20
-    validation_fraction: Annotated[
-        float, Field(ge=0, lt=1, description="Share of the images kept aside to validate on.")
-    ] = 0.0
-    steps_per_epoch: Annotated[
-        int | None,
-        Field(ge=1, description="Steps an epoch; none for one pass over the images."),
-        Shown(recipe="robust", none="all images"),
-    ] = None
-    flips: Annotated[
-        bool, Field(description="Add mirrored copies of each tile, three for one."), Shown(recipe="classic")
-    ] = False
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Seed of every random choice.")] = 0
-    precision: Annotated[
-        Precision, Field(description="Arithmetic: auto takes mixed precision where the device gains by it.")
-    ] = "auto"
+    recipe: Recipe = setting("classic", "Network and data preparation: classic as published, or robust.")
+    epochs: int = setting(50, "Passes over the training data.", ge=1, le=10_000)
+    batch_size: int = setting(3, "Tiles per step.", ge=1, le=1024)
+    learning_rate: float = setting(1e-4, "Step size of the Adam optimiser.", gt=0, le=1)
+    dropout: float = setting(0.25, "Fraction of features dropped.", ge=0, lt=1)
+    plateau_patience: int = setting(10, "Epochs without progress before the learning rate is cut.", ge=1)
+    plateau_factor: float = setting(0.1, "What the rate is multiplied by then.", gt=0, lt=1)
+    schedule: Literal["plateau", "cosine"] = setting(
+        "plateau", "Learning rate: cut on a plateau, or lowered along a cosine to the last epoch."
+    )
+    early_stop_patience: int = setting(20, "Epochs without progress before training ends.", ge=1)
+    validation_fraction: float = setting(0.0, "Share of the images kept aside to validate on.", ge=0, lt=1)
+    steps_per_epoch: int | None = setting(
+        None, "Steps an epoch; none for one pass over the images.", recipe="robust", none="all images", ge=1
+    )
+    flips: bool = setting(False, "Add mirrored copies of each tile, three for one.", recipe="classic")
+    seed: int = setting(0, "Seed of every random choice.", ge=0, le=2**31 - 1)
+    precision: Precision = setting(
+        "auto", "Arithmetic: auto takes mixed precision where the device gains by it."
+    )
 
     @classmethod
     def for_recipe(cls, recipe: Recipe, **changes: Any) -> TrainingSettings:
         """Return the defaults of a recipe, with some fields changed."""
-        base: dict[str, Any] = {"recipe": recipe}
-        if recipe == "robust":
-            base.update(
-                epochs=60,
-                batch_size=16,
-                learning_rate=1e-3,
-                schedule="cosine",
-                dropout=0.1,
-                steps_per_epoch=100,
-                validation_fraction=0.15,
-            )
-        return cls(**{**base, **changes})
+        robust = {
+            "epochs": 60,
+            "batch_size": 16,
+            "learning_rate": 1e-3,
+            "schedule": "cosine",
+            "dropout": 0.1,
+            "steps_per_epoch": 100,
+            "validation_fraction": 0.15,
+        }
+        return cls(**{"recipe": recipe, **(robust if recipe == "robust" else {}), **changes})

@@ -102,7 +102,7 @@ def _option(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
     for when, values in defaults.items():
         if name in values and values[name] != setting.default:
             shown += f"; {when}: {_shown(values[name], kind)}"
-    recipe = setting.shown.recipe
+    recipe = setting.recipe
     info = typer.Option(
         *declarations,
         help=f"{recipe.capitalize() + ': ' if recipe else ''}{setting.description} (default: {shown})",

@@ -34,12 +34,12 @@ class FieldEditor(QWidget):
         super().__init__()
         self.setting = setting
         self._value = _value_widget(setting)
-        self._none = CheckBox(text=setting.shown.none) if setting.optional else None
+        self._none = CheckBox(text=setting.none) if setting.optional else None
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         native = self._value.native
-        if setting.shown.unit:
-            native.setSuffix(f" {setting.shown.unit}")
+        if setting.unit:
+            native.setSuffix(f" {setting.unit}")
         # A wheel that scrolls the panel must not change a number under the mouse.
         native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         if self._none is not None:
@@ -133,7 +133,7 @@ class SettingsForm(QWidget, Generic[SettingsT]):
     def show_recipe(self, recipe: str) -> None:
         """Show only the fields that this recipe reads."""
         for name, editor in self.editors.items():
-            shown = editor.setting.shown.recipe in (None, recipe)
+            shown = editor.setting.recipe in (None, recipe)
             editor.setVisible(shown)
             self._labels[name].setVisible(shown)
 
