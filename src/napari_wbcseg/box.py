@@ -65,9 +65,19 @@ class Box(NamedTuple):
             min(self.right + by, within[1]),
         )
 
+    def shifted(self, down: int, right: int) -> Box:
+        """Return the box moved."""
+        return Box(self.top + down, self.left + right, self.bottom + down, self.right + right)
+
     def holds(self, row: float, col: float) -> bool:
         """Say whether a point lies inside."""
         return self.top <= row < self.bottom and self.left <= col < self.right
+
+    def common(self, other: tuple[int, int, int, int]) -> Box:
+        """Return what two boxes have in common, which has no area where that is nothing."""
+        top, left, bottom, right = other
+        ends = min(self.bottom, bottom), min(self.right, right)
+        return Box(max(self.top, top), max(self.left, left), *ends)
 
     def iou(self, other: tuple[int, int, int, int]) -> float:
         """Return intersection over union with another box.
@@ -77,9 +87,5 @@ class Box(NamedTuple):
         >>> Box(0, 0, 2, 2).iou(Box(0, 1, 2, 3))
         0.3333333333333333
         """
-        rows = min(self.bottom, other[2]) - max(self.top, other[0])
-        cols = min(self.right, other[3]) - max(self.left, other[1])
-        if rows <= 0 or cols <= 0:
-            return 0.0
-        shared = rows * cols
-        return shared / (self.area + Box(*other).area - shared)
+        shared = self.common(other).area
+        return shared / (self.area + Box(*other).area - shared) if shared else 0.0

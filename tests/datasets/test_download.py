@@ -250,6 +250,7 @@ def test_a_local_set_is_found_by_variable_or_in_a_complete_cache(
     assert local_sigtuple() is None
     fetch(["Test_Data"])
     assert local_sigtuple() is None, "half a set does not count"
+    assert local_sigtuple("Test_Data") == tmp_path / "cache", "but where that half is all that is needed"
     folder = fetch()
     assert local_sigtuple() == folder
     source.rename(tmp_path / "sigtuple")

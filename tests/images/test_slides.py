@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.images.lazy import is_large_file, open_large
 from napari_wbcseg.images.pixel_size import PixelSize
@@ -75,7 +76,7 @@ def test_what_was_not_scanned_is_empty_slide(tmp_path: Path) -> None:
     level = SlidePixels(slide, 0)
     assert slide.dimensions == (1280, 1024)
     assert level.shape == (1, 512, 640, 3)
-    assert (level.read(0, 512, 600, 0, 700) == 255).all()
+    assert (level.read(0, Box(512, 0, 600, 700)) == 255).all()
 
 
 def test_a_pyramid_of_no_scanner_is_read_by_tifffile(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ..errors import DownloadError
 from ..files import write_problem
 from ..images.find import image_stem
 from ..progress import Progress, silent
+from .sigtuple import is_sigtuple
 
 PUBLIC_URL = (
     "https://raw.githubusercontent.com/bsrinivas8687/WBC_Segmentaion/"
@@ -43,20 +44,24 @@ def sigtuple_cache() -> Path:
     return Path(pooch.os_cache("napari-wbcseg")) / "SigTuple_data"
 
 
-def local_sigtuple() -> Path | None:
+def local_sigtuple(part: str = "") -> Path | None:
     """Return a SigTuple folder that is on this computer already, or none.
 
-    That is ``sigtuple`` in the folder named by the environment variable
-    ``WBCSEG_DATA``, or else the download cache when every file is in it.
-    """
-    from .sigtuple import is_sigtuple
+    That is ``sigtuple`` in the folder named by the environment variable ``WBCSEG_DATA``, or else
+    the download cache when every file is in it.
 
+    Parameters
+    ----------
+    part : str
+        ``Train_Data`` or ``Test_Data``, where only that is needed.
+    """
     given = os.environ.get(DATA_VARIABLE)
     if given and is_sigtuple(folder := Path(given).expanduser() / "sigtuple"):
         return folder
     cache = sigtuple_cache()
     # A file only ever comes to its name after it was verified, so being there is enough.
-    return cache if all((cache / name).is_file() for name in sigtuple_registry()) else None
+    needed = (name for name in sigtuple_registry() if name.startswith(part))
+    return cache if all((cache / name).is_file() for name in needed) else None
 
 
 def fetch_sigtuple(

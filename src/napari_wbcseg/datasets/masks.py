@@ -129,7 +129,7 @@ def _palette_indices(source: Path | bytes) -> NDArray[Any] | None:
             coloured = image.mode == "P" and not _is_grey(np.asarray(image.convert("RGB")))
             return np.asarray(image) if coloured else None
     except OSError:
-        return None  # no PNG; or decode_image says what is wrong with it
+        return None  # no PNG; or read_image says what is wrong with it
 
 
 def _is_grey(colours: NDArray[Any]) -> bool:

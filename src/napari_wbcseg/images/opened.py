@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ..box import Box
 from .pixel_size import PixelSize, Stated, in_micrometres
 
 if TYPE_CHECKING:
@@ -111,20 +112,21 @@ class LazyPixels(ABC):
         return math.prod(self.shape) * self.dtype.itemsize
 
     @abstractmethod
-    def read(self, image: int, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
-        """Return the pixels (rows, columns, colours) of a rectangle of one plane."""
+    def read(self, image: int, box: Box) -> NDArray[Any]:
+        """Return the pixels (rows, columns, colours) of a part of one plane."""
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Return pixels (images, rows, columns, colours); indices drop their axis, as in NumPy."""
         key = key if isinstance(key, tuple) else (key,)
         key = (*key, *[slice(None)] * (4 - len(key)))
         images, rows, cols, _ = (range(side)[one] for one, side in zip(key, self.shape, strict=True))
-        box = (*_span(rows), *_span(cols))
+        (top, bottom), (left, right) = _span(rows), _span(cols)
+        box = Box(top, left, bottom, right)
         wanted = [images] if isinstance(images, int) else images
-        out = np.empty((len(wanted), box[1] - box[0], box[3] - box[2], self.shape[3]), self.dtype)
+        out = np.empty((len(wanted), *box.shape, self.shape[3]), self.dtype)
         if out.size:
             for number, image in enumerate(wanted):
-                out[number] = self.read(image, *box)
+                out[number] = self.read(image, box)
         steps = [0 if isinstance(one, int) else slice(None, None, one.step) for one in (rows, cols)]
         return out[(0 if isinstance(images, int) else slice(None), *steps, key[3])]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..box import Box
 from ..errors import ImageError
 from ..words import listed
 from .find import OPENSLIDE_ONLY, TIFF_SUFFIXES
@@ -48,10 +49,11 @@ class SlidePixels(LazyPixels):
         rows, cols = (side * math.ceil(_CHUNK / side) if side < 4 * _CHUNK else _CHUNK for side in tile)
         self.chunks = (1, min(high, rows), min(wide, cols), 3)
 
-    def read(self, image: int, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
-        """Return the pixels (rows, columns, 3) of a rectangle."""
-        x, y = (round(at + off * self._step) for at, off in zip(self._origin, (left, top), strict=True))
-        rgba = np.asarray(self._slide.read_region((x, y), self._level, (right - left, bottom - top)))
+    def read(self, image: int, box: Box) -> NDArray[Any]:
+        """Return the pixels (rows, columns, 3) of a part."""
+        x, y = self._origin
+        corner = round(x + box.left * self._step), round(y + box.top * self._step)
+        rgba = np.asarray(self._slide.read_region(corner, self._level, box.shape[::-1]))
         return np.where(rgba[..., 3:] == 0, self._background, rgba[..., :3])
 
 

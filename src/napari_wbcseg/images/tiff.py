@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..box import Box
 from ..errors import ImageError
 from .choose import Candidate, focus_note, main_images
 from .colours import Conversion, conversion
@@ -247,39 +248,41 @@ class TiffPixels(LazyPixels):
                         f"{self._name} lacks parts of its image, it seems truncated; copy or save it again."
                     )
 
-    def read(self, image: int, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
-        """Return the pixels (rows, columns, colours) of a rectangle of one plane."""
-        parts = [self._part(plane, top, bottom, left, right) for plane in self.planes[image]]
+    def read(self, image: int, box: Box) -> NDArray[Any]:
+        """Return the pixels (rows, columns, colours) of a part of one plane."""
+        parts = [self._part(plane, box) for plane in self.planes[image]]
         return self._convert(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1))
 
-    def _part(self, plane: _Plane, top: int, bottom: int, left: int, right: int) -> NDArray[Any]:
+    def _part(self, plane: _Plane, box: Box) -> NDArray[Any]:
         page, key = plane.page, plane.page.keyframe
         samples = int(key.shaped[4])
         if plane.offset is not None:
             stored = np.dtype(key.parent.byteorder + key.dtype.char)
             row_bytes = self._width * samples * stored.itemsize
-            data = self._bytes(page, plane.offset + top * row_bytes, (bottom - top) * row_bytes)
-            pixels = np.frombuffer(data, stored).reshape(bottom - top, self._width, samples)
-            return pixels[:, left:right].astype(stored.newbyteorder("="), copy=False)
+            data = self._bytes(page, plane.offset + box.top * row_bytes, box.shape[0] * row_bytes)
+            pixels = np.frombuffer(data, stored).reshape(box.shape[0], self._width, samples)
+            return pixels[:, box.left : box.right].astype(stored.newbyteorder("="), copy=False)
         tall, wide = self._segment
         across = -(-self._width // wide)
         first = plane.sample * across * -(-self._height // tall)
-        out = np.zeros((bottom - top, right - left, samples), key.dtype)
+        out = np.zeros((*box.shape, samples), key.dtype)
 
         def put(at: tuple[int, int]) -> None:
             i, j = at
             segment = self._decoded(page, first + i * across + j)
             if segment is None:  # left out by the program that wrote it: empty
                 return
-            r0, c0 = max(top, i * tall), max(left, j * wide)
-            r1 = min(bottom, i * tall + segment.shape[0])
-            c1 = min(right, j * wide + segment.shape[1])
-            if r1 > r0 and c1 > c0:
-                out[r0 - top : r1 - top, c0 - left : c1 - left] = segment[
-                    r0 - i * tall : r1 - i * tall, c0 - j * wide : c1 - j * wide
-                ]
+            rows, cols = segment.shape[:2]
+            part = box.common((i * tall, j * wide, i * tall + rows, j * wide + cols))
+            if part.area:
+                inside = segment[part.shifted(-i * tall, -j * wide).slices]
+                out[part.shifted(-box.top, -box.left).slices] = inside
 
-        places = list(product(range(top // tall, -(-bottom // tall)), range(left // wide, -(-right // wide))))
+        down, right = (
+            range(box.top // tall, -(-box.bottom // tall)),
+            range(box.left // wide, -(-box.right // wide)),
+        )
+        places = list(product(down, right))
         if len(places) < _FEW:
             for place in places:
                 put(place)

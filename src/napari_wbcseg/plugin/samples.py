@@ -92,7 +92,7 @@ def _sigtuple(part: str) -> Path:
     """Return a folder that holds a part of the set, downloading that part if need be."""
     from ..datasets.download import fetch_sigtuple, local_sigtuple
 
-    folder = local_sigtuple()
+    folder = local_sigtuple(part)
     if folder is not None:
         return folder
     with activity_progress("Downloading from the SigTuple set") as progress:

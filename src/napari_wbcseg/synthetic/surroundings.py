@@ -122,8 +122,7 @@ def paint_red_cells(
 def _add(dyes: np.ndarray, paint: np.ndarray, square: Box) -> None:
     """Add a painted square to dye planes (..., H, W), which it may reach beyond."""
     part = square.grown(0, within=dyes.shape[-2:])
-    inside = paint[..., part.top - square.top :, part.left - square.left :]
-    dyes[..., *part.slices] += inside[..., : part.shape[0], : part.shape[1]]
+    dyes[..., *part.slices] += paint[..., *part.shifted(-square.top, -square.left).slices]
 
 
 def _blob(

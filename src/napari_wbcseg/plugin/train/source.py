@@ -260,7 +260,7 @@ def _read_sigtuple(progress: Progress) -> list[TrainingPair]:
     from ...datasets.download import fetch_sigtuple, local_sigtuple
     from ...datasets.sigtuple import TRAIN_FOLDER, read_sigtuple
 
-    folder = local_sigtuple() or fetch_sigtuple([TRAIN_FOLDER], progress=progress)
+    folder = local_sigtuple(TRAIN_FOLDER) or fetch_sigtuple([TRAIN_FOLDER], progress=progress)
     progress(0, 0, "Reading the training images")
     return read_sigtuple(folder)
 
