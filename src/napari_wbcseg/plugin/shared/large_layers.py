@@ -36,7 +36,7 @@ def image_layer(path: str | Path) -> LayerDataTuple:
         If it cannot be opened.
     """
     from ...images.lazy import open_large
-    from ...images.pixel_size import read_pixel_size
+    from ...images.read import read_pixel_size
 
     path = Path(path)
     image = open_large(path)

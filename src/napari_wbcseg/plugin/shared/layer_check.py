@@ -34,7 +34,7 @@ class LayerCheck:
 def check_layer(layer: Image | None) -> LayerCheck:
     """Say whether an image layer can be segmented, from its type and shape alone.
 
-    Values are looked at when it runs (`napari_wbcseg.images.read.prepare_image`), because
+    Values are looked at when it runs (`napari_wbcseg.images.prepare.prepare_image`), because
     a lazy array would have to be computed here.
     """
     if layer is None:

@@ -16,7 +16,7 @@ class PixelSource:
         NumPy, dask, zarr, or anything else that gives pixels when it is sliced.
     value_range : float, optional
         Value that becomes 255; found from the whole image when not given
-        (see `napari_wbcseg.images.read.bit_range`).
+        (see `napari_wbcseg.images.prepare.bit_range`).
 
     Attributes
     ----------
