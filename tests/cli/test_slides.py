@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,11 @@ import tifffile
 import zarr
 from ome_zarr.writer import write_image
 from PIL import Image
+from roifile import ImagejRoi
+
+from napari_wbcseg.box import Box
+from napari_wbcseg.results.result_record import ResultRecord
+from napari_wbcseg.segmentation.large.result import LargeResult
 
 from ..drawings import disc_labels, picture, write_dark_robust_model
 from .shell import wbcseg
@@ -67,6 +73,29 @@ def test_a_large_image_is_reported_like_a_small_one(name: str, options: list[str
     report = (out / "report.html").read_text(encoding="utf-8")
     assert report.count("data:image/jpeg") >= 1
     assert str(out / "report.html") in output
+
+
+def test_after_corrections_all_that_was_written_follows(options: list[str], tmp_path: Path) -> None:
+    write_slide(tmp_path / "slide.tif")
+    out = tmp_path / "out"
+    command = ["segment", tmp_path / "slide.tif", "-o", out, "-f", "geojson,roi", *options]
+    wbcseg(*command)
+    report = (out / "report.html").read_text(encoding="utf-8")
+    result = LargeResult.open(out / "slide-cells")
+    window = Box(0, 0, 100, 120)
+    labels = result.region(window)
+    result.replace_region(window, np.where(labels == 1, 0, labels))
+    wbcseg(*command)
+    assert pd.read_csv(out / "counts.csv")["count"].tolist() == [1]
+    assert pd.read_csv(out / "cells.csv")["label"].tolist() == [2]
+    outlined = json.loads((out / "slide.geojson").read_text(encoding="utf-8"))["features"]
+    assert [feature["properties"]["name"] for feature in outlined] == ["2"]
+    (roi,) = ImagejRoi.fromfile(out / "slide-rois.zip")
+    assert roi.name.startswith("cell-00002")
+    assert ResultRecord.read(out / "slide-result.json").edited
+    again = (out / "report.html").read_text(encoding="utf-8")
+    first = re.compile('data:image/jpeg[^"]*')
+    assert first.search(again)[0] != first.search(report)[0], "its picture is drawn anew"
 
 
 def test_a_folder_holds_large_and_small_images_and_bad_ones(options: list[str], tmp_path: Path) -> None:

@@ -19,13 +19,14 @@ from ..results.load import load_result
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ..results.records import file_stamp
 from ..results.result_record import ImageRecord, ResultRecord, encoded
-from ..results.save import files_of, save
+from ..results.save import FORMATS, files_of, save
 from ..segmentation.result import Placement, Segmentation
 from ..version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..images.lazy import LargeImage
     from ..network.model_file import ModelFile
     from ..settings import SegmentationSettings
 
@@ -113,8 +114,12 @@ class Outputs:
         base = self.folder / name
         if not record.large:
             return files_of(base, self.wanted(flat=len(record.shape) == 2))
-        outlines = files_of(base, "geojson") if "geojson" in self.formats else []
-        return [self.large_folder(name), self.record_file(name), *outlines]
+        return [self.large_folder(name), self.record_file(name), *self.beside_large(name).values()]
+
+    def beside_large(self, name: str) -> dict[str, Path]:
+        """Return the files that are wanted beside the folder of a large image, by their format."""
+        base = self.folder / name
+        return {kind: files_of(base, kind)[0] for kind in self.formats if FORMATS[kind].in_parts}
 
 
 class Outcome(NamedTuple):
@@ -205,7 +210,7 @@ def pictures_in(item: BatchItem, outputs: Outputs) -> dict[str, list[tuple[str, 
     from .thumbnails import gallery_of, pictures_of
 
     record = ResultRecord.read(outputs.record_file(item.name))
-    if record.pictures or record.large:
+    if record.pictures:
         return {"pictures": record.pictures, "gallery": record.gallery}
     image, result = read_image(item.path), load_result(outputs.record_file(item.name))
     return {"pictures": encoded(pictures_of(image, result)), "gallery": encoded(gallery_of(image, result))}
@@ -239,7 +244,7 @@ def done_before(
         return None, False
     if not all(path.exists() for path in outputs.files(item.name, record)):
         return None, False
-    return record, False
+    return _with_corrections(item, record, outputs) if record.large else record, False
 
 
 # The two ways of doing a file -------------------------------------------------------------------------
@@ -301,38 +306,75 @@ def _large(
 ) -> ResultRecord:
     """Segment a large file into a folder of its own; a run that was interrupted goes on where it stopped."""
     from ..images.lazy import open_large
-    from ..results.formats.geojson import write_outlines
-    from ..results.formats.outlines import placed_outlines
     from ..segmentation.large.run import LargeRun
-    from .thumbnails import pictures_of_large
 
     folder = outputs.large_folder(item.name)
     with network:
         start = time.perf_counter()
         image = open_large(item.path)
-        stamp = ImageRecord.of(item.path, item.image, outputs.folder, hashed=False)
         outputs.record_file(item.name).unlink(missing_ok=True)
         run = LargeRun(image, folder, model, settings, progress=progress)
         for _ in run.tiles():
             pass
         result = run.finish()
     notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *image.notes, *result.notes]
-    if left_out := [name for name in outputs.wanted() if name not in ("tiff", "csv", "overlay", "geojson")]:
+    made = ("tiff", "csv", "overlay", *outputs.beside_large(item.name))
+    if left_out := [name for name in outputs.wanted() if name not in made]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
-    pixel_size = read_pixel_size(item.path)
-    if "geojson" in outputs.formats:
-        (outlines,) = files_of(outputs.folder / item.name, "geojson")
-        cells = with_micrometres(result.cells, pixel_size)
-        write_outlines(outlines, placed_outlines(result.labels, cells), cells, item.image, progress)
+    result = _of_item(result, item, outputs, notes, read_pixel_size(item.path))
+    return _keep_large(item, image, result, outputs, progress, start)
+
+
+def _keep_large(
+    item: BatchItem,
+    image: LargeImage,
+    result: Segmentation,
+    outputs: Outputs,
+    progress: Progress,
+    start: float,
+) -> ResultRecord:
+    """Write what lies beside the folder of a large image: outlines, pictures, the record."""
+    from ..segmentation.large.source import PixelSource
+    from .thumbnails import gallery_of, pictures_of_large
+
+    stamp = ImageRecord.of(item.path, item.image, outputs.folder, hashed=False)
+    for kind, path in outputs.beside_large(item.name).items():
+        FORMATS[kind].write(path, result, None, progress)
     progress(0, 0, "Drawing the report")
-    pictures = pictures_of_large(image.levels, run.source, result)
-    result = _of_item(result, item, outputs, notes, pixel_size)
-    seconds = round(time.perf_counter() - start, 3)
-    record = ResultRecord.of(
-        result, outputs.folder, folder.name, image=stamp, seconds=seconds, pictures=pictures
-    )
+    source = PixelSource(image.full)
+    shown = {
+        "pictures": pictures_of_large(image.levels, source, result),
+        "gallery": gallery_of(source, result),
+    }
+    folder, seconds = outputs.large_folder(item.name), round(time.perf_counter() - start, 3)
+    record = ResultRecord.of(result, outputs.folder, folder.name, image=stamp, seconds=seconds, **shown)
     record.write(outputs.record_file(item.name))
     return record
+
+
+def _with_corrections(item: BatchItem, record: ResultRecord, outputs: Outputs) -> ResultRecord:
+    """Return the record of a large image, made again where its cells were corrected since."""
+    from ..images.lazy import open_large
+    from ..segmentation.large.files import RESULT_FILE
+    from ..segmentation.large.result import LargeResult
+
+    folder = outputs.large_folder(item.name)
+    own = outputs.record_file(item.name)
+    if (folder / RESULT_FILE).stat().st_mtime_ns <= own.stat().st_mtime_ns:
+        return record
+    start = time.perf_counter() - (record.seconds or 0)
+    large = LargeResult.open(folder)
+    found = Segmentation(
+        large.labels.arrays[0],
+        large.cells,
+        settings=record.settings,
+        model=large.model,
+        cell_diameter=large.cell_diameter,
+        edited=True,
+        classes=record.class_list,
+    )
+    found = _of_item(found, item, outputs, list(record.notes), record.placement.pixel_size)
+    return _keep_large(item, open_large(item.path), found, outputs, silent, start)
 
 
 def _of_item(

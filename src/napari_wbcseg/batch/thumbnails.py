@@ -101,16 +101,18 @@ def pictures_of_large(
     return (Picture("", _jpeg(whole)), *pictures)
 
 
-def gallery_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
+def gallery_of(image: np.ndarray | PixelSource, result: Segmentation) -> tuple[Picture, ...]:
     """Draw some cells of each class, the most certain first, with the class as caption; none without classes.
 
     Parameters
     ----------
-    image : ndarray, shape (H, W), (H, W, 3), or a stack of either
-        As it was read.
+    image : ndarray, shape (H, W), (H, W, 3), or a stack of either; or PixelSource
+        As it was read, or of a large one what reads it.
     result : Segmentation
     """
     import cv2
+
+    from ..segmentation.large.source import PixelSource
 
     cells = result.cells[class_of(result.cells) != ""]
     if not len(cells):
@@ -122,9 +124,9 @@ def gallery_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
         for row in _rows(cells[cells[CLASS] == one.name].head(_OF_A_CLASS)):
             plane: Any = int(row["plane"]) if result.stacked else slice(None)
             half = round(_GALLERY_CONTEXT * (result.cell_diameter or row["diameter"]) / 2)
-            labels = result.labels[plane]
-            place = _window(row, half, labels.shape).slices
-            pixels = _zoomed(as_rgb8(image[plane][place]), _CELL_SIDE / (2 * half), cv2.INTER_AREA)
+            place = _window(row, half, result.labels.shape[-2:])
+            part = image.read(*place) if isinstance(image, PixelSource) else image[plane][place.slices]
+            pixels = _zoomed(as_rgb8(part), _CELL_SIDE / (2 * half), cv2.INTER_AREA)
             pictures.append(Picture(one.name, _jpeg(pixels)))
     return tuple(pictures)
 

@@ -44,6 +44,8 @@ class OutputFormat:
         Endings of a path that ask for this format; the first is the usual one.
     needs_image : bool
         Whether it cannot be made without the image.
+    in_parts : bool
+        Whether it can be made of labels on disk, of which only parts are read.
     """
 
     name: str
@@ -52,6 +54,7 @@ class OutputFormat:
     endings: tuple[str, ...]
     write: Writer
     needs_image: bool = False
+    in_parts: bool = False
 
 
 def save(
@@ -285,9 +288,21 @@ FORMATS: dict[str, OutputFormat] = {
         OutputFormat("csv", "table of the cells (CSV)", "-cells.csv", (".csv",), _csv),
         OutputFormat("tiff", "label image (TIFF)", LABELS_SUFFIX, (".tif", ".tiff"), _tiff),
         OutputFormat("ome-zarr", "OME-Zarr", ".ome.zarr", (".ome.zarr", ".zarr"), _ome_zarr),
-        OutputFormat("roi", "ImageJ/Fiji regions (ROI zip)", "-rois.zip", (".zip",), _outlines(write_rois)),
         OutputFormat(
-            "geojson", "QuPath objects (GeoJSON)", ".geojson", (".geojson",), _outlines(write_geojson)
+            "roi",
+            "ImageJ/Fiji regions (ROI zip)",
+            "-rois.zip",
+            (".zip",),
+            _outlines(write_rois),
+            in_parts=True,
+        ),
+        OutputFormat(
+            "geojson",
+            "QuPath objects (GeoJSON)",
+            ".geojson",
+            (".geojson",),
+            _outlines(write_geojson),
+            in_parts=True,
         ),
         OutputFormat("overlay", "picture with outlines (PNG)", OVERLAY_SUFFIX, (".png",), _overlay, True),
         OutputFormat("mask", "mask, white on black (JPEG)", MASK_SUFFIX, (".jpg",), _mask),

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_wbcseg.results.formats.outlines import cell_outlines, mask_polygons
+from napari_wbcseg.results.formats import outlines
+from napari_wbcseg.results.formats.outlines import cell_outlines, mask_polygons, outlines_of
+from napari_wbcseg.segmentation.measure import measure_labels
+from napari_wbcseg.segmentation.result import Segmentation
+
+from ...drawings import disc_labels
 
 shapely = pytest.importorskip("shapely")
 
@@ -64,6 +71,21 @@ def test_labels_need_be_neither_contiguous_nor_small_nor_within_the_border():
     assert found == {(0, 7): (0, 0, 1, 1), (0, 3_000_000_000): (4, 5, 5, 6), (1, 7): (0, 0, 5, 6)}
     assert [cell.plane for cell in cell_outlines(labels[0])] == [None, None]
     assert list(cell_outlines(np.zeros((4, 4), np.uint8))) == []
+
+
+def test_labels_on_disk_have_the_outlines_that_they_have_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(outlines, "_READ_SIDE", 64)
+    labels = disc_labels((200, 260), [(50, 60, 20), (64, 128, 9), (140, 199, 21)])
+    labels[100:103, 5:255] = 4  # long
+    labels[150:, [10, 120]] = labels[150, 10:121] = 5  # an arch, whose middle lies outside of it
+    zarr.save_array(str(tmp_path / "a.zarr"), labels)
+    stored = zarr.open_array(str(tmp_path / "a.zarr"), mode="r")
+    result = Segmentation(labels, measure_labels(labels)[0])
+    expected = {one.label: one for one in outlines_of(result)}
+    found = {one.label: one for one in outlines_of(replace(result, labels=stored))}
+    assert found.keys() == expected.keys() == {1, 2, 3, 4, 5}
+    for label, one in found.items():
+        assert geometry(one.polygons).equals(geometry(expected[label].polygons))
 
 
 def test_ten_thousand_cells_take_seconds(record_property):

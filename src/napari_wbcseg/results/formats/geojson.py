@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...classification.classes import BUILT_IN, CLASS, PROBABILITY, ClassList
+from ...classification.classes import CLASS, PROBABILITY
+from ...errors import OutputError
+from ...files import written_whole
 from ...progress import Progress, silent
-from ..files import write_bytes
-from .outlines import CellOutline, cell_outlines, told
+from .outlines import CellOutline, outlines_of, told
 from .pictures import CELL_COLOUR, cell_colours
 from .tables import with_micrometres
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ...segmentation.result import Segmentation
 
 CELL_CLASS = "White blood cell"
@@ -65,44 +63,21 @@ def write_geojson(path: str | Path, result: Segmentation, progress: Progress = s
         If the file cannot be written.
     """
     cells = with_micrometres(result.cells, result.placement.pixel_size)
-    return write_outlines(path, cell_outlines(result.labels), cells, result.name, progress, result.classes)
-
-
-def write_outlines(
-    path: str | Path,
-    outlines: Iterable[CellOutline],
-    cells: pd.DataFrame,
-    name: str,
-    progress: Progress = silent,
-    classes: ClassList = BUILT_IN,
-) -> Path:
-    """Write outlines as `write_geojson` does, whatever they come from.
-
-    Parameters
-    ----------
-    path : str or Path
-    outlines : iterable of CellOutline
-    cells : DataFrame
-        A row a cell, lengths in the unit that they are to be given in.
-    name : str
-        Of the image.
-    progress : Progress
-    classes : ClassList
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
-    colours = cell_colours(cells, classes)
-    rows = dict(zip(map(int, cells["label"]), cells.to_dict("records"), strict=True))
-    lines = []
-    for outline in told(outlines, len(rows), progress):
-        colour = colours.get(outline.label, CELL_COLOUR)
-        feature = _feature(outline, rows.get(outline.label, {}), name, colour)
-        lines.append(json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
-    text = '{"type":"FeatureCollection","features":[\n' + ",\n".join(lines) + "\n]}\n"
-    return write_bytes(path, text.encode("utf-8"))
+    colours = cell_colours(cells, result.classes)
+    # Of a million cells the table is in memory once: a row is made when its outline is written.
+    columns = {str(name): cells[name].to_numpy() for name in cells.columns}
+    rows = {label: at for at, label in enumerate(cells["label"].tolist())}
+    path = Path(path)
+    with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as file:
+        file.write('{"type":"FeatureCollection","features":[')
+        for number, outline in enumerate(told(outlines_of(result), len(cells), progress)):
+            at = rows.get(outline.label)
+            row = {} if at is None else {name: values[at] for name, values in columns.items()}
+            feature = _feature(outline, row, result.name, colours.get(outline.label, CELL_COLOUR))
+            text = json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            file.write(f"{',' if number else ''}\n{text}")
+        file.write("\n]}\n")
+    return path
 
 
 def _feature(

@@ -14,8 +14,11 @@ from ...progress import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ...segmentation.result import Segmentation
+
 _OFTEN = 200  # cells between two reports of progress
-_LEAST_HALF = 16  # pixels from the middle of a cell to the edge of what is read first
+_LEAST_HALF = 16  # pixels from the middle of a cell to the edge of what is looked at first
+_READ_SIDE = 2048  # pixels of labels on disk that are read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,31 +88,43 @@ def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
             yield CellOutline(label, number if labels.ndim == 3 else None, polygons)
 
 
-def placed_outlines(labels: Any, cells: pd.DataFrame) -> Iterator[CellOutline]:
-    """Yield the outline of each cell in a table, of a label image (H, W) of which only parts are read.
+def outlines_of(result: Segmentation) -> Iterator[CellOutline]:
+    """Yield the outline of every cell of a result; labels on disk are read in parts."""
+    if isinstance(result.labels, np.ndarray):
+        return cell_outlines(result.labels)
+    return _outlines_on_disk(result.labels, result.cells)
 
-    Parameters
-    ----------
-    labels : array of int, shape (H, W)
-        Zarr perhaps.
-    cells : DataFrame
-        A row a label, with its ``row``, ``col`` and ``diameter`` in pixels.
-    """
-    for label, row, col, diameter in cells[["label", "row", "col", "diameter"]].itertuples(index=False):
-        row, col = round(row), round(col)
-        half = max(_LEAST_HALF, round(diameter))
-        while True:
-            box = Box(row, col, row, col).grown(half, labels.shape)
-            mask = np.asarray(labels[box.slices]) == label
-            if not (
-                (box.top > 0 and mask[0].any())
-                or (box.left > 0 and mask[:, 0].any())
-                or (box.bottom < labels.shape[0] and mask[-1].any())
-                or (box.right < labels.shape[1] and mask[:, -1].any())
-            ):
-                break
-            half *= 2  # long, or in pieces
-        yield CellOutline(int(label), None, mask_polygons(mask, box[:2]))
+
+def _outlines_on_disk(labels: Any, cells: pd.DataFrame) -> Iterator[CellOutline]:
+    """Yield the outline of each cell in a table, part by part of its labels (H, W)."""
+    places = cells[["label", "row", "col", "diameter"]]
+    for _, group in places.groupby([cells["row"] // _READ_SIDE, cells["col"] // _READ_SIDE]):
+        centres = group[["row", "col"]].round().astype(int)
+        reach = max(_LEAST_HALF, round(group["diameter"].max()))
+        (top, left), (bottom, right) = centres.min(), centres.max() + 1
+        part = Box(top, left, bottom, right).grown(reach, labels.shape)
+        inside = np.asarray(labels[part.slices])
+        for label, row, col, diameter in group.itertuples(index=False):
+            half = max(_LEAST_HALF, round(diameter))
+            box = Box.square(row, col, half).grown(0, labels.shape)
+            mask = inside[box.shifted(-part.top, -part.left).slices] == label
+            while _is_cut(mask, box, labels.shape):  # long, or in pieces
+                half *= 2
+                box = Box.square(row, col, half).grown(0, labels.shape)
+                mask = np.asarray(labels[box.slices]) == label
+            yield CellOutline(int(label), None, mask_polygons(mask, box[:2]))
+
+
+def _is_cut(mask: np.ndarray, box: Box, shape: tuple[int, ...]) -> bool:
+    """Say whether a mask goes on beyond its box, or is not in it at all."""
+    if not mask.any():
+        return box.shape != shape
+    return bool(
+        (box.top > 0 and mask[0].any())
+        or (box.left > 0 and mask[:, 0].any())
+        or (box.bottom < shape[0] and mask[-1].any())
+        or (box.right < shape[1] and mask[:, -1].any())
+    )
 
 
 def mask_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[Polygon, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import zipfile
 from pathlib import Path
@@ -12,9 +11,9 @@ import numpy as np
 
 from ...classification.classes import class_of
 from ...errors import OutputError
+from ...files import written_whole
 from ...progress import Progress, silent
-from ..files import write_bytes
-from .outlines import CellOutline, cell_outlines, told
+from .outlines import CellOutline, outlines_of, told
 from .pictures import CELL_COLOUR, cell_colours
 
 if TYPE_CHECKING:
@@ -46,14 +45,17 @@ def write_rois(path: str | Path, result: Segmentation, progress: Progress = sile
         )
     marked, colours = result.marked, cell_colours(result.cells, result.classes)
     names = dict(zip(result.cells["label"], class_of(result.cells), strict=True))
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for outline in told(cell_outlines(result.labels), result.count, progress):
+    path = Path(path)
+    with (
+        written_whole(path, OutputError) as part,
+        zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for outline in told(outlines_of(result), result.count, progress):
             colour = colours.get(outline.label, CELL_COLOUR)
             roi = _roi(outline, names.get(outline.label, ""), outline.label in marked, colour)
             # A fixed date: the same cells give the same bytes.
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
-    return write_bytes(path, buffer.getvalue())
+    return path
 
 
 def _roi(outline: CellOutline, name: str, check: bool, colour: tuple[int, int, int]) -> ImagejRoi:
