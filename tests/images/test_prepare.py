@@ -35,7 +35,7 @@ def test_grey_is_repeated_with_a_note() -> None:
 def test_alpha_is_dropped_with_a_note_and_does_not_set_the_range() -> None:
     image = np.dstack([_rgb(top=1000, dtype=np.uint16), np.full((12, 17), 65535, np.uint16)])
     prepared = prepare_image(image)
-    assert prepared.value_range == bit_range(image) == 1023
+    assert bit_range(image) == 1023
     assert any("alpha" in note for note in prepared.notes)
 
 
@@ -67,7 +67,6 @@ def test_the_maximum_says_the_range(dtype: type, maximum: float, expected: float
     image[1, 2, 0] = maximum
     assert bit_range(image) == expected
     prepared = prepare_image(image)
-    assert prepared.value_range == expected
     assert prepared.pixels.max() == pytest.approx(min(255, maximum * 255 / expected), rel=1e-3)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.images.read import (
-    AlphaDroppedWarning,
+    ImageWarning,
     orientation_of,
     read_image,
     read_image_and_notes,
@@ -201,7 +201,7 @@ def test_alpha_is_dropped_aloud(tmp_path: Path, suffix: str, mode: str) -> None:
         tifffile.imwrite(
             path, image, photometric=photometric, planarconfig="contig", extrasamples=["unassalpha"]
         )
-    with pytest.warns(AlphaDroppedWarning, match=f"alpha channel of .*seen{suffix} was dropped"):
+    with pytest.warns(ImageWarning, match=f"alpha channel of .*seen{suffix} was dropped"):
         read = read_image(path)
     np.testing.assert_array_equal(read, colour.squeeze())
 
@@ -209,13 +209,13 @@ def test_alpha_is_dropped_aloud(tmp_path: Path, suffix: str, mode: str) -> None:
 def test_16_bit_alpha_is_dropped_aloud(tmp_path: Path) -> None:
     image = _rgb(top=60000, dtype=np.uint16)
     cv2.imwrite(str(tmp_path / "a.png"), np.dstack([image[..., ::-1], np.full((12, 17), 65535, np.uint16)]))
-    with pytest.warns(AlphaDroppedWarning):
+    with pytest.warns(ImageWarning, match="alpha"):
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
 
 
 def test_palette_with_transparency_is_dropped_aloud(tmp_path: Path) -> None:
     Image.fromarray(_rgb()).quantize(8).save(tmp_path / "a.png", transparency=0)
-    with pytest.warns(AlphaDroppedWarning):
+    with pytest.warns(ImageWarning, match="alpha"):
         assert read_image(tmp_path / "a.png").shape == (12, 17, 3)
 
 

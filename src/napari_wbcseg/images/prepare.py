@@ -59,13 +59,10 @@ class PreparedImage:
         Red, green and blue in 0..255.
     notes : tuple of str
         What was done to the image, in sentences for the user.
-    value_range : float
-        The original value that became 255.
     """
 
     pixels: NDArray[np.float32]
     notes: tuple[str, ...]
-    value_range: float
 
 
 def bit_range(array: Any) -> float:
@@ -186,7 +183,7 @@ def prepare_image(array: Any, value_range: float | None = None) -> PreparedImage
             "one? The models know stained cells on a bright slide, so do not trust this count; invert the "
             "picture and count again."
         )
-    return PreparedImage(pixels, tuple(notes), full)
+    return PreparedImage(pixels, tuple(notes))
 
 
 def as_rgb8(array: Any, value_range: float | None = None) -> NDArray[np.uint8]:

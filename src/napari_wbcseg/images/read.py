@@ -26,10 +26,6 @@ class ImageWarning(UserWarning):
     """What one should know of how an image was read."""
 
 
-class AlphaDroppedWarning(ImageWarning):
-    """An image had an alpha (transparency) channel, which was ignored."""
-
-
 def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[Any]:
     """Read an image file: JPEG, PNG, BMP, TIFF, or a zarr folder.
 
@@ -60,7 +56,7 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[A
     """
     image, notes = read_image_and_notes(source, name)
     for note in notes:
-        warnings.warn(note, AlphaDroppedWarning if "alpha" in note else ImageWarning, stacklevel=2)
+        warnings.warn(note, ImageWarning, stacklevel=2)
     return image
 
 

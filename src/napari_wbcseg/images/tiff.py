@@ -126,7 +126,7 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
         planes: list[list[_Plane]] = []
         for series in fields:
             planes += _planes(series.levels[number], name)
-        levels.append(TiffPixels(file, planes, name))
+        levels.append(TiffPixels(planes, name))
     full = levels[0]
     for level in levels:
         level.check(size)
@@ -198,8 +198,8 @@ class TiffPixels(LazyPixels):
         For each image, where its pixels or those of each of its colours lie.
     """
 
-    def __init__(self, file: tifffile.TiffFile, planes: list[list[_Plane]], name: str) -> None:
-        self.planes, self._file, self._name = planes, file, name
+    def __init__(self, planes: list[list[_Plane]], name: str) -> None:
+        self.planes, self._name = planes, name
         page = planes[0][0].page.keyframe
         _, _, self._height, self._width, _ = page.shaped
         self._convert: Conversion = conversion(page, name)
