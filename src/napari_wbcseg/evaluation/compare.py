@@ -14,14 +14,30 @@ if TYPE_CHECKING:
     from ..datasets.pair import TrainingPair
     from ..network.model_file import ModelFile
 
-#: Loss of mean Dice on the original images from which a model is said to have forgotten.
-FORGOTTEN = 0.01
-#: Cells below which nothing is said to be better: an interval of so few is not to be trusted.
-ENOUGH_CELLS = 10
-#: Of the intervals, two-sided.
-CONFIDENCE = 0.95
 #: Measures shown to the user, with their words.
 MEASURES = {"dice": "Dice", "f1": "F1 of the cells", "count_error": "count error"}
+
+
+@dataclass(frozen=True)
+class ComparisonParameters:
+    """What is said of two models.
+
+    Attributes
+    ----------
+    forgotten : float
+        Loss of mean Dice on the original images from which a model is said to have forgotten.
+    enough_cells : int
+        Below which nothing is said to be better: an interval of so few is not to be trusted.
+    confidence : float
+        Of the intervals, two-sided.
+    """
+
+    forgotten: float = 0.01
+    enough_cells: int = 10
+    confidence: float = 0.95
+
+
+PARAMETERS = ComparisonParameters()
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,8 @@ class Comparison:
             return -1.0, 1.0
         from scipy import stats
 
-        half = stats.t.ppf((1 + CONFIDENCE) / 2, len(gains) - 1) * gains.std(ddof=1) / len(gains) ** 0.5
+        quantile = stats.t.ppf((1 + PARAMETERS.confidence) / 2, len(gains) - 1)
+        half = quantile * gains.std(ddof=1) / len(gains) ** 0.5
         return float(gains.mean() - half), float(gains.mean() + half)
 
     def table(self) -> list[tuple[str, str, str, str]]:
@@ -92,13 +109,13 @@ class Comparison:
                 f"{self.old.summary['dice']:.3f} and is {self.new.summary['dice']:.3f} now"
             )
             low, high = self.interval
-            if cells < ENOUGH_CELLS:
+            if cells < PARAMETERS.enough_cells:
                 text += ": too few to say which model is better. Correct more fields to know."
             else:
                 better, worse = low > 0 and self.gain > 0, high < 0 and self.gain < 0
                 word = "is better" if better else "is worse" if worse else "may be as good as the old one"
                 text += f"; a cell gains {low:+.3f} to {high:+.3f} (95 %): the new model {word}."
-        if self.loss > FORGOTTEN:
+        if self.loss > PARAMETERS.forgotten:
             text += f" On the original images it lost {self.loss:.3f}: it has forgotten something."
         return text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 #: Length units in centimetres.
@@ -23,10 +24,26 @@ _SYMBOLS = {
     "px": "pixel",
 }
 
-# A cell of 12 µm is one pixel at the upper end, and light resolves nothing at the lower. The 72 to
-# 2400 dots per inch of screens, prints and scanners are 350 to 10.6 µm.
-_PLAUSIBLE = (0.005, 10.0)
-_MOST_OBLONG = 4.0  # ratio of the sides of a pixel; cameras have 1, line scanners up to 2
+
+@dataclass(frozen=True)
+class PixelSizeParameters:
+    """Which pixel sizes a microscope can have.
+
+    Attributes
+    ----------
+    least, most : float
+        Micrometres. A cell of 12 µm is one pixel at the upper end, and light resolves nothing at the lower.
+        The 72 to 2400 dots per inch of screens, prints and scanners are 350 to 10.6 µm.
+    most_oblong : float
+        Ratio of the sides; cameras have 1, line scanners up to 2.
+    """
+
+    least: float = 0.005
+    most: float = 10.0
+    most_oblong: float = 4.0
+
+
+PARAMETERS = PixelSizeParameters()
 
 
 def unit_symbol(unit: str) -> str:
@@ -97,10 +114,9 @@ def in_micrometres(stated: Stated | None) -> tuple[PixelSize | None, tuple[str, 
             sizes.append(float(f"{number * (CENTIMETRES[symbol] / CENTIMETRES['µm']):.9g}"))
         except ValueError:
             sizes.append(math.nan)
-    row, column = sizes
-    low, high = _PLAUSIBLE
-    if low <= row <= high and low <= column <= high and max(sizes) <= _MOST_OBLONG * min(sizes):
-        return PixelSize(row, column), ()
+    ends = PARAMETERS.least <= min(sizes) and max(sizes) <= PARAMETERS.most
+    if ends and max(sizes) <= PARAMETERS.most_oblong * min(sizes):
+        return PixelSize(*sizes), ()
     return None, (
         f"The file states pixels of {stated.column} {stated.column_unit} × {stated.row} {stated.row_unit}, "
         "which those of a microscope are not: sizes are in pixels.",

@@ -182,8 +182,7 @@ def _stated_pixel_size(multiscales: dict[str, Any]) -> Stated | None:
 
 def _in_order(planes: Any, group: Any) -> Any:
     """Bring three channels that are called red, green and blue into that order, whichever they lie in."""
-    attributes: Any = dict(group.attrs)
-    channels = (attributes.get("ome", attributes).get("omero") or {}).get("channels") or []
+    channels = (_ome(group).get("omero") or {}).get("channels") or []
     names = [str(dict(channel).get("label", "")).strip().lower() for channel in channels]
     colours = [next((i for i, name in enumerate(names) if name in of), -1) for of in _COLOURS]
     if len(names) != planes.shape[-1] or -1 in colours:
@@ -191,19 +190,22 @@ def _in_order(planes: Any, group: Any) -> Any:
     return planes[..., colours]
 
 
+def _ome(group: Any) -> dict[str, Any]:
+    """Return the metadata of OME-Zarr, which lie in a part of their own from 0.5 on."""
+    attributes: Any = dict(group.attrs)
+    return attributes.get("ome", attributes)
+
+
 def _axes(scales: dict[str, Any]) -> str:
-    return "".join(
-        str(axis["name"] if isinstance(axis, dict) else axis)[0] for axis in scales["axes"]
-    ).lower()
+    names = (axis["name"] if isinstance(axis, dict) else axis for axis in scales["axes"])
+    return "".join(str(name)[0] for name in names).lower()
 
 
 def _multiscales(group: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Yield the images of a group, or of the groups in it, with their metadata."""
     import zarr
 
-    attributes: Any = dict(group.attrs)
-    attributes = attributes.get("ome", attributes)
-    if "multiscales" in attributes:
+    if "multiscales" in (attributes := _ome(group)):
         yield from ((group, scales) for scales in attributes["multiscales"])
         return
     for name in sorted(group.group_keys(), key=lambda name: (len(name), name)):
