@@ -60,7 +60,7 @@ def write_ome_zarr(path: Path) -> None:
 def test_files_become_arrays_of_rows_and_columns(tmp_path: Path, name: str, write, levels: int) -> None:
     write(tmp_path / name)
     image = open_large(tmp_path / name)
-    assert image.shape == (90, 130)
+    assert image.full.shape[:2] == (90, 130)
     assert [level.shape for level in image.levels] == [(90, 130, 3), (45, 65, 3)][:levels]
     assert np.array_equal(np.asarray(image.full[20:60, 31:99]), PIXELS[20:60, 31:99])
 

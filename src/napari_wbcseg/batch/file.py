@@ -321,7 +321,7 @@ def _large(
     made = ("tiff", "csv", "overlay", *outputs.beside_large(item.name))
     if left_out := [name for name in outputs.wanted() if name not in made]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
-    result = _of_item(result, item, outputs, notes, read_pixel_size(item.path))
+    result = _of_item(result, item, outputs, notes, image.pixel_size)
     return _keep_large(item, image, result, outputs, progress, start)
 
 

@@ -18,6 +18,7 @@ from ..errors import ImageError
 from .find import SLIDE_SUFFIXES
 from .formats import open_image
 from .opened import LazyPixels
+from .pixel_size import PixelSize
 from .read import as_image
 from .zarr_files import is_zarr
 
@@ -37,21 +38,19 @@ class LargeImage:
         What messages call it.
     notes : tuple of str
         What was left out of the file, and what else one should know, in sentences.
+    pixel_size : PixelSize or None
+        What the file states of it.
     """
 
     levels: tuple[Any, ...]
     name: str
     notes: tuple[str, ...] = ()
+    pixel_size: PixelSize | None = None
 
     @property
     def full(self) -> Any:
         """The image in full resolution."""
         return self.levels[0]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return int(self.full.shape[0]), int(self.full.shape[1])
 
 
 def is_large(array: Any) -> bool:
@@ -115,4 +114,5 @@ def open_large(path: str | Path) -> LargeImage:
         raise
     except Exception as error:  # readers raise nearly any type on broken files
         raise ImageError(f"{path} cannot be opened: {str(error).strip() or type(error).__name__}.") from error
-    return LargeImage(tuple(one for one, _ in images), str(path), (*notes, *images[0][1]))
+    arrays, alpha_notes = tuple(one for one, _ in images), images[0][1]
+    return LargeImage(arrays, str(path), (*notes, *alpha_notes), image.pixel_size[0])

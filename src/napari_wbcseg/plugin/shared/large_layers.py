@@ -36,7 +36,6 @@ def image_layer(path: str | Path) -> LayerDataTuple:
         If it cannot be opened.
     """
     from ...images.lazy import open_large
-    from ...images.read import read_pixel_size
 
     path = Path(path)
     image = open_large(path)
@@ -46,7 +45,7 @@ def image_layer(path: str | Path) -> LayerDataTuple:
         "rgb": levels[0].ndim == 3,
         "multiscale": len(levels) > 1,
         "metadata": LayerInfo(notes=image.notes).metadata,
-        **_place(read_pixel_size(path)),
+        **_place(image.pixel_size),
     }
     return (levels if len(levels) > 1 else levels[0]), about, "image"
 
