@@ -147,7 +147,7 @@ def waiting(steps: int, rounds: int, processes: int | None) -> str:
     from napari_wbcseg.network.backend import import_keras
     from napari_wbcseg.network.device import describe_device, dtype_policy
     from napari_wbcseg.network.unet import build_unet
-    from napari_wbcseg.training.batches import Feeder, fed_dataset, helper_processes
+    from napari_wbcseg.training.batches import Feeder, as_dataset, helper_processes
     from napari_wbcseg.training.robust import RECIPE
 
     keras = import_keras()
@@ -160,14 +160,14 @@ def waiting(steps: int, rounds: int, processes: int | None) -> str:
     shares = []
     fixed = Repeated(batches, steps)
     feeder = Feeder(batches, 10_000, count)
-    dataset = fed_dataset(feeder)
-    model.fit(fed_dataset(Feeder(fixed, 1)), verbose=0)  # traced before anything is timed
+    dataset = as_dataset(feeder.get, steps)
+    model.fit(as_dataset(fixed.draw, steps), verbose=0)  # traced before anything is timed
     for epoch in range(rounds):
         for kind in times:
-            data = dataset if kind == "drawn" else fed_dataset(Feeder(fixed, 1))
+            data = dataset if kind == "drawn" else as_dataset(fixed.draw, steps)
             if kind == "drawn":
                 data.epoch = epoch
-                feeder.forget_waited()
+                feeder.waited = 0.0
             start = time.perf_counter()
             model.fit(data, verbose=0, shuffle=False)
             times[kind].append(time.perf_counter() - start)

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from napari_wbcseg.errors import DatasetError, TrainingError
+from napari_wbcseg.datasets.pair import TrainingPair
+from napari_wbcseg.errors import DatasetError, ModelError, TrainingError
+from napari_wbcseg.training import checkpoint
 from napari_wbcseg.training.checkpoint import LOCK, Checkpoint
+from napari_wbcseg.training.folder import TrainingJob, unfinished_trainings, write_job
 from napari_wbcseg.training.train import train
 
 LEFT = (".history.csv.0123456789ab.part", "checkpoint/.state.safetensors.ba9876543210.part")
@@ -16,32 +19,38 @@ LEFT = (".history.csv.0123456789ab.part", "checkpoint/.state.safetensors.ba98765
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return the folder of a training that was killed while it saved."""
-    (tmp_path / "checkpoint").mkdir()
+    folder = tmp_path / "training" / "mine"
+    (folder / "checkpoint").mkdir(parents=True)
     for name in LEFT:
-        (tmp_path / name).write_bytes(b"half")
-    (tmp_path / "checkpoint" / "state.safetensors").write_bytes(b"whole")
-    (tmp_path / "thesis.part").write_bytes(b"the user's")
-    return tmp_path
+        (folder / name).write_bytes(b"half")
+    (folder / "checkpoint" / "state.safetensors").write_bytes(b"whole")
+    (folder / "thesis.part").write_bytes(b"the user's")
+    return folder
 
 
 def test_what_killed_runs_left_half_written_goes_at_the_next_start(folder: Path) -> None:
-    with Checkpoint(folder / "checkpoint").locked():
+    with Checkpoint(folder).locked():
         assert not any((folder / name).exists() for name in LEFT)
         assert (folder / "checkpoint" / "state.safetensors").exists()
         assert (folder / "thesis.part").exists()
 
 
-def test_who_only_looks_changes_nothing(folder: Path) -> None:
-    with Checkpoint(folder / "checkpoint").locked(patience=0):
-        assert all((folder / name).exists() for name in LEFT)
+def test_who_only_looks_changes_nothing(
+    folder: Path, pairs: list[TrainingPair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WBCSEG_MODELS", str(folder.parents[1]))
+    write_job(folder, TrainingJob(pairs))
+    assert [found.folder for found in unfinished_trainings()] == [folder]
+    assert all((folder / name).exists() for name in (*LEFT, LOCK))
 
 
-def test_one_training_at_a_time(folder: Path) -> None:
-    first, second = Checkpoint(folder / "checkpoint"), Checkpoint(folder / "checkpoint")
+def test_one_training_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = Checkpoint(folder), Checkpoint(folder)
+    monkeypatch.setattr(checkpoint, "_PATIENCE", 0)
     with (
         first.locked(),
         pytest.raises(TrainingError, match="Another training is at work"),
-        second.locked(patience=0),
+        second.locked(),
     ):
         pass
     assert not (folder / LOCK).exists()
@@ -49,7 +58,7 @@ def test_one_training_at_a_time(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(TrainingError, match=r"cannot be written .*Choose another"):
+    with pytest.raises(ModelError, match=r"cannot be written .*Choose another"):
         train(tmp_path / "no data", out=tmp_path / "file" / "out")
 
 

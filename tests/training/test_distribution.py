@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from napari_wbcseg.training.distribution import replicas
-
 #: One after the other on one device and on two that JAX makes of the CPU.
 _BOTH = """
 import contextlib, json
@@ -32,13 +30,6 @@ for use in ([], found):
 after = str(keras.distribution.distribution())
 print(json.dumps({"found": found, "curves": curves, "devices": devices, "after": after}))
 """
-
-
-def test_every_size_of_batch_must_divide_among_the_devices() -> None:
-    assert replicas([16, 16], 4) == 4
-    assert replicas([6, 4], 4) == 2
-    assert replicas([3, 2], 4) == 1
-    assert replicas([16], 0) == 1
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ import pytest
 
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import TrainingError
-from napari_wbcseg.training.folder import new_training_folder, unfinished_trainings
+from napari_wbcseg.settings import TrainingSettings
+from napari_wbcseg.training.folder import TrainingJob, new_training_folder, unfinished_trainings
 from napari_wbcseg.training.preview import decode_array
 from napari_wbcseg.training.train import train
 from napari_wbcseg.training.worker import FINAL_EVENTS, TrainingProcess
@@ -21,6 +22,11 @@ from ..tiny_networks import TINY, random_model
 from .test_train import FAST
 
 LONG = FAST.replace(epochs=10_000, early_stop_patience=10_000)
+
+
+def job(pairs: list[TrainingPair], settings: TrainingSettings = LONG, name: str | None = None) -> TrainingJob:
+    """Return what a process is asked to do, with a small network to start from."""
+    return TrainingJob(pairs, settings, name, random_model(TINY))
 
 
 def wait_for(process: TrainingProcess, kind: str, seconds: float = 120) -> list[dict[str, Any]]:
@@ -46,7 +52,7 @@ def gone(pid: int) -> bool:
 def test_training_runs_beside_this_process_and_its_model_comes_back(
     pairs: list[TrainingPair], tmp_path: Path
 ) -> None:
-    with TrainingProcess(pairs, FAST, tmp_path / "out", name="beside", init=random_model(TINY)) as process:
+    with TrainingProcess(tmp_path / "out", job(pairs, FAST, "beside")) as process:
         assert process.alive
         with pytest.raises(TrainingError, match="still goes on"):
             _ = process.model
@@ -69,7 +75,7 @@ def test_pause_holds_the_training_and_stop_keeps_the_best_weights(
 ) -> None:
     monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path))
     folder = new_training_folder("mine")
-    with TrainingProcess(pairs, LONG, folder, init=random_model(TINY), preview=True) as process:
+    with TrainingProcess(folder, job(pairs), preview=True) as process:
         events = wait_for(process, "epoch")
         tiles = next(event for event in events if event["event"] == "preview_tiles")
         predicted = next(event for event in events if event["event"] == "preview")
@@ -100,7 +106,7 @@ def test_pause_holds_the_training_and_stop_keeps_the_best_weights(
 
 def test_cancel_leaves_nothing(pairs: list[TrainingPair], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with TrainingProcess(pairs, LONG, out, init=random_model(TINY)) as process:
+    with TrainingProcess(out, job(pairs)) as process:
         wait_for(process, "epoch")
         process.cancel()
         assert process.wait(timeout=30)[-1] == {"event": "cancelled"}
@@ -113,7 +119,7 @@ def test_cancel_kills_a_process_that_does_not_answer(pairs: list[TrainingPair], 
     import signal
 
     out = tmp_path / "out"
-    with TrainingProcess(pairs, LONG, out, init=random_model(TINY)) as process:
+    with TrainingProcess(out, job(pairs)) as process:
         wait_for(process, "epoch")
         os.kill(process.pid, signal.SIGSTOP)
         asked = time.monotonic()
@@ -132,7 +138,7 @@ def test_a_killed_process_is_found_within_a_second_and_goes_on_from_its_last_epo
     monkeypatch.setenv("WBCSEG_MODELS", str(tmp_path))
     folder = new_training_folder("mine")
     settings = LONG.replace(epochs=12)
-    with TrainingProcess(pairs, settings, folder, name="mine", init=random_model(TINY)) as process:
+    with TrainingProcess(folder, job(pairs, settings, "mine")) as process:
         events = wait_for(process, "epoch")
         process.pause()
         events += wait_for(process, "paused")
@@ -150,7 +156,7 @@ def test_a_killed_process_is_found_within_a_second_and_goes_on_from_its_last_epo
     told = max(event["epoch"] for event in events if event["event"] == "epoch")
     assert (found.folder, found.name, found.recipe, found.epochs) == (folder, "mine", "classic", 12)
     assert told <= found.epochs_done <= told + 1
-    with TrainingProcess.go_on(found.folder) as process:
+    with TrainingProcess(found.folder) as process:
         events = process.wait(timeout=120)
     start = next(event for event in events if event["event"] == "start")
     assert start["resumed_from"] == found.epochs_done
@@ -164,9 +170,9 @@ def test_a_killed_process_is_found_within_a_second_and_goes_on_from_its_last_epo
 def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys, time\n"
-        "from tests.training.test_worker import LONG, TrainingProcess, random_model, TINY, wait_for\n"
+        "from tests.training.test_worker import TrainingProcess, job, wait_for\n"
         "from tests.tiny_networks import dark_disc_pairs\n"
-        "process = TrainingProcess(dark_disc_pairs(), LONG, sys.argv[1], init=random_model(TINY))\n"
+        "process = TrainingProcess(sys.argv[1], job(dark_disc_pairs()))\n"
         "wait_for(process, 'epoch')\n"
         "print(process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -185,7 +191,7 @@ def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 
 def test_what_the_user_did_wrong_comes_back_as_its_sentence(tmp_path: Path) -> None:
-    with TrainingProcess(tmp_path / "gone", FAST) as process:
+    with TrainingProcess(tmp_path / "out", TrainingJob(tmp_path / "gone", FAST)) as process:
         last = process.wait(timeout=120)[-1]
         assert last["event"] == "error"
         assert "gone" in last["text"]
@@ -193,21 +199,32 @@ def test_what_the_user_did_wrong_comes_back_as_its_sentence(tmp_path: Path) -> N
             _ = process.model
 
 
-def test_closing_ends_the_process_and_removes_its_temporary_files(pairs: list[TrainingPair]) -> None:
-    process = TrainingProcess(pairs, LONG, init=random_model(TINY))
-    temporary = process.out
-    assert temporary.exists()
+def test_closing_ends_the_process(pairs: list[TrainingPair], tmp_path: Path) -> None:
+    process = TrainingProcess(tmp_path, job(pairs))
+    assert process.alive
     process.close()
     assert not process.alive
-    assert not temporary.exists()
 
 
-def test_starting_costs_the_parent_no_heavy_import(pairs: list[TrainingPair]) -> None:
+def test_what_a_process_that_dies_said_last_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path))
+    with TrainingProcess(tmp_path / "out", TrainingJob(tmp_path)) as process:
+        last = process.wait(timeout=60)[-1]
+    assert "exit code 1" in last["text"]
+    assert "It last said: " in last["text"]
+
+
+def test_where_there_is_no_training_none_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"job\.json is missing or damaged"):
+        TrainingProcess(tmp_path)
+
+
+def test_starting_costs_the_parent_no_heavy_import(tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from napari_wbcseg.training.worker import TrainingProcess\n"
-        "TrainingProcess('nowhere').close()\n"
+        "from napari_wbcseg.training.worker import TrainingJob, TrainingProcess\n"
+        "TrainingProcess(sys.argv[1], TrainingJob('nowhere')).close()\n"
         "heavy = {'keras', 'tensorflow', 'torch', 'jax', 'onnxruntime', 'napari'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..network.backend import import_keras
 from ..network.device import available_cpus
-from .helpers import helpers, load_shared, shared_object
+from .helpers import helpers, shared_object
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -82,107 +83,84 @@ class Feeder:
         present one ends.
     processes : int
         Helper processes, 0 for a thread. Where one dies, as when memory runs out, half as many go on.
-    keep : bool
-        Keep what was drawn and give it again each epoch, for validation.
+
+    Attributes
+    ----------
+    processes : int
+        Helper processes that draw now.
+    waited : float
+        Seconds waited for batches; whoever asks may set it back to 0. Keras itself fetches
+        ahead from here, so the network waited for at most as long.
     """
 
-    def __init__(self, batches: Batches, epochs: int, processes: int = 0, keep: bool = False) -> None:
+    def __init__(self, batches: Batches, epochs: int, processes: int = 0) -> None:
         self.batches = batches
-        self.epochs = epochs
-        self.processes = 0
-        self._keep = keep
+        self.waited = 0.0
+        self._last = epochs * len(batches)
         self._futures: dict[int, Future[Batch]] = {}
         self._lock = threading.Lock()
-        self._waited = 0.0
-        self._shared: tuple[str, bytes, list[int]] | None = None
-        self._closing, self._executing = contextlib.ExitStack(), contextlib.ExitStack()
-        if processes:
-            with contextlib.suppress(OSError):  # no room for temporary files
-                self._shared = self._closing.enter_context(shared_object(batches))
+        self._executing = contextlib.ExitStack()
         self._start(processes)
 
     def _start(self, processes: int) -> None:
         """Begin, or begin again, with so many processes."""
+        self.close()
         self._futures.clear()
-        self._executing.close()
-        self.processes = 0 if self._shared is None else processes
-        self._executor: Executor
-        if self.processes and self._shared is not None:
-            self._executor = self._executing.enter_context(helpers(self.processes, _take, self._shared))
-        else:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix="wbcseg-batches")
-            self._executing.callback(self._executor.shutdown, wait=False, cancel_futures=True)
+        self._draw: Callable[[int, int], Batch] = self.batches.draw
+        self._executor: Executor = ThreadPoolExecutor(1, thread_name_prefix="wbcseg-batches")
+        self._executing.callback(self._executor.shutdown, wait=False, cancel_futures=True)
+        if processes:
+            with contextlib.suppress(OSError):  # no room for temporary files
+                self._executor = self._executing.enter_context(helpers(processes, self.batches))
+                self._draw, self.processes = _draw_shared, processes
 
     def get(self, epoch: int, index: int) -> Batch:
         """Return a batch, waiting for it if it is not ready."""
         length = len(self.batches)
-        position, last = epoch * length + index, (1 if self._keep else self.epochs) * length
-        end = min(position + max(AHEAD, 2 * self.processes), max(last, position + 1))
-        draw = _draw if self.processes else self.batches.draw
+        position = epoch * length + index
+        end = min(position + max(AHEAD, 2 * self.processes), max(self._last, position + 1))
         try:
             with self._lock:
                 for ahead in range(position, end):
                     if ahead not in self._futures:
-                        self._futures[ahead] = self._executor.submit(draw, *divmod(ahead, length))
-                if not self._keep:
-                    # Keras looks at the first two batches twice.
-                    for past in [number for number in self._futures if number < position - 2]:
-                        del self._futures[past]
+                        self._futures[ahead] = self._executor.submit(self._draw, *divmod(ahead, length))
+                # Keras looks at the first two batches twice.
+                for past in [number for number in self._futures if number < position - 2]:
+                    del self._futures[past]
                 future = self._futures[position]
-            start = time.monotonic()
-            ready = future.done()
-            batch = future.result()
+            if not future.done():
+                start = time.monotonic()
+                wait([future])
+                self.waited += time.monotonic() - start
+            return future.result()
         except (BrokenExecutor, OSError):
             if not self.processes:
                 raise
             self._start(self.processes // 2)
             return self.get(epoch, index)
-        if not ready:
-            self._waited += time.monotonic() - start
-        return batch
-
-    @property
-    def waited(self) -> float:
-        """Seconds waited for batches since `forget_waited`.
-
-        Keras itself fetches ahead from here, so the network waited for at most as long.
-        """
-        return self._waited
-
-    def forget_waited(self) -> None:
-        """Count from now on."""
-        self._waited = 0.0
 
     def close(self) -> None:
         """End the thread or the processes."""
         self.processes = 0  # who still asks starts none anew
         self._executing.close()
-        self._closing.close()
 
 
-_batches: Batches  # of a helper process
+def _draw_shared(epoch: int, index: int) -> Batch:
+    batch: Batch = shared_object().draw(epoch, index)
+    return batch
 
 
-def _take(path: str, head: bytes, sizes: list[int]) -> None:
-    global _batches
-    _batches = load_shared(path, head, sizes)
-
-
-def _draw(epoch: int, index: int) -> Batch:
-    return _batches.draw(epoch, index)
-
-
-def fed_dataset(feeder: Feeder, keep: bool = False) -> Any:
-    """Return a `keras.utils.PyDataset` of a feeder; its attribute ``epoch`` says which batches it gives."""
+def as_dataset(get: Callable[[int, int], Batch], length: int) -> Any:
+    """Return a `keras.utils.PyDataset` of what ``get(epoch, index)`` gives; ``epoch`` is an attribute."""
     keras = import_keras()
 
-    class Fed(keras.utils.PyDataset):  # type: ignore[name-defined,misc]
+    class Dataset(keras.utils.PyDataset):  # type: ignore[name-defined,misc]
         epoch = 0
 
         def __len__(self) -> int:
-            return len(feeder.batches)
+            return length
 
         def __getitem__(self, index: int) -> Batch:
-            return feeder.get(0 if keep else self.epoch, index)
+            return get(self.epoch, index)
 
-    return Fed()
+    return Dataset()

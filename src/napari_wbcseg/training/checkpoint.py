@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import TrainingError
 from ..files import locked, remove_leftovers, write_atomically
 from ..network.backend import import_keras
+from ..network.library import require_writable
 from ..settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from ..datasets.pair import TrainingPair
 
 LOCK = ".training.lock"
-_STATE = "state.safetensors"
+#: Why training ended that did all it was asked for.
+AS_PLANNED = "all epochs done as planned"
 _KEY = "napari_wbcseg_training"
 _FORMAT = 1
+_PATIENCE = 2.0  # seconds to wait for who only looks whether a folder is used
 
 
 @dataclass
@@ -48,91 +51,84 @@ class State:
         Time trained so far.
     ended : str
         Why training ended; empty while it goes on.
+    best : dict of ndarray or None
+        The best weights.
     """
 
     settings: TrainingSettings
     data: str
     network: str
-    history: list[dict[str, Any]]
+    history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     seconds: float = 0.0
     ended: str = ""
+    best: dict[str, np.ndarray] | None = None
 
 
 class Checkpoint:
-    """A folder with the last state and the best weights.
+    """The last state and the best weights, in the folder ``checkpoint`` of a training.
 
     The state is one file that is replaced at once, and it names the file of the best
     weights by epoch; so whenever the process dies, the folder holds one whole epoch.
+
+    Parameters
+    ----------
+    training : Path
+        The folder of the training.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, training: Path) -> None:
+        self._training = training
+        self._folder = training / "checkpoint"
+        self._state = self._folder / "state.safetensors"
 
     @property
     def exists(self) -> bool:
         """Whether there is a state to go on from."""
-        return (self.folder / _STATE).is_file()
+        return self._state.is_file()
 
     @property
     def epochs_done(self) -> int:
         """How many epochs are kept; 0 where there is no state that can be read."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(self.folder / _STATE, framework="numpy") as file:
-                return len(json.loads((file.metadata() or {})[_KEY])["history"])
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
-            return 0
+        with contextlib.suppress(TrainingError), self._usable():
+            return len(self._about()["history"])
+        return 0
 
     @contextlib.contextmanager
-    def locked(self, patience: float = 2.0) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Keep other processes from using the folder while the context lasts.
 
         The lock is the system's, so it is gone when this process is, however it ended.
 
-        Parameters
-        ----------
-        patience : float
-            Seconds to wait for another process that only looks whether it is used.
-
         Raises
         ------
         TrainingError
-            If another process has it, or, unless it is only looked at, nothing can be written there.
+            If another process has it.
+        ModelError
+            If nothing can be written there.
         """
-        folder = self.folder.parent
+        folder = self._training
         made = not folder.exists()
-        if patience:
-            self._require_writable()
+        require_writable(folder)
         busy = TrainingError(
             f"Another training is at work in {folder}: wait for it to end, or choose another folder or name."
         )
         try:
-            # Who only looks leaves the file for who may be opening it.
-            with locked(folder / LOCK, busy, patience, keep=not patience):
-                if patience:
-                    for part in (folder, self.folder):
-                        remove_leftovers(part)
+            with locked(folder / LOCK, busy, _PATIENCE):
+                for part in (folder, self._folder):
+                    remove_leftovers(part)
                 yield
         finally:
             if made:
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # only if it is empty
 
-    def _require_writable(self) -> None:
-        """Refuse a folder that no model could be saved in, before hours are spent on the model."""
-        probe = self.folder.parent / ".training.probe"
-        write_atomically(probe, b"a model goes here", TrainingError)
-        with contextlib.suppress(OSError):
-            probe.unlink()
-
     def discard(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
-    def save(self, model: keras.Model, state: State, best: dict[str, np.ndarray] | None) -> None:
-        """Write the state, and before it the best weights if they are new.
+    def save(self, model: keras.Model, state: State) -> None:
+        """Write the state, and before it the best weights if they are those of the last epoch.
 
         Raises
         ------
@@ -141,40 +137,42 @@ class Checkpoint:
         """
         from safetensors.numpy import save
 
-        if best is not None:
-            write_atomically(self._best(state.best_epoch), save(best), TrainingError)
+        best = self._best(state.best_epoch)
+        if state.best is not None and state.best_epoch == len(state.history):
+            write_atomically(best, save(state.best), TrainingError)
         ops = import_keras().ops
         tensors = {
             name: np.array(ops.convert_to_numpy(variable.value), order="C")
             for name, variable in _state_variables(model).items()
         }
         about = {**vars(state), "format": _FORMAT, "settings": state.settings.model_dump()}
-        content = save(tensors, metadata={_KEY: json.dumps(about)})
-        write_atomically(self.folder / _STATE, content, TrainingError)
-        remove_leftovers(self.folder)  # of a training that was killed
-        for path in self.folder.glob("best-*.safetensors"):
-            if path != self._best(state.best_epoch):
+        del about["best"]
+        write_atomically(self._state, save(tensors, metadata={_KEY: json.dumps(about)}), TrainingError)
+        for path in self._folder.glob("best-*.safetensors"):
+            if path != best:
                 path.unlink(missing_ok=True)
 
-    def load(self, model: keras.Model) -> tuple[State, dict[str, np.ndarray] | None]:
-        """Put a compiled model into the saved state; return the state and the best weights.
+    def restore(self, model: keras.Model, wanted: State) -> State:
+        """Put a compiled model where training stood, and return that; else what is wanted, at its start.
 
         Raises
         ------
         TrainingError
-            If the checkpoint is damaged or of another network.
+            If the checkpoint is damaged, or began with other settings, data or network.
         """
-        from safetensors import SafetensorError, safe_open
         from safetensors.numpy import load_file
 
-        path = self.folder / _STATE
-        try:
-            with safe_open(path, framework="numpy") as file:
-                about = json.loads((file.metadata() or {})[_KEY])
-            tensors = load_file(path)
+        if not self.exists:
+            return wanted
+        with self._usable():
+            about = self._about()
             del about["format"]
-            state = State(TrainingSettings(**about.pop("settings")), **about)
-            best = load_file(self._best(state.best_epoch)) if state.best_epoch else None
+            state = State(**{**about, "settings": TrainingSettings(**about["settings"])})
+            _check_same(state, wanted)
+            tensors = load_file(self._state)
+            state.best = load_file(self._best(state.best_epoch)) if state.best_epoch else None
+            # The first step makes the optimiser's variables; building does so without a step.
+            model.optimizer.build(model.trainable_variables)
             variables = _state_variables(model)
             if {name: tuple(value.shape) for name, value in variables.items()} != {
                 name: value.shape for name, value in tensors.items()
@@ -182,37 +180,49 @@ class Checkpoint:
                 raise ValueError("it is of another network")
             for name, variable in variables.items():
                 variable.assign(tensors[name])
+        state.settings = wanted.settings
+        if state.ended == AS_PLANNED and len(state.history) < wanted.settings.epochs:
+            state.ended = ""  # now there is more to do
+        return state
+
+    def _about(self) -> dict[str, Any]:
+        """Return what the state says besides its arrays."""
+        from safetensors import safe_open
+
+        with safe_open(self._state, framework="numpy") as file:
+            return dict(json.loads((file.metadata() or {})[_KEY]))
+
+    @contextlib.contextmanager
+    def _usable(self) -> Iterator[None]:
+        from safetensors import SafetensorError
+
+        try:
+            yield
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise TrainingError(
-                f"The checkpoint {path} cannot be used ({error}): "
+                f"The checkpoint {self._state} cannot be used ({error}): "
                 "train again without resuming, or into another folder."
             ) from None
-        return state, best
 
     def _best(self, epoch: int) -> Path:
-        return self.folder / f"best-{epoch:05d}.safetensors"
+        return self._folder / f"best-{epoch:05d}.safetensors"
 
 
-def check_same(found: State, settings: TrainingSettings, data: str, network: str) -> None:
+def _check_same(found: State, wanted: State) -> None:
     """Refuse to go on with other settings, data or network than training began with.
 
     More or fewer ``epochs`` are allowed where the learning rate does not follow from them.
-
-    Raises
-    ------
-    TrainingError
-        Naming what differs.
     """
-    old, new = found.settings.model_dump(), settings.model_dump()
-    free = {"epochs"} if settings.schedule == "plateau" else set()
+    old, new = found.settings.model_dump(), wanted.settings.model_dump()
+    free = {"epochs"} if wanted.settings.schedule == "plateau" else set()
     different = [
         f"{name} was {old[name]} and is now {new[name]}"
         for name in new
         if name not in free and old[name] != new[name]
     ]
-    if found.data != data:
+    if found.data != wanted.data:
         different.append("the training data has changed")
-    if found.network != network:
+    if found.network != wanted.network:
         different.append("the network it starts from has changed")
     if different:
         raise TrainingError(

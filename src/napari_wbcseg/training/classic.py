@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import numpy as np
 from ..network.architecture import CLASSIC, UNetArchitecture
 from ..network.classic import INPUT, TILE, classic_arrays, classic_tiles
 from ..progress import Progress, silent
-from ..settings import Recipe as RecipeName
 from ..settings import TrainingSettings
 from .batches import Batch, Batches
 from .dice import dice_coefficient, dice_loss
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 class ClassicRecipe:
     """The published recipe; see `Recipe`."""
 
-    name: RecipeName = "classic"
     architecture: UNetArchitecture = CLASSIC
     canonical_diameter: float | None = None
     input = INPUT
@@ -43,7 +42,6 @@ class ClassicRecipe:
         settings: TrainingSettings,
         training: bool,
         progress: Progress = silent,
-        processes: int = 0,
     ) -> Batches:
         """Return the batches: all tiles once an epoch, shuffled when training."""
         images, targets = classic_arrays(pairs)
@@ -68,26 +66,21 @@ class ClassicRecipe:
             tuple(tile.name for tile in tiles),
         )
 
-    def loss(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the soft Dice loss over all pixels of the batch."""
-        return dice_loss(y_true, y_pred)
+    loss = staticmethod(dice_loss)
 
-    def metrics(self) -> list[Callable[[Any, Any], Any]]:
-        """Return the soft Dice coefficient."""
-
-        def dice(y_true: Any, y_pred: Any) -> Any:
-            return dice_coefficient(y_true, y_pred)
-
-        return [dice]
+    def dice(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the soft Dice coefficient over all pixels of the batch."""
+        return dice_coefficient(y_true, y_pred)
 
 
 RECIPE = ClassicRecipe()
 
 
+@dataclass(frozen=True)
 class TileBatches:
     """Batches of tiles; the order follows from the seed and the epoch alone.
 
-    Parameters
+    Attributes
     ----------
     images, targets : ndarray of uint8, shape (N, H, W, 1)
     batch_size : int
@@ -95,12 +88,11 @@ class TileBatches:
         None keeps the order.
     """
 
+    images: np.ndarray
+    targets: np.ndarray
+    batch_size: int
+    seed: int | None
     heavy = False
-
-    def __init__(self, images: np.ndarray, targets: np.ndarray, batch_size: int, seed: int | None) -> None:
-        self.images, self.targets = images, targets
-        self.batch_size = batch_size
-        self.seed = seed
 
     def __len__(self) -> int:
         """Return the number of batches; the last may be shorter."""

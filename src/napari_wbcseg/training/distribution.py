@@ -6,22 +6,15 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from ..network.backend import import_keras
-from .batches import Feeder
+from .batches import Batches
 
 
 def accelerators() -> list[str]:
-    """Return Keras' names of the GPUs or TPUs there are; none where it only has the CPU."""
+    """Return Keras' names of the GPUs or TPUs that can share a batch: only on JAX, as of Keras 3.15."""
     keras = import_keras()
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return [f"gpu:{i}" for i in range(torch.cuda.device_count())]
+    if keras.backend.backend() != "jax":
+        return []
     return [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
-
-
-def can_distribute() -> bool:
-    """Whether Keras' distribution API works on this backend: only on JAX, as of Keras 3.15."""
-    return bool(import_keras().backend.backend() == "jax")
 
 
 def replicas(batch_sizes: Sequence[int], devices: int) -> int:
@@ -30,14 +23,12 @@ def replicas(batch_sizes: Sequence[int], devices: int) -> int:
     >>> replicas([16, 16], 4), replicas([3, 2], 4), replicas([6, 4], 4)
     (4, 1, 2)
     """
-    return max(
-        count for count in range(1, max(devices, 1) + 1) if all(size % count == 0 for size in batch_sizes)
-    )
+    return max(count for count in range(1, devices + 1) if all(size % count == 0 for size in batch_sizes))
 
 
 @contextlib.contextmanager
-def data_parallel(feeders: Sequence[Feeder], devices: Sequence[str] | None = None) -> Iterator[int]:
-    """Spread each batch over the devices while the context lasts, and say over how many.
+def data_parallel(batches: Sequence[Batches]) -> Iterator[int]:
+    """Spread each batch over the accelerators while the context lasts, and say over how many.
 
     Every device holds the whole network and takes an equal share of each batch; the
     gradients are averaged, so that the result is that of one device but for rounding.
@@ -45,20 +36,17 @@ def data_parallel(feeders: Sequence[Feeder], devices: Sequence[str] | None = Non
 
     Parameters
     ----------
-    feeders : sequence of Feeder
-        The batches. As many devices are used as divide the size of each.
-    devices : sequence of str, optional
-        Keras' names; by default all accelerators.
+    batches : sequence of Batches
+        As many devices are used as divide the size of each.
     """
     keras = import_keras()
-    count, found = 1, list(devices) if devices is not None else accelerators()
-    if can_distribute() and len(found) > 1:
-        # Only the last batch of an epoch may be shorter.
-        places = [(feeder, index) for feeder in feeders for index in (0, len(feeder.batches) - 1)]
-        count = replicas([len(feeder.get(0, index)[0]) for feeder, index in places], len(found))
-    before = keras.distribution.distribution()
+    found, before, count = accelerators(), keras.distribution.distribution(), 1
     # A distribution that the caller has set up is theirs.
-    if count < 2 or before is not None:
+    if len(found) > 1 and before is None:
+        # Only the last batch of an epoch may be shorter.
+        sizes = [len(part.draw(0, index)[0]) for part in batches for index in (0, len(part) - 1)]
+        count = replicas(sizes, len(found))
+    if count < 2:
         yield 1
         return
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=found[:count]))

@@ -15,16 +15,17 @@ import contextlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic_core import to_json
 
 from ..box import Box
-from ..errors import DatasetError, TrainingError, WBCSegError
-from ..files import write_atomically
+from ..errors import DatasetError, SettingsError, TrainingError, WBCSegError
+from ..files import locked, write_atomically
 from ..network.library import models_folder
 from ..network.model_file import ModelFile, clean_name, read_model, write_model
 from ..settings import TrainingSettings
@@ -123,33 +124,35 @@ def write_job(folder: Path, job: TrainingJob) -> None:
 
     Raises
     ------
-    TrainingError, ModelError
-        If it cannot be written.
+    TrainingError, ModelError, OSError
+        If it cannot be written; then nothing of it is left.
     """
     place = folder / JOB
-    place.mkdir(parents=True, exist_ok=True)
-    path = str(Path(job.data).expanduser().resolve()) if isinstance(job.data, (str, Path)) else None
-    if path is None:
-        _write_pairs(place / _PAIRS, cast("Sequence[TrainingPair]", job.data))
-    if job.scored:
-        _write_pairs(place / _SCORED, job.scored)
-    if job.init is not None:
-        # A copy, because the file may be replaced before the process reads it.
-        write_model(place / _INIT, job.init.header, job.init.weights, "float32")
     record = {
-        "data": path,
-        "settings": job.settings.model_dump() if job.settings is not None else None,
-        "name": job.name,
-        "init": job.init.hash if job.init is not None else None,
+        **vars(job),
         "scored": bool(job.scored),
-        "training_data": job.training_data,
-        "remarks": job.remarks,
+        "init": job.init.hash if job.init is not None else None,
     }
-    write_atomically(place / _RECORD, json.dumps(record, indent=2).encode(), TrainingError)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        if isinstance(job.data, str | Path):
+            record["data"] = str(Path(job.data).expanduser().resolve())
+        else:
+            record["data"] = None
+            _write_pairs(place / _PAIRS, job.data)
+        if job.scored:
+            _write_pairs(place / _SCORED, job.scored)
+        if job.init is not None:
+            # A copy, because the file may be replaced before the process reads it.
+            write_model(place / _INIT, job.init.header, job.init.weights, "float32")
+        write_atomically(place / _RECORD, to_json(record, indent=2), TrainingError)
+    except BaseException:
+        forget_job(folder)
+        raise
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return the record of a job.
+    """Return the record of a job: its fields, without pairs and model.
 
     Raises
     ------
@@ -158,10 +161,12 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     path = folder / JOB / _RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if record["settings"] is not None:
+            record["settings"] = TrainingSettings(**record["settings"])
+        if record.keys() != {each.name for each in fields(TrainingJob)}:
             raise ValueError
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SettingsError):
         raise TrainingError(
             f"{path} is missing or damaged, so this training cannot go on: discard it, and train again."
         ) from None
@@ -173,26 +178,17 @@ def read_job(folder: Path) -> TrainingJob:
 
     Raises
     ------
-    TrainingError, ModelError
+    TrainingError, ModelError, DatasetError
         If something of it is missing or damaged.
     """
-    record = read_record(folder)
-    place = folder / JOB
-    try:
-        return TrainingJob(
-            record["data"] if record["data"] is not None else _read_pairs(place / _PAIRS),
-            TrainingSettings(**record["settings"]) if record["settings"] else None,
-            record["name"],
-            # What the copy is called by is the hash of the file it was made of.
-            replace(read_model(place / _INIT), hash=str(record["init"])) if record["init"] else None,
-            record["training_data"],
-            record["remarks"],
-            _read_pairs(place / _SCORED) if record["scored"] else (),
-        )
-    except (KeyError, TypeError):
-        raise TrainingError(
-            f"{place / _RECORD} is damaged: discard this training, and train again."
-        ) from None
+    record, place = read_record(folder), folder / JOB
+    if record["data"] is None:
+        record["data"] = _read_pairs(place / _PAIRS)
+    if record["init"] is not None:
+        # What the copy is called by is the hash of the file it was made of.
+        record["init"] = replace(read_model(place / _INIT), hash=str(record["init"]))
+    record["scored"] = _read_pairs(place / _SCORED) if record["scored"] else ()
+    return TrainingJob(**record)
 
 
 def unfinished_trainings() -> list[Unfinished]:
@@ -200,19 +196,19 @@ def unfinished_trainings() -> list[Unfinished]:
     found = []
     for path in (models_folder() / "training").glob(f"*/{JOB}/{_RECORD}"):
         folder = path.parent.parent
-        with contextlib.suppress(WBCSegError, KeyError, TypeError, OSError):
+        with contextlib.suppress(WBCSegError, OSError):
             record = read_record(folder)
-            settings = TrainingSettings(**(record["settings"] or {}))
-            checkpoint = Checkpoint(folder / "checkpoint")
-            with checkpoint.locked(patience=0):  # raises where it is at work
+            # Who only looks leaves the file for who may be opening it.
+            with locked(folder / LOCK, TrainingError("It is at work."), keep=True):
                 pass
+            settings = record["settings"] or TrainingSettings()
             newest = max(p.stat().st_mtime for p in (path, *(folder / "checkpoint").glob("*")))
             found.append(
                 Unfinished(
                     folder,
                     record["name"] or folder.name,
                     settings.recipe,
-                    checkpoint.epochs_done,
+                    Checkpoint(folder).epochs_done,
                     settings.epochs,
                     datetime.fromtimestamp(newest),
                     FINE_TUNING in record["remarks"],
@@ -222,71 +218,54 @@ def unfinished_trainings() -> list[Unfinished]:
 
 
 def forget_job(folder: Path) -> None:
-    """Remove the job, so that the training is no longer offered to go on."""
+    """Remove the job, so that the training is no longer offered to go on, and a folder that is then empty."""
     shutil.rmtree(folder / JOB, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def discard_training(folder: Path) -> None:
     """Remove a training's job, checkpoint and half-written files, and the folder if nothing else is in it."""
-    forget_job(folder)
-    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    Checkpoint(folder).discard()
     for part in (*folder.glob(".*.part"), folder / LOCK):
         with contextlib.suppress(OSError):
             part.unlink()
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+    forget_job(folder)
 
 
 def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
     arrays: dict[str, np.ndarray] = {}
     about = []
     for i, pair in enumerate(pairs):
-        arrays[f"image{i}"], arrays[f"labels{i}"] = np.asarray(pair.image), np.asarray(pair.labels)
-        if pair.mask is not None:
-            arrays[f"mask{i}"] = np.asarray(pair.mask)
-        boxes = [*(("RBC", box) for box in pair.red_cells), *(("Platelet", box) for box in pair.platelets)]
-        red = None if pair.erythroblasts is None else sorted(map(int, pair.erythroblasts))
-        about.append(
-            {
-                "name": pair.name,
-                "group": pair.group,
-                "distractors": boxes,
-                "all_boxed": pair.all_boxed,
-                "erythroblasts": red,
-                "white_cell": pair.white_cell,
-            }
-        )
-    np.savez(path, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+        told = dict(vars(pair))
+        for name in ("image", "labels", "mask"):
+            array = told.pop(name)
+            if array is not None:
+                arrays[f"{name}{i}"] = np.asarray(array)
+        about.append(told)
+    arrays["about"] = np.frombuffer(to_json(about), np.uint8)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def _read_pairs(path: Path) -> list[TrainingPair]:
     from ..datasets.pair import TrainingPair
 
+    pairs = []
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            about = json.loads(arrays["about"].tobytes())
-            return [
-                TrainingPair(
-                    item["name"],
-                    arrays[f"image{i}"],
-                    arrays[f"labels{i}"],
-                    item["group"],
-                    arrays.get(f"mask{i}"),
-                    _boxes(item, red=True),
-                    _boxes(item, red=False),
-                    # Trainings that earlier versions began lack these.
-                    item.get("all_boxed", False),
-                    None if item.get("erythroblasts") is None else frozenset(item["erythroblasts"]),
-                    item.get("white_cell"),
-                )
-                for i, item in enumerate(about)
-            ]
+            for i, told in enumerate(json.loads(arrays["about"].tobytes())):
+                told |= {name: arrays.get(f"{name}{i}") for name in ("image", "labels", "mask")}
+                # Earlier versions kept all boxes in one list, or less of the cells.
+                for kind, corners in told.pop("distractors", ()):
+                    told.setdefault("red_cells" if kind == "RBC" else "platelets", []).append(corners)
+                for kind in ("red_cells", "platelets"):
+                    told[kind] = tuple(Box(*corners) for corners in told.get(kind, ()))
+                if told.get("erythroblasts") is not None:
+                    told["erythroblasts"] = frozenset(told["erythroblasts"])
+                pairs.append(TrainingPair(**told))
     except Exception as error:  # zipfile, zlib and NumPy raise nearly any type on damaged files
         raise DatasetError(
             f"{path}, the images of this training, cannot be read ({error or type(error).__name__}): "
             "discard it, and train again."
         ) from None
-
-
-def _boxes(item: dict[str, Any], red: bool) -> tuple[Box, ...]:
-    return tuple(Box(*box) for kind, box in item["distractors"] if (kind == "RBC") == red)
+    return pairs

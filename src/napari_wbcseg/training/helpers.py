@@ -8,16 +8,13 @@ start in the same way on every system and never run the user's script again.
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
-import pickle
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -38,33 +35,49 @@ _ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def helpers(
-    count: int, initializer: Callable[..., None] | None = None, arguments: Sequence[Any] = ()
-) -> Iterator[Executor]:
+def helpers(count: int, shared: Any = None) -> Iterator[Executor]:
     """Give an executor of some processes, which end with the context or with this process.
 
     Parameters
     ----------
     count : int
         Processes; they start at the first call.
-    initializer : callable, optional
-        Called in each process with the ``arguments``.
+    shared : object, optional
+        What `shared_object` gives in each of them. Its arrays are in memory once for all, read-only.
+
+    Raises
+    ------
+    OSError
+        If there is no room for a temporary file.
     """
+    import joblib
     from loky import ProcessPoolExecutor
 
-    executor = ProcessPoolExecutor(
-        count, initializer=_begin, initargs=(os.getpid(), initializer, *arguments), env=_ENVIRONMENT
-    )
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=True, kill_workers=True)
+    with tempfile.TemporaryDirectory(prefix="wbcseg-shared-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "shared"
+        joblib.dump(shared, path)
+        begin = (os.getpid(), path)
+        executor = ProcessPoolExecutor(count, initializer=_begin, initargs=begin, env=_ENVIRONMENT)
+        try:
+            yield executor
+        finally:
+            executor.shutdown(wait=True, kill_workers=True)
 
 
-def _begin(parent: int, initializer: Callable[..., None] | None, *arguments: Any) -> None:
+_shared: Any = None  # in a helper
+
+
+def _begin(parent: int, path: Path) -> None:
+    import joblib
+
+    global _shared
     end_with_parent(parent)
-    if initializer is not None:
-        initializer(*arguments)
+    _shared = joblib.load(path, mmap_mode="r")
+
+
+def shared_object() -> Any:
+    """Return, in a helper, what `helpers` was given to share."""
+    return _shared
 
 
 def end_with_parent(parent: int) -> None:
@@ -113,42 +126,3 @@ def map_in_helpers(
             take(executor.map(function, items))
     take(map(function, items[len(results) :]))
     return results
-
-
-# Large objects that every process needs ---------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def shared_object(value: Any) -> Iterator[tuple[str, bytes, list[int]]]:
-    """Write an object to a temporary file, so that its arrays are in memory once for all processes.
-
-    The context gives what `load_shared` takes.
-
-    Raises
-    ------
-    OSError
-        If there is no room for the file.
-    """
-    buffers: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-    number, path = tempfile.mkstemp(prefix="wbcseg-shared-")
-    try:
-        with os.fdopen(number, "wb") as file:
-            for buffer in buffers:
-                file.write(buffer.raw())
-        yield path, head, [buffer.raw().nbytes for buffer in buffers]
-    finally:
-        with contextlib.suppress(OSError):
-            Path(path).unlink()
-
-
-def load_shared(path: str, head: bytes, sizes: list[int]) -> Any:
-    """Map a `shared_object` into this process; its arrays are read-only."""
-    if not sum(sizes):
-        return pickle.loads(head, buffers=[b""] * len(sizes))
-    with open(path, "rb") as file:
-        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    ends = accumulate(sizes)
-    return pickle.loads(
-        head, buffers=[content[end - size : end] for end, size in zip(ends, sizes, strict=True)]
-    )

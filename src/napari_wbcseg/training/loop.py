@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +16,8 @@ from ..network.backend import import_keras
 from ..progress import Progress
 from ..settings import TrainingSettings
 from ..words import counted
-from .batches import Feeder, fed_dataset
-from .checkpoint import Checkpoint, State
+from .batches import Batches, Feeder, as_dataset
+from .checkpoint import AS_PLANNED, Checkpoint, State
 from .preview import Preview
 
 if TYPE_CHECKING:
@@ -33,63 +35,50 @@ class _EndTraining(Exception):
     """Raised inside `fit`."""
 
 
+@dataclass
 class TrainingLoop:
     """Follows, records and ends the training of a model.
 
-    Parameters
+    Attributes
     ----------
-    settings : TrainingSettings
     state : State
         Where the training stands; changed as it goes on.
-    best : dict of ndarray or None
-        The best weights so far.
-    feeder, validation : Feeder
-        The batches; ``validation`` is None where nothing is kept aside.
+    feeder : Feeder
+        The batches to train on.
+    validation : Batches or None
+        Those to validate on, drawn once.
     checkpoint : Checkpoint or None
     preview : Preview or None
     progress, emit, should_stop : callable
         As `napari_wbcseg.training.train.train`.
     """
 
-    def __init__(
-        self,
-        settings: TrainingSettings,
-        state: State,
-        best: dict[str, np.ndarray] | None,
-        feeder: Feeder,
-        validation: Feeder | None,
-        checkpoint: Checkpoint | None,
-        preview: Preview | None,
-        progress: Progress,
-        emit: OnEvent,
-        should_stop: Callable[[], bool],
-    ) -> None:
-        self.settings = settings
-        self.state = state
-        self.best = best
-        self.monitor = "val_loss" if validation is not None else "loss"
-        self.steps = len(feeder.batches)
-        self._feeder = feeder
-        self._dataset = fed_dataset(feeder)
-        self._validation = None if validation is None else fed_dataset(validation, keep=True)
-        self._checkpoint = checkpoint
-        self._preview = preview
-        self._progress = progress
-        self._emit = emit
-        self._should_stop = should_stop
-        self._followers: list[Any] = []
-        self._steps_done = 0
-        self._epoch_started = 0.0
-        self._steps_ended = 0.0
-        self._last_event = 0.0
-        self._rate = settings.learning_rate
+    state: State
+    feeder: Feeder
+    validation: Batches | None
+    checkpoint: Checkpoint | None
+    preview: Preview | None
+    progress: Progress
+    emit: OnEvent
+    should_stop: Callable[[], bool]
+
+    def __post_init__(self) -> None:
+        self._settings = self.state.settings
+        self._monitor = "loss" if self.validation is None else "val_loss"
+        self._steps = len(self.feeder.batches)
+        self._dataset = as_dataset(self.feeder.get, self._steps)
+        self._dataset.epoch = len(self.state.history)  # Keras looks at a batch before the first epoch
+        self._step = 0  # of the present epoch, done
+        self._rate = self._settings.learning_rate
+        self._epoch_started = self._last_step = self._last_event = 0.0
 
     def fit(self, model: keras.Model) -> None:
-        """Train from where the state stands until something ends it."""
+        """Train from where the state stands until something ends it; do nothing where it has ended."""
+        if self.state.ended:
+            return
         keras = import_keras()
-        state, settings = self.state, self.settings
+        state, settings, kept = self.state, self._settings, self.validation
         self._followers = self._make_followers()
-        self._dataset.epoch = len(state.history)  # Keras looks at a batch before the first epoch
         self._callback = keras.callbacks.LambdaCallback(
             on_train_begin=self._on_train_begin,
             on_epoch_begin=self._on_epoch_begin,
@@ -99,7 +88,7 @@ class TrainingLoop:
         try:
             model.fit(
                 self._dataset,
-                validation_data=self._validation,
+                validation_data=None if kept is None else as_dataset(functools.cache(kept.draw), len(kept)),
                 epochs=settings.epochs,
                 initial_epoch=len(state.history),
                 shuffle=False,  # the batches are, so that it can be repeated
@@ -109,13 +98,10 @@ class TrainingLoop:
         except _EndTraining as end:
             state.ended = str(end)
         else:
-            state.ended = (
-                "all epochs done as planned"
-                if len(state.history) >= settings.epochs
-                else f"no progress for {counted(settings.early_stop_patience, 'epoch')}"
-            )
-        if self._checkpoint is not None and state.history and state.ended != STOPPED:
-            self._checkpoint.save(model, state, None)
+            early = f"no progress for {counted(settings.early_stop_patience, 'epoch')}"
+            state.ended = AS_PLANNED if len(state.history) >= settings.epochs else early
+        if self.checkpoint is not None and state.history and state.ended != STOPPED:
+            self.checkpoint.save(model, state)
 
     @property
     def _model(self) -> Any:
@@ -124,125 +110,110 @@ class TrainingLoop:
 
     def _make_followers(self) -> list[Any]:
         """Return Keras' own callbacks; replaying the history brings them to where they stood."""
-        keras = import_keras()
-        settings = self.settings
-        followers: list[Any] = [
-            keras.callbacks.EarlyStopping(
-                monitor=self.monitor, patience=settings.early_stop_patience, mode="min"
+        callbacks, settings = import_keras().callbacks, self._settings
+        rate = (
+            callbacks.LearningRateScheduler(lambda epoch, rate: cosine_rate(settings, epoch))
+            if settings.schedule == "cosine"
+            else callbacks.ReduceLROnPlateau(
+                monitor=self._monitor,
+                factor=settings.plateau_factor,
+                patience=settings.plateau_patience,
+                min_lr=min(1e-7, settings.learning_rate),
+                mode="min",
             )
-        ]
-        if settings.schedule == "plateau":
-            followers.append(
-                keras.callbacks.ReduceLROnPlateau(
-                    monitor=self.monitor,
-                    factor=settings.plateau_factor,
-                    patience=settings.plateau_patience,
-                    min_lr=min(1e-7, settings.learning_rate),
-                    mode="min",
-                )
-            )
-        return followers
+        )
+        stop = callbacks.EarlyStopping(
+            monitor=self._monitor, patience=settings.early_stop_patience, mode="min"
+        )
+        return [stop, rate]
 
     # What Keras calls --------------------------------------------------------------------------------
 
     def _on_train_begin(self, logs: Any = None) -> None:
         model = self._model
-        model.optimizer.learning_rate = self.settings.learning_rate
+        model.optimizer.learning_rate = self._settings.learning_rate
         for row in self.state.history:
             for follower in self._followers:
                 follower.on_epoch_end(row["epoch"] - 1, dict(row))
         model.stop_training = False
-        if self._preview is not None:
-            self._emit(self._preview.scene())
-            self._emit(self._preview.predict(model, len(self.state.history)))
+        if self.preview is not None:
+            self.emit(self.preview.scene())
+        self._show_preview(len(self.state.history), always=True)
 
     def _on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         keras = import_keras()
         self._dataset.epoch = epoch
         if keras.backend.backend() == "torch":
             # There, dropout draws from a global generator that no checkpoint holds.
-            keras.utils.set_random_seed((self.settings.seed + epoch) % 2**32)
-        optimizer = self._model.optimizer
-        if self.settings.schedule == "cosine":
-            optimizer.learning_rate = cosine_rate(self.settings, epoch)
-        self._rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-        self._steps_done = 0
-        self._feeder.forget_waited()
+            keras.utils.set_random_seed((self._settings.seed + epoch) % 2**32)
+        self._rate = float(keras.ops.convert_to_numpy(self._model.optimizer.learning_rate))
+        self._step = 0
+        self.feeder.waited = 0.0
         self._epoch_started = time.monotonic()
 
     def _on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._steps_done = batch + 1
-        epoch = len(self.state.history)
+        self._step = batch + 1
+        epoch, epochs = len(self.state.history), self._settings.epochs
         asked = time.monotonic()
-        self._progress(
-            epoch * self.steps + self._steps_done,
-            self.settings.epochs * self.steps,
-            f"Epoch {epoch + 1} of {self.settings.epochs}",
-        )
-        if self._should_stop():
+        done = epoch * self._steps + self._step
+        self.progress(done, epochs * self._steps, f"Epoch {epoch + 1} of {epochs}")
+        if self.should_stop():
             self._end(STOPPED)
         now = time.monotonic()
         if now - asked > _PAUSE:
             # Whoever was asked made the training pause: that is no time trained.
             self._epoch_started += now - asked
-            self._feeder.forget_waited()
-        self._steps_ended = now
+            self.feeder.waited = 0.0
         # Reading the loss waits for the device, so not at every step.
-        if now - self._last_event < _STEP_EVENTS_EVERY and self._steps_done < self.steps:
+        if now - self._last_event < _STEP_EVENTS_EVERY and self._step < self._steps:
             return
-        self._last_event = now
         values = _floats(logs)
+        self._last_event = self._last_step = time.monotonic()
         self._check_finite(values)
-        self._steps_ended = time.monotonic()
-        self._emit({"event": "step", "step": self._steps_done, "steps": self.steps, **values, **self._pace()})
-        if self._preview is not None and self._preview.due:
-            self._emit(self._preview.predict(self._model, epoch + 1))
+        told = {"step": self._step, "steps": self._steps, "epoch": epoch + 1, "lr": self._rate}
+        self.emit({"event": "step", **told, **values, **self._pace(epoch + self._step / self._steps)})
+        self._show_preview(epoch + 1)
 
     def _on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         from ..network.unet import weights_of
 
-        state = self.state
+        state, model = self.state, self._model
         values = _floats(logs)
-        values.pop("learning_rate", None)
+        values.pop("learning_rate", None)  # told as ``lr``
         self._check_finite(values)
-        pace = self._pace(epoch_over=True)
         seconds = time.monotonic() - self._epoch_started
-        state.seconds += seconds
-        improved = all(values[self.monitor] < row[self.monitor] for row in state.history)
-        model = self._model
         weights = weights_of(model)
         # A ReLU can turn NaN into 0, so that spoilt weights give a loss that looks sound.
         if not all(np.isfinite(value).all() for value in weights.values()):
             self._fail()
-        row = {
-            "epoch": epoch + 1,
-            **values,
-            "lr": self._rate,
-            "images_per_second": pace["images_per_second"],
-            "waiting": pace["waiting"],
-            "seconds": round(seconds, 3),
-        }
+        improved = all(values[self._monitor] < row[self._monitor] for row in state.history)
+        row = {"epoch": epoch + 1, **values, "lr": self._rate}
         state.history.append(row)
+        state.seconds += seconds
+        pace = self._pace(epoch + 1)
+        row |= {key: pace[key] for key in ("images_per_second", "waiting")} | {"seconds": round(seconds, 3)}
         if improved:
-            self.best = weights
-            state.best_epoch = epoch + 1
-        if self._checkpoint is not None:
-            self._checkpoint.save(model, state, weights if improved else None)
-        self._emit({"event": "epoch", **row, **pace, "best": improved})
-        if self._preview is not None and (self._preview.due or epoch + 1 == self.settings.epochs):
-            self._emit(self._preview.predict(model, epoch + 1))
+            state.best, state.best_epoch = weights, epoch + 1
+        if self.checkpoint is not None:
+            self.checkpoint.save(model, state)
+        self.emit({"event": "epoch", **row, **pace, "best": improved})
+        self._show_preview(epoch + 1, always=epoch + 1 == self._settings.epochs)
 
     # What is told, and what ends it ------------------------------------------------------------------
+
+    def _show_preview(self, epoch: int, always: bool = False) -> None:
+        if self.preview is not None and (always or self.preview.due):
+            self.emit(self.preview.predict(self._model, epoch))
 
     def _check_finite(self, values: dict[str, float]) -> None:
         if not math.isfinite(values.get("loss", 0.0)):
             self._fail()
 
     def _fail(self) -> None:
-        if self.best is None:
+        if self.state.best is None:
             raise TrainingError(
                 "The loss or the weights are no longer numbers in the first epoch: lower the learning "
-                f"rate (now {self.settings.learning_rate:g}), or train with precision float32."
+                f"rate (now {self._settings.learning_rate:g}), or train with precision float32."
             )
         self._end("the loss or the weights were no longer numbers; the best weights before that are kept")
 
@@ -250,24 +221,17 @@ class TrainingLoop:
         _ = self._model
         raise _EndTraining(why)
 
-    def _pace(self, epoch_over: bool = False) -> dict[str, Any]:
-        epochs, done = self.settings.epochs, len(self.state.history)
-        stepping = max(self._steps_ended - self._epoch_started, 1e-6)
-        part = self._steps_done / self.steps
-        if epoch_over:
-            # Validation included.
-            left = (epochs - done - 1) * (time.monotonic() - self._epoch_started)
-        elif self.state.history:
-            left = (epochs - done - part) * self.state.seconds / done
-        else:
-            left = (epochs - part) * stepping / part
+    def _pace(self, passed: float) -> dict[str, Any]:
+        """Return how fast the epoch goes or went, and how long the rest takes when so many have passed."""
+        stepping = max(self._last_step - self._epoch_started, 1e-6)
+        done = len(self.state.history)
+        # Whole epochs include the validation.
+        epoch_seconds = self.state.seconds / done if done else stepping / passed
         return {
-            "epoch": done + 1,
-            "epochs": epochs,
-            "lr": self._rate,
-            "images_per_second": round(self._steps_done * self.settings.batch_size / stepping, 2),
-            "waiting": round(min(self._feeder.waited / stepping, 1.0), 4),
-            "seconds_left": round(max(left, 0.0), 1),
+            "epochs": self._settings.epochs,
+            "images_per_second": round(self._step * self._settings.batch_size / stepping, 2),
+            "waiting": round(min(self.feeder.waited / stepping, 1.0), 4),
+            "seconds_left": round((self._settings.epochs - passed) * epoch_seconds, 1),
         }
 
 

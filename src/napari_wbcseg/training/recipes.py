@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import TrainingError
 from ..network.architecture import UNetArchitecture
-from ..progress import Progress
-from ..settings import Recipe as RecipeName
+from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from .batches import Batches
 
@@ -22,8 +21,6 @@ class Recipe(Protocol):
 
     Attributes
     ----------
-    name : str
-        Its name in the settings.
     architecture : UNetArchitecture
         The network it trains from scratch.
     canonical_diameter : float or None
@@ -32,14 +29,9 @@ class Recipe(Protocol):
         What the network's input is, in words, for the model file.
     """
 
-    @property
-    def name(self) -> RecipeName: ...
-    @property
-    def architecture(self) -> UNetArchitecture: ...
-    @property
-    def canonical_diameter(self) -> float | None: ...
-    @property
-    def input(self) -> str: ...
+    architecture: UNetArchitecture
+    canonical_diameter: float | None
+    input: str
 
     def left_out(self, pair: TrainingPair) -> str:
         """Return why a pair is of no use to this recipe, in words; nothing when it is."""
@@ -52,18 +44,9 @@ class Recipe(Protocol):
         pairs: Sequence[TrainingPair],
         settings: TrainingSettings,
         training: bool,
-        progress: Progress,
-        processes: int = 0,
+        progress: Progress = silent,
     ) -> Batches:
-        """Return the batches to train on, or to validate on.
-
-        ``processes`` says how many may share the work of preparing; 0 for none but this one.
-
-        Raises
-        ------
-        TrainingError
-            If the pairs cannot be trained on.
-        """
+        """Return the batches to train on, or to validate on; none of the pairs may be one to leave out."""
 
     def preview(self, pairs: Sequence[TrainingPair], count: int) -> PreviewTiles:
         """Return up to ``count`` tiles of these pairs, with cells, to watch the network on."""
@@ -71,8 +54,8 @@ class Recipe(Protocol):
     def loss(self, y_true: Any, y_pred: Any) -> Any:
         """Return the scalar loss of a batch, with `keras.ops`."""
 
-    def metrics(self) -> list[Callable[[Any, Any], Any]]:
-        """Return functions of ``(y_true, y_pred)``; the one named ``dice`` is shown to users."""
+    def dice(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the Dice coefficient of a batch, which users are shown."""
 
 
 def get_recipe(name: str) -> Recipe:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..datasets.single_cells import GROUP as CLASS_GROUP
 from ..datasets.single_cells import WITHOUT_CELLS
-from ..errors import TrainingError
 from ..network.architecture import UNetArchitecture
+from ..network.device import available_cpus
 from ..network.robust import CANONICAL_DIAMETER, ROBUST, network_input
 from ..progress import Progress, silent
-from ..settings import Recipe as RecipeName
 from ..settings import TrainingSettings
 from .batches import Batch, Batches
+from .dice import dice_coefficient
 from .helpers import map_in_helpers
 from .preview import PreviewTiles
-from .truth import robust_loss, truth_of
+from .truth import CELL_KNOWN, robust_loss, truth_of
 
 if TYPE_CHECKING:
     from ..box import Box
@@ -36,12 +37,12 @@ _CLASS_MOSAICS = 8
 _SHARES = {"no-cells": 1.0, "class-platelet": 1.0, "class-erythroblast": 0.5}
 _SHARE_OF_A_CLASS = 0.2
 _VALIDATION_SAMPLES = 160
+_MOST_HELPERS = 8
 
 
 class RobustRecipe:
     """The robust recipe; see `recipes.Recipe`."""
 
-    name: RecipeName = "robust"
     architecture: UNetArchitecture = ROBUST
     canonical_diameter: float | None = CANONICAL_DIAMETER
     input = (
@@ -71,18 +72,12 @@ class RobustRecipe:
         settings: TrainingSettings,
         training: bool,
         progress: Progress = silent,
-        processes: int = 0,
     ) -> Batches:
         """Return batches of samples drawn anew each epoch; the same ones for validation."""
         from .samples.compose import Composer
 
         sources = prepare_sources(pairs)
         families = {source.family for source in sources}
-        if not sources:
-            raise TrainingError(
-                "None of the training images shows a whole cell, clear of the image's border: "
-                "add images that do, or outline the cells that are missing."
-            )
         weights = {family: _share(family) for family in families}
         if training:
             rng = np.random.default_rng((settings.seed, 0xA11))
@@ -92,7 +87,7 @@ class RobustRecipe:
                 # Fine-tuning brings its own replay: the user's cells are as frequent as all of that.
                 weights[_OWN] = max(1.0, len(families) - 1.0)
             else:
-                sources += synthetic_sources(settings.seed, progress, processes)
+                sources += synthetic_sources(settings.seed, progress)
                 weights[_SYNTHETIC] = sum(weights.values()) * _SYNTHETIC_SHARE / (1 - _SYNTHETIC_SHARE)
         composer = Composer(sources, TILE, CANONICAL_DIAMETER, weights)
         steps = _steps(pairs, settings) if training else max(1, _VALIDATION_SAMPLES // settings.batch_size)
@@ -115,27 +110,22 @@ class RobustRecipe:
             tuple(names),
         )
 
-    def loss(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the sum of the losses of all heads."""
-        return robust_loss(y_true, y_pred)
+    loss = staticmethod(robust_loss)
 
-    def metrics(self) -> list[Callable[[Any, Any], Any]]:
-        """Return the soft Dice coefficient of the cell channel."""
-        from .dice import dice_coefficient
-
-        def dice(y_true: Any, y_pred: Any) -> Any:
-            return dice_coefficient(y_true[..., 0] * y_true[..., 8], y_pred[..., 0] * y_true[..., 8])
-
-        return [dice]
+    def dice(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the soft Dice coefficient of the cell channel, where cells are known."""
+        known = y_true[..., CELL_KNOWN]
+        return dice_coefficient(y_true[..., 0] * known, y_pred[..., 0] * known)
 
 
 RECIPE = RobustRecipe()
 
 
+@dataclass(frozen=True)
 class SampleBatches:
     """Batches of samples that follow from the seed, the epoch and the index alone.
 
-    Parameters
+    Attributes
     ----------
     composer : Composer
     batch_size, steps : int
@@ -144,13 +134,11 @@ class SampleBatches:
         None gives the same samples each epoch, to validate on.
     """
 
+    composer: Composer
+    batch_size: int
+    steps: int
+    seed: int | None
     heavy = True
-
-    def __init__(self, composer: Composer, batch_size: int, steps: int, seed: int | None) -> None:
-        self.composer = composer
-        self.batch_size = batch_size
-        self.steps = steps
-        self.seed = seed
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -191,11 +179,8 @@ def _source(pair: TrainingPair) -> Source | None:
 
 
 def prepare_sources(pairs: Sequence[TrainingPair]) -> list[Source]:
-    """Turn training pairs into sources, one family per origin, doubtful masks left out."""
-    from ..datasets.sigtuple import DOUBTFUL_MASKS
-
-    kept = [pair for pair in pairs if not (_hand_painted(pair) and pair.name in DOUBTFUL_MASKS)]
-    return [source for source in map(_source, kept) if source is not None]
+    """Turn training pairs into sources, one family per origin."""
+    return [source for source in map(_source, pairs) if source is not None]
 
 
 def _family(group: str) -> str:
@@ -211,13 +196,12 @@ def _share(family: str) -> float:
     return _SHARES.get(family, _SHARE_OF_A_CLASS if family.startswith(CLASS_GROUP) else 1.0)
 
 
-def synthetic_sources(seed: int, progress: Progress = silent, processes: int = 0) -> list[Source]:
+def synthetic_sources(seed: int, progress: Progress = silent) -> list[Source]:
     """Draw synthetic smears of every stain and density as sources of a family of their own."""
-    numbers = [(seed, number) for number in range(_SYNTHETIC_SMEARS)]
+    keys = [(seed, number) for number in range(_SYNTHETIC_SMEARS)]
     # A few are drawn here in the time that processes take to start.
-    drawn = map_in_helpers(
-        synthetic_source, numbers, processes if len(numbers) > 8 else 0, progress, "Drawing synthetic smears"
-    )
+    processes = min(available_cpus(), _MOST_HELPERS) if len(keys) > 8 else 0
+    drawn = map_in_helpers(synthetic_source, keys, processes, progress, "Drawing synthetic smears")
     return [source for source in drawn if source is not None]
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import Cancelled, TrainingError
-from ..network.architecture import UNetArchitecture
+from ..files import write_atomically
 from ..network.backend import import_keras
-from ..network.device import available_cpus
+from ..network.device import describe_device, dtype_policy
 from ..network.model_file import SUFFIX, ModelFile, ModelHeader, clean_name, make_model, write_model
+from ..network.unet import build_unet, set_weights, weights_of
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from ..words import counted
 from .batches import Feeder, helper_processes
-from .checkpoint import Checkpoint, State, check_same, fingerprint
+from .checkpoint import Checkpoint, State, fingerprint
+from .distribution import data_parallel
 from .loop import OnEvent, TrainingLoop
 from .plan import TrainingPlan, make_plan
 from .preview import Preview
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ..datasets.pair import TrainingPair
 
 _PREVIEW_TILES = 4
-_MOST_HELPERS = 8
 
 
 @dataclass(frozen=True)
@@ -126,261 +125,172 @@ def train(
     TrainingError
         If the data, the settings, the initial model or the checkpoint do not fit, if the
         loss is no number before the first epoch ends, or if the disk is full.
+    ModelError
+        If no model can be written to ``out``.
     DatasetError
         If ``data`` is a path that cannot be read.
     Cancelled
         If ``progress`` raised it.
     """
-    if settings is None:
-        settings = TrainingSettings() if init is None else TrainingSettings.for_recipe(init.header.recipe)
-    run = _Run(settings, Path(out) if out is not None else None, name, init, on_event or (lambda event: None))
-    with run.alone():
+    settings = settings or TrainingSettings.for_recipe("classic" if init is None else init.header.recipe)
+    network = _Network(settings, init, name)
+    checkpoint = Checkpoint(Path(out)) if out is not None else None
+    emit = on_event or (lambda event: None)
+    with contextlib.ExitStack() as stack:
+        if checkpoint is not None:
+            stack.enter_context(checkpoint.locked())
         progress(0, 0, "Reading the training images")
         pairs, described = _read(data)
-        return run(
-            pairs,
-            training_data or described,
-            resume,
-            progress,
-            should_stop or (lambda: False),
-            preview,
-            processes,
-        )
-
-
-class _Run:
-    """One call of `train`."""
-
-    def __init__(
-        self,
-        settings: TrainingSettings,
-        out: Path | None,
-        name: str | None,
-        init: ModelFile | None,
-        emit: OnEvent,
-    ) -> None:
-        self.settings = settings
-        self.out = out
-        self.recipe = get_recipe(settings.recipe)
-        self.name = clean_name(name or (f"{init.name}-tuned" if init else f"my-{settings.recipe}"))
-        self.init = init
-        self.emit = emit
-        self.checkpoint = Checkpoint(out / "checkpoint") if out is not None else None
-        if init is not None and init.header.recipe != settings.recipe:
-            raise TrainingError(
-                f"The model {init.name} is of the recipe {init.header.recipe}, and the settings say "
-                f"{settings.recipe}: choose a model of that recipe, or train with {init.header.recipe}."
-            )
-        start = self.recipe.architecture
-        if init is not None:
-            # A model of an earlier version learns the outputs it lacks.
-            start = init.architecture.with_outputs(start.outputs)
-        self.architecture: UNetArchitecture = start.model_copy(update={"dropout": settings.dropout})
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes from training in the same folder."""
-        if self.checkpoint is None:
-            yield
-        else:
-            with self.checkpoint.locked():
-                yield
-
-    def __call__(
-        self,
-        pairs: list[TrainingPair],
-        training_data: str,
-        resume: bool,
-        progress: Progress,
-        should_stop: Callable[[], bool],
-        with_preview: bool,
-        processes: int | None,
-    ) -> TrainingResult:
-        from ..network.device import describe_device, dtype_policy
-        from .distribution import data_parallel
-
-        settings = self.settings
-        plan = make_plan(pairs, settings, self.init is not None)
+        plan = make_plan(pairs, settings, init is not None)
         progress(0, 0, "Starting the training framework")
-        keras = import_keras()
-        report = describe_device()
-        keras.utils.set_random_seed(settings.seed)
-        with contextlib.ExitStack() as stack:
-            feeder, validation = self._feeders(plan, report.kind, progress, processes, stack)
-            feeders = [part for part in (feeder, validation) if part is not None]
-            devices = stack.enter_context(data_parallel(feeders))
-            policy = dtype_policy(settings.precision)
-            model = self._build(policy)
-            state = State(settings, fingerprint(pairs), self._network_id(), [])
-            best = self._resume(model, state) if resume else None
-            if not state.history and self.checkpoint is not None:
-                self.checkpoint.discard()
-            device = str(report) + (f"; {devices} of them work together" if devices > 1 else "")
-            self._tell_start(plan, state, device, policy, len(feeder.batches), feeder.processes)
-            loop = TrainingLoop(
-                settings,
-                state,
-                best,
-                feeder,
-                validation,
-                self.checkpoint,
-                self._preview(plan) if with_preview else None,
-                progress,
-                self.emit,
-                should_stop,
-            )
-            if not state.ended:
-                try:
-                    loop.fit(model)
-                except Cancelled:
-                    if self.checkpoint is not None:
-                        self.checkpoint.discard()
-                    raise
-            weights = loop.best
-            if weights is None:
-                from ..network.unet import weights_of
-
-                weights = weights_of(model)
-        result = self._result(state, weights, device, policy, len(pairs), training_data)
-        self.emit(
+        import_keras().utils.set_random_seed(settings.seed)
+        training = network.recipe.batches(plan.training, settings, True, progress)
+        kept = network.recipe.batches(plan.validation, settings, False) if plan.validation else None
+        used = [batches for batches in (training, kept) if batches is not None]
+        device = describe_device()
+        if processes is None:
+            processes = helper_processes(device.kind, training.heavy)
+        feeder = stack.enter_context(contextlib.closing(Feeder(training, settings.epochs, processes)))
+        together = stack.enter_context(data_parallel(used))
+        told = {
+            "device": str(device) + (f"; {together} of them work together" if together > 1 else ""),
+            "arithmetic": dtype_policy(settings.precision),
+        }
+        model = network.build(told["arithmetic"])
+        state = State(settings, fingerprint(pairs), network.id)
+        if checkpoint is not None and resume:
+            state = checkpoint.restore(model, state)
+        elif checkpoint is not None:
+            checkpoint.discard()
+        emit(
             {
-                "event": "end",
-                "text": state.ended,
-                "model": str(result.model.path) if result.model.path else None,
-                "best_epoch": state.best_epoch,
-                "seconds": state.seconds,
-            }
-        )
-        return result
-
-    def _feeders(
-        self,
-        plan: TrainingPlan,
-        device: str,
-        progress: Progress,
-        processes: int | None,
-        stack: contextlib.ExitStack,
-    ) -> tuple[Feeder, Feeder | None]:
-        settings = self.settings
-        preparing = min(available_cpus(), _MOST_HELPERS) if processes is None else processes
-        training = self.recipe.batches(plan.training, settings, True, progress, preparing)
-        wanted = helper_processes(device, training.heavy) if processes is None else processes
-        feeder = Feeder(training, settings.epochs, wanted)
-        stack.callback(feeder.close)
-        if not plan.validation:
-            return feeder, None
-        kept = Feeder(
-            self.recipe.batches(plan.validation, settings, False, progress), settings.epochs, keep=True
-        )
-        stack.callback(kept.close)
-        return feeder, kept
-
-    def _resume(self, model: keras.Model, state: State) -> dict[str, np.ndarray] | None:
-        """Bring the model and the state to where the checkpoint left them; return the best weights."""
-        if self.checkpoint is None or not self.checkpoint.exists:
-            return None
-        # The first step makes the optimiser's variables; building does so without a step.
-        model.optimizer.build(model.trainable_variables)
-        found, best = self.checkpoint.load(model)
-        check_same(found, self.settings, state.data, state.network)
-        state.history = found.history
-        state.best_epoch = found.best_epoch
-        state.seconds = found.seconds
-        # One that had done its epochs may now have more to do.
-        more = len(found.history) < self.settings.epochs and "plan" in found.ended
-        state.ended = "" if more else found.ended
-        return best
-
-    def _preview(self, plan: TrainingPlan) -> Preview:
-        return Preview(self.recipe.preview(plan.validation or plan.training, _PREVIEW_TILES))
-
-    def _tell_start(
-        self, plan: TrainingPlan, state: State, device: str, policy: str, steps: int, processes: int
-    ) -> None:
-        self.emit(
-            {
-                "event": "start",
-                "name": self.name,
-                "recipe": self.settings.recipe,
-                "device": device,
-                "precision": policy,
-                "images": len(plan.training),
-                "validation_images": len(plan.validation),
-                "plan": " ".join(part for part in (plan.summary, plan.left_out_summary) if part),
-                "steps": steps,
-                "epochs": self.settings.epochs,
-                "processes": processes,
+                **_start_event(network, plan, told),
+                "steps": len(training),
+                "processes": feeder.processes,
                 "resumed_from": len(state.history),
             }
         )
         for text in plan.notes:
-            self.emit({"event": "note", "text": text})
+            emit({"event": "note", "text": text})
+        loop = TrainingLoop(
+            state,
+            feeder,
+            kept,
+            checkpoint,
+            Preview(network.recipe.preview(plan.validation or plan.training, _PREVIEW_TILES))
+            if preview
+            else None,
+            progress,
+            emit,
+            should_stop or (lambda: False),
+        )
+        try:
+            loop.fit(model)
+        except Cancelled:
+            if checkpoint is not None:
+                checkpoint.discard()
+            raise
+        weights = weights_of(model) if state.best is None else state.best
+        header = network.header(state, told | {"images": len(pairs)}, training_data or described)
+        if out is None:
+            trained = make_model(header, weights)
+        else:
+            trained = write_model(Path(out) / f"{network.name}{SUFFIX}", header, weights)
+            _write_history(Path(out) / "history.csv", state.history)
+    emit(
+        {
+            "event": "end",
+            "text": state.ended,
+            "model": str(trained.path) if trained.path else None,
+            "best_epoch": state.best_epoch,
+            "seconds": state.seconds,
+        }
+    )
+    return TrainingResult(trained, list(state.history), told["device"], state.seconds, state.ended)
 
-    def _build(self, policy: str) -> keras.Model:
-        from ..network.unet import build_unet, set_weights, weights_of
 
-        keras = import_keras()
+def _start_event(network: _Network, plan: TrainingPlan, told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "event": "start",
+        "name": network.name,
+        "recipe": network.settings.recipe,
+        "device": told["device"],
+        "precision": told["arithmetic"],
+        "images": len(plan.training),
+        "validation_images": len(plan.validation),
+        "plan": " ".join(part for part in (plan.summary, plan.left_out_summary) if part),
+        "epochs": network.settings.epochs,
+    }
+
+
+class _Network:
+    """The network that is trained, and what its file will say of it."""
+
+    def __init__(self, settings: TrainingSettings, init: ModelFile | None, name: str | None) -> None:
+        self.settings = settings
+        self.recipe = get_recipe(settings.recipe)
+        self.name = clean_name(name or (f"{init.name}-tuned" if init else f"my-{settings.recipe}"))
+        self.init = init
+        start = self.recipe.architecture
+        if init is not None:
+            if init.header.recipe != settings.recipe:
+                raise TrainingError(
+                    f"The model {init.name} is of the recipe {init.header.recipe}, and the settings say "
+                    f"{settings.recipe}: choose a model of that recipe, or train with {init.header.recipe}."
+                )
+            # A model of an earlier version learns the outputs it lacks.
+            start = init.architecture.with_outputs(start.outputs)
+        self.architecture = start.model_copy(update={"dropout": settings.dropout})
+
+    @property
+    def id(self) -> str:
+        """What tells it from others, its initial weights included."""
+        start = self.init.hash if self.init is not None else "random"
+        return f"{start} {self.architecture.model_dump_json()}"
+
+    def build(self, policy: str) -> keras.Model:
+        """Return the compiled model."""
         model = build_unet(self.architecture, dtype=policy)
         if self.init is not None:
             set_weights(model, {**weights_of(model), **self.init.weights})
         model.compile(
-            optimizer=keras.optimizers.Adam(self.settings.learning_rate),
+            optimizer=import_keras().optimizers.Adam(self.settings.learning_rate),
             loss=self.recipe.loss,
-            metrics=self.recipe.metrics(),
+            metrics=[self.recipe.dice],
         )
         return model
 
-    def _network_id(self) -> str:
-        start = self.init.hash if self.init is not None else "random"
-        return f"{start} {self.architecture.model_dump_json()}"
-
-    def _result(
-        self,
-        state: State,
-        weights: dict[str, np.ndarray],
-        device: str,
-        policy: str,
-        images: int,
-        training_data: str,
-    ) -> TrainingResult:
-        keras = import_keras()
+    def header(self, state: State, told: dict[str, Any], training_data: str) -> ModelHeader:
+        """Return what its file says after a training."""
+        keras, init = import_keras(), self.init
         row = state.history[state.best_epoch - 1] if state.best_epoch else {}
         scores = {
             key if key.startswith("val_") else f"training_{key}": float(value)
             for key, value in row.items()
             if key.removeprefix("val_") in ("loss", "dice")
         }
-        if self.init is not None:
-            training_data += f"; starting from {self.init.id} ({self.init.header.training_data})"
-        header = ModelHeader(
+        if init is not None:
+            training_data += f"; starting from {init.id} ({init.header.training_data})"
+        diameter = init.header.canonical_diameter if init else self.recipe.canonical_diameter
+        return ModelHeader(
             name=self.name,
-            recipe=self.recipe.name,
+            recipe=self.settings.recipe,
             architecture=self.architecture,
-            canonical_diameter=self.init.header.canonical_diameter
-            if self.init
-            else self.recipe.canonical_diameter,
+            canonical_diameter=diameter,
             input=self.recipe.input,
             training_data=training_data,
             training={
                 **self.settings.model_dump(),
-                "images": images,
+                **told,
                 "epochs_done": len(state.history),
                 "best_epoch": state.best_epoch,
                 "seconds": round(state.seconds, 1),
-                "device": device,
-                "arithmetic": policy,
                 "keras": f"{keras.__version__} on {keras.backend.backend()}",
                 "ended": state.ended,
             },
             scores=scores,
-            extra=self.init.header.extra if self.init else getattr(self.recipe, "extra", {}),
+            extra=init.header.extra if init else {},
         )
-        if self.out is None:
-            model = make_model(header, weights)
-        else:
-            model = write_model(self.out / f"{self.name}{SUFFIX}", header, weights)
-            _write_history(self.out / "history.csv", state.history)
-        return TrainingResult(model, list(state.history), device, state.seconds, state.ended)
 
 
 def _read(data: str | Path | Sequence[TrainingPair]) -> tuple[list[TrainingPair], str]:
@@ -395,8 +305,6 @@ def _read(data: str | Path | Sequence[TrainingPair]) -> tuple[list[TrainingPair]
 
 def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
     import pandas as pd
-
-    from ..files import write_atomically
 
     table = pd.DataFrame(history, columns=None if history else ["epoch"])
     write_atomically(path, table.to_csv(index=False).encode(), TrainingError)

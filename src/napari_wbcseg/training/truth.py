@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _CENTRE_WIDTH = 0.10
 # Channels of the truth behind those of the network: what counts where in the loss.
-_CELL_KNOWN, _SHAPE_KNOWN, _SIZE_KNOWN, _CLASS_KNOWN, _KIND_KNOWN = range(8, 13)
+CELL_KNOWN, _SHAPE_KNOWN, _SIZE_KNOWN, _CLASS_KNOWN, _KIND_KNOWN = range(8, 13)
 TRUTH_CHANNELS = 13
 # Platelets are a hundredth of the pixels; a size is read off many pixels, of red cells as of white ones.
 _PLATELET_WEIGHT = 4.0
@@ -40,7 +40,7 @@ def truth_of(sample: Sample) -> np.ndarray:
     truth = np.zeros((size, size, TRUTH_CHANNELS), np.float32)
     cells = sample.labels > 0
     truth[..., 0] = cells
-    truth[..., _CELL_KNOWN] = ~sample.doubtful
+    truth[..., CELL_KNOWN] = ~sample.doubtful
     rows, cols = np.mgrid[:size, :size].astype(np.float32)
     for index, (row, col) in sample.centres.items():
         diameter = sample.diameters[index]
@@ -91,7 +91,7 @@ def robust_loss(truth: Any, predicted: Any) -> Any:
         missed = -(true * ops.log(guess) + (1.0 - true) * ops.log(1.0 - guess))
         return ops.sum(weight * missed) / (ops.sum(weight) + 1.0)
 
-    valid = truth[..., _CELL_KNOWN]
+    valid = truth[..., CELL_KNOWN]
     cell, guess = truth[..., 0], predicted[..., 0]
     overlap = ops.sum(valid * cell * guess, axis=(1, 2))
     total = ops.sum(valid * (cell + guess), axis=(1, 2))

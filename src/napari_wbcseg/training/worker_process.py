@@ -17,7 +17,7 @@ _PROGRESS_EVERY = 0.25  # seconds
 
 
 class _Child:
-    """The process's side: takes a job and commands, tells events."""
+    """Takes commands, a word a line, and tells events, a line of JSON each."""
 
     def __init__(self, commands: IO[str], events: IO[str]) -> None:
         self._commands = commands
@@ -29,60 +29,40 @@ class _Child:
         self._go.set()
         self._last_progress = 0.0
 
-    def main(self) -> int:
-        line = self._commands.readline()
-        if not line:
-            return PARENT_GONE
-        order = json.loads(line)
+    def main(self, folder: Path, resume: bool, preview: bool) -> None:
         threading.Thread(target=self._listen, daemon=True).start()
         end_with_parent(os.getppid())  # a process forked from it may hold the pipe open after its death
         try:
-            self._train(order)
+            self._emit({"event": "result", **self._train(folder, resume, preview)})
         except Cancelled:
             self._emit({"event": "cancelled"})
         except WBCSegError as error:
-            self._emit({"event": "error", "kind": type(error).__name__, "text": str(error)})
+            self._emit({"event": "error", "text": str(error)})
         except MemoryError:
-            self._emit(
-                {"event": "error", "kind": "MemoryError", "text": "Memory ran out: use a smaller batch size."}
-            )
+            self._emit({"event": "error", "text": "Memory ran out: use a smaller batch size."})
         except Exception as error:
-            import traceback
-
             text = f"Training failed ({type(error).__name__}: {str(error).strip()[:500]})."
-            self._emit({"event": "error", "kind": type(error).__name__, "text": text})
-            traceback.print_exc()
-            return 1
-        return 0
+            self._emit({"event": "error", "text": text})
 
-    def _train(self, order: dict[str, Any]) -> None:
+    def _train(self, folder: Path, resume: bool, preview: bool) -> dict[str, Any]:
         from .folder import read_job
         from .train import train
 
-        job = read_job(Path(order["folder"]))
+        job = read_job(folder)
         result = train(
             job.data,
             job.settings,
-            order["folder"],
+            folder,
             name=job.name,
             init=job.init,
-            resume=order["resume"],
+            resume=resume,
             progress=self._progress,
             on_event=self._emit,
             should_stop=self._stop.is_set,
             training_data=job.training_data,
-            preview=order["preview"],
+            preview=preview,
         )
-        self._emit(
-            {
-                "event": "result",
-                "model": str(result.model.path),
-                "history": result.history,
-                "device": result.device,
-                "seconds": result.seconds,
-                "ended": result.ended,
-            }
-        )
+        return {**vars(result), "model": str(result.model.path)}
 
     def _progress(self, done: int, total: int, stage: str) -> None:
         if not self._go.is_set():
@@ -105,32 +85,30 @@ class _Child:
             os._exit(PARENT_GONE)
 
     def _listen(self) -> None:
+        asked = {"stop": self._stop, "cancel": self._cancel}
         for line in self._commands:
             command = line.strip()
             if command == "pause":
                 self._go.clear()
                 continue
-            if command == "stop":
-                self._stop.set()
-            elif command == "cancel":
-                self._cancel.set()
+            if command in asked:
+                asked[command].set()
             self._go.set()  # nothing is waited for by who wants to end
         # The parent closed the pipe or died. What is on disk is whole at every moment.
         os._exit(PARENT_GONE)
 
 
-def _main() -> int:
+def _main(folder: str, *flags: str) -> None:
     # Libraries print to standard output; the events must not be mixed with that.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     commands = os.fdopen(os.dup(0), "r", encoding="utf-8")
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
-    code = _Child(commands, events).main()
-    sys.stderr.flush()
+    _Child(commands, events).main(Path(folder), "--resume" in flags, "--preview" in flags)
     # TensorFlow's threads can take seconds to wind down, or crash doing so.
-    os._exit(code)
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    _main()
+    _main(*sys.argv[1:])

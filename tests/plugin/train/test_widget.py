@@ -277,8 +277,8 @@ def test_closing_while_the_process_starts_leaves_none(viewer, widget, training, 
     started = []
     start = TrainingProcess._start
 
-    def slow_start(self):
-        process = start(self)
+    def slow_start(self, flags):
+        process = start(self, flags)
         started.append(process)
         time.sleep(0.5)
         return process

@@ -139,7 +139,7 @@ class FineTunePanel(QWidget):
             plan = plan_fine_tuning(read_corrections(), load_model(name), original, settings, progress)
             progress(0, 0, "Starting the training process")
             job = plan.job
-            return plan, TrainingProcess(out=new_training_folder(str(job.name)), **vars(job))
+            return plan, TrainingProcess(new_training_folder(str(job.name)), job)
 
         self._start_run(prepare, "Preparing the fine-tuning")
 
@@ -155,7 +155,7 @@ class FineTunePanel(QWidget):
             from ...training.worker import TrainingProcess
 
             plan = plan_of(read_job(training.folder))
-            return plan, TrainingProcess.go_on(training.folder)
+            return plan, TrainingProcess(training.folder)
 
         self._start_run(prepare, f"Going on with {training.name}")
 
@@ -339,5 +339,5 @@ class FineTunePanel(QWidget):
     def _forget(self) -> None:
         """Remove what is kept of a training that ended."""
         for _, process in self._begun:
-            shutil.rmtree(process.out, ignore_errors=True)
+            shutil.rmtree(process.folder, ignore_errors=True)
         self._begun = []

@@ -158,22 +158,15 @@ class TrainWidget(QWidget):
 
         def begin(progress: Progress) -> TrainingProcess:
             from ...network.library import load_model
-            from ...training.folder import new_training_folder
+            from ...training.folder import TrainingJob, new_training_folder
             from ...training.worker import TrainingProcess
 
             _prepare_curve()
             data = source.path if source.path is not None else source.read(progress)
             init = load_model(start) if start else None
             progress(0, 0, "Starting the training process")
-            return TrainingProcess(
-                data,
-                settings,
-                new_training_folder(name),
-                name=name,
-                init=init,
-                training_data=source.words,
-                preview=True,
-            )
+            job = TrainingJob(data, settings, name, init, source.words)
+            return TrainingProcess(new_training_folder(name), job, preview=True)
 
         self._begin("Preparing the training images")
         self.run.start(begin, _saving(name))
@@ -187,7 +180,7 @@ class TrainWidget(QWidget):
             from ...training.worker import TrainingProcess
 
             _prepare_curve()
-            return TrainingProcess.go_on(training.folder, preview=True)
+            return TrainingProcess(training.folder, preview=True)
 
         self._begin(f"Going on with {training.name}")
         self.run.start(begin, _saving(training.name))
@@ -393,7 +386,7 @@ def _saving(name: str) -> Finish:
         finally:
             process.close()
         # Only now: until here it could be resumed, or its model be found.
-        shutil.rmtree(process.out, ignore_errors=True)
+        shutil.rmtree(process.folder, ignore_errors=True)
         return model, ended
 
     return save
