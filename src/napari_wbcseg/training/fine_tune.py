@@ -95,7 +95,6 @@ def fine_tune(
     """
     from ..datasets.corrections import read_corrections
     from ..datasets.read import read_pairs
-    from ..evaluation.compare import with_scores
     from ..network.library import load_model
     from .replay import plan_fine_tuning
     from .train import train
@@ -122,15 +121,5 @@ def fine_tune(
         should_stop=should_stop,
         training_data=plan.described,
     )
-    new = plan.blended(result.model)
-    comparison = compare_by_plan(plan, new, progress)
-    return FineTuned(with_scores(new, comparison), comparison, plan, result.seconds)
-
-
-def compare_by_plan(plan: FineTuningPlan, new: ModelFile, progress: Progress = silent) -> Comparison:
-    """Score the model of a fine-tuning beside the one it started from."""
-    from ..evaluation.compare import compare_models
-
-    return compare_models(
-        plan.start, new, plan.held_out, plan.replay.held_out, plan.scores_what_it_saw, progress
-    )
+    new, comparison = plan.finish(result.model, progress)
+    return FineTuned(new, comparison, plan, result.seconds)

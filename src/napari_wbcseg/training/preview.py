@@ -42,7 +42,7 @@ class PreviewTiles:
 
 
 class Preview:
-    """Predicts the tiles now and then, for at most `SHARE` of the time."""
+    """Predicts the tiles, of which there is at least one, now and then, for at most `SHARE` of the time."""
 
     def __init__(self, tiles: PreviewTiles) -> None:
         self.tiles = tiles
@@ -60,7 +60,7 @@ class Preview:
     @property
     def due(self) -> bool:
         """Whether another prediction would keep within the share of time."""
-        return len(self.tiles.inputs) > 0 and time.monotonic() >= self._next
+        return time.monotonic() >= self._next
 
     def predict(self, model: Any, epoch: int) -> dict[str, Any]:
         """Return the event with the prediction of the network as it is, 0 to 255.
@@ -73,26 +73,13 @@ class Preview:
             The epoch under way, from 1.
         """
         start = time.monotonic()
-        probability = _predict(model, self.tiles.inputs)[..., 0]
+        predicted = import_keras().ops.convert_to_numpy(model(self.tiles.inputs, training=False))
+        probability = np.asarray(predicted[..., 0], np.float32)
         pixels = np.rint(np.clip(np.nan_to_num(probability), 0, 1) * 255).astype(np.uint8)
-        event = {
-            "event": "preview",
-            "epoch": epoch,
-            "probability": encode_array(side_by_side(pixels, 0)),
-        }
+        event = {"event": "preview", "epoch": epoch, "probability": encode_array(side_by_side(pixels, 0))}
         now = time.monotonic()
         self._next = now + max((now - start) / SHARE, LEAST)
         return event
-
-
-def _predict(model: Any, inputs: np.ndarray) -> np.ndarray:
-    keras = import_keras()
-    if keras.backend.backend() == "torch":
-        import torch
-
-        with torch.no_grad():
-            return np.asarray(keras.ops.convert_to_numpy(model(inputs, training=False)))
-    return np.asarray(keras.ops.convert_to_numpy(model(inputs, training=False)), np.float32)
 
 
 def side_by_side(tiles: np.ndarray, ground: int) -> np.ndarray:
@@ -109,11 +96,8 @@ def side_by_side(tiles: np.ndarray, ground: int) -> np.ndarray:
     >>> side_by_side(np.ones((2, 1, 1), np.uint8), 0).tolist()
     [[1, 0, 0, 0, 0, 1]]
     """
-    count, height, width = tiles.shape[:3]
-    row = np.full((height, count * (width + _GAP) - _GAP, *tiles.shape[3:]), ground, tiles.dtype)
-    for i, tile in enumerate(tiles):
-        row[:, i * (width + _GAP) : i * (width + _GAP) + width] = tile
-    return row
+    gap = [(0, 0), (0, 0), (0, _GAP), *[(0, 0)] * (tiles.ndim - 3)]
+    return np.concatenate(list(np.pad(tiles, gap, constant_values=ground)), axis=1)[:, :-_GAP]
 
 
 def encode_array(array: np.ndarray) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from .batches import Batches
 
 if TYPE_CHECKING:
     from ..datasets.pair import TrainingPair
+    from ..network.model_file import ModelFile
     from .preview import PreviewTiles
 
 
@@ -56,6 +57,16 @@ class Recipe(Protocol):
 
     def dice(self, y_true: Any, y_pred: Any) -> Any:
         """Return the Dice coefficient of a batch, which users are shown."""
+
+
+def require_recipe(model: ModelFile, settings: TrainingSettings) -> None:
+    """Raise `TrainingError` if a model is of another recipe than the settings."""
+    recipe = model.header.recipe
+    if recipe != settings.recipe:
+        raise TrainingError(
+            f"The model {model.name} is of the recipe {recipe}, and the settings say {settings.recipe}: "
+            f"choose a model of that recipe, or train with {recipe}."
+        )
 
 
 def get_recipe(name: str) -> Recipe:

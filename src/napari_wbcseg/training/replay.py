@@ -21,9 +21,11 @@ from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
 from ..words import counted
 from .plan import count_cells, make_plan
+from .recipes import require_recipe
 
 if TYPE_CHECKING:
     from ..datasets.pair import TrainingPair
+    from ..evaluation.compare import Comparison
     from ..network.model_file import ModelFile
     from .folder import TrainingJob
 
@@ -38,7 +40,6 @@ _REPLAYED_TILES = 80
 _SCORED_TILES = 24
 _SYNTHETIC_SMEARS = 32
 _SCORED_SMEARS = 4
-_SMEAR_SIDE = 320
 _SCORED_SEED = 0xA5C0
 
 
@@ -99,6 +100,16 @@ class FineTuningPlan:
         }
         header = tuned.header.replace(training={**tuned.header.training, "blend": self.blend})
         return make_model(header, weights)
+
+    def finish(self, tuned: ModelFile, progress: Progress = silent) -> tuple[ModelFile, Comparison]:
+        """Return the new model, with both scores in its header, and how it compares with the one before."""
+        from ..evaluation.compare import compare_models, with_scores
+
+        new = self.blended(tuned)
+        comparison = compare_models(
+            self.start, new, self.held_out, self.replay.held_out, self.scores_what_it_saw, progress
+        )
+        return with_scores(new, comparison), comparison
 
     @property
     def pairs(self) -> list[TrainingPair]:
@@ -163,10 +174,9 @@ def _counted_in(pairs: Sequence[TrainingPair]) -> str:
 def fine_tuning_settings(start: ModelFile, **changes: object) -> TrainingSettings:
     """Return the settings of a fine-tuning: few steps at a low rate, which moves the model little."""
     recipe = start.header.recipe
-    base: dict[str, object] = {"epochs": 10, "learning_rate": 3e-4, "schedule": "cosine"}
-    base["dropout"] = start.architecture.dropout
+    base: dict[str, object] = {"schedule": "cosine", "dropout": start.architecture.dropout}
     if recipe == "robust":
-        base["steps_per_epoch"] = 30
+        base.update(epochs=10, learning_rate=3e-4, steps_per_epoch=30)
     else:
         base.update(epochs=6, learning_rate=5e-5)
     return TrainingSettings.for_recipe(recipe, **{**base, **changes})
@@ -207,11 +217,7 @@ def plan_fine_tuning(
         If ``original`` is a path that cannot be read.
     """
     settings = settings or fine_tuning_settings(start)
-    if settings.recipe != start.header.recipe:
-        raise TrainingError(
-            f"The model {start.name} is of the recipe {start.header.recipe}, and the settings say "
-            f"{settings.recipe}: fine-tune with the recipe of the model."
-        )
+    require_recipe(start, settings)
     chosen = make_plan(own, settings.replace(validation_fraction=HELD_OUT_SHARE), fine_tuning=True)
     own_pairs = [_as_own(pair) for pair in chosen.training]
     all_alike = chosen.training == chosen.validation
@@ -279,24 +285,20 @@ def make_replay(
     """
     from ..datasets.read import read_pairs
 
+    original, parts = original_set() if original is None else original, []
+    training: list[TrainingPair] = []
     if original is None:
-        original = original_set()
-    needed = recipe == "robust" or original is None
-    synthetic = _smears(seed, _SYNTHETIC_SMEARS, progress) if needed else []
-    if original is None:
-        return Replay(
-            synthetic,
-            _smears(_SCORED_SEED, _SCORED_SMEARS, progress),
-            f"{len(synthetic)} synthetic smears",
-        )
-    if isinstance(original, str | Path):
-        progress(0, 0, "Reading the original images")
-        original = read_pairs(original)
-    training, held_out = _sampled(original, np.random.default_rng((seed, 0x5A3)))
-    described = f"a sample of the original data ({counted(len(training), 'image')})"
-    if synthetic:
-        described += f" and {len(synthetic)} synthetic smears"
-    return Replay([*training, *synthetic], held_out, described)
+        held_out = _smears(_SCORED_SEED, _SCORED_SMEARS, progress)
+    else:
+        if isinstance(original, str | Path):
+            progress(0, 0, "Reading the original images")
+            original = read_pairs(original)
+        training, held_out = _sampled(original, np.random.default_rng((seed, 0x5A3)))
+        parts.append(f"a sample of the original data ({counted(len(training), 'image')})")
+    if recipe == "robust" or original is None:
+        training += _smears(seed, _SYNTHETIC_SMEARS, progress)
+        parts.append(f"{_SYNTHETIC_SMEARS} synthetic smears")
+    return Replay(training, held_out, " and ".join(parts))
 
 
 def original_set() -> Path | None:
@@ -319,16 +321,14 @@ def _sampled(
     from ..datasets.sigtuple import DOUBTFUL_MASKS, cut_tiles
 
     # SigTuple in tiles and without its doubtful masks; other sets as they come, in a family of their own.
-    tiles = cut_tiles([pair for pair in pairs if _is_sigtuple(pair)])
+    tiles = cut_tiles([pair for pair in pairs if pair.group.startswith("fold-")])
     tiles += [
-        replace(pair, group=f"{REPLAYED_GROUP} {pair.group}") for pair in pairs if not _is_sigtuple(pair)
+        replace(pair, group=f"{REPLAYED_GROUP} {pair.group}")
+        for pair in pairs
+        if not pair.group.startswith("fold-")
     ]
     tiles = [pair for pair in tiles if pair.name not in DOUBTFUL_MASKS and pair.labels.any()]
-    by_fold = any(pair.group == f"fold-{ORIGINAL_FOLD}" for pair in tiles)
-    if by_fold:
-        held_out = [pair for pair in tiles if pair.group == f"fold-{ORIGINAL_FOLD}"]
-    else:
-        held_out = tiles[::5] if len(tiles) > 1 else tiles
+    held_out = [pair for pair in tiles if pair.group == f"fold-{ORIGINAL_FOLD}"] or tiles[::5]
     kept = {id(pair) for pair in held_out}
     training = [pair for pair in tiles if id(pair) not in kept] or list(tiles)
 
@@ -340,22 +340,14 @@ def _sampled(
     return some(training, _REPLAYED_TILES), some(held_out, _SCORED_TILES)
 
 
-def _is_sigtuple(pair: TrainingPair) -> bool:
-    return pair.group.startswith("fold-")
-
-
 def _smears(seed: int, number: int, progress: Progress) -> list[TrainingPair]:
     from ..datasets.pair import SYNTHETIC_GROUP, TrainingPair
-    from ..synthetic.smear import random_smear
+    from .robust import draw_smear
 
     pairs = []
     for index in range(number):
         progress(index, number, "Drawing synthetic smears")
-        smear = random_smear(
-            np.random.default_rng((seed, index)),
-            (_SMEAR_SIDE, _SMEAR_SIDE),
-            cell_diameter_range=(45.0, 75.0),
-        )
+        smear = draw_smear((seed, index))
         # The group tells the recipe that they are replayed.
         pairs.append(
             TrainingPair(

@@ -24,6 +24,7 @@ from .truth import CELL_KNOWN, robust_loss, truth_of
 if TYPE_CHECKING:
     from ..box import Box
     from ..datasets.pair import TrainingPair
+    from ..synthetic.smear import SyntheticSmear
     from .samples.compose import Composer, Source
 
 TILE = 128
@@ -205,13 +206,19 @@ def synthetic_sources(seed: int, progress: Progress = silent) -> list[Source]:
     return [source for source in drawn if source is not None]
 
 
+def draw_smear(key: tuple[int, int]) -> SyntheticSmear:
+    """Draw a synthetic smear, by a seed and its number."""
+    from ..synthetic.smear import random_smear
+
+    return random_smear(np.random.default_rng(key), (320, 320), cell_diameter_range=(45.0, 75.0))
+
+
 def synthetic_source(key: tuple[int, int]) -> Source | None:
     """Draw one synthetic smear, by the seed and its number."""
     from ..datasets.pair import TrainingPair
-    from ..synthetic.smear import random_smear
     from .samples.compose import make_source
 
-    smear = random_smear(np.random.default_rng(key), (320, 320), cell_diameter_range=(45.0, 75.0))
+    smear = draw_smear(key)
     pair = TrainingPair(
         f"smear-{key[1]}",
         smear.image,

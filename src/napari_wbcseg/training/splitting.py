@@ -32,15 +32,11 @@ class Split:
     note: str = ""
 
 
-def _always(pair: TrainingPair) -> bool:
-    return True
-
-
 def split_validation(
     pairs: Sequence[TrainingPair],
     fraction: float,
     seed: int,
-    usable: Callable[[TrainingPair], bool] = _always,
+    usable: Callable[[TrainingPair], bool] = lambda pair: True,
 ) -> Split:
     """Keep pairs aside for validation.
 
@@ -88,27 +84,28 @@ def split_validation(
     )
 
 
-def _by(pairs: Sequence[TrainingPair], groups: Sequence[str], fraction: float, seed: int) -> Split:
-    names = sorted(set(groups))
-    sizes = {name: groups.count(name) for name in names}  # type: ignore[attr-defined]
-    order = np.random.default_rng((seed, 0x5EED)).permutation(len(names))
+def _by(pairs: Sequence[TrainingPair], groups: list[str], fraction: float, seed: int) -> Split:
+    names, wanted = sorted(set(groups)), fraction * len(pairs)
     kept: set[str] = set()
     count = 0
-    for i in order[:-1]:
-        name = names[i]
+    for i in np.random.default_rng((seed, 0x5EED)).permutation(len(names))[:-1]:
+        size = groups.count(names[i])
         # One group too many may be further from the wanted share than one too few.
-        if kept and abs(count + sizes[name] - fraction * len(pairs)) > abs(count - fraction * len(pairs)):
+        if kept and abs(count + size - wanted) > abs(count - wanted):
             continue
-        kept.add(name)
-        count += sizes[name]
-        if count >= fraction * len(pairs):
+        kept.add(names[i])
+        count += size
+        if count >= wanted:
             break
-    training = [pair for pair, group in zip(pairs, groups, strict=True) if group not in kept]
-    return Split(training, [pair for pair, group in zip(pairs, groups, strict=True) if group in kept])
+    training, validation = (
+        [pair for pair, group in zip(pairs, groups, strict=True) if (group in kept) == aside]
+        for aside in (False, True)
+    )
+    return Split(training, validation)
 
 
 def cut_in_two(
-    pair: TrainingPair, fraction: float, usable: Callable[[TrainingPair], bool] = _always
+    pair: TrainingPair, fraction: float, usable: Callable[[TrainingPair], bool] = lambda pair: True
 ) -> tuple[TrainingPair, TrainingPair] | None:
     """Cut an image in two along a row or column, through as few cells as possible.
 

@@ -23,7 +23,7 @@ from .distribution import data_parallel
 from .loop import OnEvent, TrainingLoop
 from .plan import TrainingPlan, make_plan
 from .preview import Preview
-from .recipes import get_recipe
+from .recipes import get_recipe, require_recipe
 
 if TYPE_CHECKING:
     import keras
@@ -172,14 +172,13 @@ def train(
         )
         for text in plan.notes:
             emit({"event": "note", "text": text})
+        watched = preview and network.recipe.preview(plan.validation or plan.training, _PREVIEW_TILES)
         loop = TrainingLoop(
             state,
             feeder,
             kept,
             checkpoint,
-            Preview(network.recipe.preview(plan.validation or plan.training, _PREVIEW_TILES))
-            if preview
-            else None,
+            Preview(watched) if watched and watched.names else None,
             progress,
             emit,
             should_stop or (lambda: False),
@@ -233,11 +232,7 @@ class _Network:
         self.init = init
         start = self.recipe.architecture
         if init is not None:
-            if init.header.recipe != settings.recipe:
-                raise TrainingError(
-                    f"The model {init.name} is of the recipe {init.header.recipe}, and the settings say "
-                    f"{settings.recipe}: choose a model of that recipe, or train with {init.header.recipe}."
-                )
+            require_recipe(init, settings)
             # A model of an earlier version learns the outputs it lacks.
             start = init.architecture.with_outputs(start.outputs)
         self.architecture = start.model_copy(update={"dropout": settings.dropout})

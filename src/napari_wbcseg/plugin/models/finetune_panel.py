@@ -283,14 +283,9 @@ class FineTunePanel(QWidget):
             return begun[0][1]
 
         def compare(process: TrainingProcess, ended: str, progress: Progress) -> Outcome:
-            from ...evaluation.compare import with_scores
-            from ...training.fine_tune import compare_by_plan
-
             plan, tuned = begun[0][0], process.model
             process.close(keep_job=True)  # until the user has decided it can be gone on with
-            model = plan.blended(tuned)
-            comparison = compare_by_plan(plan, model, progress)
-            return with_scores(model, comparison), comparison
+            return plan.finish(tuned, progress)
 
         self._show(0, 0, title)
         self.run.start(make_process, compare, title, "Scoring both models")
