@@ -6,6 +6,7 @@ is derived from one `UNetArchitecture`, without Keras.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -138,13 +139,7 @@ class UNetArchitecture(BaseModel):
     @property
     def parameter_count(self) -> int:
         """Number of weights, those of the normalisation statistics included."""
-        total = 0
-        for shape in self.tensor_shapes().values():
-            size = 1
-            for side in shape:
-                size *= side
-            total += size
-        return total
+        return sum(map(math.prod, self.tensor_shapes().values()))
 
 
 def down_convolutions(channels: int, widths: Sequence[int], norm: bool) -> list[Convolution]:

@@ -6,7 +6,6 @@ cell are what the cell is known by, its *embedding*; from that one layer tells t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,11 +22,10 @@ from .architecture import Convolution, convolution_shapes, down_convolutions
 from .model_file import (
     FORMAT_VERSION,
     SUFFIX,
+    decode_tensors,
     encode_tensors,
-    parse_header,
+    hash_of,
     read_content,
-    read_table,
-    read_tensors,
 )
 
 #: What stands for the classifier that comes with the package.
@@ -219,10 +217,8 @@ def make_classifier(header: ClassifierHeader, weights: Mapping[str, np.ndarray])
 def decode_classifier(content: bytes, path: Path | None = None) -> ClassifierFile:
     """Validate the content of a classifier's file; see `read_classifier` for what it raises."""
     where = f"The classifier {path}" if path is not None else "The classifier"
-    table = read_table(content, where)
-    header = parse_header(ClassifierHeader, _KEY, table.pop("__metadata__", None), where)
-    weights = read_tensors(content, table, header.tensor_shapes(), where)
-    return ClassifierFile(header, weights, hashlib.sha256(content).hexdigest()[:12], path)
+    header, weights = decode_tensors(content, ClassifierHeader, _KEY, where)
+    return ClassifierFile(header, weights, hash_of(content), path)
 
 
 def classifier_onnx(architecture: ClassifierArchitecture, weights: Mapping[str, np.ndarray]) -> bytes:

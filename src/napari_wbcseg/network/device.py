@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ def describe_device() -> DeviceReport:
     finder = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}.get(backend)
     kind, name, why = finder() if finder else ("cpu", "", f"chosen by the Keras backend {backend}")
     if kind == "cpu":
-        return DeviceReport(_cpu_name(), why, kind, backend)
+        processor = _cpu_info("model name") or platform.processor() or platform.machine()
+        name = f"{processor}, {counted(available_cpus(), 'thread')}"
     return DeviceReport(f"{kind.upper()} ({name})", why, kind, backend)
 
 
@@ -72,18 +74,15 @@ def dtype_policy(precision: str) -> str:
     to gain: TensorFlow on processors with bfloat16 instructions (0.29 s a step against
     0.74 s), and GPUs that compute in it. Unlike float16 it needs no scaling of the loss.
     """
-    if precision == "float32":
-        return "float32"
-    if precision == "mixed":
-        return "mixed_bfloat16"
-    report = describe_device()
-    if report.kind == "tpu":
-        return "mixed_bfloat16"
-    if report.kind == "gpu":
-        return "mixed_bfloat16" if _gpu_has_bfloat16(report.backend) else "float32"
-    if report.backend == "tensorflow" and cpu_flags() & {"avx512_bf16", "amx_bf16"}:
-        return "mixed_bfloat16"
-    return "float32"
+    if precision == "auto":
+        report = describe_device()
+        gains = {
+            "tpu": lambda: True,
+            "gpu": lambda: _gpu_has_bfloat16(report.backend),
+            "cpu": lambda: report.backend == "tensorflow" and cpu_flags() & {"avx512_bf16", "amx_bf16"},
+        }[report.kind]()
+        precision = "mixed" if gains else "float32"
+    return {"float32": "float32", "mixed": "mixed_bfloat16"}[precision]
 
 
 def _gpu_has_bfloat16(backend: str) -> bool:
@@ -95,15 +94,13 @@ def _gpu_has_bfloat16(backend: str) -> bool:
         import tensorflow as tf
 
         gpu = tf.config.list_physical_devices("GPU")[0]
-        capability = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
-        return bool(capability[0] >= 8)
-    if backend == "jax":
+        generation = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))[0]
+    else:
         import jax
 
         # NVIDIA's generation, such as "8.0"; other makers' GPUs have none.
         generation = str(getattr(jax.devices()[0], "compute_capability", "0")).split(".")[0]
-        return generation.isdigit() and int(generation) >= 8
-    return False
+    return str(generation).isdigit() and int(generation) >= 8
 
 
 def _tensorflow() -> tuple[str, str, str]:
@@ -112,36 +109,25 @@ def _tensorflow() -> tuple[str, str, str]:
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details: dict[str, Any] = tf.config.experimental.get_device_details(gpus[0])
-        return (
-            "gpu",
-            str(details.get("device_name", gpus[0].name)),
-            "TensorFlow found it" + _others(len(gpus)),
-        )
+        name = str(details.get("device_name", gpus[0].name))
+        return "gpu", name, f"TensorFlow found it{_others(len(gpus))}"
+    why = "TensorFlow found no GPU it can use"
     if platform.system() == "Windows":
-        return (
-            "cpu",
-            "",
-            "TensorFlow has no GPU on Windows; Keras with PyTorch has (KERAS_BACKEND=torch)",
-        )
-    if platform.system() == "Darwin":
-        return "cpu", "", "TensorFlow uses no Apple GPU here; Keras with PyTorch does (KERAS_BACKEND=torch)"
-    if not tf.test.is_built_with_gpu_support():
-        return "cpu", "", "this TensorFlow is built without GPU support"
-    return (
-        "cpu",
-        "",
-        "TensorFlow found no GPU it can use",
-    )
+        why = "TensorFlow has no GPU on Windows; Keras with PyTorch has (KERAS_BACKEND=torch)"
+    elif platform.system() == "Darwin":
+        why = "TensorFlow uses no Apple GPU here; Keras with PyTorch does (KERAS_BACKEND=torch)"
+    elif not tf.test.is_built_with_gpu_support():
+        why = "this TensorFlow is built without GPU support"
+    return "cpu", "", why
 
 
 def _torch() -> tuple[str, str, str]:
     import torch
 
     if torch.cuda.is_available():
-        why = "PyTorch found it" + _others(torch.cuda.device_count())
+        why = f"PyTorch found it{_others(torch.cuda.device_count())}"
         return "gpu", torch.cuda.get_device_name(0), why
-    mps = getattr(torch.backends, "mps", None)
-    if mps is not None and mps.is_available():
+    if torch.backends.mps.is_available():
         return "gpu", "Apple, Metal", "PyTorch found it"
     return "cpu", "", "PyTorch found no GPU it can use"
 
@@ -149,13 +135,11 @@ def _torch() -> tuple[str, str, str]:
 def _jax() -> tuple[str, str, str]:
     import jax
 
-    devices = jax.devices()
-    device = devices[0]
+    device, *others = jax.devices()
     if device.platform == "cpu":
         return "cpu", "", "JAX found no GPU it can use"
-    kind = "tpu" if device.platform == "tpu" else "gpu"
-    more = f" and {len(devices) - 1} more" if len(devices) > 1 else ""
-    return kind, str(device.device_kind), f"JAX found it{more}"
+    more = f" and {len(others)} more" if others else ""
+    return "tpu" if device.platform == "tpu" else "gpu", str(device.device_kind), f"JAX found it{more}"
 
 
 def _others(count: int) -> str:
@@ -163,19 +147,10 @@ def _others(count: int) -> str:
     return f" (of {count}; to train on all, set KERAS_BACKEND=jax)" if count > 1 else ""
 
 
-def _cpu_name() -> str:
-    count = available_cpus()
-    model = _cpu_info("model name") or platform.processor() or platform.machine()
-    return f"CPU ({model}, {counted(count, 'thread')})"
-
-
 def _cpu_info(field: str) -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                key, _, value = line.partition(":")
-                if key.strip() == field:
-                    return value.strip()
-    except OSError:  # not Linux
-        pass
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:  # on Linux
+        for line in file:
+            key, _, value = line.partition(":")
+            if key.strip() == field:
+                return value.strip()
     return ""

@@ -226,12 +226,7 @@ def _paths() -> dict[str, Path]:
     """Return the file of each name; a user's file cannot hide a built-in model."""
     paths = {name: _PACKAGED / f"{stem}{SUFFIX}" for name, stem in BUILT_IN.items()}
     paths = {name: path for name, path in paths.items() if path.is_file()}
-    folder = models_folder()
-    try:
-        files = sorted(folder.glob(f"*{SUFFIX}"))
-    except OSError:
-        files = []
-    for path in files:
+    for path in sorted(models_folder().glob(f"*{SUFFIX}")):
         if path.name[0] != "." and path.stem not in BUILT_IN:
             paths.setdefault(path.stem, path)
     return paths

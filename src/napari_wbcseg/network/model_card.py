@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from .model_file import ModelHeader
+from .model_file import ModelHeader, hash_of
 
 
 def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") -> dict[str, str]:
@@ -56,6 +55,6 @@ def _purpose(header: ModelHeader) -> str:
 def _hash(path: Path | None) -> str:
     """Return the hash that results name the model by, as `ModelFile.hash`."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path is not None else ""
+        return hash_of(path.read_bytes()) if path is not None else ""
     except OSError:
         return ""

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,11 +28,23 @@ SUFFIX = ".safetensors"
 FORMAT_VERSION = 1
 _METADATA_KEY = "napari_wbcseg"
 _MAX_BYTES = 1 << 30
-_MAX_HEADER = 1 << 26
 _DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 
 WeightType = Literal["float16", "float32"]
-Header = TypeVar("Header", bound=BaseModel)
+
+
+class TensorHeader(Protocol):
+    """What a file of tensors says about them."""
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape that every array of the file must have, by name."""
+
+    @classmethod
+    def model_validate(cls, obj: Any) -> Self:
+        """Check what was read; raise `pydantic.ValidationError`."""
+
+
+Header = TypeVar("Header", bound=TensorHeader)
 
 
 class ModelHeader(BaseModel):
@@ -85,6 +96,10 @@ class ModelHeader(BaseModel):
     notes: str = ""
     origin: str = ""
     extra: dict[str, Any] = {}
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every weight."""
+        return self.architecture.tensor_shapes()
 
     def replace(self, **changes: Any) -> ModelHeader:
         """Return a validated copy with some fields changed."""
@@ -161,31 +176,16 @@ def read_header(path: str | Path) -> ModelHeader:
         If the file is missing, truncated, of another kind or of a newer format. Whether the tensors are
         those of the architecture is told by `read_model` only.
     """
+    from safetensors import SafetensorError, safe_open
+
     path = Path(path)
-    where = f"The model file {path}"
     try:
         check_ordinary(path)
-        with path.open("rb") as file:
-            start = file.read(9)
-            length = int.from_bytes(start[:8], "little")
-            if len(start) < 9 or start[8:] != b"{" or length > _MAX_HEADER:
-                file.seek(0)
-                read_table(file.read(_MAX_HEADER), where)  # says what is wrong
-                raise ModelError(f"{where} is truncated or damaged: copy or download it again.")
-            text = start[8:] + file.read(length - 1)
-            size = path.stat().st_size
-        table = json.loads(text)
-        metadata = table.pop("__metadata__", None)
-        end = max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
-    except FileNotFoundError:
-        raise ModelError(f"There is no model file {path}: check the name.") from None
-    except OSError as error:
-        raise ModelError(f"The model file {path} cannot be read ({error.strerror}).") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        raise ModelError(f"{where} is truncated or damaged: copy or download it again.") from None
-    if size != 8 + length + end:
-        raise ModelError(f"{where} is truncated or damaged: copy or download it again.")
-    return _read_header(metadata, where)
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata()
+    except (OSError, SafetensorError):
+        return read_model(path).header  # which says what is wrong
+    return _checked_header(ModelHeader, _METADATA_KEY, metadata, f"The model file {path}")
 
 
 def write_model(
@@ -251,17 +251,63 @@ def encode_tensors(
 def decode_model(content: bytes, path: Path | None) -> ModelFile:
     """Validate the content of a model file; see `read_model` for what it raises."""
     where = f"The model file {path}" if path is not None else "The model"
-    table = read_table(content, where)
-    metadata = table.pop("__metadata__", None)
-    header = _read_header(metadata, where)
-    weights = read_tensors(content, table, header.architecture.tensor_shapes(), where)
-    return ModelFile(header, weights, hashlib.sha256(content).hexdigest()[:12], path)
+    header, weights = decode_tensors(content, ModelHeader, _METADATA_KEY, where)
+    return ModelFile(header, weights, hash_of(content), path)
 
 
-def read_table(content: bytes, where: str) -> dict[str, Any]:
-    """Return the JSON at the start of a safetensors file, after safetensors has validated the file."""
+def hash_of(content: bytes) -> str:
+    """Return what a file is known by in results."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def decode_tensors(
+    content: bytes, kind: type[Header], key: str, where: str
+) -> tuple[Header, dict[str, np.ndarray]]:
+    """Return the header and the arrays of a ``.safetensors`` file, which must be those of the header.
+
+    Parameters
+    ----------
+    content : bytes
+    kind : type
+        Of the header, whose ``tensor_shapes`` says the shape of each array.
+    key : str
+        Of the header among the metadata.
+    where : str
+        What the file is, for a sentence.
+
+    Returns
+    -------
+    header : Header
+    weights : dict of ndarray
+        Finite, as float32.
+
+    Raises
+    ------
+    ModelError
+        As `read_model`.
+    """
     from safetensors import SafetensorError, deserialize
 
+    _refuse_others(content, where)
+    end = 8 + int.from_bytes(content[:8], "little")
+    try:
+        stored = dict(deserialize(content))
+        metadata = json.loads(content[8:end]).get("__metadata__")
+    except (SafetensorError, ValueError, RecursionError) as error:
+        reason = str(error).removeprefix("Error while deserializing: ") or type(error).__name__
+        raise ModelError(f"{where} is truncated or damaged ({reason}): copy or download it again.") from None
+    header = _checked_header(kind, key, metadata, where)
+    shapes = header.tensor_shapes()
+    missing, unknown = sorted(set(shapes) - set(stored)), sorted(set(stored) - set(shapes))
+    if missing or unknown:
+        parts = [f"lacks {_some(missing)}"] if missing else []
+        parts += [f"has {_some(unknown)}, which the network does not"] if unknown else []
+        raise ModelError(f"{where} does not fit its own header: it {' and '.join(parts)}.")
+    return header, {name: _checked_array(name, stored[name], shapes[name], where) for name in shapes}
+
+
+def _refuse_others(content: bytes, where: str) -> None:
+    """Refuse what is no whole ``.safetensors`` file at first sight."""
     if len(content) == 0:
         raise ModelError(f"{where} is empty: copy or download it again.")
     if content[:8] == b"\x89HDF\r\n\x1a\n" or content[:4] == b"PK\x03\x04":
@@ -270,29 +316,12 @@ def read_table(content: bytes, where: str) -> dict[str, Any]:
             f"{where} is {kind} file: this package runs only its own {SUFFIX} models, which hold no code. "
             "`wbcseg models import` reads the weights of the published network from Keras files."
         )
-    length = int.from_bytes(content[:8], "little")
     if len(content) < 10 or content[8:9] != b"{":
         raise ModelError(f"{where} is not a {SUFFIX} file: choose a model written by this package.")
-    if 8 + length > len(content):
-        raise ModelError(f"{where} is truncated or damaged: copy or download it again.")
-    try:
-        deserialize(content)
-        table = json.loads(content[8 : 8 + length])
-    except (SafetensorError, ValueError, RecursionError) as error:
-        reason = str(error).removeprefix("Error while deserializing: ") or type(error).__name__
-        raise ModelError(f"{where} is truncated or damaged ({reason}): copy or download it again.") from None
-    if not isinstance(table, dict):
-        raise ModelError(f"{where} is not a {SUFFIX} file: choose a model written by this package.")
-    return table
 
 
-def _read_header(metadata: Any, where: str) -> ModelHeader:
-    return parse_header(ModelHeader, _METADATA_KEY, metadata, where)
-
-
-def parse_header(kind: type[Header], key: str, metadata: Any, where: str) -> Header:
-    """Return the header that the metadata of a file hold under a key, checked."""
-    if not isinstance(metadata, dict) or key not in metadata:
+def _checked_header(kind: type[Header], key: str, metadata: dict[str, str] | None, where: str) -> Header:
+    if not metadata or key not in metadata:
         raise ModelError(
             f"{where} holds tensors, but has no header of this package: choose a model written by it."
         )
@@ -316,48 +345,22 @@ def parse_header(kind: type[Header], key: str, metadata: Any, where: str) -> Hea
         ) from None
 
 
-def read_tensors(
-    content: bytes, table: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], where: str
-) -> dict[str, np.ndarray]:
-    """Return the arrays of a file that must be exactly those of some shapes, finite, as float32.
-
-    Parameters
-    ----------
-    content : bytes
-    table : dict
-        As `read_table` gives it, without the metadata.
-    shapes : mapping
-        By name.
-    where : str
-        What the file is, for a sentence.
-    """
-    missing, unknown = sorted(set(shapes) - set(table)), sorted(set(table) - set(shapes))
-    if missing or unknown:
-        parts = [f"lacks {_some(missing)}"] if missing else []
-        parts += [f"has {_some(unknown)}, which the network does not"] if unknown else []
-        raise ModelError(f"{where} does not fit its own header: it {' and '.join(parts)}.")
-    start = 8 + int.from_bytes(content[:8], "little")
-    weights = {}
-    for name, shape in shapes.items():
-        entry = table[name]
-        found = tuple(entry["shape"])
-        if found != shape:
-            raise ModelError(
-                f"{where} does not fit its own header: {name} has shape {found}, the network needs {shape}."
-            )
-        if entry["dtype"] not in _DTYPES:
-            raise ModelError(
-                f"{where} stores {name} as {entry['dtype']}: weights must be float16 or float32 (F16, F32)."
-            )
-        offset = start + int(entry["data_offsets"][0])
-        stored = np.frombuffer(content, _DTYPES[entry["dtype"]], count=math.prod(shape), offset=offset)
-        value = stored.reshape(shape).astype(np.float32)
-        if not np.isfinite(value).all():
-            raise ModelError(f"{where} is spoilt: {name} has a weight that is NaN or infinite.")
-        if name.endswith("/moving_variance") and value.min() < 0:
-            raise ModelError(f"{where} is spoilt: {name} has a negative variance.")
-        weights[name] = value
-    return weights
+def _checked_array(name: str, stored: dict[str, Any], shape: tuple[int, ...], where: str) -> np.ndarray:
+    found = tuple(stored["shape"])
+    if found != shape:
+        raise ModelError(
+            f"{where} does not fit its own header: {name} has shape {found}, the network needs {shape}."
+        )
+    if stored["dtype"] not in _DTYPES:
+        raise ModelError(
+            f"{where} stores {name} as {stored['dtype']}: weights must be float16 or float32 (F16, F32)."
+        )
+    value = np.frombuffer(stored["data"], _DTYPES[stored["dtype"]]).reshape(shape).astype(np.float32)
+    if not np.isfinite(value).all():
+        raise ModelError(f"{where} is spoilt: {name} has a weight that is NaN or infinite.")
+    if name.endswith("/moving_variance") and value.min() < 0:
+        raise ModelError(f"{where} is spoilt: {name} has a negative variance.")
+    return value
 
 
 def _some(names: list[str]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .architecture import NORM_EPSILON, Convolution, UNetArchitecture
+from .architecture import NORM_EPSILON, Convolution
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,16 +18,6 @@ OPSET = 13
 IR_VERSION = 7
 INPUT_NAME = "image"
 OUTPUT_NAME = "output"
-
-
-def onnx_bytes(model: ModelFile) -> bytes:
-    """Return a serialised ONNX model that predicts what the Keras model predicts.
-
-    Input ``image`` float32 (N, H, W, C), output ``output`` float32 (N, H, W, K), with N, H
-    and W free; H and W must be divisible by ``architecture.multiple``. Dropout is absent,
-    and batch normalisation is folded into the convolution before it.
-    """
-    return build_graph(model.header.architecture, model.weights)
 
 
 class Graph:
@@ -104,9 +94,15 @@ class Graph:
         return bytes(model.SerializeToString())
 
 
-def build_graph(architecture: UNetArchitecture, weights: Mapping[str, np.ndarray]) -> bytes:
-    """Return the serialised graph of an architecture with these weights; see `onnx_bytes`."""
-    graph = Graph(architecture.convolutions(), weights)
+def onnx_bytes(model: ModelFile) -> bytes:
+    """Return a serialised ONNX model that predicts what the Keras model predicts.
+
+    Input ``image`` float32 (N, H, W, C), output ``output`` float32 (N, H, W, K), with N, H
+    and W free; H and W must be divisible by ``architecture.multiple``. Dropout is absent,
+    and batch normalisation is folded into the convolution before it.
+    """
+    architecture = model.architecture
+    graph = Graph(architecture.convolutions(), model.weights)
     double = graph.constant("double", np.array([1, 1, 2, 2], np.float32))
     *skips, x = graph.down(architecture.levels)
     for level in reversed(range(architecture.levels - 1)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -49,12 +48,10 @@ def create_engine(model: ModelFile, kind: EngineName = "auto", device: DeviceNam
         raise SettingsError(f"There is no engine {kind!r}: choose one of {', '.join(makers)}.")
     key = (model.hash, kind, device)
     with _lock:
-        if key in _engines:
-            _engines.move_to_end(key)
-        else:
-            _engines[key] = makers[kind]()
-            while len(_engines) > _CACHE_SIZE:
-                _engines.popitem(last=False)
+        # The one asked for becomes the last of those kept.
+        _engines[key] = _engines.pop(key) if key in _engines else makers[kind]()
+        while len(_engines) > _CACHE_SIZE:
+            del _engines[next(iter(_engines))]
         return _engines[key]
 
 
@@ -68,5 +65,5 @@ def _fastest(model: ModelFile, device: DeviceName) -> Engine:
     return OpenVinoEngine(model)
 
 
-_engines: OrderedDict[tuple[str, str, str], Engine] = OrderedDict()
+_engines: dict[tuple[str, str, str], Engine] = {}
 _lock = threading.Lock()

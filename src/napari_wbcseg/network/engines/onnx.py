@@ -13,7 +13,7 @@ from ...errors import ModelError
 from ...settings import DeviceName
 from ...words import counted
 from ..device import available_cpus
-from .base import checked_batch
+from .base import Engine
 
 if TYPE_CHECKING:
     from ..model_file import ModelFile
@@ -45,59 +45,59 @@ def session_options(onnxruntime: ModuleType, threads: int) -> Any:
     return options
 
 
-class OnnxEngine:
-    """Predicts with ONNX Runtime, on a GPU where its installation offers one that works."""
+class OnnxEngine(Engine):
+    """Predicts with ONNX Runtime, on a GPU where its installation offers one that works.
+
+    Parameters
+    ----------
+    model : ModelFile
+    threads : int, optional
+        By default as many as this process may use.
+    device : {"auto", "cpu"}
+
+    Raises
+    ------
+    ModelError
+        If it cannot run the model.
+    """
 
     name = "onnxruntime"
     on_gpu = False
+    _session: Any
 
     def __init__(self, model: ModelFile, threads: int | None = None, device: DeviceName = "auto") -> None:
         from ..onnx_graph import onnx_bytes
 
+        super().__init__(model)
         onnxruntime = import_onnxruntime()
-        self._architecture = model.header.architecture
-        graph = onnx_bytes(model)
         threads = threads or available_cpus()
-        options = session_options(onnxruntime, threads)
-        cpu = f"CPU, {counted(threads, 'thread')}"
-        offered = onnxruntime.get_available_providers() if device == "auto" else []
+        options, graph = session_options(onnxruntime, threads), onnx_bytes(model)
+
+        def start(*providers: str) -> None:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=list(providers))
+
         why = "the installed ONNX Runtime offers no GPU" if device == "auto" else "as set"
-        self.device = f"{cpu}: {why}"
-        self._session: Any = None
-        for provider, gpu in GPU_PROVIDERS.items():
-            if provider not in offered:
-                continue
-            reason = ""
+        offered = onnxruntime.get_available_providers() if device == "auto" else []
+        for provider in [name for name in GPU_PROVIDERS if name in offered]:
             try:
-                session = onnxruntime.InferenceSession(
-                    graph, options, providers=[provider, "CPUExecutionProvider"]
-                )
+                start(provider, "CPUExecutionProvider")
                 # ONNX Runtime falls back silently, so ask what it took and try it.
-                if session.get_providers()[0] == provider:
-                    self._session = session
-                    self._check()
-                    self.on_gpu = True
-                    self.device = f"{gpu}: ONNX Runtime's {provider} is installed and works"
-                    return
-                reason = "it could not be loaded"
+                if self._session.get_providers()[0] != provider:
+                    raise RuntimeError("it could not be loaded")
+                side = self._architecture.multiple
+                self.predict(np.zeros((1, side, side, self._architecture.input_channels), np.float32))
             except Exception as error:  # any failure of a driver: the CPU always works
-                reason = (
-                    str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-                )
-            self._session = None
-            self.device = f"{cpu}: {provider} is installed but does not work ({reason})"
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+                why = f"{provider} is installed but does not work ({reason})"
+            else:
+                self.on_gpu = True
+                self.device = f"{GPU_PROVIDERS[provider]}: ONNX Runtime's {provider} is installed and works"
+                return
+        self.device = f"CPU, {counted(threads, 'thread')}: {why}"
         try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            start("CPUExecutionProvider")
         except Exception as error:  # onnxruntime's exceptions have no common public base
             raise ModelError(f"ONNX Runtime cannot run the model {model.name}: {error}") from error
 
-    def _check(self) -> None:
-        side = self._architecture.multiple
-        self.predict(np.zeros((1, side, side, self._architecture.input_channels), np.float32))
-
-    def predict(self, batch: np.ndarray) -> np.ndarray:
-        """Predict a batch; see `Engine.predict`."""
-        batch = checked_batch(batch, self._architecture)
-        if len(batch) == 0:
-            return np.zeros((*batch.shape[:3], self._architecture.output_channels), np.float32)
+    def _run(self, batch: np.ndarray) -> np.ndarray:
         return np.asarray(self._session.run(None, {"image": batch})[0])

@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import ModelError, SettingsError
 from ...words import counted
 from ..device import available_cpus
-from .base import checked_batch
+from .base import Engine
 
 if TYPE_CHECKING:
     from ..model_file import ModelFile
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _TELEMETRY = "openvino_telemetry"
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Engine):
     """Predicts with OpenVINO on the processor.
 
     Parameters
@@ -45,7 +45,7 @@ class OpenVinoEngine:
     def __init__(self, model: ModelFile, threads: int | None = None) -> None:
         from ..onnx_graph import onnx_bytes
 
-        self._architecture = model.header.architecture
+        super().__init__(model)
         threads = threads or available_cpus()
         precision = "bf16" if processor_has_bfloat16() else "f32"
         try:
@@ -65,16 +65,12 @@ class OpenVinoEngine:
             raise ModelError(f"OpenVINO cannot run the model {model.name}: {error}") from error
         # A request is for one caller at a time, and uses all threads as it is.
         self._lock = threading.Lock()
+        kind = {"bf16": "bfloat16", "f32": "float32"}[precision]
         self.device = (
-            f"CPU, {counted(threads, 'thread')}: OpenVINO is installed and the processor computes "
-            + ("in bfloat16" if precision == "bf16" else "in float32")
+            f"CPU, {counted(threads, 'thread')}: OpenVINO is installed and the processor computes in {kind}"
         )
 
-    def predict(self, batch: np.ndarray) -> np.ndarray:
-        """Predict a batch; see `Engine.predict`."""
-        batch = checked_batch(batch, self._architecture)
-        if len(batch) == 0:
-            return np.zeros((*batch.shape[:3], self._architecture.output_channels), np.float32)
+    def _run(self, batch: np.ndarray) -> np.ndarray:
         with self._lock:
             # A copy: the next call writes into the same memory.
             return np.array(self._request.infer({0: batch})[0], np.float32)

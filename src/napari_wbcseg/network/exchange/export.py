@@ -8,16 +8,9 @@ from pathlib import Path
 
 from ...errors import ModelError
 from ...files import write_atomically
-from ..model_file import SUFFIX, ModelFile
+from ..model_file import SUFFIX, ModelFile, encode_model
 from ..onnx_graph import described_onnx_bytes
-
-#: Format of each ending, in words.
-FORMATS = {
-    ".keras": "Keras 3",
-    ".onnx": "ONNX",
-    ".zip": "bioimage.io package",
-    SUFFIX: "this package's own",
-}
+from .bioimageio import package_bytes
 
 
 def export_model(model: ModelFile, path: str | Path) -> Path:
@@ -42,21 +35,15 @@ def export_model(model: ModelFile, path: str | Path) -> Path:
         be written.
     """
     path = Path(path).expanduser()
-    writers: dict[str, Callable[[ModelFile], bytes]] = {
-        ".keras": keras_bytes,
-        ".onnx": described_onnx_bytes,
-        ".zip": _bioimageio_bytes,
-        SUFFIX: _own_bytes,
-    }
-    write = writers.get(path.suffix.lower())
-    if write is None:
-        known = ", ".join(f"{suffix} ({words})" for suffix, words in FORMATS.items())
+    if path.suffix.lower() not in _FORMATS:
+        known = ", ".join(f"{suffix} ({words})" for suffix, (words, _) in _FORMATS.items())
         raise ModelError(f"{path}: the ending says the format, and must be one of {known}.")
+    _, write = _FORMATS[path.suffix.lower()]
     write_atomically(path, write(model), ModelError)
     return path
 
 
-def keras_bytes(model: ModelFile) -> bytes:
+def _keras_bytes(model: ModelFile) -> bytes:
     """Return a ``.keras`` file of the network alone, without loss or optimiser.
 
     Every backend of Keras 3 loads it, without any code of this package.
@@ -71,13 +58,10 @@ def keras_bytes(model: ModelFile) -> bytes:
         return path.read_bytes()
 
 
-def _own_bytes(model: ModelFile) -> bytes:
-    from ..model_file import encode_model
-
-    return encode_model(model.header, model.weights)
-
-
-def _bioimageio_bytes(model: ModelFile) -> bytes:
-    from .bioimageio import package_bytes
-
-    return package_bytes(model)
+#: What each ending stands for, in words, and what makes such a file.
+_FORMATS: dict[str, tuple[str, Callable[[ModelFile], bytes]]] = {
+    ".keras": ("Keras 3", _keras_bytes),
+    ".onnx": ("ONNX", described_onnx_bytes),
+    ".zip": ("bioimage.io package", package_bytes),
+    SUFFIX: ("this package's own", lambda model: encode_model(model.header, model.weights)),
+}
