@@ -254,17 +254,18 @@ def _window(source: Source, centre: tuple[float, float]) -> tuple[np.ndarray, np
     import cv2
 
     scale = CANONICAL_DIAMETER / source.diameter
-    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    height, width = (max(1, round(side * scale)) for side in source.labels.shape)
-    image = cv2.resize(source.image.astype(np.float32), (width, height), interpolation=flags)
-    labels = cv2.resize(source.labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    reach = TILE / 2 / scale
     # Inside the image where it is large enough, so that as little as possible is made up.
-    start = [
-        round(min(max(c * scale - TILE / 2, 0), max(side - TILE, 0)))
-        for c, side in zip(centre, (height, width), strict=True)
-    ]
-    picture, cells = np.ones((TILE, TILE, 3), np.float32), np.zeros((TILE, TILE), bool)
-    part = np.s_[start[0] : start[0] + TILE, start[1] : start[1] + TILE]
-    inside = np.s_[: min(TILE, height - start[0]), : min(TILE, width - start[1])]
-    picture[inside], cells[inside] = image[part], labels[part] > 0
-    return picture, cells
+    row, col = (
+        min(max(c, reach), max(side - reach, reach))
+        for c, side in zip(centre, source.labels.shape, strict=True)
+    )
+    move = np.array([[scale, 0, TILE / 2 - scale * col], [0, scale, TILE / 2 - scale * row]])
+    picture, cells = (
+        cv2.warpAffine(part.astype(np.float32), move, (TILE, TILE), flags=flags, borderValue=ground)
+        for part, flags, ground in (
+            (source.image, cv2.INTER_LINEAR, (1, 1, 1)),
+            (source.labels, cv2.INTER_NEAREST, 0),
+        )
+    )
+    return picture, cells > 0

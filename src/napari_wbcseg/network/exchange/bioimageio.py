@@ -7,6 +7,7 @@ https://github.com/bioimage-io/spec-bioimage-io, written and checked by ``bioima
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ from ...version import __version__
 from ..architecture import UNetArchitecture
 from ..engines.onnx import OnnxEngine
 from ..library import BUILT_IN
+from ..model_card import short_scores
 from ..model_file import ModelFile, encode_model
 from ..onnx_graph import OPSET
 
@@ -28,43 +30,10 @@ _WHITE = 255.0
 _BRIGHTEST = 1.25 * _WHITE
 #: Pixels at the border of a tile that are worth less than the rest.
 _HALO = 16
+#: Of cells in the pictures that the classic network was trained on.
+_CLASSIC_DIAMETER = 63.0
 
-_ROBUST_NOTES = """\
-## Before
-
-1. Divide the picture by the colour of its empty slide and multiply by 255, so that the empty slide is
-   white: (255, 255, 255). That colour is the median of the pixels between the 80th and the 98th
-   percentile of brightness.
-2. Scale the picture so that a white cell is about {diameter:g} pixels across.
-3. The package does the rest, `2 - 2 x / 255` on values clipped to 0 ... {brightest:g}: it gives 0 on the
-   empty slide, and about 2 in dark stain.
-
-## After
-
-Channels of the output, in this order:
-
-| channel | what |
-| --- | --- |
-| cell | probability that the pixel lies in a white cell |
-| centre | 1 at the centre of a cell, falling off around it |
-| offset_0, offset_1 | way to the centre of the cell, down and to the right, in units of {radius:g} pixels |
-| size | log2 of the cell's diameter over {diameter:g} pixels |
-
-Cells are the pixels with a probability above 0.5. Where cells touch, each pixel belongs to the centre that
-its offset points to.
-"""
-_CLASSIC_NOTES = """\
-## Before
-
-1. Grey: 0.299 R + 0.587 G + 0.114 B, rounded to 0 ... 255.
-2. Levels up to 20, the dark edge of the field, become 255.
-3. The package divides by 255. Cells should be about 63 pixels across.
-
-## After
-
-The one channel of the output is the probability that a pixel lies in a white cell; cells are the
-pixels above 0.5.
-"""
+_README = Path(__file__).with_name("package_readme.md")
 
 
 def package_bytes(model: ModelFile) -> bytes:
@@ -101,7 +70,7 @@ def test_picture(model: ModelFile) -> np.ndarray:
     from ...synthetic.smear import synthetic_smear
     from ..classic import classic_grey
 
-    diameter = model.header.canonical_diameter or 63.0
+    diameter = model.header.canonical_diameter or _CLASSIC_DIAMETER
     smear = synthetic_smear((_SIDE, _SIDE), cell_diameter=diameter, white_cells=1, seed=3)
     if model.architecture.input_channels == 1:
         return classic_grey(smear.image)[None, ..., None].astype(np.float32)
@@ -143,21 +112,24 @@ def _describe(model: ModelFile, folder: Path) -> Any:
         return spec.FileDescr(source=folder / name)
 
     def array(name: str, values: np.ndarray) -> Any:
-        np.save(folder / name, values)
-        return spec.FileDescr(source=folder / name)
+        content = io.BytesIO()
+        np.save(content, values)
+        return file(name, content.getvalue())
 
     colours = ["grey"] if architecture.input_channels == 1 else ["red", "green", "blue"]
     least = max(4 * _HALO, architecture.multiple)
     size = spec.ParameterizedSize(min=least, step=architecture.multiple)
     sides = [spec.AxisId("y"), spec.AxisId("x")]
-    scaling = (
-        [_scale(spec, 1 / _WHITE, 0.0)]
-        if architecture.input_channels == 1
-        else [
+    # What `network_input_of` does.
+    scaling: list[Any]
+    if architecture.input_channels == 1:
+        scaling = [spec.ScaleLinearDescr(kwargs=spec.ScaleLinearKwargs(gain=1 / _WHITE, offset=0.0))]
+    else:
+        scaling = [
             spec.ClipDescr(kwargs=spec.ClipKwargs(min=0.0, max=_BRIGHTEST)),
-            _scale(spec, -2 / _WHITE, 2.0),
+            spec.ScaleLinearDescr(kwargs=spec.ScaleLinearKwargs(gain=-2 / _WHITE, offset=2.0)),
         ]
-    )
+    to_float = spec.EnsureDtypeDescr(kwargs=spec.EnsureDtypeKwargs(dtype="float32"))
     tensor = spec.TensorId("image")
     return spec.ModelDescr(
         # The format allows few signs in a name.
@@ -186,7 +158,7 @@ def _describe(model: ModelFile, folder: Path) -> Any:
                     spec.ChannelAxis(channel_names=[spec.Identifier(name) for name in colours]),
                 ],
                 data=spec.IntervalOrRatioDataDescr(type="float32", range=(0.0, None)),
-                preprocessing=[*scaling, _to_float(spec)],
+                preprocessing=[*scaling, to_float],
                 test_tensor=array("test-input.npy", picture),
             )
         ],
@@ -219,41 +191,25 @@ def _describe(model: ModelFile, folder: Path) -> Any:
 
 def documentation(model: ModelFile) -> str:
     """Return the README of the package, as Markdown."""
+    from jinja2 import Environment, StrictUndefined
+
     header = model.header
-    diameter = header.canonical_diameter or 63.0
-    notes = _CLASSIC_NOTES if model.architecture.input_channels == 1 else _ROBUST_NOTES
-    scores = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in header.scores.items())
-    return "\n".join(
-        [
-            f"# {header.name}",
-            "",
-            f"Model {model.id} of napari-wbcseg {__version__}, recipe {header.recipe}. "
-            "For research and teaching, not for diagnosis.",
-            "",
-            notes.format(diameter=diameter, radius=diameter / 2, brightest=_BRIGHTEST),
-            "## Training data and validation",
-            "",
-            f"Trained on: {header.training_data or 'not told'}.",
-            "",
-            f"Scores: {scores or 'not told'}. Look at its outlines on your own pictures first.",
-            "",
-            header.notes,
-            "",
-        ]
+    return (
+        Environment(undefined=StrictUndefined, autoescape=False)
+        .from_string(_README.read_text(encoding="utf-8"))
+        .render(
+            model=model,
+            header=header,
+            version=__version__,
+            grey=model.architecture.input_channels == 1,
+            diameter=header.canonical_diameter or _CLASSIC_DIAMETER,
+            brightest=_BRIGHTEST,
+            scores=short_scores(header.scores),
+        )
     )
 
 
-def _scale(spec: Any, gain: float, offset: float) -> Any:
-    return spec.ScaleLinearDescr(kwargs=spec.ScaleLinearKwargs(gain=gain, offset=offset))
-
-
-def _to_float(spec: Any) -> Any:
-    return spec.EnsureDtypeDescr(kwargs=spec.EnsureDtypeKwargs(dtype="float32"))
-
-
 def _png(picture: np.ndarray) -> bytes:
-    import io
-
     from PIL import Image
 
     pixels = np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
