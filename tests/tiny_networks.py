@@ -73,6 +73,12 @@ def pairs() -> list[TrainingPair]:
 
 
 @pytest.fixture
+def tiny() -> ModelFile:
+    """Return a small network to start from, because the published one is too large for fast tests."""
+    return random_model(TINY)
+
+
+@pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty user's folder of models."""
     folder = tmp_path / "library"

@@ -1,5 +1,5 @@
 """What the tests of the network and of its training share."""
 
-from ..tiny_networks import library, pairs
+from ..tiny_networks import library, pairs, tiny
 
-__all__ = ["library", "pairs"]
+__all__ = ["library", "pairs", "tiny"]

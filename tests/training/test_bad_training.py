@@ -18,15 +18,10 @@ from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.plan import make_plan
 from napari_wbcseg.training.train import train
 
-from ..tiny_networks import TINY, dark_disc_pairs, random_model
+from ..tiny_networks import dark_disc_pairs
 
 FAST = TrainingSettings(epochs=4, learning_rate=1e-2, precision="float32")
 ROBUST = TrainingSettings.for_recipe("robust", validation_fraction=0.2)
-
-
-@pytest.fixture
-def tiny() -> ModelFile:
-    return random_model(TINY)
 
 
 def cut_off(pair: TrainingPair) -> TrainingPair:

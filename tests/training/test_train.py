@@ -25,12 +25,6 @@ from ..tiny_networks import TINY, dark_disc_pairs, random_model
 FAST = TrainingSettings(epochs=3, learning_rate=1e-2, precision="float32")
 
 
-@pytest.fixture
-def tiny() -> ModelFile:
-    """Start from this, because the published network is too large for fast tests."""
-    return random_model(TINY)
-
-
 def curve(history: list[dict[str, Any]], key: str = "loss") -> list[float]:
     return [row[key] for row in history]
 

@@ -40,14 +40,14 @@ def _imported() -> ModuleType:
     # TensorFlow's start-up lines would drown what this package prints.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "KERAS_BACKEND" not in os.environ and not os.path.exists(_configuration()):
-        choice = default_backend()
-        if choice is None:
+        installed = installed_backends()
+        if not installed:
             raise TrainingError(
                 "Training needs TensorFlow, PyTorch or JAX, and none is installed: "
                 "install one, for example with `pip install tensorflow`."
             )
-        if choice != "tensorflow":
-            os.environ["KERAS_BACKEND"] = choice
+        if installed[0] != "tensorflow":
+            os.environ["KERAS_BACKEND"] = installed[0]
     try:
         return importlib.import_module("keras")
     except Exception as error:  # assertions, for one, on a configuration that Keras 1 or 2 wrote
@@ -63,13 +63,8 @@ def _imported() -> ModuleType:
 
 
 def installed_backends() -> tuple[str, ...]:
-    """Return those of `BACKENDS` that are installed, without importing them."""
+    """Return those of `BACKENDS` that are installed, the best first, without importing them."""
     return tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
-
-
-def default_backend() -> str | None:
-    """Return the backend taken when nobody chose one, or None when none is installed."""
-    return next(iter(installed_backends()), None)
 
 
 def _configuration() -> str:

@@ -27,7 +27,7 @@ def replicas(batch_sizes: Sequence[int], devices: int) -> int:
 
 
 @contextlib.contextmanager
-def data_parallel(batches: Sequence[Batches]) -> Iterator[int]:
+def data_parallel(*batches: Batches | None) -> Iterator[int]:
     """Spread each batch over the accelerators while the context lasts, and say over how many.
 
     Every device holds the whole network and takes an equal share of each batch; the
@@ -36,7 +36,7 @@ def data_parallel(batches: Sequence[Batches]) -> Iterator[int]:
 
     Parameters
     ----------
-    batches : sequence of Batches
+    *batches : Batches or None
         As many devices are used as divide the size of each.
     """
     keras = import_keras()
@@ -44,7 +44,7 @@ def data_parallel(batches: Sequence[Batches]) -> Iterator[int]:
     # A distribution that the caller has set up is theirs.
     if len(found) > 1 and before is None:
         # Only the last batch of an epoch may be shorter.
-        sizes = [len(part.draw(0, index)[0]) for part in batches for index in (0, len(part) - 1)]
+        sizes = [len(part.draw(0, index)[0]) for part in batches if part for index in (0, len(part) - 1)]
         count = replicas(sizes, len(found))
     if count < 2:
         yield 1

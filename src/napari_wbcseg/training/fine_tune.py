@@ -94,18 +94,13 @@ def fine_tune(
         If ``progress`` raised it.
     """
     from ..datasets.corrections import read_corrections
-    from ..datasets.read import read_pairs
     from ..network.library import load_model
+    from .plan import pairs_of
     from .replay import plan_fine_tuning
     from .train import train
 
     model = load_model(start)
-    if own is None:
-        pairs = read_corrections()
-    elif isinstance(own, str | Path):
-        pairs = read_pairs(own)
-    else:
-        pairs = list(own)
+    pairs = read_corrections() if own is None else pairs_of(own)
     plan = plan_fine_tuning(pairs, model, original, settings, progress, blend)
     if on_plan is not None:
         on_plan(plan)

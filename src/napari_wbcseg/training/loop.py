@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import TrainingError
+from ..errors import Cancelled, TrainingError
 from ..network.backend import import_keras
 from ..progress import Progress
 from ..settings import TrainingSettings
@@ -73,7 +73,15 @@ class TrainingLoop:
         self._epoch_started = self._last_step = self._last_event = 0.0
 
     def fit(self, model: keras.Model) -> None:
-        """Train from where the state stands until something ends it; do nothing where it has ended."""
+        """Train from where the state stands until something ends it; do nothing where it has ended.
+
+        Raises
+        ------
+        Cancelled
+            If ``progress`` raised it; no checkpoint is left.
+        TrainingError
+            If the loss is no number before the first epoch ends, or the disk is full.
+        """
         if self.state.ended:
             return
         keras = import_keras()
@@ -95,6 +103,10 @@ class TrainingLoop:
                 callbacks=[*self._followers, self._callback],
                 verbose=0,
             )
+        except Cancelled:
+            if self.checkpoint is not None:
+                self.checkpoint.discard()
+            raise
         except _EndTraining as end:
             state.ended = str(end)
         else:

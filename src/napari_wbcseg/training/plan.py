@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,6 +127,13 @@ def make_plan(
         recipe.tiles(split.training, settings),
         notes,
     )
+
+
+def pairs_of(data: str | Path | Sequence[TrainingPair]) -> list[TrainingPair]:
+    """Return training pairs; what is a path is read."""
+    from ..datasets.read import read_pairs
+
+    return read_pairs(data) if isinstance(data, str | Path) else list(data)
 
 
 def count_cells(pairs: Sequence[TrainingPair]) -> int:

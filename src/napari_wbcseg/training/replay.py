@@ -20,7 +20,7 @@ from ..errors import TrainingError
 from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
 from ..words import counted
-from .plan import count_cells, make_plan
+from .plan import count_cells, make_plan, pairs_of
 from .recipes import require_recipe
 
 if TYPE_CHECKING:
@@ -283,17 +283,13 @@ def make_replay(
         Decides which are taken, where there are many.
     progress : Progress
     """
-    from ..datasets.read import read_pairs
-
     original, parts = original_set() if original is None else original, []
     training: list[TrainingPair] = []
     if original is None:
         held_out = _smears(_SCORED_SEED, _SCORED_SMEARS, progress)
     else:
-        if isinstance(original, str | Path):
-            progress(0, 0, "Reading the original images")
-            original = read_pairs(original)
-        training, held_out = _sampled(original, np.random.default_rng((seed, 0x5A3)))
+        progress(0, 0, "Reading the original images")
+        training, held_out = _sampled(pairs_of(original), np.random.default_rng((seed, 0x5A3)))
         parts.append(f"a sample of the original data ({counted(len(training), 'image')})")
     if recipe == "robust" or original is None:
         training += _smears(seed, _SYNTHETIC_SMEARS, progress)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Cancelled, TrainingError
+from ..errors import TrainingError
 from ..files import write_atomically
 from ..network.backend import import_keras
 from ..network.device import describe_device, dtype_policy
@@ -21,7 +21,7 @@ from .batches import Feeder, helper_processes
 from .checkpoint import Checkpoint, State, fingerprint
 from .distribution import data_parallel
 from .loop import OnEvent, TrainingLoop
-from .plan import TrainingPlan, make_plan
+from .plan import TrainingPlan, make_plan, pairs_of
 from .preview import Preview
 from .recipes import get_recipe, require_recipe
 
@@ -140,18 +140,17 @@ def train(
         if checkpoint is not None:
             stack.enter_context(checkpoint.locked())
         progress(0, 0, "Reading the training images")
-        pairs, described = _read(data)
+        pairs = pairs_of(data)
         plan = make_plan(pairs, settings, init is not None)
         progress(0, 0, "Starting the training framework")
         import_keras().utils.set_random_seed(settings.seed)
         training = network.recipe.batches(plan.training, settings, True, progress)
         kept = network.recipe.batches(plan.validation, settings, False) if plan.validation else None
-        used = [batches for batches in (training, kept) if batches is not None]
         device = describe_device()
         if processes is None:
             processes = helper_processes(device.kind, training.heavy)
         feeder = stack.enter_context(contextlib.closing(Feeder(training, settings.epochs, processes)))
-        together = stack.enter_context(data_parallel(used))
+        together = stack.enter_context(data_parallel(training, kept))
         told = {
             "device": str(device) + (f"; {together} of them work together" if together > 1 else ""),
             "arithmetic": dtype_policy(settings.precision),
@@ -162,14 +161,7 @@ def train(
             state = checkpoint.restore(model, state)
         elif checkpoint is not None:
             checkpoint.discard()
-        emit(
-            {
-                **_start_event(network, plan, told),
-                "steps": len(training),
-                "processes": feeder.processes,
-                "resumed_from": len(state.history),
-            }
-        )
+        emit(_start_event(network, plan, told, feeder, state))
         for text in plan.notes:
             emit({"event": "note", "text": text})
         watched = preview and network.recipe.preview(plan.validation or plan.training, _PREVIEW_TILES)
@@ -183,14 +175,11 @@ def train(
             emit,
             should_stop or (lambda: False),
         )
-        try:
-            loop.fit(model)
-        except Cancelled:
-            if checkpoint is not None:
-                checkpoint.discard()
-            raise
+        loop.fit(model)
         weights = weights_of(model) if state.best is None else state.best
-        header = network.header(state, told | {"images": len(pairs)}, training_data or described)
+        where = f" from {Path(data).name}" if isinstance(data, str | Path) else ""
+        described = training_data or f"{counted(len(pairs), 'image')}{where}"
+        header = network.header(state, told | {"images": len(pairs)}, described)
         if out is None:
             trained = make_model(header, weights)
         else:
@@ -208,7 +197,9 @@ def train(
     return TrainingResult(trained, list(state.history), told["device"], state.seconds, state.ended)
 
 
-def _start_event(network: _Network, plan: TrainingPlan, told: dict[str, Any]) -> dict[str, Any]:
+def _start_event(
+    network: _Network, plan: TrainingPlan, told: dict[str, Any], feeder: Feeder, state: State
+) -> dict[str, Any]:
     return {
         "event": "start",
         "name": network.name,
@@ -218,7 +209,10 @@ def _start_event(network: _Network, plan: TrainingPlan, told: dict[str, Any]) ->
         "images": len(plan.training),
         "validation_images": len(plan.validation),
         "plan": " ".join(part for part in (plan.summary, plan.left_out_summary) if part),
+        "steps": len(feeder.batches),
         "epochs": network.settings.epochs,
+        "processes": feeder.processes,
+        "resumed_from": len(state.history),
     }
 
 
@@ -286,16 +280,6 @@ class _Network:
             scores=scores,
             extra=init.header.extra if init else {},
         )
-
-
-def _read(data: str | Path | Sequence[TrainingPair]) -> tuple[list[TrainingPair], str]:
-    if isinstance(data, (str, Path)):
-        from ..datasets.read import read_pairs
-
-        pairs, where = read_pairs(data), f" from {Path(data).name}"
-    else:
-        pairs, where = list(data), ""
-    return pairs, f"{counted(len(pairs), 'image')}{where}"
 
 
 def _write_history(path: Path, history: list[dict[str, Any]]) -> None:

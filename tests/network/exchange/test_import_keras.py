@@ -133,7 +133,7 @@ def test_a_damaged_archive_gets_a_sentence(tmp_path: Path, method: int) -> None:
         (lambda path: path.write_bytes(path.read_bytes()[:100_000]), "truncated or damaged"),
         (lambda path: path.write_bytes(b"import os"), "no HDF5 file"),
         (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), "damaged archive"),
-        (lambda path: path.unlink(), "no file"),
+        (lambda path: path.unlink(), "no model file"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

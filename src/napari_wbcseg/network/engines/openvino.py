@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -94,25 +92,18 @@ def processor_has_bfloat16() -> bool:
 
 @cache
 def _core() -> Any:
+    # OpenVINO reports its import over the network, unless the module that does so is not to be found.
+    hidden = _TELEMETRY not in sys.modules
+    if hidden:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
-        with _nobody_told():
-            import openvino
+        import openvino
     except ImportError as error:
         raise SettingsError(
             f"The engine openvino is not installed ({error}): pip install 'napari-wbcseg[openvino]', "
             "or set the engine to auto."
         ) from None
-    return openvino.Core()
-
-
-@contextmanager
-def _nobody_told() -> Iterator[None]:
-    """Keep OpenVINO from reporting its import over the network, which it does unless it is kept from it."""
-    if _TELEMETRY in sys.modules:
-        yield
-        return
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
-    try:
-        yield
     finally:
-        del sys.modules[_TELEMETRY]
+        if hidden:
+            del sys.modules[_TELEMETRY]
+    return openvino.Core()

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import ModelError
-from ...files import check_ordinary
 from ...images.find import natural_key
 from ..architecture import CLASSIC, Convolution, UNetArchitecture
 from ..classic import INPUT
-from ..model_file import ModelFile, ModelHeader, clean_name, make_model
+from ..model_file import ModelFile, ModelHeader, clean_name, make_model, read_content
 
 if TYPE_CHECKING:
     import h5py
@@ -60,14 +59,7 @@ def import_keras_weights(path: str | Path, name: str | None = None) -> ModelFile
         If the file cannot be read, refers to other files, or holds another network.
     """
     path = Path(path).expanduser()
-    try:
-        check_ordinary(path, _MAX_BYTES)
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise ModelError(f"There is no file {path}: check the name.") from None
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read ({error.strerror}).") from None
-    weights = _read_weights(content, path)
+    weights = _read_weights(read_content(path), path)
     header = ModelHeader(
         name=clean_name(name or path.name.split(".")[0]),
         recipe="classic",
@@ -120,30 +112,17 @@ def _refuse_references(file: h5py.File, path: Path) -> None:
     """Refuse links, and arrays kept outside: they would read other files of this computer."""
     import h5py
 
-    seen = set()  # a group may lie in itself
+    def outside(name: str, link: Any) -> str | None:
+        item = file[name] if isinstance(link, h5py.HardLink) else None
+        kept = isinstance(item, h5py.Group) or not (item is None or item.external or item.is_virtual)
+        return None if kept else name
 
-    def walk(group: h5py.Group) -> Iterator[tuple[str, Any]]:
-        address = h5py.h5o.get_info(group.id).addr
-        if address in seen:
-            return
-        seen.add(address)
-        for key in group:
-            link = group.get(key, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                yield f"{group.name}/{key}", None
-                continue
-            item = group[key]
-            yield f"{group.name}/{key}", item
-            if isinstance(item, h5py.Group):
-                yield from walk(item)
-
-    for name, item in walk(file):
-        outside = isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)
-        if item is None or outside:
-            raise ModelError(
-                f"{path} was refused: {name} points to another place or file. "
-                "Get the weights from a source you trust, saved by Keras."
-            )
+    name = file.visititems_links(outside)
+    if name is not None:
+        raise ModelError(
+            f"{path} was refused: {name} points to another place or file. "
+            "Get the weights from a source you trust, saved by Keras."
+        )
 
 
 def _layers(file: h5py.File) -> Iterator[tuple[str, list[h5py.Dataset]]]:
