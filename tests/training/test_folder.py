@@ -19,7 +19,7 @@ PAIRS = "job/pairs.npz"
 @pytest.fixture
 def folder(pairs: list[TrainingPair], tmp_path: Path) -> Path:
     known = {"red_cells": (), "platelets": (Box(1, 2, 3, 4),), "all_boxed": True}
-    boxed = replace(pairs[0], **known, erythroblasts=frozenset({1}), white_cell=50.0)
+    boxed = replace(pairs[0], **known, erythroblasts=frozenset({np.int64(1)}), white_cell=50.0)
     write_job(tmp_path, TrainingJob([boxed, pairs[1]], name="mine"))
     return tmp_path
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic_core import to_json
 
 from ..box import Box
 from ..errors import DatasetError, SettingsError, TrainingError, WBCSegError
@@ -130,8 +129,9 @@ def write_job(folder: Path, job: TrainingJob) -> None:
     place = folder / JOB
     record = {
         **vars(job),
-        "scored": bool(job.scored),
+        "settings": job.settings.model_dump() if job.settings is not None else None,
         "init": job.init.hash if job.init is not None else None,
+        "scored": bool(job.scored),
     }
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def write_job(folder: Path, job: TrainingJob) -> None:
         if job.init is not None:
             # A copy, because the file may be replaced before the process reads it.
             write_model(place / _INIT, job.init.header, job.init.weights, "float32")
-        write_atomically(place / _RECORD, to_json(record, indent=2), TrainingError)
+        write_atomically(place / _RECORD, json.dumps(record, indent=2).encode(), TrainingError)
     except BaseException:
         forget_job(folder)
         raise
@@ -242,8 +242,10 @@ def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
             array = told.pop(name)
             if array is not None:
                 arrays[f"{name}{i}"] = np.asarray(array)
+        if pair.erythroblasts is not None:
+            told["erythroblasts"] = sorted(map(int, pair.erythroblasts))
         about.append(told)
-    arrays["about"] = np.frombuffer(to_json(about), np.uint8)
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
