@@ -62,13 +62,6 @@ def classic_target(pair: TrainingPair) -> np.ndarray:
     return np.where(cells, 255, 0).astype(np.uint8)
 
 
-def classic_tiles(pairs: Sequence[TrainingPair]) -> list[TrainingPair]:
-    """Cut pairs into tiles as the published training did; see `cut_tiles`."""
-    from ..datasets.sigtuple import cut_tiles
-
-    return cut_tiles(pairs, TILE)
-
-
 def classic_arrays(pairs: Sequence[TrainingPair]) -> tuple[np.ndarray, np.ndarray]:
     """Cut pairs into the tiles that the published network is trained on.
 
@@ -83,7 +76,9 @@ def classic_arrays(pairs: Sequence[TrainingPair]) -> tuple[np.ndarray, np.ndarra
     TrainingError
         If no tile is left.
     """
-    tiles = classic_tiles(pairs)
+    from ..datasets.sigtuple import cut_tiles
+
+    tiles = cut_tiles(pairs, TILE)
     if not tiles:
         raise TrainingError(
             f"No tile of {TILE}x{TILE} pixels in the {len(pairs)} training images holds a cell: "

@@ -79,7 +79,10 @@ class RobustRecipe:
 
         sources = prepare_sources(pairs)
         families = {source.family for source in sources}
-        weights = {family: _share(family) for family in families}
+        weights = {
+            family: _SHARES.get(family, _SHARE_OF_A_CLASS if family.startswith(CLASS_GROUP) else 1.0)
+            for family in families
+        }
         if training:
             rng = np.random.default_rng((settings.seed, 0xA11))
             for family in sorted(families):
@@ -191,10 +194,6 @@ def _family(group: str) -> str:
     if group.startswith(CLASS_GROUP) or group == WITHOUT_CELLS:
         return group
     return next((name for start, name in families.items() if group.startswith(start)), _OWN)
-
-
-def _share(family: str) -> float:
-    return _SHARES.get(family, _SHARE_OF_A_CLASS if family.startswith(CLASS_GROUP) else 1.0)
 
 
 def synthetic_sources(seed: int, progress: Progress = silent) -> list[Source]:
