@@ -1,1 +1,15 @@
-"""Training and fine-tuning, from the plan to the model file."""
+"""Training of the networks, without a window.
+
+How it goes, and where::
+
+    train               reads and plans, builds the network, trains it, writes the model
+      plan, splitting   what is learnt from, and what is kept aside
+      recipes           of one method (classic, robust): its batches, loss and preview
+        samples/        samples composed of real and drawn cells
+        truth, dice     what the networks are taught
+      batches, helpers  batches drawn ahead, in a thread or in processes; distribution: over several GPUs
+      loop              the epochs: what is told, what ends them, the checkpoint, the preview
+    worker              train in a process of its own (worker_process), from the job in its folder
+    fine_tune, replay   train on corrections and on what the model knew; score it beside the old one
+    classifier          the network that tells classes (class_cells, class_views)
+"""

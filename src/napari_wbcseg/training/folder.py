@@ -75,7 +75,6 @@ class Unfinished:
     ----------
     folder : Path
     name : str
-    recipe : str
     epochs_done, epochs : int
         Whole epochs that are kept, and those planned.
     changed : datetime
@@ -86,7 +85,6 @@ class Unfinished:
 
     folder: Path
     name: str
-    recipe: str
     epochs_done: int
     epochs: int
     changed: datetime
@@ -207,7 +205,6 @@ def unfinished_trainings() -> list[Unfinished]:
                 Unfinished(
                     folder,
                     record["name"] or folder.name,
-                    settings.recipe,
                     Checkpoint(folder).epochs_done,
                     settings.epochs,
                     datetime.fromtimestamp(newest),
