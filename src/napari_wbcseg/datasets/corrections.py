@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import DatasetError
 from ..files import ABANDONED, remove_leftovers, write_atomically
-from ..images.pixel_size import CENTIMETRES, unit_symbol
+from ..images.pixel_size import PixelSize, unit_symbol
 from ..images.prepare import as_rgb8
 from ..images.read import read_image, read_rgb8
 from ..version import __version__
@@ -320,11 +320,8 @@ def _write_tiff(path: Path, array: np.ndarray, field: Correction) -> None:
     import tifffile
 
     options: dict[str, Any] = {}
-    centimetres = CENTIMETRES.get(unit_symbol(field.unit))
-    if field.scale is not None and centimetres is not None and min(field.scale) > 0:
-        down, across = field.scale
-        options["resolution"] = (1 / (across * centimetres), 1 / (down * centimetres))
-        options["resolutionunit"] = "CENTIMETER"
+    if field.scale is not None and min(field.scale) > 0:
+        options = PixelSize(*field.scale, unit_symbol(field.unit)).tiff_resolution
     if array.ndim == 2:
         # 16 bits are read by every program, 32 by fewer.
         array = array.astype(np.uint16 if array.max(initial=0) <= 0xFFFF else np.int32)

@@ -76,6 +76,13 @@ class PixelSize(NamedTuple):
     column: float
     unit: str = "µm"
 
+    @property
+    def tiff_resolution(self) -> dict[str, Any]:
+        """The options of `tifffile.imwrite` that keep it."""
+        centimetres = CENTIMETRES.get(self.unit)
+        down, across = (1 / (side * (centimetres or 1)) for side in (self.row, self.column))
+        return {"resolution": (across, down), "resolutionunit": "CENTIMETER" if centimetres else "NONE"}
+
 
 class Stated(NamedTuple):
     """What a file states, as it states it: numbers, and the unit of each."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import OutputError
-from ...images.pixel_size import CENTIMETRES, PixelSize
+from ...images.pixel_size import PixelSize
 from ...version import __version__
 from ..files import write_bytes
 
@@ -51,16 +51,7 @@ def write_labels(path: str | Path, labels: np.ndarray, pixel_size: PixelSize | N
         metadata.update(
             PhysicalSizeX=pixel_size.column, PhysicalSizeY=pixel_size.row, PhysicalSizeUnit=pixel_size.unit
         )
-        centimetres = CENTIMETRES.get(pixel_size.unit)
-        if centimetres is None:
-            options["resolution"] = (1 / pixel_size.column, 1 / pixel_size.row)
-            options["resolutionunit"] = "NONE"
-        else:
-            options["resolution"] = (
-                1 / (pixel_size.column * centimetres),
-                1 / (pixel_size.row * centimetres),
-            )
-            options["resolutionunit"] = "CENTIMETER"
+        options = pixel_size.tiff_resolution
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
