@@ -51,17 +51,23 @@ def _find_entries(path: Path) -> tuple[list[Entry], list[Entry]]:
             raise DatasetError(
                 f"{path} has both labels and masks; keep the one to train on, or move the other."
             )
-        return _entries(images_folder), _entries(truths[0])
-    return split_masks(_entries(path))
+        return _some_entries(images_folder), _some_entries(truths[0])
+    return split_masks(_some_entries(path))
 
 
-def _entries(folder: Path) -> list[Entry]:
+def image_entries(folder: Path) -> list[Entry]:
+    """Return the image files in a folder, in natural order."""
     files = sorted(folder.iterdir(), key=natural_key)
-    entries = [
-        Entry(file, str(file))
-        for file in files
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-    ]
+    return [Entry(file, str(file)) for file in files if is_image_name(file.name)]
+
+
+def is_image_name(name: str) -> bool:
+    """Say whether a file name is that of an image."""
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+
+
+def _some_entries(folder: Path) -> list[Entry]:
+    entries = image_entries(folder)
     if not entries:
         raise DatasetError(f"The folder {folder} holds no image; images end in {', '.join(IMAGE_SUFFIXES)}.")
     return entries

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..errors import DatasetError, WBCSegError
 from ..files import check_ordinary
-from ..images.find import IMAGE_SUFFIXES, natural_key
-from .folders import Entry, pair_entries, split_masks
+from ..images.find import natural_key
+from .folders import Entry, image_entries, is_image_name, pair_entries, split_masks
 from .pair import TrainingPair
 
 SIGTUPLE_TILE = 128
@@ -134,12 +134,7 @@ test_fields.__test__ = False  # type: ignore[attr-defined]  # whatever its name 
 
 def _files(path: Path, section: str) -> list[Entry]:
     folder = _section(path, section)
-    files = [] if folder is None else sorted(folder.iterdir(), key=natural_key)
-    return [Entry(file, str(file)) for file in files if _is_image_name(file.name)]
-
-
-def _is_image_name(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+    return [] if folder is None else image_entries(folder)
 
 
 # Tiles and folds -----------------------------------------------------------------------------------
@@ -256,7 +251,7 @@ def _members(path: Path) -> list[Entry]:
             passed += member.size
             if passed > _MOST_PASSED:
                 raise ValueError(f"it unpacks to more than {_MOST_PASSED / 1e9:.0f} GB")
-            if TRAIN_FOLDER in inside.parts[:-1] and _is_image_name(inside.name):
+            if TRAIN_FOLDER in inside.parts[:-1] and is_image_name(inside.name):
                 file = tar.extractfile(member)
                 content = b"" if file is None else file.read()
                 if len(content) != member.size:
