@@ -123,7 +123,7 @@ def in_micrometres(stated: Stated | None) -> tuple[PixelSize | None, tuple[str, 
             sizes.append(math.nan)
     ends = PARAMETERS.least <= min(sizes) and max(sizes) <= PARAMETERS.most
     if ends and max(sizes) <= PARAMETERS.most_oblong * min(sizes):
-        return PixelSize(*sizes), ()
+        return PixelSize(sizes[0], sizes[1]), ()
     return None, (
         f"The file states pixels of {stated.column} {stated.column_unit} × {stated.row} {stated.row_unit}, "
         "which those of a microscope are not: sizes are in pixels.",
