@@ -55,8 +55,11 @@ def test_ome_in_any_unit_and_spelling(tmp_path: Path, attributes: str, prefix: s
 
 
 @pytest.mark.parametrize("size", ["0.0", "NaN", "INF", "-0.1", "350", "1e-9", "", "wide"])
-def test_what_cannot_be_true_is_told_and_costs_nothing(tmp_path: Path, size: str) -> None:
-    ome(tmp_path / "a.ome.tif", sizes(size, size))
+@pytest.mark.parametrize("sides", [(True, True), (True, False), (False, True)])
+def test_what_cannot_be_true_is_told_and_costs_nothing(
+    tmp_path: Path, size: str, sides: tuple[bool, bool]
+) -> None:
+    ome(tmp_path / "a.ome.tif", sizes(*(size if wrong else "0.5" for wrong in sides)))
     image, notes = read_image_and_notes(tmp_path / "a.ome.tif")
     assert image.shape == (8, 8)
     assert len(notes) == 1

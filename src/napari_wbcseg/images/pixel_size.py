@@ -121,8 +121,8 @@ def in_micrometres(stated: Stated | None) -> tuple[PixelSize | None, tuple[str, 
             sizes.append(float(f"{number * (CENTIMETRES[symbol] / CENTIMETRES['µm']):.9g}"))
         except ValueError:
             sizes.append(math.nan)
-    ends = PARAMETERS.least <= min(sizes) and max(sizes) <= PARAMETERS.most
-    if ends and max(sizes) <= PARAMETERS.most_oblong * min(sizes):
+    possible = all(PARAMETERS.least <= size <= PARAMETERS.most for size in sizes)
+    if possible and max(sizes) <= PARAMETERS.most_oblong * min(sizes):
         return PixelSize(sizes[0], sizes[1]), ()
     return None, (
         f"The file states pixels of {stated.column} {stated.column_unit} × {stated.row} {stated.row_unit}, "
