@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import SettingsError, WBCSegError
+from .errors import OutputError, SettingsError, WBCSegError
 
 #: Seconds after which nobody writes on a small file any more.
 ABANDONED = 3600.0
@@ -64,8 +64,8 @@ def read_text(path: Path) -> str:
         raise SettingsError(f"{path} cannot be read as text: {reason}.") from None
 
 
-def write_atomically(path: Path, content: bytes, error: type[WBCSegError]) -> None:
-    """Write a file under a temporary name beside its place, then move it there.
+def write_atomically(path: str | Path, content: bytes, error: type[WBCSegError] = OutputError) -> Path:
+    """Write a file under a temporary name beside its place, then move it there, and return its path.
 
     A reader, or a process killed half-way, sees the old file or the new one, never a part.
 
@@ -74,12 +74,16 @@ def write_atomically(path: Path, content: bytes, error: type[WBCSegError]) -> No
     error
         With a sentence, when the disk is full, or the folder cannot be made or written.
     """
+    path = Path(path)
     with written_whole(path, error, len(content)) as temporary:
         temporary.write_bytes(content)
+    return path
 
 
 @contextlib.contextmanager
-def written_whole(path: Path, error: type[WBCSegError], size: int | None = None) -> Iterator[Path]:
+def written_whole(
+    path: Path, error: type[WBCSegError] = OutputError, size: int | None = None
+) -> Iterator[Path]:
     """Give a place beside ``path`` to write a file or a folder to, and move it there at the end.
 
     Nothing is left of it where the block is left by an exception. A folder that is there is kept until

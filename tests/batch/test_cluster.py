@@ -21,6 +21,7 @@ from napari_wbcseg.batch.run import BatchItem, collect, segment_files
 from napari_wbcseg.cli import app
 from napari_wbcseg.errors import WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.results.records import RunRecord
 
 from ..dark_model import write_dark_model
 from .folders import assert_same_results, write_images
@@ -59,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def items(folder: Path) -> list[BatchItem]:
-    return [*collect([folder]), BatchItem(folder / "gone.png", "gone.png", "gone")]
+    return [*collect([folder]), BatchItem(folder / "gone.png", "gone.png")]
 
 
 @pytest.fixture(scope="module")
@@ -156,13 +157,12 @@ def test_without_a_loopback_workers_are_refused_and_not_waited_for(folder: Path,
 def test_a_folder_that_workers_do_not_see_is_a_sentence(
     client: Any, items: list[BatchItem], model: ModelFile, tmp_path: Path
 ) -> None:
-    outputs = on_cluster.Outputs(tmp_path / "only-here")
+    run = on_cluster.Run(tmp_path / "only-here", model, RunRecord.start(SETTINGS, model))
     with pytest.raises(on_cluster.ClusterError, match="does not see the folder"):
         on_cluster.segment_on_cluster(
-            [(0, items[0])],
-            *(model, SETTINGS, outputs, client),
-            done=lambda index, outcome: None,
-            starting=lambda index: None,
+            *([items[0]], run, client),
+            done=lambda item, row: None,
+            starting=lambda item: None,
         )
 
 

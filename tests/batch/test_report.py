@@ -46,14 +46,14 @@ class TestPictures:
     def test_the_image_is_shown_with_its_cells_and_those_to_check(self) -> None:
         image, labels = spots((600, 800), ((150, 200), (400, 600)))
         whole, cell = pictures_of(image, found(labels, [False, True]))
-        picture = np.asarray(Image.open(io.BytesIO(whole.jpeg)))
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(whole.jpeg))))
         assert picture.shape == (270, 360, 3)
         zoom = 360 / 800
         for colour, (row, col) in ((CELL_COLOUR, (150, 200)), (CHECK_COLOUR, (400, 600))):
             rows, cols = np.nonzero(near(picture, colour))
             assert (rows.mean(), cols.mean()) == pytest.approx((row * zoom, col * zoom), abs=2)
         assert cell.caption == "2, 0.60"
-        assert near(np.asarray(Image.open(io.BytesIO(cell.jpeg))), CHECK_COLOUR).any()
+        assert near(np.asarray(Image.open(io.BytesIO(base64.b64decode(cell.jpeg)))), CHECK_COLOUR).any()
 
     def test_cells_at_the_edge_and_images_of_a_few_pixels_are_shown_too(self) -> None:
         image, labels = spots((40, 1200), ((0, 0), (39, 1199)))

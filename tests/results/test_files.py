@@ -34,7 +34,7 @@ class TestDisk:
         before = path.read_bytes()
         program = f"""
 import resource, sys, numpy as np
-from napari_wbcseg.results.files import OutputError
+from napari_wbcseg.errors import OutputError
 from napari_wbcseg.results.formats.tiff import write_labels
 noise = np.random.default_rng(0).integers(0, 60_000, (400, 400))
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

@@ -13,8 +13,8 @@ from PIL import Image
 from napari_wbcseg import SegmentationSettings, load_result, replay, save, segment
 from napari_wbcseg.errors import ImageError, ModelError, SettingsError
 from napari_wbcseg.images.pixel_size import PixelSize
+from napari_wbcseg.results.formats.tables import columns_to_table, table_to_columns
 from napari_wbcseg.results.load import settings_in
-from napari_wbcseg.results.result_record import columns_to_table, table_to_columns
 
 from ..dark_model import spots, write_dark_model
 from .conftest import Layer, made

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_wbcseg.results.names import (
-    image_names,
-    other_names,
-    output_names,
-)
+from napari_wbcseg.results.names import image_names, output_names
 
 
 class TestNames:
@@ -38,9 +33,24 @@ class TestNames:
         assert all(len(name.encode()) <= 200 for name in names.values())
         assert len(set(names.values())) == 3
 
-    def test_other_names_take_folders_and_then_numbers(self) -> None:
-        names = other_names(Path("/day 1/raw/a.png"), "a")
-        assert list(itertools.islice(names, 5)) == ["a", "raw__a", "day 1__raw__a", "a-2", "a-3"]
+    def test_names_that_are_taken_get_folders_then_the_ending_and_then_numbers(self) -> None:
+        path, taken = Path("/day 1/raw/a.png"), set()
+
+        def free(path: Path, name: str) -> bool:
+            return name not in taken
+
+        for _ in range(7):
+            taken |= set(output_names([path], {path: "mine"}, free).values())
+        assert {"mine", "a", "raw__a", "day 1__raw__a", "a_png"} < taken
+        assert len(taken) == 7
+
+    def test_who_had_a_name_keeps_it(self) -> None:
+        old, new = Path("/x/a.png"), Path("/y/a.png")
+
+        def free(path: Path, name: str) -> bool:
+            return path == old or name != "a"
+
+        assert output_names([new, old], {old: "a"}, free) == {new: "y__a", old: "a"}
 
     folder = st.lists(st.sampled_from(["a", "b", "a__b", "A"]), max_size=3)
     stem = st.sampled_from(["a", "b", "A", "a__b", "a_jpg", "a-2", "b__a"])

@@ -25,14 +25,11 @@ from ..files import read_text
 from ..results.names import RUN_FILE
 from ..version import __version__
 from ..words import counted
-from .file import BatchItem, Outcome, Outputs, failure, process
+from .file import BatchItem, Row, Run, failure, process
 from .workers import ClusterError, Room, hand_out
 
 if TYPE_CHECKING:
     from distributed import Worker
-
-    from ..network.model_file import ModelFile
-    from ..settings import SegmentationSettings
 
 # Memory as measured with the robust recipe (classic takes two thirds): of a worker that has its
 # network, of a pixel while its image is segmented, and of a pixel of an image done in tiles, which
@@ -132,28 +129,24 @@ def describe(client: Client) -> str:
 
 
 def segment_on_cluster(
-    items: Sequence[tuple[int, BatchItem]],
-    model: ModelFile,
-    settings: SegmentationSettings,
-    outputs: Outputs,
+    items: Sequence[BatchItem],
+    run: Run,
     client: Client,
     *,
-    done: Callable[[int, Outcome], None],
-    starting: Callable[[int], None],
+    done: Callable[[BatchItem, Row], None],
+    starting: Callable[[BatchItem], None],
 ) -> None:
     """Segment files on the workers of a cluster.
 
-    A file whose worker dies goes to another one, three times at most. Each outcome is
+    A file whose worker dies goes to another one, three times at most. Each row is
     reported once, whatever was done twice.
 
     Parameters
     ----------
     items, done, starting
         As for `napari_wbcseg.batch.workers.hand_out`.
-    model : ModelFile
-    settings : SegmentationSettings
-    outputs : Outputs
-        In a folder that the workers see under the same name.
+    run : Run
+        Into a folder that the workers see under the same name.
     client : distributed.Client
 
     Raises
@@ -164,19 +157,17 @@ def segment_on_cluster(
     OutputError
         If results cannot be written: nothing further is tried then.
     """
-    plugin = _ModelOnWorker(model, f"wbcseg-model-{uuid.uuid4().hex[:8]}")
+    plugin = _RunOnWorker(run, f"wbcseg-run-{uuid.uuid4().hex[:8]}")
     _send(client, plugin)
     executor = client.get_executor(pure=False)
 
-    def submit(item: BatchItem) -> Future[Outcome]:
+    def submit(item: BatchItem) -> Future[Row]:
         if item.problem or not item.path.exists():  # it need not travel to fail
-            failed: Future[Outcome] = Future()
-            failed.set_result(process(item, model, settings, outputs))
+            failed: Future[Row] = Future()
+            failed.set_result(process(item, run))
             return failed
         travelling = replace(item, path=item.path.resolve())
-        future: Future[Outcome] = executor.submit(
-            _work, travelling, plugin.name, settings, outputs, __version__
-        )
+        future: Future[Row] = executor.submit(_work, travelling, plugin.name, __version__)
         return future
 
     def stop() -> None:
@@ -192,11 +183,11 @@ def segment_on_cluster(
                 client.unregister_worker_plugin(plugin.name)
 
 
-class _ModelOnWorker(WorkerPlugin):
-    """A model on a worker, and the room for images in the worker's memory."""
+class _RunOnWorker(WorkerPlugin):
+    """A run with its model on a worker, and the room for images in the worker's memory."""
 
-    def __init__(self, model: ModelFile, name: str) -> None:
-        self.model = model
+    def __init__(self, run: Run, name: str) -> None:
+        self.run = run
         self.name = name
         self._client_process = os.getpid()
 
@@ -210,9 +201,7 @@ class _ModelOnWorker(WorkerPlugin):
         self.room = Room(int(limit * 0.85) - _OF_A_WORKER if limit else None)
 
 
-def _work(
-    item: BatchItem, plugin: str, settings: SegmentationSettings, outputs: Outputs, version: str
-) -> Outcome:
+def _work(item: BatchItem, plugin: str, version: str) -> Row:
     """Do one file, on a worker."""
     worker = get_worker()
     if version != __version__:
@@ -220,28 +209,26 @@ def _work(
             f"The worker {worker.address} has napari-wbcseg {__version__}, and here is {version}: "
             "install the same version everywhere."
         )
-    if not (outputs.folder / RUN_FILE).is_file():
+    known = worker.plugins[plugin]
+    assert isinstance(known, _RunOnWorker)
+    run, room = known.run, known.room
+    if not (run.folder / RUN_FILE).is_file():
         raise ClusterError(
-            f"The worker {worker.address} does not see the folder {outputs.folder}: the images and the "
+            f"The worker {worker.address} does not see the folder {run.folder}: the images and the "
             "results must lie on a disk that all workers see under the same name."
         )
-    model = worker.plugins[plugin]
-    assert isinstance(model, _ModelOnWorker)
     needed = _needed(item)
     if not item.path.exists():
         problem = f"The worker {worker.address} does not see {item.path}, which is there here."
         return failure(item, ImageError(problem))
-    if model.room.size is not None and needed > model.room.size:
+    if room.size is not None and needed > room.size:
         problem = (
-            f"The image needs about {needed / 1e9:.1f} GB, and a worker has {model.room.size / 1e9:.1f} GB "
+            f"The image needs about {needed / 1e9:.1f} GB, and a worker has {room.size / 1e9:.1f} GB "
             "for images: start workers with more memory (fewer of them, or a larger memory limit)."
         )
         return failure(item, ImageError(problem))
-    with model.room.take(needed):
-        outcome = process(item, model.model, settings, outputs)
-    if outcome.error is not None:  # not every exception can travel
-        outcome = outcome._replace(error=RuntimeError(f"{outcome.error!r} on {worker.address}"))
-    return outcome
+    with room.take(needed):
+        return process(item, run)
 
 
 def _needed(item: BatchItem) -> int:
@@ -254,7 +241,7 @@ def _needed(item: BatchItem) -> int:
     return LARGE_PIXELS * _OF_A_PIXEL + item.pixels * _OF_A_HELD_PIXEL
 
 
-def _send(client: Client, plugin: _ModelOnWorker) -> None:
+def _send(client: Client, plugin: _RunOnWorker) -> None:
     try:
         client.register_plugin(plugin, name=plugin.name)
     except ImportError as error:
@@ -263,8 +250,8 @@ def _send(client: Client, plugin: _ModelOnWorker) -> None:
         raise ClusterError(f"The model could not be sent to the workers: {_first_line(error)}") from None
 
 
-def _failed(item: BatchItem, error: Exception) -> Outcome:
-    """Return the outcome of a file that no worker could do; raise what would be the same with all others."""
+def _failed(item: BatchItem, error: Exception) -> Row:
+    """Return the row of a file that no worker could do; raise what would be the same with all others."""
     if isinstance(error, ImportError):
         raise _lacking(error)
     if isinstance(error, ModelError):

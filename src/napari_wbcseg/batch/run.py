@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..classification.classes import ClassList, class_of
-from ..classification.differential import Differential, pooled
+from ..classification.classes import class_of
+from ..classification.differential import pooled
 from ..errors import ImageError, OutputError, SettingsError, WBCSegError
 from ..files import locked, read_text, remove_leftovers
 from ..progress import Progress, silent
-from ..results.formats.tables import count_row, write_cells, write_counts
+from ..results.formats.tables import write_cells, write_counts
 from ..results.names import (
     CELLS_FILE,
     COUNTS_FILE,
@@ -23,19 +23,15 @@ from ..results.names import (
     RUN_FILE,
     image_names,
     is_output,
-    other_names,
     output_names,
 )
-from ..results.records import RUN_FORMAT, InputRecord, RunRecord, relative_path
-from ..results.result_record import ResultRecord
-from ..results.save import files_of
+from ..results.records import RUN_FORMAT, InputRecord, Picture, ResultRecord, RunRecord, relative_path
 from ..segmentation.large.files import PLAN_FILE
-from .file import BatchItem, Outcome, Outputs, cells_of, done_before, failure, pictures_in, row_of
+from .file import BatchItem, Row, Run, cells_of, done_row, failure, pictures_in, with_corrections
 from .report import REPORT_FILE, write_report
 from .workers import segment_here
 
 if TYPE_CHECKING:
-    import pandas as pd
     from distributed import Client
 
     from ..network.model_file import ModelFile
@@ -62,7 +58,7 @@ class BatchResult:
         Images that an earlier run did with other settings or another model, done again.
     """
 
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     files: list[Path]
     kept: int = 0
     outdated: int = 0
@@ -74,7 +70,7 @@ class BatchResult:
 
 
 def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[BatchItem]:
-    """List the images that files, folders and patterns stand for, with their names.
+    """List the images that files, folders and patterns stand for.
 
     A folder without images or a pattern without a match becomes an item with a problem.
     In folders and patterns, pictures that an earlier run wrote are left out.
@@ -88,6 +84,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     from ..images.find import leads_nowhere, natural_key
 
     found: dict[Path, Path] = {}
+    images: list[Path] = []
     problems: list[BatchItem] = []
 
     def unreadable(error: OSError) -> None:
@@ -105,16 +102,15 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
             unreadable(error)
         except (RuntimeError, ValueError) as error:  # a link to itself, a null character
             problems.append(_unusable(given, f"{_text(given)} cannot be looked for: {error}."))
-    for real, path in list(found.items()):
+    for path in sorted(found.values(), key=natural_key):
         if leads_nowhere(path):
             problems.append(_unusable(path, f"{_text(path)} is a link to itself or to what is not there."))
-            del found[real]
-    for path in [path for path in found if _text(path) != str(path)]:
-        problems.append(_unusable(path, f"The name of {_text(path)} is no text (UTF-8): rename it."))
-        del found[path]
-    images = sorted(found.values(), key=natural_key)
-    names, shown = output_names(images), image_names(images)
-    return [*(BatchItem(path, shown[path], names[path]) for path in images), *problems]
+        elif _text(path) != str(path):
+            problems.append(_unusable(path, f"The name of {_text(path)} is no text (UTF-8): rename it."))
+        else:
+            images.append(path)
+    shown = image_names(images)
+    return [*(BatchItem(path, shown[path]) for path in images), *problems]
 
 
 def _search(given: str, recursive: bool, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
@@ -150,43 +146,26 @@ def _unusable(path: str | Path, problem: str) -> BatchItem:
     return BatchItem(Path(_text(path)), _text(path), "", problem=problem)
 
 
-def items_of(record: RunRecord, folder: Path) -> list[BatchItem]:
-    """Return the inputs of a recorded run, to be segmented again.
+def items_of(record: RunRecord | ResultRecord, folder: Path) -> list[BatchItem]:
+    """Return the inputs of a recorded run, or the image of a recorded result, to be segmented again.
 
     Parameters
     ----------
-    record : RunRecord
+    record : RunRecord or ResultRecord
     folder : Path
         Where the record lies; inputs that moved along with it are found.
     """
-    items = []
-    for entry in record.inputs:
-        path = Path(entry.path)
-        if not path.exists() and entry.relative and (folder / entry.relative).exists():
-            path = folder / entry.relative
-        items.append(BatchItem(path, entry.image, entry.name, entry.sha256))
-    return items
-
-
-def item_of(record: ResultRecord, folder: Path) -> BatchItem:
-    """Return the image of a recorded result, to be segmented again.
-
-    Parameters
-    ----------
-    record : ResultRecord
-    folder : Path
-        Where the record lies; an image that moved along with it is found.
-    """
-    path = record.image.file(folder)
-    if path is None:
-        where = record.image.path or "it came from no file"
-        return BatchItem(
-            Path(record.image.name),
-            record.image.name,
-            "",
-            problem=f"The image of the recorded result is not there ({where}); name the image.",
-        )
-    return BatchItem(path, record.image.name, output_names([path])[path], record.image.sha256)
+    if isinstance(record, RunRecord):
+        return [
+            BatchItem(one.file(folder) or Path(one.path), one.image, one.name, one.sha256)
+            for one in record.inputs
+        ]
+    image = record.image
+    if (path := image.file(folder)) is not None:
+        return [BatchItem(path, image.name, sha256=image.sha256)]
+    where = image.path or "it came from no file"
+    problem = f"The image of the recorded result is not there ({where}); name the image."
+    return [BatchItem(Path(image.name), image.name, problem=problem)]
 
 
 def segment_files(
@@ -203,8 +182,7 @@ def segment_files(
     client: Client | None = None,
     progress: Progress = silent,
     image_progress: Progress = silent,
-    report: Callable[[dict[str, Any]], None] = lambda row: None,
-    unexpected: Callable[[Exception], None] = lambda error: None,
+    report: Callable[[Row], None] = lambda row: None,
 ) -> BatchResult:
     """Segment files and write the results, see `napari_wbcseg.results`.
 
@@ -237,8 +215,6 @@ def segment_files(
         Called within an image, where the work is done here.
     report : callable
         Called with the row of each image as soon as it is known, those of earlier runs first.
-    unexpected : callable
-        Called with an error that no user could have caused, before it is reported like others.
 
     Raises
     ------
@@ -250,18 +226,9 @@ def segment_files(
         If the cluster cannot do the work.
     """
     folder = Path(out).expanduser().resolve()
-    outputs = Outputs(folder, mask, overlay, tuple(formats))
-    record = RunRecord.start(
-        settings,
-        model,
-        source=source,
-        device=_device(model, settings, client),
-        mask=mask,
-        overlay=overlay,
-        formats=outputs.formats,
-        finished=False,
-    )
-    outputs = replace(outputs, model_source=record.model.source)
+    wanted = {"mask": mask, "overlay": overlay, "formats": tuple(formats)}
+    device = _device(model, settings, client)
+    run = Run(folder, model, RunRecord.start(settings, model, source, device=device, **wanted))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -269,117 +236,114 @@ def segment_files(
     busy = OutputError(f"Another run is writing into {folder}: wait for its end, or give another folder.")
     with locked(folder / LOCK_FILE, busy):
         earlier = _earlier(folder)
-        items = _with_own_names(items, earlier, model, settings, outputs, again=again)
-        new = len(items)
-        items = _with_others_done(items, earlier, model, settings, outputs)
-        rows: dict[int, dict[str, Any]] = {}
+        given = _with_own_names(dict.fromkeys(items), earlier, run, again=again)
+        items = _with_others_done(given, earlier, run)
+        rows: dict[BatchItem, Row] = {}
 
-        def done(index: int, outcome: Outcome) -> None:
-            if outcome.error is not None:
-                unexpected(outcome.error)
-            rows[index] = outcome.row
-            report(outcome.row)
+        def done(item: BatchItem, row: Row) -> None:
+            rows[item] = row
+            report(row)
 
-        def take_up(first: int = 0) -> int:
-            """Report what is done already, and return how many are outdated."""
-            outdated = 0
-            for index, item in enumerate(items[first:], first):
-                if index in rows:
-                    continue
-                known, old = done_before(item, model, settings, outputs)
-                outdated += old
-                if known is not None:
-                    with suppress(WBCSegError):  # damaged, and so done again
-                        done(index, Outcome(row_of(item, known, outputs)))
-            return outdated
+        def starting(item: BatchItem) -> None:
+            progress(len(rows), len(items), item.image)
 
-        def starting(index: int) -> None:
-            progress(len(rows), len(items), items[index].image)
+        def take_up(those: Iterable[BatchItem]) -> None:
+            for item in those:
+                if item not in rows and (record := run.done_before(item)) is not None:
+                    with suppress(WBCSegError, OSError):  # damaged, and so done again
+                        done(item, done_row(item, with_corrections(item, record, run), run))
 
         # Before hours of work are done, show that their results can be kept.
-        record = record.model_copy(update={"inputs": [_input(item, folder) for item in items]})
-        record.write(folder / RUN_FILE)
+        _record_of(run, items, rows, finished=False).write(folder / RUN_FILE)
         remove_leftovers(folder)
         (folder / _JOURNAL).unlink(missing_ok=True)
         if again:
-            _forget_large(outputs, items[:new])
+            _forget_large(run, given)
         finished = False
         try:
-            outdated = take_up(new if again else 0)
+            take_up(items[len(given) :] if again else items)
             kept = len(rows)
-            todo = [(index, item) for index, item in enumerate(items) if index not in rows]
+            todo = [item for item in items if item not in rows]
+            outdated = sum(run.outdates(run.read(item.name)) for item in todo if not item.problem)
             if client is None:
-                segment_here(
-                    todo, model, settings, outputs, done=done, starting=starting, progress=image_progress
-                )
+                segment_here(todo, run, done=done, starting=starting, progress=image_progress)
             else:
                 from .cluster import segment_on_cluster
 
-                segment_on_cluster(todo, model, settings, outputs, client, done=done, starting=starting)
+                segment_on_cluster(todo, run, client, done=done, starting=starting)
             progress(len(items), len(items), "")
             finished = True
         finally:
             remove_leftovers(folder)  # of workers that died
             if not finished:
-                take_up()  # what was written meanwhile
-            record = record.model_copy(update={"finished": finished})
-            files = _write_run(record, items, rows, outputs)
-    return BatchResult([rows[index] for index in sorted(rows)], files, kept=kept, outdated=outdated)
+                take_up(items)  # what was written meanwhile
+            files = _write_run(run, items, rows, finished=finished)
+    return BatchResult([rows[item] for item in items if item in rows], files, kept, outdated)
+
+
+def _record_of(
+    run: Run, items: Sequence[BatchItem], rows: Mapping[BatchItem, Row], *, finished: bool
+) -> RunRecord:
+    """Return the record of the run with what became of each input so far."""
+    inputs = []
+    for item in items:
+        row, path = rows.get(item, {"status": "pending"}), os.path.abspath(item.path)
+        known = {name: row[name] for name in ("status", "count", "error") if name in row}
+        relative = relative_path(path, run.folder)
+        inputs.append(
+            InputRecord(
+                path=path, relative=relative, image=item.image, name=item.name, sha256=item.sha256, **known
+            )
+        )
+    return run.record.model_copy(update={"inputs": inputs, "finished": finished})
 
 
 def _write_run(
-    record: RunRecord, items: Sequence[BatchItem], rows: dict[int, dict[str, Any]], outputs: Outputs
+    run: Run, items: Sequence[BatchItem], rows: dict[BatchItem, Row], *, finished: bool
 ) -> list[Path]:
     """Write tables, record and report of a run, from the files of its results as they are now."""
-    folder = outputs.folder
-    files, tables, inputs, lists = [], [], [], []
-    for index, item in enumerate(items):
-        entry = _input(item, folder)
-        if rows.get(index, {}).get("status") == "ok":
-            try:
-                result = ResultRecord.read(outputs.record_file(item.name))
-                cells = cells_of(item, result, outputs)
-                rows[index] = count_row(item.image, result, cells)
-                tables.append((item.image, cells))
-                lists.append(result.class_list)
-                files += outputs.files(item.name, result)
-                entry = entry.model_copy(update={"sha256": result.image.sha256})
-            except WBCSegError as error:  # removed or damaged meanwhile
-                rows[index] = failure(item, error).row
-        if (row := rows.get(index)) is not None:
-            known = {"status": row["status"], "count": row.get("count"), "error": row.get("error", "")}
-            entry = entry.model_copy(update=known)
-        inputs.append(entry)
-    record = record.model_copy(update={"inputs": inputs})
+    folder = run.folder
+    files, tables, lists, hashes = [], [], [], {}
+    for item in items:
+        if rows.get(item, {}).get("status") != "ok":
+            continue
+        try:
+            result = ResultRecord.read(run.record_file(item.name))
+            cells = cells_of(result, run)
+        except WBCSegError as error:  # removed or damaged meanwhile
+            rows[item] = failure(item, error)
+            continue
+        rows[item] = result.row(item.image, cells)
+        hashes[item.name] = result.image.sha256
+        tables.append((item.image, cells))
+        lists.append(result.class_list)
+        files += run.files_of(item.name, result)
+    record = _record_of(run, items, rows, finished=finished)
+    for one in record.inputs:
+        one.sha256 = hashes.get(one.name, one.sha256)
+    drawn = set(files)
 
-    def entries() -> Iterator[dict[str, Any]]:
+    def entries() -> Iterator[dict[str, object]]:
         """Yield what the report shows of each image; the pictures of one are in memory at a time."""
-        for index in sorted(rows):
-            item, row = items[index], rows[index]
-            shown: dict[str, list[tuple[str, str]]] = {"pictures": [], "gallery": []}
+        for item in items:
+            if (row := rows.get(item)) is None:
+                continue
+            shown: dict[str, list[Picture]] = {"pictures": [], "gallery": []}
             if row["status"] == "ok":
                 with suppress(WBCSegError):
-                    shown = pictures_in(item, outputs)
+                    shown = pictures_in(item, run)
             overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
             yield {"row": row, **shown, "overlay": overlay.name if overlay in drawn else ""}
 
-    drawn = set(files)
+    named = any(class_of(cells).ne("").any() for _, cells in tables)
+    differential = pooled([cells for _, cells in tables], lists) if named else None
     return [
         *files,
-        write_counts(folder / COUNTS_FILE, [rows[index] for index in sorted(rows)]),
+        write_counts(folder / COUNTS_FILE, [rows[item] for item in items if item in rows]),
         write_cells(folder / CELLS_FILE, tables),
         record.write(folder / RUN_FILE),
-        write_report(folder / REPORT_FILE, record, entries(), _differential(tables, lists)),
+        write_report(folder / REPORT_FILE, record, entries(), differential),
     ]
-
-
-def _differential(
-    tables: Sequence[tuple[str, pd.DataFrame]], lists: Sequence[ClassList]
-) -> Differential | None:
-    """Return the differential over all images; None where no cell has a class."""
-    if not any(class_of(cells).ne("").any() for _, cells in tables):
-        return None
-    return pooled([cells for _, cells in tables], lists)
 
 
 # Whose a folder of results is -------------------------------------------------------------------------
@@ -409,65 +373,40 @@ def _earlier(folder: Path) -> list[BatchItem]:
 
 
 def _with_own_names(
-    items: Sequence[BatchItem],
-    earlier: Sequence[BatchItem],
-    model: ModelFile,
-    settings: SegmentationSettings,
-    outputs: Outputs,
-    *,
-    again: bool,
+    items: Iterable[BatchItem], earlier: Sequence[BatchItem], run: Run, *, again: bool
 ) -> list[BatchItem]:
     """Give each input a name whose files are its own or no one's; that which it had before, if any."""
+    had = {_real(item.path): item.name for item in earlier if item.name}
+    taken = {name.casefold() for name in had.values()}
+    good = {item.path: item for item in items if not item.problem}
 
-    def may_write(item: BatchItem, name: str, *, own: bool) -> bool:
-        if not outputs.record_file(name).exists():
-            files = [*files_of(outputs.folder / name, outputs.wanted()), outputs.large_folder(name)]
-            return own or not any(path.exists() for path in files)
-        try:
-            record = ResultRecord.read(outputs.record_file(name))
-        except SettingsError:
+    def free(path: Path, name: str) -> bool:
+        own = had.get(_real(path)) == name
+        if not own and name.casefold() in taken:
+            return False
+        if not run.record_file(name).exists():
+            there = [*run.files(name), run.large_folder(name)]
+            return own or not any(file.exists() for file in there)
+        record = run.read(name)
+        if record is None:
             return own
         if record.settings is None:
             return False  # drawn by hand
-        if record.edited and not again and done_before(replace(item, name=name), model, settings, outputs)[1]:
+        if record.edited and not again and run.outdates(record):
             return False  # corrected by hand, and not to be found again with these settings
-        path = record.image.file(outputs.folder)
-        same = path is not None and _real(path) == _real(item.path)
-        return own or same or record.image.is_of(item.path)
+        image = record.image.file(run.folder)
+        same = image is not None and _real(image) == _real(path)
+        return own or same or record.image.is_of(path)
 
-    had = {_real(item.path): item.name for item in earlier if not item.problem}
-    taken = {name.casefold() for name in had.values()}
-    named = []
-    for item in items:
-        if item.problem:
-            named.append(item)
-            continue
-        own = had.get(_real(item.path))
-        if own is None or not may_write(item, own, own=True):
-            own = next(
-                name
-                for name in other_names(item.path, item.name)
-                if name.casefold() not in taken and may_write(item, name, own=False)
-            )
-        taken.add(own.casefold())
-        named.append(replace(item, name=own))
-    return named
+    wanted = {path: had.get(_real(path)) or item.name for path, item in good.items()}
+    names = output_names(good, wanted, free)
+    return [item if item.problem else replace(item, name=names[item.path]) for item in items]
 
 
-def _with_others_done(
-    items: list[BatchItem],
-    earlier: Sequence[BatchItem],
-    model: ModelFile,
-    settings: SegmentationSettings,
-    outputs: Outputs,
-) -> list[BatchItem]:
+def _with_others_done(items: list[BatchItem], earlier: Sequence[BatchItem], run: Run) -> list[BatchItem]:
     """Add what an earlier run did into the same folder with the same model and settings, for the tables."""
     given = {_real(item.path) for item in items}
-    others = [
-        item
-        for item in earlier
-        if _real(item.path) not in given and done_before(item, model, settings, outputs)[0] is not None
-    ]
+    others = [item for item in earlier if _real(item.path) not in given and run.done_before(item)]
     if not others:
         return items
     items = [*items, *others]
@@ -478,10 +417,10 @@ def _with_others_done(
     return items
 
 
-def _forget_large(outputs: Outputs, items: Sequence[BatchItem]) -> None:
+def _forget_large(run: Run, items: Sequence[BatchItem]) -> None:
     """Remove what was found in large images, which would be taken up otherwise."""
     for item in items:
-        folder = outputs.large_folder(item.name)
+        folder = run.large_folder(item.name)
         if (folder / PLAN_FILE).is_file():
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -494,15 +433,3 @@ def _device(model: ModelFile, settings: SegmentationSettings, client: Client | N
     from ..network.engines.create import create_engine
 
     return create_engine(model, settings.engine, settings.device).device
-
-
-def _input(item: BatchItem, out: Path) -> InputRecord:
-    path = os.path.abspath(item.path)
-    return InputRecord(
-        path=path,
-        relative=relative_path(path, out),
-        image=item.image,
-        name=item.name,
-        sha256=item.sha256,
-        status="pending",
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import base64
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,16 @@ import numpy as np
 from ..box import Box
 from ..classification.classes import CLASS, CLASS_PROBABILITY, class_of
 from ..images.prepare import as_rgb8
-from ..results.formats.pictures import CASING_COLOUR, CELL_COLOUR, CHECK_COLOUR, cell_colours, traced
-from ..results.result_record import Picture
+from ..results.formats.pictures import (
+    CASING_COLOUR,
+    CELL_COLOUR,
+    CHECK_COLOUR,
+    cell_colours,
+    encoded,
+    outer_outlines,
+    traced,
+)
+from ..results.records import Picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +40,7 @@ _READ_SIDE = 2048  # pixels of a large image read at once
 _SHIFT = 4  # bits behind the point in coordinates given to OpenCV
 
 
-def pictures_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
+def pictures_of(image: np.ndarray, result: Segmentation) -> list[Picture]:
     """Draw the pictures that a report shows of an image.
 
     Parameters
@@ -44,26 +52,26 @@ def pictures_of(image: np.ndarray, result: Segmentation) -> tuple[Picture, ...]:
 
     Returns
     -------
-    tuple of Picture
+    list of Picture
         The image with its cells outlined, at most 360 by 270 pixels (of a stack, the
         plane with most cells); then the cells to check, the least certain first, at most 12.
     """
     labels, cells, caption = result.labels, result.cells, ""
-    if labels.ndim == 3:
+    if result.stacked:
         plane = int(np.bincount(cells["plane"]).argmax()) if len(cells) else 0
         image, labels = image[plane], labels[plane]
         cells = cells[cells["plane"] == plane] if len(cells) else cells
         caption = f"plane {plane} of 0 to {len(result.labels) - 1}"
-    checked = cells[cells["check"].astype(bool)] if len(cells) else cells
     picture = as_rgb8(image)
     whole = _outlined(picture, labels, cell_colours(cells, result.classes))
-    worst = checked.sort_values("certainty").head(_MOST_CELLS) if len(checked) else checked
-    return (Picture(caption, _jpeg(whole)), *(_cell(picture, labels, row) for row in _rows(worst)))
+    pictures = [Picture(caption, _jpeg(whole))]
+    for row in _least_certain(cells):
+        here = _around(row, labels.shape).slices
+        pictures.append(_cell_picture(picture[here], labels[here], row))
+    return pictures
 
 
-def pictures_of_large(
-    levels: Sequence[Any], source: PixelSource, result: Segmentation
-) -> tuple[Picture, ...]:
+def pictures_of_large(levels: Sequence[Any], source: PixelSource, result: Segmentation) -> list[Picture]:
     """Draw the pictures that a report shows of a large image.
 
     Parameters
@@ -77,7 +85,7 @@ def pictures_of_large(
 
     Returns
     -------
-    tuple of Picture
+    list of Picture
         As `pictures_of`, with a ring around each cell in place of its outline.
     """
     import cv2
@@ -86,22 +94,20 @@ def pictures_of_large(
     zoom = whole.shape[1] / source.shape[1]
     cells = result.cells
     colours = cell_colours(cells, result.classes)
-    for row in _rows(cells[["label", "row", "col", "diameter"]]):
+    for row in cells[["label", "row", "col", "diameter"]].to_dict("records"):
         centre = [round(((row[name] + 0.5) * zoom - 0.5) * (1 << _SHIFT)) for name in ("col", "row")]
         radius = round(max(_LEAST_RING, 0.6 * row["diameter"] * zoom) * (1 << _SHIFT))
-        colour = colours[int(row["label"])]
-        cv2.circle(whole, centre, radius, CASING_COLOUR, 2, cv2.LINE_AA, _SHIFT)
-        cv2.circle(whole, centre, radius, colour, 1, cv2.LINE_AA, _SHIFT)
-    worst = cells[cells["check"].astype(bool)].sort_values("certainty").head(_MOST_CELLS)
-    pictures = []
-    for row in _rows(worst):
+        for colour, line in ((CASING_COLOUR, 2), (colours[int(row["label"])], 1)):
+            cv2.circle(whole, centre, radius, colour, line, cv2.LINE_AA, _SHIFT)
+    pictures = [Picture("", _jpeg(whole))]
+    for row in _least_certain(cells):
         box = _around(row, source.shape)
         pixels = as_rgb8(source.read(*box))
         pictures.append(_cell_picture(pixels, np.asarray(result.labels[box.slices]), row))
-    return (Picture("", _jpeg(whole)), *pictures)
+    return pictures
 
 
-def gallery_of(image: np.ndarray | PixelSource, result: Segmentation) -> tuple[Picture, ...]:
+def gallery_of(image: np.ndarray | PixelSource, result: Segmentation) -> list[Picture]:
     """Draw some cells of each class, the most certain first, with the class as caption; none without classes.
 
     Parameters
@@ -116,19 +122,18 @@ def gallery_of(image: np.ndarray | PixelSource, result: Segmentation) -> tuple[P
 
     cells = result.cells[class_of(result.cells) != ""]
     if not len(cells):
-        return ()
+        return []
     cells = cells.sort_values(CLASS_PROBABILITY, ascending=False, kind="stable")
-    known = result.classes.covering(sorted(set(cells[CLASS])))
     pictures = []
-    for one in known:
-        for row in _rows(cells[cells[CLASS] == one.name].head(_OF_A_CLASS)):
+    for one in result.classes.covering(sorted(set(cells[CLASS]))):
+        for row in cells[cells[CLASS] == one.name].head(_OF_A_CLASS).to_dict("records"):
             plane: Any = int(row["plane"]) if result.stacked else slice(None)
             half = round(_GALLERY_CONTEXT * (result.cell_diameter or row["diameter"]) / 2)
             place = _window(row, half, result.labels.shape[-2:])
             part = image.read(*place) if isinstance(image, PixelSource) else image[plane][place.slices]
             pixels = _zoomed(as_rgb8(part), _CELL_SIDE / (2 * half), cv2.INTER_AREA)
             pictures.append(Picture(one.name, _jpeg(pixels)))
-    return tuple(pictures)
+    return pictures
 
 
 def _overview(levels: Sequence[Any], value_range: float) -> np.ndarray:
@@ -157,8 +162,12 @@ def _overview(levels: Sequence[Any], value_range: float) -> np.ndarray:
     return small
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
-    return table.to_dict("records") if len(table) else []  # type: ignore[return-value]
+def _least_certain(cells: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Return the rows of the cells to check that are shown."""
+    if not len(cells):
+        return []
+    checked = cells[cells["check"].astype(bool)]
+    return checked.sort_values("certainty").head(_MOST_CELLS).to_dict("records")
 
 
 def _outlined(
@@ -175,35 +184,29 @@ def _outlined(
     return small
 
 
-def _cell(whole: np.ndarray, labels: np.ndarray, row: dict[str, float]) -> Picture:
-    here = _around(row, labels.shape).slices
-    return _cell_picture(whole[here], labels[here], row)
-
-
-def _half_side(row: dict[str, float]) -> int:
+def _half_side(row: dict[Any, Any]) -> int:
     return max(8, round(_CELL_CONTEXT * row["diameter"] / 2))
 
 
-def _around(row: dict[str, float], shape: tuple[int, ...]) -> Box:
+def _around(row: dict[Any, Any], shape: tuple[int, ...]) -> Box:
     """Return the surroundings of a cell, inside the image."""
     return _window(row, _half_side(row), shape)
 
 
-def _window(row: dict[str, float], half: int, shape: tuple[int, ...]) -> Box:
+def _window(row: dict[Any, Any], half: int, shape: tuple[int, ...]) -> Box:
     top, left = round(row["row"]), round(row["col"])
     return Box(top, left, top, left).grown(half, shape)
 
 
-def _cell_picture(picture: np.ndarray, labels: np.ndarray, row: dict[str, float]) -> Picture:
+def _cell_picture(picture: np.ndarray, labels: np.ndarray, row: dict[Any, Any]) -> Picture:
     import cv2
 
     half = _half_side(row)
     zoom = _CELL_SIDE / (2 * half)
     picture = _zoomed(picture, zoom, cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
     label = int(row["label"])
-    mask = np.pad((labels == label).astype(np.uint8), 1)
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    _draw(picture, [(outline - 0.5) * zoom - 0.5 for outline in outlines], CHECK_COLOUR)
+    outlines = outer_outlines(labels == label)
+    _draw(picture, [(outline + 0.5) * zoom - 0.5 for outline in outlines], CHECK_COLOUR)
     certainty = row.get("certainty", np.nan)
     known = "" if np.isnan(certainty) else f", {certainty:.2f}"
     return Picture(f"{label}{known}", _jpeg(picture))
@@ -224,9 +227,5 @@ def _draw(picture: np.ndarray, outlines: list[np.ndarray], colour: tuple[int, in
     cv2.polylines(picture, points, True, colour, 2, cv2.LINE_AA, shift=_SHIFT)
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=80, subsampling=0)
-    return buffer.getvalue()
+def _jpeg(picture: np.ndarray) -> str:
+    return base64.b64encode(encoded(picture, "JPEG", quality=80, subsampling=0)).decode()

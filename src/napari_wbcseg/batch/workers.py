@@ -1,4 +1,4 @@
-"""Files handed out to workers, threads here or a cluster's, and their results taken in: one loop for both."""
+"""Files handed out to workers, threads here or a cluster's, and their rows taken in: one loop for both."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from ..errors import Cancelled, OutputError, WBCSegError
-from .file import BatchItem, Outcome, Outputs, failure, process
+from .file import BatchItem, Row, Run, failure, process
 
 if TYPE_CHECKING:
-    from ..network.model_file import ModelFile
     from ..progress import Progress
-    from ..settings import SegmentationSettings
 
 #: One file is segmented while one is read and two are written.
 _THREADS = 4
@@ -59,72 +57,69 @@ class Room:
 
 
 def hand_out(
-    items: Sequence[tuple[int, BatchItem]],
-    submit: Callable[[BatchItem], Future[Outcome]],
+    items: Sequence[BatchItem],
+    submit: Callable[[BatchItem], Future[Row]],
     *,
-    done: Callable[[int, Outcome], None],
-    starting: Callable[[int], None],
+    done: Callable[[BatchItem, Row], None],
+    starting: Callable[[BatchItem], None],
     stop: Callable[[], None],
-    failed: Callable[[BatchItem, Exception], Outcome] = failure,
+    failed: Callable[[BatchItem, Exception], Row] = failure,
 ) -> None:
     """Hand all files to an executor, and report what each came to.
 
     Parameters
     ----------
-    items : sequence of (int, BatchItem)
-        Files, and the position that each is known by.
+    items : sequence of BatchItem
     submit : callable
         Gives a file to the executor.
     done : callable
-        Called in this thread with position and outcome, in no particular order, once a file.
+        Called in this thread with a file and its row of ``counts.csv``, in no particular order, once a file.
     starting : callable
-        Called with the position of the first file that is not done, each time that changes.
+        Called with the first file that is not done, each time that something is, and twice a second.
     stop : callable
         Called when the work ends early: lets go of what waits, and waits for what it must.
     failed : callable
-        Makes the outcome of a file for which the executor has an error, or raises another.
+        Makes the row of a file for which the executor has an error, or raises another.
 
     Raises
     ------
     ClusterError, OutputError, Cancelled
         If it would be the same with all other files, or a callback raised it.
     """
-    finished: SimpleQueue[Future[Outcome]] = SimpleQueue()
-    waiting: dict[Future[Outcome], tuple[int, BatchItem]] = {}
+    finished: SimpleQueue[Future[Row]] = SimpleQueue()
+    waiting: dict[Future[Row], BatchItem] = {}
     try:
-        for index, item in items:
+        for item in items:
             future = submit(item)
-            waiting[future] = index, item
+            waiting[future] = item
             future.add_done_callback(finished.put)
         while waiting:
-            starting(next(iter(waiting.values()))[0])
+            starting(next(iter(waiting.values())))
             try:
                 future = finished.get(timeout=_LISTEN_SECONDS)
             except Empty:
                 continue
-            index, item = waiting.pop(future)
+            item = waiting.pop(future)
             try:
-                outcome = future.result()
+                row = future.result()
             except (ClusterError, OutputError, Cancelled):
                 raise
             except CancelledError:
                 raise ClusterError(_LOST) from None
             except Exception as error:
-                outcome = failed(item, error)
-            done(index, outcome)
+                row = failed(item, error)
+            done(item, row)
     finally:
         if waiting:
             stop()
 
 
 def segment_here(
-    items: Sequence[tuple[int, BatchItem]],
-    model: ModelFile,
-    settings: SegmentationSettings,
-    outputs: Outputs,
+    items: Sequence[BatchItem],
+    run: Run,
     *,
-    done: Callable[[int, Outcome], None],
-    starting: Callable[[int], None],
+    done: Callable[[BatchItem, Row], None],
+    starting: Callable[[BatchItem], None],
     progress: Progress,
 ) -> None:
     """Segment files with this machine's network, one at a time; others are read and written meanwhile.
@@ -135,9 +130,7 @@ def segment_here(
     ----------
     items, done, starting
         As for `hand_out`.
-    model : ModelFile
-    settings : SegmentationSettings
-    outputs : Outputs
+    run : Run
     progress : Progress
         Called within the file that is segmented, in the thread that does it.
     """
@@ -149,9 +142,9 @@ def segment_here(
             raise Cancelled("Stopped.")
         progress(done, total, stage)
 
-    def work(item: BatchItem) -> Outcome:
+    def work(item: BatchItem) -> Row:
         with room.take(item.pixels):
-            return process(item, model, settings, outputs, alive, network)
+            return process(item, run, alive, network)
 
     def stop() -> None:
         stopped.set()

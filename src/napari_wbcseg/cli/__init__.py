@@ -5,6 +5,7 @@ status is 0 when all went well, 1 when something failed, 2 for a command that ca
 understood, and 130 when it was stopped.
 """
 
+from ..settings import SegmentationSettings, TrainingSettings
 from . import classes, corrections, demo, download, evaluate, finetune, models, segment, train
 from .app import add_command, app, main
 
@@ -12,13 +13,18 @@ __all__ = ["app", "main"]
 
 # In the order of the help.
 add_command(app, demo.demo)
-add_command(app, segment.segment)
+add_command(app, segment.segment, settings=SegmentationSettings)
 add_command(app, classes.classify)
 add_command(app, classes.differential)
-add_command(app, train.train)
+add_command(
+    app,
+    train.train,
+    settings=TrainingSettings,
+    robust=TrainingSettings.for_recipe("robust").model_dump(exclude={"recipe"}),
+)
 add_command(app, classes.train_classifier, "train-classifier")
-add_command(app, finetune.finetune)
+add_command(app, finetune.finetune, settings=TrainingSettings)
 app.add_typer(corrections.corrections_app, name="corrections")
-add_command(app, evaluate.evaluate)
+add_command(app, evaluate.evaluate, settings=SegmentationSettings)
 app.add_typer(models.models_app, name="models")
 add_command(app, download.download)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
 from ..errors import Cancelled, WBCSegError
 from ..version import __version__
 from .console import complain
-from .options import disguise
+from .options import settings_options
 
 FAILED, STOPPED = 1, 130
 
@@ -37,30 +41,72 @@ def main() -> None:
     app(prog_name="wbcseg")
 
 
-def add_command(parent: typer.Typer, function: Callable[..., Any], name: str | None = None) -> None:
-    """Register a command that ends in one red sentence, and no traceback, where a user can mend it."""
-    debug_option = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
-    debug_parameter = inspect.Parameter(
-        "debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=debug_option
-    )
+def add_command(
+    parent: typer.Typer,
+    function: Callable[..., Any],
+    name: str | None = None,
+    settings: type[BaseModel] | None = None,
+    **defaults: dict[str, Any],
+) -> None:
+    """Register a command that ends in one red sentence, and no traceback, where a user can mend it.
 
-    takes_debug = "debug" in inspect.signature(function).parameters
+    Parameters
+    ----------
+    parent : typer.Typer
+    function : callable
+        With settings its first parameter is called ``changes``: the settings that the user gave, and only
+        those, as a dictionary.
+    name : str, optional
+        By default that of the function.
+    settings : type of BaseModel, optional
+        Gives the command an option for each of its fields.
+    **defaults : dict
+        Defaults that differ from the fields' own, by the word that says when they hold.
+    """
+    own = inspect.signature(function, eval_str=True).parameters
+    options = {} if settings is None else settings_options(settings, defaults)
+    options["debug"] = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
 
-    def command(debug: bool = False, **values: Any) -> Any:
-        if takes_debug:
-            values["debug"] = debug
-        try:
+    def command(**values: Any) -> Any:
+        given = {option: values.pop(option) for option in options}
+        if settings is not None:
+            values["changes"] = {
+                option: value.value if isinstance(value, Enum) else value
+                for option, value in given.items()
+                if option != "debug" and value is not None
+            }
+        with errors_in_sentences(given["debug"]):
             return function(**values)
-        except (KeyboardInterrupt, Cancelled):
-            complain("Stopped.")
-            raise typer.Exit(STOPPED) from None
-        except WBCSegError as error:
-            if debug:
-                raise
-            complain(str(error))
-            raise typer.Exit(FAILED) from None
 
-    parent.command(name)(disguise(command, function, [debug_parameter], hidden="debug"))
+    parameters = [
+        *(one.replace(kind=one.KEYWORD_ONLY) for one in own.values() if one.name != "changes"),
+        *(
+            inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for option, kind in options.items()
+        ),
+    ]
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    parent.command(name)(command)
+
+
+@contextmanager
+def errors_in_sentences(debug: bool = False) -> Iterator[None]:
+    """End the command with what a user can mend in a sentence; ``debug`` shows where it arose, too."""
+    if debug:
+        logging.getLogger("napari_wbcseg").setLevel(logging.DEBUG)
+        logging.basicConfig(format="%(message)s")
+    try:
+        yield
+    except (KeyboardInterrupt, Cancelled):
+        complain("Stopped.")
+        raise typer.Exit(STOPPED) from None
+    except WBCSegError as error:
+        if debug:
+            raise
+        complain(str(error))
+        raise typer.Exit(FAILED) from None
 
 
 def _version(wanted: bool) -> None:

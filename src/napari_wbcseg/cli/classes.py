@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..errors import SettingsError
 from ..words import counted
 from .console import new_console, new_table, print_table, progress_bar, rounded
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ..results.result_record import ResultRecord
 
 
 def classify(
@@ -30,8 +25,9 @@ def classify(
     from ..classification.classify import class_list, classify_cells
     from ..images.read import read_image
     from ..network.classifier import read_classifier
+    from ..results.formats.tables import table_to_columns
     from ..results.load import load_result
-    from ..results.result_record import ResultRecord, table_to_columns
+    from ..results.records import ResultRecord
 
     classifier = read_classifier(classes)
     files = _records(results)
@@ -63,12 +59,12 @@ def differential(
     from ..classification.classes import CLASS, class_of
     from ..classification.differential import pooled
     from ..results.formats.tables import write_table
-    from ..results.result_record import ResultRecord
+    from ..results.records import ResultRecord
 
     tables, lists = [], []
     for file in _records(results):
         record = ResultRecord.read(file)
-        tables.append(class_of(_cells(file, record)).to_frame(CLASS))  # the rest of it is not kept
+        tables.append(class_of(record.table(file.parent)).to_frame(CLASS))  # the rest of it is not kept
         lists.append(record.class_list)
     found = pooled(tables, lists)
     table = new_table("class", "cells", "%", "95 % interval", "more to halve it")
@@ -110,13 +106,6 @@ def train_classifier(
         file = train(data, out, load_model(outlines), first, settings, progress)
     scores = ", ".join(f"{name} {value:.3f}" for name, value in file.header.scores.items())
     typer.echo(f"{out}: {file.id}, {scores}")
-
-
-def _cells(file: Path, record: ResultRecord) -> pd.DataFrame:
-    """Return the table of a record, that of a large image from its folder."""
-    from ..segmentation.large.result import LargeResult
-
-    return LargeResult.open(file.with_name(record.labels)).cells if record.large else record.table
 
 
 def _records(results: list[Path]) -> list[Path]:

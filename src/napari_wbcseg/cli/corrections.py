@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ..errors import WBCSegError
 from ..words import counted
-from .app import FAILED, add_command
-from .console import complain, new_table, print_table
+from .app import add_command, errors_in_sentences
+from .console import new_table, print_table
 from .options import MaskChoice, MasksOption
 
 corrections_app = typer.Typer(
@@ -28,11 +27,8 @@ FolderOption = Annotated[
 def _corrections(context: typer.Context, folder: FolderOption = None) -> None:
     context.obj = folder
     if context.invoked_subcommand is None:
-        try:
+        with errors_in_sentences():
             _list(folder)
-        except WBCSegError as error:
-            complain(str(error))
-            raise typer.Exit(FAILED) from None
 
 
 def _list(folder: Path | None) -> None:

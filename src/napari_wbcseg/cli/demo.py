@@ -27,7 +27,7 @@ def demo(
     from ..segmentation.pipeline import segment as segment_image
     from ..synthetic.smear import synthetic_smear
 
-    file, settings, _ = model_and_settings(model, None, {})
+    file, settings, *_ = model_and_settings(model, None, {})
     with progress_bar("Drawing a smear") as progress:
         progress(0, 0, "Drawing a smear")
         smear = synthetic_smear(seed=seed)

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..settings import SegmentationSettings
 from .console import new_table, print_table, progress_bar, rounded
-from .options import MaskChoice, MasksOption, SettingsOption, model_and_settings, with_settings
+from .options import MaskChoice, MasksOption, SettingsOption, model_and_settings
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
 
 
-@with_settings(SegmentationSettings)
 def evaluate(
     changes: dict[str, Any],
     model: Annotated[str, typer.Argument(help="Name of a model, or its file.")],
@@ -46,7 +44,7 @@ def evaluate(
     from ..evaluation.evaluate import evaluate as evaluate_model
     from ..results.formats.tables import write_table
 
-    file, chosen, _ = model_and_settings(model, settings, changes)
+    file, chosen, *_ = model_and_settings(model, settings, changes)
     pairs = read_pairs(data, masks.reading)
     if fold is not None:
         pairs = [pair for pair in pairs if fold_of(pair.name) == fold]

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..settings import TrainingSettings
 from ..words import duration
 from .app import STOPPED
 from .console import new_console, new_table, print_table
-from .options import MaskChoice, MasksOption, changed, with_settings
+from .options import MaskChoice, MasksOption, changed
 from .training_view import training_view
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from ..training.replay import FineTuningPlan
 
 
-@with_settings(TrainingSettings)
 def finetune(
     changes: dict[str, Any],
     data: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .app import add_command
+from .app import add_command, errors_in_sentences
 from .console import new_table, print_table
 
 models_app = typer.Typer(
@@ -21,7 +21,8 @@ models_app = typer.Typer(
 @models_app.callback()
 def _models(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        _list_models()
+        with errors_in_sentences():
+            _list_models()
 
 
 def _list_models() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import BaseModel
@@ -17,70 +16,20 @@ from ..settings import SegmentationSettings, Setting, settings_of
 if TYPE_CHECKING:
     from ..datasets.masks import MaskReading
     from ..network.model_file import ModelFile
+    from ..results.records import ResultRecord, RunRecord
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def with_settings(
-    kind: type[BaseModel], into: str = "changes", defaults: Mapping[str, Mapping[str, Any]] | None = None
-) -> Callable[[Function], Function]:
-    """Give a command an option for each field of a settings class.
-
-    The option takes its name, type, limits and help from the field. The command gets the
-    values that the user gave, and only those, as one dictionary.
+def settings_options(kind: type[BaseModel], defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return an option for each field of a settings class, with its name, type, limits and help.
 
     Parameters
     ----------
     kind : type of BaseModel
         Such as `SegmentationSettings`.
-    into : str
-        The command's parameter for the dictionary of field names and values.
-    defaults : mapping of str to mapping, optional
+    defaults : mapping of str to mapping
         Defaults that differ from the fields' own, by a word that says when they hold.
     """
-
-    def decorate(function: Function) -> Function:
-        added = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=_option(setting, defaults or {}),
-            )
-            for name, setting in settings_of(kind).items()
-        ]
-
-        def command(**values: Any) -> Any:
-            given = {name: values.pop(name) for name in kind.model_fields}
-            changes = {
-                name: value.value if isinstance(value, Enum) else value
-                for name, value in given.items()
-                if value is not None
-            }
-            return function(**values, **{into: changes})
-
-        return disguise(command, function, added, hidden=into)
-
-    return decorate
-
-
-def disguise(
-    command: Callable[..., Any], as_function: Function, added: list[inspect.Parameter], *, hidden: str
-) -> Function:
-    """Make a function look to Typer like another one, with more parameters and without a hidden one."""
-    hints = get_type_hints(as_function, include_extras=True)
-    own = [
-        parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(as_function).parameters.values()
-        if parameter.name != hidden
-    ]
-    parameters = [*own, *added]
-    command.__name__ = as_function.__name__
-    command.__doc__ = as_function.__doc__
-    command.__module__ = as_function.__module__
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command  # type: ignore[return-value]
+    return {name: _option(setting, defaults) for name, setting in settings_of(kind).items()}
 
 
 def option_name(field: str) -> str:
@@ -89,45 +38,32 @@ def option_name(field: str) -> str:
 
 
 def _option(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
-    name, kind, option = setting.name, setting.kind, option_name(setting.name)
-    declarations = [f"{option}/--no-{option[2:]}"] if kind is bool else [option]
-    extra: dict[str, Any] = {}
-    if kind in (int, float):
-        # Limits that are exclusive are left to the settings themselves.
-        extra = {
-            "min": None if setting.above else setting.low,
-            "max": None if setting.below else setting.high,
-        }
-    shown = _shown(setting.default, kind)
+    name, option = setting.name, option_name(setting.name)
+    kind: Any = setting.kind
+    if setting.choices:  # an Enum, which every version of Typer takes for them
+        kind = Enum(name, [(value, value) for value in setting.choices], type=str)  # type: ignore[misc, no-redef]
+    shown = _shown(setting.default)
     for when, values in defaults.items():
         if name in values and values[name] != setting.default:
-            shown += f"; {when}: {_shown(values[name], kind)}"
-    recipe = setting.recipe
+            shown += f"; {when}: {_shown(values[name])}"
+    recipe = f"{setting.recipe.capitalize()}: " if setting.recipe else ""
+    limited = kind in (int, float)  # limits that are exclusive are left to the settings themselves
     info = typer.Option(
-        *declarations,
-        help=f"{recipe.capitalize() + ': ' if recipe else ''}{setting.description} (default: {shown})",
+        f"{option}/--no-{option[2:]}" if kind is bool else option,
+        help=f"{recipe}{setting.description} (default: {shown})",
         show_default=False,
         rich_help_panel="Settings",
-        **extra,
+        min=setting.low if limited and not setting.above else None,
+        max=setting.high if limited and not setting.below else None,
     )
-    return Annotated[_type_of(setting) | None, info]
+    return Annotated[kind | None, info]
 
 
-def _type_of(setting: Setting) -> Any:
-    """Return an Enum where there are choices, which every version of Typer takes for them."""
-    name: Any = setting.name
-    return (
-        Enum(name, [(value, value) for value in setting.choices], type=str)
-        if setting.choices
-        else setting.kind
-    )
-
-
-def _shown(value: Any, kind: Any) -> str:
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if value is None:
         return "none"
-    if kind is bool:
-        return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -176,23 +112,21 @@ SettingsOption = Annotated[
 
 def model_and_settings(
     name: str | None, file: Path | None, changes: dict[str, Any]
-) -> tuple[ModelFile, SegmentationSettings, str]:
-    """Return the model, the settings for it, and what the model was asked for by."""
+) -> tuple[ModelFile, SegmentationSettings, str, ResultRecord | RunRecord | None]:
+    """Return the model, the settings for it, what the model was asked for by, and the record in the file."""
     from ..network.library import load_model
     from ..results.load import settings_in
-    from ..results.models import recorded_model
 
     settings, record = settings_in(file) if file is not None else (SegmentationSettings(), None)
     settings = changed(settings, changes)
-    says_recipe = file is not None or "recipe" in changes
     if name is None and record is not None and record.model is not None and "recipe" not in changes:
-        return recorded_model(record.model), settings, record.model.source
+        return record.model.load(), settings, record.model.source, record
     if name is None:
         name = "classic" if settings.recipe == "classic" else "wbc"
     model = load_model(name)
-    if not says_recipe:  # then the model decides
+    if file is None and "recipe" not in changes:  # then the model decides
         settings = settings.replace(recipe=model.header.recipe)
-    return model, settings, name
+    return model, settings, name, record
 
 
 def changed(settings: Any, changes: dict[str, Any]) -> Any:

@@ -9,19 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import WBCSegError
-from ..settings import SegmentationSettings
 from ..words import counted
 from .app import FAILED
-from .console import (
-    complain,
-    new_console,
-    new_table,
-    print_table,
-    progress_bars,
-    rounded,
-    stopped_by_signals,
-)
-from .options import ModelOption, SettingsOption, model_and_settings, with_settings
+from .console import complain, new_table, print_table, progress_bars, rounded, stopped_by_signals
+from .options import ModelOption, SettingsOption, model_and_settings
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -29,7 +20,6 @@ if TYPE_CHECKING:
 _TABLE_ROWS = 40
 
 
-@with_settings(SegmentationSettings)
 def segment(
     changes: dict[str, Any],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; it is made.")],
@@ -79,7 +69,6 @@ def segment(
         int | None,
         typer.Option("--workers", min=1, help="Do the work in so many processes on this machine."),
     ] = None,
-    debug: bool = False,
 ) -> None:
     """Find, outline and count the white cells of images.
 
@@ -95,46 +84,29 @@ def segment(
     are searched for them too.
     """
     from ..batch.report import REPORT_FILE
-    from ..batch.run import collect, item_of, items_of, segment_files
-    from ..results.load import settings_in
-    from ..results.models import recorded_model
+    from ..batch.run import collect, items_of, segment_files
     from ..results.records import RunRecord
-    from ..results.result_record import ResultRecord
     from ..results.save import format_names
 
+    wanted = format_names(formats) if formats else ()
+    if scheduler is not None and workers is not None:
+        raise typer.BadParameter("--workers starts processes here, --scheduler uses those of a cluster.")
     if repeat is not None:
         if paths or changes or model is not None or settings is not None:
             raise typer.BadParameter(
                 "--repeat takes the images, the model and all settings from the recorded run."
             )
-        record = RunRecord.read(repeat)
-        items = items_of(record, repeat.resolve().parent)
-        file, chosen = recorded_model(record.model), record.settings
-        source = record.model.source
-        mask = record.mask if mask is None else mask
-        overlay = record.overlay if overlay is None else overlay
-        wanted = format_names(formats) if formats else record.formats
+        run = RunRecord.read(repeat)
+        mask = run.mask if mask is None else mask
+        overlay = run.overlay if overlay is None else overlay
+        wanted, settings = wanted or run.formats, repeat
+    file, chosen, source, record = model_and_settings(model, settings, changes)
+    if paths:
+        items = collect(paths, recursive=recursive)
+    elif settings is not None and record is not None:
+        items = items_of(record, settings.resolve().parent)
     else:
-        wanted = format_names(formats) if formats else ()
-        known = settings_in(settings)[1] if settings is not None and not paths else None
-        if not paths and known is None:
-            raise typer.BadParameter("Name at least one image, folder or pattern.")
-        file, chosen, source = model_and_settings(model, settings, changes)
-        if settings is None or known is None:
-            items = collect(paths or [], recursive=recursive)
-        elif isinstance(known, ResultRecord):
-            items = [item_of(known, settings.resolve().parent)]
-        else:
-            items = items_of(known, settings.resolve().parent)
-
-    if scheduler is not None and workers is not None:
-        raise typer.BadParameter("--workers starts processes here, --scheduler uses those of a cluster.")
-
-    def unexpected(error: Exception) -> None:
-        if debug:
-            import traceback
-
-            new_console(stderr=True).print("".join(traceback.format_exception(error)))
+        raise typer.BadParameter("Name at least one image, folder or pattern.")
 
     with stopped_by_signals(), _cluster(scheduler, workers) as client, progress_bars() as bars:
         images = bars.add_task("Images", total=len(items))
@@ -164,7 +136,6 @@ def segment(
             progress=show,
             image_progress=show_inside,
             report=report,
-            unexpected=unexpected,
         )
     _print_counts(result.rows)
     typer.echo(f"Results: {out}")

@@ -11,7 +11,7 @@ import typer
 from ..settings import TrainingSettings
 from ..words import counted, duration
 from .app import STOPPED
-from .options import MaskChoice, MasksOption, changed, with_settings
+from .options import MaskChoice, MasksOption, changed
 from .training_view import training_view
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from ..network.model_file import ModelFile
 
 
-@with_settings(
-    TrainingSettings,
-    defaults={"robust": TrainingSettings.for_recipe("robust").model_dump(exclude={"recipe"})},
-)
 def train(
     changes: dict[str, Any],
     data: Annotated[

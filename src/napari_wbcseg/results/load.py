@@ -16,10 +16,9 @@ from ..progress import Progress, silent
 from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
 from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
-from .models import recorded_model
+from .formats.tables import columns_to_table
 from .names import LABELS_SUFFIX, RESULT_SUFFIX
-from .records import RUN_FORMAT, RunRecord, file_sha256
-from .result_record import RESULT_FORMAT, ResultRecord, columns_to_table
+from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord, file_sha256
 
 
 def record_beside(path: str | Path) -> Path | None:
@@ -76,7 +75,7 @@ def load_result(path: str | Path) -> Segmentation:
     if record.large:
         raise ImageError(f"{beside} is of a large image: open the folder {beside.with_name(record.labels)}.")
     labels = _read_labels(path)
-    return _labelled(record, labels, record.table, beside)
+    return _labelled(record, labels, columns_to_table(record.cells), beside)
 
 
 def _read_labels(path: Path) -> np.ndarray:
@@ -189,7 +188,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
         if record.image.sha256 is not None and file_sha256(file) != record.image.sha256:
             raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
         image = read_image(file)
-    return segment(image, recorded_model(record.model), record.settings, progress)
+    return segment(image, record.model.load(), record.settings, progress)
 
 
 def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | RunRecord | None]:

@@ -6,8 +6,8 @@ import hashlib
 import itertools
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..segmentation.large.files import PLAN_FILE
@@ -24,12 +24,24 @@ LARGE_SUFFIX = "-cells"
 _LONGEST = 200  # bytes of a name
 
 
-def output_names(paths: Sequence[Path]) -> dict[Path, str]:
+def output_names(
+    paths: Iterable[Path],
+    wanted: Mapping[Path, str] | None = None,
+    free: Callable[[Path, str], bool] = lambda path, name: True,
+) -> dict[Path, str]:
     """Return a name for the output files of each input, all different on every file system.
 
     The name is the file's own without its ending; where two would be the same, as many
     of its folders go in front as it takes to tell them apart, and if folders cannot, the
     ending goes behind. The order of the inputs does not matter.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+    wanted : mapping of Path to str, optional
+        Names to try first.
+    free : callable
+        Says whether the files of an input may have a name.
 
     Examples
     --------
@@ -37,34 +49,33 @@ def output_names(paths: Sequence[Path]) -> dict[Path, str]:
     >>> list(names.values())
     ['a__1', 'b__1', '2']
     """
-    whole = {path: path.resolve() for path in dict.fromkeys(paths)}
-    names = {path: _stem(path) for path in whole}
-    depth = max((len(path.parts) for path in whole.values()), default=0)
-    for folders in range(1, depth):
-        for path in _ambiguous(names):
-            parts = whole[path].parts[1:-1]  # without the root
-            names[path] = "__".join([*parts[max(0, len(parts) - folders) :], _stem(path)])
-    for path in _ambiguous(names):
-        names[path] = f"{_stem(path)}_{path.suffix.lstrip('.')}"
-    # What is left is a file that happens to be called what another became.
+    tries = {path: _possible_names(path, (wanted or {}).get(path, "")) for path in paths}
+    names = dict.fromkeys(tries, "")
     used: set[str] = set()
-    for path in sorted(names, key=lambda p: (whole[p].as_posix(), p.as_posix())):
-        name, number = _short(re.sub(r'[<>:"|?*\x00-\x1f]', "-", names[path]) or "image"), 2
-        final = name
-        while final.casefold() in used:
-            final, number = _short(f"{name}-{number}"), number + 1
-        used.add(final.casefold())
-        names[path] = final
+    while unnamed := [path for path, name in names.items() if not name]:
+        tried = {
+            path: next(name for name in tries[path] if name.casefold() not in used and free(path, name))
+            for path in unnamed
+        }
+        times = Counter(name.casefold() for name in tried.values())
+        names |= {path: name for path, name in tried.items() if times[name.casefold()] == 1}
+        used |= {name.casefold() for name in names.values()}
     return names
 
 
-def other_names(path: Path, name: str) -> Iterator[str]:
-    """Yield names for the output files of one input, until one is free: with more folders, then numbered."""
-    yield name
-    folders = path.resolve().parts[1:-1]
-    for depth in range(1, len(folders) + 1):
-        yield _short("__".join([*folders[-depth:], name]))
-    yield from (_short(f"{name}-{number}") for number in itertools.count(2))
+def _possible_names(path: Path, wanted: str) -> Iterator[str]:
+    """Yield names for the output files of an input without end, the plainest first."""
+    stem, folders = _stem(path), path.resolve().parts[1:-1]  # without the root
+    # The longest again: an input in more folders gets one more by then, and so another name.
+    depths = [*range(len(folders) + 1), len(folders)]
+    number = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    for name in itertools.chain(
+        [wanted] * bool(wanted),
+        ("__".join([*folders[len(folders) - depth :], stem]) for depth in depths),
+        [f"{stem}_{path.suffix.lstrip('.')}", f"{stem}-{number}"],
+        (f"{stem}-{number}-{again}" for again in itertools.count(2)),
+    ):
+        yield _short(re.sub(r'[<>:"|?*\x00-\x1f]', "-", name) or "image")
 
 
 def image_names(paths: Sequence[Path]) -> dict[Path, str]:
@@ -76,15 +87,9 @@ def image_names(paths: Sequence[Path]) -> dict[Path, str]:
     ['x/1.png', 'y/1.png']
     """
     whole = {path: path.resolve() for path in paths}
-    if not whole:
-        return {}
-    shared = (
-        os.path.commonpath([path.parent for path in whole.values()]) if _one_drive(whole.values()) else ""
-    )
-    return {
-        path: absolute.relative_to(shared).as_posix() if shared else absolute.as_posix()
-        for path, absolute in whole.items()
-    }
+    one_drive = len({path.anchor for path in whole.values()}) == 1
+    shared = os.path.commonpath([path.parent for path in whole.values()]) if one_drive else ""
+    return {path: (real.relative_to(shared) if shared else real).as_posix() for path, real in whole.items()}
 
 
 def is_output(path: Path) -> bool:
@@ -108,14 +113,3 @@ def _stem(path: Path) -> str:
     """Return a name without its ending: ``a`` for ``a.png`` and for ``a.ome.zarr``."""
     stem = path.stem
     return stem.removesuffix(".ome") if path.suffix.lower() in (".tif", ".tiff", ".zarr") else stem
-
-
-def _ambiguous(names: dict[Path, str]) -> list[Path]:
-    groups = defaultdict(list)
-    for path, name in names.items():
-        groups[name.casefold()].append(path)
-    return [path for group in groups.values() if len(group) > 1 for path in group]
-
-
-def _one_drive(paths: Iterable[Path]) -> bool:
-    return len({path.anchor for path in paths}) == 1

@@ -1,74 +1,216 @@
-"""What a run did, as JSON, so that it can be done again."""
+"""What is known of a result, or of a run, besides its labels, as JSON: how to do it again, and its table."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..errors import SettingsError
-from ..files import read_text
+from ..classification.classes import BUILT_IN, ClassList, class_of
+from ..classification.differential import differential
+from ..errors import ModelError, SettingsError
+from ..files import read_text, write_atomically
+from ..segmentation.result import Placement, Segmentation, counts
 from ..settings import SegmentationSettings
 from ..version import __version__
-from .files import write_bytes
-from .names import RUN_FILE
+from .formats.tables import columns_to_table, table_to_columns
+from .names import LARGE_SUFFIX, RESULT_SUFFIX, RUN_FILE
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..network.model_file import ModelFile
 
 #: Of a ``run.json`` of any version.
 RUN_FORMAT = "napari-wbcseg run"
+RESULT_FORMAT = "napari-wbcseg result 1"
 
-Record = TypeVar("Record", bound=BaseModel)
+_LIBRARIES = (
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "opencv-python-headless",
+    "onnxruntime",
+    "openvino",
+    "keras",
+)
 
 
-class InputRecord(BaseModel):
-    """One input of a run, and what became of it.
+class Picture(NamedTuple):
+    """A picture with a caption, as a report shows it: a JPEG in base64."""
+
+    caption: str
+    jpeg: str
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class FileRecord(_Part):
+    """A file that is found again after it moved along with the record.
 
     Attributes
     ----------
     path : str
-        Absolute path at the time of the run.
+        Absolute path at the time; empty where there was no file.
     relative : str
-        The same from the folder of the results, in case both are moved.
+        The same from the folder of the record, with slashes; empty where it is on another drive of Windows.
+    sha256 : str or None
+        Of the file's content; None where that could not be read, or is that of a large image.
+    """
+
+    path: str = ""
+    relative: str = ""
+    sha256: str | None = None
+
+    def file(self, folder: Path) -> Path | None:
+        """Return the file if it is still there; ``folder`` is that of the record."""
+        for path in (Path(self.path or " "), folder / (self.relative or " ")):
+            if path.exists():
+                return path
+        return None
+
+
+class InputRecord(FileRecord):
+    """One input of a run, and what became of it.
+
+    Attributes
+    ----------
     image : str
         How ``counts.csv`` and ``cells.csv`` call it.
     name : str
         What its output files begin with.
-    sha256 : str or None
-        Of the file's content; None if it could not be read.
     status : {"ok", "failed", "pending"}
     count : int or None
     error : str
     """
 
-    model_config = ConfigDict(extra="forbid")
-
-    path: str
-    relative: str = ""
     image: str
     name: str
-    sha256: str | None = None
     status: Literal["ok", "failed", "pending"] = "ok"
     count: int | None = None
     error: str = ""
 
 
-class ModelRecord(BaseModel):
-    """The model of a run: its name, the hash of its content, and the name or path it was asked for by."""
+class ImageRecord(FileRecord):
+    """The image of a result.
 
-    model_config = ConfigDict(extra="forbid")
+    Attributes
+    ----------
+    name : str
+    size, modified : int
+        Bytes of the file, and the time of its last change in nanoseconds; 0 where not known.
+    """
+
+    name: str
+    size: int = 0
+    modified: int = 0
+
+    @classmethod
+    def of(cls, path: Path | None, name: str, folder: Path, *, hashed: bool = True) -> ImageRecord:
+        """Make the record of an image's file, to lie in a folder; without one it has a name only."""
+        if path is None or not path.exists():
+            return cls(name=name)
+        path = path.resolve()
+        sha256 = file_sha256(path) if hashed and path.is_file() else None
+        size, modified = _stamp(path)
+        relative = relative_path(path, folder.resolve())
+        return cls(name=name, path=str(path), relative=relative, sha256=sha256, size=size, modified=modified)
+
+    def is_of(self, path: Path) -> bool:
+        """Whether a file holds this very image."""
+        try:
+            same_stamp = _stamp(path) == (self.size, self.modified)
+            if self.sha256 is None:  # a large one: moved, perhaps
+                return same_stamp and self.size > 0
+            if same_stamp and self.path == str(path.resolve()):
+                return True
+            return path.is_file() and file_sha256(path) == self.sha256
+        except OSError:
+            return False
+
+
+class ModelRecord(_Part):
+    """The model of a run: its name, the hash of its content, and the name or path it was asked for by."""
 
     name: str
     hash: str
     source: str
 
+    def load(self) -> ModelFile:
+        """Load the very model that is recorded.
 
-class RunRecord(BaseModel):
+        Raises
+        ------
+        ModelError
+            If no model with the recorded hash is there any more.
+        """
+        from ..network.library import list_models, load_model
+
+        try:
+            model = load_model(self.source)
+            if model.hash == self.hash:
+                return model
+            found = f"{self.source} is now {model.hash}"
+        except ModelError as error:
+            found = str(error)
+        for info in list_models():
+            if info.model is not None and info.model.hash == self.hash:
+                return info.model
+        raise ModelError(
+            f"The run cannot be repeated: its model {self.name}@{self.hash} is not here ({found}). "
+            "Put the model's file back, or segment anew with another."
+        )
+
+
+class _Record(_Part):
+    """What is written as a file of its own; says when and with which versions."""
+
+    _of: ClassVar[str]
+    _advice: ClassVar[str]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read the record from a file.
+
+        Raises
+        ------
+        SettingsError
+            If the file cannot be read or is no such record.
+        """
+        path = Path(path)
+        try:
+            return cls.model_validate_json(read_text(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise SettingsError(
+                f"{path} is not the record of {cls._of} of napari-wbcseg ({where}: {first['msg'].lower()}). "
+                f"{cls._advice}"
+            ) from None
+
+    def write(self, path: str | Path) -> Path:
+        """Write the record as JSON.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        return write_atomically(path, (self.model_dump_json(indent=2) + "\n").encode())
+
+
+class RunRecord(_Record):
     """What a run did, from which the same run can be repeated (``run.json``).
 
     Attributes
@@ -91,7 +233,8 @@ class RunRecord(BaseModel):
         False when the run was stopped before its end.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    _of: ClassVar[str] = "a run"
+    _advice: ClassVar[str] = f"Give the {RUN_FILE} that `wbcseg segment` wrote."
 
     format: Literal["napari-wbcseg run 1"] = "napari-wbcseg run 1"
     created: str
@@ -111,61 +254,208 @@ class RunRecord(BaseModel):
         cls, settings: SegmentationSettings, model: ModelFile, source: str | None = None, **values: Any
     ) -> RunRecord:
         """Begin the record of a run: time, model, versions and platform are filled in."""
-        import platform
-
         if source is None or Path(source).exists():
             source = str(model.path.resolve()) if model.path else model.name
         record = ModelRecord(name=model.name, hash=model.hash, source=source)
+        return cls(settings=settings, model=record, **_here_and_now(), **values)
+
+
+class ResultRecord(_Record):
+    """One result without its labels (``NAME-result.json``).
+
+    Attributes
+    ----------
+    created : str
+        Date and time, ISO 8601 in UTC.
+    image : ImageRecord
+    settings : SegmentationSettings or None
+        None where the labels were drawn by hand.
+    model : ModelRecord or None
+    versions : dict of str
+    platform : str
+    cell_diameter : float or None
+        In pixels.
+    notes : tuple of str
+    edited : bool
+        Whether the labels were changed after the model found them; doing it again gives
+        what the model found.
+    labels : str
+        Name of the labels file beside it; empty where there is none.
+    shape : tuple of int
+        Of the labels.
+    scale, translate, units, axis_labels, affine : tuple
+        Where the pixels lie, an entry an axis.
+    count, to_check : int
+    classes : list of dict
+        What the classes of the cells are; empty for those that are built in.
+    seconds : float or None
+        That a run took for it.
+    pictures : list of Picture
+        What the report of a run shows of it.
+    gallery : list of Picture
+        Some cells of each class, likewise.
+    cells : dict of list
+        The table, a list a column; lengths in pixels, unknown values None. That of a large image is
+        in its folder.
+    """
+
+    _of: ClassVar[str] = "a result"
+    _advice: ClassVar[str] = f"Give the NAME{RESULT_SUFFIX} that was saved with the labels."
+
+    format: Literal["napari-wbcseg result 1"] = "napari-wbcseg result 1"
+    created: str
+    image: ImageRecord
+    settings: SegmentationSettings | None = None
+    model: ModelRecord | None = None
+    versions: dict[str, str]
+    platform: str = ""
+    cell_diameter: float | None = None
+    notes: tuple[str, ...] = ()
+    edited: bool = False
+    labels: str = ""
+    shape: tuple[int, ...]
+    scale: tuple[float, ...]
+    translate: tuple[float, ...]
+    units: tuple[str, ...]
+    axis_labels: tuple[str, ...] = ()
+    affine: tuple[tuple[float, ...], ...] = ()
+    count: int
+    to_check: int
+    classes: list[dict[str, Any]] = []
+    seconds: float | None = None
+    pictures: list[Picture] = []
+    gallery: list[Picture] = []
+    cells: dict[str, list[Any]] = {}
+
+    @classmethod
+    def of(
+        cls,
+        result: Segmentation,
+        folder: Path,
+        labels: str = "",
+        *,
+        image: ImageRecord | None = None,
+        seconds: float | None = None,
+        pictures: Sequence[Picture] = (),
+        gallery: Sequence[Picture] = (),
+    ) -> ResultRecord:
+        """Make the record of a result, to lie in a folder beside its labels file.
+
+        Parameters
+        ----------
+        result : Segmentation
+        folder : Path
+        labels : str
+            The labels file, or the folder of a large result, which has the table itself.
+        image : ImageRecord, optional
+            By default that of the result's image file as it is now.
+        seconds, pictures, gallery
+            See the attributes.
+        """
+        name, _, model_hash = result.model.partition("@")
+        model = None
+        if model_hash:
+            model = ModelRecord(name=name, hash=model_hash, source=result.model_source or name)
         return cls(
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            settings=settings,
-            model=record,
-            versions=library_versions(),
-            platform=platform.platform(),
-            **values,
+            image=image or ImageRecord.of(result.image_path, result.name, folder),
+            settings=result.settings,
+            model=model,
+            cell_diameter=result.cell_diameter,
+            notes=result.notes,
+            edited=result.edited,
+            labels=labels,
+            shape=result.labels.shape,
+            count=result.count,
+            to_check=result.to_check,
+            classes=[] if result.classes == BUILT_IN else result.classes.to_list(),
+            seconds=seconds,
+            pictures=list(pictures),
+            gallery=list(gallery),
+            cells={} if labels.endswith(LARGE_SUFFIX) else table_to_columns(result.cells),
+            **asdict(result.placement),
+            **_here_and_now(),
         )
 
     def write(self, path: str | Path) -> Path:
-        """Write the record as JSON."""
-        return write_bytes(path, (self.model_dump_json(indent=2) + "\n").encode())
-
-    @classmethod
-    def read(cls, path: str | Path) -> RunRecord:
-        """Read a ``run.json``.
+        """Write the record as JSON, a column of the table a line.
 
         Raises
         ------
-        SettingsError
-            If the file cannot be read or is no record of a run.
+        OutputError
+            If the file cannot be written.
         """
-        return read_record(cls, path, "a run", f"Give the {RUN_FILE} that `wbcseg segment` wrote.")
+        head = self.model_dump_json(indent=2, exclude={"cells"}).removesuffix("\n}")
+        columns = ",\n".join(
+            f"    {json.dumps(name, ensure_ascii=False)}: {json.dumps(values, ensure_ascii=False)}"
+            for name, values in self.cells.items()
+        )
+        return write_atomically(path, f'{head},\n  "cells": {{\n{columns}\n  }}\n}}\n'.encode())
+
+    @property
+    def class_list(self) -> ClassList:
+        """What the classes of the cells are."""
+        return ClassList.from_list(self.classes) if self.classes else BUILT_IN
+
+    @property
+    def placement(self) -> Placement:
+        """Where the pixels lie."""
+        return Placement(self.scale, self.translate, self.units, self.axis_labels, self.affine)
+
+    @property
+    def large(self) -> bool:
+        """Whether it is of a large image, whose labels and table are in a folder."""
+        return self.labels.endswith(LARGE_SUFFIX)
+
+    def table(self, folder: Path) -> pd.DataFrame:
+        """Return the table of the cells; that of a large image is in a folder beside the record.
+
+        Parameters
+        ----------
+        folder : Path
+            Where the record lies.
+
+        Raises
+        ------
+        ImageError
+            If the folder of a large image holds no finished result.
+        """
+        from ..segmentation.large.result import LargeResult
+
+        return LargeResult.open(folder / self.labels).cells if self.large else columns_to_table(self.cells)
+
+    def row(self, image: str, cells: pd.DataFrame) -> dict[str, Any]:
+        """Return the row of ``counts.csv``.
+
+        Parameters
+        ----------
+        image : str
+            How the tables call it.
+        cells : DataFrame
+            Its cells, as they are now.
+        """
+        row = {
+            "image": image,
+            **counts(cells, self.class_list),
+            "cell_diameter": self.cell_diameter,
+            "width": self.shape[-1],
+            "height": self.shape[-2],
+            "seconds": self.seconds,
+            "status": "ok",
+            "error": "",
+            "notes": " ".join(dict.fromkeys(self.notes)),
+        }
+        if class_of(cells).eq("").all():
+            return row
+        found = differential(cells, self.class_list)
+        return {**row, **{share.name: share.count for share in found.shares}, **found.others}
 
 
-def read_record(kind: type[Record], path: str | Path, of: str, advice: str) -> Record:
-    """Read a record that was written as JSON.
-
-    Parameters
-    ----------
-    kind : type
-        Class of the record.
-    path : str or Path
-    of, advice : str
-        What it is a record of, and what to do where the file is none, for the sentence then.
-
-    Raises
-    ------
-    SettingsError
-        If the file cannot be read or is no such record.
-    """
-    path = Path(path)
-    try:
-        return kind.model_validate_json(read_text(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise SettingsError(
-            f"{path} is not the record of {of} of napari-wbcseg ({where}: {first['msg'].lower()}). {advice}"
-        ) from None
+def _here_and_now() -> dict[str, Any]:
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": library_versions(),
+        "platform": platform.platform(),
+    }
 
 
 def relative_path(path: str | Path, folder: Path) -> str:
@@ -182,34 +472,19 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def file_stamp(path: Path) -> tuple[int, int, int]:
-    """Return what changes with a file: bytes, time of the last change in ns, and its place on the disk.
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes with a file: its bytes, and the time of its last change in ns.
 
     Of a folder, the bytes of all files in it and the last change of any.
     """
-    if not path.is_dir():
-        stat = path.stat()
-        return stat.st_size, stat.st_mtime_ns, stat.st_ino
-    stats = [each.stat() for each in path.rglob("*") if each.is_file()]
-    size, modified = sum(stat.st_size for stat in stats), (stat.st_mtime_ns for stat in stats)
-    return size, max(modified, default=0), path.stat().st_ino
+    stats = [each.stat() for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path.stat()]
+    return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 
 def library_versions() -> dict[str, str]:
     """Return the versions of Python, this package and what its results depend on."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
     versions = {"python": platform.python_version(), "napari-wbcseg": __version__}
-    for name in (
-        "numpy",
-        "scipy",
-        "scikit-image",
-        "opencv-python-headless",
-        "onnxruntime",
-        "openvino",
-        "keras",
-    ):
+    for name in _LIBRARIES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

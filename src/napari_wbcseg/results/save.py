@@ -19,7 +19,7 @@ from .formats.tables import with_micrometres, write_table
 from .formats.tiff import write_labels
 from .labelled import LabelsLayer, as_segmentation
 from .names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX
-from .result_record import ResultRecord
+from .records import ResultRecord
 
 if TYPE_CHECKING:
     import numpy as np

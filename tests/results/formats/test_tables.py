@@ -9,13 +9,8 @@ import pandas as pd
 import pytest
 
 from napari_wbcseg import SegmentationSettings
-from napari_wbcseg.results.formats.tables import (
-    count_row,
-    failed_row,
-    write_cells,
-    write_counts,
-)
-from napari_wbcseg.results.result_record import ResultRecord
+from napari_wbcseg.results.formats.tables import failed_row, write_cells, write_counts
+from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.segmentation.result import Segmentation, count_in_words, counts
 
 from ...drawings import two_discs
@@ -49,7 +44,7 @@ class TestTables:
         self, tmp_path: Path, labels: np.ndarray, cells: pd.DataFrame
     ) -> None:
         rows = [
-            count_row("a.jpg", ResultRecord.of(segmentation(labels, cells), tmp_path, seconds=1.2), cells),
+            ResultRecord.of(segmentation(labels, cells), tmp_path, seconds=1.2).row("a.jpg", cells),
             failed_row("b.jpg", "b.jpg is truncated, and so on.", 0.1),
         ]
         table = pd.read_csv(write_counts(tmp_path / "counts.csv", rows))

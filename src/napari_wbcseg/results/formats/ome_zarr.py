@@ -11,8 +11,9 @@ from ...errors import OutputError
 from ...files import written_whole
 from ...images.pixel_size import UNIT_NAMES
 from ...progress import Progress, silent
-from ..result_record import ResultRecord, table_to_columns
+from ..records import ResultRecord
 from .pictures import cell_colours
+from .tables import table_to_columns
 
 if TYPE_CHECKING:
     from ...segmentation.result import Segmentation
@@ -56,7 +57,7 @@ def write_ome_zarr(
             f"{result.name or path.name} is rotated, sheared, mirrored or has an affine transform, which "
             "OME-Zarr cannot hold. Set that back and make its scale positive, or choose other formats."
         )
-    with written_whole(path, OutputError) as temporary:
+    with written_whole(path) as temporary:
         _fill(temporary, path, result, image, progress)
     return path
 

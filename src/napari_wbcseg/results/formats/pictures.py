@@ -12,9 +12,9 @@ import numpy as np
 
 from ...classification.classes import BUILT_IN, ClassList, class_of
 from ...errors import OutputError
+from ...files import write_atomically
 from ...images.prepare import as_rgb8
 from ...segmentation.result import marked_in
-from ..files import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,23 @@ _SHIFT = 4  # bits behind the point in coordinates given to OpenCV
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:
     """Write a picture (H, W) or (H, W, 3) of uint8, in the format of the path's ending."""
-    return write_bytes(path, _encode(np.asarray(image), path))
+    from PIL import Image
+
+    suffix = Path(path).suffix.lower()
+    kind = Image.registered_extensions().get(suffix)
+    if kind is None:
+        raise OutputError(f"{path} cannot be written: {suffix or 'no ending'} is not a kind of picture.")
+    options: dict[str, Any] = {"quality": 95} if kind == "JPEG" else {"optimize": False, "compress_level": 4}
+    return write_atomically(path, encoded(image, kind, **options))
+
+
+def encoded(picture: np.ndarray, kind: str, **options: Any) -> bytes:
+    """Return a picture of uint8 as a file of a kind that Pillow knows, such as ``JPEG``, with its options."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def write_mask(path: str | Path, labels: np.ndarray) -> Path:
@@ -187,30 +203,21 @@ def traced(labels: np.ndarray) -> Iterator[tuple[int, tuple[slice, ...], list[np
     outlines : list of ndarray of int, shape (n, 1, 2)
         Columns and rows of the pixels along each piece, in the pixels of the image.
     """
-    import cv2
     from scipy import ndimage
 
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
-            continue
-        # The rim of one pixel closes the outline of a cell at the image's edge.
-        mask = np.pad((labels[box] == label).astype(np.uint8), 1)
-        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        origin = np.array([box[1].start - 1, box[0].start - 1])
-        yield label, box, [outline + origin for outline in outlines]
+        if box is not None:
+            origin = np.array([box[1].start, box[0].start])
+            yield label, box, [outline + origin for outline in outer_outlines(labels[box] == label)]
 
 
-def _encode(array: np.ndarray, path: str | Path) -> bytes:
-    from PIL import Image
+def outer_outlines(mask: np.ndarray) -> list[np.ndarray]:
+    """Return columns and rows of the pixels along each piece of a mask, int of shape (n, 1, 2)."""
+    import cv2
 
-    buffer = io.BytesIO()
-    suffix = Path(path).suffix.lower()
-    kind = Image.registered_extensions().get(suffix)
-    if kind is None:
-        raise OutputError(f"{path} cannot be written: {suffix or 'no ending'} is not a kind of picture.")
-    options: dict[str, Any] = {"quality": 95} if kind == "JPEG" else {"optimize": False, "compress_level": 4}
-    Image.fromarray(array).save(buffer, kind, **options)
-    return buffer.getvalue()
+    # The rim of one pixel closes the outline of a cell at the image's edge.
+    outlines, _ = cv2.findContours(np.pad(mask.astype(np.uint8), 1), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return [outline - 1 for outline in outlines]
 
 
 def _zoom(shape: tuple[int, ...]) -> float:

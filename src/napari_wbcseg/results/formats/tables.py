@@ -1,21 +1,19 @@
-"""Tables of a run: a row an image, a row a cell."""
+"""Tables as files: a row an image, a row a cell, as CSV; and the columns of a table in JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...classification.classes import ClassList, class_of
-from ...classification.differential import differential
+import numpy as np
+
+from ...files import write_atomically
 from ...images.pixel_size import CENTIMETRES, PixelSize
-from ...segmentation.result import counts
-from ..files import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ..result_record import ResultRecord
 
 #: Columns of ``counts.csv``; diameters and sizes in pixels.
 COUNT_COLUMNS = (
@@ -63,10 +61,17 @@ def write_cells(path: str | Path, tables: Sequence[tuple[str, pd.DataFrame]]) ->
     """
     import pandas as pd
 
-    named = [_with_image(name, table) for name, table in tables]
+    named = [with_image(table, name) for name, table in tables]
     # An empty table has columns of no type, which would turn those of the others into objects.
     filled = [table for table in named if len(table)] or named[:1]
     return write_table(path, pd.concat(filled, ignore_index=True) if filled else pd.DataFrame({"image": []}))
+
+
+def with_image(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the table with the name of the image in its first column."""
+    table = table.drop(columns="image", errors="ignore")
+    table.insert(0, "image", name)
+    return table
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> Path:
@@ -80,10 +85,8 @@ def write_table(path: str | Path, table: pd.DataFrame) -> Path:
         for name, values in table.items()
         if values.dtype.kind not in "biuf"
     }
-    table = table.assign(**words)
-    return write_bytes(
-        path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode("utf-8")
-    )
+    text = table.assign(**words).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    return write_atomically(path, text.encode("utf-8"))
 
 
 def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.DataFrame:
@@ -116,45 +119,37 @@ def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
     return table
 
 
-def count_row(image: str, record: ResultRecord, cells: pd.DataFrame) -> dict[str, Any]:
-    """Return the row of ``counts.csv`` of an image that was segmented.
-
-    Parameters
-    ----------
-    image : str
-        How the tables call it.
-    record : ResultRecord
-    cells : DataFrame
-        Its cells, as they are now.
-    """
-    return {
-        "image": image,
-        **counts(cells, record.class_list),
-        "cell_diameter": record.cell_diameter,
-        "width": record.shape[-1],
-        "height": record.shape[-2],
-        "seconds": record.seconds,
-        "status": "ok",
-        "error": "",
-        "notes": " ".join(dict.fromkeys(record.notes)),
-        **_by_class(cells, record.class_list),
-    }
-
-
-def _by_class(cells: pd.DataFrame, classes: ClassList) -> dict[str, int]:
-    """Return how many cells there are of each class, as the differential counts; nothing without classes."""
-    if not class_of(cells).ne("").any():
-        return {}
-    found = differential(cells, classes)
-    return {**{share.name: share.count for share in found.shares}, **found.others}
-
-
 def failed_row(image: str, error: str, seconds: float) -> dict[str, Any]:
     """Return the row of ``counts.csv`` of an image that could not be segmented."""
     return {"image": image, "seconds": round(seconds, 3), "status": "failed", "error": error}
 
 
-def _with_image(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    table = table.drop(columns="image", errors="ignore")
-    table.insert(0, "image", name)
-    return table
+def table_to_columns(table: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return a table as lists that JSON holds: infinity as a word, what is unknown as None."""
+    return {str(name): [_json_value(value) for value in table[name].tolist()] for name in table.columns}
+
+
+def columns_to_table(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
+    """Return the table of `table_to_columns`, with the types it had."""
+    import pandas as pd
+
+    return pd.DataFrame({name: _column(values) for name, values in columns.items()})
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return None if value != value else str(value)  # pandas' own kinds of nothing
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    kinds = {float if value in ("inf", "-inf") else type(value) for value in values}
+    if kinds <= {bool}:
+        return np.array(values, bool)
+    if kinds <= {int}:
+        return np.array(values, np.int64)
+    if kinds <= {int, float, type(None)}:
+        return np.array([math.nan if value is None else float(value) for value in values], float)
+    return np.array(values, object)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import OutputError
+from ...files import write_atomically
 from ...images.pixel_size import PixelSize
 from ...version import __version__
-from ..files import write_bytes
 
 
 def write_labels(path: str | Path, labels: np.ndarray, pixel_size: PixelSize | None = None) -> Path:
@@ -62,4 +62,4 @@ def write_labels(path: str | Path, labels: np.ndarray, pixel_size: PixelSize | N
         software=f"napari-wbcseg {__version__}",
         **options,
     )
-    return write_bytes(path, buffer.getvalue())
+    return write_atomically(path, buffer.getvalue())
