@@ -105,8 +105,9 @@ class Run:
 
     def formats(self, *, flat: bool = True) -> list[str]:
         """Return the formats of an image; a stack has no pictures."""
-        pictures = [*["mask"] * self.record.mask, *["overlay"] * self.record.overlay]
-        return list(dict.fromkeys(["tiff", *pictures * flat, *self.record.formats]))
+        record = self.record
+        names = ["tiff", *["mask"] * record.mask, *["overlay"] * record.overlay, *record.formats]
+        return list(dict.fromkeys(name for name in names if flat or name not in ("mask", "overlay")))
 
     def files(self, name: str, *, flat: bool = True, large: bool = False) -> list[Path]:
         """Return the files that belong to an image."""

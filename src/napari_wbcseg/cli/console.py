@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..progress import Progress
@@ -62,17 +62,16 @@ def progress_bars(*columns: Any) -> Any:
 
 
 @contextlib.contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Take the end of a session, a terminal or a job (SIGTERM, SIGHUP) for Ctrl-C: what is done is kept."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    found = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # nohup lets a process ignore the end of its terminal.
-    before = {one: signal.getsignal(one) for one in found if signal.getsignal(one) != signal.SIG_IGN}
+def on_signals(act: Callable[[int, Any], None], *names: str) -> Iterator[None]:
+    """Call a function at signals, such as ``SIGTERM``, while the context lasts."""
+    before = {}
+    for name in names:
+        if (one := getattr(signal, name, None)) is not None:
+            before[one] = signal.getsignal(one)
+    if before.get(getattr(signal, "SIGHUP", None)) == signal.SIG_IGN:
+        del before[signal.SIGHUP]  # nohup lets a process ignore the end of its terminal
     for one in before:
-        signal.signal(one, stop)
+        signal.signal(one, act)
     try:
         yield
     finally:

@@ -21,9 +21,8 @@ def demo(
     It needs no file and no network.
     """
     from ..evaluation.metrics import match_instances
-    from ..results.formats.pictures import write_image, write_overlay
-    from ..results.formats.tiff import write_labels
-    from ..results.names import LABELS_SUFFIX, OVERLAY_SUFFIX
+    from ..results.formats.pictures import write_image
+    from ..results.save import save
     from ..segmentation.pipeline import segment as segment_image
     from ..synthetic.smear import synthetic_smear
 
@@ -33,21 +32,18 @@ def demo(
         smear = synthetic_smear(seed=seed)
         result = segment_image(smear.image, file, settings, progress)
     image = write_image(out / "smear.png", smear.image)
-    labels = write_labels(out / f"smear{LABELS_SUFFIX}", result.labels)
-    picture = write_overlay(out / f"smear{OVERLAY_SUFFIX}", smear.image, result.labels, result.cells)
+    labels, _, picture = save(result, out / "smear", "tiff,overlay", image=smear.image, image_path=image)
 
     height, width = smear.labels.shape
     table = new_table("cell", "row", "column", "diameter", "certainty", "", left=0)
     for cell in result.cells.itertuples():
-        note = "check" if cell.check else ""
-        table.add_row(
-            str(cell.label),
+        numbers = (
             rounded(cell.row, 0),
             rounded(cell.col, 0),
             rounded(cell.diameter),
             rounded(cell.certainty, 2),
-            note,
         )
+        table.add_row(str(cell.label), *numbers, "check" if cell.check else "")
     print_table(table)
     matches = match_instances(smear.labels, result.labels)
     typer.echo(

@@ -16,7 +16,6 @@ from .options import MaskChoice, MasksOption, changed
 from .training_view import training_view
 
 if TYPE_CHECKING:
-    from ..evaluation.compare import Comparison
     from ..training.replay import FineTuningPlan
 
 
@@ -79,12 +78,13 @@ def finetune(
             out=folder,
             name=name,
             resume=resume,
-            progress=view.progress,
-            on_event=view.on_event,
-            should_stop=view.should_stop,
             on_plan=_tell_plan,
+            **view,
         )
-    print_comparison(result.comparison, model.name, name)
+    table = new_table("scored on", "measure", model.name, name, left=2)
+    for row in result.comparison.table():
+        table.add_row(*row)
+    print_table(table)
     typer.echo(result.comparison.verdict)
     typer.echo(f"Trained for {duration(result.seconds)}.")
     if keep is None:
@@ -105,11 +105,3 @@ def _tell_plan(plan: FineTuningPlan) -> None:
     console.print(plan.summary)
     for note in plan.notes:
         console.print(note)
-
-
-def print_comparison(comparison: Comparison, old: str, new: str) -> None:
-    """Print the scores of two models side by side."""
-    table = new_table("scored on", "measure", old, new, left=2)
-    for row in comparison.table():
-        table.add_row(*row)
-    print_table(table)

@@ -11,7 +11,7 @@ import typer
 from ..errors import WBCSegError
 from ..words import counted
 from .app import FAILED
-from .console import complain, new_table, print_table, progress_bars, rounded, stopped_by_signals
+from .console import complain, new_table, on_signals, print_table, progress_bars, rounded
 from .options import ModelOption, SettingsOption, model_and_settings
 
 if TYPE_CHECKING:
@@ -108,7 +108,15 @@ def segment(
     else:
         raise typer.BadParameter("Name at least one image, folder or pattern.")
 
-    with stopped_by_signals(), _cluster(scheduler, workers) as client, progress_bars() as bars:
+    def stop(number: int, frame: Any) -> None:
+        """Take the end of a session, a terminal or a job for Ctrl-C: what is done is kept."""
+        raise KeyboardInterrupt
+
+    with (
+        on_signals(stop, "SIGTERM", "SIGHUP"),
+        _cluster(scheduler, workers) as client,
+        progress_bars() as bars,
+    ):
         images = bars.add_task("Images", total=len(items))
         inside = bars.add_task("", total=None)
 

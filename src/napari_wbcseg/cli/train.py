@@ -97,10 +97,8 @@ def train(
             name=name,
             init=init,
             resume=resume,
-            progress=view.progress,
-            on_event=view.on_event,
-            should_stop=view.should_stop,
             training_data=described,
+            **view,
         )
     model = result.model
     if out is None:

@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-from ..progress import Progress
 from ..words import duration
-from .console import new_console, progress_bars
-
-
-@dataclass(frozen=True)
-class TrainingView:
-    """What `napari_wbcseg.train` takes to be followed and stopped.
-
-    Attributes
-    ----------
-    progress : Progress
-    on_event : callable
-    should_stop : callable
-    """
-
-    progress: Progress
-    on_event: Callable[[dict[str, Any]], None]
-    should_stop: Callable[[], bool]
+from .console import new_console, on_signals, progress_bars
 
 
 @contextlib.contextmanager
-def training_view() -> Iterator[TrainingView]:
-    """Show bars, a line an epoch, and let the first Ctrl-C keep the best weights."""
+def training_view() -> Iterator[dict[str, Any]]:
+    """Show bars, a line an epoch, and let the first Ctrl-C keep the best weights; the second acts at once.
+
+    Yields
+    ------
+    dict
+        ``progress``, ``on_event`` and ``should_stop``, as `napari_wbcseg.train` takes them.
+    """
     from rich.progress import TextColumn
+
+    asked = False
+
+    def ask(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        new_console(stderr=True).print(
+            "Stopping after this step; the best weights are kept. Once more to give up."
+        )
 
     with (
         progress_bars(TextColumn("{task.fields[scores]}", markup=False)) as bars,
-        _polite_interrupt() as asked_to_stop,
+        on_signals(ask, "SIGINT", "SIGTERM"),
     ):
         task = bars.add_task("Starting", total=None, scores="")
 
@@ -51,14 +50,9 @@ def training_view() -> Iterator[TrainingView]:
             elif kind == "step":
                 bars.update(task, scores=_scores(event))
             elif kind == "epoch":
-                best = "  best so far" if event["best"] else ""
-                pace = f"{event['images_per_second']:.1f} images/s"
-                bars.console.print(
-                    f"epoch {event['epoch']:>3} of {event['epochs']}  {_scores(event)}  "
-                    f"lr {event['lr']:.2g}  {pace}, {duration(event['seconds_left'])} left{best}"
-                )
+                bars.console.print(_epoch_line(event))
 
-        yield TrainingView(show, tell, asked_to_stop)
+        yield {"progress": show, "on_event": tell, "should_stop": lambda: asked}
 
 
 def _start_line(event: dict[str, Any]) -> str:
@@ -70,31 +64,13 @@ def _start_line(event: dict[str, Any]) -> str:
     )
 
 
+def _epoch_line(event: dict[str, Any]) -> str:
+    best = "  best so far" if event["best"] else ""
+    pace = f"{event['images_per_second']:.1f} images/s, {duration(event['seconds_left'])} left"
+    epoch = f"epoch {event['epoch']:>3} of {event['epochs']}"
+    return f"{epoch}  {_scores(event)}  lr {event['lr']:.2g}  {pace}{best}"
+
+
 def _scores(event: dict[str, Any]) -> str:
     names = {"loss": "loss", "dice": "dice", "val_loss": "val loss", "val_dice": "val dice"}
     return "  ".join(f"{shown} {event[key]:.4f}" for key, shown in names.items() if key in event)
-
-
-@contextlib.contextmanager
-def _polite_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or termination) into a request to stop; the second acts at once."""
-    import signal
-
-    asked = False
-
-    def ask(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        new_console(stderr=True).print(
-            "Stopping after this step; the best weights are kept. Once more to give up."
-        )
-
-    kinds = [signal.SIGINT, signal.SIGTERM]
-    before = {kind: signal.signal(kind, ask) for kind in kinds}
-    try:
-        yield lambda: asked
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -21,33 +21,9 @@ _MAX_PIXELS = 2**31
 METADATA_KEY = "napari_wbcseg"
 
 
-@runtime_checkable
-class LabelsLayer(Protocol):
-    """What is read of a napari labels layer; napari itself is not imported."""
-
-    @property
-    def name(self) -> str:
-        """What the layer is called."""
-
-    @property
-    def data(self) -> Any:
-        """The labels, or the levels of a pyramid of them."""
-
-    @property
-    def features(self) -> Any:
-        """A table."""
-
-    @property
-    def metadata(self) -> Any:
-        """A dictionary."""
-
-    @property
-    def scale(self) -> Any:
-        """Distance between pixels, an entry an axis."""
-
-    @property
-    def translate(self) -> Any:
-        """Place of the first pixel, an entry an axis."""
+#: A labels layer of napari, or what has these of its attributes; napari itself is not imported.
+LabelsLayer = Any
+_READ_OF_A_LAYER = ("name", "data", "features", "metadata", "scale", "translate")
 
 
 def as_segmentation(
@@ -82,7 +58,7 @@ def as_segmentation(
         data, table, found = result.labels, result.cells, result
         if found.place is None and pixel_size is not None:
             found = replace(found, place=Placement.of_pixels(len(data.shape), pixel_size))
-    elif isinstance(result, LabelsLayer):
+    elif all(hasattr(result, name) for name in _READ_OF_A_LAYER):
         data = result.data[0] if getattr(result, "multiscale", False) else result.data
         table, found = result.features, _about(result, data)
     else:

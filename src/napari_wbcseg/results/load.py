@@ -110,7 +110,7 @@ def _of_zarr(path: Path) -> Segmentation:
 
 def _table_of_properties(image_label: dict[str, Any], record: ResultRecord) -> Any:
     rows = [
-        {"label": row["label-value"], **{name: value for name, value in row.items() if name != "label-value"}}
+        {"label" if name == "label-value" else name: value for name, value in row.items()}
         for row in image_label.get("properties", [])
     ]
     names = dict.fromkeys([*record.cells, *(name for row in rows for name in row)])

@@ -15,7 +15,7 @@ from .formats.geojson import write_geojson
 from .formats.ome_zarr import write_ome_zarr
 from .formats.pictures import write_mask, write_overlay
 from .formats.rois import write_rois
-from .formats.tables import with_micrometres, write_table
+from .formats.tables import with_image, with_micrometres, write_table
 from .formats.tiff import write_labels
 from .labelled import LabelsLayer, as_segmentation
 from .names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX
@@ -174,29 +174,21 @@ def format_of(path: Path) -> str:
     ('ome-zarr', 'tiff')
     """
     name = path.name.lower()
-    matches = [
-        (len(ending), output.name)
-        for output in FORMATS.values()
-        for ending in output.endings
-        if name.endswith(ending)
-    ]
+    formats = {ending: output.name for output in FORMATS.values() for ending in output.endings}
+    matches = [ending for ending in formats if name.endswith(ending)]
     if not matches:
-        known = ", ".join(ending for output in FORMATS.values() for ending in output.endings)
         raise SettingsError(
-            f"The ending of {path.name} names no format: use one of {known}, or give formats=..."
+            f"The ending of {path.name} names no format: use one of {', '.join(formats)}, or give formats=..."
         )
-    return max(matches)[1]
+    return formats[max(matches, key=len)]
 
 
 def files_of(path: str | Path, formats: str | Iterable[str]) -> list[Path]:
     """Return the files that `save` writes for a path without ending, those of stacks' planes left out."""
-    path = Path(path)
     suffixes = []
     for name in format_names(formats):
-        suffixes.append(FORMATS[name].suffix)
-        if name == "tiff":
-            suffixes.append(RESULT_SUFFIX)
-    return [path.with_name(f"{path.name}{suffix}") for suffix in dict.fromkeys(suffixes)]
+        suffixes += [FORMATS[name].suffix, *[RESULT_SUFFIX] * (name == "tiff")]
+    return [Path(f"{path}{suffix}") for suffix in dict.fromkeys(suffixes)]
 
 
 def base_of(path: Path) -> Path:
@@ -225,9 +217,7 @@ def _csv(path: Path, result: Segmentation, image: Any, progress: Progress) -> li
     cells = with_micrometres(result.cells, result.placement.pixel_size)
     first = [name for name in ("plane", "label") if name in cells]
     cells = cells[[*first, *(name for name in cells if name not in (*first, "index"))]]
-    return [
-        write_table(path, cells.assign(image=result.name)[["image", *cells.columns.drop("image", "ignore")]])
-    ]
+    return [write_table(path, with_image(cells, result.name))]
 
 
 def _tiff(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
@@ -244,8 +234,12 @@ def _json(path: Path, result: Segmentation, image: Any, progress: Progress) -> l
     return [ResultRecord.of(result, path.parent, labels if there else "").write(path)]
 
 
-def _outlines(write: Callable[[Path, Segmentation, Progress], Path]) -> Writer:
-    return lambda path, result, image, progress: [write(path, result, progress)]
+def _geojson(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
+    return [write_geojson(path, result, progress)]
+
+
+def _rois(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
+    return [write_rois(path, result, progress)]
 
 
 def _ome_zarr(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
@@ -288,21 +282,9 @@ FORMATS: dict[str, OutputFormat] = {
         OutputFormat("csv", "table of the cells (CSV)", "-cells.csv", (".csv",), _csv),
         OutputFormat("tiff", "label image (TIFF)", LABELS_SUFFIX, (".tif", ".tiff"), _tiff),
         OutputFormat("ome-zarr", "OME-Zarr", ".ome.zarr", (".ome.zarr", ".zarr"), _ome_zarr),
+        OutputFormat("roi", "ImageJ/Fiji regions (ROI zip)", "-rois.zip", (".zip",), _rois, in_parts=True),
         OutputFormat(
-            "roi",
-            "ImageJ/Fiji regions (ROI zip)",
-            "-rois.zip",
-            (".zip",),
-            _outlines(write_rois),
-            in_parts=True,
-        ),
-        OutputFormat(
-            "geojson",
-            "QuPath objects (GeoJSON)",
-            ".geojson",
-            (".geojson",),
-            _outlines(write_geojson),
-            in_parts=True,
+            "geojson", "QuPath objects (GeoJSON)", ".geojson", (".geojson",), _geojson, in_parts=True
         ),
         OutputFormat("overlay", "picture with outlines (PNG)", OVERLAY_SUFFIX, (".png",), _overlay, True),
         OutputFormat("mask", "mask, white on black (JPEG)", MASK_SUFFIX, (".jpg",), _mask),

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import OutputError
 from ...files import write_atomically
 from ...images.pixel_size import PixelSize
 from ...version import __version__
@@ -33,24 +32,18 @@ def write_labels(path: str | Path, labels: np.ndarray, pixel_size: PixelSize | N
     Raises
     ------
     OutputError
-        If the labels are no label image, or the file cannot be written.
+        If the file cannot be written.
     """
     import tifffile
 
     array = np.asarray(labels)
-    if array.dtype.kind not in "biu" or array.ndim not in (2, 3):
-        raise OutputError(
-            f"Labels must be whole numbers of shape (H, W) or (N, H, W), not {array.dtype} {array.shape}."
-        )
-    top = int(array.max()) if array.size else 0
-    kinds = (np.uint16, np.int32, np.int64)
-    stored = array.astype(next(kind for kind in kinds if top <= np.iinfo(kind).max))
+    top = int(array.max(initial=0))
+    stored = array.astype(next(k for k in (np.uint16, np.int32, np.int64) if top <= np.iinfo(k).max))
     metadata: dict[str, Any] = {"axes": "YX" if array.ndim == 2 else "ZYX"}
     options: dict[str, Any] = {}
     if pixel_size is not None:
-        metadata.update(
-            PhysicalSizeX=pixel_size.column, PhysicalSizeY=pixel_size.row, PhysicalSizeUnit=pixel_size.unit
-        )
+        row, column, unit = pixel_size
+        metadata |= {"PhysicalSizeX": column, "PhysicalSizeY": row, "PhysicalSizeUnit": unit}
         options = pixel_size.tiff_resolution
     buffer = io.BytesIO()
     tifffile.imwrite(
