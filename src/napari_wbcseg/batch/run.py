@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..classification.classes import class_of
 from ..classification.differential import pooled
-from ..errors import ImageError, OutputError, SettingsError, WBCSegError
+from ..errors import OutputError, SettingsError, WBCSegError
 from ..files import locked, read_text, remove_leftovers
 from ..progress import Progress, silent
 from ..results.formats.tables import write_cells, write_counts
@@ -81,7 +81,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     recursive : bool
         Look into the folders of a folder too.
     """
-    from ..images.find import leads_nowhere, natural_key
+    from ..images.find import find_images, leads_nowhere, natural_key
 
     found: dict[Path, Path] = {}
     images: list[Path] = []
@@ -93,7 +93,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
 
     for given in dict.fromkeys(str(path) for path in paths):
         try:
-            for path in _search(given, recursive, unreadable):
+            for path in find_images(given, recursive=recursive, unreadable=unreadable):
                 if path == Path(given).expanduser() or not is_output(path):
                     found.setdefault(_real(path), path)
         except WBCSegError as error:
@@ -111,25 +111,6 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
             images.append(path)
     shown = image_names(images)
     return [*(BatchItem(path, shown[path]) for path in images), *problems]
-
-
-def _search(given: str, recursive: bool, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
-    """Yield the images that one argument stands for; folders in a folder that cannot be read are told of."""
-    from ..images.find import find_images
-    from ..images.zarr_files import is_zarr
-
-    folder = Path(given).expanduser()
-    if not (recursive and folder.is_dir()) or is_zarr(folder):
-        yield from find_images(given, large=True)
-        return
-    nothing = True
-    for here, inner, _ in os.walk(folder, onerror=unreadable):
-        inner[:] = sorted(name for name in inner if not is_zarr(Path(here, name)))
-        with suppress(ImageError):  # none in this one
-            yield from find_images(here, large=True)
-            nothing = False
-    if nothing:
-        raise ImageError(f"The folder {given} and those in it hold no image.")
 
 
 def _real(path: Path) -> Path:

@@ -11,6 +11,7 @@ from ..progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bars
     from rich.table import Table
 
 
@@ -29,32 +30,31 @@ def complain(message: str) -> None:
 def progress_bar(title: str) -> Iterator[Progress]:
     """Show a bar on standard error while it is a terminal, and nothing otherwise."""
     with progress_bars() as bars:
-        task = bars.add_task(title, total=None)
-
-        def show(done: int, total: int, stage: str) -> None:
-            bars.update(task, completed=done, total=total or None, description=stage or title)
-
-        yield show
+        yield add_bar(bars, title)
 
 
-def progress_bars(*columns: Any) -> Any:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bars
+def add_bar(bars: Bars, title: str = "", **values: Any) -> Progress:
+    """Add a bar, with values for its columns, and return the callback that moves it."""
+    task = bars.add_task(title, total=None, **values)
+
+    def show(done: int, total: int, stage: str) -> None:
+        bars.update(task, completed=done, total=total or None, description=stage or title)
+
+    return show
+
+
+def progress_bars(*columns: Any) -> Bars:
+    """Return bars that are shown on standard error while it is a terminal."""
+    from rich import progress
 
     console = new_console(stderr=True)
-    return Bars(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
         *columns,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
         transient=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,7 +60,6 @@ def finetune(
     from ..training.fine_tune import fine_tune
     from ..training.replay import fine_tuning_settings
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     model = load_model(start)
     settings = changed(fine_tuning_settings(model), changes)
     name = clean_name(name or f"{model.name}-tuned")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -93,8 +92,6 @@ def export_model(
     from ..network.exchange.export import export_model as export
     from ..network.library import load_model
 
-    # Before anything imports TensorFlow: it reports on libraries that nobody asked for.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     typer.echo(f"Written: {export(load_model(name), out)}")
 
 

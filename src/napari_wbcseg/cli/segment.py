@@ -11,7 +11,7 @@ import typer
 from ..errors import WBCSegError
 from ..words import counted
 from .app import FAILED
-from .console import complain, new_table, on_signals, print_table, progress_bars, rounded
+from .console import add_bar, complain, new_table, on_signals, print_table, progress_bars, rounded
 from .options import ModelOption, SettingsOption, model_and_settings
 
 if TYPE_CHECKING:
@@ -117,14 +117,6 @@ def segment(
         _cluster(scheduler, workers) as client,
         progress_bars() as bars,
     ):
-        images = bars.add_task("Images", total=len(items))
-        inside = bars.add_task("", total=None)
-
-        def show(done: int, total: int, stage: str) -> None:
-            bars.update(images, completed=done, total=total, description=stage or "Images")
-
-        def show_inside(done: int, total: int, stage: str) -> None:
-            bars.update(inside, completed=done, total=total or None, description=f"  {stage}")
 
         def report(row: dict[str, Any]) -> None:
             if row["status"] != "ok":
@@ -141,8 +133,8 @@ def segment(
             formats=wanted,
             again=again,
             client=client,
-            progress=show,
-            image_progress=show_inside,
+            progress=add_bar(bars, "Images"),
+            image_progress=add_bar(bars),
             report=report,
         )
     _print_counts(result.rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,8 +70,6 @@ def train(
     from ..network.model_file import clean_name
     from ..training.train import train as train_network
 
-    # Before anything imports TensorFlow: it reports on libraries that nobody asked for.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     init = load_model(start) if start is not None else None
     chosen = _training_settings(settings, changes, init)
     if out is None and name is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..words import duration
-from .console import new_console, on_signals, progress_bars
+from .console import add_bar, new_console, on_signals, progress_bars
 
 
 @contextlib.contextmanager
@@ -36,10 +36,7 @@ def training_view() -> Iterator[dict[str, Any]]:
         progress_bars(TextColumn("{task.fields[scores]}", markup=False)) as bars,
         on_signals(ask, "SIGINT", "SIGTERM"),
     ):
-        task = bars.add_task("Starting", total=None, scores="")
-
-        def show(done: int, total: int, stage: str) -> None:
-            bars.update(task, completed=done, total=total or None, description=stage)
+        show = add_bar(bars, "Starting", scores="")
 
         def tell(event: dict[str, Any]) -> None:
             kind = event["event"]
@@ -48,7 +45,7 @@ def training_view() -> Iterator[dict[str, Any]]:
             elif kind == "note":
                 bars.console.print(event["text"])
             elif kind == "step":
-                bars.update(task, scores=_scores(event))
+                bars.update(bars.task_ids[0], scores=_scores(event))
             elif kind == "epoch":
                 bars.console.print(_epoch_line(event))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..errors import ImageError
@@ -65,21 +65,28 @@ def is_mask_name(path: str | Path) -> bool:
     return image_stem(stem) != stem
 
 
+def _refuse(error: OSError) -> None:
+    raise error
+
+
 def find_images(
-    paths: str | Path | Iterable[str | Path], *, recursive: bool = False, large: bool = False
+    paths: str | Path | Iterable[str | Path],
+    *,
+    recursive: bool = False,
+    unreadable: Callable[[OSError], None] = _refuse,
 ) -> list[Path]:
-    """List the image files that files, folders and glob patterns stand for.
+    """List the images that files, folders and glob patterns stand for.
 
     Parameters
     ----------
     paths : str, Path or iterable of them
         Files are taken as given, even when missing, so that each can be reported
-        on its own; folders stand for the images in them; patterns such as
-        ``slides/*.tif`` (``**`` for any depth) for the images that match.
+        on its own; folders stand for the images in them, whole slides and zarr folders among them;
+        patterns such as ``slides/*.tif`` (``**`` for any depth) for the images that match.
     recursive : bool
         Look into the folders of a folder too.
-    large : bool
-        Whole slides and zarr folders are images too, see `napari_wbcseg.images.lazy`.
+    unreadable : callable
+        Called with the error of a folder that cannot be looked into; by default it is raised.
 
     Returns
     -------
@@ -97,7 +104,7 @@ def find_images(
         raise ImageError("No image was given; name image files, folders or patterns.")
     found: dict[Path, Path] = {}
     for item in given:
-        for path in _expand(Path(item).expanduser(), recursive, large):
+        for path in _expand(Path(item).expanduser(), recursive, unreadable):
             found.setdefault(Path(os.path.realpath(path)), path)
     if not found:
         names = ", ".join(str(item) for item in given[:3])
@@ -105,18 +112,18 @@ def find_images(
     return sorted(found.values(), key=natural_key)
 
 
-def _expand(path: Path, recursive: bool, large: bool) -> list[Path]:
-    if large and is_zarr(path):
+def _expand(path: Path, recursive: bool, unreadable: Callable[[OSError], None]) -> list[Path]:
+    if is_zarr(path):
         return [path]
     if path.is_dir():
-        found = _inside(path, recursive, large)
+        found: Iterable[Path] = _inside(path, recursive, unreadable)
         none = f"The folder {path} holds no image{'' if recursive else ' (its subfolders were not searched)'}"
     elif glob.has_magic(str(path)) and not path.exists():
         found = map(Path, glob.glob(_pattern(path), recursive=True))
         none = f"No image matches {path}"
     else:
         return [] if is_mask_name(path) else [path]
-    images = [file for file in found if _is_image_file(file, large)]
+    images = [file for file in found if _is_image_file(file)]
     if not images:
         endings = f"{', '.join(IMAGE_SUFFIXES[:-1])} or {IMAGE_SUFFIXES[-1]}"
         raise ImageError(f"{none}; images end in {endings}.")
@@ -129,21 +136,18 @@ def _pattern(path: Path) -> str:
     return os.path.join(glob.escape(str(there)), path.relative_to(there))
 
 
-def _inside(folder: Path, recursive: bool, large: bool) -> Iterator[Path]:
+def _inside(folder: Path, recursive: bool, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
     """Yield what a folder holds; the thousands of files that make up a zarr are not looked at."""
-    for path in folder.iterdir():
-        yield path
-        if recursive and path.is_dir() and not path.is_symlink() and not (large and is_zarr(path)):
-            yield from _inside(path, recursive, large)
+    for here, folders, files in os.walk(folder, onerror=unreadable):
+        yield from (Path(here, name) for name in (*files, *folders))
+        folders[:] = [name for name in folders if recursive and not is_zarr(Path(here, name))]
 
 
-def _is_image_file(path: Path, large: bool) -> bool:
+def _is_image_file(path: Path) -> bool:
     if path.name.startswith(".") or is_mask_name(path):
         return False
-    if large and is_zarr(path):
-        return True
-    suffixes = (*IMAGE_SUFFIXES, *SLIDE_SUFFIXES) if large else IMAGE_SUFFIXES
-    return path.suffix.lower() in suffixes and (path.is_file() or leads_nowhere(path))
+    is_image = path.suffix.lower() in (*IMAGE_SUFFIXES, *SLIDE_SUFFIXES)
+    return is_zarr(path) or (is_image and (path.is_file() or leads_nowhere(path)))
 
 
 def leads_nowhere(path: Path) -> bool:

@@ -34,15 +34,7 @@ if TYPE_CHECKING:
 RUN_FORMAT = "napari-wbcseg run"
 RESULT_FORMAT = "napari-wbcseg result 1"
 
-_LIBRARIES = (
-    "numpy",
-    "scipy",
-    "scikit-image",
-    "opencv-python-headless",
-    "onnxruntime",
-    "openvino",
-    "keras",
-)
+_LIBRARIES = "numpy scipy scikit-image opencv-python-headless onnxruntime openvino keras"
 
 
 class Picture(NamedTuple):
@@ -484,7 +476,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def library_versions() -> dict[str, str]:
     """Return the versions of Python, this package and what its results depend on."""
     versions = {"python": platform.python_version(), "napari-wbcseg": __version__}
-    for name in _LIBRARIES:
+    for name in _LIBRARIES.split():
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
