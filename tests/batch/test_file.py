@@ -19,14 +19,9 @@ from napari_wbcseg import SegmentationSettings
 from napari_wbcseg.batch.run import collect, segment_files
 from napari_wbcseg.network.model_file import ModelFile
 
-from ..dark_model import spots, write_dark_model
+from ..dark_model import spots
 
 IMAGE = spots((150, 150), ((40, 40),))[0]
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> ModelFile:
-    return write_dark_model(tmp_path / "dark.safetensors")
 
 
 @pytest.fixture

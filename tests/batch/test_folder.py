@@ -17,14 +17,9 @@ from napari_wbcseg.errors import OutputError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.result import Segmentation
 
-from ..dark_model import spots, write_dark_model
+from ..dark_model import spots
 
 PLACES = ((40, 40), (40, 110), (110, 60))
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> ModelFile:
-    return write_dark_model(tmp_path / "dark.safetensors")
 
 
 def write(folder: Path, cells: int, name: str = "0001.png") -> Path:

@@ -15,9 +15,10 @@ from PIL import Image
 from napari_wbcseg import Segmentation, SegmentationSettings
 from napari_wbcseg.batch.run import collect, segment_files
 from napari_wbcseg.batch.thumbnails import pictures_of
+from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
 
-from ..dark_model import spots, write_dark_model
+from ..dark_model import spots
 from .folders import write_images
 
 
@@ -73,11 +74,10 @@ class TestPictures:
         assert [picture.caption for picture in pictures] == ["plane 1 of 0 to 1", "1, 0.30"]
 
 
-def test_the_report_of_a_run(tmp_path: Path) -> None:
+def test_the_report_of_a_run(tmp_path: Path, model: ModelFile) -> None:
     write_images(tmp_path / "in", 4, bad=[1])
     name = "<i> & 50% #2.png" if Path("/").anchor == "/" else "50% #2.png"
     Image.fromarray(spots()[0]).save(tmp_path / "in" / name)
-    model = write_dark_model(tmp_path / "dark.safetensors")
     settings = SegmentationSettings(recipe="classic", min_area=600)
     segment_files(collect([tmp_path / "in"]), tmp_path / "out", model, settings)
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

@@ -30,11 +30,6 @@ from .folders import assert_same_results, results, write_images
 SETTINGS = SegmentationSettings(recipe="classic")
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> ModelFile:
-    return write_dark_model(tmp_path / "dark.safetensors")
-
-
 def run(items: list[BatchItem], out: Path, model: ModelFile, **options: Any) -> BatchResult:
     return segment_files(items, out, model, **{"settings": SETTINGS, "overlay": False, **options})
 

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from napari_wbcseg.cli import app
+from .shell import wbcseg
 
 
 @pytest.fixture(autouse=True)
@@ -16,38 +15,24 @@ def own_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "set"
 
 
-def shell(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
-
-
 def test_a_field_is_added_listed_and_taken_out(tmp_path: Path, own_set: Path) -> None:
     mask = np.zeros((60, 80), np.uint8)
     mask[10:20, 10:20] = mask[40:50, 50:60] = 255
     Image.fromarray(np.full((60, 80, 3), 200, np.uint8)).save(tmp_path / "smear.png")
     Image.fromarray(mask).save(tmp_path / "cells.png")
     files = tmp_path / "smear.png", tmp_path / "cells.png"
-    assert shell("corrections", "add", *files, "--by", "ann", "--pixel-size", 0.1) == (
-        0,
-        "Field smear: 2 white cells.\n",
-    )
-    status, said = shell("corrections")
-    assert status == 0
+    said = wbcseg("corrections", "add", *files, "--by", "ann", "--pixel-size", 0.1).stdout
+    assert said == "Field smear: 2 white cells.\n"
+    said = wbcseg("corrections").stdout
     assert "ann" in said
     assert f"2 white cells in 1 field: {own_set}" in said.replace("\n", "")
-    assert shell("corrections", "remove", "smear")[0] == 0
-    assert "0 white cells in 0 fields" in shell("corrections")[1]
+    wbcseg("corrections", "remove", "smear")
+    assert "0 white cells in 0 fields" in wbcseg("corrections").stdout
 
 
 def test_what_cannot_be_done_is_a_sentence(own_set: Path) -> None:
-    status, said = shell("corrections", "remove", "nothing")
-    assert (status, "no field 'nothing'" in said) == (1, True)
+    assert "no field 'nothing'" in wbcseg("corrections", "remove", "nothing", status=1).stderr
     own_set.mkdir()
     (own_set / "corrections.json").write_text("{")
-    status, said = shell("corrections")
-    assert status == 1
-    assert "is damaged" in said
-    status, said = shell("finetune", "--discard")
-    assert status == 1
-    assert "is damaged" in said
+    for command in (["corrections"], ["finetune", "--discard"]):
+        assert "is damaged" in wbcseg(*command, status=1).stderr
