@@ -17,7 +17,7 @@ from PIL import Image
 from roifile import ImagejRoi
 
 from napari_wbcseg.box import Box
-from napari_wbcseg.results.result_record import ResultRecord
+from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.segmentation.large.result import LargeResult
 
 from ..drawings import disc_labels, picture, write_dark_robust_model
