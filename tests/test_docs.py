@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer.main
 
+import napari_wbcseg
 from napari_wbcseg.cli import app
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    README,
+    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -52,6 +60,22 @@ def test_every_link_leads_somewhere(document):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_no_place_of_one_machine_is_named(document):
     assert not re.search(r"(?<![\w.])/(home|root|work|Users|mnt)/", document.read_text(encoding="utf-8"))
+
+
+def test_the_site_is_built_without_a_warning(tmp_path):
+    """Links, anchors and names in docstrings lead somewhere; the pages made from the code are whole."""
+    pytest.importorskip("material")
+    pytest.importorskip("mkdocstrings")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    shell, python = ((tmp_path / page / "index.html").read_text("utf-8") for page in ("shell", "python"))
+    for name in typer.main.get_command(app).commands:
+        assert f'id="wbcseg-{name}"' in shell
+    for name, module in napari_wbcseg._PUBLIC.items():
+        assert f'id="napari_wbcseg.{module}.{name}"' in python
 
 
 def test_the_readme_counts_cells_in_python(tmp_path, monkeypatch, capsys):
