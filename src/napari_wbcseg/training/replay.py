@@ -283,7 +283,10 @@ def make_replay(
         Decides which are taken, where there are many.
     progress : Progress
     """
-    original, parts = original_set() if original is None else original, []
+    from ..datasets.download import local_sigtuple
+    from ..datasets.sigtuple import TRAIN_FOLDER
+
+    original, parts = local_sigtuple(TRAIN_FOLDER) if original is None else original, []
     training: list[TrainingPair] = []
     if original is None:
         held_out = _smears(_SCORED_SEED, _SCORED_SMEARS, progress)
@@ -295,19 +298,6 @@ def make_replay(
         training += _smears(seed, _SYNTHETIC_SMEARS, progress)
         parts.append(f"{_SYNTHETIC_SMEARS} synthetic smears")
     return Replay(training, held_out, " and ".join(parts))
-
-
-def original_set() -> Path | None:
-    """Return the folder of the SigTuple training images where it is on this computer, or none."""
-    from ..datasets.download import local_sigtuple, sigtuple_cache, sigtuple_registry
-    from ..datasets.sigtuple import TRAIN_FOLDER
-
-    found = local_sigtuple()
-    if found is not None:
-        return found
-    cache = sigtuple_cache()
-    names = [name for name in sigtuple_registry() if TRAIN_FOLDER in Path(name).parts]
-    return cache if names and all((cache / name).is_file() for name in names) else None
 
 
 def _sampled(
