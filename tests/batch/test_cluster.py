@@ -21,7 +21,6 @@ from napari_wbcseg.batch.run import BatchItem, collect, segment_files
 from napari_wbcseg.cli import app
 from napari_wbcseg.errors import WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
-from napari_wbcseg.results.records import RunRecord
 
 from ..dark_model import write_dark_model
 from .folders import assert_same_results, write_images
@@ -157,7 +156,7 @@ def test_without_a_loopback_workers_are_refused_and_not_waited_for(folder: Path,
 def test_a_folder_that_workers_do_not_see_is_a_sentence(
     client: Any, items: list[BatchItem], model: ModelFile, tmp_path: Path
 ) -> None:
-    run = on_cluster.Run(tmp_path / "only-here", model, RunRecord.start(SETTINGS, model))
+    run = on_cluster.Run(tmp_path / "only-here", model=model, settings=SETTINGS)
     with pytest.raises(on_cluster.ClusterError, match="does not see the folder"):
         on_cluster.segment_on_cluster(
             *([items[0]], run, client),

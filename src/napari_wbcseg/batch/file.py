@@ -17,7 +17,7 @@ from ..progress import Progress, silent
 from ..results.formats.tables import failed_row, with_micrometres
 from ..results.formats.tiff import write_labels
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
-from ..results.records import ImageRecord, Picture, ResultRecord, RunRecord
+from ..results.records import ImageRecord, Picture, ResultRecord
 from ..results.save import FORMATS, files_of, save
 from ..segmentation.result import Placement, Segmentation
 from ..version import __version__
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..images.lazy import LargeImage
     from ..images.pixel_size import PixelSize
     from ..network.model_file import ModelFile
+    from ..settings import SegmentationSettings
 
 #: Errors after which no other file could be written either.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -80,20 +81,25 @@ class BatchItem:
 
 
 @dataclass(frozen=True)
-class Run:
-    """What is done with each file of a run, and where the results go.
+class Outputs:
+    """Where the results go, and which of them are wanted.
 
     Attributes
     ----------
     folder : Path
-    model : ModelFile
-    record : RunRecord
-        Settings, model and the files that are wanted; what becomes of the files is not in it yet.
+    mask, overlay : bool
+        Write ``NAME-mask.jpg`` and ``NAME-overlay.png`` too.
+    formats : tuple of str
+        More of `napari_wbcseg.results.save.FORMATS` to write.
+    model_source : str
+        The name or path that the model was asked for by.
     """
 
     folder: Path
-    model: ModelFile
-    record: RunRecord
+    mask: bool = False
+    overlay: bool = True
+    formats: tuple[str, ...] = ()
+    model_source: str = ""
 
     def record_file(self, name: str) -> Path:
         """Return the file by which an image is known to be done."""
@@ -103,23 +109,22 @@ class Run:
         """Return the folder that holds the result of a large image."""
         return self.folder / f"{name}{LARGE_SUFFIX}"
 
-    def formats(self, *, flat: bool = True) -> list[str]:
+    def wanted(self, *, flat: bool = True) -> list[str]:
         """Return the formats of an image; a stack has no pictures."""
-        record = self.record
-        names = ["tiff", *["mask"] * record.mask, *["overlay"] * record.overlay, *record.formats]
+        names = ["tiff", *["mask"] * self.mask, *["overlay"] * self.overlay, *self.formats]
         return list(dict.fromkeys(name for name in names if flat or name not in ("mask", "overlay")))
 
     def files(self, name: str, *, flat: bool = True, large: bool = False) -> list[Path]:
         """Return the files that belong to an image."""
         base = self.folder / name
         if not large:
-            return files_of(base, self.formats(flat=flat))
+            return files_of(base, self.wanted(flat=flat))
         return [self.large_folder(name), self.record_file(name), *self.beside_large(name).values()]
 
     def beside_large(self, name: str) -> dict[str, Path]:
         """Return the files that are wanted beside the folder of a large image, by their format."""
         base = self.folder / name
-        return {kind: files_of(base, kind)[0] for kind in self.record.formats if FORMATS[kind].in_parts}
+        return {kind: files_of(base, kind)[0] for kind in self.formats if FORMATS[kind].in_parts}
 
     def files_of(self, name: str, record: ResultRecord) -> list[Path]:
         """Return the files that belong to an image that is done."""
@@ -132,10 +137,24 @@ class Run:
         except SettingsError:
             return None
 
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Outputs):
+    """What is done with each file of a run, and what it leaves behind.
+
+    Attributes
+    ----------
+    model : ModelFile
+    settings : SegmentationSettings
+    """
+
+    model: ModelFile
+    settings: SegmentationSettings
+
     def outdates(self, record: ResultRecord | None) -> bool:
         """Whether a record is of other settings, another model or another version of this package."""
         return record is not None and (
-            record.settings != self.record.settings
+            record.settings != self.settings
             or record.model is None
             or record.model.hash != self.model.hash
             or record.versions.get("napari-wbcseg") != __version__
@@ -189,7 +208,7 @@ def process(
         if item.problem:
             raise ImageError(item.problem)
         make = _large if item.large else _small
-        return done_row(item, make(item, run, progress, network or nullcontext()), run)
+        return row_of(item, make(item, run, progress, network or nullcontext()), run)
     except Cancelled:
         raise
     except Exception as error:
@@ -215,17 +234,17 @@ def failure(item: BatchItem, error: Exception, seconds: float = 0.0) -> Row:
     return failed_row(item.image, text, seconds)
 
 
-def done_row(item: BatchItem, record: ResultRecord, run: Run) -> Row:
+def row_of(item: BatchItem, record: ResultRecord, outputs: Outputs) -> Row:
     """Return the row of ``counts.csv`` of an image that is done."""
-    return record.row(item.image, cells_of(record, run))
+    return record.row(item.image, cells_of(record, outputs))
 
 
-def cells_of(record: ResultRecord, run: Run) -> pd.DataFrame:
+def cells_of(record: ResultRecord, outputs: Outputs) -> pd.DataFrame:
     """Return the rows of ``cells.csv`` of an image that is done."""
-    return with_micrometres(record.table(run.folder), record.placement.pixel_size)
+    return with_micrometres(record.table(outputs.folder), record.placement.pixel_size)
 
 
-def pictures_in(item: BatchItem, run: Run) -> dict[str, list[Picture]]:
+def pictures_in(item: BatchItem, outputs: Outputs) -> dict[str, list[Picture]]:
     """Return the pictures and the gallery that the report shows of an image that is done.
 
     Of a result that another than a run saved, corrected perhaps, the pictures are drawn now.
@@ -239,7 +258,7 @@ def pictures_in(item: BatchItem, run: Run) -> dict[str, list[Picture]]:
     from ..results.load import load_result
     from .thumbnails import gallery_of, pictures_of
 
-    file = run.record_file(item.name)
+    file = outputs.record_file(item.name)
     record = ResultRecord.read(file)
     if record.pictures:
         return {"pictures": record.pictures, "gallery": record.gallery}
@@ -301,9 +320,9 @@ def _small(
     asked = time.perf_counter()
     with network:
         start += time.perf_counter() - asked  # while it was another file's turn
-        result = segment(pixels, run.model, run.record.settings, progress)
+        result = segment(pixels, run.model, run.settings, progress)
     notes = [*read_notes, *result.notes]
-    if result.stacked and (run.record.mask or run.record.overlay):
+    if result.stacked and (run.mask or run.overlay):
         notes.append("A stack has no overlay or mask picture.")
     result = _of_item(result, item, run, notes, read_pixel_size(item.path))
     # The record goes first and comes last: an image that has one is done.
@@ -311,7 +330,7 @@ def _small(
     base = run.folder / item.name
     (labels, _) = files_of(base, "tiff")
     write_labels(labels, result.labels, result.placement.pixel_size)
-    if others := [name for name in run.formats(flat=not result.stacked) if name not in ("tiff", "json")]:
+    if others := [name for name in run.wanted(flat=not result.stacked) if name not in ("tiff", "json")]:
         save(result, base, others, image=pixels)
     shown = {"pictures": pictures_of(pixels, result), "gallery": gallery_of(pixels, result)}
     return _record(item, run, result, labels, start, image=image, **shown)
@@ -329,13 +348,13 @@ def _large(
         start = time.perf_counter()
         image = open_large(item.path)
         run.record_file(item.name).unlink(missing_ok=True)
-        tiles = LargeRun(image, folder, run.model, run.record.settings, progress=progress)
+        tiles = LargeRun(image, folder, run.model, run.settings, progress=progress)
         for _ in tiles.tiles():
             pass
         result = tiles.finish()
     notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *image.notes, *result.notes]
     made = ("tiff", "csv", "overlay", *run.beside_large(item.name))
-    if left_out := [name for name in run.formats() if name not in made]:
+    if left_out := [name for name in run.wanted() if name not in made]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
     result = _of_item(result, item, run, notes, image.pixel_size)
     return _keep_large(item, image, result, run, progress, start)
@@ -369,7 +388,7 @@ def _of_item(
         place=Placement.of_pixels(len(result.labels.shape), pixel_size),
         name=item.image,
         image_path=item.path,
-        model_source=run.record.model.source,
+        model_source=run.model_source,
     )
 
 

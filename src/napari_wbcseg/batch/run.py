@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..classification.classes import class_of
 from ..classification.differential import pooled
@@ -27,7 +27,7 @@ from ..results.names import (
 )
 from ..results.records import RUN_FORMAT, InputRecord, Picture, ResultRecord, RunRecord, relative_path
 from ..segmentation.large.files import PLAN_FILE
-from .file import BatchItem, Row, Run, cells_of, done_row, failure, pictures_in, with_corrections
+from .file import BatchItem, Row, Run, cells_of, failure, pictures_in, row_of, with_corrections
 from .report import REPORT_FILE, write_report
 from .workers import segment_here
 
@@ -207,9 +207,10 @@ def segment_files(
         If the cluster cannot do the work.
     """
     folder = Path(out).expanduser().resolve()
-    wanted = {"mask": mask, "overlay": overlay, "formats": tuple(formats)}
+    wanted: dict[str, Any] = {"mask": mask, "overlay": overlay, "formats": tuple(formats)}
     device = _device(model, settings, client)
-    run = Run(folder, model, RunRecord.start(settings, model, source, device=device, **wanted))
+    record = RunRecord.start(settings, model, source, device=device, finished=False, **wanted)
+    run = Run(folder, **wanted, model_source=record.model.source, model=model, settings=settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -230,12 +231,12 @@ def segment_files(
 
         def take_up(those: Iterable[BatchItem]) -> None:
             for item in those:
-                if item not in rows and (record := run.done_before(item)) is not None:
+                if item not in rows and (known := run.done_before(item)) is not None:
                     with suppress(WBCSegError, OSError):  # damaged, and so done again
-                        done(item, done_row(item, with_corrections(item, record, run), run))
+                        done(item, row_of(item, with_corrections(item, known, run), run))
 
         # Before hours of work are done, show that their results can be kept.
-        _record_of(run, items, rows, finished=False).write(folder / RUN_FILE)
+        _with_inputs(record, items, rows, folder).write(folder / RUN_FILE)
         remove_leftovers(folder)
         (folder / _JOURNAL).unlink(missing_ok=True)
         if again:
@@ -258,29 +259,30 @@ def segment_files(
             remove_leftovers(folder)  # of workers that died
             if not finished:
                 take_up(items)  # what was written meanwhile
-            files = _write_run(run, items, rows, finished=finished)
+            record = record.model_copy(update={"finished": finished})
+            files = _write_run(run, record, items, rows)
     return BatchResult([rows[item] for item in items if item in rows], files, kept, outdated)
 
 
-def _record_of(
-    run: Run, items: Sequence[BatchItem], rows: Mapping[BatchItem, Row], *, finished: bool
+def _with_inputs(
+    record: RunRecord, items: Sequence[BatchItem], rows: Mapping[BatchItem, Row], folder: Path
 ) -> RunRecord:
-    """Return the record of the run with what became of each input so far."""
+    """Return the record of a run, to lie in a folder, with what became of each input so far."""
     inputs = []
     for item in items:
         row, path = rows.get(item, {"status": "pending"}), os.path.abspath(item.path)
         known = {name: row[name] for name in ("status", "count", "error") if name in row}
-        relative = relative_path(path, run.folder)
+        relative = relative_path(path, folder)
         inputs.append(
             InputRecord(
                 path=path, relative=relative, image=item.image, name=item.name, sha256=item.sha256, **known
             )
         )
-    return run.record.model_copy(update={"inputs": inputs, "finished": finished})
+    return record.model_copy(update={"inputs": inputs})
 
 
 def _write_run(
-    run: Run, items: Sequence[BatchItem], rows: dict[BatchItem, Row], *, finished: bool
+    run: Run, record: RunRecord, items: Sequence[BatchItem], rows: dict[BatchItem, Row]
 ) -> list[Path]:
     """Write tables, record and report of a run, from the files of its results as they are now."""
     folder = run.folder
@@ -299,7 +301,7 @@ def _write_run(
         tables.append((item.image, cells))
         lists.append(result.class_list)
         files += run.files_of(item.name, result)
-    record = _record_of(run, items, rows, finished=finished)
+    record = _with_inputs(record, items, rows, folder)
     for one in record.inputs:
         one.sha256 = hashes.get(one.name, one.sha256)
     drawn = set(files)
