@@ -87,7 +87,7 @@ def _feature(
     words = {column: value for column, value in row.items() if isinstance(value, str)}
     named = words.pop(CLASS, "")
     words = {column: value for column, value in words.items() if value}
-    classes = [named.capitalize() or CELL_CLASS, *[TO_CHECK] * check]
+    classes = [named[:1].upper() + named[1:] or CELL_CLASS, *[TO_CHECK] * check]
     # The same cell has the same identity each time, so that QuPath can update it.
     identity = f"napari-wbcseg/{name}/{outline.plane}/{outline.label}"
     measurements = {
