@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .found import Found
-from .windows import centred_window, predict_windows
+from .windows import Window, centred_window, predict_windows
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
@@ -62,7 +62,6 @@ def find_cells(
     from skimage.measure import label
 
     from ..network.classic import classic_grey
-    from ..network.engines.create import create_engine
 
     progress(0, 0, "Looking for dark regions")
     grey = classic_grey(np.rint(pixels).astype(np.uint8), settings.dark_cutoff)
@@ -72,19 +71,32 @@ def find_cells(
     ]
     probability = np.zeros(grey.shape, np.float32)
     if windows:
-        predicted, _ = predict_windows(
-            grey[..., None].astype(np.float32) / 255,
-            list(dict.fromkeys(windows)),
-            create_engine(model, settings.engine, settings.device),
-            1,
-            batch_size=settings.batch_size,
-            fill=1.0,
-            flips=settings.flips,
-            progress=progress,
-            stage="Predicting",
-        )
-        probability = predicted[..., 0]
+        probability = probability_in(grey, list(dict.fromkeys(windows)), model, settings, progress)
     labels = label(probability > settings.probability_threshold, connectivity=2).astype(np.int32)
     areas = np.bincount(labels.ravel())
     labels[areas[labels] < settings.min_area] = 0
     return Found(labels, probability, proposals, None)
+
+
+def probability_in(
+    grey: np.ndarray,
+    windows: list[Window],
+    model: ModelFile,
+    settings: SegmentationSettings,
+    progress: Progress,
+) -> np.ndarray:
+    """Return the probability, float32 of shape (H, W), of each pixel of some windows; 0 outside them."""
+    from ..network.engines.create import create_engine
+
+    predicted, _ = predict_windows(
+        grey[..., None].astype(np.float32) / 255,
+        windows,
+        create_engine(model, settings.engine, settings.device),
+        1,
+        batch_size=settings.batch_size,
+        fill=1.0,
+        flips=settings.flips,
+        progress=progress,
+        stage="Predicting",
+    )
+    return np.asarray(predicted[..., 0])

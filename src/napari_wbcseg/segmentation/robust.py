@@ -255,7 +255,7 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> Found:
     boxes = propose(image, diameter, predictor)
     if not len(boxes):
         return Found(np.zeros(shape, np.int32), np.zeros(shape, np.float32), boxes, diameter)
-    maps = _look_closely(resample(image, predictor.canonical_diameter / diameter), shape, boxes, predictor)
+    maps = look_closely(resample(image, predictor.canonical_diameter / diameter), shape, boxes, predictor)
     threshold = predictor.settings.probability_threshold
     instances = split_cells(maps, predictor.canonical_diameter, threshold, predictor.settings.split_touching)
     instances = leave_out_unlikely(instances, maps)
@@ -268,9 +268,7 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> Found:
     )
 
 
-def _look_closely(
-    scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor
-) -> Maps:
+def look_closely(scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor) -> Maps:
     """Predict around boxes, given in the pixels of an image of one shape, in that image scaled."""
     height, width = scaled.shape[:2]
     exact = np.array([height / shape[0], width / shape[1]] * 2)

@@ -1,0 +1,172 @@
+"""The outline of one cell that a segmentation missed, where a person says that one is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..box import Box
+from ..errors import EditError
+from ..progress import Progress, silent
+
+if TYPE_CHECKING:
+    from ..network.model_file import ModelFile
+    from ..settings import SegmentationSettings
+
+
+@dataclass(frozen=True)
+class MissedParameters:
+    """Where and how a missed cell is looked for: choices of this package.
+
+    Attributes
+    ----------
+    around : float
+        Diameters of a cell on each side of the point that are looked at, for the light of the slide.
+    closely : float
+        Diameters on each side that the network sees.
+    thresholds : tuple of float
+        Of the probability, over that of the settings, one after the other until there is a cell.
+    sizes : tuple of float
+        Diameter of what is outlined over that of a cell: less is a fragment, more has run out of the cell.
+    overlap : float
+        Share of the outline that may belong to cells outlined before; they keep it.
+    """
+
+    around: float = 4.0
+    closely: float = 1.5
+    thresholds: tuple[float, ...] = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.08)
+    sizes: tuple[float, float] = (0.3, 2.0)
+    overlap: float = 0.5
+
+
+PARAMETERS = MissedParameters()
+
+
+def outline_at(
+    image: Any,
+    labels: Any,
+    point: tuple[float, float],
+    diameter: float | None,
+    model: ModelFile,
+    settings: SegmentationSettings,
+    progress: Progress = silent,
+) -> tuple[Box, np.ndarray]:
+    """Outline the cell at a point, as the network's own maps have it, however unsure it is.
+
+    Parameters
+    ----------
+    image : array, shape (H, W) or (H, W, 3)
+        Only what lies around the point is read.
+    labels : array of int, shape (H, W)
+        Cells outlined before, which keep their pixels.
+    point : tuple of float
+        Row and column.
+    diameter : float or None
+        Of a typical cell, pixels; that at which the network is at its best where it is not known.
+    model : ModelFile
+    settings : SegmentationSettings
+    progress : Progress
+
+    Returns
+    -------
+    box : Box
+    mask : ndarray of bool
+        The cell within its box.
+
+    Raises
+    ------
+    EditError
+        If the point is not in the image, a cell is there already, or the network sees none.
+    ImageError
+        If the image cannot be used.
+    """
+    from scipy import ndimage
+
+    from ..images.prepare import bit_range, prepare_image
+
+    row, col = (round(value) for value in point)
+    height, width = labels.shape
+    if not (0 <= row < height and 0 <= col < width):
+        raise EditError("Click on the image, where a cell was missed.")
+    diameter = diameter or model.header.canonical_diameter or 48.0
+    reach = max(int(PARAMETERS.around * diameter), 64)
+    window = Box.square(row, col, reach).grown(0, (height, width))
+    taken = np.asarray(labels[window.slices]) != 0
+    spot = (row - window.top, col - window.left)
+    if taken[spot]:
+        raise EditError("A cell is outlined there already: select it to change it.")
+    pixels = prepare_image(np.asarray(image[window.slices]), bit_range(image)).pixels
+    find = _classic if settings.recipe == "classic" else _robust
+    low, high = (size * diameter for size in PARAMETERS.sizes)
+    for mask in find(pixels, spot, diameter, model, settings, progress):
+        free = mask & ~taken
+        if not free[spot]:
+            continue
+        pieces, _ = ndimage.label(free)
+        mine = pieces == pieces[spot]
+        across = 2 * np.sqrt(mask.sum() / np.pi)
+        if low <= across <= high and mine.sum() >= (1 - PARAMETERS.overlap) * mask.sum():
+            (place,) = ndimage.find_objects(mine.astype(np.uint8))
+            corner = np.array([window.top, window.left] * 2)
+            return Box(*(np.array(Box.of(place)) + corner).tolist()), mine[place]
+    raise EditError(
+        "The network sees no cell there, however low its threshold is set: draw it with the layer's brush."
+    )
+
+
+def _robust(
+    pixels: np.ndarray,
+    spot: tuple[int, int],
+    diameter: float,
+    model: ModelFile,
+    settings: SegmentationSettings,
+    progress: Progress,
+) -> Iterator[np.ndarray]:
+    """Yield the instance at a point, ndarray of bool, at one threshold after the other."""
+    from ..images.illumination import normalised
+    from ..network.robust import network_input
+    from .instances import Instances, draw_at, split_cells
+    from .resample import resample
+    from .robust import create_predictor, look_closely
+
+    predictor = create_predictor(model, settings, progress)
+    canonical, shape = predictor.canonical_diameter, (pixels.shape[0], pixels.shape[1])
+    scaled = resample(network_input(normalised(pixels)), canonical / diameter)
+    closely = int(np.ceil(PARAMETERS.closely * diameter))
+    seen = Box.square(*spot, closely).grown(0, shape)
+    maps = look_closely(scaled, shape, np.array([seen]), predictor)
+    at = tuple(int(spot[axis] * scaled.shape[axis] / shape[axis]) for axis in (0, 1))
+    for share in PARAMETERS.thresholds:
+        threshold = share * settings.probability_threshold
+        instances = split_cells(maps, canonical, threshold, settings.split_touching)
+        number = int(instances.labels[at])
+        if number:
+            alone = Instances((instances.labels == number).astype(np.int32), {})
+            yield draw_at(alone, maps, shape, threshold) == 1
+
+
+def _classic(
+    pixels: np.ndarray,
+    spot: tuple[int, int],
+    diameter: float,
+    model: ModelFile,
+    settings: SegmentationSettings,
+    progress: Progress,
+) -> Iterator[np.ndarray]:
+    """Yield the same by the published method, which takes the window around the point."""
+    from scipy import ndimage
+
+    from ..network.classic import classic_grey
+    from .classic import WINDOW, probability_in
+    from .windows import centred_window
+
+    grey = classic_grey(np.rint(pixels).astype(np.uint8), settings.dark_cutoff)
+    windows = [centred_window(*spot, grey.shape, WINDOW)]
+    probability = probability_in(grey, windows, model, settings, progress)
+    for share in PARAMETERS.thresholds:
+        regions, _ = ndimage.label(probability > share * settings.probability_threshold, np.ones((3, 3)))
+        if regions[spot]:
+            yield regions == regions[spot]
