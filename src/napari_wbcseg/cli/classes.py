@@ -18,7 +18,10 @@ def classify(
         typer.Argument(metavar="RESULTS...", help="Folders, or NAME-result.json files."),
     ],
     classes: Annotated[
-        str, typer.Option("--classes", help="What tells the classes: built-in, or the file of a classifier.")
+        str,
+        typer.Option(
+            "--classes", "--classifier", help="What tells the classes: built-in, or the file of a classifier."
+        ),
     ] = "built-in",
 ) -> None:
     """Tell the classes of cells that were segmented before; what a person said stays."""

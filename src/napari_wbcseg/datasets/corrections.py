@@ -124,6 +124,11 @@ def corrections_folder(folder: str | Path | None = None) -> Path:
     return user_data_path("napari-wbcseg", appauthor=False) / "training-set"
 
 
+def learnt_file() -> Path:
+    """Return the file of the classifier that a person taught, beside their corrections."""
+    return corrections_folder() / "classes.safetensors"
+
+
 def is_corrections(path: Path) -> bool:
     """Whether a folder is a training set of this kind."""
     return (Path(path) / RECORD).is_file()

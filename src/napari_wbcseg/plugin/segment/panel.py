@@ -25,6 +25,8 @@ from ..shared.model_list import ModelPicker
 from ..shared.panel import NOTICE_LOOK, Folded, scrolled_column, sentence, stretched, with_tip
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
+from .classes_editor import ClassesEditor
+from .pixel_size_field import PixelSizeField
 from .save_form import SaveForm
 
 if TYPE_CHECKING:
@@ -68,13 +70,14 @@ class SegmentPanel:
         self._viewer = viewer
         defaults = preferred_settings()
         self.picker = LayerPicker(viewer, is_source, "no image open")
+        self.pixel_size = PixelSizeField(viewer)
         self.planes = with_tip(QComboBox(), "Every plane of the stack, or the one that is shown.")
         self.regions = LayerPicker(viewer, is_region, none="the whole image")
         self.draw = with_tip(QPushButton("Draw"), "Draw a rectangle; only what lies in it is segmented.")
         self.models = ModelPicker(preference("model"))
         self.top = SettingsForm(defaults, TOP)
         self.top.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
-        self.options = SettingsForm(defaults, leave_out=TOP)
+        self.options = SettingsForm(defaults, leave_out=TOP, editors={"classes": ClassesEditor})
         self.about = sentence()
         self.join = QPushButton("Show as one colour image")
         self.found = sentence()
@@ -128,6 +131,7 @@ class SegmentPanel:
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         rows.addRow("Image", with_tip(stretched(self.picker.native), "The layer with the stained smear."))
         self._rows = rows
+        rows.addRow("Pixel size", self.pixel_size)
         rows.addRow("Planes", stretched(self.planes))
         region = QHBoxLayout()
         region.addWidget(

@@ -235,6 +235,7 @@ class SegmentWidget(QWidget):
         panel.join.clicked.connect(self._join_colours)
         panel.review.clicked.connect(self.review)
         panel.picker.changed.connect(self._on_image)
+        panel.pixel_size.said.connect(self._say)
         panel.regions.changed.connect(self._refresh)
         panel.planes.currentIndexChanged.connect(self._refresh)
         panel.models.model_changed.connect(self._on_model)
@@ -253,6 +254,8 @@ class SegmentWidget(QWidget):
         self._cleanup.add(lambda: layers.inserted.disconnect(self._on_layers))
         self._cleanup.add(lambda: layers.removed.disconnect(self._on_layers))
         self._cleanup.add(self._circle.hide)
+        self._cleanup.add(panel.pixel_size.close_tools)
+        self._cleanup.add(lambda: panel.pixel_size.follow(None))
 
     def _check(self) -> LayerCheck:
         check = check_layer(self.image)
@@ -316,6 +319,7 @@ class SegmentWidget(QWidget):
         if self._job is None:
             self._panel.details.clear()
         self._panel.save.forget()
+        self._panel.pixel_size.follow(self.image)
         self._on_layers()
 
     def _on_counts(self, cells: Labels) -> None:
@@ -470,6 +474,10 @@ class SegmentWidget(QWidget):
         info = LayerInfo() if cells is None else LayerInfo.of(cells)
         self._panel.found.setText(_found(info))
         self._panel.notes.setText("\n".join(info.notes))
+        self._panel.hide_empty()
+
+    def _say(self, sentence: str) -> None:
+        self._panel.details.setText(sentence)
         self._panel.hide_empty()
 
     def _on_failed(self, sentence: str) -> None:

@@ -10,6 +10,8 @@ class _Events(QObject):
     models_changed = Signal(str)
     #: Emitted when a field was added to the training set.
     training_set_changed = Signal()
+    #: Emitted when a review learned classes, or forgot them.
+    classes_learnt = Signal()
 
 
 events = _Events()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
@@ -33,7 +33,7 @@ class FieldEditor(QWidget):
     def __init__(self, setting: Setting) -> None:
         super().__init__()
         self.setting = setting
-        self._value = _value_widget(setting)
+        self._value = self.make_widget(setting)
         self._none = CheckBox(text=setting.none) if setting.optional else None
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -50,6 +50,10 @@ class FieldEditor(QWidget):
         self._value.changed.connect(lambda: self.changed.emit())
         self.setToolTip(setting.description)
         self.set(setting.default)
+
+    def make_widget(self, setting: Setting) -> ValueWidget[Any]:
+        """Return what holds the value."""
+        return _value_widget(setting)
 
     @property
     def value(self) -> Any:
@@ -87,6 +91,8 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         The fields shown, in this order; by default all but those of ``leave_out``.
     leave_out : iterable of str
         Fields not shown; they keep the value of ``settings``.
+    editors : mapping of str to type, optional
+        Editors of their own for some fields.
     """
 
     changed = Signal()
@@ -96,6 +102,7 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         settings: SettingsT,
         fields: Iterable[str] | None = None,
         leave_out: Iterable[str] = (),
+        editors: Mapping[str, type[FieldEditor]] | None = None,
     ) -> None:
         super().__init__()
         known, left_out = settings_of(type(settings)), set(leave_out)
@@ -107,7 +114,8 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         layout.setVerticalSpacing(4)
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for name in names:
-            editor, label = FieldEditor(known[name]), QLabel(known[name].title)
+            make = (editors or {}).get(name, FieldEditor)
+            editor, label = make(known[name]), QLabel(known[name].title)
             label.setToolTip(known[name].description)
             layout.addRow(label, editor)
             self.editors[name], self._labels[name] = editor, label

@@ -1,0 +1,149 @@
+"""The size of a pixel of an image: typed, read from its file, or taken from a line over its scale bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QInputDialog, QMenu, QToolButton, QWidget
+
+from ..shared.metadata import LayerInfo, is_picture
+from ..shared.panel import with_tip
+from ..shared.reunite import path_of
+from ..shared.stroke import StrokeTool
+from ..shared.units import size_in_micrometres
+from ..shared.viewer import camera_of, plane_shape
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+_LARGEST, _DIGITS = 10.0, 4  # µm; see `napari_wbcseg.images.pixel_size`
+_USUAL_BAR = 10.0  # µm
+_OF_IMAGE = 0.004  # width of the line
+
+
+class PixelSizeField(QWidget):
+    """Shows the pixel size of an image layer, and changes it for the layer and for what was found in it.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    """
+
+    #: Emitted with a sentence for the user; an empty one takes it away.
+    said = Signal(str)
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._layer: Layer | None = None
+        self._stroke: StrokeTool | None = None
+        self.value = QDoubleSpinBox()
+        self.value.setRange(0, _LARGEST)
+        self.value.setDecimals(_DIGITS)
+        self.value.setSingleStep(0.01)
+        self.value.setSuffix(" µm")
+        self.value.setSpecialValueText("not known")
+        self.value.setKeyboardTracking(False)
+        self.value.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.value.valueChanged.connect(self._on_typed)
+        self.source = QToolButton()
+        self.source.setText("From …")
+        self.source.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self)
+        self.from_line = menu.addAction("a line over the scale bar …", self.draw_line)
+        self.from_file = menu.addAction("the file", self.read_file)
+        self.source.setMenu(menu)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(with_tip(self.value, "Sizes of cells are in µm where the size of a pixel is known."), 1)
+        row.addWidget(with_tip(self.source, "Take it from a scale bar in the picture, or from its file."))
+
+    def follow(self, layer: Layer | None) -> None:
+        """Show the pixel size of a layer from now on."""
+        if self._layer is not None:
+            self._layer.events.scale.disconnect(self._show)
+        self._layer = layer
+        if layer is not None:
+            layer.events.scale.connect(self._show)
+        self.setEnabled(layer is not None)
+        self._show()
+
+    def set_size(self, row: float, column: float) -> None:
+        """Give a pixel this height and width, in µm, in the image and in all that lies on it."""
+        image = self._layer
+        if image is None:
+            return
+        before = np.array(image.scale[-2:], float)
+        ratio = np.array([row, column]) / np.abs(before)
+        for layer in [*_on(self._viewer, image), image]:
+            layer.units = (*layer.units[:-2], "micrometer", "micrometer")
+            layer.translate = (*layer.translate[:-2], *(layer.translate[-2:] * ratio))
+            layer.scale = (*layer.scale[:-2], *(layer.scale[-2:] * ratio))
+        camera = camera_of(self._viewer)
+        centre = np.array(camera.center, float)
+        centre[-2:] *= ratio
+        camera.center, camera.zoom = tuple(centre), camera.zoom / float(ratio.mean())
+
+    def read_file(self) -> None:
+        """Take the size that the file of the image states."""
+        from ...images.pixel_size import read_pixel_size
+
+        path = None if self._layer is None else path_of(self._layer)
+        found = None if path is None else read_pixel_size(path)
+        if found is None:
+            self.said.emit("No file of this image states a pixel size that a microscope has.")
+        else:
+            self.said.emit("")
+            self.set_size(found.row, found.column)
+
+    def draw_line(self) -> None:
+        """Let the user draw a line over the scale bar, and ask how long it is."""
+        image = self._layer
+        if image is None or self._stroke is not None:
+            return
+        width = max(1.0, _OF_IMAGE * max(plane_shape(image)[-2:]))
+        self.said.emit("Draw a line from one end of the scale bar to the other. Esc leaves it.")
+        self._stroke = StrokeTool(
+            self._viewer, image, "draw a line over the scale bar", width, self._on_line, self._on_ended
+        )
+
+    def close_tools(self) -> None:
+        """Stop waiting for a line."""
+        if self._stroke is not None:
+            self._stroke.close()
+
+    def _on_line(self, points: np.ndarray) -> None:
+        pixels = float(np.linalg.norm(points[-1] - points[0]))
+        length, given = QInputDialog.getDouble(
+            self, "Scale bar", f"Length of the line of {pixels:.0f} pixels, in µm:", _USUAL_BAR, 0.001, 1e6, 3
+        )
+        if given and pixels >= 1:
+            self.set_size(length / pixels, length / pixels)
+
+    def _on_ended(self) -> None:
+        self._stroke = None
+        self.said.emit("")
+
+    def _on_typed(self, size: float) -> None:
+        if size > 0:
+            self.set_size(size, size)
+
+    def _show(self, event: Any = None) -> None:
+        known = None if self._layer is None else size_in_micrometres(self._layer)
+        self.value.blockSignals(True)
+        self.value.setValue(0.0 if known is None else known[1])
+        self.value.blockSignals(False)
+
+
+def _on(viewer: ViewerModel, image: Layer) -> list[Layer]:
+    """Return the layers that lie on an image: what was found in it, and what was drawn there by hand."""
+    found = []
+    for layer in viewer.layers:
+        of = LayerInfo.of(layer).source_id
+        same = np.allclose(layer.scale[-2:], image.scale[-2:])
+        if of == str(image.unique_id) or (of is None and not is_picture(layer) and same):
+            found.append(layer)
+    return found

@@ -1,0 +1,44 @@
+"""The choice of the classifier: built in, taught by the user, a file, or none."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_wbcseg.datasets.corrections import learnt_file
+from napari_wbcseg.plugin.segment.classes_editor import ClassesEditor, QFileDialog
+from napari_wbcseg.plugin.shared.events import events
+from napari_wbcseg.settings import SegmentationSettings, settings_of
+
+
+@pytest.fixture
+def editor(qtbot, monkeypatch, tmp_path):
+    monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path))
+    made = ClassesEditor(settings_of(SegmentationSettings)["classes"])
+    qtbot.addWidget(made)
+    return made
+
+
+def offered(editor):
+    box = editor._value.native
+    return [box.itemText(index) for index in range(box.count())]
+
+
+def test_what_was_taught_is_offered_once_there_is_something(editor):
+    assert (editor.value, offered(editor)) == ("built-in", ["built-in", "a file …"])
+    learnt_file().write_bytes(b"")
+    events.classes_learnt.emit()
+    assert offered(editor) == ["built-in", "as you taught", "a file …"]
+    editor._value.value = str(learnt_file())
+    assert editor.value == str(learnt_file())
+
+
+def test_a_file_can_be_chosen_and_none(editor, monkeypatch, qtbot):
+    answers = iter(["", "/data/own.safetensors"])
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (next(answers), ""))
+    editor._value.value = "ask"
+    qtbot.waitUntil(lambda: editor.value == "built-in")
+    editor._value.value = "ask"
+    qtbot.waitUntil(lambda: editor.value == "/data/own.safetensors")
+    assert "own.safetensors" in offered(editor)
+    editor.set(None)
+    assert editor.value is None

@@ -1,0 +1,81 @@
+"""The pixel size of an image, in the Segment panel: typed, from the file, from a line over the scale bar."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_wbcseg.plugin.segment.pixel_size_field import PixelSizeField
+from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.shared.units import pixel_size
+from napari_wbcseg.plugin.shared.viewer import camera_of
+
+from ..conftest import dark_discs, discs
+from ..review.test_layer import soon
+
+
+@pytest.fixture
+def image(viewer):
+    """Show an image with its cells, moved to another place; another picture lies beside it."""
+    other = viewer.add_image(discs(), rgb=True, name="other")
+    assert pixel_size(other) == (1, 1, "px")
+    layer = viewer.add_image(discs(), rgb=True, name="smear", translate=(100, 40))
+    add_segmentation(viewer, dark_discs(layer.data), layer)
+    return layer
+
+
+@pytest.fixture
+def field(viewer, image, qtbot):
+    made = PixelSizeField(viewer)
+    qtbot.addWidget(made)
+    made.follow(image)
+    yield made
+    made.follow(None)
+
+
+def test_what_is_typed_holds_for_the_image_and_what_was_found_in_it(viewer, image, field):
+    assert (field.value.value(), field.value.text()) == (0, "not known")
+    camera = camera_of(viewer)
+    centre, zoom = np.array(camera.center), camera.zoom
+    field.value.setValue(0.2)
+    for layer in viewer.layers:
+        expected = (1, 1, "px") if layer.name == "other" else (0.2, 0.2, "µm")
+        assert pixel_size(layer) == pytest.approx(expected), layer.name
+    assert tuple(image.translate) == pytest.approx((20, 8))
+    assert camera.zoom == pytest.approx(5 * zoom), "the view stays where it is"
+    assert np.allclose(np.array(camera.center)[-2:], 0.2 * centre[-2:])
+    image.scale = (0.5, 0.5)
+    assert field.value.value() == 0.5
+
+
+def test_a_line_over_the_scale_bar_gives_it_once_its_length_is_known(viewer, image, field, monkeypatch):
+    from napari_wbcseg.plugin.segment import pixel_size_field
+
+    monkeypatch.setattr(pixel_size_field.QInputDialog, "getDouble", lambda *_: (20.0, True))
+    said = []
+    field.said.connect(said.append)
+    field.from_line.trigger()
+    tool = viewer.layers.selection.active
+    assert tool.mode == "add_path"
+    assert said[-1].startswith("Draw a line")
+    tool.add([np.array([[90.0, 20.0], [90.0, 60.0], [90.0, 100.0]])], shape_type="path")
+    soon(lambda: tool not in viewer.layers)
+    assert pixel_size(image) == pytest.approx((0.25, 0.25, "µm"))
+    assert said[-1] == ""
+
+
+@pytest.mark.parametrize("stated", [0.1, None])
+def test_the_file_is_asked(viewer, tmp_path, qtbot, stated):
+    path, resolution = tmp_path / "smear.tif", None if stated is None else (1e4 / stated,) * 2
+    tifffile.imwrite(path, discs(), resolution=resolution, resolutionunit="CENTIMETER" if stated else None)
+    (layer,) = viewer.open(path, plugin="napari", layer_type="image", rgb=True)
+    field, said = PixelSizeField(viewer), []
+    qtbot.addWidget(field)
+    field.said.connect(said.append)
+    field.follow(layer)
+    field.from_file.trigger()
+    if stated is None:
+        assert said[-1].startswith("No file of this image states")
+    assert field.value.value() == (stated or 0)
+    field.follow(None)
