@@ -33,10 +33,11 @@ def test_a_new_class_is_learned_from_a_few_cells_and_kept_in_a_file(tmp_path: Pa
     np.testing.assert_allclose(probabilities, expected, atol=1e-3)
 
 
-def test_what_was_said_before_is_replaced_and_nothing_is_no_lesson() -> None:
+def test_what_was_said_of_other_cells_stays_and_nothing_is_no_lesson() -> None:
     first = read_classifier()
     taught = teach(teach(first, first.weights[EXAMPLES][:2], ["a", "b"]), first.weights[EXAMPLES][:1], ["c"])
-    assert taught.header.examples == (*first.header.examples, "c")
+    assert taught.header.examples == (*first.header.examples, "b", "c"), "the first cell is no a any more"
+    assert taught.header.taught == 2
     with pytest.raises(SettingsError, match="No cell is named"):
         teach(first, np.zeros((0, 640), np.float32), [])
 
@@ -44,7 +45,7 @@ def test_what_was_said_before_is_replaced_and_nothing_is_no_lesson() -> None:
 def test_the_least_sure_cells_that_nobody_named_come_first() -> None:
     cells = pd.DataFrame({"label": [1, 2, 3, 4], "class_probability": [0.9, 0.5, 0.4, 0.7]})
     cells["class_by"] = ["model", "model", "person", "model"]
-    assert least_sure(cells, 2) == [2, 4]
+    assert least_sure(cells) == [1, 3, 0]
 
 
 def test_a_model_of_another_kind_is_refused_with_a_sentence() -> None:

@@ -41,12 +41,13 @@ class LearnParameters:
 
 
 PARAMETERS = LearnParameters()
+_SAME = 1e-3  # distance of two embeddings over their length, of one cell looked at twice
 
 
 def teach(
     classifier: ClassifierFile, embedding: np.ndarray, names: Sequence[str], classes: ClassList = BUILT_IN
 ) -> ClassifierFile:
-    """Return the classifier with what a person said of some cells, in place of what they said before.
+    """Return the classifier with what a person said of some cells, besides what was said of others before.
 
     Parameters
     ----------
@@ -69,13 +70,17 @@ def teach(
         If there is no cell, or all that is known is of one class.
     """
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     if not len(names):
         raise SettingsError("No cell is named: name a few of each class first.")
     header, weights = classifier.header, dict(classifier.weights)
     came = len(header.examples) - header.taught
-    kept = weights.pop(EXAMPLES, np.zeros((0, header.architecture.embedding), np.float32))[:came]
-    examples = np.concatenate([kept, np.asarray(embedding, np.float32)])
+    known = weights.pop(EXAMPLES, np.zeros((0, header.architecture.embedding), np.float32))
+    kept, before, said = known[:came], known[came:], header.examples[came:]
+    other = ~_among(before, embedding)
+    names = [*(name for name, one in zip(said, other, strict=True) if one), *names]
+    examples = np.concatenate([kept, before[other], np.asarray(embedding, np.float32)])
     truth = np.array([*header.examples[:came], *names])
     found, counts = np.unique(truth, return_counts=True)
     if len(found) < 2:
@@ -92,7 +97,8 @@ def teach(
     own, opinion = _spread(examples), PARAMETERS.opinion / _spread(examples @ kernel + bias)
     features = np.concatenate([examples * own, (examples @ kernel + bias) * opinion], axis=1)
     regression = LogisticRegression(C=PARAMETERS.regularisation, max_iter=100, tol=1e-3)
-    fitted = regression.fit(features, truth, weight)
+    with threadpool_limits(1):  # so small a problem waits for threads, seconds where others compute too
+        fitted = regression.fit(features, truth, weight)
     coefficients, intercept = fitted.coef_, fitted.intercept_
     if len(found) == 2:  # of which scikit-learn gives the second alone
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
@@ -111,6 +117,15 @@ def teach(
     return make_classifier(taught, {**weights, EXAMPLES: examples})
 
 
+def _among(embedding: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Say of each cell whether it is one of some others, to within what two runs of the network differ by."""
+    from scipy.spatial.distance import cdist
+
+    if not len(embedding) or not len(others):
+        return np.zeros(len(embedding), bool)
+    return np.asarray(cdist(embedding, others).min(axis=1) <= _SAME * np.linalg.norm(embedding, axis=1))
+
+
 def _spread(values: np.ndarray) -> np.ndarray:
     """Return what columns are multiplied by, so that their squares add up to about 1."""
     return np.asarray(1 / (np.maximum(values.std(axis=0), 1e-3) * np.sqrt(values.shape[1])))
@@ -126,9 +141,9 @@ def probabilities_of(classifier: ClassifierFile, embedding: np.ndarray) -> pd.Da
     return pd.DataFrame(values, columns=list(classifier.header.architecture.classes))
 
 
-def least_sure(cells: pd.DataFrame, count: int) -> list[int]:
-    """Return the labels of the cells that it helps most to name next, the least sure first."""
-    others = cells[cells[CLASS_BY] != PERSON] if CLASS_BY in cells else cells
-    if CLASS_PROBABILITY not in others:
-        return []
-    return [int(label) for label in others.sort_values(CLASS_PROBABILITY, kind="stable")["label"][:count]]
+def least_sure(cells: pd.DataFrame) -> list[int]:
+    """Return the rows of the cells that it helps most to name next, the least sure first."""
+    probability = cells[CLASS_PROBABILITY].to_numpy(float)
+    others = (cells[CLASS_BY] != PERSON).to_numpy() & np.isfinite(probability)
+    order = np.argsort(probability, kind="stable")
+    return [int(row) for row in order[others[order]]]

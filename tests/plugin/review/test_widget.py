@@ -39,7 +39,7 @@ def widget(viewer, open_review):
 
 def rows(widget):
     """Return the table as it is written."""
-    model = widget._model
+    model = widget.panel.model
     names = [column.name for column in model.columns]
     return [
         {name: model.data(model.index(row, place)) for place, name in enumerate(names)}
@@ -138,13 +138,13 @@ def test_filter_sort_and_histogram(viewer, widget):
 
 def test_the_arrow_stays_with_its_column_when_others_come_and_go(viewer, widget):
     widget.sort_by("area", descending=True)
-    names = [column.name for column in widget._model.columns]
+    names = [column.name for column in widget.panel.model.columns]
     assert "mean_stain" in names
     header = widget.panel.table.horizontalHeader()
     assert names[header.sortIndicatorSection()] == "area"
     widget.labels.features = {"certainty": [0.0, 0.9, 0.9, 0.9]}  # a column in front of it
-    soon(lambda: "certainty" in [column.name for column in widget._model.columns])
-    names = [column.name for column in widget._model.columns]
+    soon(lambda: "certainty" in [column.name for column in widget.panel.model.columns])
+    names = [column.name for column in widget.panel.model.columns]
     assert names[header.sortIndicatorSection()] == "area"
 
 
@@ -187,7 +187,7 @@ def test_lengths_are_in_micrometres_where_the_layer_has_units(viewer, open_revie
     viewer.add_labels(three_cells(), **place)
     widget = open_review(viewer)
     assert widget.cells["area"].iloc[0] == pytest.approx(0.04 * widget.review.cells["area"].iloc[0])
-    model = widget._model
+    model = widget.panel.model
     headers = [model.headerData(place, model_orientation()) for place in range(model.columnCount())]
     assert {"area\nµm²", "diameter\nµm"} <= set(headers)
     widget.select([(0, 3)])
@@ -220,7 +220,7 @@ def test_layers_may_be_renamed_removed_and_exchanged(viewer, widget):
     assert widget.panel.count.text() == "1 white cell"
     assert "N" not in {str(key) for key in first.keymap}
     other.name = "renamed"
-    assert widget._labels_picker.current_choice == "renamed"
+    assert widget._layers.labels.current_choice == "renamed"
     widget.select([(0, 4)])
     viewer.layers.remove(other)
     assert widget.labels is first

@@ -10,6 +10,10 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from napari_wbcseg.classification.classes import BUILT_IN
 from napari_wbcseg.plugin.shared.class_colours import colour_cells
+from napari_wbcseg.results.save import save
+
+from ..conftest import dark_discs, discs
+from ..review.test_layer import soon
 
 BLUE, GREEN, CYAN, ORANGE = (86, 180, 233), (0, 200, 83), (0, 225, 255), (255, 150, 0)
 
@@ -61,3 +65,12 @@ def test_large_planes_are_filled_for_outlines_take_long(qapp):
     layer = Labels(np.zeros((4000, 4000), np.uint8))
     colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN)
     assert (colours(layer)[0], layer.contour) == (BLUE, 0)
+
+
+def test_cells_of_a_file_are_outlined_without_a_panel(viewer, tmp_path):
+    found = dark_discs(discs())
+    found.cells["class"], found.cells["check"] = ["lymphocyte", "neutrophil", ""], False
+    save(found, tmp_path / "smear-labels.tif", image=discs())
+    (cells,) = viewer.open(tmp_path / "smear-labels.tif", plugin="napari-wbcseg")
+    soon(lambda: cells.contour > 0)
+    assert colours(cells) == [GREEN, BLUE, CYAN]

@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 import tifffile
 import zarr
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg.box import Box
+from napari_wbcseg.errors import EditError
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.review.large_edit import window_on_view
 from napari_wbcseg.plugin.review.widget import ReviewWidget
@@ -92,7 +95,7 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     review = ReviewWidget(viewer)
     qtbot.addWidget(review)
     review.labels = cells
-    assert review.review is None, "nothing is read whole to be reviewed"
+    assert review.review.count == 4
     assert "on disk" in review.panel.message.text()
 
     row0, col0, row1, col1 = window_on_view(cells)
@@ -125,6 +128,42 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     assert (table.loc[5, "row"], table.loc[5, "col"]) == pytest.approx((300, 300))
     assert not table.loc[5, "border"]
     assert np.array_equal(np.asarray(cells.data[0]), truth)
+
+
+def test_cells_on_disk_are_looked_at_and_named_in_the_gallery(viewer, result, forced, qtbot):
+    _, cells = viewer.open(result, plugin="napari-wbcseg")
+    qtbot.waitUntil(lambda: cells.colormap.name == "classes of cells", timeout=5000)
+    dock, review = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")
+    dock.setFloating(True)
+    dock.show()
+    review.labels = cells
+    review.show_gallery()
+    QApplication.processEvents()
+    model = review.gallery.model()
+
+    def middle():
+        index = model.index(model.row_of((0, 2)))
+        return model.data(index, Qt.ItemDataRole.DecorationRole).toImage().pixelColor(30, 30)
+
+    qtbot.waitUntil(lambda: middle().lightness() < 130)  # grey, until the pixels are read
+    review.select([(0, 2)])
+    review.name("basophil")
+    assert not review.panel.buttons["reject"].isEnabled()
+    with pytest.raises(EditError, match="on disk"):
+        review.reject()
+    review.review.write_features()
+
+    def kept():
+        table = LargeResult.open(result).cells.set_index("label")
+        return tuple(table.loc[2, ["class", "class_by"]])
+
+    qtbot.waitUntil(lambda: kept() == ("basophil", "person"), timeout=20_000)
+    viewer.layers.clear()
+    _, again = viewer.open(result, plugin="napari-wbcseg")
+    review.labels = again
+    assert review.cells.set_index("label").loc[2, "class"] == "basophil"
+    review.undo()
+    assert len(LargeResult.open(result).cells) == 4
 
 
 def test_a_view_that_is_too_large_is_a_sentence(viewer, result, qtbot, monkeypatch):

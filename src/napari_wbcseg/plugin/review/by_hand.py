@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,11 +16,34 @@ from .gallery import DIGITS
 from .panel import KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from .widget import ReviewWidget
+    from napari.components import ViewerModel
+
+    from .layer import LayerReview
+    from .panel import ReviewPanel
+    from .tools import ReviewTools
 
 _OF_DIAMETER = 0.04  # width of the line that is drawn across a cell
+
+
+class Reviewer(Protocol):
+    """What hands act on: the functions and the state of `ReviewWidget` that are used here."""
+
+    viewer: ViewerModel
+    panel: ReviewPanel
+    review: LayerReview | None
+    tools: ReviewTools | None
+    failed: Any
+
+    @property
+    def selected(self) -> list[Cell]: ...
+    @property
+    def to_check(self) -> list[Cell]: ...
+    def need_review(self) -> LayerReview: ...
+    def select(self, cells: Iterable[Cell]) -> None: ...
+    def split(self, stroke: np.ndarray | None = None) -> list[Cell]: ...
+    def outline_at(self, point: tuple[float, float], plane: int = 0) -> None: ...
 
 
 class ByHand:
@@ -28,11 +51,11 @@ class ByHand:
 
     Parameters
     ----------
-    widget : ReviewWidget
+    widget : Reviewer
         Whose functions are called.
     """
 
-    def __init__(self, widget: ReviewWidget) -> None:
+    def __init__(self, widget: Reviewer) -> None:
         self._widget, self._panel = widget, widget.panel
         self._stroke: StrokeTool | None = None
 
@@ -41,6 +64,8 @@ class ByHand:
         with self.said():
             if name == "split":
                 self._split()
+            elif name == "outline_missed":
+                self._wait_for_clicks(None)
             elif name in ("accept", "reject"):
                 self._decide(name)
             else:
@@ -77,7 +102,8 @@ class ByHand:
                 review.labels.bind_key(key, None if unbound else _ignoring_layer(call), overwrite=True)
 
     def close(self) -> None:
-        """Stop what waits for a line."""
+        """Stop what waits for something on the image."""
+        self._wait_for_clicks(False)
         if self._stroke is not None:
             self._stroke.close()
 
@@ -105,7 +131,7 @@ class ByHand:
                 return
         areas = review.cells["area"].to_numpy(float)
         width = max(1.0, _OF_DIAMETER * float(np.sqrt(np.median(areas)))) if len(areas) else 1.0
-        self._panel.splitting(True)
+        self._panel.waiting("split", True)
         self._stroke = StrokeTool(
             widget.viewer,
             review.labels,
@@ -115,6 +141,24 @@ class ByHand:
             self._on_stroke_ended,
         )
 
+    def _wait_for_clicks(self, wait: bool | None) -> None:
+        """Begin or stop outlining what is clicked; None for the other of the two."""
+        widget, tools = self._widget, self._widget.tools
+        if tools is None or wait == tools.canvas.outlining:
+            return
+        tools.canvas.outlining = wait = not tools.canvas.outlining
+        self._panel.waiting("outline_missed", wait)
+        labels = widget.need_review().labels
+        labels.bind_key("Escape", _ignoring_layer(self.close) if wait else None, overwrite=True)
+        if wait:
+            labels.mode = "pan_zoom"
+            widget.viewer.layers.selection.active = labels
+
+    def on_missed(self, plane: int, place: np.ndarray) -> None:
+        """Outline the cell that was clicked."""
+        with self.said():
+            self._widget.outline_at((float(place[0]), float(place[1])), plane)
+
     def _on_stroke(self, points: np.ndarray) -> None:
         with self.said():
             parts = self._widget.split(points)
@@ -122,7 +166,7 @@ class ByHand:
 
     def _on_stroke_ended(self) -> None:
         self._stroke = None
-        self._panel.splitting(False)
+        self._panel.waiting("split", False)
 
 
 def _ignoring_layer(call: Callable[[], None]) -> Callable[[Any], None]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtGui import QColor, QImage, QPixmap
 
 from ...classification.crops import PARAMETERS, cut_out
 from ...errors import ImageError
+from ..shared.jobs import timer
 from ..shared.viewer import image_data
 from .decisions import Cell
-from .edits import plane_of
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
     from ...box import Box
 
 _MOST_KEPT = 4000
+_MOST_WANTED = 200  # of pictures on disk: those that were scrolled past before are not read
+_LOAD_FOR = 0.02  # seconds
+_BLANK = QColor(200, 200, 200)
 
 
-class Crops:
+class Crops(QObject):
     """Cuts cells out of a picture; each is kept until it has another box.
 
     Parameters
@@ -35,17 +40,29 @@ class Crops:
         Of the pictures, pixels.
     """
 
+    #: Emitted when pictures were read that were grey before.
+    loaded = Signal()
+
     def __init__(self, labels: Labels, image: Image | None, diameter: float, side: int) -> None:
         from ...images.prepare import bit_range
+
+        super().__init__()
 
         self._labels, self._diameter, self._side = labels, max(diameter, 1.0), side
         self._layer = image
         self._image: Any = None if image is None else image_data(image)
         self._range = 255.0
         self._kept: dict[Cell, tuple[Box, QPixmap]] = {}
-        if self._image is not None:
+        self._wanted: dict[Cell, Box] = {}  # the latest last
+        lazy = [data for data in (image_data(labels), self._image) if data is not None]
+        self._at_once = all(isinstance(data, np.ndarray) for data in lazy)
+        self._soon = timer(0, self._load, self)
+        self._blank = QPixmap(side, side)
+        self._blank.fill(_BLANK)
+        if image is not None:
             try:
-                self._range = float(bit_range(self._image))
+                # The coarsest level tells the range: all of a large image would have to be read.
+                self._range = float(bit_range(image.data[-1] if image.multiscale else self._image))
             except ImageError:
                 self._image = None
 
@@ -54,23 +71,44 @@ class Crops:
         return image is self._layer and 0.8 < diameter / self._diameter < 1.25
 
     def picture(self, cell: Cell, box: Box) -> QPixmap:
-        """Return the picture of a cell, given with its box."""
+        """Return the picture of a cell, given with its box; of pixels on disk a grey one until it is read."""
         kept = self._kept.get(cell)
-        if kept is None or kept[0] != box:
-            if len(self._kept) >= _MOST_KEPT:
-                self._kept.clear()
-            kept = self._kept[cell] = box, self._cut(cell, box)
-        return kept[1]
+        if kept is not None and kept[0] == box:
+            return kept[1]
+        if not self._at_once:
+            self._wanted.pop(cell, None)
+            self._wanted[cell] = box
+            self._soon.start()
+            return self._blank
+        return self._keep(cell, box)
+
+    def _keep(self, cell: Cell, box: Box) -> QPixmap:
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        picture = self._cut(cell, box)
+        self._kept[cell] = box, picture
+        return picture
+
+    def _load(self) -> None:
+        """Read what was asked for last, for as long as nobody notices, and go on after what else there is."""
+        self._wanted = dict(list(self._wanted.items())[-_MOST_WANTED:])
+        until = time.perf_counter() + _LOAD_FOR
+        while self._wanted and time.perf_counter() < until:
+            self._keep(*self._wanted.popitem())
+        self.loaded.emit()
+        if self._wanted:
+            self._soon.start()
 
     def _cut(self, cell: Cell, box: Box) -> QPixmap:
         plane, label = cell
         around = int(PARAMETERS.side * self._diameter / PARAMETERS.diameter / 2) + 2
-        labels = plane_of(self._labels, plane)
+        labels = image_data(self._labels)
+        labels = labels if self._labels.ndim == 2 else labels[plane]
         top, left = max(box[0] - around, 0), max(box[1] - around, 0)
         here = slice(top, box[2] + around), slice(left, box[3] + around)
-        mask = labels[box[0] : box[2], box[1] : box[3]] == label
+        mask = np.asarray(labels[box.slices]) == label
         if self._image is None:
-            pixels = 1 - 0.6 * (labels[here] == label)
+            pixels = 1 - 0.6 * (np.asarray(labels[here]) == label)
         else:
             image = self._image if self._labels.ndim == 2 else self._image[plane]
             pixels = np.asarray(image[here], np.float32) / self._range

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...classification.classes import ClassList
 from ...classification.naming import each_named
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ...network.classifier import ClassifierFile
     from ...segmentation.tracking import Change
 
 #: Plane (0 for a single image) and label of a cell.
 Cell = tuple[int, int]
 
 ACCEPTED, REJECTED = "accepted", "rejected"
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What a classifier says of cells.
+
+    Attributes
+    ----------
+    classifier : ClassifierFile
+    classes : ClassList
+    probabilities : DataFrame
+        A column a class, indexed by label.
+    """
+
+    classifier: ClassifierFile
+    classes: ClassList
+    probabilities: pd.DataFrame
+
+    def of(self, labels: pd.Series) -> pd.DataFrame:
+        """Return the rows of some labels; NaN where it did not look at a cell."""
+        return self.probabilities.reindex(labels)
 
 
 class Decisions:
@@ -40,20 +64,30 @@ class Decisions:
         self._unsure = set(unsure)
         self._earlier = set(accepted)
         self._accepted: dict[Cell, str] = {}  # and the flag that was accepted with the cell
-        self._named: dict[int, str] = {}  # label and the class that a person said; both only exchanged
+        self._named: dict[int, str] = {}  # label and the class that a person said
+        self._told: Told | None = None  # what a classifier that learned says; all three only exchanged
         self._swallowed: dict[Cell, list[int]] = {}
         self._seen: set[tuple[int, int, int]] = set()  # plane, swallowed, by which: for a redo
         #: Rows of the cells that were rejected, as they were before.
         self.rejected: dict[Cell, dict[str, Any]] = {}
 
     @property
-    def state(self) -> tuple[dict[Cell, str], dict[int, str]]:
+    def state(self) -> tuple[dict[Cell, str], dict[int, str], Told | None]:
         """What was decided, as one step of Undo changes it; not to be written into."""
-        return self._accepted, self._named
+        return self._accepted, self._named, self._told
 
     @state.setter
-    def state(self, state: tuple[dict[Cell, str], dict[int, str]]) -> None:
-        self._accepted, self._named = state
+    def state(self, state: tuple[dict[Cell, str], dict[int, str], Told | None]) -> None:
+        self._accepted, self._named, self._told = state
+
+    @property
+    def told(self) -> Told | None:
+        """What a classifier says that learned here; None where the classes are those of the layer."""
+        return self._told
+
+    def tell(self, told: Told) -> None:
+        """Take what a classifier says of the cells, in place of an earlier one."""
+        self._told = told
 
     def restore(self, flags: Mapping[Cell, str]) -> None:
         """Accept, with their flags, the cells that were accepted in an earlier session."""

@@ -10,15 +10,14 @@ import numpy as np
 
 from ...box import Box
 from ...errors import EditError
-from ...segmentation.edit import merge_cells, remove_cells, separate_pieces, split_by_stroke
+from ...segmentation.edit import Edit, merge_cells, remove_cells, separate_pieces, split_by_stroke
 from ..shared.viewer import image_data, plane_shown
 from .decisions import Cell
+from .large_edit import ON_DISK, folder_of
 
 if TYPE_CHECKING:
     from napari.components import Dims
     from napari.layers import Labels
-
-    from ...segmentation.edit import Edit
 
 #: Where something changed: planes and a box in them; None stands for all of it.
 Place = tuple[range | None, Box | None]
@@ -103,6 +102,13 @@ def cutting(layer: Labels, cell: Cell, box: Box, stroke: np.ndarray | None, new_
     return _edit_of(layer, plane, {label: box}, cut)
 
 
+def drawing(layer: Labels, plane: int, box: Box, mask: np.ndarray, label: int) -> Edit:
+    """Return the edit that draws a cell, given as a mask in its box."""
+    rows, cols = np.nonzero(mask)
+    edit = Edit((rows + box.top, cols + box.left), np.full(len(rows), label, np.int64), (label,))
+    return edit if layer.ndim == 2 else edit.on_plane(plane)
+
+
 def merging(layer: Labels, cells: Mapping[Cell, Box]) -> Edit:
     """Return the edit that makes one cell of several, each given with its box.
 
@@ -140,6 +146,8 @@ def apply_edits(layer: Labels, edits: Sequence[Edit]) -> None:
     EditError
         If the layer cannot be edited.
     """
+    if folder_of(layer) is not None:
+        raise EditError(ON_DISK)
     if layer.multiscale or not layer.editable:
         raise EditError(
             f"The layer {layer.name} cannot be edited"

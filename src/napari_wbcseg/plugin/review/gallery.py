@@ -139,6 +139,7 @@ class Gallery(QListView):
         typical = float(table["diameter"].median()) if len(table) else 1.0
         if self._crops is None or not self._crops.suit(review.image, typical):
             self._crops = Crops(review.labels, review.image, typical, SIDE)
+            self._crops.loaded.connect(self._repaint)
         if self._cells is not None and len(self._cells) < len(cells):
             shown = set(self._cells)
             keep = [cell in shown for cell in cells]
@@ -150,8 +151,8 @@ class Gallery(QListView):
             self._items.set_cells(table, cells, review.classes)
         finally:
             self._by_call = False
+        self.doItemsLayout()  # type: ignore[attr-defined]  # or selecting does, and this again
         self._show_selection()
-        self.doItemsLayout()  # type: ignore[attr-defined]
         if bar:
             bar.setValue(before)
 
@@ -160,6 +161,11 @@ class Gallery(QListView):
         if self._stale:
             self.refresh()
             self._show_selection(scroll=True)
+
+    def _repaint(self) -> None:
+        viewport = self.viewport()
+        if viewport is not None:
+            viewport.update()
 
     def _picture(self, cell: Cell) -> QPixmap:
         assert self._crops is not None

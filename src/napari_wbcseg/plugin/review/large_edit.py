@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 #: Pixels of a part that is corrected at once.
 MOST_PIXELS = 2**24
 ON_DISK = (
-    "These cells are on disk, for the image is large, and napari cannot paint in them. Zoom to where you "
-    "want to correct, and press the button below."
+    "These cells are on disk, for the image is large: look at them and name them here. To correct outlines, "
+    "zoom to where they are wrong, and press the button below."
 )
 
 

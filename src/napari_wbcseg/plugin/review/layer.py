@@ -10,28 +10,27 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from ...box import Box
-from ...classification.classes import CLASS, PROBABILITY, ClassList
+from ...classification.classes import CLASS, ClassList
+from ...classification.naming import said_by_model
 from ...errors import EditError
 from ...segmentation.edit import unused_labels
-from ...segmentation.measure import COLUMNS
 from ...segmentation.result import count_in_words
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.counts import counts_of
-from ..shared.features import known_cells, known_values, write_features
-from ..shared.jobs import timer
 from ..shared.metadata import LayerInfo, class_list
 from ..shared.viewer import image_data
-from .decisions import ACCEPTED, Cell, Decisions
-from .edits import apply_edits, cutting, merging, removing
+from .decisions import Cell, Told
+from .edits import apply_edits, cutting, drawing, merging, removing
 from .history import History
+from .kept_features import KeptFeatures
+from .large_edit import folder_of
 from .measured_cells import MeasuredCells
+from .stored_cells import DiskCopy, StoredCells
 
 if TYPE_CHECKING:
     import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
-
-_FEATURES_DELAY = 300  # ms after the last change
 
 
 class LayerReview(QObject):
@@ -62,14 +61,20 @@ class LayerReview(QObject):
     ) -> None:
         super().__init__()
         self.viewer, self.labels = viewer, labels
-        self._measured = measured = MeasuredCells(viewer, labels, image, in_background)
-        self._decisions = _known_decisions(labels)
-        self._history = History(measured, self._decisions)
-        self._features: Any = labels.features  # that were read or written here
+        folder = folder_of(labels)
+        kind = MeasuredCells if folder is None else StoredCells
+        self._measured = measured = kind(viewer, labels, image, in_background)
+        self._features = KeptFeatures(labels, lambda: None if self.measuring else self.cells)
+        self._restored = False
+        self._take_over()
         self._table: pd.DataFrame | None = None
-        self._restored = self._writing = False
-        self._later = timer(_FEATURES_DELAY, self.write_features, self)
-        labels.events.features.connect(self._on_features)
+        self._found: tuple[Told | None, pd.DataFrame] | None = None  # and who told the classes in it
+        self._features.replaced.connect(self._on_replaced)
+        #: Whether the cells are those of a large result, whose outlines are corrected part by part.
+        self.on_disk = folder is not None
+        if folder is not None:
+            copy = DiskCopy(folder)
+            self._features.written.connect(lambda: copy.write(self.cells))
         measured.begun.connect(lambda: self._history.begin(edited=True))
         measured.history_lost.connect(lambda: self._history.clear())
         measured.changed.connect(self._on_changed)
@@ -79,12 +84,8 @@ class LayerReview(QObject):
 
     def close(self) -> None:
         """Stop following the layer."""
-        self.labels.events.features.disconnect(self._on_features)
-        late = self._later.isActive() and not self.measuring
+        self._features.close()
         self._measured.close()
-        if late:
-            self.write_features()
-        self._later.stop()
         counts_of(self.viewer).end_review(self.labels)
 
     # What is measured ------------------------------------------------------------------------------------
@@ -188,6 +189,14 @@ class LayerReview(QObject):
         return self._measured.planes[cell[0]].box_of(cell[1])
 
     def _make_table(self) -> pd.DataFrame:
+        told = self._decisions.told
+        if self._found is None or self._found[0] is not told:
+            self._found = told, self._found_cells(told)
+        table = self._found[1]
+        return self._decisions.add_columns(table, _keys(table))
+
+    def _found_cells(self, told: Told | None) -> pd.DataFrame:
+        """Return the cells as they are measured, with what a classifier says that learned here."""
         import pandas as pd
 
         planes = self._measured.planes or [TrackedCells(np.zeros((0, 0), np.int32))]
@@ -197,7 +206,7 @@ class LayerReview(QObject):
         table = pd.concat(tables, ignore_index=True)
         if self.stacked:
             table.insert(0, "plane", table.pop("plane"))
-        return self._decisions.add_columns(table, _keys(table))
+        return table if told is None else said_by_model(table, told.of(table["label"]), told.classes)
 
     # Corrections -----------------------------------------------------------------------------------------
 
@@ -232,6 +241,17 @@ class LayerReview(QObject):
         chosen = self._there(cells)
         self._history.begin(edited=False)
         self._decisions.name({label for _, label in chosen}, name)
+        self._announce()
+
+    @property
+    def told(self) -> Told | None:
+        """What a classifier says that learned from this review; see `Learning`."""
+        return self._decisions.told
+
+    def tell(self, told: Told) -> None:
+        """Take what a classifier says of the cells; those that a person named keep their class."""
+        self._history.begin(edited=False)
+        self._decisions.tell(told)
         self._announce()
 
     def reject(self, cells: Iterable[Cell]) -> None:
@@ -270,12 +290,33 @@ class LayerReview(QObject):
             If the line does not part the cell, the cell has one piece, or the layer cannot be edited.
         """
         self._there([cell])
-        largest = max((int(p.table.index.max()) for p in self._measured.planes if len(p.table)), default=0)
-        fresh = unused_labels(image_data(self.labels), 1, largest + 1)[0]
-        edit = cutting(self.labels, cell, self.box_of(cell), stroke, fresh)
+        edit = cutting(self.labels, cell, self.box_of(cell), stroke, self._unused_label())
         apply_edits(self.labels, [edit])
         self._measured.own_edit()
         return [(cell[0], number) for number in edit.labels]
+
+    def add(self, plane: int, box: Box, mask: np.ndarray) -> Cell:
+        """Draw a cell that was missed; it is accepted, for a person says that it is one.
+
+        Parameters
+        ----------
+        plane : int
+        box : Box
+        mask : ndarray of bool
+            Its pixels in the box.
+
+        Raises
+        ------
+        EditError
+            If the layer cannot be edited.
+        """
+        edit = drawing(self.labels, plane, box, mask, self._unused_label())
+        apply_edits(self.labels, [edit])
+        self._measured.own_edit()
+        cell = (plane, edit.labels[0])
+        self._decisions.accept({cell: ""})
+        self._announce()
+        return cell
 
     def merge(self, cells: Iterable[Cell]) -> Cell:
         """Make one cell of several of a plane, and return it.
@@ -311,9 +352,7 @@ class LayerReview(QObject):
             self.write_features()
         replace(LayerInfo.of(self.labels), classes=classes.to_list()).keep_in(self.labels)
         if renamed:
-            columns = {f"{PROBABILITY}{old}": f"{PROBABILITY}{new}" for old, new in renamed.items()}
-            features = self.labels.features.rename(columns=columns)
-            self.labels.features = features.assign(**{CLASS: features[CLASS].replace(dict(renamed))})
+            self._features.rename_classes(renamed)
         else:
             self._announce()
 
@@ -340,6 +379,10 @@ class LayerReview(QObject):
             raise EditError("Choose a cell first.")
         return chosen
 
+    def _unused_label(self) -> int:
+        largest = max((int(p.table.index.max()) for p in self._measured.planes if len(p.table)), default=0)
+        return unused_labels(image_data(self.labels), 1, largest + 1)[0]
+
     def _boxes(self, cells: list[Cell]) -> dict[Cell, Box]:
         return {cell: self.box_of(cell) for cell in cells}
 
@@ -347,7 +390,7 @@ class LayerReview(QObject):
 
     def _on_changed(self, changes: list[tuple[int, Change]], by_brush: bool) -> None:
         """Draw what follows from cells that were measured."""
-        self._table = None
+        self._table = self._found = None
         if not self._restored:
             self._restored = True
             self._decisions.restore(dict(zip(self.keys(), self.cells["flag"], strict=True)))
@@ -356,49 +399,26 @@ class LayerReview(QObject):
                 self.noted.emit(f"Cell {label} was swallowed by cell {taker}. Ctrl-Z takes it back.")
         self._announce()
 
-    def _on_features(self, event: Any) -> None:
-        """Take over what others wrote, such as a segmentation that ran again into the same layer."""
-        if self._writing or self.labels.features is self._features:
-            return
-        self._features = self.labels.features
-        self._later.stop()
-        self._decisions, self._measured.known = _known_decisions(self.labels), known_cells(self.labels)
+    def _on_replaced(self) -> None:
+        """Take over what others wrote into the layer's features."""
+        self._take_over()
+        self._measured.measure()
+
+    def _take_over(self) -> None:
+        """Begin with what the layer's features tell."""
+        self._decisions, self._measured.known = self._features.read()
         self._history = History(self._measured, self._decisions)
         self._restored = False
-        self._measured.measure()
 
     def _announce(self) -> None:
         self._table = None
         counts_of(self.viewer).review(self.labels, self.cells)
-        self._later.start()
+        self._features.write_soon()
         self.changed.emit()
 
     def write_features(self) -> None:
-        """Keep the table in the layer's features; called by itself a moment after a change."""
-        self._later.stop()
-        if not self._measured.planes:
-            return
-        if self.measuring:  # not without the stain
-            self._later.start()
-            return
-        self._writing = True
-        try:
-            others = self._measured.known.columns.difference(list(COLUMNS))
-            write_features(self.labels, self.cells.drop(columns=others))
-        finally:
-            self._writing = False
-            self._features = self.labels.features
-
-
-def _known_decisions(labels: Labels) -> Decisions:
-    """Read what the model, or an earlier review, left in the layer's features."""
-    check, flagged = known_values(labels, "check"), known_values(labels, "flag")
-    accepted = known_values(labels, "decision")
-    return Decisions(
-        known_values(labels, "certainty"),
-        {label for label, value in check.items() if value is True and label not in flagged},
-        {label for label, decision in accepted.items() if decision == ACCEPTED},
-    )
+        """Keep the table in the layer's features; happens by itself a moment after a change."""
+        self._features.write()
 
 
 def _keys(table: pd.DataFrame) -> list[Cell]:

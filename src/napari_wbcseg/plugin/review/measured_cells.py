@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -18,6 +18,7 @@ from .edits import Place, place_redrawn, places_painted, plane_count, plane_of, 
 from .measure import Measured, measure_planes, stained_array
 
 if TYPE_CHECKING:
+    import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
@@ -27,6 +28,15 @@ _EDITED_AT_ONCE = 2**20  # pixels that an edit concerns; more would take over 10
 _COMPARED_AT_ONCE = 2**25
 _SHOWS_PROGRESS = 2**26
 _UNDO_PLANES = 8  # of a stack, the latest edited, that are compared after an undo
+
+
+class PlaneOfCells(Protocol):
+    """The cells of one plane: a row a label, and the box of each."""
+
+    table: pd.DataFrame
+
+    def box_of(self, label: int) -> Box:
+        """Return the bounding box of a cell; `KeyError` if it is not there."""
 
 
 class MeasuredCells(QObject):
@@ -44,7 +54,7 @@ class MeasuredCells(QObject):
 
     Attributes
     ----------
-    planes : list of TrackedCells
+    planes : sequence of PlaneOfCells
         Empty until the first measurement.
     image_problem : str
         Why the stain is not measured; empty where it is.
@@ -65,7 +75,8 @@ class MeasuredCells(QObject):
     def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None, in_background: bool) -> None:
         super().__init__()
         self.viewer, self.labels, self.image = viewer, labels, image
-        self.planes: list[TrackedCells] = []
+        self.planes: Sequence[PlaneOfCells] = []
+        self._tracked: list[TrackedCells] = []
         self.image_problem = ""
         self.known = known_cells(labels)
         self._in_background = in_background
@@ -163,7 +174,7 @@ class MeasuredCells(QObject):
     def update_now(self) -> None:
         """Measure what was edited since; called by itself some milliseconds after an edit."""
         self._soon.stop()
-        if not self.planes:
+        if not self._tracked:
             return
         if tuple(image_data(self.labels).shape) != self._shape or self._takes_long_to_compare():
             self._dirty = {}
@@ -173,24 +184,24 @@ class MeasuredCells(QObject):
         by_brush, self._by_brush = self._by_brush, False
         found = {}
         for plane, within in dirty.items():
-            boxes = self.planes[plane].differences(plane_of(self.labels, plane), within)
+            boxes = self._tracked[plane].differences(plane_of(self.labels, plane), within)
             if boxes:
                 found[plane] = boxes
         if not found:
             return
-        if sum(self.planes[plane].work(boxes) for plane, boxes in found.items()) > _EDITED_AT_ONCE:
+        if sum(self._tracked[plane].work(boxes) for plane, boxes in found.items()) > _EDITED_AT_ONCE:
             self._by_brush = by_brush
             self.measure()
             return
         changes = [
-            (plane, self.planes[plane].update(plane_of(self.labels, plane), boxes))
+            (plane, self._tracked[plane].update(plane_of(self.labels, plane), boxes))
             for plane, boxes in found.items()
         ]
         self.changed.emit(changes, by_brush)
 
     def _takes_long_to_compare(self) -> bool:
         whole = sum(within is None for within in self._dirty.values())
-        return whole > 1 and whole * int(np.prod(self.planes[0].shape)) > _COMPARED_AT_ONCE
+        return whole > 1 and whole * int(np.prod(self._tracked[0].shape)) > _COMPARED_AT_ONCE
 
     def own_edit(self) -> None:
         """Follow an edit that the review made: a cell that goes by our own hand was not swallowed."""
@@ -247,10 +258,11 @@ class MeasuredCells(QObject):
         self.failed.emit(words)
 
     def _replace(self, measured: Measured, problem: str, final: bool) -> None:
-        before, self.planes, self.image_problem = self.planes, measured.planes, problem
+        before, self._tracked, self.image_problem = self._tracked, measured.planes, problem
+        self.planes = self._tracked
         changes: list[tuple[int, Change]] = []
-        if [plane.shape for plane in before] == [plane.shape for plane in self.planes]:
-            pairs = zip(before, self.planes, strict=True)
+        if [plane.shape for plane in before] == [plane.shape for plane in self._tracked]:
+            pairs = zip(before, self._tracked, strict=True)
             changes = [(index, now.changes_since(then)) for index, (then, now) in enumerate(pairs)]
         by_brush, self._by_brush = self._by_brush, False
         self._on_set_data()  # what was edited while this was measured

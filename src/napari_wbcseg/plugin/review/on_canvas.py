@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from ..shared.class_colours import colour_cells
 from ..shared.jobs import timer
 from ..shared.metadata import role_of
 from .canvas import ClickPicker, Frames, look_at
@@ -86,11 +88,19 @@ class OnCanvas(QObject):
         else:
             self._look()
 
-    def quietly(self, change: Any) -> None:
-        """Call what tells that a label was chosen, though none was."""
+    def colour(self) -> None:
+        """Outline the cells in the colours of their classes, as they are now."""
+        review = self._review
+        if review.count:
+            with self._quietly():
+                colour_cells(review.labels, review.cells, review.classes)
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Let nobody follow what tells that a label was chosen, though none was; a new colormap does, too."""
         self._quiet = True
         try:
-            change()
+            yield
         finally:
             self._quiet = False
 
@@ -99,7 +109,8 @@ class OnCanvas(QObject):
         review, there = self._review, set(self._review.keys())
         cells = [cell for cell in self._cells if cell in there]
         if cells:
-            self.quietly(lambda: setattr(review.labels, "selected_label", cells[-1][1]))
+            with self._quietly():
+                review.labels.selected_label = cells[-1][1]
             layers = self._viewer.layers
             drawing = layers.selection.active is not None and role_of(layers.selection.active) == "helper"
             if review.labels in layers and not drawing:

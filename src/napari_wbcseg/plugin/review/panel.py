@@ -35,16 +35,37 @@ KEYS = {
     "R": "reject",
     "S": "split",
     "J": "merge",
+    "O": "outline_missed",
+    "L": "learn",
+    "U": "next_unsure",
     "Control-Z": "undo",
     "Control-Shift-Z": "redo",
 }
+#: Actions that change outlines, which cells on disk do not allow.
+EDITING = ("reject", "split", "merge", "outline_missed")
 _BUTTONS = {
     "next_to_check": ("Next to check", "N", "Go to the next cell that is unsure or flagged (Shift-N: back)."),
     "accept": ("Accept", "A", "The selected cells are right: nothing to check. Once more takes it back."),
     "reject": ("Reject", "R", "The selected cells are none: they leave the labels and the count."),
     "split": ("Split …", "S", "Draw a line across a cell. A cell in pieces is split into them at once."),
     "merge": ("Merge", "J", "Make one cell of the selected ones. Shift-click on the image selects several."),
+    "outline_missed": (
+        "Add missed …",
+        "O",
+        "Click on cells that were missed: each is outlined as the network sees it, and is accepted.",
+    ),
+    "learn": (
+        "Learn classes",
+        "L",
+        "The cells named so far teach how the classes look on this slide: the others follow. Kept for the "
+        "next picture.",
+    ),
+    "next_unsure": ("Next unsure", "U", "Go to the cell that it helps most to name next."),
     "undo": ("Undo", "Ctrl-Z", "Take the last edit or decision back (Ctrl-Shift-Z: do it again)."),
+}
+_WAITED_FOR = {
+    "split": "Draw a line across the cell on the image. Esc leaves it.",
+    "outline_missed": "Click on a cell of the image that was missed. Esc leaves it.",
 }
 _FILTER_TIP = (
     "A condition on the columns, then Enter: circularity < 0.8, or: lobes >= 3 and not touching. "
@@ -74,7 +95,7 @@ class ReviewPanel:
         model: CellTableModel,
         act: Callable[[str], None],
     ) -> None:
-        self.table, self.gallery = CellTable(model), Gallery()
+        self.model, self.table, self.gallery = model, CellTable(model), Gallery()
         self.tabs = QTabWidget()
         self.tabs.addTab(self.table, "Table")
         self.tabs.addTab(self.gallery, "Gallery")
@@ -148,11 +169,11 @@ class ReviewPanel:
         for part in parts:
             part.blockSignals(False)
 
-    def splitting(self, under_way: bool) -> None:
-        """Say on the button whether a line is awaited."""
-        title, key, _ = _BUTTONS["split"]
-        self.buttons["split"].setText("Stop (Esc)" if under_way else f"{title} ({key})")
-        self.say("Draw a line across the cell on the image. Esc leaves it." if under_way else "")
+    def waiting(self, name: str, under_way: bool) -> None:
+        """Say on a button whether something on the image is waited for."""
+        title, key, _ = _BUTTONS[name]
+        self.buttons[name].setText("Stop (Esc)" if under_way else f"{title} ({key})")
+        self.say(_WAITED_FOR[name] if under_way else "")
 
     def draw_histogram(self, values: Callable[[str], np.ndarray], rows: list[int], unit: str) -> None:
         """Draw the histogram of the chosen column, if it is open; the rows given are marked."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox
-from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
@@ -29,9 +28,9 @@ class ClassesEditor(FieldEditor):
         self._value.changed.connect(self._on_chosen)
         events.classes_learnt.connect(self._offer_again)
 
-    def make_widget(self, setting: Setting) -> ValueWidget[Any]:
+    def make_widget(self, setting: Setting) -> ComboBox:
         """Return a list of classifiers."""
-        return ComboBox(choices=lambda _: self._offered())
+        return ComboBox(choices=self._offered())
 
     def set(self, value: Any) -> None:
         """Show a value; the file of a classifier is offered from now on."""
@@ -49,7 +48,13 @@ class ClassesEditor(FieldEditor):
         return [*found, ("a file …", _ASK)]
 
     def _offer_again(self) -> None:
-        self._value.reset_choices()  # type: ignore[attr-defined]
+        offered = self._value
+        assert isinstance(offered, ComboBox)
+        chosen = offered.value
+        with offered.changed.blocked():
+            offered.choices = ()  # magicgui leaves what was there before in its old order
+            offered.choices = self._offered()
+            offered.value = chosen
 
     def _on_chosen(self, value: Any) -> None:
         if value == _ASK:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QInputDialog, QMenu, QToolButton, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QInputDialog, QMenu, QPushButton, QWidget
 
 from ..shared.metadata import LayerInfo, is_picture
 from ..shared.panel import with_tip
@@ -49,9 +49,8 @@ class PixelSizeField(QWidget):
         self.value.setKeyboardTracking(False)
         self.value.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.value.valueChanged.connect(self._on_typed)
-        self.source = QToolButton()
-        self.source.setText("From …")
-        self.source.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.source = QPushButton("From …")
+        self.source.setStyleSheet("QPushButton::menu-indicator { image: none; width: 0; }")
         menu = QMenu(self)
         self.from_line = menu.addAction("a line over the scale bar …", self.draw_line)
         self.from_file = menu.addAction("the file", self.read_file)
@@ -89,7 +88,7 @@ class PixelSizeField(QWidget):
 
     def read_file(self) -> None:
         """Take the size that the file of the image states."""
-        from ...images.pixel_size import read_pixel_size
+        from ...images.read import read_pixel_size
 
         path = None if self._layer is None else path_of(self._layer)
         found = None if path is None else read_pixel_size(path)

@@ -8,6 +8,8 @@ import numpy as np
 
 from ...classification.classes import class_of
 from ...results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
+from .features import known_cells
+from .metadata import class_list
 from .viewer import image_data
 
 if TYPE_CHECKING:
@@ -54,3 +56,9 @@ def colour_cells(layer: Labels, cells: pd.DataFrame, classes: ClassList) -> None
     if not ours and np.prod(image_data(layer).shape[-2:], dtype=float) <= _OUTLINED:
         typical = float(np.nan_to_num(cells["diameter"].median())) if "diameter" in cells else 0.0
         layer.contour, layer.opacity = max(1, round(_OF_DIAMETER * typical)), _OPACITY
+
+
+def show_classes(layer: Labels) -> None:
+    """Colour the cells of a layer by what its features know of them."""
+    cells = known_cells(layer)
+    colour_cells(layer, cells[cells["label"] > 0], class_list(layer))

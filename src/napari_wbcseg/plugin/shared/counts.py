@@ -17,6 +17,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ...classification.classes import CLASS
 from ...progress import Progress
 from ...segmentation.result import count_in_words, counts
+from .class_colours import show_classes
 from .features import known_values
 from .hover import tell_at_mouse
 from .jobs import Job, timer
@@ -152,7 +153,11 @@ class Counts(QObject):
 
     def _reunite(self, layer: Layer) -> None:
         viewer = self._viewer()
-        for cells in reunite(viewer, layer) if viewer is not None and layer in viewer.layers else ():
+        if viewer is None or layer not in viewer.layers:
+            return
+        if role_of(layer) == "cells":
+            show_classes(layer)
+        for cells in reunite(viewer, layer):
             self._show()
             self.changed.emit(cells)
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...classification.classes import probability_columns
+
 if TYPE_CHECKING:
     import pandas as pd
     from napari.layers import Labels
@@ -58,7 +60,9 @@ def features_table(cells: pd.DataFrame) -> pd.DataFrame:
 def write_features(layer: Labels, cells: pd.DataFrame) -> None:
     """Keep the table in the layer's features, in the form of `features_table`; columns of others stay."""
     before = layer.features
-    others = before.drop(columns=[name for name in before if name in cells or name == "index"])
+    # A classifier that learned may tell other classes than the one before.
+    stale = probability_columns(before) if probability_columns(cells) else []
+    others = before.drop(columns=[name for name in before if name in cells or name in ("index", *stale)])
     others.index = before["index"] if "index" in before else range(len(before))
     others = others[~others.index.duplicated()]
     layer.features = features_table(cells).join(others).reset_index(drop=True)

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...box import Box
-from ...classification.classes import BUILT_IN, ClassList
+from ...classification.classes import (
+    BUILT_IN,
+    CLASS,
+    CLASS_BY,
+    CLASS_PROBABILITY,
+    ClassList,
+    probability_columns,
+)
 from ...errors import ImageError, OutputError
 from ...files import write_atomically
 from ...images.pixel_size import PixelSize
@@ -135,14 +142,36 @@ class LargeResult:
         try:
             self.labels.replace(window, corrected)
             self.cells = self._measured(window, touched, image)
-            write_table(self.cells, next(iter(sorted(self.folder.glob("cells.*")))))
-            file = self.folder / RESULT_FILE
-            record = {**json.loads(file.read_text(encoding="utf-8")), "edited": True}
-            record["count"] = len(self.cells)
-            write_atomically(file, json.dumps(record).encode(), OutputError)
+            self._write_table()
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}.") from error
         return self.cells
+
+    def keep_said(self, cells: pd.DataFrame) -> None:
+        """Write what was said of cells, their classes and whether they are to check, into the table on disk.
+
+        Parameters
+        ----------
+        cells : DataFrame
+            Rows of others are left out.
+
+        Raises
+        ------
+        OutputError
+            If the table cannot be written.
+        """
+        said = [CLASS, CLASS_PROBABILITY, CLASS_BY, "check", *probability_columns(cells)]
+        new = cells.drop_duplicates("label").set_index("label")[said]
+        rest = self.cells.drop(columns=[*said, *probability_columns(self.cells)], errors="ignore")
+        table = rest.join(new, on="label")
+        self.cells = table.assign(check=table["check"].eq(True))
+        self._write_table()
+
+    def _write_table(self) -> None:
+        write_table(self.cells, next(iter(sorted(self.folder.glob("cells.*")))))
+        file = self.folder / RESULT_FILE
+        record = {**json.loads(file.read_text(encoding="utf-8")), "edited": True, "count": len(self.cells)}
+        write_atomically(file, json.dumps(record).encode(), OutputError)
 
     def _numbered(self, labels: np.ndarray, before: np.ndarray) -> np.ndarray:
         new = np.setdiff1d(labels, np.append(before, 0))

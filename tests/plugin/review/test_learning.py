@@ -1,0 +1,203 @@
+"""Learning the classes from cells that a person named, and cells that were missed."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QFileDialog
+
+from napari_wbcseg.classification.classes import probability_columns
+from napari_wbcseg.classification.classify import classify_cells
+from napari_wbcseg.classification.learn import least_sure
+from napari_wbcseg.datasets.corrections import learnt_file
+from napari_wbcseg.errors import EditError
+from napari_wbcseg.network.classifier import read_classifier
+from napari_wbcseg.results.load import load_result
+from napari_wbcseg.results.save import save
+
+from .test_gallery import said
+from .test_widget import click
+
+COLUMNS = 6
+VIOLET, ORANGE = (90, 40, 120), (200, 120, 40)
+
+
+@pytest.fixture(autouse=True)
+def own_corrections(monkeypatch, tmp_path):
+    """Keep what is learnt out of the user's own folder."""
+    monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "training-set"))
+
+
+def cells_of_two_kinds():
+    """Draw two rows of cells, violet and orange: the picture and the labels, 1 to 6 and 7 to 12."""
+    rows, cols = np.indices((140, 70 * COLUMNS))
+    labels = np.zeros(rows.shape, np.uint16)
+    image = np.full((*rows.shape, 3), 235, np.uint8)
+    for number in range(2 * COLUMNS):
+        middle = (35 + 70 * (number // COLUMNS), 35 + 70 * (number % COLUMNS))
+        inside = (rows - middle[0]) ** 2 + (cols - middle[1]) ** 2 <= (20 + number % 3) ** 2
+        labels[inside] = number + 1
+        image[inside] = VIOLET if number < COLUMNS else ORANGE
+    return image, labels
+
+
+def review_of(viewer, image, labels, **features):
+    viewer.layers.clear()
+    viewer.add_image(image, rgb=True, name="smear")
+    viewer.add_labels(labels, name="mine", features=features or None)
+    return viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")[1]
+
+
+@pytest.fixture
+def widget(viewer):
+    """Review cells of two kinds, two of each named: the orange ones are of a class of one's own."""
+    found = review_of(viewer, *cells_of_two_kinds())
+    for labels, name in (((1, 2), "lymphocyte"), ((7, 8), "blast")):
+        found.select([(0, label) for label in labels])
+        found.name(name)
+    return found
+
+
+def until(what, seconds=120):
+    """Wait until something is so; unlike `soon` it leaves the processor to the thread that works."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        QTest.qWait(20)
+
+
+def learn(widget):
+    widget.panel.message.setText("")
+    widget.learn()
+    until(lambda: widget.panel.message.text().startswith("Learnt"))
+    return widget.panel.message.text()
+
+
+def classes(widget):
+    return widget.cells["class"].tolist()
+
+
+def likeliest(cells):
+    """Return the class that the model holds for likeliest, whoever said which it is."""
+    return cells[probability_columns(cells)].idxmax(axis=1).str.removeprefix("p_").tolist()
+
+
+class TestLearning:
+    def test_the_others_follow_and_a_word_of_a_person_stays(self, widget):
+        widget.select([(0, 12)])
+        widget.name("basophil")
+        assert learn(widget).startswith("Learnt from 5 named cells: the class of 7 cells changed.")
+        assert likeliest(widget.cells)[:11] == ["lymphocyte"] * 6 + ["blast"] * 5
+        assert said(widget, 3) == ("lymphocyte", "model")
+        assert said(widget, 12) == ("basophil", "person")
+        assert "blast" in widget.review.classes.names
+
+    def test_undo_takes_a_lesson_back_also_from_the_file(self, widget):
+        before = classes(widget)
+        learn(widget)
+        after = classes(widget)
+        assert after != before
+        assert read_classifier(learnt_file()).header.taught == 4
+        widget.undo()
+        assert classes(widget) == before
+        assert not learnt_file().exists()
+        widget.redo()
+        assert classes(widget) == after
+        assert read_classifier(learnt_file()).header.taught == 4
+
+    def test_the_next_picture_and_the_shell_know_what_was_learnt(self, viewer, widget):
+        learn(widget)
+        image, labels = cells_of_two_kinds()
+        cells = widget.review.cells.drop(columns=["class", "class_by", "class_probability"])
+        told = classify_cells(labels, cells, image, classifier=learnt_file())
+        assert likeliest(told) == ["lymphocyte"] * 6 + ["blast"] * 6
+        viewer.window.remove_dock_widget(widget)
+        another = review_of(viewer, image[:, ::-1].copy(), labels[:, ::-1].copy())
+        learn(another)
+        assert likeliest(another.cells)[6:] == ["blast"] * 6, "though none is named here"
+        another.select([(0, 6)])
+        another.name("basophil")
+        learn(another)
+        assert read_classifier(learnt_file()).header.examples[-5:].count("blast") == 2, "they stay"
+
+    def test_what_was_learnt_is_in_the_layer_and_its_files(self, widget, tmp_path):
+        learn(widget)
+        widget.review.write_features()
+        assert {"p_blast", "p_lymphocyte"} <= set(widget.labels.features.columns)
+        save(widget.labels, tmp_path / "one-labels.tif")
+        again = load_result(tmp_path / "one-labels.tif")
+        assert again.cells["class"].tolist() == classes(widget)
+
+    def test_the_classifier_can_be_saved(self, widget, tmp_path, monkeypatch):
+        assert not widget.save_classifier.isVisibleTo(widget)
+        learn(widget)
+        assert widget.save_classifier.isVisibleTo(widget)
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "own"), ""))
+        widget.save_classifier.click()
+        assert "blast" in read_classifier(tmp_path / "own.safetensors").header.architecture.classes
+
+    def test_the_least_sure_cell_is_offered_next(self, widget):
+        learn(widget)
+        order = [widget.review.keys()[row] for row in least_sure(widget.review.cells)]
+        assert [widget.next_unsure() for _ in range(3)] == order[:3]
+        assert widget.selected == [order[2]]
+        widget.name("blast")
+        widget.select([])
+        assert widget.next_unsure() == order[0]
+        assert order[2] not in [widget.next_unsure() for _ in range(12)], "it is named"
+
+    @pytest.mark.parametrize(
+        ("spoil", "words"),
+        [
+            (lambda widget: widget.undo() or widget.undo(), "No cell is named"),
+            (lambda widget: widget.viewer.layers.remove("smear"), "by the image"),
+        ],
+        ids=["nothing named", "no image"],
+    )
+    def test_why_nothing_can_be_learnt_is_said(self, widget, spoil, words):
+        spoil(widget)
+        widget.panel.buttons["learn"].click()
+        until(lambda: words in widget.panel.message.text())
+
+
+class TestMissedCells:
+    def test_a_click_outlines_a_cell_as_the_network_sees_it(self, viewer):
+        from napari_wbcseg.synthetic.smear import synthetic_smear
+
+        drawn = synthetic_smear((384, 512), seed=3)
+        inside = np.setdiff1d(drawn.labels[60:-60, 60:-60], 0)
+        truth = drawn.labels == inside[0]
+        widget = review_of(viewer, drawn.image, np.where(truth, 0, drawn.labels).astype(np.uint16))
+        count = widget.review.count
+        row, col = (int(np.median(place)) for place in np.nonzero(truth))
+        click(viewer, widget.labels, row, col)
+        assert widget.review.count == count, "not unless it is asked for"
+        widget.panel.buttons["outline_missed"].click()
+        click(viewer, widget.labels, row, col)
+        until(lambda: widget.review.count == count + 1)
+        (cell,) = widget.selected
+        again = widget.labels.data == cell[1]
+        assert (again & truth).sum() > 0.8 * (again | truth).sum()
+        assert widget.cells.set_index("label").loc[cell[1], "decision"] == "accepted"
+        widget.undo()
+        assert widget.review.count == count
+        assert not (widget.labels.data == cell[1]).any()
+        widget.redo()
+        assert widget.review.count == count + 1
+
+    def test_where_there_is_none_a_sentence_says_so(self, viewer):
+        labels = np.zeros((200, 200), np.uint16)
+        labels[20:60, 20:60] = 1
+        widget = review_of(viewer, np.full((200, 200, 3), 235, np.uint8), labels)
+        widget.panel.buttons["outline_missed"].click()
+        click(viewer, widget.labels, 150, 150)
+        until(lambda: "sees no cell there" in widget.panel.message.text())
+        assert widget.review.count == 1
+        widget.panel.buttons["outline_missed"].click()
+        assert not widget.tools.canvas.outlining
+        del viewer.layers["smear"]
+        with pytest.raises(EditError, match="Choose the image"):
+            widget.outline_at((150, 150))
