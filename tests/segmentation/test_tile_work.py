@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from napari_wbcseg.images.lazy import open_large
 from napari_wbcseg.network.model_file import ModelFile, write_model
 from napari_wbcseg.progress import silent
+from napari_wbcseg.segmentation import robust
 from napari_wbcseg.segmentation.canvas import Canvas
 from napari_wbcseg.segmentation.large.global_estimates import estimate
 from napari_wbcseg.segmentation.large.run import LargeRun
@@ -179,3 +180,18 @@ def test_a_result_too_large_for_memory_lies_in_zarr_arrays(
         assert isinstance(result.labels, zarr.Array)
         assert_same(result, one)
         np.testing.assert_array_equal(np.asarray(result.probability), one.probability)
+
+
+def test_what_was_not_scanned_is_not_predicted(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.full((300, 400, 3), 255, np.uint8)
+    image[:90, :90] = smear(90, 90, 1)
+    looked_at = []
+    find = robust.find_at
+
+    def counted(pixels: np.ndarray, *others: Any) -> Any:
+        looked_at.append(pixels)
+        return find(pixels, *others)
+
+    monkeypatch.setattr(robust, "find_at", counted)
+    assert segment(image, model, SETTINGS).count > 0
+    assert 0 < len(looked_at) < 10, "of some thirty tiles those that show the smear"

@@ -13,6 +13,7 @@ from ..classification.naming import said_by_model
 from ..progress import Progress, silent
 from .canvas import Canvas
 from .detections import JoinedCells, TileCells, cells_of_tile, join, patch_of
+from .found import Found
 from .tiles import Tile, TileParameters, tile_grid
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def find_in_tile(
     if cells is None:
         if work.settings.recipe == "classic":
             found = classic.find_cells(pixels, work.model, work.settings, progress)
+        elif (pixels == pixels[0, 0]).all():  # of one colour, as where a slide was not scanned
+            nothing = np.zeros(pixels.shape[:2], np.int32)
+            found = Found(nothing, nothing.astype(np.float32), np.zeros((0, 4), np.int64), None)
         else:
             predictor = robust.create_predictor(work.model, work.settings, progress)
             found = robust.find_at(network_input(image), work.estimates.diameters[tile.size], predictor)
