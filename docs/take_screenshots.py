@@ -107,6 +107,25 @@ def take_gallery() -> None:
     viewer.close()
 
 
+def take_session(folder: Path) -> None:
+    """Take a session of drawn smears, segmented."""
+    for number in range(1, 9):
+        smear = synthetic_smear((480, 640), white_cells=3 + number, seed=number)
+        Image.fromarray(smear.image).save(folder / f"smear-{number}.png")
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1400, 900)
+    session = open_panel(viewer, "White blood cell session")
+    session.open_pictures([folder])
+    wait_for(lambda: session.shown is not None)
+    session.segment_all()
+    wait_for(lambda: not session.running)
+    session.show_picture(3)
+    wait_for(lambda: session.shown is session.entries[3])
+    rest(2)
+    take(viewer, "session.png")
+    viewer.close()
+
+
 def main() -> None:
     """Take every picture."""
     IMAGES.mkdir(exist_ok=True)
@@ -145,6 +164,8 @@ def main() -> None:
     wait_for(lambda: not train.running)
     viewer.close()
     take_gallery()
+    with tempfile.TemporaryDirectory() as smears:
+        take_session(Path(smears))
 
 
 if __name__ == "__main__":

@@ -107,6 +107,20 @@ def pictures_of_large(levels: Sequence[Any], source: PixelSource, result: Segmen
     return pictures
 
 
+def small_picture(image: np.ndarray) -> str:
+    """Return an image, of a stack its first plane, as a JPEG in base64, as small as a report's pictures.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W), (H, W, 3), or a stack of either
+    """
+    import cv2
+
+    picture = as_rgb8(image if image.ndim - (image.shape[-1] == 3) == 2 else image[0])
+    height, width = picture.shape[:2]
+    return _jpeg(_zoomed(picture, min(_WIDTH / width, _HEIGHT / height, 1.0), cv2.INTER_AREA))
+
+
 def gallery_of(image: np.ndarray | PixelSource, result: Segmentation) -> list[Picture]:
     """Draw some cells of each class, the most certain first, with the class as caption; none without classes.
 

@@ -59,17 +59,11 @@ def differential(
     csv: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file too.")] = None,
 ) -> None:
     """Count the white cells of results by class, in per cent with the 95 % interval."""
-    from ..classification.classes import CLASS, class_of
     from ..classification.differential import pooled
     from ..results.formats.tables import write_table
-    from ..results.records import ResultRecord
+    from ..results.load import classes_in
 
-    tables, lists = [], []
-    for file in _records(results):
-        record = ResultRecord.read(file)
-        tables.append(class_of(record.table(file.parent)).to_frame(CLASS))  # the rest of it is not kept
-        lists.append(record.class_list)
-    found = pooled(tables, lists)
+    found = pooled(*zip(*map(classes_in, _records(results)), strict=True))
     table = new_table("class", "cells", "%", "95 % interval", "more to halve it")
     for share in found.shares:
         if share.count or not share.part_of:

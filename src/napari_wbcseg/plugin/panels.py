@@ -13,6 +13,11 @@ def open_review() -> None:
     _open("Review white blood cells")
 
 
+def open_session() -> None:
+    """Open *White blood cell session*."""
+    _open("White blood cell session")
+
+
 def open_train() -> None:
     """Open *Train WBC model*."""
     _open("Train WBC model")

@@ -7,8 +7,6 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .shared.metadata import LayerDataTuple
 
     Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -95,12 +93,19 @@ def get_result_reader(path: Paths = "") -> Reader | None:
         if (file / "plan.json").is_file() and (file / "labels.zarr").is_dir():
             return _read_large_result
         cells = file / "labels" / "cells" / ".zattrs"
-        return read_result_layers if cells.is_file() and ours in cells.read_bytes() else None
+        return _read_result if cells.is_file() and ours in cells.read_bytes() else None
     if file.name.endswith("-result.json"):
-        return read_result_layers
+        return _read_result
     from ..results.load import record_beside
 
-    return read_result_layers if record_beside(file) is not None else None
+    return _read_result if record_beside(file) is not None else None
+
+
+def _read_result(path: Any) -> list[LayerDataTuple]:
+    from .shared.saved_layers import read_result_layers
+
+    _tell_counts()
+    return read_result_layers(path)
 
 
 def _read_large_result(path: Any) -> list[LayerDataTuple]:
@@ -141,79 +146,6 @@ def _read_large_image(path: Any) -> list[LayerDataTuple]:
     return [image_layer(path)]
 
 
-def read_result_layers(path: Paths) -> list[LayerDataTuple]:
-    """Read a saved result: its cells with table, scale and units; of an OME-Zarr the image too.
-
-    Raises
-    ------
-    SettingsError
-        If the JSON is no record of a result.
-    ImageError
-        If the labels cannot be read, or are others than those of the record.
-    """
-    from pathlib import Path
-
-    import numpy as np
-
-    from ..errors import ImageError
-    from ..results.load import load_result
-    from .shared.counts import counted_name
-    from .shared.features import features_table
-    from .shared.metadata import LayerInfo
-
-    if not isinstance(path, str | PathLike):
-        raise ImageError("Open one saved result at a time.")
-    file = Path(path)
-    result = load_result(file)
-    place = result.placement
-    attributes: dict[str, Any] = {"scale": place.scale, "translate": place.translate, "units": place.units}
-    if place.affine:
-        attributes["affine"] = np.array(place.affine)
-    if any(place.axis_labels):
-        attributes["axis_labels"] = place.axis_labels
-    file_of_image = None if result.image_path is None else str(result.image_path)
-    about = LayerInfo.of_result(
-        "cells", result, source=result.name, summary=result.summary, path=file_of_image
-    )
-    cells = {
-        "name": counted_name(result.cells, result.name),
-        "features": features_table(result.cells).reset_index(drop=True),
-        "opacity": 0.5,
-        "metadata": about.metadata,
-        **attributes,
-    }
-    layers: list[LayerDataTuple] = [(result.labels, cells, "labels")]
-    if file.is_dir():
-        image = _zarr_image(file, result.labels.ndim)
-        if image is not None:
-            levels, rgb = image
-            layers.insert(0, (levels, {"name": result.name, "rgb": rgb, **attributes}, "image"))
-    elif result.image_path is not None:
-        pixels = _picture(result.image_path, result.labels.shape)
-        if pixels is not None:
-            options = {
-                "name": result.name,
-                "rgb": pixels.ndim == result.labels.ndim + 1,
-                "metadata": LayerInfo(path=file_of_image).metadata,
-                **attributes,
-            }
-            layers.insert(0, (pixels, options, "image"))
-    _tell_counts()
-    return layers
-
-
-def _picture(path: Path, shape: tuple[int, ...]) -> Any:
-    """Return the pixels of the image that a result is of; None where it cannot be had as it was."""
-    from ..errors import WBCSegError
-    from ..images.read import read_image
-
-    try:
-        pixels = read_image(path)
-    except WBCSegError:
-        return None
-    return pixels if pixels.shape in (shape, (*shape, pixels.shape[-1])) else None
-
-
 def _tell_counts() -> None:
     """Let the count of what is opened stand on the canvas, though no panel of ours is open."""
     import napari
@@ -223,21 +155,6 @@ def _tell_counts() -> None:
     viewer = napari.current_viewer()
     if viewer is not None:
         counts_of(viewer)
-
-
-def _zarr_image(folder: Path, ndim: int) -> tuple[list[Any], bool] | None:
-    """Return the levels of the image in an OME-Zarr, lazily, and whether it is RGB."""
-    import dask.array as da
-
-    from ..images.zarr_files import open_zarr
-
-    group = open_zarr(folder)
-    if "multiscales" not in group.attrs:
-        return None
-    paths = [dataset["path"] for dataset in group.attrs["multiscales"][0]["datasets"]]
-    levels = [da.from_zarr(group[path]) for path in paths]
-    rgb = levels[0].ndim == ndim + 1
-    return ([da.moveaxis(level, 0, -1) for level in levels] if rgb else levels), rgb
 
 
 def _ask_and_open(title: str, files: str = "") -> None:

@@ -95,6 +95,7 @@ def _about(layer: LabelsLayer, data: Any) -> Segmentation:
         notes=tuple(about.get("notes") or ()),
         place=getattr(layer, "place", None) or placement_of(layer, len(data.shape)),
         name=str(about.get("source") or layer.name),
+        edited=bool(about.get("edited")),
         classes=ClassList.from_list(about["classes"]) if about.get("classes") else BUILT_IN,
     )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..classification.classes import CLASS, ClassList, class_of
 from ..errors import ImageError, SettingsError
 from ..files import read_text
 from ..images.limits import check_is_file, check_memory
@@ -19,6 +20,9 @@ from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .formats.tables import columns_to_table
 from .names import LABELS_SUFFIX, RESULT_SUFFIX
 from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord, file_sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def record_beside(path: str | Path) -> Path | None:
@@ -143,6 +147,26 @@ def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) 
         edited=record.edited or changed,
         classes=record.class_list,
     )
+
+
+def classes_in(path: str | Path) -> tuple[pd.DataFrame, ClassList]:
+    """Return the class of each cell of a recorded result, in a table, and what the classes are.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``NAME-result.json``, of a large image too.
+
+    Raises
+    ------
+    SettingsError
+        If it is no such record.
+    ImageError
+        If the folder of a large image is gone or damaged.
+    """
+    path = Path(path)
+    record = ResultRecord.read(path)
+    return class_of(record.table(path.parent)).to_frame(CLASS), record.class_list
 
 
 def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> Segmentation:

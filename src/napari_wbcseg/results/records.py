@@ -269,8 +269,8 @@ class ResultRecord(_Record):
         In pixels.
     notes : tuple of str
     edited : bool
-        Whether the labels were changed after the model found them; doing it again gives
-        what the model found.
+        Whether the cells were corrected, decided on or named after the model found them; doing it
+        again gives what the model found.
     labels : str
         Name of the labels file beside it; empty where there is none.
     shape : tuple of int

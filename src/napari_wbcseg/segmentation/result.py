@@ -105,7 +105,7 @@ class Segmentation:
     model_source : str
         The name or path that the model was asked for by; empty for its name.
     edited : bool
-        Whether the labels differ from what the model found.
+        Whether labels or classes differ from what the model found, or a person decided on them.
     classes : ClassList
         What the classes of the cells are.
     """

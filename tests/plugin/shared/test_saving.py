@@ -11,11 +11,14 @@ import pytest
 from napari.layers import Layer
 from PIL import Image
 
+from napari_wbcseg import load_result
 from napari_wbcseg.errors import OutputError, WBCSegError
-from napari_wbcseg.plugin.reader import get_result_reader, read_result_layers
+from napari_wbcseg.plugin.reader import get_result_reader
 from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
+from napari_wbcseg.plugin.shared.counts import counts_of
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, role_of
+from napari_wbcseg.plugin.shared.saved_layers import read_result_layers
 from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_layer
 from napari_wbcseg.results import labelled
 from napari_wbcseg.results.save import FORMATS
@@ -120,6 +123,29 @@ def test_an_edit_is_saved_as_it_stands_and_what_is_new_is_measured(viewer, found
     assert table["area"].to_dict() == {1: 441, 2: 441, 3: 441, 8: 200}
     assert table.loc[8, "area_um2"] == 12.5
     assert np.isfinite(table.loc[8, "mean_stain"])
+
+
+def test_a_review_is_saved_before_it_has_written_its_decisions_into_the_layer(viewer, found, tmp_path):
+    before = found.features.copy()
+    found.features = before.assign(mean_stain=0.5)
+    table = before.iloc[1:].assign(mean_stain=np.nan, decision=["accepted", "", ""])
+    counts_of(viewer).review(found, table)  # the stain is measured last
+    save_layer(found, tmp_path / "a", "tiff", viewer=viewer)
+    again = load_result(tmp_path / "a-result.json")
+    assert again.cells["decision"].eq("accepted").tolist() == [True, False, False]
+    assert again.cells["mean_stain"].tolist() == [0.5] * 3
+    assert again.edited, "a decision is to be kept from a run with other settings"
+
+
+def test_what_nobody_touched_is_not_called_edited(viewer, found, tmp_path):
+    save_layer(found, tmp_path / "a", "tiff", viewer=viewer)
+    assert not load_result(tmp_path / "a-result.json").edited
+    found.data[30, 30] = 2
+    save_layer(found, tmp_path / "a", "tiff", viewer=viewer)
+    assert load_result(tmp_path / "a-result.json").edited
+    viewer.open(tmp_path / "a-result.json", plugin="napari-wbcseg")
+    save_layer(viewer.layers[-1], tmp_path / "b", "tiff", viewer=viewer)
+    assert load_result(tmp_path / "b-result.json").edited, "also of what was opened and saved again"
 
 
 def test_a_part_of_the_image_is_saved_with_its_own_pixels(viewer, tmp_path):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import QModelIndex, QRect, Qt
 from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QApplication,
+    QCheckBox,
     QFormLayout,
     QHeaderView,
     QPushButton,
@@ -20,10 +24,15 @@ from qtpy.QtWidgets import (
 )
 
 from ...classification.classes import UNSURE, ClassList
-from ...classification.differential import Differential, Share, differential
+from ...classification.differential import Differential, Share, differential, pooled
+from ...errors import WBCSegError
+from ...progress import Progress
+from ...results.load import classes_in
+from ...results.names import RESULT_SUFFIX
 from ...words import counted
+from ..shared.jobs import Job
 from ..shared.layer_picker import LayerPicker
-from ..shared.metadata import role_of
+from ..shared.metadata import LayerInfo, role_of
 from ..shared.panel import sentence, stretched, with_tip
 from ..shared.regions import inside, region_outlines
 
@@ -62,7 +71,7 @@ class BarDelegate(QStyledItemDelegate):
 
 
 class DifferentialPanel(QWidget):
-    """A tab of the review: a row a class, for the picture or the regions drawn in a Shapes layer.
+    """A tab of the review: a row a class, for the picture, regions drawn in a Shapes layer, or the folder.
 
     Parameters
     ----------
@@ -75,6 +84,8 @@ class DifferentialPanel(QWidget):
         What is shown; None without cells.
     regions : LayerPicker
         The Shapes layer whose regions are counted; its ``value`` is None for the picture.
+    folder : QCheckBox
+        Whether all results in the folder of this one are counted, this one as it is now.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -84,6 +95,11 @@ class DifferentialPanel(QWidget):
         self.differential: Differential | None = None
         self.regions = LayerPicker(viewer, _is_regions, "", none="the whole picture")
         self.regions.changed.connect(self._on_regions)
+        self.folder = with_tip(QCheckBox("all pictures of the folder"), "All results beside this one.")
+        self.folder.hide()
+        self.folder.toggled.connect(self.refresh)
+        self._others: dict[Path, tuple[int, Any]] = {}  # time of the last change, cells and classes
+        self._job: Job | None = None
         self.table = QTreeWidget()
         self.table.setColumnCount(len(_HEADERS))
         self.table.setHeaderLabels(list(_HEADERS))
@@ -100,6 +116,7 @@ class DifferentialPanel(QWidget):
         layout, form = QVBoxLayout(self), QFormLayout()
         layout.setContentsMargins(4, 4, 4, 4)
         form.addRow("Count in", with_tip(stretched(self.regions.native), "Or the regions of a Shapes layer."))
+        form.addRow("", self.folder)
         layout.addLayout(form)
         for part in (self.summary, self.table, self.more, copy):
             layout.addWidget(part)
@@ -120,23 +137,65 @@ class DifferentialPanel(QWidget):
         if not self.isVisible():
             return
         review, chosen = self._review, self.table.currentIndex().row()
+        record = None if review is None else LayerInfo.of(review.labels).record
+        self.folder.setVisible(record is not None)
+        together = record is not None and self.folder.isChecked()
+        self.regions.enabled = not together
         self.table.clear()
         if review is None:
             self.differential = None
             self.summary.setText("")
             self.more.setText("")
             return
-        cells = review.cells
-        if self.regions.value is not None:
-            outlines = region_outlines(self.regions.value, review.labels)
-            cells = cells[inside(cells[["row", "col"]].to_numpy(float), outlines)]
-        found = self.differential = differential(cells, review.classes)
-        self._fill(found, review.classes)
+        cells, classes = review.cells, review.classes
+        pictures = ""
+        if together:
+            beside = self._read_others(Path(str(record)))
+            classes = ClassList().added(*(one for _, names in beside for one in names), *classes)
+            pictures = f" in {counted(len(beside) + 1, 'picture')}"
+            found = pooled([cells, *(table for table, _ in beside)], [classes])
+        else:
+            if self.regions.value is not None:
+                outlines = region_outlines(self.regions.value, review.labels)
+                cells = cells[inside(cells[["row", "col"]].to_numpy(float), outlines)]
+            found = differential(cells, classes)
+        self.differential = found
+        self._fill(found, classes)
         others = [f"{name} {number}" for name, number in found.others.items() if number]
-        beside = f" Not among them: {', '.join(others)}." if others else ""
-        self.summary.setText(f"{found.summary}.{beside}")
+        more = f" Not among them: {', '.join(others)}." if others else ""
+        self.summary.setText(f"{found.summary}{pictures}.{more}")
         self.table.setCurrentItem(self.table.topLevelItem(chosen))
         self._say()
+
+    def _read_others(self, record: Path) -> list[Any]:
+        """Return what is known of the other results in a folder; what is not is read, and then shown."""
+        times = {
+            file: file.stat().st_mtime_ns
+            for file in record.parent.glob(f"*{RESULT_SUFFIX}")
+            if file.name != record.name
+        }
+        new = [file for file, time in times.items() if self._others.get(file, (0, None))[0] != time]
+        if new and self._job is None:
+
+            def read(progress: Progress) -> dict[Path, tuple[int, Any]]:
+                found: dict[Path, tuple[int, Any]] = {}
+                for number, file in enumerate(new):
+                    progress(number, len(new), "Reading the results")
+                    found[file] = times[file], None  # where it is damaged
+                    with suppress(WBCSegError):
+                        found[file] = times[file], classes_in(file)
+                return found
+
+            self._job = job = Job(read, "Reading the results")
+            job.succeeded.connect(self._others.update)
+            job.ended.connect(self._on_read)
+            job.start()
+        return [known for file in times if (known := self._others.get(file, (0, None))[1]) is not None]
+
+    def _on_read(self) -> None:
+        self._job = None
+        if isalive(self):
+            self.refresh()
 
     def copy(self) -> None:
         """Put the table on the clipboard, columns parted by tabs."""

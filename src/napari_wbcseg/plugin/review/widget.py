@@ -191,8 +191,9 @@ class ReviewWidget(QWidget):
         """Open the gallery."""
         self.panel.tabs.setCurrentWidget(self.gallery)
 
-    def show_differential(self) -> None:
-        """Open the differential."""
+    def show_differential(self, *, folder: bool = False) -> None:
+        """Open the differential, of the picture or of all results in its folder."""
+        self.differential.folder.setChecked(folder)
         self.panel.tabs.setCurrentWidget(self.differential)
 
     def show_histogram(self, column: str) -> None:

@@ -139,6 +139,10 @@ class Counts(QObject):
             self._edited.add(layer)
             self._soon.start()
 
+    def reviewed(self, layer: Labels) -> pd.DataFrame | None:
+        """Return the table of a layer as a review has it now, sooner than it is in the features."""
+        return self._reviewed.get(layer)
+
     def is_reviewed(self, layer: Labels) -> bool:
         """Say whether a review follows this layer."""
         return layer in self._reviewed

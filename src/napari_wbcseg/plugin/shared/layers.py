@@ -74,7 +74,7 @@ def layer_arrays(segmentation: Segmentation) -> LayerArrays:
     if int(labels.max(initial=0)) < _FEW:
         labels = labels.astype(np.uint16)
     features = features_table(cells).reset_index(drop=True)
-    return LayerArrays(labels, features, _rectangles(segmentation.proposals), _fingerprint(labels))
+    return LayerArrays(labels, features, _rectangles(segmentation.proposals), fingerprint(labels))
 
 
 def add_segmentation(
@@ -255,12 +255,12 @@ def _results(viewer: ViewerModel, source_id: str | None) -> dict[Role, Layer]:
     }
 
 
-def is_corrected(cells: Labels) -> bool:
-    """Say whether cells may have been accepted, rejected, named or painted in since they were found."""
-    features, found = cells.features, LayerInfo.of(cells).fingerprint
+def is_corrected(cells: Any) -> bool:
+    """Say whether cells were accepted, rejected, named or painted in; of a layer, or a snapshot of one."""
+    features, info = cells.features, LayerInfo.of(cells)
     said = {"decision": ["accepted", "rejected"], CLASS_BY: [PERSON]}
     decided = any(name in features and features[name].isin(words).any() for name, words in said.items())
-    return decided or found is None or _fingerprint(image_data(cells)) != found
+    return decided or info.edited or fingerprint(image_data(cells)) != info.fingerprint
 
 
 def keep_apart(cells: Labels) -> None:
@@ -269,7 +269,8 @@ def keep_apart(cells: Labels) -> None:
     cells.name, cells.visible = f"{cells.name}, kept", False
 
 
-def _fingerprint(labels: Any) -> int:
+def fingerprint(labels: Any) -> int:
+    """Return a number that tells labels from corrected ones."""
     return zlib.crc32(np.ascontiguousarray(labels).data)
 
 

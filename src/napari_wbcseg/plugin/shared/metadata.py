@@ -46,6 +46,10 @@ class LayerInfo:
         What the user should know about the image.
     path : str or None
         File of the image, where the layer was read from another one, such as ``NAME-result.json``.
+    record : str or None
+        The ``NAME-result.json`` that the cells were read from, or saved into.
+    edited : bool
+        Whether a person had corrected the cells before they were read from there.
     folder : str or None
         Where the cells of a large image are kept.
     classes : list of dict or None
@@ -65,6 +69,8 @@ class LayerInfo:
     kept: bool = False
     notes: tuple[str, ...] = ()
     path: str | None = None
+    record: str | None = None
+    edited: bool = False
     folder: str | None = None
     classes: list[dict[str, Any]] | None = None
     result: Any = None
@@ -86,6 +92,7 @@ class LayerInfo:
             settings=settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings,
             cell_diameter=found.cell_diameter,
             notes=tuple(found.notes),
+            edited=bool(getattr(found, "edited", False)),  # a large result does not say
             classes=None if found.classes == BUILT_IN else found.classes.to_list(),
             **more,
         )

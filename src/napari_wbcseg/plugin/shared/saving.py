@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...progress import Progress, silent
+from ...segmentation.measure import STAIN_COLUMNS
+from .counts import counts_of
+from .features import features_table, known_cells
+from .layers import is_corrected
 from .metadata import LayerInfo, is_picture
 from .reunite import path_of
 from .viewer import image_data, own_viewer, plane_shape
@@ -16,6 +20,7 @@ from .viewer import image_data, own_viewer, plane_shape
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
@@ -57,14 +62,15 @@ class LayerSnapshot:
         """Take a layer, and its image as given or as the viewer has it."""
         from ...results.labelled import placement_of
 
-        source = image
-        if source is None and viewer is not None:
-            source = source_image(viewer, layer)
+        source, features = image, layer.features.copy()
+        if viewer is not None:
+            source = source or source_image(viewer, layer)
+            features = _as_reviewed(layer, counts_of(viewer).reviewed(layer), features)
         data = image_data(layer)
-        return cls(
+        taken = cls(
             name=layer.name,
             data=data.copy() if isinstance(data, np.ndarray) else data,
-            features=layer.features.copy(),
+            features=features,
             metadata=dict(layer.metadata),
             scale=np.array(layer.scale),
             translate=np.array(layer.translate),
@@ -74,6 +80,20 @@ class LayerSnapshot:
             image_path=None if source is None else path_of(source),
             place=placement_of(layer, layer.ndim),
         )
+        if LayerInfo.of(layer).fingerprint is not None:
+            replace(LayerInfo.of(layer), edited=is_corrected(taken)).keep_in(taken)
+        return taken
+
+
+def _as_reviewed(layer: Labels, table: pd.DataFrame | None, features: pd.DataFrame) -> pd.DataFrame:
+    """Return the features with what a review has not written into them yet; it measures the stain last."""
+    if table is None:
+        return features
+    before = known_cells(layer).drop_duplicates("label").set_index("label")
+    stain = {
+        name: table[name].fillna(table["label"].map(before[name])) for name in before if name in STAIN_COLUMNS
+    }
+    return features_table(table.assign(**stain)).reset_index(drop=True)
 
 
 def save_layer(

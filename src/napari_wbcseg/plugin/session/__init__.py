@@ -1,0 +1,1 @@
+"""The widget *White blood cell session*."""

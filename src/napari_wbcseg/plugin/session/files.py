@@ -1,0 +1,251 @@
+"""What a session keeps on disk: the result files of a run, and which pictures it is of."""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...batch.file import BatchItem, Outputs, pictures_in, row_of
+from ...batch.run import BatchResult, collect, items_of, segment_files
+from ...classification.classes import CLASS, CLASS_BY, PERSON
+from ...errors import ImageError, SettingsError, WBCSegError
+from ...files import read_text, write_atomically
+from ...progress import Progress
+from ...results.formats.tables import failed_row
+from ...results.names import RUN_FILE, output_names
+from ...results.records import ResultRecord, RunRecord
+from ...segmentation.result import Placement
+from ..shared.large_layers import image_layer, result_layers
+from ..shared.layers import fingerprint
+from ..shared.metadata import LayerInfo
+from ..shared.saved_layers import read_result_layers
+
+if TYPE_CHECKING:
+    from ...settings import SegmentationSettings
+    from ..shared.metadata import LayerDataTuple
+    from ..shared.saving import LayerSnapshot
+
+SESSION_FILE = ".wbcseg-session.json"
+#: Folder of the results inside that of the pictures, unless another is named.
+RESULTS = "counted"
+
+
+@dataclass(frozen=True)
+class Session:
+    """Pictures, and the folder with their results.
+
+    Attributes
+    ----------
+    out : Path
+        The folder of the results, as ``wbcseg segment --out`` takes it.
+    pictures : tuple of str
+        The files and folders that it was given; a run alone writes down those that it has segmented.
+    shown : str
+        Path of the picture shown last.
+    run : RunRecord or None
+        What the last run into this folder wrote down, here or in a shell; None before the first.
+    """
+
+    out: Path
+    pictures: tuple[str, ...] = ()
+    shown: str = ""
+    run: RunRecord | None = None
+
+    @classmethod
+    def open(cls, paths: Sequence[str | Path], out: str | Path | None = None) -> Session:
+        """Open pictures, or the folder of results of an earlier session or run.
+
+        Parameters
+        ----------
+        paths : sequence of path
+            Files and folders of pictures; or a folder of results, which knows its pictures. None where
+            ``out`` is such a folder.
+        out : path, optional
+            For the results; by default ``counted`` beside the pictures.
+        """
+        given = [Path(path).expanduser().resolve() for path in paths]
+        if out is None and any((given[0] / name).is_file() for name in (RUN_FILE, SESSION_FILE)):
+            out = given.pop(0)
+        elif out is None:
+            out = (given[0] if given[0].is_dir() else given[0].parent) / RESULTS
+        folder = Path(out).expanduser().resolve()
+        kept: dict[str, Any] = {}
+        run = None
+        with suppress(SettingsError, ValueError):  # none yet, or damaged
+            kept = json.loads(read_text(folder / SESSION_FILE))
+        with suppress(SettingsError):  # none yet, or of another version: as a run takes it
+            run = RunRecord.read(folder / RUN_FILE)
+        pictures = tuple(map(str, given or kept.get("pictures", ())))
+        return cls(folder, pictures, str(kept.get("shown", "")), run)
+
+    def keep(self, shown: Path) -> None:
+        """Write down what no run does: which pictures these are, and which of them is shown.
+
+        Raises
+        ------
+        OutputError
+            If the folder cannot be written.
+        """
+        kept = {"pictures": self.pictures, "shown": str(shown)}
+        write_atomically(self.out / SESSION_FILE, json.dumps(kept, indent=2).encode())
+
+    @property
+    def outputs(self) -> Outputs:
+        """Which files a result has."""
+        run = self.run
+        if run is None:
+            return Outputs(self.out)
+        return Outputs(self.out, run.mask, run.overlay, run.formats, run.model.source)
+
+    def items(self) -> list[BatchItem]:
+        """Return the pictures: those there are now, then others of the last run, with the names they had."""
+        earlier = [] if self.run is None else items_of(self.run, self.out)
+        others = {os.path.realpath(item.path): replace(item, sha256=None) for item in earlier}
+        now = [others.pop(os.path.realpath(item.path), item) for item in collect(self.pictures)]
+        items = [*now, *others.values()]
+        names = output_names(
+            {item.path: None for item in items if not item.problem}, {i.path: i.name for i in items}
+        )
+        return [item if item.problem else replace(item, name=names[item.path]) for item in items]
+
+    def segment(
+        self,
+        items: Sequence[BatchItem],
+        model: str,
+        settings: SegmentationSettings,
+        progress: Progress,
+        report: Callable[[BatchItem, dict[str, Any]], None],
+    ) -> BatchResult:
+        """Segment what is not done yet, as ``wbcseg segment`` does.
+
+        Parameters
+        ----------
+        items : sequence of BatchItem
+        model, settings
+            For the first run; later ones go on with those of the first.
+        progress : Progress
+        report : callable
+            Called with each picture, under the name that its files have, and its row of ``counts.csv``.
+        """
+        from ...network.library import load_model
+
+        if self.run is not None:
+            file, settings, source = self.run.model.load(), self.run.settings, self.run.model.source
+        else:
+            file, source = load_model(model), model
+            settings = settings.replace(recipe=file.header.recipe)
+        at, named = (0, len(items), ""), dict[str, BatchItem]()
+
+        def between(done: int, total: int, stage: str) -> None:
+            nonlocal at
+            at = done, total, stage
+            progress(*at)
+
+        def told(row: dict[str, Any]) -> None:
+            if not named:  # the run has written down by now how it calls them
+                named.update({item.image: item for item in Session.open([], self.out).items()})
+            report(named[row["image"]], row)
+
+        outputs = self.outputs
+        return segment_files(
+            items,
+            self.out,
+            file,
+            settings,
+            source=source,
+            mask=outputs.mask,
+            overlay=outputs.overlay,
+            formats=outputs.formats,
+            progress=between,
+            image_progress=lambda *_: progress(*at),
+            report=told,
+        )
+
+
+def look_at(item: BatchItem, outputs: Outputs) -> tuple[dict[str, Any] | None, bytes]:
+    """Return the row of a picture in ``counts.csv``, None where it is not segmented, and a small JPEG."""
+    from ...batch.thumbnails import small_picture
+    from ...images.read import read_image_and_notes
+
+    row, jpeg = None, b""
+    if item.problem:
+        return failed_row(item.image, item.problem, 0.0), jpeg
+    with suppress(WBCSegError):
+        record = ResultRecord.read(outputs.record_file(item.name))
+        if record.image.is_of(item.path):
+            row = row_of(item, record, outputs)
+            jpeg = b64decode(pictures_in(item, outputs)["pictures"][0].jpeg)
+    if row is None and not item.large:
+        with suppress(WBCSegError):
+            jpeg = b64decode(small_picture(read_image_and_notes(item.path)[0]))
+    return row, jpeg
+
+
+def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
+    """Read a picture, and its cells where they are known, as layers; for a worker thread.
+
+    Raises
+    ------
+    WBCSegError
+        If the picture or its result cannot be read.
+    """
+    from ...images.read import read_image_and_notes, read_pixel_size
+
+    if item.problem:
+        raise ImageError(item.problem)
+    if outputs.record_file(item.name).is_file():
+        large = outputs.large_folder(item.name)
+        return result_layers(large) if large.is_dir() else read_result_layers(outputs.record_file(item.name))
+    if item.large:
+        return [image_layer(item.path)]
+    pixels, _ = read_image_and_notes(item.path)
+    rgb = pixels.shape[-1] == 3
+    place = Placement.of_pixels(pixels.ndim - rgb, read_pixel_size(item.path))
+    about = LayerInfo(path=str(item.path)).metadata
+    options = {"name": item.image, "rgb": rgb, "metadata": about, "scale": place.scale, "units": place.units}
+    return [(pixels, options, "image")]
+
+
+def save_in_place(snapshot: LayerSnapshot, item: BatchItem, session: Session, progress: Progress) -> Path:
+    """Write corrected cells into the result files of a picture, and return its record; for a worker thread.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    from ...results.save import save
+
+    outputs, run = session.outputs, session.run
+    file = outputs.record_file(item.name)
+    of_run = run is not None and LayerInfo.of(snapshot).model.endswith(f"@{run.model.hash}")
+    formats = outputs.wanted(flat=np.ndim(snapshot.data) == 2 and snapshot.image is not None)
+    save(
+        snapshot,
+        outputs.folder / item.name,
+        formats,
+        image=snapshot.image,
+        image_path=item.path,
+        name=item.image,
+        model_source=outputs.model_source if of_run else "",
+        progress=progress,
+    )
+    # The report need not draw it again.
+    ResultRecord.read(file).model_copy(update=pictures_in(item, outputs)).write(file)
+    return file
+
+
+def state_of(snapshot: LayerSnapshot) -> Any:
+    """Return what of some cells is worth saving, to be compared: labels, decisions, names, pixel size."""
+    table = snapshot.features.reindex(columns=["label", "decision", CLASS_BY, CLASS])
+    said = table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv()
+    place = (*snapshot.scale, *map(str, snapshot.units or ()))
+    return fingerprint(snapshot.data), said, place, LayerInfo.of(snapshot).classes

@@ -1,0 +1,406 @@
+"""The widget *White blood cell session*: a folder of them, segmented, reviewed and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from ...errors import WBCSegError
+from ...settings import SegmentationSettings
+from ..shared.canvas_guard import guard_canvas
+from ..shared.class_colours import colour_cells
+from ..shared.counts import counts_of
+from ..shared.jobs import Job, clean_up_with, say_error
+from ..shared.metadata import LayerInfo, class_list, role_of
+from ..shared.panel import open_panel
+from ..shared.saving import LayerSnapshot
+from ..shared.viewer import own_viewer
+from .files import SESSION_FILE, Session, layers_of, look_at, save_in_place, state_of
+from .panel import KEYS, SessionPanel, ask_to_save
+from .picture_list import Entry, pixmap
+from .window import WindowGuard
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Labels, Layer
+
+    from ...batch.file import BatchItem
+    from ...progress import Progress
+
+_REVIEW = "Review white blood cells"
+
+
+class SessionWidget(QWidget):
+    """Shows pictures one after the other, segments all of them, and keeps their cells in result files.
+
+    The same from a script: call `open_pictures`, `segment_all`, `show_picture`, `next`, `previous`, `save`;
+    read ``session``, ``entries``, ``shown``, ``cells`` and ``unsaved``.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+
+    Attributes
+    ----------
+    session : Session or None
+    shown : Entry or None
+        The picture in the viewer.
+    """
+
+    #: Emitted with the entry whose picture was opened.
+    opened = Signal(object)
+    #: Emitted when everything is known of the pictures that were listed.
+    listed = Signal()
+    #: Emitted when *Segment all* ended, whatever it came to.
+    ended = Signal()
+    #: Emitted with the entry whose cells were saved.
+    saved = Signal(object)
+    #: Emitted with the sentence that says what went wrong.
+    failed = Signal(str)
+    _found = Signal(object)
+    _told = Signal(object, object, bytes)
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = own_viewer(napari_viewer)
+        guard_canvas(self._viewer)
+        counts_of(self._viewer)  # follows the cells from now on
+        self.session: Session | None = None
+        self.shown: Entry | None = None
+        self._layers: list[Layer] = []
+        self._saved: Any = None
+        self._looking: Job | None = None
+        self._reading: Job | None = None
+        self._running: Job | None = None
+        self._saving: Job | None = None
+        self._panel = SessionPanel(self, self._by_hand)
+        self._panel.view.clicked.connect(lambda index: self._by_hand("show_picture", index.row()))
+        self._panel.view.activated.connect(lambda index: self._by_hand("show_picture", index.row()))
+        self._found.connect(self._on_found)
+        self._told.connect(self._on_told)
+        self._cleanup = clean_up_with(self)
+        keys = {key: lambda name=name: self._by_hand(name) for key, name in KEYS.items()}
+        self._guard = WindowGuard(self, keys, lambda: self.unsaved, self._after_saving)
+        self._cleanup.add(self._guard.leave)
+        self._refresh()
+
+    # What is open ----------------------------------------------------------------------------------------
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The pictures of the session."""
+        return self._panel.model.entries
+
+    @property
+    def model(self) -> str:
+        """Name of the model of the first run; later runs into the folder go on with it."""
+        return self._panel.models.name
+
+    @model.setter
+    def model(self, name: str) -> None:
+        self._panel.models.name = name
+
+    @property
+    def settings(self) -> SegmentationSettings:
+        """The settings of the first run."""
+        return SegmentationSettings(**self._panel.settings.values())
+
+    @settings.setter
+    def settings(self, settings: SegmentationSettings) -> None:
+        self._panel.settings.set_values(settings)
+
+    @property
+    def running(self) -> bool:
+        """Whether pictures are being segmented."""
+        return self._running is not None
+
+    @property
+    def cells(self) -> Labels | None:
+        """The layer with the cells of the picture shown, read from its files or found since."""
+        return next((one for one in self._own_layers() if role_of(one) == "cells"), None)  # type: ignore[return-value]
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether the cells shown differ from those in the files."""
+        return self._to_save() is not None and self._state() != self._saved
+
+    def _own_layers(self) -> list[Layer]:
+        """Return the layers of the picture shown."""
+        ids = {str(layer.unique_id) for layer in self._layers}
+        of_it = [
+            layer
+            for layer in self._viewer.layers
+            if layer in self._layers or LayerInfo.of(layer).source_id in ids
+        ]
+        return [layer for layer in of_it if not LayerInfo.of(layer).kept]
+
+    def _to_save(self) -> Labels | None:
+        """Return the cells; none of a large picture, whose corrections go to disk part by part."""
+        cells = self.cells
+        info = LayerInfo() if cells is None else LayerInfo.of(cells)
+        return None if info.folder is not None or info.result is not None else cells
+
+    def _state(self) -> Any:
+        cells = self._to_save()
+        return None if cells is None else state_of(LayerSnapshot.of_layer(cells, self._viewer))
+
+    def open_pictures(self, paths: Sequence[str | Path], out: str | Path | None = None) -> None:
+        """Open files and folders of pictures, or a folder of results; see `Session.open`.
+
+        The picture that was shown last is shown again. Does nothing while pictures are segmented.
+        """
+        if not self.running:
+            self._after_saving(lambda: self._list(Session.open(paths, out)))
+
+    def _list(self, session: Session) -> None:
+        self._take_away()
+        self._panel.model.set_entries([])
+        self.session = session
+        found, told = self._found, self._told
+
+        def look(progress: Progress) -> None:
+            entries = [Entry(item) for item in session.items()]
+            found.emit(entries)
+            for number, entry in enumerate(entries):
+                progress(number, len(entries), "Looking at the pictures")
+                told.emit(entry, *look_at(entry.item, session.outputs))
+
+        if self._looking is not None:
+            self._looking.abandon()
+        self._looking = self._start(look, lambda _: self.listed.emit())
+        self._refresh()
+
+    def _on_found(self, entries: list[Entry]) -> None:
+        if self.session is not None:
+            self._panel.model.set_entries(entries)
+            paths = [str(entry.item.path) for entry in entries]
+            self.show_picture(paths.index(self.session.shown) if self.session.shown in paths else 0)
+            self._refresh()
+
+    def _on_told(self, entry: Entry, row: dict[str, Any] | None, jpeg: bytes) -> None:
+        entry.row = row
+        entry.picture = pixmap(jpeg) if jpeg else entry.picture
+        self._panel.show_entry(entry)
+        if entry is self.shown and entry.segmented and self.cells is None and self.running:
+            self._read(entry)
+
+    # One picture -----------------------------------------------------------------------------------------
+
+    def show_picture(self, row: int) -> None:
+        """Show a picture and its cells; asks first where others are not saved."""
+        entry = self.entries[row]
+        self._after_saving(lambda: self._read(entry))
+
+    def next(self, step: int = 1) -> None:
+        """Show the next picture."""
+        row = (self.entries.index(self.shown) if self.shown in self.entries else -1) + step
+        if 0 <= row < len(self.entries):
+            self.show_picture(row)
+
+    def previous(self) -> None:
+        """Show the picture before this one."""
+        self.next(-1)
+
+    def review(self) -> Any:
+        """Open the Review widget on the cells shown, and return it."""
+        widget: Any = open_panel(self._viewer, _REVIEW)
+        widget.labels = self.cells
+        return widget
+
+    def differential(self) -> None:
+        """Open the differential over all pictures, a tab of the Review widget."""
+        self.review().show_differential(folder=True)
+
+    def _read(self, entry: Entry) -> None:
+        """Read a picture and its cells in the background, and show them."""
+        session = self.session
+        assert session is not None
+
+        def show(layers: Any) -> None:
+            self._after_saving(lambda: self._show(entry, layers))  # cells may have been edited meanwhile
+
+        if self._reading is not None:
+            self._reading.abandon()
+        self._reading = self._start(lambda progress: layers_of(entry.item, session.outputs), show)
+
+    def _show(self, entry: Entry, layers: Any) -> None:
+        from napari.layers import Layer
+
+        self._take_away()
+        self.shown = entry
+        self._layers = [self._viewer.add_layer(Layer.create(*one)) for one in layers]
+        cells = self.cells
+        if cells is not None:
+            colour_cells(cells, cells.features, class_list(cells))
+            self._viewer.layers.selection.active = cells
+        self._saved = self._state()
+        self._viewer.reset_view()
+        self._remember(entry)
+        self._refresh()
+        self.opened.emit(entry)
+
+    def _take_away(self) -> None:
+        for layer in self._own_layers():
+            self._viewer.layers.remove(layer)
+        self._layers, self.shown, self._saved = [], None, None
+
+    def _remember(self, entry: Entry) -> None:
+        from napari.utils.history import update_open_history
+
+        assert self.session is not None
+        try:
+            self.session.keep(entry.item.path)
+            update_open_history(str(self.session.out / SESSION_FILE))
+        except WBCSegError as error:
+            self._panel.say(str(error))
+
+    # Segmenting and saving -------------------------------------------------------------------------------
+
+    def segment_all(self) -> None:
+        """Segment the pictures that are not done, in the background; `ended` is emitted at the end."""
+        session, entries = self.session, list(self.entries)
+        if session is None or self.running:
+            return
+        if self._looking is not None:
+            self._looking.abandon()
+        by_path = {entry.item.path: entry for entry in entries}
+        model, settings, told = self.model, self.settings, self._told
+
+        def report(item: BatchItem, row: dict[str, Any]) -> None:
+            entry = by_path.get(item.path, Entry(item))
+            entry.item = item
+            told.emit(entry, row, look_at(item, session.outputs)[1])
+
+        def work(progress: Progress) -> Any:
+            return session.segment([one.item for one in entries], model, settings, progress, report)
+
+        self._running = self._start(work, lambda _: self._panel.say(""), "Segmenting all pictures")
+        self._running.progressed.connect(self._panel.show_progress)
+        self._running.cancelled.connect(lambda: self._panel.say("Cancelled. What is done is kept."))
+        self._running.ended.connect(self._on_ended)
+        self._refresh()
+
+    def cancel(self) -> None:
+        """Stop segmenting; what is done is kept."""
+        if self._running is not None:
+            self._running.cancel()
+            self._panel.say("Cancelling …")
+
+    def _on_ended(self) -> None:
+        self._running = None
+        if self.session is not None:
+            self.session = Session.open([], self.session.out)
+        self._refresh()
+        self.ended.emit()
+
+    def save(self) -> None:
+        """Write the cells shown into the result files of their picture, in the background."""
+        cells, entry, session = self._to_save(), self.shown, self.session
+        if cells is None or entry is None or session is None or self._saving is not None:
+            return
+        snapshot = LayerSnapshot.of_layer(cells, self._viewer)
+
+        def work(progress: Progress) -> Any:
+            file = save_in_place(snapshot, entry.item, session, progress)
+            return file, *look_at(entry.item, session.outputs)
+
+        def done(outcome: Any) -> None:
+            file, row, jpeg = outcome
+            replace(LayerInfo.of(cells), record=str(file)).keep_in(cells)
+            if entry is self.shown:
+                self._saved = state_of(snapshot)
+            self._on_told(entry, row, jpeg)
+            end()
+            self.saved.emit(entry)
+
+        def end() -> None:
+            self._saving = None
+            self._refresh()
+
+        self._saving = self._start(work, done, "Saving cells")
+        self._saving.failed.connect(end)
+        self._saving.cancelled.connect(end)
+        self._refresh()
+
+    def _after_saving(self, go_on: Callable[[], object]) -> None:
+        """Go on; where something is not saved, ask first."""
+        if self._saving is None and self.shown is not None and self.unsaved:
+            answer = ask_to_save(self._guard.window or self, self.shown.item.image)
+            self._refresh()
+            if answer is None:
+                return
+            if answer:
+                self.save()
+            else:
+                self._saved = self._state()
+        if self._saving is None:
+            go_on()
+        else:
+            self._saving.succeeded.connect(lambda _: self._after_saving(go_on))
+
+    def _start(self, work: Callable[[Progress], Any], done: Callable[[Any], object], title: str = "") -> Job:
+        job = Job(work, title)
+        job.succeeded.connect(done)
+        job.failed.connect(self._fail)
+        job.start(self._cleanup)
+        return job
+
+    # By button and key -----------------------------------------------------------------------------------
+
+    def _by_hand(self, name: str, *arguments: Any) -> None:
+        """Do what a button or key asks for; what cannot be done is said, not raised."""
+        try:
+            getattr(self, name)(*arguments)
+        except WBCSegError as error:
+            self._fail(str(error))
+
+    def open_folder(self) -> None:
+        """Ask for a folder, and open it."""
+        folder = QFileDialog.getExistingDirectory(self, "Open a folder of pictures, or of results")
+        if folder:
+            self.open_pictures([folder])
+
+    def open_files(self) -> None:
+        """Ask for pictures, and open them."""
+        files, _ = QFileDialog.getOpenFileNames(self, "Open pictures")
+        if files:
+            self.open_pictures(files)
+
+    def go_on(self) -> None:
+        """Open the session that was open last."""
+        folder = _last_session()
+        if folder is not None:
+            self.open_pictures([folder])
+
+    def keep_elsewhere(self) -> None:
+        """Ask for another folder for the results, before there are any."""
+        folder = QFileDialog.getExistingDirectory(self, "Folder for the results")
+        if folder and self.session is not None:
+            self.open_pictures(self.session.pictures, folder)
+
+    def _refresh(self) -> None:
+        """Offer what can be done."""
+        row = self.entries.index(self.shown) if self.shown in self.entries else None
+        last = _last_session() if self.session is None else None
+        buttons = self._panel.buttons
+        self._panel.refresh(self.session, last, row, self.running)
+        for name in ("review", "differential"):
+            buttons[name].setEnabled(self.cells is not None)
+        buttons["save"].setEnabled(self._to_save() is not None and self._saving is None)
+
+    def _fail(self, words: str) -> None:
+        self._panel.say(words)
+        say_error(words)
+        self.failed.emit(words)
+
+
+def _last_session() -> Path | None:
+    """Return the results folder of the session that was opened last; None where there was none."""
+    from napari.utils.history import get_open_history
+
+    return next((one for one in map(Path, get_open_history()) if (one / SESSION_FILE).is_file()), None)

@@ -1,0 +1,79 @@
+"""The window that a panel is docked in: keys that work all over it, and a question before it closes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QMainWindow, QWidget
+
+
+class WindowGuard(QObject):
+    """Watches the window of a panel.
+
+    Parameters
+    ----------
+    panel : QWidget
+    keys : mapping of str to callable
+    unsaved : callable
+        Says whether something would be lost.
+    ask : callable
+        Asks what becomes of it, and calls what it is given unless all is to stay as it is.
+    """
+
+    def __init__(
+        self,
+        panel: QWidget,
+        keys: Mapping[str, Callable[[], object]],
+        unsaved: Callable[[], bool],
+        ask: Callable[[Callable[[], object]], object],
+    ) -> None:
+        super().__init__()
+        self._unsaved, self._ask, self._keys = unsaved, ask, keys
+        self._shortcuts: list[QShortcut] = []
+        self.window: QMainWindow | None = None
+        panel.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if event is None:
+            return False
+        if event.type() == QEvent.Type.Show and self.window is None:
+            self._find_window(watched)
+        if event.type() == QEvent.Type.Close and watched is self.window and self._in_use and self._unsaved():
+            event.ignore()
+            QTimer.singleShot(0, lambda: self._ask(self.window.close))  # type: ignore[union-attr]
+            return True
+        return False
+
+    def leave(self) -> None:
+        """Let the window go, as the panel is closed."""
+        if not self._in_use:
+            return
+        self.window.removeEventFilter(self)  # type: ignore[union-attr]
+        for shortcut in self._shortcuts:
+            shortcut.deleteLater()
+        if self._unsaved():
+            QTimer.singleShot(0, lambda: self._ask(lambda: None))
+
+    def _find_window(self, widget: QObject | None) -> None:
+        while widget is not None and not isinstance(widget, QMainWindow):
+            widget = widget.parent()
+        if widget is not None:
+            self.window = widget
+            widget.installEventFilter(self)
+            for key, act in self._keys.items():
+                shortcut = QShortcut(QKeySequence(key), widget)
+                shortcut.activated.connect(act)
+                self._shortcuts.append(shortcut)
+
+    @property
+    def _in_use(self) -> bool:
+        """Whether the canvas is still there: a script that closes a viewer takes it away first."""
+        from napari.qt import QtViewer
+
+        if self.window is None or not isalive(self.window):
+            return False
+        canvas = self.window.findChild(QtViewer)
+        return canvas is not None and canvas.isVisibleTo(self.window)

@@ -1,0 +1,438 @@
+"""Many pictures: opened one by one, segmented in the background, corrected, saved in place, gone on with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QMessageBox
+
+from napari_wbcseg import SegmentationSettings, load_result
+from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
+from napari_wbcseg.plugin.shared.panel import open_panel
+from napari_wbcseg.results.records import ResultRecord, RunRecord
+
+from ...batch.folders import assert_same_results, write_images
+from ...cli.shell import wbcseg
+from ...dark_model import write_dark_model
+
+TITLE = "White blood cell session"
+SETTINGS = SegmentationSettings(recipe="classic", classes="none")
+WAIT = 120_000
+
+
+@pytest.fixture(autouse=True)
+def dark(own_models_folder):
+    """Install a model that finds dark discs."""
+    own_models_folder.mkdir(parents=True, exist_ok=True)
+    return write_dark_model(own_models_folder / "dark.safetensors")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Write six pictures with 0, 1, 2, 3, 0 and 1 cells."""
+    write_images(tmp_path / "smears", 6)
+    return tmp_path / "smears"
+
+
+@pytest.fixture
+def out(folder):
+    return folder / "counted"
+
+
+@pytest.fixture
+def seen(make_napari_viewer, qtbot):
+    """Make a viewer that is on the screen; it is closed once the workers' last signals are delivered."""
+    yield make_napari_viewer(show=True)
+    qtbot.wait(50)
+
+
+@pytest.fixture
+def open_session(viewer, qtbot):
+    """Return what opens a session in the viewer and waits until its pictures are listed and one is shown."""
+
+    def open_it(*paths, out=None):
+        widget = open_panel(viewer, TITLE)
+        widget.model, widget.settings = "dark", SETTINGS
+        with qtbot.waitSignals([widget.listed, widget.opened], timeout=WAIT):
+            widget.open_pictures(paths, out)
+        return widget
+
+    return open_it
+
+
+@pytest.fixture
+def session(open_session, folder, qtbot):
+    """Open the folder and segment all of it."""
+    widget = open_session(folder)
+    segment_all(widget, qtbot)
+    return widget
+
+
+def segment_all(widget, qtbot):
+    with qtbot.waitSignal(widget.ended, timeout=WAIT):
+        widget.segment_all()
+
+
+def go_to(widget, row, qtbot):
+    with qtbot.waitSignal(widget.opened, timeout=WAIT):
+        widget.show_picture(row)
+
+
+def shell(*arguments):
+    wbcseg("segment", *arguments, "-m", "dark", "--classes", "none")
+
+
+def written(out):
+    """Return when each label image was written."""
+    return {path.name: path.stat().st_mtime_ns for path in out.glob("*-labels.tif")}
+
+
+def texts(widget):
+    """Return what the list shows: a row a picture."""
+    model = widget._panel.model
+    return [
+        tuple(model.data(model.index(row, column)) for column in range(4)) for row in range(model.rowCount())
+    ]
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Answer the question whether to save; the answers that are left are looked at by the test."""
+    answers, asked = [], []
+
+    def question(parent, title, text, *_):
+        asked.append(text)
+        return getattr(QMessageBox.StandardButton, answers.pop(0))
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    return answers, asked
+
+
+class TestOpening:
+    def test_a_folder_is_a_list_with_its_first_picture_shown(self, viewer, open_session, folder):
+        widget = open_session(folder)
+        assert texts(widget) == [(f"{number:04}.png", "", "", "") for number in range(6)]
+        assert all(entry.picture.width() == 54 for entry in widget.entries), "square, as the pictures are"
+        assert [layer.name for layer in viewer.layers] == ["0000.png"]
+        assert widget._panel.summary.text() == "6 pictures, 0 segmented."
+
+    def test_some_files_are_a_session_too(self, open_session, folder, tmp_path):
+        widget = open_session(folder / "0001.png", folder / "0003.png", out=tmp_path / "two")
+        assert [entry.item.image for entry in widget.entries] == ["0001.png", "0003.png"]
+        assert widget.session.out == tmp_path / "two"
+
+    def test_a_picture_that_cannot_be_read_is_a_sentence(self, open_session, tmp_path, qtbot):
+        write_images(tmp_path / "bad", 3, bad=[1])
+        widget = open_session(tmp_path / "bad")
+        segment_all(widget, qtbot)
+        assert [row[3] for row in texts(widget)] == ["✓", "failed", "✓"]
+        index = widget._panel.model.index(1, 0)
+        assert "0001.png cannot be read" in widget._panel.model.data(index, Qt.ItemDataRole.ToolTipRole)
+        assert widget._panel.summary.text().endswith("1 failed.")
+
+    def test_an_empty_folder_is_a_sentence(self, viewer, tmp_path, qtbot):
+        (tmp_path / "empty").mkdir()
+        widget = open_panel(viewer, TITLE)
+        with qtbot.waitSignal(widget.listed, timeout=WAIT):
+            widget.open_pictures([tmp_path / "empty"])
+        assert [row[3] for row in texts(widget)] == ["failed"]
+
+
+class TestSegmenting:
+    def test_all_are_segmented_into_the_files_of_the_shell(self, session, folder, out, tmp_path):
+        shell(folder, "-o", tmp_path / "by-shell")
+        assert_same_results(out, tmp_path / "by-shell")
+        assert {path.name for path in out.iterdir()} - {SESSION_FILE} == {
+            path.name for path in (tmp_path / "by-shell").iterdir()
+        }
+        assert [row[1:] for row in texts(session)] == [(f"{n % 4}", "", "✓") for n in range(6)]
+        assert session._panel.summary.text() == "6 pictures, 6 segmented: 7 white cells, 0 to check."
+
+    def test_the_picture_that_is_shown_gets_its_cells(self, viewer, open_session, folder, qtbot):
+        widget = open_session(folder)
+        go_to(widget, 3, qtbot)
+        assert widget.cells is None
+        segment_all(widget, qtbot)
+        qtbot.waitUntil(lambda: widget.cells is not None, timeout=WAIT)
+        assert widget.cells.data.max() == 3
+        assert not widget.unsaved
+
+    def test_cancel_keeps_what_is_done_and_the_shell_does_the_rest(self, open_session, tmp_path, qtbot):
+        write_images(tmp_path / "many", 40)
+        widget, out = open_session(tmp_path / "many"), tmp_path / "many" / "counted"
+        with qtbot.waitSignal(widget.ended, timeout=WAIT):
+            widget.segment_all()
+            qtbot.waitUntil(lambda: any(entry.segmented for entry in widget.entries), timeout=WAIT)
+            widget.cancel()
+        done = written(out)
+        assert 0 < len(done) < 40
+        assert sum(entry.segmented for entry in widget.entries) == len(done)
+        assert not RunRecord.read(out / "run.json").finished
+        shell(tmp_path / "many", "-o", out)
+        assert written(out).items() > done.items(), "none was done twice"
+        assert len(pd.read_csv(out / "counts.csv")) == 40
+
+    def test_what_the_shell_has_begun_is_gone_on_with(self, open_session, folder, out, qtbot):
+        shell(
+            *(folder / f"000{number}.png" for number in range(3)),
+            "-o",
+            out,
+            "--mask",
+            "--cell-diameter",
+            "41.7",
+        )
+        done = written(out)
+        widget = open_session(folder)
+        assert [entry.segmented for entry in widget.entries] == [True] * 3 + [False] * 3
+        segment_all(widget, qtbot)
+        assert written(out).items() > done.items(), "with the settings of the shell, so none was done twice"
+        assert len(list(out.glob("*-mask.jpg"))) == 6
+        assert RunRecord.read(out / "run.json").settings.cell_diameter == 41.7
+
+    def test_a_second_run_into_the_folder_is_refused_in_a_sentence(self, session, out, folder, qtbot):
+        from filelock import FileLock
+
+        with FileLock(out / ".wbcseg.lock"), qtbot.waitSignal(session.failed, timeout=WAIT) as told:
+            session.segment_all()
+        assert "Another run is writing" in told.args[0]
+        qtbot.waitUntil(lambda: not session.running, timeout=WAIT)
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(1200)
+    def test_killed_in_the_middle_of_fifty_nothing_is_lost(
+        self, open_session, own_models_folder, tmp_path, qtbot
+    ):
+        write_images(tmp_path / "fifty", 50)
+        out = tmp_path / "fifty" / "counted"
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path / "fifty")],
+            env={**os.environ, "NAPARI_CONFIG": str(tmp_path / "settings.yaml")},
+            stdout=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + 600
+        while len(list(out.glob("*-result.json"))) < 8 and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it was still at work"
+        whole = {path.name.removesuffix("-result.json") for path in out.glob("*-result.json")}
+        done = {
+            name: when for name, when in written(out).items() if name.removesuffix("-labels.tif") in whole
+        }
+        assert 8 <= len(done) < 50
+        widget = open_session(out)
+        assert sum(entry.segmented for entry in widget.entries) == len(done)
+        assert len(widget.entries) == 50
+        segment_all(widget, qtbot)
+        assert written(out).items() >= done.items(), "none was done twice"
+        assert all(entry.segmented for entry in widget.entries)
+        assert not list(out.glob(".*.part"))
+        shell(tmp_path / "fifty", "-o", tmp_path / "at-once")
+        assert_same_results(out, tmp_path / "at-once")
+
+
+KILLED = textwrap.dedent(
+    """
+    import sys
+    import napari
+    from napari_wbcseg import SegmentationSettings
+    from napari_wbcseg.plugin.shared.panel import open_panel
+
+    viewer = napari.Viewer(show=False)
+    widget = open_panel(viewer, "White blood cell session")
+    widget.model, widget.settings = "dark", SegmentationSettings(recipe="classic", classes="none")
+    widget.listed.connect(widget.segment_all)
+    widget.open_pictures([sys.argv[1]])
+    napari.run(force=True)
+    """
+)
+
+
+class TestGoingThrough:
+    def test_keys_go_to_the_next_picture_and_back_wherever_the_focus_is(self, seen, folder, qtbot):
+        widget = open_panel(seen, TITLE)
+        with qtbot.waitSignals([widget.listed, widget.opened], timeout=WAIT):
+            widget.open_pictures([folder])
+        window = widget.window()
+        window.activateWindow()
+        qtbot.waitUntil(window.isActiveWindow)
+        for focus in (seen.window._qt_seen.canvas.native, widget._panel.view):
+            focus.setFocus()
+            for key, name in ((Qt.Key.Key_PageDown, "0001.png"), (Qt.Key.Key_PageUp, "0000.png")):
+                with qtbot.waitSignal(widget.opened, timeout=WAIT):
+                    qtbot.keyClick(focus, key, Qt.KeyboardModifier.ControlModifier)
+                assert [layer.name for layer in seen.layers] == [name]
+        widget.previous()
+        assert widget.shown.item.image == "0000.png", "there is none before the first"
+
+    def test_a_click_opens_a_picture_with_its_cells_and_takes_the_last_one_away(self, viewer, session, qtbot):
+        mine = viewer.add_points([[5, 5]], name="mine")
+        view = session._panel.view
+        with qtbot.waitSignal(session.opened, timeout=WAIT):
+            view.clicked.emit(session._panel.model.index(2, 0))
+        assert [layer.name for layer in viewer.layers] == ["mine", "0002.png", "white cells (2) of 0002.png"]
+        assert mine in viewer.layers, "what a user added stays"
+        assert viewer.layers.selection.active is session.cells
+        assert view.currentIndex().row() == 2
+
+
+def correct(viewer, widget, row, qtbot):
+    """Accept one cell of a picture and reject another, in a review; return the review."""
+    go_to(widget, row, qtbot)
+    review = widget.review()
+    qtbot.waitUntil(lambda: review.labels is widget.cells and not review.review.measuring, timeout=WAIT)
+    review.select([(0, 1)])
+    review.accept()
+    review.select([(0, 2)])
+    review.reject()
+    return review
+
+
+class TestCorrecting:
+    def test_corrections_are_saved_in_place_and_stand_there_tomorrow(
+        self, viewer, session, open_session, out, qtbot
+    ):
+        correct(viewer, session, 3, qtbot)
+        assert session.unsaved
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            session.save()  # at once: before the review has written its decision into the layer
+        assert not session.unsaved
+        assert texts(session)[3][1] == "2"
+        result, record = load_result(out / "0003-result.json"), ResultRecord.read(out / "0003-result.json")
+        assert sorted(np.unique(result.labels)) == [0, 1, 3]
+        assert result.cells.set_index("label")["decision"].eq("accepted").to_dict() == {1: True, 3: False}
+        assert (record.edited, record.image.name, record.count) == (True, "0003.png", 2)
+        assert record.pictures, "the report need not draw it again"
+        viewer.window.remove_dock_widget("all")
+        viewer.layers.clear()
+        again = open_session(out)
+        assert again.shown.item.image == "0003.png"
+        assert again.cells.features["decision"][1] == "accepted"
+        assert not again.unsaved
+        assert texts(again)[3][1:] == ("2", "", "✓")
+
+    def test_the_tables_of_the_next_run_are_of_the_corrected_cells(self, viewer, session, folder, out, qtbot):
+        correct(viewer, session, 3, qtbot)
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            session.save()
+        when = written(out)
+        segment_all(session, qtbot)
+        assert written(out) == when
+        assert pd.read_csv(out / "counts.csv").set_index("image").loc["0003.png", "white_cells"] == 2
+        shell(folder, "-o", out)
+        assert written(out) == when, "the shell keeps them too"
+
+    def test_a_decision_alone_keeps_a_result_from_other_settings(self, viewer, session, folder, out, qtbot):
+        go_to(session, 1, qtbot)
+        review = session.review()
+        qtbot.waitUntil(lambda: review.labels is session.cells and not review.review.measuring, timeout=WAIT)
+        review.select([(0, 1)])
+        review.name("monocyte")
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            session.save()
+        shell(folder, "-o", out, "--min-area", "600")
+        result = load_result(out / "0001-result.json")
+        assert result.cells["class"].tolist() == ["monocyte"]
+
+    @pytest.mark.parametrize(
+        ("said", "shown", "kept"), [("Save", 0, True), ("Discard", 0, False), ("Cancel", 3, False)]
+    )
+    def test_going_on_with_something_unsaved_asks(
+        self, viewer, session, out, qtbot, answer, said, shown, kept
+    ):
+        correct(viewer, session, 3, qtbot)
+        answers, asked = answer
+        answers.append(said)
+        session.show_picture(0)
+        qtbot.waitUntil(
+            lambda: session.shown.item.image == f"000{shown}.png" and not session._saving, timeout=WAIT
+        )
+        assert asked == ["The cells of 0003.png were corrected, and that is not saved."]
+        assert (load_result(out / "0003-result.json").count == 2) == kept
+        assert session._panel.view.currentIndex().row() == shown
+        answers.append("Discard")
+
+    def test_nothing_is_asked_where_nothing_was_done(self, viewer, session, qtbot, answer):
+        go_to(session, 3, qtbot)
+        session.review()
+        qtbot.wait(400)
+        go_to(session, 2, qtbot)
+        assert answer[1] == []
+
+    @pytest.mark.parametrize(("said", "open_after"), [("Save", False), ("Discard", False), ("Cancel", True)])
+    def test_closing_the_window_with_something_unsaved_asks(
+        self, seen, folder, out, qtbot, answer, said, open_after
+    ):
+        shell(folder, "-o", out)
+        widget = open_panel(seen, TITLE)
+        with qtbot.waitSignals([widget.listed, widget.opened], timeout=WAIT):
+            widget.open_pictures([out])
+        correct(seen, widget, 3, qtbot)
+        window = seen.window._qt_window
+        answers, asked = answer
+        answers.append(said)
+        window.close()
+        qtbot.waitUntil(lambda: bool(asked) and window.isVisible() == open_after, timeout=WAIT)
+        assert (load_result(out / "0003-result.json").count == 2) == (said == "Save")
+
+    def test_closing_the_panel_with_something_unsaved_asks(self, seen, folder, out, qtbot, answer):
+        shell(folder, "-o", out)
+        session = open_panel(seen, TITLE)
+        with qtbot.waitSignals([session.listed, session.opened], timeout=WAIT):
+            session.open_pictures([out])
+        correct(seen, session, 3, qtbot)
+        answer[0].append("Save")
+        dock = session.parentWidget()
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            dock.title.close_button.click()
+        assert load_result(out / "0003-result.json").count == 2
+
+
+class TestTomorrow:
+    def test_the_last_session_is_offered_and_goes_on_where_it_stood(self, viewer, session, out, qtbot):
+        go_to(session, 2, qtbot)
+        viewer.window.remove_dock_widget("all")
+        viewer.layers.clear()
+        widget = open_panel(viewer, TITLE)
+        button = widget._panel.buttons["go_on"]
+        assert button.text() == "Go on with smears/counted"
+        with qtbot.waitSignals([widget.listed, widget.opened], timeout=WAIT):
+            button.click()
+        assert widget.shown.item.image == "0002.png"
+
+    def test_a_folder_of_the_shell_is_a_session(self, open_session, folder, tmp_path):
+        shell(folder, "-o", tmp_path / "by-shell")
+        widget = open_session(tmp_path / "by-shell")
+        assert [entry.segmented for entry in widget.entries] == [True] * 6
+        assert not widget._panel.first_run.isVisibleTo(widget), "it has its model and settings"
+
+    def test_pictures_that_came_since_are_listed(self, session, folder, out):
+        (folder / "0009.png").write_bytes((folder / "0001.png").read_bytes())
+        names = [item.image for item in Session.open([], out).items()]
+        assert names == [*(f"000{number}.png" for number in range(6)), "0009.png"]
+
+
+class TestDifferential:
+    def test_it_is_of_all_pictures_this_one_as_it_is_now(self, seen, folder, out, qtbot):
+        shell(folder, "-o", out)
+        session = open_panel(seen, TITLE)
+        with qtbot.waitSignals([session.listed, session.opened], timeout=WAIT):
+            session.open_pictures([out])
+        review = correct(seen, session, 3, qtbot)
+        session.differential()
+        QApplication.processEvents()
+        panel = review.differential
+        qtbot.waitUntil(lambda: panel.summary.text() == "6 white cells in 6 pictures.", timeout=WAIT)
+        assert not panel.regions.enabled
+        review.undo()
+        assert panel.summary.text() == "7 white cells in 6 pictures."
+        panel.folder.setChecked(False)
+        assert panel.summary.text() == "3 white cells."
