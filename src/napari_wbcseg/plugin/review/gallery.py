@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SIDE = 60  # pixels of the screen, of a picture
 _EDGE, _BAR, _CAPTION, _TITLE = 3, 4, 14, 24
+_CELL = QSize(SIDE + 2 * _EDGE, SIDE + 2 * _EDGE + _BAR + _CAPTION)
 _CHECK, _CHOSEN = QColor("#f2a541"), QColor("#4aa3ff")
 #: Keys that name the selected cells; 0 takes back what a person said.
 DIGITS = tuple("0123456789")
@@ -45,10 +46,10 @@ class GalleryDelegate(QStyledItemDelegate):
         self._view, self._model = view, model
 
     def sizeHint(self, option: Any, index: QModelIndex) -> QSize:
-        if self._model.items[index.row()].cell is None:
-            viewport = self._view.viewport()
-            return QSize((viewport.width() if viewport else 300) - 4, _TITLE)
-        return QSize(SIDE + 2 * _EDGE, SIDE + 2 * _EDGE + _BAR + _CAPTION)
+        if self._model.items[index.row()].cell is not None:
+            return _CELL  # thousands are asked for at each layout
+        viewport = self._view.viewport()
+        return QSize((viewport.width() if viewport else 300) - 4, _TITLE)
 
     def paint(self, painter: QPainter | None, option: Any, index: QModelIndex) -> None:
         if painter is None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, Qt
@@ -22,8 +21,7 @@ MIME = "application/x-napari-wbcseg-cells"
 _NO_INDEX = QModelIndex()
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """One row.
 
     Attributes
