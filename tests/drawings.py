@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from napari_wbcseg.images.illumination import background_colour
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader, write_model
-from napari_wbcseg.segmentation.maps import Maps
+from napari_wbcseg.segmentation.measure import absorbed, measure_labels
+from napari_wbcseg.segmentation.prediction import Maps
 
 HEADS = (
     Output("cell", 1, "sigmoid"),
@@ -122,3 +125,16 @@ def two_discs() -> np.ndarray:
     image[(rows - 100) ** 2 + (columns - 150) ** 2 < 900] = 1
     image[rows**2 + columns**2 < 900] = 2
     return image
+
+
+def measure_cells(
+    labels: np.ndarray,
+    pixels: np.ndarray,
+    certainty: dict[int, float] | None = None,
+    check_below: float = 0.0,
+) -> pd.DataFrame:
+    """Measure each cell of a label image on the pixels of a picture, RGB from 0 to 255."""
+    density = np.where(labels != 0, absorbed(pixels, background_colour(pixels)), np.float32(0))
+    table, _ = measure_labels(labels, density)
+    sure = [(certainty or {}).get(number, 1.0) for number in table["label"].tolist()]
+    return table.assign(certainty=np.array(sure, float), check=np.array(sure, float) < check_below)

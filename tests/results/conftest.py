@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from napari_wbcseg import SegmentationSettings
-from napari_wbcseg.segmentation.measure import measure_cells
 from napari_wbcseg.segmentation.result import Segmentation
+
+from ..drawings import measure_cells
 
 
 @dataclass(frozen=True)

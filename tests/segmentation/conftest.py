@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
+from napari_wbcseg.network.model_file import ModelFile, write_model
 from napari_wbcseg.segmentation.tiles import TileParameters
+
+from ..drawings import write_dark_robust_model
 
 
 @pytest.fixture(scope="module")
@@ -16,3 +20,16 @@ def small_tiles() -> Iterator[TileParameters]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("napari_wbcseg.segmentation.tiles.PARAMETERS", parameters)
         yield parameters
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    """Return a network that takes the dark for cells, disturbed so that it looks around as a trained one."""
+    path = tmp_path_factory.mktemp("model") / "disturbed.safetensors"
+    plain = write_dark_robust_model(path)
+    rng = np.random.default_rng(0)
+    return write_model(
+        path,
+        plain.header,
+        {name: value + rng.normal(0, 0.02, value.shape) for name, value in plain.weights.items()},
+    )

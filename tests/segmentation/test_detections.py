@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_wbcseg.box import Box
-from napari_wbcseg.segmentation.detections import TileCells, cells_of_tile, join, patch_of
-from napari_wbcseg.segmentation.found import Found
+from napari_wbcseg.errors import OutputError
+from napari_wbcseg.segmentation.detections import Found, TileCells, cells_of_tile, draw, join
+from napari_wbcseg.segmentation.large.tile_files import TileFiles
 from napari_wbcseg.segmentation.tiles import Tile, tile_grid
 
 from ..drawings import disc_labels
@@ -32,13 +33,8 @@ def tile_cells(*cells: tuple[int, int, np.ndarray, float]) -> TileCells:
 
 
 def joined(tiles: list[TileCells], shape: tuple[int, int], left_out=None) -> np.ndarray:
-    cells = join(tiles.__getitem__, len(tiles), left_out)
-    labels = np.zeros(shape, np.int32)
-    for number, tile in enumerate(tiles):
-        rows, masks = cells.of_tile(number, tile)
-        if len(rows):
-            area, patch = patch_of(cells.boxes[rows], masks, rows + 1)
-            labels[area.slices] = np.where(patch, patch, labels[area.slices])
+    cells = join(tiles, len(tiles), left_out)
+    labels = draw(cells.boxes, cells.masks(tiles), cells.label, Box(0, 0, *shape))
     assert np.bincount(labels.ravel(), minlength=len(cells) + 1)[1:].tolist() == cells.area.tolist()
     return labels
 
@@ -77,8 +73,8 @@ def test_a_filter_sees_all_cells_and_leaves_some_out() -> None:
 
 
 def test_no_tile_and_no_cell_are_no_error() -> None:
-    assert len(join([].__getitem__, 0)) == 0
-    assert len(join([tile_cells()].__getitem__, 1)) == 0
+    assert len(join([], 0)) == 0
+    assert len(join([tile_cells()], 1)) == 0
 
 
 @settings(max_examples=30, deadline=None)
@@ -92,7 +88,7 @@ def test_cells_cut_into_tiles_are_put_together_again(discs: list[tuple[int, int,
     random.shuffle(grid)
     tiles = [
         cells_of_tile(
-            Found(truth[tile.window.slices], np.zeros(tile.window.shape), np.zeros((0, 4), np.int64), None),
+            Found(truth[tile.window.slices], np.zeros(tile.window.shape), np.zeros((0, 4), np.int64)),
             tile,
         )
         for tile in grid
@@ -107,28 +103,30 @@ def test_cells_cut_into_tiles_are_put_together_again(discs: list[tuple[int, int,
 
 def test_the_file_of_a_tile_holds_its_cells_and_a_torn_one_none(tmp_path: Path) -> None:
     labels = disc_labels((60, 80), [(20, 20, 13), (40, 60, 9)])
-    found = Found(labels, np.ones(labels.shape, np.float32), np.array([[1, 2, 30, 40]]), 10.0, {1: 0.8})
+    found = Found(labels, np.ones(labels.shape, np.float32), np.array([[1, 2, 30, 40]]), {1: 0.8})
     window = Box(100, 200, 160, 280)
     cells = cells_of_tile(found, Tile(0, 0, window, window, 0.0))
     cells = replace(cells, classes=np.array([[0.2, 0.8], [0.6, 0.4]]))
     assert cells.certainty.tolist() == [0.8, 1.0]
     assert cells.proposals.tolist() == [[101, 202, 130, 240]]
-    file = tmp_path / "tile.npz"
-    cells.save(file)
-    again = TileCells.load(file)
-    assert again is not None
-    for name in ("boxes", "certainty", "classes", "proposals"):
+    files = TileFiles(tmp_path, "run")
+    files[3] = cells
+    again = files[3]
+    for name in ("boxes", "certainty", "classes", "proposals", "probability"):
         np.testing.assert_array_equal(getattr(again, name), getattr(cells, name))
     for one, two in zip(cells.masks, again.masks, strict=True):
         np.testing.assert_array_equal(one, two)
+    assert TileFiles(tmp_path, "another run").get(3) is None
+    (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-40])
-    assert TileCells.load(file) is None
-    assert TileCells.load(tmp_path / "missing.npz") is None
+    assert files.get(3) is None
+    with pytest.raises(OutputError, match="changed while they were made"):
+        files[4]
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_an_empty_tile_is_saved_too(tmp_path: Path, number: int) -> None:
-    tile_cells(*[(0, 0, SQUARE, 1.0)] * number).save(tmp_path / "tile.npz")
-    again = TileCells.load(tmp_path / "tile.npz")
-    assert again is not None
-    assert len(again) == number
+def test_an_empty_tile_is_kept_too(tmp_path: Path, number: int) -> None:
+    files = TileFiles(tmp_path, "run")
+    files[0] = tile_cells(*[(0, 0, SQUARE, 1.0)] * number)
+    assert len(files[0]) == number
+    assert files[0].probability is None

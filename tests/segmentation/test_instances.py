@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_wbcseg.segmentation.instances import Instances, draw_at, find_centres, split_cells
-from napari_wbcseg.segmentation.maps import Maps
+from napari_wbcseg.segmentation.prediction import Maps
 
 from ..drawings import dice, disc_labels, perfect_maps, worst_dice
 

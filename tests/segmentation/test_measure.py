@@ -19,10 +19,9 @@ from napari_wbcseg.segmentation.measure import (
     COLUMNS,
     absorbed,
     in_physical_units,
-    measure_cells,
 )
 
-from ..drawings import disc_labels, picture
+from ..drawings import disc_labels, measure_cells, picture
 
 
 def drawn_cell(lobes: list[tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray, int]:

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_wbcseg.network.engines.create import create_engine
 from napari_wbcseg.progress import silent
-from napari_wbcseg.segmentation.maps import Predictor
+from napari_wbcseg.segmentation.prediction import Predictor
 from napari_wbcseg.segmentation.proposals import propose
 from napari_wbcseg.settings import SegmentationSettings
 
@@ -19,7 +18,7 @@ from ..drawings import disc_labels, write_dark_robust_model
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     model = write_dark_robust_model(tmp_path_factory.mktemp("model") / "dark.safetensors")
-    return Predictor(model, create_engine(model), SegmentationSettings(), silent)
+    return Predictor(model, SegmentationSettings(), silent)
 
 
 def dark(labels: np.ndarray) -> np.ndarray:

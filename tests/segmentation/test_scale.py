@@ -163,5 +163,5 @@ def test_of_a_large_level_no_more_is_looked_at_than_so_many_pixels(shape: tuple[
     image = np.zeros((*shape, 3), np.float32)
     image[-200:, -200:] = 1.0
     windows = _windows_of_a_level(image, 16)
-    assert any(w.row + w.height >= shape[0] - 16 and w.col + w.width >= shape[1] - 16 for w in windows)
-    assert sum(w.height * w.width for w in windows) <= 1.3 * _PIXELS_A_LEVEL
+    assert any(w.bottom >= shape[0] - 16 and w.right >= shape[1] - 16 for w in windows)
+    assert sum(w.area for w in windows) <= 1.3 * _PIXELS_A_LEVEL

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from napari_wbcseg.classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY
-from napari_wbcseg.segmentation.measure import COLUMNS, measure_cells
+from napari_wbcseg.segmentation.measure import COLUMNS
 
-from ..drawings import disc_labels
+from ..drawings import disc_labels, measure_cells
 
 #: Written by the engine before.
 STORED = Path(__file__).with_name("measured.csv")

@@ -6,11 +6,7 @@ surroundings as a trained one does.
 
 from __future__ import annotations
 
-import multiprocessing
-import random
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,44 +18,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from napari_wbcseg.images.lazy import open_large
-from napari_wbcseg.network.model_file import ModelFile, write_model
-from napari_wbcseg.progress import silent
+from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation import robust
-from napari_wbcseg.segmentation.canvas import Canvas
-from napari_wbcseg.segmentation.large.global_estimates import estimate
 from napari_wbcseg.segmentation.large.run import LargeRun
-from napari_wbcseg.segmentation.large.source import PixelSource
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.result import Segmentation
-from napari_wbcseg.segmentation.tile_work import TileWork, find_in_tile, finish
 from napari_wbcseg.settings import SegmentationSettings
 
-from ..drawings import disc_labels, picture, write_dark_robust_model
+from ..drawings import write_dark_robust_model
+from .smears import SETTINGS, assert_same, smear
 
 pytestmark = pytest.mark.usefixtures("small_tiles")
-# A tile is 64 wide. Nearly every dark pixel is a centre to this network.
-SETTINGS = SegmentationSettings(cell_diameter=24.0, split_touching=False)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
-    path = tmp_path_factory.mktemp("model") / "disturbed.safetensors"
-    plain = write_dark_robust_model(path)
-    rng = np.random.default_rng(0)
-    return write_model(
-        path,
-        plain.header,
-        {name: value + rng.normal(0, 0.02, value.shape) for name, value in plain.weights.items()},
-    )
-
-
-def smear(height: int, width: int, seed: int) -> np.ndarray:
-    """Return a noisy picture with dark discs all over it."""
-    rng = np.random.default_rng(seed)
-    places = rng.uniform(0, 1, (max(1, height * width // 2500), 2)) * (height, width)
-    labels = disc_labels((height, width), [(row, col, rng.uniform(20, 28)) for row, col in places])
-    noise = rng.normal(0, 12, (height, width, 3))
-    return np.clip(picture(labels) * [0.9, 0.6, 1.0] + noise, 0, 255).astype(np.uint8)
 
 
 def as_dask(image: np.ndarray, folder: Path, seed: int) -> Any:
@@ -87,14 +56,6 @@ def in_any_order(image: Any, folder: Path, model: ModelFile, seed: int) -> Segme
     for _ in run.tiles(lambda: (rng.uniform(0, 300), rng.uniform(0, 300))):
         pass
     return run.finish()
-
-
-def assert_same(one: Segmentation, two: Segmentation) -> None:
-    np.testing.assert_array_equal(np.asarray(one.labels), np.asarray(two.labels))
-    np.testing.assert_array_equal(one.proposals, two.proposals)
-    assert one.cell_diameter == two.cell_diameter
-    assert one.notes == two.notes
-    assert one.cells.equals(two.cells)
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -142,23 +103,6 @@ def test_a_stack_on_disk_is_the_same_as_in_memory(model: ModelFile, tmp_path: Pa
     assert_same(segment(zarr.open_array(str(path)), model, SETTINGS), segment(stack, model, SETTINGS))
 
 
-def test_tiles_split_over_processes_give_the_same(model: ModelFile, tmp_path: Path) -> None:
-    image = smear(130, 140, 2)
-    expected = segment(image, model, SETTINGS)
-    source = PixelSource(as_zarr(image, tmp_path, 0))
-    estimates, _ = estimate(source, model, SETTINGS, silent)
-    work = TileWork(source, estimates, model, SETTINGS)
-    shuffled = random.Random(0).sample(range(len(work.tiles)), len(work.tiles))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context) as executor:
-        done = executor.map(partial(find_in_tile, work), [work.tiles[number] for number in shuffled])
-        cells = dict(zip(shuffled, done, strict=True))
-    labels = np.zeros(source.shape, np.int32)
-    table, _ = finish(work, cells.__getitem__, Canvas([labels]), silent)
-    np.testing.assert_array_equal(labels, expected.labels)
-    assert table.equals(expected.cells)
-
-
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 300, 3), (100, 130, 3), (2, 80, 3, 3)])
 def test_an_image_with_nothing_in_it_is_empty(model: ModelFile, shape: tuple[int, ...]) -> None:
     dark = write_dark_robust_model(model.path.parent / "dark.safetensors")
@@ -179,7 +123,8 @@ def test_a_result_too_large_for_memory_lies_in_zarr_arrays(
         result = segment(image, model, SETTINGS)
         assert isinstance(result.labels, zarr.Array)
         assert_same(result, one)
-        np.testing.assert_array_equal(np.asarray(result.probability), one.probability)
+        steps = np.rint(one.probability * np.float32(255)) / np.float32(255)
+        np.testing.assert_array_equal(np.asarray(result.probability), steps)
 
 
 def test_what_was_not_scanned_is_not_predicted(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,10 @@ from hypothesis.extra.numpy import arrays
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.segmentation.measure import measure_cells
-from napari_wbcseg.segmentation.stain_source import StainSource
+from napari_wbcseg.segmentation.large.source import PixelSource
 from napari_wbcseg.segmentation.tracking import Change, TrackedCells
 
-from ..drawings import disc_labels, picture
+from ..drawings import disc_labels, measure_cells, picture
 
 SHAPE = (18, 24)
 boxes = st.tuples(st.integers(0, 17), st.integers(0, 23), st.integers(1, 9), st.integers(1, 9))
@@ -31,7 +30,7 @@ def image_of(seed: int = 0, shape: tuple[int, int] = SHAPE) -> np.ndarray:
 @settings(deadline=None, max_examples=60)
 @given(arrays(np.int32, SHAPE, elements=st.integers(0, 5)), edits, st.booleans())
 def test_an_edited_image_has_the_measures_of_one_measured_anew(labels, edits, told_where) -> None:
-    stain = StainSource(image_of())
+    stain = PixelSource(image_of())
     tracked = TrackedCells(labels, stain)
     before = {int(n) for n in np.unique(labels)} - {0}
     change = Change()
@@ -46,13 +45,13 @@ def test_an_edited_image_has_the_measures_of_one_measured_anew(labels, edits, to
     assert all(tracked.box_of(label) for label in now)
 
 
-def test_it_measures_what_measure_cells_does_on_any_kind_of_image() -> None:
+def test_it_measures_the_same_on_any_kind_of_image() -> None:
     labels = disc_labels((60, 90), [(30, 30, 40), (30, 70, 30)])
     grey = picture(labels)[..., 0]
     grey[25:35, 25:35] = 20
     expected = measure_cells(labels, grey[..., None].repeat(3, axis=2)).drop(columns=["certainty", "check"])
     for image in (grey, grey.astype(np.uint16), grey[..., None].repeat(4, axis=2), grey / np.float32(255)):
-        table = TrackedCells(labels, StainSource(image, 255 if image.dtype == np.uint16 else None)).table
+        table = TrackedCells(labels, PixelSource(image, 255 if image.dtype == np.uint16 else None)).table
         table = table.reset_index(drop=True).drop(columns=["certainty", "check"])
         pd.testing.assert_frame_equal(table, expected, rtol=1e-4)
 
@@ -79,7 +78,7 @@ def test_what_is_known_of_a_cell_stays_with_its_label_through_edits_and_undo() -
 
 def test_an_image_that_cannot_be_used_is_refused() -> None:
     with pytest.raises(ImageError, match="NaN"):
-        StainSource(np.full((9, 9), np.nan))
+        PixelSource(np.full((9, 9), np.nan))
 
 
 def test_without_an_image_the_stain_is_not_known() -> None:
@@ -162,7 +161,7 @@ def test_an_edit_of_a_large_image_takes_a_fraction_of_100_ms(record_property) ->
         row, col = 100 + 380 * (number // 20), 60 + 195 * (number % 20)
         labels[row : row + 60, col : col + 60] = number + 1
     image = image_of(shape=(500, 500)).repeat(8, axis=0).repeat(8, axis=1)
-    tracked = TrackedCells(labels, StainSource(image))
+    tracked = TrackedCells(labels, PixelSource(image))
     took = []
     for number in range(1, 6):
         labels[labels == number][:1] = 0  # warm the cache as napari's own work does

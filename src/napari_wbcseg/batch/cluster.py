@@ -1,44 +1,39 @@
-"""Segment files on a cluster: `dask.distributed` hands them out, and does them again where a worker dies.
+"""Segment files on a cluster, a file a task; the files of the result are written by the worker.
 
-The model travels once to the scheduler and from there once to each worker, also to those that come
-later; each worker builds one network from it. A task is one file, and its result is small: the files
-of the result are written by the worker.
+A file that is read in tiles is none of these: its tiles are spread over the workers, see
+`napari_wbcseg.segmentation.large.cluster`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import socket
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distributed import Client, KilledWorker, WorkerPlugin, get_worker
+import dask
+from distributed import Client, KilledWorker, get_worker
 
 from ..errors import ImageError, ModelError
+from ..executors import ClusterError
 from ..files import read_text
 from ..results.names import RUN_FILE
-from ..version import __version__
+from ..segmentation.large.cluster import Shared, first_line, killed, lacking, sharing
 from ..words import counted
 from .file import BatchItem, Row, Run, failure, process
-from .workers import ClusterError, Room, hand_out
+from .workers import hand_out
 
 if TYPE_CHECKING:
-    from distributed import Worker
+    from ..progress import Progress
 
-# Memory as measured with the robust recipe (classic takes two thirds): of a worker that has its
-# network, of a pixel while its image is segmented, and of a pixel of an image done in tiles, which
-# is held whole with its labels.
-_OF_A_WORKER = 600_000_000
+# Memory as measured with the robust recipe (classic takes two thirds): of a pixel while its image is
+# segmented, and of a pixel of an image done in tiles, which is held whole with its labels.
 _OF_A_PIXEL = 150
 _OF_A_HELD_PIXEL = 20
-# Of a file that is read and written in tiles, whatever its size.
-_OF_A_LARGE_IMAGE = 900_000_000
 _CONNECT_SECONDS = 20
 _LOOPBACK_SECONDS = 5
 
@@ -90,7 +85,7 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
         client = Client(address, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(
-            f"No dask scheduler answers at {scheduler} ({_first_line(error)}): start one with "
+            f"No dask scheduler answers at {scheduler} ({first_line(error)}): start one with "
             "`dask scheduler`, and give the address that it prints."
         ) from None
     with client:
@@ -135,16 +130,18 @@ def segment_on_cluster(
     *,
     done: Callable[[BatchItem, Row], None],
     starting: Callable[[BatchItem], None],
+    progress: Progress,
 ) -> None:
     """Segment files on the workers of a cluster.
 
-    A file whose worker dies goes to another one, three times at most. Each row is
-    reported once, whatever was done twice.
+    Large ones come one after the other, their tiles on all workers; then the others, a file a task. What a
+    worker did that dies goes to another one, three times at most. Each row is reported once, whatever was
+    done twice.
 
     Parameters
     ----------
-    items, done, starting
-        As for `napari_wbcseg.batch.workers.hand_out`.
+    items, done, starting, progress
+        As for `napari_wbcseg.batch.workers.segment_here`.
     run : Run
         Into a folder that the workers see under the same name.
     client : distributed.Client
@@ -157,69 +154,31 @@ def segment_on_cluster(
     OutputError
         If results cannot be written: nothing further is tried then.
     """
-    plugin = _RunOnWorker(run, f"wbcseg-run-{uuid.uuid4().hex[:8]}")
-    _send(client, plugin)
-    executor = client.get_executor(pure=False)
+    small = []
+    for item in items:
+        if item.large:
+            starting(item)
+            with dask.config.set(scheduler="threads"):  # what is lazy is read here, not on the cluster
+                done(item, process(item, run, progress, client=client))
+        else:
+            small.append(item)
+    with sharing(client, run, run.folder, RUN_FILE) as submit_to_worker:
 
-    def submit(item: BatchItem) -> Future[Row]:
-        if item.problem or not item.path.exists():  # it need not travel to fail
-            failed: Future[Row] = Future()
-            failed.set_result(process(item, run))
-            return failed
-        travelling = replace(item, path=item.path.resolve())
-        future: Future[Row] = executor.submit(_work, travelling, plugin.name, __version__)
-        return future
+        def submit(item: BatchItem) -> Future[Row]:
+            if item.problem or not item.path.exists():  # it need not travel to fail
+                failed: Future[Row] = Future()
+                failed.set_result(process(item, run))
+                return failed
+            return submit_to_worker(_work, replace(item, path=item.path.resolve()))
 
-    def stop() -> None:
-        if client.status == "running":
-            with suppress(OSError):
-                executor.shutdown(wait=False)
-
-    try:
-        hand_out(items, submit, done=done, starting=starting, stop=stop, failed=_failed)
-    finally:
-        if client.status == "running":
-            with suppress(OSError):  # lost by now
-                client.unregister_worker_plugin(plugin.name)
+        hand_out(small, submit, done=done, starting=starting, stop=lambda: None, failed=_failed)
 
 
-class _RunOnWorker(WorkerPlugin):
-    """A run with its model on a worker, and the room for images in the worker's memory."""
-
-    def __init__(self, run: Run, name: str) -> None:
-        self.run = run
-        self.name = name
-        self._client_process = os.getpid()
-
-    def setup(self, worker: Worker) -> None:
-        """Take this worker's share of the machine, before its network is built."""
-        if os.getpid() != self._client_process:
-            from ..network.device import THREADS_VARIABLE
-
-            os.environ.setdefault(THREADS_VARIABLE, str(worker.state.nthreads))
-        limit = worker.memory_manager.memory_limit
-        self.room = Room(int(limit * 0.85) - _OF_A_WORKER if limit else None)
-
-
-def _work(item: BatchItem, plugin: str, version: str) -> Row:
+def _work(shared: Shared, item: BatchItem) -> Row:
     """Do one file, on a worker."""
-    worker = get_worker()
-    if version != __version__:
-        raise ClusterError(
-            f"The worker {worker.address} has napari-wbcseg {__version__}, and here is {version}: "
-            "install the same version everywhere."
-        )
-    known = worker.plugins[plugin]
-    assert isinstance(known, _RunOnWorker)
-    run, room = known.run, known.room
-    if not (run.folder / RUN_FILE).is_file():
-        raise ClusterError(
-            f"The worker {worker.address} does not see the folder {run.folder}: the images and the "
-            "results must lie on a disk that all workers see under the same name."
-        )
-    needed = _needed(item)
+    address, room, needed = get_worker().address, shared.room, _needed(item)
     if not item.path.exists():
-        problem = f"The worker {worker.address} does not see {item.path}, which is there here."
+        problem = f"The worker {address} does not see {item.path}, which is there here."
         return failure(item, ImageError(problem))
     if room.size is not None and needed > room.size:
         problem = (
@@ -228,48 +187,23 @@ def _work(item: BatchItem, plugin: str, version: str) -> Row:
         )
         return failure(item, ImageError(problem))
     with room.take(needed):
-        return process(item, run)
+        return process(item, shared.thing)
 
 
 def _needed(item: BatchItem) -> int:
     from ..images.lazy import LARGE_PIXELS
 
-    if item.large:
-        return _OF_A_LARGE_IMAGE
     if item.pixels <= LARGE_PIXELS:
         return item.pixels * _OF_A_PIXEL
     return LARGE_PIXELS * _OF_A_PIXEL + item.pixels * _OF_A_HELD_PIXEL
 
 
-def _send(client: Client, plugin: _RunOnWorker) -> None:
-    try:
-        client.register_plugin(plugin, name=plugin.name)
-    except ImportError as error:
-        raise _lacking(error) from None
-    except (OSError, RuntimeError) as error:
-        raise ClusterError(f"The model could not be sent to the workers: {_first_line(error)}") from None
-
-
 def _failed(item: BatchItem, error: Exception) -> Row:
     """Return the row of a file that no worker could do; raise what would be the same with all others."""
     if isinstance(error, ImportError):
-        raise _lacking(error)
+        raise lacking(error)
     if isinstance(error, ModelError):
         raise error
     if isinstance(error, KilledWorker):
-        error = ImageError(
-            f"{item.path}: every worker that tried it died, the last one {error.last_worker.address}; "
-            "most likely it ran out of memory. Give workers more memory, or segment the image alone."
-        )
+        error = ImageError(killed(str(item.path), error))
     return failure(item, error)
-
-
-def _lacking(error: ImportError) -> ClusterError:
-    return ClusterError(
-        f"The workers cannot import napari-wbcseg ({_first_line(error)}): install the same version of it, "
-        "with the extra `cluster`, where they run."
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
+from ..executors import ClusterError
 from ..images.read import read_pixel_size
 from ..progress import Progress, silent
 from ..results.formats.tables import failed_row, with_micrometres
@@ -24,6 +25,7 @@ from ..version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
+    from distributed import Client
 
     from ..images.lazy import LargeImage
     from ..images.pixel_size import PixelSize
@@ -183,6 +185,7 @@ def process(
     run: Run,
     progress: Progress = silent,
     network: AbstractContextManager[Any] | None = None,
+    client: Client | None = None,
 ) -> Row:
     """Read, segment and write one file, a large one in parts.
 
@@ -190,6 +193,8 @@ def process(
     ----------
     network : context manager
         Entered while the network is at work, such as a lock.
+    client : distributed.Client, optional
+        Over whose workers the tiles of a large file are spread.
 
     Returns
     -------
@@ -200,6 +205,8 @@ def process(
     ------
     OutputError
         If no file can be written: the disk is full, for instance.
+    ClusterError
+        If the cluster cannot do the work.
     Cancelled
         If the callback raised it.
     """
@@ -207,9 +214,9 @@ def process(
     try:
         if item.problem:
             raise ImageError(item.problem)
-        make = _large if item.large else _small
-        return row_of(item, make(item, run, progress, network or nullcontext()), run)
-    except Cancelled:
+        common = item, run, progress, network or nullcontext()
+        return row_of(item, _large(*common, client) if item.large else _small(*common), run)
+    except (Cancelled, ClusterError):
         raise
     except Exception as error:
         for cause in (error, error.__cause__):
@@ -337,7 +344,11 @@ def _small(
 
 
 def _large(
-    item: BatchItem, run: Run, progress: Progress, network: AbstractContextManager[Any]
+    item: BatchItem,
+    run: Run,
+    progress: Progress,
+    network: AbstractContextManager[Any],
+    client: Client | None,
 ) -> ResultRecord:
     """Segment a large file into a folder of its own; a run that was interrupted goes on where it stopped."""
     from ..images.lazy import open_large
@@ -348,7 +359,7 @@ def _large(
         start = time.perf_counter()
         image = open_large(item.path)
         run.record_file(item.name).unlink(missing_ok=True)
-        tiles = LargeRun(image, folder, run.model, run.settings, progress=progress)
+        tiles = LargeRun(image, folder, run.model, run.settings, client=client, progress=progress)
         for _ in tiles.tiles():
             pass
         result = tiles.finish()

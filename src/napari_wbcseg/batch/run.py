@@ -193,7 +193,7 @@ def segment_files(
     progress : Progress
         Called between images.
     image_progress : Progress
-        Called within an image, where the work is done here.
+        Called within an image, where that is done here or in tiles.
     report : callable
         Called with the row of each image as soon as it is known, those of earlier runs first.
 
@@ -252,7 +252,9 @@ def segment_files(
             else:
                 from .cluster import segment_on_cluster
 
-                segment_on_cluster(todo, run, client, done=done, starting=starting)
+                segment_on_cluster(
+                    todo, run, client, done=done, starting=starting, progress=image_progress
+                )
             progress(len(items), len(items), "")
             finished = True
         finally:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from ..errors import Cancelled, OutputError, WBCSegError
+from ..errors import Cancelled, OutputError
+from ..executors import LOST, ClusterError, Room, completed
 from .file import BatchItem, Row, Run, failure, process
 
 if TYPE_CHECKING:
@@ -19,41 +18,6 @@ if TYPE_CHECKING:
 _THREADS = 4
 #: Pixels held at once, besides one image of any size: 150 to 600 MB.
 _MOST_PIXELS = 50_000_000
-_LOST = (
-    "The scheduler of the cluster was lost. What is done is kept: the same command does the rest once there "
-    "is a cluster again."
-)
-_LISTEN_SECONDS = 0.5  # Windows hears Ctrl-C between two waits only
-
-
-class ClusterError(WBCSegError):
-    """A cluster that cannot be reached, or cannot do the work."""
-
-
-class Room:
-    """So many bytes or pixels, of which each image takes what it needs and waits until that is free."""
-
-    def __init__(self, size: int | None) -> None:
-        self.size = size
-        self._free = size or 0
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def take(self, needed: int) -> Iterator[None]:
-        """Hold some of the room; one that needs more than there is waits until it has all of it."""
-        if self.size is None:
-            yield
-            return
-        needed = min(needed, self.size)
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= needed)
-            self._free -= needed
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += needed
-                self._changed.notify_all()
 
 
 def hand_out(
@@ -75,7 +39,7 @@ def hand_out(
     done : callable
         Called in this thread with a file and its row of ``counts.csv``, in no particular order, once a file.
     starting : callable
-        Called with the first file that is not done, each time that something is, and twice a second.
+        Called with the first file that is not done, each time that something is.
     stop : callable
         Called when the work ends early: lets go of what waits, and waits for what it must.
     failed : callable
@@ -86,29 +50,24 @@ def hand_out(
     ClusterError, OutputError, Cancelled
         If it would be the same with all other files, or a callback raised it.
     """
-    finished: SimpleQueue[Future[Row]] = SimpleQueue()
     waiting: dict[Future[Row], BatchItem] = {}
     try:
         for item in items:
-            future = submit(item)
-            waiting[future] = item
-            future.add_done_callback(finished.put)
-        while waiting:
-            starting(next(iter(waiting.values())))
-            try:
-                future = finished.get(timeout=_LISTEN_SECONDS)
-            except Empty:
-                continue
-            item = waiting.pop(future)
+            waiting[submit(item)] = item
+        for item in items[:1]:
+            starting(item)
+        for item, future in completed(waiting):
             try:
                 row = future.result()
             except (ClusterError, OutputError, Cancelled):
                 raise
             except CancelledError:
-                raise ClusterError(_LOST) from None
+                raise ClusterError(LOST) from None
             except Exception as error:
                 row = failed(item, error)
             done(item, row)
+            for first in list(waiting.values())[:1]:
+                starting(first)
     finally:
         if waiting:
             stop()

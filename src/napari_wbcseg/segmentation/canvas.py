@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,30 +25,20 @@ class Canvas:
         self.arrays = list(arrays)
         self._plane = () if plane is None else (plane,)
 
-    def read(self, box: Box) -> np.ndarray:
-        """Return a part, in full resolution."""
-        return np.asarray(self.arrays[0][(*self._plane, *box.slices)])
+    def read(self, box: Box, level: int = 0) -> np.ndarray:
+        """Return a part, in the pixels of one resolution."""
+        return np.asarray(self.arrays[level][(*self._plane, *box.slices)])
 
     def draw(self, box: Box, values: np.ndarray) -> None:
         """Put the values that are not 0 over what is there."""
-        self._put(box, values, lambda old, new: np.where(new != 0, new, old))
+        self.replace(box, np.where(values != 0, values, self.read(box)))
 
-    def raise_to(self, box: Box, values: np.ndarray) -> None:
-        """Put the greater of two values at each pixel."""
-        self._put(box, values, np.maximum)
-
-    def replace(self, box: Box, values: np.ndarray) -> None:
-        """Put values in place of what is there."""
-        self._put(box, values, None)
-
-    def _put(
-        self, box: Box, values: np.ndarray, join: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
-    ) -> None:
-        for level, array in enumerate(self.arrays):
-            step = 2**level
+    def replace(self, box: Box, values: np.ndarray, levels: slice = slice(None)) -> None:
+        """Put values in place of what is there, in some resolutions; the box is in pixels of their first."""
+        for number, array in enumerate(self.arrays[levels]):
+            step = 2**number
             top, left = -(-box.top // step), -(-box.left // step)
             part = values[top * step - box.top :: step, left * step - box.left :: step]
-            if not part.size:
-                continue
-            place = (*self._plane, *Box(top, left, top + part.shape[0], left + part.shape[1]).slices)
-            array[place] = part if join is None else join(np.asarray(array[place]), part)
+            if part.size:
+                place = Box(top, left, top + part.shape[0], left + part.shape[1])
+                array[(*self._plane, *place.slices)] = part

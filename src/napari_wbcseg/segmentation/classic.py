@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .found import Found
-from .windows import Window, centred_window, predict_windows
+from ..box import Box
+from .detections import Found
+from .prediction import centred_window, predict_windows
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
@@ -75,12 +76,12 @@ def find_cells(
     labels = label(probability > settings.probability_threshold, connectivity=2).astype(np.int32)
     areas = np.bincount(labels.ravel())
     labels[areas[labels] < settings.min_area] = 0
-    return Found(labels, probability, proposals, None)
+    return Found(labels, probability, proposals)
 
 
 def probability_in(
     grey: np.ndarray,
-    windows: list[Window],
+    windows: list[Box],
     model: ModelFile,
     settings: SegmentationSettings,
     progress: Progress,
@@ -88,7 +89,7 @@ def probability_in(
     """Return the probability, float32 of shape (H, W), of each pixel of some windows; 0 outside them."""
     from ..network.engines.create import create_engine
 
-    predicted, _ = predict_windows(
+    predicted = predict_windows(
         grey[..., None].astype(np.float32) / 255,
         windows,
         create_engine(model, settings.engine, settings.device),

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Protocol
 
 import numpy as np
 
 from ..box import Box
-from ..errors import OutputError
-from ..files import write_atomically
-from .found import Found
 from .tiles import Tile
 
 
@@ -38,6 +34,27 @@ PARAMETERS = JoinParameters()
 
 
 @dataclass(frozen=True)
+class Found:
+    """Cells of one image, or of the window of a tile.
+
+    Attributes
+    ----------
+    labels : ndarray of int32, shape (H, W)
+        Any distinct numbers; 0 is background.
+    probability : ndarray of float32, shape (H, W)
+    proposals : ndarray of int64, shape (n, 4)
+        ``row0, col0, row1, col1``, ends exclusive.
+    certainty : dict of int to float
+        For some or all labels, how certain the recipe is, in [0, 1].
+    """
+
+    labels: np.ndarray
+    probability: np.ndarray
+    proposals: np.ndarray
+    certainty: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class TileCells:
     """The cells that a tile claims.
 
@@ -56,7 +73,7 @@ class TileCells:
     size : int
         Which of the sizes of the image's cells they were looked for at.
     probability : ndarray of float32 or None
-        Of the tile's window; None where nothing was looked at, and when read from a file.
+        Of the tile's window; None where it is 0 everywhere.
     """
 
     boxes: np.ndarray
@@ -69,40 +86,6 @@ class TileCells:
 
     def __len__(self) -> int:
         return len(self.masks)
-
-    def save(self, path: Path) -> None:
-        """Write all but the probability to a file that appears whole or not at all."""
-        content = io.BytesIO()
-        np.savez_compressed(
-            content,
-            boxes=self.boxes,
-            certainty=self.certainty,
-            classes=self.classes,
-            proposals=self.proposals,
-            size=self.size,
-            bits=np.concatenate([np.zeros(0, np.uint8), *(np.packbits(mask) for mask in self.masks)]),
-        )
-        write_atomically(path, content.getvalue(), OutputError)
-
-    @classmethod
-    def load(cls, path: Path) -> TileCells | None:
-        """Read the file; None where it is missing or damaged, so that the tile is done again."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                boxes, bits, size = file["boxes"], file["bits"], int(file["size"])
-                names = ("certainty", "classes", "proposals")
-                certainty, classes, proposals = (file[name] for name in names)
-            masks, start = [], 0
-            for top, left, bottom, right in boxes.tolist():
-                count = (bottom - top) * (right - left)
-                part = bits[start : start + -(-count // 8)]
-                masks.append(
-                    np.unpackbits(part, count=count).astype(bool).reshape(bottom - top, right - left)
-                )
-                start += len(part)
-        except Exception:  # NumPy, zipfile and zlib raise nearly any type on damaged files
-            return None
-        return cls(boxes, masks, certainty, classes, proposals, size)
 
 
 def cells_of_tile(found: Found, tile: Tile) -> TileCells:
@@ -143,29 +126,44 @@ def cells_of_tile(found: Found, tile: Tile) -> TileCells:
     )
 
 
-def patch_of(boxes: np.ndarray, masks: list[np.ndarray], numbers: np.ndarray) -> tuple[Box, np.ndarray]:
-    """Draw cells with their numbers, and return the part of the image that holds them all.
+class Kept(Protocol):
+    """Where the cells of the tiles that are done are, by the number of the tile."""
+
+    def __getitem__(self, tile: int) -> TileCells: ...
+
+    def __setitem__(self, tile: int, cells: TileCells) -> None: ...
+
+
+def draw(boxes: np.ndarray, masks: Sequence[np.ndarray], numbers: np.ndarray, area: Box) -> np.ndarray:
+    """Draw cells with their numbers.
+
+    Parameters
+    ----------
+    boxes : ndarray of int64, shape (n, 4)
+    masks : sequence of ndarray of bool
+        Each within its box.
+    numbers : ndarray of int, shape (n,)
+    area : Box
+        What is drawn of the image; it holds all boxes.
 
     Returns
     -------
-    Box
-    ndarray of int32
+    ndarray of int32, shape of ``area``
         0 where no cell is.
     """
-    area = Box.around(boxes.tolist())
-    patch = np.zeros(area.shape, np.int32)
+    drawn = np.zeros(area.shape, np.int32)
     for (top, left, bottom, right), mask, number in zip(boxes.tolist(), masks, numbers, strict=True):
-        target = patch[top - area.top : bottom - area.top, left - area.left : right - area.left]
-        target[mask] = number
-    return area, patch
+        drawn[top - area.top : bottom - area.top, left - area.left : right - area.left][mask] = number
+    return drawn
 
 
 @dataclass(frozen=True)
 class JoinedCells:
-    """The cells of a whole image; row *i* of the arrays is label *i* + 1, in reading order.
+    """The cells of an image, in reading order.
 
     Attributes
     ----------
+    label : ndarray of int64, shape (n,)
     tile, index : ndarray of int64, shape (n,)
         The tile that each comes from, and its place there.
     boxes : ndarray of int64, shape (n, 4)
@@ -176,11 +174,10 @@ class JoinedCells:
     size : ndarray of int64, shape (n,)
         Which of the sizes of the image's cells it was looked for at.
     changed : dict of int to ndarray of bool
-        By row, the masks of cells that gave pixels to a neighbour.
-    proposals : ndarray of int64, shape (m, 4)
-        Of all tiles, ordered.
+        By label, the masks of cells that gave pixels to a neighbour.
     """
 
+    label: np.ndarray
     tile: np.ndarray
     index: np.ndarray
     boxes: np.ndarray
@@ -189,22 +186,28 @@ class JoinedCells:
     classes: np.ndarray
     size: np.ndarray
     changed: dict[int, np.ndarray]
-    proposals: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.tile)
+        return len(self.label)
 
-    def of_tile(self, tile: int, cells: TileCells) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return the rows, ndarray of int64, and the masks of the cells that come from a tile."""
-        rows = np.flatnonzero(self.tile == tile)
-        return rows, [self.changed.get(row, cells.masks[self.index[row]]) for row in rows.tolist()]
+    def part(self, rows: np.ndarray) -> JoinedCells:
+        """Return some of the cells."""
+        arrays = {one.name: getattr(self, one.name)[rows] for one in fields(self) if one.name != "changed"}
+        labels = arrays["label"].tolist()
+        return JoinedCells(**arrays, changed={n: self.changed[n] for n in labels if n in self.changed})
+
+    def masks(self, kept: Kept) -> list[np.ndarray]:
+        """Return the pixels of each cell within its box."""
+        tiles = {number: kept[number] for number in np.unique(self.tile).tolist()}
+        places = zip(self.label.tolist(), self.tile.tolist(), self.index.tolist(), strict=True)
+        return [self.changed.get(label, tiles[tile].masks[index]) for label, tile, index in places]
 
 
 #: Given the areas, boxes, certainties and sizes of cells, say which to leave out.
 LeftOut = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None = None) -> JoinedCells:
+def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1) -> JoinedCells:
     """Join the cells of all tiles, the same in whatever order they were found.
 
     What two tiles claim is kept once, that of the size of most cells, or the surer; pixels that two cells
@@ -212,20 +215,21 @@ def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None 
 
     Parameters
     ----------
-    load : callable
-        Given its number, return the cells of a tile.
+    kept : Kept
+        The cells of the tiles.
     count : int
         Tiles.
     left_out : callable, optional
         A filter that looks at all cells.
+    first : int
+        Label of the first cell.
     """
-    rows, values, proposals = _gathered(load, count)
-    (tile, index, area), first_pixel = rows[:, :3].T, rows[:, 3:5]
-    boxes, size = rows[:, 5:9], rows[:, 9]
-    certainty, classes = values[:, 0], values[:, 1:]
+    cells, first_pixel = _gathered(kept, count)
+    tile, boxes, size, area, certainty = cells.tile, cells.boxes, cells.size, cells.area, cells.certainty
     pairs = list(_overlapping(boxes, tile))
-    masks = _masks_of(np.unique(np.array(pairs, np.int64)), tile, index, load)
-    keep = np.ones(len(rows), bool)
+    meeting = np.unique(np.array(pairs, np.int64))
+    masks = dict(zip(meeting.tolist(), cells.part(meeting).masks(kept), strict=True))
+    keep = np.ones(len(cells), bool)
     for one, two in pairs:
         shared, _ = _shared(boxes, masks, one, two)
         same = shared.sum() > PARAMETERS.same_cell * min(area[one], area[two])
@@ -243,58 +247,40 @@ def join(load: Callable[[int], TileCells], count: int, left_out: LeftOut | None 
             area[two] = masks[two].sum()
             keep[two] = area[two] > 0
             first_pixel[two] = boxes[two, :2] + np.unravel_index(masks[two].argmax(), masks[two].shape)
-    kept = np.flatnonzero(keep)
-    kept = kept[np.lexsort((first_pixel[kept, 1], first_pixel[kept, 0]))]
-    return JoinedCells(
-        tile[kept],
-        index[kept],
-        boxes[kept],
-        area[kept],
-        certainty[kept],
-        classes[kept],
-        size[kept],
-        {number: changed[old] for number, old in enumerate(kept.tolist()) if old in changed},
-        proposals,
-    )
+    rows = np.flatnonzero(keep)
+    rows = rows[np.lexsort((first_pixel[rows, 1], first_pixel[rows, 0]))]
+    labels = first + np.arange(len(rows))
+    given = {first + number: changed[row] for number, row in enumerate(rows.tolist()) if row in changed}
+    return replace(cells.part(rows), label=labels, changed=given)
 
 
-def _gathered(load: Callable[[int], TileCells], count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what is known of the cells of all tiles, by their first pixel, and all proposals.
-
-    Returns
-    -------
-    ndarray of int64, shape (n, 10)
-        Tile, place there, area, row and column of the first pixel, box, size.
-    ndarray of float64, shape (n, 1 + k)
-        Certainty, and the probability of each class.
-    ndarray of int64, shape (m, 4)
-    """
+def _gathered(kept: Kept, count: int) -> tuple[JoinedCells, np.ndarray]:
+    """Return the cells of all tiles by their first pixel, which is returned too, numbered from 0."""
     whole: list[np.ndarray] = [np.zeros((0, 10), np.int64)]
-    parts: list[np.ndarray] = []
-    proposals = [np.zeros((0, 4), np.int64)]
+    certainty, classes = [np.zeros(0)], []
     for number in range(count):
-        cells = load(number)
-        proposals.append(cells.proposals)
+        cells = kept[number]
         if len(cells):
             areas = [mask.sum() for mask in cells.masks]
             first = [np.argmax(mask[0]) for mask in cells.masks] + cells.boxes[:, 1]
             places = (np.full(len(cells), number), range(len(cells)), areas, cells.boxes[:, 0], first)
             whole.append(np.column_stack([*places, cells.boxes, np.full(len(cells), cells.size)]))
-            parts.append(np.column_stack([cells.certainty, cells.classes]))
-    rows, values = np.concatenate(whole), np.concatenate(parts or [np.zeros((0, 1))])
+            certainty.append(cells.certainty)
+            classes.append(cells.classes)
+    rows = np.concatenate(whole)
     # Where two cells have the same first pixel, by tile.
     order = np.lexsort((rows[:, 1], rows[:, 0], rows[:, 4], rows[:, 3]))
-    return rows[order], values[order], np.unique(np.concatenate(proposals), axis=0)
-
-
-def _masks_of(
-    rows: np.ndarray, tile: np.ndarray, index: np.ndarray, load: Callable[[int], TileCells]
-) -> dict[int, np.ndarray]:
-    masks: dict[int, np.ndarray] = {}
-    for number in np.unique(tile[rows]).tolist():
-        cells = load(number)
-        masks |= {row: cells.masks[index[row]] for row in rows[tile[rows] == number].tolist()}
-    return masks
+    rows = rows[order]
+    return JoinedCells(
+        np.arange(len(rows)),
+        *rows[:, :2].T,
+        boxes=rows[:, 5:9],
+        area=rows[:, 2].copy(),
+        certainty=np.concatenate(certainty)[order],
+        classes=np.concatenate(classes or [np.zeros((0, 0))])[order],
+        size=rows[:, 9],
+        changed={},
+    ), rows[:, 3:5].copy()
 
 
 def _overlapping(boxes: np.ndarray, tile: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .instances import Instances
-from .maps import Maps
+from .prediction import Maps
 
 
 @dataclass(frozen=True)

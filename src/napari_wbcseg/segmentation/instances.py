@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .maps import Maps
+from .prediction import Maps
 
 _LEAST_CENTRE = 0.25
 _LEAST_DISTANCE = 0.35

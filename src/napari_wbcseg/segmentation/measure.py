@@ -50,7 +50,6 @@ KNOWN_COLUMNS = (CLASS, CLASS_PROBABILITY, CLASS_BY, "certainty", "check")
 STAIN_COLUMNS = ("mean_stain", "nucleus_area", "nc_ratio", "lobes")
 
 _SHAPE = ("area", "bbox", "centroid")
-_STRIP = 256  # rows whose colours are held at once
 _LARGEST_LABEL = 2**16  # up to which labels are measured under their own number
 
 
@@ -76,38 +75,6 @@ class NucleusParameters:
 NUCLEUS = NucleusParameters()
 
 
-def density_inside(
-    inside: np.ndarray,
-    pixels: np.ndarray,
-    background: np.ndarray,
-    to_rgb: Callable[[np.ndarray], np.ndarray] = np.asarray,
-) -> np.ndarray:
-    """Return the optical density of some pixels of an image, and 0 elsewhere.
-
-    Parameters
-    ----------
-    inside : ndarray of bool, shape (H, W)
-        Cells cover little of a smear, so that only their pixels are worked on.
-    pixels : ndarray, shape (H, W, ...)
-    background : ndarray, shape (3,)
-        Colour of the empty slide, from `napari_wbcseg.images.illumination.background_colour`.
-    to_rgb : callable
-        Brings pixels in a row, shape (p, ...), to RGB, 0 to 255, shape (p, 3).
-
-    Returns
-    -------
-    ndarray of float32, shape (H, W)
-        As `absorbed` gives it.
-    """
-    density = np.zeros(inside.shape, np.float32)
-    for top in range(0, len(inside), _STRIP):
-        rows = slice(top, top + _STRIP)
-        here = inside[rows]
-        if here.any():
-            density[rows][here] = absorbed(to_rgb(pixels[rows][here]), background)
-    return density
-
-
 def absorbed(colours: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Return the optical density of colours, averaged over the channels.
 
@@ -127,51 +94,6 @@ def absorbed(colours: np.ndarray, background: np.ndarray) -> np.ndarray:
 
     passed = np.maximum(transmittance(colours, background), 0.01)
     return np.maximum(-np.log10(passed).mean(axis=-1), 0).astype(np.float32)
-
-
-def measure_cells(
-    labels: np.ndarray,
-    pixels: np.ndarray,
-    certainty: dict[int, float] | None = None,
-    check_below: float = 0.0,
-    density: np.ndarray | None = None,
-) -> pd.DataFrame:
-    """Measure each cell of a label image; a thousand cells take about a second.
-
-    Parameters
-    ----------
-    labels : ndarray of int32, shape (H, W)
-        0 is background.
-    pixels : ndarray, shape (H, W, 3)
-        RGB, 0 to 255.
-    certainty : dict, optional
-        Certainty of labels, in [0, 1]; 1 where not given.
-    check_below : float
-        Cells less certain than this have ``check`` set.
-    density : ndarray of float32, shape (H, W), optional
-        Optical density, where it is known already.
-
-    Returns
-    -------
-    DataFrame
-        A row a label, ordered by label, with the columns `COLUMNS`: ``row``, ``col`` of
-        the centroid, ``diameter`` of the disc of the same area and ``perimeter`` (Crofton's)
-        in pixels, areas in square pixels, ``circularity`` 4 pi area / perimeter^2 (1 for a
-        disc), ``eccentricity`` of the ellipse of the same second moments, ``mean_stain`` the
-        mean optical density, the nucleus by Otsu's threshold on the density inside the cell,
-        ``nc_ratio`` its area over that of the rest of the cell, ``lobes`` its parts,
-        ``pieces`` the connected parts of the cell itself, ``touching`` another cell,
-        ``border`` cut by the image.
-    """
-    from ..images.illumination import background_colour
-
-    if density is None:
-        density = density_inside(labels != 0, np.asarray(pixels), background_colour(pixels))
-    table, _ = measure_labels(labels, density)
-    known = certainty or {}
-    table["certainty"] = np.array([known.get(number, 1.0) for number in table["label"].tolist()], float)
-    table["check"] = table["certainty"] < check_below
-    return table
 
 
 def measure_labels(
@@ -199,8 +121,15 @@ def measure_labels(
     Returns
     -------
     table : DataFrame
-        A row a label, ordered by label, with the columns `COLUMNS`; no cell has a class,
-        every ``certainty`` is 1, and no ``check`` is set.
+        A row a label, ordered by label, with the columns `COLUMNS`: ``row``, ``col`` of
+        the centroid, ``diameter`` of the disc of the same area and ``perimeter`` (Crofton's)
+        in pixels, areas in square pixels, ``circularity`` 4 pi area / perimeter^2 (1 for a
+        disc), ``eccentricity`` of the ellipse of the same second moments, ``mean_stain`` the
+        mean optical density, the nucleus by Otsu's threshold on the density inside the cell,
+        ``nc_ratio`` its area over that of the rest of the cell, ``lobes`` its parts,
+        ``pieces`` the connected parts of the cell itself, ``touching`` another cell,
+        ``border`` cut by the image. No cell has a class, every ``certainty`` is 1, and no
+        ``check`` is set.
     boxes : ndarray of int64, shape (n, 4)
         ``row0, col0, row1, col1`` in the whole image, with exclusive ends.
     """
@@ -325,7 +254,7 @@ def in_physical_units(cells: pd.DataFrame, pixel_size: tuple[float, float]) -> p
     Parameters
     ----------
     cells : DataFrame
-        With columns of `measure_cells`, in pixels.
+        With columns of `measure_labels`, in pixels.
     pixel_size : tuple of float
         Height and width of a pixel. Where they differ by more than 1 %, perimeter, circularity
         and eccentricity, which were measured on square pixels, become NaN.

@@ -67,16 +67,8 @@ def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.
     """Return the table of one plane, and how many of its rows were known."""
     import pandas as pd
 
-    from ..images.illumination import background_colour
-    from ..images.prepare import prepare_image
-    from .measure import (
-        FLAG_COLUMNS,
-        STAIN_COLUMNS,
-        WHOLE_COLUMNS,
-        density_inside,
-        measure_labels,
-        region_properties,
-    )
+    from .large.source import PixelSource
+    from .measure import FLAG_COLUMNS, STAIN_COLUMNS, WHOLE_COLUMNS, measure_labels, region_properties
 
     there, numbers = region_properties(plane)
     fits = rows.iloc[:0]
@@ -91,8 +83,7 @@ def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.
         return fits.sort_values("label"), len(fits)
     density = None
     if image is not None and len(new):
-        pixels = prepare_image(np.asarray(image)).pixels
-        density = density_inside(np.isin(plane, new), pixels, background_colour(pixels))
+        density = PixelSource(image).density(np.isin(plane, new))
     fresh, _ = measure_labels(plane, density, new)
     if density is None and len(new):
         fresh = fresh.astype(dict.fromkeys(STAIN_COLUMNS, float)).assign(

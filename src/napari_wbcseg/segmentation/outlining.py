@@ -32,11 +32,12 @@ def outliner(model: str | Path | ModelFile, flips: bool = True) -> Outliner:
     from ..network.robust import network_input
     from ..progress import silent
     from ..settings import SegmentationSettings
-    from .robust import create_predictor, find_at
+    from .prediction import Predictor
+    from .robust import find_at
 
     file = load_model(model)
     settings = SegmentationSettings(flips=flips)
-    predictor = create_predictor(file, settings, silent)
+    predictor = Predictor(file, settings, silent)
 
     def outline(image: np.ndarray, diameter: float) -> np.ndarray:
         return find_at(network_input(normalised(image)), diameter, predictor).labels

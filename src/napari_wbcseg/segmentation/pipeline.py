@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..network.model_file import ModelFile
     from .canvas import Canvas
+    from .detections import Kept
     from .large.global_estimates import GlobalEstimates
     from .large.source import PixelSource
 
@@ -51,7 +51,7 @@ def segment(
     -------
     Segmentation
         Above 64 million pixels ``labels`` and ``probability`` are zarr arrays in a temporary
-        folder, which lasts as long as the result.
+        folder, which lasts as long as the result, the latter in steps of 1/255.
 
     Raises
     ------
@@ -70,6 +70,7 @@ def segment(
     from ..network.classifier import read_classifier
     from .canvas import Canvas
     from .large.source import PixelSource
+    from .large.tile_files import TileFiles
 
     file, settings = model_and_settings(model, settings)
     # What cannot be used is told before the work, not after it.
@@ -90,8 +91,9 @@ def segment(
 
         plane = index if stacked else None
         canvases = Canvas([labels], plane), Canvas([probability], plane)
+        kept = TileFiles(Path(extra["folder"].name), str(index)) if extra else {}
         first = 1 + sum(len(table) for table in tables)
-        cells, boxes, found = _segment_plane(source, file, settings, *canvases, first, plane_progress)
+        cells, boxes, found = _segment_plane(source, file, settings, *canvases, kept, first, plane_progress)
         tables.append(cells.assign(plane=index) if stacked else cells)
         proposals.append(np.insert(boxes, 0, index, axis=1) if stacked else boxes)
         estimates.append(found)
@@ -117,29 +119,20 @@ def _segment_plane(
     settings: SegmentationSettings,
     labels: Canvas,
     probability: Canvas,
+    kept: Kept,
     first: int,
     progress: Progress,
 ) -> tuple[pd.DataFrame, np.ndarray, GlobalEstimates]:
     """Segment one image onto two canvases; return its cells, its proposals and what was estimated."""
     from .large.global_estimates import estimate
-    from .tile_work import TileWork, find_in_tile, finish
+    from .tile_work import TileWork, find_all, finish, here
 
     estimates, known = estimate(source, model, settings, progress)
-    work = TileWork(source, estimates, model, settings)
-    tiles = work.tiles
-    found = []
-    for number, tile in enumerate(tiles):
-
-        def tile_progress(done: int, total: int, stage: str, number: int = number) -> None:
-            if len(tiles) > 1:
-                done, total, stage = number, len(tiles), "Segmenting"
-            progress(done, total, stage)
-
-        cells = find_in_tile(work, tile, tile_progress, None if known is None else known[number])
-        if cells.probability is not None:
-            probability.raise_to(tile.window, cells.probability)
-        found.append(replace(cells, probability=None))
-    return *finish(work, found.__getitem__, labels, progress, first), estimates
+    work = TileWork(source, estimates, model, settings, kept, labels, probability)
+    count = len(work.tiles)
+    for _ in find_all(work, here(work), enumerate(known or [None] * count), count, progress):
+        pass
+    return *finish(work, here(work), progress, first), estimates
 
 
 def _empty(shape: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .maps import Predictor, covering_windows
-from .resample import resample
+from .prediction import Predictor, box_windows, resample
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def propose(image: np.ndarray, diameter: float, predictor: Predictor) -> np.ndar
     from scipy import ndimage
 
     small = resample(image, PARAMETERS.diameter / diameter)
-    windows = covering_windows(small.shape[:2], predictor.model.architecture.multiple)
+    windows = box_windows((0, 0, *small.shape[:2]), small.shape[:2], predictor.multiple)
     maps = predictor.predict(small, windows, "Looking for cells")
     near = (maps.cell > PARAMETERS.least_cell) | (maps.centre > PARAMETERS.least_centre)
     regions, _ = ndimage.label(near, np.ones((3, 3)))

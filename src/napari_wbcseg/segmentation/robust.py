@@ -9,21 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..network.robust import CANONICAL_DIAMETER
-from .detections import TileCells, cells_of_tile, join
+from .detections import Found, TileCells, cells_of_tile, join
 from .filters import leave_out_unlikely, typical_diameter
-from .found import Found
 from .instances import draw_at, split_cells
-from .maps import Maps, Predictor, box_windows
+from .prediction import Maps, Predictor, box_windows, resample
 from .proposals import propose
-from .resample import enlarge, resample
 from .scale import PARAMETERS as SCALE
 from .scale import ScaleEstimate, Size, estimate_scale, size_likelihood, sizes_to_try
 from .tiles import Tile, tile_grid
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
-    from ..progress import Progress
-    from ..settings import SegmentationSettings
 
 
 @dataclass(frozen=True)
@@ -64,13 +60,6 @@ class RobustParameters:
 
 
 PARAMETERS = RobustParameters()
-
-
-def create_predictor(model: ModelFile, settings: SegmentationSettings, progress: Progress) -> Predictor:
-    """Return the predictor of a model, with the engine that the settings ask for."""
-    from ..network.engines.create import create_engine
-
-    return Predictor(model, create_engine(model, settings.engine, settings.device), settings, progress)
 
 
 # The size of the cells -----------------------------------------------------------------------------
@@ -190,7 +179,7 @@ def _other_sizes(
             break
         size = sizes_to_try(missed, estimate.red_cell)[0].diameter
         more = tiles + _look(image, size, predictor, 1 + len(others))
-        joined = join(more.__getitem__, len(more))
+        joined = join(more, len(more))
         if not (joined.size == 1 + len(others)).any():
             break
         others, tiles = (*others, size), more
@@ -213,28 +202,24 @@ def _look(image: np.ndarray, diameter: float, predictor: Predictor, size: int = 
     """Look for cells of one size in all tiles of an image."""
     return [
         cells_of_tile(find_at(image[tile.window.slices], diameter, predictor), tile)
-        for tile in _tiles_of_size(image.shape[:2], diameter, predictor.model, size)
+        for tile in tile_grid(image.shape[:2], diameter / predictor.canonical_diameter, size=size)
     ]
 
 
 def _attempt(image: np.ndarray, diameter: float, predictor: Predictor) -> _Attempt:
     tiles = _look(image, diameter, predictor)
-    joined = join(tiles.__getitem__, len(tiles))
+    joined = join(tiles, len(tiles))
     return _Attempt(diameter, tiles, joined.area, joined.certainty)
 
 
 def robust_tiles(shape: tuple[int, int], diameters: Sequence[float], model: ModelFile) -> list[Tile]:
     """Return the tiles of an image, (H, W), one size after the other; diameters are image pixels."""
+    canonical = model.header.canonical_diameter or CANONICAL_DIAMETER
     return [
         tile
         for size, diameter in enumerate(diameters)
-        for tile in _tiles_of_size(shape, diameter, model, size)
+        for tile in tile_grid(shape, diameter / canonical, size=size)
     ]
-
-
-def _tiles_of_size(shape: tuple[int, int], diameter: float, model: ModelFile, size: int) -> list[Tile]:
-    canonical = model.header.canonical_diameter or CANONICAL_DIAMETER
-    return tile_grid(shape, diameter / canonical, size=size)
 
 
 # The cells of a size -------------------------------------------------------------------------------
@@ -251,21 +236,18 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> Found:
         Pixels.
     predictor : Predictor
     """
+    import cv2
+
     shape = (image.shape[0], image.shape[1])
     boxes = propose(image, diameter, predictor)
     if not len(boxes):
-        return Found(np.zeros(shape, np.int32), np.zeros(shape, np.float32), boxes, diameter)
+        return Found(np.zeros(shape, np.int32), np.zeros(shape, np.float32), boxes)
     maps = look_closely(resample(image, predictor.canonical_diameter / diameter), shape, boxes, predictor)
     threshold = predictor.settings.probability_threshold
     instances = split_cells(maps, predictor.canonical_diameter, threshold, predictor.settings.split_touching)
     instances = leave_out_unlikely(instances, maps)
-    return Found(
-        draw_at(instances, maps, shape, threshold),
-        enlarge(maps.cell, shape),
-        boxes,
-        diameter,
-        instances.certainty,
-    )
+    probability = cv2.resize(maps.cell, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return Found(draw_at(instances, maps, shape, threshold), probability, boxes, instances.certainty)
 
 
 def look_closely(scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor) -> Maps:
@@ -281,6 +263,6 @@ def look_closely(scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, 
             min(int(np.ceil(box[2])) + context, height),
             min(int(np.ceil(box[3])) + context, width),
         )
-        windows += box_windows((r0, c0, r1, c1), (height, width), predictor.model.architecture.multiple)
+        windows += box_windows((r0, c0, r1, c1), (height, width), predictor.multiple)
     windows = list(dict.fromkeys(windows))
     return predictor.predict(scaled, windows, "Outlining cells", flips=predictor.settings.flips)

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .maps import Maps, Predictor, covering_windows
-from .resample import resample
-from .windows import Window
+from ..box import Box
+from .prediction import Maps, Predictor, box_windows, resample
 
 #: Cell diameters, in image pixels, that the image is looked at for. Neighbours overlap.
 LEVELS = (500.0, 200.0, 80.0, 32.0)
@@ -142,7 +141,7 @@ def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
             # To enlarge the image costs more than all else, and what it would show is known.
             continue
         small = resample(image, factor)
-        windows = _windows_of_a_level(small, predictor.model.architecture.multiple)
+        windows = _windows_of_a_level(small, predictor.multiple)
         maps = predictor.predict(small, windows, "Estimating the cell size")
         candidates += find_candidates(maps, factor, canonical)
         red.add(maps, factor, canonical)
@@ -161,19 +160,17 @@ def _told(candidates: list[Candidate], red_cell: float | None) -> bool:
     )
 
 
-def _windows_of_a_level(image: np.ndarray, multiple: int) -> list[Window]:
+def _windows_of_a_level(image: np.ndarray, multiple: int) -> list[Box]:
     """Return windows over an image, of a large one those with the most stain: where cells may be."""
     shape = (image.shape[0], image.shape[1])
     if shape[0] * shape[1] <= _PIXELS_A_LEVEL:
-        return covering_windows(shape, multiple)
+        return box_windows((0, 0, *shape), shape, multiple)
     density = image.mean(axis=-1)
 
-    def stain(window: Window) -> float:
-        rows = slice(window.row, window.row + window.height, 4)
-        cols = slice(window.col, window.col + window.width, 4)
-        return float(np.percentile(density[rows, cols], 98))
+    def stain(window: Box) -> float:
+        return float(np.percentile(density[window.slices][::4, ::4], 98))
 
-    windows = sorted(covering_windows(shape, multiple, _WINDOW), key=stain, reverse=True)
+    windows = sorted(box_windows((0, 0, *shape), shape, multiple, _WINDOW), key=stain, reverse=True)
     return windows[: _PIXELS_A_LEVEL // _WINDOW**2]
 
 

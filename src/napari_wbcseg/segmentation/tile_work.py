@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +13,7 @@ from ..box import Box
 from ..classification.naming import said_by_model
 from ..progress import Progress, silent
 from .canvas import Canvas
-from .detections import JoinedCells, TileCells, cells_of_tile, join, patch_of
-from .found import Found
+from .detections import Found, JoinedCells, Kept, TileCells, cells_of_tile, draw, join
 from .tiles import Tile, TileParameters, tile_grid
 
 if TYPE_CHECKING:
@@ -25,18 +25,44 @@ if TYPE_CHECKING:
     from .large.global_estimates import GlobalEstimates
     from .large.source import PixelSource
 
+#: Side of the pieces that a result is drawn in. On disk that is two chunks, so that in the first two
+#: resolutions no two pieces share a chunk, and workers may write them at the same time.
+PIECE = 2048
+_ALIGNED = 2
+
+#: Does a function of the work, an item and a progress for each item, here or on workers, and yields each
+#: item with what came of it, in no particular order.
+Each = Callable[[Callable[..., Any], Iterable[Any], Progress], Iterator[tuple[Any, Any]]]
+
 #: The classic recipe knows no scale: its cores are image pixels, with room for two windows around.
 CLASSIC_TILES = TileParameters(core=2048, margin=256, largest=2048, tolerance=8)
 
 
 @dataclass(frozen=True)
 class TileWork:
-    """An image, what was estimated of it, and by what its cells are found; it can be sent to a worker."""
+    """All that the parts of the work on an image share; with canvases on disk it can be sent to a worker.
+
+    Attributes
+    ----------
+    source : PixelSource
+        The image.
+    estimates : GlobalEstimates
+        What was estimated of it.
+    model : ModelFile
+    settings : SegmentationSettings
+    kept : Kept
+        Where the cells of the tiles are put.
+    labels, probability : Canvas
+        Where the result is drawn.
+    """
 
     source: PixelSource
     estimates: GlobalEstimates
     model: ModelFile
     settings: SegmentationSettings
+    kept: Kept
+    labels: Canvas
+    probability: Canvas
 
     @property
     def classifier(self) -> ClassifierFile | None:
@@ -45,7 +71,7 @@ class TileWork:
 
         return None if self.settings.classes is None else read_classifier(self.settings.classes)
 
-    @property
+    @cached_property
     def tiles(self) -> list[Tile]:
         """The tiles of the image, in reading order; none where it holds no cell."""
         from .robust import robust_tiles
@@ -53,6 +79,56 @@ class TileWork:
         if self.settings.recipe == "classic":
             return tile_grid(self.source.shape, 1.0, CLASSIC_TILES)
         return robust_tiles(self.source.shape, self.estimates.diameters, self.model)
+
+
+def here(work: TileWork) -> Each:
+    """Do the parts of the work in this process, one after the other."""
+
+    def each(
+        function: Callable[..., Any], items: Iterable[Any], progress: Progress
+    ) -> Iterator[tuple[Any, Any]]:
+        for item in items:
+            yield item, function(work, item, progress)
+
+    return each
+
+
+def find_all(
+    work: TileWork, each: Each, tiles: Iterable[tuple[int, TileCells | None]], left: int, progress: Progress
+) -> Iterator[tuple[int, int]]:
+    """Find the cells of tiles and keep them.
+
+    Parameters
+    ----------
+    work : TileWork
+    each : Each
+    tiles : iterable of (int, TileCells or None)
+        Numbers of tiles that are not done yet, and their cells where only the classes are still to be told.
+    left : int
+        How many these are.
+    progress : Progress
+        Called often, to be cancelled by.
+
+    Yields
+    ------
+    (int, int)
+        The number of a tile that is done, and its cells.
+    """
+    total, done = len(work.tiles), len(work.tiles) - left
+
+    def within(step: int, steps: int, stage: str) -> None:
+        progress(*((step, steps, stage) if total == 1 else (done, total, "Segmenting")))
+
+    for (number, _), count in each(_find_and_keep, tiles, within):
+        done += 1
+        yield number, count
+        within(1, 1, "Segmenting")
+
+
+def _find_and_keep(work: TileWork, item: tuple[int, TileCells | None], progress: Progress) -> int:
+    number, known = item
+    work.kept[number] = cells = find_in_tile(work, work.tiles[number], progress, known)
+    return len(cells)
 
 
 def find_in_tile(
@@ -72,6 +148,7 @@ def find_in_tile(
     """
     from ..network.robust import network_input
     from . import classic, robust
+    from .prediction import Predictor
 
     classifier, cells = work.classifier, known
     if cells is not None and (classifier is None or not len(cells)):
@@ -83,9 +160,9 @@ def find_in_tile(
             found = classic.find_cells(pixels, work.model, work.settings, progress)
         elif (pixels == pixels[0, 0]).all():  # of one colour, as where a slide was not scanned
             nothing = np.zeros(pixels.shape[:2], np.int32)
-            found = Found(nothing, nothing.astype(np.float32), np.zeros((0, 4), np.int64), None)
+            found = Found(nothing, nothing.astype(np.float32), np.zeros((0, 4), np.int64))
         else:
-            predictor = robust.create_predictor(work.model, work.settings, progress)
+            predictor = Predictor(work.model, work.settings, progress)
             found = robust.find_at(network_input(image), work.estimates.diameters[tile.size], predictor)
         cells = cells_of_tile(found, tile)
     return cells if classifier is None else _with_classes(work, tile, image, cells, classifier)
@@ -105,18 +182,14 @@ def _with_classes(
     return replace(cells, classes=probabilities.astype(float))
 
 
-def finish(
-    work: TileWork, load: Callable[[int], TileCells], labels: Canvas, progress: Progress, first: int = 1
-) -> tuple[pd.DataFrame, np.ndarray]:
+def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tuple[pd.DataFrame, np.ndarray]:
     """Join the cells of all tiles, leave out what does not fit, number, draw and measure the rest.
 
     Parameters
     ----------
     work : TileWork
-    load : callable
-        Given the number of a tile of ``work.tiles``, return its cells.
-    labels : Canvas
-        Empty; the label image is drawn on it.
+        All its tiles are done.
+    each : Each
     progress : Progress
     first : int
         Label of the first cell.
@@ -124,35 +197,40 @@ def finish(
     Returns
     -------
     cells : DataFrame
-        A row a cell, as `measure_cells` gives them, places in the whole image.
+        A row a cell, as `measure_labels` gives them, places in the whole image.
     proposals : ndarray of int64, shape (m, 4)
-        Regions looked at.
+        Regions looked at, ordered.
     """
     import pandas as pd
 
     from ..classification.classify import class_list
-    from .measure import measure_cells
+    from .measure import measure_labels
 
-    tiles = work.tiles
     progress(0, 0, "Measuring")
-    joined = join(load, len(tiles), lambda *cells: _left_out(work, *cells))
-    parts = []
-    for number in np.unique(joined.tile).tolist():
-        rows, masks = joined.of_tile(number, load(number))
-        labels.draw(*patch_of(joined.boxes[rows], masks, rows + first))
-    for done, number in enumerate(np.unique(joined.tile).tolist()):
-        progress(done, len(tiles), "Measuring")
-        parts.append(_measured(work, joined, np.flatnonzero(joined.tile == number), labels, first))
-    if not parts:
-        nothing = np.zeros((1, 1), np.int32)
-        return measure_cells(nothing, np.zeros((1, 1, 3), np.float32)), joined.proposals
-    cells = pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
-    cells["border"] = _at_border(joined.boxes, work.source.shape)
+    count = len(work.tiles)
+    tiles = (work.kept[number] for number in range(count))
+    looked_at = [(tile.proposals, tile.probability is not None) for tile in tiles]
+    joined = join(work.kept, count, lambda *cells: _left_out(work, *cells), first)
+    pieces = list(_pieces(work, joined, np.array([seen for _, seen in looked_at], bool)))
+    tables = []
+    for _, table in each(_draw_and_measure, pieces, silent):
+        progress(len(tables), len(pieces), "Measuring")
+        tables.append(table)
+    for level in range(_ALIGNED, len(work.labels.arrays), _ALIGNED):
+        corners = {(piece.box.top >> level, piece.box.left >> level) for piece in pieces}
+        parts = {tuple(side // PIECE * PIECE for side in corner) for corner in corners}
+        for _ in each(_coarsen, [(level, *part) for part in sorted(parts)], silent):
+            progress(0, 0, "Drawing the pyramid")
+    nothing, _ = measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))
+    cells = pd.concat([table for table in tables if table is not None] or [nothing], ignore_index=True)
+    cells = cells.sort_values("label", ignore_index=True)
+    cells = cells.assign(certainty=joined.certainty, check=joined.certainty < work.settings.check_below)
     classifier = work.classifier
-    if classifier is not None:
+    if classifier is not None and len(cells):
         told = pd.DataFrame(joined.classes, columns=list(classifier.header.architecture.classes))
         cells = said_by_model(cells, told, class_list(classifier))
-    return cells, joined.proposals
+    proposals = np.concatenate([np.zeros((0, 4), np.int64), *(boxes for boxes, _ in looked_at)])
+    return cells, np.unique(proposals, axis=0)
 
 
 def _left_out(
@@ -160,33 +238,82 @@ def _left_out(
 ) -> np.ndarray:
     from .filters import too_small
 
+    out = np.zeros(len(areas), bool)
     if work.settings.recipe == "classic":  # which has a least area of its own
-        return np.zeros(len(areas), bool)
+        return out
     red_cell, many = work.estimates.red_cell, work.estimates.many_red_cells
-    cut, out = _at_border(boxes, work.source.shape), np.zeros(len(areas), bool)
+    cut = (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == work.source.shape).any(axis=1)
     for number in np.unique(size):
         same = size == number  # what is small is so among those of its own size
         out[same] = too_small(areas[same], cut[same], certainty[same], red_cell, many)
     return out
 
 
-def _at_border(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return np.asarray((boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == shape).any(axis=1))
+@dataclass(frozen=True)
+class _Piece:
+    """A piece of the image, the tiles that saw something of it, and the cells in it or near its own."""
+
+    box: Box
+    tiles: list[int]
+    cells: JoinedCells
 
 
-def _measured(
-    work: TileWork, joined: JoinedCells, rows: np.ndarray, labels: Canvas, first: int
-) -> pd.DataFrame:
-    """Measure the cells of one tile, with their neighbours of others around them."""
-    from .measure import absorbed, measure_cells
+def _pieces(work: TileWork, cells: JoinedCells, seen: np.ndarray) -> Iterator[_Piece]:
+    """Yield the pieces in which something was seen, given which tiles saw something."""
+    windows = np.array([tile.window for tile in work.tiles], np.int64).reshape(-1, 4)
+    height, width = work.source.shape
+    for top in range(0, height, PIECE):
+        for left in range(0, width, PIECE):
+            box = Box(top, left, top + PIECE, left + PIECE).grown(0, work.source.shape)
+            tiles = np.flatnonzero(seen & _meet(windows, box))
+            if len(tiles):
+                area = Box.around([box, *cells.boxes[_own(cells.boxes, box)].tolist()])
+                near = _meet(cells.boxes, area.grown(1, work.source.shape))
+                yield _Piece(box, tiles.tolist(), cells.part(np.flatnonzero(near)))
 
-    boxes = joined.boxes[rows]
-    area = Box.around(boxes.tolist()).grown(1, work.source.shape)
-    part, pixels = labels.read(area), work.source.read(*area)
-    density = np.zeros(area.shape, np.float32)
-    density[part > 0] = absorbed(pixels[part > 0], np.asarray(work.estimates.background, np.float32))
-    certainty = dict(zip((rows + first).tolist(), joined.certainty[rows].tolist(), strict=True))
-    table = measure_cells(part, pixels, certainty, work.settings.check_below, density)
-    table["row"] += area.top
-    table["col"] += area.left
-    return table[table["label"].isin(rows + first)]
+
+def _meet(boxes: np.ndarray, box: Box) -> np.ndarray:
+    """Say which of some boxes, (n, 4), share pixels with another one."""
+    return np.asarray((boxes[:, :2] < (box.bottom, box.right)).all(1) & (boxes[:, 2:] > box[:2]).all(1))
+
+
+def _own(boxes: np.ndarray, box: Box) -> np.ndarray:
+    """Say which of some cells a piece measures: those whose box begins in it."""
+    return np.asarray((boxes[:, :2] >= box[:2]).all(1) & (boxes[:, :2] < (box.bottom, box.right)).all(1))
+
+
+def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.DataFrame | None:
+    """Draw a piece of labels and probability, and return the table of its own cells."""
+    from .measure import measure_labels
+
+    box, cells = piece.box, piece.cells
+    kept = {number: work.kept[number] for number in {*piece.tiles, *cells.tile.tolist()}}
+    own = _own(cells.boxes, box)
+    area = Box.around([box, *cells.boxes.tolist()])
+    labels = draw(cells.boxes, cells.masks(kept), cells.label, area)
+    work.labels.replace(box, labels[box.inside(area)], slice(_ALIGNED))
+    probability = np.zeros(box.shape, np.float32)
+    for number in piece.tiles:
+        window = work.tiles[number].window
+        both = box.shared(window)
+        part = probability[both.inside(box)]
+        np.maximum(part, kept[number].probability[both.inside(window)], out=part)
+    work.probability.replace(box, probability, slice(_ALIGNED))
+    if not own.any():
+        return None
+    # With the neighbours that the cells may touch.
+    close = Box.around(cells.boxes[own].tolist()).grown(1, work.source.shape).shared(area)
+    part = labels[close.inside(area)]
+    background = np.asarray(work.estimates.background, np.float32)
+    density = work.source.density(part != 0, close[:2], background)
+    table, _ = measure_labels(part, density, cells.label[own].tolist(), close[:2], work.source.shape)
+    return table
+
+
+def _coarsen(work: TileWork, item: tuple[int, int, int], progress: Progress) -> None:
+    """Draw a part of the next coarser levels, given the first of these and the part's corner in it."""
+    level, top, left = item
+    for canvas in (work.labels, work.probability):
+        box = Box(top, left, top + PIECE, left + PIECE).grown(0, canvas.arrays[level].shape)
+        finer = Box(*(2 * side for side in box)).grown(0, canvas.arrays[level - 1].shape)
+        canvas.replace(box, canvas.read(finer, level - 1)[::2, ::2], slice(level, level + _ALIGNED))

@@ -13,7 +13,7 @@ from .measure import COLUMNS, KNOWN_COLUMNS, measure_labels
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .stain_source import StainSource
+    from .large.source import PixelSource
 
 _TILE = 256
 _REACH = 2  # touching allows a gap of one pixel
@@ -60,7 +60,8 @@ class TrackedCells:
     Parameters
     ----------
     labels : ndarray of int or bool, shape (H, W)
-    stain : StainSource, optional
+    stain : PixelSource, optional
+        The image, whose stain is measured.
         Without one the columns of the stain are NaN.
     known : DataFrame, optional
         What is known of cells besides their measurements, such as ``certainty`` and ``class``, by
@@ -70,11 +71,11 @@ class TrackedCells:
     Attributes
     ----------
     table : DataFrame
-        A row a label, as `measure_cells` gives it, indexed by label, with the columns of ``known``.
+        A row a label, as `measure_labels` gives it, indexed by label, with the columns of ``known``.
     """
 
     def __init__(
-        self, labels: np.ndarray, stain: StainSource | None = None, known: pd.DataFrame | None = None
+        self, labels: np.ndarray, stain: PixelSource | None = None, known: pd.DataFrame | None = None
     ) -> None:
         self._labels = np.array(labels)
         self._stain = stain

@@ -14,8 +14,8 @@ from napari_wbcseg.plugin.review.layer import LayerReview
 from napari_wbcseg.plugin.shared.counts import counts_of
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY
-from napari_wbcseg.segmentation.measure import measure_cells
 
+from ...drawings import measure_cells
 from ..conftest import dark_discs, discs
 
 CENTRES = ((30, 30), (30, 110), (90, 70))

@@ -131,7 +131,7 @@ class LayerReview(QObject):
 
     @property
     def cells(self) -> pd.DataFrame:
-        """A row a cell, in pixels: the columns of `measure_cells`, and what was decided.
+        """A row a cell, in pixels: the columns of `measure_labels`, and what was decided.
 
         ``plane`` (for a stack) comes first; ``certainty`` is NaN for cells drawn by hand; ``flag`` says
         what an edit did, such as ``2 pieces``; ``decision`` is ``accepted`` or empty; ``check`` is set

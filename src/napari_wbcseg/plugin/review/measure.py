@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import ImageError
 from ...progress import Progress
-from ...segmentation.stain_source import StainSource
+from ...segmentation.large.source import PixelSource
 from ...segmentation.tracking import TrackedCells
 from ..shared.viewer import image_data, plane_shape, times
 
@@ -51,7 +51,7 @@ def measure_planes(
     for index in range(count):
         progress(index, count, "Measuring cells")
         here = ... if len(labels.shape) == 2 else index
-        stain = None if image is None else StainSource(image[here], value_range)
+        stain = None if image is None else PixelSource(image[here], value_range)
         planes.append(TrackedCells(np.asarray(labels[here]), stain, known))
     return Measured(planes, problem)
 

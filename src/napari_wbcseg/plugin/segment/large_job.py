@@ -89,7 +89,7 @@ class LargeJob(Job):
         from ...segmentation.large.run import LargeRun
 
         folder = _folders.setdefault(self._key, TemporaryDirectory(prefix="wbcseg-"))
-        run = LargeRun(self._image, folder.name, self._model, self._settings, progress=progress)
+        run = LargeRun(self._image, folder.name, self._model, self._settings, preview=True, progress=progress)
         self._begun.emit(run)
         for done in run.tiles(lambda: self._on_view):
             self._grew.emit(done)

@@ -95,7 +95,7 @@ def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
     Parameters
     ----------
     cells : DataFrame
-        With columns of `measure_cells`.
+        With columns of `measure_labels`.
     pixel_size : PixelSize or None
         Without one, or in a unit that is no length, the table stays as it is.
 

@@ -166,7 +166,8 @@ def estimate(
         their size was looked for.
     """
     from ...network.robust import network_input
-    from ..robust import choose_size, create_predictor
+    from ..prediction import Predictor
+    from ..robust import choose_size
 
     progress(0, 0, "Measuring the background")
     boxes = _samples(source.shape)
@@ -190,7 +191,7 @@ def estimate(
     ]
     del samples
     choice = choose_size(
-        inputs[0] if is_whole else _side_by_side(inputs), create_predictor(model, settings, progress)
+        inputs[0] if is_whole else _side_by_side(inputs), Predictor(model, settings, progress)
     )
     diameter, notes = choice.diameter, light.notes
     if diameter is None and choice.red_cell is not None and not is_whole:

@@ -185,37 +185,20 @@ class LargeResult:
         """Return the table, the rows of cells that were touched measured anew."""
         import pandas as pd
 
-        from ..measured import current_cells
+        from ..measure import STAIN_COLUMNS, measure_labels
+        from .source import PixelSource
 
         known = self.cells.set_index("label", drop=False)
         # A cell that was touched may reach out of the part.
         reach = max(_LEAST_MARGIN, int(2 * known["diameter"].max()) if len(known) else 0)
         shape = self.labels.arrays[0].shape
         part = window.grown(reach, shape)
-        here, top, left = self.region(part), part.top, part.left
-        pixels = None if image is None else np.asarray(image[part.slices])
-        fresh, _ = current_cells(here, None, pixels)
-        fresh = fresh[np.isin(fresh["label"], touched)].assign(
-            row=lambda rows: rows["row"] + top, col=lambda rows: rows["col"] + left, check=False
-        )
+        here = self.region(part)
+        density = None if image is None else PixelSource(image).density(np.isin(here, touched), part[:2])
+        fresh, _ = measure_labels(here, density, touched, part[:2], shape)
+        if density is None:
+            fresh = fresh.assign(**dict.fromkeys(STAIN_COLUMNS, np.nan))
         fresh["certainty"] = known["certainty"].reindex(fresh["label"]).to_numpy()
-        fresh["border"] &= _at_border(here, fresh["label"], (top, left), shape)
         rest = self.cells[~self.cells["label"].isin(touched)]
         parts = [part for part in (rest, fresh) if len(part)] or [rest]
         return pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
-
-
-def _at_border(
-    labels: np.ndarray, which: pd.Series[int], corner: tuple[int, int], shape: tuple[int, ...]
-) -> np.ndarray:
-    """Say which labels lie at the border of the whole image, given a part of it."""
-    sides = []
-    if corner[0] == 0:
-        sides.append(labels[0])
-    if corner[1] == 0:
-        sides.append(labels[:, 0])
-    if corner[0] + labels.shape[0] == shape[0]:
-        sides.append(labels[-1])
-    if corner[1] + labels.shape[1] == shape[1]:
-        sides.append(labels[:, -1])
-    return np.isin(which, np.concatenate(sides)) if sides else np.zeros(len(which), bool)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +22,10 @@ from ...images.read import read_pixel_size
 from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...version import __version__
-from ..detections import TileCells, patch_of
+from ..detections import TileCells, draw
 from ..method import DEFAULT_MODEL, model_and_settings
 from ..result import Segmentation
-from ..tile_work import TileWork, find_in_tile, finish
+from ..tile_work import Each, TileWork, find_all, finish, here
 from ..tiles import Tile
 from .files import (
     LABELS_FOLDER,
@@ -38,15 +40,16 @@ from .files import (
 from .global_estimates import GlobalEstimates, estimate, image_digest
 from .pyramid import Pyramid
 from .source import PixelSource
+from .tile_files import TileFiles
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from ...network.model_file import ModelFile
 
 # Made first and removed last, so that a folder is known for one of ours whenever a run is killed.
 _STATE_FOLDER = "unfinished"
-_FORMAT = 3
-# Steps of the probability that is stored: it packs well.
-_STEPS = np.float32(255)
+_FORMAT = 4
 
 
 class _Plan(BaseModel):
@@ -62,6 +65,11 @@ class _Plan(BaseModel):
     model: str
     settings: SegmentationSettings
     estimates: GlobalEstimates
+
+    @property
+    def text(self) -> bytes:
+        """What the file holds."""
+        return self.model_dump_json(indent=2).encode()
 
 
 @dataclass(frozen=True)
@@ -92,15 +100,17 @@ class LargeRun:
 
     Parameters
     ----------
-    image, out, model, settings
+    image, out, model, settings, client
         As `segment_large` takes them.
+    preview : bool
+        Draw the cells of each tile when it is done; without, all are drawn by `finish`.
     progress : Progress
 
     Attributes
     ----------
     source : PixelSource
         The image.
-    labels, probability : Pyramid
+    labels : Pyramid
         What was found so far.
     """
 
@@ -111,27 +121,44 @@ class LargeRun:
         model: str | Path | ModelFile = DEFAULT_MODEL,
         settings: SegmentationSettings | None = None,
         *,
+        client: Client | None = None,
+        preview: bool = False,
         progress: Progress = silent,
     ) -> None:
-        self.out, self.progress = Path(out), progress
+        import dask
+
+        self.out, self.progress = Path(out).absolute(), progress
         self.model, self.settings = model_and_settings(model, settings)
-        array, file = _array_and_file(image)
-        old = self._old_plan()
-        self.source = PixelSource(array, None if old is None else old.estimates.value_range)
-        plan = None if old is None else self._same(old)
-        known: list[TileCells] = []
-        if plan is None:
-            self.source = PixelSource(array)
-            plan, known = self._start_afresh(file)
+        self._client, self._preview = client, preview
+        with dask.config.set(scheduler="threads"):  # a lazy image is read here, also where there is a cluster
+            plan, known = self._begin(image)
         self.labels = Pyramid.open(self.out / LABELS_FOLDER)
-        self.probability = Pyramid.open(self.out / PROBABILITY_FOLDER)
         self._finished = (self.out / RESULT_FILE).exists()
         if self._finished:
             shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
-        self._work = TileWork(self.source, plan.estimates, self.model, self.settings)
-        self._tiles = self._work.tiles
-        self._known = dict(zip(self._tiles, known, strict=False))
-        self._cells = 0
+        run = hashlib.sha256(plan.text).hexdigest()[:12]
+        self._kept = TileFiles(self.out / _STATE_FOLDER, run)
+        self._work = TileWork(
+            self.source,
+            plan.estimates,
+            self.model,
+            self.settings,
+            self._kept,
+            self.labels,
+            Pyramid.open(self.out / PROBABILITY_FOLDER),
+        )
+        self._known = dict(enumerate(known))
+
+    def _begin(self, image: Any) -> tuple[_Plan, list[TileCells]]:
+        """Take up the run before, or start afresh; see `_start_afresh` for what it returns."""
+        array, file = _array_and_file(image)
+        old = self._old_plan()
+        self.source = PixelSource(array, None if old is None else old.estimates.value_range, file)
+        plan = None if old is None else self._same(old)
+        if plan is not None:
+            return plan, []
+        self.source = PixelSource(array, file=file)
+        return self._start_afresh(file)
 
     def _old_plan(self) -> _Plan | None:
         try:
@@ -179,17 +206,19 @@ class LargeRun:
             old.unlink(missing_ok=True)
         Pyramid.create(self.out / LABELS_FOLDER, plan.shape, np.int32, labels=True, pixel_size=size)
         Pyramid.create(self.out / PROBABILITY_FOLDER, plan.shape, np.float32, labels=False, pixel_size=size)
-        write_atomically(self.out / PLAN_FILE, plan.model_dump_json(indent=2).encode(), OutputError)
+        write_atomically(self.out / PLAN_FILE, plan.text, OutputError)
         return plan, known or []
 
-    def _tile_file(self, tile: Tile) -> Path:
-        return self.out / _STATE_FOLDER / f"tile-{tile.size}-{tile.row:05d}-{tile.col:05d}.npz"
+    @contextmanager
+    def _executor(self) -> Iterator[Each]:
+        """Give what does the parts of the work: this process, or the workers of the cluster."""
+        if self._client is None:
+            yield here(self._work)
+            return
+        from .cluster import on_workers
 
-    def _load(self, number: int) -> TileCells:
-        cells = TileCells.load(self._tile_file(self._tiles[number]))
-        if cells is None:
-            raise OutputError(f"The results in {self.out} were changed while they were made; start it again.")
-        return cells
+        with on_workers(self._client, self._work, self.out, PLAN_FILE) as each:
+            yield each
 
     def tiles(self, toward: Callable[[], tuple[float, float] | None] = lambda: None) -> Iterator[TileDone]:
         """Do the tiles that are not done yet.
@@ -203,33 +232,32 @@ class LargeRun:
         Yields
         ------
         TileDone
-            After its cells were written to `labels`.
         """
-        left = []
-        for tile in self._tiles if not self._finished else []:
-            cells = TileCells.load(self._tile_file(tile))
-            self._cells += len(cells or ())
-            left += [tile] if cells is None else []
-        total = len(self._tiles)
-        while left:
-            tile = _nearest(left, toward())
-            self.progress(total - len(left), total, "Segmenting")
-            known = self._known.pop(tile, None)
-            cells = find_in_tile(self._work, tile, self._alive(total - len(left)), known)
-            # The file comes last: a tile that has one is done, and one that was interrupted is redone.
-            if cells.probability is not None:
-                self.probability.raise_to(tile.window, np.rint(cells.probability * _STEPS) / _STEPS)
-            if len(cells):
-                # These numbers are for the eye, until all cells are known and `finish` numbers them.
-                numbers = np.arange(self._cells + 1, self._cells + 1 + len(cells))
-                self.labels.draw(*patch_of(cells.boxes, cells.masks, numbers))
-            cells.save(self._tile_file(tile))
-            left.remove(tile)
-            self._cells += len(cells)
-            yield TileDone(tile.core, total - len(left), total, self._cells)
+        if self._finished:
+            return
+        grid = self._work.tiles
+        there = {number: self._kept.get(number) for number in range(len(grid))}
+        found = sum(len(cells) for cells in there.values() if cells is not None)
+        left = [number for number, cells in there.items() if cells is None]
+        done = len(grid) - len(left)
+        del there
 
-    def _alive(self, number: int) -> Progress:
-        return lambda done, total, stage: self.progress(number, len(self._tiles), "Segmenting")
+        def in_turn() -> Iterator[tuple[int, TileCells | None]]:
+            while left:
+                number = _nearest(left, grid, toward())
+                left.remove(number)
+                yield number, self._known.get(number)
+
+        with self._executor() as each:
+            for number, count in find_all(self._work, each, in_turn(), len(left), self.progress):
+                if count and self._preview:
+                    # These numbers are for the eye, until all cells are known and `finish` numbers them.
+                    cells = self._kept[number]
+                    area = Box.around(cells.boxes.tolist())
+                    numbers = np.arange(found + 1, found + 1 + count)
+                    self.labels.draw(area, draw(cells.boxes, cells.masks, numbers, area))
+                done, found = done + 1, found + count
+                yield TileDone(grid[number].core, done, len(grid), found)
 
     def finish(self, table: TableFormat = "csv") -> Segmentation:
         """Give the cells their numbers in reading order, write the table, and return the result.
@@ -241,8 +269,8 @@ class LargeRun:
         """
         file, estimates = self.out / f"cells.{table}", self._work.estimates
         if not self._finished:
-            self._clear()
-            cells, proposals = finish(self._work, self._load, self.labels, self.progress)
+            with self._executor() as each:
+                cells, proposals = finish(self._work, each, self.progress)
             write_table(cells, file)
             record = {
                 "count": len(cells),
@@ -263,7 +291,7 @@ class LargeRun:
         return Segmentation(
             labels=self.labels.arrays[0],
             cells=cells,
-            probability=self.probability.arrays[0],
+            probability=self._work.probability.arrays[0],
             proposals=proposals,
             settings=self.settings,
             model=self.model.id,
@@ -272,14 +300,6 @@ class LargeRun:
             extra={"folder": self.out},
             classes=class_list(self._work.classifier),
         )
-
-    def _clear(self) -> None:
-        """Take away the cells that were drawn tile by tile."""
-        for number in range(len(self._tiles)):
-            cells = self._load(number)
-            if len(cells):
-                area, patch = patch_of(cells.boxes, cells.masks, np.zeros(len(cells), int))
-                self.labels.replace(area, patch)
 
 
 def segment_large(
@@ -290,7 +310,8 @@ def segment_large(
     progress: Progress = silent,
     *,
     table: TableFormat = "csv",
-    on_tile: Callable[[TileDone], None] = lambda done: None,
+    client: Client | None = None,
+    on_tile: Callable[[TileDone], None] | None = None,
     toward: Callable[[], tuple[float, float] | None] = lambda: None,
 ) -> Segmentation:
     """Segment one image of any size with its results on disk, so that memory does not grow with it.
@@ -312,7 +333,10 @@ def segment_large(
         Called often; raise `Cancelled` in it to stop. What is done stays done.
     table : {"csv", "parquet"}
         Format of the table of cells; parquet needs the extra ``slides``.
-    on_tile : callable
+    client : distributed.Client, optional
+        Spread the tiles over the workers of this cluster, which see the folder, and the file of the image,
+        under the same names; by default the work is done here. The result is the same to the bit.
+    on_tile : callable, optional
         Called with a `TileDone` after each tile, when its cells can be read from the label image.
     toward : callable
         Asked before each tile where in the image (row, column) results are wanted first.
@@ -330,12 +354,16 @@ def segment_large(
         As `segment`.
     OutputError
         If the result cannot be written.
+    ClusterError
+        If the cluster cannot do the work. What is done stays done.
     """
     check_table(table)
     try:
-        run = LargeRun(image, out, model, settings, progress=progress)
+        preview = on_tile is not None
+        run = LargeRun(image, out, model, settings, client=client, preview=preview, progress=progress)
         for done in run.tiles(toward):
-            on_tile(done)
+            if on_tile is not None:
+                on_tile(done)
         return run.finish(table)
     except OSError as error:
         raise OutputError(
@@ -353,12 +381,13 @@ def _array_and_file(image: Any) -> tuple[Any, str]:
     return (image.full, str(Path(image.name).resolve())) if isinstance(image, LargeImage) else (image, "")
 
 
-def _nearest(tiles: list[Tile], point: tuple[float, float] | None) -> Tile:
+def _nearest(numbers: list[int], tiles: list[Tile], point: tuple[float, float] | None) -> int:
     if point is None:
-        return tiles[0]
+        return numbers[0]
 
-    def distance(tile: Tile) -> float:
-        row, col = (tile.core.top + tile.core.bottom) / 2, (tile.core.left + tile.core.right) / 2
+    def distance(number: int) -> float:
+        core = tiles[number].core
+        row, col = (core.top + core.bottom) / 2, (core.left + core.right) / 2
         return (row - point[0]) ** 2 + (col - point[1]) ** 2
 
-    return min(tiles, key=distance)
+    return min(numbers, key=distance)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+_SAMPLED_SIDE = 512
+_STRIP = 256  # rows whose colours are held at once
 
 
 class PixelSource:
@@ -17,6 +21,8 @@ class PixelSource:
     value_range : float, optional
         Value that becomes 255; found from the whole image when not given
         (see `napari_wbcseg.images.prepare.bit_range`).
+    file : str
+        Where the array was read from: another process reads it from there too, rather than get it sent.
 
     Attributes
     ----------
@@ -31,16 +37,67 @@ class PixelSource:
         If the array is no image.
     """
 
-    def __init__(self, array: Any, value_range: float | None = None) -> None:
+    def __init__(self, array: Any, value_range: float | None = None, file: str = "") -> None:
         from ...images.prepare import bit_range, check_shape, prepare_image
 
         shape = tuple(int(side) for side in array.shape)
         check_shape(shape)
-        self._array = lazy_array(array)
+        self._array, self._file = lazy_array(array), file
         self.shape = (shape[0], shape[1])
         self.dtype = np.dtype(array.dtype)
         self.value_range = bit_range(self._array) if value_range is None else float(value_range)
         self.notes = prepare_image(self.raw(0, 0, 1, 1), self.value_range).notes
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_array" or not self._file}
+
+    @cached_property
+    def _array(self) -> Any:
+        """The array, in a process that got the source sent."""
+        from ...images.lazy import open_large
+
+        return open_large(self._file).full
+
+    @cached_property
+    def background(self) -> np.ndarray:
+        """The colour of the empty slide, ndarray of float32, shape (3,)."""
+        from ...images.illumination import background_colour
+        from ...images.prepare import prepare_image
+
+        step = max(1, round(max(self.shape) / _SAMPLED_SIDE))
+        sample = np.asarray(self._array[::step, ::step])
+        return background_colour(prepare_image(sample, self.value_range).pixels)
+
+    def density(
+        self, inside: np.ndarray, corner: tuple[int, int] = (0, 0), background: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the optical density of some pixels of a part of the image, and 0 elsewhere.
+
+        Cells cover little of a smear: strips without any are not read.
+
+        Parameters
+        ----------
+        inside : ndarray of bool, shape (h, w)
+        corner : tuple of int
+            Where the part's first row and column lie in the image.
+        background : ndarray, shape (3,), optional
+            Where that of the image is known.
+
+        Returns
+        -------
+        ndarray of float32, shape (h, w)
+            As `absorbed` gives it.
+        """
+        from ..measure import absorbed
+
+        (row, col), density = corner, np.zeros(inside.shape, np.float32)
+        background = self.background if background is None else background
+        for top in range(0, len(inside), _STRIP):
+            here = inside[top : top + _STRIP]
+            if here.any():
+                pixels = self.read(row + top, col, row + top + len(here), col + here.shape[1])
+                density[top : top + _STRIP][here] = absorbed(pixels[here], background)
+        return density
 
     def read(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
         """Return the pixels of a rectangle inside the image.

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.errors import Cancelled
 from napari_wbcseg.progress import silent
-from napari_wbcseg.segmentation.maps import box_windows, covering_windows
-from napari_wbcseg.segmentation.windows import (
-    Window,
-    blend_weights,
-    centred_window,
-    predict_windows,
-    read_window,
-    spans,
-)
+from napari_wbcseg.segmentation.prediction import _blend_weights, box_windows, centred_window, predict_windows
 
 shapes = st.tuples(st.integers(1, 400), st.integers(1, 400))
 
@@ -26,13 +21,14 @@ class Echo:
     """An engine that answers what it is asked."""
 
     name, device = "echo", "none"
-    sizes: list[tuple[int, ...]]
 
     def __init__(self) -> None:
-        self.sizes = []
+        self.sizes: list[tuple[int, ...]] = []
+        self.seen: list[np.ndarray] = []
 
     def predict(self, batch: np.ndarray) -> np.ndarray:
         self.sizes.append(batch.shape)
+        self.seen += list(batch)
         return batch
 
 
@@ -53,8 +49,8 @@ def blend(image, windows, engine=None, channels=None, **options):
 @given(st.floats(-50, 450), st.floats(-50, 450), shapes, st.sampled_from([16, 128, 129]))
 def test_a_centred_window_stays_inside_and_holds_its_point(row, col, shape, size) -> None:
     window = centred_window(row, col, shape, size)
-    assert (window.height, window.width) == (size, size)
-    for start, length, point in ((window.row, shape[0], row), (window.col, shape[1], col)):
+    assert window.shape == (size, size)
+    for start, length, point in ((window.top, shape[0], row), (window.left, shape[1], col)):
         assert start >= 0
         assert start + size <= length or start == 0
         if 0 <= point <= length - 1:
@@ -62,27 +58,27 @@ def test_a_centred_window_stays_inside_and_holds_its_point(row, col, shape, size
 
 
 def test_a_window_far_from_the_border_is_centred() -> None:
-    assert centred_window(200.0, 250.0, (500, 500), 128) == Window(136, 186, 128, 128)
+    assert centred_window(200.0, 250.0, (500, 500), 128) == Box(136, 186, 264, 314)
+
+
+def covering(shape: tuple[int, int], multiple: int) -> list[Box]:
+    """Return windows that cover a whole image."""
+    return box_windows((0, 0, *shape), shape, multiple)
 
 
 @settings(deadline=None)
-@given(st.integers(0, 100), st.integers(1, 900), st.integers(2, 300), st.data())
-def test_spans_cover_an_interval_and_overlap_at_least_as_asked(start, length, size, data) -> None:
-    overlap = data.draw(st.integers(0, size - 1))
-    found = spans(start, start + length, size, overlap)
-    assert found[0] == start
-    assert found[-1] + size >= start + length
-    steps = np.diff(found)
-    assert (steps > 0).all()
-    assert (size - steps >= overlap).all()
-    if length > size:
-        assert found[-1] + size == start + length
+@given(st.integers(1, 3000), st.integers(64, 300))
+def test_windows_side_by_side_overlap_by_a_cell(length, largest) -> None:
+    windows = box_windows((0, 0, 10, length), (10, length), 16, largest)
+    for one, two in pairwise(windows):
+        assert one.left < two.left
+        assert one.right - two.left >= 48
 
 
 @settings(deadline=None)
 @given(shapes, st.sampled_from([4, 16, 32]))
 def test_windows_cover_every_pixel_of_any_image(shape, multiple) -> None:
-    assert_covered((0, 0, *shape), shape, covering_windows(shape, multiple), multiple)
+    assert_covered((0, 0, *shape), shape, covering(shape, multiple), multiple)
 
 
 @settings(deadline=None)
@@ -96,32 +92,29 @@ def test_windows_cover_every_pixel_of_any_box(data, shape, multiple) -> None:
 def assert_covered(box, shape, windows, multiple) -> None:
     seen = np.zeros(shape, bool)
     for window in windows:
-        assert window.row >= 0
-        assert window.col >= 0
-        assert window.height % multiple == 0
-        assert window.width % multiple == 0
+        assert window.top >= 0
+        assert window.left >= 0
+        assert window.shape[0] % multiple == 0
+        assert window.shape[1] % multiple == 0
         # It reaches beyond the image only where the image is smaller.
-        assert window.row + window.height <= shape[0] or window.row == 0
-        assert window.col + window.width <= shape[1] or window.col == 0
-        seen[window.row : window.row + window.height, window.col : window.col + window.width] = True
+        assert window.bottom <= shape[0] or window.top == 0
+        assert window.right <= shape[1] or window.left == 0
+        seen[window.slices] = True
     assert seen[box[0] : box[2], box[1] : box[3]].all()
 
 
 def test_a_window_is_filled_where_it_reaches_beyond_the_image() -> None:
     image = np.arange(1, 13, dtype=np.float32).reshape(3, 4, 1)
-    inside = read_window(image, Window(1, 1, 2, 2), 9)
-    np.testing.assert_array_equal(inside, image[1:3, 1:3])
-    corner = read_window(image, Window(2, 3, 2, 2), 9)
-    np.testing.assert_array_equal(corner[..., 0], [[12, 9], [9, 9]])
-    before = read_window(image, Window(-1, -1, 2, 2), 9)
-    np.testing.assert_array_equal(before[..., 0], [[9, 9], [9, 1]])
-    assert corner.dtype == image.dtype
+    engine = Echo()
+    blend(image, [Box(1, 1, 3, 3), Box(2, 3, 4, 5)], engine, fill=9)
+    np.testing.assert_array_equal(engine.seen[0], image[1:3, 1:3])
+    np.testing.assert_array_equal(engine.seen[1][..., 0], [[12, 9], [9, 9]])
 
 
 @settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_every_pixel_of_a_window_counts_and_the_middle_most(height, width) -> None:
-    weights = blend_weights(height, width)
+    weights = _blend_weights(height, width)
     assert (weights > 0).all()
     assert weights.max() <= 1
     assert weights.max() == weights[height // 2, width // 2]
@@ -132,45 +125,43 @@ def test_every_pixel_of_a_window_counts_and_the_middle_most(height, width) -> No
 @given(shapes, st.integers(0, 2**16), st.booleans())
 def test_overlapping_windows_blend_to_what_each_of_them_says(shape, seed, flips) -> None:
     image = np.random.default_rng(seed).random((*shape, 2), dtype=np.float32)
-    predicted, seen = blend(image, covering_windows(shape, 16), flips=flips)
-    assert seen.all()
+    predicted = blend(image, covering(shape, 16), flips=flips)
     np.testing.assert_allclose(predicted, image, atol=1e-5)
 
 
 def test_a_constant_stays_constant_across_seams() -> None:
     image = np.full((300, 333, 1), 0.7, np.float32)
-    windows = [*covering_windows((300, 333), 16), Window(40, 60, 64, 64), Window(41, 60, 64, 64)]
-    np.testing.assert_allclose(blend(image, windows)[0], 0.7, rtol=1e-6)
+    windows = [*covering((300, 333), 16), Box(40, 60, 104, 124), Box(41, 60, 105, 124)]
+    np.testing.assert_allclose(blend(image, windows), 0.7, rtol=1e-6)
 
 
-def test_pixels_that_no_window_sees_are_0_and_said_to_be_unseen() -> None:
+def test_pixels_that_no_window_sees_are_0() -> None:
     image = np.ones((100, 100, 1), np.float32)
-    predicted, seen = blend(image, [Window(20, 30, 32, 16)])
+    predicted = blend(image, [Box(20, 30, 52, 46)])
     expected = np.zeros((100, 100), bool)
     expected[20:52, 30:46] = True
-    np.testing.assert_array_equal(seen, expected)
     np.testing.assert_array_equal(predicted[..., 0], expected)
 
 
 def test_no_windows_at_all_are_no_error() -> None:
-    predicted, seen = blend(np.ones((5, 6, 1), np.float32), [])
+    predicted = blend(np.ones((5, 6, 1), np.float32), [])
     assert predicted.shape == (5, 6, 1)
-    assert not seen.any()
+    assert not predicted.any()
 
 
 def test_mirroring_turns_offsets_back() -> None:
     image = np.random.default_rng(0).random((64, 64, 1), dtype=np.float32)
-    window = [Window(0, 0, 64, 64)]
-    plain, _ = blend(image, window, Slope(), 3)
-    mirrored, _ = blend(image, window, Slope(), 3, flips=True, offset_channels=slice(1, 3))
+    window = [Box(0, 0, 64, 64)]
+    plain = blend(image, window, Slope(), 3)
+    mirrored = blend(image, window, Slope(), 3, flips=True, offset_channels=slice(1, 3))
     np.testing.assert_allclose(mirrored, plain, atol=1e-5)
-    wrong, _ = blend(image, window, Slope(), 3, flips=True)
+    wrong = blend(image, window, Slope(), 3, flips=True)
     assert np.abs(wrong - plain).max() > 0.1
 
 
 def test_a_batch_holds_windows_of_one_size_and_as_many_pixels_as_asked() -> None:
     engine = Echo()
-    windows = [Window(r, 0, 128, 128) for r in range(5)] + [Window(r, 0, 256, 256) for r in range(3)]
+    windows = [Box(r, 0, r + 128, 128) for r in range(5)] + [Box(r, 0, r + 256, 256) for r in range(3)]
     blend(np.ones((300, 300, 1), np.float32), windows, engine, batch_size=4)
     assert engine.sizes == [(4, 128, 128, 1), (1, 128, 128, 1)] + [(1, 256, 256, 1)] * 3
 
@@ -183,7 +174,7 @@ def test_progress_counts_windows_and_can_cancel() -> None:
         if done >= 4:
             raise Cancelled
 
-    windows = [Window(r, 0, 128, 128) for r in range(12)]
+    windows = [Box(r, 0, r + 128, 128) for r in range(12)]
     with pytest.raises(Cancelled):
         blend(np.ones((300, 300, 1), np.float32), windows, batch_size=2, progress=progress, stage="Work")
     assert told == [(0, 12, "Work"), (2, 12, "Work"), (4, 12, "Work")]

@@ -1,0 +1,159 @@
+"""Work on the workers of a cluster: `dask.distributed` hands it out, and does it again where a worker dies.
+
+What all tasks share travels once to the scheduler and from there once to each worker, also to those
+that come later. A task is small, and so is its result: files are written by the workers.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask
+from distributed import Client, KilledWorker, WorkerPlugin, get_worker
+
+from ...executors import LOST, ClusterError, Room, completed
+from ...progress import silent
+from ...version import __version__
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+    from ..tile_work import Each, TileWork
+
+# Memory as measured with the robust recipe: of a worker that has its network, and of a tile.
+_OF_A_WORKER = 600_000_000
+_OF_A_TILE = 300_000_000
+
+#: Hands a function of what is shared, and of one item, to a worker.
+Submit = Callable[[Callable[..., Any], Any], Future[Any]]
+
+
+class Shared(WorkerPlugin):
+    """What all tasks share, on a worker, and the room for images in the worker's memory."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+        self.name = f"wbcseg-{uuid.uuid4().hex[:8]}"
+        self._client_process = os.getpid()
+
+    def setup(self, worker: Worker) -> None:
+        """Take this worker's share of the machine, before its network is built."""
+        if os.getpid() != self._client_process:
+            from ...network.device import THREADS_VARIABLE
+
+            os.environ.setdefault(THREADS_VARIABLE, str(worker.state.nthreads))
+        limit = worker.memory_manager.memory_limit
+        self.room = Room(int(limit * 0.85) - _OF_A_WORKER if limit else None)
+
+
+@contextmanager
+def sharing(client: Client, thing: Any, folder: Path, marker: str) -> Iterator[Submit]:
+    """Share something with all workers of a cluster, as long as the context lasts.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    thing : object
+        What functions that are handed out find in the `Shared` that they get first.
+    folder : Path
+        Which the workers must see under the same name.
+    marker : str
+        A file in it.
+
+    Yields
+    ------
+    callable
+        Given a function and an item, hands both to a worker.
+
+    Raises
+    ------
+    ClusterError
+        If workers lack this package; or, from a task, have another version of it or do not see the folder.
+    """
+    plugin = Shared(thing)
+    try:
+        client.register_plugin(plugin, name=plugin.name)
+    except ImportError as error:
+        raise lacking(error) from None
+    except (OSError, RuntimeError) as error:
+        raise ClusterError(f"The model could not be sent to the workers: {first_line(error)}") from None
+    executor = client.get_executor(pure=False)
+    try:
+        yield partial(executor.submit, _call, plugin.name, __version__, folder, marker)
+    finally:
+        if client.status == "running":
+            with suppress(OSError):  # lost by now
+                executor.shutdown(wait=False)
+                client.unregister_worker_plugin(plugin.name)
+
+
+def _call(
+    plugin: str, version: str, folder: Path, marker: str, function: Callable[..., Any], item: Any
+) -> Any:
+    """Do one task, on a worker."""
+    worker = get_worker()
+    if version != __version__:
+        raise ClusterError(
+            f"The worker {worker.address} has napari-wbcseg {__version__}, and here is {version}: "
+            "install the same version everywhere."
+        )
+    if not (folder / marker).is_file():
+        raise ClusterError(
+            f"The worker {worker.address} does not see the folder {folder}: the images and the "
+            "results must lie on a disk that all workers see under the same name."
+        )
+    shared = worker.plugins[plugin]
+    assert isinstance(shared, Shared)
+    with dask.config.set(scheduler="threads"):  # a lazy image is read here
+        return function(shared, item)
+
+
+@contextmanager
+def on_workers(client: Client, work: TileWork, folder: Path, marker: str) -> Iterator[Each]:
+    """Do the parts of the work on an image on the workers of a cluster; see `sharing`."""
+    with sharing(client, work, folder, marker) as submit:
+
+        def each(function: Callable[..., Any], items: Any, progress: Any) -> Iterator[tuple[Any, Any]]:
+            waiting = {submit(partial(_of_work, function), item): item for item in items}
+            for item, future in completed(waiting):
+                try:
+                    yield item, future.result()
+                except CancelledError:
+                    raise ClusterError(LOST) from None
+                except ImportError as error:
+                    raise lacking(error) from None
+                except KilledWorker as error:
+                    raise ClusterError(killed("A tile", error)) from None
+
+        yield each
+
+
+def _of_work(function: Callable[..., Any], shared: Shared, item: Any) -> Any:
+    with shared.room.take(_OF_A_TILE):
+        return function(shared.thing, item, silent)
+
+
+def killed(what: str, error: KilledWorker) -> str:
+    """Say that every worker that tried something died."""
+    return (
+        f"{what}: every worker that tried it died, the last one {error.last_worker.address}; "
+        "most likely it ran out of memory. Give workers more memory."
+    )
+
+
+def lacking(error: ImportError) -> ClusterError:
+    return ClusterError(
+        f"The workers cannot import napari-wbcseg ({first_line(error)}): install the same version of it, "
+        "with the extra `cluster`, where they run."
+    )
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

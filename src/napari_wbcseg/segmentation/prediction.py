@@ -1,0 +1,329 @@
+"""Windows of an image through the network, blended, and what the robust one says of each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..box import Box
+
+if TYPE_CHECKING:
+    from ..network.engines.base import Engine
+    from ..network.model_file import ModelFile
+    from ..progress import Progress
+    from ..settings import SegmentationSettings
+
+
+@dataclass(frozen=True)
+class WindowParameters:
+    """How an image is laid out in windows.
+
+    Attributes
+    ----------
+    largest : int
+        Side of a window, pixels: at 640 the network's own tensors take some 300 MB.
+    overlap : int
+        Pixels that neighbours share at least: a canonical cell.
+    step : int
+        What sides are multiples of, pixels: few different sizes, so that many windows share a batch.
+    """
+
+    largest: int = 640
+    overlap: int = 48
+    step: int = 32
+
+
+PARAMETERS = WindowParameters()
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Outputs of the robust network, at the scale it was given the image.
+
+    Attributes
+    ----------
+    cell, centre : ndarray of float32, shape (h, w)
+        Probabilities.
+    offset : ndarray of float32, shape (h, w, 2)
+        Rows and columns to the centre of the cell a pixel lies in, pixels.
+    diameter : ndarray of float32, shape (h, w)
+        Diameter of the white or red cell a pixel lies in, pixels.
+    red_cell, platelet : ndarray of float32, shape (h, w)
+        Probabilities; 0 everywhere where the model does not tell.
+    """
+
+    cell: np.ndarray
+    centre: np.ndarray
+    offset: np.ndarray
+    diameter: np.ndarray
+    red_cell: np.ndarray
+    platelet: np.ndarray
+
+
+class Predictor:
+    """A robust model, the engine that runs it, and whom to tell.
+
+    Parameters
+    ----------
+    model : ModelFile
+    settings : SegmentationSettings
+    progress : Progress
+
+    Attributes
+    ----------
+    canonical_diameter : float
+        Diameter of a cell, in pixels, at which the network is at its best.
+    multiple : int
+        What the sides of a window are divisible by.
+    """
+
+    def __init__(self, model: ModelFile, settings: SegmentationSettings, progress: Progress) -> None:
+        from ..network.engines.create import create_engine
+        from ..network.robust import CANONICAL_DIAMETER
+
+        architecture = model.architecture
+        self.canonical_diameter = float(model.header.canonical_diameter or CANONICAL_DIAMETER)
+        self.multiple = architecture.multiple
+        self.settings = settings
+        self._engine = create_engine(model, settings.engine, settings.device)
+        self._heads = {output.name: architecture.output_slice(output.name) for output in architecture.outputs}
+        self._channels = architecture.output_channels
+        self._progress = progress
+
+    def predict(self, image: np.ndarray, windows: Sequence[Box], stage: str, *, flips: bool = False) -> Maps:
+        """Predict windows of an image; pixels that no window sees are background.
+
+        Parameters
+        ----------
+        image : ndarray of float32, shape (h, w, 3)
+            What the network takes, at the scale wanted.
+        windows : sequence of Box
+        stage : str
+        flips : bool
+        """
+        heads = self._heads
+        predicted = predict_windows(
+            image,
+            windows,
+            self._engine,
+            self._channels,
+            batch_size=self.settings.batch_size,
+            fill=0.0,
+            flips=flips,
+            offset_channels=heads["offset"],
+            progress=self._progress,
+            stage=stage,
+        )
+
+        def head(name: str) -> np.ndarray:
+            if name not in heads:  # a model of an earlier version
+                return np.zeros(predicted.shape[:2], np.float32)
+            return np.asarray(predicted[..., heads[name].start])
+
+        return Maps(
+            head("cell"),
+            head("centre"),
+            predicted[..., heads["offset"]] * (self.canonical_diameter / 2),
+            self.canonical_diameter * np.exp2(head("size")),
+            head("red_cell"),
+            head("platelet"),
+        )
+
+
+def resample(image: np.ndarray, factor: float) -> np.ndarray:
+    """Scale an image, averaging where it shrinks.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W) or (H, W, C)
+    factor : float
+        Size of the result over the size of the image.
+
+    Returns
+    -------
+    ndarray of float32
+        At least one pixel along each side.
+
+    Examples
+    --------
+    >>> resample(np.ones((10, 20, 3), np.float32), 0.5).shape
+    (5, 10, 3)
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    if size == (width, height):
+        return image
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+
+
+# Where the windows lie -----------------------------------------------------------------------------
+
+
+def centred_window(row: float, col: float, shape: tuple[int, int], size: int) -> Box:
+    """Return the square window centred on a point and shifted inside the image.
+
+    An image smaller than the window gets one window that starts at its corner and
+    reaches beyond it.
+
+    Examples
+    --------
+    >>> centred_window(5, 100, (200, 200), 128)
+    Box(top=0, left=36, bottom=128, right=164)
+    """
+    top = int(np.clip(round(row) - size // 2, 0, max(shape[0] - size, 0)))
+    left = int(np.clip(round(col) - size // 2, 0, max(shape[1] - size, 0)))
+    return Box(top, left, top + size, left + size)
+
+
+def box_windows(
+    box: tuple[int, int, int, int],
+    shape: tuple[int, int],
+    multiple: int,
+    largest: int = PARAMETERS.largest,
+) -> list[Box]:
+    """Return windows that cover a box of an image, within the image where that is possible.
+
+    Parameters
+    ----------
+    box : tuple of int
+        ``row0, col0, row1, col1``, ends exclusive.
+    shape : tuple of int
+        Of the image.
+    multiple : int
+        What the sides of a window must be divisible by.
+    largest : int
+        Largest side of a window; larger boxes get several that overlap.
+    """
+    rows, height = _along(box[0], box[2], shape[0], multiple, largest)
+    cols, width = _along(box[1], box[3], shape[1], multiple, largest)
+    return [Box(row, col, row + height, col + width) for row in rows for col in cols]
+
+
+def _along(start: int, stop: int, length: int, multiple: int, largest: int) -> tuple[list[int], int]:
+    step, overlap = max(multiple, PARAMETERS.step), PARAMETERS.overlap
+    count = max(1, -(-(stop - start - overlap) // (largest - overlap)))
+    # No larger than so many need be: what overlaps is computed twice.
+    size = -(-(stop - start + (count - 1) * overlap) // (count * step)) * step
+    if size >= length:
+        return [0], size
+    if stop - start <= size:
+        middle = (start + stop) // 2
+        return [int(np.clip(middle - size // 2, 0, length - size))], size
+    return [min(s, length - size) for s in _spans(start, stop, size, overlap)], size
+
+
+def _spans(start: int, stop: int, size: int, overlap: int) -> list[int]:
+    """Return the starts of windows of one size that overlap evenly over [start, stop), which is longer."""
+    length = stop - start
+    count = -(-(length - overlap) // (size - overlap))
+    return [start + round(i * (length - size) / (count - 1)) for i in range(count)]
+
+
+# Through the network and back ----------------------------------------------------------------------
+
+
+def predict_windows(
+    image: np.ndarray,
+    windows: Sequence[Box],
+    engine: Engine,
+    channels: int,
+    *,
+    batch_size: int,
+    fill: float,
+    flips: bool = False,
+    offset_channels: slice | None = None,
+    progress: Progress,
+    stage: str,
+) -> np.ndarray:
+    """Send windows through the network in batches and blend what comes back.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, C)
+        What the network takes.
+    windows : sequence of Box
+        They may reach beyond the image at its end.
+    engine : Engine
+    channels : int
+        Channels of the network's output.
+    batch_size : int
+    fill : float
+        Value of the image beyond its border.
+    flips : bool
+        Average over the window, its left-right and its up-down mirror image.
+    offset_channels : slice, optional
+        Two channels (rows, columns) that change sign with the mirroring.
+    progress : Progress
+    stage : str
+        What to tell the user.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, channels)
+        0 where no window was.
+    """
+    total = np.zeros((*image.shape[:2], channels), np.float32)
+    weight = np.zeros(image.shape[:2], np.float32)
+    done = 0
+    progress(0, len(windows), stage)
+    for batch in _batches(windows, batch_size):
+        stack = np.stack([_read(image, window, fill) for window in batch])
+        predicted = engine.predict(stack)
+        if flips:
+            mirrored = (_mirrored(engine, stack, axis, offset_channels) for axis in (2, 1))
+            predicted = sum(mirrored, predicted) / 3
+        for window, values in zip(batch, predicted, strict=True):
+            there = weight[window.slices]
+            inside = tuple(slice(side) for side in there.shape)
+            shares = _blend_weights(*window.shape)[inside]
+            total[window.slices] += shares[..., None] * values[inside]
+            there += shares
+        done += len(batch)
+        progress(done, len(windows), stage)
+    total /= np.where(weight > 0, weight, 1)[..., None]
+    return total
+
+
+def _mirrored(engine: Engine, stack: np.ndarray, axis: int, offset_channels: slice | None) -> np.ndarray:
+    predicted = np.flip(engine.predict(np.flip(stack, axis)), axis).copy()
+    if offset_channels is not None:
+        predicted[..., offset_channels.start + axis - 1] *= -1
+    return predicted
+
+
+def _read(image: np.ndarray, window: Box, fill: float) -> np.ndarray:
+    """Return a window of an image, filled where it reaches beyond."""
+    part = image[window.slices]
+    if part.shape[:2] == window.shape:
+        return part
+    out = np.full((*window.shape, image.shape[2]), fill, image.dtype)
+    out[: part.shape[0], : part.shape[1]] = part
+    return out
+
+
+@lru_cache(maxsize=16)
+def _blend_weights(height: int, width: int) -> np.ndarray:
+    """Return how much each pixel of a window counts where windows overlap, in (0, 1].
+
+    A pyramid: a pixel in the middle has seen most of its surroundings.
+    """
+    rows = np.minimum(np.arange(height) + 1, np.arange(height, 0, -1)) / ((height + 1) / 2)
+    cols = np.minimum(np.arange(width) + 1, np.arange(width, 0, -1)) / ((width + 1) / 2)
+    return np.maximum(np.minimum.outer(rows, cols), 0.01).astype(np.float32)
+
+
+def _batches(windows: Sequence[Box], batch_size: int) -> Iterator[list[Box]]:
+    """Group windows of one shape; as many pixels a batch as ``batch_size`` windows of 128 x 128."""
+    shapes: dict[tuple[int, int], list[Box]] = {}
+    for window in windows:
+        shapes.setdefault(window.shape, []).append(window)
+    for (height, width), members in shapes.items():
+        step = max(1, batch_size * 128 * 128 // (height * width))
+        for start in range(0, len(members), step):
+            yield members[start : start + step]
