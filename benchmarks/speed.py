@@ -6,7 +6,7 @@
 
 ``--parts`` chooses what is measured: image (against the published loop), network (its share,
 and its rate against the engine's limit), engines (their rates, and how their cells differ), large,
-folder, napari. Each is taken in a process of
+folder, slide (one on a cluster), napari. Each is taken in a process of
 its own. Images are drawn unless WBCSEG_DATA has the SigTuple set, whose fields ``image``,
 ``network`` and ``engines`` then take, and with ``--real`` ``large`` as well.
 """
@@ -30,7 +30,7 @@ from speed_cluster import write_folder
 from speed_image import images, synthetic_fields
 from speed_large import as_npy, compose
 
-PARTS = ("image", "network", "engines", "large", "folder", "napari")
+PARTS = ("image", "network", "engines", "large", "folder", "slide", "napari")
 #: StarDist's own cost a megapixel does not change with the size; beyond this its memory does.
 _LARGEST_DENSE = 16
 BUSY = (
@@ -249,6 +249,37 @@ def measure_folder(args: argparse.Namespace, folder: str) -> list[str]:
     ]
 
 
+def measure_slide(args: argparse.Namespace, folder: str) -> list[str]:
+    """Time one slide in one process of one thread, and on clusters of such processes."""
+    place = compose(folder, args.slide, args.real)
+    rows: Rows = []
+    found = []
+    for workers in (0, 1, 2):
+        console.print(f"  {workers} workers")
+        options = {"place": str(place), "out": str(Path(folder) / "slide"), "workers": workers}
+        prefix = ("env", "WBCSEG_THREADS=1")
+        found.append(measure("speed_cluster", "segment_slide", prefix=prefix, **options))
+        one, last = found[0], found[-1]
+        plural = "s" if workers > 1 else ""
+        name = f"{workers} worker{plural} of one thread" if workers else "one thread, no cluster"
+        speed = one["seconds"] / last["seconds"]
+        numbers = [f"{last['seconds']:.1f}", f"{last['cpu']:.1f}", f"{speed:.2f}"]
+        rows.append((name, *numbers, f"{speed / max(1, workers):.0%}", f"{one['cpu'] / last['cpu']:.0%}"))
+    same = len({one["labels"] for one in found}) == 1
+    return [
+        "## One slide on a cluster on this machine",
+        "",
+        f"{args.slide:g} megapixels as above, from a zarr. Efficiency: by the clock, and of the processor, "
+        "which tells what the spreading costs also on a machine that is busy with other work. "
+        f"The same labels to the bit: {'yes' if same else 'no'}.",
+        "",
+        *table(
+            ("", "seconds", "processor seconds", "faster", "efficiency", "of the processor"),
+            rows,
+        ),
+    ]
+
+
 def measure_napari(args: argparse.Namespace, folder: str) -> list[str]:
     """Time napari's start with and without the plugin, and the way to the first result."""
     prefix: tuple[str, ...] = ()
@@ -314,6 +345,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=float, default=[1.0, 16.0], help="megapixels of `large`")
     parser.add_argument("--images", type=int, default=8, help="images of `image` and `network`")
     parser.add_argument("--folder-images", type=int, default=12, help="images of `folder`")
+    parser.add_argument("--slide", type=float, default=64.0, help="megapixels of `slide`")
     parser.add_argument("--starts", type=int, default=2, help="starts of napari, of each kind")
     parser.add_argument("--real", action="store_true", help="compose `large` of SigTuple's images")
     parser.add_argument("--stardist-python", help="Python of an environment that has StarDist")
@@ -328,6 +360,7 @@ def main() -> None:
         "engines": measure_engines,
         "large": measure_large,
         "folder": measure_folder,
+        "slide": measure_slide,
         "napari": measure_napari,
     }
     lines = [

@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import tifffile
+import zarr
 from typer.testing import CliRunner
 
 from napari_wbcseg import SegmentationSettings
@@ -21,8 +24,9 @@ from napari_wbcseg.batch.run import BatchItem, collect, segment_files
 from napari_wbcseg.cli import app
 from napari_wbcseg.errors import WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.progress import silent
 
-from ..dark_model import write_dark_model
+from ..dark_model import spots, write_dark_model
 from .folders import assert_same_results, write_images
 
 distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
@@ -106,6 +110,21 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_doubles_nothing(
     assert_same_results(tmp_path, reference)
 
 
+def test_the_tiles_of_a_slide_are_done_by_all_workers(
+    client: Any, folder: Path, model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_wbcseg.images.lazy.LARGE_PIXELS", 20_000)
+    image, labels = spots((200, 260), ((50, 60), (140, 199)))
+    tifffile.imwrite(tmp_path / "slide.tif", image, tile=(64, 64), photometric="rgb")
+    items = collect([tmp_path / "slide.tif", folder / "0002.png"])
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_wbcseg.segmentation.tile_work.find_in_tile", pytest.fail)  # here, not there
+        result = segment_files(items, tmp_path / "out", model, SETTINGS, client=client)
+    assert {row["image"]: row["count"] for row in result.rows} == {"slide.tif": 2, "0002.png": 2}
+    drawn = zarr.open_group(str(tmp_path / "out" / "slide-cells" / "labels.zarr"), mode="r")["0"]
+    np.testing.assert_array_equal(drawn[:] > 0, labels > 0)
+
+
 def test_the_shell_takes_the_address_of_a_scheduler(
     client: Any, folder: Path, model: ModelFile, tmp_path: Path
 ) -> None:
@@ -162,6 +181,7 @@ def test_a_folder_that_workers_do_not_see_is_a_sentence(
             *([items[0]], run, client),
             done=lambda item, row: None,
             starting=lambda item: None,
+            progress=silent,
         )
 
 

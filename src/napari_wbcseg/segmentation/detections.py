@@ -175,6 +175,10 @@ class JoinedCells:
         Which of the sizes of the image's cells it was looked for at.
     changed : dict of int to ndarray of bool
         By label, the masks of cells that gave pixels to a neighbour.
+    proposals : ndarray of int64, shape (m, 4)
+        The regions looked at in all tiles, ordered; a part of the cells has none.
+    seen : ndarray of bool, shape (tiles,)
+        Which tiles have a probability.
     """
 
     label: np.ndarray
@@ -186,13 +190,16 @@ class JoinedCells:
     classes: np.ndarray
     size: np.ndarray
     changed: dict[int, np.ndarray]
+    proposals: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))
+    seen: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     def __len__(self) -> int:
         return len(self.label)
 
     def part(self, rows: np.ndarray) -> JoinedCells:
         """Return some of the cells."""
-        arrays = {one.name: getattr(self, one.name)[rows] for one in fields(self) if one.name != "changed"}
+        whole = ("changed", "proposals", "seen")
+        arrays = {one.name: getattr(self, one.name)[rows] for one in fields(self) if one.name not in whole}
         labels = arrays["label"].tolist()
         return JoinedCells(**arrays, changed={n: self.changed[n] for n in labels if n in self.changed})
 
@@ -251,15 +258,19 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
     rows = rows[np.lexsort((first_pixel[rows, 1], first_pixel[rows, 0]))]
     labels = first + np.arange(len(rows))
     given = {first + number: changed[row] for number, row in enumerate(rows.tolist()) if row in changed}
-    return replace(cells.part(rows), label=labels, changed=given)
+    about = {"proposals": cells.proposals, "seen": cells.seen}
+    return replace(cells.part(rows), label=labels, changed=given, **about)
 
 
 def _gathered(kept: Kept, count: int) -> tuple[JoinedCells, np.ndarray]:
     """Return the cells of all tiles by their first pixel, which is returned too, numbered from 0."""
     whole: list[np.ndarray] = [np.zeros((0, 10), np.int64)]
     certainty, classes = [np.zeros(0)], []
+    proposals, seen = [np.zeros((0, 4), np.int64)], np.zeros(count, bool)
     for number in range(count):
         cells = kept[number]
+        proposals.append(cells.proposals)
+        seen[number] = cells.probability is not None
         if len(cells):
             areas = [mask.sum() for mask in cells.masks]
             first = [np.argmax(mask[0]) for mask in cells.masks] + cells.boxes[:, 1]
@@ -272,14 +283,17 @@ def _gathered(kept: Kept, count: int) -> tuple[JoinedCells, np.ndarray]:
     order = np.lexsort((rows[:, 1], rows[:, 0], rows[:, 4], rows[:, 3]))
     rows = rows[order]
     return JoinedCells(
-        np.arange(len(rows)),
-        *rows[:, :2].T,
+        label=np.arange(len(rows)),
+        tile=rows[:, 0],
+        index=rows[:, 1],
         boxes=rows[:, 5:9],
         area=rows[:, 2].copy(),
         certainty=np.concatenate(certainty)[order],
         classes=np.concatenate(classes or [np.zeros((0, 0))])[order],
         size=rows[:, 9],
         changed={},
+        proposals=np.unique(np.concatenate(proposals), axis=0),
+        seen=seen,
     ), rows[:, 3:5].copy()
 
 

@@ -13,15 +13,46 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..box import Box
 from .prediction import Maps
 
-_LEAST_CENTRE = 0.25
-_LEAST_DISTANCE = 0.35
-_SMALLEST = 0.45
-_SMALLEST_AT_BORDER = 0.4
-_FEW = 16
-_CANDIDATES = 4
-_AROUND = 4
+
+@dataclass(frozen=True)
+class InstanceParameters:
+    """By what maps become cells: choices of this package, checked on its validation sets together.
+
+    Attributes
+    ----------
+    blur : float
+        Standard deviation of the Gaussian that the centre map is smoothed with, pixels of the map.
+    least_centre : float
+        Probability from which on a peak of the centre map is a centre (0.1 in Panoptic-DeepLab).
+    peaks_apart : int
+        Pixels of the map between two peaks.
+    centres_apart : float
+        Diameters of the smaller cell between two centres; lobes of one nucleus are nearer.
+    smallest, smallest_at_border : float
+        Least diameter of a cell over the canonical one.
+    few : int
+        Of so many centres in a region every pixel is compared with all,
+    nearest : int
+        of more with so many that are nearest in pixels.
+    around : int
+        Width of the ring around a cell in which its outline might lie as well, pixels of the map.
+    """
+
+    blur: float = 1.0
+    least_centre: float = 0.25
+    peaks_apart: int = 2
+    centres_apart: float = 0.35
+    smallest: float = 0.45
+    smallest_at_border: float = 0.4
+    few: int = 16
+    nearest: int = 4
+    around: int = 4
+
+
+PARAMETERS = InstanceParameters()
 
 
 @dataclass(frozen=True)
@@ -56,8 +87,9 @@ def find_centres(maps: Maps, cells: np.ndarray) -> np.ndarray:
     from scipy.spatial import cKDTree
     from skimage.feature import peak_local_max
 
-    smooth = ndimage.gaussian_filter(maps.centre, 1.0)
-    peaks = peak_local_max(smooth, min_distance=2, threshold_abs=_LEAST_CENTRE, exclude_border=False)
+    smooth = ndimage.gaussian_filter(maps.centre, PARAMETERS.blur)
+    apart, least = PARAMETERS.peaks_apart, PARAMETERS.least_centre
+    peaks = peak_local_max(smooth, min_distance=apart, threshold_abs=least, exclude_border=False)
     peaks = peaks[cells[tuple(peaks.T)]]
     if not len(peaks):
         return np.zeros((0, 4))
@@ -69,10 +101,11 @@ def find_centres(maps: Maps, cells: np.ndarray) -> np.ndarray:
     for number in range(len(peaks)):
         if not kept[number]:
             continue
-        near = np.array(tree.query_ball_point(peaks[number], _LEAST_DISTANCE * diameters[number]))
+        reach = PARAMETERS.centres_apart * diameters[number]
+        near = np.array(tree.query_ball_point(peaks[number], reach))
         near = near[near > number]
-        apart = np.linalg.norm(peaks[near] - peaks[number], axis=1)
-        kept[near[apart <= _LEAST_DISTANCE * np.minimum(diameters[near], diameters[number])]] = False
+        distance = np.linalg.norm(peaks[near] - peaks[number], axis=1)
+        kept[near[distance <= np.minimum(PARAMETERS.centres_apart * diameters[near], reach)]] = False
     return np.column_stack([peaks, diameters, smooth[at]])[kept]
 
 
@@ -110,13 +143,6 @@ def split_cells(maps: Maps, diameter: float, threshold: float, split: bool = Tru
             if _large_enough(part, spot, cells.shape, diameter):
                 target[part] = next_label
                 next_label += 1
-    return _described(labels, maps, threshold)
-
-
-def _described(labels: np.ndarray, maps: Maps, threshold: float) -> Instances:
-    """Say of each label how certain it is."""
-    from scipy import ndimage
-
     places = enumerate(ndimage.find_objects(labels), 1)
     return Instances(labels, {i: _certainty(labels, i, place, maps, threshold) for i, place in places})
 
@@ -145,11 +171,11 @@ def _parts(
     numbers[rows, cols] = 1 + _nearest(points_to, centres)
     for number, found in enumerate(ndimage.find_objects(numbers), 1):
         if found is not None:
-            spot = tuple(
+            down, along = (
                 slice(part.start + whole.start, part.stop + whole.start)
                 for part, whole in zip(found, window, strict=True)
             )
-            yield numbers[found] == number, spot
+            yield numbers[found] == number, (down, along)
 
 
 def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -161,9 +187,9 @@ def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     from scipy.spatial import cKDTree
     from scipy.spatial.distance import cdist
 
-    if len(centres) <= _FEW:
+    if len(centres) <= PARAMETERS.few:
         return np.argmin(cdist(points, centres[:, :2]) / centres[:, 2], axis=1)
-    distance, number = cKDTree(centres[:, :2]).query(points, _CANDIDATES)
+    distance, number = cKDTree(centres[:, :2]).query(points, PARAMETERS.nearest)
     best = np.argmin(distance / centres[number, 2], axis=1)
     return np.take_along_axis(number, best[:, None], axis=1)[:, 0]
 
@@ -188,7 +214,8 @@ def _large_enough(
         or (window[0].stop == shape[0] and part[-1].any())
         or (window[1].stop == shape[1] and part[:, -1].any())
     )
-    return bool(across >= diameter * (_SMALLEST_AT_BORDER if at_border else _SMALLEST))
+    least = PARAMETERS.smallest_at_border if at_border else PARAMETERS.smallest
+    return bool(across >= diameter * least)
 
 
 def _certainty(
@@ -200,13 +227,11 @@ def _certainty(
     """
     from scipy import ndimage
 
-    wide = tuple(
-        slice(max(side.start - _AROUND, 0), min(side.stop + _AROUND, length))
-        for side, length in zip(window, labels.shape, strict=True)
-    )
+    reach = PARAMETERS.around
+    wide = Box.of(window).grown(reach, labels.shape).slices
     mask = labels[wide] == index
     probability = maps.cell[wide]
-    around = ndimage.binary_dilation(mask, iterations=_AROUND) & (mask | (labels[wide] == 0))
+    around = ndimage.binary_dilation(mask, iterations=reach) & (mask | (labels[wide] == 0))
     low, high = 0.5 * threshold, 1 - 0.5 * (1 - threshold)
     stable = (mask & (probability > high)).sum() / max((around & (probability > low)).sum(), 1)
     return float(np.clip(stable, 0, 1) * probability[mask].mean())
@@ -240,20 +265,20 @@ def draw_at(instances: Instances, maps: Maps, shape: tuple[int, int], threshold:
     for index, found in enumerate(ndimage.find_objects(small), 1):
         if found is None:
             continue
-        rows = slice(max(found[0].start - 2, 0), min(found[0].stop + 2, small.shape[0]))
-        cols = slice(max(found[1].start - 2, 0), min(found[1].stop + 2, small.shape[1]))
-        marks = small[rows, cols]
+        near = Box.of(found).grown(2, small.shape)
+        marks, level = small[near.slices], maps.cell[near.slices]
         mine = marks == index
-        level = np.where(mine, np.maximum(maps.cell[rows, cols], threshold + 0.01), maps.cell[rows, cols])
-        level = np.where(~mine & (marks > 0), 0.0, np.where(mine, level, np.minimum(level, threshold - 0.01)))
-        top, left = int(np.floor(rows.start * scale[0])), int(np.floor(cols.start * scale[1]))
-        bottom = min(int(np.ceil(rows.stop * scale[0])), shape[0])
-        right = min(int(np.ceil(cols.stop * scale[1])), shape[1])
+        # Its own pixels above the threshold, others below, those of its neighbours far below.
+        level = np.where(mine, np.maximum(level, threshold + 0.01), np.minimum(level, threshold - 0.01))
+        level[~mine & (marks > 0)] = 0.0
+        top, left = int(np.floor(near.top * scale[0])), int(np.floor(near.left * scale[1]))
+        bottom = min(int(np.ceil(near.bottom * scale[0])), shape[0])
+        right = min(int(np.ceil(near.right * scale[1])), shape[1])
         # Pixel centres: image (x + .5) / scale - .5 in the maps, from the corner of this part.
         matrix = np.array(
             [
-                [1 / scale[1], 0, (left + 0.5) / scale[1] - 0.5 - cols.start],
-                [0, 1 / scale[0], (top + 0.5) / scale[0] - 0.5 - rows.start],
+                [1 / scale[1], 0, (left + 0.5) / scale[1] - 0.5 - near.left],
+                [0, 1 / scale[0], (top + 0.5) / scale[0] - 0.5 - near.top],
             ]
         )
         enlarged = cv2.warpAffine(

@@ -129,10 +129,10 @@ def _robust(
     from ..images.illumination import normalised
     from ..network.robust import network_input
     from .instances import Instances, draw_at, split_cells
-    from .resample import resample
-    from .robust import create_predictor, look_closely
+    from .prediction import Predictor, resample
+    from .robust import look_closely
 
-    predictor = create_predictor(model, settings, progress)
+    predictor = Predictor(model, settings, progress)
     canonical, shape = predictor.canonical_diameter, (pixels.shape[0], pixels.shape[1])
     scaled = resample(network_input(normalised(pixels)), canonical / diameter)
     closely = int(np.ceil(PARAMETERS.closely * diameter))
@@ -161,7 +161,7 @@ def _classic(
 
     from ..network.classic import classic_grey
     from .classic import WINDOW, probability_in
-    from .windows import centred_window
+    from .prediction import centred_window
 
     grey = classic_grey(np.rint(pixels).astype(np.uint8), settings.dark_cutoff)
     windows = [centred_window(*spot, grey.shape, WINDOW)]

@@ -207,11 +207,8 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
     from .measure import measure_labels
 
     progress(0, 0, "Measuring")
-    count = len(work.tiles)
-    tiles = (work.kept[number] for number in range(count))
-    looked_at = [(tile.proposals, tile.probability is not None) for tile in tiles]
-    joined = join(work.kept, count, lambda *cells: _left_out(work, *cells), first)
-    pieces = list(_pieces(work, joined, np.array([seen for _, seen in looked_at], bool)))
+    joined = join(work.kept, len(work.tiles), lambda *cells: _left_out(work, *cells), first)
+    pieces = list(_pieces(work, joined))
     tables = []
     for _, table in each(_draw_and_measure, pieces, silent):
         progress(len(tables), len(pieces), "Measuring")
@@ -221,16 +218,16 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
         parts = {tuple(side // PIECE * PIECE for side in corner) for corner in corners}
         for _ in each(_coarsen, [(level, *part) for part in sorted(parts)], silent):
             progress(0, 0, "Drawing the pyramid")
-    nothing, _ = measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))
-    cells = pd.concat([table for table in tables if table is not None] or [nothing], ignore_index=True)
-    cells = cells.sort_values("label", ignore_index=True)
+    filled = [table for table in tables if table is not None]
+    if not filled:
+        filled = [measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))[0]]
+    cells = pd.concat(filled, ignore_index=True).sort_values("label", ignore_index=True)
     cells = cells.assign(certainty=joined.certainty, check=joined.certainty < work.settings.check_below)
     classifier = work.classifier
     if classifier is not None and len(cells):
         told = pd.DataFrame(joined.classes, columns=list(classifier.header.architecture.classes))
         cells = said_by_model(cells, told, class_list(classifier))
-    proposals = np.concatenate([np.zeros((0, 4), np.int64), *(boxes for boxes, _ in looked_at)])
-    return cells, np.unique(proposals, axis=0)
+    return cells, joined.proposals
 
 
 def _left_out(
@@ -258,14 +255,14 @@ class _Piece:
     cells: JoinedCells
 
 
-def _pieces(work: TileWork, cells: JoinedCells, seen: np.ndarray) -> Iterator[_Piece]:
-    """Yield the pieces in which something was seen, given which tiles saw something."""
+def _pieces(work: TileWork, cells: JoinedCells) -> Iterator[_Piece]:
+    """Yield the pieces of which a tile saw something."""
     windows = np.array([tile.window for tile in work.tiles], np.int64).reshape(-1, 4)
     height, width = work.source.shape
     for top in range(0, height, PIECE):
         for left in range(0, width, PIECE):
             box = Box(top, left, top + PIECE, left + PIECE).grown(0, work.source.shape)
-            tiles = np.flatnonzero(seen & _meet(windows, box))
+            tiles = np.flatnonzero(cells.seen & _meet(windows, box))
             if len(tiles):
                 area = Box.around([box, *cells.boxes[_own(cells.boxes, box)].tolist()])
                 near = _meet(cells.boxes, area.grown(1, work.source.shape))

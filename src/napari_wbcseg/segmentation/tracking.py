@@ -120,33 +120,22 @@ class TrackedCells:
         """
         from scipy import ndimage
 
-        row0, col0, row1, col1 = (within or Box(0, 0, *self.shape)).grown(0, self.shape)
-        if row0 >= row1 or col0 >= col1:
+        box = (within or Box(0, 0, *self.shape)).grown(0, self.shape)
+        if not box.area:
             return []
-        found: list[tuple[slice, np.ndarray]] = []
-        starts = np.arange(0, col1 - col0, _TILE)
-        # Strip by strip: a strip of two images stays in the processor's cache.
-        for top in range(row0, row1, _TILE):
-            rows = slice(top, min(top + _TILE, row1))
-            differ = labels[rows, col0:col1] != self._labels[rows, col0:col1]
-            found.append((rows, np.logical_or.reduceat(differ.any(axis=0), starts)))
-        tiles = np.stack([strip for _, strip in found])
-        if not tiles.any():
-            return []
+        differ = labels[box.slices] != self._labels[box.slices]
+        tiles = differ
+        for axis, side in enumerate(box.shape):
+            tiles = np.logical_or.reduceat(tiles, np.arange(0, side, _TILE), axis=axis)
         groups, _ = ndimage.label(tiles, np.ones((3, 3)))
         boxes = []
-        for down, along in ndimage.find_objects(groups):
-            boxes.append(
-                self._tight(
-                    labels,
-                    Box(
-                        found[down.start][0].start,
-                        col0 + along.start * _TILE,
-                        found[down.stop - 1][0].stop,
-                        min(col0 + along.stop * _TILE, col1),
-                    ),
-                )
-            )
+        for place in ndimage.find_objects(groups):
+            top, left = (side.start * _TILE for side in place)
+            there = differ[top : place[0].stop * _TILE, left : place[1].stop * _TILE]
+            rows, cols = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
+            row, col = box.top + top, box.left + left
+            first, last = (row + int(rows[0]), col + int(cols[0])), (row + int(rows[-1]), col + int(cols[-1]))
+            boxes.append(Box(*first, last[0] + 1, last[1] + 1))
         return boxes
 
     def work(self, boxes: list[Box]) -> int:
@@ -244,13 +233,6 @@ class TrackedCells:
         """Return what must be looked at to measure these labels, after a change in the box."""
         known = (self._boxes[label] for label in labels if label in self._boxes)
         return Box.around([box, *known]).grown(_REACH, self.shape)
-
-    def _tight(self, labels: np.ndarray, box: Box) -> Box:
-        """Return the smallest box around the differences in a box."""
-        differ = labels[box.slices] != self._labels[box.slices]
-        rows, cols = np.flatnonzero(differ.any(axis=1)), np.flatnonzero(differ.any(axis=0))
-        top, left = box[:2]
-        return Box(top + int(rows[0]), left + int(cols[0]), top + int(rows[-1]) + 1, left + int(cols[-1]) + 1)
 
 
 def _swallowed(removed: set[int], lost: np.ndarray, won: np.ndarray, new: dict[int, float]) -> dict[int, int]:

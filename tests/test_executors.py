@@ -1,14 +1,15 @@
-"""What all workers share: images wait until there is room for them."""
+"""What is handed out comes back as it is done, and images wait until there is room for them."""
 
 from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 from PIL import Image
 
-from napari_wbcseg.batch.workers import Room
+from napari_wbcseg.executors import Room, completed
 
 
 class TestRoom:
@@ -47,3 +48,15 @@ class TestRoom:
         tifffile.imwrite(tmp_path / "c.tif", np.zeros((20, 30), np.uint16))
         (tmp_path / "d.png").write_text("no image")
         assert [image_pixels(path) for path in sorted(tmp_path.iterdir())] == [600, 3000, 600, None]
+
+
+def test_what_is_done_first_comes_first() -> None:
+    futures: list[Future[str]] = [Future() for _ in range(3)]
+    waiting = dict(zip(futures, "abc", strict=True))
+    futures[1].set_result("second")
+    found = completed(waiting)
+    item, future = next(found)
+    assert (item, future.result(), list(waiting.values())) == ("b", "second", ["a", "c"])
+    futures[2].set_exception(ValueError())
+    futures[0].set_result("first")
+    assert [item for item, _ in found] == ["c", "a"]
