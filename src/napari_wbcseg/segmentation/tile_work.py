@@ -288,19 +288,21 @@ def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.D
     own = _own(cells.boxes, box)
     area = Box.around([box, *cells.boxes.tolist()])
     labels = draw(cells.boxes, cells.masks(kept), cells.label, area)
-    work.labels.replace(box, labels[box.inside(area)], slice(_ALIGNED))
+    work.labels.replace(box, labels[box.shifted(-area.top, -area.left).slices], slice(_ALIGNED))
     probability = np.zeros(box.shape, np.float32)
     for number in piece.tiles:
         window = work.tiles[number].window
-        both = box.shared(window)
-        part = probability[both.inside(box)]
-        np.maximum(part, kept[number].probability[both.inside(window)], out=part)
+        both = box.common(window)
+        part = probability[both.shifted(-box.top, -box.left).slices]
+        seen = kept[number].probability
+        if seen is not None:
+            np.maximum(part, seen[both.shifted(-window.top, -window.left).slices], out=part)
     work.probability.replace(box, probability, slice(_ALIGNED))
     if not own.any():
         return None
     # With the neighbours that the cells may touch.
-    close = Box.around(cells.boxes[own].tolist()).grown(1, work.source.shape).shared(area)
-    part = labels[close.inside(area)]
+    close = Box.around(cells.boxes[own].tolist()).grown(1, work.source.shape).common(area)
+    part = labels[close.shifted(-area.top, -area.left).slices]
     background = np.asarray(work.estimates.background, np.float32)
     density = work.source.density(part != 0, close[:2], background)
     table, _ = measure_labels(part, density, cells.label[own].tolist(), close[:2], work.source.shape)
