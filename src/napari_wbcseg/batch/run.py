@@ -252,9 +252,7 @@ def segment_files(
             else:
                 from .cluster import segment_on_cluster
 
-                segment_on_cluster(
-                    todo, run, client, done=done, starting=starting, progress=image_progress
-                )
+                segment_on_cluster(todo, run, client, done=done, starting=starting, progress=image_progress)
             progress(len(items), len(items), "")
             finished = True
         finally:
