@@ -27,7 +27,7 @@ WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 class Costs:
     """What the steps take: seconds of one thread, bytes, and tiles of a megapixel.
 
-    The first ten are measured by ``--measure``; the others are assumptions, each an option.
+    All are rough estimates, each an option; ``--measure`` takes the first ten on this machine.
     """
 
     samples_s: float = 14.0  # of the estimates, whatever the size of the image
@@ -108,7 +108,7 @@ def table(megapixels: float, costs: Costs) -> list[str]:
     return lines
 
 
-def measured(megapixels: float = 36.0) -> Costs:
+def measured(megapixels: float = 16.0) -> Costs:
     """Take the times of the steps on a drawn slide, in processor seconds."""
     import zarr
     from speed_large import compose
