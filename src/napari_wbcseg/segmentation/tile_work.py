@@ -114,13 +114,16 @@ def find_all(
     (int, int)
         The number of a tile that is done, and its cells.
     """
-    total, done = len(work.tiles), len(work.tiles) - left
+    tiles_in_all = len(work.tiles)
+    finished = tiles_in_all - left
 
-    def within(step: int, steps: int, stage: str) -> None:
-        progress(*((step, steps, stage) if total == 1 else (done, total, "Segmenting")))
+    def within(done: int, total: int, stage: str) -> None:
+        if tiles_in_all > 1:
+            done, total, stage = finished, tiles_in_all, "Segmenting"
+        progress(done, total, stage)
 
     for (number, _), count in each(_find_and_keep, tiles, within):
-        done += 1
+        finished += 1
         yield number, count
         within(1, 1, "Segmenting")
 
@@ -209,7 +212,7 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
     progress(0, 0, "Measuring")
     joined = join(work.kept, len(work.tiles), lambda *cells: _left_out(work, *cells), first)
     pieces = list(_pieces(work, joined))
-    tables = []
+    tables: list[pd.DataFrame | None] = []
     for _, table in each(_draw_and_measure, pieces, silent):
         progress(len(tables), len(pieces), "Measuring")
         tables.append(table)
