@@ -91,7 +91,7 @@ def segment(
 
         plane = index if stacked else None
         canvases = Canvas([labels], plane), Canvas([probability], plane)
-        kept = TileFiles(Path(extra["folder"].name), str(index)) if extra else {}
+        kept: Kept = TileFiles(Path(extra["folder"].name), str(index)) if extra else {}
         first = 1 + sum(len(table) for table in tables)
         cells, boxes, found = _segment_plane(source, file, settings, *canvases, kept, first, plane_progress)
         tables.append(cells.assign(plane=index) if stacked else cells)
