@@ -264,7 +264,7 @@ class TestGoingThrough:
         window = widget.window()
         window.activateWindow()
         qtbot.waitUntil(window.isActiveWindow)
-        for focus in (seen.window._qt_seen.canvas.native, widget._panel.view):
+        for focus in (seen.window._qt_viewer.canvas.native, widget._panel.view):
             focus.setFocus()
             for key, name in ((Qt.Key.Key_PageDown, "0001.png"), (Qt.Key.Key_PageUp, "0000.png")):
                 with qtbot.waitSignal(widget.opened, timeout=WAIT):
