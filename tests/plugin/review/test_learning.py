@@ -118,10 +118,6 @@ class TestLearning:
         another = review_of(viewer, image[:, ::-1].copy(), labels[:, ::-1].copy())
         learn(another)
         assert likeliest(another.cells)[6:] == ["blast"] * 6, "though none is named here"
-        another.select([(0, 6)])
-        another.name("basophil")
-        learn(another)
-        assert read_classifier(learnt_file()).header.examples[-5:].count("blast") == 2, "they stay"
 
     def test_what_was_learnt_is_in_the_layer_and_its_files(self, widget, tmp_path):
         learn(widget)
