@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 
 from qtpy.compat import isalive
@@ -33,7 +34,7 @@ class WindowGuard(QObject):
         super().__init__()
         self._unsaved, self._ask, self._keys = unsaved, ask, keys
         self._shortcuts: list[QShortcut] = []
-        self.window: QMainWindow | None = None
+        self._window: weakref.ref[QMainWindow] | None = None  # a closed one is not kept alive
         panel.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
@@ -46,6 +47,11 @@ class WindowGuard(QObject):
             QTimer.singleShot(0, lambda: self._ask(self.window.close))  # type: ignore[union-attr]
             return True
         return False
+
+    @property
+    def window(self) -> QMainWindow | None:
+        """The window; None before the panel was seen, and after the window is gone."""
+        return None if self._window is None else self._window()
 
     def leave(self) -> None:
         """Let the window go, as the panel is closed."""
@@ -61,7 +67,7 @@ class WindowGuard(QObject):
         while widget is not None and not isinstance(widget, QMainWindow):
             widget = widget.parent()
         if widget is not None:
-            self.window = widget
+            self._window = weakref.ref(widget)
             widget.installEventFilter(self)
             for key, act in self._keys.items():
                 shortcut = QShortcut(QKeySequence(key), widget)
