@@ -19,6 +19,7 @@ from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
 
 from ..dark_model import spots
+from ..discs import PINK, VIOLET, discs, write_taught
 from .folders import write_images
 
 
@@ -95,3 +96,27 @@ def test_the_report_of_a_run(tmp_path: Path, model: ModelFile) -> None:
     assert "<h1>7 white cells in 4 images</h1>" in text
     assert "min area 600" in text
     assert re.search(r"<td class=\"bad\">[^<]*0001\.png cannot be read", text)
+
+
+def test_the_report_shows_differential_gallery_and_what_told_the_classes(
+    tmp_path: Path, model: ModelFile
+) -> None:
+    classifier = write_taught(tmp_path / "own.safetensors")
+    (tmp_path / "in").mkdir()
+    Image.fromarray(discs((PINK, VIOLET, VIOLET))[0]).save(tmp_path / "in" / "a.png")
+    settings = SegmentationSettings(
+        recipe="classic", grey_threshold=130, probability_threshold=0.4, classes=str(classifier.path)
+    )
+    segment_files(collect([tmp_path / "in"]), tmp_path / "out", model, settings, overlay=False)
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"classes {classifier.id}" in text
+    assert "<h2>2 white cells</h2>" in text
+    (table,) = re.findall(r'<table class="differential">(.*?)</table>', text, re.DOTALL)
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in table.split("<tr>")[2:]]
+    assert ["violet", "2", "100.0", "34.2", "to", "100.0"] in rows
+    assert ["pink,", "no", "white", "cell", "1"] in rows
+    gallery = re.findall(r'base64,([^"]+)" alt="(violet|pink)"', text)
+    assert [name for _, name in gallery] == ["pink", "violet", "violet"]
+    for (jpeg, _), colour in zip(gallery, (PINK, VIOLET, VIOLET), strict=True):
+        middle = np.asarray(Image.open(io.BytesIO(base64.b64decode(jpeg))))[30:42, 30:42]
+        np.testing.assert_allclose(middle.mean(axis=(0, 1)), colour, atol=6)

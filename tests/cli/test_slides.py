@@ -17,6 +17,7 @@ from PIL import Image
 from roifile import ImagejRoi
 
 from napari_wbcseg.box import Box
+from napari_wbcseg.classification.naming import named
 from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.segmentation.large.result import LargeResult
 
@@ -96,6 +97,18 @@ def test_after_corrections_all_that_was_written_follows(options: list[str], tmp_
     again = (out / "report.html").read_text(encoding="utf-8")
     first = re.compile('data:image/jpeg[^"]*')
     assert first.search(again)[0] != first.search(report)[0], "its picture is drawn anew"
+
+
+def test_cells_that_a_person_named_are_not_written_over(options: list[str], tmp_path: Path) -> None:
+    write_slide(tmp_path / "slide.tif")
+    out = tmp_path / "out"
+    command = ["segment", tmp_path / "slide.tif", "-o", out, *options]
+    wbcseg(*command)
+    result = LargeResult.open(out / "slide-cells")
+    result.keep_said(named(result.cells, [2], "blast"))
+    wbcseg(*command, "--check-below", 0.9)
+    assert LargeResult.open(out / "slide-cells").cells["class"].tolist()[1] == "blast"
+    assert len(list(out.glob("*-cells"))) == 2
 
 
 def test_a_folder_holds_large_and_small_images_and_bad_ones(options: list[str], tmp_path: Path) -> None:

@@ -154,19 +154,45 @@ class Run(Outputs):
     settings: SegmentationSettings
 
     def outdates(self, record: ResultRecord | None) -> bool:
-        """Whether a record is of other settings, another model or another version of this package."""
+        """Whether a record is of other settings, another model, classifier or version of this package."""
         return record is not None and (
-            record.settings != self.settings
+            record.settings is None
+            or record.settings.replace(classes=None) != self.settings.replace(classes=None)
+            or not self._same_classes(record)
             or record.model is None
             or record.model.hash != self.model.hash
             or record.versions.get("napari-wbcseg") != __version__
         )
 
+    def _same_classes(self, record: ResultRecord) -> bool:
+        """Whether the classifier of this run told the classes of a result, under whatever name."""
+        from ..classification.classify import classifier_of
+
+        classifier, told_by = classifier_of(self.settings), record.classifier
+        if classifier is None or told_by is None:
+            return classifier is None and told_by is None
+        # What a person's cells taught is part of the corrections.
+        taught = record.corrected and record.settings and record.settings.classes == self.settings.classes
+        return bool(taught) or told_by.hash == classifier.hash
+
+    def loses_corrections(self, name: str, record: ResultRecord) -> bool:
+        """Whether doing a file anew takes away what a person corrected or named, as it is not kept."""
+        if not self.outdates(record):
+            return False
+        if not record.large:
+            return record.corrected
+        from ..segmentation.large.result import LargeResult
+
+        try:
+            return LargeResult.open(self.large_folder(name)).edited
+        except ImageError:  # nothing is left to lose
+            return False
+
     def done_before(self, item: BatchItem) -> ResultRecord | None:
         """Return the record of an image that need not be done again.
 
-        The same image was segmented with the same settings, model and version of this package, and
-        all files that are wanted are there. Corrections made since are kept.
+        The same image was segmented with the same settings, model, classifier and version of this
+        package, and all files that are wanted are there. Corrections made since are kept.
         """
         record = self.read(item.name)
         if (
@@ -295,6 +321,7 @@ def with_corrections(item: BatchItem, record: ResultRecord, run: Run) -> ResultR
         large.cells,
         settings=record.settings,
         model=large.model,
+        classifier=large.classifier,
         cell_diameter=large.cell_diameter,
         edited=True,
         classes=record.class_list,

@@ -86,10 +86,10 @@ def _totals(record: RunRecord) -> dict[str, int]:
 
 
 def _settings(record: RunRecord) -> list[tuple[str, str]]:
-    """Return the settings that are not as they come, with their recipe."""
+    """Return the settings that are not as they come, with their recipe; the classifier is told as such."""
     usual = type(record.settings)().model_dump()
     return [
         (name.replace("_", " "), str(value))
         for name, value in record.settings.model_dump().items()
-        if name == "recipe" or value != usual[name]
+        if name == "recipe" or (value != usual[name] and name != "classes")
     ]

@@ -27,6 +27,7 @@ from ..results.names import (
 )
 from ..results.records import RUN_FORMAT, InputRecord, Picture, ResultRecord, RunRecord, relative_path
 from ..segmentation.large.files import PLAN_FILE
+from ..segmentation.method import model_and_settings
 from .file import BatchItem, Row, Run, cells_of, failure, pictures_in, row_of, with_corrections
 from .report import REPORT_FILE, write_report
 from .workers import segment_here
@@ -55,7 +56,7 @@ class BatchResult:
     kept : int
         Images that an earlier run had done.
     outdated : int
-        Images that an earlier run did with other settings or another model, done again.
+        Images that an earlier run did with other settings, another model or classifier, done again.
     """
 
     rows: list[Row]
@@ -167,7 +168,7 @@ def segment_files(
 ) -> BatchResult:
     """Segment files and write the results, see `napari_wbcseg.results`.
 
-    Images that an earlier run with the same settings and model did, and that have not
+    Images that an earlier run with the same settings, model and classifier did, and that have not
     changed since, are not done again. The record of the run is written before the first
     image and again at the end, and the tables and the report also when the run is stopped.
 
@@ -202,11 +203,14 @@ def segment_files(
     OutputError
         If the results cannot be written: nothing further is tried then.
     ModelError
-        If the model runs on no device.
+        If the model runs on no device, or the classifier cannot be used.
+    SettingsError
+        If the settings ask for another recipe than that of the model.
     ClusterError
         If the cluster cannot do the work.
     """
     folder = Path(out).expanduser().resolve()
+    model, settings = model_and_settings(model, settings)
     wanted: dict[str, Any] = {"mask": mask, "overlay": overlay, "formats": tuple(formats)}
     device = _device(model, settings, client)
     record = RunRecord.start(settings, model, source, device=device, finished=False, **wanted)
@@ -375,8 +379,8 @@ def _with_own_names(
             return own
         if record.settings is None:
             return False  # drawn by hand
-        if record.edited and not again and run.outdates(record):
-            return False  # corrected by hand, and not to be found again with these settings
+        if not again and run.loses_corrections(name, record):
+            return False
         image = record.image.file(run.folder)
         same = image is not None and _real(image) == _real(path)
         return own or same or record.image.is_of(path)

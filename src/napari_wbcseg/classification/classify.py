@@ -18,7 +18,20 @@ from .naming import said_by_model
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..settings import SegmentationSettings
+
 _OFTEN = 64  # cells that are looked at between two reports of progress
+
+
+def classifier_of(settings: SegmentationSettings) -> ClassifierFile | None:
+    """Return what settings ask to tell the classes; None where they ask for none.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be used.
+    """
+    return None if settings.classes is None else read_classifier(settings.classes)
 
 
 def class_list(classifier: ClassifierFile | None) -> ClassList:

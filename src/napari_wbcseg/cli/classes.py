@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,9 @@ import typer
 from ..errors import SettingsError
 from ..words import counted
 from .console import new_console, new_table, print_table, progress_bar, rounded
+
+#: Formats whose files, where there are any, say the classes too.
+_WITH_CLASSES = ("csv", "geojson", "roi", "ome-zarr", "overlay")
 
 
 def classify(
@@ -27,12 +31,15 @@ def classify(
     """Tell the classes of cells that were segmented before; what a person said stays."""
     from ..classification.classify import class_list, classify_cells
     from ..images.read import read_image
-    from ..network.classifier import read_classifier
+    from ..network.classifier import BUILT_IN, read_classifier
     from ..results.formats.tables import table_to_columns
     from ..results.load import load_result
-    from ..results.records import ResultRecord
+    from ..results.names import RESULT_SUFFIX
+    from ..results.records import ModelRecord, ResultRecord
+    from ..results.save import files_of, save
 
     classifier = read_classifier(classes)
+    source = classes if classes == BUILT_IN else str(Path(classes).expanduser().resolve())
     files = _records(results)
     with progress_bar("Looking at cells") as progress:
         for file in files:
@@ -42,12 +49,29 @@ def classify(
             image = read_image(result.image_path)
             diameter = result.cell_diameter
             cells = classify_cells(result.labels, result.cells, image, diameter, classifier, progress)
-            names = class_list(classifier).added(*result.classes)
-            change = {"cells": table_to_columns(cells), "classes": names.to_list(), "gallery": []}
+            told = replace(
+                result,
+                cells=cells,
+                settings=result.settings and result.settings.replace(classes=source),
+                classifier=classifier.id,
+                classes=class_list(classifier).added(*result.classes),
+            )
+            base = file.with_name(file.name.removesuffix(RESULT_SUFFIX))
+            there = [name for name in _WITH_CLASSES if all(path.exists() for path in files_of(base, name))]
+            if there:
+                save(told, base, there, image=image)
+            change = {
+                "settings": told.settings,
+                "classifier": ModelRecord.of(classifier.id, source),
+                "cells": table_to_columns(cells),
+                "classes": told.classes.to_list(),
+                "pictures": [],
+                "gallery": [],
+            }
             record.model_copy(update=change).write(file)
     new_console(stderr=True).print(
-        f"{counted(len(files), 'result')} classified. The command that segmented them, "
-        "given again, brings tables and report up to date."
+        f"{counted(len(files), 'result')} classified. The command that segmented them, given again "
+        f"with --classes {classes}, brings tables and report up to date."
     )
     differential(results)
 
@@ -61,9 +85,11 @@ def differential(
     """Count the white cells of results by class, in per cent with the 95 % interval."""
     from ..classification.differential import pooled
     from ..results.formats.tables import write_table
-    from ..results.load import classes_in
+    from ..results.load import classes_in, told_by
 
-    found = pooled(*zip(*map(classes_in, _records(results)), strict=True))
+    files = _records(results)
+    found = pooled(*zip(*map(classes_in, files), strict=True))
+    named_by = sorted(set().union(*map(told_by, files)))
     table = new_table("class", "cells", "%", "95 % interval", "more to halve it")
     for share in found.shares:
         if share.count or not share.part_of:
@@ -75,6 +101,8 @@ def differential(
     print_table(table)
     others = ", ".join(f"{name} {count}" for name, count in found.others.items() if count)
     typer.echo(found.summary + (f" ({others}: no white cells)" if others else "") + ".")
+    if named_by:
+        typer.echo(f"Classes told by {', '.join(named_by)}.")
     if csv is not None:
         write_table(csv, found.table())
 

@@ -116,8 +116,11 @@ def model_and_settings(
     """Return the model, the settings for it, what the model was asked for by, and the record in the file."""
     from ..network.library import load_model
     from ..results.load import settings_in
+    from ..results.records import settings_again
 
     settings, record = settings_in(file) if file is not None else (SegmentationSettings(), None)
+    if record is not None and "classes" not in changes:
+        settings = settings_again(record)
     settings = changed(settings, changes)
     if name is None and record is not None and record.model is not None and "recipe" not in changes:
         return record.model.load(), settings, record.model.source, record

@@ -76,7 +76,7 @@ def segment(
     (NAME-result.json) and a picture of what was found (NAME-overlay.png) are written;
     for the run report.html, counts.csv, cells.csv and run.json. An image that cannot be
     read is reported and skipped; the exit status is then 1. The same command again does
-    only what is missing, or all if the model or the settings changed.
+    only what is missing, or all if the model, the classifier or the settings changed.
 
     Whole slides, zarr, OME-Zarr and TIFF files of more than 12 million pixels are
     not read as a whole; each gets a folder NAME-cells with labels.zarr,
@@ -144,7 +144,8 @@ def segment(
         typer.echo(f"Done before, and not again: {counted(result.kept, 'image')}. --again does all.")
     elif result.outdated:
         typer.echo(
-            "The model or the settings changed since the last run into this folder: all was done anew."
+            "The model, the classifier or the settings changed since the last run into this folder: "
+            "all was done anew."
         )
     if result.failed:
         complain(f"{result.failed} of {counted(len(items), 'input')} failed; see above or counts.csv.")

@@ -91,6 +91,7 @@ def _about(layer: LabelsLayer, data: Any) -> Segmentation:
         layer.features,
         settings=SegmentationSettings(**settings) if settings else None,
         model=str(about.get("model") or ""),
+        classifier=str(about.get("classifier") or ""),
         cell_diameter=about.get("cell_diameter"),
         notes=tuple(about.get("notes") or ()),
         place=getattr(layer, "place", None) or placement_of(layer, len(data.shape)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..classification.classes import CLASS, ClassList, class_of
+from ..classification.classes import CLASS, CLASS_BY, PERSON, ClassList, class_of
 from ..errors import ImageError, SettingsError
 from ..files import read_text
 from ..images.limits import check_is_file, check_memory
@@ -19,7 +19,7 @@ from ..settings import SegmentationSettings
 from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .formats.tables import columns_to_table
 from .names import LABELS_SUFFIX, RESULT_SUFFIX
-from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord, file_sha256
+from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord, file_sha256, settings_again
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,8 +140,9 @@ def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) 
         name=record.image.name,
         image_path=record.image.file(path.parent),
         settings=record.settings,
-        model="" if record.model is None else f"{record.model.name}@{record.model.hash}",
-        model_source="" if record.model is None else record.model.source,
+        model=record.model.id if record.model else "",
+        classifier=record.classifier.id if record.classifier else "",
+        model_source=record.model.source if record.model else "",
         cell_diameter=record.cell_diameter,
         notes=record.notes,
         edited=record.edited or changed,
@@ -169,8 +170,22 @@ def classes_in(path: str | Path) -> tuple[pd.DataFrame, ClassList]:
     return class_of(record.table(path.parent)).to_frame(CLASS), record.class_list
 
 
+def told_by(path: str | Path) -> set[str]:
+    """Return what told the classes in a result: ``name@hash`` of a classifier, ``a person``, or both.
+
+    Parameters and errors are those of `classes_in`.
+    """
+    path = Path(path)
+    record = ResultRecord.read(path)
+    cells = record.table(path.parent)
+    found = {record.classifier.id} if record.classifier else set()
+    if CLASS_BY in cells and cells[CLASS_BY].eq(PERSON).any():
+        found.add("a person")
+    return found
+
+
 def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> Segmentation:
-    """Do a saved result again: the same image, model and settings.
+    """Do a saved result again: the same image, model, classifier and settings.
 
     Parameters
     ----------
@@ -193,7 +208,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     ImageError
         If the image is not there any more, or is another one now.
     ModelError
-        If the model is not there any more.
+        If the model or the classifier is not there any more.
     """
     from ..images.read import read_image
     from ..segmentation.pipeline import segment
@@ -212,7 +227,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
         if record.image.sha256 is not None and file_sha256(file) != record.image.sha256:
             raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
         image = read_image(file)
-    return segment(image, record.model.load(), record.settings, progress)
+    return segment(image, record.model.load(), settings_again(record), progress)
 
 
 def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | RunRecord | None]:

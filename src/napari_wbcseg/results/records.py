@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..classification.classes import BUILT_IN, ClassList, class_of
+from ..classification.classes import BUILT_IN, CLASS_BY, PERSON, ClassList, class_of
 from ..classification.differential import differential
 from ..errors import ModelError, SettingsError
 from ..files import read_text, write_atomically
@@ -133,11 +133,22 @@ class ImageRecord(FileRecord):
 
 
 class ModelRecord(_Part):
-    """The model of a run: its name, the hash of its content, and the name or path it was asked for by."""
+    """A model or classifier: its name, the hash of its content, and the name or path it was asked for by."""
 
     name: str
     hash: str
     source: str
+
+    @classmethod
+    def of(cls, identity: str, source: str) -> ModelRecord | None:
+        """Return the record of what is called ``name@hash``; None of nothing."""
+        name, _, digest = identity.rpartition("@")
+        return cls(name=name, hash=digest, source=source or name) if name else None
+
+    @property
+    def id(self) -> str:
+        """``name@hash``."""
+        return f"{self.name}@{self.hash}"
 
     def load(self) -> ModelFile:
         """Load the very model that is recorded.
@@ -159,9 +170,35 @@ class ModelRecord(_Part):
         for info in list_models():
             if info.model is not None and info.model.hash == self.hash:
                 return info.model
-        raise ModelError(
-            f"The run cannot be repeated: its model {self.name}@{self.hash} is not here ({found}). "
-            "Put the model's file back, or segment anew with another."
+        raise self._gone("model", found)
+
+    def find_classifier(self) -> str:
+        """Return the name or path of the very classifier that is recorded.
+
+        Raises
+        ------
+        ModelError
+            If no classifier with the recorded hash is there any more.
+        """
+        from ..datasets.corrections import learnt_file
+        from ..network.classifier import read_classifier
+
+        found = []
+        for source in (self.source, str(learnt_file())):
+            try:
+                digest = read_classifier(source).hash
+            except ModelError as error:
+                found.append(str(error))
+                continue
+            if digest == self.hash:
+                return source
+            found.append(f"{source} is now {digest}")
+        raise self._gone("classifier", found[0])
+
+    def _gone(self, what: str, found: str) -> ModelError:
+        return ModelError(
+            f"The run cannot be repeated: its {what} {self.id} is not here ({found}). "
+            f"Put the {what}'s file back, or segment anew with another."
         )
 
 
@@ -211,6 +248,8 @@ class RunRecord(_Record):
         Date and time, ISO 8601 in UTC.
     settings : SegmentationSettings
     model : ModelRecord
+    classifier : ModelRecord or None
+        What told the classes; None where they were not asked for, or by an earlier version.
     versions : dict of str
         Of Python, this package and the libraries that the result depends on.
     platform : str
@@ -232,6 +271,7 @@ class RunRecord(_Record):
     created: str
     settings: SegmentationSettings
     model: ModelRecord
+    classifier: ModelRecord | None = None
     versions: dict[str, str]
     platform: str = ""
     device: str = ""
@@ -245,11 +285,19 @@ class RunRecord(_Record):
     def start(
         cls, settings: SegmentationSettings, model: ModelFile, source: str | None = None, **values: Any
     ) -> RunRecord:
-        """Begin the record of a run: time, model, versions and platform are filled in."""
+        """Begin the record of a run: time, model, classifier, versions and platform are filled in."""
+        from ..classification.classify import classifier_of
+
+        classifier = classifier_of(settings)
         if source is None or Path(source).exists():
             source = str(model.path.resolve()) if model.path else model.name
-        record = ModelRecord(name=model.name, hash=model.hash, source=source)
-        return cls(settings=settings, model=record, **_here_and_now(), **values)
+        return cls(
+            settings=settings,
+            model=ModelRecord(name=model.name, hash=model.hash, source=source),
+            classifier=None if classifier is None else ModelRecord.of(classifier.id, settings.classes or ""),
+            **_here_and_now(),
+            **values,
+        )
 
 
 class ResultRecord(_Record):
@@ -263,6 +311,9 @@ class ResultRecord(_Record):
     settings : SegmentationSettings or None
         None where the labels were drawn by hand.
     model : ModelRecord or None
+    classifier : ModelRecord or None
+        What told the classes of the cells that no person named; None where nothing did, or in a result
+        of an earlier version.
     versions : dict of str
     platform : str
     cell_diameter : float or None
@@ -299,6 +350,7 @@ class ResultRecord(_Record):
     image: ImageRecord
     settings: SegmentationSettings | None = None
     model: ModelRecord | None = None
+    classifier: ModelRecord | None = None
     versions: dict[str, str]
     platform: str = ""
     cell_diameter: float | None = None
@@ -344,14 +396,12 @@ class ResultRecord(_Record):
         seconds, pictures, gallery
             See the attributes.
         """
-        name, _, model_hash = result.model.partition("@")
-        model = None
-        if model_hash:
-            model = ModelRecord(name=name, hash=model_hash, source=result.model_source or name)
+        asked = (result.settings.classes or "") if result.settings else ""
         return cls(
             image=image or ImageRecord.of(result.image_path, result.name, folder),
             settings=result.settings,
-            model=model,
+            model=ModelRecord.of(result.model, result.model_source),
+            classifier=ModelRecord.of(result.classifier, asked),
             cell_diameter=result.cell_diameter,
             notes=result.notes,
             edited=result.edited,
@@ -392,6 +442,11 @@ class ResultRecord(_Record):
     def placement(self) -> Placement:
         """Where the pixels lie."""
         return Placement(self.scale, self.translate, self.units, self.axis_labels, self.affine)
+
+    @property
+    def corrected(self) -> bool:
+        """Whether a person changed the labels, or named cells; of a large image as far as the run knew."""
+        return self.edited or PERSON in self.cells.get(CLASS_BY, ())
 
     @property
     def large(self) -> bool:
@@ -440,6 +495,20 @@ class ResultRecord(_Record):
             return row
         found = differential(cells, self.class_list)
         return {**row, **{share.name: share.count for share in found.shares}, **found.others}
+
+
+def settings_again(record: ResultRecord | RunRecord) -> SegmentationSettings:
+    """Return the settings of a record that has some, with the very classifier that told its classes.
+
+    Raises
+    ------
+    ModelError
+        If that classifier is not there any more.
+    """
+    assert record.settings is not None
+    if record.classifier is None:
+        return record.settings
+    return record.settings.replace(classes=record.classifier.find_classifier())
 
 
 def _here_and_now() -> dict[str, Any]:

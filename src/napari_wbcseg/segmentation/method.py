@@ -25,6 +25,8 @@ def model_and_settings(
 ) -> tuple[ModelFile, SegmentationSettings]:
     """Load a model, and return it with the settings, which must be of its recipe.
 
+    The file of a classifier is named by its whole path in them, so that it is found from any folder.
+
     Raises
     ------
     ModelError
@@ -32,6 +34,7 @@ def model_and_settings(
     SettingsError
         If the settings are of another recipe.
     """
+    from ..network.classifier import BUILT_IN
     from ..network.library import load_model
 
     if model == DEFAULT_MODEL and settings is not None and settings.recipe == "classic":
@@ -45,6 +48,8 @@ def model_and_settings(
             f"The model {file.name} was trained for the recipe {file.header.recipe}, and the settings ask "
             f"for {settings.recipe}: choose a model of that recipe, or set recipe to {file.header.recipe}."
         )
+    if settings.classes not in (None, BUILT_IN):
+        settings = settings.replace(classes=str(Path(settings.classes).expanduser().resolve()))
     return file, settings
 
 

@@ -65,16 +65,15 @@ def segment(
     """
     import pandas as pd
 
-    from ..classification.classify import class_list
+    from ..classification.classify import class_list, classifier_of
     from ..images.prepare import bit_range
-    from ..network.classifier import read_classifier
     from .canvas import Canvas
     from .large.source import PixelSource
     from .large.tile_files import TileFiles
 
     file, settings = model_and_settings(model, settings)
     # What cannot be used is told before the work, not after it.
-    classifier = None if settings.classes is None else read_classifier(settings.classes)
+    classifier = classifier_of(settings)
     array = _as_array(image)
     planes, stacked = _planes(array)
     value_range = bit_range(array)
@@ -106,6 +105,7 @@ def segment(
         proposals=np.concatenate(proposals),
         settings=settings,
         model=file.id,
+        classifier=classifier.id if classifier else "",
         cell_diameter=float(np.median(diameters)) if diameters else None,
         notes=tuple(dict.fromkeys(note for found in estimates for note in found.notes)),
         extra=extra,

@@ -89,6 +89,8 @@ class Segmentation:
         The settings used; None where the labels were drawn by hand.
     model : str
         Name and hash of the model, ``name@hash``; empty where there was none.
+    classifier : str
+        The same of what told the classes of the cells that no person named.
     cell_diameter : float or None
         Diameter in pixels that the image was analysed at, given or estimated;
         for a stack the median over its planes.
@@ -116,6 +118,7 @@ class Segmentation:
     proposals: Any = None
     settings: Any = None
     model: str = ""
+    classifier: str = ""
     cell_diameter: float | None = None
     notes: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)

@@ -67,9 +67,9 @@ class TileWork:
     @property
     def classifier(self) -> ClassifierFile | None:
         """What tells the classes of the cells; None where they are not asked for."""
-        from ..network.classifier import read_classifier
+        from ..classification.classify import classifier_of
 
-        return None if self.settings.classes is None else read_classifier(self.settings.classes)
+        return classifier_of(self.settings)
 
     @cached_property
     def tiles(self) -> list[Tile]:

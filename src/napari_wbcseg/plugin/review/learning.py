@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ class Learning(QObject):
         self._seen: Seen = {}
         self._first: ClassifierFile | None = None
         self._stored: Told | None = None
+        self._asked = ""  # the classifier that the layer named before
         self._job: Job | None = None
         review.changed.connect(self._store)
 
@@ -130,6 +131,7 @@ class Learning(QObject):
         told = self._review.told
         if told is self._stored or self._first is None:
             return
+        self._name_in_layer(told)
         self._stored, file = told, learnt_file()
         keep = self._first if told is None else told.classifier
         try:
@@ -141,6 +143,17 @@ class Learning(QObject):
         except (OSError, WBCSegError) as error:
             self.failed.emit(f"What was learnt is not kept for the next picture: {error}")
         events.classes_learnt.emit()
+
+    def _name_in_layer(self, told: Told | None) -> None:
+        """Say with the layer what tells its classes now."""
+        labels, before = self._review.labels, self._stored
+        info = LayerInfo.of(labels)
+        if before is None:
+            self._asked = info.classifier
+        if told is not None:
+            replace(info, classifier=told.classifier.id).keep_in(labels)
+        elif before is not None and info.classifier == before.classifier.id:  # no other run into it since
+            replace(info, classifier=self._asked).keep_in(labels)
 
 
 @dataclass(frozen=True)

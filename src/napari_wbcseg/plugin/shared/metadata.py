@@ -30,8 +30,8 @@ class LayerInfo:
         What the layer is among ours; None for an image of the user.
     source, source_id : str or None
         Name and ``unique_id`` of the image layer that a result belongs to.
-    model : str
-        ``name@hash``.
+    model, classifier : str
+        What found the cells, and what told the classes of those that no person named, ``name@hash``.
     settings : dict or None
         Those of the segmentation, as JSON has them.
     cell_diameter : float or None
@@ -62,6 +62,7 @@ class LayerInfo:
     source: str | None = None
     source_id: str | None = None
     model: str = ""
+    classifier: str = ""
     settings: dict[str, Any] | None = None
     cell_diameter: float | None = None
     summary: str = ""
@@ -89,6 +90,7 @@ class LayerInfo:
         return cls(
             role,
             model=str(found.model or ""),
+            classifier=found.classifier,
             settings=settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings,
             cell_diameter=found.cell_diameter,
             notes=tuple(found.notes),

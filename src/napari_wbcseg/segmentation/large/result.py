@@ -44,9 +44,12 @@ class LargeResult:
     labels : Pyramid
     cells : DataFrame
     settings : dict
-    model : str
+    model, classifier : str
+        What the cells were found by, and what told their classes, ``name@hash``.
     cell_diameter : float or None
     notes : tuple of str
+    edited : bool
+        Whether a person changed cells, or said of some what they are.
     classes : ClassList
         What the classes of the cells are.
     """
@@ -59,6 +62,8 @@ class LargeResult:
     model: str
     cell_diameter: float | None
     notes: tuple[str, ...]
+    classifier: str = ""
+    edited: bool = False
     classes: ClassList = BUILT_IN
 
     @classmethod
@@ -85,6 +90,8 @@ class LargeResult:
                 model=record["model"],
                 cell_diameter=record["cell_diameter"],
                 notes=tuple(record["notes"]),
+                classifier=record.get("classifier", ""),
+                edited=record.get("edited", False),
             )
         except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError) as error:
             raise ImageError(

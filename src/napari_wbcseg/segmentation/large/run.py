@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...box import Box
-from ...classification.classify import class_list
+from ...classification.classify import class_list, classifier_of
 from ...errors import ImageError, OutputError, SettingsError
 from ...files import write_atomically
 from ...images.read import read_pixel_size
@@ -63,6 +63,7 @@ class _Plan(BaseModel):
     digest: str
     shape: tuple[int, int]
     model: str
+    classifier: str = ""
     settings: SegmentationSettings
     estimates: GlobalEstimates
 
@@ -129,6 +130,7 @@ class LargeRun:
 
         self.out, self.progress = Path(out).absolute(), progress
         self.model, self.settings = model_and_settings(model, settings)
+        self._classifier = classifier_of(self.settings)
         self._client, self._preview = client, preview
         with dask.config.set(scheduler="threads"):  # a lazy image is read here, also where there is a cluster
             plan, known = self._begin(image)
@@ -168,10 +170,15 @@ class LargeRun:
         whole = all((self.out / name).exists() for name in (LABELS_FOLDER, PROBABILITY_FOLDER))
         return plan if whole and plan.format == _FORMAT else None
 
+    @property
+    def _method(self) -> dict[str, Any]:
+        """What the cells are found and told by."""
+        classifier = self._classifier.id if self._classifier else ""
+        return {"model": self.model.id, "classifier": classifier, "settings": self.settings}
+
     def _same(self, old: _Plan) -> _Plan | None:
         """Return the plan of the run before, if it is that of this one."""
-        same = {"version": __version__, "model": self.model.id, "settings": self.settings}
-        same["digest"] = image_digest(self.source)
+        same = {"version": __version__, **self._method, "digest": image_digest(self.source)}
         return old if old == old.model_copy(update=same) else None
 
     def _start_afresh(self, file: str) -> tuple[_Plan, list[TileCells]]:
@@ -192,8 +199,7 @@ class LargeRun:
             image=file,
             digest=image_digest(self.source),
             shape=self.source.shape,
-            model=self.model.id,
-            settings=self.settings,
+            **self._method,
             estimates=estimates,
         )
         state.mkdir(parents=True, exist_ok=True)
@@ -275,6 +281,7 @@ class LargeRun:
             record = {
                 "count": len(cells),
                 "model": self.model.id,
+                "classifier": self._method["classifier"],
                 "cell_diameter": estimates.cell_diameter,
                 "notes": estimates.notes,
                 "proposals": proposals.tolist(),
@@ -293,12 +300,11 @@ class LargeRun:
             cells=cells,
             probability=self._work.probability.arrays[0],
             proposals=proposals,
-            settings=self.settings,
-            model=self.model.id,
+            **self._method,
             cell_diameter=estimates.cell_diameter,
             notes=estimates.notes,
             extra={"folder": self.out},
-            classes=class_list(self._work.classifier),
+            classes=class_list(self._classifier),
         )
 
 
