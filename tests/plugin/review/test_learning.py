@@ -15,7 +15,9 @@ from napari_wbcseg.classification.learn import least_sure
 from napari_wbcseg.datasets.corrections import learnt_file
 from napari_wbcseg.errors import EditError
 from napari_wbcseg.network.classifier import read_classifier
+from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.results.load import load_result
+from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.results.save import save
 
 from .test_gallery import said
@@ -126,6 +128,13 @@ class TestLearning:
         save(widget.labels, tmp_path / "one-labels.tif")
         again = load_result(tmp_path / "one-labels.tif")
         assert again.cells["class"].tolist() == classes(widget)
+        learnt = read_classifier(learnt_file()).id
+        assert again.classifier == learnt
+        assert ResultRecord.read(tmp_path / "one-result.json").classifier.find_classifier() == str(
+            learnt_file()
+        )
+        widget.undo()
+        assert LayerInfo.of(widget.labels).classifier != learnt
 
     def test_the_classifier_can_be_saved(self, widget, tmp_path, monkeypatch):
         assert not widget.save_classifier.isVisibleTo(widget)

@@ -1,0 +1,109 @@
+"""The classes of cells that are outlined already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_wbcseg import SegmentationSettings, segment, synthetic_smear
+from napari_wbcseg.classification.classes import BUILT_IN
+from napari_wbcseg.classification.classify import class_list, classifier_of, classify_cells, look_at_labels
+from napari_wbcseg.classification.naming import named
+from napari_wbcseg.errors import ImageError, ModelError
+from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
+
+from ..discs import CLASSES, PINK, VIOLET, discs, write_taught
+
+COLOURS = PINK, VIOLET, VIOLET, PINK
+NAMES = ["pink", "violet", "violet", "pink"]
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> ClassifierFile:
+    return write_taught(tmp_path_factory.mktemp("taught") / "own.safetensors")
+
+
+def test_each_cell_gets_a_class_its_probabilities_and_who_said_so(classifier: ClassifierFile) -> None:
+    image, labels, cells = discs(COLOURS)
+    table = classify_cells(labels, cells, image, 50.0, classifier)
+    assert table["class"].tolist() == NAMES
+    assert set(table["class_by"]) == {"model"}
+    probabilities = table[[f"p_{name}" for name in classifier.header.architecture.classes]]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-4)
+    assert (table["class_probability"] == [table[f"p_{name}"][i] for i, name in enumerate(NAMES)]).all()
+    assert "class" not in cells, "the table given is left as it was"
+
+
+def test_what_a_person_said_stays(classifier: ClassifierFile) -> None:
+    image, labels, cells = discs(COLOURS)
+    table = classify_cells(labels, named(cells, [2], "blast"), image, 50.0, classifier)
+    assert table["class"].tolist() == ["pink", "blast", "violet", "pink"]
+    assert table["class_by"].tolist() == ["model", "person", "model", "model"]
+    assert table["p_violet"].notna().all(), "the model's opinion is told beside it"
+
+
+def test_labels_may_have_gaps_any_order_and_none_in_the_image(classifier: ClassifierFile) -> None:
+    image, labels, cells = discs(COLOURS)
+    numbers = np.array([0, 7, 3_000_000_000, 12, 5])
+    table = cells.assign(label=numbers[1:])[::-1].reset_index(drop=True)
+    table.loc[4, "label"] = 99  # a cell that was erased
+    found = classify_cells(numbers[labels], table, image, 50.0, classifier)
+    assert found["class"].tolist() == [*NAMES[::-1], ""]
+    assert found["class_by"].tolist()[-1] == ""
+
+
+def test_cells_of_a_stack_are_looked_at_in_their_plane(classifier: ClassifierFile) -> None:
+    image, labels, cells = discs(COLOURS)
+    stack = np.stack([image, image[:, ::-1]]), np.stack([labels * 0, np.where(labels == 1, 1, 0)])
+    table = classify_cells(stack[1], cells[:1].assign(plane=1), stack[0], 50.0, classifier)
+    assert table["class"].tolist() == ["pink"]
+
+
+def test_no_cell_is_an_empty_table_with_all_columns(classifier: ClassifierFile) -> None:
+    image, labels, cells = discs(COLOURS)
+    table = classify_cells(labels * 0, cells[:0], image, None, classifier)
+    assert len(table) == 0
+    assert {"class", "class_by", "p_violet"} <= set(table)
+
+
+def test_a_size_that_is_not_known_is_that_of_the_cells_themselves(
+    classifier: ClassifierFile,
+) -> None:
+    image, labels, cells = discs(COLOURS)
+    known, _ = look_at_labels(labels, cells, image, 50.0, classifier)
+    estimated, _ = look_at_labels(labels, cells, image, None, classifier)
+    np.testing.assert_allclose(estimated, known, atol=0.05)
+
+
+def test_what_is_no_image_is_refused(classifier: ClassifierFile) -> None:
+    _, labels, cells = discs(COLOURS)
+    with pytest.raises(ImageError):
+        classify_cells(labels, cells, np.zeros(labels.shape, bool), 50.0, classifier)
+
+
+def test_the_classes_that_a_classifier_tells_keep_their_colours(classifier: ClassifierFile) -> None:
+    assert class_list(None) == BUILT_IN
+    assert class_list(classifier)("pink") == CLASSES("pink")
+
+
+def test_settings_say_what_tells_the_classes(tmp_path: Path, classifier: ClassifierFile) -> None:
+    assert classifier_of(SegmentationSettings(classes=None)) is None
+    assert classifier_of(SegmentationSettings()) is read_classifier()
+    found = classifier_of(SegmentationSettings(classes=str(classifier.path)))
+    assert found is not None
+    assert found.id == classifier.id
+    with pytest.raises(ModelError, match="There is no model file"):
+        classifier_of(SegmentationSettings(classes=str(tmp_path / "gone.safetensors")))
+
+
+def test_segmenting_and_looking_again_say_the_same() -> None:
+    drawn = synthetic_smear((360, 480), white_cells=5, seed=4)
+    found = segment(drawn.image)
+    again = classify_cells(found.labels, found.cells, drawn.image, found.cell_diameter)
+    assert found.classifier == read_classifier().id
+    assert len(found.cells)
+    # The outlines are the same; the light is divided out in one piece and not in tiles.
+    same = (again["class"] == found.cells["class"]).mean()
+    assert same >= 0.9

@@ -1,0 +1,219 @@
+"""`wbcseg classify`, `differential` and `train-classifier`, and the classifier that a result names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from napari_wbcseg import load_result, replay, save, synthetic_smear
+from napari_wbcseg.classification.classify import classify_cells
+from napari_wbcseg.classification.naming import named
+from napari_wbcseg.errors import ModelError
+from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
+from napari_wbcseg.results.records import ResultRecord
+from napari_wbcseg.training import classifier as training
+from napari_wbcseg.training.class_cells import CLASSES
+
+from ..discs import PINK, VIOLET, discs, write_taught
+from .shell import wbcseg
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> ClassifierFile:
+    return write_taught(tmp_path / "own.safetensors")
+
+
+@pytest.fixture
+def out(tmp_path: Path, model: Path) -> Path:
+    """Segment two pictures, of three discs and of one, without classes."""
+    (tmp_path / "in").mkdir()
+    for name, colours in {"a": (PINK, VIOLET, VIOLET), "b": (VIOLET,)}.items():
+        Image.fromarray(discs(colours)[0]).save(tmp_path / "in" / f"{name}.png")
+    segment("none", "--format", "csv,geojson")
+    return tmp_path / "out"
+
+
+def segment(classes: object, *more: object) -> str:
+    options = ("--model", "dark.safetensors", "--grey-threshold", 130, "--probability-threshold", 0.4)
+    return wbcseg("segment", "in", "--out", "out", "--classes", classes, *options, *more).output
+
+
+def classes_in(out: Path, name: str = "a") -> list[str]:
+    return list(load_result(out / f"{name}-result.json").cells["class"])
+
+
+class TestClassify:
+    def test_results_get_classes_and_name_what_told_them(self, out: Path, classifier: ClassifierFile) -> None:
+        assert classes_in(out) == ["", "", ""]
+        shown = wbcseg("classify", "out", "--classes", "own.safetensors")
+        assert classes_in(out) == ["pink", "violet", "violet"]
+        record = ResultRecord.read(out / "a-result.json")
+        assert record.classifier is not None
+        assert record.classifier.id == classifier.id
+        assert load_result(out / "a-result.json").classifier == classifier.id
+        assert "2 results classified" in shown.output
+        assert f"Classes told by {classifier.id}." in shown.output
+        assert "3 white cells" in shown.output
+        assert "pink 1: no white cells" in shown.output
+
+    def test_the_other_files_of_a_result_follow(self, out: Path, classifier: ClassifierFile) -> None:
+        before = (out / "a-overlay.png").read_bytes()
+        wbcseg("classify", "out/a-result.json", "--classes", "own.safetensors")
+        assert pd.read_csv(out / "a-cells.csv")["class"].tolist() == ["pink", "violet", "violet"]
+        features = json.loads((out / "a.geojson").read_text())["features"]
+        assert [one["properties"]["classification"]["name"] for one in features] == [
+            "Pink",
+            "Violet",
+            "Violet",
+        ]
+        assert (out / "a-overlay.png").read_bytes() != before
+        assert not (out / "a-rois.zip").exists(), "what was not there is not made"
+        assert classes_in(out, "b") == [""], "only what was named"
+
+    def test_what_a_person_said_stays(self, out: Path, classifier: ClassifierFile) -> None:
+        found = load_result(out / "a-result.json")
+        save(replace(found, cells=named(found.cells, [1], "violet")), out / "a", "tiff")
+        shown = wbcseg("classify", "out", "--classes", "own.safetensors")
+        assert classes_in(out) == ["violet"] * 3
+        assert f"Classes told by a person, {classifier.id}." in shown.output
+
+    def test_the_command_that_segmented_brings_tables_and_report_up_to_date(
+        self, out: Path, classifier: ClassifierFile
+    ) -> None:
+        wbcseg("classify", "out", "--classes", "own.safetensors")
+        assert "Done before, and not again: 2 images" in segment("own.safetensors")
+        counts = pd.read_csv(out / "counts.csv")
+        assert (counts["violet"].tolist(), counts["pink"].tolist()) == ([2, 1], [1, 0])
+        report = (out / "report.html").read_text(encoding="utf-8")
+        assert f"classes {classifier.id}" in report
+        assert report.count('alt="violet"') == 3, "the gallery"
+
+    def test_an_image_that_is_gone_is_a_sentence(self, out: Path) -> None:
+        Path("in/a.png").unlink()
+        assert "The image of out/a-result.json is gone" in wbcseg("classify", "out", status=1).stderr
+
+    def test_a_folder_without_results_and_a_spoilt_classifier_are_sentences(
+        self, out: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+        assert "There is no NAME-result.json in in" in wbcseg("classify", "in", status=1).stderr
+        result = wbcseg("classify", "out", "--classes", "bad.safetensors", status=1)
+        assert "bad.safetensors is not a .safetensors file" in result.stderr
+
+
+class TestAnotherClassifierIsAnotherSetting:
+    def test_a_file_is_done_only_if_its_classifier_is_the_same(
+        self, out: Path, classifier: ClassifierFile
+    ) -> None:
+        assert "all was done anew" in segment("own.safetensors")
+        assert "not again: 2 images" in segment("own.safetensors")
+        write_taught(Path("own.safetensors"), swapped=True)
+        assert "all was done anew" in segment("own.safetensors"), "the same name, but it is another one"
+        assert classes_in(out) == ["violet", "pink", "pink"]
+        Path("own.safetensors").rename("moved.safetensors")
+        assert "not again: 2 images" in segment("moved.safetensors"), "another name, but it is the same"
+        assert "all was done anew" in segment("none")
+
+    def test_a_result_whose_cells_a_person_named_is_not_written_over(
+        self, out: Path, classifier: ClassifierFile
+    ) -> None:
+        segment("own.safetensors")
+        found = load_result(out / "a-result.json")
+        save(replace(found, cells=named(found.cells, [1], "blast")), out / "a", "tiff")
+        assert "not again: 2 images" in segment("own.safetensors")
+        segment("none")
+        assert classes_in(out) == ["blast", "violet", "violet"]
+
+    def test_a_run_and_a_result_are_had_again_with_their_own_classifier_or_not_at_all(
+        self, out: Path, classifier: ClassifierFile, tmp_path: Path
+    ) -> None:
+        segment("own.safetensors")
+        again = replay(out / "a-result.json")
+        assert again.cells["class"].tolist() == ["pink", "violet", "violet"]
+        wbcseg("segment", "--repeat", "out/run.json", "--out", "again")
+        assert classes_in(tmp_path / "again") == classes_in(out)
+        write_taught(Path("own.safetensors"), swapped=True)
+        with pytest.raises(
+            ModelError, match=rf"classifier {classifier.id} is not here.*own.safetensors is now"
+        ):
+            replay(out / "a-result.json")
+        for asks in (("--repeat", "out/run.json"), ("--settings", "out/a-result.json", "in")):
+            result = wbcseg("segment", *asks, "--out", "third", status=1)
+            assert f"its classifier {classifier.id} is not here" in result.stderr
+
+
+class TestDifferential:
+    def test_folders_and_files_are_counted_together(self, out: Path, classifier: ClassifierFile) -> None:
+        wbcseg("classify", "out", "--classes", "own.safetensors")
+        shown = wbcseg("differential", "out/a-result.json", "out/b-result.json", "--csv", "table.csv").output
+        assert re.search(r"violet +3 +100\S* +4[34]\S* to 100", shown)
+        assert shown.splitlines()[-2:] == [
+            "3 white cells (pink 1: no white cells).",
+            f"Classes told by {classifier.id}.",
+        ]
+        table = pd.read_csv("table.csv").set_index("class")
+        assert table.loc["violet", ["count", "percent"]].tolist() == [3, 100]
+        assert table.loc["lymphocyte", "count"] == 0
+
+    def test_results_without_classes_are_unsure(self, out: Path) -> None:
+        shown = wbcseg("differential", "out").output
+        assert re.search(r"unsure\s+4\s+100", shown)
+        assert "Classes told by" not in shown
+
+
+class TestTrainClassifier:
+    @pytest.fixture
+    def data(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Write three pictures as of every class, of drawn cells, and let an epoch be two small steps."""
+        smear = synthetic_smear((420, 560), white_cells=8, cell_diameter=50, touching=0, seed=3)
+        centres = np.rint(ndimage.center_of_mass(smear.labels, smear.labels, (1, 2, 3))).astype(int).tolist()
+        folder = tmp_path / "cells"
+        (folder / "images").mkdir(parents=True)
+        rows = [(f"{number}-{copy}.png", name) for number, name in enumerate(CLASSES) for copy in range(3)]
+        for name, _ in rows:
+            row, col = centres[int(name[-5])]
+            picture = smear.image[row - 67 : row + 68, col - 67 : col + 68]
+            Image.fromarray(picture).save(folder / "images" / name)
+        pd.DataFrame(rows, columns=["image", "class"]).to_csv(folder / "classes.csv", index=False)
+        short = partial(training.ClassifierTraining, steps=2, batch=4, validation=2, examples=1)
+        monkeypatch.setattr(training, "ClassifierTraining", short)
+        return folder
+
+    def train(self, *more: object, status: int = 0) -> str:
+        command = ("train-classifier", "cells", "--out", "new.safetensors", "--epochs", 1, *more)
+        return wbcseg(*command, status=status).output
+
+    def test_it_writes_a_classifier_that_tells_cells(self, data: Path) -> None:
+        shown = self.train()
+        file = read_classifier("new.safetensors")
+        assert f"new.safetensors: {file.id}, validation accuracy " in shown
+        assert file.header.architecture.classes == CLASSES
+        assert file.header.training["epochs"] == 1
+        assert file.header.training_data == f"cells ({3 * len(CLASSES)} cells)"
+        assert not Path("new.training").exists(), "what is needed to go on is gone when it is done"
+        image, labels, cells = discs((PINK, VIOLET))
+        told = classify_cells(labels, cells, image, 37.0, file)["class"]
+        assert told.isin([*CLASSES, "neutrophil", "unsure"]).all()
+
+    def test_it_goes_on_from_another_one(self, data: Path) -> None:
+        first = read_classifier()
+        self.train("--start", first.path)
+        assert read_classifier("new.safetensors").header.training["start"] == first.id
+
+    def test_a_class_with_too_few_cells_or_of_no_known_name_is_a_sentence(self, data: Path) -> None:
+        table = pd.read_csv(data / "classes.csv")
+        table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)
+        assert "Monocyte: 0 cells; it takes 2." in self.train(status=1)
+        table.replace("monocyte", "ghost").to_csv(data / "classes.csv", index=False)
+        shutil.rmtree("new.training")
+        assert "cells names a class 'ghost', which is none of" in self.train(status=1)
