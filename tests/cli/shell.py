@@ -23,9 +23,10 @@ def wbcseg(*arguments: object, status: int = 0) -> Result:
     return result
 
 
-def heed_ctrl_c() -> None:
-    """Take Ctrl-C for what it is (``preexec_fn``): a shell's background jobs are started deaf to it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def heed_signals() -> None:
+    """Start as in a terminal (``preexec_fn``): background jobs are deaf to Ctrl-C, and nohup to its end."""
+    for one in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(one, signal.SIG_DFL)
 
 
 def environment(**values: str) -> dict[str, str]:

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,7 @@ from napari_wbcseg.cli import app
 from napari_wbcseg.results.records import RunRecord
 
 from ..dark_model import spots, write_dark_model
-from .shell import environment, heed_ctrl_c, wbcseg
+from .shell import environment, heed_signals, wbcseg
 
 
 class TestSegment:
@@ -247,22 +249,7 @@ class TestProcess:
     def test_ctrl_c_and_the_end_of_a_job_or_terminal_keep_what_is_done(
         self, ending: str, model: Path, tmp_path: Path
     ) -> None:
-        many = tmp_path / "many"
-        many.mkdir()
-        for number in range(60):
-            Image.fromarray(spots((700, 700))[0]).save(many / f"{number}.png")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "napari_wbcseg.cli", "segment", many, "-m", model, "-o", "out"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env=environment(),
-            preexec_fn=heed_ctrl_c,
-        )
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.glob("out/*-overlay.png")) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        process = run_until_some_are_done(60, model, tmp_path, heed_signals)
         process.send_signal(getattr(signal, ending))
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
@@ -271,3 +258,35 @@ class TestProcess:
         done = pd.read_csv(tmp_path / "out" / "counts.csv")
         assert 1 <= len(done) < 60
         assert RunRecord.read(tmp_path / "out" / "run.json").finished is False
+
+    def test_with_nohup_it_goes_on_after_the_end_of_its_terminal(self, model: Path, tmp_path: Path) -> None:
+        process = run_until_some_are_done(
+            12, model, tmp_path, lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        )
+        process.send_signal(signal.SIGHUP)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        assert len(pd.read_csv(tmp_path / "out" / "counts.csv")) == 12
+
+
+def run_until_some_are_done(
+    images: int, model: Path, folder: Path, in_child: Callable[[], Any]
+) -> subprocess.Popen[str]:
+    """Start the command on so many images, and return it once the first are done."""
+    (folder / "many").mkdir()
+    for number in range(images):
+        Image.fromarray(spots((700, 700))[0]).save(folder / "many" / f"{number}.png")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_wbcseg.cli", "segment", "many", "-m", model, "-o", "out"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=environment(),
+        preexec_fn=in_child,
+    )
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("out/*-overlay.png")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert process.poll() is None, "it is still at work"
+    return process

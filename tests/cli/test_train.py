@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .shell import environment, heed_ctrl_c, wbcseg
+from .shell import environment, heed_signals, wbcseg
 
 
 class TestTrain:
@@ -49,7 +49,7 @@ class TestTrain:
             text=True,
             cwd=tmp_path,
             env=environment(),
-            preexec_fn=heed_ctrl_c,
+            preexec_fn=heed_signals,
         )
         assert process.stderr is not None
         for line in process.stderr:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pytest
 import tifffile
@@ -63,6 +64,8 @@ def test_files_become_arrays_of_rows_and_columns(tmp_path: Path, name: str, writ
     assert image.full.shape[:2] == (90, 130)
     assert [level.shape for level in image.levels] == [(90, 130, 3), (45, 65, 3)][:levels]
     assert np.array_equal(np.asarray(image.full[20:60, 31:99]), PIXELS[20:60, 31:99])
+    small = cloudpickle.loads(cloudpickle.dumps(cloudpickle.loads(cloudpickle.dumps(image.levels[-1]))))
+    assert np.array_equal(np.asarray(small), PIXELS[::levels, ::levels]), "as where dask has a cluster"
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

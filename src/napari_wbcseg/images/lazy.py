@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,11 @@ def open_large(path: str | Path) -> LargeImage:
         if not image.in_parts:
             raise ImageError(f"{path} cannot be read in parts; save it as a tiled TIFF or OME-Zarr.")
         notes = image.all_notes
-        levels = [
-            da.from_array(level, chunks=level.chunks, name=False) if isinstance(level, LazyPixels) else level
-            for level in image.levels
-        ]
+        levels = list(image.levels)
+        for number, level in enumerate(levels):
+            if isinstance(level, LazyPixels):
+                level.again = partial(_level, path.absolute(), number)
+                levels[number] = da.from_array(level, chunks=level.chunks, name=False)
         if image.levels[0].shape[0] > 1 and image.levels[0].shape[0] == image.fields:
             notes += (f"Of the {image.fields} images of one size in the file only the first was taken.",)
             levels = [level[:1] for level in levels]
@@ -116,3 +118,10 @@ def open_large(path: str | Path) -> LargeImage:
         raise ImageError(f"{path} cannot be opened: {str(error).strip() or type(error).__name__}.") from error
     arrays, alpha_notes = tuple(one for one, _ in images), images[0][1]
     return LargeImage(arrays, str(path), (*notes, *alpha_notes), image.pixel_size[0])
+
+
+def _level(path: Path, number: int) -> LazyPixels:
+    """Open one level of a file that `open_large` opened in another process."""
+    level = open_image(path, str(path)).levels[number]
+    level.again = partial(_level, path, number)
+    return level

@@ -99,12 +99,18 @@ class LazyPixels(ABC):
     dtype : dtype
     chunks : tuple of int
         What is read at once with least effort.
+    again : callable
+        Opens the same in another process, which cannot get the open file sent.
     """
 
     ndim = 4
     shape: tuple[int, int, int, int]
     dtype: np.dtype[Any]
     chunks: tuple[int, int, int, int]
+    again: Callable[[], LazyPixels]
+
+    def __reduce__(self) -> tuple[Callable[[], LazyPixels], tuple[()]]:
+        return self.again, ()
 
     @property
     def nbytes(self) -> int:
