@@ -377,10 +377,14 @@ class TestCorrecting:
             widget.open_pictures([out])
         correct(seen, widget, 3, qtbot)
         window = seen.window._qt_window
+        # The fixture closes the viewer again, and napari cannot do that with a window that is deleted.
+        window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
         answers, asked = answer
         answers.append(said)
-        window.close()
+        for _ in range(2):
+            window.close()  # as Ctrl+W held down
         qtbot.waitUntil(lambda: bool(asked) and window.isVisible() == open_after, timeout=WAIT)
+        assert len(asked) == 1
         assert (load_result(out / "0003-result.json").count == 2) == (said == "Save")
 
     def test_closing_the_panel_with_something_unsaved_asks(self, seen, folder, out, qtbot, answer):

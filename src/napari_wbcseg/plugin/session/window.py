@@ -10,6 +10,8 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QMainWindow, QWidget
 
+from ..shared.jobs import timer
+
 
 class WindowGuard(QObject):
     """Watches the window of a panel.
@@ -35,6 +37,7 @@ class WindowGuard(QObject):
         self._unsaved, self._ask, self._keys = unsaved, ask, keys
         self._shortcuts: list[QShortcut] = []
         self._window: weakref.ref[QMainWindow] | None = None  # a closed one is not kept alive
+        self._closing = timer(0, self._ask_and_close, self)  # a window closed twice at once asks once
         panel.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
@@ -44,7 +47,7 @@ class WindowGuard(QObject):
             self._find_window(watched)
         if event.type() == QEvent.Type.Close and watched is self.window and self._in_use and self._unsaved():
             event.ignore()
-            QTimer.singleShot(0, lambda: self._ask(self.window.close))  # type: ignore[union-attr]
+            self._closing.start()
             return True
         return False
 
@@ -62,6 +65,10 @@ class WindowGuard(QObject):
             shortcut.deleteLater()
         if self._unsaved():
             QTimer.singleShot(0, lambda: self._ask(lambda: None))
+
+    def _ask_and_close(self) -> None:
+        if self._in_use:
+            self._ask(self.window.close)  # type: ignore[union-attr]
 
     def _find_window(self, widget: QObject | None) -> None:
         while widget is not None and not isinstance(widget, QMainWindow):
