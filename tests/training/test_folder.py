@@ -18,8 +18,8 @@ PAIRS = "job/pairs.npz"
 
 @pytest.fixture
 def folder(pairs: list[TrainingPair], tmp_path: Path) -> Path:
-    known = {"red_cells": (), "platelets": (Box(1, 2, 3, 4),), "all_boxed": True}
-    boxed = replace(pairs[0], **known, erythroblasts=frozenset({np.int64(1)}), white_cell=50.0)
+    known = {"platelets": (Box(1, 2, 3, 4),), "all_boxed": True, "look_alikes": (Box(5, 5, 9, 9),)}
+    boxed = replace(pairs[0], **known, white_cell=50.0)
     write_job(tmp_path, TrainingJob([boxed, pairs[1]], name="mine"))
     return tmp_path
 
@@ -31,8 +31,8 @@ def test_a_job_is_read_back(folder: Path, pairs: list[TrainingPair]) -> None:
     np.testing.assert_array_equal(first.image, pairs[0].image)
     np.testing.assert_array_equal(second.labels, pairs[1].labels)
     assert (first.red_cells, first.platelets) == ((), (Box(1, 2, 3, 4),))
-    assert (first.all_boxed, first.erythroblasts, first.white_cell) == (True, {1}, 50.0)
-    assert (second.all_boxed, second.erythroblasts, second.white_cell) == (False, None, None)
+    assert (first.all_boxed, first.look_alikes, first.white_cell) == (True, (Box(5, 5, 9, 9),), 50.0)
+    assert (second.all_boxed, second.look_alikes, second.white_cell) == (False, (), None)
 
 
 @pytest.mark.parametrize("place", [*np.linspace(0, 0.999, 12), "cut", "empty"])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_wbcseg.datasets.class_map import ERYTHROBLAST, NOTHING_ELSE, PLATELET, UNKNOWN
+from napari_wbcseg.datasets.class_map import NOTHING_ELSE, PLATELET, UNKNOWN
 from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST
 from napari_wbcseg.training.samples.compose import Sample
 from napari_wbcseg.training.truth import TRUTH_CHANNELS, robust_loss, truth_of
 
 CELL, CENTRE, OFFSET, SIZE = 0, 1, slice(2, 4), 4
-RED_CELL, PLATELETS, ERYTHROBLASTS = 5, 6, 7
-VALID, SHAPE, SIZED, CLASSES, KINDS = range(8, 13)
+RED_CELL, PLATELETS = 5, 6
+VALID, SHAPE, SIZED, CLASSES = range(7, 11)
 
 
 def sample(
@@ -123,7 +123,7 @@ def test_an_empty_sample_has_a_finite_loss_that_falls_with_false_cells() -> None
     assert loss(truth, clean) < loss(truth, false)
 
 
-# Red cells, platelets, erythroblasts ---------------------------------------------------------------
+# Red cells, platelets ------------------------------------------------------------------------------
 
 
 def mapped(value: float, inside: np.ndarray, elsewhere: float = NOTHING_ELSE) -> np.ndarray:
@@ -148,21 +148,9 @@ def test_what_nobody_said_is_not_taught() -> None:
     cell = truth[..., CELL] > 0
     # But a white cell is no red cell, whatever lies around it.
     assert (truth[..., CLASSES] == (SQUARE | cell)).all()
-    assert not truth[..., KINDS].any(), "nobody said whether it is an erythroblast"
     guess = perfect(truth)
     guess[0, ~(SQUARE | cell), RED_CELL:] = 0.9
     assert loss(truth, guess) == pytest.approx(loss(truth, perfect(truth)), abs=1e-4)
-
-
-def test_an_erythroblast_is_a_cell_with_a_kind() -> None:
-    drawn = sample((30, 30, 40), (70, 70, 30))
-    kinds = np.where(drawn.labels == 2, ERYTHROBLAST, NOTHING_ELSE).astype(np.float32)
-    truth = truth_of(sample((30, 30, 40), (70, 70, 30), classes=kinds))
-    assert (truth[drawn.labels > 0][:, [CELL, KINDS]] == 1).all()
-    assert (truth[..., ERYTHROBLASTS] == (drawn.labels == 2)).all()
-    mistaken = perfect(truth)
-    mistaken[0, drawn.labels == 2, ERYTHROBLASTS] = 0.1
-    assert loss(truth, mistaken) > loss(truth, perfect(truth)) + 0.05
 
 
 def test_the_network_says_all_of_it_and_is_small() -> None:
@@ -173,7 +161,6 @@ def test_the_network_says_all_of_it_and_is_small() -> None:
         ("size", 1),
         ("red_cell", 1),
         ("platelet", 1),
-        ("erythroblast", 1),
     ]
     assert ROBUST.multiple == 16
     assert sum(np.prod(shape) for shape in ROBUST.tensor_shapes().values()) * 2 < 20e6

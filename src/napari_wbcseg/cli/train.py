@@ -140,7 +140,7 @@ def _training_pairs(
 
     outline = None if outlines is None else outliner(outlines)
     pairs = [pair for path in data for pair in read_pairs(path, masks.reading, outline)]
-    pairs += [pair for folder in without_cells for pair in read_without_cells(folder)]
+    pairs += [pair for folder in without_cells for pair in read_without_cells(folder, outline)]
     where = " and ".join(path.resolve().name for path in [*data, *without_cells])
     if without_fold is None:
         return pairs, f"{counted(len(pairs), 'image')} from {where}"

@@ -259,7 +259,6 @@ def _boxed_pair(
         red_cells=tuple(red),
         platelets=tuple(others),
         all_boxed=all_boxed,
-        erythroblasts=frozenset(),
     )
 
 

@@ -1,7 +1,7 @@
 """The class map of a training picture: what each pixel shows besides white cells, as far as it is known.
 
 A float32 image: the diameter of the red cell a pixel lies in, in pixels of the picture; or
-`PLATELET`, `ERYTHROBLAST`, `NOTHING_ELSE`; NaN where nobody said.
+`PLATELET`, `NOTHING_ELSE`; NaN where nobody said.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from .pair import TrainingPair
 
-NOTHING_ELSE, PLATELET, ERYTHROBLAST = 0.0, -1.0, -2.0
+NOTHING_ELSE, PLATELET = 0.0, -1.0
 UNKNOWN = float("nan")
 
 
@@ -42,12 +42,7 @@ def draw_class_map(pair: TrainingPair, labels: np.ndarray) -> np.ndarray:
         middle = (round((c0 + c1 - 1) / 2), round((r0 + r1 - 1) / 2))
         axes = (max(1, (c1 - c0) // 2), max(1, (r1 - r0) // 2))
         cv2.ellipse(classes, middle, axes, 0, 0, 360, value, -1)
-    cells = labels > 0
-    if pair.erythroblasts is None:
-        classes[cells] = UNKNOWN
-    else:
-        red = np.isin(labels[cells], list(pair.erythroblasts))
-        classes[cells] = np.where(red, ERYTHROBLAST, NOTHING_ELSE)
+    classes[labels > 0] = NOTHING_ELSE
     return classes
 
 

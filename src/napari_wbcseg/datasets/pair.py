@@ -39,8 +39,8 @@ class TrainingPair:
         Where something is known to be no white cell, though it may look like one.
     all_boxed : bool
         Every red cell and platelet of the image is among these.
-    erythroblasts : frozenset of int, or None
-        Labels of nucleated red cells; None where nobody said which cells are.
+    look_alikes : tuple of Box
+        What a model took for white cells where there is none: a training looks there often.
     white_cell : float or None
         Diameter of a typical white cell, pixels, where the image shows none to tell it by.
     """
@@ -53,5 +53,5 @@ class TrainingPair:
     red_cells: tuple[Box, ...] = ()
     platelets: tuple[Box, ...] = ()
     all_boxed: bool = False
-    erythroblasts: frozenset[int] | None = None
+    look_alikes: tuple[Box, ...] = ()
     white_cell: float | None = None

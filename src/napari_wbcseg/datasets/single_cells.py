@@ -25,7 +25,7 @@ from .red_cell_size import TYPICAL_WHITE_CELL, red_cell_diameter
 if TYPE_CHECKING:
     import pandas as pd
 
-PLATELET_CLASS, ERYTHROBLAST_CLASS = "platelet", "erythroblast"
+PLATELET_CLASS = "platelet"
 #: What the groups of the pairs begin with, the class behind it.
 GROUP = "class-"
 #: Group of pictures without a white cell.
@@ -37,6 +37,8 @@ KEPT_ASIDE = 5
 # The diameter of a typical white cell over the side of its picture, in the Barcelona pictures.
 CELL_OF_PICTURE = 0.37
 _PLATELET_OF_CELL = 0.75
+# Sizes over the true one that a model may be led to look for, where it makes its mistakes.
+_SMALLER = (0.4, 0.6, 0.85)
 
 
 def is_single_cells(path: Path) -> bool:
@@ -108,16 +110,13 @@ def _pair(name: str, image: np.ndarray, kind: str, outline: Outliner) -> Trainin
         box = dark_middle(image, diameter)
         boxes = () if box is None else (box,)
         labels = np.zeros(image.shape[:2], np.int32)
-        return TrainingPair(name, image, labels, GROUP + kind, platelets=boxes, white_cell=diameter)
+        return TrainingPair(
+            name, image, labels, GROUP + kind, platelets=boxes, look_alikes=boxes, white_cell=diameter
+        )
     labels = outline(image, diameter)
-    index = int(labels[middle])
-    if not index:
+    if not labels[middle]:
         return None
-    erythroblasts = frozenset({index}) if kind == ERYTHROBLAST_CLASS else frozenset()
-    # Of the other cells of the picture nobody said what they are.
-    alone = len(np.unique(labels)) == 2
-    known = erythroblasts if alone or kind != ERYTHROBLAST_CLASS else None
-    return TrainingPair(name, image, labels, GROUP + kind, erythroblasts=known, white_cell=diameter)
+    return TrainingPair(name, image, labels, GROUP + kind, white_cell=diameter)
 
 
 def dark_middle(image: np.ndarray, cell: float) -> Box | None:
@@ -145,11 +144,17 @@ def without_cells_files(path: Path) -> list[Path]:
     return [file for file in files if file.stem not in CHULA_WITH_WHITE_CELLS]
 
 
-def read_without_cells(path: Path) -> list[TrainingPair]:
+def read_without_cells(path: Path, outline: Outliner | None = None) -> list[TrainingPair]:
     """Read pictures of a folder that show no white cell.
 
     The scale is told by the red cells; pictures where they cannot be measured get the
     median of the others.
+
+    Parameters
+    ----------
+    path : Path
+    outline : Outliner, optional
+        What it takes for white cells is boxed as such, for a training to look there often.
 
     Raises
     ------
@@ -168,5 +173,18 @@ def read_without_cells(path: Path) -> list[TrainingPair]:
     for file, image, diameter in zip(files, images, measured, strict=True):
         white_cell = TYPICAL_WHITE_CELL * (diameter or usual)
         labels = np.zeros(image.shape[:2], np.int32)
-        pairs.append(TrainingPair(file.stem, image, labels, WITHOUT_CELLS, white_cell=white_cell))
+        mistakes = _mistakes(image, white_cell, outline) if outline is not None else ()
+        pair = TrainingPair(
+            file.stem, image, labels, WITHOUT_CELLS, look_alikes=mistakes, white_cell=white_cell
+        )
+        pairs.append(pair)
     return pairs
+
+
+def _mistakes(image: np.ndarray, white_cell: float, outline: Outliner) -> tuple[Box, ...]:
+    """Return the boxes of what a model takes for white cells, where it looks for small ones too."""
+    from scipy import ndimage
+
+    found = [outline(image, share * white_cell) for share in _SMALLER]
+    places = [place for labels in found for place in ndimage.find_objects(labels) if place is not None]
+    return tuple(Box(rows.start, cols.start, rows.stop, cols.stop) for rows, cols in places)

@@ -3,7 +3,7 @@
 Beside the probability of a pixel to lie in a white cell it tells where the centre of
 that cell is (so that touching cells can be told apart by their centres) and how
 large the cell is (so that the scale of an unknown image can be found); that it lies in a
-red cell, and how large that is, in a platelet, or in a nucleated red cell.
+red cell, and how large that is, or in a platelet.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ ROBUST = UNetArchitecture(
         Output("size", 1, "linear"),
         Output("red_cell", 1, "sigmoid"),
         Output("platelet", 1, "sigmoid"),
-        Output("erythroblast", 1, "sigmoid"),
     ),
 )
 

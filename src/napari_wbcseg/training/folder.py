@@ -239,8 +239,6 @@ def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
             array = told.pop(name)
             if array is not None:
                 arrays[f"{name}{i}"] = np.asarray(array)
-        if pair.erythroblasts is not None:
-            told["erythroblasts"] = sorted(map(int, pair.erythroblasts))
         about.append(told)
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     np.savez(path, **arrays)  # type: ignore[arg-type]
@@ -257,10 +255,9 @@ def _read_pairs(path: Path) -> list[TrainingPair]:
                 # Earlier versions kept all boxes in one list, or less of the cells.
                 for kind, corners in told.pop("distractors", ()):
                     told.setdefault("red_cells" if kind == "RBC" else "platelets", []).append(corners)
-                for kind in ("red_cells", "platelets"):
+                for kind in ("red_cells", "platelets", "look_alikes"):
                     told[kind] = tuple(Box(*corners) for corners in told.get(kind, ()))
-                if told.get("erythroblasts") is not None:
-                    told["erythroblasts"] = frozenset(told["erythroblasts"])
+                told.pop("erythroblasts", None)
                 pairs.append(TrainingPair(**told))
     except Exception as error:  # zipfile, zlib and NumPy raise nearly any type on damaged files
         raise DatasetError(

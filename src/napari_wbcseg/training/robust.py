@@ -226,7 +226,6 @@ def synthetic_source(key: tuple[int, int]) -> Source | None:
         red_cells=_boxes(smear.red_cells, smear.labels.shape),
         platelets=_boxes(smear.platelets, smear.labels.shape),
         all_boxed=True,
-        erythroblasts=frozenset(),
         white_cell=smear.cell_diameter,
     )
     return make_source(pair, _SYNTHETIC, smooth=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets.class_map import ERYTHROBLAST, PLATELET
+from ..datasets.class_map import PLATELET
 from ..network.backend import import_keras
 from ..network.robust import CANONICAL_DIAMETER
 
@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
 _CENTRE_WIDTH = 0.10
 # Channels of the truth behind those of the network: what counts where in the loss.
-CELL_KNOWN, _SHAPE_KNOWN, _SIZE_KNOWN, _CLASS_KNOWN, _KIND_KNOWN = range(8, 13)
-TRUTH_CHANNELS = 13
+CELL_KNOWN, _SHAPE_KNOWN, _SIZE_KNOWN, _CLASS_KNOWN = range(7, 11)
+TRUTH_CHANNELS = 11
 # Platelets are a hundredth of the pixels; a size is read off many pixels, of red cells as of white ones.
 _PLATELET_WEIGHT = 4.0
-# One cell in twelve whose kind is known is an erythroblast.
-_ERYTHROBLAST_WEIGHT = 8.0
 _RED_SIZE_WEIGHT = 0.5
 
 
@@ -29,11 +27,11 @@ def truth_of(sample: Sample) -> np.ndarray:
 
     Returns
     -------
-    ndarray of float32, shape (S, S, 13)
+    ndarray of float32, shape (S, S, 11)
         Cell; centre, a Gaussian on each centroid a tenth of the diameter wide; offset to
         the centroid, rows and columns, in canonical radii; size, log2 of the diameter
-        over the canonical one, of white and red cells; red cell, platelet, erythroblast;
-        then how much each pixel counts for cell, shape, size, classes, and kind of cell.
+        over the canonical one, of white and red cells; red cell, platelet; then how
+        much each pixel counts for cell, shape, size, and classes.
         Shape is -1 where a cell has no known centre.
     """
     size = sample.labels.shape[0]
@@ -63,24 +61,21 @@ def truth_of(sample: Sample) -> np.ndarray:
     truth[red, _SIZE_KNOWN] = _RED_SIZE_WEIGHT
     truth[..., 5] = red
     truth[..., 6] = known & (classes == PLATELET) & ~cells
-    truth[..., 7] = known & (classes == ERYTHROBLAST) & cells
     # A white cell is neither red cell nor platelet, also where nobody said what lies around it.
     truth[..., _CLASS_KNOWN] = known | (cells & ~sample.doubtful)
-    truth[..., _KIND_KNOWN] = known & cells
     return truth
 
 
 def robust_loss(truth: Any, predicted: Any) -> Any:
     """Sum what the heads miss: Dice and cross-entropy of the cell, squared error of the centre, and more.
 
-    Offset and size have their absolute error; red cells, platelets and erythroblasts their
-    cross-entropy.
+    Offset and size have their absolute error; red cells and platelets their cross-entropy.
 
     Parameters
     ----------
-    truth : tensor, shape (N, H, W, 13)
+    truth : tensor, shape (N, H, W, 11)
         From `truth_of`.
-    predicted : tensor, shape (N, H, W, 8)
+    predicted : tensor, shape (N, H, W, 7)
     """
     ops = import_keras().ops
     truth = ops.cast(truth, "float32")
@@ -108,6 +103,5 @@ def robust_loss(truth: Any, predicted: Any) -> Any:
 
     known = truth[..., _CLASS_KNOWN]
     platelet = entropy(6, known * (1.0 + (_PLATELET_WEIGHT - 1.0) * truth[..., 6]))
-    erythroblast = entropy(7, truth[..., _KIND_KNOWN] * (1.0 + (_ERYTHROBLAST_WEIGHT - 1.0) * truth[..., 7]))
-    classes = 0.5 * entropy(5, known) + platelet + erythroblast
+    classes = 0.5 * entropy(5, known) + platelet
     return dice + entropy(0, valid) + 4.0 * centre + 0.5 * offset + 0.4 * size + 0.4 * classes

@@ -49,8 +49,7 @@ class CutOut:
     """One white cell cut out of a source.
 
     ``image`` is transmittance (h, w, 3) float16, ``mask`` (h, w) float32 in [0, 1],
-    ``relative_size`` its diameter over the median diameter of its source, ``what`` its
-    value in the class map.
+    ``relative_size`` its diameter over the median diameter of its source.
     """
 
     image: np.ndarray
@@ -58,7 +57,6 @@ class CutOut:
     diameter: float
     relative_size: float
     family: str
-    what: float = NOTHING_ELSE
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,8 @@ class Source:
         Cut out of it, where they are known.
     classes : ndarray of float32, shape (H, W)
         The class map.
+    look_alikes : list of tuple
+        Row and column of what may be taken for white cells, in a picture without one.
     """
 
     image: np.ndarray
@@ -92,6 +92,7 @@ class Source:
     whole: frozenset[int]
     centres: dict[int, tuple[float, float]] = field(default_factory=dict)
     distractors: list[Distractor] = field(default_factory=list)
+    look_alikes: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,10 @@ def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = Tr
         frozenset(centres),
         centres,
         distractors,
+        [
+            (min(factor, 1) * (r0 + r1) / 2, min(factor, 1) * (c0 + c1) / 2)
+            for r0, c0, r1, c1 in pair.look_alikes
+        ],
     )
 
 
@@ -276,9 +281,8 @@ def cut_outs(source: Source) -> list[CutOut]:
         )
         mask = (source.labels[box] == index).astype(np.float32)
         diameter = equivalent_diameter(float(mask.sum()))
-        what = float(np.median(source.classes[box][mask > 0]))
         found.append(
-            CutOut(source.image[box].copy(), mask, diameter, diameter / source.diameter, source.family, what)
+            CutOut(source.image[box].copy(), mask, diameter, diameter / source.diameter, source.family)
         )
     return found
 
@@ -348,7 +352,8 @@ class Composer:
         diameter = self.canonical_diameter * 2.0**spread
         backgrounds = self.backgrounds[family]
         without = bool(backgrounds) and rng.random() < _NO_CELL_OF_ITS_OWN
-        on_cell = not without and rng.random() < (0.5 if off_scale else 0.85)
+        often = 0.5 if off_scale or family not in self._stocked else 0.85
+        on_cell = not without and rng.random() < often
         source = _draw(backgrounds if without else self.families[family], rng, by_area=not on_cell)
         picture, mirrored = self._window(source, diameter, rng, on_cell)
         if rng.random() < _BENT:
@@ -382,9 +387,9 @@ class Composer:
     ) -> tuple[_Picture, bool]:
         side = self.size + 2 * self.margin
         height, width = source.labels.shape
-        if on_cell and source.centres:
-            keys = sorted(source.centres)
-            centre = np.array(source.centres[keys[rng.integers(len(keys))]])
+        spots = [source.centres[key] for key in sorted(source.centres)] or source.look_alikes
+        if on_cell and spots:
+            centre = np.array(spots[rng.integers(len(spots))])
             centre = centre + rng.uniform(-0.5, 0.5, 2) * self.size * source.diameter / diameter * 0.8
         else:
             centre = rng.uniform(0, 1, 2) * (height, width)
@@ -439,8 +444,7 @@ class Composer:
             family = self._stocked[rng.integers(len(self._stocked))]
         stock = self.stock[family]
         cell = stock[rng.integers(len(stock))]
-        bare = rng.random() < _BARE_NUCLEI
-        if bare:
+        if rng.random() < _BARE_NUCLEI:
             cell = bare_nucleus(cell)
         side = labels.shape[0]
         wanted = diameter * cell.relative_size * float(np.exp(rng.normal(0, 0.16)))
@@ -492,7 +496,7 @@ class Composer:
         soft = cv2.GaussianBlur(alpha, (0, 0), 0.8)[..., None]
         image[:] = soft * patch + (1 - soft) * image
         labels[solid] = labels.max() + 1
-        picture.classes[solid] = UNKNOWN if bare else cell.what
+        picture.classes[solid] = NOTHING_ELSE
 
     def _crop(self, picture: _Picture, mirrored: bool) -> Sample:
         image, labels, cut = picture.image, picture.labels, picture.cut
@@ -558,7 +562,7 @@ def bare_nucleus(cell: CutOut) -> CutOut:
     soft = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.0)
     diameter = equivalent_diameter(float(shape.sum()))
     relative = cell.relative_size * diameter / cell.diameter
-    return CutOut(cell.image, soft, diameter, relative, cell.family, cell.what)
+    return CutOut(cell.image, soft, diameter, relative, cell.family)
 
 
 @dataclass
