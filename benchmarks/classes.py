@@ -1,4 +1,4 @@
-"""Scores of the classifier: Barcelona's held-out fifth, and a laboratory it never saw, with examples too.
+"""Scores of the classifier: cells held out of two laboratories, and a third it never saw, with examples too.
 
 ``WBCSEG_DATA=... python benchmarks/classes.py [--classifier FILE] [--cells FOLDER]``; cells that were cut
 out are kept in the folder, so that another classifier is scored in a minute.
@@ -69,11 +69,6 @@ def with_examples(classifier: ClassifierFile, embedding: np.ndarray, truth: np.n
     return float(np.mean(scores))
 
 
-def pbc_cells(folder: Path) -> ClassCells:
-    """Cut out the cells of the held-out fifth."""
-    return cut_cells(folder, True, outliner("wbc", flips=False))
-
-
 def zheng_cells(folder: Path) -> ClassCells:
     """Cut out the cell in the middle of each picture, as `segment` finds it and at the size it estimates."""
     table, found = pd.read_csv(folder / "classes.csv"), []
@@ -105,11 +100,13 @@ def main() -> None:
     options = parser.parse_args()
     classifier, data = read_classifier(options.classifier), Path(os.environ["WBCSEG_DATA"])
     options.cells.mkdir(exist_ok=True)
-    for name, folder in (("pbc_test", "pbc"), ("zheng", "zheng_dataset1")):
+    for name, folder in (("pbc_test", "pbc"), ("sigtuple", "sigtuple"), ("zheng", "zheng_dataset1")):
         file = options.cells / f"{name}.npz"
         if not file.exists():
-            cut = zheng_cells(data / folder) if name == "zheng" else pbc_cells(data / folder)
-            cut.save(file)
+            if name == "zheng":
+                zheng_cells(data / folder).save(file)
+            else:
+                cut_cells(data / folder, True, outliner("wbc", flips=False)).save(file)
         cells = ClassCells.load(file)
         probabilities, embedding = classifier.predict(_as_they_are(cells, np.arange(len(cells))))
         found, truth = merged(probabilities), merged(cells.truth).argmax(axis=1)

@@ -20,14 +20,23 @@ class CropParameters:
         Pixels across a typical white cell of the image.
     rim : float
         Pixels around a cell that are kept, for outlines that are a little narrow.
+    density, spread : tuple of float
+        Mean and standard deviation of the optical density of red, green and blue that each cell is brought
+        to: those of the 2,240 cells of the Barcelona set that are trained on.
+    least_spread : float
+        Is added to a cell's own standard deviation, so that noise in an even thing stays noise.
     """
 
     side: int = 80
     diameter: float = 52.0
     rim: float = 2.0
+    density: tuple[float, float, float] = (0.69, 1.10, 0.28)
+    spread: tuple[float, float, float] = (0.47, 0.77, 0.19)
+    least_spread: float = 0.05
 
 
 PARAMETERS = CropParameters()
+_DARKEST = 0.02  # transmittance below which a camera tells nothing
 
 
 def cut_out(
@@ -78,18 +87,28 @@ def _paste(target: np.ndarray, source: np.ndarray, row: int, col: int) -> None:
         target[rows[0] : rows[1], cols[0] : cols[1]] = part
 
 
-def alone(crop: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def alone(crop: np.ndarray, mask: np.ndarray, one_stain: bool = True) -> np.ndarray:
     """Return what the classifier takes: the cell on nothing, 0 on empty slide, about 2 in dark stain.
+
+    Stain and light differ more between laboratories than between classes, so each cell is brought to one
+    mean and spread of optical density (after Reinhard et al., IEEE Computer Graphics 21, 2001).
 
     Parameters
     ----------
     crop : ndarray of float32, shape (side, side, 3)
         Transmittance.
     mask : ndarray of float32, shape (side, side)
+    one_stain : bool
+        False leaves the stain as it is, as most of the training does.
     """
     import cv2
 
     reach = 2 * int(np.ceil(PARAMETERS.rim)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     soft = cv2.GaussianBlur(cv2.dilate(mask, kernel), (0, 0), 1.0)[..., None]
-    return np.asarray((1 - crop) * 2 * soft, np.float32)
+    density = -np.log(np.clip(crop, _DARKEST, 1.25))
+    own = density[mask > 0.5]
+    if len(own) and one_stain:
+        gain = np.array(PARAMETERS.spread) / (own.std(axis=0) + PARAMETERS.least_spread)
+        density = (density - own.mean(axis=0)) * gain + PARAMETERS.density
+    return np.asarray((1 - np.exp(-np.maximum(density, 0))) * 2 * soft, np.float32)

@@ -134,11 +134,9 @@ def _spread(values: np.ndarray) -> np.ndarray:
 def probabilities_of(classifier: ClassifierFile, embedding: np.ndarray) -> pd.DataFrame:
     """Return the probabilities of cells that were looked at already, a column a class."""
     import pandas as pd
-    from scipy.special import softmax
 
-    weights = classifier.weights
-    values = softmax(embedding @ weights["classes/kernel"] + weights["classes/bias"], axis=1)
-    return pd.DataFrame(values, columns=list(classifier.header.architecture.classes))
+    names = list(classifier.header.architecture.classes)
+    return pd.DataFrame(classifier.probabilities(embedding), columns=names)
 
 
 def least_sure(cells: pd.DataFrame) -> list[int]:

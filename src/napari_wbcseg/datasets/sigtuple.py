@@ -8,15 +8,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from ..errors import DatasetError, WBCSegError
 from ..files import check_ordinary
 from ..images.find import natural_key
+from .csv_table import read_table
 from .folders import Entry, image_entries, is_image_name, pair_entries, split_masks
 from .pair import TrainingPair
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CLASSES = Path(__file__).with_name("sigtuple_classes.csv")
 
 SIGTUPLE_TILE = 128
 """Side of a training tile in pixels."""
@@ -138,6 +144,22 @@ def _files(path: Path, section: str) -> list[Entry]:
 
 
 # Tiles and folds -----------------------------------------------------------------------------------
+
+
+def sigtuple_classes(path: str | Path) -> pd.DataFrame:
+    """Return the classes of white cells of a SigTuple folder, told by eye, the doubtful left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``image`` (within the folder), ``row`` and ``col`` of the cell's middle, ``class``, and
+        ``held_out``, True for those of the test fields that share no cell with the training set.
+    """
+    table = read_table(_CLASSES, {"image", "row", "col", "class", "held_out"}, dtype={"image": str})
+    sections = table["held_out"].map({0: TRAIN_FOLDER, 1: TEST_FOLDER})
+    table["image"] = sections + "/" + table["image"] + ".jpg"
+    table["held_out"] = table["held_out"] == 1
+    return table[[(Path(path) / image).is_file() for image in table["image"]]]
 
 
 def cut_tiles(pairs: Iterable[TrainingPair], size: int = SIGTUPLE_TILE) -> list[TrainingPair]:

@@ -32,6 +32,8 @@ from .model_file import (
 BUILT_IN = "built-in"
 _PACKAGED = Path(__file__).resolve().parent.parent / "models" / f"classes{SUFFIX}"
 _KEY = "napari_wbcseg_classifier"
+#: How `napari_wbcseg.classification.crops.alone` makes cells ready: 1 left their stain as it was.
+CUT = 2
 #: Name of the array with the embeddings of examples.
 EXAMPLES = "examples"
 
@@ -87,6 +89,8 @@ class ClassifierHeader(BaseModel):
         How many of these, the last ones, a person named.
     class_list : list of dict
         Names and colours of the classes, as a `ClassList` is written; empty for those built in.
+    cut : int
+        How cells are made ready for it, see `CUT`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -98,6 +102,7 @@ class ClassifierHeader(BaseModel):
     examples: tuple[str, ...] = ()
     taught: Annotated[int, Field(ge=0)] = 0
     class_list: list[dict[str, Any]] = []
+    cut: int = 1
     training_data: str = ""
     training: dict[str, Any] = {}
     scores: dict[str, float] = {}
@@ -131,11 +136,11 @@ class ClassifierFile:
 
         onnxruntime = import_onnxruntime()
         options = session_options(onnxruntime, available_cpus())
-        graph = classifier_onnx(self.header.architecture, self.weights)
+        graph = embedding_onnx(self.header.architecture, self.weights)
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def predict(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Look at cells.
+        """Look at cells, in four quarter turns each, since a cell has no up.
 
         Parameters
         ----------
@@ -147,13 +152,20 @@ class ClassifierFile:
         probabilities : ndarray of float32, shape (n, classes)
         embedding : ndarray of float32, shape (n, embedding)
         """
-        classes = len(self.header.architecture.classes)
-        parts = [np.zeros((0, classes + self.header.architecture.embedding), np.float32)]
+        parts = [np.zeros((0, self.header.architecture.embedding), np.float32)]
         for start in range(0, len(pictures), _BATCH):
-            part = np.ascontiguousarray(pictures[start : start + _BATCH], np.float32)
-            parts.append(self._session.run(None, {"image": part})[0])
-        found = np.concatenate(parts)
-        return found[:, :classes], found[:, classes:]
+            part = np.asarray(pictures[start : start + _BATCH], np.float32)
+            turned = (np.ascontiguousarray(np.rot90(part, turn, (1, 2))) for turn in range(4))
+            parts.append(np.mean([self._session.run(None, {"image": view})[0] for view in turned], axis=0))
+        embedding = np.concatenate(parts)
+        return self.probabilities(embedding), embedding
+
+    def probabilities(self, embedding: np.ndarray) -> np.ndarray:
+        """Return the probabilities of cells by their embedding, shape (n, classes)."""
+        from scipy.special import softmax
+
+        logits = embedding @ self.weights["classes/kernel"] + self.weights["classes/bias"]
+        return np.asarray(softmax(logits, axis=1), np.float32)
 
 
 _BATCH = 32
@@ -218,11 +230,16 @@ def decode_classifier(content: bytes, path: Path | None = None) -> ClassifierFil
     """Validate the content of a classifier's file; see `read_classifier` for what it raises."""
     where = f"The classifier {path}" if path is not None else "The classifier"
     header, weights = decode_tensors(content, ClassifierHeader, _KEY, where)
+    if header.cut != CUT:
+        raise ModelError(
+            f"{where} was made for cells as another version of napari-wbcseg shows them: "
+            "name cells and save it anew, or train it again."
+        )
     return ClassifierFile(header, weights, hash_of(content), path)
 
 
-def classifier_onnx(architecture: ClassifierArchitecture, weights: Mapping[str, np.ndarray]) -> bytes:
-    """Return the serialised graph: ``image`` (N, side, side, 3) to probabilities and embedding, joined."""
+def embedding_onnx(architecture: ClassifierArchitecture, weights: Mapping[str, np.ndarray]) -> bytes:
+    """Return the serialised graph: ``image`` (N, side, side, 3) to the embedding."""
     from .onnx_graph import OUTPUT_NAME, Graph
 
     graph = Graph(architecture.convolutions(), weights)
@@ -232,15 +249,9 @@ def classifier_onnx(architecture: ClassifierArchitecture, weights: Mapping[str, 
         for number, level in enumerate(levels[-architecture.pooled :])
         for kind in ("Average", "Max")
     ]
-    embedding = graph.add("Flatten", [graph.add("Concat", pooled, "pooled", axis=1)], "embedding")
-    kernel, bias = (
-        graph.constant(f"classes/{name}", weights[f"classes/{name}"]) for name in ("kernel", "bias")
-    )
-    logits = graph.add("Gemm", [embedding, kernel, bias], "classes")
-    probabilities = graph.add("Softmax", [logits], "probabilities", axis=1)
-    graph.add("Concat", [probabilities, embedding], OUTPUT_NAME, axis=1)
-    side, given = architecture.side, len(architecture.classes) + architecture.embedding
-    return graph.finish("classifier", ["N", side, side, 3], ["N", given])
+    graph.add("Flatten", [graph.add("Concat", pooled, "pooled", axis=1)], OUTPUT_NAME)
+    side = architecture.side
+    return graph.finish("classifier", ["N", side, side, 3], ["N", architecture.embedding])
 
 
 def build_classifier(

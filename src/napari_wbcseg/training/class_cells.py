@@ -1,4 +1,8 @@
-"""The cells that the classifier is taught on: named by experts, cut out as our own segmentation does."""
+"""The cells that the classifier is taught on, cut out as our own segmentation does.
+
+Experts named those of the Barcelona sets. Those of SigTuple, another laboratory's, were named by eye, the
+doubtful left out; cells drawn for the purpose are a third look, and plain discs are of no class at all.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..classification.classes import BAND, ERYTHROBLAST, PLATELET, SEGMENTED
+from ..classification.classes import BAND, ERYTHROBLAST, NEUTROPHIL, PLATELET, SEGMENTED
 from ..classification.crops import cut_out
 from ..datasets.boxes import split_names
+from ..datasets.sigtuple import is_sigtuple, sigtuple_classes
 from ..datasets.single_cells import CELL_OF_PICTURE, dark_middle, read_classes
 from ..errors import DatasetError
+from ..images.illumination import normalised
 from ..progress import Progress, silent
 from .class_views import SIDE
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..datasets.pair import Outliner
 
 #: What is told apart.
@@ -24,10 +32,16 @@ CLASSES = (
     *(BAND, SEGMENTED, "lymphocyte", "monocyte", "eosinophil", "basophil", "immature granulocyte"),
     *(ERYTHROBLAST, PLATELET),
 )
+#: Per cent of what is outlined as white cells in ordinary blood, by class: the middle of the reference
+#: intervals of a differential (Hoffbrand's Essential Haematology); the last three are rare, not absent.
+USUAL = (3.0, 57.0, 30.0, 6.0, 3.0, 0.5, 1.0, 1.0, 1.0)
 # Names in the tables of classes, and what a table may say more exactly of them.
 _NAMES = {"ig": "immature granulocyte", "BNE": BAND, "SNE": SEGMENTED}
 # A cell is in the middle if it is no further from it, over the side of the picture.
 _MIDDLE = 0.03
+#: Pixels across a typical white cell of SigTuple's pictures (their data's page: 50 to 71).
+SIGTUPLE_DIAMETER = 63.0
+_HIDDEN = 0.97  # mean transmittance of a drawn cell that nobody would see
 _LARGEST_PLATELET = 4.0  # its area over that of the square around the dark middle
 
 
@@ -42,7 +56,8 @@ class ClassCells:
     masks : ndarray of uint8, shape (n, SIDE, SIDE)
         Share of each pixel that is the cell's, 0 to 255.
     truth : ndarray of float32, shape (n, classes)
-        1 for the class, in the order of `CLASSES`; a half each where only a neutrophil is named.
+        1 for the class, in the order of `CLASSES`; a half each where only a neutrophil is named, the same
+        everywhere for what is none of them.
     names : tuple of str
         The pictures.
     """
@@ -87,7 +102,8 @@ def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progres
     Parameters
     ----------
     folder : Path
-        With ``images`` and a ``classes.csv`` of the columns ``image``, ``class`` and perhaps ``subtype``.
+        With ``images`` and a ``classes.csv`` of the columns ``image``, ``class`` and perhaps ``subtype``; or
+        SigTuple's, whose classes come with this package.
     held_out : bool
         The cells that are never trained on, or the others. With boxes beside the classes, as in TXL-PBC,
         those that `split_names` has for validation; else a fifth of each class, see `read_classes`.
@@ -102,21 +118,76 @@ def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progres
     from ..images.prepare import prepare_image
     from ..images.read import read_image
 
-    table, whole_fields = read_classes(folder), (Path(folder) / "boxes.csv").is_file()
-    if whole_fields:
-        table["held_out"] = ~table["image"].isin(split_names(folder)[0])
+    table = _table(Path(folder))
     table = table[table["held_out"] == held_out]
-    found = []
+    found, image, seen = [], np.zeros((0, 0, 3), np.uint8), None
     for number, row in enumerate(table.to_dict("records")):
         progress(number, len(table), f"Cutting out the cells of {Path(folder).name}")
-        pixels = prepare_image(read_image(Path(folder) / "images" / row["image"])).pixels
-        cell = _cell(np.rint(pixels).astype(np.uint8), str(row["class"]), outline, whole_fields)
+        if row["image"] != seen:
+            seen = row["image"]
+            image = np.rint(prepare_image(read_image(Path(folder) / seen)).pixels).astype(np.uint8)
+        cell = _cell(image, row, outline)
         if cell is not None:
-            found.append((*cell, _truth(row, folder), str(row["image"])))
+            found.append((*cell, _truth(row, folder), f"{seen}:{row.get('row', '')}:{row.get('col', '')}"))
     if not found:
         raise DatasetError(f"No cell of {folder} could be outlined.")
     crops, masks, truth, names = zip(*found, strict=True)
     return ClassCells(np.stack(crops), np.stack(masks), np.stack(truth), names)
+
+
+def _table(folder: Path) -> pd.DataFrame:
+    """Return image, class and held_out of each cell, its place, and how far from it it may lie."""
+    if is_sigtuple(folder):
+        return sigtuple_classes(folder).assign(diameter=SIGTUPLE_DIAMETER, reach=_MIDDLE)
+    table = read_classes(folder)
+    whole_fields = (folder / "boxes.csv").is_file()
+    if whole_fields:
+        table["held_out"] = ~table["image"].isin(split_names(folder)[0])
+    table["image"] = "images/" + table["image"]
+    return table.assign(reach=np.inf if whole_fields else _MIDDLE)
+
+
+def drawn_cells(fields: int, seed: int = 0) -> ClassCells:
+    """Return cells of fields drawn at random, each in a stain of its own; blasts are none of the classes."""
+    from ..synthetic.smear import random_smear
+
+    found = []
+    for number in range(fields):
+        smear = random_smear(np.random.default_rng((seed, number)), (320, 320), cell_diameter_range=(40, 90))
+        image = normalised(smear.image.astype(np.float32))
+        for index, (kind, place) in enumerate(zip(smear.kinds, _places(smear.labels), strict=True)):
+            mask = smear.labels[place] == index + 1
+            hidden = image[place][mask].mean() > _HIDDEN  # by the edge of the microscope's field
+            if not hidden and (kind in CLASSES or kind == NEUTROPHIL):
+                cut = _cut(image, mask, place, smear.cell_diameter)
+                found.append((*cut, _truth({"class": kind}, Path("drawn")), f"drawn-{number}-{index}"))
+    crops, masks, truth, names = zip(*found, strict=True)
+    return ClassCells(np.stack(crops), np.stack(masks), np.stack(truth), names)
+
+
+def discs(count: int, seed: int = 0) -> ClassCells:
+    """Return stained discs without a nucleus, as red cells and dirt are, which no class fits."""
+    from ..synthetic.white_cells import outline_at, ring_outline, texture
+
+    rng = np.random.default_rng((seed, 1))
+    y, x = (np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2).astype(np.float32)
+    crops, masks = [], []
+    for _ in range(count):
+        outline = ring_outline(rng, rng.uniform(0, 0.08), rng.uniform(1.0, 1.4))
+        depth = outline_at(outline, y, x) * rng.uniform(12, 30) - np.hypot(y, x)
+        cover = np.clip(depth / rng.uniform(1, 4) + 0.5, 0, 1)
+        density = rng.uniform(0.2, 2.0) * rng.dirichlet(np.full(3, 3.0)) * 3
+        body = 1 + rng.uniform(0, 0.2) * texture(rng, y.shape, rng.uniform(2, 12))
+        body = body * (1 - rng.uniform(0, 0.5) * np.exp(-((np.hypot(y, x) / rng.uniform(4, 12)) ** 2)))
+        crops.append(np.exp(-density * (cover * np.maximum(body, 0.1))[..., None]))
+        masks.append(depth > 0)
+    truth = np.full((count, len(CLASSES)), 1 / len(CLASSES), np.float32)
+    return ClassCells(
+        np.rint(np.stack(crops) / STEP).astype(np.uint8),
+        np.stack(masks).astype(np.uint8) * 255,
+        truth,
+        tuple(f"disc-{number}" for number in range(count)),
+    )
 
 
 def joined(parts: list[ClassCells]) -> ClassCells:
@@ -140,15 +211,12 @@ def _truth(row: dict[Any, Any], folder: Path) -> np.ndarray:
     return truth
 
 
-def _cell(
-    image: np.ndarray, name: str, outline: Outliner, anywhere: bool
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the cell in the middle, or of a whole field that nearest to it; None where there is none."""
+def _cell(image: np.ndarray, row: dict[Any, Any], outline: Outliner) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the cell at its place, the middle of the picture if none is said; None if there is none."""
     from scipy import ndimage
 
-    from ..images.illumination import normalised
-
-    diameter = CELL_OF_PICTURE * max(image.shape[:2])
+    name, side = str(row["class"]), max(image.shape[:2])
+    diameter = row.get("diameter", CELL_OF_PICTURE * side)
     size = diameter
     if name == PLATELET:  # which our segmentation takes for a cell where it takes cells to be that small
         box = dark_middle(image, diameter)
@@ -159,13 +227,24 @@ def _cell(
     if not labels.any():
         return None
     distance, nearest = ndimage.distance_transform_edt(labels == 0, return_indices=True)
-    middle = (image.shape[0] // 2, image.shape[1] // 2)
-    if not anywhere and distance[middle] > _MIDDLE * max(image.shape[:2]):
+    spot = (int(row.get("row", image.shape[0] // 2)), int(row.get("col", image.shape[1] // 2)))
+    if distance[spot] > row["reach"] * side:
         return None
-    mask = labels == labels[tuple(nearest[:, middle[0], middle[1]])]
+    mask = labels == labels[tuple(nearest[:, spot[0], spot[1]])]
     if name == PLATELET and mask.sum() > _LARGEST_PLATELET * size**2:
         return None
-    (place,) = ndimage.find_objects(mask.astype(np.uint8))
-    corner = [side.start for side in place]
-    crop, inside = cut_out(normalised(image), mask[place], corner, diameter, SIDE)
+    (place,) = _places(mask.astype(np.uint8))
+    return _cut(normalised(image), mask[place], place, diameter)
+
+
+def _places(labels: np.ndarray) -> list[tuple[slice, slice]]:
+    from scipy import ndimage
+
+    return list(ndimage.find_objects(labels))
+
+
+def _cut(
+    image: np.ndarray, mask: np.ndarray, place: tuple[slice, slice], diameter: float
+) -> tuple[np.ndarray, np.ndarray]:
+    crop, inside = cut_out(image, mask, [side.start for side in place], diameter, SIDE)
     return np.rint(np.clip(crop, 0, 1.25) / STEP).astype(np.uint8), np.rint(inside * 255).astype(np.uint8)
