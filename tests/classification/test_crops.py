@@ -49,9 +49,27 @@ def test_what_lies_around_a_cell_does_not_matter() -> None:
     far = np.zeros((80, 80), bool)
     far[:8] = far[:, :8] = True  # a few pixels are kept, for outlines that are a little narrow
     assert not seen[1][far].any()
-    middle = seen[0][30:50, 30:50]
+    np.testing.assert_allclose(seen[1][30:50, 30:50], seen[0][30:50, 30:50], atol=1e-6)
+
+
+def test_cells_of_any_stain_are_brought_to_one() -> None:
+    """Half the cell is dark, half pale; in pink or blue, strong or faint, it looks the same."""
+    inside = disc(PARAMETERS.side, 26).astype(np.float32)
+    dark = inside * (np.arange(PARAMETERS.side) < 40)
+    seen = []
+    for pale, deep in (((0.1, 0.3, 0.1), (0.5, 1.5, 0.5)), ((0.4, 0.4, 0.2), (1.2, 2.0, 0.8))):
+        density = inside[..., None] * pale + dark[..., None] * (np.array(deep) - pale)
+        seen.append(alone(np.exp(-density).astype(np.float32), inside))
+    np.testing.assert_allclose(seen[1][inside > 0], seen[0][inside > 0], atol=0.1)
+    density = -np.log(1 - seen[0][disc(PARAMETERS.side, 20)] / 2)
+    np.testing.assert_allclose(density.mean(axis=0), PARAMETERS.density, atol=0.1)
+
+
+def test_a_stain_may_be_left_as_it_is() -> None:
+    inside = disc(PARAMETERS.side, 26).astype(np.float32)
+    crop = np.where(inside[..., None] > 0, (0.3, 0.2, 0.5), 1).astype(np.float32)
+    middle = alone(crop, inside, one_stain=False)[30:50, 30:50]
     np.testing.assert_allclose(middle - 2 * (1 - np.array((0.3, 0.2, 0.5))), 0, atol=0.01)
-    np.testing.assert_allclose(seen[1][30:50, 30:50], middle, atol=1e-6)
 
 
 def test_a_cell_larger_than_the_crop_is_cut_to_its_middle() -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _OUTLINED = 2**22
 _OF_DIAMETER = 0.04  # width of an outline
 _OPACITY = 0.9
+_LARGEST = 2**16  # label that napari colours one by one, where numba is not installed
 _NAME = "classes of cells"
 
 
@@ -37,7 +38,7 @@ def colour_cells(layer: Labels, cells: pd.DataFrame, classes: ClassList) -> None
     """
     from napari.utils.colormaps import DirectLabelColormap
 
-    if image_data(layer).dtype == bool:
+    if image_data(layer).dtype == bool or cells["label"].max() > _LARGEST:
         return
     ours = isinstance(layer.colormap, DirectLabelColormap)
     if ours and layer.colormap.name != _NAME:
