@@ -1,4 +1,4 @@
-"""Pictures of violet and pink discs, and a classifier that a person taught to tell them apart."""
+"""Pictures of violet discs, dark in the middle, and pink ones, pale there; a classifier that tells them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ CLASSES = BUILT_IN.added(CellClass("violet", "#112233"), CellClass("pink", "#445
 def discs(colours: tuple[tuple[int, int, int], ...]) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Return a picture of discs 50 pixels across in a row, their labels, and a table of these."""
     rows, cols = np.mgrid[:100, : 100 * len(colours)]
-    labels = np.where((rows - 50) ** 2 + (cols % 100 - 50) ** 2 <= 625, cols // 100 + 1, 0).astype(np.int32)
+    squared = (rows - 50) ** 2 + (cols % 100 - 50) ** 2
+    labels = np.where(squared <= 625, cols // 100 + 1, 0).astype(np.int32)
     image = np.array([(225, 225, 225), *colours], np.uint8)[labels]
+    # The classifier sees each cell in one stain, so colour alone does not tell them.
+    violet = np.isin(labels, [number for number, colour in enumerate(colours, 1) if colour == VIOLET])
+    core = squared <= 150
+    image[core & violet] //= 2
+    image[core & ~violet & (labels > 0)] = (235, 200, 205)
     return image, labels, pd.DataFrame({"label": range(1, len(colours) + 1)})
 
 

@@ -118,5 +118,6 @@ def test_the_report_shows_differential_gallery_and_what_told_the_classes(
     gallery = re.findall(r'base64,([^"]+)" alt="(violet|pink)"', text)
     assert [name for _, name in gallery] == ["pink", "violet", "violet"]
     for (jpeg, _), colour in zip(gallery, (PINK, VIOLET, VIOLET), strict=True):
-        middle = np.asarray(Image.open(io.BytesIO(base64.b64decode(jpeg))))[30:42, 30:42]
-        np.testing.assert_allclose(middle.mean(axis=(0, 1)), colour, atol=6)
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(jpeg)))).astype(float)
+        near = np.abs(picture - colour).max(axis=2) < 12  # the disc around its core
+        assert near.mean() > 0.1

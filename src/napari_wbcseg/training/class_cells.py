@@ -240,7 +240,7 @@ def _cell(image: np.ndarray, row: dict[Any, Any], outline: Outliner) -> tuple[np
 def _places(labels: np.ndarray) -> list[tuple[slice, slice]]:
     from scipy import ndimage
 
-    return list(ndimage.find_objects(labels))
+    return [(rows, cols) for rows, cols in ndimage.find_objects(labels)]
 
 
 def _cut(

@@ -129,8 +129,8 @@ def _elsewhere(image: np.ndarray, inside: np.ndarray, rng: np.random.Generator) 
         image = _cytoplasm_apart(image, inside > 0.5, rng)
     if rng.random() < PARAMETERS.sharpened_share:
         soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.7, 2.0)))
-        gain = np.float32(rng.uniform(-0.6, PARAMETERS.sharpened))
-        image = np.clip(image + gain * (image - soft), 0, 1.25)
+        share = np.float32(rng.uniform(-0.6, PARAMETERS.sharpened))
+        image = np.clip(image + share * (image - soft), 0, 1.25)
     image = augment(image, inside > 0.5, rng)
     if rng.random() < PARAMETERS.grey_share:
         share = np.float32(rng.uniform(0, PARAMETERS.grey))

@@ -263,8 +263,8 @@ def _as_they_are(cells: ClassCells, chosen: np.ndarray) -> np.ndarray:
     """Return what the classifier takes of cells, unchanged."""
     edge = (SIDE - CROPS.side) // 2
     middle = slice(edge, edge + CROPS.side)
-    pictures = [[part[middle, middle] for part in cells.cell(index)] for index in chosen.tolist()]
-    return np.stack([alone(*picture) for picture in pictures])
+    whole = [cells.cell(index) for index in chosen.tolist()]
+    return np.stack([alone(crop[middle, middle], mask[middle, middle]) for crop, mask in whole])
 
 
 def _temperature(

@@ -34,15 +34,16 @@ def own_corrections(monkeypatch, tmp_path):
 
 
 def cells_of_two_kinds():
-    """Draw two rows of cells, violet and orange: the picture and the labels, 1 to 6 and 7 to 12."""
+    """Draw rows of cells, violet, dark in the middle, and orange, pale there; return picture and labels."""
     rows, cols = np.indices((140, 70 * COLUMNS))
     labels = np.zeros(rows.shape, np.uint16)
     image = np.full((*rows.shape, 3), 235, np.uint8)
     for number in range(2 * COLUMNS):
         middle = (35 + 70 * (number // COLUMNS), 35 + 70 * (number % COLUMNS))
-        inside = (rows - middle[0]) ** 2 + (cols - middle[1]) ** 2 <= (20 + number % 3) ** 2
-        labels[inside] = number + 1
-        image[inside] = VIOLET if number < COLUMNS else ORANGE
+        squared = (rows - middle[0]) ** 2 + (cols - middle[1]) ** 2
+        labels[squared <= (20 + number % 3) ** 2] = number + 1
+        image[labels == number + 1] = VIOLET if number < COLUMNS else ORANGE
+        image[squared <= 100] = (40, 15, 60) if number < COLUMNS else (235, 205, 180)
     return image, labels
 
 
