@@ -73,6 +73,7 @@ def until(what, seconds=120):
 
 
 def learn(widget):
+    until(lambda: widget.review is not None and not widget.review.measuring)
     widget.panel.message.setText("")
     widget.learn()
     until(lambda: widget.panel.message.text().startswith("Learnt"))
