@@ -253,7 +253,7 @@ class TestWheel:
 
     def test_it_holds_nothing_else(self, wheel):
         kinds = {Path(name).suffix for name in wheel.namelist() if name.startswith(f"{NAME}/")}
-        assert kinds == {".py", ".yaml", ".typed", ".safetensors", ".txt", ".html", ".md"}
+        assert kinds == {".py", ".yaml", ".typed", ".safetensors", ".txt", ".csv", ".html", ".md"}
         assert not [name for name in wheel.namelist() if "cache" in name or name.startswith("tests")]
 
     def test_it_is_small_enough(self, wheel, record_property):
