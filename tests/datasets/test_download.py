@@ -174,6 +174,19 @@ def test_file_not_on_the_server(fetch: Callable[..., Path], source: Path) -> Non
         fetch()
 
 
+def test_threads_that_find_a_folder_missing_all_go_on(
+    fetch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = os.makedirs
+
+    def slowly(path: str, **options: bool) -> None:
+        time.sleep(0.3)  # meanwhile another thread finds it missing too
+        make(path, **options)
+
+    monkeypatch.setattr(os, "makedirs", slowly)
+    assert _files(fetch()) == set(NAMES)
+
+
 def test_no_network(fetch: Callable[..., Path]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -109,7 +109,13 @@ def fetch_sigtuple(
     folder = sigtuple_cache() if cache is None else Path(cache).expanduser()
     wanted = list(registry) if names is None else _select(names, registry)
     store = pooch.create(folder, base_url.rstrip("/") + "/", registry=registry, retry_if_failed=_RETRIES)
-    fetch = partial(store.fetch, downloader=pooch.HTTPDownloader(timeout=_TIMEOUT))
+    plain = partial(store.fetch, downloader=pooch.HTTPDownloader(timeout=_TIMEOUT))
+
+    def fetch(name: str) -> str:
+        # Two threads that find a folder missing both make it, and Pooch takes the second for a fault.
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        return str(plain(name))
+
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("ERROR")  # one line a file otherwise
