@@ -106,9 +106,21 @@ def alone(crop: np.ndarray, mask: np.ndarray, one_stain: bool = True) -> np.ndar
     reach = 2 * int(np.ceil(PARAMETERS.rim)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     soft = cv2.GaussianBlur(cv2.dilate(mask, kernel), (0, 0), 1.0)[..., None]
-    density = -np.log(np.clip(crop, _DARKEST, 1.25))
-    own = density[mask > 0.5]
-    if len(own) and one_stain:
-        gain = np.array(PARAMETERS.spread) / (own.std(axis=0) + PARAMETERS.least_spread)
-        density = (density - own.mean(axis=0)) * gain + PARAMETERS.density
+    density, inside = optical_density(crop), mask > 0.5
+    if one_stain and inside.any():
+        spread = np.array(PARAMETERS.spread)
+        density = brought_to(density, inside, np.array(PARAMETERS.density), spread, PARAMETERS.least_spread)
     return np.asarray((1 - np.exp(-np.maximum(density, 0))) * 2 * soft, np.float32)
+
+
+def optical_density(image: np.ndarray) -> np.ndarray:
+    """Return how much light was absorbed, in natural logarithms, of transmittance."""
+    return np.asarray(-np.log(np.clip(image, _DARKEST, 1.25)))
+
+
+def brought_to(
+    density: np.ndarray, inside: np.ndarray, mean: np.ndarray, spread: np.ndarray, least: float
+) -> np.ndarray:
+    """Bring what lies inside to a mean and a standard deviation; ``least`` is added to its own one."""
+    own = density[inside]
+    return np.asarray((density - own.mean(axis=0)) * (spread / (own.std(axis=0) + least)) + mean)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from ..classification.crops import PARAMETERS as CROPS
-from ..classification.crops import alone
-from .samples.augment import augment
+from ..classification.crops import alone, brought_to, optical_density
+from .samples.augment import augment, nuclear
 
 #: Side of the crops that views are made of: a cell turned and enlarged still fits.
 SIDE = 128
@@ -142,30 +142,22 @@ def _recoloured(
     image: np.ndarray, inside: np.ndarray, other: np.ndarray, other_mask: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Give a cell mean and spread of another's optical density."""
-    lent = _density(other)[other_mask > 0.5]
-    density = _density(image)
-    own = density[inside]
-    if len(own) < 2 or len(lent) < 2:
+    lent, density = optical_density(other)[other_mask > 0.5], optical_density(image)
+    if inside.sum() < 2 or len(lent) < 2:
         return image
-    moved = (density - own.mean(axis=0)) / (own.std(axis=0) + 0.02) * (lent.std(axis=0) + 0.02)
+    moved = brought_to(density, inside, lent.mean(axis=0), lent.std(axis=0) + 0.02, 0.02)
     share = np.float32(rng.uniform(0.3, 1.0))
-    mixed = (1 - share) * density + share * (moved + lent.mean(axis=0))
+    mixed = (1 - share) * density + share * moved
     return np.asarray(np.exp(-np.maximum(mixed, 0)), np.float32)
 
 
 def _cytoplasm_apart(image: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    density = _density(image)
-    dark = density.mean(axis=2)
     if not inside.any():
         return image
-    low, high = np.percentile(dark[inside], (45, 70))
-    nucleus = np.clip((dark - low) / max(high - low, 1e-3), 0, 1)[..., None]
+    density = optical_density(image)
+    nucleus = nuclear(density, inside, (45, 70))
     gain = np.exp(rng.normal(0, PARAMETERS.apart, 3)).astype(np.float32)
     return np.asarray(np.exp(-density * (nucleus + (1 - nucleus) * gain)), np.float32)
-
-
-def _density(image: np.ndarray) -> np.ndarray:
-    return np.asarray(-np.log(np.clip(image, 0.02, 1.25)), np.float32)
 
 
 def _rotation(angle: float) -> np.ndarray:

@@ -70,11 +70,16 @@ def _paled(density: np.ndarray, cells: np.ndarray, left: float) -> np.ndarray:
     """Take stain out of the paler half of white cells: their cytoplasm."""
     if not cells.any():
         return density
-    dark = density.mean(axis=-1)
-    low, high = np.percentile(dark[cells], (40, 75))
-    nucleus = np.clip((dark - low) / max(high - low, 1e-3), 0, 1)[..., None]
+    nucleus = nuclear(density, cells, (40, 75))
     inside = cv2.GaussianBlur(cells.astype(np.float32), (0, 0), 1.0)[..., None]
     return density * (1 - inside * (1 - nucleus) * (1 - left))
+
+
+def nuclear(density: np.ndarray, cells: np.ndarray, percentiles: tuple[float, float]) -> np.ndarray:
+    """Return how far pixels are as dark as nuclei, (H, W, 1): from one percentile of the cells to another."""
+    dark = density.mean(axis=-1)
+    low, high = np.percentile(dark[cells], percentiles)
+    return np.asarray(np.clip((dark - low) / max(high - low, 1e-3), 0, 1)[..., None])
 
 
 def _stain_matrix(rng: np.random.Generator) -> np.ndarray:
