@@ -116,33 +116,14 @@ def train_classifier(
     folder.mkdir(parents=True, exist_ok=True)
     parts = _cells(data, folder, outline, progress)
     cells = joined(parts)
-    kinds, aside = cells.truth.argmax(axis=1), np.zeros(len(cells), bool)
-    for kind in range(len(CLASSES)):
-        members = np.flatnonzero(kinds == kind)
-        if len(members) < settings.validation:
-            raise TrainingError(
-                f"{CLASSES[kind].capitalize()}: {counted(len(members), 'cell')}; "
-                f"it takes {settings.validation}."
-            )
-        aside[members[settings.validation - 1 :: settings.validation]] = True
-    drawn, nothing = drawn_cells(settings.fields, settings.seed), discs(settings.discs, settings.seed)
-    sizes = np.sqrt([len(part) for part in parts])
-    real = np.concatenate([size * _shares(part) for size, part in zip(sizes, parts, strict=True)])
-    rest = 1 - settings.drawn - settings.nothing
-    shares = np.concatenate(
-        [
-            rest / sizes.sum() * real * ~aside,
-            settings.drawn * _shares(drawn),
-            settings.nothing * _shares(nothing),
-        ]
-    )
+    kinds = cells.truth.argmax(axis=1)
+    aside = _kept_aside(kinds, settings.validation)
+    seen, shares = _looked_at(parts, aside, settings)
     architecture = ClassifierArchitecture(
         side=CROPS.side, widths=outline.header.architecture.widths, classes=CLASSES
     )
     first = outline if start is None else start
-    weights = _fitted(
-        architecture, first.weights, joined([cells, drawn, nothing]), shares, settings, folder, progress
-    )
+    weights = _fitted(architecture, first.weights, seen, shares, settings, folder, progress)
     header = ClassifierHeader(
         name=out.stem,
         architecture=architecture,
@@ -170,6 +151,35 @@ def train_classifier(
     file = write_classifier(out, header, {**weights, EXAMPLES: embedding})
     shutil.rmtree(folder, ignore_errors=True)
     return file
+
+
+def _kept_aside(kinds: np.ndarray, every: int) -> np.ndarray:
+    """Return which cells are kept aside: one in so many of each class."""
+    aside = np.zeros(len(kinds), bool)
+    for kind, name in enumerate(CLASSES):
+        members = np.flatnonzero(kinds == kind)
+        if len(members) < every:
+            raise TrainingError(f"{name.capitalize()}: {counted(len(members), 'cell')}; it takes {every}.")
+        aside[members[every - 1 :: every]] = True
+    return aside
+
+
+def _looked_at(
+    parts: Sequence[ClassCells], aside: np.ndarray, settings: ClassifierTraining
+) -> tuple[ClassCells, np.ndarray]:
+    """Return all cells and discs, and how often each is looked at; those kept aside never."""
+    drawn, nothing = drawn_cells(settings.fields, settings.seed), discs(settings.discs, settings.seed)
+    sizes = np.sqrt([len(part) for part in parts])
+    real = np.concatenate([size * _shares(part) for size, part in zip(sizes, parts, strict=True)])
+    rest = 1 - settings.drawn - settings.nothing
+    shares = np.concatenate(
+        [
+            rest / sizes.sum() * real * ~aside,
+            settings.drawn * _shares(drawn),
+            settings.nothing * _shares(nothing),
+        ]
+    )
+    return joined([*parts, drawn, nothing]), shares / shares.sum()
 
 
 def _cells(data: Sequence[Path], folder: Path, outline: ModelFile, progress: Progress) -> list[ClassCells]:
@@ -200,7 +210,6 @@ def _fitted(
     from ..network.unet import set_weights, weights_of
 
     keras = import_keras()
-    shares = shares / shares.sum()
 
     class Views(keras.utils.PyDataset):  # type: ignore[misc, name-defined]
         epoch = 0
