@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from qtpy.QtWidgets import QCheckBox, QDockWidget, QScrollArea, QVBoxLayout, QWidget
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QDockWidget, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 import napari_wbcseg
-from napari_wbcseg.plugin.shared.panel import Folded, open_panel, scrolled_column, sentence
+from napari_wbcseg.plugin.shared.panel import MINIMUM_WIDTH, Folded, open_panel, scrolled_column, sentence
 
 
 def test_panels_share_one_column_as_tabs_and_none_is_there_twice(make_napari_viewer, qtbot):
@@ -53,3 +55,18 @@ def test_text_keeps_the_colour_of_the_theme_unless_it_has_a_ground_of_its_own():
         for line in file.read_text(encoding="utf-8").splitlines()
     ]
     assert [line for line in lines if coloured.search(line) and "background-color" not in line] == []
+
+
+@pytest.mark.parametrize("wide", [100, 450])
+def test_a_docked_panel_is_never_narrower_than_what_is_in_it_or_its_title(make_napari_viewer, qtbot, wide):
+    panel, inside = QWidget(), QPushButton("wide")
+    inside.setMinimumWidth(wide)
+    scrolled_column(panel, "Wide").addWidget(inside)
+    window = make_napari_viewer(show=True).window
+    dock = window.add_dock_widget(panel)
+    qtbot.wait(100)
+    window._qt_window.resizeDocks([dock], [50], Qt.Orientation.Horizontal)
+    qtbot.wait(100)
+    assert panel.width() >= max(wide, MINIMUM_WIDTH)
+    right = inside.mapTo(panel, inside.rect().topRight()).x()
+    assert right < panel.width(), "nothing is cut off"

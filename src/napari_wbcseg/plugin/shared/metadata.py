@@ -94,7 +94,7 @@ class LayerInfo:
             settings=settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings,
             cell_diameter=found.cell_diameter,
             notes=tuple(found.notes),
-            edited=bool(getattr(found, "edited", False)),  # a large result does not say
+            edited=found.edited,
             classes=None if found.classes == BUILT_IN else found.classes.to_list(),
             **more,
         )
