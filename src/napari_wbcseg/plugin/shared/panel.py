@@ -101,7 +101,7 @@ class _ColumnArea(QScrollArea):
     def minimumSizeHint(self) -> QSize:
         column, bar = self.widget(), self.verticalScrollBar()
         wide = (column.minimumSizeHint().width() if column else 0) + (bar.sizeHint().width() if bar else 0)
-        return QSize(wide, 200)
+        return QSize(max(wide, MINIMUM_WIDTH), 200)
 
 
 def scrolled_column(widget: QWidget, tab: str) -> QVBoxLayout:
@@ -111,7 +111,6 @@ def scrolled_column(widget: QWidget, tab: str) -> QVBoxLayout:
     layout.setSpacing(6)
     area = _ColumnArea(column, tab)
     fill(widget, area)
-    widget.setMinimumWidth(MINIMUM_WIDTH)
     return layout
 
 
