@@ -5,6 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Callable
 
 import click.testing
 from typer.testing import CliRunner, Result
@@ -27,6 +30,18 @@ def heed_signals() -> None:
     """Start as in a terminal (``preexec_fn``): background jobs are deaf to Ctrl-C, and nohup to its end."""
     for one in (signal.SIGINT, signal.SIGHUP):
         signal.signal(one, signal.SIG_DFL)
+
+
+def started(*arguments: object, in_child: Callable[[], object] = heed_signals) -> subprocess.Popen[str]:
+    """Start a command in a process of its own, in the present folder."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "napari_wbcseg.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=in_child,
+    )
 
 
 def environment(**values: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ from napari_wbcseg.cli import app
 from napari_wbcseg.results.records import RunRecord
 
 from ..dark_model import spots, write_dark_model
-from .shell import environment, heed_signals, wbcseg
+from .shell import environment, heed_signals, started, wbcseg
 
 
 class TestSegment:
@@ -276,15 +276,7 @@ def run_until_some_are_done(
     (folder / "many").mkdir()
     for number in range(images):
         Image.fromarray(spots((700, 700))[0]).save(folder / "many" / f"{number}.png")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "napari_wbcseg.cli", "segment", "many", "-m", model, "-o", "out"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        env=environment(),
-        preexec_fn=in_child,
-    )
+    process = started("segment", "many", "-m", model, "-o", "out", in_child=in_child)
     deadline = time.monotonic() + 120
     while not list(folder.glob("out/*-overlay.png")) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from .shell import environment, heed_signals, wbcseg
+from .shell import started, wbcseg
 
 
 class TestTrain:
@@ -40,17 +38,9 @@ class TestTrain:
 
     @pytest.mark.slow
     def test_ctrl_c_keeps_the_best_and_resume_goes_on(self, pairs: Path, tiny: Path, tmp_path: Path) -> None:
-        command = [sys.executable, "-m", "napari_wbcseg.cli", "train", str(pairs), "--start", str(tiny)]
-        command += ["--out", "new/mine.safetensors", "--early-stop-patience", "100000", "--epochs"]
-        process = subprocess.Popen(
-            [*command, "10000"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env=environment(),
-            preexec_fn=heed_signals,
-        )
+        command = ["train", pairs, "--start", tiny]
+        command += ["--out", "new/mine.safetensors", "--early-stop-patience", 100_000, "--epochs"]
+        process = started(*command, 10_000)
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("epoch   3"):
@@ -62,7 +52,7 @@ class TestTrain:
         assert "--resume" in output
         assert (tmp_path / "new" / "mine.safetensors").is_file()
         done = len((tmp_path / "new" / "mine-training" / "history.csv").read_text().splitlines()) - 1
-        result = wbcseg(*command[3:], done + 2, "--resume")
+        result = wbcseg(*command, done + 2, "--resume")
         assert f"resumed after epoch {done}" in result.stderr
         assert f"Trained for {done + 2} epochs" in result.stdout
 
