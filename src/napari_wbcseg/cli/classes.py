@@ -85,11 +85,11 @@ def differential(
     """Count the white cells of results by class, in per cent with the 95 % interval."""
     from ..classification.differential import pooled
     from ..results.formats.tables import write_table
-    from ..results.load import classes_in, told_by
+    from ..results.load import classes_in
 
-    files = _records(results)
-    found = pooled(*zip(*map(classes_in, files), strict=True))
-    named_by = sorted(set().union(*map(told_by, files)))
+    tables, lists, told_by = zip(*map(classes_in, _records(results)), strict=True)
+    found = pooled(tables, lists)
+    named_by = sorted(set().union(*told_by))
     table = new_table("class", "cells", "%", "95 % interval", "more to halve it")
     for share in found.shares:
         if share.count or not share.part_of:

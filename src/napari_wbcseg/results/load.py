@@ -150,13 +150,20 @@ def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) 
     )
 
 
-def classes_in(path: str | Path) -> tuple[pd.DataFrame, ClassList]:
-    """Return the class of each cell of a recorded result, in a table, and what the classes are.
+def classes_in(path: str | Path) -> tuple[pd.DataFrame, ClassList, set[str]]:
+    """Return the class of each cell of a recorded result, in a table, what the classes are, and who said so.
 
     Parameters
     ----------
     path : str or Path
         A ``NAME-result.json``, of a large image too.
+
+    Returns
+    -------
+    cells : DataFrame
+    classes : ClassList
+    told_by : set of str
+        ``name@hash`` of a classifier, ``a person``, or both.
 
     Raises
     ------
@@ -167,21 +174,11 @@ def classes_in(path: str | Path) -> tuple[pd.DataFrame, ClassList]:
     """
     path = Path(path)
     record = ResultRecord.read(path)
-    return class_of(record.table(path.parent)).to_frame(CLASS), record.class_list
-
-
-def told_by(path: str | Path) -> set[str]:
-    """Return what told the classes in a result: ``name@hash`` of a classifier, ``a person``, or both.
-
-    Parameters and errors are those of `classes_in`.
-    """
-    path = Path(path)
-    record = ResultRecord.read(path)
     cells = record.table(path.parent)
-    found = {record.classifier.id} if record.classifier else set()
+    told_by = {record.classifier.id} if record.classifier else set()
     if CLASS_BY in cells and cells[CLASS_BY].eq(PERSON).any():
-        found.add("a person")
-    return found
+        told_by.add("a person")
+    return class_of(cells).to_frame(CLASS), record.class_list, told_by
 
 
 def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> Segmentation:

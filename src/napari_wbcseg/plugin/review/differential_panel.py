@@ -98,7 +98,7 @@ class DifferentialPanel(QWidget):
         self.folder = with_tip(QCheckBox("all pictures of the folder"), "All results beside this one.")
         self.folder.hide()
         self.folder.toggled.connect(self.refresh)
-        self._others: dict[Path, tuple[int, Any]] = {}  # time of the last change, cells and classes
+        self._others: dict[Path, tuple[int, Any]] = {}  # time of the last change, `classes_in`
         self._job: Job | None = None
         self.table = QTreeWidget()
         self.table.setColumnCount(len(_HEADERS))
@@ -151,9 +151,9 @@ class DifferentialPanel(QWidget):
         pictures = ""
         if together:
             beside = self._read_others(Path(str(record)))
-            classes = ClassList().added(*(one for _, names in beside for one in names), *classes)
+            classes = ClassList().added(*(one for _, names, _ in beside for one in names), *classes)
             pictures = f" in {counted(len(beside) + 1, 'picture')}"
-            found = pooled([cells, *(table for table, _ in beside)], [classes])
+            found = pooled([cells, *(table for table, *_ in beside)], [classes])
         else:
             if self.regions.value is not None:
                 outlines = region_outlines(self.regions.value, review.labels)
