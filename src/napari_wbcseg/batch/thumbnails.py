@@ -16,10 +16,13 @@ from ..results.formats.pictures import (
     CASING_COLOUR,
     CELL_COLOUR,
     CHECK_COLOUR,
+    SHIFT,
     cell_colours,
     encoded,
+    fixed_points,
     outer_outlines,
     traced,
+    zoomed,
 )
 from ..results.records import Picture
 
@@ -37,7 +40,6 @@ _OF_A_CLASS = 6
 _GALLERY_CONTEXT = 1.6  # sides of a picture of the gallery, in diameters of a typical cell: one scale for all
 _LEAST_RING = 2.5  # pixels of the overview of a large image
 _READ_SIDE = 2048  # pixels of a large image read at once
-_SHIFT = 4  # bits behind the point in coordinates given to OpenCV
 
 
 def pictures_of(image: np.ndarray, result: Segmentation) -> list[Picture]:
@@ -94,11 +96,11 @@ def pictures_of_large(levels: Sequence[Any], source: PixelSource, result: Segmen
     zoom = whole.shape[1] / source.shape[1]
     cells = result.cells
     colours = cell_colours(cells, result.classes)
-    for row in cells[["label", "row", "col", "diameter"]].to_dict("records"):
-        centre = [round(((row[name] + 0.5) * zoom - 0.5) * (1 << _SHIFT)) for name in ("col", "row")]
-        radius = round(max(_LEAST_RING, 0.6 * row["diameter"] * zoom) * (1 << _SHIFT))
-        for colour, line in ((CASING_COLOUR, 2), (colours[int(row["label"])], 1)):
-            cv2.circle(whole, centre, radius, colour, line, cv2.LINE_AA, _SHIFT)
+    centres = fixed_points(cells[["col", "row"]].to_numpy(float), zoom).tolist()
+    for label, diameter, centre in zip(cells["label"], cells["diameter"], centres, strict=True):
+        radius = round(max(_LEAST_RING, 0.6 * diameter * zoom) * (1 << SHIFT))
+        for colour, line in ((CASING_COLOUR, 2), (colours[int(label)], 1)):
+            cv2.circle(whole, centre, radius, colour, line, cv2.LINE_AA, SHIFT)
     pictures = [Picture("", _jpeg(whole))]
     for row in _least_certain(cells):
         box = _around(row, source.shape)
@@ -114,11 +116,8 @@ def small_picture(image: np.ndarray) -> str:
     ----------
     image : ndarray, shape (H, W), (H, W, 3), or a stack of either
     """
-    import cv2
-
     picture = as_rgb8(image if image.ndim - (image.shape[-1] == 3) == 2 else image[0])
-    height, width = picture.shape[:2]
-    return _jpeg(_zoomed(picture, min(_WIDTH / width, _HEIGHT / height, 1.0), cv2.INTER_AREA))
+    return _jpeg(zoomed(picture, _reduction(picture.shape)))
 
 
 def gallery_of(image: np.ndarray | PixelSource, result: Segmentation) -> list[Picture]:
@@ -145,9 +144,14 @@ def gallery_of(image: np.ndarray | PixelSource, result: Segmentation) -> list[Pi
             half = round(_GALLERY_CONTEXT * (result.cell_diameter or row["diameter"]) / 2)
             place = _window(row, half, result.labels.shape[-2:])
             part = image.read(*place) if isinstance(image, PixelSource) else image[plane][place.slices]
-            pixels = _zoomed(as_rgb8(part), _CELL_SIDE / (2 * half), cv2.INTER_AREA)
+            pixels = zoomed(as_rgb8(part), _CELL_SIDE / (2 * half), cv2.INTER_AREA)
             pictures.append(Picture(one.name, _jpeg(pixels)))
     return pictures
+
+
+def _reduction(shape: tuple[int, ...]) -> float:
+    """Return how much smaller a report shows an image (H, W, ...): at most 1."""
+    return min(_WIDTH / shape[1], _HEIGHT / shape[0], 1.0)
 
 
 def _overview(levels: Sequence[Any], value_range: float) -> np.ndarray:
@@ -157,7 +161,7 @@ def _overview(levels: Sequence[Any], value_range: float) -> np.ndarray:
     from ..segmentation.large.source import PixelSource
 
     height, width = levels[0].shape[:2]
-    zoom = min(_WIDTH / width, _HEIGHT / height, 1.0)
+    zoom = _reduction(levels[0].shape)
     size = (max(1, round(height * zoom)), max(1, round(width * zoom)))
     level = next(
         one for one in reversed(levels) if all(a >= b for a, b in zip(one.shape, size, strict=False))
@@ -187,14 +191,10 @@ def _least_certain(cells: pd.DataFrame) -> list[dict[Any, Any]]:
 def _outlined(
     picture: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]]
 ) -> np.ndarray:
-    import cv2
-
-    height, width = labels.shape
-    zoom = min(_WIDTH / width, _HEIGHT / height, 1.0)
-    small = _zoomed(picture, zoom, cv2.INTER_AREA)
+    zoom = _reduction(labels.shape)
+    small = zoomed(picture, zoom)
     for label, _, outlines in traced(labels):
-        colour = colours.get(label, CELL_COLOUR)
-        _draw(small, [(outline + 0.5) * zoom - 0.5 for outline in outlines], colour)
+        _draw(small, outlines, zoom, colours.get(label, CELL_COLOUR))
     return small
 
 
@@ -213,32 +213,21 @@ def _window(row: dict[Any, Any], half: int, shape: tuple[int, ...]) -> Box:
 
 
 def _cell_picture(picture: np.ndarray, labels: np.ndarray, row: dict[Any, Any]) -> Picture:
-    import cv2
-
-    half = _half_side(row)
-    zoom = _CELL_SIDE / (2 * half)
-    picture = _zoomed(picture, zoom, cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
+    zoom = _CELL_SIDE / (2 * _half_side(row))
+    picture = zoomed(picture, zoom)
     label = int(row["label"])
-    outlines = outer_outlines(labels == label)
-    _draw(picture, [(outline + 0.5) * zoom - 0.5 for outline in outlines], CHECK_COLOUR)
+    _draw(picture, outer_outlines(labels == label), zoom, CHECK_COLOUR)
     certainty = row.get("certainty", np.nan)
     known = "" if np.isnan(certainty) else f", {certainty:.2f}"
     return Picture(f"{label}{known}", _jpeg(picture))
 
 
-def _zoomed(picture: np.ndarray, zoom: float, order: int) -> np.ndarray:
+def _draw(picture: np.ndarray, outlines: list[np.ndarray], zoom: float, colour: tuple[int, int, int]) -> None:
     import cv2
 
-    size = [max(1, round(side * zoom)) for side in picture.shape[1::-1]]
-    return np.asarray(cv2.resize(picture, size, interpolation=order))
-
-
-def _draw(picture: np.ndarray, outlines: list[np.ndarray], colour: tuple[int, int, int]) -> None:
-    import cv2
-
-    points = [np.rint(outline * (1 << _SHIFT)).astype(np.int32) for outline in outlines]
-    cv2.polylines(picture, points, True, CASING_COLOUR, 4, cv2.LINE_AA, shift=_SHIFT)
-    cv2.polylines(picture, points, True, colour, 2, cv2.LINE_AA, shift=_SHIFT)
+    points = [fixed_points(outline, zoom) for outline in outlines]
+    for own, line in ((CASING_COLOUR, 4), (colour, 2)):
+        cv2.polylines(picture, points, True, own, line, cv2.LINE_AA, shift=SHIFT)
 
 
 def _jpeg(picture: np.ndarray) -> str:

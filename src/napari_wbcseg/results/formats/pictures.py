@@ -26,7 +26,8 @@ CHECK_COLOUR = (255, 150, 0)
 CASING_COLOUR = (20, 20, 20)
 _LEAST_SIDE = 640
 _GREATEST_SIDE = 6000
-_SHIFT = 4  # bits behind the point in coordinates given to OpenCV
+#: Bits behind the point in coordinates given to OpenCV.
+SHIFT = 4
 
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:
@@ -130,7 +131,7 @@ def draw_overlay(
     """
     import cv2
 
-    picture: np.ndarray = as_rgb8(image)
+    picture = as_rgb8(image)
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     if labels.shape != picture.shape[:2]:
         raise OutputError(
@@ -139,12 +140,7 @@ def draw_overlay(
     marked = frozenset() if cells is None else marked_in(cells)
     colours = cell_colours(cells, classes)
     zoom = _zoom(labels.shape)
-    if zoom != 1:
-        size = (max(1, round(labels.shape[1] * zoom)), max(1, round(labels.shape[0] * zoom)))
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
-    else:
-        picture = picture.copy()  # the user's own pixels stay as they are
-    picture = np.ascontiguousarray(picture)
+    picture = zoomed(picture, zoom)  # a copy: the user's own pixels stay as they are
     height, width = picture.shape[:2]
     # Outlines and numbers keep one apparent size on pictures of any size.
     unit = max(1.0, min(height, width) / 800)
@@ -152,11 +148,11 @@ def draw_overlay(
 
     drawn: list[tuple[int, list[np.ndarray], tuple[slice, ...]]] = []
     for label, box, outlines in traced(labels):
-        drawn.append((label, [_at(outline, zoom) for outline in outlines], box))
+        drawn.append((label, [fixed_points(outline, zoom) for outline in outlines], box))
     for colour, thickness in ((CASING_COLOUR, line + 2), (None, line)):
         for label, outlines, _ in drawn:
             own = colour or colours.get(label, CELL_COLOUR)
-            cv2.polylines(picture, outlines, True, own, thickness, cv2.LINE_AA, shift=_SHIFT)
+            cv2.polylines(picture, outlines, True, own, thickness, cv2.LINE_AA, shift=SHIFT)
 
     taken = cv2.resize((labels != 0).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     for label, _, box in drawn:
@@ -229,9 +225,19 @@ def _zoom(shape: tuple[int, ...]) -> float:
     )
 
 
-def _at(outline: np.ndarray, zoom: float) -> np.ndarray:
-    """Return pixel positions in the enlarged picture, in OpenCV's fixed-point numbers."""
-    return np.rint(((outline + 0.5) * zoom - 0.5) * (1 << _SHIFT)).astype(np.int32)
+def zoomed(picture: np.ndarray, zoom: float, order: int | None = None) -> np.ndarray:
+    """Return an enlarged or reduced copy of a picture; ``order`` is OpenCV's, by default cubic or by area."""
+    import cv2
+
+    size = [max(1, round(side * zoom)) for side in picture.shape[1::-1]]
+    if order is None:
+        order = cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA
+    return np.asarray(cv2.resize(picture, size, interpolation=order))
+
+
+def fixed_points(positions: np.ndarray, zoom: float) -> np.ndarray:
+    """Return pixel positions in an enlarged or reduced picture, in OpenCV's fixed-point numbers (`SHIFT`)."""
+    return np.rint(((positions + 0.5) * zoom - 0.5) * (1 << SHIFT)).astype(np.int32)
 
 
 def _write_number(
