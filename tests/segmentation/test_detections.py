@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +71,21 @@ def test_a_filter_sees_all_cells_and_leaves_some_out() -> None:
     labels = joined(tiles, (30, 30), lambda areas, *others: areas < areas.max() / 2)
     assert labels.max() == 1
     assert not labels[20:].any()
+
+
+def test_of_tiles_on_disk_few_are_in_memory_at_once() -> None:
+    held: list[int] = []
+
+    class OnDisk(list[TileCells]):
+        def __getitem__(self, number):
+            cells = replace(super().__getitem__(number))
+            held.append(number)
+            weakref.finalize(cells, held.remove, number)
+            assert len(held) <= 2
+            return cells
+
+    tiles = OnDisk(tile_cells((9 * number, 5, SQUARE, 0.7)) for number in range(9))
+    assert len(join(tiles, 9).masks(tiles)) == 9
 
 
 def test_no_tile_and_no_cell_are_no_error() -> None:

@@ -205,9 +205,11 @@ class JoinedCells:
 
     def masks(self, kept: Kept) -> list[np.ndarray]:
         """Return the pixels of each cell within its box."""
-        tiles = {number: kept[number] for number in np.unique(self.tile).tolist()}
-        places = zip(self.label.tolist(), self.tile.tolist(), self.index.tolist(), strict=True)
-        return [self.changed.get(label, tiles[tile].masks[index]) for label, tile, index in places]
+        masks: dict[int, np.ndarray] = {}
+        for number in np.unique(self.tile).tolist():  # of which one is held at a time
+            there = kept[number].masks
+            masks |= {row: there[self.index[row]] for row in np.flatnonzero(self.tile == number).tolist()}
+        return [self.changed.get(label, masks[row]) for row, label in enumerate(self.label.tolist())]
 
 
 #: Given the areas, boxes, certainties and sizes of cells, say which to leave out.

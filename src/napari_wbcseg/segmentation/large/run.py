@@ -242,11 +242,14 @@ class LargeRun:
         if self._finished:
             return
         grid = self._work.tiles
-        there = {number: self._kept.get(number) for number in range(len(grid))}
-        found = sum(len(cells) for cells in there.values() if cells is not None)
-        left = [number for number, cells in there.items() if cells is None]
+        left, found = [], 0
+        for number in range(len(grid)):
+            cells = self._kept.get(number)
+            if cells is None:
+                left.append(number)
+            else:
+                found += len(cells)
         done = len(grid) - len(left)
-        del there
 
         def in_turn() -> Iterator[tuple[int, TileCells | None]]:
             while left:
