@@ -155,10 +155,10 @@ class LargeRun:
         """Take up the run before, or start afresh; see `_start_afresh` for what it returns."""
         array, file = _array_and_file(image)
         old = self._old_plan()
-        self.source = PixelSource(array, None if old is None else old.estimates.value_range, file)
-        plan = None if old is None else self._same(old)
-        if plan is not None:
-            return plan, []
+        if old is not None:
+            self.source = PixelSource(array, old.estimates.value_range, file)
+            if self._is_same(old):
+                return old, []
         self.source = PixelSource(array, file=file)
         return self._start_afresh(file)
 
@@ -176,10 +176,10 @@ class LargeRun:
         classifier = self._classifier.id if self._classifier else ""
         return {"model": self.model.id, "classifier": classifier, "settings": self.settings}
 
-    def _same(self, old: _Plan) -> _Plan | None:
-        """Return the plan of the run before, if it is that of this one."""
+    def _is_same(self, old: _Plan) -> bool:
+        """Say whether the plan of the run before is that of this one."""
         same = {"version": __version__, **self._method, "digest": image_digest(self.source)}
-        return old if old == old.model_copy(update=same) else None
+        return old == old.model_copy(update=same)
 
     def _start_afresh(self, file: str) -> tuple[_Plan, list[TileCells]]:
         """Estimate what the tiles share, and lay out the folder; the plan is written last.
