@@ -99,20 +99,20 @@ def cells_of_tile(found: Found, tile: Tile) -> TileCells:
     """
     from scipy import ndimage
 
-    corner = np.array([tile.window.top, tile.window.left] * 2)
+    corner = tile.window[:2]
     boxes, masks, numbers = [], [], []
     least = PARAMETERS.least_certainty_elsewhere if tile.size else 0.0
     for number, place in enumerate(ndimage.find_objects(found.labels), 1):
         if place is None or found.certainty.get(number, 1.0) < least:
             continue
         mask = found.labels[place] == number
-        box = np.array([place[0].start, place[1].start, place[0].stop, place[1].stop]) + corner
+        box = Box.of(place).shifted(*corner)
         rows, cols = np.nonzero(mask)
-        if tile.claims(rows.mean() + box[0], cols.mean() + box[1]):
+        if tile.claims(rows.mean() + box.top, cols.mean() + box.left):
             boxes.append(box)
             masks.append(mask)
             numbers.append(number)
-    proposals = found.proposals.reshape(-1, 4) + corner
+    proposals = found.proposals.reshape(-1, 4) + np.tile(corner, 2)
     middles = (proposals[:, :2] + proposals[:, 2:]) / 2
     here = np.array([tile.core.holds(*middle) for middle in middles], bool)
     return TileCells(
@@ -311,10 +311,7 @@ def _shared(
     boxes: np.ndarray, masks: dict[int, np.ndarray], one: int, two: int
 ) -> tuple[np.ndarray, tuple[slice, slice]]:
     """Return the pixels that two cells share, and where in the box of the second they lie."""
-    top, left = np.maximum(boxes[one, :2], boxes[two, :2])
-    bottom, right = np.minimum(boxes[one, 2:], boxes[two, 2:])
-    in_one, in_two = (
-        (slice(top - box[0], bottom - box[0]), slice(left - box[1], right - box[1]))
-        for box in (boxes[one], boxes[two])
-    )
+    first, second = (Box(*boxes[row].tolist()) for row in (one, two))
+    both = first.common(second)
+    in_one, in_two = (both.shifted(-box.top, -box.left).slices for box in (first, second))
     return masks[one][in_one] & masks[two][in_two], in_two

@@ -171,11 +171,7 @@ def _parts(
     numbers[rows, cols] = 1 + _nearest(points_to, centres)
     for number, found in enumerate(ndimage.find_objects(numbers), 1):
         if found is not None:
-            down, along = (
-                slice(part.start + whole.start, part.stop + whole.start)
-                for part, whole in zip(found, window, strict=True)
-            )
-            yield numbers[found] == number, (down, along)
+            yield numbers[found] == number, Box.of(found).shifted(*Box.of(window)[:2]).slices
 
 
 def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -110,8 +110,7 @@ def outline_at(
         across = 2 * np.sqrt(mask.sum() / np.pi)
         if low <= across <= high and mine.sum() >= (1 - PARAMETERS.overlap) * mask.sum():
             (place,) = ndimage.find_objects(mine.astype(np.uint8))
-            corner = np.array([window.top, window.left] * 2)
-            return Box(*(np.array(Box.of(place)) + corner).tolist()), mine[place]
+            return Box.of(place).shifted(*window[:2]), mine[place]
     raise EditError(
         "The network sees no cell there, however low its threshold is set: draw it with the layer's brush."
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..box import Box
 from ..network.robust import CANONICAL_DIAMETER
 from .detections import Found, TileCells, cells_of_tile, join
 from .filters import leave_out_unlikely, typical_diameter
@@ -257,12 +258,7 @@ def look_closely(scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, 
     context = PARAMETERS.context
     windows = []
     for box in boxes * exact:
-        r0, c0, r1, c1 = (
-            max(int(box[0]) - context, 0),
-            max(int(box[1]) - context, 0),
-            min(int(np.ceil(box[2])) + context, height),
-            min(int(np.ceil(box[3])) + context, width),
-        )
-        windows += box_windows((r0, c0, r1, c1), (height, width), predictor.multiple)
+        seen = Box(*box[:2].astype(int).tolist(), *np.ceil(box[2:]).astype(int).tolist())
+        windows += box_windows(seen.grown(context, (height, width)), (height, width), predictor.multiple)
     windows = list(dict.fromkeys(windows))
     return predictor.predict(scaled, windows, "Outlining cells", flips=predictor.settings.flips)
