@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from napari_wbcseg.images.lazy import open_large
 from napari_wbcseg.network.model_file import ModelFile
-from napari_wbcseg.segmentation import robust
 from napari_wbcseg.segmentation.large.run import LargeRun
 from napari_wbcseg.segmentation.pipeline import segment
+from napari_wbcseg.segmentation.prediction import Predictor
 from napari_wbcseg.segmentation.result import Segmentation
 from napari_wbcseg.settings import SegmentationSettings
 
@@ -131,12 +131,13 @@ def test_what_was_not_scanned_is_not_predicted(model: ModelFile, monkeypatch: py
     image = np.full((300, 400, 3), 255, np.uint8)
     image[:90, :90] = smear(90, 90, 1)
     looked_at = []
-    find = robust.find_at
+    predict = Predictor.predict
 
-    def counted(pixels: np.ndarray, *others: Any) -> Any:
-        looked_at.append(pixels)
-        return find(pixels, *others)
+    def counted(predictor: Predictor, pixels: np.ndarray, windows: Any, stage: str, **others: Any) -> Any:
+        if stage == "Looking for cells":
+            looked_at.append(pixels)
+        return predict(predictor, pixels, windows, stage, **others)
 
-    monkeypatch.setattr(robust, "find_at", counted)
+    monkeypatch.setattr(Predictor, "predict", counted)
     assert segment(image, model, SETTINGS).count > 0
     assert 0 < len(looked_at) < 10, "of some thirty tiles those that show the smear"

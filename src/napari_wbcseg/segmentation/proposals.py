@@ -55,6 +55,9 @@ def propose(image: np.ndarray, diameter: float, predictor: Predictor) -> np.ndar
     """
     from scipy import ndimage
 
+    # Of one colour, as where a slide was not scanned; that others are not, their first row tells mostly.
+    if all((part == image[0, 0]).all() for part in (image[0], image)):
+        return np.zeros((0, 4), np.int64)
     small = resample(image, PARAMETERS.diameter / diameter)
     windows = box_windows((0, 0, *small.shape[:2]), small.shape[:2], predictor.multiple)
     maps = predictor.predict(small, windows, "Looking for cells")

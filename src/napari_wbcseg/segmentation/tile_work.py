@@ -13,7 +13,7 @@ from ..box import Box
 from ..classification.naming import said_by_model
 from ..progress import Progress, silent
 from .canvas import Canvas
-from .detections import Found, JoinedCells, Kept, TileCells, cells_of_tile, draw, join
+from .detections import JoinedCells, Kept, TileCells, cells_of_tile, draw, join
 from .tiles import Tile, TileParameters, tile_grid
 
 if TYPE_CHECKING:
@@ -161,9 +161,6 @@ def find_in_tile(
     if cells is None:
         if work.settings.recipe == "classic":
             found = classic.find_cells(pixels, work.model, work.settings, progress)
-        elif (pixels == pixels[0, 0]).all():  # of one colour, as where a slide was not scanned
-            nothing = np.zeros(pixels.shape[:2], np.int32)
-            found = Found(nothing, nothing.astype(np.float32), np.zeros((0, 4), np.int64))
         else:
             predictor = Predictor(work.model, work.settings, progress)
             found = robust.find_at(network_input(image), work.estimates.diameters[tile.size], predictor)
