@@ -19,7 +19,7 @@ import numpy as np
 
 from ...errors import ModelError
 from ...images.find import natural_key
-from ..architecture import CLASSIC, Convolution, UNetArchitecture
+from ..architecture import CLASSIC, UNetArchitecture, convolution_shapes
 from ..classic import INPUT
 from ..model_file import ModelFile, ModelHeader, clean_name, make_model, read_content
 
@@ -163,21 +163,18 @@ def _fit(
         )
     weights: dict[str, np.ndarray] = {}
     for (layer, stored), conv in zip(layers, expected, strict=True):
-        found = [dataset.shape for dataset in stored]
-        if found != _shapes(conv):
+        shapes = convolution_shapes([conv])  # kernel and bias
+        found, wanted = [dataset.shape for dataset in stored], list(shapes.values())
+        if found != wanted:
             raise ModelError(
                 f"{path}: the layer {layer} has weights of shape {found}, and the published U-Net has "
-                f"{_shapes(conv)} there: it is another network, which cannot be imported."
+                f"{wanted} there: it is another network, which cannot be imported."
             )
         arrays = [_array(dataset) for dataset in stored]
         if not all(np.isfinite(array).all() for array in arrays):
             raise ModelError(f"{path} is spoilt: the layer {layer} has a weight that is NaN or infinite.")
-        weights[f"{conv.name}/kernel"], weights[f"{conv.name}/bias"] = arrays
+        weights.update(zip(shapes, arrays, strict=True))
     return weights
-
-
-def _shapes(conv: Convolution) -> list[tuple[int, ...]]:
-    return [(conv.kernel, conv.kernel, conv.channels_in, conv.channels_out), (conv.channels_out,)]
 
 
 def _text(value: Any) -> str:
