@@ -122,6 +122,7 @@ def train_classifier(
     """Train a classifier of cells; the same command again goes on where it stopped."""
     from ..network.classifier import read_classifier
     from ..network.library import load_model
+    from ..network.model_card import short_scores
     from ..training.classifier import ClassifierTraining
     from ..training.classifier import train_classifier as train
 
@@ -129,8 +130,7 @@ def train_classifier(
     first = None if start is None else read_classifier(start)
     with progress_bar("Training") as progress:
         file = train(data, out, load_model(outlines), first, settings, progress)
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in file.header.scores.items())
-    typer.echo(f"{out}: {file.id}, {scores}")
+    typer.echo(f"{out}: {file.id}, {short_scores(file.header.scores)}")
 
 
 def _records(results: list[Path]) -> list[Path]:
