@@ -16,7 +16,7 @@ from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.review.large_edit import window_on_view
 from napari_wbcseg.plugin.review.widget import ReviewWidget
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
-from napari_wbcseg.plugin.shared import large_layers
+from napari_wbcseg.plugin.shared import large_layers, layers
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
 from napari_wbcseg.settings import SegmentationSettings
@@ -164,6 +164,12 @@ def test_cells_on_disk_are_looked_at_and_named_in_the_gallery(viewer, result, fo
     assert review.cells.set_index("label").loc[2, "class"] == "basophil"
     review.undo()
     assert len(LargeResult.open(result).cells) == 4
+
+
+def test_cells_on_disk_are_not_read_to_know_whether_they_may_be_corrected(viewer, result, monkeypatch):
+    _, cells = viewer.open(result, plugin="napari-wbcseg")
+    monkeypatch.setattr(layers, "fingerprint", lambda labels: pytest.fail("all of it is read"))
+    assert layers.is_corrected(cells)
 
 
 def test_a_view_that_is_too_large_is_a_sentence(viewer, result, qtbot, monkeypatch):
