@@ -302,3 +302,13 @@ def test_a_large_layer_is_measured_in_the_background_and_edits_meanwhile_are_kep
     review.measure()
     review.close()
     assert not review.measuring, "closing leaves nothing running"
+
+
+def test_measuring_that_is_cancelled_can_begin_again(viewer):
+    review = LayerReview(viewer, viewer.add_labels(np.ones((600, 600), np.uint8)))
+    assert review.measuring
+    review._measured._job.cancel()  # as a person does in napari's dock
+    soon(lambda: not review.measuring, 60)
+    review.measure()
+    soon(lambda: review.count == 1 and not review.measuring, 60)
+    review.close()

@@ -18,7 +18,7 @@ from ...network.model_file import SUFFIX
 from ...progress import Progress
 from ...words import counted
 from ..shared.events import events
-from ..shared.jobs import Job
+from ..shared.jobs import Cleanup, Job
 from ..shared.metadata import LayerInfo
 from ..shared.panel import with_tip
 from ..shared.viewer import image_data
@@ -42,6 +42,8 @@ class Learning(QObject):
     Parameters
     ----------
     review : LayerReview
+    cleanup : Cleanup
+        Ends what is under way when it runs.
     """
 
     #: Emitted with what changed, in a sentence.
@@ -49,9 +51,9 @@ class Learning(QObject):
     #: Emitted with the sentence that says why nothing could be learnt.
     failed = Signal(str)
 
-    def __init__(self, review: LayerReview) -> None:
+    def __init__(self, review: LayerReview, cleanup: Cleanup) -> None:
         super().__init__()
-        self._review = review
+        self._review, self._cleanup = review, cleanup
         self._seen: Seen = {}
         self._first: ClassifierFile | None = None
         self._stored: Told | None = None
@@ -71,7 +73,7 @@ class Learning(QObject):
         review.update_now()
         if review.image is None:
             raise EditError("The classes are told by the image: choose one of the shape of the cells.")
-        if review.measuring or self._job is not None:
+        if review.measuring or (self._job is not None and self._job.running):
             raise EditError("Wait until the cells are measured, then learn from them.")
         if not review.count:
             raise EditError("There is no cell to learn from.")
@@ -85,13 +87,7 @@ class Learning(QObject):
         self._job = job = Job(work, "Learning the classes")
         job.succeeded.connect(self._on_learnt)
         job.failed.connect(self.failed)
-        job.ended.connect(self._on_ended)
-        job.start()
-
-    def close(self) -> None:
-        """Stop what is under way."""
-        if self._job is not None:
-            self._job.abandon()
+        job.start(self._cleanup)
 
     def _classifier(self) -> ClassifierFile:
         """Return what the review began with: what other pictures taught, or the layer's classifier."""
@@ -119,9 +115,6 @@ class Learning(QObject):
             f"Learnt from {counted(told.classifier.header.taught, 'named cell')}: the class of "
             f"{counted(changed, 'cell')} changed. Ctrl-Z takes it back."
         )
-
-    def _on_ended(self) -> None:
-        self._job = None
 
     def _store(self) -> None:
         """Keep in the file what was learnt, also after Undo."""

@@ -213,11 +213,11 @@ class MeasuredCells(QObject):
     @property
     def measuring(self) -> bool:
         """Whether cells are still being measured in the background."""
-        return self._job is not None
+        return self._job is not None and self._job.running
 
     def measure(self) -> None:
         """Measure all cells: in the background shapes first, which is quick, then the stain."""
-        if self._job is not None:
+        if self.measuring:
             self._again = True
             return
         data = image_data(self.labels)
@@ -238,11 +238,10 @@ class MeasuredCells(QObject):
         long = int(np.prod(self._shape)) > _SHOWS_PROGRESS
         self._job = job = Job(work, "Measuring cells" if long else "")
         job.succeeded.connect(lambda measured: self._on_measured(measured, final))
-        job.failed.connect(self._on_failed)
+        job.failed.connect(self.failed)
         job.start()
 
     def _on_measured(self, measured: Measured, final: bool) -> None:
-        self._job = None
         if self._again or tuple(image_data(self.labels).shape) != self._shape:
             self._again = False
             self.measure()
@@ -250,12 +249,8 @@ class MeasuredCells(QObject):
         image, problem = stained_array(self.image, self._shape)
         final = final or image is None
         self._replace(measured, measured.problem or problem, final)
-        if not final and self._job is None:
+        if not final and not self.measuring:
             self._start(image, final=True)
-
-    def _on_failed(self, words: str) -> None:
-        self._job = None
-        self.failed.emit(words)
 
     def _replace(self, measured: Measured, problem: str, final: bool) -> None:
         before, self._tracked, self.image_problem = self._tracked, measured.planes, problem

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from ...box import Box
 from ...errors import EditError
 from ...progress import Progress
-from ..shared.jobs import Job
+from ..shared.jobs import Cleanup, Job
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data
 from .edits import plane_of
@@ -29,6 +29,8 @@ class MissedCell(QObject):
     Parameters
     ----------
     review : LayerReview
+    cleanup : Cleanup
+        Ends what is under way when it runs.
     """
 
     #: Emitted with the cell that was added.
@@ -36,9 +38,9 @@ class MissedCell(QObject):
     #: Emitted with the sentence that says why none was.
     failed = Signal(str)
 
-    def __init__(self, review: LayerReview) -> None:
+    def __init__(self, review: LayerReview, cleanup: Cleanup) -> None:
         super().__init__()
-        self._review = review
+        self._review, self._cleanup = review, cleanup
         self._job: Job | None = None
 
     def find(self, plane: int, point: tuple[float, float]) -> None:
@@ -55,7 +57,7 @@ class MissedCell(QObject):
         review.update_now()
         if review.image is None:
             raise EditError("Choose the image of the cells first: the outline is found in it.")
-        if self._job is not None:
+        if self._job is not None and self._job.running:
             raise EditError("A cell is being outlined: click again when it is there.")
         labels, image = plane_of(review.labels, plane), image_data(review.image)
         image = image[plane] if review.stacked else image
@@ -68,16 +70,7 @@ class MissedCell(QObject):
         self._job = job = Job(work, "Outlining the cell")
         job.succeeded.connect(lambda outline: self.found.emit(review.add(plane, *outline)))
         job.failed.connect(self.failed)
-        job.ended.connect(self._on_ended)
-        job.start()
-
-    def close(self) -> None:
-        """Stop what is under way."""
-        if self._job is not None:
-            self._job.abandon()
-
-    def _on_ended(self) -> None:
-        self._job = None
+        job.start(self._cleanup)
 
 
 def _method(info: LayerInfo) -> tuple[ModelFile, SegmentationSettings]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..shared.jobs import Cleanup
 from .layer import LayerReview
 from .learning import Learning
 from .missed_cell import MissedCell
@@ -27,12 +28,12 @@ class ReviewTools:
     """
 
     def __init__(self, viewer: ViewerModel, review: LayerReview, images: Sequence[Layer]) -> None:
+        self._cleanup = Cleanup()
         self.canvas = OnCanvas(viewer, review, images)
-        self.learning = Learning(review)
-        self.missed = MissedCell(review)
+        self.learning = Learning(review, self._cleanup)
+        self.missed = MissedCell(review, self._cleanup)
 
     def close(self, later: bool) -> None:
         """End what is under way, and leave the canvas as it was found; see `OnCanvas.close`."""
-        self.learning.close()
-        self.missed.close()
+        self._cleanup.run()
         self.canvas.close(later)
