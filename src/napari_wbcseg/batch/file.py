@@ -277,7 +277,7 @@ def cells_of(record: ResultRecord, outputs: Outputs) -> pd.DataFrame:
     return with_micrometres(record.table(outputs.folder), record.placement.pixel_size)
 
 
-def pictures_in(item: BatchItem, outputs: Outputs) -> dict[str, list[Picture]]:
+def pictures_in(item: BatchItem, record: ResultRecord, outputs: Outputs) -> dict[str, list[Picture]]:
     """Return the pictures and the gallery that the report shows of an image that is done.
 
     Of a result that another than a run saved, corrected perhaps, the pictures are drawn now.
@@ -291,11 +291,9 @@ def pictures_in(item: BatchItem, outputs: Outputs) -> dict[str, list[Picture]]:
     from ..results.load import load_result
     from .thumbnails import gallery_of, pictures_of
 
-    file = outputs.record_file(item.name)
-    record = ResultRecord.read(file)
     if record.pictures:
         return {"pictures": record.pictures, "gallery": record.gallery}
-    image, result = read_image(item.path), load_result(file)
+    image, result = read_image(item.path), load_result(outputs.record_file(item.name))
     return {"pictures": pictures_of(image, result), "gallery": gallery_of(image, result)}
 
 

@@ -318,7 +318,7 @@ def _write_run(
             shown: dict[str, list[Picture]] = {"pictures": [], "gallery": []}
             if row["status"] == "ok":
                 with suppress(WBCSegError):
-                    shown = pictures_in(item, run)
+                    shown = pictures_in(item, ResultRecord.read(run.record_file(item.name)), run)
             overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
             yield {"row": row, **shown, "overlay": overlay.name if overlay in drawn else ""}
 

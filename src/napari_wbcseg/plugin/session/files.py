@@ -178,11 +178,11 @@ def look_at(item: BatchItem, outputs: Outputs) -> tuple[dict[str, Any] | None, b
     row, jpeg = None, b""
     if item.problem:
         return failed_row(item.image, item.problem, 0.0), jpeg
-    with suppress(WBCSegError):
-        record = ResultRecord.read(outputs.record_file(item.name))
-        if record.image.is_of(item.path):
+    record = outputs.read(item.name)
+    if record is not None and record.image.is_of(item.path):
+        with suppress(WBCSegError):
             row = row_of(item, record, outputs)
-            jpeg = b64decode(pictures_in(item, outputs)["pictures"][0].jpeg)
+            jpeg = b64decode(pictures_in(item, record, outputs)["pictures"][0].jpeg)
     if row is None and not item.large:
         with suppress(WBCSegError):
             jpeg = b64decode(small_picture(read_image_and_notes(item.path)[0]))
@@ -239,7 +239,8 @@ def save_in_place(snapshot: LayerSnapshot, item: BatchItem, session: Session, pr
         progress=progress,
     )
     # The report need not draw it again.
-    ResultRecord.read(file).model_copy(update=pictures_in(item, outputs)).write(file)
+    record = ResultRecord.read(file)
+    record.model_copy(update=pictures_in(item, record, outputs)).write(file)
     return file
 
 
