@@ -13,10 +13,9 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from ...errors import WBCSegError
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
-from ..shared.class_colours import colour_cells
 from ..shared.counts import counts_of
 from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.metadata import LayerInfo, class_list, role_of
+from ..shared.metadata import LayerInfo, role_of
 from ..shared.panel import open_panel
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
@@ -236,7 +235,6 @@ class SessionWidget(QWidget):
         self._layers = [self._viewer.add_layer(Layer.create(*one)) for one in layers]
         cells = self.cells
         if cells is not None:
-            colour_cells(cells, cells.features, class_list(cells))
             self._viewer.layers.selection.active = cells
         self._saved = self._state()
         self._viewer.reset_view()
