@@ -17,7 +17,7 @@ from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.layer_check import LayerCheck, check_layer
 from ..shared.layers import ResultLayers, is_corrected, keep_apart, landing, layer_arrays
 from ..shared.metadata import LayerInfo, is_picture, role_of
-from ..shared.panel import open_panel
+from ..shared.panel import open_review_on
 from ..shared.viewer import image_data, own_viewer, placement, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 0.4  # seconds after Cancel in which the work may stop by itself
 _LARGEST = 2**28  # pixels of a plane; more do not fit into a napari layer, nor into most memories
-_REVIEW = "Review white blood cells"
 
 
 class SegmentWidget(QWidget):
@@ -207,13 +206,9 @@ class SegmentWidget(QWidget):
         self.regions = regions
         return regions
 
-    def review(self) -> QWidget:
+    def review(self) -> Any:
         """Open the Review widget on the cells of the image, and return it."""
-        widget = open_panel(self._viewer, _REVIEW)
-        cells = self._panel.cells()
-        if cells is not None and hasattr(widget, "labels"):
-            widget.labels = cells
-        return widget
+        return open_review_on(self._viewer, self._panel.cells())
 
     def _run_by_hand(self) -> None:
         """Run; what was corrected by hand is not thrown away without being asked for."""

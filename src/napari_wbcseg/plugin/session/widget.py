@@ -16,7 +16,7 @@ from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
 from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.metadata import LayerInfo, role_of
-from ..shared.panel import open_panel
+from ..shared.panel import open_review_on
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
 from .files import SESSION_FILE, Session, layers_of, look_at, save_in_place, state_of
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from ...batch.file import BatchItem
     from ...progress import Progress
-
-_REVIEW = "Review white blood cells"
 
 
 class SessionWidget(QWidget):
@@ -207,9 +205,7 @@ class SessionWidget(QWidget):
 
     def review(self) -> Any:
         """Open the Review widget on the cells shown, and return it."""
-        widget: Any = open_panel(self._viewer, _REVIEW)
-        widget.labels = self.cells
-        return widget
+        return open_review_on(self._viewer, self.cells)
 
     def differential(self) -> None:
         """Open the differential over all pictures, a tab of the Review widget."""

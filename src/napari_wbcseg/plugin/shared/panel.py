@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.components import ViewerModel
+    from napari.layers import Labels
     from qtpy.QtGui import QShowEvent
 
 WidgetT = TypeVar("WidgetT", bound=QWidget)
@@ -50,6 +51,14 @@ def open_panel(viewer: Viewer | ViewerModel, title: str) -> QWidget:
         dock.show()
         dock.raise_()
     return panel
+
+
+def open_review_on(viewer: Viewer | ViewerModel, cells: Labels | None) -> Any:
+    """Open the Review widget on a layer of cells, and return it."""
+    review: Any = open_panel(viewer, "Review white blood cells")
+    if cells is not None:
+        review.labels = cells
+    return review
 
 
 class _ColumnArea(QScrollArea):
