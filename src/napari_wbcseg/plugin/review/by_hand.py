@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ...errors import WBCSegError
+from ..shared.panel import calling
 from ..shared.stroke import StrokeTool
 from .decisions import Cell
 from .gallery import DIGITS
@@ -95,11 +94,11 @@ class ByHand:
         review = self._widget.review
         if review is not None:
             shown = self._panel.tabs.currentWidget() is self._panel.gallery
-            calls = {key: partial(self.act, name) for key, name in KEYS.items()}
-            calls |= {key: partial(self._panel.gallery.press, key) for key in DIGITS}
+            calls = {key: calling(self.act, name) for key, name in KEYS.items()}
+            calls |= {key: calling(self._panel.gallery.press, key) for key in DIGITS}
             for key, call in calls.items():
                 unbound = key in DIGITS and not shown
-                review.labels.bind_key(key, None if unbound else _ignoring_layer(call), overwrite=True)
+                review.labels.bind_key(key, None if unbound else call, overwrite=True)
 
     def close(self) -> None:
         """Stop what waits for something on the image."""
@@ -149,7 +148,7 @@ class ByHand:
         tools.canvas.outlining = wait = not tools.canvas.outlining
         self._panel.waiting("outline_missed", wait)
         labels = widget.need_review().labels
-        labels.bind_key("Escape", _ignoring_layer(self.close) if wait else None, overwrite=True)
+        labels.bind_key("Escape", (lambda _: self.close()) if wait else None, overwrite=True)
         if wait:
             labels.mode = "pan_zoom"
             widget.viewer.layers.selection.active = labels
@@ -167,7 +166,3 @@ class ByHand:
     def _on_stroke_ended(self) -> None:
         self._stroke = None
         self._panel.waiting("split", False)
-
-
-def _ignoring_layer(call: Callable[[], None]) -> Callable[[Any], None]:
-    return lambda _: call()

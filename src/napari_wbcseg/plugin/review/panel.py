@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from ...errors import SettingsError
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.layer_picker import LayerPicker
-from ..shared.panel import Folded, beside, fill, scrolled_column, sentence, stretched, with_tip
+from ..shared.panel import Folded, beside, calling, fill, scrolled_column, sentence, stretched, with_tip
 from .gallery import DIGITS, Gallery
 from .histogram import Histogram
 from .table import SHOWN, CellTable, CellTableModel
@@ -187,18 +187,14 @@ class ReviewPanel:
         grid = QGridLayout()
         for place, (name, (title, key, tip)) in enumerate(_BUTTONS.items()):
             button = self.buttons[name] = with_tip(QPushButton(f"{title} ({key})"), tip)
-            button.clicked.connect(_calling(act, name))
+            button.clicked.connect(calling(act, name))
             grid.addWidget(button, place // 3, place % 3)
         return grid
 
     def _bind_keys(self, widget: QWidget, act: Callable[[str], None]) -> None:
-        calls = {key: _calling(act, name) for key, name in KEYS.items()}
-        calls |= {key: _calling(self.gallery.press, key) for key in DIGITS}
+        calls = {key: calling(act, name) for key, name in KEYS.items()}
+        calls |= {key: calling(self.gallery.press, key) for key in DIGITS}
         for key, call in calls.items():
             shortcut = QShortcut(QKeySequence(key.replace("Control", "Ctrl").replace("-", "+")), widget)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(call)
-
-
-def _calling(act: Callable[[str], None], name: str) -> Callable[..., None]:
-    return lambda *_: act(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from qtpy.QtWidgets import QMessageBox, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from ..shared.model_list import ModelPicker
-from ..shared.panel import Folded, beside, fill, scrolled_column, sentence, stretched, with_tip
+from ..shared.panel import Folded, beside, calling, fill, scrolled_column, sentence, stretched, with_tip
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
 from .files import Session
@@ -58,7 +58,7 @@ class SessionPanel:
         self.buttons: dict[str, QPushButton] = {}
         for name, (title, tip) in _BUTTONS.items():
             button = self.buttons[name] = with_tip(QPushButton(title), tip)
-            button.clicked.connect(_calling(act, name))
+            button.clicked.connect(calling(act, name))
         by = self.buttons
         #: What only the first run asks for.
         self.first_run = QWidget()
@@ -137,7 +137,3 @@ def ask_to_save(parent: QWidget, name: str) -> bool | None:
         buttons.Save,
     )
     return None if answer == buttons.Cancel else bool(answer == buttons.Save)
-
-
-def _calling(act: Callable[[str], None], name: str) -> Callable[..., None]:
-    return lambda *_: act(name)

@@ -16,7 +16,7 @@ from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
 from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.metadata import LayerInfo, role_of
-from ..shared.panel import open_review_on
+from ..shared.panel import calling, open_review_on
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
 from .files import SESSION_FILE, Session, layers_of, look_at, save_in_place, state_of
@@ -81,7 +81,7 @@ class SessionWidget(QWidget):
         self._found.connect(self._on_found)
         self._told.connect(self._on_told)
         self._cleanup = clean_up_with(self)
-        keys = {key: lambda name=name: self._by_hand(name) for key, name in KEYS.items()}
+        keys = {key: calling(self._by_hand, name) for key, name in KEYS.items()}
         self._guard = WindowGuard(self, keys, lambda: self.unsaved, self._after_saving)
         self._cleanup.add(self._guard.leave)
         self._refresh()

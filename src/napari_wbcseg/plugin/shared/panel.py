@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.QtCore import QSize, Qt, QTimer, Signal
@@ -183,6 +183,15 @@ def choice(items: Iterable[tuple[Any, str, str]]) -> QComboBox:
         made.addItem(words, data)
         made.setItemData(number, tip, Qt.ItemDataRole.ToolTipRole)
     return made
+
+
+def calling(act: Callable[[str], object], name: str) -> Callable[..., None]:
+    """Return what acts by a name, whatever the signal or the key tells besides."""
+
+    def call(*_: object) -> None:
+        act(name)
+
+    return call
 
 
 def sentence(text: str = "") -> QLabel:
