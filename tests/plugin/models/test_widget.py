@@ -18,6 +18,7 @@ from napari_wbcseg.datasets.corrections import (
 from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.plugin.models.widget import ModelsWidget
 from napari_wbcseg.plugin.review.correction_store import AddToTrainingSet, field_source, store_field
+from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.plugin.shared.resume import ResumePanel
 from napari_wbcseg.progress import silent
 from napari_wbcseg.training.folder import unfinished_trainings
@@ -137,6 +138,14 @@ class TestAddToTrainingSet:
         (field,) = store_field(source, silent, own_training_set / "one")
         assert (field.cells, field.group) == (1, "scan")
         assert read_corrections(own_training_set / "one")[0].image.shape == (512, 512, 3)
+
+    def test_a_picture_that_was_opened_with_its_result_is_stored_as_its_own_file(self, viewer, tmp_path):
+        file = tmp_path / "smear.png"
+        image = viewer.add_image(
+            discs(), rgb=True, name="smear.png", metadata=LayerInfo(path=str(file)).metadata
+        )
+        source = field_source(image, viewer.add_labels(dark_discs(discs()).labels))
+        assert (source.name, source.source) == ("smear", str(file))
 
     def test_labels_of_another_image_are_refused(self, viewer, qtbot):
         image, _ = layers(viewer)

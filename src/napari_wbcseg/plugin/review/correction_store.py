@@ -15,6 +15,7 @@ from ..shared.events import events
 from ..shared.jobs import Job, say_error
 from ..shared.metadata import LayerInfo
 from ..shared.panel import with_tip
+from ..shared.reunite import path_of
 from ..shared.training_data import check_pair
 from ..shared.viewer import image_data
 
@@ -60,12 +61,12 @@ def field_source(image: Image, labels: Labels) -> FieldSource:
     from ..shared.units import pixel_size
 
     height, width, unit = pixel_size(image)
-    path = getattr(image.source, "path", None)
+    path = path_of(image)
     return FieldSource(
         image_data(image),
         np.array(image_data(labels)),
         _decisions(labels),
-        Path(path).stem if path else image.name,
+        path.stem if path else image.name,
         str(path) if path else image.name,
         LayerInfo.of(labels).model,
         (height, width),
