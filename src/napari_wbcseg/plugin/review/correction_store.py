@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QPushButton
 
 from ...words import counted
 from ..shared.events import events
+from ..shared.features import known_values
 from ..shared.jobs import Job, say_error
 from ..shared.metadata import LayerInfo
 from ..shared.panel import with_tip
@@ -65,7 +66,7 @@ def field_source(image: Image, labels: Labels) -> FieldSource:
     return FieldSource(
         image_data(image),
         np.array(image_data(labels)),
-        _decisions(labels),
+        {label: said for label, said in known_values(labels, "decision").items() if label and said},
         path.stem if path else image.name,
         str(path) if path else image.name,
         LayerInfo.of(labels).model,
@@ -211,15 +212,3 @@ def _windows(labels: np.ndarray, decided: set[int]) -> Iterator[tuple[tuple[slic
 def _span(centre: int, side: int) -> slice:
     start = max(0, min(centre - _WINDOW // 2, side - _WINDOW))
     return slice(start, min(start + _WINDOW, side))
-
-
-def _decisions(labels: Labels) -> dict[int, str]:
-    features = labels.features
-    if "decision" not in features:
-        return {}
-    numbers = features["index"] if "index" in features else range(len(features))
-    return {
-        int(number): str(decision)
-        for number, decision in zip(numbers, features["decision"], strict=True)
-        if int(number) > 0 and isinstance(decision, str) and decision
-    }
