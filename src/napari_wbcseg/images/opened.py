@@ -17,6 +17,9 @@ from .pixel_size import PixelSize, Stated, in_micrometres
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+CHUNK = 512
+"""Pixels that a chunk is long at least, in whole tiles or strips."""
+
 
 @dataclass(frozen=True, eq=False)
 class OpenedImage:
@@ -142,6 +145,11 @@ def _span(wanted: range | int) -> tuple[int, int]:
     if isinstance(wanted, int):
         return wanted, wanted + 1
     return (min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1]) + 1) if wanted else (0, 0)
+
+
+def chunk_of(side: int, step: int) -> int:
+    """Return how long a chunk is along a side that is stored in tiles or strips of so many pixels."""
+    return min(side, step * math.ceil(CHUNK / step))
 
 
 def stored_bytes(source: Path | bytes) -> int:

@@ -16,14 +16,12 @@ from ..box import Box
 from ..errors import ImageError
 from ..words import listed
 from .find import OPENSLIDE_ONLY, TIFF_SUFFIXES
-from .opened import LazyPixels, OpenedImage
+from .opened import CHUNK, LazyPixels, OpenedImage, chunk_of
 from .pixel_size import Stated
 
 if TYPE_CHECKING:
     import openslide
     from numpy.typing import NDArray
-
-_CHUNK = 512  # pixels that a chunk is long at least, in whole tiles
 
 
 class SlidePixels(LazyPixels):
@@ -46,8 +44,8 @@ class SlidePixels(LazyPixels):
         )
         self.shape = (1, high, wide, 3)
         tile = [int(known.get(f"openslide.level[{level}].tile-{side}", 256)) for side in ("height", "width")]
-        rows, cols = (side * math.ceil(_CHUNK / side) if side < 4 * _CHUNK else _CHUNK for side in tile)
-        self.chunks = (1, min(high, rows), min(wide, cols), 3)
+        rows, cols = (side if side < 4 * CHUNK else CHUNK for side in tile)
+        self.chunks = (1, chunk_of(high, rows), chunk_of(wide, cols), 3)
 
     def read(self, image: int, box: Box) -> NDArray[Any]:
         """Return the pixels (rows, columns, 3) of a part."""

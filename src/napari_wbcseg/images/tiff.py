@@ -22,7 +22,7 @@ from ..errors import ImageError
 from .choose import Candidate, focus_note, main_images
 from .colours import Conversion, conversion
 from .limits import check_expansion, check_memory
-from .opened import LazyPixels, OpenedImage, stored_bytes
+from .opened import CHUNK, LazyPixels, OpenedImage, chunk_of, stored_bytes
 from .tiff_metadata import ome_images, stated_pixel_size
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION = 274
 
 _KEPT_SEGMENT = 2**22  # bytes; a strip or tile larger than this is kept for the next part of it
-_CHUNK = 512  # pixels that a chunk is long at least, in whole tiles or strips
 _MOST_PLANES = 65_536  # of an OME-TIFF; what declares more is damaged
 _WORKERS, _FEW = 4, 8  # threads, for so many tiles or strips at least
 
@@ -207,14 +206,14 @@ class TiffPixels(LazyPixels):
         wide = page.tilewidth if page.is_tiled else self._width
         self._segment = max(1, int(tall)), max(1, int(wide))
         if planes[0][0].offset is not None:
-            self._segment = min(self._height, _CHUNK), self._width
+            self._segment = min(self._height, CHUNK), self._width
         probe = self._convert(np.zeros((1, 1, self._stored), page.dtype))
         self.dtype = probe.dtype
         self.shape = (len(planes), self._height, self._width, int(probe.shape[-1]))
         self.chunks = (
             1,
-            min(self._height, self._segment[0] * math.ceil(_CHUNK / self._segment[0])),
-            min(self._width, self._segment[1] * math.ceil(_CHUNK / self._segment[1])),
+            chunk_of(self._height, self._segment[0]),
+            chunk_of(self._width, self._segment[1]),
             self.shape[3],
         )
         self._lock = threading.Lock()

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import ImageError
 from .choose import Candidate, focus_note, main_images
 from .limits import check_folder_expansion, check_memory
-from .opened import OpenedImage
+from .opened import OpenedImage, chunk_of
 from .pixel_size import Stated
 
 #: What a codec may be called, after ``numcodecs.`` where that is in front.
@@ -262,6 +262,6 @@ def weigh(array: Any, path: Path) -> None:
 def _chunks(array: Any, axes: str) -> tuple[int, ...]:
     """Return chunks of whole chunks, of which a slide does not have too many."""
     return tuple(
-        min(side, step * math.ceil(512 / step)) if axis in "yx" else step
+        chunk_of(side, step) if axis in "yx" else step
         for axis, side, step in zip(axes, array.shape, array.chunks, strict=True)
     )
