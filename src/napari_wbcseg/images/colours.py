@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Conversion = Callable[["NDArray[Any]"], "NDArray[Any]"]
 
-_JPEG = (6, 7, 34892, 33007)  # compressions of which the decoder gives RGB
+JPEG = (6, 7, 34892, 33007)  # compressions of which the decoder gives RGB
 _LOSSLESS = (1, 5, 8, 32773, 32946, 34925, 50000, 34926)  # compressions of any bytes
 _APERIO_YCBCR = 33003  # JPEG 2000 of YCbCr, whatever the photometric tag says
 
@@ -60,12 +60,12 @@ def conversion(page: tifffile.TiffPage, name: str) -> Conversion:
     if photometric == PHOTOMETRIC.SEPARATED and samples in (4, 5) and whole:
         return _rgb_of_cmyk
     if photometric == PHOTOMETRIC.YCBCR and bytes_of_three:
-        if compression in _JPEG:
+        if compression in JPEG:
             return lambda pixels: pixels
         if compression in _LOSSLESS:
             return _rgb_of_ycbcr
     lab = photometric in (PHOTOMETRIC.CIELAB, PHOTOMETRIC.ICCLAB)
-    if lab and samples == 3 and whole and compression not in _JPEG:
+    if lab and samples == 3 and whole and compression not in JPEG:
         return lambda pixels: _rgb_of_lab(pixels, photometric == PHOTOMETRIC.CIELAB)
     raise ImageError(
         f"{name} stores its colours as {getattr(page.photometric, 'name', photometric)} "

@@ -20,7 +20,7 @@ import numpy as np
 from ..box import Box
 from ..errors import ImageError
 from .choose import Candidate, focus_note, main_images
-from .colours import Conversion, conversion
+from .colours import JPEG, Conversion, conversion
 from .limits import check_expansion, check_memory
 from .opened import CHUNK, LazyPixels, OpenedImage, chunk_of, stored_bytes
 from .tiff_metadata import ome_images, stated_pixel_size
@@ -301,7 +301,7 @@ class TiffPixels(LazyPixels):
         if not offset or not count:
             return None
         options = {}
-        if int(key.compression) in (6, 7, 34892, 33007):
+        if int(key.compression) in JPEG:
             options = {"jpegtables": page.jpegtables, "jpegheader": key.jpegheader}
         decoded = key.decode(self._bytes(page, offset, count), index, **options)[0]
         if decoded is None:
