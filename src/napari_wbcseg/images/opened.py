@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -63,7 +64,7 @@ class OpenedImage:
     def __exit__(self, *problem: object) -> None:
         self.close()
 
-    @property
+    @cached_property
     def pixel_size(self) -> tuple[PixelSize | None, tuple[str, ...]]:
         """The size of a pixel, and why there is none where the file states one."""
         try:
@@ -71,7 +72,7 @@ class OpenedImage:
         except Exception:  # broken tags, of any kind: the pixels may be sound
             return None, ()
 
-    @property
+    @cached_property
     def orientation(self) -> int:
         """How a camera noted that it was turned, 1 to 8; 1 where it noted nothing."""
         try:
