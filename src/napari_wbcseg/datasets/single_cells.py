@@ -186,5 +186,4 @@ def _mistakes(image: np.ndarray, white_cell: float, outline: Outliner) -> tuple[
     from scipy import ndimage
 
     found = [outline(image, share * white_cell) for share in _SMALLER]
-    places = [place for labels in found for place in ndimage.find_objects(labels) if place is not None]
-    return tuple(Box(rows.start, cols.start, rows.stop, cols.stop) for rows, cols in places)
+    return tuple(Box.of(place) for labels in found for place in ndimage.find_objects(labels) if place)
