@@ -18,7 +18,7 @@ from accuracy_sets import BenchImage, txl_validation
 from box_matching import box_iou, match_boxes
 
 from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxes
-from napari_wbcseg.datasets.single_cells import KEPT_ASIDE, read_classes, without_cells_files
+from napari_wbcseg.datasets.single_cells import is_held_out, read_classes, without_cells_files
 from napari_wbcseg.images.read import read_image
 
 #: Sets of the folder ``hard`` that are scored together.
@@ -74,7 +74,7 @@ def pig_fields(path: Path) -> list[BenchImage]:
 def red_cell_fields(path: Path) -> list[BenchImage]:
     """Return the fifth of the Chula fields that is kept apart; none shows a white cell."""
     files = without_cells_files(path / "images")
-    kept = [file for number, file in enumerate(files) if number % KEPT_ASIDE == KEPT_ASIDE - 1]
+    kept = [file for number, file in enumerate(files) if is_held_out(number)]
     return [BenchImage(file.stem, rgb(file), 0, kind="chula") for file in kept]
 
 

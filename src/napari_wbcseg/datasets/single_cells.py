@@ -8,7 +8,7 @@ erythroblasts and platelets are no white cells.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +32,7 @@ GROUP = "class-"
 WITHOUT_CELLS = "no-cells"
 #: Pictures of the Chula set of red cells that do show a white cell; looked at one by one.
 CHULA_WITH_WHITE_CELLS = frozenset({"17", "219", "391", "480", "538", "731", "Iron deficiency anemia_7"})
-#: One picture in so many, by name within its class, is never trained on.
+#: One picture in so many, by name within its class, is never trained on; see `is_held_out`.
 KEPT_ASIDE = 5
 # The diameter of a typical white cell over the side of its picture, in the Barcelona pictures.
 CELL_OF_PICTURE = 0.37
@@ -44,6 +44,11 @@ _SMALLER = (0.4, 0.6, 0.85)
 def is_single_cells(path: Path) -> bool:
     """Whether a folder holds pictures of single cells with their class."""
     return (path / "classes.csv").is_file() and (path / "images").is_dir()
+
+
+def is_held_out(number: Any) -> Any:
+    """Say whether the picture of a number, or of each of an array of numbers, from 0 is never trained on."""
+    return number % KEPT_ASIDE == KEPT_ASIDE - 1
 
 
 def read_classes(path: Path) -> pd.DataFrame:
@@ -62,7 +67,7 @@ def read_classes(path: Path) -> pd.DataFrame:
     """
     table = read_table(Path(path) / "classes.csv", {"image", "class"}, dtype=str)
     table = table.sort_values("image", ignore_index=True)
-    table["held_out"] = table.groupby("class").cumcount() % KEPT_ASIDE == KEPT_ASIDE - 1
+    table["held_out"] = is_held_out(table.groupby("class").cumcount())
     return table
 
 
@@ -162,7 +167,7 @@ def read_without_cells(path: Path, outline: Outliner | None = None) -> list[Trai
         If there is no picture, or none whose red cells can be measured.
     """
     files = without_cells_files(path)
-    files = [file for number, file in enumerate(files) if number % KEPT_ASIDE != KEPT_ASIDE - 1]
+    files = [file for number, file in enumerate(files) if not is_held_out(number)]
     images = [read_rgb8(file) for file in files]
     measured = [red_cell_diameter(2 * (1 - transmittance(i, background_colour(i)))) for i in images]
     known = [diameter for diameter in measured if diameter is not None]
