@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import DatasetError
+from ..images.field_of_view import sides
 from ..images.opened import image_head
 from ..images.read import read_image
 from ..words import counted
@@ -221,8 +222,7 @@ def _instances(mask: NDArray[np.uint8], shown: str) -> NDArray[np.int32]:
     from skimage.measure import label
 
     cells = mask > PARAMETERS.threshold
-    sides = (cells[0], cells[-1], cells[:, 0], cells[:, -1])
-    if cells.mean() > 0.5 and all(side.mean() > 0.5 for side in sides):
+    if cells.mean() > 0.5 and all(side.mean() > 0.5 for side in sides(cells)):
         raise DatasetError(
             f"{shown} seems inverted: {cells.mean():.0%} of it is white, along all its borders; "
             "cells must be white and the background black."

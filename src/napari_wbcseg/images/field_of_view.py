@@ -90,6 +90,11 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
     return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
 
+def sides(image: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the first and last row and the first and last column of an image (H, W[, C])."""
+    return image[0], image[-1], image[:, 0], image[:, -1]
+
+
 def border(image: np.ndarray) -> np.ndarray:
     """Return the pixels along the four sides of an image (H, W[, C]), one side behind the other.
 
@@ -98,10 +103,9 @@ def border(image: np.ndarray) -> np.ndarray:
     >>> border(np.arange(4).reshape(2, 2)).tolist()
     [0, 1, 2, 3, 0, 2, 1, 3]
     """
-    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    return np.concatenate(sides(image))
 
 
 def _runs_along(region: np.ndarray) -> bool:
-    sides = (region[0], region[-1], region[:, 0], region[:, -1])
     corner = any(region[row, col] for row in (0, -1) for col in (0, -1))
-    return max(side.mean() for side in sides) >= PARAMETERS.least_side * (0.5 if corner else 2.0)
+    return max(side.mean() for side in sides(region)) >= PARAMETERS.least_side * (0.5 if corner else 2.0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..datasets.single_cells import GROUP as CLASS_GROUP
 from ..datasets.single_cells import WITHOUT_CELLS
+from ..images.field_of_view import border
 from ..network.architecture import UNetArchitecture
 from ..network.device import available_cpus
 from ..network.robust import CANONICAL_DIAMETER, ROBUST, network_input
@@ -171,8 +172,7 @@ def _hand_painted(pair: TrainingPair) -> bool:
 
 
 def _has_whole_cell(labels: np.ndarray) -> bool:
-    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    return not np.isin(labels[labels > 0], border).all()
+    return not np.isin(labels[labels > 0], border(labels)).all()
 
 
 def _source(pair: TrainingPair) -> Source | None:

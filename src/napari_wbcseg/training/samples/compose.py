@@ -17,6 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from ...datasets.class_map import NOTHING_ELSE, UNKNOWN, draw_class_map, scale_class_map
+from ...images.field_of_view import border
 from ...images.illumination import normalised
 from .distractors import Distractor, cut_distractors, lay_distractors
 from .grounds import plain_ground
@@ -180,8 +181,8 @@ def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = Tr
     labels = pair.labels
     areas = np.bincount(labels.ravel())
     areas[0] = 0
-    border = set(np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])).tolist())
-    whole = [int(i) for i in np.flatnonzero(areas) if i not in border]
+    cut = set(np.unique(border(labels)).tolist())
+    whole = [int(i) for i in np.flatnonzero(areas) if i not in cut]
     if pair.white_cell is not None:
         diameter = pair.white_cell
     elif whole:
@@ -654,7 +655,7 @@ def _mosaic(sources: Sequence[Source], rng: np.random.Generator, grid: int, tile
             spot = (slice(row * tile, (row + 1) * tile), slice(col * tile, (col + 1) * tile))
             classes[spot] = scale_class_map(kinds[top : top + tile, left : left + tile], scale)
             image[spot] = weight[..., None] * picture + (1 - weight[..., None]) * _extended(image, spot)
-            edge = np.concatenate([crop[0], crop[-1], crop[:, 0], crop[:, -1]])
+            edge = border(crop)
             first = int(labels.max())
             for offset, index in enumerate([i for i in np.unique(crop) if i], 1):
                 labels[spot][crop == index] = first + offset
