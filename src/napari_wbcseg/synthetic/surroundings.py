@@ -10,7 +10,7 @@ import numpy as np
 from ..box import Box
 from .parameters import SmearParameters
 from .stains import AZURE, BLUE, DYES, EOSIN, HAEMOGLOBIN, PIGMENT
-from .white_cells import grid, outline_at, ring_outline, smooth_step, specks, texture
+from .white_cells import ANGLES, grid, outline_at, ring_outline, smooth_step, specks, texture
 
 # How many there are on the area of a square white cell, and their radius over the diameter of one.
 _DEBRIS = {
@@ -23,7 +23,6 @@ _DEBRIS = {
 
 
 def _red_outline(rng: np.random.Generator, odd: float) -> np.ndarray:
-    angle = np.arange(256) * (2 * pi / 256)
     if rng.random() >= odd:
         return ring_outline(rng, 0.026, 1 + abs(rng.normal(0, 0.07)), orders=6)
     shape = rng.choice(
@@ -34,7 +33,7 @@ def _red_outline(rng: np.random.Generator, odd: float) -> np.ndarray:
     if shape == "angular":
         return ring_outline(rng, 0.08, rng.uniform(1.0, 1.15), orders=6)
     outline = ring_outline(rng, 0.03, rng.uniform(1.0, 1.15), orders=5)
-    turned = (angle - rng.uniform(0, 2 * pi) + pi) % (2 * pi) - pi
+    turned = (ANGLES - rng.uniform(0, 2 * pi) + pi) % (2 * pi) - pi
     if shape == "tear":
         return (outline * (0.88 + rng.uniform(0.4, 0.9) * np.exp(-((np.abs(turned) / 0.30) ** 1.3)))).astype(
             np.float32
@@ -49,9 +48,8 @@ def _red_outline(rng: np.random.Generator, odd: float) -> np.ndarray:
 
 def _spikes(rng: np.random.Generator, height: float) -> np.ndarray:
     """Return what to multiply an outline with, so that it is spiked all round."""
-    angle = np.arange(256) * (2 * pi / 256)
     turn, number = rng.uniform(0, 2 * pi), int(rng.integers(8, 20))
-    wave = np.cos(number * angle + turn + 0.9 * np.sin(3 * angle + turn))
+    wave = np.cos(number * ANGLES + turn + 0.9 * np.sin(3 * ANGLES + turn))
     return np.asarray(1 + height * np.sign(wave) * np.abs(wave) ** 0.7, np.float32)
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from ..box import Box
 from .stains import AZURE, BLUE, DYES, EOSIN
 
-_ANGLES = 256
+#: At which an outline has its radii, float64 (256,).
+ANGLES = np.arange(256) * (2 * pi / 256)
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,11 @@ def smooth_step(x: np.ndarray) -> np.ndarray:
 
 def ring_outline(rng: np.random.Generator, roughness: float, aspect: float, orders: int = 7) -> np.ndarray:
     """Return a closed outline as radius against angle, of area pi; float32 (256,)."""
-    angle = np.arange(_ANGLES) * (2 * pi / _ANGLES)
     turn = rng.uniform(0, pi)
-    radius = 1 / np.sqrt((np.cos(angle - turn) / aspect) ** 2 + (np.sin(angle - turn) * aspect) ** 2)
+    radius = 1 / np.sqrt((np.cos(ANGLES - turn) / aspect) ** 2 + (np.sin(ANGLES - turn) * aspect) ** 2)
     for order in range(2, orders + 1):
         radius *= 1 + rng.normal(0, roughness * (2 / order) ** 0.8) * np.cos(
-            order * angle + rng.uniform(0, 2 * pi)
+            order * ANGLES + rng.uniform(0, 2 * pi)
         )
     radius = np.clip(radius, 0.5, 1.6)
     return (radius / np.sqrt(np.mean(radius**2))).astype(np.float32)
@@ -102,11 +102,11 @@ def ring_outline(rng: np.random.Generator, roughness: float, aspect: float, orde
 
 def outline_at(outline: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Return the radius of ``outline`` in the direction of each point."""
-    position = np.arctan2(y, x) * (_ANGLES / (2 * pi))
+    position = np.arctan2(y, x) * (len(ANGLES) / (2 * pi))
     low = np.floor(position)
     part = position - low
-    index = low.astype(np.int32) % _ANGLES
-    return outline[index] * (1 - part) + outline[(index + 1) % _ANGLES] * part
+    index = low.astype(np.int32) % len(ANGLES)
+    return outline[index] * (1 - part) + outline[(index + 1) % len(ANGLES)] * part
 
 
 @dataclass(frozen=True)
