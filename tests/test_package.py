@@ -40,7 +40,6 @@ LEVELS = (
     ("plugin", "cli"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-#: What the network is taught is made of a training sample, of which it names the type.
 WIDGETS = ("segment", "review", "session", "train", "models")
 #: Which rooms alone may import these.
 KEPT_IN = {

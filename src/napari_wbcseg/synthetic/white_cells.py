@@ -1,7 +1,7 @@
 """White cells of the synthetic smear: outline, nucleus, cytoplasm, painted as amounts of dye.
 
 Lengths inside a cell are in units of its radius; amounts of dye are in the units of
-`smear_stains.Stain`.
+`stains.Stain`.
 """
 
 from __future__ import annotations
