@@ -115,8 +115,7 @@ def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progres
     DatasetError
         If there is no table of classes, or it names one that is not in `CLASSES`.
     """
-    from ..images.prepare import prepare_image
-    from ..images.read import read_image
+    from ..images.read import read_rgb8
 
     table = _table(Path(folder))
     table = table[table["held_out"] == held_out]
@@ -125,7 +124,7 @@ def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progres
         progress(number, len(table), f"Cutting out the cells of {Path(folder).name}")
         if row["image"] != seen:
             seen = row["image"]
-            image = np.rint(prepare_image(read_image(Path(folder) / seen)).pixels).astype(np.uint8)
+            image = read_rgb8(Path(folder) / seen)
         cell = _cell(image, row, outline)
         if cell is not None:
             found.append((*cell, _truth(row, folder), f"{seen}:{row.get('row', '')}:{row.get('col', '')}"))
