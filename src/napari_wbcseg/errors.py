@@ -44,3 +44,8 @@ class Cancelled(WBCSegError):
 
     Its name does not end in Error, for it is a request carried out.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error of a library says; its type, where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import dask
 from distributed import Client, KilledWorker, get_worker
 
-from ..errors import ImageError, ModelError
+from ..errors import ImageError, ModelError, first_line
 from ..executors import ClusterError
 from ..files import read_text
 from ..results.names import RUN_FILE
-from ..segmentation.large.cluster import Shared, first_line, killed, lacking, sharing
+from ..segmentation.large.cluster import Shared, killed, lacking, sharing
 from ..words import counted
 from .file import BatchItem, Row, Run, failure, process
 from .workers import hand_out

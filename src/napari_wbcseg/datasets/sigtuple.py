@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from ..errors import DatasetError, WBCSegError
+from ..errors import DatasetError, WBCSegError, first_line
 from ..files import check_ordinary
 from ..images.find import natural_key
 from .csv_table import read_table
@@ -258,9 +258,8 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     except WBCSegError:
         raise
     except Exception as error:  # tarfile and the decompressors raise nearly any type on damaged files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DatasetError(
-            f"{path} is not a tar archive, or it is damaged ({reason}); fetch it again."
+            f"{path} is not a tar archive, or it is damaged ({first_line(error)}); fetch it again."
         ) from None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ImageError
+from ..errors import ImageError, first_line
 from .choose import focus_note
 from .formats import open_image
 from .limits import check_memory
@@ -150,9 +150,8 @@ def _cannot_read(source: Path | bytes, name: str, error: Exception) -> str:
         )
     if isinstance(error, Image.DecompressionBombError):
         return f"{name} is too large to be read at once as JPEG, PNG or BMP; save it as TIFF or OME-Zarr."
-    reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
     return (
-        f"{name} cannot be read, it seems truncated or damaged ({reason.rstrip('.')}); "
+        f"{name} cannot be read, it seems truncated or damaged ({first_line(error)[:200].rstrip('.')}); "
         "copy or save the file again."
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import ModelError
+from ...errors import ModelError, first_line
 from ...settings import DeviceName
 from ...words import counted
 from ..device import available_cpus
@@ -87,8 +87,7 @@ class OnnxEngine(Engine):
                 side = self._architecture.multiple
                 self.predict(np.zeros((1, side, side, self._architecture.input_channels), np.float32))
             except Exception as error:  # any failure of a driver: the CPU always works
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-                why = f"{provider} is installed but does not work ({reason})"
+                why = f"{provider} is installed but does not work ({first_line(error)[:120]})"
             else:
                 self.on_gpu = True
                 self.device = f"{GPU_PROVIDERS[provider]}: ONNX Runtime's {provider} is installed and works"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import ModelError
+from ...errors import ModelError, first_line
 from ...images.find import natural_key
 from ..architecture import CLASSIC, UNetArchitecture, convolution_shapes
 from ..classic import INPUT
@@ -87,8 +87,9 @@ def _read_weights(content: bytes, path: Path) -> dict[str, np.ndarray]:
     except ModelError:
         raise
     except Exception as error:  # h5py raises nearly any type on damaged files
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{path} is truncated or damaged ({reason}): copy or download it again.") from None
+        raise ModelError(
+            f"{path} is truncated or damaged ({first_line(error)[:120]}): copy or download it again."
+        ) from None
 
 
 def _from_archive(content: bytes, path: Path) -> bytes:

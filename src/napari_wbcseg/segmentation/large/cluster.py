@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import dask
 from distributed import Client, KilledWorker, WorkerPlugin, get_worker
 
+from ...errors import first_line
 from ...executors import LOST, ClusterError, Room, completed
 from ...progress import silent
 from ...version import __version__
@@ -153,7 +154,3 @@ def lacking(error: ImportError) -> ClusterError:
         f"The workers cannot import napari-wbcseg ({first_line(error)}): install the same version of it, "
         "with the extra `cluster`, where they run."
     )
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
