@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +22,15 @@ from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
 
 from ..cli.shell import wbcseg
+from ..clusters import kill_a_busy_worker, scheduler_and_worker, wait_for
 from ..dark_model import spots, write_dark_model
 from .folders import assert_same_results, write_images
 
-distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
-if distributed:
+if pytest.importorskip("distributed", reason="needs the extra cluster"):
     from napari_wbcseg.batch import cluster as on_cluster
 
 SETTINGS = SegmentationSettings(recipe="classic")
 IMAGES = 36
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """Three processes, as a cluster has."""
-    with (
-        distributed.LocalCluster(
-            n_workers=3, threads_per_worker=1, dashboard_address=None, silence_logs=50
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +80,8 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_doubles_nothing(
 
     def report(row: dict[str, Any]) -> None:
         seen.append(row["image"])
-        busy = [worker for worker, tasks in client.processing().items() if tasks]
-        if len(seen) >= 3 and busy and not killed:
-            killed.append(busy[0])
-            os.kill(pids[busy[0]], signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        if len(seen) >= 3 and not killed:
+            killed.extend(kill_a_busy_worker(client, pids))
 
     result = segment_files(items, tmp_path, model, SETTINGS, client=client, report=report)
     assert killed, "a worker that had work was killed"
@@ -184,48 +167,17 @@ def test_a_folder_that_workers_do_not_see_is_a_sentence(
 def test_a_scheduler_that_dies_is_a_sentence_and_nothing_else(
     folder: Path, model: ModelFile, tmp_path: Path
 ) -> None:
-    python = [sys.executable, "-m"]
-    file, out = tmp_path / "scheduler.json", tmp_path / "out"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    scheduler = subprocess.Popen(
-        [
-            *python,
-            "distributed.cli.dask_scheduler",
-            "--scheduler-file",
-            file,
-            "--port",
-            "0",
-            "--no-dashboard",
-        ],
-        **quiet,
-    )
-    worker = subprocess.Popen(
-        [*python, "distributed.cli.dask_worker", "--scheduler-file", file, "--nthreads", "1", "--no-nanny"],
-        **quiet,
-        cwd=tmp_path,
-    )
-    try:
-        wait_for(file.exists)
-        command = ["segment", folder, "-m", model.path, "-o", out, "--scheduler", file]
+    out = tmp_path / "out"
+    with scheduler_and_worker(tmp_path) as (scheduler, _):
+        command = ["segment", folder, "-m", model.path, "-o", out, "--scheduler", tmp_path / "scheduler.json"]
         run = subprocess.Popen(
-            [*python, "napari_wbcseg.cli", *map(str, command)], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "napari_wbcseg.cli", *map(str, command)], stderr=subprocess.PIPE, text=True
         )
         wait_for(lambda: len(list(out.glob("*-result.json"))) >= 3)
         scheduler.kill()
         _, errors = run.communicate(timeout=120)
-    finally:
-        for process in (worker, scheduler):
-            process.kill()
-            process.wait()
     assert run.returncode == 1
     lines = [line for line in errors.splitlines() if line and "cannot be read" not in line]
     assert len(lines) == 1, errors
     assert lines[0].startswith("The scheduler of the cluster was lost. What is done is kept")
     assert 3 <= len(pd.read_csv(out / "counts.csv")) < IMAGES
-
-
-def wait_for(state: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not state():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +20,12 @@ from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.result import Segmentation
 from napari_wbcseg.settings import SegmentationSettings
 
+from ...clusters import kill_a_busy_worker, local_cluster, scheduler_and_worker
 from ..smears import SETTINGS, assert_same, smear
 
-distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
+pytest.importorskip("distributed", reason="needs the extra cluster")
 pytestmark = pytest.mark.usefixtures("small_tiles")
 TILES = 36
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """Three processes, as a cluster has."""
-    with (
-        distributed.LocalCluster(
-            n_workers=3, threads_per_worker=1, dashboard_address=None, silence_logs=50
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +100,8 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_doubles_nothing(
 
     def on_tile(tile: TileDone) -> None:
         seen.append(tile.area)
-        busy = [worker for worker, tasks in client.processing().items() if tasks]
-        if len(seen) >= 3 and busy and not killed:
-            killed.append(busy[0])
-            os.kill(pids[busy[0]], getattr(signal, "SIGKILL", signal.SIGTERM))
+        if len(seen) >= 3 and not killed:
+            killed.extend(kill_a_busy_worker(client, pids))
 
     result = segment_large(slide, tmp_path / "out", model, SETTINGS, client=client, on_tile=on_tile)
     assert killed, "a worker that had work was killed"
@@ -133,12 +114,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_doubles_nothing(
 def test_workers_that_come_late_get_the_model_and_do_the_rest(
     slide: Path, model: ModelFile, expected: Segmentation, tmp_path: Path
 ) -> None:
-    with (
-        distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with local_cluster(1) as (cluster, client):
         first = list(client.nthreads())
 
         def on_tile(tile: TileDone) -> None:
@@ -210,31 +186,3 @@ def assert_on_disk(out: Path, expected: Segmentation) -> None:
     labels = zarr.open_group(str(out / "labels.zarr"), mode="r")["0"]
     np.testing.assert_array_equal(np.asarray(labels), expected.labels)
     assert not (out / "unfinished").exists()
-
-
-@contextmanager
-def scheduler_and_worker(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
-    file = folder / "scheduler.json"
-    file.unlink(missing_ok=True)
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-    python = [sys.executable, "-m"]
-    started = [*python, "distributed.cli.dask_scheduler", "--scheduler-file", file, "--port", "0"]
-    scheduler = subprocess.Popen([*started, "--no-dashboard"], **quiet)
-    started = [*python, "distributed.cli.dask_worker", "--scheduler-file", file, "--nthreads", "1"]
-    worker = subprocess.Popen([*started, "--no-nanny"], **quiet)
-    try:
-        wait_for(file.exists)
-        with distributed.Client(scheduler_file=str(file), timeout=60) as client:
-            client.wait_for_workers(1)
-            yield scheduler, client
-    finally:
-        for process in (worker, scheduler):
-            process.kill()
-            process.wait()
-
-
-def wait_for(state: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not state():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
