@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from napari_wbcseg.images.illumination import background_colour
+from napari_wbcseg.images.illumination import absorbed, background_colour
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader, write_model
-from napari_wbcseg.segmentation.measure import absorbed, measure_labels
+from napari_wbcseg.segmentation.measure import measure_labels
 from napari_wbcseg.segmentation.prediction import Maps
 
 HEADS = (

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_wbcseg.images.illumination import background_colour, transmittance
+from napari_wbcseg.images.illumination import absorbed, background_colour, transmittance
 from napari_wbcseg.synthetic.smear import synthetic_smear
 
 colours = st.tuples(*(st.integers(60, 255) for _ in range(3)))
@@ -70,3 +70,14 @@ def test_a_tinted_lamp_changes_nothing() -> None:
     plain = transmittance(image, background_colour(image))
     # Which pixels are the brightest depends a little on the tint.
     np.testing.assert_allclose(transmittance(tinted, background_colour(tinted)), plain, atol=0.05)
+
+
+def test_density_is_0_on_the_empty_slide_and_adds_up_in_stain() -> None:
+    pixels = np.full((50, 50, 3), 200, np.float32)
+    pixels[10:20, 10:20] = 20
+    density = absorbed(pixels, background_colour(pixels))
+    assert density.dtype == np.float32
+    assert density[0, 0] == 0
+    assert density[15, 15] == pytest.approx(1.0)
+    pixels[10:20, 10:20] = 0
+    assert np.isfinite(absorbed(pixels, background_colour(pixels))).all()

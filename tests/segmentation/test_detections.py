@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import OutputError
 from napari_wbcseg.segmentation.detections import Found, TileCells, cells_of_tile, draw, join
-from napari_wbcseg.segmentation.large.tile_files import TileFiles
+from napari_wbcseg.segmentation.large.files import TileFiles
 from napari_wbcseg.segmentation.tiles import Tile, tile_grid
 
 from ..drawings import disc_labels

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from napari_wbcseg.segmentation.filters import (
-    PARAMETERS,
-    leave_out_unlikely,
-    too_small,
-    typical_diameter,
-)
-from napari_wbcseg.segmentation.instances import Instances
+from napari_wbcseg.segmentation.filters import PARAMETERS, too_small, typical_diameter
 
-from ..drawings import disc_labels, perfect_maps
+from ..drawings import disc_labels
 
 RED_CELL = 30.0
 
@@ -26,10 +18,6 @@ def large_enough(labels: np.ndarray, red_cell: float | None, certainty: float = 
     cut = np.isin(np.arange(1, len(areas) + 1), border)
     small = too_small(areas, cut, np.full(len(areas), certainty), red_cell)
     return (np.flatnonzero(~small) + 1).tolist()
-
-
-def kept(labels: np.ndarray) -> list[int]:
-    return [int(i) for i in np.unique(labels) if i]
 
 
 def test_a_platelet_beside_a_cell_is_left_out() -> None:
@@ -55,21 +43,6 @@ def test_a_sure_cell_is_kept_however_small() -> None:
 def test_a_cell_that_the_border_cuts_may_be_small() -> None:
     labels = disc_labels((200, 200), [(60, 60, 50), (196, 150, 44)])
     assert large_enough(labels, None) == [1, 2]
-
-
-def test_an_unsure_instance_is_left_out() -> None:
-    labels = disc_labels((200, 200), [(60, 60, 50), (150, 150, 50)])
-    instances = Instances(labels, {1: 0.9, 2: 0.3})
-    left = leave_out_unlikely(instances, perfect_maps(labels))
-    assert kept(left.labels) == [1]
-    assert left.certainty == {1: 0.9}
-
-
-def test_what_the_network_calls_a_platelet_is_left_out() -> None:
-    labels = disc_labels((200, 200), [(60, 60, 50), (150, 150, 50)])
-    maps = replace(perfect_maps(labels), platelet=np.where(labels == 2, np.float32(0.8), np.float32(0)))
-    instances = Instances(labels, {1: 0.9, 2: 0.9})
-    assert kept(leave_out_unlikely(instances, maps).labels) == [1]
 
 
 def test_the_typical_diameter_is_that_of_the_cells_not_of_many_specks() -> None:

@@ -17,12 +17,15 @@ import zarr
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.images.lazy import open_large
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.segmentation.large.pyramid import Pyramid
 from napari_wbcseg.segmentation.large.run import LargeRun
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.prediction import Predictor
 from napari_wbcseg.segmentation.result import Segmentation
+from napari_wbcseg.segmentation.tile_work import Canvas
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..drawings import write_dark_robust_model
@@ -141,3 +144,38 @@ def test_what_was_not_scanned_is_not_predicted(model: ModelFile, monkeypatch: py
     monkeypatch.setattr(Predictor, "predict", counted)
     assert segment(image, model, SETTINGS).count > 0
     assert 0 < len(looked_at) < 10, "of some thirty tiles those that show the smear"
+
+
+@given(st.data(), st.integers(1, 60), st.integers(1, 60))
+def test_coarser_levels_hold_every_second_pixel(data: st.DataObject, height: int, width: int) -> None:
+    levels = [np.zeros((-(-height // step), -(-width // step)), np.int32) for step in (1, 2, 4, 8)]
+    canvas = Canvas(levels)
+    for _ in range(4):
+        top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+        box = Box(top, left, data.draw(st.integers(top + 1, height)), data.draw(st.integers(left + 1, width)))
+        values = np.random.default_rng(top).integers(0, 9, box.shape)
+        how = data.draw(st.sampled_from([canvas.draw, canvas.replace]))
+        how(box, values)
+    for level, array in enumerate(levels):
+        assert np.array_equal(array, levels[0][:: 2**level, :: 2**level])
+
+
+def test_zeros_let_what_was_drawn_show_through_and_replace_takes_it_away() -> None:
+    canvas = Canvas([np.zeros((2, 3, 4), int)], plane=1)
+    whole = Box(0, 0, 3, 4)
+    canvas.draw(whole, np.arange(12).reshape(3, 4))
+    canvas.draw(Box(0, 0, 1, 2), np.array([[0, 20]]))
+    assert canvas.read(Box(0, 0, 1, 3)).tolist() == [[0, 20, 2]]
+    canvas.replace(Box(0, 1, 1, 2), np.array([[0]]))
+    assert canvas.read(Box(0, 0, 1, 3)).tolist() == [[0, 0, 2]]
+    assert not canvas.arrays[0][0].any(), "another plane is left alone"
+
+
+def test_a_pyramid_on_disk_is_a_canvas(tmp_path: Path) -> None:
+    pyramid = Pyramid.create(tmp_path / "labels.zarr", (1500, 1100), np.int32, labels=True)
+    patch = np.random.default_rng(0).integers(0, 5, (300, 301))
+    pyramid.draw(Box(900, 799, 1200, 1100), patch)
+    again = Pyramid.open(tmp_path / "labels.zarr")
+    assert [array.shape for array in again.arrays] == [(1500, 1100), (750, 550)]
+    assert np.array_equal(again.read(Box(900, 799, 1200, 1100)), patch)
+    assert np.array_equal(np.asarray(again.arrays[1]), np.asarray(again.arrays[0])[::2, ::2])

@@ -27,7 +27,7 @@ from ..results.names import (
 )
 from ..results.records import RUN_FORMAT, InputRecord, Picture, ResultRecord, RunRecord, relative_path
 from ..segmentation.large.files import PLAN_FILE
-from ..segmentation.method import model_and_settings
+from ..segmentation.pipeline import model_and_settings
 from .file import BatchItem, Row, Run, cells_of, failure, pictures_in, row_of, with_corrections
 from .report import REPORT_FILE, write_report
 from .workers import segment_here

@@ -104,3 +104,22 @@ def normalised(pixels: np.ndarray) -> np.ndarray:
     image = transmittance(pixels, background_colour(pixels[field][:, None]))
     image[~field] = 1.0
     return image
+
+
+def absorbed(colours: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Return the optical density of colours, averaged over the channels.
+
+    Parameters
+    ----------
+    colours : ndarray, shape (..., 3)
+        RGB, 0 to 255.
+    background : ndarray, shape (3,)
+        Colour of the empty slide.
+
+    Returns
+    -------
+    ndarray of float32, shape (...)
+        Base 10; 0 on the empty slide, 2 at most (Ruifrok & Johnston, 2001).
+    """
+    passed = np.maximum(transmittance(colours, background), 0.01)
+    return np.maximum(-np.log10(passed).mean(axis=-1), 0).astype(np.float32)

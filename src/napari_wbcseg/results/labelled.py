@@ -52,7 +52,7 @@ def as_segmentation(
     OutputError
         If it is no label image of two or three dimensions.
     """
-    from ..segmentation.measured import current_cells
+    from ..segmentation.measure import current_cells
 
     if isinstance(result, Segmentation):
         data, table, found = result.labels, result.cells, result

@@ -122,7 +122,7 @@ def _table_of_properties(image_label: dict[str, Any], record: ResultRecord) -> A
 
 
 def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) -> Segmentation:
-    from ..segmentation.measured import current_cells
+    from ..segmentation.measure import current_cells
 
     if labels.shape != record.shape:
         raise ImageError(

@@ -1,16 +1,10 @@
-"""What is left out after the network has spoken: what it is not sure of, and what is too small.
-
-Neither overrules a cell that the network is sure of.
-"""
+"""What is too small for a white cell beside the others and the red cells; what is sure stays."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-
-from .instances import Instances
-from .prediction import Maps
 
 
 @dataclass(frozen=True)
@@ -19,8 +13,6 @@ class FilterParameters:
 
     Attributes
     ----------
-    least_certainty : float
-        In [0, 1].
     sure : float
         Certainty from which on a cell is kept though it is small.
     smallest_of_typical : float
@@ -35,11 +27,8 @@ class FilterParameters:
         The same as ``smallest_of_red`` where so many red cells are seen that their size is sure.
     showing_at_border : float
         The same for a cell that the border cuts: an eighth of its area shows.
-    platelet, red_cell : float
-        Mean probability of a platelet, and of a red cell, over a detection from which on it is one.
     """
 
-    least_certainty: float = 0.45
     sure: float = 0.97
     smallest_of_typical: float = 0.42
     smallest_of_red: float = 0.9
@@ -48,40 +37,9 @@ class FilterParameters:
     likely: float = 0.8
     smallest_of_many: float = 1.0
     showing_at_border: float = 0.35
-    platelet: float = 0.5
-    red_cell: float = 0.5
 
 
 PARAMETERS = FilterParameters()
-
-
-def leave_out_unlikely(instances: Instances, maps: Maps) -> Instances:
-    """Leave out instances that are unsure, platelets or red cells.
-
-    Parameters
-    ----------
-    instances : Instances
-    maps : Maps
-        At the scale of the instances.
-    """
-    labels = instances.labels
-    areas = np.maximum(np.bincount(labels.ravel()), 1)
-    platelet, red_cell = (
-        np.bincount(labels.ravel(), part.ravel()) / areas for part in (maps.platelet, maps.red_cell)
-    )
-    out = [
-        index
-        for index, certainty in instances.certainty.items()
-        if certainty < PARAMETERS.least_certainty
-        or platelet[index] > PARAMETERS.platelet
-        or red_cell[index] > PARAMETERS.red_cell
-    ]
-    if not out:
-        return instances
-    certainty = {index: sure for index, sure in instances.certainty.items() if index not in out}
-    return replace(
-        instances, labels=np.where(np.isin(labels, out), 0, labels).astype(np.int32), certainty=certainty
-    )
 
 
 def typical_diameter(areas: np.ndarray) -> float:

@@ -9,7 +9,7 @@ same centre, so they stay together.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,10 @@ class InstanceParameters:
         of more with so many that are nearest in pixels.
     around : int
         Width of the ring around a cell in which its outline might lie as well, pixels of the map.
+    least_certainty : float
+        In [0, 1]; what is less sure is left out.
+    platelet, red_cell : float
+        Mean probability of a platelet, and of a red cell, over an instance from which on it is one.
     """
 
     blur: float = 1.0
@@ -50,6 +54,9 @@ class InstanceParameters:
     few: int = 16
     nearest: int = 4
     around: int = 4
+    least_certainty: float = 0.45
+    platelet: float = 0.5
+    red_cell: float = 0.5
 
 
 PARAMETERS = InstanceParameters()
@@ -231,6 +238,35 @@ def _certainty(
     low, high = 0.5 * threshold, 1 - 0.5 * (1 - threshold)
     stable = (mask & (probability > high)).sum() / max((around & (probability > low)).sum(), 1)
     return float(np.clip(stable, 0, 1) * probability[mask].mean())
+
+
+def leave_out_unlikely(instances: Instances, maps: Maps) -> Instances:
+    """Leave out instances that are unsure, platelets or red cells.
+
+    Parameters
+    ----------
+    instances : Instances
+    maps : Maps
+        At the scale of the instances.
+    """
+    labels = instances.labels
+    areas = np.maximum(np.bincount(labels.ravel()), 1)
+    platelet, red_cell = (
+        np.bincount(labels.ravel(), part.ravel()) / areas for part in (maps.platelet, maps.red_cell)
+    )
+    out = [
+        index
+        for index, certainty in instances.certainty.items()
+        if certainty < PARAMETERS.least_certainty
+        or platelet[index] > PARAMETERS.platelet
+        or red_cell[index] > PARAMETERS.red_cell
+    ]
+    if not out:
+        return instances
+    certainty = {index: sure for index, sure in instances.certainty.items() if index not in out}
+    return replace(
+        instances, labels=np.where(np.isin(labels, out), 0, labels).astype(np.int32), certainty=certainty
+    )
 
 
 def draw_at(instances: Instances, maps: Maps, shape: tuple[int, int], threshold: float) -> np.ndarray:

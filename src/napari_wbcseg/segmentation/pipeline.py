@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ImageError
+from ..errors import ImageError, ModelError, SettingsError
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
-from .method import DEFAULT_MODEL, model_and_settings
 from .result import Segmentation
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..network.model_file import ModelFile
-    from .canvas import Canvas
     from .detections import Kept
     from .large.global_estimates import GlobalEstimates
     from .large.source import PixelSource
+    from .tile_work import Canvas
 
+DEFAULT_MODEL = "wbc"
+
+#: Channels that the network of each recipe takes, and those of its outputs that are read.
+_READS: dict[str, tuple[int, dict[str, int]]] = {
+    "classic": (1, {"cell": 1}),
+    "robust": (3, {"cell": 1, "centre": 1, "offset": 2, "size": 1}),
+}
 # Pixels of the largest result that is kept in memory, at eight bytes a pixel.
 _IN_MEMORY = 64_000_000
 _CHUNK = 1024
@@ -67,9 +73,9 @@ def segment(
 
     from ..classification.classify import class_list, classifier_of
     from ..images.prepare import bit_range
-    from .canvas import Canvas
+    from .large.files import TileFiles
     from .large.source import PixelSource
-    from .large.tile_files import TileFiles
+    from .tile_work import Canvas
 
     file, settings = model_and_settings(model, settings)
     # What cannot be used is told before the work, not after it.
@@ -111,6 +117,50 @@ def segment(
         extra=extra,
         classes=class_list(classifier),
     )
+
+
+def model_and_settings(
+    model: str | Path | ModelFile, settings: SegmentationSettings | None
+) -> tuple[ModelFile, SegmentationSettings]:
+    """Load a model, and return it with the settings, which must be of its recipe.
+
+    The file of a classifier is named by its whole path in them, so that it is found from any folder.
+
+    Raises
+    ------
+    ModelError
+        If the model does not exist, its file is broken, or it is no network of its recipe.
+    SettingsError
+        If the settings are of another recipe.
+    """
+    from ..network.classifier import BUILT_IN
+    from ..network.library import load_model
+
+    if model == DEFAULT_MODEL and settings is not None and settings.recipe == "classic":
+        model = "classic"
+    file = load_model(model)
+    _check_heads(file)
+    if settings is None:
+        settings = SegmentationSettings(recipe=file.header.recipe)
+    elif settings.recipe != file.header.recipe:
+        raise SettingsError(
+            f"The model {file.name} was trained for the recipe {file.header.recipe}, and the settings ask "
+            f"for {settings.recipe}: choose a model of that recipe, or set recipe to {file.header.recipe}."
+        )
+    if settings.classes not in (None, BUILT_IN):
+        settings = settings.replace(classes=str(Path(settings.classes).expanduser().resolve()))
+    return file, settings
+
+
+def _check_heads(model: ModelFile) -> None:
+    """Refuse a model that says less than its recipe reads, or is asked in other colours."""
+    channels, heads = _READS[model.header.recipe]
+    has = {output.name: output.channels for output in model.architecture.outputs}
+    if model.architecture.input_channels != channels or any(has.get(name) != n for name, n in heads.items()):
+        raise ModelError(
+            f"The model {model.name} is no network of the recipe {model.header.recipe}, which takes "
+            f"{channels} channels and gives {', '.join(heads)}: train it again, or choose another model."
+        )
 
 
 def _segment_plane(

@@ -11,10 +11,9 @@ import numpy as np
 from ..box import Box
 from ..network.robust import CANONICAL_DIAMETER
 from .detections import Found, TileCells, cells_of_tile, join
-from .filters import leave_out_unlikely, typical_diameter
-from .instances import draw_at, split_cells
+from .filters import typical_diameter
+from .instances import draw_at, leave_out_unlikely, split_cells
 from .prediction import Maps, Predictor, box_windows, resample
-from .proposals import propose
 from .scale import PARAMETERS as SCALE
 from .scale import ScaleEstimate, Size, estimate_scale, size_likelihood, sizes_to_try
 from .tiles import Tile, tile_grid
@@ -60,7 +59,31 @@ class RobustParameters:
     most_other_sizes: int = 2
 
 
-PARAMETERS = RobustParameters()
+@dataclass(frozen=True)
+class ProposalParameters:
+    """What the low-resolution pass goes by. Recall comes first, since the network looks again.
+
+    Attributes
+    ----------
+    diameter : float
+        Diameter of a cell that the image is reduced to, pixels: the least at which the network, with
+        a canonical diameter of 48, still sees cells surely.
+    least_cell, least_centre : float
+        Probabilities from which on a pixel may belong to a cell.
+    smallest : float
+        Cell diameters: least side of a region.
+    margin : float
+        Cell diameters around a region.
+    """
+
+    diameter: float = 30.0
+    least_cell: float = 0.25
+    least_centre: float = 0.2
+    smallest: float = 0.2
+    margin: float = 0.25
+
+
+PARAMETERS, PROPOSALS = RobustParameters(), ProposalParameters()
 
 
 # The size of the cells -----------------------------------------------------------------------------
@@ -93,17 +116,24 @@ class SizeChoice:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """The cells found when they were looked for at one size: areas, certainties, by tile."""
+    """The cells found when they were looked for at one size, image pixels.
+
+    Attributes
+    ----------
+    diameter : float
+        That they were looked for at.
+    tiles : list of TileCells
+    measured : float
+        Their median diameter, by area; 0 without a cell.
+    fitness : float
+        How much is said to be cells, how surely, how near to the size they were looked for at, and how
+        likely theirs is beside the red cells.
+    """
 
     diameter: float
     tiles: list[TileCells]
-    areas: np.ndarray
-    certainty: np.ndarray
-
-    @property
-    def measured(self) -> float | None:
-        """The median diameter, by area, of the cells found, image pixels."""
-        return typical_diameter(self.areas) if len(self.areas) else None
+    measured: float
+    fitness: float
 
 
 def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
@@ -117,7 +147,8 @@ def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
         What the network takes, at the resolution of the image.
     predictor : Predictor
     """
-    sizes, red_cell = (estimate := estimate_scale(image, predictor)).sizes, estimate.red_cell
+    estimate = estimate_scale(image, predictor)
+    sizes, red_cell = estimate.sizes, estimate.red_cell
     if not sizes:
         return SizeChoice(None, (), red_cell, estimate.many, [])
     if (
@@ -125,32 +156,19 @@ def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
         and max(size_likelihood(size.diameter, red_cell) for size in sizes) < PARAMETERS.unlikely
     ):
         sizes.append(Size(SCALE.white_over_red * red_cell, np.inf))
-
-    most = SCALE.most_of_image * min(image.shape[:2])
-
-    def fitness(attempt: _Attempt) -> float:
-        # What is as wide as the image is a round field of view, or part of one.
-        if attempt.measured is None or attempt.measured > most:
-            return 0.0
-        return _fitness(attempt) * size_likelihood(attempt.measured, red_cell, estimate.many)
-
-    found = _attempt(image, sizes[0].diameter, predictor)
-    best = fitness(found)
+    found = _attempt(image, sizes[0].diameter, estimate, predictor)
     for size in sizes[1:]:
         # What is seen so little of cannot come out fitter.
-        if PARAMETERS.most_found * size.weight > best:
-            attempt = _attempt(image, size.diameter, predictor)
-            score = fitness(attempt)
-            if score > best:
-                best, found = score, attempt
+        if PARAMETERS.most_found * size.weight > found.fitness:
+            attempt = _attempt(image, size.diameter, estimate, predictor)
+            found = max(found, attempt, key=lambda one: one.fitness)
     low, high = PARAMETERS.same_size
     for _ in range(PARAMETERS.most_looks):
-        measured = found.measured
-        if measured is None or low < measured / found.diameter < high:
+        if not found.measured or low < found.measured / found.diameter < high:
             break
         # The estimate was off: what was found says better how large cells are.
-        again = _attempt(image, measured, predictor)
-        if fitness(again) <= fitness(found):
+        again = _attempt(image, found.measured, estimate, predictor)
+        if again.fitness <= found.fitness:
             break
         found = again
     others, tiles = _other_sizes(image, found, estimate, predictor)
@@ -167,7 +185,7 @@ def _other_sizes(
     """
     others: tuple[float, ...] = ()
     tiles, least = found.tiles, PARAMETERS.smallest_elsewhere * (estimate.red_cell or 0.0)
-    while len(found.areas) and len(others) < PARAMETERS.most_other_sizes:
+    while found.measured and len(others) < PARAMETERS.most_other_sizes:
         boxes = np.concatenate([cells.boxes for cells in tiles])
         missed = [
             candidate
@@ -192,13 +210,6 @@ def _holds(boxes: np.ndarray, row: float, col: float) -> bool:
     return bool(((boxes[:, :2] <= (row, col)) & (boxes[:, 2:] > (row, col))).all(axis=1).any())
 
 
-def _fitness(attempt: _Attempt) -> float:
-    """How much is said to be cells, how surely, and how near to the size they were looked for at."""
-    explained = float((attempt.certainty**PARAMETERS.sureness * attempt.areas).sum())
-    octaves = np.log2(typical_diameter(attempt.areas) / attempt.diameter) / PARAMETERS.octaves_off
-    return explained * float(np.exp(-0.5 * octaves**2))
-
-
 def _look(image: np.ndarray, diameter: float, predictor: Predictor, size: int = 0) -> list[TileCells]:
     """Look for cells of one size in all tiles of an image."""
     return [
@@ -207,10 +218,17 @@ def _look(image: np.ndarray, diameter: float, predictor: Predictor, size: int = 
     ]
 
 
-def _attempt(image: np.ndarray, diameter: float, predictor: Predictor) -> _Attempt:
+def _attempt(image: np.ndarray, diameter: float, estimate: ScaleEstimate, predictor: Predictor) -> _Attempt:
     tiles = _look(image, diameter, predictor)
     joined = join(tiles, len(tiles))
-    return _Attempt(diameter, tiles, joined.area, joined.certainty)
+    measured = typical_diameter(joined.area)
+    # What is as wide as the image is a round field of view, or part of one.
+    if not 0 < measured <= SCALE.most_of_image * min(image.shape[:2]):
+        return _Attempt(diameter, tiles, measured, 0.0)
+    explained = float((joined.certainty**PARAMETERS.sureness * joined.area).sum())
+    octaves = np.log2(measured / diameter) / PARAMETERS.octaves_off
+    likely = size_likelihood(measured, estimate.red_cell, estimate.many)
+    return _Attempt(diameter, tiles, measured, explained * float(np.exp(-0.5 * octaves**2)) * likely)
 
 
 def robust_tiles(shape: tuple[int, int], diameters: Sequence[float], model: ModelFile) -> list[Tile]:
@@ -249,6 +267,44 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> Found:
     instances = leave_out_unlikely(instances, maps)
     probability = cv2.resize(maps.cell, shape[::-1], interpolation=cv2.INTER_LINEAR)
     return Found(draw_at(instances, maps, shape, threshold), probability, boxes, instances.certainty)
+
+
+def propose(image: np.ndarray, diameter: float, predictor: Predictor) -> np.ndarray:
+    """Find the regions of an image where white cells may be.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 3)
+        What the network takes, at the resolution of the image.
+    diameter : float
+        Diameter of a cell, image pixels.
+    predictor : Predictor
+
+    Returns
+    -------
+    ndarray of int64, shape (n, 4)
+        Boxes ``row0, col0, row1, col1`` in image pixels, ends exclusive, with a margin of
+        a quarter of a cell around.
+    """
+    from scipy import ndimage
+
+    # Of one colour, as where a slide was not scanned; that others are not, their first row tells mostly.
+    if all((part == image[0, 0]).all() for part in (image[0], image)):
+        return np.zeros((0, 4), np.int64)
+    small = resample(image, PROPOSALS.diameter / diameter)
+    windows = box_windows((0, 0, *small.shape[:2]), small.shape[:2], predictor.multiple)
+    maps = predictor.predict(small, windows, "Looking for cells")
+    near = (maps.cell > PROPOSALS.least_cell) | (maps.centre > PROPOSALS.least_centre)
+    regions, _ = ndimage.label(near, np.ones((3, 3)))
+    shape = np.array(image.shape[:2])
+    scale, margin = shape / small.shape[:2], PROPOSALS.margin * diameter
+    boxes = []
+    for rows, cols in ndimage.find_objects(regions):
+        start, stop = np.array([rows.start, cols.start]), np.array([rows.stop, cols.stop])
+        if (stop - start).max() >= PROPOSALS.smallest * PROPOSALS.diameter:
+            first = np.maximum(np.rint(start * scale - margin), 0)
+            boxes.append([*first, *np.minimum(np.rint(stop * scale + margin), shape)])
+    return np.array(boxes, float).astype(np.int64).reshape(-1, 4)
 
 
 def look_closely(scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor) -> Maps:

@@ -1,15 +1,19 @@
-"""The files of a large result, and its table."""
+"""The files of a large result: its table, and the cells of each tile, by which a run is taken up."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from ...classification.classes import CLASS, CLASS_BY
 from ...errors import OutputError, SettingsError
 from ...files import write_atomically
+from ..detections import TileCells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +24,10 @@ RESULT_FILE = "result.json"
 #: What says of the folder, in JSON, what it is a result of.
 PLAN_FILE = "plan.json"
 TableFormat = Literal["csv", "parquet"]
+
+# Steps of the probability that is stored: it packs well.
+_STEPS = np.float32(255)
+_ARRAYS = ("boxes", "certainty", "classes", "proposals")
 
 
 def check_table(table: str) -> None:
@@ -49,3 +57,59 @@ def read_table(file: Path) -> pd.DataFrame:
     # Cells of which nobody said anything are empty, not numbers that are none.
     words = [name for name in (CLASS, CLASS_BY) if name in table]
     return table.assign(**{name: table[name].fillna("").astype("str") for name in words})
+
+
+@dataclass(frozen=True)
+class TileFiles:
+    """The cells of tiles, a file a tile that is whole or not there; workers share them.
+
+    Attributes
+    ----------
+    folder : Path
+    run : str
+        What the tiles are of: those of another run, whose workers may not know of its end, are left alone.
+    """
+
+    folder: Path
+    run: str
+
+    def __setitem__(self, tile: int, cells: TileCells) -> None:
+        content = io.BytesIO()
+        seen = np.zeros((0, 0)) if cells.probability is None else np.rint(cells.probability * _STEPS)
+        np.savez_compressed(
+            content,
+            **{name: getattr(cells, name) for name in _ARRAYS},
+            size=cells.size,
+            bits=np.concatenate([np.zeros(0, np.uint8), *(np.packbits(mask) for mask in cells.masks)]),
+            probability=seen.astype(np.uint8),
+        )
+        write_atomically(self._file(tile), content.getvalue(), OutputError)
+
+    def __getitem__(self, tile: int) -> TileCells:
+        cells = self.get(tile)
+        if cells is None:
+            raise OutputError(
+                f"The results in {self.folder.parent} were changed while they were made; start it again."
+            )
+        return cells
+
+    def get(self, tile: int) -> TileCells | None:
+        """Return the cells of a tile; None where the file is missing or damaged, so that it is done again."""
+        try:
+            with np.load(self._file(tile), allow_pickle=False) as file:
+                boxes, certainty, classes, proposals = (file[name] for name in _ARRAYS)
+                bits, size, steps = file["bits"], int(file["size"]), file["probability"]
+            shapes = boxes[:, 2:] - boxes[:, :2]
+            counts = shapes.prod(axis=1)
+            parts = np.split(bits, np.cumsum(-(-counts // 8)))
+            masks = [
+                np.unpackbits(part, count=count).astype(bool).reshape(shape)
+                for part, count, shape in zip(parts, counts.tolist(), shapes.tolist(), strict=False)
+            ]
+        except Exception:  # NumPy, zipfile and zlib raise nearly any type on damaged files
+            return None
+        probability = steps / _STEPS if steps.size else None
+        return TileCells(boxes, masks, certainty, classes, proposals, size, probability)
+
+    def _file(self, tile: int) -> Path:
+        return self.folder / f"tile-{tile:06d}-{self.run}.npz"

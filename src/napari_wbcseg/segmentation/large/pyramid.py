@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import ImageError
 from ...images.pixel_size import UNIT_NAMES, PixelSize
 from ...images.zarr_files import open_zarr
-from ..canvas import Canvas
+from ..tile_work import Canvas
 
 _CHUNK = 1024
 _SMALLEST_LEVEL = 1024

@@ -23,7 +23,7 @@ from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...version import __version__
 from ..detections import TileCells, draw
-from ..method import DEFAULT_MODEL, model_and_settings
+from ..pipeline import DEFAULT_MODEL, model_and_settings
 from ..result import Segmentation
 from ..tile_work import Each, TileWork, find_all, finish, here
 from ..tiles import Tile
@@ -33,6 +33,7 @@ from .files import (
     PROBABILITY_FOLDER,
     RESULT_FILE,
     TableFormat,
+    TileFiles,
     check_table,
     read_table,
     write_table,
@@ -40,7 +41,6 @@ from .files import (
 from .global_estimates import GlobalEstimates, estimate, image_digest
 from .pyramid import Pyramid
 from .source import PixelSource
-from .tile_files import TileFiles
 
 if TYPE_CHECKING:
     from distributed import Client

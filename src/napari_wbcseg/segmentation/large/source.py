@@ -88,7 +88,7 @@ class PixelSource:
         ndarray of float32, shape (h, w)
             As `absorbed` gives it.
         """
-        from ..measure import absorbed
+        from ...images.illumination import absorbed
 
         (row, col), density = corner, np.zeros(inside.shape, np.float32)
         background = self.background if background is None else background
