@@ -186,6 +186,13 @@ def test_a_grey_image_is_the_same_as_its_three_equal_channels(smear) -> None:
     np.testing.assert_array_equal(segment(grey[..., None], settings=settings).labels, found.labels)
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_of_an_inverted_picture_it_is_asked_whether_it_is_one(smear, result, recipe: str) -> None:
+    inverted = segment(255 - smear.image, settings=SegmentationSettings(recipe=recipe))
+    assert any("is it one?" in note for note in inverted.notes)
+    assert not any("is it one?" in note for note in result.notes)
+
+
 def test_a_stack_is_segmented_plane_by_plane(smear) -> None:
     settings = SegmentationSettings(cell_diameter=63)
     other = easy_smear(4).image

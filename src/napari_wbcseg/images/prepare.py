@@ -48,6 +48,13 @@ class PreparationParameters:
 
 PARAMETERS = PreparationParameters()
 
+#: What is asked about a picture that `has_dark_background`.
+DARK_BACKGROUND = (
+    "The background is darker than the cells, as in an inverted or a fluorescence picture: is it "
+    "one? The models know stained cells on a bright slide, so do not trust this count; invert the "
+    "picture and count again."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedImage:
@@ -153,37 +160,37 @@ def prepare_image(array: Any, value_range: float | None = None) -> PreparedImage
     """
     array = np.asarray(array)
     check_shape(array.shape)
-    notes = []
-    if array.ndim == 3 and array.shape[2] == 4:
-        array = array[..., :3]
-        notes.append("The alpha channel was dropped.")
-    found = bit_range(array)
-    full = found if value_range is None else float(value_range)
-    if array.dtype.kind == "f" and full == 255:
-        notes.append("Float values were taken as 0 to 255.")
-    elif array.dtype.kind == "f" and full > 255:
-        notes.append(f"Float values above 255 were scaled from 0..{readable(full)} to 8 bits.")
-    elif full > 255:
-        notes.append(
-            f"Values of {int(full).bit_length()} bits were scaled from 0..{readable(full)} to 8 bits."
-        )
-    elif array.dtype.itemsize > 1 and array.dtype.kind in "ui":
-        notes.append(f"All values fit 8 bits, so the {array.dtype} image was taken as 0 to 255.")
-    pixels = array.astype(np.float32)
-    if full != 255:
-        pixels *= np.float32(255 / full)
+    full = bit_range(array) if value_range is None else float(value_range)
+    return PreparedImage(rgb_pixels(array, full), preparation_notes(array.shape, array.dtype, full))
+
+
+def rgb_pixels(array: NDArray[Any], value_range: float) -> NDArray[np.float32]:
+    """Return a part of an image that was checked as RGB in 0..255; see `prepare_image`."""
+    pixels = array[..., :3].astype(np.float32) if array.ndim == 3 else array[..., None].astype(np.float32)
+    if value_range != 255:
+        pixels *= np.float32(255 / value_range)
     if array.dtype != np.uint8:
         np.clip(pixels, 0, 255, out=pixels)
-    if pixels.ndim == 2 or pixels.shape[2] == 1:
-        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def preparation_notes(shape: tuple[int, ...], dtype: np.dtype[Any], value_range: float) -> tuple[str, ...]:
+    """Say what `rgb_pixels` does to an image, in sentences for the user."""
+    notes = []
+    if shape[2:] == (4,):
+        notes.append("The alpha channel was dropped.")
+    if dtype.kind == "f" and value_range == 255:
+        notes.append("Float values were taken as 0 to 255.")
+    elif dtype.kind == "f" and value_range > 255:
+        notes.append(f"Float values above 255 were scaled from 0..{readable(value_range)} to 8 bits.")
+    elif value_range > 255:
+        bits = int(value_range).bit_length()
+        notes.append(f"Values of {bits} bits were scaled from 0..{readable(value_range)} to 8 bits.")
+    elif dtype.kind in "ui" and dtype.itemsize > 1:
+        notes.append(f"All values fit 8 bits, so the {dtype} image was taken as 0 to 255.")
+    if shape[2:] in ((), (1,)):
         notes.append("The image is grey, without colour to tell cells by.")
-    if has_dark_background(pixels):
-        notes.append(
-            "The background is darker than the cells, as in an inverted or a fluorescence picture: is it "
-            "one? The models know stained cells on a bright slide, so do not trust this count; invert the "
-            "picture and count again."
-        )
-    return PreparedImage(pixels, tuple(notes))
+    return tuple(notes)
 
 
 def as_rgb8(array: Any, value_range: float | None = None) -> NDArray[np.uint8]:

@@ -78,14 +78,9 @@ class UNetArchitecture(BaseModel):
         return self
 
     @property
-    def levels(self) -> int:
-        """Number of resolutions."""
-        return len(self.widths)
-
-    @property
     def multiple(self) -> int:
         """What the height and width of the input must be divisible by."""
-        return 2 ** (self.levels - 1)
+        return 2 ** (len(self.widths) - 1)
 
     @property
     def output_channels(self) -> int:
@@ -121,7 +116,7 @@ class UNetArchitecture(BaseModel):
         """
         found = down_convolutions(self.input_channels, self.widths, self.batch_norm)
         channels = self.widths[-1]
-        for level in reversed(range(self.levels - 1)):
+        for level in reversed(range(len(self.widths) - 1)):
             found += _block("up", level, channels + self.widths[level], self.widths[level], self.batch_norm)
             channels = self.widths[level]
         for output in self.outputs:

@@ -104,8 +104,8 @@ def onnx_bytes(model: ModelFile) -> bytes:
     architecture = model.architecture
     graph = Graph(architecture.convolutions(), model.weights)
     double = graph.constant("double", np.array([1, 1, 2, 2], np.float32))
-    *skips, x = graph.down(architecture.levels)
-    for level in reversed(range(architecture.levels - 1)):
+    *skips, x = graph.down(len(architecture.widths))
+    for level in reversed(range(len(skips))):
         x = graph.add(
             "Resize",
             [x, "", double],

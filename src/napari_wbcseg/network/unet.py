@@ -46,7 +46,7 @@ def build_unet(
     image = layers.Input((None, None, architecture.input_channels), name="image")
     x = image
     skips = []
-    bottom = architecture.levels - 1
+    bottom = len(architecture.widths) - 1
     for level in range(bottom):
         x = block(x, "down", level)
         skips.append(x)

@@ -12,7 +12,7 @@ import numpy as np
 from ..box import Box
 
 if TYPE_CHECKING:
-    from ..network.engines.base import Engine
+    from ..network.engines.create import Engine
     from ..network.model_file import ModelFile
     from ..progress import Progress
     from ..settings import SegmentationSettings
@@ -291,7 +291,7 @@ def predict_windows(
 
 
 def _mirrored(engine: Engine, stack: np.ndarray, axis: int, offset_channels: slice | None) -> np.ndarray:
-    predicted = np.flip(engine.predict(np.flip(stack, axis)), axis).copy()
+    predicted = np.flip(engine.predict(np.ascontiguousarray(np.flip(stack, axis))), axis).copy()
     if offset_channels is not None:
         predicted[..., offset_channels.start + axis - 1] *= -1
     return predicted

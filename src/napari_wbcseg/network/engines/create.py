@@ -4,19 +4,49 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ...errors import SettingsError
 from ...settings import DeviceName, EngineName
-from .base import Engine
 from .keras import KerasEngine
 from .onnx import GPU_PROVIDERS, OnnxEngine, import_onnxruntime
 from .openvino import OpenVinoEngine, openvino_gains
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..model_file import ModelFile
 
 _CACHE_SIZE = 4
+
+
+class Engine(Protocol):
+    """Runs one model; it may be called from several threads.
+
+    Attributes
+    ----------
+    name : str
+        ``onnxruntime``, ``openvino`` or ``keras``.
+    device : str
+        The device in use, and why.
+    """
+
+    name: str
+    device: str
+
+    def predict(self, batch: np.ndarray) -> np.ndarray:
+        """Predict a batch.
+
+        Parameters
+        ----------
+        batch : ndarray of float32, shape (N, H, W, C)
+            H and W divisible by ``architecture.multiple``.
+
+        Returns
+        -------
+        ndarray of float32, shape (N, H, W, K)
+            The heads of the network joined in order.
+        """
 
 
 def create_engine(model: ModelFile, kind: EngineName = "auto", device: DeviceName = "auto") -> Engine:

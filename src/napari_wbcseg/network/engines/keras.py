@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .base import Engine
-
 if TYPE_CHECKING:
     from ..model_file import ModelFile
 
 
-class KerasEngine(Engine):
+class KerasEngine:
     """Predicts with the Keras model itself, on whatever device its backend has."""
 
     name = "keras"
@@ -22,7 +20,6 @@ class KerasEngine(Engine):
         from ..device import describe_device
         from ..unet import build_unet, set_weights
 
-        super().__init__(model)
         self._model = build_unet(model.architecture)
         set_weights(self._model, model.weights)
         self.device = str(describe_device())
@@ -30,7 +27,7 @@ class KerasEngine(Engine):
         # Keras traces a function at the first call; two threads must not do so at once.
         self._lock = threading.Lock()
 
-    def _run(self, batch: np.ndarray) -> np.ndarray:
+    def predict(self, batch: np.ndarray) -> np.ndarray:
         # Padded to the longest so far: TensorFlow and JAX compile the network anew for each new shape.
         count = len(batch)
         with self._lock:

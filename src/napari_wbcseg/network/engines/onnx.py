@@ -13,7 +13,6 @@ from ...errors import ModelError, first_line
 from ...settings import DeviceName
 from ...words import counted
 from ..device import available_cpus
-from .base import Engine
 
 if TYPE_CHECKING:
     from ..model_file import ModelFile
@@ -45,7 +44,7 @@ def session_options(onnxruntime: ModuleType, threads: int) -> Any:
     return options
 
 
-class OnnxEngine(Engine):
+class OnnxEngine:
     """Predicts with ONNX Runtime, on a GPU where its installation offers one that works.
 
     Parameters
@@ -68,7 +67,6 @@ class OnnxEngine(Engine):
     def __init__(self, model: ModelFile, threads: int | None = None, device: DeviceName = "auto") -> None:
         from ..onnx_graph import onnx_bytes
 
-        super().__init__(model)
         onnxruntime = import_onnxruntime()
         threads = threads or available_cpus()
         options, graph = session_options(onnxruntime, threads), onnx_bytes(model)
@@ -84,8 +82,8 @@ class OnnxEngine(Engine):
                 # ONNX Runtime falls back silently, so ask what it took and try it.
                 if self._session.get_providers()[0] != provider:
                     raise RuntimeError("it could not be loaded")
-                side = self._architecture.multiple
-                self.predict(np.zeros((1, side, side, self._architecture.input_channels), np.float32))
+                side, channels = model.architecture.multiple, model.architecture.input_channels
+                self.predict(np.zeros((1, side, side, channels), np.float32))
             except Exception as error:  # any failure of a driver: the CPU always works
                 why = f"{provider} is installed but does not work ({first_line(error)[:120]})"
             else:
@@ -98,5 +96,5 @@ class OnnxEngine(Engine):
         except Exception as error:  # onnxruntime's exceptions have no common public base
             raise ModelError(f"ONNX Runtime cannot run the model {model.name}: {error}") from error
 
-    def _run(self, batch: np.ndarray) -> np.ndarray:
+    def predict(self, batch: np.ndarray) -> np.ndarray:
         return np.asarray(self._session.run(None, {"image": batch})[0])

@@ -13,7 +13,6 @@ import numpy as np
 from ...errors import ModelError, SettingsError
 from ...words import counted
 from ..device import available_cpus
-from .base import Engine
 
 if TYPE_CHECKING:
     from ..model_file import ModelFile
@@ -21,14 +20,12 @@ if TYPE_CHECKING:
 _TELEMETRY = "openvino_telemetry"
 
 
-class OpenVinoEngine(Engine):
+class OpenVinoEngine:
     """Predicts with OpenVINO on the processor.
 
     Parameters
     ----------
     model : ModelFile
-    threads : int, optional
-        By default as many as this process may use.
 
     Raises
     ------
@@ -40,11 +37,10 @@ class OpenVinoEngine(Engine):
 
     name = "openvino"
 
-    def __init__(self, model: ModelFile, threads: int | None = None) -> None:
+    def __init__(self, model: ModelFile) -> None:
         from ..onnx_graph import onnx_bytes
 
-        super().__init__(model)
-        threads = threads or available_cpus()
+        threads = available_cpus()
         precision = "bf16" if processor_has_bfloat16() else "f32"
         try:
             compiled = _core().compile_model(
@@ -68,7 +64,7 @@ class OpenVinoEngine(Engine):
             f"CPU, {counted(threads, 'thread')}: OpenVINO is installed and the processor computes in {kind}"
         )
 
-    def _run(self, batch: np.ndarray) -> np.ndarray:
+    def predict(self, batch: np.ndarray) -> np.ndarray:
         with self._lock:
             # A copy: the next call writes into the same memory.
             return np.array(self._request.infer({0: batch})[0], np.float32)

@@ -165,6 +165,7 @@ def estimate(
         The cells of all tiles, where the image is its own sample and its cells were found when
         their size was looked for.
     """
+    from ...images.prepare import DARK_BACKGROUND, has_dark_background
     from ...network.robust import network_input
     from ..prediction import Predictor
     from ..robust import choose_size
@@ -178,11 +179,12 @@ def estimate(
         if not is_whole:
             progress(number, len(boxes), "Taking samples of the image")
         samples.append(source.read(*box))
+    dark = sum(map(has_dark_background, samples)) > len(samples) / 2
     light = GlobalEstimates(
         value_range=source.value_range,
         background=tuple(_background(boxes, samples, field).tolist()),
         field_of_view=field,
-        notes=source.notes,
+        notes=source.notes + dark * (DARK_BACKGROUND,),
     )
     if settings.recipe == "classic" or settings.cell_diameter is not None:
         return light.model_copy(update={"cell_diameter": settings.cell_diameter}), None

@@ -38,7 +38,7 @@ class PixelSource:
     """
 
     def __init__(self, array: Any, value_range: float | None = None, file: str = "") -> None:
-        from ...images.prepare import bit_range, check_shape, prepare_image
+        from ...images.prepare import bit_range, check_shape, preparation_notes
 
         shape = tuple(int(side) for side in array.shape)
         check_shape(shape)
@@ -46,7 +46,7 @@ class PixelSource:
         self.shape = (shape[0], shape[1])
         self.dtype = np.dtype(array.dtype)
         self.value_range = bit_range(self._array) if value_range is None else float(value_range)
-        self.notes = prepare_image(self.raw(0, 0, 1, 1), self.value_range).notes
+        self.notes = preparation_notes(shape, self.dtype, self.value_range)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_array" or not self._file}
@@ -62,11 +62,11 @@ class PixelSource:
     def background(self) -> np.ndarray:
         """The colour of the empty slide, ndarray of float32, shape (3,)."""
         from ...images.illumination import background_colour
-        from ...images.prepare import prepare_image
+        from ...images.prepare import rgb_pixels
 
         step = max(1, round(max(self.shape) / _SAMPLED_SIDE))
         sample = np.asarray(self._array[::step, ::step])
-        return background_colour(prepare_image(sample, self.value_range).pixels)
+        return background_colour(rgb_pixels(sample, self.value_range))
 
     def density(
         self, inside: np.ndarray, corner: tuple[int, int] = (0, 0), background: np.ndarray | None = None
@@ -107,9 +107,9 @@ class PixelSource:
         ndarray of float32, shape (bottom - top, right - left, 3)
             RGB, 0 to 255.
         """
-        from ...images.prepare import prepare_image
+        from ...images.prepare import rgb_pixels
 
-        return prepare_image(self.raw(top, left, bottom, right), self.value_range).pixels
+        return rgb_pixels(self.raw(top, left, bottom, right), self.value_range)
 
     def raw(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
         """Return the same as it is stored."""
