@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,18 +50,19 @@ class Graph:
         self._nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    def convolve(self, x: str, name: str) -> str:
-        """Add a convolution with its normalisation folded in."""
-        conv = self._convolutions[name]
-        kernel, bias = _folded(conv, self._weights)
-        pad = conv.kernel // 2
+    def convolve(self, x: str, *names: str) -> str:
+        """Add a convolution with its normalisation folded in, or several of one kernel as one."""
+        size = self._convolutions[names[0]].kernel
+        folded = [_folded(self._convolutions[name], self._weights) for name in names]
+        kernel, bias = (np.concatenate(parts, axis=-1) for parts in zip(*folded, strict=True))
+        name = "+".join(names)
         return self.add(
             "Conv",
             # Keras keeps (height, width, in, out), ONNX (out, in, height, width).
             [x, self.constant(f"{name}/W", kernel.transpose(3, 2, 0, 1)), self.constant(f"{name}/B", bias)],
             name,
-            kernel_shape=[conv.kernel, conv.kernel],
-            pads=[pad] * 4,
+            kernel_shape=[size, size],
+            pads=[size // 2] * 4,
         )
 
     def block(self, x: str, side: str, level: int) -> str:
@@ -118,10 +120,11 @@ def onnx_bytes(model: ModelFile) -> bytes:
         x = graph.add("Concat", [x, skips[level]], f"up{level}_join", axis=1)
         x = graph.block(x, "up", level)
     heads = []
-    for output in architecture.outputs:
-        head = graph.convolve(x, f"head_{output.name}")
-        if output.activation == "sigmoid":
-            head = graph.add("Sigmoid", [head], f"{output.name}_sigmoid")
+    # Neighbours of one activation are one convolution: on so few channels it costs as much as each alone.
+    for activation, outputs in groupby(architecture.outputs, lambda output: output.activation):
+        head = graph.convolve(x, *(f"head_{output.name}" for output in outputs))
+        if activation == "sigmoid":
+            head = graph.add("Sigmoid", [head], f"{head}_sigmoid")
         heads.append(head)
     joined = graph.add("Concat", heads, "heads", axis=1) if len(heads) > 1 else heads[0]
     graph.add("Transpose", [joined], OUTPUT_NAME, perm=[0, 2, 3, 1])
