@@ -15,7 +15,7 @@ from .filters import typical_diameter
 from .instances import draw_at, leave_out_unlikely, split_cells
 from .prediction import Maps, Predictor, box_windows, resample
 from .scale import PARAMETERS as SCALE
-from .scale import ScaleEstimate, Size, estimate_scale, size_likelihood, sizes_to_try
+from .scale import Levels, ScaleEstimate, Size, estimate_scale, size_likelihood, sizes_to_try
 from .tiles import Tile, tile_grid
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class ProposalParameters:
     diameter : float
         Diameter of a cell that the image is reduced to, pixels: the least at which the network, with
         a canonical diameter of 48, still sees cells surely.
+    least_diameter : float
+        The same, pixels, where a level of the size estimate shows the image so already.
     least_cell, least_centre : float
         Probabilities from which on a pixel may belong to a cell.
     smallest : float
@@ -77,6 +79,7 @@ class ProposalParameters:
     """
 
     diameter: float = 30.0
+    least_diameter: float = 25.0
     least_cell: float = 0.25
     least_centre: float = 0.2
     smallest: float = 0.2
@@ -147,7 +150,8 @@ def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
         What the network takes, at the resolution of the image.
     predictor : Predictor
     """
-    estimate = estimate_scale(image, predictor)
+    levels = Levels(image, predictor)
+    estimate = estimate_scale(levels)
     sizes, red_cell = estimate.sizes, estimate.red_cell
     if not sizes:
         return SizeChoice(None, (), red_cell, estimate.many, [])
@@ -156,27 +160,27 @@ def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
         and max(size_likelihood(size.diameter, red_cell) for size in sizes) < PARAMETERS.unlikely
     ):
         sizes.append(Size(SCALE.white_over_red * red_cell, np.inf))
-    found = _attempt(image, sizes[0].diameter, estimate, predictor)
+    found = _attempt(levels, sizes[0].diameter, estimate)
     for size in sizes[1:]:
         # What is seen so little of cannot come out fitter.
         if PARAMETERS.most_found * size.weight > found.fitness:
-            attempt = _attempt(image, size.diameter, estimate, predictor)
+            attempt = _attempt(levels, size.diameter, estimate)
             found = max(found, attempt, key=lambda one: one.fitness)
     low, high = PARAMETERS.same_size
     for _ in range(PARAMETERS.most_looks):
         if not found.measured or low < found.measured / found.diameter < high:
             break
         # The estimate was off: what was found says better how large cells are.
-        again = _attempt(image, found.measured, estimate, predictor)
+        again = _attempt(levels, found.measured, estimate)
         if again.fitness <= found.fitness:
             break
         found = again
-    others, tiles = _other_sizes(image, found, estimate, predictor)
+    others, tiles = _other_sizes(levels, found, estimate)
     return SizeChoice(found.diameter, others, red_cell, estimate.many, tiles)
 
 
 def _other_sizes(
-    image: np.ndarray, found: _Attempt, estimate: ScaleEstimate, predictor: Predictor
+    levels: Levels, found: _Attempt, estimate: ScaleEstimate
 ) -> tuple[tuple[float, ...], list[TileCells]]:
     """Look for cells of quite other sizes: in marrow some are four times as wide as others.
 
@@ -197,7 +201,7 @@ def _other_sizes(
         if not missed:
             break
         size = sizes_to_try(missed, estimate.red_cell)[0].diameter
-        more = tiles + _look(image, size, predictor, 1 + len(others))
+        more = tiles + _look(levels, size, 1 + len(others))
         joined = join(more, len(more))
         if not (joined.size == 1 + len(others)).any():
             break
@@ -210,20 +214,22 @@ def _holds(boxes: np.ndarray, row: float, col: float) -> bool:
     return bool(((boxes[:, :2] <= (row, col)) & (boxes[:, 2:] > (row, col))).all(axis=1).any())
 
 
-def _look(image: np.ndarray, diameter: float, predictor: Predictor, size: int = 0) -> list[TileCells]:
+def _look(levels: Levels, diameter: float, size: int = 0) -> list[TileCells]:
     """Look for cells of one size in all tiles of an image."""
-    return [
-        cells_of_tile(find_at(image[tile.window.slices], diameter, predictor), tile)
-        for tile in tile_grid(image.shape[:2], diameter / predictor.canonical_diameter, size=size)
-    ]
+    image, predictor = levels.image, levels.predictor
+    found = []
+    for tile in tile_grid(image.shape[:2], diameter / predictor.canonical_diameter, size=size):
+        seen = levels if tile.window.shape == image.shape[:2] else None
+        found.append(cells_of_tile(find_at(image[tile.window.slices], diameter, predictor, seen), tile))
+    return found
 
 
-def _attempt(image: np.ndarray, diameter: float, estimate: ScaleEstimate, predictor: Predictor) -> _Attempt:
-    tiles = _look(image, diameter, predictor)
+def _attempt(levels: Levels, diameter: float, estimate: ScaleEstimate) -> _Attempt:
+    tiles = _look(levels, diameter)
     joined = join(tiles, len(tiles))
     measured = typical_diameter(joined.area)
     # What is as wide as the image is a round field of view, or part of one.
-    if not 0 < measured <= SCALE.most_of_image * min(image.shape[:2]):
+    if not 0 < measured <= SCALE.most_of_image * min(levels.image.shape[:2]):
         return _Attempt(diameter, tiles, measured, 0.0)
     explained = float((joined.certainty**PARAMETERS.sureness * joined.area).sum())
     octaves = np.log2(measured / diameter) / PARAMETERS.octaves_off
@@ -244,7 +250,7 @@ def robust_tiles(shape: tuple[int, int], diameters: Sequence[float], model: Mode
 # The cells of a size -------------------------------------------------------------------------------
 
 
-def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> Found:
+def find_at(image: np.ndarray, diameter: float, predictor: Predictor, levels: Levels | None = None) -> Found:
     """Find the cells of about one diameter in an image, or in the window of a tile.
 
     Parameters
@@ -254,11 +260,13 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> Found:
     diameter : float
         Pixels.
     predictor : Predictor
+    levels : Levels, optional
+        Of an image that is one tile.
     """
     import cv2
 
     shape = (image.shape[0], image.shape[1])
-    boxes = propose(image, diameter, predictor)
+    boxes = propose(image, diameter, predictor, levels)
     if not len(boxes):
         return Found(np.zeros(shape, np.int32), np.zeros(shape, np.float32), boxes)
     maps = look_closely(resample(image, predictor.canonical_diameter / diameter), shape, boxes, predictor)
@@ -269,7 +277,9 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor) -> Found:
     return Found(draw_at(instances, maps, shape, threshold), probability, boxes, instances.certainty)
 
 
-def propose(image: np.ndarray, diameter: float, predictor: Predictor) -> np.ndarray:
+def propose(
+    image: np.ndarray, diameter: float, predictor: Predictor, levels: Levels | None = None
+) -> np.ndarray:
     """Find the regions of an image where white cells may be.
 
     Parameters
@@ -279,6 +289,8 @@ def propose(image: np.ndarray, diameter: float, predictor: Predictor) -> np.ndar
     diameter : float
         Diameter of a cell, image pixels.
     predictor : Predictor
+    levels : Levels, optional
+        Of the image: what they show of it is not predicted again.
 
     Returns
     -------
@@ -291,17 +303,19 @@ def propose(image: np.ndarray, diameter: float, predictor: Predictor) -> np.ndar
     # Of one colour, as where a slide was not scanned; that others are not, their first row tells mostly.
     if all((part == image[0, 0]).all() for part in (image[0], image)):
         return np.zeros((0, 4), np.int64)
-    small = resample(image, PROPOSALS.diameter / diameter)
-    windows = box_windows((0, 0, *small.shape[:2]), small.shape[:2], predictor.multiple)
-    maps = predictor.predict(small, windows, "Looking for cells")
+    maps = None if levels is None else levels.showing(diameter, PROPOSALS.least_diameter)
+    if maps is None:
+        small = resample(image, PROPOSALS.diameter / diameter)
+        windows = box_windows((0, 0, *small.shape[:2]), small.shape[:2], predictor.multiple)
+        maps = predictor.predict(small, windows, "Looking for cells")
     near = (maps.cell > PROPOSALS.least_cell) | (maps.centre > PROPOSALS.least_centre)
     regions, _ = ndimage.label(near, np.ones((3, 3)))
     shape = np.array(image.shape[:2])
-    scale, margin = shape / small.shape[:2], PROPOSALS.margin * diameter
+    scale, margin = shape / near.shape, PROPOSALS.margin * diameter
     boxes = []
     for rows, cols in ndimage.find_objects(regions):
         start, stop = np.array([rows.start, cols.start]), np.array([rows.stop, cols.stop])
-        if (stop - start).max() >= PROPOSALS.smallest * PROPOSALS.diameter:
+        if ((stop - start) * scale).max() >= PROPOSALS.smallest * diameter:
             first = np.maximum(np.rint(start * scale - margin), 0)
             boxes.append([*first, *np.minimum(np.rint(stop * scale + margin), shape)])
     return np.array(boxes, float).astype(np.int64).reshape(-1, 4)

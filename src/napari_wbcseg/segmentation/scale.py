@@ -121,8 +121,8 @@ class ScaleEstimate:
     candidates: list[Candidate] = field(default_factory=list)
 
 
-def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
-    """Estimate the typical diameter of the white cells of an image, and of its red cells.
+class Levels:
+    """An image as the network sees it at each level, which is predicted once.
 
     Parameters
     ----------
@@ -130,9 +130,37 @@ def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
         What the network takes, at the resolution of the image.
     predictor : Predictor
     """
+
+    def __init__(self, image: np.ndarray, predictor: Predictor) -> None:
+        self.image, self.predictor = image, predictor
+        self._maps: dict[float, Maps] = {}
+
+    def __getitem__(self, level: float) -> Maps:
+        if level in self._maps:
+            return self._maps[level]
+        small = resample(self.image, self.predictor.canonical_diameter / level)
+        windows = _windows_of_a_level(small, self.predictor.multiple)
+        maps = self.predictor.predict(small, windows, "Estimating the cell size")
+        if maps.cell.size <= _PIXELS_A_LEVEL:  # which is all of it
+            self._maps[level] = maps
+        return maps
+
+    def showing(self, diameter: float, least: float) -> Maps | None:
+        """Return the coarsest level at which cells of a diameter, in image pixels, have at least so many.
+
+        None where that would enlarge the image.
+        """
+        canonical = self.predictor.canonical_diameter
+        wide = [level for level in LEVELS if level >= canonical and diameter / level * canonical >= least]
+        return self[max(wide)] if wide else None
+
+
+def estimate_scale(levels: Levels) -> ScaleEstimate:
+    """Estimate the typical diameter of the white cells of an image, and of its red cells."""
+    image = levels.image
     candidates: list[Candidate] = []
     red = _RedSizes()
-    canonical = predictor.canonical_diameter
+    canonical = levels.predictor.canonical_diameter
     for level in LEVELS:
         factor = canonical / level
         if max(image.shape[:2]) * factor < 12:
@@ -140,9 +168,7 @@ def estimate_scale(image: np.ndarray, predictor: Predictor) -> ScaleEstimate:
         if level < canonical and _told(candidates, red.reference()):
             # To enlarge the image costs more than all else, and what it would show is known.
             continue
-        small = resample(image, factor)
-        windows = _windows_of_a_level(small, predictor.multiple)
-        maps = predictor.predict(small, windows, "Estimating the cell size")
+        maps = levels[level]
         candidates += find_candidates(maps, factor, canonical)
         red.add(maps, factor, canonical)
     red_cell = red.reference()

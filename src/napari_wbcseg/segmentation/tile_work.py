@@ -185,6 +185,7 @@ def find_in_tile(
     from ..network.robust import network_input
     from . import classic, robust
     from .prediction import Predictor
+    from .scale import Levels
 
     classifier, cells = work.classifier, known
     if cells is not None and (classifier is None or not len(cells)):
@@ -196,7 +197,9 @@ def find_in_tile(
             found = classic.find_cells(pixels, work.model, work.settings, progress)
         else:
             predictor = Predictor(work.model, work.settings, progress)
-            found = robust.find_at(network_input(image), work.estimates.diameters[tile.size], predictor)
+            seen = network_input(image)
+            levels = Levels(seen, predictor) if tile.window.shape == work.source.shape else None
+            found = robust.find_at(seen, work.estimates.diameters[tile.size], predictor, levels)
         cells = cells_of_tile(found, tile)
     return cells if classifier is None else _with_classes(work, tile, image, cells, classifier)
 
