@@ -16,6 +16,7 @@ from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.prediction import Predictor
 from napari_wbcseg.segmentation.robust import propose
+from napari_wbcseg.segmentation.scale import Levels
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..drawings import disc_labels, picture, worst_dice, write_dark_robust_model
@@ -139,12 +140,13 @@ def dark(labels: np.ndarray) -> np.ndarray:
 
 
 @hypothesis.settings(max_examples=25, deadline=None)
-@given(st.sampled_from([20.0, 48.0, 150.0]), st.floats(0, 1), st.floats(0, 1))
-def test_a_region_holds_its_cell_whole_with_room_around(predictor, diameter, down, across) -> None:
+@given(st.sampled_from([20.0, 48.0, 150.0]), st.floats(0, 1), st.floats(0, 1), st.booleans())
+def test_a_region_holds_its_cell_whole_with_room_around(predictor, diameter, down, across, one_tile) -> None:
     shape = (260, 300)
     labels = disc_labels(shape, [(down * shape[0], across * shape[1], diameter)])
     rows, cols = np.nonzero(labels)
-    boxes = propose(dark(labels), diameter, predictor)
+    levels = Levels(dark(labels), predictor) if one_tile else None
+    boxes = propose(dark(labels), diameter, predictor, levels)
     assert boxes.dtype == np.int64
     if np.ptp(rows) < 0.5 * diameter or np.ptp(cols) < 0.5 * diameter:
         return  # only a sliver of it is in the image
@@ -160,6 +162,14 @@ def test_cells_apart_are_regions_apart_and_specks_are_none(predictor: Predictor)
     labels = disc_labels((200, 400), [(100, 80, 50), (100, 250, 50), (30, 350, 7)])
     boxes = propose(dark(labels), 50.0, predictor)
     assert len(boxes) == 2
+
+
+def test_what_the_estimate_of_the_size_has_seen_is_not_looked_at_again(predictor, monkeypatch) -> None:
+    image = dark(disc_labels((200, 400), [(100, 80, 60), (100, 250, 60)]))
+    levels = Levels(image, predictor)
+    assert levels[80.0].cell.shape == (120, 240)
+    monkeypatch.delattr(Predictor, "predict")
+    assert len(propose(image, 60.0, predictor, levels)) == 2
 
 
 def test_an_empty_slide_has_no_regions(predictor: Predictor) -> None:
