@@ -57,9 +57,8 @@ def background_colour(pixels: np.ndarray) -> np.ndarray:
     lit = brightness > min(PARAMETERS.dark, 0.5 * float(brightness.max(initial=0.0)))
     if lit.sum() < 16:
         return np.full(3, 255.0, np.float32)
-    sample, brightness = sample[lit], brightness[lit]
-    low, high = np.percentile(brightness, (PARAMETERS.low, PARAMETERS.high))
-    empty = sample[(brightness >= low) & (brightness <= high)]
+    low, high = np.percentile(brightness[lit], (PARAMETERS.low, PARAMETERS.high))
+    empty = sample[lit & (brightness >= low) & (brightness <= high)]
     return np.maximum(np.median(empty, axis=0), 1.0).astype(np.float32)
 
 
