@@ -163,7 +163,7 @@ def test_outlines_are_smooth_at_any_resolution(scale: float) -> None:
         [((r + 0.5) * exact[0] - 0.5, (c + 0.5) * exact[1] - 0.5, d * scale) for r, c, d in discs],
     )
     found = split_cells(perfect_maps(small), 48, 0.5)
-    drawn = draw_at(found, perfect_maps(small), shape, 0.5)
+    drawn = draw_at(found.labels, perfect_maps(small).cell, shape, 0.5)
     assert drawn.shape == shape
     assert drawn.dtype == np.int32
     assert sorted(np.unique(drawn)) == [0, 1, 2, 3, 4]
@@ -174,7 +174,7 @@ def test_a_cell_that_the_border_cuts_reaches_the_border_at_any_resolution() -> N
     small = disc_labels((60, 60), [(5, 30, 40), (58, 30, 30)])
     found = split_cells(perfect_maps(small), 40, 0.5)
     for shape in ((150, 150), (37, 41)):
-        drawn = draw_at(found, perfect_maps(small), shape, 0.5)
+        drawn = draw_at(found.labels, perfect_maps(small).cell, shape, 0.5)
         assert drawn[0].any()
         assert drawn[-1].any()
 
@@ -182,13 +182,13 @@ def test_a_cell_that_the_border_cuts_reaches_the_border_at_any_resolution() -> N
 def test_what_is_no_cell_is_not_drawn() -> None:
     small = disc_labels((80, 80), [(30, 30, 30), (60, 60, 8)])
     found = split_cells(perfect_maps(small), 30, 0.5)
-    drawn = draw_at(found, perfect_maps(small), (240, 240), 0.5)
+    drawn = draw_at(found.labels, perfect_maps(small).cell, (240, 240), 0.5)
     assert not drawn[160:200, 160:200].any()
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
     nothing = perfect_maps(np.zeros((40, 50), np.int32))
-    drawn = draw_at(Instances(np.zeros((40, 50), np.int32), {}), nothing, (80, 100), 0.5)
+    drawn = draw_at(np.zeros((40, 50), np.int32), nothing.cell, (80, 100), 0.5)
     assert drawn.shape == (80, 100)
     assert not drawn.any()
 
@@ -204,7 +204,7 @@ def test_thousands_of_cells_take_seconds() -> None:
     maps = tiled(tile, 50)
     start = time.perf_counter()
     found = split_cells(maps, 30, 0.5)
-    drawn = draw_at(found, maps, (1500, 1500), 0.5)
+    drawn = draw_at(found.labels, maps.cell, (1500, 1500), 0.5)
     assert len(np.unique(drawn)) == 2501
     assert time.perf_counter() - start < 30
 

@@ -250,9 +250,11 @@ def leave_out_unlikely(instances: Instances, maps: Maps) -> Instances:
         At the scale of the instances.
     """
     labels = instances.labels
-    areas = np.maximum(np.bincount(labels.ravel()), 1)
+    inside = labels > 0
+    numbers = labels[inside]
+    areas = np.maximum(np.bincount(numbers), 1)
     platelet, red_cell = (
-        np.bincount(labels.ravel(), part.ravel()) / areas for part in (maps.platelet, maps.red_cell)
+        np.bincount(numbers, part[inside]) / areas for part in (maps.platelet, maps.red_cell)
     )
     out = [
         index
@@ -269,14 +271,15 @@ def leave_out_unlikely(instances: Instances, maps: Maps) -> Instances:
     )
 
 
-def draw_at(instances: Instances, maps: Maps, shape: tuple[int, int], threshold: float) -> np.ndarray:
+def draw_at(small: np.ndarray, cell: np.ndarray, shape: tuple[int, int], threshold: float) -> np.ndarray:
     """Draw the instances at the resolution of the image, with smooth outlines.
 
     Parameters
     ----------
-    instances : Instances
-    maps : Maps
-        At the same scale as the instances.
+    small : ndarray of int32, shape (h, w)
+        Labels at the scale of the maps.
+    cell : ndarray of float32, shape (h, w)
+        Probability.
     shape : tuple of int
         (H, W) of the image.
     threshold : float
@@ -288,7 +291,6 @@ def draw_at(instances: Instances, maps: Maps, shape: tuple[int, int], threshold:
     import cv2
     from scipy import ndimage
 
-    small = instances.labels
     if small.shape == shape:
         return small
     scale = np.array(shape) / small.shape
@@ -298,7 +300,7 @@ def draw_at(instances: Instances, maps: Maps, shape: tuple[int, int], threshold:
         if found is None:
             continue
         near = Box.of(found).grown(2, small.shape)
-        marks, level = small[near.slices], maps.cell[near.slices]
+        marks, level = small[near.slices], cell[near.slices]
         mine = marks == index
         # Its own pixels above the threshold, others below, those of its neighbours far below.
         level = np.where(mine, np.maximum(level, threshold + 0.01), np.minimum(level, threshold - 0.01))

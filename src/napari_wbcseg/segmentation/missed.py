@@ -127,24 +127,25 @@ def _robust(
     """Yield the instance at a point, ndarray of bool, at one threshold after the other."""
     from ..images.illumination import normalised
     from ..network.robust import network_input
-    from .instances import Instances, draw_at, split_cells
+    from .instances import draw_at, split_cells
     from .prediction import Predictor, resample
-    from .robust import look_closely
+    from .robust import look_closely, placed
 
     predictor = Predictor(model, settings, progress)
     canonical, shape = predictor.canonical_diameter, (pixels.shape[0], pixels.shape[1])
     scaled = resample(network_input(normalised(pixels)), canonical / diameter)
     closely = int(np.ceil(PARAMETERS.closely * diameter))
     seen = Box.square(*spot, closely).grown(0, shape)
-    maps = look_closely(scaled, shape, np.array([seen]), predictor)
-    at = tuple(int(spot[axis] * scaled.shape[axis] / shape[axis]) for axis in (0, 1))
+    maps, area = look_closely(scaled, shape, np.array([seen]), predictor)
+    at = tuple(int(spot[axis] * scaled.shape[axis] / shape[axis]) - area[axis] for axis in (0, 1))
     for share in PARAMETERS.thresholds:
         threshold = share * settings.probability_threshold
         instances = split_cells(maps, canonical, threshold, settings.split_touching)
         number = int(instances.labels[at])
         if number:
-            alone = Instances((instances.labels == number).astype(np.int32), {})
-            yield draw_at(alone, maps, shape, threshold) == 1
+            alone = (instances.labels == number).astype(np.int32)
+            alone, cell = (placed(part, area, scaled.shape[:2]) for part in (alone, maps.cell))
+            yield draw_at(alone, cell, shape, threshold) == 1
 
 
 def _classic(

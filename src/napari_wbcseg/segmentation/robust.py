@@ -30,6 +30,8 @@ class RobustParameters:
     ----------
     context : int
         Canonical pixels around a region that are predicted with it.
+    around : int
+        Pixels around all that is predicted, so that what smooths the maps sees that there is no more.
     octaves_off : float
         Standard deviation, in doublings, of the size of cells found around that looked for.
     sureness : float
@@ -49,6 +51,7 @@ class RobustParameters:
     """
 
     context: int = 16
+    around: int = 8
     octaves_off: float = 0.35
     sureness: float = 2.0
     unlikely: float = 0.5
@@ -269,12 +272,14 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor, levels: Le
     boxes = propose(image, diameter, predictor, levels)
     if not len(boxes):
         return Found(np.zeros(shape, np.int32), np.zeros(shape, np.float32), boxes)
-    maps = look_closely(resample(image, predictor.canonical_diameter / diameter), shape, boxes, predictor)
+    scaled = resample(image, predictor.canonical_diameter / diameter)
+    maps, area = look_closely(scaled, shape, boxes, predictor)
     threshold = predictor.settings.probability_threshold
     instances = split_cells(maps, predictor.canonical_diameter, threshold, predictor.settings.split_touching)
     instances = leave_out_unlikely(instances, maps)
-    probability = cv2.resize(maps.cell, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return Found(draw_at(instances, maps, shape, threshold), probability, boxes, instances.certainty)
+    labels, cell = (placed(part, area, scaled.shape[:2]) for part in (instances.labels, maps.cell))
+    probability = cv2.resize(cell, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return Found(draw_at(labels, cell, shape, threshold), probability, boxes, instances.certainty)
 
 
 def propose(
@@ -321,8 +326,13 @@ def propose(
     return np.array(boxes, float).astype(np.int64).reshape(-1, 4)
 
 
-def look_closely(scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor) -> Maps:
-    """Predict around boxes, given in the pixels of an image of one shape, in that image scaled."""
+def look_closely(
+    scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor
+) -> tuple[Maps, Box]:
+    """Predict around boxes, given in the pixels of an image of one shape, in that image scaled.
+
+    Returns the maps of the part of it that holds them all, and where in it that lies.
+    """
     height, width = scaled.shape[:2]
     exact = np.array([height / shape[0], width / shape[1]] * 2)
     context = PARAMETERS.context
@@ -330,5 +340,14 @@ def look_closely(scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, 
     for box in boxes * exact:
         seen = Box(*box[:2].astype(int).tolist(), *np.ceil(box[2:]).astype(int).tolist())
         windows += box_windows(seen.grown(context, (height, width)), (height, width), predictor.multiple)
-    windows = list(dict.fromkeys(windows))
-    return predictor.predict(scaled, windows, "Outlining cells", flips=predictor.settings.flips)
+    area = Box.around(windows).grown(PARAMETERS.around, (height, width))
+    windows = [window.shifted(-area.top, -area.left) for window in dict.fromkeys(windows)]
+    flips = predictor.settings.flips
+    return predictor.predict(scaled[area.slices], windows, "Outlining cells", flips=flips), area
+
+
+def placed(part: np.ndarray, area: Box, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an array of a shape, 0 where the part of it that an area names is not."""
+    whole = np.zeros(shape, part.dtype)
+    whole[area.slices] = part
+    return whole

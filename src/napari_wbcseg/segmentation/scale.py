@@ -165,13 +165,15 @@ def estimate_scale(levels: Levels) -> ScaleEstimate:
         factor = canonical / level
         if max(image.shape[:2]) * factor < 12:
             continue
-        if level < canonical and _told(candidates, red.reference()):
+        red_cell = red.reference()
+        if level < canonical and _told(candidates, red_cell):
             # To enlarge the image costs more than all else, and what it would show is known.
-            continue
+            break
         maps = levels[level]
         candidates += find_candidates(maps, factor, canonical)
         red.add(maps, factor, canonical)
-    red_cell = red.reference()
+    else:
+        red_cell = red.reference()
     # What is wider than the image is no cell, but part of a round field.
     candidates = [c for c in candidates if c.diameter < PARAMETERS.most_of_image * min(image.shape[:2])]
     return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell, red.many, candidates)
