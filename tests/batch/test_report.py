@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_wbcseg import Segmentation, SegmentationSettings
 from napari_wbcseg.batch.run import collect, segment_files
-from napari_wbcseg.batch.thumbnails import pictures_of
+from napari_wbcseg.batch.thumbnails import report_pictures
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
 
@@ -47,7 +47,7 @@ def found(labels: np.ndarray, check: list[bool]) -> Segmentation:
 class TestPictures:
     def test_the_image_is_shown_with_its_cells_and_those_to_check(self) -> None:
         image, labels = spots((600, 800), ((150, 200), (400, 600)))
-        whole, cell = pictures_of(image, found(labels, [False, True]))
+        whole, cell = report_pictures(image, found(labels, [False, True]))["pictures"]
         picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(whole.jpeg))))
         assert picture.shape == (270, 360, 3)
         zoom = 360 / 800
@@ -59,9 +59,9 @@ class TestPictures:
 
     def test_cells_at_the_edge_and_images_of_a_few_pixels_are_shown_too(self) -> None:
         image, labels = spots((40, 1200), ((0, 0), (39, 1199)))
-        assert len(pictures_of(image, found(labels, [True, True]))) == 3
+        assert len(report_pictures(image, found(labels, [True, True]))["pictures"]) == 3
         tiny = np.zeros((1, 1), np.int32)
-        assert len(pictures_of(np.full((1, 1), 200, np.uint16), found(tiny, []))) == 1
+        assert len(report_pictures(np.full((1, 1), 200, np.uint16), found(tiny, []))["pictures"]) == 1
 
     def test_of_a_stack_the_plane_with_most_cells(self) -> None:
         image, labels = spots((100, 100), ((50, 50),))
@@ -71,7 +71,7 @@ class TestPictures:
             result.cells.assign(plane=1),
             *(result.probability, result.proposals, result.settings, result.model),
         )
-        pictures = pictures_of(np.stack([image, image]), stack)
+        pictures = report_pictures(np.stack([image, image]), stack)["pictures"]
         assert [picture.caption for picture in pictures] == ["plane 1 of 0 to 1", "1, 0.30"]
 
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
 from ..executors import ClusterError
-from ..images.read import read_pixel_size
 from ..progress import Progress, silent
 from ..results.formats.tables import failed_row, with_micrometres
 from ..results.formats.tiff import write_labels
@@ -64,7 +64,7 @@ class BatchItem:
     sha256: str | None = None
     problem: str = ""
 
-    @property
+    @cached_property
     def large(self) -> bool:
         """Whether it is segmented in parts, into a folder, rather than read as a whole."""
         from ..images.lazy import is_large_file
@@ -74,7 +74,7 @@ class BatchItem:
         except Exception:  # of a damaged file; whoever reads its pixels says what is wrong
             return False
 
-    @property
+    @cached_property
     def pixels(self) -> int:
         """Pixels that are in memory at once; 0 where the header does not tell."""
         from ..images.read import image_pixels
@@ -289,12 +289,11 @@ def pictures_in(item: BatchItem, record: ResultRecord, outputs: Outputs) -> dict
     """
     from ..images.read import read_image
     from ..results.load import load_result
-    from .thumbnails import gallery_of, pictures_of
+    from .thumbnails import report_pictures
 
     if record.pictures:
         return {"pictures": record.pictures, "gallery": record.gallery}
-    image, result = read_image(item.path), load_result(outputs.record_file(item.name))
-    return {"pictures": pictures_of(image, result), "gallery": gallery_of(image, result)}
+    return report_pictures(read_image(item.path), load_result(outputs.record_file(item.name)))
 
 
 def with_corrections(item: BatchItem, record: ResultRecord, run: Run) -> ResultRecord:
@@ -334,13 +333,13 @@ def with_corrections(item: BatchItem, record: ResultRecord, run: Run) -> ResultR
 def _small(
     item: BatchItem, run: Run, progress: Progress, network: AbstractContextManager[Any]
 ) -> ResultRecord:
-    from ..images.read import read_image_and_notes
+    from ..images.read import read_file
     from ..segmentation.pipeline import segment
-    from .thumbnails import gallery_of, pictures_of
+    from .thumbnails import report_pictures
 
     start = time.perf_counter()
     before = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
-    pixels, read_notes = read_image_and_notes(item.path)
+    pixels, read_notes, pixel_size = read_file(item.path)
     image = ImageRecord.of(item.path, item.image, run.folder)
     if (image.size, image.modified) != (before.size, before.modified):
         raise ImageError(f"{item.path} was changed while it was read; give the same command again.")
@@ -356,7 +355,7 @@ def _small(
     notes = [*read_notes, *result.notes]
     if result.stacked and (run.mask or run.overlay):
         notes.append("A stack has no overlay or mask picture.")
-    result = _of_item(result, item, run, notes, read_pixel_size(item.path))
+    result = _of_item(result, item, run, notes, pixel_size)
     # The record goes first and comes last: an image that has one is done.
     run.record_file(item.name).unlink(missing_ok=True)
     base = run.folder / item.name
@@ -364,8 +363,7 @@ def _small(
     write_labels(labels, result.labels, result.placement.pixel_size)
     if others := [name for name in run.wanted(flat=not result.stacked) if name not in ("tiff", "json")]:
         save(result, base, others, image=pixels)
-    shown = {"pictures": pictures_of(pixels, result), "gallery": gallery_of(pixels, result)}
-    return _record(item, run, result, labels, start, image=image, **shown)
+    return _record(item, run, result, labels, start, image=image, **report_pictures(pixels, result))
 
 
 def _large(
@@ -400,18 +398,13 @@ def _keep_large(
     item: BatchItem, image: LargeImage, result: Segmentation, run: Run, progress: Progress, start: float
 ) -> ResultRecord:
     """Write what lies beside the folder of a large image: outlines, pictures, the record."""
-    from ..segmentation.large.source import PixelSource
-    from .thumbnails import gallery_of, pictures_of_large
+    from .thumbnails import report_pictures
 
     stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
     for kind, path in run.beside_large(item.name).items():
         FORMATS[kind].write(path, result, None, progress)
     progress(0, 0, "Drawing the report")
-    source = PixelSource(image.full)
-    shown = {
-        "pictures": pictures_of_large(image.levels, source, result),
-        "gallery": gallery_of(source, result),
-    }
+    shown = report_pictures(image.full, result, image.levels)
     return _record(item, run, result, run.large_folder(item.name), start, image=stamp, **shown)
 
 

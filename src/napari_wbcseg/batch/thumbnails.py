@@ -18,6 +18,7 @@ from ..results.formats.pictures import (
     CHECK_COLOUR,
     SHIFT,
     cell_colours,
+    draw_outlines,
     encoded,
     fixed_points,
     outer_outlines,
@@ -25,11 +26,11 @@ from ..results.formats.pictures import (
     zoomed,
 )
 from ..results.records import Picture
+from ..segmentation.large.source import PixelSource
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..segmentation.large.source import PixelSource
     from ..segmentation.result import Segmentation
 
 _WIDTH, _HEIGHT = 360, 270
@@ -39,74 +40,31 @@ _MOST_CELLS = 12
 _OF_A_CLASS = 6
 _GALLERY_CONTEXT = 1.6  # sides of a picture of the gallery, in diameters of a typical cell: one scale for all
 _LEAST_RING = 2.5  # pixels of the overview of a large image
-_READ_SIDE = 2048  # pixels of a large image read at once
+_READ_SIDE = 2048  # pixels of an image read at once
+_CASING, _LINE = 4, 2  # pixels wide
 
 
-def pictures_of(image: np.ndarray, result: Segmentation) -> list[Picture]:
-    """Draw the pictures that a report shows of an image.
+def report_pictures(image: Any, result: Segmentation, levels: Sequence[Any] = ()) -> dict[str, list[Picture]]:
+    """Draw what a report shows of an image.
 
     Parameters
     ----------
-    image : ndarray, shape (H, W), (H, W, 3), or a stack of either
-        As it was read.
+    image : array, shape (H, W), (H, W, 3), or a stack of either
+        As it was read, or of a large one what reads it.
     result : Segmentation
         What was found in it.
-
-    Returns
-    -------
-    list of Picture
-        The image with its cells outlined, at most 360 by 270 pixels (of a stack, the
-        plane with most cells); then the cells to check, the least certain first, at most 12.
-    """
-    labels, cells, caption = result.labels, result.cells, ""
-    if result.stacked:
-        plane = int(np.bincount(cells["plane"]).argmax()) if len(cells) else 0
-        image, labels = image[plane], labels[plane]
-        cells = cells[cells["plane"] == plane] if len(cells) else cells
-        caption = f"plane {plane} of 0 to {len(result.labels) - 1}"
-    picture = as_rgb8(image)
-    whole = _outlined(picture, labels, cell_colours(cells, result.classes))
-    pictures = [Picture(caption, _jpeg(whole))]
-    for row in _least_certain(cells):
-        here = _around(row, labels.shape).slices
-        pictures.append(_cell_picture(picture[here], labels[here], row))
-    return pictures
-
-
-def pictures_of_large(levels: Sequence[Any], source: PixelSource, result: Segmentation) -> list[Picture]:
-    """Draw the pictures that a report shows of a large image.
-
-    Parameters
-    ----------
     levels : sequence of arrays, each (H, W) or (H, W, 3)
-        The image in full resolution, and in others where it has them.
-    source : PixelSource
-        It in full resolution.
-    result : Segmentation
-        What was found in it.
+        A large image in all its resolutions.
 
     Returns
     -------
-    list of Picture
-        As `pictures_of`, with a ring around each cell in place of its outline.
+    dict
+        ``pictures``: the image with its cells outlined, or in a large one ringed, at most 360 by 270 pixels
+        (of a stack, the plane with most cells); then the cells to check, the least certain first, at most 12.
+        ``gallery``: some cells of each class, the most certain first, with the class as caption.
     """
-    import cv2
-
-    whole = _overview(levels, source.value_range)
-    zoom = whole.shape[1] / source.shape[1]
-    cells = result.cells
-    colours = cell_colours(cells, result.classes)
-    centres = fixed_points(cells[["col", "row"]].to_numpy(float), zoom).tolist()
-    for label, diameter, centre in zip(cells["label"], cells["diameter"], centres, strict=True):
-        radius = round(max(_LEAST_RING, 0.6 * diameter * zoom) * (1 << SHIFT))
-        for colour, line in ((CASING_COLOUR, 2), (colours[int(label)], 1)):
-            cv2.circle(whole, centre, radius, colour, line, cv2.LINE_AA, SHIFT)
-    pictures = [Picture("", _jpeg(whole))]
-    for row in _least_certain(cells):
-        box = _around(row, source.shape)
-        pixels = as_rgb8(source.read(*box))
-        pictures.append(_cell_picture(pixels, np.asarray(result.labels[box.slices]), row))
-    return pictures
+    planes = [PixelSource(plane) for plane in (image if result.stacked else [image])]
+    return {"pictures": _pictures(planes, result, levels), "gallery": _gallery(planes, result)}
 
 
 def small_picture(image: np.ndarray) -> str:
@@ -120,18 +78,35 @@ def small_picture(image: np.ndarray) -> str:
     return _jpeg(zoomed(picture, _reduction(picture.shape)))
 
 
-def gallery_of(image: np.ndarray | PixelSource, result: Segmentation) -> list[Picture]:
-    """Draw some cells of each class, the most certain first, with the class as caption; none without classes.
+def _pictures(planes: list[PixelSource], result: Segmentation, levels: Sequence[Any]) -> list[Picture]:
+    cells, plane, caption = result.cells, 0, ""
+    if result.stacked:
+        plane = int(np.bincount(cells["plane"]).argmax()) if len(cells) else 0
+        cells = cells[cells["plane"] == plane] if len(cells) else cells
+        caption = f"plane {plane} of 0 to {len(planes) - 1}"
+    source, labels = planes[plane], result.labels[plane] if result.stacked else result.labels
+    whole, zoom = _overview(source, levels)
+    colours = cell_colours(cells, result.classes)
+    if levels:
+        _draw_rings(whole, cells, colours, zoom)
+    else:
+        outlines = [(own, colours.get(label, CELL_COLOUR)) for label, _, own in traced(labels)]
+        draw_outlines(whole, outlines, zoom, _CASING, _LINE)
+    pictures = [Picture(caption, _jpeg(whole))]
+    for row in _least_certain(cells):
+        half = max(8, round(_CELL_CONTEXT * row["diameter"] / 2))
+        box, zoom = _window(row, half, source.shape), _CELL_SIDE / (2 * half)
+        picture = zoomed(source.read8(box), zoom)
+        own = outer_outlines(np.asarray(labels[box.slices]) == row["label"])
+        draw_outlines(picture, [(own, CHECK_COLOUR)], zoom, _CASING, _LINE)
+        certainty = row.get("certainty", np.nan)
+        known = "" if np.isnan(certainty) else f", {certainty:.2f}"
+        pictures.append(Picture(f"{int(row['label'])}{known}", _jpeg(picture)))
+    return pictures
 
-    Parameters
-    ----------
-    image : ndarray, shape (H, W), (H, W, 3), or a stack of either; or PixelSource
-        As it was read, or of a large one what reads it.
-    result : Segmentation
-    """
+
+def _gallery(planes: list[PixelSource], result: Segmentation) -> list[Picture]:
     import cv2
-
-    from ..segmentation.large.source import PixelSource
 
     cells = result.cells[class_of(result.cells) != ""]
     if not len(cells):
@@ -140,13 +115,24 @@ def gallery_of(image: np.ndarray | PixelSource, result: Segmentation) -> list[Pi
     pictures = []
     for one in result.classes.covering(sorted(set(cells[CLASS]))):
         for row in cells[cells[CLASS] == one.name].head(_OF_A_CLASS).to_dict("records"):
-            plane: Any = int(row["plane"]) if result.stacked else slice(None)
+            source = planes[int(row["plane"]) if result.stacked else 0]
             half = round(_GALLERY_CONTEXT * (result.cell_diameter or row["diameter"]) / 2)
-            place = _window(row, half, result.labels.shape[-2:])
-            part = image.read(*place) if isinstance(image, PixelSource) else image[plane][place.slices]
-            pixels = zoomed(as_rgb8(part), _CELL_SIDE / (2 * half), cv2.INTER_AREA)
+            part = source.read8(_window(row, half, source.shape))
+            pixels = zoomed(part, _CELL_SIDE / (2 * half), cv2.INTER_AREA)
             pictures.append(Picture(one.name, _jpeg(pixels)))
     return pictures
+
+
+def _draw_rings(
+    whole: np.ndarray, cells: pd.DataFrame, colours: dict[int, tuple[int, int, int]], zoom: float
+) -> None:
+    import cv2
+
+    centres = fixed_points(cells[["col", "row"]].to_numpy(float), zoom).tolist()
+    for label, diameter, centre in zip(cells["label"], cells["diameter"], centres, strict=True):
+        radius = round(max(_LEAST_RING, 0.6 * diameter * zoom) * (1 << SHIFT))
+        for colour, line in ((CASING_COLOUR, 2), (colours[int(label)], 1)):
+            cv2.circle(whole, centre, radius, colour, line, cv2.LINE_AA, SHIFT)
 
 
 def _reduction(shape: tuple[int, ...]) -> float:
@@ -154,30 +140,25 @@ def _reduction(shape: tuple[int, ...]) -> float:
     return min(_WIDTH / shape[1], _HEIGHT / shape[0], 1.0)
 
 
-def _overview(levels: Sequence[Any], value_range: float) -> np.ndarray:
-    """Return a small copy of an image, from its smallest level that is large enough, read in parts."""
+def _overview(source: PixelSource, levels: Sequence[Any]) -> tuple[np.ndarray, float]:
+    """Return a small copy of an image, from its smallest level that is large enough, and its zoom."""
     import cv2
 
-    from ..segmentation.large.source import PixelSource
-
-    height, width = levels[0].shape[:2]
-    zoom = _reduction(levels[0].shape)
-    size = (max(1, round(height * zoom)), max(1, round(width * zoom)))
-    level = next(
-        one for one in reversed(levels) if all(a >= b for a, b in zip(one.shape, size, strict=False))
-    )
-    source = PixelSource(level, value_range)
+    zoom = _reduction(source.shape)
+    size = tuple(max(1, round(side * zoom)) for side in source.shape)
+    fitting = [one for one in levels if one.shape[0] >= size[0] and one.shape[1] >= size[1]]
+    level = PixelSource(fitting[-1], source.value_range) if fitting else source
     small = np.empty((*size, 3), np.uint8)
-    rows, cols = (np.linspace(0, side, max(1, -(-side // _READ_SIDE)) + 1) / side for side in level.shape[:2])
+    rows, cols = (np.linspace(0, side, max(1, -(-side // _READ_SIDE)) + 1) / side for side in level.shape)
     for top, bottom in pairwise(np.rint(rows * size[0]).astype(int).tolist()):
         for left, right in pairwise(np.rint(cols * size[1]).astype(int).tolist()):
             if top == bottom or left == right:
                 continue
             down, along = level.shape[0] / size[0], level.shape[1] / size[1]
             box = (int(top * down), int(left * along), round(bottom * down), round(right * along))
-            part = cv2.resize(source.read(*box), (right - left, bottom - top), interpolation=cv2.INTER_AREA)
-            small[top:bottom, left:right] = as_rgb8(part)
-    return small
+            part = cv2.resize(level.read(*box), (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+            small[top:bottom, left:right] = np.rint(part)
+    return small, zoom
 
 
 def _least_certain(cells: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -188,46 +169,10 @@ def _least_certain(cells: pd.DataFrame) -> list[dict[Any, Any]]:
     return checked.sort_values("certainty").head(_MOST_CELLS).to_dict("records")
 
 
-def _outlined(
-    picture: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]]
-) -> np.ndarray:
-    zoom = _reduction(labels.shape)
-    small = zoomed(picture, zoom)
-    for label, _, outlines in traced(labels):
-        _draw(small, outlines, zoom, colours.get(label, CELL_COLOUR))
-    return small
-
-
-def _half_side(row: dict[Any, Any]) -> int:
-    return max(8, round(_CELL_CONTEXT * row["diameter"] / 2))
-
-
-def _around(row: dict[Any, Any], shape: tuple[int, ...]) -> Box:
-    """Return the surroundings of a cell, inside the image."""
-    return _window(row, _half_side(row), shape)
-
-
 def _window(row: dict[Any, Any], half: int, shape: tuple[int, ...]) -> Box:
+    """Return the surroundings of a cell, inside the image."""
     top, left = round(row["row"]), round(row["col"])
     return Box(top, left, top, left).grown(half, shape)
-
-
-def _cell_picture(picture: np.ndarray, labels: np.ndarray, row: dict[Any, Any]) -> Picture:
-    zoom = _CELL_SIDE / (2 * _half_side(row))
-    picture = zoomed(picture, zoom)
-    label = int(row["label"])
-    _draw(picture, outer_outlines(labels == label), zoom, CHECK_COLOUR)
-    certainty = row.get("certainty", np.nan)
-    known = "" if np.isnan(certainty) else f", {certainty:.2f}"
-    return Picture(f"{label}{known}", _jpeg(picture))
-
-
-def _draw(picture: np.ndarray, outlines: list[np.ndarray], zoom: float, colour: tuple[int, int, int]) -> None:
-    import cv2
-
-    points = [fixed_points(outline, zoom) for outline in outlines]
-    for own, line in ((CASING_COLOUR, 4), (colour, 2)):
-        cv2.polylines(picture, points, True, own, line, cv2.LINE_AA, shift=SHIFT)
 
 
 def _jpeg(picture: np.ndarray) -> str:

@@ -17,10 +17,9 @@ import numpy as np
 
 from ..errors import ImageError
 from .find import SLIDE_SUFFIXES
-from .formats import open_image
 from .opened import LazyPixels
 from .pixel_size import PixelSize
-from .read import as_image
+from .read import as_image, open_image
 from .zarr_files import is_zarr
 
 #: Files of more pixels than this get a folder for their results, and are read in parts.

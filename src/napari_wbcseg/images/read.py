@@ -6,17 +6,20 @@ import contextlib
 import warnings
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ImageError, first_line
 from .choose import focus_note
-from .formats import open_image
-from .limits import check_memory
-from .opened import image_head
+from .limits import check_is_file, check_memory
+from .opened import OpenedImage, image_head
+from .pictures import open_picture
 from .pixel_size import PixelSize
 from .prepare import as_rgb8, is_one_field
+from .slides import open_slide
+from .tiff import MAGIC, open_tiff
+from .zarr_files import open_zarr_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +27,39 @@ if TYPE_CHECKING:
 
 class ImageWarning(UserWarning):
     """What one should know of how an image was read."""
+
+
+class ReadImage(NamedTuple):
+    """An image as `read_image` gives it, its warnings as sentences, and the stated size of its pixels."""
+
+    pixels: NDArray[Any]
+    notes: tuple[str, ...]
+    pixel_size: PixelSize | None
+
+
+def open_image(source: Path | bytes, name: str) -> OpenedImage:
+    """Open an image without reading its pixels; the content decides the format.
+
+    Parameters
+    ----------
+    source : Path or bytes
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, or its image is none in grey or RGB.
+    Exception
+        Of nearly any type, where the file is damaged.
+    """
+    if isinstance(source, Path):
+        if source.is_dir():
+            return open_zarr_image(source)
+        check_is_file(source)
+        if (slide := open_slide(source)) is not None:
+            return slide
+    return open_tiff(source, name) if image_head(source)[:4] in MAGIC else open_picture(source, name)
 
 
 def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[Any]:
@@ -54,10 +90,10 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[A
         If the file is missing, truncated, empty, not an image, has colours that are not known,
         or does not fit into memory.
     """
-    image, notes = read_image_and_notes(source, name)
-    for note in notes:
+    image = read_file(source, name)
+    for note in image.notes:
         warnings.warn(note, ImageWarning, stacklevel=2)
-    return image
+    return image.pixels
 
 
 def read_rgb8(source: Path | bytes, name: str | None = None) -> NDArray[np.uint8]:
@@ -80,6 +116,11 @@ def read_image_and_notes(
     source: str | Path | bytes, name: str | None = None
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Read an image as `read_image` does, with its warnings as sentences."""
+    return read_file(source, name)[:2]
+
+
+def read_file(source: str | Path | bytes, name: str | None = None) -> ReadImage:
+    """Read an image and what its file tells of it; see `read_image`."""
     source = Path(source) if isinstance(source, str) else source
     name = str(source) if name is None else name
     try:
@@ -90,7 +131,7 @@ def read_image_and_notes(
             image, notes = as_image(planes, name, opened.alpha)
             if opened.fields == 1 and not {*"ZT"} & {*opened.axes} and is_one_field(planes):
                 notes = (focus_note(len(planes)), *notes)
-            return image, (*opened.all_notes, *notes)
+            return ReadImage(image, (*opened.all_notes, *notes), opened.pixel_size[0])
     except ImageError:
         raise
     except MemoryError:

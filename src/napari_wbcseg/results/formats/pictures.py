@@ -146,16 +146,12 @@ def draw_overlay(
     unit = max(1.0, min(height, width) / 800)
     line = max(1, round(1.6 * unit))
 
-    drawn: list[tuple[int, list[np.ndarray], tuple[slice, ...]]] = []
-    for label, box, outlines in traced(labels):
-        drawn.append((label, [fixed_points(outline, zoom) for outline in outlines], box))
-    for colour, thickness in ((CASING_COLOUR, line + 2), (None, line)):
-        for label, outlines, _ in drawn:
-            own = colour or colours.get(label, CELL_COLOUR)
-            cv2.polylines(picture, outlines, True, own, thickness, cv2.LINE_AA, shift=SHIFT)
+    found = list(traced(labels))
+    outlined = [(outlines, colours.get(label, CELL_COLOUR)) for label, _, outlines in found]
+    draw_outlines(picture, outlined, zoom, line + 2, line)
 
     taken = cv2.resize((labels != 0).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    for label, _, box in drawn:
+    for label, box, _ in found:
         text = f"{label}?" if label in marked else str(label)
         scaled = [(s.start * zoom, s.stop * zoom) for s in box]
         _write_number(picture, taken, text, scaled, unit, colours.get(label, CELL_COLOUR))
@@ -214,6 +210,34 @@ def outer_outlines(mask: np.ndarray) -> list[np.ndarray]:
     # The rim of one pixel closes the outline of a cell at the image's edge.
     outlines, _ = cv2.findContours(np.pad(mask.astype(np.uint8), 1), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return [outline - 1 for outline in outlines]
+
+
+def draw_outlines(
+    picture: np.ndarray,
+    outlined: Sequence[tuple[list[np.ndarray], tuple[int, int, int]]],
+    zoom: float,
+    casing: int,
+    line: int,
+) -> None:
+    """Draw the outlines of cells, in the pixels of the image, each in a colour, over all their casings.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (h, w, 3)
+        Drawn on.
+    outlined : sequence of (list of ndarray, tuple of int)
+        The outlines of a cell, as `outer_outlines` gives them, and their colour.
+    zoom : float
+        Size of the picture over that of the image.
+    casing, line : int
+        Widths, pixels.
+    """
+    import cv2
+
+    points = [([fixed_points(outline, zoom) for outline in outlines], own) for outlines, own in outlined]
+    for casing_colour, width in ((CASING_COLOUR, casing), (None, line)):
+        for outlines, own in points:
+            cv2.polylines(picture, outlines, True, casing_colour or own, width, cv2.LINE_AA, shift=SHIFT)
 
 
 def _zoom(shape: tuple[int, ...]) -> float:

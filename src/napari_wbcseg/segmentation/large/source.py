@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ...box import Box
+
 _SAMPLED_SIDE = 512
 _STRIP = 256  # rows whose colours are held at once
 
@@ -110,6 +112,10 @@ class PixelSource:
         from ...images.prepare import rgb_pixels
 
         return rgb_pixels(self.raw(top, left, bottom, right), self.value_range)
+
+    def read8(self, box: Box) -> np.ndarray:
+        """Return the same of a box, rounded to uint8."""
+        return np.rint(self.read(*box)).astype(np.uint8)
 
     def raw(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
         """Return the same as it is stored."""
