@@ -18,7 +18,8 @@ from ..progress import Progress, silent
 from ..results.formats.tables import failed_row, with_micrometres
 from ..results.formats.tiff import write_labels
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
-from ..results.records import ImageRecord, Picture, ResultRecord
+from ..results.origins import ImageRecord
+from ..results.records import Picture, ResultRecord
 from ..results.save import FORMATS, files_of, save
 from ..segmentation.result import Placement, Segmentation
 from ..version import __version__

@@ -25,7 +25,8 @@ from ..results.names import (
     is_output,
     output_names,
 )
-from ..results.records import RUN_FORMAT, InputRecord, Picture, ResultRecord, RunRecord, relative_path
+from ..results.origins import relative_path
+from ..results.records import RUN_FORMAT, InputRecord, Picture, ResultRecord, RunRecord
 from ..segmentation.large.files import PLAN_FILE
 from ..segmentation.pipeline import model_and_settings
 from .file import BatchItem, Row, Run, cells_of, failure, pictures_in, row_of, with_corrections

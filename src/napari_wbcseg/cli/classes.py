@@ -35,7 +35,8 @@ def classify(
     from ..results.formats.tables import table_to_columns
     from ..results.load import load_result
     from ..results.names import RESULT_SUFFIX
-    from ..results.records import ModelRecord, ResultRecord
+    from ..results.origins import ModelRecord
+    from ..results.records import ResultRecord
     from ..results.save import files_of, save
 
     classifier = read_classifier(classes)

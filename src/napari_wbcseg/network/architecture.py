@@ -38,7 +38,7 @@ class Convolution:
     channels_out: int
 
 
-class UNetArchitecture(BaseModel):
+class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
     """A U-Net: contracting levels, expanding levels, skip connections, 1x1 heads.
 
     Parameters
@@ -61,8 +61,6 @@ class UNetArchitecture(BaseModel):
     Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image
     Segmentation, MICCAI 2015.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     input_channels: Annotated[int, Field(ge=1, le=64)]
     widths: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=2, max_length=8)]

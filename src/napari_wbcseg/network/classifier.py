@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from ..errors import ModelError
 from ..files import write_atomically
@@ -38,7 +38,7 @@ CUT = 2
 EXAMPLES = "examples"
 
 
-class ClassifierArchitecture(BaseModel):
+class ClassifierArchitecture(BaseModel, frozen=True, extra="forbid"):
     """The levels of a classifier, and what it tells.
 
     Attributes
@@ -52,8 +52,6 @@ class ClassifierArchitecture(BaseModel):
     classes : tuple of str
         Names of the classes it tells.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     side: Annotated[int, Field(ge=16, le=512)]
     widths: Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=2, max_length=8)]
@@ -76,7 +74,7 @@ class ClassifierArchitecture(BaseModel):
         return {**convolution_shapes(self.convolutions()), **top}
 
 
-class ClassifierHeader(BaseModel):
+class ClassifierHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
     """What a classifier's file says of its weights; the attributes are those of `ModelHeader`.
 
     Attributes
@@ -92,8 +90,6 @@ class ClassifierHeader(BaseModel):
     cut : int
         How cells are made ready for it, see `CUT`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     format_version: int = FORMAT_VERSION
     name: Annotated[str, Field(min_length=1, max_length=100)]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import ModelError
 from ..files import check_ordinary, write_atomically
@@ -47,7 +47,7 @@ class TensorHeader(Protocol):
 Header = TypeVar("Header", bound=TensorHeader)
 
 
-class ModelHeader(BaseModel):
+class ModelHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
     """What a model file says about its weights.
 
     Attributes
@@ -80,8 +80,6 @@ class ModelHeader(BaseModel):
     extra : dict
         Constants that a recipe keeps with its weights.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), allow_inf_nan=False)
 
     format_version: int = FORMAT_VERSION
     name: Annotated[str, Field(min_length=1, max_length=100)]

@@ -19,7 +19,8 @@ from ..settings import SegmentationSettings
 from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .formats.tables import columns_to_table
 from .names import LABELS_SUFFIX, RESULT_SUFFIX
-from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord, file_sha256, settings_again
+from .origins import file_sha256
+from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord, settings_again
 
 if TYPE_CHECKING:
     import pandas as pd

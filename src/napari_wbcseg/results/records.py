@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,17 +11,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ..classification.classes import BUILT_IN, CLASS_BY, PERSON, ClassList, class_of
 from ..classification.differential import differential
-from ..errors import ModelError, SettingsError
+from ..errors import SettingsError
 from ..files import read_text, write_atomically
 from ..segmentation.result import Placement, Segmentation, counts
 from ..settings import SegmentationSettings
 from ..version import __version__
 from .formats.tables import columns_to_table, table_to_columns
 from .names import LARGE_SUFFIX, RESULT_SUFFIX, RUN_FILE
+from .origins import FileRecord, ImageRecord, ModelRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,35 +41,6 @@ class Picture(NamedTuple):
 
     caption: str
     jpeg: str
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class FileRecord(_Part):
-    """A file that is found again after it moved along with the record.
-
-    Attributes
-    ----------
-    path : str
-        Absolute path at the time; empty where there was no file.
-    relative : str
-        The same from the folder of the record, with slashes; empty where it is on another drive of Windows.
-    sha256 : str or None
-        Of the file's content; None where that could not be read, or is that of a large image.
-    """
-
-    path: str = ""
-    relative: str = ""
-    sha256: str | None = None
-
-    def file(self, folder: Path) -> Path | None:
-        """Return the file if it is still there; ``folder`` is that of the record."""
-        for path in (Path(self.path or " "), folder / (self.relative or " ")):
-            if path.exists():
-                return path
-        return None
 
 
 class InputRecord(FileRecord):
@@ -94,115 +64,7 @@ class InputRecord(FileRecord):
     error: str = ""
 
 
-class ImageRecord(FileRecord):
-    """The image of a result.
-
-    Attributes
-    ----------
-    name : str
-    size, modified : int
-        Bytes of the file, and the time of its last change in nanoseconds; 0 where not known.
-    """
-
-    name: str
-    size: int = 0
-    modified: int = 0
-
-    @classmethod
-    def of(cls, path: Path | None, name: str, folder: Path, *, hashed: bool = True) -> ImageRecord:
-        """Make the record of an image's file, to lie in a folder; without one it has a name only."""
-        if path is None or not path.exists():
-            return cls(name=name)
-        path = path.resolve()
-        sha256 = file_sha256(path) if hashed and path.is_file() else None
-        size, modified = _stamp(path)
-        relative = relative_path(path, folder.resolve())
-        return cls(name=name, path=str(path), relative=relative, sha256=sha256, size=size, modified=modified)
-
-    def is_of(self, path: Path) -> bool:
-        """Whether a file holds this very image."""
-        try:
-            same_stamp = _stamp(path) == (self.size, self.modified)
-            if self.sha256 is None:  # a large one: moved, perhaps
-                return same_stamp and self.size > 0
-            if same_stamp and self.path == str(path.resolve()):
-                return True
-            return path.is_file() and file_sha256(path) == self.sha256
-        except OSError:
-            return False
-
-
-class ModelRecord(_Part):
-    """A model or classifier: its name, the hash of its content, and the name or path it was asked for by."""
-
-    name: str
-    hash: str
-    source: str
-
-    @classmethod
-    def of(cls, identity: str, source: str) -> ModelRecord | None:
-        """Return the record of what is called ``name@hash``; None of nothing."""
-        name, _, digest = identity.rpartition("@")
-        return cls(name=name, hash=digest, source=source or name) if name else None
-
-    @property
-    def id(self) -> str:
-        """``name@hash``."""
-        return f"{self.name}@{self.hash}"
-
-    def load(self) -> ModelFile:
-        """Load the very model that is recorded.
-
-        Raises
-        ------
-        ModelError
-            If no model with the recorded hash is there any more.
-        """
-        from ..network.library import list_models, load_model
-
-        try:
-            model = load_model(self.source)
-            if model.hash == self.hash:
-                return model
-            found = f"{self.source} is now {model.hash}"
-        except ModelError as error:
-            found = str(error)
-        for info in list_models():
-            if info.model is not None and info.model.hash == self.hash:
-                return info.model
-        raise self._gone("model", found)
-
-    def find_classifier(self) -> str:
-        """Return the name or path of the very classifier that is recorded.
-
-        Raises
-        ------
-        ModelError
-            If no classifier with the recorded hash is there any more.
-        """
-        from ..datasets.corrections import learnt_file
-        from ..network.classifier import read_classifier
-
-        found = []
-        for source in (self.source, str(learnt_file())):
-            try:
-                digest = read_classifier(source).hash
-            except ModelError as error:
-                found.append(str(error))
-                continue
-            if digest == self.hash:
-                return source
-            found.append(f"{source} is now {digest}")
-        raise self._gone("classifier", found[0])
-
-    def _gone(self, what: str, found: str) -> ModelError:
-        return ModelError(
-            f"The run cannot be repeated: its {what} {self.id} is not here ({found}). "
-            f"Put the {what}'s file back, or segment anew with another."
-        )
-
-
-class _Record(_Part):
+class _Record(BaseModel, extra="forbid"):
     """What is written as a file of its own; says when and with which versions."""
 
     _of: ClassVar[str]
@@ -517,29 +379,6 @@ def _here_and_now() -> dict[str, Any]:
         "versions": library_versions(),
         "platform": platform.platform(),
     }
-
-
-def relative_path(path: str | Path, folder: Path) -> str:
-    """Return a path from a folder, with slashes; empty where it is on another drive of Windows."""
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:
-        return ""
-
-
-def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file's content in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return what changes with a file: its bytes, and the time of its last change in ns.
-
-    Of a folder, the bytes of all files in it and the last change of any.
-    """
-    stats = [each.stat() for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path.stat()]
-    return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
 
 
 def library_versions() -> dict[str, str]:

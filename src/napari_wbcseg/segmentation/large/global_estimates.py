@@ -14,7 +14,7 @@ from math import isqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ...box import Box
 from ..scale import PARAMETERS as SCALE
@@ -63,7 +63,7 @@ PARAMETERS = SampleParameters()
 _READ_SIDE = 2048
 
 
-class FieldOfView(BaseModel):
+class FieldOfView(BaseModel, frozen=True, extra="forbid"):
     """Where an image shows the slide.
 
     Attributes
@@ -75,8 +75,6 @@ class FieldOfView(BaseModel):
     packed : str
         The mask, a bit each, packed by zlib, in base 64.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: int
     shape: tuple[int, int]
@@ -96,7 +94,7 @@ class FieldOfView(BaseModel):
         return mask[np.ix_(rows // self.step, cols // self.step)]
 
 
-class GlobalEstimates(BaseModel):
+class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
     """What was estimated.
 
     Attributes
@@ -118,8 +116,6 @@ class GlobalEstimates(BaseModel):
     notes : tuple of str
         For the user.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value_range: float
     background: tuple[float, float, float]

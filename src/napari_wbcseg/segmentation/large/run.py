@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ...box import Box
 from ...classification.classify import class_list, classifier_of
@@ -52,10 +52,8 @@ _STATE_FOLDER = "unfinished"
 _FORMAT = 4
 
 
-class _Plan(BaseModel):
+class _Plan(BaseModel, frozen=True, extra="forbid"):
     """What a run is, so that only its own continuation takes up its tiles."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     format: int
     version: str
