@@ -1,9 +1,13 @@
-"""A rectangle of pixels."""
+"""A rectangle of pixels, and those that the labels of an image lie in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple
+
+import numpy as np
+
+_LARGEST = 2**16  # labels up to which are their own numbers
 
 
 class Box(NamedTuple):
@@ -89,3 +93,38 @@ class Box(NamedTuple):
         """
         shared = self.common(other).area
         return shared / (self.area + Box(*other).area - shared) if shared else 0.0
+
+
+def ranked(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels numbered from 1, for what keeps something for each number up to the largest.
+
+    Returns
+    -------
+    ranks : ndarray of int32, shape of ``labels``
+        0 where there is no label. Not every number need be there.
+    numbers : ndarray of int64, shape (n,)
+        The labels that 1, 2, ... stand for.
+    """
+    largest = int(labels.max(initial=0))
+    if labels.min(initial=0) >= 0 and largest <= _LARGEST:
+        return labels.astype(np.int32, copy=False), np.arange(1, largest + 1)
+    inside = labels != 0
+    numbers, which = np.unique(labels[inside], return_inverse=True)
+    ranks = np.zeros(labels.shape, np.int32)
+    ranks[inside] = which + 1
+    return ranks, numbers.astype(np.int64)
+
+
+def label_boxes(labels: np.ndarray) -> list[tuple[int, Box]]:
+    """Return each label of an image, (H, W), with its box, ascending.
+
+    Examples
+    --------
+    >>> label_boxes(np.array([[0, 0, 7], [9, 0, 7]]))
+    [(7, Box(top=0, left=2, bottom=2, right=3)), (9, Box(top=1, left=0, bottom=2, right=1))]
+    """
+    from scipy import ndimage
+
+    ranks, numbers = ranked(labels)
+    places = zip(numbers.tolist(), ndimage.find_objects(ranks), strict=True)
+    return [(number, Box.of(place)) for number, place in places if place is not None]

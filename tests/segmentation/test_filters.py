@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_wbcseg.segmentation.filters import PARAMETERS, too_small, typical_diameter
+from napari_wbcseg.segmentation.filters import PARAMETERS, too_small
 
 from ..drawings import disc_labels
 
@@ -43,10 +43,3 @@ def test_a_sure_cell_is_kept_however_small() -> None:
 def test_a_cell_that_the_border_cuts_may_be_small() -> None:
     labels = disc_labels((200, 200), [(60, 60, 50), (196, 150, 44)])
     assert large_enough(labels, None) == [1, 2]
-
-
-def test_the_typical_diameter_is_that_of_the_cells_not_of_many_specks() -> None:
-    specks = [(20 + 12 * i, 180, 6) for i in range(10)]
-    labels = disc_labels((200, 200), [(60, 60, 50), *specks])
-    assert abs(typical_diameter(np.bincount(labels.ravel())[1:]) - 50) < 2
-    assert typical_diameter(np.zeros(3)) == 0

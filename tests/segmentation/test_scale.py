@@ -19,6 +19,7 @@ from napari_wbcseg.segmentation.scale import (
     find_candidates,
     size_likelihood,
     sizes_to_try,
+    typical_diameter,
 )
 
 from ..drawings import disc_labels, perfect_maps
@@ -165,3 +166,10 @@ def test_of_a_large_level_no_more_is_looked_at_than_so_many_pixels(shape: tuple[
     windows = _windows_of_a_level(image, 16)
     assert any(w.bottom >= shape[0] - 16 and w.right >= shape[1] - 16 for w in windows)
     assert sum(w.area for w in windows) <= 1.3 * _PIXELS_A_LEVEL
+
+
+def test_the_typical_diameter_is_that_of_the_cells_not_of_many_specks() -> None:
+    specks = [(20 + 12 * i, 180, 6) for i in range(10)]
+    labels = disc_labels((200, 200), [(60, 60, 50), *specks])
+    assert abs(typical_diameter(np.bincount(labels.ravel())[1:]) - 50) < 2
+    assert typical_diameter(np.zeros(3)) == 0

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .scale import typical_diameter
+
 
 @dataclass(frozen=True)
 class FilterParameters:
@@ -40,26 +42,6 @@ class FilterParameters:
 
 
 PARAMETERS = FilterParameters()
-
-
-def typical_diameter(areas: np.ndarray) -> float:
-    """Return the median diameter, by area: platelets, though many, do not count for much.
-
-    Parameters
-    ----------
-    areas : ndarray, shape (n,)
-        Of the cells, square pixels; 0 counts for nothing.
-
-    Returns
-    -------
-    float
-        Pixels; 0 without a cell.
-    """
-    areas = np.sort(areas)
-    if not areas.any():
-        return 0.0
-    cumulated = np.cumsum(areas)
-    return float(2 * np.sqrt(areas[np.searchsorted(cumulated, cumulated[-1] / 2)] / np.pi))
 
 
 def too_small(

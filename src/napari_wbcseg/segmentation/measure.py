@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..box import ranked
 from ..classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ KNOWN_COLUMNS = (CLASS, CLASS_PROBABILITY, CLASS_BY, "certainty", "check")
 STAIN_COLUMNS = ("mean_stain", "nucleus_area", "nc_ratio", "lobes")
 
 _SHAPE = ("area", "bbox", "centroid")
-_LARGEST_LABEL = 2**16  # up to which labels are measured under their own number
 _SAME = 0.01  # pixels and square pixels, that a table on disk may be rounded by
 
 
@@ -169,7 +169,6 @@ def region_properties(
     """Return `skimage.measure.regionprops_table` of any labels, however large, and the labels, ascending."""
     from skimage.measure import regionprops_table
 
-    labels = labels.view(np.uint8) if labels.dtype == bool else labels
     if not labels.size:
         labels, density = (
             np.zeros((1, 1), np.uint8),
@@ -177,17 +176,9 @@ def region_properties(
         )
     if only is not None:
         labels = np.where(np.isin(labels, list(only)), labels, 0)
-    numbers = None
-    if labels.min() < 0 or labels.max() > _LARGEST_LABEL:  # there is a box for every number up to the largest
-        inside = labels != 0
-        numbers, which = np.unique(labels[inside], return_inverse=True)
-        labels = np.zeros(labels.shape, np.int32)
-        labels[inside] = which + 1
-    found = regionprops_table(
-        labels.astype(np.int32, copy=False), density, ("label", *properties), extra_properties=extra
-    )
-    ranks = found["label"].astype(np.int64)
-    return found, ranks if numbers is None else numbers[ranks - 1].astype(np.int64)
+    ranks, numbers = ranked(labels)
+    found = regionprops_table(ranks, density, ("label", *properties), extra_properties=extra)
+    return found, numbers[found["label"].astype(np.int64) - 1]
 
 
 def _pieces(mask: np.ndarray) -> int:

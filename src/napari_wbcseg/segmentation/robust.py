@@ -11,11 +11,18 @@ import numpy as np
 from ..box import Box
 from ..network.robust import CANONICAL_DIAMETER
 from .detections import Found, TileCells, cells_of_tile, join
-from .filters import typical_diameter
 from .instances import draw_at, leave_out_unlikely, split_cells
 from .prediction import Maps, Predictor, box_windows, resample
 from .scale import PARAMETERS as SCALE
-from .scale import Levels, ScaleEstimate, Size, estimate_scale, size_likelihood, sizes_to_try
+from .scale import (
+    Levels,
+    ScaleEstimate,
+    Size,
+    estimate_scale,
+    size_likelihood,
+    sizes_to_try,
+    typical_diameter,
+)
 from .tiles import Tile, tile_grid
 
 if TYPE_CHECKING:

@@ -247,9 +247,7 @@ class _RedSizes:
         few = cells[near].sum() < PARAMETERS.least_red_cells
         if few or seen < PARAMETERS.red_agreeing * weights.sum():
             return None
-        order = np.argsort(octaves[near])
-        cumulated = np.cumsum(weights[near][order])
-        return float(2.0 ** octaves[near][order][np.searchsorted(cumulated, seen / 2)])
+        return float(2.0 ** weighted_median(octaves[near], weights[near]))
 
 
 def find_candidates(maps: Maps, factor: float, canonical: float) -> list[Candidate]:
@@ -332,10 +330,37 @@ def sizes_to_try(candidates: list[Candidate], red_cell: float | None = None) -> 
         spread = kernel @ left
         best = octaves[np.argmax(np.where(left > 0, spread, -1))]
         near = (np.abs(octaves - best) < PARAMETERS.apart) & (left > 0)
-        order = np.argsort(octaves[near])
-        cumulated = np.cumsum(weights[near][order])
-        middle = np.searchsorted(cumulated, cumulated[-1] / 2)
-        found.append(Size(float(2.0 ** octaves[near][order][middle]), float(cumulated[-1])))
+        middle = weighted_median(octaves[near], weights[near])
+        found.append(Size(float(2.0**middle), float(weights[near].sum())))
         left[near] = 0
     found.sort(key=lambda size: -size.weight)
     return [size for size in found if size.weight >= PARAMETERS.worth_trying * found[0].weight]
+
+
+def typical_diameter(areas: np.ndarray) -> float:
+    """Return the median diameter, by area: platelets, though many, do not count for much.
+
+    Parameters
+    ----------
+    areas : ndarray, shape (n,)
+        Of the cells, square pixels; 0 counts for nothing.
+
+    Returns
+    -------
+    float
+        Pixels; 0 without a cell.
+    """
+    return 2 * float(np.sqrt(weighted_median(areas, areas) / np.pi)) if areas.any() else 0.0
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """Return the least of some values that, with those below it, has half of the weight.
+
+    Examples
+    --------
+    >>> weighted_median(np.array([3.0, 1.0, 2.0]), np.array([5, 1, 1]))
+    3.0
+    """
+    order = np.argsort(values)
+    cumulated = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(cumulated, cumulated[-1] / 2)])

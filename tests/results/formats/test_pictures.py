@@ -48,9 +48,12 @@ class TestPictures:
         assert (corner == CHECK_COLOUR).all(axis=2).sum() > 50
         assert not (corner == CELL_COLOUR).all(axis=2).any()
 
-    def test_outlines_lie_on_the_rim_and_leave_the_inside_visible(self, labels: np.ndarray) -> None:
+    @pytest.mark.parametrize("number", [1, 4_000_000_000])
+    def test_outlines_lie_on_the_rim_and_leave_the_inside_visible(
+        self, labels: np.ndarray, number: int
+    ) -> None:
         ground = np.full((200, 300, 3), (180, 120, 200), dtype=np.uint8)
-        picture = draw_overlay(ground, labels)
+        picture = draw_overlay(ground, labels * np.int64(number))
         scale = picture.shape[0] // 200
         np.testing.assert_array_equal(picture[100 * scale, 150 * scale], ground[0, 0])
         rim = picture[100 * scale, (150 + 25) * scale : (150 + 35) * scale]

@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import OutputError
 from ...files import written_whole
 from ...images.pixel_size import UNIT_NAMES
+from ...images.zarr_files import is_zarr
 from ...progress import Progress, silent
 from ..records import ResultRecord
 from .pictures import cell_colours
@@ -50,7 +51,7 @@ def write_ome_zarr(
         If something else bears that name, it cannot be written, or the pixels are turned or mirrored.
     """
     path = Path(path)
-    if path.exists() and not _is_zarr(path):
+    if path.exists() and not is_zarr(path):
         raise OutputError(f"{path} is there already and is no zarr. Choose another name.")
     if result.placement.affine or min(result.placement.scale) <= 0:
         raise OutputError(
@@ -148,7 +149,3 @@ def _channels(image: np.ndarray) -> list[dict[str, Any]]:
 
 def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*(1 for _ in shape[:-2]), *(min(side, _CHUNK) for side in shape[-2:]))
-
-
-def _is_zarr(path: Path) -> bool:
-    return path.is_dir() and any((path / name).exists() for name in (".zgroup", ".zarray", "zarr.json"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...box import Box
+from ...box import Box, label_boxes
 from ...progress import Progress
 
 if TYPE_CHECKING:
@@ -74,17 +74,10 @@ def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
     labels : ndarray of int, shape (H, W) or (N, H, W)
         0 is background. Labels need not be contiguous.
     """
-    from scipy import ndimage
-
     stack = labels if labels.ndim == 3 else labels[None]
     for number, plane in enumerate(stack):
-        # Boxes are found by rank: a single label of a billion must not make a billion of them.
-        values = np.unique(plane)
-        ranks = np.searchsorted(values, plane).astype(np.int32)
-        if len(values) and values[0] != 0:
-            ranks += 1
-        for label, box in zip(values[values != 0].tolist(), ndimage.find_objects(ranks), strict=True):
-            polygons = mask_polygons(plane[box] == label, (box[0].start, box[1].start))
+        for label, box in label_boxes(plane):
+            polygons = mask_polygons(plane[box.slices] == label, box[:2])
             yield CellOutline(label, number if labels.ndim == 3 else None, polygons)
 
 

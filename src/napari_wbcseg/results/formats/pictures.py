@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...box import Box, label_boxes
 from ...classification.classes import BUILT_IN, ClassList, class_of
 from ...errors import OutputError
 from ...files import write_atomically
@@ -132,7 +133,7 @@ def draw_overlay(
     import cv2
 
     picture = as_rgb8(image)
-    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    labels = np.asarray(labels)
     if labels.shape != picture.shape[:2]:
         raise OutputError(
             f"The overlay was not drawn: the image is {picture.shape[:2]} and its labels are {labels.shape}."
@@ -153,7 +154,7 @@ def draw_overlay(
     taken = cv2.resize((labels != 0).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     for label, box, _ in found:
         text = f"{label}?" if label in marked else str(label)
-        scaled = [(s.start * zoom, s.stop * zoom) for s in box]
+        scaled = [(box.top * zoom, box.bottom * zoom), (box.left * zoom, box.right * zoom)]
         _write_number(picture, taken, text, scaled, unit, colours.get(label, CELL_COLOUR))
     return np.concatenate([picture, *_legend(cells, classes, width, unit)])
 
@@ -181,7 +182,7 @@ def _legend(cells: pd.DataFrame | None, classes: ClassList, width: int, unit: fl
     return rows
 
 
-def traced(labels: np.ndarray) -> Iterator[tuple[int, tuple[slice, ...], list[np.ndarray]]]:
+def traced(labels: np.ndarray) -> Iterator[tuple[int, Box, list[np.ndarray]]]:
     """Yield each label with its box and its outer outlines, for drawing.
 
     Parameters
@@ -191,16 +192,13 @@ def traced(labels: np.ndarray) -> Iterator[tuple[int, tuple[slice, ...], list[np
     Yields
     ------
     label : int
-    box : tuple of slice
+    box : Box
     outlines : list of ndarray of int, shape (n, 1, 2)
         Columns and rows of the pixels along each piece, in the pixels of the image.
     """
-    from scipy import ndimage
-
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is not None:
-            origin = np.array([box[1].start, box[0].start])
-            yield label, box, [outline + origin for outline in outer_outlines(labels[box] == label)]
+    for label, box in label_boxes(labels):
+        mask = labels[box.slices] == label
+        yield label, box, [np.add(outline, box[1::-1]) for outline in outer_outlines(mask)]
 
 
 def outer_outlines(mask: np.ndarray) -> list[np.ndarray]:
