@@ -112,6 +112,14 @@ def test_the_count_does_not_depend_on_mirroring(smear, result) -> None:
         assert abs(segment(np.flip(smear.image, axis).copy()).count - result.count) <= 1
 
 
+def test_the_share_of_the_image_that_shows_the_slide_is_told(smear, result) -> None:
+    assert result.field_share == 1
+    rows, cols = np.mgrid[:256, :320]
+    round_field = np.where((np.hypot(rows - 128, cols - 160) < 120)[..., None], smear.image, 4)
+    share = segment(round_field.astype(np.uint8)).field_share
+    assert share == pytest.approx(np.pi * 120**2 / (256 * 320), rel=0.05)
+
+
 def test_labels_run_in_reading_order(result) -> None:
     firsts = [int(np.flatnonzero(result.labels == i)[0]) for i in range(1, result.count + 1)]
     assert firsts == sorted(firsts)

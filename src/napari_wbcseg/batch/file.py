@@ -321,6 +321,7 @@ def with_corrections(item: BatchItem, record: ResultRecord, run: Run) -> ResultR
         model=large.model,
         classifier=large.classifier,
         cell_diameter=large.cell_diameter,
+        field_share=large.field_share,
         edited=True,
         classes=record.class_list,
     )

@@ -93,6 +93,7 @@ def _about(layer: LabelsLayer, data: Any) -> Segmentation:
         model=str(about.get("model") or ""),
         classifier=str(about.get("classifier") or ""),
         cell_diameter=about.get("cell_diameter"),
+        field_share=about.get("field_share"),
         notes=tuple(about.get("notes") or ()),
         place=getattr(layer, "place", None) or placement_of(layer, len(data.shape)),
         name=str(about.get("source") or layer.name),

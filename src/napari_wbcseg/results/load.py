@@ -145,6 +145,7 @@ def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) 
         classifier=record.classifier.id if record.classifier else "",
         model_source=record.model.source if record.model else "",
         cell_diameter=record.cell_diameter,
+        field_share=record.field_share,
         notes=record.notes,
         edited=record.edited or changed,
         classes=record.class_list,

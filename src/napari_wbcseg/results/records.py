@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from ..classification.classes import BUILT_IN, CLASS_BY, PERSON, ClassList, clas
 from ..classification.differential import differential
 from ..errors import SettingsError
 from ..files import read_text, write_atomically
+from ..images.pixel_size import CENTIMETRES
 from ..segmentation.result import Placement, Segmentation, counts
 from ..settings import SegmentationSettings
 from ..version import __version__
@@ -180,6 +182,8 @@ class ResultRecord(_Record):
     platform : str
     cell_diameter : float or None
         In pixels.
+    field_share : float or None
+        Share of the image that shows the slide, and not a surround.
     notes : tuple of str
     edited : bool
         Whether the cells were corrected, decided on or named after the model found them; doing it
@@ -216,6 +220,7 @@ class ResultRecord(_Record):
     versions: dict[str, str]
     platform: str = ""
     cell_diameter: float | None = None
+    field_share: float | None = None
     notes: tuple[str, ...] = ()
     edited: bool = False
     labels: str = ""
@@ -265,6 +270,7 @@ class ResultRecord(_Record):
             model=ModelRecord.of(result.model, result.model_source),
             classifier=ModelRecord.of(result.classifier, asked),
             cell_diameter=result.cell_diameter,
+            field_share=result.field_share,
             notes=result.notes,
             edited=result.edited,
             labels=labels,
@@ -332,6 +338,15 @@ class ResultRecord(_Record):
 
         return LargeResult.open(folder / self.labels).cells if self.large else columns_to_table(self.cells)
 
+    @property
+    def field_mm2(self) -> float | None:
+        """Area of the slide that the image shows, mm², all planes together; None without a pixel size."""
+        size = self.placement.pixel_size
+        if self.field_share is None or size is None or size.unit not in CENTIMETRES:
+            return None
+        side = 10 * CENTIMETRES[size.unit]  # a unit in mm
+        return math.prod(self.shape) * self.field_share * size.row * size.column * side**2
+
     def row(self, image: str, cells: pd.DataFrame) -> dict[str, Any]:
         """Return the row of ``counts.csv``.
 
@@ -342,10 +357,13 @@ class ResultRecord(_Record):
         cells : DataFrame
             Its cells, as they are now.
         """
+        numbers, field = counts(cells, self.class_list), self.field_mm2
         row = {
             "image": image,
-            **counts(cells, self.class_list),
+            **numbers,
             "cell_diameter": self.cell_diameter,
+            "field_mm2": field,
+            "white_cells_per_mm2": numbers["white_cells"] / field if field else None,
             "width": self.shape[-1],
             "height": self.shape[-2],
             "seconds": self.seconds,

@@ -113,6 +113,7 @@ def segment(
         model=file.id,
         classifier=classifier.id if classifier else "",
         cell_diameter=float(np.median(diameters)) if diameters else None,
+        field_share=float(np.mean([found.field_share for found in estimates])),
         notes=tuple(dict.fromkeys(note for found in estimates for note in found.notes)),
         extra=extra,
         classes=class_list(classifier),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pandas as pd
 import pytest
 
 from napari_wbcseg import SegmentationSettings
+from napari_wbcseg.images.pixel_size import PixelSize
 from napari_wbcseg.results.formats.tables import failed_row, write_cells, write_counts
 from napari_wbcseg.results.records import ResultRecord
-from napari_wbcseg.segmentation.result import Segmentation, count_in_words, counts
+from napari_wbcseg.segmentation.result import Placement, Segmentation, count_in_words, counts
 
 from ...drawings import two_discs
 
@@ -55,7 +57,21 @@ class TestTables:
         assert (first["notes"], first["seconds"]) == ("A note.", 1.2)
         assert table.iloc[1]["status"] == "failed"
         assert table.iloc[1]["error"] == "b.jpg is truncated, and so on."
-        assert "a.jpg,2,2,0,1,61.5,300,200" in (tmp_path / "counts.csv").read_text()
+        assert "a.jpg,2,2,0,1,61.5,,,300,200" in (tmp_path / "counts.csv").read_text()
+
+    def test_white_cells_per_area_are_those_of_the_slide_and_not_of_its_surround(
+        self, tmp_path: Path, labels: np.ndarray, cells: pd.DataFrame
+    ) -> None:
+        found = replace(
+            segmentation(labels, cells),
+            field_share=0.5,
+            place=Placement.of_pixels(2, PixelSize(0.5, 0.5, "µm")),
+        )
+        row = ResultRecord.of(found, tmp_path).row("a.jpg", cells)
+        assert row["field_mm2"] == pytest.approx(200 * 300 * 0.5 * 0.25e-6)
+        assert row["white_cells_per_mm2"] == pytest.approx(2 / row["field_mm2"])
+        unknown = ResultRecord.of(replace(found, place=None), tmp_path).row("a.jpg", cells)
+        assert unknown["white_cells_per_mm2"] is None, "no pixel size"
 
     def test_erythroblasts_are_counted_apart(self, cells: pd.DataFrame) -> None:
         assert counts(cells) == {"count": 2, "white_cells": 2, "erythroblasts": 0, "to_check": 1}

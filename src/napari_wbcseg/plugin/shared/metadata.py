@@ -34,8 +34,8 @@ class LayerInfo:
         What found the cells, and what told the classes of those that no person named, ``name@hash``.
     settings : dict or None
         Those of the segmentation, as JSON has them.
-    cell_diameter : float or None
-        In pixels.
+    cell_diameter, field_share : float or None
+        Pixels; share of the image that shows the slide.
     summary : str
         The count in words, as of now.
     fingerprint : int or None
@@ -65,6 +65,7 @@ class LayerInfo:
     classifier: str = ""
     settings: dict[str, Any] | None = None
     cell_diameter: float | None = None
+    field_share: float | None = None
     summary: str = ""
     fingerprint: int | None = None
     kept: bool = False
@@ -93,6 +94,7 @@ class LayerInfo:
             classifier=found.classifier,
             settings=settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings,
             cell_diameter=found.cell_diameter,
+            field_share=found.field_share,
             notes=tuple(found.notes),
             edited=found.edited,
             classes=None if found.classes == BUILT_IN else found.classes.to_list(),

@@ -15,7 +15,7 @@ from ...images.pixel_size import CENTIMETRES, PixelSize
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Columns of ``counts.csv``; diameters and sizes in pixels.
+#: Columns of ``counts.csv``; diameters and sizes in pixels, the field without its surround.
 COUNT_COLUMNS = (
     "image",
     "count",
@@ -23,6 +23,8 @@ COUNT_COLUMNS = (
     "erythroblasts",
     "to_check",
     "cell_diameter",
+    "field_mm2",
+    "white_cells_per_mm2",
     "width",
     "height",
     "seconds",

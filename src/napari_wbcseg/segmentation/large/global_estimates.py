@@ -88,10 +88,19 @@ class FieldOfView(BaseModel, frozen=True, extra="forbid"):
 
     def inside(self, box: Box) -> np.ndarray:
         """Say which pixels of a part of the image show the slide."""
-        bits = np.frombuffer(zlib.decompress(base64.b64decode(self.packed)), np.uint8)
-        mask = np.unpackbits(bits, count=self.shape[0] * self.shape[1]).reshape(self.shape) > 0
+        mask = self._mask
         rows, cols = np.arange(box.top, box.bottom), np.arange(box.left, box.right)
         return mask[np.ix_(rows // self.step, cols // self.step)]
+
+    @property
+    def share(self) -> float:
+        """Share of the image that shows the slide."""
+        return float(self._mask.mean())
+
+    @property
+    def _mask(self) -> np.ndarray:
+        bits = np.frombuffer(zlib.decompress(base64.b64decode(self.packed)), np.uint8)
+        return np.unpackbits(bits, count=self.shape[0] * self.shape[1]).reshape(self.shape) > 0
 
 
 class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
@@ -125,6 +134,11 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
     red_cell: float | None = None
     many_red_cells: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def field_share(self) -> float:
+        """Share of the image that shows the slide."""
+        return self.field_of_view.share if self.field_of_view else 1.0
 
     @property
     def diameters(self) -> tuple[float, ...]:

@@ -46,7 +46,7 @@ class LargeResult:
     settings : dict
     model, classifier : str
         What the cells were found by, and what told their classes, ``name@hash``.
-    cell_diameter : float or None
+    cell_diameter, field_share : float or None
     notes : tuple of str
     edited : bool
         Whether a person changed cells, or said of some what they are.
@@ -65,6 +65,7 @@ class LargeResult:
     classifier: str = ""
     edited: bool = False
     classes: ClassList = BUILT_IN
+    field_share: float | None = None
 
     @classmethod
     def open(cls, folder: str | Path) -> LargeResult:
@@ -92,6 +93,7 @@ class LargeResult:
                 notes=tuple(record["notes"]),
                 classifier=record.get("classifier", ""),
                 edited=record.get("edited", False),
+                field_share=record.get("field_share"),
             )
         except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError) as error:
             raise ImageError(

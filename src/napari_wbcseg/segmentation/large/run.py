@@ -284,6 +284,7 @@ class LargeRun:
                 "model": self.model.id,
                 "classifier": self._method["classifier"],
                 "cell_diameter": estimates.cell_diameter,
+                "field_share": estimates.field_share,
                 "notes": estimates.notes,
                 "proposals": proposals.tolist(),
             }
@@ -303,6 +304,7 @@ class LargeRun:
             proposals=proposals,
             **self._method,
             cell_diameter=estimates.cell_diameter,
+            field_share=estimates.field_share,
             notes=estimates.notes,
             extra={"folder": self.out},
             classes=class_list(self._classifier),
