@@ -115,9 +115,8 @@ def measured(megapixels: float = 16.0) -> Costs:
 
     from napari_wbcseg import load_model
     from napari_wbcseg.progress import silent
-    from napari_wbcseg.segmentation import tile_work
+    from napari_wbcseg.segmentation import global_estimates, tile_work
     from napari_wbcseg.segmentation.detections import join
-    from napari_wbcseg.segmentation.large import global_estimates
     from napari_wbcseg.segmentation.large.run import LargeRun
 
     def seconds(start: float) -> float:

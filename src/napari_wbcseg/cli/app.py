@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
 from typing import Annotated, Any
 
 import typer
@@ -74,9 +73,7 @@ def add_command(
         given = {option: values.pop(option) for option in options}
         if settings is not None:
             values["changes"] = {
-                option: value.value if isinstance(value, Enum) else value
-                for option, value in given.items()
-                if option != "debug" and value is not None
+                option: value for option, value in given.items() if option != "debug" and value is not None
             }
         with errors_in_sentences(given["debug"]):
             return function(**values)

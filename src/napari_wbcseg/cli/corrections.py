@@ -10,7 +10,7 @@ import typer
 from ..words import counted
 from .app import add_command, errors_in_sentences
 from .console import new_table, print_table
-from .options import MaskChoice, MasksOption
+from .options import MasksOption
 
 corrections_app = typer.Typer(
     invoke_without_command=True,
@@ -57,7 +57,7 @@ def add(
     pixel_size: Annotated[
         float | None, typer.Option("--pixel-size", min=0, help="Size of a pixel in micrometres.")
     ] = None,
-    masks: MasksOption = MaskChoice.auto,
+    masks: MasksOption = "auto",
     by: Annotated[
         str | None, typer.Option("--by", help="Who decided.", show_default="your login name")
     ] = None,
@@ -70,7 +70,7 @@ def add(
     about = {"scale": (pixel_size, pixel_size), "unit": "µm"} if pixel_size else {}
     added = add_correction(
         read_image(image),
-        read_labels(labels, str(labels), masks.reading)[0],
+        read_labels(labels, str(labels), masks)[0],
         name or image.stem,
         folder,
         source=str(image.resolve()),

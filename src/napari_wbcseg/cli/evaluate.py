@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import new_table, print_table, progress_bar, rounded
-from .options import MaskChoice, MasksOption, SettingsOption, model_and_settings
+from .options import MasksOption, SettingsOption, model_and_settings
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
@@ -33,7 +33,7 @@ def evaluate(
             show_default="tiles for SigTuple, else whole",
         ),
     ] = None,
-    masks: MasksOption = MaskChoice.auto,
+    masks: MasksOption = "auto",
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write the scores of each image to this file.")
     ] = None,
@@ -45,7 +45,7 @@ def evaluate(
     from ..results.formats.tables import write_table
 
     file, chosen, *_ = model_and_settings(model, settings, changes)
-    pairs = read_pairs(data, masks.reading)
+    pairs = read_pairs(data, masks)
     if fold is not None:
         pairs = [pair for pair in pairs if fold_of(pair.name) == fold]
     cut = is_sigtuple(data) if tiles is None else tiles

@@ -11,7 +11,7 @@ import typer
 from ..words import duration
 from .app import STOPPED
 from .console import new_console, new_table, print_table
-from .options import MaskChoice, MasksOption, changed
+from .options import MasksOption, changed
 from .training_view import training_view
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def finetune(
             show_default="the SigTuple set, if it is here",
         ),
     ] = None,
-    masks: MasksOption = MaskChoice.auto,
+    masks: MasksOption = "auto",
     keep: Annotated[
         bool | None,
         typer.Option(
@@ -66,7 +66,7 @@ def finetune(
     # Before the work, not after it.
     require_writable(models_folder())
     folder = models_folder() / "training" / name
-    own = [pair for path in data for pair in read_pairs(path, masks.reading)] if data else None
+    own = [pair for path in data for pair in read_pairs(path, masks)] if data else None
     with training_view() as view:
         result = fine_tune(
             own,

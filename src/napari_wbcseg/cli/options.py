@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum, StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from pydantic import BaseModel
@@ -14,7 +13,6 @@ from ..errors import SettingsError
 from ..settings import SegmentationSettings, Setting, settings_of
 
 if TYPE_CHECKING:
-    from ..datasets.masks import MaskReading
     from ..network.model_file import ModelFile
     from ..results.records import ResultRecord, RunRecord
 
@@ -39,9 +37,7 @@ def option_name(field: str) -> str:
 
 def _option(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
     name, option = setting.name, option_name(setting.name)
-    kind: Any = setting.kind
-    if setting.choices:  # an Enum, which every version of Typer takes for them
-        kind = Enum(name, [(value, value) for value in setting.choices], type=str)  # type: ignore[misc, no-redef]
+    kind: Any = Literal[setting.choices] if setting.choices else setting.kind
     shown = _shown(setting.default)
     for when, values in defaults.items():
         if name in values and values[name] != setting.default:
@@ -79,21 +75,8 @@ ModelOption = Annotated[
 ]
 
 
-class MaskChoice(StrEnum):
-    """How masks of several values are read; see `napari_wbcseg.datasets.read.read_pairs`."""
-
-    auto = "auto"
-    foreground = "foreground"
-    numbers = "numbers"
-
-    @property
-    def reading(self) -> MaskReading:
-        """The choice as `read_pairs` takes it."""
-        return self.value  # type: ignore[return-value]
-
-
 MasksOption = Annotated[
-    MaskChoice,
+    Literal["auto", "foreground", "numbers"],  # `napari_wbcseg.datasets.masks.MaskReading`
     typer.Option(
         "--masks",
         help="Masks of several values: auto tells cell numbers by itself, foreground takes all but 0 as "

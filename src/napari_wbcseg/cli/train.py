@@ -10,7 +10,7 @@ import typer
 from ..settings import TrainingSettings
 from ..words import counted, duration
 from .app import STOPPED
-from .options import MaskChoice, MasksOption, changed
+from .options import MasksOption, changed
 from .training_view import training_view
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def train(
         list[Path] | None,
         typer.Option("--without-cells", help="A folder of pictures without a white cell; can be repeated."),
     ] = None,
-    masks: MasksOption = MaskChoice.auto,
+    masks: MasksOption = "auto",
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on where an earlier, interrupted run of this command stopped."),
@@ -129,7 +129,7 @@ def _training_settings(
 def _training_pairs(
     data: list[Path],
     without_fold: int | None,
-    masks: MaskChoice,
+    masks: MasksOption,
     outlines: str | None,
     without_cells: list[Path],
 ) -> tuple[list[TrainingPair], str]:
@@ -139,7 +139,7 @@ def _training_pairs(
     from ..segmentation.outlining import outliner
 
     outline = None if outlines is None else outliner(outlines)
-    pairs = [pair for path in data for pair in read_pairs(path, masks.reading, outline)]
+    pairs = [pair for path in data for pair in read_pairs(path, masks, outline)]
     pairs += [pair for folder in without_cells for pair in read_without_cells(folder, outline)]
     where = " and ".join(path.resolve().name for path in [*data, *without_cells])
     if without_fold is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +36,7 @@ _KEY = "napari_wbcseg_classifier"
 CUT = 2
 #: Name of the array with the embeddings of examples.
 EXAMPLES = "examples"
+_BATCH = 32  # cells looked at together
 
 
 class ClassifierArchitecture(BaseModel, frozen=True, extra="forbid"):
@@ -164,9 +165,6 @@ class ClassifierFile:
         return np.asarray(softmax(logits, axis=1), np.float32)
 
 
-_BATCH = 32
-
-
 def read_classifier(name_or_path: str | Path | ClassifierFile = BUILT_IN) -> ClassifierFile:
     """Read and check a classifier; no code in its file is run.
 
@@ -184,13 +182,12 @@ def read_classifier(name_or_path: str | Path | ClassifierFile = BUILT_IN) -> Cla
         return name_or_path
     path = _PACKAGED if name_or_path == BUILT_IN else Path(name_or_path).expanduser()
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    if (path, stamp) not in _read:
-        _read.clear()
-        _read[path, stamp] = decode_classifier(read_content(path), path)
-    return _read[path, stamp]
+    return _read(path, stamp)
 
 
-_read: dict[tuple[Path, int], ClassifierFile] = {}
+@lru_cache(maxsize=1)
+def _read(path: Path, stamp: int) -> ClassifierFile:
+    return decode_classifier(read_content(path), path)
 
 
 def write_classifier(

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..progress import Progress
     from ..settings import SegmentationSettings
 
-WINDOW = 128
-
 
 def propose(grey: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
     """Find dark regions.
@@ -62,14 +60,12 @@ def find_cells(
     """
     from skimage.measure import label
 
-    from ..network.classic import classic_grey
+    from ..network.classic import TILE, classic_grey
 
     progress(0, 0, "Looking for dark regions")
     grey = classic_grey(np.rint(pixels).astype(np.uint8), settings.dark_cutoff)
     proposals = propose(grey, settings)
-    windows = [
-        centred_window((r0 + r1) / 2, (c0 + c1) / 2, grey.shape, WINDOW) for r0, c0, r1, c1 in proposals
-    ]
+    windows = [centred_window((r0 + r1) / 2, (c0 + c1) / 2, grey.shape, TILE) for r0, c0, r1, c1 in proposals]
     probability = np.zeros(grey.shape, np.float32)
     if windows:
         probability = probability_in(grey, list(dict.fromkeys(windows)), model, settings, progress)

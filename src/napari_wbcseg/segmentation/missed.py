@@ -85,7 +85,7 @@ def outline_at(
     """
     from scipy import ndimage
 
-    from ..images.prepare import bit_range, prepare_image
+    from .large.source import PixelSource
 
     row, col = (round(value) for value in point)
     height, width = labels.shape
@@ -98,7 +98,7 @@ def outline_at(
     spot = (row - window.top, col - window.left)
     if taken[spot]:
         raise EditError("A cell is outlined there already: select it to change it.")
-    pixels = prepare_image(np.asarray(image[window.slices]), bit_range(image)).pixels
+    pixels = PixelSource(image).read(*window)
     find = _classic if settings.recipe == "classic" else _robust
     low, high = (size * diameter for size in PARAMETERS.sizes)
     for mask in find(pixels, spot, diameter, model, settings, progress):
@@ -159,12 +159,12 @@ def _classic(
     """Yield the same by the published method, which takes the window around the point."""
     from scipy import ndimage
 
-    from ..network.classic import classic_grey
-    from .classic import WINDOW, probability_in
+    from ..network.classic import TILE, classic_grey
+    from .classic import probability_in
     from .prediction import centred_window
 
     grey = classic_grey(np.rint(pixels).astype(np.uint8), settings.dark_cutoff)
-    windows = [centred_window(*spot, grey.shape, WINDOW)]
+    windows = [centred_window(*spot, grey.shape, TILE)]
     probability = probability_in(grey, windows, model, settings, progress)
     for share in PARAMETERS.thresholds:
         regions, _ = ndimage.label(probability > share * settings.probability_threshold, np.ones((3, 3)))

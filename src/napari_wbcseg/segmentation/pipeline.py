@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..network.model_file import ModelFile
     from .detections import Kept
-    from .large.global_estimates import GlobalEstimates
+    from .global_estimates import GlobalEstimates
     from .large.source import PixelSource
     from .tile_work import Canvas
 
@@ -175,7 +175,7 @@ def _segment_plane(
     progress: Progress,
 ) -> tuple[pd.DataFrame, np.ndarray, GlobalEstimates]:
     """Segment one image onto two canvases; return its cells, its proposals and what was estimated."""
-    from .large.global_estimates import estimate
+    from .global_estimates import estimate
     from .tile_work import TileWork, find_all, finish, here
 
     estimates, known = estimate(source, model, settings, progress)

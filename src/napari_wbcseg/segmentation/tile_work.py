@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..network.classifier import ClassifierFile
     from ..network.model_file import ModelFile
     from ..settings import SegmentationSettings
-    from .large.global_estimates import GlobalEstimates
+    from .global_estimates import GlobalEstimates
     from .large.source import PixelSource
 
 #: Side of the pieces that a result is drawn in. On disk that is two chunks, so that in the first two

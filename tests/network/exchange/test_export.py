@@ -10,7 +10,7 @@ import pytest
 
 from napari_wbcseg.errors import ModelError
 from napari_wbcseg.network.engines.onnx import OnnxEngine
-from napari_wbcseg.network.exchange.bioimageio import network_input_of, test_picture
+from napari_wbcseg.network.exchange.bioimageio import network_input_of, sample_picture
 from napari_wbcseg.network.exchange.export import export_model
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader, make_model, read_model
 
@@ -87,7 +87,7 @@ def test_a_package_is_valid_and_its_test_is_what_the_network_says(model: ModelFi
     path = export_model(model, tmp_path / "m.zip")
     described = load_model_description(path, perform_io_checks=True)
     picture = load_array(described.inputs[0].test_tensor.source)
-    np.testing.assert_array_equal(picture, test_picture(model))
+    np.testing.assert_array_equal(picture, sample_picture(model))
     steps = [(step.id, step.kwargs) for step in described.inputs[0].preprocessing]
     prepared = picture
     for kind, options in steps:

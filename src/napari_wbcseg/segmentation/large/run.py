@@ -23,6 +23,7 @@ from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...version import __version__
 from ..detections import TileCells, draw
+from ..global_estimates import GlobalEstimates, estimate, image_digest
 from ..pipeline import DEFAULT_MODEL, model_and_settings
 from ..result import Segmentation
 from ..tile_work import Each, TileWork, find_all, finish, here
@@ -38,7 +39,6 @@ from .files import (
     read_table,
     write_table,
 )
-from .global_estimates import GlobalEstimates, estimate, image_digest
 from .pyramid import Pyramid
 from .source import PixelSource
 

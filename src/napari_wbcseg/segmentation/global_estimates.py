@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel
 
-from ...box import Box
-from ..scale import PARAMETERS as SCALE
+from ..box import Box
+from .scale import PARAMETERS as SCALE
 
 if TYPE_CHECKING:
-    from ...network.model_file import ModelFile
-    from ...progress import Progress
-    from ...settings import SegmentationSettings
-    from ..detections import TileCells
-    from .source import PixelSource
+    from ..network.model_file import ModelFile
+    from ..progress import Progress
+    from ..settings import SegmentationSettings
+    from .detections import TileCells
+    from .large.source import PixelSource
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         box : Box
             Where in the image they lie. Outside the field of view there is empty slide.
         """
-        from ...images.illumination import transmittance
+        from ..images.illumination import transmittance
 
         image = transmittance(pixels, np.asarray(self.background, np.float32))
         if self.field_of_view is not None:
@@ -175,10 +175,10 @@ def estimate(
         The cells of all tiles, where the image is its own sample and its cells were found when
         their size was looked for.
     """
-    from ...images.prepare import DARK_BACKGROUND, has_dark_background
-    from ...network.robust import network_input
-    from ..prediction import Predictor
-    from ..robust import choose_size
+    from ..images.prepare import DARK_BACKGROUND, has_dark_background
+    from ..network.robust import network_input
+    from .prediction import Predictor
+    from .robust import choose_size
 
     progress(0, 0, "Measuring the background")
     boxes = _samples(source.shape)
@@ -254,7 +254,7 @@ def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | Non
     """Find the field of view in a small copy of the image, which is read in parts."""
     import cv2
 
-    from ...images.field_of_view import field_of_view
+    from ..images.field_of_view import field_of_view
 
     height, width = source.shape
     step = max(1, max(height, width) // PARAMETERS.thumbnail)
@@ -274,7 +274,7 @@ def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | Non
 
 def _background(boxes: list[Box], samples: list[np.ndarray], field: FieldOfView | None) -> np.ndarray:
     """Estimate the colour of the empty slide inside the field of view."""
-    from ...images.illumination import background_colour
+    from ..images.illumination import background_colour
 
     if field is None and len(samples) == 1:
         return background_colour(samples[0])
