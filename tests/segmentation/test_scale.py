@@ -13,10 +13,11 @@ from napari_wbcseg.segmentation.scale import (
     _PIXELS_A_LEVEL,
     PARAMETERS,
     Candidate,
-    _RedSizes,
     _told,
     _windows_of_a_level,
     find_candidates,
+    find_red_cells,
+    reference_size,
     size_likelihood,
     sizes_to_try,
     typical_diameter,
@@ -129,27 +130,24 @@ def grid_of(diameter: float, count: int = 3) -> np.ndarray:
 @pytest.mark.parametrize("factor", [0.4, 1.0, 1.5])
 def test_red_cells_tell_their_size_in_pixels_of_the_image(factor: float) -> None:
     red = grid_of(CANONICAL / PARAMETERS.white_over_red)
-    sizes = _RedSizes()
-    sizes.add(perfect_maps(np.zeros_like(red), CANONICAL, red=red), factor, CANONICAL)
-    found = sizes.reference()
+    maps = perfect_maps(np.zeros_like(red), CANONICAL, red=red)
+    found = reference_size(find_red_cells(maps, factor, CANONICAL))
     assert found == pytest.approx(CANONICAL / PARAMETERS.white_over_red / factor, rel=0.05)
 
 
 def test_the_level_that_knows_their_size_best_decides() -> None:
     # The same red cells, 27 px in the image; seen reduced the network tells them too large.
-    sizes = _RedSizes()
     true, off = grid_of(27), grid_of(18)
-    sizes.add(perfect_maps(np.zeros_like(off), CANONICAL, red=off), 0.4, CANONICAL)
-    sizes.add(perfect_maps(np.zeros_like(true), CANONICAL, red=true), 1.0, CANONICAL)
-    assert sizes.reference() == pytest.approx(27, rel=0.05)
+    reduced = find_red_cells(perfect_maps(np.zeros_like(off), CANONICAL, red=off), 0.4, CANONICAL)
+    full = find_red_cells(perfect_maps(np.zeros_like(true), CANONICAL, red=true), 1.0, CANONICAL)
+    assert reference_size(np.concatenate([reduced, full], axis=1)) == pytest.approx(27, rel=0.05)
 
 
 def test_few_red_cells_are_no_reference() -> None:
-    sizes = _RedSizes()
-    assert sizes.reference() is None
+    assert reference_size(np.zeros((3, 0), np.float32)) is None
     red = disc_labels((120, 120), [(40, 40, 27), (80, 80, 27)])
-    sizes.add(perfect_maps(np.zeros_like(red), CANONICAL, red=red), 1.0, CANONICAL)
-    assert sizes.reference() is None
+    maps = perfect_maps(np.zeros_like(red), CANONICAL, red=red)
+    assert reference_size(find_red_cells(maps, 1.0, CANONICAL)) is None
 
 
 def test_a_sure_cell_of_the_usual_size_settles_the_scale() -> None:

@@ -159,24 +159,23 @@ def estimate_scale(levels: Levels) -> ScaleEstimate:
     """Estimate the typical diameter of the white cells of an image, and of its red cells."""
     image = levels.image
     candidates: list[Candidate] = []
-    red = _RedSizes()
+    red, red_cell = np.zeros((3, 0), np.float32), None
     canonical = levels.predictor.canonical_diameter
     for level in LEVELS:
         factor = canonical / level
         if max(image.shape[:2]) * factor < 12:
             continue
-        red_cell = red.reference()
         if level < canonical and _told(candidates, red_cell):
             # To enlarge the image costs more than all else, and what it would show is known.
             break
         maps = levels[level]
         candidates += find_candidates(maps, factor, canonical)
-        red.add(maps, factor, canonical)
-    else:
-        red_cell = red.reference()
+        red = np.concatenate([red, find_red_cells(maps, factor, canonical)], axis=1)
+        red_cell = reference_size(red)
+    many = bool(red[2].sum() >= PARAMETERS.many_red_cells)
     # What is wider than the image is no cell, but part of a round field.
     candidates = [c for c in candidates if c.diameter < PARAMETERS.most_of_image * min(image.shape[:2])]
-    return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell, red.many, candidates)
+    return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell, many, candidates)
 
 
 def _told(candidates: list[Candidate], red_cell: float | None) -> bool:
@@ -202,52 +201,42 @@ def _windows_of_a_level(image: np.ndarray, multiple: int) -> list[Box]:
     return windows[: _PIXELS_A_LEVEL // _WINDOW**2]
 
 
-class _RedSizes:
-    """The sizes that red cells are seen with, over all levels; each cell counts about once a level."""
+def find_red_cells(maps: Maps, factor: float, canonical: float) -> np.ndarray:
+    """Return the sizes that red cells are seen with in the maps of one scale; see `find_candidates`.
 
-    def __init__(self) -> None:
-        self._octaves: list[np.ndarray] = []
-        self._weights: list[np.ndarray] = []
-        self._cells: list[np.ndarray] = []
+    Returns
+    -------
+    ndarray of float32, shape (3, n)
+        For each pixel read, the octave of the diameter in image pixels, its weight, and the share of
+        a cell that it is.
+    """
+    sure = maps.red_cell > 0.5
+    diameter, probability = maps.diameter[sure], maps.red_cell[sure]
+    step = max(1, diameter.size // _MOST_READ)
+    diameter, probability = diameter[::step], probability[::step]
+    off = np.log2(diameter * PARAMETERS.white_over_red / canonical)
+    # Sizes far from the canonical one are told less exactly, towards it.
+    likely = np.exp(-0.5 * (off / PARAMETERS.red_exact) ** 2)
+    cells = step * probability / (np.pi / 4 * diameter**2)
+    seen = np.stack([np.log2(diameter / factor), cells * likely, cells])
+    return np.ascontiguousarray(seen[:, np.abs(off) <= PARAMETERS.octaves_seen])
 
-    def add(self, maps: Maps, factor: float, canonical: float) -> None:
-        sure = maps.red_cell > 0.5
-        diameter, probability = maps.diameter[sure], maps.red_cell[sure]
-        step = max(1, diameter.size // _MOST_READ)
-        diameter, probability = diameter[::step], probability[::step]
-        off = np.log2(diameter * PARAMETERS.white_over_red / canonical)
-        near = np.abs(off) <= PARAMETERS.octaves_seen
-        # Sizes far from the canonical one are told less exactly, towards it.
-        likely = np.exp(-0.5 * (off / PARAMETERS.red_exact) ** 2)
-        cells = step * probability / (np.pi / 4 * diameter**2)
-        self._octaves.append(np.log2(diameter[near] / factor))
-        self._weights.append((cells * likely)[near])
-        self._cells.append(cells[near])
 
-    @property
-    def many(self) -> bool:
-        """Whether so many red cells were seen, at all levels, that their size is sure."""
-        return sum(float(cells.sum()) for cells in self._cells) >= PARAMETERS.many_red_cells
-
-    def reference(self) -> float | None:
-        """Return the size that they gather at, in image pixels."""
-        if not self._octaves:
-            return None
-        octaves, weights = np.concatenate(self._octaves), np.concatenate(self._weights)
-        cells = np.concatenate(self._cells)
-        if cells.sum() < PARAMETERS.least_red_cells:
-            return None
-        edges = np.arange(octaves.min() - 0.5, octaves.max() + 0.5, 0.05)
-        # By area, so that what little things are taken for red cells does not count for much.
-        heights, _ = np.histogram(octaves, edges, weights=weights * np.exp2(2 * octaves))
-        kernel = np.exp(-0.5 * (np.arange(-10, 11) * 0.05 / PARAMETERS.bandwidth) ** 2)
-        middle = edges[int(np.argmax(np.convolve(heights, kernel, "same")))] + 0.025
-        near = np.abs(octaves - middle) < PARAMETERS.red_octaves
-        seen = weights[near].sum()
-        few = cells[near].sum() < PARAMETERS.least_red_cells
-        if few or seen < PARAMETERS.red_agreeing * weights.sum():
-            return None
-        return float(2.0 ** weighted_median(octaves[near], weights[near]))
+def reference_size(red: np.ndarray) -> float | None:
+    """Return the size that red cells of all levels gather at, in image pixels; None where few agree."""
+    octaves, weights, cells = red
+    if not cells.size or cells.sum() < PARAMETERS.least_red_cells:
+        return None
+    edges = np.arange(octaves.min() - 0.5, octaves.max() + 0.5, 0.05)
+    # By area, so that what little things are taken for red cells does not count for much.
+    heights, _ = np.histogram(octaves, edges, weights=weights * np.exp2(2 * octaves))
+    kernel = np.exp(-0.5 * (np.arange(-10, 11) * 0.05 / PARAMETERS.bandwidth) ** 2)
+    middle = edges[int(np.argmax(np.convolve(heights, kernel, "same")))] + 0.025
+    near = np.abs(octaves - middle) < PARAMETERS.red_octaves
+    few = cells[near].sum() < PARAMETERS.least_red_cells
+    if few or weights[near].sum() < PARAMETERS.red_agreeing * weights.sum():
+        return None
+    return float(2.0 ** weighted_median(octaves[near], weights[near]))
 
 
 def find_candidates(maps: Maps, factor: float, canonical: float) -> list[Candidate]:
