@@ -119,16 +119,20 @@ def test_cells_cut_into_tiles_are_put_together_again(discs: list[tuple[int, int,
 
 def test_the_file_of_a_tile_holds_its_cells_and_a_torn_one_none(tmp_path: Path) -> None:
     labels = disc_labels((60, 80), [(20, 20, 13), (40, 60, 9)])
-    found = Found(labels, np.ones(labels.shape, np.float32), np.array([[1, 2, 30, 40]]), {1: 0.8})
+    probability = np.zeros(labels.shape, np.float32)
+    probability[10:50, 10:70] = 1
+    found = Found(labels, probability, np.array([[1, 2, 30, 40]]), {1: 0.8})
     window = Box(100, 200, 160, 280)
     cells = cells_of_tile(found, Tile(0, 0, window, window, 0.0))
     cells = replace(cells, classes=np.array([[0.2, 0.8], [0.6, 0.4]]))
     assert cells.certainty.tolist() == [0.8, 1.0]
     assert cells.proposals.tolist() == [[101, 202, 130, 240]]
+    assert cells.seen == (110, 210, 150, 270)
+    assert cells.probability.shape == cells.seen.shape
     files = TileFiles(tmp_path, "run")
     files[3] = cells
     again = files[3]
-    for name in ("boxes", "certainty", "classes", "proposals", "probability"):
+    for name in ("boxes", "certainty", "classes", "proposals", "seen", "probability"):
         np.testing.assert_array_equal(getattr(again, name), getattr(cells, name))
     for one, two in zip(cells.masks, again.masks, strict=True):
         np.testing.assert_array_equal(one, two)
@@ -145,4 +149,4 @@ def test_an_empty_tile_is_kept_too(tmp_path: Path, number: int) -> None:
     files = TileFiles(tmp_path, "run")
     files[0] = tile_cells(*[(0, 0, SQUARE, 1.0)] * number)
     assert len(files[0]) == number
-    assert files[0].probability is None
+    assert files[0].probability.size == 0

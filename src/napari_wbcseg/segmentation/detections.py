@@ -31,6 +31,7 @@ class JoinParameters:
 
 
 PARAMETERS = JoinParameters()
+_NOWHERE = Box(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,9 @@ class TileCells:
         Regions looked at whose middle lies in the tile's core.
     size : int
         Which of the sizes of the image's cells they were looked for at.
-    probability : ndarray of float32 or None
-        Of the tile's window; None where it is 0 everywhere.
+    seen : Box
+        The part of the image outside which the probability is 0.
+    probability : ndarray of float32, shape of ``seen``
     """
 
     boxes: np.ndarray
@@ -82,7 +84,8 @@ class TileCells:
     classes: np.ndarray
     proposals: np.ndarray
     size: int = 0
-    probability: np.ndarray | None = None
+    seen: Box = _NOWHERE
+    probability: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -112,6 +115,8 @@ def cells_of_tile(found: Found, tile: Tile) -> TileCells:
             boxes.append(box)
             masks.append(mask)
             numbers.append(number)
+    down, across = (np.flatnonzero(found.probability.any(axis=axis)).tolist() for axis in (1, 0))
+    seen = Box(down[0], across[0], down[-1] + 1, across[-1] + 1) if down else _NOWHERE
     proposals = found.proposals.reshape(-1, 4) + np.tile(corner, 2)
     middles = (proposals[:, :2] + proposals[:, 2:]) / 2
     here = np.array([tile.core.holds(*middle) for middle in middles], bool)
@@ -122,7 +127,8 @@ def cells_of_tile(found: Found, tile: Tile) -> TileCells:
         np.zeros((len(numbers), 0)),
         proposals[here].astype(np.int64),
         tile.size,
-        found.probability if found.probability.any() else None,
+        seen.shifted(*corner),
+        found.probability[seen.slices],
     )
 
 
@@ -177,8 +183,8 @@ class JoinedCells:
         By label, the masks of cells that gave pixels to a neighbour.
     proposals : ndarray of int64, shape (m, 4)
         The regions looked at in all tiles, ordered; a part of the cells has none.
-    seen : ndarray of bool, shape (tiles,)
-        Which tiles have a probability.
+    seen : ndarray of int64, shape (tiles, 4)
+        The box of each tile outside which its probability is 0.
     """
 
     label: np.ndarray
@@ -191,7 +197,7 @@ class JoinedCells:
     size: np.ndarray
     changed: dict[int, np.ndarray]
     proposals: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))
-    seen: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    seen: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))
 
     def __len__(self) -> int:
         return len(self.label)
@@ -268,11 +274,11 @@ def _gathered(kept: Kept, count: int) -> tuple[JoinedCells, np.ndarray]:
     """Return the cells of all tiles by their first pixel, which is returned too, numbered from 0."""
     whole: list[np.ndarray] = [np.zeros((0, 10), np.int64)]
     certainty, classes = [np.zeros(0)], []
-    proposals, seen = [np.zeros((0, 4), np.int64)], np.zeros(count, bool)
+    proposals, seen = [np.zeros((0, 4), np.int64)], np.zeros((count, 4), np.int64)
     for number in range(count):
         cells = kept[number]
         proposals.append(cells.proposals)
-        seen[number] = cells.probability is not None
+        seen[number] = cells.seen
         if len(cells):
             areas = [mask.sum() for mask in cells.masks]
             first = [np.argmax(mask[0]) for mask in cells.masks] + cells.boxes[:, 1]

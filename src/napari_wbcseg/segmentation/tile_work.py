@@ -293,12 +293,11 @@ class _Piece:
 
 def _pieces(work: TileWork, cells: JoinedCells) -> Iterator[_Piece]:
     """Yield the pieces of which a tile saw something."""
-    windows = np.array([tile.window for tile in work.tiles], np.int64).reshape(-1, 4)
     height, width = work.source.shape
     for top in range(0, height, PIECE):
         for left in range(0, width, PIECE):
             box = Box(top, left, top + PIECE, left + PIECE).grown(0, work.source.shape)
-            tiles = np.flatnonzero(cells.seen & _meet(windows, box))
+            tiles = np.flatnonzero(_meet(cells.seen, box))
             if len(tiles):
                 area = Box.around([box, *cells.boxes[_own(cells.boxes, box)].tolist()])
                 near = _meet(cells.boxes, area.grown(1, work.source.shape))
@@ -327,12 +326,10 @@ def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.D
     work.labels.replace(box, labels[box.shifted(-area.top, -area.left).slices], slice(_ALIGNED))
     probability = np.zeros(box.shape, np.float32)
     for number in piece.tiles:
-        window = work.tiles[number].window
-        both = box.common(window)
+        seen = kept[number].seen
+        both = box.common(seen)
         part = probability[both.shifted(-box.top, -box.left).slices]
-        seen = kept[number].probability
-        if seen is not None:
-            np.maximum(part, seen[both.shifted(-window.top, -window.left).slices], out=part)
+        np.maximum(part, kept[number].probability[both.shifted(-seen.top, -seen.left).slices], out=part)
     work.probability.replace(box, probability, slice(_ALIGNED))
     if not own.any():
         return None

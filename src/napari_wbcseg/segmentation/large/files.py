@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ...box import Box
 from ...classification.classes import CLASS, CLASS_BY
 from ...errors import OutputError, SettingsError
 from ...files import write_atomically
@@ -27,7 +28,7 @@ TableFormat = Literal["csv", "parquet"]
 
 # Steps of the probability that is stored: it packs well.
 _STEPS = np.float32(255)
-_ARRAYS = ("boxes", "certainty", "classes", "proposals")
+_ARRAYS = ("boxes", "certainty", "classes", "proposals", "seen")
 
 
 def check_table(table: str) -> None:
@@ -75,13 +76,12 @@ class TileFiles:
 
     def __setitem__(self, tile: int, cells: TileCells) -> None:
         content = io.BytesIO()
-        seen = np.zeros((0, 0)) if cells.probability is None else np.rint(cells.probability * _STEPS)
         np.savez_compressed(
             content,
             **{name: getattr(cells, name) for name in _ARRAYS},
             size=cells.size,
             bits=np.concatenate([np.zeros(0, np.uint8), *(np.packbits(mask) for mask in cells.masks)]),
-            probability=seen.astype(np.uint8),
+            probability=np.rint(cells.probability * _STEPS).astype(np.uint8),
         )
         write_atomically(self._file(tile), content.getvalue(), OutputError)
 
@@ -97,7 +97,7 @@ class TileFiles:
         """Return the cells of a tile; None where the file is missing or damaged, so that it is done again."""
         try:
             with np.load(self._file(tile), allow_pickle=False) as file:
-                boxes, certainty, classes, proposals = (file[name] for name in _ARRAYS)
+                boxes, certainty, classes, proposals, seen = (file[name] for name in _ARRAYS)
                 bits, size, steps = file["bits"], int(file["size"]), file["probability"]
             shapes = boxes[:, 2:] - boxes[:, :2]
             counts = shapes.prod(axis=1)
@@ -108,8 +108,8 @@ class TileFiles:
             ]
         except Exception:  # NumPy, zipfile and zlib raise nearly any type on damaged files
             return None
-        probability = steps / _STEPS if steps.size else None
-        return TileCells(boxes, masks, certainty, classes, proposals, size, probability)
+        area = Box(*seen.tolist())
+        return TileCells(boxes, masks, certainty, classes, proposals, size, area, steps / _STEPS)
 
     def _file(self, tile: int) -> Path:
         return self.folder / f"tile-{tile:06d}-{self.run}.npz"
