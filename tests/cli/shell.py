@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 
-import click.testing
 from typer.testing import CliRunner, Result
 
 from napari_wbcseg.cli import app
 
-# Click up to 8.1 puts both streams into one unless it is told not to.
-_MIXES = "mix_stderr" in inspect.signature(click.testing.CliRunner).parameters
-_APART = {"mix_stderr": False} if _MIXES else {}
-
 
 def wbcseg(*arguments: object, status: int = 0) -> Result:
     """Run a command in this process and check its exit status."""
-    result = CliRunner(**_APART).invoke(app, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == status, f"{result.output}\n{result.exception!r}"
     return result
 

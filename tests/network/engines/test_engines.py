@@ -61,7 +61,7 @@ def test_openvino_agrees_with_onnx_runtime_as_far_as_its_numbers_go() -> None:
     for shape in [(3, 32, 48), (1, 64, 32), (3, 32, 48)]:
         images = batch(RICH, *shape)
         expected = OnnxEngine(model).predict(images)
-        tolerance = 0.02 * float(np.abs(expected).max()) if processor_has_bfloat16() else 1e-4
+        tolerance = 0.03 * float(np.abs(expected).max()) if processor_has_bfloat16() else 1e-4
         np.testing.assert_allclose(OpenVinoEngine(model).predict(images), expected, atol=tolerance)
 
 

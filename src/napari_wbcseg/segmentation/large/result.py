@@ -119,7 +119,7 @@ class LargeResult:
 
         Parameters
         ----------
-        window : tuple of 4 int
+        window : Box
         labels : ndarray of int, shape (row1 - row0, col1 - col0)
         image : array, optional
             The whole image, lazy perhaps, for the stain of cells that changed.
