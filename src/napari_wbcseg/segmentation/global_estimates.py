@@ -10,6 +10,7 @@ import base64
 import hashlib
 import zlib
 from dataclasses import dataclass
+from itertools import product
 from math import isqrt
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,10 @@ class SampleParameters:
         Empty slide between them when they are laid side by side.
     thumbnail : int
         Least side of the copy that shows the field of view, where the image is so large.
+    edge : int
+        Pixels of that copy along its sides that are looked at first.
+    lit : float
+        Brightness, 0 to 255, that no surround has: a little more than its share of the brightest slide.
     digest : int
         Side of the squares by which an image is known again.
     """
@@ -55,6 +60,8 @@ class SampleParameters:
     most_stained: int = 6
     gap: int = 16
     thumbnail: int = 384
+    edge: int = 8
+    lit: float = 70.0
     digest: int = 64
 
 
@@ -251,7 +258,10 @@ def _spread(shape: tuple[int, int]) -> list[Box]:
 
 
 def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | None:
-    """Find the field of view in a small copy of the image, which is read in parts."""
+    """Find the field of view in a small copy of the image, which is read in parts.
+
+    Of a large image its edge is looked at first: what does not reach it is no surround.
+    """
     import cv2
 
     from ..images.field_of_view import field_of_view
@@ -259,16 +269,28 @@ def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | Non
     height, width = source.shape
     step = max(1, max(height, width) // PARAMETERS.thumbnail)
     side = max(1, _READ_SIDE // step) * step
-    small = np.empty((-(-height // step), -(-width // step), 3), np.float32)
-    corners = [(top, left) for top in range(0, height, side) for left in range(0, width, side)]
-    for number, (top, left) in enumerate(corners):
-        if len(corners) > 1:
-            progress(number, len(corners), "Looking for the field of view")
-        part = source.read(*Box(top, left, top + side, left + side).grown(0, source.shape))
-        size = (-(-part.shape[1] // step), -(-part.shape[0] // step))
-        row, col = top // step, left // step
-        small[row : row + size[1], col : col + size[0]] = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    mask = field_of_view(small)
+
+    def reduced(box: Box) -> np.ndarray:
+        rows, cols = range(box.top, box.bottom, side), range(box.left, box.right, side)
+        small = np.empty((-(-box.shape[0] // step), -(-box.shape[1] // step), 3), np.float32)
+        for number, (top, left) in enumerate(product(rows, cols)):
+            if len(rows) * len(cols) > 1:
+                progress(number, len(rows) * len(cols), "Looking for the field of view")
+            part = source.read(*Box(top, left, top + side, left + side).common(box))
+            size = (-(-part.shape[1] // step), -(-part.shape[0] // step))
+            row, col = (top - box.top) // step, (left - box.left) // step
+            place = np.s_[row : row + size[1], col : col + size[0]]
+            small[place] = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+        return small
+
+    edge = PARAMETERS.edge * step
+    if min(height, width) > max(side, 2 * edge):
+        bottom, right = ((length - edge) // step * step for length in source.shape)
+        sides = [Box(0, 0, edge, width), Box(bottom, 0, height, width)]
+        sides += [Box(0, 0, height, edge), Box(0, right, height, width)]
+        if all(reduced(strip).max(axis=-1).min() > PARAMETERS.lit for strip in sides):
+            return None
+    mask = field_of_view(reduced(Box(0, 0, height, width)))
     return None if mask is None else FieldOfView.of(mask, step)
 
 

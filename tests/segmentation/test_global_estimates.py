@@ -1,0 +1,48 @@
+"""What is estimated once for a whole image, and how much of it is read for that."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_wbcseg.box import Box
+from napari_wbcseg.progress import silent
+from napari_wbcseg.segmentation.global_estimates import _field_of_view
+from napari_wbcseg.segmentation.large.source import PixelSource
+
+SHAPE = (2500, 2600)
+
+
+class Counted(PixelSource):
+    """Counts the pixels that are read."""
+
+    pixels = 0
+
+    def read(self, *box: int) -> np.ndarray:
+        self.pixels += Box(*box).area
+        return super().read(*box)
+
+
+def slide() -> np.ndarray:
+    """Return an empty slide with something black in its middle."""
+    pixels = np.full((*SHAPE, 3), 230, np.uint8)
+    pixels[1000:1600, 1000:1600] = 5
+    return pixels
+
+
+def test_of_a_large_image_that_shows_the_slide_to_its_edge_only_that_is_read() -> None:
+    source = Counted(slide())
+    assert _field_of_view(source, silent) is None
+    assert source.pixels < 0.1 * SHAPE[0] * SHAPE[1]
+
+
+@pytest.mark.parametrize("side", [np.s_[:300], np.s_[-300:], np.s_[:, :300], np.s_[:, -300:]])
+def test_a_dark_side_of_a_large_image_is_none_of_the_slide(side) -> None:
+    pixels = slide()
+    pixels[side] = 5
+    found = _field_of_view(PixelSource(pixels), silent)
+    assert found is not None
+    inside = found.inside(Box(0, 0, *SHAPE))
+    assert not inside[side].any()
+    assert inside[1300, 1300], "what is dark in the middle is on the slide"
+    assert inside.mean() > 0.8
