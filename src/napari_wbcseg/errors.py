@@ -35,6 +35,10 @@ class OutputError(WBCSegError):
     """A result that cannot be written."""
 
 
+class BusyError(OutputError):
+    """A folder of results that another run is writing into."""
+
+
 class EditError(WBCSegError):
     """A correction of labels that cannot be made."""
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..classification.classes import class_of
 from ..classification.differential import pooled
-from ..errors import OutputError, SettingsError, WBCSegError
+from ..errors import BusyError, OutputError, SettingsError, WBCSegError
 from ..files import locked, read_text, remove_leftovers
 from ..progress import Progress, silent
-from ..results.formats.tables import write_cells, write_counts
+from ..results.formats.tables import failed_row, write_cells, write_counts
 from ..results.names import (
     CELLS_FILE,
     COUNTS_FILE,
@@ -29,7 +29,7 @@ from ..results.origins import relative_path
 from ..results.records import RUN_FORMAT, InputRecord, Picture, ResultRecord, RunRecord
 from ..segmentation.large.files import PLAN_FILE
 from ..segmentation.pipeline import model_and_settings
-from .file import BatchItem, Row, Run, cells_of, failure, pictures_in, row_of, with_corrections
+from .file import BatchItem, Outputs, Row, Run, cells_of, failure, pictures_in, row_of, with_corrections
 from .report import REPORT_FILE, write_report
 from .workers import segment_here
 
@@ -220,8 +220,7 @@ def segment_files(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from None
-    busy = OutputError(f"Another run is writing into {folder}: wait for its end, or give another folder.")
-    with locked(folder / LOCK_FILE, busy):
+    with locked(folder / LOCK_FILE, _busy(folder)):
         earlier = _earlier(folder)
         given = _with_own_names(dict.fromkeys(items), earlier, run, again=again)
         items = _with_others_done(given, earlier, run)
@@ -269,6 +268,47 @@ def segment_files(
     return BatchResult([rows[item] for item in items if item in rows], files, kept, outdated)
 
 
+def renew_tables(folder: str | Path) -> list[Path]:
+    """Write tables, record and report of a run again, from the files of its results as they are now.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of a run's results; where no run wrote any, nothing is done.
+
+    Returns
+    -------
+    list of Path
+        Every file of the results, tables, record and report last.
+
+    Raises
+    ------
+    BusyError
+        If a run is at work in the folder; it writes them at its end.
+    OutputError
+        If they cannot be written.
+    SettingsError
+        If the record of the run is damaged.
+    """
+    folder = Path(folder).expanduser().resolve()
+    if not (folder / RUN_FILE).is_file():
+        return []
+    with locked(folder / LOCK_FILE, _busy(folder)):
+        record = RunRecord.read(folder / RUN_FILE)
+        outputs = Outputs(folder, record.mask, record.overlay, record.formats, record.model.source)
+        items, rows = items_of(record, folder), dict[BatchItem, Row]()
+        for item, given in zip(items, record.inputs, strict=True):
+            if outputs.record_file(item.name).is_file():
+                rows[item] = {"status": "ok"}
+            elif given.status == "failed":
+                rows[item] = failed_row(item.image, given.error, 0.0)
+        return _write_run(outputs, record, items, rows)
+
+
+def _busy(folder: Path) -> BusyError:
+    return BusyError(f"Another run is writing into {folder}: wait for its end, or give another folder.")
+
+
 def _with_inputs(
     record: RunRecord, items: Sequence[BatchItem], rows: Mapping[BatchItem, Row], folder: Path
 ) -> RunRecord:
@@ -287,7 +327,7 @@ def _with_inputs(
 
 
 def _write_run(
-    run: Run, record: RunRecord, items: Sequence[BatchItem], rows: dict[BatchItem, Row]
+    run: Outputs, record: RunRecord, items: Sequence[BatchItem], rows: dict[BatchItem, Row]
 ) -> list[Path]:
     """Write tables, record and report of a run, from the files of its results as they are now."""
     folder = run.folder

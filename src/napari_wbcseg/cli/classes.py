@@ -29,6 +29,7 @@ def classify(
     ] = "built-in",
 ) -> None:
     """Tell the classes of cells that were segmented before; what a person said stays."""
+    from ..batch.run import renew_tables
     from ..classification.classify import class_list, classify_cells
     from ..images.read import read_image
     from ..network.classifier import BUILT_IN, read_classifier
@@ -70,10 +71,9 @@ def classify(
                 "gallery": [],
             }
             record.model_copy(update=change).write(file)
-    new_console(stderr=True).print(
-        f"{counted(len(files), 'result')} classified. The command that segmented them, given again "
-        f"with --classes {classes}, brings tables and report up to date."
-    )
+        for folder in {file.parent for file in files}:
+            renew_tables(folder)
+    new_console(stderr=True).print(f"{counted(len(files), 'result')} classified.")
     differential(results)
 
 

@@ -150,11 +150,11 @@ def _tell_counts() -> None:
     """Let the count of what is opened stand on the canvas, though no panel of ours is open."""
     import napari
 
-    from .shared.counts import counts_of
+    from .shared.unsaved import keep_unsaved
 
     viewer = napari.current_viewer()
     if viewer is not None:
-        counts_of(viewer)
+        keep_unsaved(viewer)
 
 
 def _ask_and_open(title: str, files: str = "") -> None:

@@ -23,6 +23,8 @@ def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> 
 
     from ..results.save import FORMATS
     from .shared.saving import LayerSnapshot, save_snapshot
+    from .shared.unsaved import keep_unsaved
+    from .shared.viewer import own_viewer
 
     if path == "":
         return _ask_and_save(name)
@@ -31,8 +33,13 @@ def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> 
         # The dialog leaves the ending to who saves.
         target = target.with_name(f"{target.name}{FORMATS[name].endings[0]}")
     made = {kind: (Labels if kind == "labels" else Image)(data, **about) for data, about, kind in layers}
-    snapshot = LayerSnapshot.of_layer(made["labels"], napari.current_viewer(), made.get("image"))
-    return [str(file) for file in save_snapshot(snapshot, target)]
+    viewer = napari.current_viewer()
+    snapshot = LayerSnapshot.of_layer(made["labels"], viewer, made.get("image"))
+    files = save_snapshot(snapshot, target)
+    for layer in own_viewer(viewer).layers if viewer is not None else ():
+        if any(layer.data is data for data, *_ in layers):
+            keep_unsaved(viewer).saved_in(layer, snapshot, files)
+    return [str(file) for file in files]
 
 
 def _ask_and_save(name: str) -> list[str]:
@@ -43,7 +50,8 @@ def _ask_and_save(name: str) -> list[str]:
 
     from ..errors import WBCSegError
     from ..results.save import FORMATS
-    from .shared.saving import save_layer
+    from .shared.saving import LayerSnapshot, save_layer
+    from .shared.unsaved import keep_unsaved
 
     viewer = napari.current_viewer()
     layer = None if viewer is None else viewer.layers.selection.active
@@ -59,7 +67,9 @@ def _ask_and_save(name: str) -> list[str]:
     if not path.lower().endswith(FORMATS[name].endings):
         path += FORMATS[name].endings[0]
     try:
-        return [str(file) for file in save_layer(layer, path, viewer=viewer)]
+        files = save_layer(layer, path, viewer=viewer)
+        keep_unsaved(viewer).saved_in(layer, LayerSnapshot.of_layer(layer, viewer), files)
+        return [str(file) for file in files]
     except WBCSegError as error:
         show_error(str(error))
         return []

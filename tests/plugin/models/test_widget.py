@@ -197,7 +197,7 @@ class TestFineTuning:
         panel.original = None
         assert panel.resume.training.epochs_done >= 1
         assert ResumePanel().training is None, "the Train widget would keep its model without asking"
-        panel.resume.resume_button.click()
+        panel.resume.accept_button.click()
         qtbot.waitUntil(lambda: panel._status.text().startswith("Epoch"), timeout=120_000)
         assert int(panel._status.text().split()[1]) > 1
         with qtbot.waitSignal(panel.compared, timeout=60_000) as caught:

@@ -72,6 +72,11 @@ def until(what, seconds=120):
         QTest.qWait(20)
 
 
+def name(widget, label, as_what):
+    widget.select([(0, label)])
+    widget.name(as_what)
+
+
 def learn(widget):
     until(lambda: widget.review is not None and not widget.review.measuring)
     widget.panel.message.setText("")
@@ -99,18 +104,24 @@ class TestLearning:
         assert said(widget, 12) == ("basophil", "person")
         assert "blast" in widget.review.classes.names
 
-    def test_undo_takes_a_lesson_back_also_from_the_file(self, widget):
-        before = classes(widget)
+    def test_it_can_be_switched_off_and_on_again(self, widget):
+        before, button = classes(widget), widget.panel.buttons["learn"]
         learn(widget)
         after = classes(widget)
         assert after != before
-        assert read_classifier(learnt_file()).header.taught == 4
-        widget.undo()
+        assert button.isChecked()
+        button.click()
+        until(lambda: widget.review.told is None)
         assert classes(widget) == before
+        assert not button.isChecked()
         assert not learnt_file().exists()
-        widget.redo()
-        assert classes(widget) == after
-        assert read_classifier(learnt_file()).header.taught == 4
+        for label in (3, 4, 9, 10):
+            name(widget, label, "monocyte")
+        QTest.qWait(1500)
+        assert widget.review.told is None, "nobody wants it"
+        button.click()
+        until(lambda: widget.review.told is not None)
+        assert button.isChecked()
 
     def test_the_next_picture_and_the_shell_know_what_was_learnt(self, viewer, widget):
         learn(widget)
@@ -135,8 +146,8 @@ class TestLearning:
         assert ResultRecord.read(tmp_path / "one-result.json").classifier.find_classifier() == str(
             learnt_file()
         )
-        widget.undo()
-        assert LayerInfo.of(widget.labels).classifier != learnt
+        widget.panel.buttons["learn"].click()
+        until(lambda: LayerInfo.of(widget.labels).classifier != learnt)
 
     def test_the_classifier_can_be_saved(self, widget, tmp_path, monkeypatch):
         assert not widget.save_classifier.isVisibleTo(widget)
@@ -168,6 +179,43 @@ class TestLearning:
         spoil(widget)
         widget.panel.buttons["learn"].click()
         until(lambda: words in widget.panel.message.text())
+
+
+class TestBySuggestion:
+    """What happens by itself while cells are named."""
+
+    def test_three_cells_of_two_classes_are_enough_and_names_taken_back_are_forgotten(self, widget):
+        name(widget, 3, "lymphocyte")
+        QTest.qWait(1500)
+        assert widget.review.told is None, "of one class only two are named"
+        before = classes(widget)
+        name(widget, 9, "blast")
+        until(lambda: widget.review.told is not None)
+        assert likeliest(widget.cells) == ["lymphocyte"] * 6 + ["blast"] * 6
+        assert widget.panel.buttons["learn"].isChecked()
+        name(widget, 12, "lymphocyte")
+        until(lambda: read_classifier(learnt_file()).header.taught == 7)
+        assert said(widget, 12) == ("lymphocyte", "person")
+        widget.undo()
+        until(lambda: read_classifier(learnt_file()).header.taught == 6)
+        widget.undo()
+        until(lambda: widget.review.told is None)
+        assert classes(widget) == before
+        assert not learnt_file().exists()
+        assert not widget.panel.buttons["learn"].isChecked()
+        widget.redo()
+        until(lambda: widget.review.told is not None)
+
+    def test_in_the_next_picture_the_first_name_is_enough(self, viewer, widget):
+        learn(widget)
+        viewer.window.remove_dock_widget(widget)
+        image, labels = cells_of_two_kinds()
+        another = review_of(viewer, image[:, ::-1].copy(), labels[:, ::-1].copy())
+        QTest.qWait(1500)
+        assert another.review.told is None, "nothing is said unasked"
+        name(another, 1, "lymphocyte")
+        until(lambda: another.review.told is not None)
+        assert likeliest(another.cells) == ["lymphocyte"] * 6 + ["blast"] * 6
 
 
 class TestMissedCells:

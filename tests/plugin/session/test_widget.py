@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QApplication, QMessageBox
 from napari_wbcseg import SegmentationSettings, load_result
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
 from napari_wbcseg.plugin.shared.panel import open_panel
+from napari_wbcseg.plugin.shared.unsaved import unsaved_folder
 from napari_wbcseg.results.records import ResultRecord, RunRecord
 
 from ...batch.folders import assert_same_results, write_images
@@ -319,16 +320,20 @@ class TestCorrecting:
         assert not again.unsaved
         assert texts(again)[3][1:] == ("2", "", "✓")
 
-    def test_the_tables_of_the_next_run_are_of_the_corrected_cells(self, viewer, session, folder, out, qtbot):
+    def test_tables_report_and_pictures_follow_at_once(self, viewer, session, folder, out, qtbot):
         correct(viewer, session, 3, qtbot)
+        before = (out / "report.html").read_text(), (out / "0003-overlay.png").read_bytes()
         with qtbot.waitSignal(session.saved, timeout=WAIT):
             session.save()
+        counts = pd.read_csv(out / "counts.csv").set_index("image")
+        assert counts["white_cells"].to_dict() == {f"{n:04}.png": n % 4 - (n == 3) for n in range(6)}
+        assert (pd.read_csv(out / "cells.csv")["image"] == "0003.png").sum() == 2
+        assert (out / "0003-overlay.png").read_bytes() != before[1]
+        assert (out / "report.html").read_text() != before[0]
         when = written(out)
-        segment_all(session, qtbot)
-        assert written(out) == when
-        assert pd.read_csv(out / "counts.csv").set_index("image").loc["0003.png", "white_cells"] == 2
         shell(folder, "-o", out)
-        assert written(out) == when, "the shell keeps them too"
+        assert written(out) == when, "the shell keeps what was corrected"
+        assert pd.read_csv(out / "counts.csv").set_index("image")["white_cells"].equals(counts["white_cells"])
 
     def test_a_decision_alone_keeps_a_result_from_other_settings(self, viewer, session, folder, out, qtbot):
         go_to(session, 1, qtbot)
@@ -422,6 +427,63 @@ class TestTomorrow:
         (folder / "0009.png").write_bytes((folder / "0001.png").read_bytes())
         names = [item.image for item in Session.open([], out).items()]
         assert names == [*(f"000{number}.png" for number in range(6)), "0009.png"]
+
+
+KILLED_WHILE_CORRECTING = textwrap.dedent(
+    """
+    import sys
+    import napari
+    from napari_wbcseg.plugin.shared.panel import open_panel
+
+    viewer = napari.Viewer(show=False)
+    widget = open_panel(viewer, "White blood cell session")
+
+    def correct(entry):
+        if entry.item.image == "0003.png":
+            widget.cells.data_setitem((widget.cells.data == 2).nonzero(), 0)
+        else:
+            widget.show_picture(3)
+
+    widget.opened.connect(correct)
+    widget.open_pictures([sys.argv[1]])
+    napari.run(force=True)
+    """
+)
+
+
+class TestKilledWhileCorrecting:
+    @pytest.fixture
+    def killed(self, folder, out, tmp_path):
+        """Reject a cell in a session of another napari, and kill that when it was written down."""
+        shell(folder, "-o", out)
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED_WHILE_CORRECTING, str(out)],
+            env={**os.environ, "NAPARI_CONFIG": str(tmp_path / "settings.yaml")},
+            stdout=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + 120
+        while not list(unsaved_folder().glob("*/cells-result.json")):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    @pytest.mark.parametrize(("said", "count"), [("Save", 2), ("Discard", 3)])
+    def test_the_corrections_are_there_again_and_not_saved(
+        self, viewer, open_session, killed, out, qtbot, answer, said, count
+    ):
+        session = open_session(out)
+        assert session.shown.item.image == "0003.png"
+        assert np.unique(session.cells.data).tolist() == [0, 1, 3]
+        assert "were not saved. Here they are" in session._panel.message.text()
+        assert session.unsaved
+        assert load_result(out / "0003-result.json").count == 3, "nothing is written without a question"
+        answer[0].append(said)
+        with qtbot.waitSignal(session.opened, timeout=WAIT):
+            session.show_picture(0)
+        assert load_result(out / "0003-result.json").count == count
+        qtbot.waitUntil(lambda: not list(unsaved_folder().iterdir()), timeout=WAIT)
 
 
 class TestDifferential:

@@ -227,7 +227,7 @@ def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget,
     assert widget.resume.isVisibleTo(widget)
     assert done <= widget.resume.training.epochs_done <= done + 1, "at most the epoch under way is lost"
 
-    widget.resume.resume_button.click()
+    widget.resume.accept_button.click()
     qtbot.waitUntil(lambda: bool(widget.monitor.history), timeout=200_000)
     assert widget.monitor.history[0]["epoch"] > done
     with qtbot.waitSignal(widget.trained, timeout=60_000) as signal_:

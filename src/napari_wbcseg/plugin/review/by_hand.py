@@ -67,8 +67,22 @@ class ByHand:
                 self._wait_for_clicks(None)
             elif name in ("accept", "reject"):
                 self._decide(name)
+            elif name == "learn" and self._suggesting:
+                self._widget.tools.learning.forget()  # type: ignore[union-attr]
             else:
                 getattr(self._widget, name)()
+        self.show_suggesting()
+
+    @property
+    def _suggesting(self) -> bool:
+        tools, review = self._widget.tools, self._widget.review
+        return tools is not None and review is not None and bool(review.told or tools.learning.wanted)
+
+    def show_suggesting(self, words: str = "") -> None:
+        """Show on the button whether classes are suggested, and what was learnt."""
+        self._panel.buttons["learn"].setChecked(self._suggesting)
+        if words:
+            self._panel.say(words)
 
     def name(self, cells: list[Cell], name: str) -> None:
         """Name cells, as the gallery asks for."""
@@ -87,6 +101,7 @@ class ByHand:
     def fail(self, sentence: str) -> None:
         """Say a sentence below the buttons, and tell of it."""
         self._panel.say(sentence)
+        self.show_suggesting()
         self._widget.failed.emit(sentence)
 
     def bind_keys(self, *_: object) -> None:

@@ -64,30 +64,22 @@ class Decisions:
         self._unsure = set(unsure)
         self._earlier = set(accepted)
         self._accepted: dict[Cell, str] = {}  # and the flag that was accepted with the cell
-        self._named: dict[int, str] = {}  # label and the class that a person said
-        self._told: Told | None = None  # what a classifier that learned says; all three only exchanged
+        self._named: dict[int, str] = {}  # label and the class that a person said; both only exchanged
+        #: What a classifier says that learned here; None where the classes are those of the layer.
+        self.told: Told | None = None
         self._swallowed: dict[Cell, list[int]] = {}
         self._seen: set[tuple[int, int, int]] = set()  # plane, swallowed, by which: for a redo
         #: Rows of the cells that were rejected, as they were before.
         self.rejected: dict[Cell, dict[str, Any]] = {}
 
     @property
-    def state(self) -> tuple[dict[Cell, str], dict[int, str], Told | None]:
+    def state(self) -> tuple[dict[Cell, str], dict[int, str]]:
         """What was decided, as one step of Undo changes it; not to be written into."""
-        return self._accepted, self._named, self._told
+        return self._accepted, self._named
 
     @state.setter
-    def state(self, state: tuple[dict[Cell, str], dict[int, str], Told | None]) -> None:
-        self._accepted, self._named, self._told = state
-
-    @property
-    def told(self) -> Told | None:
-        """What a classifier says that learned here; None where the classes are those of the layer."""
-        return self._told
-
-    def tell(self, told: Told) -> None:
-        """Take what a classifier says of the cells, in place of an earlier one."""
-        self._told = told
+    def state(self, state: tuple[dict[Cell, str], dict[int, str]]) -> None:
+        self._accepted, self._named = state
 
     def restore(self, flags: Mapping[Cell, str]) -> None:
         """Accept, with their flags, the cells that were accepted in an earlier session."""

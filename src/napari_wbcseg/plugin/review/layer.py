@@ -248,10 +248,9 @@ class LayerReview(QObject):
         """What a classifier says that learned from this review; see `Learning`."""
         return self._decisions.told
 
-    def tell(self, told: Told) -> None:
-        """Take what a classifier says of the cells; those that a person named keep their class."""
-        self._history.begin(edited=False)
-        self._decisions.tell(told)
+    def tell(self, told: Told | None) -> None:
+        """Take what a classifier says of the cells, or nothing; what a person named keeps its class."""
+        self._decisions.told = told
         self._announce()
 
     def reject(self, cells: Iterable[Cell]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from ...network.model_file import SUFFIX
 from ...progress import Progress
 from ...words import counted
 from ..shared.events import events
-from ..shared.jobs import Cleanup, Job
+from ..shared.jobs import Cleanup, Job, timer
 from ..shared.metadata import LayerInfo
 from ..shared.panel import with_tip
 from ..shared.viewer import image_data
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from ...network.classifier import ClassifierFile
     from .layer import LayerReview
 
+_PAUSE = 700  # ms after a name in which no other comes
+_OF_A_CLASS, _CLASSES = 3, 2  # cells named of so many classes, from which on classes are suggested
+_UNSEEN = 50  # cells to be looked at, which takes long enough to be shown
 _PART, _MARGIN = 2048, 64  # pixels of a large image that are looked at together, and around its cells
 _FILES = f"Classifiers (*{SUFFIX})"
 #: Of the cells that were looked at: where and how large each was, and its embedding.
@@ -37,16 +41,24 @@ Seen = dict[Cell, tuple[tuple[float, ...], np.ndarray]]
 
 
 class Learning(QObject):
-    """Teaches the classes of one review; what was learnt is kept for the next picture.
+    """Suggests classes as one names cells: what was named teaches what a model says of the others.
+
+    It begins by itself once a few cells of two classes are named, or a cell where other pictures taught
+    something before. What was learnt is kept for the next picture; names that are taken back are forgotten.
 
     Parameters
     ----------
     review : LayerReview
     cleanup : Cleanup
         Ends what is under way when it runs.
+
+    Attributes
+    ----------
+    wanted : bool or None
+        Whether classes are suggested; None for as soon as enough is named.
     """
 
-    #: Emitted with what changed, in a sentence.
+    #: Emitted with what changed, in a sentence; empty where nothing did.
     learnt = Signal(str)
     #: Emitted with the sentence that says why nothing could be learnt.
     failed = Signal(str)
@@ -54,15 +66,19 @@ class Learning(QObject):
     def __init__(self, review: LayerReview, cleanup: Cleanup) -> None:
         super().__init__()
         self._review, self._cleanup = review, cleanup
+        self.wanted: bool | None = None
         self._seen: Seen = {}
         self._first: ClassifierFile | None = None
-        self._stored: Told | None = None
+        # Learnt from, or found at first; None while that is not known.
+        self._names = None if review.measuring else _named(review.cells)
         self._asked = ""  # the classifier that the layer named before
         self._job: Job | None = None
-        review.changed.connect(self._store)
+        self._soon = timer(_PAUSE, self._follow_names, self)
+        cleanup.add(self._soon.stop)
+        review.changed.connect(self._on_changed)
 
     def learn(self) -> None:
-        """Learn from the cells named so far; returns at once. The classes of the others follow.
+        """Suggest classes from now on, by the cells named so far; returns at once.
 
         Raises
         ------
@@ -73,73 +89,87 @@ class Learning(QObject):
         review.update_now()
         if review.image is None:
             raise EditError("The classes are told by the image: choose one of the shape of the cells.")
-        if review.measuring or (self._job is not None and self._job.running):
+        if self._busy:
             raise EditError("Wait until the cells are measured, then learn from them.")
         if not review.count:
             raise EditError("There is no cell to learn from.")
-        view, classes = _View.of(review), review.classes
-        seen, first = self._seen, self._classifier()
+        self.wanted = True
+        self._start()
 
-        def work(progress: Progress) -> tuple[Seen, Told]:
-            found = _look(view, first, seen, progress)
-            return found, _told(view, found, classes, first)
+    def forget(self) -> None:
+        """Suggest nothing more in this picture: the classes are again as they were found."""
+        self.wanted = False
+        self._start()
 
-        self._job = job = Job(work, "Learning the classes")
+    @property
+    def _busy(self) -> bool:
+        return self._review.measuring or (self._job is not None and self._job.running)
+
+    def _on_changed(self) -> None:
+        if self._names is None:
+            if not self._review.measuring:
+                self._names = _named(self._review.cells)
+        elif self.wanted is not False and _named(self._review.cells) != self._names:
+            self._soon.start()
+
+    def _follow_names(self) -> None:
+        review = self._review
+        if self._busy:
+            self._soon.start()
+        elif review.image is not None and review.count:
+            self._start()
+
+    def _start(self) -> None:
+        view, classes, seen, wanted = _View.of(self._review), self._review.classes, self._seen, self.wanted
+        names, first, before = _named(view.cells), self._first, self._review.told
+        asked = (LayerInfo.of(self._review.labels).settings or {}).get("classes")
+
+        def work(progress: Progress) -> tuple[ClassifierFile, Seen, Told | None]:
+            start = first or _first_classifier(asked)
+            told, found = None, seen
+            if wanted or (wanted is None and _enough(names, start)):
+                found = _look(view, start, seen, progress)
+                told = _told(view, found, classes, start)
+            if told is not before:
+                _keep(start if told is None else told.classifier)
+            return start, found, told
+
+        self._names = names
+        learns = wanted or (first is not None and _enough(names, first))
+        long = learns and sum(cell not in seen for cell in view.keys) > _UNSEEN
+        self._job = job = Job(work, "Learning the classes" if long else "")
         job.succeeded.connect(self._on_learnt)
-        job.failed.connect(self.failed)
+        job.failed.connect(self._on_failed)
+        job.cancelled.connect(self._on_cancelled)
         job.start(self._cleanup)
 
-    def _classifier(self) -> ClassifierFile:
-        """Return what the review began with: what other pictures taught, or the layer's classifier."""
-        from ...datasets.corrections import learnt_file
-        from ...errors import ModelError
-        from ...network.classifier import BUILT_IN, read_classifier
-
-        if self._first is None:
-            asked = (LayerInfo.of(self._review.labels).settings or {}).get("classes")
-            file = learnt_file()
-            try:
-                self._first = read_classifier(file if file.is_file() else asked or BUILT_IN)
-            except ModelError:  # of a file that is gone, or was made with a later version
-                self._first = read_classifier()
-        return self._first
-
-    def _on_learnt(self, outcome: tuple[Seen, Told]) -> None:
-        self._seen, told = outcome
+    def _on_learnt(self, outcome: tuple[ClassifierFile, Seen, Told | None]) -> None:
+        self._first, self._seen, told = outcome
         review = self._review
+        if told is None and review.told is None:
+            return
+        self._name_in_layer(told)
         before = review.cells.set_index("label")[CLASS]
         review.tell(told)
         after = review.cells.set_index("label")[CLASS]
         changed = int((before.reindex(after.index) != after).sum())
-        self.learnt.emit(
-            f"Learnt from {counted(told.classifier.header.taught, 'named cell')}: the class of "
-            f"{counted(changed, 'cell')} changed. Ctrl-Z takes it back."
-        )
-
-    def _store(self) -> None:
-        """Keep in the file what was learnt, also after Undo."""
-        from ...datasets.corrections import learnt_file
-        from ...network.classifier import write_classifier
-
-        told = self._review.told
-        if told is self._stored or self._first is None:
-            return
-        self._name_in_layer(told)
-        self._stored, file = told, learnt_file()
-        keep = self._first if told is None else told.classifier
-        try:
-            if keep.header.taught:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_classifier(file, keep.header, keep.weights)
-            else:
-                file.unlink(missing_ok=True)
-        except (OSError, WBCSegError) as error:
-            self.failed.emit(f"What was learnt is not kept for the next picture: {error}")
+        words = f"the class of {counted(changed, 'cell')} changed."
+        if told is None:
+            self.learnt.emit(f"Nothing is suggested: {words}")
+        else:
+            self.learnt.emit(f"Learnt from {counted(told.classifier.header.taught, 'named cell')}: {words}")
         events.classes_learnt.emit()
+
+    def _on_failed(self, words: str) -> None:
+        self.wanted = None
+        self.failed.emit(words)
+
+    def _on_cancelled(self) -> None:
+        self.wanted = False
 
     def _name_in_layer(self, told: Told | None) -> None:
         """Say with the layer what tells its classes now."""
-        labels, before = self._review.labels, self._stored
+        labels, before = self._review.labels, self._review.told
         info = LayerInfo.of(labels)
         if before is None:
             self._asked = info.classifier
@@ -147,6 +177,44 @@ class Learning(QObject):
             replace(info, classifier=told.classifier.id).keep_in(labels)
         elif before is not None and info.classifier == before.classifier.id:  # no other run into it since
             replace(info, classifier=self._asked).keep_in(labels)
+
+
+def _named(cells: pd.DataFrame) -> dict[int, str]:
+    """Return the classes that a person said, by label."""
+    said = cells[cells[CLASS_BY].eq(PERSON) & ~cells[CLASS].isin(["", UNSURE])]
+    return dict(zip(said["label"].tolist(), said[CLASS].tolist(), strict=True))
+
+
+def _enough(names: Mapping[int, str], first: ClassifierFile) -> bool:
+    """Say whether classes are suggested by themselves."""
+    often = [name for name, count in Counter(names.values()).items() if count >= _OF_A_CLASS]
+    return len(often) >= _CLASSES or bool(names and first.header.taught)
+
+
+def _first_classifier(asked: str | None) -> ClassifierFile:
+    """Return what a review begins with: what other pictures taught, or the classifier of the layer."""
+    from ...datasets.corrections import learnt_file
+    from ...errors import ModelError
+    from ...network.classifier import BUILT_IN, read_classifier
+
+    file = learnt_file()
+    try:
+        return read_classifier(file if file.is_file() else asked or BUILT_IN)
+    except ModelError:  # of a file that is gone, or was made with a later version
+        return read_classifier()
+
+
+def _keep(classifier: ClassifierFile) -> None:
+    """Keep what was learnt for the next picture; of what nobody taught there is no file."""
+    from ...datasets.corrections import learnt_file
+    from ...network.classifier import write_classifier
+
+    file = learnt_file()
+    if classifier.header.taught:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_classifier(file, classifier.header, classifier.weights)
+    else:
+        file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -218,8 +286,7 @@ def _told(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) ->
     from ...classification.learn import probabilities_of, teach
 
     cells, embedding = view.cells, np.stack([seen[cell][1] for cell in view.keys])
-    said = cells[CLASS_BY].eq(PERSON) & ~cells[CLASS].isin(["", UNSURE])
-    named = said.to_numpy() & np.isfinite(embedding).all(axis=1)
+    named = cells["label"].isin(_named(cells)).to_numpy() & np.isfinite(embedding).all(axis=1)
     taught = first
     if named.any() or not first.header.taught:
         taught = teach(first, embedding[named], cells[CLASS][named].tolist(), classes)

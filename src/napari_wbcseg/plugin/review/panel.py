@@ -55,10 +55,10 @@ _BUTTONS = {
         "Click on cells that were missed: each is outlined as the network sees it, and is accepted.",
     ),
     "learn": (
-        "Learn classes",
+        "Suggest classes",
         "L",
-        "The cells named so far teach how the classes look on this slide: the others follow. Kept for the "
-        "next picture.",
+        "The cells named so far teach how the classes look on this slide; what a person said stays. Begins "
+        "by itself with three cells of two classes, and goes on with each name. Once more takes it back.",
     ),
     "next_unsure": ("Next unsure", "U", "Go to the cell that it helps most to name next."),
     "undo": ("Undo", "Ctrl-Z", "Take the last edit or decision back (Ctrl-Shift-Z: do it again)."),
@@ -131,7 +131,8 @@ class ReviewPanel:
             "The stained image that stain and nucleus are measured on; those of the cells' shape are offered."
         )
         top.addRow("Image", with_tip(stretched(image.native), tip))
-        layout = scrolled_column(widget, "Review")
+        #: The whole of it, from above.
+        self.top = layout = scrolled_column(widget, "Review")
         layout.addLayout(top)
         layout.addWidget(self.count)
         layout.addWidget(self.here)
@@ -189,6 +190,7 @@ class ReviewPanel:
             button = self.buttons[name] = with_tip(QPushButton(f"{title} ({key})"), tip)
             button.clicked.connect(calling(act, name))
             grid.addWidget(button, place // 3, place % 3)
+        self.buttons["learn"].setCheckable(True)
         return grid
 
     def _bind_keys(self, widget: QWidget, act: Callable[[str], None]) -> None:

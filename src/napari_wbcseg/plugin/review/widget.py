@@ -13,6 +13,7 @@ from ...errors import EditError
 from ...segmentation.edit import label_under
 from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import clean_up_with, timer
+from ..shared.unsaved_offer import UnsavedOffer
 from ..shared.viewer import own_viewer
 from .by_hand import ByHand
 from .correction_store import AddToTrainingSet
@@ -80,6 +81,7 @@ class ReviewWidget(QWidget):
         self.panel = panel = ReviewPanel(
             self, layers.labels, layers.image, model, lambda name: self._hand.act(name)
         )
+        panel.top.insertWidget(0, UnsavedOffer(viewer))
         self._hand = hand = ByHand(self)
         self._listing = listing = Listing(panel)
         self.extras: QVBoxLayout = panel.extras
@@ -345,10 +347,11 @@ class ReviewWidget(QWidget):
         self.tools = tools = ReviewTools(self.viewer, review, self._layers.images)
         tools.canvas.chosen.connect(self._show_selected)
         tools.canvas.missed.connect(self._hand.on_missed)
-        tools.learning.learnt.connect(self.panel.say)
+        tools.learning.learnt.connect(self._hand.show_suggesting)
         tools.missed.found.connect(lambda cell: self.select([cell], centre=False))
         for part in (tools.learning, tools.missed):
             part.failed.connect(self._hand.fail)
+        self._hand.show_suggesting()
         self._listing.plane = tools.canvas.plane
         self._listing.follow(review, labels)
         self._hand.bind_keys()

@@ -25,6 +25,7 @@ from ..shared.model_list import ModelPicker
 from ..shared.panel import NOTICE_LOOK, Folded, scrolled_column, sentence, stretched, with_tip
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
+from ..shared.unsaved_offer import UnsavedOffer
 from .classes_editor import ClassesEditor
 from .pixel_size_field import PixelSizeField
 from .save_form import SaveForm
@@ -100,6 +101,7 @@ class SegmentPanel:
 
     def _lay_out(self, widget: QWidget) -> None:
         layout = scrolled_column(widget, "Segment")
+        layout.addWidget(UnsavedOffer(self._viewer))
         layout.addLayout(self._what())
         layout.addWidget(self.about)
         layout.addWidget(self.join)

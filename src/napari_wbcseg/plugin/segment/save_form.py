@@ -14,6 +14,7 @@ from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.panel import sentence
 from ..shared.preferences import preference
 from ..shared.saving import LayerSnapshot, save_snapshot
+from ..shared.unsaved import keep_unsaved
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -118,12 +119,12 @@ class SaveForm(QWidget):
     def save(self, path: str | Path) -> None:
         """Write what is ticked under this name, such as ``counted/smear``; returns at once.
 
-        `saved` or `failed` is emitted when it is done.
+        Other files of that name follow the labels. `saved` or `failed` is emitted when it is done.
         """
         layer = self._cells()
         if layer is None or self.running or not self.formats:
             return
-        base, formats = Path(path), self.formats
+        base, formats = Path(path), self._with_others(path)
         try:
             snapshot = LayerSnapshot.of_layer(layer, self._viewer)
         except WBCSegError as error:
@@ -134,7 +135,7 @@ class SaveForm(QWidget):
             return save_snapshot(snapshot, base, formats, progress)
 
         self._job = job = Job(work, "Saving cells")
-        job.succeeded.connect(self._on_saved)
+        job.succeeded.connect(lambda files: self._on_saved(layer, snapshot, files))
         job.failed.connect(self._on_failed)
         job.cancelled.connect(self._on_cancelled)
         job.ended.connect(self._finish)
@@ -160,11 +161,21 @@ class SaveForm(QWidget):
             return
         path = Path(chosen)
         base = base_of(path) if path.suffix else path
-        there = [file.name for file in files_of(base, self.formats) if file.exists()]
+        there = [file.name for file in files_of(base, self._with_others(base)) if file.exists()]
         if not there or _may_replace(self, there):
             self.save(base)
 
-    def _on_saved(self, files: list[Path]) -> None:
+    def _with_others(self, base: str | Path) -> list[str]:
+        """Return what is ticked, and what is there already of the labels that are saved anew."""
+        from ...results.save import files_of
+
+        def follows(name: str) -> bool:
+            return "tiff" in self.formats and all(file.exists() for file in files_of(base, name))
+
+        return [name for name in OFFERED if name in self.formats or follows(name)]
+
+    def _on_saved(self, layer: Labels, snapshot: LayerSnapshot, files: list[Path]) -> None:
+        keep_unsaved(self._viewer).saved_in(layer, snapshot, files)
         names = ", ".join(file.name for file in files)
         self._told.setText(f"Saved in {files[0].parent}: {names}.")
         self._finish()

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...batch.file import BatchItem, Outputs, pictures_in, row_of
-from ...batch.run import BatchResult, collect, items_of, segment_files
-from ...classification.classes import CLASS, CLASS_BY, PERSON
-from ...errors import ImageError, SettingsError, WBCSegError
+from ...batch.run import BatchResult, collect, items_of, renew_tables, segment_files
+from ...errors import BusyError, ImageError, SettingsError, WBCSegError
 from ...files import read_text, write_atomically
 from ...progress import Progress
 from ...results.formats.tables import failed_row
@@ -24,7 +23,6 @@ from ...results.names import RUN_FILE, output_names
 from ...results.records import ResultRecord, RunRecord
 from ...segmentation.result import Placement
 from ..shared.large_layers import image_layer, result_layers
-from ..shared.layers import fingerprint
 from ..shared.metadata import LayerInfo
 from ..shared.saved_layers import read_result_layers
 
@@ -217,6 +215,8 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
 def save_in_place(snapshot: LayerSnapshot, item: BatchItem, session: Session, progress: Progress) -> Path:
     """Write corrected cells into the result files of a picture, and return its record; for a worker thread.
 
+    Tables and report of the folder follow.
+
     Raises
     ------
     OutputError
@@ -241,12 +241,6 @@ def save_in_place(snapshot: LayerSnapshot, item: BatchItem, session: Session, pr
     # The report need not draw it again.
     record = ResultRecord.read(file)
     record.model_copy(update=pictures_in(item, record, outputs)).write(file)
+    with suppress(BusyError):  # who is at work there writes the tables at the end
+        renew_tables(outputs.folder)
     return file
-
-
-def state_of(snapshot: LayerSnapshot) -> Any:
-    """Return what of some cells is worth saving, to be compared: labels, decisions, names, pixel size."""
-    table = snapshot.features.reindex(columns=["label", "decision", CLASS_BY, CLASS])
-    said = table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv()
-    place = (*snapshot.scale, *map(str, snapshot.units or ()))
-    return fingerprint(snapshot.data), said, place, LayerInfo.of(snapshot).classes

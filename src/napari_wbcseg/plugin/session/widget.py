@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,14 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from ...errors import WBCSegError
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
-from ..shared.counts import counts_of
 from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.metadata import LayerInfo, role_of
 from ..shared.panel import calling, open_review_on
 from ..shared.saving import LayerSnapshot
+from ..shared.unsaved import UnsavedCopy, copies_left, keep_unsaved, state_of, take
+from ..shared.unsaved_offer import words_of
 from ..shared.viewer import own_viewer
-from .files import SESSION_FILE, Session, layers_of, look_at, save_in_place, state_of
+from .files import SESSION_FILE, Session, layers_of, look_at, save_in_place
 from .panel import KEYS, SessionPanel, ask_to_save
 from .picture_list import Entry, pixmap
 from .window import WindowGuard
@@ -66,7 +68,7 @@ class SessionWidget(QWidget):
         super().__init__()
         self._viewer = own_viewer(napari_viewer)
         guard_canvas(self._viewer)
-        counts_of(self._viewer)  # follows the cells from now on
+        self._kept = keep_unsaved(self._viewer)
         self.session: Session | None = None
         self.shown: Entry | None = None
         self._layers: list[Layer] = []
@@ -213,17 +215,25 @@ class SessionWidget(QWidget):
 
     def _read(self, entry: Entry) -> None:
         """Read a picture and its cells in the background, and show them."""
-        session = self.session
+        session, item = self.session, entry.item
         assert session is not None
+        record = session.outputs.record_file(item.name)
+        left = next((copy for copy in copies_left() if copy.is_of(record, item.path)), None)
 
-        def show(layers: Any) -> None:
-            self._after_saving(lambda: self._show(entry, layers))  # cells may have been edited meanwhile
+        def read(progress: Progress) -> tuple[Any, UnsavedCopy | None]:
+            if left is not None:
+                with suppress(WBCSegError):  # damaged
+                    return left.layers(), left
+            return layers_of(item, session.outputs), None
+
+        def show(found: tuple[Any, UnsavedCopy | None]) -> None:
+            self._after_saving(lambda: self._show(entry, *found))  # cells may have been edited meanwhile
 
         if self._reading is not None:
             self._reading.abandon()
-        self._reading = self._start(lambda progress: layers_of(entry.item, session.outputs), show)
+        self._reading = self._start(read, show)
 
-    def _show(self, entry: Entry, layers: Any) -> None:
+    def _show(self, entry: Entry, layers: Any, left: UnsavedCopy | None) -> None:
         from napari.layers import Layer
 
         self._take_away()
@@ -233,6 +243,11 @@ class SessionWidget(QWidget):
         if cells is not None:
             self._viewer.layers.selection.active = cells
         self._saved = self._state()
+        self._panel.say("")
+        if cells is not None and left is not None:
+            self._saved = None
+            self._kept.restored(cells, take(left))
+            self._panel.say(f"{words_of(left)} Here they are: Save keeps them.")
         self._viewer.reset_view()
         self._remember(entry)
         self._refresh()
@@ -306,6 +321,7 @@ class SessionWidget(QWidget):
         def done(outcome: Any) -> None:
             file, row, jpeg = outcome
             replace(LayerInfo.of(cells), record=str(file)).keep_in(cells)
+            self._kept.saved(cells, snapshot)
             if entry is self.shown:
                 self._saved = state_of(snapshot)
             self._on_told(entry, row, jpeg)
@@ -331,11 +347,17 @@ class SessionWidget(QWidget):
             if answer:
                 self.save()
             else:
-                self._saved = self._state()
+                self._discard()
         if self._saving is None:
             go_on()
         else:
             self._saving.succeeded.connect(lambda _: self._after_saving(go_on))
+
+    def _discard(self) -> None:
+        """Let go of what is not saved."""
+        self._saved, cells = self._state(), self.cells
+        if cells is not None:
+            self._kept.saved(cells)
 
     def _start(self, work: Callable[[Progress], Any], done: Callable[[Any], object], title: str = "") -> Job:
         job = Job(work, title)

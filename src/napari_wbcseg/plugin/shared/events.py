@@ -12,6 +12,8 @@ class _Events(QObject):
     training_set_changed = Signal()
     #: Emitted when a review learned classes, or forgot them.
     classes_learnt = Signal()
+    #: Emitted when a copy of unsaved corrections is offered no more.
+    copies_changed = Signal()
 
 
 events = _Events()

@@ -6,16 +6,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout
 
 from ...words import counted
-from .panel import beside, sentence, with_tip
+from .offer import Offer
 
 if TYPE_CHECKING:
     from ...training.folder import Unfinished
 
 
-class ResumePanel(QFrame):
+class ResumePanel(Offer):
     """Shows the latest interrupted training, while there is one.
 
     Parameters
@@ -28,22 +27,13 @@ class ResumePanel(QFrame):
     resumed = Signal(object)
 
     def __init__(self, fine_tuning: bool = False) -> None:
-        super().__init__()
+        super().__init__(
+            "Resume",
+            "Go on from the last whole epoch; the result is as if it had never stopped.",
+            "Remove what is kept of it.",
+        )
         self._fine_tuning = fine_tuning
         self.training: Unfinished | None = None
-        self.setFrameShape(QFrame.Shape.StyledPanel)
-        self._text = sentence()
-        self.resume_button = QPushButton("Resume")
-        self.discard_button = QPushButton("Discard")
-        with_tip(
-            self.resume_button, "Go on from the last whole epoch; the result is as if it had never stopped."
-        )
-        with_tip(self.discard_button, "Remove what is kept of it.")
-        column = QVBoxLayout(self)
-        column.addWidget(self._text)
-        column.addLayout(beside(self.resume_button, self.discard_button, wide=self.resume_button))
-        self.resume_button.clicked.connect(self._resume)
-        self.discard_button.clicked.connect(self._discard)
         self.refresh()
 
     def refresh(self) -> None:
@@ -52,17 +42,14 @@ class ResumePanel(QFrame):
 
         found = (one for one in unfinished_trainings() if one.fine_tuning == self._fine_tuning)
         self.training = next(found, None)
-        if self.training is not None:
-            self._text.setText(_words(self.training))
-        self.setVisible(self.training is not None)
+        self.say("" if self.training is None else _words(self.training))
 
-    def _resume(self) -> None:
-        training = self.training
+    def accept(self) -> None:
         self.hide()
-        if training is not None:
-            self.resumed.emit(training)
+        if self.training is not None:
+            self.resumed.emit(self.training)
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
         from ...training.folder import discard_training
 
         if self.training is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...errors import BusyError
 from ...progress import Progress, silent
 from ...segmentation.measure import STAIN_COLUMNS
 from .counts import counts_of
@@ -134,12 +136,18 @@ def save_snapshot(
     formats: str | Iterable[str] | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Save what `LayerSnapshot.of_layer` took; for a worker thread."""
+    """Save what `LayerSnapshot.of_layer` took; for a worker thread. Tables of a run in that folder follow."""
+    from ...batch.run import renew_tables
+    from ...results.names import LABELS_SUFFIX
     from ...results.save import save
 
-    return save(
+    files = save(
         snapshot, path, formats, image=snapshot.image, image_path=snapshot.image_path, progress=progress
     )
+    if any(file.name.endswith(LABELS_SUFFIX) for file in files):
+        with suppress(BusyError):  # who is at work there writes the tables at the end
+            renew_tables(files[0].parent)
+    return files
 
 
 def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:

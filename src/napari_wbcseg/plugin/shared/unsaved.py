@@ -1,0 +1,325 @@
+"""Corrections that are not saved yet are kept on disk as one goes: what ends napari loses none of them.
+
+A copy is a folder beside the library of models: a result as `napari_wbcseg.save` writes it, and which
+files it was read from. These are left alone until the user saves. A lock tells a copy that someone works on
+from one that was left behind; the system takes the lock away however the process ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import secrets
+import shutil
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+from qtpy.QtCore import QCoreApplication, QObject, QThreadPool
+
+from ...classification.classes import CLASS, CLASS_BY, PERSON
+from ...files import write_atomically
+from ...network.library import models_folder
+from ...results.names import LABELS_SUFFIX, RESULT_SUFFIX
+from .counts import counts_of
+from .events import events
+from .jobs import Job, say_error, timer
+from .layers import fingerprint, is_corrected
+from .metadata import METADATA_KEY, LayerInfo, role_of
+from .saved_layers import read_result_layers
+from .saving import LayerSnapshot
+from .viewer import own_viewer
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer
+
+    from .metadata import LayerDataTuple
+
+_DELAY = 500  # ms after a correction
+_PATIENCE = 5000  # ms, for what is being written when napari is closed
+_RECORD, _ABOUT, _LOCK = f"cells{RESULT_SUFFIX}", "about.json", ".lock"
+
+_left: list[UnsavedCopy] = []
+_kept: weakref.WeakKeyDictionary[Any, Unsaved] = weakref.WeakKeyDictionary()
+
+
+def unsaved_folder() -> Path:
+    """Return the folder with the copies, beside the user's models."""
+    return models_folder().parent / "unsaved"
+
+
+def keep_unsaved(viewer: ViewerModel) -> Unsaved:
+    """Return what keeps the corrections of a viewer; from the first call on it follows the viewer."""
+    viewer = own_viewer(viewer)
+    if viewer.layers not in _kept:
+        _kept[viewer.layers] = Unsaved(viewer)
+    return _kept[viewer.layers]
+
+
+class UnsavedCopy:
+    """A copy of corrected cells on disk; nobody else has it while it is held.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = FileLock(folder / _LOCK, thread_local=False)
+
+    @classmethod
+    def begin(cls, about: dict[str, str | None]) -> UnsavedCopy:
+        """Make room for cells: the name and the file of their picture, and the record they were read from."""
+        copy = cls(unsaved_folder() / secrets.token_hex(6))
+        copy.folder.mkdir(parents=True)
+        copy.hold()
+        write_atomically(copy.folder / _ABOUT, json.dumps(about).encode())
+        return copy
+
+    def hold(self) -> bool:
+        """Say whether it is ours now, and no other process or viewer works on it."""
+        with suppress(Timeout):
+            self._lock.acquire(timeout=0)
+        return bool(self._lock.is_locked)
+
+    def leave(self) -> None:
+        """Let others have it."""
+        self._lock.release(force=True)
+
+    def discard(self) -> None:
+        """Remove it."""
+        self.leave()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def complete(self) -> bool:
+        """Whether cells are in it: it may have been left as it was begun."""
+        return (self.folder / _RECORD).is_file()
+
+    @property
+    def when(self) -> datetime:
+        """When the last correction was written."""
+        return datetime.fromtimestamp((self.folder / _RECORD).stat().st_mtime)
+
+    @cached_property
+    def about(self) -> dict[str, str | None]:
+        """What `begin` was told."""
+        return dict(json.loads((self.folder / _ABOUT).read_text()))
+
+    def is_of(self, record: Path, picture: Path) -> bool:
+        """Whether its cells are of this picture, and were read from, or never saved in, this record."""
+        path = self.about["path"]
+        same = path is not None and Path(path).resolve() == picture.resolve()
+        return same and self.about["record"] in (None, str(record))
+
+    def write(self, snapshot: LayerSnapshot, labels: int) -> None:
+        """Write cells in place of those before; whoever is killed meanwhile leaves the one or the other.
+
+        Parameters
+        ----------
+        snapshot : LayerSnapshot
+        labels : int
+            Their `fingerprint`: labels that are there already are not written again.
+        """
+        from ...results.formats.tiff import write_labels
+        from ...results.labelled import as_segmentation
+        from ...results.records import ImageRecord, ResultRecord
+
+        found = as_segmentation(snapshot, image_path=snapshot.image_path)
+        file = self.folder / f"{labels:08x}{LABELS_SUFFIX}"
+        if not file.exists():
+            write_labels(file, found.labels, found.placement.pixel_size)
+        image = ImageRecord.of(found.image_path, found.name, self.folder, hashed=False)
+        ResultRecord.of(found, self.folder, file.name, image=image).write(self.folder / _RECORD)
+        for other in self.folder.glob(f"*{LABELS_SUFFIX}"):
+            if other != file:
+                other.unlink()
+
+    def layers(self) -> list[LayerDataTuple]:
+        """Read its cells, and their picture where that is in a file, as layers.
+
+        Raises
+        ------
+        WBCSegError
+            If it is damaged.
+        """
+        layers = read_result_layers(self.folder / _RECORD)
+        options = layers[-1][1]
+        info = LayerInfo(**options["metadata"][METADATA_KEY])
+        options["metadata"] = replace(info, record=self.about["record"], edited=True).metadata
+        return layers
+
+
+def copies_left() -> list[UnsavedCopy]:
+    """Return the copies that nobody works on, the latest first; this process holds them from now on."""
+    held = {copy.folder for copy in _left}
+    others = (path.parent for path in unsaved_folder().glob(f"*/{_ABOUT}") if path.parent not in held)
+    for copy in map(UnsavedCopy, others):
+        if copy.hold():
+            if copy.complete:
+                _left.append(copy)
+            else:
+                copy.discard()
+    return sorted(_left, key=lambda copy: copy.when, reverse=True)
+
+
+def take(copy: UnsavedCopy) -> UnsavedCopy:
+    """Offer a copy no more: it is about to be gone on with, or discarded."""
+    _left.remove(copy)
+    events.copies_changed.emit()
+    return copy
+
+
+@dataclass
+class _Followed:
+    """What is known of a layer: the state that is saved, and the copy that it has while it differs."""
+
+    saved: Any
+    copy: UnsavedCopy | None = None
+    written: Any = None
+
+    def take(self, kept: tuple[Any, UnsavedCopy | None]) -> None:
+        """Have this copy from now on, or none."""
+        self.written, copy = kept
+        if copy is None:
+            self.drop()
+        self.copy = copy
+
+    def drop(self) -> None:
+        """Remove the copy."""
+        copy, self.copy = self.copy, None
+        if copy is not None:
+            copy.discard()
+
+
+class Unsaved(QObject):
+    """Keeps copies of the cells in a viewer that were corrected and not saved; see `keep_unsaved`."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = weakref.ref(viewer)  # a closed viewer is not kept alive
+        self._followed: weakref.WeakKeyDictionary[Labels, _Followed] = weakref.WeakKeyDictionary()
+        self._changed: weakref.WeakSet[Labels] = weakref.WeakSet()
+        self._job: Job | None = None
+        self._soon = timer(_DELAY, self._write, self)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        for layer in viewer.layers:
+            self._follow(layer)
+        counts_of(viewer).changed.connect(self._on_changed)
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.flush)
+        end = weakref.WeakMethod(self.flush)
+        atexit.register(lambda: (flush := end()) and flush())  # of a script, whose application never quits
+
+    def saved(self, layer: Labels, snapshot: LayerSnapshot | None = None) -> None:
+        """Take the cells of a layer, as a snapshot has them or as they are now, for saved or not wanted."""
+        snapshot = snapshot or LayerSnapshot.of_layer(layer, self._viewer())
+        followed = self._followed.setdefault(layer, _Followed(None))
+        followed.saved = state_of(snapshot)
+        if self._job is None:
+            followed.drop()
+        self._on_changed(layer)
+
+    def saved_in(self, layer: Labels, snapshot: LayerSnapshot, files: Sequence[Path]) -> None:
+        """Take cells for saved if one of the files written can be opened again, and note the record."""
+        if any(file.is_dir() or file.name.endswith(LABELS_SUFFIX) for file in files):
+            record = next((str(file) for file in files if file.name.endswith(RESULT_SUFFIX)), None)
+            info = LayerInfo.of(layer)
+            replace(info, record=record or info.record).keep_in(layer)
+            self.saved(layer, snapshot)
+
+    def restored(self, layer: Labels, copy: UnsavedCopy) -> None:
+        """Go on with a copy whose cells are in a layer now; they are not saved."""
+        self._followed[layer] = _Followed(None, copy)
+
+    def flush(self) -> None:
+        """Write now what would be written soon, and wait for what is being written."""
+        pool = QThreadPool.globalInstance()
+        if self._job is not None and pool is not None:
+            pool.waitForDone(_PATIENCE)
+        if self._soon.isActive():
+            self._soon.stop()
+            for layer in list(self._changed):
+                snapshot, followed = LayerSnapshot.of_layer(layer, self._viewer()), self._followed[layer]
+                followed.take(_keep(snapshot, followed))
+
+    def _on_inserted(self, event: Any) -> None:
+        self._follow(event.value)
+
+    def _follow(self, layer: Layer) -> None:
+        if role_of(layer) == "cells" and not _on_disk(layer):
+            self._on_changed(layer)  # type: ignore[arg-type]
+
+    def _on_changed(self, layer: Labels) -> None:
+        if _on_disk(layer):
+            return
+        if layer not in self._followed:  # as it was opened or found; by hand, as it came into the review
+            self._followed[layer] = _Followed(state_of(LayerSnapshot.of_layer(layer, self._viewer())))
+            return
+        self._changed.add(layer)
+        if not self._soon.isActive():
+            self._soon.start()
+
+    def _write(self) -> None:
+        layer = next(iter(self._changed), None)
+        if layer is None or self._job is not None:
+            return
+        self._changed.discard(layer)
+        snapshot, followed = LayerSnapshot.of_layer(layer, self._viewer()), self._followed[layer]
+        saved = followed.saved
+
+        def done(kept: tuple[Any, UnsavedCopy | None]) -> None:
+            followed.take(kept)
+            if followed.saved is not saved:  # meanwhile
+                followed.drop()
+                self._changed.add(layer)
+
+        self._job = job = Job(lambda progress: _keep(snapshot, followed))
+        job.succeeded.connect(done)
+        job.failed.connect(lambda words: say_error(f"The corrections are not kept, so save them. {words}"))
+        job.ended.connect(self._on_ended)
+        job.start()
+
+    def _on_ended(self) -> None:
+        self._job = None
+        if self._changed:
+            self._soon.start()
+
+
+def _keep(snapshot: LayerSnapshot, followed: _Followed) -> tuple[Any, UnsavedCopy | None]:
+    """Write a copy of cells that are corrected and not saved; return their state and where they are."""
+    state = state_of(snapshot)
+    if state == followed.saved or not is_corrected(snapshot):
+        return state, None
+    if state == followed.written and followed.copy is not None:
+        return state, followed.copy
+    copy = followed.copy
+    if copy is None:
+        info = LayerInfo.of(snapshot)  # type: ignore[arg-type]
+        path = None if snapshot.image_path is None else str(snapshot.image_path)
+        copy = UnsavedCopy.begin({"name": info.source or snapshot.name, "path": path, "record": info.record})
+    copy.write(snapshot, state[0])
+    return state, copy
+
+
+def _on_disk(layer: Labels | Layer) -> bool:
+    """Whether the cells are those of a large result, which keeps corrections itself."""
+    info = LayerInfo.of(layer)
+    return info.folder is not None or info.result is not None or getattr(layer, "multiscale", False)
+
+
+def state_of(snapshot: LayerSnapshot) -> Any:
+    """Return what of some cells is worth saving, to be compared: labels, decisions, names, pixel size."""
+    table = snapshot.features.reindex(columns=["label", "decision", CLASS_BY, CLASS])
+    said = table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv()
+    place = (*snapshot.scale, *map(str, snapshot.units or ()))
+    return fingerprint(snapshot.data), said, place, LayerInfo.of(snapshot).classes

@@ -1,0 +1,189 @@
+"""Corrections that were not saved outlive napari, and are offered to whoever starts it next."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from qtpy.QtWidgets import QMessageBox
+
+from napari_wbcseg import load_result
+from napari_wbcseg.plugin.segment.save_form import SaveForm
+from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.shared.metadata import LayerInfo
+from napari_wbcseg.plugin.shared.panel import open_panel
+from napari_wbcseg.plugin.shared.unsaved import copies_left, unsaved_folder
+from napari_wbcseg.plugin.shared.unsaved_offer import UnsavedOffer
+
+from ..conftest import dark_discs, discs
+
+REVIEW = "Review white blood cells"
+WAIT = 60_000
+
+CORRECT_UNTIL_KILLED = textwrap.dedent(
+    """
+    import sys
+    import napari
+    from napari_wbcseg.plugin.shared.layers import add_segmentation
+    from napari_wbcseg.plugin.shared.panel import open_panel
+    from tests.plugin.conftest import dark_discs
+
+    viewer = napari.Viewer(show=False)
+    (image,) = viewer.open(sys.argv[1])
+    review = open_panel(viewer, "Review white blood cells")
+    add_segmentation(viewer, dark_discs(image.data), image)
+    review.select([(0, 1)])
+    review.name("monocyte")
+    review.select([(0, 2)])
+    review.reject()
+    review.labels.brush_size = 8
+    review.labels.paint((100, 20), 7)
+    print("corrected", flush=True)
+    napari.run(force=True)
+    """
+)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Write a picture of three dark discs."""
+    Image.fromarray(discs()).save(tmp_path / "smear.png")
+    return tmp_path / "smear.png"
+
+
+def copies():
+    """Return the folders of the copies that hold cells."""
+    return [path.parent for path in unsaved_folder().glob("*/cells-result.json")]
+
+
+def reviewed(viewer, picture, qtbot):
+    """Segment a picture and open a review of its cells."""
+    (image,) = viewer.open(picture)
+    review = open_panel(viewer, REVIEW)
+    add_segmentation(viewer, dark_discs(image.data), image)
+    qtbot.waitUntil(lambda: review.review is not None and review.review.count == 3)
+    return review
+
+
+@pytest.fixture
+def review(viewer, picture, qtbot):
+    return reviewed(viewer, picture, qtbot)
+
+
+def offer_of(panel):
+    return panel.findChild(UnsavedOffer)
+
+
+class TestKilled:
+    @pytest.fixture
+    def killed(self, picture, tmp_path):
+        """Correct cells in another napari, and kill it a moment later."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", CORRECT_UNTIL_KILLED, str(picture)],
+            env={**os.environ, "NAPARI_CONFIG": str(tmp_path / "settings.yaml")},
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout.readline() == b"corrected\n"
+        end = time.monotonic() + 60
+        while (
+            not (found := copies())
+            or not load_result(found[0] / "cells-result.json").cells["class"].eq("monocyte").any()
+        ):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(2)
+        assert copies_left() == [], "another napari is at work on it"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def test_the_next_start_offers_every_correction(self, killed, viewer, qtbot):
+        panel = open_panel(viewer, REVIEW)
+        offer = offer_of(panel)
+        assert "Corrections of smear, made today at" in offer.text.text()
+        offer.accept_button.click()
+        qtbot.waitUntil(lambda: panel.review is not None and not panel.review.measuring, timeout=WAIT)
+        assert not offer.isVisibleTo(panel)
+        assert [layer.name for layer in viewer.layers][:2] == ["smear", "white cells (3) of smear"]
+        assert np.unique(panel.labels.data).tolist() == [0, 1, 3, 7]
+        cells = panel.cells.set_index("label")
+        assert cells.loc[1, ["class", "class_by"]].tolist() == ["monocyte", "person"]
+        assert panel.image is viewer.layers["smear"]
+        panel.select([(0, 3)])
+        panel.accept()
+        qtbot.waitUntil(
+            lambda: load_result(copies()[0] / "cells-result.json").cells["decision"].eq("accepted").any(),
+            timeout=WAIT,
+        )
+        assert len(copies()) == 1, "it goes on in the same copy"
+
+    @pytest.mark.parametrize(("said", "left"), [("Yes", 0), ("No", 1)])
+    def test_discard_asks_first(self, killed, viewer, monkeypatch, said, left):
+        offer = offer_of(open_panel(viewer, "Segment white blood cells"))
+        monkeypatch.setattr(QMessageBox, "question", lambda *_: getattr(QMessageBox.StandardButton, said))
+        offer.discard_button.click()
+        assert len(copies()) == left == int(bool(offer.text.text()))
+
+
+class TestCopies:
+    def test_cells_that_nobody_corrected_have_none(self, review, qtbot):
+        qtbot.wait(1500)
+        assert copies() == []
+
+    def test_it_goes_when_the_corrections_are_taken_back(self, review, qtbot):
+        review.select([(0, 1)])
+        review.accept()
+        qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
+        review.undo()
+        qtbot.waitUntil(lambda: copies() == [], timeout=WAIT)
+
+    def test_it_goes_when_the_cells_are_saved(self, viewer, review, qtbot, tmp_path):
+        review.labels.brush_size = 8
+        review.labels.paint((100, 20), 7)
+        qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
+        form = SaveForm(viewer, lambda: review.labels)
+        qtbot.addWidget(form)
+        for formats, left in ((["csv"], 1), (["tiff"], 0)):
+            form.formats = formats
+            with qtbot.waitSignal(form.saved, timeout=WAIT):
+                form.save(tmp_path / "mine")
+            assert len(copies()) == left, "a table alone cannot be opened again"
+        assert LayerInfo.of(review.labels).record == str(tmp_path / "mine-result.json")
+
+    def test_saved_files_are_left_alone_until_they_are_saved_again(self, viewer, review, qtbot, tmp_path):
+        form = SaveForm(viewer, lambda: review.labels)
+        qtbot.addWidget(form)
+        form.formats = ["tiff"]
+        with qtbot.waitSignal(form.saved, timeout=WAIT):
+            form.save(tmp_path / "mine")
+        before = {path: path.read_bytes() for path in tmp_path.glob("mine-*")}
+        viewer.layers.clear()
+        viewer.open(tmp_path / "mine-result.json", plugin="napari-wbcseg")
+        qtbot.waitUntil(lambda: review.review is not None and not review.review.measuring, timeout=WAIT)
+        qtbot.wait(1000)
+        assert copies() == [], "opened and looked at only"
+        review.select([(0, 2)])
+        review.name("basophil")
+        qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
+        assert {path: path.read_bytes() for path in tmp_path.glob("mine-*")} == before
+
+    def test_labels_drawn_by_hand_are_kept_once_they_are_reviewed(self, viewer, qtbot):
+        labels = np.zeros((60, 60), np.uint16)
+        labels[10:30, 10:30] = 4
+        viewer.add_image(np.full((60, 60), 200, np.uint8), name="from a script")
+        viewer.add_labels(labels, name="mine")
+        panel = open_panel(viewer, REVIEW)
+        qtbot.wait(1000)
+        assert copies() == []
+        panel.select([(0, 4)])
+        panel.name("blast")
+        qtbot.waitUntil(lambda: len(copies()) == 1, timeout=WAIT)
+        assert load_result(copies()[0] / "cells-result.json").cells["class"].tolist() == ["blast"]
+        viewer.layers.clear()
+        panel.close()
