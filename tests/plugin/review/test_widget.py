@@ -132,6 +132,14 @@ def test_filter_sort_and_histogram(viewer, widget):
     assert "cannot be read: there is no column aera." in widget.panel.message.text()
     assert widget.shown == [(0, 2), (0, 3)]
     widget.show_only()
+    widget.select([(0, 2)])
+    widget.name("monocyte")
+    assert "class" in [column.name for column in widget.panel.model.columns]
+    for class_word in ("class", "`class`"):  # a word of Python too
+        widget.show_only(condition=f"{class_word} == 'monocyte'")
+        assert widget.shown == [(0, 2)]
+    widget.undo()
+    widget.show_only()
     widget.show_histogram("area")
     soon(lambda: sum(patch.get_height() for patch in widget.panel.histogram._axes.patches) == 3)
 

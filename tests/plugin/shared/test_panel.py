@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QDockWidget, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 import napari_wbcseg
 from napari_wbcseg.plugin.shared.panel import MINIMUM_WIDTH, Folded, open_panel, scrolled_column, sentence
+from napari_wbcseg.plugin.shared.viewer import all_in_view
 
 
 def test_panels_share_one_column_as_tabs_and_none_is_there_twice(make_napari_viewer, qtbot):
@@ -27,6 +29,24 @@ def test_panels_share_one_column_as_tabs_and_none_is_there_twice(make_napari_vie
     ours = [dock for dock in panels if dock.windowTitle() in ("Segment", "Review", "Models")]
     assert sorted(dock.windowTitle() for dock in ours) == ["Models", "Review", "Segment"]
     assert set(window.tabifiedDockWidgets(ours[0])) == set(ours[1:])
+
+
+@pytest.mark.parametrize("closer", [False, True])
+def test_a_picture_that_was_seen_whole_stays_so_when_a_panel_takes_room(make_napari_viewer, qtbot, closer):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1024, 700)
+    viewer.add_image(np.zeros((300, 400), np.uint8))
+    qtbot.wait(300)
+    viewer.reset_view()
+    if closer:
+        viewer.scene.camera.zoom *= 3
+    zoom = viewer.scene.camera.zoom
+    width = viewer.canvas.size[1]
+    open_panel(viewer, "Segment white blood cells")
+    qtbot.waitUntil(lambda: viewer.canvas.size[1] < width, timeout=20_000)
+    qtbot.wait(200)
+    assert all_in_view(viewer) == (not closer)
+    assert (viewer.scene.camera.zoom == zoom) == closer, "where a person has gone closer, nothing moves"
 
 
 def test_nothing_is_cut_when_what_was_folded_comes_to_say_more(qtbot):

@@ -153,7 +153,7 @@ class Learning(QObject):
         review.tell(told)
         after = review.cells.set_index("label")[CLASS]
         changed = int((before.reindex(after.index) != after).sum())
-        words = f"the class of {counted(changed, 'cell')} changed."
+        words = f"the class of {counted(changed, 'cell')} changed." if changed else "no other class changed."
         if told is None:
             self.learnt.emit(f"Nothing is suggested: {words}")
         else:

@@ -10,6 +10,7 @@ from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from ...classification.classes import CLASS
 from ...errors import SettingsError
 from ...segmentation.measure import STAIN_COLUMNS
 from ..shared.columns import COLUMNS, Column, status
@@ -24,6 +25,7 @@ PartT = TypeVar("PartT")
 
 _TO_CHECK = QColor(242, 165, 65, 70)
 _NO_INDEX = QModelIndex()
+_CLASS = re.compile(r"`?\bclass\b`?")  # a word of Python too, so pandas wants it in quotes
 
 #: What the list *Show* offers, and the condition on a row.
 SHOWN = {
@@ -211,6 +213,8 @@ class CellTableModel(QAbstractTableModel):
 
 def _tells(column: Column, table: pd.DataFrame) -> bool:
     """Say whether a column is worth its place: some labels have no certainty, some no image."""
+    if column.name == CLASS:
+        return bool(table[CLASS].ne("").any())
     known = "mean_stain" if column.name == "lobes" else column.name
     if known in ("certainty", *STAIN_COLUMNS) and len(table):
         return bool(table[known].notna().any())
@@ -220,7 +224,8 @@ def _tells(column: Column, table: pd.DataFrame) -> bool:
 def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:
     """Return for each row whether a condition holds."""
     try:
-        held = table.eval(condition, engine="python", parser="pandas", local_dict={}, global_dict={})
+        readable = _CLASS.sub("`class`", condition)
+        held = table.eval(readable, engine="python", parser="pandas", local_dict={}, global_dict={})
     except Exception:  # whatever pandas makes of what was typed
         words = set(re.findall(r"[A-Za-z_]\w*", re.sub(r"'[^']*'|\"[^\"]*\"", "", condition)))
         unknown = sorted(words - set(table) - {"and", "or", "not", "in", "True", "False"})

@@ -122,6 +122,8 @@ class SessionPanel:
         for name in ("open_folder", "open_files", "go_on", "keep_elsewhere"):
             self.buttons[name].setEnabled(not running)
         self.buttons["segment_all"].setEnabled(bool(self.model.entries) and not running)
+        for name in ("previous", "next"):
+            self.buttons[name].setEnabled(len(self.model.entries) > 1)
         if row is not None:
             self.view.selectRow(row)
 

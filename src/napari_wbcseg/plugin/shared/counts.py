@@ -24,7 +24,7 @@ from .jobs import Job, timer
 from .metadata import LayerInfo, class_list, is_picture, role_of
 from .preferences import preference
 from .reunite import reunite
-from .viewer import image_data, own_viewer, plane_shown, text_overlay
+from .viewer import canvas_size, image_data, own_viewer, plane_shown, text_overlay
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,7 +261,7 @@ class Counts(QObject):
         source = LayerInfo.of(cells).source
         if source and sum(map(is_picture, viewer.layers)) > 1:
             lines.insert(0, source)
-        self._text, size = fitted(lines, _canvas_width(viewer))
+        self._text, size = fitted(lines, canvas_size(viewer)[1])
         overlay.text, overlay.font_size = self._text, size
         overlay.visible = True
 
@@ -272,11 +272,6 @@ def fitted(lines: list[str], width: float) -> tuple[str, float]:
     if max(map(len, lines)) * _FONT > room:
         lines = [part for line in lines for part in line.split(", ")]
     return "\n".join(lines), float(np.clip(room // max(map(len, lines)), _SMALLEST_FONT, _FONT))
-
-
-def _canvas_width(viewer: ViewerModel) -> float:
-    canvas = getattr(viewer, "canvas", None)
-    return float(viewer._canvas_size[1] if canvas is None else canvas.size[1])
 
 
 def _seen(viewer: ViewerModel) -> Labels | None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer, Signal
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 from superqt.utils import create_worker
 
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two progress messages to the GUI. Every message repaints a bar.
 MESSAGE_INTERVAL = 0.1
+_AT_THE_END = 5000  # ms
 
 
 class Job(QObject):
@@ -177,6 +178,18 @@ class Job(QObject):
         # Reached without a result only when napari itself asked the worker to quit.
         if self in Job._running:
             self._on_returned(("cancelled", None))
+
+
+def _end_all() -> None:
+    """Wait for the threads when Python ends: one that outlives Qt aborts the process."""
+    for job in Job._running:
+        job.cancel()
+    pool = QThreadPool.globalInstance()
+    if pool is not None:
+        pool.waitForDone(_AT_THE_END)
+
+
+atexit.register(_end_all)
 
 
 class Cleanup:

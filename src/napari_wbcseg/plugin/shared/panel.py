@@ -21,6 +21,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from .viewer import all_in_view
+
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.components import ViewerModel
@@ -66,11 +68,16 @@ class _ColumnArea(QScrollArea):
 
     At first it becomes a tab beside the panels that are there: napari's menu squeezes them into one column.
     It goes if the same panel is open already: napari's menu does not know what was opened by another door.
+    A picture that was seen whole before the panel took its place is seen whole afterwards.
     """
 
     def __init__(self, column: QWidget, tab: str) -> None:
+        from napari import current_viewer
+
         super().__init__()
         self._tab, self._is_new = tab, True
+        viewer = current_viewer()
+        self._seen_whole = viewer if viewer is not None and all_in_view(viewer) else None
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -81,6 +88,9 @@ class _ColumnArea(QScrollArea):
         if self._is_new:
             self._is_new = False
             QTimer.singleShot(0, self._join_tabs)  # its dock is not in its place yet
+            viewer, self._seen_whole = self._seen_whole, None
+            if viewer is not None:
+                viewer.reset_view()
 
     def _join_tabs(self) -> None:
         window = self.window()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -28,6 +30,24 @@ def text_overlay(viewer: ViewerModel) -> Any:
     """Return napari's text overlay, which moved to the canvas in 0.9."""
     canvas = getattr(viewer, "canvas", None)
     return viewer.text_overlay if canvas is None else canvas.overlays.text
+
+
+def canvas_size(viewer: ViewerModel) -> tuple[float, float]:
+    """Return height and width of the canvas, in pixels of the screen; it moved in napari 0.9."""
+    canvas = getattr(viewer, "canvas", None)
+    height, width = viewer._canvas_size if canvas is None else canvas.size
+    return float(height), float(width)
+
+
+def all_in_view(viewer: ViewerModel) -> bool:
+    """Say whether the layers are seen from edge to edge, as after *Reset view*."""
+    if viewer.dims.ndisplay != 2 or not viewer.layers:
+        return False
+    low, high = viewer.layers.extent.world[:, list(viewer.dims.displayed)]
+    camera = camera_of(viewer)
+    half = np.array(canvas_size(viewer)) / camera.zoom / 2
+    centre = np.asarray(camera.center)[-2:]
+    return bool((centre - half <= low).all() and (centre + half >= high).all())
 
 
 def action_of(event: Any) -> str:
