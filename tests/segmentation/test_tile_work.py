@@ -172,7 +172,7 @@ def test_zeros_let_what_was_drawn_show_through_and_replace_takes_it_away() -> No
 
 
 def test_a_pyramid_on_disk_is_a_canvas(tmp_path: Path) -> None:
-    pyramid = Pyramid.create(tmp_path / "labels.zarr", (1500, 1100), np.int32, labels=True)
+    pyramid = Pyramid.create(tmp_path / "labels.zarr", (1500, 1100), np.int32)
     patch = np.random.default_rng(0).integers(0, 5, (300, 301))
     pyramid.draw(Box(900, 799, 1200, 1100), patch)
     again = Pyramid.open(tmp_path / "labels.zarr")

@@ -24,7 +24,8 @@ from ..files import read_text
 from ..results.names import RUN_FILE
 from ..segmentation.large.cluster import Shared, killed, lacking, sharing
 from ..words import counted
-from .file import BatchItem, Row, Run, failure, process
+from .file import BatchItem, Row, Run, failure
+from .process import process
 from .workers import hand_out
 
 if TYPE_CHECKING:

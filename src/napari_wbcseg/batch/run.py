@@ -29,7 +29,8 @@ from ..results.origins import relative_path
 from ..results.records import RUN_FORMAT, InputRecord, Picture, ResultRecord, RunRecord
 from ..segmentation.large.files import PLAN_FILE
 from ..segmentation.pipeline import model_and_settings
-from .file import BatchItem, Outputs, Row, Run, cells_of, failure, pictures_in, row_of, with_corrections
+from .file import BatchItem, Outputs, Row, Run, cells_of, failure, pictures_in, row_of
+from .process import with_corrections
 from .report import REPORT_FILE, write_report
 from .workers import segment_here
 

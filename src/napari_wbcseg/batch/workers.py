@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import Cancelled, OutputError
 from ..executors import LOST, ClusterError, Room, completed
-from .file import BatchItem, Row, Run, failure, process
+from .file import BatchItem, Row, Run, failure
+from .process import process
 
 if TYPE_CHECKING:
     from ..progress import Progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,22 +135,8 @@ def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) 
     cells, changed = current_cells(labels, cells)
     if labels.ndim == 3:
         labels, cells = with_unique_labels(labels, cells)
-    return Segmentation(
-        labels=labels,
-        cells=cells,
-        place=record.placement,
-        name=record.image.name,
-        image_path=record.image.file(path.parent),
-        settings=record.settings,
-        model=record.model.id if record.model else "",
-        classifier=record.classifier.id if record.classifier else "",
-        model_source=record.model.source if record.model else "",
-        cell_diameter=record.cell_diameter,
-        field_share=record.field_share,
-        notes=record.notes,
-        edited=record.edited or changed,
-        classes=record.class_list,
-    )
+    found = record.segmentation(labels, cells, path.parent)
+    return replace(found, edited=found.edited or changed)
 
 
 def classes_in(path: str | Path) -> tuple[pd.DataFrame, ClassList, set[str]]:

@@ -1,18 +1,25 @@
-"""Where a result comes from: its image, its model and its classifier, known again and found again."""
+"""Where a result comes from: image, model and classifier, which are known again and found again; versions."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from ..errors import ModelError
+from ..version import __version__
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
+
+
+_LIBRARIES = "numpy scipy scikit-image opencv-python-headless onnxruntime openvino keras"
 
 
 class FileRecord(BaseModel, extra="forbid"):
@@ -169,3 +176,23 @@ def _stamp(path: Path) -> tuple[int, int]:
     """
     stats = [each.stat() for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path.stat()]
     return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
+
+
+def here_and_now() -> dict[str, Any]:
+    """Return what a record says of its making: time, versions and platform."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": library_versions(),
+        "platform": platform.platform(),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python, this package and what its results depend on."""
+    versions = {"python": platform.python_version(), "napari-wbcseg": __version__}
+    for name in _LIBRARIES.split():
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -21,10 +18,9 @@ from ..files import read_text, write_atomically
 from ..images.pixel_size import CENTIMETRES
 from ..segmentation.result import Placement, Segmentation, counts
 from ..settings import SegmentationSettings
-from ..version import __version__
 from .formats.tables import columns_to_table, table_to_columns
 from .names import LARGE_SUFFIX, RESULT_SUFFIX, RUN_FILE
-from .origins import FileRecord, ImageRecord, ModelRecord
+from .origins import FileRecord, ImageRecord, ModelRecord, here_and_now
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +30,6 @@ if TYPE_CHECKING:
 #: Of a ``run.json`` of any version.
 RUN_FORMAT = "napari-wbcseg run"
 RESULT_FORMAT = "napari-wbcseg result 1"
-
-_LIBRARIES = "numpy scipy scikit-image opencv-python-headless onnxruntime openvino keras"
 
 
 class Picture(NamedTuple):
@@ -159,7 +153,7 @@ class RunRecord(_Record):
             settings=settings,
             model=ModelRecord(name=model.name, hash=model.hash, source=source),
             classifier=None if classifier is None else ModelRecord.of(classifier.id, settings.classes or ""),
-            **_here_and_now(),
+            **here_and_now(),
             **values,
         )
 
@@ -283,7 +277,7 @@ class ResultRecord(_Record):
             gallery=list(gallery),
             cells={} if labels.endswith(LARGE_SUFFIX) else table_to_columns(result.cells),
             **asdict(result.placement),
-            **_here_and_now(),
+            **here_and_now(),
         )
 
     def write(self, path: str | Path) -> Path:
@@ -347,6 +341,33 @@ class ResultRecord(_Record):
         side = 10 * CENTIMETRES[size.unit]  # a unit in mm
         return math.prod(self.shape) * self.field_share * size.row * size.column * side**2
 
+    def segmentation(self, labels: Any, cells: pd.DataFrame, folder: Path) -> Segmentation:
+        """Return the result that was recorded, given its labels and table.
+
+        Parameters
+        ----------
+        labels : array of int, shape (H, W) or (N, H, W)
+        cells : DataFrame
+        folder : Path
+            Where the record lies.
+        """
+        return Segmentation(
+            labels=labels,
+            cells=cells,
+            place=self.placement,
+            name=self.image.name,
+            image_path=self.image.file(folder),
+            settings=self.settings,
+            model=self.model.id if self.model else "",
+            classifier=self.classifier.id if self.classifier else "",
+            model_source=self.model.source if self.model else "",
+            cell_diameter=self.cell_diameter,
+            field_share=self.field_share,
+            notes=self.notes,
+            edited=self.edited,
+            classes=self.class_list,
+        )
+
     def row(self, image: str, cells: pd.DataFrame) -> dict[str, Any]:
         """Return the row of ``counts.csv``.
 
@@ -389,22 +410,3 @@ def settings_again(record: ResultRecord | RunRecord) -> SegmentationSettings:
     if record.classifier is None:
         return record.settings
     return record.settings.replace(classes=record.classifier.find_classifier())
-
-
-def _here_and_now() -> dict[str, Any]:
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": library_versions(),
-        "platform": platform.platform(),
-    }
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of Python, this package and what its results depend on."""
-    versions = {"python": platform.python_version(), "napari-wbcseg": __version__}
-    for name in _LIBRARIES.split():
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...errors import ImageError
 from ...images.pixel_size import UNIT_NAMES, PixelSize
 from ...images.zarr_files import open_zarr
@@ -32,15 +34,9 @@ class Pyramid(Canvas):
 
     @classmethod
     def create(
-        cls,
-        path: Path,
-        shape: tuple[int, int],
-        dtype: Any,
-        *,
-        labels: bool,
-        pixel_size: PixelSize | None = None,
+        cls, path: Path, shape: tuple[int, int], dtype: Any, pixel_size: PixelSize | None = None
     ) -> Pyramid:
-        """Make an empty one, in place of any that is there."""
+        """Make an empty one, of labels where these are whole numbers, in place of any that is there."""
         import zarr
 
         shutil.rmtree(path, ignore_errors=True)
@@ -70,7 +66,7 @@ class Pyramid(Canvas):
             {"version": "0.4", "name": path.stem, "axes": axes, "datasets": sets, "type": "nearest"}
         ]
         group.attrs["multiscales"] = multiscales
-        if labels:
+        if np.issubdtype(dtype, np.integer):
             group.attrs["image-label"] = {"version": "0.4"}
         return cls(path, arrays)
 

@@ -18,7 +18,6 @@ from ...box import Box
 from ...classification.classify import class_list, classifier_of
 from ...errors import ImageError, OutputError, SettingsError
 from ...files import write_atomically
-from ...images.read import read_pixel_size
 from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...version import __version__
@@ -45,6 +44,8 @@ from .source import PixelSource
 if TYPE_CHECKING:
     from distributed import Client
 
+    from ...images.lazy import LargeImage
+    from ...images.pixel_size import PixelSize
     from ...network.model_file import ModelFile
 
 # Made first and removed last, so that a folder is known for one of ours whenever a run is killed.
@@ -151,14 +152,15 @@ class LargeRun:
 
     def _begin(self, image: Any) -> tuple[_Plan, list[TileCells]]:
         """Take up the run before, or start afresh; see `_start_afresh` for what it returns."""
-        array, file = _array_and_file(image)
+        opened = _opened(image)
+        file = str(Path(opened.name).resolve()) if opened.name else ""
         old = self._old_plan()
         if old is not None:
-            self.source = PixelSource(array, old.estimates.value_range, file)
+            self.source = PixelSource(opened.full, old.estimates.value_range, file)
             if self._is_same(old):
                 return old, []
-        self.source = PixelSource(array, file=file)
-        return self._start_afresh(file)
+        self.source = PixelSource(opened.full, file=file)
+        return self._start_afresh(file, opened.pixel_size)
 
     def _old_plan(self) -> _Plan | None:
         try:
@@ -179,12 +181,12 @@ class LargeRun:
         same = {"version": __version__, **self._method, "digest": image_digest(self.source)}
         return old == old.model_copy(update=same)
 
-    def _start_afresh(self, file: str) -> tuple[_Plan, list[TileCells]]:
+    def _start_afresh(self, file: str, pixel_size: PixelSize | None) -> tuple[_Plan, list[TileCells]]:
         """Estimate what the tiles share, and lay out the folder; the plan is written last.
 
         Returns the plan, and what was found in the tiles on the way.
         """
-        state, size = self.out / _STATE_FOLDER, read_pixel_size(file) if file else None
+        state = self.out / _STATE_FOLDER
         ours = (self.out / PLAN_FILE).exists() or state.exists()
         if self.out.exists() and not ours and any(self.out.iterdir()):
             raise ImageError(
@@ -208,8 +210,8 @@ class LargeRun:
             *state.iterdir(),
         ):
             old.unlink(missing_ok=True)
-        Pyramid.create(self.out / LABELS_FOLDER, plan.shape, np.int32, labels=True, pixel_size=size)
-        Pyramid.create(self.out / PROBABILITY_FOLDER, plan.shape, np.float32, labels=False, pixel_size=size)
+        Pyramid.create(self.out / LABELS_FOLDER, plan.shape, np.int32, pixel_size)
+        Pyramid.create(self.out / PROBABILITY_FOLDER, plan.shape, np.float32, pixel_size)
         write_atomically(self.out / PLAN_FILE, plan.text, OutputError)
         return plan, known or []
 
@@ -381,13 +383,13 @@ def segment_large(
         ) from error
 
 
-def _array_and_file(image: Any) -> tuple[Any, str]:
-    """Return the pixels, and the file that they are in; nothing where they are in none."""
+def _opened(image: Any) -> LargeImage:
+    """Return what `segment_large` takes as an opened image; one that is in no file has no name."""
     from ...images.lazy import LargeImage, open_large
 
     if isinstance(image, str | Path):
-        image = open_large(image)
-    return (image.full, str(Path(image.name).resolve())) if isinstance(image, LargeImage) else (image, "")
+        return open_large(image)
+    return image if isinstance(image, LargeImage) else LargeImage((image,), "")
 
 
 def _nearest(numbers: list[int], tiles: list[Tile], point: tuple[float, float] | None) -> int:

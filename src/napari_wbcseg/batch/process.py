@@ -1,0 +1,201 @@
+"""Doing one file of a run: read it, segment it, write what was found."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Cancelled, ImageError, OutputError
+from ..executors import ClusterError
+from ..progress import Progress, silent
+from ..results.formats.tiff import write_labels
+from ..results.origins import ImageRecord
+from ..results.records import ResultRecord
+from ..results.save import FORMATS, files_of, save
+from ..segmentation.result import Placement
+from .file import BatchItem, Row, Run, failure, row_of
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from ..images.lazy import LargeImage
+    from ..images.pixel_size import PixelSize
+    from ..segmentation.result import Segmentation
+
+#: Errors after which no other file could be written either.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def process(
+    item: BatchItem,
+    run: Run,
+    progress: Progress = silent,
+    network: AbstractContextManager[Any] | None = None,
+    client: Client | None = None,
+) -> Row:
+    """Read, segment and write one file, a large one in parts.
+
+    Parameters
+    ----------
+    network : context manager
+        Entered while the network is at work, such as a lock.
+    client : distributed.Client, optional
+        Over whose workers the tiles of a large file are spread.
+
+    Returns
+    -------
+    Row
+        That of the file, whatever went wrong with it.
+
+    Raises
+    ------
+    OutputError
+        If no file can be written: the disk is full, for instance.
+    ClusterError
+        If the cluster cannot do the work.
+    Cancelled
+        If the callback raised it.
+    """
+    start = time.perf_counter()
+    try:
+        if item.problem:
+            raise ImageError(item.problem)
+        common = item, run, progress, network or nullcontext()
+        return row_of(item, _large(*common, client) if item.large else _small(*common), run)
+    except (Cancelled, ClusterError):
+        raise
+    except Exception as error:
+        for cause in (error, error.__cause__):
+            if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+                raise OutputError(
+                    f"Nothing can be written into {run.folder} any more: {cause.strerror}. What is done "
+                    "is kept: make room, and give the same command again."
+                ) from error
+        return failure(item, error, time.perf_counter() - start)
+
+
+def _small(
+    item: BatchItem, run: Run, progress: Progress, network: AbstractContextManager[Any]
+) -> ResultRecord:
+    from ..images.read import read_file
+    from ..segmentation.pipeline import segment
+    from .thumbnails import report_pictures
+
+    start = time.perf_counter()
+    before = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
+    pixels, read_notes, pixel_size = read_file(item.path)
+    image = ImageRecord.of(item.path, item.image, run.folder)
+    if (image.size, image.modified) != (before.size, before.modified):
+        raise ImageError(f"{item.path} was changed while it was read; give the same command again.")
+    if item.sha256 not in (None, image.sha256):
+        raise ImageError(
+            f"{item.path} is not the file that the recorded run read (its SHA-256 differs); "
+            "put the old file back, or segment anew without --repeat."
+        )
+    asked = time.perf_counter()
+    with network:
+        start += time.perf_counter() - asked  # while it was another file's turn
+        result = segment(pixels, run.model, run.settings, progress)
+    notes = [*read_notes, *result.notes]
+    if result.stacked and (run.mask or run.overlay):
+        notes.append("A stack has no overlay or mask picture.")
+    result = _of_item(result, item, run, notes, pixel_size)
+    # The record goes first and comes last: an image that has one is done.
+    run.record_file(item.name).unlink(missing_ok=True)
+    base = run.folder / item.name
+    (labels, _) = files_of(base, "tiff")
+    write_labels(labels, result.labels, result.placement.pixel_size)
+    if others := [name for name in run.wanted(flat=not result.stacked) if name not in ("tiff", "json")]:
+        save(result, base, others, image=pixels)
+    return _record(item, run, result, labels, start, image=image, **report_pictures(pixels, result))
+
+
+def _large(
+    item: BatchItem,
+    run: Run,
+    progress: Progress,
+    network: AbstractContextManager[Any],
+    client: Client | None,
+) -> ResultRecord:
+    """Segment a large file into a folder of its own; a run that was interrupted goes on where it stopped."""
+    from ..images.lazy import open_large
+    from ..segmentation.large.run import LargeRun
+
+    folder = run.large_folder(item.name)
+    with network:
+        start = time.perf_counter()
+        image = open_large(item.path)
+        run.record_file(item.name).unlink(missing_ok=True)
+        tiles = LargeRun(image, folder, run.model, run.settings, client=client, progress=progress)
+        for _ in tiles.tiles():
+            pass
+        result = tiles.finish()
+    notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *image.notes, *result.notes]
+    made = ("tiff", "csv", "overlay", *run.beside_large(item.name))
+    if left_out := [name for name in run.wanted() if name not in made]:
+        notes.append(f"Not written for it: {', '.join(left_out)}.")
+    result = _of_item(result, item, run, notes, image.pixel_size)
+    return _keep_large(item, image, result, run, progress, start)
+
+
+def _keep_large(
+    item: BatchItem, image: LargeImage, result: Segmentation, run: Run, progress: Progress, start: float
+) -> ResultRecord:
+    """Write what lies beside the folder of a large image: outlines, pictures, the record."""
+    from .thumbnails import report_pictures
+
+    stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
+    for kind, path in run.beside_large(item.name).items():
+        FORMATS[kind].write(path, result, None, progress)
+    progress(0, 0, "Drawing the report")
+    shown = report_pictures(image.full, result, image.levels)
+    return _record(item, run, result, run.large_folder(item.name), start, image=stamp, **shown)
+
+
+def _of_item(
+    result: Segmentation, item: BatchItem, run: Run, notes: Iterable[str], pixel_size: PixelSize | None
+) -> Segmentation:
+    return replace(
+        result,
+        notes=tuple(dict.fromkeys(notes)),
+        place=Placement.of_pixels(len(result.labels.shape), pixel_size),
+        name=item.image,
+        image_path=item.path,
+        model_source=run.model_source,
+    )
+
+
+def _record(
+    item: BatchItem, run: Run, result: Segmentation, labels: Path, start: float, **about: Any
+) -> ResultRecord:
+    seconds = round(time.perf_counter() - start, 3)
+    record = ResultRecord.of(result, run.folder, labels.name, seconds=seconds, **about)
+    record.write(run.record_file(item.name))
+    return record
+
+
+def with_corrections(item: BatchItem, record: ResultRecord, run: Run) -> ResultRecord:
+    """Return the record of an image that is done; of a large one anew where its cells were corrected since.
+
+    Raises
+    ------
+    WBCSegError, OSError
+        If what was found in a large image is damaged, or cannot be written again.
+    """
+    from ..images.lazy import open_large
+    from ..segmentation.large.files import RESULT_FILE
+    from ..segmentation.large.result import LargeResult
+
+    folder, own = run.large_folder(item.name), run.record_file(item.name)
+    if not record.large or (folder / RESULT_FILE).stat().st_mtime_ns <= own.stat().st_mtime_ns:
+        return record
+    start = time.perf_counter() - (record.seconds or 0)
+    large = LargeResult.open(folder)
+    found = replace(record.segmentation(large.labels.arrays[0], large.cells, run.folder), edited=True)
+    found = _of_item(found, item, run, record.notes, record.placement.pixel_size)
+    return _keep_large(item, open_large(item.path), found, run, silent, start)
