@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +39,6 @@ _MOST_CELLS = 12
 _OF_A_CLASS = 6
 _GALLERY_CONTEXT = 1.6  # sides of a picture of the gallery, in diameters of a typical cell: one scale for all
 _LEAST_RING = 2.5  # pixels of the overview of a large image
-_READ_SIDE = 2048  # pixels of an image read at once
 _CASING, _LINE = 4, 2  # pixels wide
 
 
@@ -148,17 +146,10 @@ def _overview(source: PixelSource, levels: Sequence[Any]) -> tuple[np.ndarray, f
     size = tuple(max(1, round(side * zoom)) for side in source.shape)
     fitting = [one for one in levels if one.shape[0] >= size[0] and one.shape[1] >= size[1]]
     level = PixelSource(fitting[-1], source.value_range) if fitting else source
-    small = np.empty((*size, 3), np.uint8)
-    rows, cols = (np.linspace(0, side, max(1, -(-side // _READ_SIDE)) + 1) / side for side in level.shape)
-    for top, bottom in pairwise(np.rint(rows * size[0]).astype(int).tolist()):
-        for left, right in pairwise(np.rint(cols * size[1]).astype(int).tolist()):
-            if top == bottom or left == right:
-                continue
-            down, along = level.shape[0] / size[0], level.shape[1] / size[1]
-            box = (int(top * down), int(left * along), round(bottom * down), round(right * along))
-            part = cv2.resize(level.read(*box), (right - left, bottom - top), interpolation=cv2.INTER_AREA)
-            small[top:bottom, left:right] = np.rint(part)
-    return small, zoom
+    step = max(1, min(level.shape[0] // size[0], level.shape[1] // size[1]))
+    small = level.reduced(Box(0, 0, *level.shape), step)
+    small = cv2.resize(small, size[::-1], interpolation=cv2.INTER_AREA)
+    return np.rint(small).astype(np.uint8), zoom
 
 
 def _least_certain(cells: pd.DataFrame) -> list[dict[Any, Any]]:

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import zlib
 from dataclasses import dataclass
-from itertools import product
 from math import isqrt
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..box import Box
+from .large.source import READ_SIDE, PixelSource
 from .scale import PARAMETERS as SCALE
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..progress import Progress
     from ..settings import SegmentationSettings
     from .detections import TileCells
-    from .large.source import PixelSource
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,6 @@ class SampleParameters:
 
 
 PARAMETERS = SampleParameters()
-# Of a thumbnail so much is read at once.
-_READ_SIDE = 2048
 
 
 class FieldOfView(BaseModel, frozen=True, extra="forbid"):
@@ -258,33 +255,20 @@ def _spread(shape: tuple[int, int]) -> list[Box]:
 
 
 def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | None:
-    """Find the field of view in a small copy of the image, which is read in parts.
+    """Find the field of view in a small copy of the image.
 
     Of a large image its edge is looked at first: what does not reach it is no surround.
     """
-    import cv2
-
     from ..images.field_of_view import field_of_view
 
     height, width = source.shape
     step = max(1, max(height, width) // PARAMETERS.thumbnail)
-    side = max(1, _READ_SIDE // step) * step
 
     def reduced(box: Box) -> np.ndarray:
-        rows, cols = range(box.top, box.bottom, side), range(box.left, box.right, side)
-        small = np.empty((-(-box.shape[0] // step), -(-box.shape[1] // step), 3), np.float32)
-        for number, (top, left) in enumerate(product(rows, cols)):
-            if len(rows) * len(cols) > 1:
-                progress(number, len(rows) * len(cols), "Looking for the field of view")
-            part = source.read(*Box(top, left, top + side, left + side).common(box))
-            size = (-(-part.shape[1] // step), -(-part.shape[0] // step))
-            row, col = (top - box.top) // step, (left - box.left) // step
-            place = np.s_[row : row + size[1], col : col + size[0]]
-            small[place] = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-        return small
+        return source.reduced(box, step, progress, "Looking for the field of view")
 
     edge = PARAMETERS.edge * step
-    if min(height, width) > max(side, 2 * edge):
+    if min(height, width) > max(READ_SIDE, 2 * edge):
         bottom, right = ((length - edge) // step * step for length in source.shape)
         sides = [Box(0, 0, edge, width), Box(bottom, 0, height, width)]
         sides += [Box(0, 0, height, edge), Box(0, right, height, width)]

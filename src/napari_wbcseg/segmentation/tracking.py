@@ -132,10 +132,8 @@ class TrackedCells:
         for place in ndimage.find_objects(groups):
             top, left = (side.start * _TILE for side in place)
             there = differ[top : place[0].stop * _TILE, left : place[1].stop * _TILE]
-            rows, cols = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
-            row, col = box.top + top, box.left + left
-            first, last = (row + int(rows[0]), col + int(cols[0])), (row + int(rows[-1]), col + int(cols[-1]))
-            boxes.append(Box(*first, last[0] + 1, last[1] + 1))
+            (inside,) = ndimage.find_objects(there.view(np.uint8))
+            boxes.append(Box.of(inside).shifted(box.top + top, box.left + left))
         return boxes
 
     def work(self, boxes: list[Box]) -> int:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ...box import Box
+from ...progress import Progress, silent
 
 _SAMPLED_SIDE = 512
 _STRIP = 256  # rows whose colours are held at once
+#: Side of the parts that are read at once for a small copy, pixels.
+READ_SIDE = 2048
 
 
 class PixelSource:
@@ -116,6 +120,38 @@ class PixelSource:
     def read8(self, box: Box) -> np.ndarray:
         """Return the same of a box, rounded to uint8."""
         return np.rint(self.read(*box)).astype(np.uint8)
+
+    def reduced(self, box: Box, step: int, progress: Progress = silent, stage: str = "") -> np.ndarray:
+        """Return a small copy of a part, which is read in parts.
+
+        Parameters
+        ----------
+        box : Box
+        step : int
+            Pixels along a side of what becomes one pixel, their average.
+        progress : Progress
+        stage : str
+            What is told where there are several parts.
+
+        Returns
+        -------
+        ndarray of float32, shape (ceil(h / step), ceil(w / step), 3)
+            RGB, 0 to 255.
+        """
+        import cv2
+
+        side = max(1, READ_SIDE // step) * step
+        corners = list(product(range(box.top, box.bottom, side), range(box.left, box.right, side)))
+        small = np.empty((-(-box.shape[0] // step), -(-box.shape[1] // step), 3), np.float32)
+        for number, (top, left) in enumerate(corners):
+            if len(corners) > 1:
+                progress(number, len(corners), stage)
+            part = self.read(*Box(top, left, top + side, left + side).common(box))
+            size = (-(-part.shape[1] // step), -(-part.shape[0] // step))
+            row, col = (top - box.top) // step, (left - box.left) // step
+            place = np.s_[row : row + size[1], col : col + size[0]]
+            small[place] = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+        return small
 
     def raw(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
         """Return the same as it is stored."""
