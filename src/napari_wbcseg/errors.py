@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class WBCSegError(Exception):
     """Base of every error that a user of this package can cause and mend."""
@@ -53,3 +58,9 @@ class Cancelled(WBCSegError):
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error of a library says; its type, where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def first_problem(error: ValidationError, whole: str = "the file") -> str:
+    """Return what pydantic found first: where, which is the whole if nowhere, and what is wrong there."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg'].lower()}"

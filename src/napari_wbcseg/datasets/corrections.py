@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import DatasetError
+from ..errors import DatasetError, first_problem
 from ..files import ABANDONED, remove_leftovers, write_atomically
 from ..images.pixel_size import PixelSize, unit_symbol
 from ..images.prepare import as_rgb8
@@ -232,10 +232,8 @@ def read_record(folder: str | Path | None = None) -> tuple[Correction, ...]:
     try:
         record = _Record.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise DatasetError(
-            f"{path} is damaged ({where}: {first['msg'].lower()}). Mend it, or delete it: "
+            f"{path} is damaged ({first_problem(error)}). Mend it, or delete it: "
             "the images and labels beside it are still a data set to train on."
         ) from None
     if record.format_version > FORMAT_VERSION:

@@ -18,10 +18,11 @@ from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from ..errors import ModelError
+from ..errors import ModelError, first_problem
 from ..files import check_ordinary, write_atomically
 from ..settings import Recipe
 from ..version import __version__
+from ..words import listed
 from .architecture import UNetArchitecture
 
 SUFFIX = ".safetensors"
@@ -298,8 +299,8 @@ def decode_tensors(
     shapes = header.tensor_shapes()
     missing, unknown = sorted(set(shapes) - set(stored)), sorted(set(stored) - set(shapes))
     if missing or unknown:
-        parts = [f"lacks {_some(missing)}"] if missing else []
-        parts += [f"has {_some(unknown)}, which the network does not"] if unknown else []
+        parts = [f"lacks {listed(missing)}"] if missing else []
+        parts += [f"has {listed(unknown)}, which the network does not"] if unknown else []
         raise ModelError(f"{where} does not fit its own header: it {' and '.join(parts)}.")
     return header, {name: _checked_array(name, stored[name], shapes[name], where) for name in shapes}
 
@@ -336,11 +337,8 @@ def _checked_header(kind: type[Header], key: str, metadata: dict[str, str] | Non
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "header"
-        raise ModelError(
-            f"{where} has a header that cannot be used ({field}: {first['msg'].lower()})."
-        ) from None
+        problem = first_problem(error, "header")
+        raise ModelError(f"{where} has a header that cannot be used ({problem}).") from None
 
 
 def _checked_array(name: str, stored: dict[str, Any], shape: tuple[int, ...], where: str) -> np.ndarray:
@@ -359,11 +357,6 @@ def _checked_array(name: str, stored: dict[str, Any], shape: tuple[int, ...], wh
     if name.endswith("/moving_variance") and value.min() < 0:
         raise ModelError(f"{where} is spoilt: {name} has a negative variance.")
     return value
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def clean_name(name: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..classification.classes import BUILT_IN, CLASS_BY, PERSON, ClassList, class_of
 from ..classification.differential import differential
-from ..errors import SettingsError
+from ..errors import SettingsError, first_problem
 from ..files import read_text, write_atomically
 from ..images.pixel_size import CENTIMETRES
 from ..segmentation.result import Placement, Segmentation, counts
@@ -79,10 +79,8 @@ class _Record(BaseModel, extra="forbid"):
         try:
             return cls.model_validate_json(read_text(path))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise SettingsError(
-                f"{path} is not the record of {cls._of} of napari-wbcseg ({where}: {first['msg'].lower()}). "
+                f"{path} is not the record of {cls._of} of napari-wbcseg ({first_problem(error)}). "
                 f"{cls._advice}"
             ) from None
 
