@@ -25,7 +25,6 @@ FolderOption = Annotated[
 
 @corrections_app.callback()
 def _corrections(context: typer.Context, folder: FolderOption = None) -> None:
-    context.obj = folder
     if context.invoked_subcommand is None:
         with errors_in_sentences():
             _list(folder)

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from ..network.model_file import ModelFile
     from .detections import Kept
-    from .global_estimates import GlobalEstimates
-    from .large.source import PixelSource
-    from .tile_work import Canvas
 
 DEFAULT_MODEL = "wbc"
 
@@ -73,9 +70,10 @@ def segment(
 
     from ..classification.classify import class_list, classifier_of
     from ..images.prepare import bit_range
+    from .global_estimates import estimate
     from .large.files import TileFiles
     from .large.source import PixelSource
-    from .tile_work import Canvas
+    from .tile_work import Canvas, TileWork, find_all, finish, here
 
     file, settings = model_and_settings(model, settings)
     # What cannot be used is told before the work, not after it.
@@ -89,16 +87,17 @@ def segment(
     tables: list[pd.DataFrame] = []
     proposals, estimates = [], []
     for index, source in enumerate(sources):
-
-        def plane_progress(done: int, total: int, stage: str, index: int = index) -> None:
-            where = f" (plane {index} of 0 to {len(planes) - 1})" if stacked else ""
-            progress(done, total, stage + where)
-
         plane = index if stacked else None
-        canvases = Canvas([labels], plane), Canvas([probability], plane)
+        told = _of_plane(progress, index, len(planes)) if stacked else progress
         kept: Kept = TileFiles(Path(extra["folder"].name), str(index)) if extra else {}
         first = 1 + sum(len(table) for table in tables)
-        cells, boxes, found = _segment_plane(source, file, settings, *canvases, kept, first, plane_progress)
+        found, known = estimate(source, file, settings, told)
+        canvases = Canvas([labels], plane), Canvas([probability], plane)
+        work = TileWork(source, found, file, settings, kept, *canvases)
+        tiles = enumerate(known or [None] * len(work.tiles))
+        for _ in find_all(work, here(work), tiles, len(work.tiles), told):
+            pass
+        cells, boxes = finish(work, here(work), told, first)
         tables.append(cells.assign(plane=index) if stacked else cells)
         proposals.append(np.insert(boxes, 0, index, axis=1) if stacked else boxes)
         estimates.append(found)
@@ -164,26 +163,13 @@ def _check_heads(model: ModelFile) -> None:
         )
 
 
-def _segment_plane(
-    source: PixelSource,
-    model: ModelFile,
-    settings: SegmentationSettings,
-    labels: Canvas,
-    probability: Canvas,
-    kept: Kept,
-    first: int,
-    progress: Progress,
-) -> tuple[pd.DataFrame, np.ndarray, GlobalEstimates]:
-    """Segment one image onto two canvases; return its cells, its proposals and what was estimated."""
-    from .global_estimates import estimate
-    from .tile_work import TileWork, find_all, finish, here
+def _of_plane(progress: Progress, plane: int, count: int) -> Progress:
+    """Return a progress that tells of which plane it is."""
 
-    estimates, known = estimate(source, model, settings, progress)
-    work = TileWork(source, estimates, model, settings, kept, labels, probability)
-    count = len(work.tiles)
-    for _ in find_all(work, here(work), enumerate(known or [None] * count), count, progress):
-        pass
-    return *finish(work, here(work), progress, first), estimates
+    def told(done: int, total: int, stage: str) -> None:
+        progress(done, total, f"{stage} (plane {plane} of 0 to {count - 1})")
+
+    return told
 
 
 def _empty(shape: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:
