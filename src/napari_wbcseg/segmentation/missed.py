@@ -15,6 +15,7 @@ from ..progress import Progress, silent
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
     from ..settings import SegmentationSettings
+    from .prediction import Predictor
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def outline_at(
     from scipy import ndimage
 
     from .large.source import PixelSource
+    from .prediction import Predictor
 
     row, col = (round(value) for value in point)
     height, width = labels.shape
@@ -99,9 +101,12 @@ def outline_at(
     if taken[spot]:
         raise EditError("A cell is outlined there already: select it to change it.")
     pixels = PixelSource(image).read(*window)
-    find = _classic if settings.recipe == "classic" else _robust
+    if settings.recipe == "classic":
+        masks = _classic(pixels, spot, model, settings, progress)
+    else:
+        masks = _robust(pixels, spot, diameter, Predictor(model, settings, progress))
     low, high = (size * diameter for size in PARAMETERS.sizes)
-    for mask in find(pixels, spot, diameter, model, settings, progress):
+    for mask in masks:
         free = mask & ~taken
         if not free[spot]:
             continue
@@ -117,21 +122,16 @@ def outline_at(
 
 
 def _robust(
-    pixels: np.ndarray,
-    spot: tuple[int, int],
-    diameter: float,
-    model: ModelFile,
-    settings: SegmentationSettings,
-    progress: Progress,
+    pixels: np.ndarray, spot: tuple[int, int], diameter: float, predictor: Predictor
 ) -> Iterator[np.ndarray]:
     """Yield the instance at a point, ndarray of bool, at one threshold after the other."""
     from ..images.illumination import normalised
     from ..network.robust import network_input
     from .instances import draw_at, split_cells
-    from .prediction import Predictor, resample
+    from .prediction import resample
     from .robust import look_closely, placed
 
-    predictor = Predictor(model, settings, progress)
+    settings = predictor.settings
     canonical, shape = predictor.canonical_diameter, (pixels.shape[0], pixels.shape[1])
     scaled = resample(network_input(normalised(pixels)), canonical / diameter)
     closely = int(np.ceil(PARAMETERS.closely * diameter))
@@ -151,7 +151,6 @@ def _robust(
 def _classic(
     pixels: np.ndarray,
     spot: tuple[int, int],
-    diameter: float,
     model: ModelFile,
     settings: SegmentationSettings,
     progress: Progress,
