@@ -4,11 +4,11 @@
     python benchmarks/speed.py --sizes 1 16 100 400 --stardist-python PYTHON --out docs/speed.md
     WBCSEG_DATA=FOLDER python benchmarks/speed.py --parts image --images 40
 
-``--parts`` chooses what is measured: image (against the published loop), network (its share,
-and its rate against the engine's limit), engines (their rates, and how their cells differ), large,
-folder, slide (one on a cluster), napari. Each is taken in a process of
-its own. Images are drawn unless WBCSEG_DATA has the SigTuple set, whose fields ``image``,
-``network`` and ``engines`` then take, and with ``--real`` ``large`` as well.
+``--parts`` chooses what is measured: image (against the published loop), network (its share, and its
+rate against the engine's limit), first (a fresh process, a crowd, memory), engines (their rates, and
+how their cells differ), large, folder, slide (one on a cluster), napari. Each is taken in a process of
+its own. Images are drawn unless WBCSEG_DATA has the SigTuple set, whose fields ``image``, ``network``,
+``first`` and ``engines`` then take, and with ``--real`` ``large`` as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from speed_cluster import write_folder
 from speed_image import images, synthetic_fields
 from speed_large import as_npy, compose
 
-PARTS = ("image", "network", "engines", "large", "folder", "slide", "napari")
+PARTS = ("image", "network", "first", "engines", "large", "folder", "slide", "napari")
 #: StarDist's own cost a megapixel does not change with the size; beyond this its memory does.
 _LARGEST_DENSE = 16
 BUSY = (
@@ -77,24 +77,52 @@ def measure_network(args: argparse.Namespace, folder: str) -> list[str]:
             (
                 model,
                 found["engine"],
+                f"{found['seconds_an_image']:.3f}",
                 f"{found['seconds_a_megapixel']:.2f}",
                 f"{found['share']:.0%}",
                 f"{found['rate_mp_s']:.2f}",
                 f"{found['limit_mp_s']:.2f}",
                 f"**{found['of_limit']:.0%}**",
-                f"{found['first_s']:.2f}",
             )
         )
     return [
         "## The network's part",
         "",
-        "Share of the network in `segment`; megapixels of windows a second there, and of the engine alone on "
-        "the batch that suits it best; seconds from a loaded Python to the first result, weights included.",
+        "Processor seconds of `segment`, warm, and the network's share of them; megapixels of windows a "
+        "processor second there, and of the engine alone on the batch that suits it best.",
         "",
         *table(
-            ("model", "engine", "s a megapixel", "share", "MP/s", "limit MP/s", "of the limit", "first, s"),
+            ("model", "engine", "s an image", "s a megapixel", "share", "MP/s", "limit MP/s", "of the limit"),
             rows,
         ),
+    ]
+
+
+def measure_first(args: argparse.Namespace, folder: str) -> list[str]:
+    """Time the first result of a fresh process, a crowded field, and what many images leave in memory."""
+    real = images(args.images)
+    paths = [str(path) for path in real or synthetic_fields(folder, args.images)]
+    starts = [measure("speed_image", "first_result", path=paths[0]) for _ in range(max(3, args.starts))]
+    first, cpu = (min(one[key] for one in starts) for key in ("seconds", "cpu"))
+    full = measure("speed_image", "crowded")
+    held = measure("speed_image", "memory", paths=paths)
+    cells = full["full_cells"]
+    return [
+        "## The first image, a crowded one, and the last of many",
+        "",
+        *table(
+            ("", "processor s"),
+            [
+                ("a fresh process, import to count, Python's start included", f"{cpu:.2f}"),
+                ("the same by the clock, without it", f"{first:.2f}"),
+                (f"a megapixel of {cells} cells, their classes told", f"{full['full']:.2f}"),
+                ("a megapixel of one cell", f"{full['sparse']:.2f}"),
+                ("a cell in the crowd, over that", f"{(full['full'] - full['sparse']) / cells:.4f}"),
+            ],
+        ),
+        "",
+        f"Memory of one process after {held['images'] // 10} images {held['early_mb']:.0f} MB, "
+        f"after {held['images']} {held['late_mb']:.0f} MB.",
     ]
 
 
@@ -357,6 +385,7 @@ def main() -> None:
     parts: dict[str, Callable[[argparse.Namespace, str], list[str]]] = {
         "image": measure_image,
         "network": measure_network,
+        "first": measure_first,
         "engines": measure_engines,
         "large": measure_large,
         "folder": measure_folder,
