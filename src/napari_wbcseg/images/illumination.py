@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .field_of_view import field_of_view
+from .field_of_view import brightness, field_of_view
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,12 @@ def background_colour(pixels: np.ndarray) -> np.ndarray:
     """
     step = max(1, round(max(pixels.shape[:2]) / PARAMETERS.side))
     sample = np.asarray(pixels[::step, ::step], np.float32).reshape(-1, 3)
-    # Added by hand: NumPy's mean over so short an axis takes most of the time.
-    brightness = (sample[:, 0] + sample[:, 1] + sample[:, 2]) / np.float32(3)
-    lit = brightness > min(PARAMETERS.dark, 0.5 * float(brightness.max(initial=0.0)))
+    light = brightness(sample)
+    lit = light > min(PARAMETERS.dark, 0.5 * float(light.max(initial=0.0)))
     if lit.sum() < 16:
         return np.full(3, 255.0, np.float32)
-    low, high = np.percentile(brightness[lit], (PARAMETERS.low, PARAMETERS.high))
-    empty = sample[lit & (brightness >= low) & (brightness <= high)]
+    low, high = np.percentile(light[lit], (PARAMETERS.low, PARAMETERS.high))
+    empty = sample[lit & (light >= low) & (light <= high)]
     return np.maximum(np.median(empty, axis=0), 1.0).astype(np.float32)
 
 
@@ -121,4 +120,4 @@ def absorbed(colours: np.ndarray, background: np.ndarray) -> np.ndarray:
         Base 10; 0 on the empty slide, 2 at most (Ruifrok & Johnston, 2001).
     """
     passed = np.maximum(transmittance(colours, background), 0.01)
-    return np.maximum(-np.log10(passed).mean(axis=-1), 0).astype(np.float32)
+    return np.maximum(brightness(-np.log10(passed)), 0).astype(np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..words import readable
-from .field_of_view import field_of_view
+from .field_of_view import brightness, field_of_view
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -212,17 +212,17 @@ def has_dark_background(pixels: NDArray[np.float32]) -> bool:
     step = max(1, -(-max(pixels.shape[:2]) // PARAMETERS.sample_side))
     sample = pixels[::step, ::step]
 
-    def dark(brightness: NDArray[Any]) -> bool:
-        least, middle, most = (float(level) for level in np.percentile(brightness, (1, 50, 99)))
+    def dark(light: NDArray[Any]) -> bool:
+        least, middle, most = (float(level) for level in np.percentile(light, (1, 50, 99)))
         return middle < PARAMETERS.dark_background * most or middle - least < PARAMETERS.low_background * (
             most - least
         )
 
-    brightness = sample.mean(axis=2)
-    if not dark(brightness):
+    light = brightness(sample)
+    if not dark(light):
         return False
     field = field_of_view(sample)  # the surround of an eyepiece's field is dark in any picture
-    return field is None or dark(brightness[field])
+    return field is None or dark(light[field])
 
 
 def is_one_field(planes: NDArray[Any]) -> bool:

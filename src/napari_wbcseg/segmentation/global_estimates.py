@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..box import Box
+from ..images.field_of_view import brightness
 from .large.source import READ_SIDE, PixelSource
 from .scale import PARAMETERS as SCALE
 
@@ -297,7 +298,7 @@ def _background(boxes: list[Box], samples: list[np.ndarray], field: FieldOfView 
 
 def _side_by_side(inputs: list[np.ndarray]) -> np.ndarray:
     """Lay the most stained fields side by side, with a strip of empty slide, 0, between them."""
-    stain = [float(np.percentile(field[::4, ::4].mean(axis=-1), 99)) for field in inputs]
+    stain = [float(np.percentile(brightness(field[::4, ::4]), 99)) for field in inputs]
     chosen = sorted(np.argsort(stain, kind="stable")[::-1][: PARAMETERS.most_stained])
     columns = int(np.ceil(np.sqrt(len(chosen))))
     pitch = PARAMETERS.field + PARAMETERS.gap

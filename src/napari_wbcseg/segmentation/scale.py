@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..box import Box
+from ..images.field_of_view import brightness
 from .prediction import Maps, Predictor, box_windows, resample
 
 #: Cell diameters, in image pixels, that the image is looked at for. Neighbours overlap.
@@ -192,7 +193,7 @@ def _windows_of_a_level(image: np.ndarray, multiple: int) -> list[Box]:
     shape = (image.shape[0], image.shape[1])
     if shape[0] * shape[1] <= _PIXELS_A_LEVEL:
         return box_windows((0, 0, *shape), shape, multiple)
-    density = image.mean(axis=-1)
+    density = brightness(image)
 
     def stain(window: Box) -> float:
         return float(np.percentile(density[window.slices][::4, ::4], 98))
