@@ -97,7 +97,7 @@ def sides(image: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def brightness(pixels: np.ndarray) -> np.ndarray:
-    """Return the mean of three colours, (..., 3); that of NumPy over so short an axis takes ten times as long.
+    """Return the mean of three colours, (..., 3); NumPy takes ten times as long over so short an axis.
 
     Examples
     --------
