@@ -229,6 +229,8 @@ def is_one_field(planes: NDArray[Any]) -> bool:
     """Say whether all planes of a stack, (N, H, W, C), show the same place, as a focus stack does."""
     import cv2
 
+    if len(planes) < 2:
+        return False
     size = (PARAMETERS.focus_side, PARAMETERS.focus_side)
     before = None
     for plane in planes:
@@ -238,7 +240,7 @@ def is_one_field(planes: NDArray[Any]) -> bool:
         if before is not None and float((small * before).sum()) < PARAMETERS.one_field:
             return False
         before = small
-    return len(planes) > 1
+    return True
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
