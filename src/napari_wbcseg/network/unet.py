@@ -14,18 +14,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def build_unet(
-    architecture: UNetArchitecture, *, dropout: float | None = None, dtype: str | None = None
-) -> keras.Model:
+def build_unet(architecture: UNetArchitecture, *, dtype: str = "float32") -> keras.Model:
     """Build the network, with fresh random weights.
 
     Parameters
     ----------
     architecture : UNetArchitecture
         Levels, normalisation and heads.
-    dropout : float, optional
-        Overrides the dropout of the architecture.
-    dtype : str, optional
+    dtype : str
         Keras dtype policy of the layers, such as ``mixed_bfloat16``; the heads and the
         output are float32 whatever it says. Keras' global policy is not looked at.
 
@@ -36,12 +32,10 @@ def build_unet(
         joined in order. H and W must be divisible by ``architecture.multiple``.
     """
     layers = import_keras().layers
-    policy = dtype or "float32"
-    rate = architecture.dropout if dropout is None else dropout
-    normalised = architecture.batch_norm
+    rate, normalised = architecture.dropout, architecture.batch_norm
 
     def block(x: Any, side: str, level: int) -> Any:
-        return conv_block(x, f"{side}{level}", architecture.widths[level], normalised, policy)
+        return conv_block(x, f"{side}{level}", architecture.widths[level], normalised, dtype)
 
     image = layers.Input((None, None, architecture.input_channels), name="image")
     x = image
@@ -50,14 +44,14 @@ def build_unet(
     for level in range(bottom):
         x = block(x, "down", level)
         skips.append(x)
-        x = layers.MaxPooling2D(2, dtype=policy, name=f"down{level}_pool")(x)
-        x = layers.Dropout(rate, dtype=policy, name=f"down{level}_dropout")(x)
+        x = layers.MaxPooling2D(2, dtype=dtype, name=f"down{level}_pool")(x)
+        x = layers.Dropout(rate, dtype=dtype, name=f"down{level}_dropout")(x)
     x = block(x, "down", bottom)
     for level in reversed(range(bottom)):
-        x = layers.UpSampling2D(2, interpolation="nearest", dtype=policy, name=f"up{level}_upsample")(x)
-        x = layers.Concatenate(dtype=policy, name=f"up{level}_join")([x, skips[level]])
+        x = layers.UpSampling2D(2, interpolation="nearest", dtype=dtype, name=f"up{level}_upsample")(x)
+        x = layers.Concatenate(dtype=dtype, name=f"up{level}_join")([x, skips[level]])
         x = block(x, "up", level)
-        x = layers.Dropout(rate, dtype=policy, name=f"up{level}_dropout")(x)
+        x = layers.Dropout(rate, dtype=dtype, name=f"up{level}_dropout")(x)
     heads = [
         layers.Conv2D(
             output.channels, 1, activation=output.activation, dtype="float32", name=f"head_{output.name}"

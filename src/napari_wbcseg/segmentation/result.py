@@ -170,44 +170,24 @@ class Segmentation:
     @property
     def summary(self) -> str:
         """The count in words, such as ``23 white cells, 2 erythroblasts, 2 to check``."""
-        return count_in_words(self.white_cells, self.to_check, erythroblasts=self.erythroblasts)
+        return count_in_words(self.cells, self.classes)
 
 
-def count_in_words(
-    count: int | pd.DataFrame,
-    to_check: int = 0,
-    what: str = "white cell",
-    *,
-    erythroblasts: int = 0,
-    classes: ClassList = BUILT_IN,
-) -> str:
-    """Return a count in words, such as ``23 white cells, 2 erythroblasts, 2 to check``.
+def count_in_words(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> str:
+    """Return the counts of a table in words, such as ``23 white cells, 2 erythroblasts, 2 to check``.
 
     Parameters
     ----------
-    count : int or DataFrame
-        Number of white cells; or a table of cells, which says the other numbers too.
-    to_check : int
-    what : str
-        What is counted.
-    erythroblasts : int
-        Besides those.
+    cells : DataFrame
     classes : ClassList
-        Of a table: which of them are white cells.
-
-    Examples
-    --------
-    >>> count_in_words(23, 2)
-    '23 white cells, 2 to check'
+        Which of them are white cells.
     """
-    if not isinstance(count, int | np.integer):
-        found = counts(count, classes)
-        count, erythroblasts, to_check = (found[k] for k in ("white_cells", "erythroblasts", "to_check"))
-    words = [counted(count, what)]
-    if erythroblasts:
-        words.append(counted(erythroblasts, ERYTHROBLAST))
-    if to_check:
-        words.append(f"{to_check} to check")
+    found = counts(cells, classes)
+    words = [counted(found["white_cells"], "white cell")]
+    if found["erythroblasts"]:
+        words.append(counted(found["erythroblasts"], ERYTHROBLAST))
+    if found["to_check"]:
+        words.append(f"{found['to_check']} to check")
     return ", ".join(words)
 
 
