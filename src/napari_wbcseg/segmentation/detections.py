@@ -172,6 +172,8 @@ class JoinedCells:
     label : ndarray of int64, shape (n,)
     tile, index : ndarray of int64, shape (n,)
         The tile that each comes from, and its place there.
+    first : ndarray of int64, shape (n, 2)
+        Row and column of its first pixel, by which they are ordered.
     boxes : ndarray of int64, shape (n, 4)
     area : ndarray of int64, shape (n,)
         Square pixels.
@@ -190,6 +192,7 @@ class JoinedCells:
     label: np.ndarray
     tile: np.ndarray
     index: np.ndarray
+    first: np.ndarray
     boxes: np.ndarray
     area: np.ndarray
     certainty: np.ndarray
@@ -239,7 +242,7 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
     first : int
         Label of the first cell.
     """
-    cells, first_pixel = _gathered(kept, count)
+    cells = _gathered(kept, count)
     tile, boxes, size, area, certainty = cells.tile, cells.boxes, cells.size, cells.area, cells.certainty
     pairs = list(_overlapping(boxes, tile))
     meeting = np.unique(np.array(pairs, np.int64))
@@ -261,48 +264,55 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
             masks[two][place] &= ~shared
             area[two] = masks[two].sum()
             keep[two] = area[two] > 0
-            first_pixel[two] = boxes[two, :2] + np.unravel_index(masks[two].argmax(), masks[two].shape)
+            cells.first[two] = boxes[two, :2] + np.unravel_index(masks[two].argmax(), masks[two].shape)
     rows = np.flatnonzero(keep)
-    rows = rows[np.lexsort((first_pixel[rows, 1], first_pixel[rows, 0]))]
+    rows = rows[np.lexsort(cells.first[rows].T[::-1])]
     labels = first + np.arange(len(rows))
     given = {first + number: changed[row] for number, row in enumerate(rows.tolist()) if row in changed}
     about = {"proposals": cells.proposals, "seen": cells.seen}
     return replace(cells.part(rows), label=labels, changed=given, **about)
 
 
-def _gathered(kept: Kept, count: int) -> tuple[JoinedCells, np.ndarray]:
-    """Return the cells of all tiles by their first pixel, which is returned too, numbered from 0."""
-    whole: list[np.ndarray] = [np.zeros((0, 10), np.int64)]
-    certainty, classes = [np.zeros(0)], []
+_ROW = np.dtype(
+    [("tile", "i8"), ("index", "i8"), ("first", "i8", 2), ("box", "i8", 4), ("area", "i8"), ("size", "i8")]
+)
+
+
+def _gathered(kept: Kept, count: int) -> JoinedCells:
+    """Return the cells of all tiles by their first pixel, numbered from 0."""
+    whole, certainty, classes = [np.zeros(0, _ROW)], [np.zeros(0)], []
     proposals, seen = [np.zeros((0, 4), np.int64)], np.zeros((count, 4), np.int64)
     for number in range(count):
         cells = kept[number]
         proposals.append(cells.proposals)
         seen[number] = cells.seen
         if len(cells):
-            areas = [mask.sum() for mask in cells.masks]
-            first = [np.argmax(mask[0]) for mask in cells.masks] + cells.boxes[:, 1]
-            places = (np.full(len(cells), number), range(len(cells)), areas, cells.boxes[:, 0], first)
-            whole.append(np.column_stack([*places, cells.boxes, np.full(len(cells), cells.size)]))
+            rows = np.zeros(len(cells), _ROW)
+            rows["tile"], rows["index"], rows["size"] = number, np.arange(len(cells)), cells.size
+            rows["box"], rows["first"] = cells.boxes, cells.boxes[:, :2]
+            rows["first"][:, 1] += [np.argmax(mask[0]) for mask in cells.masks]
+            rows["area"] = [mask.sum() for mask in cells.masks]
+            whole.append(rows)
             certainty.append(cells.certainty)
             classes.append(cells.classes)
     rows = np.concatenate(whole)
     # Where two cells have the same first pixel, by tile.
-    order = np.lexsort((rows[:, 1], rows[:, 0], rows[:, 4], rows[:, 3]))
+    order = np.lexsort((rows["index"], rows["tile"], *rows["first"].T[::-1]))
     rows = rows[order]
     return JoinedCells(
         label=np.arange(len(rows)),
-        tile=rows[:, 0],
-        index=rows[:, 1],
-        boxes=rows[:, 5:9],
-        area=rows[:, 2].copy(),
+        tile=rows["tile"],
+        index=rows["index"],
+        first=rows["first"],
+        boxes=rows["box"],
+        area=rows["area"],
         certainty=np.concatenate(certainty)[order],
         classes=np.concatenate(classes or [np.zeros((0, 0))])[order],
-        size=rows[:, 9],
+        size=rows["size"],
         changed={},
         proposals=np.unique(np.concatenate(proposals), axis=0),
         seen=seen,
-    ), rows[:, 3:5].copy()
+    )
 
 
 def _overlapping(boxes: np.ndarray, tile: np.ndarray) -> Iterator[tuple[int, int]]:
