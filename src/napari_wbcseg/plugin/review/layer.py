@@ -1,4 +1,4 @@
-"""A review of the cells of a Labels layer: the table, the count, and what a person decided."""
+"""A review of the cells of a Labels layer: what a person corrects and decides, and what follows from it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import Signal
 
 from ...box import Box
-from ...classification.classes import CLASS, ClassList
-from ...classification.naming import said_by_model
+from ...classification.classes import ClassList
 from ...errors import EditError
 from ...segmentation.edit import unused_labels
-from ...segmentation.result import count_in_words
-from ...segmentation.tracking import Change, TrackedCells
+from ...segmentation.tracking import Change
 from ..shared.counts import counts_of
-from ..shared.metadata import LayerInfo, class_list
+from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data
 from .decisions import Cell, Told
 from .edits import apply_edits, cutting, drawing, merging, removing
@@ -25,18 +23,16 @@ from .history import History
 from .kept_features import KeptFeatures
 from .large_edit import folder_of
 from .measured_cells import MeasuredCells
+from .reviewed_cells import ReviewedCells
 from .stored_cells import DiskCopy, StoredCells
 
 if TYPE_CHECKING:
-    import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
 
-class LayerReview(QObject):
-    """Follows one Labels layer: a table of its cells, the count, and what the user decided.
-
-    A cell is named by its plane, 0 for a single image, and its label.
+class LayerReview(ReviewedCells):
+    """Follows one Labels layer: corrects its cells, counts them, and keeps what a person decided with it.
 
     Parameters
     ----------
@@ -59,16 +55,14 @@ class LayerReview(QObject):
     def __init__(
         self, viewer: ViewerModel, labels: Labels, image: Image | None = None, *, in_background: bool = True
     ) -> None:
-        super().__init__()
-        self.viewer, self.labels = viewer, labels
         folder = folder_of(labels)
         kind = MeasuredCells if folder is None else StoredCells
-        self._measured = measured = kind(viewer, labels, image, in_background)
+        measured = kind(viewer, labels, image, in_background)
+        super().__init__(measured)
+        self.viewer = viewer
         self._features = KeptFeatures(labels, lambda: None if self.measuring else self.cells)
         self._restored = False
         self._take_over()
-        self._table: pd.DataFrame | None = None
-        self._found: tuple[Told | None, pd.DataFrame] | None = None  # and who told the classes in it
         self._features.replaced.connect(self._on_replaced)
         #: Whether the cells are those of a large result, whose outlines are corrected part by part.
         self.on_disk = folder is not None
@@ -88,22 +82,7 @@ class LayerReview(QObject):
         self._measured.close()
         counts_of(self.viewer).end_review(self.labels)
 
-    # What is measured ------------------------------------------------------------------------------------
-
-    @property
-    def image(self) -> Image | None:
-        """The image that the stain is measured on; None for none."""
-        return self._measured.image
-
-    @property
-    def image_problem(self) -> str:
-        """Why the stain is not measured; empty where it is."""
-        return self._measured.image_problem
-
-    @property
-    def measuring(self) -> bool:
-        """Whether cells are still being measured in the background."""
-        return self._measured.measuring
+    # Measuring --------------------------------------------------------------------------------------------
 
     def set_image(self, image: Image | None) -> None:
         """Measure the stain on another image; None for on none."""
@@ -117,97 +96,6 @@ class LayerReview(QObject):
         """Measure what was edited since; happens by itself some milliseconds after an edit."""
         self._measured.update_now()
 
-    # The table -------------------------------------------------------------------------------------------
-
-    @property
-    def stacked(self) -> bool:
-        """Whether the layer has planes."""
-        return bool(self.labels.ndim == 3)
-
-    @property
-    def classes(self) -> ClassList:
-        """The classes that cells are sorted into: the list of the result, and what is found beside."""
-        return class_list(self.labels).covering(sorted(set(self.cells[CLASS])))
-
-    @property
-    def cells(self) -> pd.DataFrame:
-        """A row a cell, in pixels: the columns of `measure_labels`, and what was decided.
-
-        ``plane`` (for a stack) comes first; ``certainty`` is NaN for cells drawn by hand; ``flag`` says
-        what an edit did, such as ``2 pieces``; ``decision`` is ``accepted`` or empty; ``check`` is set
-        for cells that are unsure or flagged, until they are accepted.
-        """
-        if self._table is None:
-            self._table = self._make_table()
-        return self._table
-
-    @property
-    def rejected(self) -> pd.DataFrame:
-        """The cells that were rejected, as they were measured before."""
-        import pandas as pd
-
-        return pd.DataFrame(list(self._decisions.rejected.values()), columns=self.cells.columns)
-
-    @property
-    def decided(self) -> pd.DataFrame:
-        """All cells with their ``decision``: accepted, rejected (no longer in the labels) or empty."""
-        import pandas as pd
-
-        rejected = self.rejected
-        return pd.concat([self.cells, rejected], ignore_index=True) if len(rejected) else self.cells
-
-    @property
-    def count(self) -> int:
-        """Number of cells, over all planes."""
-        return sum(len(plane.table) for plane in self._measured.planes)
-
-    @property
-    def to_check(self) -> int:
-        """Number of cells worth a second look."""
-        return int(self.cells["check"].sum())
-
-    def summary(self, plane: int | None = None) -> str:
-        """Return the count in words, such as ``23 white cells, 2 to check``; of one plane where given."""
-        cells = self.cells
-        if plane is not None and self.stacked:
-            cells = cells[cells["plane"] == plane]
-        return count_in_words(cells, classes=self.classes)
-
-    def keys(self) -> list[Cell]:
-        """Return plane and label of each row of `cells`."""
-        cells = self.cells
-        return _keys(cells)
-
-    def box_of(self, cell: Cell) -> Box:
-        """Return the bounding box of a cell, in pixels of its plane.
-
-        Raises
-        ------
-        KeyError
-            If it is not there.
-        """
-        return self._measured.planes[cell[0]].box_of(cell[1])
-
-    def _make_table(self) -> pd.DataFrame:
-        told = self._decisions.told
-        if self._found is None or self._found[0] is not told:
-            self._found = told, self._found_cells(told)
-        table = self._found[1]
-        return self._decisions.add_columns(table, _keys(table))
-
-    def _found_cells(self, told: Told | None) -> pd.DataFrame:
-        """Return the cells as they are measured, with what a classifier says that learned here."""
-        import pandas as pd
-
-        planes = self._measured.planes or [TrackedCells(np.zeros((0, 0), np.int32))]
-        tables = [plane.table for plane in planes]
-        if self.stacked:
-            tables = [table.assign(plane=index) for index, table in enumerate(tables)]
-        table = pd.concat(tables, ignore_index=True)
-        if self.stacked:
-            table.insert(0, "plane", table.pop("plane"))
-        return table if told is None else said_by_model(table, told.of(table["label"]), told.classes)
-
     # Corrections -----------------------------------------------------------------------------------------
 
     def accept(self, cells: Iterable[Cell]) -> None:
@@ -219,7 +107,7 @@ class LayerReview(QObject):
             If one of them is not there.
         """
         flags = dict(zip(self.keys(), self.cells["flag"], strict=True))
-        chosen = self._there(cells)
+        chosen = self._chosen(cells)
         self._history.begin(edited=False)
         self._decisions.accept({cell: flags[cell] for cell in chosen})
         self._announce()
@@ -238,15 +126,10 @@ class LayerReview(QObject):
         EditError
             If one of them is not there.
         """
-        chosen = self._there(cells)
+        chosen = self._chosen(cells)
         self._history.begin(edited=False)
         self._decisions.name({label for _, label in chosen}, name)
         self._announce()
-
-    @property
-    def told(self) -> Told | None:
-        """What a classifier says that learned from this review; see `Learning`."""
-        return self._decisions.told
 
     def tell(self, told: Told | None) -> None:
         """Take what a classifier says of the cells, or nothing; what a person named keeps its class."""
@@ -261,7 +144,7 @@ class LayerReview(QObject):
         EditError
             If no cell is given, one is not there, or the layer cannot be edited.
         """
-        chosen = self._there(cells)
+        chosen = self._chosen(cells)
         records = cast("list[dict[str, Any]]", self.cells.to_dict("records"))
         rows = dict(zip(self.keys(), records, strict=True))
         apply_edits(self.labels, removing(self.labels, self._boxes(chosen)))
@@ -288,7 +171,7 @@ class LayerReview(QObject):
         EditError
             If the line does not part the cell, the cell has one piece, or the layer cannot be edited.
         """
-        self._there([cell])
+        self.there([cell])
         edit = cutting(self.labels, cell, self.box_of(cell), stroke, self._unused_label())
         apply_edits(self.labels, [edit])
         self._measured.own_edit()
@@ -325,7 +208,7 @@ class LayerReview(QObject):
         EditError
             If fewer than two are given, they lie on different planes, or the layer cannot be edited.
         """
-        chosen = self._there(cells)
+        chosen = self._chosen(cells)
         edit = merging(self.labels, self._boxes(chosen))
         apply_edits(self.labels, [edit])
         self._measured.own_edit()
@@ -365,8 +248,14 @@ class LayerReview(QObject):
         if self._history.redo():
             self._announce()
 
-    def _there(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Return cells as a list; they must be there."""
+    def there(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Return cells as a list.
+
+        Raises
+        ------
+        EditError
+            If one of them is not there.
+        """
         self.update_now()
         chosen = [(int(plane), int(label)) for plane, label in cells]
         known = set(self.keys())
@@ -374,9 +263,13 @@ class LayerReview(QObject):
             if cell not in known:
                 where = f" on plane {cell[0]}" if self.stacked else ""
                 raise EditError(f"There is no cell {cell[1]}{where}.")
-        if not chosen:
-            raise EditError("Choose a cell first.")
         return chosen
+
+    def _chosen(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Return at least one cell."""
+        if chosen := self.there(cells):
+            return chosen
+        raise EditError("Choose a cell first.")
 
     def _unused_label(self) -> int:
         largest = max((int(p.table.index.max()) for p in self._measured.planes if len(p.table)), default=0)
@@ -418,8 +311,3 @@ class LayerReview(QObject):
     def write_features(self) -> None:
         """Keep the table in the layer's features; happens by itself a moment after a change."""
         self._features.write()
-
-
-def _keys(table: pd.DataFrame) -> list[Cell]:
-    planes = table["plane"].tolist() if "plane" in table else [0] * len(table)
-    return list(zip(planes, table["label"].tolist(), strict=True))

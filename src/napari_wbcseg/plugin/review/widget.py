@@ -92,8 +92,6 @@ class ReviewWidget(QWidget):
         self.extras.addWidget(AddToTrainingSet(self._corrected))
         self.save_classifier = export = SaveClassifier(hand.fail)
         self.extras.addWidget(export)
-        self.layer_changed.connect(lambda: export.follow(self.review))
-        self.changed.connect(export.refresh)
         self._draw_later = timer(_DRAW_DELAY, self._draw, self)
         layers.labels.changed.connect(self._follow)
         layers.image.changed.connect(self._on_image)
@@ -106,14 +104,15 @@ class ReviewWidget(QWidget):
         gallery.named.connect(hand.name)
         gallery.class_menu.failed.connect(panel.say)
         self.selection_changed.connect(gallery.select)
-        self.layer_changed.connect(lambda: gallery.follow(self.review))
         for changed in (model.modelReset, model.dataChanged):
             changed.connect(lambda *_: gallery.show_cells(self.shown))
         panel.tabs.currentChanged.connect(hand.bind_keys)
         self.differential = shares = DifferentialPanel(self.viewer)
         panel.tabs.addTab(shares, "Differential")
-        self.layer_changed.connect(lambda: shares.follow(self.review))
-        self.changed.connect(shares.refresh)
+        for part in (export, gallery, shares):
+            self.layer_changed.connect(lambda part=part: part.follow(self.review))
+        for part in (export, shares):
+            self.changed.connect(part.refresh)
         panel.column.currentIndexChanged.connect(listing.draw_histogram)
         panel.histogram_part.toggled.connect(listing.draw_histogram)
         self.viewer.dims.events.current_step.connect(self._on_plane)
@@ -207,12 +206,7 @@ class ReviewWidget(QWidget):
 
     def select(self, cells: Iterable[Cell], *, centre: bool = True) -> None:
         """Select cells; the camera goes to the last of them."""
-        review, chosen = self.need_review(), list(cells)
-        there = set(review.keys())
-        for cell in chosen:
-            if cell not in there:
-                raise EditError(f"There is no cell {cell[1]} on plane {cell[0]}.")
-        self._show_selected(chosen, centre)
+        self._show_selected(self.need_review().there(cells), centre)
 
     def next_to_check(self, step: int = 1) -> Cell | None:
         """Go to the next cell to check, in the order of the table, and return it; None without one."""
