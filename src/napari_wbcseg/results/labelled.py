@@ -34,6 +34,7 @@ def as_segmentation(
     pixel_size: PixelSize | None = None,
     name: str | None = None,
     model_source: str = "",
+    measure: bool = True,
 ) -> Segmentation:
     """Return what can be saved of a result or of a labels layer.
 
@@ -46,13 +47,15 @@ def as_segmentation(
         What new cells are measured on.
     image_path, pixel_size, name, model_source
         What the result itself does not say.
+    measure : bool
+        Whether cells that were drawn or changed are measured now; whoever loads the result does it too.
 
     Raises
     ------
     OutputError
         If it is no label image of two or three dimensions.
     """
-    from ..segmentation.measure import current_cells
+    from ..segmentation.measure import current_cells, known_rows
 
     if isinstance(result, Segmentation):
         data, table, found = result.labels, result.cells, result
@@ -67,7 +70,7 @@ def as_segmentation(
         )
     labels = _label_array(data)
     # Labels may have been corrected: dataclasses.replace(result, labels=corrected).
-    cells, edited = current_cells(labels, table, image)
+    cells, edited = current_cells(labels, table, image) if measure else (known_rows(table), False)
     if labels.ndim == 3:
         labels, cells = with_unique_labels(labels, cells)
     path = found.image_path if image_path is None else Path(image_path)

@@ -274,7 +274,7 @@ def current_cells(labels: np.ndarray, table: Any, image: Any = None) -> tuple[pd
     """
     import pandas as pd
 
-    known = _known_rows(table)
+    known = known_rows(table)
     stacked = labels.ndim == 3
     parts, kept = [], 0
     for number, plane in enumerate(labels if stacked else labels[None]):
@@ -288,7 +288,7 @@ def current_cells(labels: np.ndarray, table: Any, image: Any = None) -> tuple[pd
     return cells, kept != len(cells) or kept != len(known)
 
 
-def _known_rows(table: Any) -> pd.DataFrame:
+def known_rows(table: Any) -> pd.DataFrame:
     """Return the rows of a table that are of cells, with their label in a column."""
     import pandas as pd
 

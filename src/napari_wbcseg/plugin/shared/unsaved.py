@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 from qtpy.QtCore import QCoreApplication, QObject, QThreadPool
 
@@ -133,7 +134,8 @@ class UnsavedCopy:
         from ...results.labelled import as_segmentation
         from ...results.records import ImageRecord, ResultRecord
 
-        found = as_segmentation(snapshot, image_path=snapshot.image_path)
+        stacked = np.ndim(snapshot.data) == 3
+        found = as_segmentation(snapshot, image_path=snapshot.image_path, measure=stacked)
         file = self.folder / f"{labels:08x}{LABELS_SUFFIX}"
         if not file.exists():
             write_labels(file, found.labels, found.placement.pixel_size)
@@ -257,7 +259,7 @@ class Unsaved(QObject):
 
     def _follow(self, layer: Layer) -> None:
         if role_of(layer) == "cells" and not _on_disk(layer):
-            self._on_changed(layer)  # type: ignore[arg-type]
+            self._followed.setdefault(layer, _Followed(state_of(layer)))  # type: ignore[arg-type]
 
     def _on_changed(self, layer: Labels) -> None:
         if _on_disk(layer):
@@ -317,9 +319,9 @@ def _on_disk(layer: Labels | Layer) -> bool:
     return info.folder is not None or info.result is not None or getattr(layer, "multiscale", False)
 
 
-def state_of(snapshot: LayerSnapshot) -> Any:
+def state_of(cells: LayerSnapshot | Labels) -> Any:
     """Return what of some cells is worth saving, to be compared: labels, decisions, names, pixel size."""
-    table = snapshot.features.reindex(columns=["label", "decision", CLASS_BY, CLASS])
-    said = table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv()
-    place = (*snapshot.scale, *map(str, snapshot.units or ()))
-    return fingerprint(snapshot.data), said, place, LayerInfo.of(snapshot).classes
+    table = cells.features.reindex(columns=["label", "decision", CLASS_BY, CLASS])
+    said = table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv(index=False)
+    place = (*cells.scale, *map(str, cells.units or ()))
+    return fingerprint(cells.data), said, place, LayerInfo.of(cells).classes  # type: ignore[arg-type]
