@@ -116,7 +116,7 @@ class ReviewWidget(QWidget):
         panel.column.currentIndexChanged.connect(listing.draw_histogram)
         panel.histogram_part.toggled.connect(listing.draw_histogram)
         self.viewer.dims.events.current_step.connect(self._on_plane)
-        cleanup = clean_up_with(self)
+        self._cleanup = cleanup = clean_up_with(self)
         cleanup.add(self._let_go)
         cleanup.add(lambda: self.viewer.dims.events.current_step.disconnect(self._on_plane))
         self._follow()
@@ -315,6 +315,8 @@ class ReviewWidget(QWidget):
 
     def _follow(self) -> None:
         """Review the chosen layer from now on."""
+        if self._cleanup.done:
+            return  # a removed panel's lists go on following the viewer, and two reviews would disagree
         self._let_go(later=True)
         labels = self.labels
         self._layers.take_source()
