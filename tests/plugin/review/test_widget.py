@@ -261,7 +261,7 @@ def test_two_viewers_keep_to_themselves_and_closing_leaves_nothing(make_napari_v
     gc.collect()
     qtbot.wait(50)
     assert second.review.count == 3
-    assert not Job._running
+    qtbot.waitUntil(lambda: not Job._running, timeout=20_000)  # what was rejected is written down
 
 
 def test_ten_thousand_rows_are_sorted_filtered_and_changed_at_once(qapp, record_property):
