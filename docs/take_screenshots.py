@@ -1,4 +1,4 @@
-"""Take the pictures of the widgets in ``docs/images``, on the synthetic smear.
+"""Take all pictures in ``docs/images``: of the widgets on the synthetic smear, and of what the demo finds.
 
 Run it where there is a display, or under a virtual one::
 
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from qtpy.QtWidgets import QApplication
+from take_demo_picture import main as take_demo_picture
 
 from napari_wbcseg import synthetic_smear
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
@@ -128,7 +129,7 @@ def take_session(folder: Path) -> None:
 
 def main() -> None:
     """Take every picture."""
-    IMAGES.mkdir(exist_ok=True)
+    take_demo_picture()
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1400, 900)
     image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear", seed=3)
