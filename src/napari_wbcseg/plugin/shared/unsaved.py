@@ -306,9 +306,10 @@ def _keep(snapshot: LayerSnapshot, followed: _Followed) -> tuple[Any, UnsavedCop
         return state, followed.copy
     copy = followed.copy
     if copy is None:
-        info = LayerInfo.of(snapshot)  # type: ignore[arg-type]
-        path = None if snapshot.image_path is None else str(snapshot.image_path)
-        copy = UnsavedCopy.begin({"name": info.source or snapshot.name, "path": path, "record": info.record})
+        info, path = LayerInfo.of(snapshot), snapshot.image_path  # type: ignore[arg-type]
+        name = info.source or (path.stem if path else snapshot.name)
+        about = {"name": name, "path": str(path) if path else None, "record": info.record}
+        copy = UnsavedCopy.begin(about)
     copy.write(snapshot, state[0])
     return state, copy
 
