@@ -20,6 +20,7 @@ from ..errors import DatasetError
 from ..images.read import read_rgb8
 from ..progress import Progress, silent
 from .csv_table import read_table
+from .look_alikes import taken_for_cells
 from .pair import Outliner, TrainingPair
 
 if TYPE_CHECKING:
@@ -259,7 +260,14 @@ def _boxed_pair(
         red_cells=tuple(red),
         platelets=tuple(others),
         all_boxed=all_boxed,
+        look_alikes=_mistakes(image, white, outline),
     )
+
+
+def _mistakes(image: np.ndarray, white: list[Box], outline: Outliner | None) -> tuple[Box, ...]:
+    if outline is None or not white:
+        return ()
+    return taken_for_cells(image, float(np.median([max(box.shape) for box in white])), outline, white)
 
 
 def _outlines(image: np.ndarray, boxes: list[Box], outline: Outliner | None) -> Iterator[np.ndarray | None]:

@@ -19,6 +19,7 @@ from ..images.illumination import background_colour, transmittance
 from ..images.read import read_rgb8
 from ..progress import Progress, silent
 from .csv_table import read_table
+from .look_alikes import taken_for_cells
 from .pair import Outliner, TrainingPair
 from .red_cell_size import TYPICAL_WHITE_CELL, red_cell_diameter
 
@@ -37,8 +38,6 @@ KEPT_ASIDE = 5
 # The diameter of a typical white cell over the side of its picture, in the Barcelona pictures.
 CELL_OF_PICTURE = 0.37
 _PLATELET_OF_CELL = 0.75
-# Sizes over the true one that a model may be led to look for, where it makes its mistakes.
-_SMALLER = (0.4, 0.6, 0.85)
 
 
 def is_single_cells(path: Path) -> bool:
@@ -178,17 +177,9 @@ def read_without_cells(path: Path, outline: Outliner | None = None) -> list[Trai
     for file, image, diameter in zip(files, images, measured, strict=True):
         white_cell = TYPICAL_WHITE_CELL * (diameter or usual)
         labels = np.zeros(image.shape[:2], np.int32)
-        mistakes = _mistakes(image, white_cell, outline) if outline is not None else ()
+        mistakes = () if outline is None else taken_for_cells(image, white_cell, outline)
         pair = TrainingPair(
             file.stem, image, labels, WITHOUT_CELLS, look_alikes=mistakes, white_cell=white_cell
         )
         pairs.append(pair)
     return pairs
-
-
-def _mistakes(image: np.ndarray, white_cell: float, outline: Outliner) -> tuple[Box, ...]:
-    """Return the boxes of what a model takes for white cells, where it looks for small ones too."""
-    from scipy import ndimage
-
-    found = [outline(image, share * white_cell) for share in _SMALLER]
-    return tuple(Box.of(place) for labels in found for place in ndimage.find_objects(labels) if place)

@@ -17,6 +17,7 @@ from napari_wbcseg.training.samples.distractors import (
     crenated,
     cut_distractors,
     lay_distractors,
+    without_pallor,
 )
 
 SLIDE, RED, PURPLE = 1.0, 0.7, 0.3
@@ -105,6 +106,16 @@ def test_a_crenated_red_cell_is_darker_and_as_large(stock: dict[str, list[Distra
     assert made.image.mean() < plain.image.mean()
     assert made.image.shape == plain.image.shape
     assert (made.diameter, made.relative_size) == (plain.diameter, plain.relative_size)
+
+
+def test_a_red_cell_without_pallor_is_as_dense_in_its_middle_as_at_its_rim() -> None:
+    rows, cols = np.mgrid[:40, :40] - 19.5
+    distance = np.hypot(rows, cols)
+    pale = np.where(distance > 11, 1.0, np.where(distance < 6, 0.9, 0.6))
+    plain = Distractor(RED_CELL, np.repeat(pale[..., None], 3, axis=2).astype(np.float32), 22.0, 0.7)
+    made = without_pallor(plain, 1.0, np.random.default_rng(0)).image
+    assert made[18:22, 18:22].mean() < 0.75
+    assert made[0, 0].min() > 0.99, "around it nothing is absorbed"
 
 
 def test_a_pair_hands_its_boxes_to_the_samples() -> None:

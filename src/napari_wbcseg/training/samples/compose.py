@@ -35,6 +35,7 @@ _GROUPED = 0.40
 _CROWDED = 0.12
 _ON_PLAIN_GROUND = 0.06
 _SQUEEZED = 0.12
+_AT_LOOK_ALIKES = 0.25  # where there are cells too
 # Of the pasted cells.
 _BARE_NUCLEI = 0.06
 _STRETCHED = 0.2
@@ -82,7 +83,7 @@ class Source:
     classes : ndarray of float32, shape (H, W)
         The class map.
     look_alikes : list of tuple
-        Row and column of what may be taken for white cells, in a picture without one.
+        Row and column of what may be taken for white cells.
     """
 
     image: np.ndarray
@@ -388,7 +389,9 @@ class Composer:
     ) -> tuple[_Picture, bool]:
         side = self.size + 2 * self.margin
         height, width = source.labels.shape
-        spots = [source.centres[key] for key in sorted(source.centres)] or source.look_alikes
+        spots = [source.centres[key] for key in sorted(source.centres)]
+        if source.look_alikes and (not spots or rng.random() < _AT_LOOK_ALIKES):
+            spots = source.look_alikes
         if on_cell and spots:
             centre = np.array(spots[rng.integers(len(spots))])
             centre = centre + rng.uniform(-0.5, 0.5, 2) * self.size * source.diameter / diameter * 0.8

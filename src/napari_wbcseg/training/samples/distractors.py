@@ -145,11 +145,12 @@ def lay_distractors(
         pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.15, 0.5)
         for _ in range(rng.integers(2, 5) if kind == "heap" else 1):
             _lay(layer, laid, _any(red_cells, rng), spot + rng.normal(0, pitch, 2), white_cell, rng, 1.0)
-    if kind == "crenated":
+    if kind in ("crenated", "without pallor"):
         pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.7, 1.8)
         darker = float(rng.uniform(1.0, 2.6))
+        change = crenated if kind == "crenated" else without_pallor
         for _ in range(rng.integers(1, 10)):
-            thing = crenated(_any(red_cells, rng), darker, rng)
+            thing = change(_any(red_cells, rng), darker, rng)
             _lay(layer, laid, thing, spot + rng.normal(0, pitch, 2), white_cell, rng, 1.0)
     if kind in ("platelet", "covered"):
         larger = float(np.exp(rng.normal(0.15, 0.35)))
@@ -180,13 +181,14 @@ _ARRANGEMENTS: dict[str, tuple[str, ...]] = {
     "covered": (PLATELET, RED_CELL),
     "heap": (RED_CELL,),
     "crenated": (RED_CELL,),
+    "without pallor": (RED_CELL,),
     "parasite": (RED_CELL,),
     "gametocyte": (),
     "smudge": (),
     "scale bar": (),
 }
 # How often, where the others are laid once.
-_OFTEN = {"crenated": 2.0, "gametocyte": 2.0}
+_OFTEN = {"crenated": 2.0, "without pallor": 2.0, "gametocyte": 2.0}
 # Purples and blues that Romanowsky stains give to chromatin and to the plasm of parasites: density.
 _PURPLE, _BLUE = (0.9, 1.6, 0.35), (0.7, 0.5, 0.15)
 # Haemozoin, which parasites leave, is brown to black.
@@ -213,6 +215,17 @@ def crenated(thing: Distractor, darker: float, rng: np.random.Generator) -> Dist
         borderValue=(1.0, 1.0, 1.0),
     )
     return Distractor(thing.kind, np.asarray(frayed), thing.diameter, thing.relative_size)
+
+
+def without_pallor(thing: Distractor, darker: float, rng: np.random.Generator) -> Distractor:
+    """Return a red cell as dense in its middle as at its rim, as spherocytes and thick smears show them."""
+    density = -np.log(np.clip(thing.image, 0.02, 1.0))
+    height, width = density.shape[:2]
+    rows, cols = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    inside = np.clip((1 - np.hypot(rows, cols) * (1 + 2 * _RING)) * 6 + 0.5, 0, 1)[..., None]
+    rim = np.percentile(density[inside[..., 0] > 0.5], 85, axis=0).astype(np.float32)
+    filled = np.maximum(density, inside * rim * np.float32(rng.uniform(0.7, 1.1)))
+    return Distractor(thing.kind, np.exp(-darker * filled), thing.diameter, thing.relative_size)
 
 
 def _blob(
