@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from .pair import Outliner
 
 # Sizes over the true one that a model may be led to look for, where it makes its mistakes.
-_SIZES = (0.4, 0.6, 0.85)
+_SIZES = (0.4, 0.6, 0.85, 1.0)
+_SMALLEST = 16.0  # pixels: of smaller cells a picture shows too little
 # A cell found at another size is no mistake if it lies on a true one.
 _CLEAR = 0.25
 
@@ -35,6 +36,7 @@ def taken_for_cells(
     from scipy import ndimage
 
     cells = [box.grown(round(_CLEAR * white_cell), image.shape) for box in true]
-    found = [outline(image, share * white_cell) for share in _SIZES]
+    sizes = [share * white_cell for share in _SIZES if share * white_cell >= _SMALLEST]
+    found = [outline(image, size) for size in sizes]
     places = [Box.of(spot) for labels in found for spot in ndimage.find_objects(labels) if spot]
     return tuple(place for place in places if not any(place.iou(cell) for cell in cells))
