@@ -32,10 +32,10 @@ _NO_CELL_OF_ITS_OWN = 0.15
 _BENT = 0.25
 _WITH_DISTRACTORS = 0.35
 _GROUPED = 0.40
-_CROWDED = 0.12
+_CROWDED = 0.22
 _ON_PLAIN_GROUND = 0.06
 _SQUEEZED = 0.12
-_AT_LOOK_ALIKES = 0.25  # where there are cells too
+_AT_LOOK_ALIKES = 0.15  # where there are cells too
 # Of the pasted cells.
 _BARE_NUCLEI = 0.06
 _STRETCHED = 0.2
