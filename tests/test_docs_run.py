@@ -31,7 +31,8 @@ NOT_RUN = ("model_card.md", "finetune.md")
 #: It needs the network; tests/datasets/test_download.py has a server of its own.
 OF_THE_NETWORK = ("download",)
 #: One step of a training is enough to see that it was told rightly.
-SHORT = {"train": ("--epochs", "1", "--steps-per-epoch", "1"), "finetune": ("--epochs", "1")}
+ONE_STEP = ("--epochs", "1", "--steps-per-epoch", "1", "--batch-size", "2")
+SHORT = {"train": ONE_STEP, "finetune": ONE_STEP}
 GUIDES = [path for path in DOCUMENTS if path.name not in NOT_RUN]
 ADDRESS = "tcp://10.0.0.1:8786"
 DOCS = README.parent / "docs"
@@ -97,6 +98,7 @@ def here_and_now(text: str, here: Path, client: Any) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # three trainings, short as they are, on a busy machine
 @pytest.mark.parametrize("document", [path for path in GUIDES if commands(path)], ids=lambda path: path.name)
 def test_what_is_typed_in_the_shell_runs(document, here, request):
     for words in commands(document):
