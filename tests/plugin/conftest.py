@@ -106,6 +106,14 @@ def slow_segment(monkeypatch):
     slow.go.set()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_folder_of_the_user(tmp_path_factory):
+    """Keep what is written late, when the test that began it is over, out of the user's folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WBCSEG_MODELS", str(tmp_path_factory.mktemp("late") / "models"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_models_folder(monkeypatch, tmp_path):
     """Keep the user's model library out of the tests, and put one small model into it."""
