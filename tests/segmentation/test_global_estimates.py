@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.box import Box
+from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.global_estimates import _field_of_view
-from napari_wbcseg.segmentation.large.source import PixelSource
 
 SHAPE = (2500, 2600)
 

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.segmentation.large.source import PixelSource
+from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.segmentation.tracking import Change, TrackedCells
 
 from ..drawings import disc_labels, measure_cells, picture

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..box import Box
 from ..classification.classes import CLASS, CLASS_PROBABILITY, class_of
+from ..images.pixel_source import PixelSource
 from ..images.prepare import as_rgb8
 from ..results.formats.pictures import (
     CASING_COLOUR,
@@ -25,7 +26,6 @@ from ..results.formats.pictures import (
     zoomed,
 )
 from ..results.records import Picture
-from ..segmentation.large.source import PixelSource
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from ..box import Box
 from ..images.field_of_view import brightness
-from .large.source import READ_SIDE, PixelSource
+from ..images.pixel_source import READ_SIDE, PixelSource
 from .scale import PARAMETERS as SCALE
 
 if TYPE_CHECKING:

@@ -306,7 +306,7 @@ def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.
     """Return the table of one plane, and how many of its rows were known."""
     import pandas as pd
 
-    from .large.source import PixelSource
+    from ..images.pixel_source import PixelSource
 
     there, numbers = region_properties(plane)
     fits = rows.iloc[:0]

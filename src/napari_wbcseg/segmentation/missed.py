@@ -86,7 +86,7 @@ def outline_at(
     """
     from scipy import ndimage
 
-    from .large.source import PixelSource
+    from ..images.pixel_source import PixelSource
     from .prediction import Predictor
 
     row, col = (round(value) for value in point)

@@ -69,10 +69,10 @@ def segment(
     import pandas as pd
 
     from ..classification.classify import class_list, classifier_of
+    from ..images.pixel_source import PixelSource
     from ..images.prepare import bit_range
     from .global_estimates import estimate
     from .large.files import TileFiles
-    from .large.source import PixelSource
     from .tile_work import Canvas, TileWork, find_all, finish, here
 
     file, settings = model_and_settings(model, settings)
@@ -190,7 +190,7 @@ def _empty(shape: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:
 
 
 def _as_array(image: Any) -> Any:
-    from .large.source import lazy_array
+    from ..images.pixel_source import lazy_array
 
     if isinstance(image, str | Path):
         raise ImageError(

@@ -18,11 +18,11 @@ from .tiles import Tile, TileParameters, tile_grid
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..images.pixel_source import PixelSource
     from ..network.classifier import ClassifierFile
     from ..network.model_file import ModelFile
     from ..settings import SegmentationSettings
     from .global_estimates import GlobalEstimates
-    from .large.source import PixelSource
 
 #: Side of the pieces that a result is drawn in. On disk that is two chunks, so that in the first two
 #: resolutions no two pieces share a chunk, and workers may write them at the same time.

@@ -13,7 +13,7 @@ from .measure import COLUMNS, KNOWN_COLUMNS, measure_labels
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .large.source import PixelSource
+    from ..images.pixel_source import PixelSource
 
 _TILE = 256
 _REACH = 2  # touching allows a gap of one pixel

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ...errors import ImageError
+from ...images.pixel_source import PixelSource
 from ...progress import Progress
-from ...segmentation.large.source import PixelSource
 from ...segmentation.tracking import TrackedCells
 from ..shared.viewer import image_data, plane_shape, times
 

@@ -194,8 +194,8 @@ class LargeResult:
         """Return the table, the rows of cells that were touched measured anew."""
         import pandas as pd
 
+        from ...images.pixel_source import PixelSource
         from ..measure import STAIN_COLUMNS, measure_labels
-        from .source import PixelSource
 
         known = self.cells.set_index("label", drop=False)
         # A cell that was touched may reach out of the part.

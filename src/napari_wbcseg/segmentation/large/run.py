@@ -18,6 +18,7 @@ from ...box import Box
 from ...classification.classify import class_list, classifier_of
 from ...errors import ImageError, OutputError, SettingsError
 from ...files import write_atomically
+from ...images.pixel_source import PixelSource
 from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...version import __version__
@@ -39,7 +40,6 @@ from .files import (
     write_table,
 )
 from .pyramid import Pyramid
-from .source import PixelSource
 
 if TYPE_CHECKING:
     from distributed import Client

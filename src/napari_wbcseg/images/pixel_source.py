@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...box import Box
-from ...progress import Progress, silent
+from ..box import Box
+from ..progress import Progress, silent
 
 _SAMPLED_SIDE = 512
 _STRIP = 256  # rows whose colours are held at once
@@ -44,7 +44,7 @@ class PixelSource:
     """
 
     def __init__(self, array: Any, value_range: float | None = None, file: str = "") -> None:
-        from ...images.prepare import bit_range, check_shape, preparation_notes
+        from .prepare import bit_range, check_shape, preparation_notes
 
         shape = tuple(int(side) for side in array.shape)
         check_shape(shape)
@@ -60,15 +60,15 @@ class PixelSource:
     @cached_property
     def _array(self) -> Any:
         """The array, in a process that got the source sent."""
-        from ...images.lazy import open_large
+        from .lazy import open_large
 
         return open_large(self._file).full
 
     @cached_property
     def background(self) -> np.ndarray:
         """The colour of the empty slide, ndarray of float32, shape (3,)."""
-        from ...images.illumination import background_colour
-        from ...images.prepare import rgb_pixels
+        from .illumination import background_colour
+        from .prepare import rgb_pixels
 
         step = max(1, round(max(self.shape) / _SAMPLED_SIDE))
         sample = np.asarray(self._array[::step, ::step])
@@ -94,7 +94,7 @@ class PixelSource:
         ndarray of float32, shape (h, w)
             As `absorbed` gives it.
         """
-        from ...images.illumination import absorbed
+        from .illumination import absorbed
 
         (row, col), density = corner, np.zeros(inside.shape, np.float32)
         background = self.background if background is None else background
@@ -113,7 +113,7 @@ class PixelSource:
         ndarray of float32, shape (bottom - top, right - left, 3)
             RGB, 0 to 255.
         """
-        from ...images.prepare import rgb_pixels
+        from .prepare import rgb_pixels
 
         return rgb_pixels(self.raw(top, left, bottom, right), self.value_range)
 
