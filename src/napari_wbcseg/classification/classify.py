@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..box import label_boxes
 from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
 from ..progress import Progress, silent
 from .classes import BUILT_IN as BUILT_IN_CLASSES
@@ -120,8 +121,6 @@ def look_at_labels(
     ImageError
         If the image cannot.
     """
-    from scipy import ndimage
-
     from ..images.illumination import normalised
     from ..images.prepare import prepare_image
 
@@ -134,16 +133,13 @@ def look_at_labels(
         plane = np.asarray(plane)
         wanted = cells["label"].to_numpy(np.int64)
         here = np.flatnonzero(cells["plane"].to_numpy() == number if stacked else np.full(len(cells), True))
-        values, ranks = np.unique(plane, return_inverse=True)
-        # There is a box for every number up to the largest, so labels are numbered anew.
-        boxes = ndimage.find_objects(ranks.reshape(plane.shape) + int(values[:1].sum() != 0))
-        places = dict(zip(values[values != 0].tolist(), boxes, strict=True))
-        rows = [row for row in here.tolist() if places.get(int(wanted[row])) is not None]
+        places = dict(label_boxes(plane))
+        rows = [row for row in here.tolist() if int(wanted[row]) in places]
         if not rows:
             continue
-        spots = [places[int(wanted[row])] for row in rows]
-        masks = [plane[spot] == wanted[row] for row, spot in zip(rows, spots, strict=True)]
-        corners = np.array([[side.start for side in spot] for spot in spots])
+        boxes = [places[int(wanted[row])] for row in rows]
+        masks = [plane[box.slices] == wanted[row] for row, box in zip(rows, boxes, strict=True)]
+        corners = np.array([[box.top, box.left] for box in boxes])
         picture = normalised(prepare_image(np.asarray(image[number] if stacked else image)).pixels)
         probabilities[rows], embedding[rows] = look_at(picture, corners, masks, diameter, file, progress)
     return probabilities, embedding

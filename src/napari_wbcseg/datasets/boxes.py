@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..box import Box
+from ..box import Box, label_boxes
 from ..errors import DatasetError
 from ..images.read import read_rgb8
 from ..progress import Progress, silent
@@ -282,12 +282,10 @@ def _mistakes(image: np.ndarray, white: list[Box], outline: Outliner | None) -> 
 
 def _outlines(image: np.ndarray, boxes: list[Box], outline: Outliner | None) -> Iterator[np.ndarray | None]:
     """Yield the mask of each box, None where neither the model nor GrabCut fits it."""
-    from scipy import ndimage
-
     proposed: list[tuple[int, Box]] = []
     if outline is not None and boxes:
         labels = outline(image, float(np.median([max(box.shape) for box in boxes])))
-        proposed = [(i, Box.of(spot)) for i, spot in enumerate(ndimage.find_objects(labels), 1) if spot]
+        proposed = label_boxes(labels)
     for box in boxes:
         agreement, index = max(((found.iou(box), i) for i, found in proposed), default=(0.0, 0))
         if agreement >= PARAMETERS.least_agreement_of_model:

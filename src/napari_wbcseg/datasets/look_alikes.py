@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..box import Box
+from ..box import Box, label_boxes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,10 +33,8 @@ def taken_for_cells(
     true : sequence of Box
         The white cells there are; what lies on one, a quarter of a cell around it included, is none.
     """
-    from scipy import ndimage
-
     cells = [box.grown(round(_CLEAR * white_cell), image.shape) for box in true]
     sizes = [share * white_cell for share in _SIZES if share * white_cell >= _SMALLEST]
     found = [outline(image, size) for size in sizes]
-    places = [Box.of(spot) for labels in found for spot in ndimage.find_objects(labels) if spot]
+    places = [place for labels in found for _, place in label_boxes(labels)]
     return tuple(place for place in places if not any(place.iou(cell) for cell in cells))

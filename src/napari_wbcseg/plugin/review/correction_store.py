@@ -10,6 +10,7 @@ import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton
 
+from ...box import label_boxes
 from ...words import counted
 from ..shared.events import events
 from ..shared.features import known_values
@@ -187,8 +188,6 @@ class AddToTrainingSet(QPushButton):
 
 def _windows(labels: np.ndarray, decided: set[int]) -> Iterator[tuple[tuple[slice, slice], str]]:
     """Yield the windows to store, and what tells their names apart."""
-    from scipy import ndimage
-
     from ...images.field_of_view import border
 
     if not labels.any():
@@ -197,12 +196,11 @@ def _windows(labels: np.ndarray, decided: set[int]) -> Iterator[tuple[tuple[slic
         yield (slice(None), slice(None)), ""
         return
     done = np.zeros(0, np.int64)
-    for number, box in enumerate(ndimage.find_objects(labels), 1):
-        if box is None or number in done or (decided and number not in decided):
+    for number, box in label_boxes(labels):
+        if number in done or (decided and number not in decided):
             continue
-        window = tuple(
-            _span((part.start + part.stop) // 2, side) for part, side in zip(box, labels.shape, strict=True)
-        )
+        middle = (box.top + box.bottom) // 2, (box.left + box.right) // 2
+        window = tuple(_span(at, side) for at, side in zip(middle, labels.shape, strict=True))
         # A cell that this window cuts gets one of its own.
         part = labels[window]
         done = np.union1d(done, np.setdiff1d(part, border(part)))

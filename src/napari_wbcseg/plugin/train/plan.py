@@ -10,6 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
+from ...box import label_boxes
 from ..shared.jobs import Cleanup, Job, timer
 from ..shared.panel import NOTICE_LOOK, fill, sentence, with_tip
 
@@ -158,10 +159,8 @@ def _spread(pairs: list, count: int) -> list:  # type: ignore[type-arg]
 def _thumbnail(image: np.ndarray, labels: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Return a square around the first cell, three cells wide, with outlines."""
     import cv2
-    from scipy import ndimage
 
-    boxes = [box for box in ndimage.find_objects(labels) if box is not None]
-    rows, cols = max(boxes, key=lambda box: (box[0].stop - box[0].start) * (box[1].stop - box[1].start))
+    rows, cols = max((box for _, box in label_boxes(labels)), key=lambda box: box.area).slices
     side = min(3 * max(rows.stop - rows.start, cols.stop - cols.start), *image.shape[:2])
     start = [
         int(min(max((span.start + span.stop - side) // 2, 0), length - side))
