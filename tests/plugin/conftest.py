@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -108,10 +109,8 @@ def slow_segment(monkeypatch):
 
 @pytest.fixture(scope="session", autouse=True)
 def no_folder_of_the_user(tmp_path_factory):
-    """Keep what is written late, when the test that began it is over, out of the user's folders."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WBCSEG_MODELS", str(tmp_path_factory.mktemp("late") / "models"))
-        yield
+    """Keep what is written late, even as Python ends, out of the user's folders: so it is not set back."""
+    os.environ["WBCSEG_MODELS"] = str(tmp_path_factory.mktemp("late") / "models")
 
 
 @pytest.fixture(autouse=True)
