@@ -39,6 +39,17 @@ def readable(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{round(value, 4):.4g}"
 
 
+def asks(note: str) -> bool:
+    """Say whether a note asks a person something, which leaves the count in doubt.
+
+    Examples
+    --------
+    >>> asks("Is it one? Count again."), asks("The alpha channel was dropped.")
+    (True, False)
+    """
+    return "? " in note
+
+
 def duration(seconds: float) -> str:
     """Return a time in words, to the second.
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -88,6 +89,26 @@ class TestSegment:
         assert "Traceback" not in result.output
         assert os.path.exists("out/none-labels.tif")
         assert [entry.status for entry in RunRecord.read("out/run.json").inputs].count("failed") == 4
+
+    def test_a_count_in_doubt_is_a_question_and_no_number(self, slides: Path, model: Path) -> None:
+        image = spots()[0]
+        tifffile.imwrite(slides / "focus.tif", np.stack([image, image]), photometric="rgb", metadata=None)
+        Image.fromarray(255 - image).save(slides / "inverted.png")
+        said = wbcseg("segment", slides, slides / "two", "-m", model, "-o", "out").stdout
+        assert re.search(r"focus\.tif\s+\?", said)
+        assert re.search(r"inverted\.png\s+\?", said)
+        assert re.search(r"4 images\s+2\s", said), "only what is sure"
+        assert "focus.tif: The 2 planes seem to be one field" in said
+        assert "inverted.png: The background is darker than the cells" in said
+
+    def test_the_fields_of_an_ome_zarr_are_all_counted(self, slides: Path, model: Path) -> None:
+        image, group = spots()[0], zarr.create_group(slides / "fields.zarr", zarr_format=2)
+        scales = {"axes": [{"name": name} for name in "yxc"], "datasets": [{"path": "0"}]}
+        for number, field in enumerate((image, image[::-1])):
+            one = group.create_group(str(number), attributes={"multiscales": [scales]})
+            one.create_array("0", data=np.ascontiguousarray(field))
+        wbcseg("segment", slides / "fields.zarr", "-m", model, "-o", "out")
+        assert pd.read_csv("out/counts.csv")["white_cells"].tolist() == [4]
 
     def test_patterns_are_expanded_by_us_where_the_shell_does_not(self, slides: Path, model: Path) -> None:
         wbcseg("segment", f"{slides}/*/a.p*g", "-m", model, "-o", "out")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import WBCSegError
-from ..words import counted
+from ..words import asks, counted
 from .app import FAILED
 from .console import add_bar, complain, new_table, on_signals, print_table, progress_bars, rounded
 from .options import ModelOption, SettingsOption, model_and_settings
@@ -172,12 +172,17 @@ def _print_counts(rows: list[dict[str, Any]]) -> None:
     table = new_table("image", *(name.replace("_", " ") for name in columns), "diameter", "seconds")
     for row in good[:_TABLE_ROWS]:
         numbers = [str(row[name] or ("" if name == "to_check" else 0)) for name in columns]
+        if asks(row["notes"]):
+            numbers = ["?" for _ in columns]
         table.add_row(row["image"], *numbers, rounded(row["cell_diameter"]), rounded(row["seconds"], 2))
     if len(good) > _TABLE_ROWS:
         table.add_row(f"... {len(good) - _TABLE_ROWS} more in counts.csv")
     if len(good) > 1:
         table.add_section()
-        numbers = [str(sum(row[name] for row in good)) for name in columns]
+        numbers = [str(sum(row[name] for row in good if not asks(row["notes"]))) for name in columns]
         seconds = sum(row["seconds"] or 0 for row in good)
         table.add_row(counted(len(good), "image"), *numbers, "", rounded(seconds, 2))
     print_table(table)
+    for row in good:
+        if asks(row["notes"]):
+            typer.echo(f"{row['image']}: {row['notes']}")

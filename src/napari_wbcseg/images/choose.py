@@ -69,8 +69,9 @@ def main_images(found: Sequence[Candidate]) -> tuple[list[int], tuple[str, ...]]
 
 
 def focus_note(count: int) -> str:
-    """Return what is asked about a stack of focus positions."""
+    """Return what is asked about a stack whose planes show one field."""
     return (
-        f"The {counted(count, 'plane')} seem to be one field at several depths of focus: are they? Each "
-        "plane was counted by itself, so that one cell counts up to that many times. Count one plane instead."
+        f"The {counted(count, 'plane')} seem to be one field at several depths of focus, or times: are they? "
+        "Each plane was counted by itself, so that one cell counts up to that many times. Count one plane "
+        "instead."
     )

@@ -36,8 +36,6 @@ class OpenedImage:
         Whether a part can be read without the whole.
     fields : int
         How many images of the file were put together as planes.
-    axes : str
-        What its planes are, where there are several: ``Z``, ``T``, or others of tifffile's letters.
     alpha : bool
         Whether the last of two channels is transparency.
     read_stated : callable
@@ -52,7 +50,6 @@ class OpenedImage:
     notes: tuple[str, ...] = ()
     in_parts: bool = True
     fields: int = 1
-    axes: str = ""
     alpha: bool = False
     read_stated: Callable[[], Stated | None] = lambda: None
     read_orientation: Callable[[], Any] = lambda: 1

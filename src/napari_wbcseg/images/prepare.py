@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -225,16 +226,14 @@ def has_dark_background(pixels: NDArray[np.float32]) -> bool:
     return field is None or dark(light[field])
 
 
-def is_one_field(planes: NDArray[Any]) -> bool:
-    """Say whether all planes of a stack, (N, H, W, C), show the same place, as a focus stack does."""
+def is_one_field(planes: Iterable[NDArray[np.float32]]) -> bool:
+    """Say whether all planes of a stack, each (h, w, 3) and small, show one place, as a focus stack does."""
     import cv2
 
-    if len(planes) < 2:
-        return False
     size = (PARAMETERS.focus_side, PARAMETERS.focus_side)
     before = None
     for plane in planes:
-        small = cv2.resize(plane.mean(axis=-1, dtype=np.float32), size, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(plane.mean(axis=-1), size, interpolation=cv2.INTER_AREA)
         small -= cv2.GaussianBlur(small, (0, 0), PARAMETERS.focus_blur)
         small /= max(float(np.linalg.norm(small)), 1e-6)
         if before is not None and float((small * before).sum()) < PARAMETERS.one_field:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import ImageError, first_line
-from .choose import focus_note
 from .limits import check_is_file, check_memory
 from .opened import OpenedImage, image_head
 from .pictures import open_picture
 from .pixel_size import PixelSize
-from .prepare import as_rgb8, is_one_field
+from .prepare import as_rgb8
 from .slides import open_slide
 from .tiff import MAGIC, open_tiff
 from .zarr_files import open_zarr_image
@@ -127,8 +126,6 @@ def read_file(source: str | Path | bytes, name: str | None = None) -> ReadImage:
             check_memory(full.nbytes, name)
             planes = np.asarray(full[:])
             image, notes = as_image(planes, name, opened.alpha)
-            if opened.fields == 1 and not {*"ZT"} & {*opened.axes} and is_one_field(planes):
-                notes = (focus_note(len(planes)), *notes)
             return ReadImage(image, (*opened.all_notes, *notes), opened.pixel_size[0])
     except ImageError:
         raise

@@ -130,16 +130,13 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
     for level in levels:
         level.check(size)
     first = fields[0]
-    axes = "".join(axis for axis, side in zip(first.axes, first.shape, strict=True) if side > 1)
-    axes = "".join(axis for axis in axes if axis not in "YXSC")
-    if "Z" in axes:
+    if dict(zip(first.axes, first.shape, strict=True)).get("Z", 1) > 1:
         notes += (focus_note(len(full.planes)),)
     page = first.keyframe
     return OpenedImage(
         tuple(levels),
         notes,
         fields=len(fields),
-        axes=axes,
         alpha=bool(page.extrasamples),
         read_stated=lambda: stated_pixel_size(file, page, every[chosen[0]][0]),
         read_orientation=lambda: getattr(page.tags.get(ORIENTATION), "value", None),

@@ -156,7 +156,6 @@ def open_zarr_image(path: Path) -> OpenedImage:
         tuple(levels),
         notes,
         fields=len(chosen),
-        axes=axes.upper(),
         read_stated=lambda: _stated_pixel_size(images[chosen[0]][1]),
     )
 

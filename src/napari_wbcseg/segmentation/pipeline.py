@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..box import Box
 from ..errors import ImageError, ModelError, SettingsError
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
@@ -15,6 +16,7 @@ from .result import Segmentation
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..images.pixel_source import PixelSource
     from ..network.model_file import ModelFile
     from .detections import Kept
 
@@ -28,6 +30,7 @@ _READS: dict[str, tuple[int, dict[str, int]]] = {
 # Pixels of the largest result that is kept in memory, at eight bytes a pixel.
 _IN_MEMORY = 64_000_000
 _CHUNK = 1024
+_COMPARED_SIDE = 128  # pixels of the shorter side of planes that are compared
 
 
 def segment(
@@ -69,8 +72,9 @@ def segment(
     import pandas as pd
 
     from ..classification.classify import class_list, classifier_of
+    from ..images.choose import focus_note
     from ..images.pixel_source import PixelSource
-    from ..images.prepare import bit_range
+    from ..images.prepare import bit_range, is_one_field
     from .global_estimates import estimate
     from .large.files import TileFiles
     from .tile_work import Canvas, TileWork, find_all, finish, here
@@ -101,6 +105,9 @@ def segment(
         tables.append(cells.assign(plane=index) if stacked else cells)
         proposals.append(np.insert(boxes, 0, index, axis=1) if stacked else boxes)
         estimates.append(found)
+    notes = [note for found in estimates for note in found.notes]
+    if len(sources) > 1 and is_one_field(map(_small_copy, sources)):
+        notes.insert(0, focus_note(len(sources)))
     diameters = [found.cell_diameter for found in estimates if found.cell_diameter is not None]
     filled = [table for table in tables if len(table)]
     return Segmentation(
@@ -113,7 +120,7 @@ def segment(
         classifier=classifier.id if classifier else "",
         cell_diameter=float(np.median(diameters)) if diameters else None,
         field_share=float(np.mean([found.field_share for found in estimates])),
-        notes=tuple(dict.fromkeys(note for found in estimates for note in found.notes)),
+        notes=tuple(dict.fromkeys(notes)),
         extra=extra,
         classes=class_list(classifier),
     )
@@ -161,6 +168,10 @@ def _check_heads(model: ModelFile) -> None:
             f"The model {model.name} is no network of the recipe {model.header.recipe}, which takes "
             f"{channels} channels and gives {', '.join(heads)}: train it again, or choose another model."
         )
+
+
+def _small_copy(source: PixelSource) -> np.ndarray:
+    return source.reduced(Box(0, 0, *source.shape), max(1, min(source.shape) // _COMPARED_SIDE))
 
 
 def _of_plane(progress: Progress, plane: int, count: int) -> Progress:

@@ -193,6 +193,15 @@ def test_the_canvas_tells_how_many_to_check(viewer):
     assert text_overlay(viewer).visible
 
 
+def test_the_canvas_tells_that_a_count_is_in_doubt(viewer):
+    image = discs(centres=[(30, 30)], radius=12)
+    found = dataclasses.replace(
+        dark_discs(image), notes=("The background is dark: is it one? Do not trust it.",)
+    )
+    add_segmentation(viewer, found, viewer.add_image(image, rgb=True))
+    assert text_overlay(viewer).text == "count in doubt, see its notes\n1 white cell"
+
+
 def test_an_image_with_no_cell_gives_empty_layers(viewer):
     source = viewer.add_image(discs(centres=[]), rgb=True)
     layers = add_segmentation(viewer, dark_discs(source.data), source)

@@ -17,6 +17,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ...classification.classes import CLASS
 from ...progress import Progress
 from ...segmentation.result import count_in_words, counts
+from ...words import asks
 from .class_colours import show_classes
 from .features import known_values
 from .hover import tell_at_mouse
@@ -258,7 +259,9 @@ class Counts(QObject):
             return
         words, here = self.words(cells), self.plane_words(cells)
         lines = [here, f"stack: {words}"] if here else [words]
-        source = LayerInfo.of(cells).source
+        source, notes = LayerInfo.of(cells).source, LayerInfo.of(cells).notes
+        if any(map(asks, notes)):
+            lines.insert(0, "count in doubt, see its notes")
         if source and sum(map(is_picture, viewer.layers)) > 1:
             lines.insert(0, source)
         self._text, size = fitted(lines, canvas_size(viewer)[1])
