@@ -67,11 +67,10 @@ def is_large_file(path: str | Path) -> bool:
     Only the head of the file is read. A broken file is none: whoever reads it says what is wrong.
     """
     path = Path(path)
-    if is_zarr(path):
-        return True
     with contextlib.suppress(Exception), open_image(path, str(path)) as image:
         count, height, width, _ = image.levels[0].shape
-        worth = path.suffix.lower() in SLIDE_SUFFIXES or height * width > LARGE_PIXELS
+        kept_in_parts = is_zarr(path) or path.suffix.lower() in SLIDE_SUFFIXES
+        worth = kept_in_parts or height * width > LARGE_PIXELS
         return image.in_parts and count == 1 and worth
     return False
 
