@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ...errors import SettingsError
 from ...settings import DeviceName, EngineName
+from ..onnx_graph import onnx_bytes
 from .keras import KerasEngine
 from .onnx import GPU_PROVIDERS, OnnxEngine, import_onnxruntime
 from .openvino import OpenVinoEngine, openvino_gains
@@ -71,7 +72,7 @@ def create_engine(model: ModelFile, kind: EngineName = "auto", device: DeviceNam
     makers: dict[str, Callable[[], Engine]] = {
         "auto": lambda: _fastest(model, device),
         "onnxruntime": lambda: OnnxEngine(model, device=device),
-        "openvino": lambda: OpenVinoEngine(model),
+        "openvino": lambda: OpenVinoEngine(onnx_bytes(model), model.name),
         "keras": lambda: KerasEngine(model),
     }
     if kind not in makers:
@@ -92,7 +93,7 @@ def _fastest(model: ModelFile, device: DeviceName) -> Engine:
         engine = OnnxEngine(model)
         if engine.on_gpu:
             return engine
-    return OpenVinoEngine(model)
+    return OpenVinoEngine(onnx_bytes(model), model.name)
 
 
 _engines: dict[tuple[str, str, str], Engine] = {}

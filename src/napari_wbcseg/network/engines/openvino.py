@@ -6,16 +6,13 @@ import sys
 import threading
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...errors import ModelError, SettingsError
 from ...words import counted
 from ..device import available_cpus
-
-if TYPE_CHECKING:
-    from ..model_file import ModelFile
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -25,7 +22,10 @@ class OpenVinoEngine:
 
     Parameters
     ----------
-    model : ModelFile
+    graph : bytes
+        The network in ONNX.
+    name : str
+        Of the model.
 
     Raises
     ------
@@ -37,14 +37,12 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, model: ModelFile) -> None:
-        from ..onnx_graph import onnx_bytes
-
+    def __init__(self, graph: bytes, name: str) -> None:
         threads = available_cpus()
         precision = "bf16" if processor_has_bfloat16() else "f32"
         try:
             compiled = _core().compile_model(
-                _core().read_model(onnx_bytes(model)),
+                _core().read_model(graph),
                 "CPU",
                 {
                     "INFERENCE_PRECISION_HINT": precision,
@@ -56,7 +54,7 @@ class OpenVinoEngine:
             )
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
-            raise ModelError(f"OpenVINO cannot run the model {model.name}: {error}") from error
+            raise ModelError(f"OpenVINO cannot run the model {name}: {error}") from error
         # A request is for one caller at a time, and uses all threads as it is.
         self._lock = threading.Lock()
         kind = {"bf16": "bfloat16", "f32": "float32"}[precision]
