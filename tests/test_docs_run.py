@@ -18,6 +18,7 @@ from PIL import Image
 
 from napari_wbcseg import save, segment, synthetic_smear
 from napari_wbcseg.datasets.corrections import add_correction
+from napari_wbcseg.network.classifier import read_classifier
 
 from .cli.shell import wbcseg
 from .dark_model import write_dark_model
@@ -116,6 +117,16 @@ def test_large_images_are_segmented_looked_at_and_corrected_from_python(here):
         exec(compile(block, "large_images.md", "exec"), names)
     assert len(names["result"].cells) > 1
     assert 7 not in names["result"].region(names["window"])
+
+
+@pytest.mark.slow
+def test_a_folder_is_classified_and_counted_from_python(here):
+    names: dict[str, Any] = {}
+    for block in blocks(DOCS / "differential.md", "python"):
+        exec(compile(block, "differential.md", "exec"), names)
+    found = names["differential"]
+    assert found.white_cells + sum(found.others.values()) > 0
+    assert names["told_by"] == [read_classifier("stain.safetensors").id]
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ _PUBLIC = {
     "SegmentationSettings": "settings",
     "TrainingSettings": "settings",
     "WBCSegError": "errors",
+    "classify_results": "batch.classify",
+    "differential_of": "results.load",
     "evaluate": "evaluation.evaluate",
     "fine_tune": "training.fine_tune",
     "load_model": "network.library",
@@ -31,9 +33,11 @@ _PUBLIC = {
 __all__ = [*_PUBLIC, "__version__"]
 
 if TYPE_CHECKING:
+    from .batch.classify import classify_results as classify_results
     from .errors import WBCSegError as WBCSegError
     from .evaluation.evaluate import evaluate as evaluate
     from .network.library import load_model as load_model
+    from .results.load import differential_of as differential_of
     from .results.load import load_result as load_result
     from .results.load import replay as replay
     from .results.save import save as save

@@ -21,6 +21,7 @@ from napari_wbcseg.classification.naming import named
 from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.segmentation.large.result import LargeResult
 
+from ..discs import CLASSES, write_taught
 from ..drawings import disc_labels, picture, write_dark_robust_model
 from .shell import wbcseg
 
@@ -141,3 +142,44 @@ def test_a_large_image_whose_result_is_gone_is_done_again(options: list[str], tm
         assert "Done before" not in wbcseg("segment", tmp_path / "slide.tif", "-o", out, *options).output
         assert (out / "slide-cells" / "cells.csv").exists()
         shutil.rmtree(out / "slide-cells")
+
+
+def test_classes_told_anew_are_those_that_segmenting_tells_and_all_that_was_written_follows(
+    options: list[str], tmp_path: Path
+) -> None:
+    own = write_taught(tmp_path / "own.safetensors")
+    write_slide(tmp_path / "slide.tif")
+    out, other = tmp_path / "out", tmp_path / "other"
+    command = ["segment", tmp_path / "slide.tif", "-f", "geojson,roi", *options]
+    wbcseg(*command, "-o", out, "--classes", "none")
+    wbcseg(*command, "-o", other, "--classes", own.path)
+    told = LargeResult.open(other / "slide-cells").cells
+    assert f"Classes told by {own.id}." in wbcseg("classify", out, "--classes", own.path).output
+    again = LargeResult.open(out / "slide-cells")
+    pd.testing.assert_frame_equal(again.cells[list(told)], told, rtol=1e-3, atol=1e-4)
+    assert (again.classifier, again.classes("pink"), again.edited) == (own.id, CLASSES("pink"), False)
+    for name in ("slide.geojson", "slide-rois.zip"):
+        assert len((out / name).read_bytes()) == pytest.approx(len((other / name).read_bytes()), abs=60)
+    columns = ["white_cells", "violet", "pink"]
+    assert pd.read_csv(out / "counts.csv")[columns].equals(pd.read_csv(other / "counts.csv")[columns])
+    assert "Done before, and not again: 1 image" in wbcseg(*command, "-o", out, "--classes", own.path).output
+    again.keep_said(named(again.cells, [2], "blast"))
+    wbcseg("classify", out)
+    assert LargeResult.open(out / "slide-cells").cells["class"].tolist()[1] == "blast"
+    assert "blast" in (out / "slide.geojson").read_text(encoding="utf-8").lower()
+
+
+def test_a_corrected_part_brings_what_was_said_of_its_cells(options: list[str], tmp_path: Path) -> None:
+    write_slide(tmp_path / "slide.tif")
+    wbcseg("segment", tmp_path / "slide.tif", "-o", tmp_path / "out", *options)
+    result = LargeResult.open(tmp_path / "out" / "slide-cells")
+    window = Box(0, 0, 100, 120)
+    labels = result.region(window)
+    labels[40:44, 60] = 0  # an outline that was corrected
+    labels[80:90, 100:110] = 7  # and a cell that was missed
+    said = named(pd.DataFrame({"label": [1, 7], "check": False}), [1, 7], "blast")
+    result.replace_region(window, labels, said=said)
+    cells = LargeResult.open(tmp_path / "out" / "slide-cells").cells
+    assert cells["label"].tolist() == [1, 2, 3], "the new one has a number that no other had"
+    assert cells["class"].tolist()[::2] == ["blast", "blast"]
+    assert cells["class_by"].tolist() == ["person", "model", "person"]

@@ -18,7 +18,7 @@ from ..results.origins import ImageRecord
 from ..results.records import ResultRecord
 from ..results.save import FORMATS, files_of, save
 from ..segmentation.result import Placement
-from .file import BatchItem, Row, Run, failure, row_of
+from .file import BatchItem, Outputs, Row, Run, failure, row_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -144,7 +144,7 @@ def _large(
 
 
 def _keep_large(
-    item: BatchItem, image: LargeImage, result: Segmentation, run: Run, progress: Progress, start: float
+    item: BatchItem, image: LargeImage, result: Segmentation, run: Outputs, progress: Progress, start: float
 ) -> ResultRecord:
     """Write what lies beside the folder of a large image: outlines, pictures, the record."""
     from .thumbnails import report_pictures
@@ -158,7 +158,7 @@ def _keep_large(
 
 
 def _of_item(
-    result: Segmentation, item: BatchItem, run: Run, notes: Iterable[str], pixel_size: PixelSize | None
+    result: Segmentation, item: BatchItem, run: Outputs, notes: Iterable[str], pixel_size: PixelSize | None
 ) -> Segmentation:
     return replace(
         result,
@@ -171,7 +171,7 @@ def _of_item(
 
 
 def _record(
-    item: BatchItem, run: Run, result: Segmentation, labels: Path, start: float, **about: Any
+    item: BatchItem, run: Outputs, result: Segmentation, labels: Path, start: float, **about: Any
 ) -> ResultRecord:
     seconds = round(time.perf_counter() - start, 3)
     record = ResultRecord.of(result, run.folder, labels.name, seconds=seconds, **about)
@@ -179,8 +179,8 @@ def _record(
     return record
 
 
-def with_corrections(item: BatchItem, record: ResultRecord, run: Run) -> ResultRecord:
-    """Return the record of an image that is done; of a large one anew where its cells were corrected since.
+def with_corrections(item: BatchItem, record: ResultRecord, run: Outputs) -> ResultRecord:
+    """Return the record of an image that is done; of a large one anew where its cells became others since.
 
     Raises
     ------
@@ -196,6 +196,12 @@ def with_corrections(item: BatchItem, record: ResultRecord, run: Run) -> ResultR
         return record
     start = time.perf_counter() - (record.seconds or 0)
     large = LargeResult.open(folder)
-    found = replace(record.segmentation(large.labels.arrays[0], large.cells, run.folder), edited=True)
+    found = replace(
+        record.segmentation(large.labels.arrays[0], large.cells, run.folder),
+        settings=record.settings and record.settings.replace(classes=large.settings["classes"]),
+        classifier=large.classifier,
+        classes=large.classes,
+        edited=large.edited,
+    )
     found = _of_item(found, item, run, record.notes, record.placement.pixel_size)
     return _keep_large(item, open_large(item.path), found, run, silent, start)

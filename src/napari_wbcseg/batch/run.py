@@ -221,7 +221,7 @@ def segment_files(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from None
-    with locked(folder / LOCK_FILE, _busy(folder)):
+    with locked(folder / LOCK_FILE, busy(folder)):
         earlier = _earlier(folder)
         given = _with_own_names(dict.fromkeys(items), earlier, run, again=again)
         items = _with_others_done(given, earlier, run)
@@ -294,7 +294,7 @@ def renew_tables(folder: str | Path) -> list[Path]:
     folder = Path(folder).expanduser().resolve()
     if not (folder / RUN_FILE).is_file():
         return []
-    with locked(folder / LOCK_FILE, _busy(folder)):
+    with locked(folder / LOCK_FILE, busy(folder)):
         record = RunRecord.read(folder / RUN_FILE)
         outputs = Outputs(folder, record.mask, record.overlay, record.formats, record.model.source)
         items, rows = items_of(record, folder), dict[BatchItem, Row]()
@@ -306,7 +306,8 @@ def renew_tables(folder: str | Path) -> list[Path]:
         return _write_run(outputs, record, items, rows)
 
 
-def _busy(folder: Path) -> BusyError:
+def busy(folder: Path) -> BusyError:
+    """Return the error that says that a run is at work in a folder."""
     return BusyError(f"Another run is writing into {folder}: wait for its end, or give another folder.")
 
 

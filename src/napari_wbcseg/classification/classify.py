@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..box import label_boxes
+from ..box import Box, label_boxes
 from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
 from ..progress import Progress, silent
 from .classes import BUILT_IN as BUILT_IN_CLASSES
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from ..settings import SegmentationSettings
 
 _OFTEN = 64  # cells that are looked at between two reports of progress
+_PART = 2048  # pixels of labels on disk that are looked at together, along a side
+# Diameters and pixels from the centre of a cell within which all of it lies, however long it is.
+_REACH, _MARGIN = 1.0, 64
+
+#: Gives the transmittance of a part of an image, of its pixels and its box.
+Light = Callable[[np.ndarray, Box], np.ndarray]
 
 
 def classifier_of(settings: SegmentationSettings) -> ClassifierFile | None:
@@ -88,25 +94,30 @@ def look_at(
 
 
 def look_at_labels(
-    labels: np.ndarray,
+    labels: Any,
     cells: pd.DataFrame,
     image: Any,
     diameter: float | None = None,
     classifier: str | Path | ClassifierFile = BUILT_IN,
     progress: Progress = silent,
+    light: Light | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Look at the cells of a label image, in the order of its table.
 
     Parameters
     ----------
-    labels : ndarray of int, shape (H, W) or (N, H, W)
+    labels : array of int, shape (H, W) or (N, H, W)
+        Where it is no NumPy array but on disk, no more is read of it and the image than the cells need.
     cells : DataFrame
-        With a ``label``; for a stack also ``plane``.
+        With a ``label``; for a stack also ``plane``; for labels on disk ``row``, ``col`` and ``diameter``.
     image : array, shape (H, W), (H, W, 3), or a stack of these
     diameter : float, optional
         Of a typical white cell, pixels.
     classifier : str, Path or ClassifierFile
     progress : Progress
+    light : callable, optional
+        Given the pixels of a part as they are stored, and its box, returns its transmittance, float32,
+        (h, w, 3); by default the light is estimated of the part itself.
 
     Returns
     -------
@@ -121,37 +132,64 @@ def look_at_labels(
     ImageError
         If the image cannot.
     """
-    from ..images.illumination import normalised
-    from ..images.prepare import prepare_image
-
     file = read_classifier(classifier)
     architecture = file.header.architecture
     probabilities = np.full((len(cells), len(architecture.classes)), np.nan, np.float32)
     embedding = np.full((len(cells), architecture.embedding), np.nan, np.float32)
-    stacked = labels.ndim == 3
-    for number, plane in enumerate(labels if stacked else labels[None]):
-        plane = np.asarray(plane)
-        wanted = cells["label"].to_numpy(np.int64)
-        here = np.flatnonzero(cells["plane"].to_numpy() == number if stacked else np.full(len(cells), True))
-        places = dict(label_boxes(plane))
-        rows = [row for row in here.tolist() if int(wanted[row]) in places]
-        if not rows:
-            continue
-        boxes = [places[int(wanted[row])] for row in rows]
-        masks = [plane[box.slices] == wanted[row] for row, box in zip(rows, boxes, strict=True)]
-        corners = np.array([[box.top, box.left] for box in boxes])
-        picture = normalised(prepare_image(np.asarray(image[number] if stacked else image)).pixels)
-        probabilities[rows], embedding[rows] = look_at(picture, corners, masks, diameter, file, progress)
+    stacked, seen = labels.ndim == 3, 0
+    for number in range(len(labels) if stacked else 1):
+        plane, picture = (labels[number], image[number]) if stacked else (labels, image)
+        here = cells["plane"].eq(number).to_numpy() if stacked else np.full(len(cells), True)
+        for window, rows in _parts(plane, cells, np.flatnonzero(here)):
+            part = np.asarray(plane[window.slices])
+            places, wanted = dict(label_boxes(part)), cells["label"].to_numpy(np.int64)
+            rows = [row for row in rows if int(wanted[row]) in places]
+            if not rows:
+                continue
+            boxes = [places[int(wanted[row])] for row in rows]
+            masks = [part[box.slices] == wanted[row] for row, box in zip(rows, boxes, strict=True)]
+            corners = np.array([[box.top, box.left] for box in boxes])
+            pixels = (light or _own_light)(np.asarray(picture[window.slices]), window)
+
+            def within(done: int, total: int, stage: str, seen: int = seen) -> None:
+                progress(seen + done, len(cells), stage)
+
+            told = look_at(pixels, corners, masks, diameter, file, within)
+            probabilities[rows], embedding[rows] = told
+            seen += len(rows)
     return probabilities, embedding
 
 
+def _own_light(pixels: np.ndarray, window: Box) -> np.ndarray:
+    from ..images.illumination import normalised
+    from ..images.prepare import prepare_image
+
+    return normalised(prepare_image(pixels).pixels)
+
+
+def _parts(plane: Any, cells: pd.DataFrame, rows: np.ndarray) -> Iterator[tuple[Box, list[int]]]:
+    """Yield boxes of a plane with the rows of the cells in each; on disk, of those near each other."""
+    if isinstance(plane, np.ndarray):
+        yield Box(0, 0, *plane.shape), rows.tolist()
+        return
+    row, col, diameter = (cells[name].to_numpy(float)[rows] for name in ("row", "col", "diameter"))
+    near = np.floor_divide([row, col], _PART).astype(int)
+    for place in np.unique(near, axis=1).T:
+        here = (near == place[:, None]).all(axis=0)
+        reach = _REACH * diameter[here].max() + _MARGIN
+        low, high = (function([row[here], col[here]], axis=1) for function in (np.min, np.max))
+        corners = [*np.floor(low - reach), *np.ceil(high + reach)]
+        yield Box(*map(int, corners)).grown(0, plane.shape), rows[here].tolist()
+
+
 def classify_cells(
-    labels: np.ndarray,
+    labels: Any,
     cells: pd.DataFrame,
     image: Any,
     diameter: float | None = None,
     classifier: str | Path | ClassifierFile = BUILT_IN,
     progress: Progress = silent,
+    light: Light | None = None,
 ) -> pd.DataFrame:
     """Return the table with the class of each cell; see `look_at_labels` for the parameters.
 
@@ -160,6 +198,6 @@ def classify_cells(
     import pandas as pd
 
     file = read_classifier(classifier)
-    probabilities, _ = look_at_labels(labels, cells, image, diameter, file, progress)
+    probabilities, _ = look_at_labels(labels, cells, image, diameter, file, progress, light)
     names = list(file.header.architecture.classes)
     return said_by_model(cells, pd.DataFrame(probabilities, columns=names), class_list(file))

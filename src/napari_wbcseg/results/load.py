@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..classification.classes import CLASS, CLASS_BY, PERSON, ClassList, class_of
+from ..classification.differential import Differential, pooled
 from ..errors import ImageError, SettingsError
 from ..files import read_text
 from ..images.limits import check_is_file, check_memory
@@ -19,7 +21,7 @@ from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
 from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .formats.tables import columns_to_table
-from .names import LABELS_SUFFIX, RESULT_SUFFIX
+from .names import LABELS_SUFFIX, RESULT_SUFFIX, records_in
 from .origins import file_sha256
 from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord, settings_again
 
@@ -161,13 +163,41 @@ def classes_in(path: str | Path) -> tuple[pd.DataFrame, ClassList, set[str]]:
     ImageError
         If the folder of a large image is gone or damaged.
     """
+    from ..segmentation.large.result import LargeResult
+
     path = Path(path)
     record = ResultRecord.read(path)
-    cells = record.table(path.parent)
+    cells, classes = columns_to_table(record.cells), record.class_list
     told_by = {record.classifier.id} if record.classifier else set()
+    if record.large:  # whose cells may have been named since
+        large = LargeResult.open(path.with_name(record.labels))
+        cells, classes = large.cells, classes.added(*large.classes)
     if CLASS_BY in cells and cells[CLASS_BY].eq(PERSON).any():
         told_by.add("a person")
-    return class_of(cells).to_frame(CLASS), record.class_list, told_by
+    return class_of(cells).to_frame(CLASS), classes, told_by
+
+
+def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[str]]:
+    """Count the cells of results by class, all together.
+
+    Parameters
+    ----------
+    results : iterable of path
+        Folders, or ``NAME-result.json`` files.
+
+    Returns
+    -------
+    differential : Differential
+    told_by : list of str
+        Who told the classes; see `classes_in`.
+
+    Raises
+    ------
+    SettingsError, ImageError
+        As `classes_in`, and where there is no result.
+    """
+    tables, lists, told_by = zip(*map(classes_in, records_in(results)), strict=True)
+    return pooled(tables, lists), sorted(set().union(*told_by))
 
 
 def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> Segmentation:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ..errors import SettingsError
 from ..segmentation.large.files import PLAN_FILE
 
 LABELS_SUFFIX = "-labels.tif"
@@ -22,6 +23,23 @@ RESULT_SUFFIX = "-result.json"
 #: Behind the name of a large image, that of the folder that holds its result.
 LARGE_SUFFIX = "-cells"
 _LONGEST = 200  # bytes of a name
+
+
+def records_in(results: Iterable[str | Path]) -> list[Path]:
+    """Return the records of results that are given as these or as their folders, those of a folder by name.
+
+    Raises
+    ------
+    SettingsError
+        If there is none.
+    """
+    paths = list(map(Path, results))
+    found = []
+    for path in paths:
+        found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
+    if not found:
+        raise SettingsError(f"There is no NAME{RESULT_SUFFIX} in {', '.join(map(str, paths))}.")
+    return found
 
 
 def output_names(

@@ -18,17 +18,16 @@ from ...box import Box
 from ...errors import EditError, WBCSegError
 from ...segmentation.result import count_in_words
 from ..shared.counts import counts_of
-from ..shared.features import features_table, known_values
+from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, clean_up_with
 from ..shared.metadata import LayerInfo, is_picture
 from ..shared.panel import fill, sentence, with_tip
 from ..shared.viewer import image_data, placement, plane_shape
 
 if TYPE_CHECKING:
+    import pandas as pd
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
-
-    from ...segmentation.large.result import LargeResult
 
 #: Pixels of a part that is corrected at once.
 MOST_PIXELS = 2**24
@@ -65,7 +64,7 @@ class _Part:
     cells: Labels  # on disk
     labels: Labels  # in memory
     image: Image | None
-    result: LargeResult
+    folder: Path
 
 
 class LargeEditor(QWidget):
@@ -164,17 +163,19 @@ class LargeEditor(QWidget):
         labels = result.region(window)
         rows = result.cells[np.isin(result.cells["label"], np.unique(labels))]
         rows = rows.assign(row=rows["row"] - window.top, col=rows["col"] - window.left)
+        source_id = None if image is None else str(image.unique_id)
+        about = replace(LayerInfo.of(cells), role=None, source_id=source_id, folder=None, result=None)
         part = Labels(
             labels,
             name="part of the cells",
             features=features_table(rows).reset_index(drop=True),
             opacity=cells.opacity,
-            metadata=LayerInfo(source_id=None if image is None else str(image.unique_id)).metadata,
+            metadata=about.metadata,
             **place,
         )
         self._viewer.add_layer(part)
         cells.visible = False
-        self._open = _Part(window, cells, part, image, result)
+        self._open = _Part(window, cells, part, image, folder)
         self._viewer.layers.selection.active = part
         self.chosen.emit(part)
         return part
@@ -187,6 +188,7 @@ class LargeEditor(QWidget):
         EditError
             If no part is being corrected.
         """
+        from ...segmentation.large.result import LargeResult
         from ..shared.saving import source_image
 
         if self.part is None or self._open is None:
@@ -197,20 +199,21 @@ class LargeEditor(QWidget):
         source = source_image(self._viewer, part.cells) or self._image_below(part.cells)
         image = None if source is None else image_data(source)
         labels = np.array(part.labels.data)
-        accepted = [n for n, what in known_values(part.labels, "decision").items() if what == "accepted"]
+        said = known_cells(part.labels)
+        said = said[np.isin(said["label"], labels) & (said["label"] > 0)]
         self._job = job = Job(
-            lambda progress: part.result.replace_region(part.window, labels, image, accepted),
+            lambda progress: LargeResult.open(part.folder).replace_region(part.window, labels, image, said),
             "Putting the corrections back",
         )
-        job.succeeded.connect(lambda _: self._on_put_back(part))
+        job.succeeded.connect(lambda table: self._on_put_back(part, table))
         job.failed.connect(self.failed.emit)
         job.ended.connect(self._on_ended)
         self.put_back.setEnabled(False)
         job.start(self._cleanup)
         return job
 
-    def _on_put_back(self, part: _Part) -> None:
-        cells, table = part.cells, part.result.cells
+    def _on_put_back(self, part: _Part, table: pd.DataFrame) -> None:
+        cells = part.cells
         self._open = None
         cells.features = features_table(table).reset_index(drop=True)
         cells.visible = True

@@ -68,7 +68,7 @@ class LayerReview(ReviewedCells):
         self.on_disk = folder is not None
         if folder is not None:
             copy = DiskCopy(folder)
-            self._features.written.connect(lambda: copy.write(self.cells))
+            self._features.written.connect(lambda: copy.write(self.cells, self.classes))
         measured.begun.connect(lambda: self._history.begin(edited=True))
         measured.history_lost.connect(lambda: self._history.clear())
         measured.changed.connect(self._on_changed)

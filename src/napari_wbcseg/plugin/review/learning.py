@@ -12,7 +12,6 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
-from ...box import Box
 from ...classification.classes import CLASS, CLASS_BY, PERSON, UNSURE, ClassList
 from ...errors import EditError, WBCSegError
 from ...network.model_file import SUFFIX
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 _PAUSE = 700  # ms after a name in which no other comes
 _OF_A_CLASS, _CLASSES = 3, 2  # cells named of so many classes, from which on classes are suggested
 _UNSEEN = 50  # cells to be looked at, which takes long enough to be shown
-_PART, _MARGIN = 2048, 64  # pixels of a large image that are looked at together, and around its cells
 _FILES = f"Classifiers (*{SUFFIX})"
 #: Of the cells that were looked at: where and how large each was, and its embedding.
 Seen = dict[Cell, tuple[tuple[float, ...], np.ndarray]]
@@ -223,14 +221,12 @@ class _View:
 
     Attributes
     ----------
-    labels : array of int
-    image : array
+    labels, image : array
+        Lazy ones for cells on disk.
     cells : DataFrame
         A row a cell.
     keys : list of tuple of int
         Plane and label of each.
-    boxes : list of Box or None
-        Where each lies, for cells on disk: of a large image no more than is needed is read.
     diameter : float or None
         Of a typical cell, pixels.
     """
@@ -239,18 +235,16 @@ class _View:
     image: Any
     cells: pd.DataFrame
     keys: list[Cell]
-    boxes: list[Box] | None
     diameter: float | None
 
     @classmethod
     def of(cls, review: LayerReview) -> _View:
         """Take the cells of a review, and the image that it has."""
-        labels, keys = image_data(review.labels), review.keys()
-        boxes = [review.box_of(cell) for cell in keys] if review.on_disk else None
-        image = image_data(review.image)  # type: ignore[arg-type]
+        labels, image = image_data(review.labels), image_data(review.image)  # type: ignore[arg-type]
         diameter = LayerInfo.of(review.labels).cell_diameter
         # Labels in memory may be edited meanwhile.
-        return cls(labels if boxes else np.array(labels), image, review.cells, keys, boxes, diameter)
+        labels = labels if review.on_disk else np.array(labels)
+        return cls(labels, image, review.cells, review.keys(), diameter)
 
 
 def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progress) -> Seen:
@@ -259,25 +253,10 @@ def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progres
 
     places = list(map(tuple, view.cells[["row", "col", "area"]].to_numpy(float).tolist()))
     new = [row for row, cell in enumerate(view.keys) if cell not in seen or seen[cell][0] != places[row]]
-    found = dict(seen)
-    for rows in _parts(view.boxes, new):
-        labels, image = view.labels, view.image
-        if view.boxes is not None:
-            window = Box.around(view.boxes[row] for row in rows).grown(_MARGIN, labels.shape)
-            labels, image = np.asarray(labels[window.slices]), np.asarray(image[window.slices])
-        cells = view.cells.iloc[rows]
-        _, embedding = look_at_labels(labels, cells, image, view.diameter, classifier, progress)
-        found |= {view.keys[row]: (places[row], one) for row, one in zip(rows, embedding, strict=True)}
-    return found
-
-
-def _parts(boxes: list[Box] | None, rows: list[int]) -> list[list[int]]:
-    """Return rows of cells that are looked at together: those near each other, given boxes, or all."""
-    parts: dict[tuple[int, int], list[int]] = {}
-    for row in rows:
-        place = (0, 0) if boxes is None else (boxes[row].top // _PART, boxes[row].left // _PART)
-        parts.setdefault(place, []).append(row)
-    return list(parts.values())
+    cells = view.cells.iloc[new]
+    _, embedding = look_at_labels(view.labels, cells, view.image, view.diameter, classifier, progress)
+    looked = {view.keys[row]: (places[row], one) for row, one in zip(new, embedding, strict=True)}
+    return {**seen, **looked}
 
 
 def _told(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) -> Told:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+    from ...classification.classes import ClassList
 
 _AROUND = 0.75  # diameters from the centre of a cell to the sides of its box; most cells lie inside
 
@@ -59,26 +61,26 @@ class DiskCopy:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._job: Job | None = None
-        self._waiting: pd.DataFrame | None = None
+        self._waiting: tuple[pd.DataFrame, ClassList] | None = None
 
-    def write(self, cells: pd.DataFrame) -> None:
-        """Write a table of the cells as they are now; while one is being written, afterwards."""
+    def write(self, cells: pd.DataFrame, classes: ClassList) -> None:
+        """Write a table of the cells as they are now, and their classes; while one is written, afterwards."""
         if self._job is not None:
-            self._waiting = cells
+            self._waiting = cells, classes
             return
         folder = self._folder
-        self._job = job = Job(lambda progress: _keep(folder, cells, progress))
+
+        def keep(progress: Progress) -> None:
+            from ...segmentation.large.result import LargeResult
+
+            LargeResult.open(folder).keep_said(cells, classes)
+
+        self._job = job = Job(keep)
         job.ended.connect(self._on_ended)
         job.start()
 
     def _on_ended(self) -> None:
         self._job = None
-        cells, self._waiting = self._waiting, None
-        if cells is not None:
-            self.write(cells)
-
-
-def _keep(folder: Path, cells: pd.DataFrame, progress: Progress) -> Any:
-    from ...segmentation.large.result import LargeResult
-
-    return LargeResult.open(folder).keep_said(cells)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self.write(*waiting)

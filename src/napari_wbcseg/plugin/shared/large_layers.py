@@ -75,7 +75,7 @@ def result_layers(folder: str | Path) -> list[LayerDataTuple]:
         "cells",
         result,
         source=None if result.image_file is None else result.image_file.name,
-        summary=count_in_words(result.cells),
+        summary=count_in_words(result.cells, result.classes),
         folder=str(result.folder),
     )
     cells = {

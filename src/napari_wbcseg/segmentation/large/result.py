@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +18,24 @@ from ...classification.classes import (
     ClassList,
     probability_columns,
 )
+from ...classification.classify import class_list, classify_cells
 from ...errors import ImageError, OutputError
 from ...files import write_atomically
 from ...images.pixel_size import PixelSize
 from ...images.read import read_pixel_size
+from ...progress import Progress, silent
+from ..global_estimates import GlobalEstimates
 from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, write_table
 from .pyramid import Pyramid
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ...network.classifier import ClassifierFile
+
 _LEAST_MARGIN = 64
+#: Columns of what is said of a cell, besides its probabilities.
+_SAID = CLASS, CLASS_PROBABILITY, CLASS_BY, "check"
 
 
 @dataclass(eq=False)
@@ -93,6 +99,7 @@ class LargeResult:
                 notes=tuple(record["notes"]),
                 classifier=record.get("classifier", ""),
                 edited=record.get("edited", False),
+                classes=ClassList.from_list(record["classes"]) if "classes" in record else BUILT_IN,
                 field_share=record.get("field_share"),
             )
         except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError) as error:
@@ -110,7 +117,7 @@ class LargeResult:
         return np.asarray(self.labels.arrays[0][window.slices])
 
     def replace_region(
-        self, window: Box, labels: np.ndarray, image: Any = None, accepted: Iterable[int] = ()
+        self, window: Box, labels: np.ndarray, image: Any = None, said: pd.DataFrame | None = None
     ) -> pd.DataFrame:
         """Put corrected labels in place of those of a part, on disk, and measure what changed.
 
@@ -123,8 +130,8 @@ class LargeResult:
         labels : ndarray of int, shape (row1 - row0, col1 - col0)
         image : array, optional
             The whole image, lazy perhaps, for the stain of cells that changed.
-        accepted : iterable of int
-            Labels that were looked at and are right, no longer to check.
+        said : DataFrame, optional
+            What was said of cells of the part, by their labels in it; see `keep_said`.
 
         Returns
         -------
@@ -141,54 +148,113 @@ class LargeResult:
         before = self.region(window)
         if labels.shape != before.shape:
             raise ImageError(f"The corrected part is {labels.shape}, and was {before.shape}: load it again.")
-        corrected = self._numbered(labels.astype(np.int64), before)
-        differ = corrected != before
-        checked = self.cells["check"] & ~self.cells["label"].isin(list(accepted))
-        if not differ.any() and checked.equals(self.cells["check"]):
-            return self.cells
-        self.cells = self.cells.assign(check=checked)
+        numbers = self._numbers(labels, before)
+        corrected = labels.astype(np.int32)
+        for old, new in numbers.items():
+            corrected[labels == old] = new
+        differ, known = corrected != before, self.cells
         touched = np.setdiff1d(np.union1d(before[differ], corrected[differ]), [0])
         try:
-            self.labels.replace(window, corrected)
-            self.cells = self._measured(window, touched, image)
-            self._write_table()
+            if len(touched):
+                self.labels.replace(window, corrected)
+                self.cells = self._measured(window, touched, image)
+            if said is not None:
+                self.cells = self._with_said(said.assign(label=said["label"].replace(numbers)))
+            if not self.cells.equals(known):
+                self._write_table()
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written: {error.strerror or error}.") from error
         return self.cells
 
-    def keep_said(self, cells: pd.DataFrame) -> None:
+    def keep_said(self, cells: pd.DataFrame, classes: ClassList | None = None) -> None:
         """Write what was said of cells, their classes and whether they are to check, into the table on disk.
 
         Parameters
         ----------
         cells : DataFrame
             Rows of others are left out.
+        classes : ClassList, optional
+            What the classes are, where they became others.
 
         Raises
         ------
         OutputError
             If the table cannot be written.
         """
-        said = [CLASS, CLASS_PROBABILITY, CLASS_BY, "check", *probability_columns(cells)]
-        new = cells.drop_duplicates("label").set_index("label")[said]
-        rest = self.cells.drop(columns=[*said, *probability_columns(self.cells)], errors="ignore")
-        table = rest.join(new, on="label")
-        self.cells = table.assign(check=table["check"].eq(True))
+        self.cells, self.classes = self._with_said(cells), classes or self.classes
         self._write_table()
 
-    def _write_table(self) -> None:
-        write_table(self.cells, next(iter(sorted(self.folder.glob("cells.*")))))
-        file = self.folder / RESULT_FILE
-        record = {**json.loads(file.read_text(encoding="utf-8")), "edited": True, "count": len(self.cells)}
-        write_atomically(file, json.dumps(record).encode(), OutputError)
+    def _with_said(self, cells: pd.DataFrame) -> pd.DataFrame:
+        """Return the table with what was said of some cells."""
+        import pandas as pd
 
-    def _numbered(self, labels: np.ndarray, before: np.ndarray) -> np.ndarray:
-        new = np.setdiff1d(labels, np.append(before, 0))
+        said = [name for name in (*_SAID, *probability_columns(cells)) if name in cells]
+        new = cells.drop_duplicates("label").set_index("label")[said]
+        known = self.cells.set_index("label").reindex(columns=said)
+        values = pd.concat([new, known.drop(index=new.index, errors="ignore")])
+        return _filled(self.cells.drop(columns=said, errors="ignore").join(values, on="label"))
+
+    def classify(
+        self, image: Any, classifier: ClassifierFile, source: str, progress: Progress = silent
+    ) -> None:
+        """Tell the classes of the cells anew, on disk; those that a person named keep theirs.
+
+        Parameters
+        ----------
+        image : array
+            That the cells were found in, lazy perhaps.
+        classifier : ClassifierFile
+        source : str
+            The name or path that it was asked for by.
+        progress : Progress
+
+        Raises
+        ------
+        ImageError
+            If the result is of an earlier version.
+        OutputError
+            If the result cannot be written.
+        """
+        from ...images.prepare import rgb_pixels
+
+        file = self.folder / PLAN_FILE
+        try:
+            plan = json.loads(file.read_text(encoding="utf-8"))
+            estimates = GlobalEstimates.model_validate(plan["estimates"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ImageError(
+                f"{self.folder} does not tell the light of its image ({error!r}): segment it anew."
+            ) from None
+
+        def light(pixels: np.ndarray, window: Box) -> np.ndarray:
+            return estimates.transmittance(rgb_pixels(pixels, estimates.value_range), window)
+
+        self.cells = classify_cells(
+            self.labels.arrays[0], self.cells, image, self.cell_diameter, classifier, progress, light
+        )
+        self.settings = plan["settings"] = {**plan["settings"], "classes": source}
+        self.classifier = plan["classifier"] = classifier.id
+        self.classes = class_list(classifier).added(*self.classes)
+        self._write_table(edited=self.edited)
+        write_atomically(file, json.dumps(plan, indent=2).encode(), OutputError)
+
+    def _write_table(self, edited: bool = True) -> None:
+        write_table(self.cells, next(iter(sorted(self.folder.glob("cells.*")))))
+        file, self.edited = self.folder / RESULT_FILE, edited
+        record = json.loads(file.read_text(encoding="utf-8"))
+        now = {
+            "classifier": self.classifier,
+            "classes": self.classes.to_list(),
+            "edited": edited,
+            "count": len(self.cells),
+        }
+        write_atomically(file, json.dumps({**record, **now}).encode(), OutputError)
+
+    def _numbers(self, labels: np.ndarray, before: np.ndarray) -> dict[int, int]:
+        """Return numbers that no other cell has for the new labels of a part."""
+        new = np.setdiff1d(labels, np.append(before, 0)).tolist()
         highest = max(int(self.cells["label"].max()) if len(self.cells) else 0, int(before.max(initial=0)))
-        out = labels.copy()
-        for number, label in enumerate(new, highest + 1):
-            out[labels == label] = number
-        return out.astype(np.int32)
+        return dict(zip(new, range(highest + 1, highest + 1 + len(new)), strict=True))
 
     def _measured(self, window: Box, touched: np.ndarray, image: Any) -> pd.DataFrame:
         """Return the table, the rows of cells that were touched measured anew."""
@@ -207,7 +273,14 @@ class LargeResult:
         fresh, _ = measure_labels(here, density, touched, part[:2], shape)
         if density is None:
             fresh = fresh.assign(**dict.fromkeys(STAIN_COLUMNS, np.nan))
-        fresh["certainty"] = known["certainty"].reindex(fresh["label"]).to_numpy()
+        kept = [name for name in known if name not in fresh]
+        fresh = fresh.join(known[kept], on="label")
         rest = self.cells[~self.cells["label"].isin(touched)]
         parts = [part for part in (rest, fresh) if len(part)] or [rest]
-        return pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True)
+        return _filled(pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True))
+
+
+def _filled(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with nothing said of new cells, rather than what is unknown."""
+    words = {name: table[name].fillna("").astype("str") for name in (CLASS, CLASS_BY) if name in table}
+    return table.assign(check=table["check"].eq(True), **words)

@@ -288,6 +288,7 @@ class LargeRun:
                 "cell_diameter": estimates.cell_diameter,
                 "field_share": estimates.field_share,
                 "notes": estimates.notes,
+                "classes": class_list(self._classifier).to_list(),
                 "proposals": proposals.tolist(),
             }
             write_atomically(self.out / RESULT_FILE, json.dumps(record).encode(), OutputError)

@@ -1,0 +1,128 @@
+"""The classes of cells in results that are there, told anew, and all files that say them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..classification.classify import class_list, classify_cells
+from ..errors import ImageError
+from ..files import locked
+from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
+from ..progress import Progress, silent
+from ..results.formats.tables import table_to_columns
+from ..results.load import load_result
+from ..results.names import RESULT_SUFFIX, records_in
+from ..results.origins import ModelRecord
+from ..results.records import ResultRecord
+from ..results.save import files_of, save
+from .file import BatchItem, Outputs
+from .process import with_corrections
+from .run import LOCK_FILE, busy, renew_tables
+
+#: Formats whose files, where there are any, say the classes too.
+_WITH_CLASSES = ("csv", "geojson", "roi", "ome-zarr", "overlay")
+
+
+def classify_results(
+    results: Sequence[str | Path], classes: str = BUILT_IN, progress: Progress = silent
+) -> list[Path]:
+    """Tell the classes of cells that were segmented before, of large images too; what a person said stays.
+
+    The other files of each result follow, and tables and report of their folders.
+
+    Parameters
+    ----------
+    results : sequence of path
+        Folders, or ``NAME-result.json`` files.
+    classes : str
+        What tells the classes: ``built-in``, or the file of a classifier.
+    progress : Progress
+        Called often; raise `Cancelled` in it to stop. Results that are done stay.
+
+    Returns
+    -------
+    list of Path
+        The records of the results.
+
+    Raises
+    ------
+    SettingsError
+        If there is no result, or one is damaged.
+    ModelError
+        If the classifier cannot be used.
+    ImageError
+        If the image of a result is gone, or cannot be read.
+    BusyError
+        If a run is at work in a folder.
+    OutputError
+        If a file cannot be written.
+    """
+    classifier = read_classifier(classes)
+    source = classes if classes == BUILT_IN else str(Path(classes).expanduser().resolve())
+    files = records_in(results)
+    for folder in dict.fromkeys(file.parent for file in files):
+        here = [file for file in files if file.parent == folder]
+        with locked(folder / LOCK_FILE, busy(folder)):
+            for file in here:
+                record = ResultRecord.read(file)
+                tell = _tell_large if record.large else _tell
+                tell(file, record, classifier, source, progress)
+        renew_tables(folder)
+    return files
+
+
+def _tell(
+    file: Path, record: ResultRecord, classifier: ClassifierFile, source: str, progress: Progress
+) -> None:
+    from ..images.read import read_image
+
+    result = load_result(file)
+    if result.image_path is None:
+        raise _gone(file)
+    image = read_image(result.image_path)
+    cells = classify_cells(result.labels, result.cells, image, result.cell_diameter, classifier, progress)
+    told = replace(
+        result,
+        cells=cells,
+        settings=result.settings and result.settings.replace(classes=source),
+        classifier=classifier.id,
+        classes=class_list(classifier).added(*result.classes),
+    )
+    base = file.with_name(file.name.removesuffix(RESULT_SUFFIX))
+    if there := _formats_there(base):
+        save(told, base, there, image=image)
+    change = {
+        "settings": told.settings,
+        "classifier": ModelRecord.of(classifier.id, source),
+        "cells": table_to_columns(cells),
+        "classes": told.classes.to_list(),
+        "pictures": [],
+        "gallery": [],
+    }
+    record.model_copy(update=change).write(file)
+
+
+def _tell_large(
+    file: Path, record: ResultRecord, classifier: ClassifierFile, source: str, progress: Progress
+) -> None:
+    from ..images.lazy import open_large
+    from ..segmentation.large.result import LargeResult
+
+    path, name = record.image.file(file.parent), file.name.removesuffix(RESULT_SUFFIX)
+    if path is None:
+        raise _gone(file)
+    image = open_large(path).full
+    LargeResult.open(file.with_name(record.labels)).classify(image, classifier, source, progress)
+    formats = _formats_there(file.with_name(name))
+    outputs = Outputs(file.parent, formats=formats, model_source=record.model.source if record.model else "")
+    with_corrections(BatchItem(path, record.image.name, name), record, outputs)
+
+
+def _formats_there(base: Path) -> tuple[str, ...]:
+    return tuple(name for name in _WITH_CLASSES if all(path.exists() for path in files_of(base, name)))
+
+
+def _gone(file: Path) -> ImageError:
+    return ImageError(f"The image of {file} is gone: put it back, or segment it anew.")
