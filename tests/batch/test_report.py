@@ -110,11 +110,13 @@ def test_the_report_shows_differential_gallery_and_what_told_the_classes(
     segment_files(collect([tmp_path / "in"]), tmp_path / "out", model, settings, overlay=False)
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert f"classes {classifier.id}" in text
-    assert "<h2>2 white cells</h2>" in text
+    assert "<h1>2 white cells in 1 image</h1>" in text, "a pink one is none"
+    assert 'data-name="white cells">2<' in text
     (table,) = re.findall(r'<table class="differential">(.*?)</table>', text, re.DOTALL)
-    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in table.split("<tr>")[2:]]
+    rows = [re.sub(r"^[^>]*>|<[^>]+>", " ", row).split() for row in table.split("<tr")[2:]]
     assert ["violet", "2", "100.0", "34.2", "to", "100.0"] in rows
-    assert ["pink,", "no", "white", "cell", "1"] in rows
+    assert ["pink,", "no", "white", "cell", "1", "50.0", "per", "100"] in rows
+    assert table.count("#112233") == 2, "the colour of the class, before its name and in its bar"
     gallery = re.findall(r'base64,([^"]+)" alt="(violet|pink)"', text)
     assert [name for _, name in gallery] == ["pink", "violet", "violet"]
     for (jpeg, _), colour in zip(gallery, (PINK, VIOLET, VIOLET), strict=True):

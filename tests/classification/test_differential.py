@@ -61,9 +61,12 @@ def test_white_cells_make_up_the_whole_and_erythroblasts_are_told_beside_them() 
     assert (by_name["band neutrophil"].percent, by_name["band neutrophil"].part_of) == (5, "neutrophil")
     assert sum(share.percent for share in found.shares if not share.part_of) == pytest.approx(100)
     assert found.others == {"erythroblast": 3, "platelet": 7}
-    assert found.erythroblasts_per_100 == 3
+    assert found.per_100("erythroblast") == 3
     assert found.summary == "100 white cells, and 3 erythroblasts per 100"
-    assert found.table()["class"].tolist() == list(by_name)
+    written = found.table().set_index("class")
+    assert written.index.tolist() == [*by_name, "erythroblast", "platelet"]
+    assert written.loc["platelet", ["count", "percent"]].tolist() == [7, 7]
+    assert written.loc["platelet", ["low", "high", "more_to_halve"]].isna().all()
 
 
 def test_cells_without_a_class_are_unsure_and_own_classes_are_counted() -> None:

@@ -22,7 +22,7 @@ def write_report(
     path: str | Path,
     record: RunRecord,
     entries: Iterable[Mapping[str, Any]],
-    differential: Differential | None = None,
+    differential: Differential,
 ) -> Path:
     """Write the report as one HTML file, which needs no other file and no network.
 
@@ -38,7 +38,7 @@ def write_report(
         Of each image its ``row`` of ``counts.csv``, its ``pictures`` as captions with JPEG in base64 (the
         image with its outlines, then the cells to check), its ``gallery`` as classes with JPEG, and the name
         of its ``overlay``, or nothing.
-    differential : Differential, optional
+    differential : Differential
         Over all images.
 
     Returns
@@ -81,7 +81,6 @@ def _totals(record: RunRecord) -> dict[str, int]:
         "done": states.count("ok"),
         "failed": states.count("failed"),
         "pending": states.count("pending"),
-        "cells": sum(entry.count or 0 for entry in record.inputs),
     }
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..classification.classes import class_of
 from ..classification.differential import pooled
 from ..errors import BusyError, OutputError, SettingsError, WBCSegError
 from ..files import locked, read_text, remove_leftovers
@@ -365,8 +364,7 @@ def _write_run(
             overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
             yield {"row": row, **shown, "overlay": overlay.name if overlay in drawn else ""}
 
-    named = any(class_of(cells).ne("").any() for _, cells in tables)
-    differential = pooled([cells for _, cells in tables], lists) if named else None
+    differential = pooled([cells for _, cells in tables], lists)
     return [
         *files,
         write_counts(folder / COUNTS_FILE, [rows[item] for item in items if item in rows]),

@@ -54,21 +54,28 @@ class Differential:
     white_cells : int
     others : dict of str to int
         How many there are of each class that is no white cell; ``erythroblast`` always among them.
+    colours : dict of str to str
+        Of the classes, as ``#rrggbb``.
     """
 
     shares: tuple[Share, ...]
     white_cells: int
     others: dict[str, int]
+    colours: dict[str, str]
 
     @property
     def erythroblasts(self) -> int:
         """Number of erythroblasts."""
         return self.others.get(ERYTHROBLAST, 0)
 
+    def per_100(self, name: str) -> float:
+        """Return how many there are of a class per 100 white cells, as laboratories report erythroblasts."""
+        return 100 * self.others[name] / self.white_cells if self.white_cells else float("nan")
+
     @property
-    def erythroblasts_per_100(self) -> float:
-        """Erythroblasts per 100 white cells, as laboratories report them; NaN without white cells."""
-        return 100 * self.erythroblasts / self.white_cells if self.white_cells else float("nan")
+    def told(self) -> bool:
+        """Whether anybody said of any cell what it is."""
+        return any(self.others.values()) or any(one.count for one in self.shares if one.name != UNSURE)
 
     @property
     def more_to_halve(self) -> int:
@@ -78,22 +85,39 @@ class Differential:
 
     @property
     def summary(self) -> str:
-        """The count in words, such as ``212 white cells, and 3 erythroblasts per 100``."""
-        text = counted(self.white_cells, "white cell")
-        if not self.erythroblasts:
-            return text
-        per = readable(float(f"{self.erythroblasts_per_100:.2g}"))
-        if not self.white_cells:
-            return f"{text}, and {counted(self.erythroblasts, ERYTHROBLAST)}"
-        return f"{text}, and {per} erythroblasts per 100"
+        """The count in words; see `count_in_words`."""
+        return count_in_words(self.white_cells, self.erythroblasts)
 
     def table(self) -> pd.DataFrame:
-        """Return the shares as a table, a row a class, with the attributes of `Share` as columns."""
+        """Return a row a class, with the attributes of `Share` as columns.
+
+        Classes that are no white cells come last, if there are such cells: their ``percent`` is their number
+        per 100 white cells, and they have no interval.
+        """
         import pandas as pd
 
         names = ("name", "part_of", "count", "percent", "low", "high", "more_to_halve")
         rows = [[getattr(share, name) for name in names] for share in self.shares]
-        return pd.DataFrame(rows, columns=["class", *names[1:]])
+        beside = [[name, "", count, self.per_100(name)] for name, count in self.others.items() if count]
+        table = pd.DataFrame([*rows, *beside], columns=["class", *names[1:]])
+        return table.astype({"more_to_halve": "Int64"})
+
+
+def count_in_words(white_cells: int, erythroblasts: int = 0) -> str:
+    """Return a count in words, such as ``212 white cells, and 3 erythroblasts per 100``.
+
+    Examples
+    --------
+    >>> count_in_words(1), count_in_words(200, 1), count_in_words(0, 1)
+    ('1 white cell', '200 white cells, and 0.5 erythroblasts per 100', '0 white cells, and 1 erythroblast')
+    """
+    text = counted(white_cells, "white cell")
+    if not erythroblasts:
+        return text
+    if not white_cells:
+        return f"{text}, and {counted(erythroblasts, ERYTHROBLAST)}"
+    per_100 = readable(float(f"{100 * erythroblasts / white_cells:.2g}"))
+    return f"{text}, and {per_100} erythroblasts per 100"
 
 
 def differential(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> Differential:
@@ -120,14 +144,15 @@ def differential(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> Differen
             percent = 100 * number / total if total else float("nan")
             more = more_to_halve(number, total)
             shares.append(Share(one.name, one.part_of, number, percent, 100 * low, 100 * high, more))
-    return Differential(tuple(shares), total, {ERYTHROBLAST: 0, **others})
+    colours = {one.name: one.colour for one in classes}
+    return Differential(tuple(shares), total, {ERYTHROBLAST: 0, **others}, colours)
 
 
 def pooled(tables: Iterable[pd.DataFrame], lists: Iterable[ClassList]) -> Differential:
     """Count the cells of several pictures together, given with the classes of each; see `differential`."""
     import pandas as pd
 
-    names = pd.concat([class_of(cells) for cells in tables])
+    names = pd.concat([pd.Series(dtype="str"), *(class_of(cells) for cells in tables)])
     classes = ClassList().added(*(one for classes in lists for one in classes))
     return differential(pd.DataFrame({CLASS: names}), classes)
 

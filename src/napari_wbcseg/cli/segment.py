@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _TABLE_ROWS = 40
+_COUNTED = "white_cells", "erythroblasts", "to_check"
 
 
 def segment(
@@ -168,20 +169,25 @@ def _print_counts(rows: list[dict[str, Any]]) -> None:
     good = [row for row in rows if row["status"] == "ok"]
     if not good:
         return
-    columns = ["white_cells", *["erythroblasts"] * any(row["erythroblasts"] for row in good), "to_check"]
-    table = new_table("image", *(name.replace("_", " ") for name in columns), "diameter", "seconds")
+    with_erythroblasts = any(row["erythroblasts"] for row in good)
+    beside = ["erythroblasts", "per 100"] if with_erythroblasts else []
+
+    def numbers(rows: list[dict[str, Any]]) -> list[str]:
+        white, red, check = (sum(row[name] for row in rows) for name in _COUNTED)
+        per_100 = [str(red), rounded(100 * red / white if white else None)] if with_erythroblasts else []
+        return [str(white), *per_100, str(check or "")]
+
+    table = new_table("image", "white cells", *beside, "to check", "diameter", "seconds")
     for row in good[:_TABLE_ROWS]:
-        numbers = [str(row[name] or ("" if name == "to_check" else 0)) for name in columns]
-        if asks(row["notes"]):
-            numbers = ["?" for _ in columns]
-        table.add_row(row["image"], *numbers, rounded(row["cell_diameter"]), rounded(row["seconds"], 2))
+        shown = ["?"] * (2 + len(beside)) if asks(row["notes"]) else numbers([row])
+        table.add_row(row["image"], *shown, rounded(row["cell_diameter"]), rounded(row["seconds"], 2))
     if len(good) > _TABLE_ROWS:
         table.add_row(f"... {len(good) - _TABLE_ROWS} more in counts.csv")
     if len(good) > 1:
         table.add_section()
-        numbers = [str(sum(row[name] for row in good if not asks(row["notes"]))) for name in columns]
+        sure = [row for row in good if not asks(row["notes"])]
         seconds = sum(row["seconds"] or 0 for row in good)
-        table.add_row(counted(len(good), "image"), *numbers, "", rounded(seconds, 2))
+        table.add_row(counted(len(good), "image"), *numbers(sure), "", rounded(seconds, 2))
     print_table(table)
     for row in good:
         if asks(row["notes"]):

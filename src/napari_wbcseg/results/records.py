@@ -377,12 +377,14 @@ class ResultRecord(_Record):
             Its cells, as they are now.
         """
         numbers, field = counts(cells, self.class_list), self.field_mm2
+        white, erythroblasts = numbers["white_cells"], numbers["erythroblasts"]
         row = {
             "image": image,
             **numbers,
+            "erythroblasts_per_100": 100 * erythroblasts / white if white else None,
             "cell_diameter": self.cell_diameter,
             "field_mm2": field,
-            "white_cells_per_mm2": numbers["white_cells"] / field if field else None,
+            "white_cells_per_mm2": white / field if field else None,
             "width": self.shape[-1],
             "height": self.shape[-2],
             "seconds": self.seconds,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..classification.classes import BUILT_IN, ERYTHROBLAST, ClassList, class_of
+from ..classification.differential import count_in_words
 from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
-from ..words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,12 +169,12 @@ class Segmentation:
 
     @property
     def summary(self) -> str:
-        """The count in words, such as ``23 white cells, 2 erythroblasts, 2 to check``."""
-        return count_in_words(self.cells, self.classes)
+        """The count in words; see `summary_of`."""
+        return summary_of(self.cells, self.classes)
 
 
-def count_in_words(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> str:
-    """Return the counts of a table in words, such as ``23 white cells, 2 erythroblasts, 2 to check``.
+def summary_of(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> str:
+    """Return the counts of a table in words: ``212 white cells, and 3 erythroblasts per 100, 2 to check``.
 
     Parameters
     ----------
@@ -183,12 +183,8 @@ def count_in_words(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> str:
         Which of them are white cells.
     """
     found = counts(cells, classes)
-    words = [counted(found["white_cells"], "white cell")]
-    if found["erythroblasts"]:
-        words.append(counted(found["erythroblasts"], ERYTHROBLAST))
-    if found["to_check"]:
-        words.append(f"{found['to_check']} to check")
-    return ", ".join(words)
+    words = count_in_words(found["white_cells"], found["erythroblasts"])
+    return f"{words}, {found['to_check']} to check" if found["to_check"] else words
 
 
 def marked_in(cells: pd.DataFrame) -> frozenset[int]:

@@ -9,7 +9,7 @@ import pytest
 from napari_wbcseg.plugin.shared.counts import counts_of, fitted
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.viewer import text_overlay
-from napari_wbcseg.segmentation.result import count_in_words
+from napari_wbcseg.segmentation.result import summary_of
 
 from ..conftest import dark_discs, discs
 
@@ -66,10 +66,10 @@ def test_words_of_the_user_are_left_alone(viewer):
 
 @pytest.mark.parametrize("width", [120, 200, 300, 400, 800])
 def test_no_number_is_cut(width):
-    text, size = fitted(["12 white cells, 2 erythroblasts, 2 to check"], width)
+    text, size = fitted(["12 white cells, and 17 erythroblasts per 100, 2 to check"], width)
     assert max(map(len, text.split("\n"))) * size * 0.9 <= width
     assert size >= 6
-    assert text.replace("\n", ", ") == "12 white cells, 2 erythroblasts, 2 to check"
+    assert text.replace("\n", ", ") == "12 white cells, and 17 erythroblasts per 100, 2 to check"
 
 
 @pytest.mark.slow
@@ -95,9 +95,9 @@ def test_the_picture_of_a_narrow_window_shows_the_whole_line(make_napari_viewer,
 def test_erythroblasts_are_told_apart():
     names = ["lymphocyte"] * 23 + ["erythroblast"] * 2
     table = pd.DataFrame({"class": names, "check": [True, True] + 23 * [False]})
-    assert count_in_words(table) == "23 white cells, 2 erythroblasts, 2 to check"
-    assert count_in_words(table[22:24]) == "1 white cell, 1 erythroblast"
-    assert count_in_words(table.drop(columns="class")) == "25 white cells, 2 to check"
+    assert summary_of(table) == "23 white cells, and 8.7 erythroblasts per 100, 2 to check"
+    assert summary_of(table[22:24]) == "1 white cell, and 100 erythroblasts per 100"
+    assert summary_of(table.drop(columns="class")) == "25 white cells, 2 to check"
 
 
 def test_the_count_follows_edits_where_no_panel_is_open(viewer, qtbot):

@@ -13,7 +13,7 @@ from napari_wbcseg import SegmentationSettings
 from napari_wbcseg.images.pixel_size import PixelSize
 from napari_wbcseg.results.formats.tables import failed_row, write_cells, write_counts
 from napari_wbcseg.results.records import ResultRecord
-from napari_wbcseg.segmentation.result import Placement, Segmentation, count_in_words, counts
+from napari_wbcseg.segmentation.result import Placement, Segmentation, counts, summary_of
 
 from ...drawings import two_discs
 
@@ -57,7 +57,7 @@ class TestTables:
         assert (first["notes"], first["seconds"]) == ("A note.", 1.2)
         assert table.iloc[1]["status"] == "failed"
         assert table.iloc[1]["error"] == "b.jpg is truncated, and so on."
-        assert "a.jpg,2,2,0,1,61.5,,,300,200" in (tmp_path / "counts.csv").read_text()
+        assert "a.jpg,2,2,0,0,1,61.5,,,300,200" in (tmp_path / "counts.csv").read_text()
 
     def test_white_cells_per_area_are_those_of_the_slide_and_not_of_its_surround(
         self, tmp_path: Path, labels: np.ndarray, cells: pd.DataFrame
@@ -79,7 +79,7 @@ class TestTables:
         assert told["white_cells"] == 1, "as earlier versions wrote it"
         cells = cells.assign(**{"class": ["erythroblast", "lymphocyte"]})
         assert counts(cells) == {"count": 2, "white_cells": 1, "erythroblasts": 1, "to_check": 1}
-        assert count_in_words(cells) == "1 white cell, 1 erythroblast, 1 to check"
+        assert summary_of(cells) == "1 white cell, and 100 erythroblasts per 100, 1 to check"
 
     @pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t"])
     def test_no_name_is_a_formula(self, tmp_path: Path, cells: pd.DataFrame, begins: str) -> None:

@@ -160,7 +160,7 @@ class DifferentialPanel(QWidget):
                 cells = cells[inside(cells[["row", "col"]].to_numpy(float), outlines)]
             found = differential(cells, classes)
         self.differential = found
-        self._fill(found, classes)
+        self._fill(found)
         others = [f"{name} {number}" for name, number in found.others.items() if number]
         more = f" Not among them: {', '.join(others)}." if others else ""
         self.summary.setText(f"{found.summary}{pictures}.{more}")
@@ -203,14 +203,13 @@ class DifferentialPanel(QWidget):
         if self.differential is not None and clipboard is not None:
             clipboard.setText(self.differential.table().to_csv(sep="\t", index=False, float_format="%.1f"))
 
-    def _fill(self, found: Differential, classes: ClassList) -> None:
+    def _fill(self, found: Differential) -> None:
         rows: dict[str, QTreeWidgetItem] = {}
         widest = max((share.high for share in found.shares), default=100.0)
         for share in found.shares:
             if not share.count and (share.part_of or share.name == UNSURE):
                 continue
-            one = classes(share.name)
-            colour = one.colour if one is not None else "#808080"
+            colour = found.colours[share.name]
             item = rows[share.name] = QTreeWidgetItem(_texts(share))
             item.setData(_BAR, _SHARE, (share.percent, share.low, share.high, colour, widest))
             item.setData(0, _SHARE, share.more_to_halve)

@@ -16,11 +16,11 @@ from qtpy.QtWidgets import QPushButton, QWidget
 
 from ...box import Box
 from ...errors import EditError, WBCSegError
-from ...segmentation.result import count_in_words
+from ...segmentation.result import summary_of
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, clean_up_with
-from ..shared.metadata import LayerInfo, is_picture
+from ..shared.metadata import LayerInfo, class_list, is_picture
 from ..shared.panel import fill, sentence, with_tip
 from ..shared.viewer import image_data, placement, plane_shape
 
@@ -218,7 +218,7 @@ class LargeEditor(QWidget):
         cells.features = features_table(table).reset_index(drop=True)
         cells.visible = True
         cells.refresh()
-        replace(LayerInfo.of(cells), summary=count_in_words(table)).keep_in(cells)
+        replace(LayerInfo.of(cells), summary=summary_of(table, class_list(cells))).keep_in(cells)
         counts_of(self._viewer).renew(cells, table)
         for layer in (part.labels, part.image):
             if layer is not None and layer in self._viewer.layers:

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject
 from ...box import Box
 from ...classification.classes import CLASS, ClassList
 from ...classification.naming import said_by_model
-from ...segmentation.result import count_in_words
+from ...segmentation.result import summary_of
 from ...segmentation.tracking import TrackedCells
 from ..shared.metadata import class_list
 from .decisions import Cell, Decisions, Told
@@ -116,7 +116,7 @@ class ReviewedCells(QObject):
         cells = self.cells
         if plane is not None and self.stacked:
             cells = cells[cells["plane"] == plane]
-        return count_in_words(cells, classes=self.classes)
+        return summary_of(cells, classes=self.classes)
 
     def keys(self) -> list[Cell]:
         """Return plane and label of each row of `cells`."""

@@ -157,7 +157,7 @@ class LargeJob(Job):
             result=segmentation,  # and with it the folder that holds the labels
         ).keep_in(self.layer)
         self.layer.features = features_table(segmentation.cells).reset_index(drop=True)
-        self.layer.name = counted_name(segmentation.cells, self._source.name)
+        self.layer.name = counted_name(segmentation.cells, segmentation.classes, self._source.name)
         self.layer.refresh()
         self._viewer.layers.selection.active = self.layer
         counts_of(self._viewer).renew(self.layer, segmentation.cells)

@@ -11,6 +11,7 @@ from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from ...batch.file import BatchItem
+from ...classification.differential import count_in_words
 from ...words import counted
 
 _HEADERS = ("picture", "cells", "to check", "done")
@@ -71,9 +72,11 @@ class PictureModel(QAbstractTableModel):
             return ""
         rows = [entry.row for entry in self.entries if entry.row is not None]
         done = [row for row in rows if row["status"] == "ok"]
-        cells, check = (sum(row[name] for row in done) for name in ("white_cells", "to_check"))
+        white, erythroblasts, check = (
+            sum(row[name] for row in done) for name in ("white_cells", "erythroblasts", "to_check")
+        )
         words = f"{counted(len(self.entries), 'picture')}, {len(done)} segmented"
-        words += f": {counted(cells, 'white cell')}, {check} to check." if done else "."
+        words += f": {count_in_words(white, erythroblasts)}, {check} to check." if done else "."
         return f"{words} {len(rows) - len(done)} failed." if len(done) < len(rows) else words
 
     def rowCount(self, parent: Any = None) -> int:

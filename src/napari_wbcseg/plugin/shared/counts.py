@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ...classification.classes import CLASS
+from ...classification.classes import CLASS, ClassList
 from ...progress import Progress
-from ...segmentation.result import count_in_words, counts
+from ...segmentation.result import counts, summary_of
 from ...words import asks
 from .class_colours import show_classes
 from .features import known_values
@@ -58,9 +58,9 @@ def layer_name(what: str, picture: str | None) -> str:
     return f"{what} of {picture}" if picture else what
 
 
-def counted_name(cells: pd.DataFrame, picture: str | None = "") -> str:
+def counted_name(cells: pd.DataFrame, classes: ClassList, picture: str | None = "") -> str:
     """Return the name of a layer of cells, with the number of white cells in it."""
-    return layer_name(f"white cells ({counts(cells)['white_cells']})", picture)
+    return layer_name(f"white cells ({counts(cells, classes)['white_cells']})", picture)
 
 
 class Counts(QObject):
@@ -102,9 +102,9 @@ class Counts(QObject):
         """Return the count of a layer in words, or of one plane of it; nothing where that is not known."""
         table, classes = self._table(layer), class_list(layer)
         if plane is None:
-            return LayerInfo.of(layer).summary if table is None else count_in_words(table, classes=classes)
+            return LayerInfo.of(layer).summary if table is None else summary_of(table, classes=classes)
         table = layer.features if table is None else table
-        return count_in_words(table[table["plane"] == plane], classes=classes) if "plane" in table else ""
+        return summary_of(table[table["plane"] == plane], classes=classes) if "plane" in table else ""
 
     def plane_words(self, layer: Labels) -> str:
         """Return the count of the plane shown, with its number; nothing for a single image."""
@@ -239,9 +239,9 @@ class Counts(QObject):
     def _tell(self, layer: Labels, cells: pd.DataFrame | None) -> None:
         if role_of(layer) == "cells" and cells is not None:
             replace(LayerInfo.of(layer), summary=self.words(layer)).keep_in(layer)
-            named = _COUNTED_NAME.fullmatch(layer.name)
-            if named is not None and layer.name != counted_name(cells) + named[1]:
-                layer.name = counted_name(cells) + named[1]
+            named, name = _COUNTED_NAME.fullmatch(layer.name), counted_name(cells, class_list(layer))
+            if named is not None and layer.name != name + named[1]:
+                layer.name = name + named[1]
         self._show()
         self.changed.emit(layer)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...segmentation.result import count_in_words
+from ...segmentation.result import summary_of
 from .counts import counted_name
 from .features import features_table
 from .metadata import LayerInfo
@@ -75,11 +75,11 @@ def result_layers(folder: str | Path) -> list[LayerDataTuple]:
         "cells",
         result,
         source=None if result.image_file is None else result.image_file.name,
-        summary=count_in_words(result.cells, result.classes),
+        summary=summary_of(result.cells, result.classes),
         folder=str(result.folder),
     )
     cells = {
-        "name": counted_name(result.cells, about.source and _name(about.source)),
+        "name": counted_name(result.cells, result.classes, about.source and _name(about.source)),
         "features": features_table(result.cells).reset_index(drop=True),
         "opacity": 0.45,
         "metadata": about.metadata,

@@ -172,7 +172,10 @@ def landing(
             proposals.add(list(rectangles), shape_type="rectangle", **_PROPOSAL_LOOK)
             yield
         cells = ready(
-            "cells", lambda common: _new_cells(arrays, counted_name(segmentation.cells, picture), common)
+            "cells",
+            lambda common: _new_cells(
+                arrays, counted_name(segmentation.cells, segmentation.classes, picture), common
+            ),
         )
         if "cells" in former:
             cells.editable = False  # forgets what Undo would bring into the new labels

@@ -49,7 +49,7 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
         record=None if record is None else str(record),
     )
     cells = {
-        "name": counted_name(result.cells, result.name),
+        "name": counted_name(result.cells, result.classes, result.name),
         "features": features_table(result.cells).reset_index(drop=True),
         "opacity": 0.5,
         "metadata": about.metadata,

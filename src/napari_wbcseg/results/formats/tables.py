@@ -21,6 +21,7 @@ COUNT_COLUMNS = (
     "count",
     "white_cells",
     "erythroblasts",
+    "erythroblasts_per_100",
     "to_check",
     "cell_diameter",
     "field_mm2",
