@@ -22,7 +22,7 @@ from napari_wbcseg.datasets.sigtuple import (
 )
 from napari_wbcseg.images.illumination import background_colour, transmittance
 from napari_wbcseg.images.read import read_image
-from napari_wbcseg.training.samples.compose import CutOut, equivalent_diameter, largest_empty, smooth_outline
+from napari_wbcseg.training.samples.sources import CutOut, equivalent_diameter, largest_empty, smooth_outline
 
 HERE = Path(__file__).parent
 COUNTS_TABLE = HERE / "clean_test_counts.csv"

@@ -21,7 +21,7 @@ from baseline import segment_classically  # noqa: E402
 from box_matching import box_iou, match_boxes  # noqa: E402
 from speed_child import MeasurementError, measure  # noqa: E402
 
-from napari_wbcseg.training.samples.compose import CutOut  # noqa: E402
+from napari_wbcseg.training.samples.sources import CutOut  # noqa: E402
 
 
 class _Nothing:

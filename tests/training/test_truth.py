@@ -7,7 +7,7 @@ import pytest
 
 from napari_wbcseg.datasets.class_map import NOTHING_ELSE, PLATELET, UNKNOWN
 from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST
-from napari_wbcseg.training.samples.compose import Sample
+from napari_wbcseg.training.samples.sample import Sample
 from napari_wbcseg.training.truth import TRUTH_CHANNELS, robust_loss, truth_of
 
 CELL, CENTRE, OFFSET, SIZE = 0, 1, slice(2, 4), 4

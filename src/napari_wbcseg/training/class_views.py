@@ -9,6 +9,7 @@ import numpy as np
 
 from ..classification.crops import PARAMETERS as CROPS
 from ..classification.crops import alone, brought_to, optical_density
+from .samples.affine import moving, rotation
 from .samples.augment import augment, nuclear
 
 #: Side of the crops that views are made of: a cell turned and enlarged still fits.
@@ -103,11 +104,11 @@ def view(
         scale = 2 ** rng.uniform(-octaves, octaves)
     turned, tilted = rng.uniform(0, 2 * np.pi, 2)
     stretch = np.diag(np.exp(rng.uniform(-stretched, stretched) * np.array([1, -1])))
-    matrix = scale * _rotation(turned) @ _rotation(tilted) @ stretch @ _rotation(-tilted)
+    matrix = scale * rotation(turned) @ rotation(tilted) @ stretch @ rotation(-tilted)
     if rng.random() < 0.5:
         matrix[:, 0] *= -1
     middle = (CROPS.side - 1) / 2 + rng.uniform(-shift, shift, 2)
-    affine = np.column_stack([matrix, middle - matrix @ np.full(2, (SIDE - 1) / 2)])
+    affine = moving(matrix, np.full(2, (SIDE - 1) / 2), middle)
     size = (CROPS.side, CROPS.side)
     image = cv2.warpAffine(crop, affine, size, flags=cv2.INTER_LINEAR, borderValue=(1, 1, 1))
     inside = cv2.warpAffine(mask, affine, size, flags=cv2.INTER_LINEAR)
@@ -158,7 +159,3 @@ def _cytoplasm_apart(image: np.ndarray, inside: np.ndarray, rng: np.random.Gener
     nucleus = nuclear(density, inside, (45, 70))
     gain = np.exp(rng.normal(0, PARAMETERS.apart, 3)).astype(np.float32)
     return np.asarray(np.exp(-density * (nucleus + (1 - nucleus) * gain)), np.float32)
-
-
-def _rotation(angle: float) -> np.ndarray:
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

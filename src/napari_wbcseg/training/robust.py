@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ..box import Box
     from ..datasets.pair import TrainingPair
     from ..synthetic.smear import SyntheticSmear
-    from .samples.compose import Composer, Source
+    from .samples.compose import Composer
+    from .samples.sources import Source
 
 TILE = 128
 _SYNTHETIC = "synthetic"
@@ -87,7 +88,7 @@ class RobustRecipe:
         if training:
             rng = np.random.default_rng((settings.seed, 0xA11))
             for family in sorted(families):
-                sources += _mosaics([s for s in sources if s.family == family and s.whole], rng)
+                sources += _mosaics([s for s in sources if s.family == family and s.centres], rng)
             if _SYNTHETIC in families:
                 # Fine-tuning brings its own replay: the user's cells are as frequent as all of that.
                 weights[_OWN] = max(1.0, len(families) - 1.0)
@@ -176,7 +177,7 @@ def _has_whole_cell(labels: np.ndarray) -> bool:
 
 
 def _source(pair: TrainingPair) -> Source | None:
-    from .samples.compose import make_source
+    from .samples.sources import make_source
 
     family = "sigtuple" if _hand_painted(pair) else _family(pair.group)
     return make_source(pair, family, smooth=_hand_painted(pair))
@@ -215,7 +216,7 @@ def draw_smear(key: tuple[int, int]) -> SyntheticSmear:
 def synthetic_source(key: tuple[int, int]) -> Source | None:
     """Draw one synthetic smear, by the seed and its number."""
     from ..datasets.pair import TrainingPair
-    from .samples.compose import make_source
+    from .samples.sources import make_source
 
     smear = draw_smear(key)
     pair = TrainingPair(
@@ -241,10 +242,11 @@ def _boxes(discs: np.ndarray, shape: tuple[int, ...]) -> tuple[Box, ...]:
 
 
 def _mosaics(sources: list[Source], rng: np.random.Generator) -> list[Source]:
-    from .samples.compose import mosaic
+    from .samples.mosaic import mosaic
 
     most = _CLASS_MOSAICS if sources and sources[0].family.startswith(CLASS_GROUP) else _MOSAICS
-    return [mosaic(sources, rng) for _ in range(min(most, 2 * len(sources)))]
+    made = (mosaic(sources, rng) for _ in range(min(most, 2 * len(sources))))
+    return [source for source in made if source is not None]
 
 
 def _window(source: Source, centre: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

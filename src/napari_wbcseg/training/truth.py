@@ -11,7 +11,7 @@ from ..network.backend import import_keras
 from ..network.robust import CANONICAL_DIAMETER
 
 if TYPE_CHECKING:
-    from .samples.compose import Sample
+    from .samples.sample import Sample
 
 _CENTRE_WIDTH = 0.10
 # Channels of the truth behind those of the network: what counts where in the loss.

@@ -9,7 +9,7 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.datasets import class_map
 from napari_wbcseg.datasets.class_map import NOTHING_ELSE, UNKNOWN
 from napari_wbcseg.datasets.pair import TrainingPair
-from napari_wbcseg.training.samples.compose import Composer, make_source
+from napari_wbcseg.training.samples.compose import Composer
 from napari_wbcseg.training.samples.distractors import (
     PLATELET,
     RED_CELL,
@@ -19,6 +19,7 @@ from napari_wbcseg.training.samples.distractors import (
     lay_distractors,
     without_pallor,
 )
+from napari_wbcseg.training.samples.sources import make_source
 
 SLIDE, RED, PURPLE = 1.0, 0.7, 0.3
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from ...datasets import class_map
+from .affine import moving, turned
 
 if TYPE_CHECKING:
     from ...box import Box
@@ -337,16 +338,10 @@ def _lay(
         size = [max(2, round(side * scale * 1.2)) for side in picture.shape[1::-1]]
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
         scale = scale * thing.image.shape[0] / picture.shape[0]
-    angle = rng.uniform(0, 2 * np.pi)
-    mirror = 1.0 if rng.random() < 0.5 else -1.0
-    linear = scale * np.array(
-        [[np.cos(angle) * mirror, -np.sin(angle)], [np.sin(angle) * mirror, np.cos(angle)]]
-    )
     middle = np.array([picture.shape[1] - 1, picture.shape[0] - 1]) / 2
-    matrix = np.hstack([linear, (spot[::-1] - linear @ middle)[:, None]])
     layer *= cv2.warpAffine(
         picture,
-        matrix,
+        moving(scale * turned(rng), middle, spot[::-1]),
         (layer.shape[1], layer.shape[0]),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,

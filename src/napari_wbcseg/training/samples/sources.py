@@ -1,0 +1,235 @@
+"""Sources, images with truth that training samples are composed from, and the cells cut out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from ...datasets.class_map import draw_class_map, scale_class_map
+from ...images.field_of_view import border
+from ...images.illumination import normalised
+from .distractors import Distractor, cut_distractors
+
+if TYPE_CHECKING:
+    from ...datasets.pair import TrainingPair
+
+_LARGEST_CELL = 96.0  # pixels across
+_PAD = 3  # pixels around a cut-out
+# A place without cells is at least so wide, and so far from the next cell, in cell diameters.
+_LEAST_BACKGROUND = 0.7
+_CLEAR_OF_CELLS = 0.1
+
+
+@dataclass(frozen=True)
+class CutOut:
+    """One white cell cut out of a source.
+
+    ``image`` is transmittance (h, w, 3) float16, ``mask`` (h, w) float32 in [0, 1],
+    ``relative_size`` its diameter over the median diameter of its source.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    diameter: float
+    relative_size: float
+    family: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image with truth, light divided out, and cells at most 110 px across.
+
+    Attributes
+    ----------
+    image : ndarray of float16, shape (H, W, 3)
+        Transmittance; halves what thousands of them take.
+    labels : ndarray of int32, shape (H, W)
+    diameter : float
+        Median equivalent diameter of its cells, pixels.
+    family : str
+        Where it comes from; sampling is balanced over families.
+    centres : dict
+        Centroid (row, col) of each label that the border of the image does not cut.
+    distractors : list of Distractor
+        Cut out of it, where they are known.
+    classes : ndarray of float32, shape (H, W)
+        The class map.
+    look_alikes : list of tuple
+        Row and column of what may be taken for white cells.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    classes: np.ndarray
+    diameter: float
+    family: str
+    centres: dict[int, tuple[float, float]] = field(default_factory=dict)
+    distractors: list[Distractor] = field(default_factory=list)
+    look_alikes: list[tuple[float, float]] = field(default_factory=list)
+
+
+def equivalent_diameter(area: float) -> float:
+    """Return the diameter of the disc of an area."""
+    return float(2.0 * np.sqrt(area / np.pi))
+
+
+def centroids(labels: np.ndarray, wanted: Iterable[int]) -> dict[int, tuple[float, float]]:
+    """Return the centroid (row, col) of each of these labels that there is, ascending."""
+    there = np.intersect1d(labels, list(wanted)).tolist()
+    found = ndimage.center_of_mass(labels > 0, labels, there)
+    return {label: (float(row), float(col)) for label, (row, col) in zip(there, found, strict=True)}
+
+
+def smooth_outline(labels: np.ndarray, sigma: float) -> np.ndarray:
+    """Round off the blocky outlines and thin tails of hand-painted masks.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (H, W)
+    sigma : float
+        Width of the Gaussian that smooths each mask, pixels.
+
+    Returns
+    -------
+    ndarray of int32, shape (H, W)
+    """
+    pad = int(4 * sigma) + 2
+    radius = max(1, round(2 * sigma))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    # Replicated at the border, so that a cell that the image cuts stays cut straight.
+    wide = np.pad(labels, pad, mode="edge")
+    smooth = np.zeros(wide.shape, np.int32)
+    for index, window in enumerate(ndimage.find_objects(labels), 1):
+        if window is None:
+            continue
+        around = tuple(slice(part.start, part.stop + 2 * pad) for part in window)
+        mask = (wide[around] == index).astype(np.uint8)
+        opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel)
+        if opened.sum() > 0.6 * mask.sum():
+            mask = opened
+        soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), sigma) > 0.5
+        target = smooth[around]
+        target[soft & (target == 0)] = index
+    return np.ascontiguousarray(smooth[pad:-pad, pad:-pad])
+
+
+def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = True) -> Source | None:
+    """Prepare a training pair for sampling.
+
+    Returns none for an image without a whole cell whose scale is therefore unknown.
+    """
+    labels = pair.labels
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    cut = set(np.unique(border(labels)).tolist())
+    whole = [int(i) for i in np.flatnonzero(areas) if i not in cut]
+    if pair.white_cell is not None:
+        diameter = pair.white_cell
+    elif whole:
+        diameter = equivalent_diameter(float(np.median(areas[whole])))
+    else:
+        return None
+    image = normalised(pair.image)
+    distractors = cut_distractors(image, pair.red_cells, pair.platelets, diameter)
+    if smooth:
+        labels = smooth_outline(labels, 0.035 * diameter)
+    classes = draw_class_map(pair, labels)
+    factor = min(1.0, _LARGEST_CELL / diameter)
+    if factor < 1:
+        size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
+        classes = scale_class_map(cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST), factor)
+        diameter *= factor
+    return Source(
+        image.astype(np.float16),
+        labels.astype(np.int32),
+        classes,
+        diameter,
+        family or pair.group,
+        centroids(labels, whole),
+        distractors,
+        [(factor * (r0 + r1) / 2, factor * (c0 + c1) / 2) for r0, c0, r1, c1 in pair.look_alikes],
+    )
+
+
+def background_of(source: Source) -> Source | None:
+    """Return the largest rectangle of a source without white cells, if it is of any use."""
+    margin = round(_CLEAR_OF_CELLS * source.diameter)
+    boxes = [
+        (rows.start - margin, cols.start - margin, rows.stop + margin, cols.stop + margin)
+        for rows, cols in filter(None, ndimage.find_objects(source.labels))
+    ]
+    least = round(_LEAST_BACKGROUND * source.diameter)
+    window = largest_empty(source.labels.shape, np.array(boxes).reshape(-1, 4), least)
+    if window is None:
+        return None
+    labels = np.zeros_like(source.labels[window])
+    return Source(source.image[window], labels, source.classes[window], source.diameter, source.family)
+
+
+def largest_empty(shape: tuple[int, ...], boxes: np.ndarray, least: int) -> tuple[slice, slice] | None:
+    """Return the largest rectangle that meets none of some boxes and is at least so wide and high.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the image, (H, W).
+    boxes : ndarray of float, shape (n, 4)
+        ``row0, col0, row1, col1``, ends exclusive; they may reach over the image, or lie outside it.
+    least : int
+        Pixels.
+    """
+    height, width = shape[:2]
+    boxes = np.clip(boxes, 0, [height, width, height, width]).astype(int)
+    edges = [
+        np.unique([0, length, *boxes[:, [low, low + 2]].ravel()])
+        for low, length in enumerate((height, width))
+    ]
+    best: tuple[int, tuple[slice, slice]] | None = None
+    for i, top in enumerate(edges[0]):
+        for bottom in edges[0][i + 1 :]:
+            if bottom - top < least:
+                continue
+            beside = boxes[(boxes[:, 0] < bottom) & (boxes[:, 2] > top)]
+            # Along the columns the boxes of these rows leave gaps; the widest counts.
+            stop = 0
+            for left, right in [*beside[np.argsort(beside[:, 1])][:, [1, 3]], (width, width)]:
+                gap = int(left) - stop
+                if gap >= least and (best is None or gap * (bottom - top) > best[0]):
+                    best = gap * (bottom - top), np.s_[int(top) : int(bottom), stop : int(left)]
+                stop = max(stop, int(right))
+    return best[1] if best else None
+
+
+def cut_outs(source: Source) -> list[CutOut]:
+    """Cut the whole cells out of a source, with soft edges."""
+    found, windows = [], ndimage.find_objects(source.labels)
+    for index in source.centres:
+        box = tuple(slice(max(side.start - _PAD, 0), side.stop + _PAD) for side in windows[index - 1])
+        mask = (source.labels[box] == index).astype(np.float32)
+        diameter = equivalent_diameter(float(mask.sum()))
+        found.append(
+            CutOut(source.image[box].copy(), mask, diameter, diameter / source.diameter, source.family)
+        )
+    return found
+
+
+def bare_nucleus(cell: CutOut) -> CutOut:
+    """Return a cell stripped to its nucleus: what thick films and crushed cells leave."""
+    density = -np.log(np.maximum(cell.image.astype(np.float32), 0.02)).mean(axis=-1)
+    inside = density[cell.mask > 0.5]
+    dark = cv2.GaussianBlur(density, (0, 0), 1.0) > (inside.min() + 0.55 * (inside.max() - inside.min()))
+    mask = dark & (cell.mask > 0.5)
+    if mask.sum() < 0.15 * (cell.mask > 0.5).sum():
+        return cell
+    shape = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    soft = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.0)
+    diameter = equivalent_diameter(float(shape.sum()))
+    relative = cell.relative_size * diameter / cell.diameter
+    return CutOut(cell.image, soft, diameter, relative, cell.family)
