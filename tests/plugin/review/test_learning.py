@@ -104,6 +104,23 @@ class TestLearning:
         assert said(widget, 12) == ("basophil", "person")
         assert "blast" in widget.review.classes.names
 
+    def test_a_class_that_was_accepted_stays_until_that_is_taken_back(self, widget):
+        learn(widget)
+        widget.select([(0, 3), (0, 9)])
+        widget.accept()
+        assert said(widget, 3) == ("lymphocyte", "person")
+        widget.panel.buttons["learn"].click()
+        until(lambda: widget.review.told is None)
+        assert [said(widget, label)[0] for label in (3, 4, 9)] == ["lymphocyte", "", "blast"]
+        widget.select([(0, 3)])
+        widget.accept()
+        assert said(widget, 3) == ("", "")
+        widget.undo()
+        assert said(widget, 3) == ("lymphocyte", "person")
+        widget.select([(0, 4)])
+        widget.accept()
+        assert said(widget, 4) == ("", ""), "there is no class to agree with"
+
     def test_it_can_be_switched_off_and_on_again(self, widget):
         before, button = classes(widget), widget.panel.buttons["learn"]
         learn(widget)

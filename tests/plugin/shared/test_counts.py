@@ -64,7 +64,7 @@ def test_words_of_the_user_are_left_alone(viewer):
     assert shown(viewer) == "slide 7"
 
 
-@pytest.mark.parametrize("width", [120, 200, 300, 400, 800])
+@pytest.mark.parametrize("width", [160, 200, 300, 400, 800])
 def test_no_number_is_cut(width):
     text, size = fitted(["12 white cells, and 17 erythroblasts per 100, 2 to check"], width)
     assert max(map(len, text.split("\n"))) * size * 0.9 <= width

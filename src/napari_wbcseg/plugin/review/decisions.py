@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 Cell = tuple[int, int]
 
 ACCEPTED, REJECTED = "accepted", "rejected"
+
+
+class Accepted(NamedTuple):
+    """What was accepted with a cell: its flag, and the class that a model said of it, if any."""
+
+    flag: str
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +70,7 @@ class Decisions:
         self._certainty = dict(certainty)
         self._unsure = set(unsure)
         self._earlier = set(accepted)
-        self._accepted: dict[Cell, str] = {}  # and the flag that was accepted with the cell
+        self._accepted: dict[Cell, Accepted] = {}
         self._named: dict[int, str] = {}  # label and the class that a person said; both only exchanged
         #: What a classifier says that learned here; None where the classes are those of the layer.
         self.told: Told | None = None
@@ -73,25 +80,31 @@ class Decisions:
         self.rejected: dict[Cell, dict[str, Any]] = {}
 
     @property
-    def state(self) -> tuple[dict[Cell, str], dict[int, str]]:
+    def state(self) -> tuple[dict[Cell, Accepted], dict[int, str]]:
         """What was decided, as one step of Undo changes it; not to be written into."""
         return self._accepted, self._named
 
     @state.setter
-    def state(self, state: tuple[dict[Cell, str], dict[int, str]]) -> None:
+    def state(self, state: tuple[dict[Cell, Accepted], dict[int, str]]) -> None:
         self._accepted, self._named = state
 
     def restore(self, flags: Mapping[Cell, str]) -> None:
         """Accept, with their flags, the cells that were accepted in an earlier session."""
-        earlier = {cell: flag for cell, flag in flags.items() if cell[1] in self._earlier}
+        earlier = {cell: Accepted(flag) for cell, flag in flags.items() if cell[1] in self._earlier}
         self._accepted, self._earlier = self._accepted | earlier, set()
 
-    def accept(self, flags: Mapping[Cell, str]) -> None:
-        """Accept cells, each given with its flag; if all of them are accepted, take that back."""
-        if all(self._accepted.get(cell) == flag for cell, flag in flags.items()):
-            self._forget(flags)
+    def accept(self, cells: Mapping[Cell, Accepted]) -> None:
+        """Accept cells, and take a person's word for their classes; if all are accepted, take that back."""
+        known = {cell: self._accepted[cell] for cell in cells if cell in self._accepted}
+        known = {cell: one for cell, one in known.items() if one.flag == cells[cell].flag}
+        if len(known) == len(cells):
+            self._forget(cells)
+            said = {cell[1]: one.name for cell, one in known.items() if one.name}
+            agreed = {label: "" for label, name in said.items() if self._named.get(label) == name}
         else:
-            self._accepted = {**self._accepted, **flags}
+            self._accepted = {**self._accepted, **cells, **known}
+            agreed = {cell[1]: one.name for cell, one in cells.items() if one.name}
+        self._named = {**self._named, **agreed}
 
     def name(self, labels: Iterable[int], name: str) -> None:
         """Take a person's word for the class of some cells; an empty one takes it back."""
@@ -162,11 +175,12 @@ class Decisions:
         import pandas as pd
 
         flags = [self.flag(cell, count) for cell, count in zip(cells, table["pieces"].tolist(), strict=True)]
+        accepted = {cell: one.flag for cell, one in self._accepted.items()}
         check = [
-            flag != self._accepted.get(cell) if flag or cell in self._accepted else cell[1] in self._unsure
+            flag != accepted.get(cell) if flag or cell in accepted else cell[1] in self._unsure
             for cell, flag in zip(cells, flags, strict=True)
         ]
-        decisions = [ACCEPTED if cell in self._accepted else "" for cell in cells]
+        decisions = [ACCEPTED if cell in accepted else "" for cell in cells]
         if self._named:
             table = each_named(table, self._named)
         return table.assign(

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from qtpy.QtCore import Signal
 
 from ...box import Box
-from ...classification.classes import ClassList
+from ...classification.classes import CLASS, CLASS_BY, MODEL, UNSURE, ClassList
 from ...errors import EditError
 from ...segmentation.edit import unused_labels
 from ...segmentation.tracking import Change
 from ..shared.counts import counts_of
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data
-from .decisions import Cell, Told
+from .decisions import Accepted, Cell, Told
 from .edits import apply_edits, cutting, drawing, merging, removing
 from .history import History
 from .kept_features import KeptFeatures
@@ -99,17 +100,21 @@ class LayerReview(ReviewedCells):
     # Corrections -----------------------------------------------------------------------------------------
 
     def accept(self, cells: Iterable[Cell]) -> None:
-        """Mark cells as looked at and right; marking all of them again takes it back.
+        """Mark cells as looked at and right, outline and class; marking all of them again takes it back.
+
+        No model changes their classes then, as if a person had named them. Cells called unsure stay that.
 
         Raises
         ------
         EditError
             If one of them is not there.
         """
-        flags = dict(zip(self.keys(), self.cells["flag"], strict=True))
-        chosen = self._chosen(cells)
+        table, chosen = self.cells, self._chosen(cells)
+        sure = table[CLASS_BY].eq(MODEL) & table[CLASS].ne(UNSURE)
+        flags = zip(table["flag"], table[CLASS].where(sure, ""), strict=True)
+        as_it_is = dict(zip(self.keys(), starmap(Accepted, flags), strict=True))
         self._history.begin(edited=False)
-        self._decisions.accept({cell: flags[cell] for cell in chosen})
+        self._decisions.accept({cell: as_it_is[cell] for cell in chosen})
         self._announce()
 
     def name(self, cells: Iterable[Cell], name: str) -> None:
@@ -196,7 +201,7 @@ class LayerReview(ReviewedCells):
         apply_edits(self.labels, [edit])
         self._measured.own_edit()
         cell = (plane, edit.labels[0])
-        self._decisions.accept({cell: ""})
+        self._decisions.accept({cell: Accepted("")})
         self._announce()
         return cell
 

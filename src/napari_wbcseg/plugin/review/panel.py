@@ -45,7 +45,7 @@ KEYS = {
 EDITING = ("reject", "split", "merge", "outline_missed")
 _BUTTONS = {
     "next_to_check": ("Next to check", "N", "Go to the next cell that is unsure or flagged (Shift-N: back)."),
-    "accept": ("Accept", "A", "The selected cells are right: nothing to check. Once more takes it back."),
+    "accept": ("Accept", "A", "Outline and class of the selected cells are right. Once more takes it back."),
     "reject": ("Reject", "R", "The selected cells are none: they leave the labels and the count."),
     "split": ("Split …", "S", "Draw a line across a cell. A cell in pieces is split into them at once."),
     "merge": ("Merge", "J", "Make one cell of the selected ones. Shift-click on the image selects several."),
