@@ -44,6 +44,23 @@ def test_a_model_comes_back_as_it_was_written(path: Path) -> None:
     assert model.path == path
 
 
+def test_a_second_network_lies_in_the_same_file(path: Path) -> None:
+    first, second = (make_model(HEADER, random_weights(RICH, seed), "float32") for seed in (0, 1))
+
+    both = first.with_second(second)
+    write_model(path, both.header, both.weights, "float32")
+    model = read_model(path)
+
+    assert model.second is not None
+    for part, given in ((model.first, first), (model.second, second)):
+        assert part.header == HEADER
+        assert set(part.weights) == set(given.weights)
+        assert all(np.allclose(part.weights[name], given.weights[name], rtol=1e-3) for name in part.weights)
+    assert len({model.hash, model.first.hash, model.second.hash}) == 3, "each has an engine of its own"
+    assert first.second is None
+    assert first.first is first
+
+
 def test_float16_halves_the_file_and_keeps_weights_to_a_thousandth(path: Path) -> None:
     weights = random_weights(CLASSIC)
     write_model(path, HEADER.replace(architecture=CLASSIC), weights, "float16")
@@ -123,7 +140,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "header not JSON": (lambda path: write_with(path, WEIGHTS, "{oops"), "damaged header"),
     "header a list": (lambda path: write_with(path, WEIGHTS, [1]), "header that cannot be used"),
     "newer": (
-        lambda path: write_with(path, WEIGHTS, changed_header(format_version=2)),
+        lambda path: write_with(path, WEIGHTS, changed_header(format_version=3)),
         "update napari-wbcseg",
     ),
     "recipe": (lambda path: write_with(path, WEIGHTS, changed_header(recipe="magic")), "recipe"),

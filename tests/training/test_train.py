@@ -56,6 +56,17 @@ def test_dark_discs_are_learnt(pairs: list[TrainingPair], tiny: ModelFile) -> No
     assert result.history[-1]["dice"] > result.history[0]["dice"]
 
 
+def test_the_second_network_of_a_model_is_kept(pairs: list[TrainingPair], tiny: ModelFile) -> None:
+    start = tiny.with_second(random_model(TINY, seed=1))
+
+    tuned = train(pairs, FAST, init=start).model
+
+    assert tuned.second is not None
+    assert start.second is not None
+    assert all(np.array_equal(tuned.second.weights[k], v) for k, v in start.second.weights.items())
+    assert any((tuned.first.weights[k] != v).any() for k, v in start.first.weights.items())
+
+
 def test_the_weights_kept_are_those_of_the_best_epoch(pairs: list[TrainingPair], tiny: ModelFile) -> None:
     # So high a rate that some epochs are worse than the one before.
     settings = FAST.replace(epochs=8, learning_rate=0.3, validation_fraction=0.3)

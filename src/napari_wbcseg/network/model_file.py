@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
@@ -26,8 +27,9 @@ from ..words import listed
 from .architecture import UNetArchitecture
 
 SUFFIX = ".safetensors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _METADATA_KEY = "napari_wbcseg"
+_SECOND = "second/"  # what the names of the second network's tensors begin with
 _MAX_BYTES = 1 << 30
 _DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 
@@ -64,6 +66,9 @@ class ModelHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
     canonical_diameter : float or None
         Pixels across a white cell in the images the network expects; None when images
         are taken as they come (classic).
+    second_look : bool
+        Whether the file holds a second network, of the same architecture, that looks again at what
+        the first is unsure of.
     input : str
         What the network's input is, in words.
     training_data : str
@@ -87,6 +92,7 @@ class ModelHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
     recipe: Recipe
     architecture: UNetArchitecture
     canonical_diameter: Annotated[float, Field(gt=0, le=2000)] | None = None
+    second_look: bool = False
     input: str = ""
     training_data: str = ""
     training: dict[str, Any] = {}
@@ -98,7 +104,10 @@ class ModelHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every weight."""
-        return self.architecture.tensor_shapes()
+        shapes = self.architecture.tensor_shapes()
+        return shapes | (
+            {_SECOND + name: shape for name, shape in shapes.items()} if self.second_look else {}
+        )
 
     def replace(self, **changes: Any) -> ModelHeader:
         """Return a validated copy with some fields changed."""
@@ -113,7 +122,7 @@ class ModelFile:
     ----------
     header : ModelHeader
     weights : dict of ndarray
-        float32, by the names of `UNetArchitecture.tensor_shapes`.
+        float32, by the names of `ModelHeader.tensor_shapes`.
     hash : str
         First 12 hexadecimal digits of the SHA-256 of the file's content.
     path : Path or None
@@ -139,6 +148,27 @@ class ModelFile:
     def architecture(self) -> UNetArchitecture:
         """The network's architecture."""
         return self.header.architecture
+
+    @cached_property
+    def first(self) -> ModelFile:
+        """The model without its second network."""
+        if not self.header.second_look:
+            return self
+        weights = {name: value for name, value in self.weights.items() if not name.startswith(_SECOND)}
+        return ModelFile(self.header.replace(second_look=False), weights, f"{self.hash}-1")
+
+    @cached_property
+    def second(self) -> ModelFile | None:
+        """Its second network, as a model of its own; None where it has none."""
+        if not self.header.second_look:
+            return None
+        weights = {name: self.weights[_SECOND + name] for name in self.architecture.tensor_shapes()}
+        return ModelFile(self.header.replace(second_look=False), weights, f"{self.hash}-2")
+
+    def with_second(self, second: ModelFile) -> ModelFile:
+        """Return the model with the network of another one, of the same architecture, as its second."""
+        weights = {_SECOND + name: value for name, value in second.first.weights.items()}
+        return make_model(self.header.replace(second_look=True), self.first.weights | weights)
 
 
 def read_model(path: str | Path) -> ModelFile:
@@ -198,7 +228,7 @@ def write_model(
         Ends in ``.safetensors``; missing folders are made.
     header : ModelHeader
     weights : mapping of ndarray
-        By the names of `UNetArchitecture.tensor_shapes`.
+        By the names of `ModelHeader.tensor_shapes`.
     dtype : {"float16", "float32"}
         How kernels are stored. Vectors (biases, normalisations) stay float32: they are
         0.03 % of the file.

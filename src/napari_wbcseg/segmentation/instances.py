@@ -8,8 +8,8 @@ same centre, so they stay together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -74,6 +74,19 @@ class Instances:
 
     labels: np.ndarray
     certainty: dict[int, float]
+
+    def mean_of(self, part: np.ndarray) -> np.ndarray:
+        """Return the mean of a map, (h, w), over each instance, by its number; that of 0 is 0."""
+        inside = self.labels > 0
+        numbers = self.labels[inside]
+        return np.asarray(np.bincount(numbers, part[inside]) / np.maximum(np.bincount(numbers), 1))
+
+    def without(self, out: Collection[int]) -> Instances:
+        """Return the others; these keep their numbers."""
+        if not out:
+            return self
+        labels = np.where(np.isin(self.labels, list(out)), 0, self.labels).astype(np.int32)
+        return Instances(labels, {index: sure for index, sure in self.certainty.items() if index not in out})
 
 
 def find_centres(maps: Maps, cells: np.ndarray) -> np.ndarray:
@@ -249,25 +262,15 @@ def leave_out_unlikely(instances: Instances, maps: Maps) -> Instances:
     maps : Maps
         At the scale of the instances.
     """
-    labels = instances.labels
-    inside = labels > 0
-    numbers = labels[inside]
-    areas = np.maximum(np.bincount(numbers), 1)
-    platelet, red_cell = (
-        np.bincount(numbers, part[inside]) / areas for part in (maps.platelet, maps.red_cell)
-    )
-    out = [
-        index
-        for index, certainty in instances.certainty.items()
-        if certainty < PARAMETERS.least_certainty
-        or platelet[index] > PARAMETERS.platelet
-        or red_cell[index] > PARAMETERS.red_cell
-    ]
-    if not out:
-        return instances
-    certainty = {index: sure for index, sure in instances.certainty.items() if index not in out}
-    return replace(
-        instances, labels=np.where(np.isin(labels, out), 0, labels).astype(np.int32), certainty=certainty
+    platelet, red_cell = instances.mean_of(maps.platelet), instances.mean_of(maps.red_cell)
+    return instances.without(
+        [
+            index
+            for index, certainty in instances.certainty.items()
+            if certainty < PARAMETERS.least_certainty
+            or platelet[index] > PARAMETERS.platelet
+            or red_cell[index] > PARAMETERS.red_cell
+        ]
     )
 
 

@@ -35,7 +35,7 @@ def outliner(model: str | Path | ModelFile, flips: bool = True) -> Outliner:
     from .prediction import Predictor
     from .robust import find_at
 
-    file = load_model(model)
+    file = load_model(model).first  # cells are known to be there: nothing is to be doubted
     settings = SegmentationSettings(flips=flips)
     predictor = Predictor(file, settings, silent)
 

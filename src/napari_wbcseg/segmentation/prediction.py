@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,6 +93,13 @@ class Predictor:
         self._heads = {output.name: architecture.output_slice(output.name) for output in architecture.outputs}
         self._channels = architecture.output_channels
         self._progress = progress
+        self._model = model
+
+    @cached_property
+    def second(self) -> Predictor | None:
+        """Of the network that looks again at what this one is unsure of; None where there is none."""
+        second = self._model.second
+        return None if second is None else Predictor(second, self.settings, self._progress)
 
     def predict(self, image: np.ndarray, windows: Sequence[Box], stage: str, *, flips: bool = False) -> Maps:
         """Predict windows of an image; pixels that no window sees are background.

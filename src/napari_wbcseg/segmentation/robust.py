@@ -23,6 +23,7 @@ from .scale import (
     sizes_to_try,
     typical_diameter,
 )
+from .second_look import look_again
 from .tiles import Tile, tile_grid
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor, levels: Le
     maps, area = look_closely(scaled, shape, boxes, predictor)
     threshold = predictor.settings.probability_threshold
     instances = split_cells(maps, predictor.canonical_diameter, threshold, predictor.settings.split_touching)
-    instances = leave_out_unlikely(instances, maps)
+    instances = look_again(leave_out_unlikely(instances, maps), scaled[area.slices], predictor)
     labels, cell = (placed(part, area, scaled.shape[:2]) for part in (instances.labels, maps.cell))
     probability = cv2.resize(cell, shape[::-1], interpolation=cv2.INTER_LINEAR)
     return Found(draw_at(labels, cell, shape, threshold), probability, boxes, instances.certainty)

@@ -180,10 +180,11 @@ def train(
         where = f" from {Path(data).name}" if isinstance(data, str | Path) else ""
         described = training_data or f"{counted(len(pairs), 'image')}{where}"
         header = network.header(state, told | {"images": len(pairs)}, described)
-        if out is None:
-            trained = make_model(header, weights)
-        else:
-            trained = write_model(Path(out) / f"{network.name}{SUFFIX}", header, weights)
+        trained = make_model(header, weights)
+        if init is not None and init.second is not None:
+            trained = trained.with_second(init.second)
+        if out is not None:
+            trained = write_model(Path(out) / f"{network.name}{SUFFIX}", trained.header, trained.weights)
             _write_history(Path(out) / "history.csv", state.history)
     emit(
         {
@@ -241,7 +242,7 @@ class _Network:
         """Return the compiled model."""
         model = build_unet(self.architecture, dtype=policy)
         if self.init is not None:
-            set_weights(model, {**weights_of(model), **self.init.weights})
+            set_weights(model, {**weights_of(model), **self.init.first.weights})
         model.compile(
             optimizer=import_keras().optimizers.Adam(self.settings.learning_rate),
             loss=self.recipe.loss,

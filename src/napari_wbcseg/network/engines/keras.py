@@ -21,7 +21,7 @@ class KerasEngine:
         from ..unet import build_unet, set_weights
 
         self._model = build_unet(model.architecture)
-        set_weights(self._model, model.weights)
+        set_weights(self._model, model.first.weights)
         self.device = str(describe_device())
         self._batch_size = 0
         # Keras traces a function at the first call; two threads must not do so at once.

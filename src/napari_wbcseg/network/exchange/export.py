@@ -51,7 +51,7 @@ def _keras_bytes(model: ModelFile) -> bytes:
     from ..unet import build_unet, set_weights
 
     network = build_unet(model.architecture)
-    set_weights(network, model.weights)
+    set_weights(network, model.first.weights)
     with tempfile.TemporaryDirectory(prefix="wbcseg-export-") as folder:
         path = Path(folder) / "model.keras"
         network.save(path)
