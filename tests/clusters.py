@@ -28,8 +28,11 @@ def local_cluster(workers: int) -> Iterator[tuple[Any, Any]]:
 
 
 @contextmanager
-def scheduler_and_worker(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
-    """Start both as a person does, with ``scheduler.json`` in a folder; yields the scheduler and a client."""
+def scheduler_and_worker(folder: Path, preload: str = "") -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
+    """Start both as a person does, with ``scheduler.json`` in a folder; yields the scheduler and a client.
+
+    The worker runs the Python text ``preload`` first.
+    """
     from distributed import Client
 
     file = folder / "scheduler.json"
@@ -39,7 +42,7 @@ def scheduler_and_worker(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes]
     started = [*python, "distributed.cli.dask_scheduler", "--scheduler-file", file, "--port", "0"]
     scheduler = subprocess.Popen([*started, "--no-dashboard"], **quiet)
     started = [*python, "distributed.cli.dask_worker", "--scheduler-file", file, "--nthreads", "1"]
-    worker = subprocess.Popen([*started, "--no-nanny"], **quiet)
+    worker = subprocess.Popen([*started, "--no-nanny", *["--preload", preload] * bool(preload)], **quiet)
     try:
         wait_for(file.exists)
         with Client(scheduler_file=str(file), timeout=60) as client:

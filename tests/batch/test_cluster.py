@@ -29,6 +29,20 @@ from .folders import assert_same_results, write_images
 if pytest.importorskip("distributed", reason="needs the extra cluster"):
     from napari_wbcseg.batch import cluster as on_cluster
 
+# A worker that is not done before its scheduler dies, however busy the machine is.
+STUCK_AFTER_FIVE = """
+import time
+from napari_wbcseg.batch import cluster
+
+if cluster._work.__module__ == cluster.__name__:  # dask runs this text more than once
+    work, begun = cluster._work, []
+
+    def stuck_after_five(shared, item):
+        begun.append(item)
+        return work(shared, item) if len(begun) <= 5 else time.sleep(3600)
+
+    cluster._work = stuck_after_five
+"""
 SETTINGS = SegmentationSettings(recipe="classic")
 IMAGES = 36
 
@@ -168,7 +182,7 @@ def test_a_scheduler_that_dies_is_a_sentence_and_nothing_else(
     folder: Path, model: ModelFile, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    with scheduler_and_worker(tmp_path) as (scheduler, _):
+    with scheduler_and_worker(tmp_path, STUCK_AFTER_FIVE) as (scheduler, _):
         command = ["segment", folder, "-m", model.path, "-o", out, "--scheduler", tmp_path / "scheduler.json"]
         run = subprocess.Popen(
             [sys.executable, "-m", "napari_wbcseg.cli", *map(str, command)], stderr=subprocess.PIPE, text=True
