@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_wbcseg.datasets.pair import TrainingPair
-from napari_wbcseg.errors import DatasetError, ModelError, TrainingError
+from napari_wbcseg.errors import DatasetError, TrainingError
 from napari_wbcseg.training import checkpoint
 from napari_wbcseg.training.checkpoint import LOCK, Checkpoint
 from napari_wbcseg.training.folder import TrainingJob, unfinished_trainings, write_job
@@ -58,7 +58,7 @@ def test_one_training_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match=r"cannot be written .*Choose another"):
+    with pytest.raises(TrainingError, match=r"cannot be written .*Choose another"):
         train(tmp_path / "no data", out=tmp_path / "file" / "out")
 
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ModelError
+from ..errors import ModelError, WBCSegError
 from ..files import ABANDONED, remove_leftovers, write_atomically
 from .model_file import SUFFIX, ModelFile, ModelHeader, clean_name, encode_model, read_header, read_model
 
@@ -207,17 +207,17 @@ def remove_from_library(name: str) -> None:
         raise ModelError(f"{path} cannot be deleted ({error.strerror}): is its folder protected?") from None
 
 
-def require_writable(folder: Path) -> None:
+def require_writable(folder: Path, error: type[WBCSegError] = ModelError) -> None:
     """Refuse a folder that a model could not be saved in, before hours are spent on the model.
 
     Raises
     ------
-    ModelError
+    error
         With a sentence, when the folder cannot be made or written, or the disk is full.
     """
     remove_leftovers(folder, age=ABANDONED)
     probe = folder / f".probe-{os.getpid()}"
-    write_atomically(probe, b"a model goes here", ModelError)
+    write_atomically(probe, b"a model goes here", error)
     with contextlib.suppress(OSError):
         probe.unlink()
 

@@ -103,13 +103,11 @@ class Checkpoint:
         Raises
         ------
         TrainingError
-            If another process has it.
-        ModelError
-            If nothing can be written there.
+            If another process has it, or nothing can be written there.
         """
         folder = self._training
         made = not folder.exists()
-        require_writable(folder)
+        require_writable(folder, TrainingError)
         busy = TrainingError(
             f"Another training is at work in {folder}: wait for it to end, or choose another folder or name."
         )

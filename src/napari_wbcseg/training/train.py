@@ -124,9 +124,8 @@ def train(
     ------
     TrainingError
         If the data, the settings, the initial model or the checkpoint do not fit, if the
-        loss is no number before the first epoch ends, or if the disk is full.
-    ModelError
-        If no model can be written to ``out``.
+        loss is no number before the first epoch ends, or if the disk is full or ``out``
+        cannot be written.
     DatasetError
         If ``data`` is a path that cannot be read.
     Cancelled
