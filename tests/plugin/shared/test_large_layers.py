@@ -166,6 +166,31 @@ def test_cells_on_disk_are_looked_at_and_named_in_the_gallery(viewer, result, fo
     assert len(LargeResult.open(result).cells) == 4
 
 
+def test_what_is_said_right_before_a_part_and_in_it_is_kept(viewer, result, forced, qtbot):
+    _, cells = viewer.open(result, plugin="napari-wbcseg")
+    review = ReviewWidget(viewer)
+    qtbot.addWidget(review)
+    review.labels = cells
+    review.select([(0, 2), (0, 3)])
+    review.name("basophil")
+    part = review.large.correct_part(Box(0, 0, 400, 401))  # before that is on disk
+    with qtbot.waitSignal(review.review.measured, timeout=30_000):
+        review.review.measure()
+    review.select([(0, 1)])
+    review.name("monocyte")
+    part.data_setitem(tuple(np.nonzero(disc_labels((400, 401), [(300, 300, 20)]))), 3000)
+    part.data_setitem(tuple(index[:3] for index in np.nonzero(part.data == 2)), 0)
+    review.review.update_now()
+    review.select([(0, 3000)])
+    review.name("lymphocyte")
+    with qtbot.waitSignal(review.large.finish().succeeded, timeout=30_000):
+        pass
+    qtbot.wait(1000)  # what else writes the table has written it by then
+    table = LargeResult.open(result).cells.set_index("label")
+    assert table.loc[[1, 2, 3, 5], "class"].tolist() == ["monocyte", "basophil", "basophil", "lymphocyte"]
+    assert table.loc[2, "class_by"] == "person", "though its outline was changed"
+
+
 def test_cells_on_disk_are_not_read_to_know_whether_they_may_be_corrected(viewer, result, monkeypatch):
     _, cells = viewer.open(result, plugin="napari-wbcseg")
     monkeypatch.setattr(layers, "fingerprint", lambda labels: pytest.fail("all of it is read"))
