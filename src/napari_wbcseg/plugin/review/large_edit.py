@@ -152,7 +152,8 @@ class LargeEditor(QWidget):
                 f"The part on view is {width} × {height} pixels; zoom in until it is at most "
                 f"{MOST_PIXELS // 10**6} million pixels."
             )
-        result = LargeResult.open(folder)
+        result, reviewed = LargeResult.open(folder), counts_of(self._viewer).reviewed(cells)
+        known = result.cells if reviewed is None else reviewed  # sooner than it is on disk
         place = placement(cells, 2)
         place["translate"] = cells.data_to_world(window[:2]) if any(window[:2]) else cells.translate
         source, image = source_image(self._viewer, cells) or self._image_below(cells), None
@@ -161,7 +162,7 @@ class LargeEditor(QWidget):
             image = Image(pixels, rgb=source.rgb, name="part of the image", **place)
             self._viewer.add_layer(image)
         labels = result.region(window)
-        rows = result.cells[np.isin(result.cells["label"], np.unique(labels))]
+        rows = known[np.isin(known["label"], np.unique(labels))]
         rows = rows.assign(row=rows["row"] - window.top, col=rows["col"] - window.left)
         source_id = None if image is None else str(image.unique_id)
         about = replace(LayerInfo.of(cells), role=None, source_id=source_id, folder=None, result=None)
@@ -199,7 +200,8 @@ class LargeEditor(QWidget):
         source = source_image(self._viewer, part.cells) or self._image_below(part.cells)
         image = None if source is None else image_data(source)
         labels = np.array(part.labels.data)
-        said = known_cells(part.labels)
+        reviewed = counts_of(self._viewer).reviewed(part.labels)
+        said = known_cells(part.labels) if reviewed is None else reviewed  # sooner than the features
         said = said[np.isin(said["label"], labels) & (said["label"] > 0)]
         self._job = job = Job(
             lambda progress: LargeResult.open(part.folder).replace_region(part.window, labels, image, said),

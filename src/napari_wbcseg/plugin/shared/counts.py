@@ -22,7 +22,7 @@ from .class_colours import show_classes
 from .features import known_values
 from .hover import tell_at_mouse
 from .jobs import Job, timer
-from .metadata import LayerInfo, class_list, is_picture, role_of
+from .metadata import LayerInfo, class_list, is_on_disk, is_picture, role_of
 from .preferences import preference
 from .reunite import reunite
 from .viewer import canvas_size, image_data, own_viewer, plane_shown, text_overlay
@@ -136,7 +136,8 @@ class Counts(QObject):
 
     def end_review(self, layer: Labels) -> None:
         """Count the layer's edits again."""
-        if self._reviewed.pop(layer, None) is not None and role_of(layer) == "cells":
+        reviewed = self._reviewed.pop(layer, None) is not None
+        if reviewed and role_of(layer) == "cells" and not is_on_disk(layer):
             self._edited.add(layer)
             self._soon.start()
 
@@ -181,7 +182,7 @@ class Counts(QObject):
     def _watch(self, layer: Layer) -> None:
         for name in ("visible", "opacity", "blending", "translate", "scale", "affine"):
             getattr(layer.events, name).connect(self._show)
-        if role_of(layer) == "cells" and not getattr(layer, "multiscale", False):
+        if role_of(layer) == "cells" and not is_on_disk(layer):
             for name in _EDITS:
                 emitter = getattr(layer.events, name, None)
                 if emitter is not None:

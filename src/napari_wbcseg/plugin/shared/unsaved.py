@@ -32,7 +32,7 @@ from .counts import counts_of
 from .events import events
 from .jobs import Job, say_error, timer
 from .layers import fingerprint, is_corrected
-from .metadata import METADATA_KEY, LayerInfo, role_of
+from .metadata import METADATA_KEY, LayerInfo, is_on_disk, role_of
 from .saved_layers import read_result_layers
 from .saving import LayerSnapshot
 from .viewer import own_viewer
@@ -258,11 +258,11 @@ class Unsaved(QObject):
         self._follow(event.value)
 
     def _follow(self, layer: Layer) -> None:
-        if role_of(layer) == "cells" and not _on_disk(layer):
+        if role_of(layer) == "cells" and not is_on_disk(layer):
             self._followed.setdefault(layer, _Followed(state_of(layer)))  # type: ignore[arg-type]
 
     def _on_changed(self, layer: Labels) -> None:
-        if _on_disk(layer):
+        if is_on_disk(layer):
             return
         if layer not in self._followed:  # as it was opened or found; by hand, as it came into the review
             self._followed[layer] = _Followed(state_of(LayerSnapshot.of_layer(layer, self._viewer())))
@@ -312,12 +312,6 @@ def _keep(snapshot: LayerSnapshot, followed: _Followed) -> tuple[Any, UnsavedCop
         copy = UnsavedCopy.begin(about)
     copy.write(snapshot, state[0])
     return state, copy
-
-
-def _on_disk(layer: Labels | Layer) -> bool:
-    """Whether the cells are those of a large result, which keeps corrections itself."""
-    info = LayerInfo.of(layer)
-    return info.folder is not None or info.result is not None or getattr(layer, "multiscale", False)
 
 
 def state_of(cells: LayerSnapshot | Labels) -> Any:
