@@ -91,18 +91,14 @@ class SlowSegment:
 @pytest.fixture
 def quick_segment(monkeypatch):
     """Let the widget segment by `dark_discs`."""
-    from napari_wbcseg.plugin.segment.widget import SegmentWidget
-
-    monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(dark_discs))
+    monkeypatch.setattr("napari_wbcseg.segmentation.pipeline.segment", dark_discs)
 
 
 @pytest.fixture
 def slow_segment(monkeypatch):
     """Let the widget segment slowly; the object steers it."""
-    from napari_wbcseg.plugin.segment.widget import SegmentWidget
-
     slow = SlowSegment()
-    monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(slow))
+    monkeypatch.setattr("napari_wbcseg.segmentation.pipeline.segment", slow)
     yield slow
     slow.go.set()
 

@@ -248,7 +248,7 @@ def test_an_error_is_shown_as_its_sentence(viewer, widget, qtbot, monkeypatch, c
     def fail(*arguments):
         raise ImageError("The image has NaN values; replace them.")
 
-    monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(fail))
+    monkeypatch.setattr("napari_wbcseg.segmentation.pipeline.segment", fail)
     viewer.add_image(discs(), rgb=True)
     with qtbot.waitSignal(widget.failed, timeout=5000) as signal:
         widget.run()
@@ -265,7 +265,7 @@ def test_the_settings_shown_are_the_settings_used(viewer, widget, qtbot, monkeyp
         used.append((model, settings))
         return dark_discs(image, model, settings, progress)
 
-    monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(segment))
+    monkeypatch.setattr("napari_wbcseg.segmentation.pipeline.segment", segment)
     viewer.add_image(discs(), rgb=True)
     settings = SegmentationSettings(cell_diameter=41.5, probability_threshold=0.35, split_touching=False)
     widget.model, widget.settings = "my-stain", settings
@@ -362,7 +362,7 @@ def test_work_that_does_not_listen_is_cancelled_within_a_second(viewer, widget, 
         go.wait(20)
         return dark_discs(image, model, settings)
 
-    monkeypatch.setattr(SegmentWidget, "_segment", staticmethod(deaf))
+    monkeypatch.setattr("napari_wbcseg.segmentation.pipeline.segment", deaf)
     source = viewer.add_image(discs(), rgb=True)
     widget.run()
     qtbot.waitUntil(started.is_set, timeout=5000)

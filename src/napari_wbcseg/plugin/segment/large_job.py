@@ -46,6 +46,8 @@ class LargeJob(Job):
         An image layer of one plane, a pyramid or not; it is read lazily.
     model : str
     settings : SegmentationSettings
+    keep_earlier : bool
+        Whether the cells of an earlier run stay, as a layer of their own.
     """
 
     _begun = Signal(object)
@@ -57,13 +59,13 @@ class LargeJob(Job):
         source: Layer,
         model: str,
         settings: SegmentationSettings,
+        keep_earlier: bool = False,
     ) -> None:
         super().__init__(self._segment, "Segmenting white cells")
         self._viewer, self._source = own_viewer(viewer), source
         self._image, self._model, self._settings = image_data(source), model, settings
         self._key = (str(source.unique_id), model, settings.to_json())
-        #: Whether the cells of an earlier run stay, as a layer of their own.
-        self.keep_earlier = False
+        self._keep_earlier = keep_earlier
         #: The layer that fills while the work goes on.
         self.layer: Labels | None = None
         self._camera = camera_of(self._viewer)
@@ -144,7 +146,7 @@ class LargeJob(Job):
             return
         self._unwatch()
         for role, layer in result_layers(self._viewer, self._source).items():
-            if role == "cells" and self.keep_earlier:
+            if role == "cells" and self._keep_earlier:
                 keep_apart(layer)  # type: ignore[arg-type]
             else:
                 self._viewer.layers.remove(layer)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QWidget
 
 from ...errors import WBCSegError
@@ -15,24 +14,23 @@ from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
 from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.layer_check import LayerCheck, check_layer
-from ..shared.layers import ResultLayers, is_corrected, keep_apart, landing, layer_arrays
+from ..shared.layers import is_corrected
 from ..shared.metadata import LayerInfo, is_picture, role_of
 from ..shared.panel import open_review_on
 from ..shared.viewer import image_data, own_viewer, placement, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
-from .large_job import LargeJob
 from .panel import SegmentPanel, ask_to_keep
 from .parts import Part, choose_part
+from .run import SegmentRun
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Layer, Shapes
 
-    from ...progress import Progress
     from ...segmentation.result import Segmentation
+    from ..shared.layers import ResultLayers
 
-_PATIENCE = 0.4  # seconds after Cancel in which the work may stop by itself
 _LARGEST = 2**28  # pixels of a plane; more do not fit into a napari layer, nor into most memories
 
 
@@ -59,18 +57,16 @@ class SegmentWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = own_viewer(napari_viewer)
-        self._job: Job | None = None
         self._joining: Job | None = None
-        self._landing: Generator[None, None, ResultLayers] | None = None
-        self._source: Layer | None = None
         self._offer: ColourOffer | None = None
-        self._by_script = self._keep_earlier = False
+        self._by_script = False
         self.segmentation: Segmentation | None = None
         guard_canvas(self._viewer)
         self._panel = SegmentPanel(self, self._viewer, is_picture, _is_region)
         self._circle = DiameterCircle(self._viewer)
         self._counts = counts_of(self._viewer)
         self._cleanup = clean_up_with(self)
+        self._run = SegmentRun(self._viewer, self._cleanup)
         self._connect()
         self._on_image()
 
@@ -129,7 +125,7 @@ class SegmentWidget(QWidget):
     @property
     def running(self) -> bool:
         """Whether a segmentation is under way."""
-        return self._job is not None
+        return self._run.running
 
     def run(self, keep_earlier: bool | None = None) -> None:
         """Start segmenting what is chosen; returns at once.
@@ -142,51 +138,30 @@ class SegmentWidget(QWidget):
             Whether the cells of the run before stay as a layer of their own; by default they do where
             they were corrected by hand.
         """
-        if self._job is not None:
+        if self.running:
             return
         earlier = self._panel.cells()
         if keep_earlier is None:
             keep_earlier = earlier is not None and is_corrected(earlier)
-        self._keep_earlier = keep_earlier
         self._circle.hide()
         check, layer = self._check(), self.image
         if not check.usable or layer is None:
             self._on_failed(check.words)
             return
         try:
-            part = self._part(layer)
+            part = None if self._in_tiles(layer) else self._part(layer)
         except WBCSegError as error:
             self._on_failed(str(error))
             return
-        # The work holds what it needs and not this widget, which may be closed before it ends.
-        segment, model, settings = self._segment, self.model, self.settings
-
-        def work(progress: Progress) -> tuple[Segmentation, Any]:
-            found = part.place(segment(part.read(progress), model, settings, progress))
-            return found, layer_arrays(found)
-
-        self._source = layer
-        if self._in_tiles(layer):
-            large = LargeJob(self._viewer, layer, model, settings)
-            large.keep_earlier = keep_earlier
-            job: Job = large
-        else:
-            job = Job(work, "Segmenting white cells", patience=_PATIENCE)
-        self._job = job
-        job.progressed.connect(self._on_progress)
-        job.succeeded.connect(self._on_succeeded)
-        job.failed.connect(self._on_failed)
-        job.cancelled.connect(self._on_cancelled)
+        self._run.start(layer, part, self.model, self.settings, keep_earlier)
         self._panel.details.clear()
-        self._panel.cancel.setEnabled(True)
-        self._show_progress(0, 0, "Starting")
+        self._on_progress(0, 0, "Starting")
         self._refresh()
-        job.start(self._cleanup)
 
     def cancel(self) -> None:
         """Stop the run; the layers stay as they are."""
-        if self._job is not None and self._landing is None:
-            self._job.cancel()
+        if self._run.can_be_cancelled:
+            self._run.cancel()
             self._panel.cancel.setEnabled(False)
             self._panel.show_status("Cancelling …")
 
@@ -213,7 +188,7 @@ class SegmentWidget(QWidget):
     def _run_by_hand(self) -> None:
         """Run; what was corrected by hand is not thrown away without being asked for."""
         cells, keep = self._panel.cells(), False
-        if self._job is None and cells is not None and is_corrected(cells):
+        if not self.running and cells is not None and is_corrected(cells):
             answer = ask_to_keep(self, cells.name)
             if answer is None:
                 return
@@ -241,13 +216,13 @@ class SegmentWidget(QWidget):
         application = QApplication.instance()
         if isinstance(application, QApplication):
             application.focusChanged.connect(self._on_focus)
-        dims, layers = self._viewer.dims.events, self._viewer.layers.events
-        dims.current_step.connect(self._show_counts)
-        layers.inserted.connect(self._on_layers)
-        layers.removed.connect(self._on_layers)
-        self._cleanup.add(lambda: dims.current_step.disconnect(self._show_counts))
-        self._cleanup.add(lambda: layers.inserted.disconnect(self._on_layers))
-        self._cleanup.add(lambda: layers.removed.disconnect(self._on_layers))
+        self._run.progressed.connect(self._on_progress)
+        self._run.segmented.connect(self._on_segmented)
+        self._run.failed.connect(self._on_failed)
+        self._run.cancelled.connect(self._on_cancelled)
+        self._cleanup.connect(self._viewer.dims.events.current_step, self._show_counts)
+        self._cleanup.connect(self._viewer.layers.events.inserted, self._on_layers)
+        self._cleanup.connect(self._viewer.layers.events.removed, self._on_layers)
         self._cleanup.add(self._circle.hide)
         self._cleanup.add(panel.pixel_size.close_tools)
         self._cleanup.add(lambda: panel.pixel_size.follow(None))
@@ -279,14 +254,8 @@ class SegmentWidget(QWidget):
             plane = min(max(shown, 0), plane_shape(layer)[0] - 1)
         return choose_part(layer, plane, self.regions)
 
-    @staticmethod
-    def _segment(data: Any, model: str, settings: SegmentationSettings, progress: Progress) -> Segmentation:
-        from ...segmentation.pipeline import segment
-
-        return segment(data, model=model, settings=settings, progress=progress)
-
     def _refresh(self) -> None:
-        panel, running = self._panel, self._job is not None
+        panel, running = self._panel, self.running
         if not running:
             check, cells = self._check(), self._panel.cells()
             panel.about.setText(_told(check, self.image) if check.usable else "")
@@ -311,7 +280,7 @@ class SegmentWidget(QWidget):
     def _on_image(self) -> None:
         """Say nothing more of the picture before."""
         self._circle.hide()
-        if self._job is None:
+        if not self.running:
             self._panel.details.clear()
         self._panel.save.forget()
         self._panel.pixel_size.follow(self.image)
@@ -334,7 +303,7 @@ class SegmentWidget(QWidget):
             self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
         self._show_counts()
         self._refresh()
-        if self._offer is not None and self._job is None:
+        if self._offer is not None and not self.running:
             about = self._panel.about
             about.setText(f"{about.text()} {self._offer.words}".strip())
             self._panel.show_status("" if self._check().usable else self._offer.words, wrong=True)
@@ -363,7 +332,7 @@ class SegmentWidget(QWidget):
     def _on_diameter(self) -> None:
         """Draw the diameter on the image while it is set by hand."""
         diameter, layer = self._panel.top.editors["cell_diameter"].value, self.image
-        if diameter is None or layer is None or self._job is not None:
+        if diameter is None or layer is None or self.running:
             self._circle.hide()
         elif not self._by_script:
             self._circle.show(diameter, layer)
@@ -402,61 +371,18 @@ class SegmentWidget(QWidget):
 
     # The run ---------------------------------------------------------------------------------------------
 
-    def _show_progress(self, done: int, total: int, stage: str) -> None:
+    def _on_progress(self, done: int, total: int, stage: str) -> None:
         self._panel.bar.setRange(0, total)
         self._panel.bar.setValue(done)
         self._panel.show_status(stage)
+        self._panel.cancel.setEnabled(self._run.can_be_cancelled)
 
-    def _on_progress(self, done: int, total: int, stage: str) -> None:
-        if self._job is not None and self._panel.cancel.isEnabled():
-            self._show_progress(done, total, stage)
-
-    def _on_succeeded(self, outcome: tuple[Segmentation, Any]) -> None:
-        segmentation, arrays = outcome
-        if not self._source_is_there():
-            return
+    def _on_segmented(self, segmentation: Segmentation, layers: ResultLayers) -> None:
         self.segmentation = segmentation
-        if arrays is None and isinstance(self._job, LargeJob):  # its layer is in the viewer already
-            self._tell(segmentation, ResultLayers(None, None, self._job.layer))  # type: ignore[arg-type]
-            return
-        self._panel.cancel.setEnabled(False)
-        self._panel.show_status("Adding the layers")
-        earlier = self._panel.cells_of(self._source)
-        if self._keep_earlier and earlier is not None:
-            keep_apart(earlier)
-        self._landing = steps = landing(self._viewer, segmentation, self._source, arrays=arrays)
-        self._cleanup.add(steps.close)
-        self._land()
-
-    def _source_is_there(self) -> bool:
-        if self._source is not None and self._source in self._viewer.layers:
-            return True
-        self._on_failed("The image was removed while it was being segmented, so nothing was added.")
-        return False
-
-    def _land(self) -> None:
-        """Add one layer, or a few rectangles, and let the window live before the next."""
-        steps, segmentation = self._landing, self.segmentation
-        if steps is None or segmentation is None or self._cleanup.done:
-            return
-        if not self._source_is_there():
-            return
-        try:
-            next(steps)
-        except StopIteration as end:
-            layers: ResultLayers = end.value
-        except Exception as error:
-            self._on_failed(f"The layers could not be added: {type(error).__name__}: {error}")
-            return
-        else:
-            QTimer.singleShot(0, self._land)
-            return
-        self._tell(segmentation, layers)
-
-    def _tell(self, segmentation: Segmentation, layers: ResultLayers) -> None:
         if segmentation.cell_diameter is not None:
             self._panel.top.editors["cell_diameter"].suggest(round(segmentation.cell_diameter, 1))
-        self._finish()
+        self._show_counts()
+        self._refresh()
         self.segmented.emit(segmentation, layers)
 
     def _show_counts(self, event: Any = None) -> None:
@@ -475,25 +401,19 @@ class SegmentWidget(QWidget):
         self._panel.details.setText(sentence)
         self._panel.hide_empty()
 
-    def _on_failed(self, sentence: str) -> None:
+    def _end(self, sentence: str) -> None:
         self._panel.details.setText(sentence)
-        self._finish()
+        self._show_counts()
+        self._refresh()
+
+    def _on_failed(self, sentence: str) -> None:
+        self._end(sentence)
         say_error(sentence)
         self.failed.emit(sentence)
 
     def _on_cancelled(self) -> None:
-        self._panel.details.setText("Cancelled; the layers are as they were.")
-        self._finish()
+        self._end("Cancelled; the layers are as they were.")
         self.cancelled.emit()
-
-    def _finish(self) -> None:
-        steps, self._landing = self._landing, None
-        if steps is not None:
-            self._cleanup.remove(steps.close)
-            steps.close()
-        self._job = self._source = None
-        self._show_counts()
-        self._refresh()
 
 
 def _is_region(layer: Layer) -> bool:

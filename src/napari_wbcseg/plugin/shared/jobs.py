@@ -83,6 +83,11 @@ class Job(QObject):
         """Whether the work has started and not ended."""
         return self in Job._running
 
+    @property
+    def cancelling(self) -> bool:
+        """Whether it was cancelled."""
+        return self._stop.is_set()
+
     def start(self, cleanup: Cleanup | None = None) -> None:
         """Start the work and show it in napari's activity dock; with ``cleanup`` it is abandoned."""
         Job._running.add(self)
@@ -206,6 +211,11 @@ class Cleanup:
     def add(self, end: Callable[[], object]) -> None:
         """Call this when the widget goes away."""
         self._enders.append(end)
+
+    def connect(self, emitter: Any, callback: Callable[..., object]) -> None:
+        """Connect a callback to an event of napari until the widget goes away."""
+        emitter.connect(callback)
+        self.add(lambda: emitter.disconnect(callback))
 
     def remove(self, end: Callable[[], object]) -> None:
         """Forget about this; it has ended."""
