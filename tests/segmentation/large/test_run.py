@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 
 from napari_wbcseg.classification.classes import BUILT_IN, PROBABILITY
 from napari_wbcseg.errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import LargeRun, segment_large
 from napari_wbcseg.segmentation.measure import COLUMNS
 from napari_wbcseg.segmentation.pipeline import segment
@@ -220,6 +222,31 @@ def test_cancelling_keeps_what_is_done(
     assert len(list((tmp_path / "out" / "unfinished").iterdir())) == 1
     result = segment_large(image, tmp_path / "out", model, SETTINGS)
     assert result.count == truth.max()
+
+
+def without_labels(table: Path) -> None:
+    pd.read_csv(table).drop(columns="label").to_csv(table, index=False)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("cells.csv", without_labels),
+        ("cells.csv", lambda file: file.write_bytes(b"")),
+        ("cells.csv", lambda file: file.write_text(file.read_text().replace(",", ";"))),
+        ("result.json", lambda file: file.write_text("null")),
+    ],
+)
+def test_a_damaged_result_is_said_and_its_labels_are_left_alone(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path, file: str, damage: Any
+) -> None:
+    image, truth = smear
+    segment_large(image, tmp_path, model, SETTINGS)
+    damage(tmp_path / file)
+    for door in (LargeResult.open, lambda folder: segment_large(image, folder, model, SETTINGS)):
+        with pytest.raises(ImageError, match=r"or a damaged one .*segment the image again"):
+            door(tmp_path)
+    assert (zarr.open_array(tmp_path / "labels.zarr" / "0", mode="r")[:] > 0).sum() == (truth > 0).sum()
 
 
 def test_what_cannot_be_done_is_said(

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _LEAST_MARGIN = 64
 #: Columns of what is said of a cell, besides its probabilities.
 _SAID = CLASS, CLASS_PROBABILITY, CLASS_BY, "check"
+#: Columns that a table has in any case, also one that another program wrote.
+_NEEDED = {"label": np.int64, **dict.fromkeys(("row", "col", "diameter", "certainty"), float), "check": bool}
 
 
 @dataclass(eq=False)
@@ -86,7 +88,7 @@ class LargeResult:
         try:
             plan = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
             record = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-            cells = read_table(next(iter(sorted(folder.glob("cells.*")))))
+            cells = read_table(next(iter(sorted(folder.glob("cells.*"))))).astype(_NEEDED)
             image = Path(plan["image"]) if plan.get("image") else None
             return cls(
                 folder=folder,
@@ -104,7 +106,8 @@ class LargeResult:
             )
         except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError) as error:
             raise ImageError(
-                f"{folder} holds no finished result of a large image ({error!r}); segment the image again."
+                f"{folder} holds no finished result of a large image, or a damaged one ({error!r}): put back "
+                "what was changed, or segment the image again, in the shell with --again."
             ) from None
 
     @property

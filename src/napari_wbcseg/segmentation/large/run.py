@@ -36,10 +36,10 @@ from .files import (
     TableFormat,
     TileFiles,
     check_table,
-    read_table,
     write_table,
 )
 from .pyramid import Pyramid
+from .result import LargeResult
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -295,7 +295,7 @@ class LargeRun:
             shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
             self._finished = True
         else:
-            cells = read_table(file if file.exists() else next(iter(sorted(self.out.glob("cells.*")))))
+            cells = LargeResult.open(self.out).cells
             if not file.exists():
                 write_table(cells, file)
             record = json.loads((self.out / RESULT_FILE).read_text(encoding="utf-8"))
