@@ -20,6 +20,7 @@ def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") 
     """
     architecture = header.architecture
     widths = "-".join(map(str, architecture.widths))
+    again = ", and a second that looks again at unsure cells" if header.second_look else ""
     card = {
         "name": header.name,
         "origin": origin or header.origin,
@@ -28,7 +29,7 @@ def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") 
         "scores": short_scores(header.scores),
         "notes": header.notes,
         "trained on": header.training_data,
-        "network": f"U-Net {widths}, {architecture.parameter_count:,} weights",
+        "network": f"U-Net {widths}, {architecture.parameter_count:,} weights{again}",
         "input": header.input,
         "cell diameter": f"{header.canonical_diameter:g} pixels"
         if header.canonical_diameter
