@@ -40,6 +40,11 @@ def test_a_field_of_a_microscope_is_one_tile() -> None:
     assert tile.core == tile.window == Box(0, 0, 1000, 1200)
 
 
+def test_what_is_left_at_the_edge_is_part_of_the_last_tile_where_it_is_narrow() -> None:
+    assert [tile.core.right for tile in tile_grid((1000, 2048 + 255), 1.0)] == [1024, 2048 + 255]
+    assert [tile.core.right for tile in tile_grid((1000, 2048 + 257), 1.0)] == [1024, 2048, 2048 + 257]
+
+
 def test_cores_of_large_cells_stay_small() -> None:
     for tile in tile_grid((20_000, 20_000), 10.0):
         assert max(tile.core.shape) <= 3072

@@ -6,7 +6,9 @@ core, and a cell belongs to the tile whose core holds its centroid.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..box import Box
 
@@ -24,7 +26,10 @@ class TileParameters:
         Around a core: half of a cell of one and a half times the usual size, the 16 pixels that its
         outline is predicted with, and some more.
     largest : int
-        Largest side of a core, image pixels, so that a tile takes at most about half a gigabyte.
+        Largest side of a core but the last, image pixels, so that a tile takes at most about half a gigabyte.
+    least : float
+        Least side of the last core of a row or column over that of the others: what is narrower belongs to
+        the tile before it, for the margin of a tile of its own would be most of what is looked at.
     tolerance : float
         A tile claims cells so far outside its core too: two tiles see a cell on their border a
         little differently, and none may be lost between them. What both claim is kept once.
@@ -33,6 +38,7 @@ class TileParameters:
     core: float = 1024.0
     margin: float = 64.0
     largest: int = 3072
+    least: float = 0.25
     tolerance: float = 6.0
 
 
@@ -93,10 +99,15 @@ def tile_grid(
     parameters = parameters or PARAMETERS
     side = max(1, min(round(parameters.core * canonical_pixel), parameters.largest))
     margin = round(parameters.margin * canonical_pixel)
-    tiles = []
-    for row, top in enumerate(range(0, shape[0], side)):
-        for col, left in enumerate(range(0, shape[1], side)):
-            core = Box(top, left, top + side, left + side).grown(0, shape)
-            tolerance = parameters.tolerance * canonical_pixel
-            tiles.append(Tile(row, col, core, core.grown(margin, shape), tolerance, size))
-    return tiles
+    tolerance, least = parameters.tolerance * canonical_pixel, round(parameters.least * side)
+
+    def spans(length: int) -> Iterator[tuple[int, int]]:
+        count = max(1, -(-(length - least) // side))
+        return pairwise([*range(0, count * side, side), length])
+
+    return [
+        Tile(row, col, core, core.grown(margin, shape), tolerance, size)
+        for row, (top, bottom) in enumerate(spans(shape[0]))
+        for col, (left, right) in enumerate(spans(shape[1]))
+        for core in [Box(top, left, bottom, right)]
+    ]

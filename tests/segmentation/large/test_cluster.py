@@ -25,7 +25,7 @@ from ..smears import SETTINGS, assert_same, smear
 
 pytest.importorskip("distributed", reason="needs the extra cluster")
 pytestmark = pytest.mark.usefixtures("small_tiles")
-TILES = 36
+TILES = 30
 
 
 @pytest.fixture(scope="module")
