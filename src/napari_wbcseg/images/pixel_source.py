@@ -48,10 +48,10 @@ class PixelSource:
 
         shape = tuple(int(side) for side in array.shape)
         check_shape(shape)
-        self._array, self._file = lazy_array(array), file
+        self._array, self._file = array, file
         self.shape = (shape[0], shape[1])
         self.dtype = np.dtype(array.dtype)
-        self.value_range = bit_range(self._array) if value_range is None else float(value_range)
+        self.value_range = bit_range(array) if value_range is None else float(value_range)
         self.notes = preparation_notes(shape, self.dtype, self.value_range)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -156,12 +156,3 @@ class PixelSource:
     def raw(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
         """Return the same as it is stored."""
         return np.asarray(self._array[top:bottom, left:right])
-
-
-def lazy_array(array: Any) -> Any:
-    """Return an array that knows its least and greatest value, which those of zarr do not."""
-    if hasattr(array, "min") and hasattr(array, "max"):
-        return array
-    import dask.array as da
-
-    return da.from_array(array, chunks=getattr(array, "chunks", "auto"), name=False)

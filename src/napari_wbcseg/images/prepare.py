@@ -114,10 +114,11 @@ def bit_range(array: Any) -> float:
         raise ImageError(f"The image has values of type {dtype}; give integers or floats.")
     if 0 in array.shape:
         raise ImageError(f"The image has no pixels (shape {tuple(array.shape)}).")
-    if len(array.shape) > 2 and array.shape[-1] == 4:
-        array = array[..., :3]
     if dtype == np.uint8:
         return 255.0
+    array = lazy_array(array)
+    if len(array.shape) > 2 and array.shape[-1] == 4:
+        array = array[..., :3]
     low, high = float(np.asarray(array.min())), float(np.asarray(array.max()))
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ImageError(
@@ -135,6 +136,15 @@ def bit_range(array: Any) -> float:
         if high <= 2**bits - 1:
             return float(2**bits - 1)
     raise ImageError(f"The image has values up to {readable(high)}; scale it to at most 65535 (16 bits).")
+
+
+def lazy_array(array: Any) -> Any:
+    """Return an array that knows its least and greatest value, which those of zarr do not."""
+    if hasattr(array, "min") and hasattr(array, "max"):
+        return array
+    import dask.array as da
+
+    return da.from_array(array, chunks=getattr(array, "chunks", "auto"), name=False)
 
 
 def prepare_image(array: Any, value_range: float | None = None) -> PreparedImage:

@@ -201,7 +201,7 @@ def _empty(shape: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:
 
 
 def _as_array(image: Any) -> Any:
-    from ..images.pixel_source import lazy_array
+    from ..images.prepare import lazy_array
 
     if isinstance(image, str | Path):
         raise ImageError(
