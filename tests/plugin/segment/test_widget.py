@@ -609,6 +609,31 @@ def test_another_day_picture_and_cells_are_in_place(viewer, widget, qtbot, tmp_p
     assert review.image is viewer.layers["smear"]
 
 
+def test_cells_are_reviewed_on_their_own_picture_whichever_is_clicked(viewer, widget, qtbot, tmp_path):
+    viewer.open(saved(viewer, tmp_path), plugin="napari-wbcseg")
+    review = widget.review()
+    other = viewer.add_image(np.zeros_like(viewer.layers["smear"].data), rgb=True, name="another")
+    viewer.layers.selection.active = other
+    assert review.labels is viewer.layers["white cells (3) of smear"]
+    assert review.image is viewer.layers["smear"]
+    review.image = other
+    assert review.image is other, "it may be chosen"
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_picture_that_was_removed_finds_its_cells_when_it_is_opened_again(
+    viewer, widget, qtbot, tmp_path, again
+):
+    viewer.open(saved(viewer, tmp_path), plugin="napari-wbcseg")
+    viewer.layers.remove("smear")
+    (tmp_path / "tuesday").mkdir()
+    (tmp_path / "tuesday" / "smear.png").write_bytes((tmp_path / "smear.png").read_bytes())
+    viewer.open(tmp_path / "smear.png" if again else tmp_path / "tuesday" / "smear.png", plugin="napari")
+    qtbot.wait(100)
+    assert (viewer.layers[0].name == "smear") == again, "another picture of that name is not theirs"
+    assert bool(text_overlay(viewer).visible) == again
+
+
 def test_a_picture_that_is_opened_later_goes_below_its_cells(viewer, widget, qtbot, tmp_path):
     record = saved(viewer, tmp_path)
     (tmp_path / "smear.png").rename(tmp_path / "away.png")

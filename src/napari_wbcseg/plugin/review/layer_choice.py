@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..shared.layer_picker import LayerPicker
-from ..shared.metadata import LayerInfo, role_of
+from ..shared.metadata import LayerInfo, is_picture, role_of
 from ..shared.viewer import plane_shape
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class LayerChoice:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self.labels = LayerPicker(viewer, _is_cells, "no labels yet")
-        self.image = LayerPicker(viewer, self._fits, "no image of that shape")
+        self.image = LayerPicker(viewer, self._fits, "no image of that shape", follows=self._no_other_image)
 
     @property
     def images(self) -> list[Layer]:
@@ -41,11 +41,18 @@ class LayerChoice:
     def take_source(self) -> None:
         """Offer the images for the chosen cells, and choose the one that they were found in."""
         self.image.reset_choices()
+        if (source := self._source()) is not None:
+            self.image.value = source
+
+    def _source(self) -> Layer | None:
+        """Return the image that the chosen cells were found in, if it is there."""
         cells = self.labels.value
-        source = None if cells is None else LayerInfo.of(cells).source_id
-        for layer in self.images:
-            if str(layer.unique_id) == source:
-                self.image.value = layer
+        found_in = None if cells is None else LayerInfo.of(cells).source_id
+        return next((layer for layer in self.images if str(layer.unique_id) == found_in), None)
+
+    def _no_other_image(self, active: Layer) -> bool:
+        """Say that another picture of the same size is not measured because it was clicked or opened."""
+        return self._source() is None or not is_picture(active)
 
     def _fits(self, layer: Layer) -> bool:
         from napari.layers import Image

@@ -32,13 +32,21 @@ class LayerPicker(ComboBox):
     none : str
         What the choice of no layer is called; empty where one must be chosen. With such a choice
         the picker starts with it, and does not follow the active layer.
+    follows : callable, optional
+        Says whether a layer that becomes active is to be chosen, or the one that it was found in.
     """
 
     def __init__(
-        self, viewer: ViewerModel, accepts: Callable[[Layer], bool], empty: str = "", *, none: str = ""
+        self,
+        viewer: ViewerModel,
+        accepts: Callable[[Layer], bool],
+        empty: str = "",
+        *,
+        none: str = "",
+        follows: Callable[[Layer], bool] = lambda layer: True,
     ) -> None:
         self._layers, self._accepts = viewer.layers, accepts
-        self._empty, self._none = empty, none
+        self._empty, self._none, self._follows = empty, none, follows
         super().__init__(choices=self._offered)
         self.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.native.setMinimumContentsLength(12)
@@ -70,7 +78,7 @@ class LayerPicker(ComboBox):
 
     def _follow(self, event: Any = None) -> None:
         active = self._layers.selection.active
-        if not isalive(self.native) or self._none or active is None:
+        if not isalive(self.native) or self._none or active is None or not self._follows(active):
             return
         source = LayerInfo.of(active).source_id  # of cells, the image that they were found in
         for layer in self.choices:

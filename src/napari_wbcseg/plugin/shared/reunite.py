@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:
     """Look for what belongs to a layer that is new, put the picture below its cells, and return these.
 
-    The picture of a saved result is the one that was read from the recorded file, or one of the recorded
-    name; it has the shape of the cells.
+    The picture of a saved result, or of cells whose picture was removed, is the one that was read from the
+    recorded file, or of a saved result one of the recorded name; it has the shape of the cells.
     """
     layers = list(viewer.layers)
-    lonely = [one for one in layers if role_of(one) == "cells" and LayerInfo.of(one).source_id is None]
+    there = {str(one.unique_id) for one in layers}
+    cells_layers = [one for one in layers if role_of(one) == "cells"]
+    lonely = [one for one in cells_layers if LayerInfo.of(one).source_id not in there]
     pictures = [one for one in layers if is_picture(one)]
     found = []
     for cells in [layer] if layer in lonely else lonely if layer in pictures else []:
@@ -45,5 +47,12 @@ def _is_of(cells: Layer, picture: Layer) -> bool:
     if plane_shape(cells) != plane_shape(picture):
         return False
     if info.path is not None and file is not None:
-        return Path(info.path) == file or Path(info.path).name == file.name
-    return info.source is not None and info.source in (picture.name, file.stem if file else "")
+        recorded = Path(
+            info.path
+        )  # a picture of that name elsewhere is another, if the recorded one is there
+        return recorded == file or (recorded.name == file.name and not recorded.exists())
+    return (
+        info.source_id is None
+        and info.source is not None
+        and info.source in (picture.name, file.stem if file else "")
+    )
