@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 def counted(number: int, what: str) -> str:
@@ -48,6 +49,20 @@ def asks(note: str) -> bool:
     (True, False)
     """
     return "? " in note
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def no_formula(value: Any) -> Any:
+    """Return a value of a CSV; a word that a spreadsheet would compute gets an apostrophe in front.
+
+    Examples
+    --------
+    >>> no_formula("=1+1"), no_formula("blast"), no_formula(-1)
+    ("'=1+1", 'blast', -1)
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def duration(seconds: float) -> str:

@@ -85,12 +85,13 @@ class TestTables:
     def test_no_name_is_a_formula(self, tmp_path: Path, cells: pd.DataFrame, begins: str) -> None:
         name = f"{begins}HYPERLINK(1).jpg"
         paths = [
-            write_counts(tmp_path / "counts.csv", [failed_row(name, f"{name} is damaged.", 0)]),
+            write_counts(tmp_path / "counts.csv", [{**failed_row(name, f"{name} is damaged.", 0), name: 1}]),
             write_cells(tmp_path / "cells.csv", [(name, cells.assign(row=-1.5))]),
         ]
         for path in paths:
             table = pd.read_csv(path)
             assert table["image"][0] == f"'{name}"
+            assert name not in table.columns, "a class may be called so"
         assert table["row"].tolist() == [-1.5, -1.5], "a number is one"
 
     def test_cells_begin_with_their_image(self, tmp_path: Path, cells: pd.DataFrame) -> None:

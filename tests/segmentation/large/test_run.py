@@ -17,6 +17,7 @@ import pytest
 import zarr
 
 from napari_wbcseg.classification.classes import BUILT_IN, PROBABILITY
+from napari_wbcseg.classification.naming import named
 from napari_wbcseg.errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large.result import LargeResult
@@ -247,6 +248,16 @@ def test_a_damaged_result_is_said_and_its_labels_are_left_alone(
         with pytest.raises(ImageError, match=r"or a damaged one .*segment the image again"):
             door(tmp_path)
     assert (zarr.open_array(tmp_path / "labels.zarr" / "0", mode="r")[:] > 0).sum() == (truth > 0).sum()
+
+
+def test_a_class_that_is_named_like_a_formula_is_words_in_the_table(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
+) -> None:
+    segment_large(smear[0], tmp_path, model, SETTINGS)
+    result = LargeResult.open(tmp_path)
+    result.keep_said(named(result.cells, [1], "=1+1"))
+    assert pd.read_csv(tmp_path / "cells.csv").loc[0, "class"] == "'=1+1"
+    assert LargeResult.open(tmp_path).cells.loc[0, "class"] == "=1+1"
 
 
 def test_what_cannot_be_done_is_said(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...files import write_atomically
 from ...images.pixel_size import CENTIMETRES, PixelSize
+from ...words import no_formula
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,9 +34,6 @@ COUNT_COLUMNS = (
     "error",
     "notes",
 )
-
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_counts(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
@@ -80,15 +78,17 @@ def with_image(table: pd.DataFrame, name: str) -> pd.DataFrame:
 def write_table(path: str | Path, table: pd.DataFrame) -> Path:
     """Write a table as CSV, UTF-8, numbers to six digits.
 
-    What a spreadsheet would take for a formula, such as the name of a file that begins with ``=``, gets an
-    apostrophe in front.
+    What a spreadsheet would take for a formula, such as the name of a file or a class that begins with ``=``,
+    gets an apostrophe in front.
     """
     words: dict[str, Any] = {
-        str(name): values.map(lambda v: f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v)
-        for name, values in table.items()
-        if values.dtype.kind not in "biuf"
+        str(name): values.map(no_formula) for name, values in table.items() if values.dtype.kind not in "biuf"
     }
-    text = table.assign(**words).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    text = (
+        table.assign(**words)
+        .rename(columns=no_formula)
+        .to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    )
     return write_atomically(path, text.encode("utf-8"))
 
 

@@ -14,6 +14,7 @@ from ...box import Box
 from ...classification.classes import CLASS, CLASS_BY
 from ...errors import OutputError, SettingsError
 from ...files import write_atomically
+from ...words import no_formula
 from ..detections import TileCells
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ TableFormat = Literal["csv", "parquet"]
 
 # Steps of the probability that is stored: it packs well.
 _STEPS = np.float32(255)
+_WORDS = CLASS, CLASS_BY
+_APOSTROPHE = r"^'(?=[=+@-])"  # that `no_formula` puts there
 _ARRAYS = ("boxes", "certainty", "classes", "proposals", "seen")
 
 
@@ -45,7 +48,9 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
     if file.suffix == ".parquet":
         table.to_parquet(content, index=False)
     else:
-        table.to_csv(content, index=False)
+        table.assign(**{name: table[name].map(no_formula) for name in _WORDS if name in table}).to_csv(
+            content, index=False
+        )
     write_atomically(file, content.getvalue(), OutputError)
 
 
@@ -56,8 +61,9 @@ def read_table(file: Path) -> pd.DataFrame:
         return pd.read_parquet(file)
     table = pd.read_csv(file)
     # Cells of which nobody said anything are empty, not numbers that are none.
-    words = [name for name in (CLASS, CLASS_BY) if name in table]
-    return table.assign(**{name: table[name].fillna("").astype("str") for name in words})
+    words = {name: table[name].fillna("").astype("str") for name in _WORDS if name in table}
+    plain = {name: values.str.replace(_APOSTROPHE, "", regex=True) for name, values in words.items()}
+    return table.assign(**plain)
 
 
 @dataclass(frozen=True)
