@@ -262,7 +262,7 @@ class Counts(QObject):
         lines = [here, f"stack: {words}"] if here else [words]
         source, notes = LayerInfo.of(cells).source, LayerInfo.of(cells).notes
         if any(map(asks, notes)):
-            lines.insert(0, "count in doubt, see its notes")
+            lines = ["count in doubt, see its notes", *[here] * bool(here)]
         if source and sum(map(is_picture, viewer.layers)) > 1:
             lines.insert(0, source)
         self._text, size = fitted(lines, canvas_size(viewer)[1])
