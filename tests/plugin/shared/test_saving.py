@@ -215,6 +215,17 @@ class TestForm:
         record = json.loads((tmp_path / "out" / "smear-result.json").read_text(encoding="utf-8"))
         assert record["image"]["path"] == str(tmp_path / "smear.png"), "so that it can be done again"
 
+    def test_of_a_picture_that_is_in_no_file_it_says_what_keeps_it(self, viewer, tmp_path, qtbot):
+        image = viewer.add_image(discs(), rgb=True, name="array")
+        cells = add_segmentation(viewer, dark_discs(image.data), image).cells
+        form = SaveForm(viewer, lambda: cells)
+        qtbot.addWidget(form)
+        for formats, told in ((["tiff"], True), (["csv"], False), (["tiff", "ome-zarr"], False)):
+            form.formats = formats
+            with qtbot.waitSignal(form.saved, timeout=60_000):
+                form.save(tmp_path / "out" / "smear")
+            assert ("The picture is in no file" in form.words) == told
+
     def test_the_dialog_starts_at_the_image_and_its_answer_is_a_name(
         self, form, tmp_path, qtbot, monkeypatch
     ):

@@ -40,6 +40,10 @@ _TIPS = {
     "ome-zarr": "NAME.ome.zarr: the labels, and the image below them, in several resolutions.",
 }
 
+_NO_FILE = (
+    "The picture is in no file, so the cells open without it: save it too, under its name, or tick OME-Zarr."
+)
+
 
 class SaveForm(QWidget):
     """Saves a labels layer off the window's thread.
@@ -177,7 +181,11 @@ class SaveForm(QWidget):
     def _on_saved(self, layer: Labels, snapshot: LayerSnapshot, files: list[Path]) -> None:
         keep_unsaved(self._viewer).saved_in(layer, snapshot, files)
         names = ", ".join(file.name for file in files)
-        self._told.setText(f"Saved in {files[0].parent}: {names}.")
+        words = f"Saved in {files[0].parent}: {names}."
+        in_no_file = snapshot.image is not None and snapshot.image_path is None
+        if in_no_file and "tiff" in self.formats and "ome-zarr" not in self.formats:
+            words += f" {_NO_FILE}"
+        self._told.setText(words)
         self._finish()
         self.saved.emit(files)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +14,20 @@ from ...errors import WBCSegError
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.metadata import LayerInfo, role_of
 from ..shared.panel import calling, open_review_on
 from ..shared.saving import LayerSnapshot
-from ..shared.unsaved import UnsavedCopy, copies_left, keep_unsaved, state_of, take
+from ..shared.unsaved import UnsavedCopy, copies_left
 from ..shared.unsaved_offer import words_of
 from ..shared.viewer import own_viewer
 from .files import SESSION_FILE, Session, layers_of, look_at, save_in_place
 from .panel import KEYS, SessionPanel, ask_to_save
 from .picture_list import Entry, pixmap
+from .shown_picture import ShownPicture
 from .window import WindowGuard
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Labels, Layer
+    from napari.layers import Labels
 
     from ...batch.file import BatchItem
     from ...progress import Progress
@@ -47,8 +46,6 @@ class SessionWidget(QWidget):
     Attributes
     ----------
     session : Session or None
-    shown : Entry or None
-        The picture in the viewer.
     """
 
     #: Emitted with the entry whose picture was opened.
@@ -68,11 +65,8 @@ class SessionWidget(QWidget):
         super().__init__()
         self._viewer = own_viewer(napari_viewer)
         guard_canvas(self._viewer)
-        self._kept = keep_unsaved(self._viewer)
         self.session: Session | None = None
-        self.shown: Entry | None = None
-        self._layers: list[Layer] = []
-        self._saved: Any = None
+        self._picture = ShownPicture(self._viewer)
         self._looking: Job | None = None
         self._reading: Job | None = None
         self._running: Job | None = None
@@ -119,34 +113,19 @@ class SessionWidget(QWidget):
         return self._running is not None
 
     @property
+    def shown(self) -> Entry | None:
+        """The picture in the viewer."""
+        return self._picture.entry
+
+    @property
     def cells(self) -> Labels | None:
         """The layer with the cells of the picture shown, read from its files or found since."""
-        return next((one for one in self._own_layers() if role_of(one) == "cells"), None)  # type: ignore[return-value]
+        return self._picture.cells
 
     @property
     def unsaved(self) -> bool:
         """Whether the cells shown differ from those in the files."""
-        return self._to_save() is not None and self._state() != self._saved
-
-    def _own_layers(self) -> list[Layer]:
-        """Return the layers of the picture shown."""
-        ids = {str(layer.unique_id) for layer in self._layers}
-        of_it = [
-            layer
-            for layer in self._viewer.layers
-            if layer in self._layers or LayerInfo.of(layer).source_id in ids
-        ]
-        return [layer for layer in of_it if not LayerInfo.of(layer).kept]
-
-    def _to_save(self) -> Labels | None:
-        """Return the cells; none of a large picture, whose corrections go to disk part by part."""
-        cells = self.cells
-        info = LayerInfo() if cells is None else LayerInfo.of(cells)
-        return None if info.folder is not None or info.result is not None else cells
-
-    def _state(self) -> Any:
-        cells = self._to_save()
-        return None if cells is None else state_of(LayerSnapshot.of_layer(cells, self._viewer))
+        return self._picture.unsaved
 
     def open_pictures(self, paths: Sequence[str | Path], out: str | Path | None = None) -> None:
         """Open files and folders of pictures, or a folder of results; see `Session.open`.
@@ -157,7 +136,7 @@ class SessionWidget(QWidget):
             self._after_saving(lambda: self._list(Session.open(paths, out)))
 
     def _list(self, session: Session) -> None:
-        self._take_away()
+        self._picture.take_away()
         self._panel.model.set_entries([])
         self.session = session
         found, told = self._found, self._told
@@ -234,29 +213,11 @@ class SessionWidget(QWidget):
         self._reading = self._start(read, show)
 
     def _show(self, entry: Entry, layers: Any, left: UnsavedCopy | None) -> None:
-        from napari.layers import Layer
-
-        self._take_away()
-        self.shown = entry
-        self._layers = [self._viewer.add_layer(Layer.create(*one)) for one in layers]
-        cells = self.cells
-        if cells is not None:
-            self._viewer.layers.selection.active = cells
-        self._saved = self._state()
-        self._panel.say("")
-        if cells is not None and left is not None:
-            self._saved = None
-            self._kept.restored(cells, take(left))
-            self._panel.say(f"{words_of(left)} Here they are: Save keeps them.")
-        self._viewer.reset_view()
+        self._picture.show(entry, layers, left)
+        self._panel.say("" if left is None else f"{words_of(left)} Here they are: Save keeps them.")
         self._remember(entry)
         self._refresh()
         self.opened.emit(entry)
-
-    def _take_away(self) -> None:
-        for layer in self._own_layers():
-            self._viewer.layers.remove(layer)
-        self._layers, self.shown, self._saved = [], None, None
 
     def _remember(self, entry: Entry) -> None:
         from napari.utils.history import update_open_history
@@ -309,7 +270,7 @@ class SessionWidget(QWidget):
 
     def save(self) -> None:
         """Write the cells shown into the result files of their picture, in the background."""
-        cells, entry, session = self._to_save(), self.shown, self.session
+        cells, entry, session = self._picture.to_save, self.shown, self.session
         if cells is None or entry is None or session is None or self._saving is not None:
             return
         snapshot = LayerSnapshot.of_layer(cells, self._viewer)
@@ -320,10 +281,7 @@ class SessionWidget(QWidget):
 
         def done(outcome: Any) -> None:
             file, row, jpeg = outcome
-            replace(LayerInfo.of(cells), record=str(file)).keep_in(cells)
-            self._kept.saved(cells, snapshot)
-            if entry is self.shown:
-                self._saved = state_of(snapshot)
+            self._picture.on_saved(cells, snapshot, file)
             self._on_told(entry, row, jpeg)
             end()
             self.saved.emit(entry)
@@ -347,17 +305,11 @@ class SessionWidget(QWidget):
             if answer:
                 self.save()
             else:
-                self._discard()
+                self._picture.discard()
         if self._saving is None:
             go_on()
         else:
             self._saving.succeeded.connect(lambda _: self._after_saving(go_on))
-
-    def _discard(self) -> None:
-        """Let go of what is not saved."""
-        self._saved, cells = self._state(), self.cells
-        if cells is not None:
-            self._kept.saved(cells)
 
     def _start(self, work: Callable[[Progress], Any], done: Callable[[Any], object], title: str = "") -> Job:
         job = Job(work, title)
@@ -407,7 +359,7 @@ class SessionWidget(QWidget):
         self._panel.refresh(self.session, last, row, self.running)
         for name in ("review", "differential"):
             buttons[name].setEnabled(self.cells is not None)
-        buttons["save"].setEnabled(self._to_save() is not None and self._saving is None)
+        buttons["save"].setEnabled(self._picture.to_save is not None and self._saving is None)
 
     def _fail(self, words: str) -> None:
         self._panel.say(words)

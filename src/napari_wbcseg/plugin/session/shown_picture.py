@@ -1,0 +1,114 @@
+"""The picture that a session shows: its layers, and whether its cells are as they are in the files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..shared.metadata import LayerInfo, role_of
+from ..shared.saving import LayerSnapshot
+from ..shared.unsaved import UnsavedCopy, keep_unsaved, state_of, take
+from .picture_list import Entry
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer
+
+    from ..shared.metadata import LayerDataTuple
+
+
+class ShownPicture:
+    """Puts the layers of one picture into a viewer, those of the one before away, and watches its cells.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+
+    Attributes
+    ----------
+    entry : Entry or None
+        Whose picture it is; None while none is shown.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer, self._kept = viewer, keep_unsaved(viewer)
+        self.entry: Entry | None = None
+        self._layers: list[Layer] = []
+        self._saved: Any = None
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Its layers, those of what was found in it since with them."""
+        ids = {str(layer.unique_id) for layer in self._layers}
+        of_it = [
+            layer
+            for layer in self._viewer.layers
+            if layer in self._layers or LayerInfo.of(layer).source_id in ids
+        ]
+        return [layer for layer in of_it if not LayerInfo.of(layer).kept]
+
+    @property
+    def cells(self) -> Labels | None:
+        """The layer with its cells, read from its files or found since."""
+        return next((one for one in self.layers if role_of(one) == "cells"), None)  # type: ignore[return-value]
+
+    @property
+    def to_save(self) -> Labels | None:
+        """Its cells; none of a large picture, whose corrections go to disk part by part."""
+        cells = self.cells
+        info = LayerInfo() if cells is None else LayerInfo.of(cells)
+        return None if info.folder is not None or info.result is not None else cells
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether its cells differ from those in the files."""
+        return self.to_save is not None and self._state() != self._saved
+
+    def _state(self) -> Any:
+        cells = self.to_save
+        return None if cells is None else state_of(LayerSnapshot.of_layer(cells, self._viewer))
+
+    def show(self, entry: Entry, layers: Sequence[LayerDataTuple], left: UnsavedCopy | None = None) -> None:
+        """Show a picture in place of the one before.
+
+        Parameters
+        ----------
+        entry : Entry
+        layers : sequence of tuple
+            What they are made of.
+        left : UnsavedCopy, optional
+            What these come from, if not from the files: then they are not saved.
+        """
+        from napari.layers import Layer
+
+        self.take_away()
+        self.entry = entry
+        self._layers = [self._viewer.add_layer(Layer.create(*one)) for one in layers]
+        cells, self._saved = self.cells, self._state()
+        if cells is not None:
+            self._viewer.layers.selection.active = cells
+            if left is not None:
+                self._saved = None
+                self._kept.restored(cells, take(left))
+        self._viewer.reset_view()
+
+    def take_away(self) -> None:
+        """Show none."""
+        for layer in self.layers:
+            self._viewer.layers.remove(layer)
+        self._layers, self.entry, self._saved = [], None, None
+
+    def on_saved(self, cells: Labels, snapshot: LayerSnapshot, record: Path) -> None:
+        """Take note that cells, shown still or not, were saved as a snapshot has them."""
+        replace(LayerInfo.of(cells), record=str(record)).keep_in(cells)
+        self._kept.saved(cells, snapshot)
+        if cells is self.cells:
+            self._saved = state_of(snapshot)
+
+    def discard(self) -> None:
+        """Let go of what is not saved."""
+        self._saved, cells = self._state(), self.cells
+        if cells is not None:
+            self._kept.saved(cells)
