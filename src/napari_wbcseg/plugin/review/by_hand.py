@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,34 +15,11 @@ from .gallery import DIGITS
 from .panel import KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from napari.components import ViewerModel
-
-    from .layer import LayerReview
-    from .panel import ReviewPanel
-    from .tools import ReviewTools
+    from .actions import ReviewActions
 
 _OF_DIAMETER = 0.04  # width of the line that is drawn across a cell
-
-
-class Reviewer(Protocol):
-    """What hands act on: the functions and the state of `ReviewWidget` that are used here."""
-
-    viewer: ViewerModel
-    panel: ReviewPanel
-    review: LayerReview | None
-    tools: ReviewTools | None
-    failed: Any
-
-    @property
-    def selected(self) -> list[Cell]: ...
-    @property
-    def to_check(self) -> list[Cell]: ...
-    def need_review(self) -> LayerReview: ...
-    def select(self, cells: Iterable[Cell]) -> None: ...
-    def split(self, stroke: np.ndarray | None = None) -> list[Cell]: ...
-    def outline_at(self, point: tuple[float, float], plane: int = 0) -> None: ...
 
 
 class ByHand:
@@ -50,11 +27,11 @@ class ByHand:
 
     Parameters
     ----------
-    widget : Reviewer
+    widget : ReviewActions
         Whose functions are called.
     """
 
-    def __init__(self, widget: Reviewer) -> None:
+    def __init__(self, widget: ReviewActions) -> None:
         self._widget, self._panel = widget, widget.panel
         self._stroke: StrokeTool | None = None
 
