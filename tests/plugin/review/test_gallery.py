@@ -230,7 +230,7 @@ class TestDeciding:
         qtbot.keyClick(widget.gallery, key)
         assert (widget.review.count, widget.review.to_check) == (count, to_check)
         if key == "A":
-            assert [item.words for item in widget.gallery.model().items if item.cell == SECOND] == ["60 % ✓"]
+            assert [item.words for item in widget.gallery.model().items if item.cell == SECOND] == ["named ✓"]
         else:
             assert groups(widget)["neutrophil"] == [1]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QMessageBox
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_wbcseg import SegmentationSettings, load_result
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
@@ -206,6 +206,18 @@ class TestSegmenting:
             session.segment_all()
         assert "Another run is writing" in told.args[0]
         qtbot.waitUntil(lambda: not session.running, timeout=WAIT)
+
+    def test_elsewhere_the_pictures_are_counted_with_another_model(
+        self, session, tmp_path, qtbot, monkeypatch
+    ):
+        pictures = [entry.item.path for entry in session.entries]
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "elsewhere"))
+        with qtbot.waitSignal(session.listed, timeout=WAIT):
+            session._panel.buttons["keep_elsewhere"].click()
+        assert session.session.out == tmp_path / "elsewhere"
+        assert [entry.item.path for entry in session.entries] == pictures
+        assert not any(entry.segmented for entry in session.entries)
+        assert not session._panel.first_run.isHidden(), "model and settings may be chosen"
 
     @pytest.mark.slow
     @pytest.mark.timeout(1200)

@@ -20,7 +20,10 @@ _BUTTONS = {
     "open_folder": ("Open a folder …", "Pictures to count; or the results of an earlier session or run."),
     "open_files": ("Open files …", "Some pictures to count."),
     "go_on": ("", "The session that was open last: it stands where it was."),
-    "keep_elsewhere": ("Elsewhere …", "Keep the results in another folder."),
+    "keep_elsewhere": (
+        "Elsewhere …",
+        "Count these pictures into another folder, with another model or settings perhaps.",
+    ),
     "segment_all": (
         "Segment all",
         "Find the cells of all pictures that are not done; go on working meanwhile.",
@@ -113,7 +116,7 @@ class SessionPanel:
         self.summary.setVisible(bool(self.model.entries))
         for part, shown in (
             (self.buttons["go_on"], last is not None),
-            (self.buttons["keep_elsewhere"], first),
+            (self.buttons["keep_elsewhere"], session is not None),
             (self.first_run, first),
             (self.bar, running),
             (self.buttons["cancel"], running),

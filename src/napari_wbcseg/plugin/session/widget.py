@@ -346,10 +346,11 @@ class SessionWidget(QWidget):
             self.open_pictures([folder])
 
     def keep_elsewhere(self) -> None:
-        """Ask for another folder for the results, before there are any."""
+        """Ask for another folder for the results; the pictures may be counted otherwise there."""
         folder = QFileDialog.getExistingDirectory(self, "Folder for the results")
         if folder and self.session is not None:
-            self.open_pictures(self.session.pictures, folder)
+            pictures = self.session.pictures or [entry.item.path for entry in self.entries]
+            self.open_pictures(pictures, folder)
 
     def _refresh(self) -> None:
         """Offer what can be done."""
