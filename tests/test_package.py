@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
+from jinja2 import Template
 
 import napari_wbcseg
 
@@ -222,6 +224,26 @@ class TestDependencies:
 
     def test_neither_napari_nor_a_qt_is_forced_on_anyone(self):
         assert not {"napari", "pyqt5", "pyqt6", "pyside6"} & self.declared()[""]
+
+    def test_the_recipe_for_conda_asks_for_the_same(self):
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        text = (ROOT / "conda" / "meta.yaml").read_text(encoding="utf-8")
+        recipe = yaml.safe_load(Template(text).render(PYTHON="python", environ={}))
+        there = {
+            "dask[array]": "dask-core",
+            "matplotlib": "matplotlib-base",
+            "opencv-python-headless": "py-opencv",
+        }
+        asked_for = [re.match(r"([^>]+)(>=.+)", one).groups() for one in project["dependencies"]]
+
+        python, *others = recipe["requirements"]["run"]
+        assert python == f"python {project['requires-python']}"
+        assert sorted(others) == sorted(f"{there.get(name, name)} {bound}" for name, bound in asked_for)
+        assert recipe["package"]["version"] == napari_wbcseg.version.__version__
+        assert recipe["build"]["entry_points"] == ["wbcseg = napari_wbcseg.cli:main"]
+        assert recipe["about"]["summary"] == project["description"]
+        # The order in which conda-forge's linter wants the sections.
+        assert list(recipe) == ["package", "source", "build", "requirements", "test", "about", "extra"]
 
 
 @needs_checkout
