@@ -238,6 +238,15 @@ def measure_large(args: argparse.Namespace, folder: str) -> list[str]:
                 f"{dense[-1]:.2f} processor seconds a megapixel the ratio at {last:g} is "
                 f"{dense[-1] / ours[last]:.1f}."
             )
+    if args.cellpose_python:
+        least = min(ours)
+        place = as_npy(compose(folder, least, args.real))
+        other = measure("speed_large", "cellpose", python=args.cellpose_python, place=str(place))
+        rate = other["cpu"] / other["megapixels"]
+        lines.append(
+            f"Cellpose: its default network with random weights on one of {other['tiles']} tiles, without "
+            f"the masks: {rate:.0f} processor seconds a megapixel, {rate / ours[least]:,.0f} times as much."
+        )
     beyond = [rate for size, rate in ours.items() if size > 12]
     if len(beyond) > 1:
         spread = (max(beyond) - min(beyond)) / min(beyond)
@@ -377,6 +386,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=2, help="starts of napari, of each kind")
     parser.add_argument("--real", action="store_true", help="compose `large` of SigTuple's images")
     parser.add_argument("--stardist-python", help="Python of an environment that has StarDist")
+    parser.add_argument("--cellpose-python", help="Python of an environment that has Cellpose")
     parser.add_argument("--stardist-model", help="folder of a model of benchmarks/train_stardist.py")
     parser.add_argument("--largest-dense", type=float, default=_LARGEST_DENSE, help="megapixels for StarDist")
     parser.add_argument("--scratch", help="folder for images and results; kept, to be used again")

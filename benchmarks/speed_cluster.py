@@ -78,13 +78,12 @@ def segment_slide(place: str, out: str, workers: int) -> dict[str, Any]:
     with ExitStack() as stack:
         client = None
         if workers:
-            from distributed import Client, LocalCluster
+            from napari_wbcseg.batch.cluster import cluster
 
-            settings = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
-            local = stack.enter_context(LocalCluster(n_workers=workers, **settings))
-            client = stack.enter_context(Client(local))
+            client = stack.enter_context(cluster(workers=workers))
             client.wait_for_workers(workers)
-        for turn, image in enumerate((array[:1024, :1024], array)):  # first what is loaded once
+        # First what each worker loads once, by an image that is not its own sample.
+        for turn, image in enumerate((array[:3600, :3600], array)):
             shutil.rmtree(out, ignore_errors=True)
             start, cpu = time.perf_counter(), _processor_seconds(client)
             result = segment_large(image if turn == 0 else place, out, model, client=client)

@@ -95,7 +95,10 @@ def sparse(place: str, out: str, model: str = "wbc") -> dict[str, Any]:
     array = zarr.open_array(place, mode="r")
     pixels = array.shape[0] * array.shape[1]
     shutil.rmtree(out, ignore_errors=True)
-    segment(np.asarray(array[:256, :256]), file)  # all is imported, as for StarDist
+    for large in (False, True):  # all is imported, as for StarDist
+        part = np.asarray(array[:256, :256])
+        segment_large(part, out, file) if large else segment(part, file)
+    shutil.rmtree(out, ignore_errors=True)
     start, cpu = time.perf_counter(), time.process_time()
     if pixels > LARGE_PIXELS:
         result = segment_large(array, out, file)
@@ -142,3 +145,28 @@ def stardist(place: str, model: str | None = None) -> dict[str, Any]:
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     megapixels = image.shape[0] * image.shape[1] / 1e6
     return {"megapixels": megapixels, "seconds": seconds, "cpu": cpu, "cells": cells}
+
+
+def cellpose(place: str) -> dict[str, Any]:
+    """Time Cellpose's default network, its weights random, on one of the tiles it lays an image out in.
+
+    Each tile takes it the same, without the masks made of its flows; there are as many as with its overlap.
+    """
+    import torch
+    from cellpose.models import CellposeModel
+    from cellpose.vit import CPSAM
+
+    side = 256
+    image = np.load(place, mmap_mode="r")
+    weights = Path(place).with_name("cellpose-random.pt")
+    torch.save(CPSAM(dtype=torch.bfloat16).state_dict(), weights)  # which it takes from a file alone
+    network = CellposeModel(gpu=False, pretrained_model=str(weights))
+    cpu = time.process_time()
+    network.eval(np.array(image[:side, :side]), compute_masks=False)
+    cpu = time.process_time() - cpu
+    down, across = (int(np.ceil(1.2 * length / side)) for length in image.shape[:2])
+    return {
+        "megapixels": image.shape[0] * image.shape[1] / 1e6,
+        "tiles": down * across,
+        "cpu": cpu * down * across,
+    }

@@ -37,6 +37,14 @@ _OF_A_PIXEL = 150
 _OF_A_HELD_PIXEL = 20
 _CONNECT_SECONDS = 20
 _LOOPBACK_SECONDS = 5
+# The processes of a cluster watch themselves up to a hundred times a second, which takes two seconds of the
+# processor a minute each.
+_SELDOM = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "500ms",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 
 
 @contextmanager
@@ -71,14 +79,12 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
     if scheduler is None:
         _require_loopback()
         count = workers or 1
-        local = LocalCluster(
-            n_workers=count,
-            threads_per_worker=max(1, available_cpus() // count),
-            processes=True,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        )
-        with local, Client(local) as client:
+        options = {"threads_per_worker": max(1, available_cpus() // count), "dashboard_address": None}
+        with (
+            dask.config.set(_SELDOM),
+            LocalCluster(n_workers=count, silence_logs=logging.CRITICAL, **options) as local,
+            Client(local) as client,
+        ):
             yield client
         return
     try:
