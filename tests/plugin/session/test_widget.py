@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
@@ -157,6 +158,15 @@ class TestSegmenting:
         }
         assert [row[1:] for row in texts(session)] == [(f"{n % 4}", "", "✓") for n in range(6)]
         assert session._panel.summary.text() == "6 pictures, 6 segmented: 7 white cells, 0 to check."
+
+    def test_a_count_in_doubt_is_a_question(self, open_session, folder, out):
+        Image.fromarray(255 - np.asarray(Image.open(folder / "0001.png"))).save(folder / "0009.png")
+        shell(folder, "-o", out)
+        widget = open_session(out)
+        assert texts(widget)[-1] == ("0009.png", "?", "", "")
+        assert (
+            widget._panel.summary.text() == "7 pictures, 7 segmented: 7 white cells, 0 to check. 1 in doubt."
+        )
 
     def test_the_picture_that_is_shown_gets_its_cells(self, viewer, open_session, folder, qtbot):
         widget = open_session(folder)

@@ -12,12 +12,12 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from ...batch.file import BatchItem
 from ...classification.differential import count_in_words
-from ...words import counted
+from ...words import asks, counted
 
 _HEADERS = ("picture", "cells", "to check", "done")
 _TIPS = (
     "Click a picture to open it.",
-    "White cells, of those that are segmented.",
+    "White cells, of those that are segmented; ? where the notes on the picture leave that in doubt.",
     "Cells that are worth a second look.",
     "✓ is segmented, with nothing left to check.",
 )
@@ -43,6 +43,8 @@ class Entry:
         row = self.row or {}
         if not self.segmented:
             return self.item.image, "", "", str(row.get("status", ""))
+        if asks(row["notes"]):
+            return self.item.image, "?", "", ""
         to_check = row["to_check"]
         return self.item.image, str(row["white_cells"]), str(to_check or ""), "" if to_check else "✓"
 
@@ -72,11 +74,13 @@ class PictureModel(QAbstractTableModel):
             return ""
         rows = [entry.row for entry in self.entries if entry.row is not None]
         done = [row for row in rows if row["status"] == "ok"]
+        sure = [row for row in done if not asks(row["notes"])]
         white, erythroblasts, check = (
-            sum(row[name] for row in done) for name in ("white_cells", "erythroblasts", "to_check")
+            sum(row[name] for row in sure) for name in ("white_cells", "erythroblasts", "to_check")
         )
         words = f"{counted(len(self.entries), 'picture')}, {len(done)} segmented"
         words += f": {count_in_words(white, erythroblasts)}, {check} to check." if done else "."
+        words += f" {len(done) - len(sure)} in doubt." if len(sure) < len(done) else ""
         return f"{words} {len(rows) - len(done)} failed." if len(done) < len(rows) else words
 
     def rowCount(self, parent: Any = None) -> int:
@@ -99,7 +103,8 @@ class PictureModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and column:
             return Qt.AlignmentFlag.AlignCenter
         if role == Qt.ItemDataRole.ToolTipRole:
-            return (entry.row or {}).get("error") or str(entry.item.path)
+            row = entry.row or {}
+            return row.get("error") or row.get("notes") or str(entry.item.path)
         return None
 
 
