@@ -6,15 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import (
-    QItemSelection,
-    QItemSelectionModel,
-    QModelIndex,
-    QRect,
-    QSize,
-    Qt,
-    Signal,
-)
+from qtpy.QtCore import QModelIndex, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QDrag, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QListView, QMenu, QStyle, QStyledItemDelegate
 
@@ -22,6 +14,7 @@ from .class_menu import ClassMenu
 from .crops import Crops
 from .decisions import Cell
 from .gallery_model import MIME, GalleryModel, dragged_cells
+from .selection import OrderedSelection
 
 if TYPE_CHECKING:
     from .layer import LayerReview
@@ -92,9 +85,8 @@ class Gallery(QListView):
         super().__init__()
         self._review: LayerReview | None = None
         self._crops: Crops | None = None
-        self._by_call, self._stale = False, True
+        self._stale = True
         self._cells: list[Cell] | None = None
-        self._selected: list[Cell] = []
         #: Adds classes, and changes them.
         self.class_menu = ClassMenu(self, lambda: self._review)
         self._items = GalleryModel(self._picture)
@@ -112,15 +104,14 @@ class Gallery(QListView):
         self.setMinimumHeight(140)
         self.setToolTip(_TIP)
         self.clicked.connect(self._on_clicked)
-        selection = self.selectionModel()
-        if selection is not None:
-            selection.selectionChanged.connect(self._on_selection)
+        self._selection = OrderedSelection(self, lambda row: self._items.items[row].cell, self._items.row_of)
+        self._selection.chosen.connect(self.chosen)
 
     # What is shown ---------------------------------------------------------------------------------------
 
     def follow(self, review: LayerReview | None) -> None:
         """Show the cells of a review from now on; None for nothing."""
-        self._review, self._crops, self._selected = review, None, []
+        self._review, self._crops, self._selection.cells = review, None, []
         self.show_cells(None)
 
     def show_cells(self, cells: Iterable[Cell] | None) -> None:
@@ -147,13 +138,10 @@ class Gallery(QListView):
             table, cells = table[keep], [cell for cell in cells if cell in shown]
         bar = self.verticalScrollBar()
         before = bar.value() if bar else 0
-        self._by_call = True
-        try:
+        with self._selection.quietly():
             self._items.set_cells(table, cells, review.classes)
-        finally:
-            self._by_call = False
         self.doItemsLayout()  # type: ignore[attr-defined]  # or selecting does, and this again
-        self._show_selection()
+        self._selection.show()
         if bar:
             bar.setValue(before)
 
@@ -161,7 +149,7 @@ class Gallery(QListView):
         super().showEvent(event)
         if self._stale:
             self.refresh()
-            self._show_selection(scroll=True)
+            self._selection.show(scroll=True)
 
     def _repaint(self) -> None:
         viewport = self.viewport()
@@ -178,47 +166,15 @@ class Gallery(QListView):
     @property
     def selected(self) -> list[Cell]:
         """The selected cells, in the order in which they were selected."""
-        return list(self._selected)
+        return list(self._selection.cells)
 
     def select(self, cells: Iterable[Cell]) -> None:
         """Select cells, and scroll to the last of them."""
         cells = list(cells)
-        if cells != self._selected:
-            self._selected = cells
-            self._show_selection(scroll=True)
-
-    def _show_selection(self, scroll: bool = False) -> None:
-        model = self.selectionModel()
-        if self._stale or model is None:
-            return
-        selection = QItemSelection()
-        rows = sorted(row for cell in self._selected if (row := self._items.row_of(cell)) is not None)
-        start = 0
-        for at in range(len(rows)):  # in ranges: Qt takes long for thousands of single rows
-            if at + 1 == len(rows) or rows[at + 1] != rows[at] + 1:
-                selection.select(self._items.index(rows[start]), self._items.index(rows[at]))
-                start = at + 1
-        last = self._items.row_of(self._selected[-1]) if self._selected else None
-        self._by_call = True
-        try:
-            model.select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
-            if last is not None:
-                model.setCurrentIndex(self._items.index(last), QItemSelectionModel.SelectionFlag.NoUpdate)
-        finally:
-            self._by_call = False
-        if scroll and last is not None:
-            self.scrollTo(self._items.index(last))
-
-    def _on_selection(self, *_: Any) -> None:
-        model = self.selectionModel()
-        if self._by_call or model is None:
-            return
-        now = [self._items.items[index.row()].cell for index in model.selectedIndexes()]
-        there = set(now)
-        kept = [cell for cell in self._selected if cell in there]
-        old = set(kept)
-        self._selected = kept + [cell for cell in now if cell is not None and cell not in old]
-        self.chosen.emit(self.selected)
+        if cells != self._selection.cells:
+            self._selection.cells = cells
+            if not self._stale:
+                self._selection.show(scroll=True)
 
     def _on_clicked(self, index: QModelIndex) -> None:
         item = self._items.items[index.row()]
@@ -231,7 +187,7 @@ class Gallery(QListView):
     def press(self, key: str) -> None:
         """Do what a key asks for; whoever names one cell is taken to the next of its class."""
         names, number = self._items.classes.names, int(key)
-        if number > len(names) or not self._selected or not self.isVisible():
+        if number > len(names) or not self.selected or not self.isVisible():
             return
         cells = self.selected
         later = self._items.after(cells[0]) if len(cells) == 1 else None
@@ -253,16 +209,16 @@ class Gallery(QListView):
         index = self.indexAt(event.pos())
         if index.isValid() and self._items.items[index.row()].cell is None:
             self.class_menu.menu(self._items.items[index.row()].name).exec(event.globalPos())
-        elif self._selected:
+        elif self.selected:
             self.menu().exec(event.globalPos())
 
     def startDrag(self, actions: Any) -> None:
         model = self.selectionModel()
-        if model is None or not self._selected:
+        if model is None or not self.selected:
             return
         drag = QDrag(self)
         drag.setMimeData(self._items.mimeData(model.selectedIndexes()))
-        drag.setPixmap(self._picture(self._selected[-1]))
+        drag.setPixmap(self._picture(self.selected[-1]))
         drag.exec(Qt.DropAction.CopyAction)
 
     def dragEnterEvent(self, event: Any) -> None:

@@ -6,15 +6,17 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from superqt.utils import signals_blocked
 
 from ...classification.classes import CLASS
 from ...errors import SettingsError
 from ...segmentation.measure import STAIN_COLUMNS
 from ..shared.columns import COLUMNS, Column, status
 from .decisions import Cell
+from .selection import OrderedSelection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -261,9 +263,9 @@ class CellTable(QTableView):
     def __init__(self, model: CellTableModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._cells = model
-        self._by_call = False
-        self._selected: list[Cell] = []
         self.setModel(model)
+        self._selection = OrderedSelection(self, model.cell_at, model.row_of)
+        self._selection.chosen.connect(self.chosen)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -275,22 +277,18 @@ class CellTable(QTableView):
         _there(self.verticalHeader()).setDefaultSectionSize(20)
         self.setWordWrap(False)
         self.setMinimumHeight(140)
-        _there(self.selectionModel()).selectionChanged.connect(self._on_selection)
         model.modelAboutToBeReset.connect(self._before_reset)
         model.modelReset.connect(self._after_reset)
 
     @property
     def selected(self) -> list[Cell]:
         """The selected cells, in the order in which they were selected."""
-        return list(self._selected)
+        return list(self._selection.cells)
 
     def select(self, cells: Iterable[Cell]) -> None:
         """Select the rows of these cells, and scroll to the last of them."""
-        self._selected = list(dict.fromkeys(cells))
-        self._show_selection()
-        rows = [row for cell in self._selected if (row := self._cells.row_of(cell)) is not None]
-        if rows:
-            self.scrollTo(self._cells.index(rows[-1], 0))
+        self._selection.cells = list(dict.fromkeys(cells))
+        self._selection.show(scroll=True)
 
     def fit_columns(self) -> None:
         """Give each column the width that its header and its longest value need."""
@@ -308,41 +306,13 @@ class CellTable(QTableView):
             extra = 34 if column.name == "label" else 14
             self.setColumnWidth(index, min(max(hint, widest + extra), 180))
 
-    def _show_selection(self) -> None:
-        self._by_call = True
-        try:
-            selection, last = QItemSelection(), self._cells.columnCount() - 1
-            for cell in self._selected:
-                row = self._cells.row_of(cell)
-                if row is not None:
-                    selection.select(self._cells.index(row, 0), self._cells.index(row, last))
-            _there(self.selectionModel()).select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
-            rows = [row for cell in self._selected if (row := self._cells.row_of(cell)) is not None]
-            if rows:
-                _there(self.selectionModel()).setCurrentIndex(
-                    self._cells.index(rows[-1], 0), QItemSelectionModel.SelectionFlag.NoUpdate
-                )
-        finally:
-            self._by_call = False
-
     def _before_reset(self) -> None:
-        self._by_call = True
         self._scrolled = _there(self.verticalScrollBar()).value()
 
     def _after_reset(self) -> None:
         header = _there(self.horizontalHeader())
         # Columns come and go: the arrow stays with its own.
-        header.blockSignals(True)
-        header.setSortIndicator(*self._cells.sorted_by)
-        header.blockSignals(False)
-        self._show_selection()
+        with signals_blocked(header):
+            header.setSortIndicator(*self._cells.sorted_by)
+        self._selection.show()
         _there(self.verticalScrollBar()).setValue(self._scrolled)
-
-    def _on_selection(self, *_: Any) -> None:
-        if self._by_call:
-            return
-        now = [self._cells.cell_at(index.row()) for index in _there(self.selectionModel()).selectedRows()]
-        there = set(now)
-        kept = [cell for cell in self._selected if cell in there]
-        self._selected = kept + [cell for cell in now if cell not in set(kept)]
-        self.chosen.emit(self.selected)
