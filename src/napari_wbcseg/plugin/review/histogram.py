@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ...words import readable
+from ..shared.plot import BLUE, ORANGE, Plot
 
-_BARS, _MARK = "#4f9dde", "#f2a541"
 
-
-class Histogram(FigureCanvasQTAgg):
+class Histogram(Plot):
     """Bars of one column, in the colours of the window; selected cells are marked by a line."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        figure = Figure(figsize=(3, 1.9), layout="constrained")
-        super().__init__(figure)
-        self.setParent(parent)
-        self.setMinimumHeight(150)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setStyleSheet("background: transparent;")
-        self._axes = figure.subplots()
+        super().__init__(parent, 150, figsize=(3, 1.9), layout="constrained")
+        self._axes = self.figure.subplots()
 
     def show_values(self, values: np.ndarray, name: str, marked: np.ndarray | None = None) -> None:
         """Draw the histogram.
@@ -37,29 +29,23 @@ class Histogram(FigureCanvasQTAgg):
         marked : ndarray, optional
             Values of the selected cells.
         """
-        axes, ink = self._axes, self.palette().windowText().color().name()
-        self.figure.patch.set_alpha(0)
+        axes = self._axes
         axes.clear()
-        axes.patch.set_alpha(0)
         values = np.asarray(values, float)
         values = values[np.isfinite(values)]
         if values.size:
-            axes.hist(values, bins=_edges(values).tolist(), color=_BARS)
+            axes.hist(values, bins=_edges(values).tolist(), color=BLUE)
             axes.set_title(
                 f"median {readable(np.median(values))}, {readable(values.min())} to {readable(values.max())}",
-                color=ink,
                 fontsize=8,
             )
         for value in np.asarray([] if marked is None else marked, float)[:20]:
             if np.isfinite(value):
-                axes.axvline(value, color=_MARK, linewidth=1.5)
-        axes.set_xlabel(name, color=ink, fontsize=8)
-        axes.set_ylabel("cells", color=ink, fontsize=8)
+                axes.axvline(value, color=ORANGE, linewidth=1.5)
+        axes.set_xlabel(name, fontsize=8)
+        axes.set_ylabel("cells", fontsize=8)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
-        axes.tick_params(colors=ink, labelsize=7)
-        for spine in axes.spines.values():
-            spine.set_color(ink)
-            spine.set_alpha(0.4)
+        self.dress()
         self.draw_idle()
 
 

@@ -5,34 +5,28 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from qtpy.QtCore import QEvent
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ..shared.jobs import timer
+from ..shared.plot import BLUE, ORANGE, Plot
 
-_COLOURS = {"training": "#4f9dde", "validation": "#f2a541"}
+_COLOURS = {"training": BLUE, "validation": ORANGE}
 _REDRAW_EVERY = 2.0, 10.0  # seconds, at least and at most
 _SHARE = 0.01  # of a core that drawing may take in between: the training needs it
 
 
-class LossCurve(FigureCanvasQTAgg):
+class LossCurve(Plot):
     """Loss and Dice against the epoch, in the colours of the window, the epoch under way included."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         self._best: Any = None
-        figure = Figure(figsize=(3.4, 2.1))
-        super().__init__(figure)
-        self.setParent(parent)
-        self.setMinimumHeight(180)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setStyleSheet("background: transparent;")
+        super().__init__(parent, 180, figsize=(3.4, 2.1))
         # Fixed margins: finding out the best ones takes longer than drawing.
-        self._axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.35})
-        figure.subplots_adjust(left=0.11, right=0.98, top=0.86, bottom=0.2)
+        self._axes = self.figure.subplots(1, 2, gridspec_kw={"wspace": 0.35})
+        self.figure.subplots_adjust(left=0.11, right=0.98, top=0.86, bottom=0.2)
         self._lines: dict[str, Any] = {}
         self._drawn = self._cost = 0.0
         self._shown: tuple[list[dict[str, Any]], dict[str, Any] | None] = ([], None)
@@ -59,9 +53,7 @@ class LossCurve(FigureCanvasQTAgg):
         self._cost = time.thread_time() - start
 
     def _lay_out(self) -> None:
-        self.figure.patch.set_alpha(0)
         for axes, quantity in zip(self._axes, ("loss", "dice"), strict=True):
-            axes.patch.set_alpha(0)
             for part, key in (("training", quantity), ("validation", f"val_{quantity}")):
                 (self._lines[key],) = axes.plot([], [], color=_COLOURS[part], marker=".", label=part)
             axes.set_title("Loss" if quantity == "loss" else "Dice (1 is perfect)", fontsize=9)
@@ -77,17 +69,10 @@ class LossCurve(FigureCanvasQTAgg):
         if self._best is None:
             return  # Qt asks before the axes are there
         self.ensurePolished()
-        ink = self.palette().windowText().color().name()
-        for axes in self._axes:
-            axes.title.set_color(ink)
-            axes.xaxis.label.set_color(ink)
-            axes.tick_params(colors=ink, labelsize=7)
-            for spine in axes.spines.values():
-                spine.set_color(ink)
-                spine.set_alpha(0.4)
-        self._best.set_color(ink)
+        self.dress()
+        self._best.set_color(self.ink)
         for text in self._legend.get_texts():
-            text.set_color(ink)
+            text.set_color(self.ink)
         self.draw_idle()
 
     def show_history(self, history: list[dict[str, Any]], step: dict[str, Any] | None = None) -> None:
