@@ -9,7 +9,6 @@ from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg.classification.classes import BUILT_IN
-from napari_wbcseg.plugin.shared.viewer import camera_of
 from napari_wbcseg.results.load import load_result
 from napari_wbcseg.results.save import save
 
@@ -117,7 +116,7 @@ class TestSelecting:
         qtbot.mouseClick(widget.gallery.viewport(), Qt.MouseButton.LeftButton, pos=where)
         assert widget.selected == [SECOND]
         soon(lambda: widget.labels.selected_label == 2)
-        assert np.allclose(camera_of(viewer).center[-2:], (30, 110), atol=1)
+        assert np.allclose(viewer.scene.camera.center[-2:], (30, 110), atol=1)
 
     def test_control_and_a_click_select_more(self, widget, qtbot):
         for cell, more in (

@@ -13,7 +13,6 @@ from qtpy.QtCore import Qt
 from napari_wbcseg.errors import EditError, SettingsError
 from napari_wbcseg.plugin.review.table import CellTableModel
 from napari_wbcseg.plugin.shared.jobs import Job
-from napari_wbcseg.plugin.shared.viewer import camera_of
 
 from ..conftest import discs
 from .test_layer import CENTRES, soon, three_cells
@@ -73,7 +72,7 @@ def test_rows_and_cells_are_selected_both_ways(viewer, widget, qtbot):
     second = table.visualRect(table.model().index(1, 0)).center()
     qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=second)
     assert (widget.selected, layer.selected_label) == ([(0, 2)], 2)
-    assert np.allclose(camera_of(viewer).center[-2:], (30, 110), atol=1)
+    assert np.allclose(viewer.scene.camera.center[-2:], (30, 110), atol=1)
     assert viewer.layers.selection.active is layer
     assert "selected cells" in viewer.layers
 
@@ -199,7 +198,7 @@ def test_lengths_are_in_micrometres_where_the_layer_has_units(viewer, open_revie
     headers = [model.headerData(place, model_orientation()) for place in range(model.columnCount())]
     assert {"area\nµm²", "diameter\nµm"} <= set(headers)
     widget.select([(0, 3)])
-    assert np.allclose(camera_of(viewer).center[-2:], (50 + 90 * 0.2, 70 + 70 * 0.2), atol=0.3)
+    assert np.allclose(viewer.scene.camera.center[-2:], (50 + 90 * 0.2, 70 + 70 * 0.2), atol=0.3)
 
 
 def model_orientation():

@@ -7,7 +7,6 @@ import pytest
 
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.segment.large_job import LargeJob
-from napari_wbcseg.plugin.shared.viewer import text_overlay
 from napari_wbcseg.settings import SegmentationSettings
 
 from ...drawings import disc_labels, picture, write_dark_robust_model
@@ -30,7 +29,7 @@ def image(viewer, own_models_folder):
 def start(viewer, image, **options):
     job = LargeJob(viewer, image, "dark", SETTINGS, **options)
     seen = []
-    job._grew.connect(lambda done: seen.append((done.area, job.layer.name, text_overlay(viewer).text)))
+    job._grew.connect(lambda done: seen.append((done.area, job.layer.name, viewer.canvas.overlays.text.text)))
     return job, seen
 
 

@@ -9,7 +9,6 @@ import tifffile
 from napari_wbcseg.plugin.segment.pixel_size_field import PixelSizeField
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.units import pixel_size
-from napari_wbcseg.plugin.shared.viewer import camera_of
 
 from ..conftest import dark_discs, discs
 from ..review.test_layer import soon
@@ -36,7 +35,7 @@ def field(viewer, image, qtbot):
 
 def test_what_is_typed_holds_for_the_image_and_what_was_found_in_it(viewer, image, field):
     assert (field.value.value(), field.value.text()) == (0, "not known")
-    camera = camera_of(viewer)
+    camera = viewer.scene.camera
     centre, zoom = np.array(camera.center), camera.zoom
     field.value.setValue(0.2)
     for layer in viewer.layers:

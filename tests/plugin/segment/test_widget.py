@@ -14,7 +14,6 @@ from napari_wbcseg.errors import ImageError
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.jobs import Job
-from napari_wbcseg.plugin.shared.viewer import text_overlay
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..conftest import dark_discs, discs
@@ -383,7 +382,7 @@ def test_the_count_follows_brush_and_undo(viewer, widget, quick_segment, qtbot):
     assert cells.name == "white cells (4) of Image"
     cells.undo()
     qtbot.waitUntil(lambda: widget._panel.result.text() == "3 white cells", timeout=5000)
-    assert text_overlay(viewer).text == "3 white cells"
+    assert viewer.canvas.overlays.text.text == "3 white cells"
 
 
 def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick_segment, qtbot):
@@ -597,7 +596,7 @@ def test_another_day_picture_and_cells_are_in_place(viewer, widget, qtbot, tmp_p
     assert widget.image is viewer.layers[0]
     assert not widget._panel.next_steps.isHidden()
     assert widget._panel.save.button.isEnabled()
-    assert text_overlay(viewer).visible
+    assert viewer.canvas.overlays.text.visible
     with qtbot.waitSignal(widget._panel.save.saved, timeout=60_000):
         widget._panel.save.save(tmp_path / "again")
     import json
@@ -631,7 +630,7 @@ def test_a_picture_that_was_removed_finds_its_cells_when_it_is_opened_again(
     viewer.open(tmp_path / "smear.png" if again else tmp_path / "tuesday" / "smear.png", plugin="napari")
     qtbot.wait(100)
     assert (viewer.layers[0].name == "smear") == again, "another picture of that name is not theirs"
-    assert bool(text_overlay(viewer).visible) == again
+    assert bool(viewer.canvas.overlays.text.visible) == again
 
 
 def test_a_picture_that_is_opened_later_goes_below_its_cells(viewer, widget, qtbot, tmp_path):
@@ -643,4 +642,4 @@ def test_a_picture_that_is_opened_later_goes_below_its_cells(viewer, widget, qtb
     viewer.open(tmp_path / "smear.png", plugin="napari")
     qtbot.waitUntil(lambda: viewer.layers[0].name == "smear", timeout=5000)
     assert widget._panel.result.text() == "3 white cells"
-    assert text_overlay(viewer).text == "3 white cells"
+    assert viewer.canvas.overlays.text.text == "3 white cells"

@@ -8,7 +8,6 @@ import pytest
 
 from napari_wbcseg.plugin.shared.counts import counts_of, fitted
 from napari_wbcseg.plugin.shared.layers import add_segmentation
-from napari_wbcseg.plugin.shared.viewer import text_overlay
 from napari_wbcseg.segmentation.result import summary_of
 
 from ..conftest import dark_discs, discs
@@ -20,7 +19,7 @@ def add_found(viewer, name, **options):
 
 
 def shown(viewer):
-    overlay = text_overlay(viewer)
+    overlay = viewer.canvas.overlays.text
     return overlay.text if overlay.visible else None
 
 
@@ -57,7 +56,7 @@ def test_of_two_pictures_that_are_seen_the_active_one_counts(viewer):
 
 
 def test_words_of_the_user_are_left_alone(viewer):
-    overlay = text_overlay(viewer)
+    overlay = viewer.canvas.overlays.text
     overlay.text, overlay.visible = "slide 7", True
     _, cells = add_found(viewer, "smear")
     cells.visible = False
@@ -82,10 +81,10 @@ def test_the_picture_of_a_narrow_window_shows_the_whole_line(make_napari_viewer,
     source = viewer.add_image(image, rgb=True, name="smear")
     viewer.window._qt_window.resize(640, 700)
     add_segmentation(viewer, dark_discs(source.data), source)
-    qtbot.waitUntil(lambda: "\n" in text_overlay(viewer).text, timeout=10_000)
+    qtbot.waitUntil(lambda: "\n" in viewer.canvas.overlays.text.text, timeout=10_000)
     for layer in viewer.layers:
         layer.opacity = 0.0  # leaves the words alone
-    text_overlay(viewer).visible = True
+    viewer.canvas.overlays.text.visible = True
     lit = viewer.screenshot(canvas_only=True, flash=False)[..., :3].max(axis=(0, 2)) > 60
     assert lit.any()
     assert not lit[:4].any()

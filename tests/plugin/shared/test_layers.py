@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from napari_wbcseg.plugin.shared.layers import add_segmentation, landing, layer_arrays, result_layers
-from napari_wbcseg.plugin.shared.viewer import text_overlay
 
 from ..conftest import dark_discs, discs
 
@@ -177,11 +176,11 @@ def test_the_canvas_tells_the_count_of_the_plane_shown(viewer, stack):
     source = viewer.add_image(stack, rgb=True, scale=(5, 1, 1))
     layers = add_segmentation(viewer, dark_discs(stack), source)
     viewer.dims.set_current_step(0, 2)
-    assert text_overlay(viewer).text == "plane 2: 3 white cells\nstack: 4 white cells"
+    assert viewer.canvas.overlays.text.text == "plane 2: 3 white cells\nstack: 4 white cells"
     viewer.dims.set_current_step(0, 1)
-    assert text_overlay(viewer).text.startswith("plane 1: 0 white cells")
+    assert viewer.canvas.overlays.text.text.startswith("plane 1: 0 white cells")
     viewer.layers.remove(layers.cells)
-    assert not text_overlay(viewer).visible
+    assert not viewer.canvas.overlays.text.visible
 
 
 def test_the_canvas_tells_how_many_to_check(viewer):
@@ -189,8 +188,8 @@ def test_the_canvas_tells_how_many_to_check(viewer):
     image[90:100, 60:70] = 0
     source = viewer.add_image(image, rgb=True)
     add_segmentation(viewer, dark_discs(image), source)
-    assert text_overlay(viewer).text == "3 white cells, 1 to check"
-    assert text_overlay(viewer).visible
+    assert viewer.canvas.overlays.text.text == "3 white cells, 1 to check"
+    assert viewer.canvas.overlays.text.visible
 
 
 def test_the_canvas_tells_that_a_count_is_in_doubt(viewer):
@@ -199,7 +198,7 @@ def test_the_canvas_tells_that_a_count_is_in_doubt(viewer):
         dark_discs(image), notes=("The background is dark: is it one? Do not trust it.",)
     )
     add_segmentation(viewer, found, viewer.add_image(image, rgb=True))
-    assert text_overlay(viewer).text == "count in doubt, see its notes"
+    assert viewer.canvas.overlays.text.text == "count in doubt, see its notes"
 
 
 def test_an_image_with_no_cell_gives_empty_layers(viewer):
@@ -207,7 +206,7 @@ def test_an_image_with_no_cell_gives_empty_layers(viewer):
     layers = add_segmentation(viewer, dark_discs(source.data), source)
     assert layers.cells.name == "white cells (0) of Image"
     assert len(layers.proposals.data) == 0
-    assert text_overlay(viewer).text == "0 white cells"
+    assert viewer.canvas.overlays.text.text == "0 white cells"
     assert list(layers.cells.features["label"]) == [0]
 
 

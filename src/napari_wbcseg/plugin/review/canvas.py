@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..shared.stroke import helper_layer
-from ..shared.viewer import camera_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,7 +33,7 @@ def look_at(viewer: ViewerModel, layer: Labels, plane: int, box: Box) -> None:
     for axis in dims.not_displayed:
         if axis >= before:
             dims.set_point(axis, world[axis - before])
-    camera = camera_of(viewer)
+    camera = viewer.scene.camera
     camera.center = tuple(world[axis - before] for axis in dims.displayed if axis >= before)
     side = float(np.ptp(corner, axis=0).max()) * float(np.abs(layer.scale[-2:]).mean())
     if side > 0 and side * camera.zoom < _LEAST_ON_SCREEN:

@@ -77,9 +77,7 @@ class ColourOffer:
         keep = [axis for axis in range(first.ndim) if len(self.layers) > 1 or axis != self.axis % first.ndim]
         place: dict[str, Any] = {"scale": first.scale[keep], "translate": first.translate[keep]}
         for name in ("units", "axis_labels"):
-            value = getattr(first, name, None)
-            if value is not None:
-                place[name] = tuple(value[axis] for axis in keep)
+            place[name] = tuple(getattr(first, name)[axis] for axis in keep)
         if len(keep) == first.ndim:
             place.update(rotate=first.rotate, shear=first.shear, affine=first.affine)
         name = self.name

@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..shared.canvas_guard import guard_canvas
 from ..shared.metadata import LayerInfo
-from ..shared.viewer import action_of, camera_of, placement, plane_shape
+from ..shared.viewer import action_of, placement, plane_shape
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -81,7 +81,7 @@ class DiameterCircle(QObject):
 
         layers = self._viewer.layers
         self._before = layers.selection.active
-        zoom = camera_of(self._viewer).zoom * float(np.abs(source.scale[-2:]).mean())
+        zoom = self._viewer.scene.camera.zoom * float(np.abs(source.scale[-2:]).mean())
         self._layer = layer = Shapes(
             [_box(self._middle(source), diameter)],
             shape_type="ellipse",
@@ -103,7 +103,7 @@ class DiameterCircle(QObject):
         """Return the pixel in the middle of the view; of the image where the view is elsewhere."""
         shape = np.array(plane_shape(source))[-2:]
         world = np.zeros(source.ndim)
-        world[-2:] = np.asarray(camera_of(self._viewer).center)[-2:]
+        world[-2:] = np.asarray(self._viewer.scene.camera.center)[-2:]
         middle = np.asarray(source.world_to_data(world))[-2:]
         inside = ((middle >= 0) & (middle < shape)).all()
         return middle if inside else shape / 2

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QInputDialog, QMenu, QPushButton, QWidget
+from superqt.utils import signals_blocked
 
 from ..shared.metadata import LayerInfo, is_picture
 from ..shared.panel import with_tip
 from ..shared.reunite import path_of
 from ..shared.stroke import StrokeTool
 from ..shared.units import size_in_micrometres
-from ..shared.viewer import camera_of, plane_shape
+from ..shared.viewer import plane_shape
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -81,7 +82,7 @@ class PixelSizeField(QWidget):
             layer.units = (*layer.units[:-2], "micrometer", "micrometer")
             layer.translate = (*layer.translate[:-2], *(layer.translate[-2:] * ratio))
             layer.scale = (*layer.scale[:-2], *(layer.scale[-2:] * ratio))
-        camera = camera_of(self._viewer)
+        camera = self._viewer.scene.camera
         centre = np.array(camera.center, float)
         centre[-2:] *= ratio
         camera.center, camera.zoom = tuple(centre), camera.zoom / float(ratio.mean())
@@ -132,9 +133,8 @@ class PixelSizeField(QWidget):
 
     def _show(self, event: Any = None) -> None:
         known = None if self._layer is None else size_in_micrometres(self._layer)
-        self.value.blockSignals(True)
-        self.value.setValue(0.0 if known is None else known[1])
-        self.value.blockSignals(False)
+        with signals_blocked(self.value):
+            self.value.setValue(0.0 if known is None else known[1])
 
 
 def _on(viewer: ViewerModel, image: Layer) -> list[Layer]:

@@ -25,7 +25,7 @@ from .jobs import Job, timer
 from .metadata import LayerInfo, class_list, is_on_disk, is_picture, role_of
 from .preferences import preference
 from .reunite import reunite
-from .viewer import canvas_size, image_data, own_viewer, plane_shown, text_overlay
+from .viewer import image_data, own_viewer, plane_shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,9 +87,13 @@ class Counts(QObject):
         layers = viewer.layers
         layers.events.inserted.connect(self._on_inserted)
         layers.events.removed.connect(self._on_removed)
-        shown = [layers.events.reordered, layers.selection.events.active, viewer.dims.events.current_step]
-        canvas = getattr(viewer, "canvas", None)  # since napari 0.9
-        for emitter in shown if canvas is None else (*shown, canvas.events.size, canvas.grid.events.enabled):
+        for emitter in (
+            layers.events.reordered,
+            layers.selection.events.active,
+            viewer.dims.events.current_step,
+            viewer.canvas.events.size,
+            viewer.canvas.grid.events.enabled,
+        ):
             emitter.connect(self._show)
         viewer.events.status.connect(self._on_status, position="last")
         for layer in layers:
@@ -251,7 +255,7 @@ class Counts(QObject):
         viewer = self._viewer()
         if viewer is None:
             return
-        overlay = text_overlay(viewer)
+        overlay = viewer.canvas.overlays.text
         if overlay.visible and overlay.text not in ("", self._text):
             return  # the user's own words
         cells = _seen(viewer) if preference("count_on_canvas") else None
@@ -265,7 +269,7 @@ class Counts(QObject):
             lines = ["count in doubt, see its notes", *[here] * bool(here)]
         if source and sum(map(is_picture, viewer.layers)) > 1:
             lines.insert(0, source)
-        self._text, size = fitted(lines, canvas_size(viewer)[1])
+        self._text, size = fitted(lines, viewer.canvas.size[1])
         overlay.text, overlay.font_size = self._text, size
         overlay.visible = True
 
@@ -281,13 +285,12 @@ def fitted(lines: list[str], width: float) -> tuple[str, float]:
 def _seen(viewer: ViewerModel) -> Labels | None:
     """Return the layer of cells that is looked at; None where there is none, or a picture covers it."""
     layers = list(viewer.layers)
-    grid = getattr(viewer, "canvas", viewer).grid.enabled
     seen = [
         layer
         for place, layer in enumerate(layers)
         if role_of(layer) == "cells"
         and layer.visible
-        and (grid or not any(_covers(above, layer) for above in layers[place + 1 :]))
+        and (viewer.canvas.grid.enabled or not any(_covers(above, layer) for above in layers[place + 1 :]))
     ]
     active = viewer.layers.selection.active
     return active if active in seen else next(reversed(seen), None)

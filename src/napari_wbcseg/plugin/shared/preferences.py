@@ -26,9 +26,9 @@ def preferred_settings() -> SegmentationSettings:
 
 def preference(name: str) -> Any:
     """Return one of the manifest's settings of the category ``segmentation``."""
-    try:
-        from napari.settings import get_plugin_settings  # since 0.9
+    from napari.settings import get_plugin_settings
 
+    try:
         return getattr(get_plugin_settings("napari-wbcseg").segmentation, name)
-    except (ImportError, KeyError, AttributeError):
+    except (KeyError, AttributeError):
         return DEFAULTS[name]

@@ -25,11 +25,8 @@ def pixel_size(layer: Layer) -> tuple[float, float, str]:
 
 def size_in_micrometres(layer: Layer) -> tuple[float, float] | None:
     """Return height and width of a pixel, µm; None where the layer has no units of length."""
-    units = getattr(layer, "units", None)  # since napari 0.5.6
-    if units is None:
-        return None
     try:
-        factors = [float((1 * unit).to("micrometer").magnitude) for unit in units[-2:]]
+        factors = [float((1 * unit).to("micrometer").magnitude) for unit in layer.units[-2:]]
     except Exception:  # pint's own errors: a unit that is no length, such as pixel
         return None
     height, width = (

@@ -1,4 +1,4 @@
-"""What is asked of a viewer and its layers, whatever napari's version."""
+"""What is asked of a viewer and its layers."""
 
 from __future__ import annotations
 
@@ -20,32 +20,13 @@ def own_viewer(viewer: ViewerModel) -> ViewerModel:
     return itself
 
 
-def camera_of(viewer: ViewerModel) -> Any:
-    """Return the camera, which moved to the scene in napari 0.9."""
-    scene = getattr(viewer, "scene", None)
-    return viewer.camera if scene is None else scene.camera
-
-
-def text_overlay(viewer: ViewerModel) -> Any:
-    """Return napari's text overlay, which moved to the canvas in 0.9."""
-    canvas = getattr(viewer, "canvas", None)
-    return viewer.text_overlay if canvas is None else canvas.overlays.text
-
-
-def canvas_size(viewer: ViewerModel) -> tuple[float, float]:
-    """Return height and width of the canvas, in pixels of the screen; it moved in napari 0.9."""
-    canvas = getattr(viewer, "canvas", None)
-    height, width = viewer._canvas_size if canvas is None else canvas.size
-    return float(height), float(width)
-
-
 def all_in_view(viewer: ViewerModel) -> bool:
     """Say whether the layers are seen from edge to edge, as after *Reset view*."""
     if viewer.dims.ndisplay != 2 or not viewer.layers:
         return False
     low, high = viewer.layers.extent.world[:, list(viewer.dims.displayed)]
-    camera = camera_of(viewer)
-    half = np.array(canvas_size(viewer)) / camera.zoom / 2
+    camera = viewer.scene.camera
+    half = np.array(viewer.canvas.size) / camera.zoom / 2
     centre = np.asarray(camera.center)[-2:]
     return bool((centre - half <= low).all() and (centre + half >= high).all())
 
@@ -81,15 +62,8 @@ def placement(source: Layer | None, ndim: int) -> dict[str, Any]:
     """Return what places a layer of ``ndim`` dimensions where the source is."""
     if source is None:
         return {}
-    place: dict[str, Any] = {
-        "scale": source.scale[-ndim:],
-        "translate": source.translate[-ndim:],
-    }
-    # napari before 0.5.6 has neither.
-    for name in ("units", "axis_labels"):
-        value = getattr(source, name, None)
-        if value is not None:
-            place[name] = tuple(value)[-ndim:]
+    names = ("scale", "translate", "units", "axis_labels")
+    place = {name: getattr(source, name)[-ndim:] for name in names}
     if source.ndim == ndim:
         place.update(rotate=source.rotate, shear=source.shear, affine=source.affine)
     return place

@@ -100,11 +100,8 @@ class PreviewLayers:
         size = high - low
         scale = float(min(size[1] / shape[1], _MOST_HEIGHT * size[0] / shape[0])) or 1.0
         left = float(low[1] + (size[1] - scale * shape[1]) / 2)
-        place: dict[str, Any] = {
+        return {
             "scale": (scale, scale),
             "translate": (float(high[0]) + _GAP * float(size[0]), left),
+            "units": layers[0].units[-2:],
         }
-        units = getattr(layers[0], "units", None)
-        if units is not None:
-            place["units"] = tuple(units)[-2:]
-        return place
