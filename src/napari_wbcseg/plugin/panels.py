@@ -2,30 +2,7 @@
 
 from __future__ import annotations
 
-
-def open_segment() -> None:
-    """Open *Segment white blood cells*."""
-    _open("Segment white blood cells")
-
-
-def open_review() -> None:
-    """Open *Review white blood cells*."""
-    _open("Review white blood cells")
-
-
-def open_session() -> None:
-    """Open *White blood cell session*."""
-    _open("White blood cell session")
-
-
-def open_train() -> None:
-    """Open *Train WBC model*."""
-    _open("Train WBC model")
-
-
-def open_models() -> None:
-    """Open *White blood cell models*."""
-    _open("White blood cell models")
+from functools import partial
 
 
 def _open(title: str) -> None:
@@ -37,3 +14,10 @@ def _open(title: str) -> None:
     viewer = napari.current_viewer()
     if viewer is not None:
         open_panel(own_viewer(viewer), title)
+
+
+open_segment = partial(_open, "Segment white blood cells")
+open_review = partial(_open, "Review white blood cells")
+open_session = partial(_open, "White blood cell session")
+open_train = partial(_open, "Train WBC model")
+open_models = partial(_open, "White blood cell models")

@@ -7,6 +7,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .shared.metadata import LayerDataTuple
 
     Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -27,16 +29,12 @@ def get_sigtuple_reader(path: Paths = "") -> Reader | None:
     callable or None
         A function from the path to layer data tuples.
     """
-    if path == "":
-        _ask_and_open("Open the SigTuple folder")
+    file = _file(path, lambda: _ask_and_open("Open the SigTuple folder"))
+    if file is None:
         return None
-    if not isinstance(path, str | PathLike):
-        return None
-    from pathlib import Path
-
     from ..datasets.sigtuple import is_sigtuple
 
-    return read_sigtuple_layers if is_sigtuple(Path(path)) else None
+    return read_sigtuple_layers if is_sigtuple(file) else None
 
 
 def read_sigtuple_layers(path: Paths) -> list[LayerDataTuple]:
@@ -79,15 +77,13 @@ def get_result_reader(path: Paths = "") -> Reader | None:
         A label TIFF with its ``NAME-result.json`` beside it, that JSON, or an OME-Zarr that was
         saved by this plugin, or the folder with the result of a large image. Without one it is asked for.
     """
-    if path == "":
-        _ask_and_open("Open a saved result", "Results (*-result.json *-labels.tif *-labels.tiff)")
+    file = _file(
+        path,
+        lambda: _ask_and_open("Open a saved result", "Results (*-result.json *-labels.tif *-labels.tiff)"),
+    )
+    if file is None:
         return None
-    if not isinstance(path, str | PathLike):
-        return None
-    from pathlib import Path
-
     # Without the output package: this is asked for every folder that is opened.
-    file = Path(path)
     if file.is_dir():
         ours = b'"napari_wbcseg"'
         if (file / "plan.json").is_file() and (file / "labels.zarr").is_dir():
@@ -124,17 +120,12 @@ def get_large_reader(path: Paths = "") -> Reader | None:
         Ordinary .tif files are left to napari, which would ask at each of them who shall read it;
         File ▸ IO Utilities has a command for large ones. Without a path that command is run.
     """
-    if path == "":
-        open_large_image()
+    file = _file(path, open_large_image)
+    if file is None:
         return None
-    if not isinstance(path, str | PathLike):
-        return None
-    from pathlib import Path
-
     from ..images.find import SLIDE_SUFFIXES
     from ..images.zarr_files import is_zarr
 
-    file = Path(path)
     if file.suffix.lower() not in SLIDE_SUFFIXES and not is_zarr(file):
         return None
     return _read_large_image
@@ -157,56 +148,49 @@ def _tell_counts() -> None:
         keep_unsaved(viewer)
 
 
-def _ask_and_open(title: str, files: str = "") -> None:
-    """Ask for a file, or where no kind of files is given for a folder, and open it."""
-    import napari
-    from napari.utils.notifications import show_error
-    from qtpy.QtWidgets import QFileDialog
+def _file(path: Paths, ask: Callable[[], object]) -> Path | None:
+    """Return the file or folder to be opened; None for a list of files, and, after asking, for none."""
+    from pathlib import Path
 
-    from ..errors import WBCSegError
-    from .shared.viewer import own_viewer
-
-    viewer = napari.current_viewer()
-    if viewer is None:
-        return
-    name = (
-        QFileDialog.getOpenFileName(None, title, "", files)[0]
-        if files
-        else QFileDialog.getExistingDirectory(None, title)
-    )
-    try:
-        if name:
-            own_viewer(viewer).open(name, plugin="napari-wbcseg")
-    except (WBCSegError, ValueError) as error:  # the latter is napari's, where the file is none of ours
-        show_error(str(error))
+    if path == "":
+        ask()
+        return None
+    return Path(path) if isinstance(path, str | PathLike) else None
 
 
-def open_large_image() -> None:
-    """File ▸ IO Utilities: ask for a large image and add it to the viewer, without reading it whole."""
+def _ask_and_open(title: str, files: str = "", read: Callable[[str], LayerDataTuple] | None = None) -> None:
+    """Ask for a file, or where no kind of files is given for a folder, and open it by a reader of ours."""
     import napari
     from napari.layers import Layer
     from napari.utils.notifications import show_error
     from qtpy.QtWidgets import QFileDialog
 
     from ..errors import WBCSegError
-    from ..images.find import OPENSLIDE_ONLY, TIFF_SUFFIXES
-    from .shared.large_layers import image_layer
     from .shared.viewer import own_viewer
 
-    patterns = " ".join(f"*{suffix}" for suffix in (*TIFF_SUFFIXES, *OPENSLIDE_ONLY))
     current = napari.current_viewer()
     if current is None:
         return
     viewer = own_viewer(current)
-    name, _ = QFileDialog.getOpenFileName(
-        None,
-        "Open a large image, read where it is looked at",
-        "",
-        f"Tiled TIFF and whole slides ({patterns});;All files (*)",
+    name = (
+        QFileDialog.getOpenFileName(None, title, "", files)[0]
+        if files
+        else QFileDialog.getExistingDirectory(None, title)
     )
-    if not name:
-        return
     try:
-        viewer.add_layer(Layer.create(*image_layer(name)))
-    except WBCSegError as error:
+        if name and read is not None:
+            viewer.add_layer(Layer.create(*read(name)))
+        elif name:
+            viewer.open(name, plugin="napari-wbcseg")
+    except (WBCSegError, ValueError) as error:  # the latter is napari's, where the file is none of ours
         show_error(str(error))
+
+
+def open_large_image() -> None:
+    """File ▸ IO Utilities: ask for a large image and add it to the viewer, without reading it whole."""
+    from ..images.find import OPENSLIDE_ONLY, TIFF_SUFFIXES
+    from .shared.large_layers import image_layer
+
+    patterns = " ".join(f"*{suffix}" for suffix in (*TIFF_SUFFIXES, *OPENSLIDE_ONLY))
+    files = f"Tiled TIFF and whole slides ({patterns});All files (*)"
+    _ask_and_open("Open a large image, read where it is looked at", files, image_layer)

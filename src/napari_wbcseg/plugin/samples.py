@@ -6,17 +6,16 @@ dock, whose progress bars keep the window painted.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from .shared.metadata import LayerDataTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ..datasets.pair import TrainingPair
-    from ..progress import Progress
 
 #: The test field that the sample shows: four white cells, none of them in the training tiles.
 SAMPLE_FIELD = "029E137BB177"
@@ -91,21 +90,10 @@ def tile_layers(pairs: Sequence[TrainingPair]) -> list[LayerDataTuple]:
 def _sigtuple(part: str) -> Path:
     """Return a folder that holds a part of the set, downloading that part if need be."""
     from ..datasets.download import fetch_sigtuple, local_sigtuple
+    from .shared.activity import ActivityBar
 
     folder = local_sigtuple(part)
     if folder is not None:
         return folder
-    with activity_progress("Downloading from the SigTuple set") as progress:
-        return fetch_sigtuple([part], progress=progress)
-
-
-@contextmanager
-def activity_progress(title: str) -> Iterator[Progress]:
-    """Show the progress of work on the GUI thread in napari's activity dock."""
-    from .shared.activity import ActivityBar
-
-    bar = ActivityBar(title)
-    try:
-        yield bar.show
-    finally:
-        bar.close()
+    with closing(ActivityBar("Downloading from the SigTuple set")) as bar:
+        return fetch_sigtuple([part], progress=bar.show)
