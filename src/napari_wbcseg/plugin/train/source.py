@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
-    QStackedWidget,
     QWidget,
 )
 
@@ -91,16 +90,14 @@ class SourcePanel(QWidget):
         self.path.setPlaceholderText("folder of images and masks")
         self.masks = choice(_MASKS)
         self._about_set = sentence()
-        self._pages = QStackedWidget()
-        for page in (self._layers_page(), self._folder_page(), self._sigtuple_page(), self._about_set):
-            self._pages.addWidget(page)
-        fill(self, with_tip(self.kind, "Where the training images come from."), self._pages)
+        self._pages = (self._layers_page(), self._folder_page(), self._sigtuple_page(), self._about_set)
+        fill(self, with_tip(self.kind, "Where the training images come from."), *self._pages)
         self.kind.currentIndexChanged.connect(self._on_kind)
         self.image.changed.connect(lambda: self.changed.emit())
         self.labels.changed.connect(lambda: self.changed.emit())
         self.path.textChanged.connect(self.changed)
         self.masks.currentIndexChanged.connect(self.changed)
-        self._fit()
+        self._show_page(self.kind.currentIndex())
 
     @property
     def folder(self) -> str:
@@ -199,20 +196,12 @@ class SourcePanel(QWidget):
     def _on_kind(self, kind: int) -> None:
         if kind == CORRECTIONS:
             self._tell_corrections()
-        self._pages.setCurrentIndex(kind)
-        self._fit()
+        self._show_page(kind)
         self.changed.emit()
 
-    def _fit(self) -> None:
-        # A stack is as high as its highest page unless the others do not count.
-        for number in range(self._pages.count()):
-            page = self._pages.widget(number)
-            if page is not None:
-                policy = page.sizePolicy()
-                shown = number == self._pages.currentIndex()
-                policy.setVerticalPolicy(policy.Policy.Preferred if shown else policy.Policy.Ignored)
-                page.setSizePolicy(policy)
-        self._pages.adjustSize()
+    def _show_page(self, kind: int) -> None:
+        for number, page in enumerate(self._pages):
+            page.setVisible(number == kind)
 
     def _tell_corrections(self) -> None:
         from ...datasets.corrections import corrections_folder
