@@ -24,6 +24,7 @@ from ..network.classifier import (
 )
 from ..progress import Progress, silent
 from ..words import counted
+from .batches import as_dataset
 from .class_cells import CLASSES, USUAL, ClassCells, cut_cells, discs, drawn_cells, joined
 from .class_views import SIDE, view
 
@@ -211,29 +212,23 @@ def _fitted(
 
     keras = import_keras()
 
-    class Views(keras.utils.PyDataset):  # type: ignore[misc, name-defined]
-        epoch = 0
+    total = settings.steps * settings.epochs
 
-        def __len__(self) -> int:
-            return settings.steps
+    def views(epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng((settings.seed, epoch, index))
+        drawn = rng.choice(len(cells), settings.batch, p=shares)
+        others = rng.permutation(drawn)
+        pairs = zip(drawn, others, strict=True)
+        seen = [view(*cells.cell(one), rng, cells.cell(other)) for one, other in pairs]
+        return np.stack(seen), cells.truth[drawn]
 
-        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-            rng = np.random.default_rng((settings.seed, self.epoch, index))
-            drawn = rng.choice(len(cells), settings.batch, p=shares)
-            others = rng.permutation(drawn)
-            pairs = zip(drawn, others, strict=True)
-            views = [view(*cells.cell(one), rng, cells.cell(other)) for one, other in pairs]
-            return np.stack(views), cells.truth[drawn]
+    dataset = as_dataset(views, settings.steps)
 
-    views = Views()
+    def begin_epoch(epoch: int, logs: Any = None) -> None:
+        dataset.epoch = epoch
 
-    class Epochs(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            views.epoch = epoch
-
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            done = views.epoch * settings.steps + batch
-            progress(done, settings.epochs * settings.steps, "Training the classifier")
+    def tell(batch: int, logs: Any = None) -> None:
+        progress(dataset.epoch * settings.steps + batch, total, "Training the classifier")
 
     model = build_classifier(architecture, settings.dropout, dtype_policy("auto"))
     fresh = weights_of(model)
@@ -241,7 +236,6 @@ def _fitted(
         name: start[name] for name in fresh if name in start and start[name].shape == fresh[name].shape
     }
     set_weights(model, {**fresh, **fitting})
-    total = settings.steps * settings.epochs
     rate = keras.optimizers.schedules.CosineDecay(
         settings.learning_rate / 100,
         total,
@@ -256,8 +250,9 @@ def _fitted(
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.smoothing),
     )
     backup = keras.callbacks.BackupAndRestore(str(folder / "state"), delete_checkpoint=False)
+    following = keras.callbacks.LambdaCallback(on_epoch_begin=begin_epoch, on_train_batch_end=tell)
     keras.utils.set_random_seed(settings.seed)
-    model.fit(views, epochs=settings.epochs, verbose=0, callbacks=[backup, Epochs()])
+    model.fit(dataset, epochs=settings.epochs, verbose=0, callbacks=[backup, following])
     return weights_of(model)
 
 

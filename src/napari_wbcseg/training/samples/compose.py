@@ -118,7 +118,7 @@ class Composer:
         else:
             for _ in range(group if group is not None else _group_size(rng, crowded)):
                 self._paste(picture, diameter, family, rng)
-        return picture.without(self.margin)
+        return picture.crop(self.margin)
 
     def _centre(self, source: Source, diameter: float, rng: np.random.Generator, on_cell: bool) -> np.ndarray:
         """Draw the (row, column) of a source that a sample is around."""

@@ -13,7 +13,7 @@ from .sources import Source, centroids
 
 _DIAMETER = 60.0  # of its cells, pixels
 _FEATHER = 5  # pixels of a seam
-_TRIES = 100
+_TRIES = 100  # after which no window is taken to show a whole cell
 
 
 def mosaic(

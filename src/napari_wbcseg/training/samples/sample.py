@@ -162,8 +162,8 @@ class Picture:
         self.labels[solid] = self.labels.max() + 1
         self.classes[solid] = NOTHING_ELSE
 
-    def without(self, margin: int) -> Sample:
-        """Return the sample that is left without a margin."""
+    def crop(self, margin: int) -> Sample:
+        """Return the sample inside a margin of so many pixels."""
         side = self.labels.shape[0]
         partial = set(np.unique(self.labels[self.cut]).tolist())
         inner = np.s_[margin : side - margin, margin : side - margin]
