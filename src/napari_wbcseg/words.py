@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 
@@ -77,3 +78,15 @@ def duration(seconds: float) -> str:
     if minutes >= 60:
         return f"{minutes // 60} h {minutes % 60:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def moment(when: datetime) -> str:
+    """Return a point in time in words, such as ``today at 12:30``.
+
+    Examples
+    --------
+    >>> moment(datetime(2024, 5, 9, 12, 30))
+    'on 09 May at 12:30'
+    """
+    day = "today" if when.date() == datetime.now().date() else f"on {when:%d %B}"
+    return f"{day} at {when:%H:%M}"

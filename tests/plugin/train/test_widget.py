@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QTimer
 
+from napari_wbcseg.network.device import DeviceReport
 from napari_wbcseg.network.library import list_models
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.model_list import ModelPicker
 from napari_wbcseg.plugin.train import device_query
-from napari_wbcseg.plugin.train.device_query import Device
 from napari_wbcseg.plugin.train.widget import TrainWidget
 from napari_wbcseg.progress import silent
 from napari_wbcseg.settings import TrainingSettings
@@ -35,7 +35,9 @@ LONG = TrainingSettings(
 @pytest.fixture(autouse=True)
 def known_device(monkeypatch):
     """Spare each test the seconds that the question takes; one test asks it."""
-    monkeypatch.setattr(device_query, "_answer", Device("CPU (test)", "it is a test"))
+    monkeypatch.setattr(
+        device_query, "_answer", DeviceReport("CPU (test)", "it is a test", "cpu", "tensorflow")
+    )
 
 
 @pytest.fixture

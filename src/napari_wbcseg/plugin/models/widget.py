@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHeaderView,
     QLabel,
-    QMessageBox,
     QPushButton,
     QTreeWidget,
     QTreeWidgetItem,
@@ -23,7 +22,7 @@ from qtpy.QtWidgets import (
 from ..shared.elsewhere import run_python
 from ..shared.events import events
 from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.panel import Folded, beside, scrolled_column, sentence, with_tip
+from ..shared.panel import Folded, beside, confirmed, scrolled_column, sentence, with_tip
 from .finetune_panel import FineTunePanel
 
 if TYPE_CHECKING:
@@ -220,8 +219,7 @@ class ModelsWidget(QWidget):
             self.export_file(target if target.suffix in _FILTERS.values() else f"{path}{_FILTERS[chosen]}")
 
     def _ask_remove(self) -> None:
-        answer = QMessageBox.question(self, "Remove a model", f"Delete the model {self.chosen}?")
-        if answer == QMessageBox.StandardButton.Yes:
+        if confirmed(self, "Remove a model", f"Delete the model {self.chosen}?"):
             self.remove()
 
     # Running ---------------------------------------------------------------------------------------------

@@ -32,9 +32,9 @@ from ...results.names import RESULT_SUFFIX
 from ...words import counted
 from ..shared.jobs import Job
 from ..shared.layer_picker import LayerPicker
-from ..shared.metadata import LayerInfo, role_of
+from ..shared.metadata import LayerInfo
 from ..shared.panel import sentence, stretched, with_tip
-from ..shared.regions import inside, region_outlines
+from ..shared.regions import inside, is_regions, region_outlines
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -93,7 +93,7 @@ class DifferentialPanel(QWidget):
         self._review: LayerReview | None = None
         self._followed: Layer | None = None
         self.differential: Differential | None = None
-        self.regions = LayerPicker(viewer, _is_regions, "", none="the whole picture")
+        self.regions = LayerPicker(viewer, is_regions, "", none="the whole picture")
         self.regions.changed.connect(self._on_regions)
         self.folder = with_tip(QCheckBox("all pictures of the folder"), "All results beside this one.")
         self.folder.hide()
@@ -252,12 +252,6 @@ class DifferentialPanel(QWidget):
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         self.refresh()
-
-
-def _is_regions(layer: Layer) -> bool:
-    from napari.layers import Shapes
-
-    return isinstance(layer, Shapes) and role_of(layer) is None
 
 
 def _texts(share: Share) -> list[str]:

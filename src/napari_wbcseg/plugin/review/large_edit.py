@@ -169,7 +169,7 @@ class LargeEditor(QWidget):
         part = Labels(
             labels,
             name="part of the cells",
-            features=features_table(rows).reset_index(drop=True),
+            features=features_table(rows),
             opacity=cells.opacity,
             metadata=about.metadata,
             **place,
@@ -217,7 +217,7 @@ class LargeEditor(QWidget):
     def _on_put_back(self, part: _Part, table: pd.DataFrame) -> None:
         cells = part.cells
         self._open = None
-        cells.features = features_table(table).reset_index(drop=True)
+        cells.features = features_table(table)
         cells.visible = True
         cells.refresh()
         replace(LayerInfo.of(cells), summary=summary_of(table, class_list(cells))).keep_in(cells)

@@ -12,7 +12,7 @@ from ...box import Box
 from ...progress import Progress, silent
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.features import known_cells
-from ..shared.jobs import Job, timer
+from ..shared.jobs import Cleanup, Job, timer
 from ..shared.viewer import image_data
 from .edits import Place, place_redrawn, places_painted, plane_count, plane_of, shown_planes
 from .measure import Measured, measure_planes, stained_array
@@ -87,23 +87,18 @@ class MeasuredCells(QObject):
         self._job: Job | None = None
         self._again = False
         self._soon = timer(_EDIT_DELAY, self.update_now, self)
-        self._connections = [
-            (labels.events.paint, self._on_paint),
-            (labels.events.labels_update, self._on_redrawn),
-            (labels.events.set_data, self._on_set_data),
-            (labels.events.data, self._on_data),
-            (labels.events.editable, self._on_editable),
-        ]
-        for emitter, callback in self._connections:
-            emitter.connect(callback)
+        self._following = Cleanup()
+        self._following.connect(labels.events.paint, self._on_paint)
+        self._following.connect(labels.events.labels_update, self._on_redrawn)
+        self._following.connect(labels.events.set_data, self._on_set_data)
+        self._following.connect(labels.events.data, self._on_data)
+        self._following.connect(labels.events.editable, self._on_editable)
         if image is not None:
             image.events.data.connect(self.measure)
 
     def close(self) -> None:
         """Stop following the layer."""
-        for emitter, callback in self._connections:
-            emitter.disconnect(callback)
-        self._connections = []
+        self._following.run()
         self._leave_image()
         self._soon.stop()
         if self._job is not None:

@@ -11,10 +11,10 @@ from qtpy.QtCore import Signal
 from ...words import counted
 from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
-from ..shared.jobs import Job
+from ..shared.jobs import Cleanup, Job
 from ..shared.layers import keep_apart, layer_arrays, result_layers
 from ..shared.metadata import LayerInfo
-from ..shared.viewer import camera_of, image_data, own_viewer, placement
+from ..shared.viewer import image_data, own_viewer, placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -68,10 +68,11 @@ class LargeJob(Job):
         self._keep_earlier = keep_earlier
         #: The layer that fills while the work goes on.
         self.layer: Labels | None = None
-        self._camera = camera_of(self._viewer)
+        self._camera = self._viewer.scene.camera
         self._on_view: tuple[float, float] | None = None
         self._watch()
-        self._camera.events.center.connect(self._watch)
+        self._following = Cleanup()
+        self._following.connect(self._camera.events.center, self._watch)
         self._begun.connect(self._show)
         self._grew.connect(self._refresh)
         self.succeeded.connect(self._settle)
@@ -144,7 +145,7 @@ class LargeJob(Job):
         if arrays is not None or self.layer is None or self._source not in self._viewer.layers:
             self._take_away()
             return
-        self._unwatch()
+        self._following.run()
         for role, layer in result_layers(self._viewer, self._source).items():
             if role == "cells" and self._keep_earlier:
                 keep_apart(layer)  # type: ignore[arg-type]
@@ -158,19 +159,14 @@ class LargeJob(Job):
             summary=segmentation.summary,
             result=segmentation,  # and with it the folder that holds the labels
         ).keep_in(self.layer)
-        self.layer.features = features_table(segmentation.cells).reset_index(drop=True)
+        self.layer.features = features_table(segmentation.cells)
         self.layer.name = counted_name(segmentation.cells, segmentation.classes, self._source.name)
         self.layer.refresh()
         self._viewer.layers.selection.active = self.layer
         counts_of(self._viewer).renew(self.layer, segmentation.cells)
 
     def _take_away(self, *_: Any) -> None:
-        self._unwatch()
+        self._following.run()
         layer, self.layer = self.layer, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
-
-    def _unwatch(self) -> None:
-        # Disconnecting what is not connected any more is an error to psygnal and napari alike.
-        if self._watch in self._camera.events.center.callbacks:
-            self._camera.events.center.disconnect(self._watch)

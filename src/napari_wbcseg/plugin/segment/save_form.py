@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from ...errors import WBCSegError
 from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.panel import sentence
+from ..shared.panel import confirmed, sentence
 from ..shared.preferences import preference
 from ..shared.saving import LayerSnapshot, save_snapshot
 from ..shared.unsaved import keep_unsaved
@@ -166,7 +166,8 @@ class SaveForm(QWidget):
         path = Path(chosen)
         base = base_of(path) if path.suffix else path
         there = [file.name for file in files_of(base, self._with_others(base)) if file.exists()]
-        if not there or _may_replace(self, there):
+        question = f"{', '.join(there)} is there already. Replace?"
+        if not there or confirmed(self, "Replace?", question):
             self.save(base)
 
     def _with_others(self, base: str | Path) -> list[str]:
@@ -219,13 +220,3 @@ def _suggested(layer: Labels, viewer: ViewerModel) -> Path:
     history = get_settings().application.save_history
     folder = Path(history[0]) if history else Path.home()
     return folder / "".join("-" if sign in '<>:"/\\|?*' else sign for sign in name)
-
-
-def _may_replace(parent: QWidget, names: list[str]) -> bool:
-    from qtpy.QtWidgets import QMessageBox
-
-    buttons: Any = QMessageBox.StandardButton
-    answer = QMessageBox.question(
-        parent, "Replace?", f"{', '.join(names)} is there already. Replace?", buttons.Yes | buttons.No
-    )
-    return bool(answer == buttons.Yes)

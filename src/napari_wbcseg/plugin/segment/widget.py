@@ -15,8 +15,9 @@ from ..shared.counts import counts_of
 from ..shared.jobs import Job, clean_up_with, say_error
 from ..shared.layer_check import LayerCheck, check_layer
 from ..shared.layers import is_corrected
-from ..shared.metadata import LayerInfo, is_picture, role_of
+from ..shared.metadata import LayerInfo, is_picture
 from ..shared.panel import open_review_on
+from ..shared.regions import is_regions
 from ..shared.viewer import image_data, own_viewer, placement, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
@@ -62,7 +63,7 @@ class SegmentWidget(QWidget):
         self._by_script = False
         self.segmentation: Segmentation | None = None
         guard_canvas(self._viewer)
-        self._panel = SegmentPanel(self, self._viewer, is_picture, _is_region)
+        self._panel = SegmentPanel(self, self._viewer, is_picture, is_regions)
         self._circle = DiameterCircle(self._viewer)
         self._counts = counts_of(self._viewer)
         self._cleanup = clean_up_with(self)
@@ -414,12 +415,6 @@ class SegmentWidget(QWidget):
     def _on_cancelled(self) -> None:
         self._end("Cancelled; the layers are as they were.")
         self.cancelled.emit()
-
-
-def _is_region(layer: Layer) -> bool:
-    from napari.layers import Shapes
-
-    return isinstance(layer, Shapes) and role_of(layer) is None
 
 
 def _told(check: LayerCheck, image: Layer) -> str:

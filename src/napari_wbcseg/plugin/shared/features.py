@@ -31,11 +31,21 @@ def known_cells(layer: Labels) -> pd.DataFrame:
     return features.drop(columns=own, errors="ignore").assign(label=numbers)
 
 
-def features_table(cells: pd.DataFrame) -> pd.DataFrame:
+def features_table(cells: pd.DataFrame, others: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return a table of cells in the form of a layer's features.
 
-    Row *n* belongs to label *n*, as napari's own table wants it. Where labels are far apart,
-    or in no order, such as 1 and 4,000,000,000, a column ``index`` holds the labels instead.
+    Parameters
+    ----------
+    cells : DataFrame
+        With a column ``label``.
+    others : DataFrame, optional
+        More columns, indexed by label.
+
+    Returns
+    -------
+    DataFrame
+        Row *n* belongs to label *n*, as napari's own table wants it. Where labels are far apart,
+        or in no order, such as 1 and 4,000,000,000, a column ``index`` holds the labels instead.
     """
     table = cells.drop_duplicates("label").set_index("label", drop=False)
     numbers = table.index.to_numpy()
@@ -54,7 +64,7 @@ def features_table(cells: pd.DataFrame) -> pd.DataFrame:
         elif name in ("decision", "flag"):
             # napari shows empty words at the mouse, but not what is missing.
             dense[name] = dense[name].where(dense[name].notna() & (dense[name] != ""), np.nan)
-    return dense
+    return (dense if others is None else dense.join(others)).reset_index(drop=True)
 
 
 def write_features(layer: Labels, cells: pd.DataFrame) -> None:
@@ -65,4 +75,4 @@ def write_features(layer: Labels, cells: pd.DataFrame) -> None:
     others = before.drop(columns=[name for name in before if name in cells or name in ("index", *stale)])
     others.index = before["index"] if "index" in before else range(len(before))
     others = others[~others.index.duplicated()]
-    layer.features = features_table(cells).join(others).reset_index(drop=True)
+    layer.features = features_table(cells, others)

@@ -80,7 +80,7 @@ def result_layers(folder: str | Path) -> list[LayerDataTuple]:
     )
     cells = {
         "name": counted_name(result.cells, result.classes, about.source and _name(about.source)),
-        "features": features_table(result.cells).reset_index(drop=True),
+        "features": features_table(result.cells),
         "opacity": 0.45,
         "metadata": about.metadata,
         "multiscale": len(levels) > 1,

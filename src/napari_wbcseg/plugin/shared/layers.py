@@ -73,7 +73,7 @@ def layer_arrays(segmentation: Segmentation) -> LayerArrays:
         labels, cells = with_unique_labels(labels, cells)
     if int(labels.max(initial=0)) < _FEW:
         labels = labels.astype(np.uint16)
-    features = features_table(cells).reset_index(drop=True)
+    features = features_table(cells)
     return LayerArrays(labels, features, _rectangles(segmentation.proposals), fingerprint(labels))
 
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QMainWindow,
+    QMessageBox,
     QScrollArea,
     QSizePolicy,
     QToolButton,
@@ -202,6 +203,11 @@ def calling(act: Callable[[str], object], name: str) -> Callable[..., None]:
         act(name)
 
     return call
+
+
+def confirmed(parent: QWidget, title: str, question: str) -> bool:
+    """Ask a question, and say whether the answer is yes."""
+    return bool(QMessageBox.question(parent, title, question) == QMessageBox.StandardButton.Yes)
 
 
 def sentence(text: str = "") -> QLabel:

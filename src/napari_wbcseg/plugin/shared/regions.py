@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .metadata import role_of
+
 if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
 
 # Shapes that enclose something.
 _REGION_KINDS = ("rectangle", "ellipse", "polygon")
 _ELLIPSE_POINTS = 64
+
+
+def is_regions(layer: Layer) -> bool:
+    """Say whether a layer may hold regions: Shapes of the user."""
+    return layer._type_string == "shapes" and role_of(layer) is None
 
 
 def region_outlines(regions: Shapes, layer: Layer) -> tuple[np.ndarray, ...]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 
-from ...words import counted
+from ...words import counted, moment
 from .offer import Offer
 
 if TYPE_CHECKING:
@@ -63,7 +62,5 @@ def _words(training: Unfinished) -> str:
         if training.epochs_done
         else "no epoch had been completed"
     )
-    when = training.changed
-    day = "today" if when.date() == datetime.now().date() else f"on {when:%d %B}"
     what = "fine-tuning that makes" if training.fine_tuning else "training of"
-    return f"The {what} {training.name} was interrupted {day} at {when:%H:%M}: {done}."
+    return f"The {what} {training.name} was interrupted {moment(training.changed)}: {done}."

@@ -50,7 +50,7 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
     )
     cells = {
         "name": counted_name(result.cells, result.classes, result.name),
-        "features": features_table(result.cells).reset_index(drop=True),
+        "features": features_table(result.cells),
         "opacity": 0.5,
         "metadata": about.metadata,
         **attributes,

@@ -51,8 +51,8 @@ class LayerSnapshot:
     metadata: dict[str, Any]
     scale: Any
     translate: Any
-    units: Any = None
-    axis_labels: Any = None
+    units: Any
+    axis_labels: Any
     image: Any = field(default=None, repr=False)
     image_path: Path | None = None
     place: Placement | None = None
@@ -76,8 +76,8 @@ class LayerSnapshot:
             metadata=dict(layer.metadata),
             scale=np.array(layer.scale),
             translate=np.array(layer.translate),
-            units=getattr(layer, "units", None),  # since napari 0.5.6
-            axis_labels=getattr(layer, "axis_labels", None),
+            units=layer.units,
+            axis_labels=layer.axis_labels,
             image=None if source is None else image_under(layer, source),
             image_path=None if source is None else path_of(source),
             place=placement_of(layer, layer.ndim),
@@ -95,7 +95,7 @@ def _as_reviewed(layer: Labels, table: pd.DataFrame | None, features: pd.DataFra
     stain = {
         name: table[name].fillna(table["label"].map(before[name])) for name in before if name in STAIN_COLUMNS
     }
-    return features_table(table.assign(**stain)).reset_index(drop=True)
+    return features_table(table.assign(**stain))
 
 
 def save_layer(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QMessageBox
-
+from ...words import moment
 from .events import events
 from .jobs import Job, say_error
 from .offer import Offer
+from .panel import confirmed
 from .unsaved import UnsavedCopy, copies_left, keep_unsaved, take
 
 if TYPE_CHECKING:
@@ -54,7 +53,9 @@ class UnsavedOffer(Offer):
             job.start()
 
     def discard(self) -> None:
-        if self._copy is not None and may_discard(self, self._copy):
+        if self._copy is None:
+            return
+        if confirmed(self, "Discard the corrections?", f"{words_of(self._copy)} Remove them?"):
             take(self._copy).discard()
 
     def _show(self, copy: UnsavedCopy, layers: Any) -> None:
@@ -67,13 +68,6 @@ class UnsavedOffer(Offer):
 
 def words_of(copy: UnsavedCopy) -> str:
     """Say in a sentence of what and from when unsaved corrections are."""
-    day = "today" if copy.when.date() == datetime.now().date() else f"on {copy.when:%d %B}"
-    words = f"Corrections of {copy.about['name']}, made {day} at {copy.when:%H:%M}, were not saved."
+    words = f"Corrections of {copy.about['name']}, made {moment(copy.when)}, were not saved."
     there = copy.about["path"] is not None and Path(copy.about["path"]).exists()
     return words if there else f"{words} Open that picture too."
-
-
-def may_discard(parent: UnsavedOffer, copy: UnsavedCopy) -> bool:
-    """Ask whether unsaved corrections are to be removed."""
-    answer = QMessageBox.question(parent, "Discard the corrections?", f"{words_of(copy)} Remove them?")
-    return bool(answer == QMessageBox.StandardButton.Yes)

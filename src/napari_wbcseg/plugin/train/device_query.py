@@ -6,9 +6,9 @@ Keras' backend must not be imported into napari's process; the answer is kept fo
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from ...errors import TrainingError
+from ...network.device import DeviceReport
 from ...progress import Progress
 from ..shared.elsewhere import run_python
 
@@ -20,18 +20,10 @@ print("DEVICE" + json.dumps(dataclasses.asdict(describe_device())))
 _PATIENCE = 120  # seconds; a first import from a slow disk can take most of a minute
 
 
-@dataclass(frozen=True)
-class Device:
-    """Name of a device and why it is the one in use."""
-
-    name: str
-    why: str
+_answer: DeviceReport | None = None
 
 
-_answer: Device | None = None
-
-
-def query_device(progress: Progress) -> Device:
+def query_device(progress: Progress) -> DeviceReport:
     """Return the device that training uses. For a worker thread: takes seconds the first time.
 
     Raises
@@ -52,8 +44,7 @@ def query_device(progress: Progress) -> Device:
         raise TrainingError("The training framework does not answer; training may still work.") from None
     for line in said.splitlines():
         if line.startswith("DEVICE"):
-            found = json.loads(line.removeprefix("DEVICE"))
-            _answer = Device(found["name"], found["why"])
+            _answer = DeviceReport(**json.loads(line.removeprefix("DEVICE")))
             return _answer
     last = complaints.strip().splitlines()[-1:] or ["it said nothing"]
     raise TrainingError(f"The training framework cannot be loaded ({last[0]}): install napari-wbcseg again.")

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from ...settings import TrainingSettings
 from ..shared.events import events
@@ -25,7 +26,7 @@ from ..shared.resume import ResumePanel
 from ..shared.settings_form import SettingsForm
 from ..shared.training_run import Finish, TrainingRun
 from ..shared.viewer import own_viewer
-from .device_query import Device, query_device
+from .device_query import query_device
 from .monitor import TrainMonitor
 from .plan import PlanPanel
 from .preview import PreviewLayers
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels
 
+    from ...network.device import DeviceReport
     from ...network.model_file import ModelFile
     from ...progress import Progress
     from ...training.folder import Unfinished
@@ -273,10 +275,9 @@ class TrainWidget(QWidget):
 
     def _show_settings(self, settings: TrainingSettings) -> None:
         for form in (self._top, self._options):
-            form.blockSignals(True)
-            form.set_values(settings)
-            form.show_recipe(settings.recipe)
-            form.blockSignals(False)
+            with signals_blocked(form):
+                form.set_values(settings)
+                form.show_recipe(settings.recipe)
         self._look()
 
     def _look(self) -> None:
@@ -315,9 +316,9 @@ class TrainWidget(QWidget):
         job.failed.connect(self._device.setText)
         job.start(self._cleanup)
 
-    def _on_device(self, device: Device) -> None:
+    def _on_device(self, device: DeviceReport) -> None:
         if not self.running:
-            self._device.setText(f"Device: {device.name}: {device.why}")
+            self._device.setText(f"Device: {device}")
 
     # The training ----------------------------------------------------------------------------------------
 
