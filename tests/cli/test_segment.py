@@ -100,6 +100,9 @@ class TestSegment:
         assert re.search(r"4 images\s+2\s", said), "only what is sure"
         assert "focus.tif: The 2 planes seem to be one field" in said
         assert "inverted.png: The background is darker than the cells" in said
+        counts = pd.read_csv("out/counts.csv", index_col="image")["white_cells"]
+        assert set(counts.index[counts.isna()]) == {"focus.tif", "inverted.png"}
+        assert "in 2 images, 2 in doubt</h1>" in Path("out/report.html").read_text()
 
     def test_the_fields_of_an_ome_zarr_are_all_counted(self, slides: Path, model: Path) -> None:
         image, group = spots()[0], zarr.create_group(slides / "fields.zarr", zarr_format=2)

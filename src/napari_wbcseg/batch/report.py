@@ -23,6 +23,7 @@ def write_report(
     record: RunRecord,
     entries: Iterable[Mapping[str, Any]],
     differential: Differential,
+    doubtful: int = 0,
 ) -> Path:
     """Write the report as one HTML file, which needs no other file and no network.
 
@@ -39,7 +40,9 @@ def write_report(
         image with its outlines, then the cells to check), its ``gallery`` as classes with JPEG, and the name
         of its ``overlay``, or nothing.
     differential : Differential
-        Over all images.
+        Over all images whose counts are not in doubt.
+    doubtful : int
+        How many are.
 
     Returns
     -------
@@ -68,6 +71,7 @@ def write_report(
         settings=_settings(record),
         entries=entries,
         differential=differential,
+        doubtful=doubtful,
     )
     with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(pieces)

@@ -332,7 +332,7 @@ def _write_run(
 ) -> list[Path]:
     """Write tables, record and report of a run, from the files of its results as they are now."""
     folder = run.folder
-    files, tables, lists, hashes = [], [], [], {}
+    files, tables, sure, hashes = [], [], [], {}
     for item in items:
         if rows.get(item, {}).get("status") != "ok":
             continue
@@ -345,7 +345,8 @@ def _write_run(
         rows[item] = result.row(item.image, cells)
         hashes[item.name] = result.image.sha256
         tables.append((item.image, cells))
-        lists.append(result.class_list)
+        if not result.in_doubt:
+            sure.append((cells, result.class_list))
         files += run.files_of(item.name, result)
     record = _with_inputs(record, items, rows, folder)
     for one in record.inputs:
@@ -364,13 +365,13 @@ def _write_run(
             overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
             yield {"row": row, **shown, "overlay": overlay.name if overlay in drawn else ""}
 
-    differential = pooled([cells for _, cells in tables], lists)
+    differential = pooled([cells for cells, _ in sure], [classes for _, classes in sure])
     return [
         *files,
         write_counts(folder / COUNTS_FILE, [rows[item] for item in items if item in rows]),
         write_cells(folder / CELLS_FILE, tables),
         record.write(folder / RUN_FILE),
-        write_report(folder / REPORT_FILE, record, entries(), differential),
+        write_report(folder / REPORT_FILE, record, entries(), differential, len(tables) - len(sure)),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import WBCSegError
-from ..words import asks, counted
+from ..words import counted
 from .app import FAILED
 from .console import add_bar, complain, new_table, on_signals, print_table, progress_bars, rounded
 from .options import ModelOption, SettingsOption, model_and_settings
@@ -179,16 +179,16 @@ def _print_counts(rows: list[dict[str, Any]]) -> None:
 
     table = new_table("image", "white cells", *beside, "to check", "diameter", "seconds")
     for row in good[:_TABLE_ROWS]:
-        shown = ["?"] * (2 + len(beside)) if asks(row["notes"]) else numbers([row])
+        shown = ["?"] * (2 + len(beside)) if row["white_cells"] is None else numbers([row])
         table.add_row(row["image"], *shown, rounded(row["cell_diameter"]), rounded(row["seconds"], 2))
     if len(good) > _TABLE_ROWS:
         table.add_row(f"... {len(good) - _TABLE_ROWS} more in counts.csv")
     if len(good) > 1:
         table.add_section()
-        sure = [row for row in good if not asks(row["notes"])]
+        sure = [row for row in good if row["white_cells"] is not None]
         seconds = sum(row["seconds"] or 0 for row in good)
         table.add_row(counted(len(good), "image"), *numbers(sure), "", rounded(seconds, 2))
     print_table(table)
     for row in good:
-        if asks(row["notes"]):
+        if row["white_cells"] is None:
             typer.echo(f"{row['image']}: {row['notes']}")

@@ -18,6 +18,7 @@ from ..files import read_text, write_atomically
 from ..images.pixel_size import CENTIMETRES
 from ..segmentation.result import Placement, Segmentation, counts
 from ..settings import SegmentationSettings
+from ..words import asks
 from .formats.tables import columns_to_table, table_to_columns
 from .names import LARGE_SUFFIX, RESULT_SUFFIX, RUN_FILE
 from .origins import FileRecord, ImageRecord, ModelRecord, here_and_now
@@ -366,8 +367,13 @@ class ResultRecord(_Record):
             classes=self.class_list,
         )
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a note asks what the count depends on, and nobody has corrected the cells since."""
+        return not self.edited and any(map(asks, self.notes))
+
     def row(self, image: str, cells: pd.DataFrame) -> dict[str, Any]:
-        """Return the row of ``counts.csv``.
+        """Return the row of ``counts.csv``; in doubt it says how many cells are outlined, not what they are.
 
         Parameters
         ----------
@@ -376,7 +382,10 @@ class ResultRecord(_Record):
         cells : DataFrame
             Its cells, as they are now.
         """
-        numbers, field = counts(cells, self.class_list), self.field_mm2
+        numbers: dict[str, Any] = {**counts(cells, self.class_list)}
+        field = self.field_mm2
+        if self.in_doubt:
+            numbers |= {"white_cells": None, "erythroblasts": None}
         white, erythroblasts = numbers["white_cells"], numbers["erythroblasts"]
         row = {
             "image": image,
@@ -384,7 +393,7 @@ class ResultRecord(_Record):
             "erythroblasts_per_100": 100 * erythroblasts / white if white else None,
             "cell_diameter": self.cell_diameter,
             "field_mm2": field,
-            "white_cells_per_mm2": white / field if field else None,
+            "white_cells_per_mm2": white / field if field and white is not None else None,
             "width": self.shape[-1],
             "height": self.shape[-2],
             "seconds": self.seconds,
@@ -392,7 +401,7 @@ class ResultRecord(_Record):
             "error": "",
             "notes": " ".join(dict.fromkeys(self.notes)),
         }
-        if class_of(cells).eq("").all():
+        if self.in_doubt or class_of(cells).eq("").all():
             return row
         found = differential(cells, self.class_list)
         return {**row, **{share.name: share.count for share in found.shares}, **found.others}

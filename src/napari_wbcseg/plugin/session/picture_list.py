@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from ...batch.file import BatchItem
 from ...classification.differential import count_in_words
-from ...words import asks, counted
+from ...words import counted
 
 _HEADERS = ("picture", "cells", "to check", "done")
 _TIPS = (
@@ -43,7 +43,7 @@ class Entry:
         row = self.row or {}
         if not self.segmented:
             return self.item.image, "", "", str(row.get("status", ""))
-        if asks(row["notes"]):
+        if row["white_cells"] is None:  # in doubt
             return self.item.image, "?", "", ""
         to_check = row["to_check"]
         return self.item.image, str(row["white_cells"]), str(to_check or ""), "" if to_check else "✓"
@@ -74,7 +74,7 @@ class PictureModel(QAbstractTableModel):
             return ""
         rows = [entry.row for entry in self.entries if entry.row is not None]
         done = [row for row in rows if row["status"] == "ok"]
-        sure = [row for row in done if not asks(row["notes"])]
+        sure = [row for row in done if row["white_cells"] is not None]
         white, erythroblasts, check = (
             sum(row[name] for row in sure) for name in ("white_cells", "erythroblasts", "to_check")
         )
