@@ -209,7 +209,7 @@ def test_other_columns_of_words_go_along(tmp_path, result, labels):
         assert back.cells["class"].tolist() == words["class"]
         assert back.cells["remark"].tolist() == cells["remark"].tolist()
         assert (back.count, back.white_cells, back.erythroblasts) == (3, 2, 1)
-        assert back.summary == "2 white cells, 1 erythroblast, 1 to check"
+        assert back.summary == "2 white cells, and 50 erythroblasts per 100, 1 to check"
     about = [f["properties"] for f in json.loads((tmp_path / "a.geojson").read_text())["features"]]
     assert [one["classification"]["name"] for one in about] == [
         "White blood cell",
