@@ -99,6 +99,7 @@ class TestKilled:
             assert time.monotonic() < end
             time.sleep(0.05)
         time.sleep(2)
+        assert process.poll() is None, "it was to be killed, and ended by itself"
         assert copies_left() == [], "another napari is at work on it"
         process.send_signal(signal.SIGKILL)
         process.wait()
