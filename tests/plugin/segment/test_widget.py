@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -255,6 +256,18 @@ def test_an_error_is_shown_as_its_sentence(viewer, widget, qtbot, monkeypatch, c
     assert widget._panel.details.text() == "The image has NaN values; replace them."
     assert "Traceback" not in capsys.readouterr().err
     assert len(viewer.layers) == 1
+
+
+def test_a_count_in_doubt_is_a_question(viewer, widget, qtbot, monkeypatch):
+    asked = "Is it an inverted picture? Invert it and count again."
+    monkeypatch.setattr(
+        "napari_wbcseg.segmentation.pipeline.segment",
+        lambda *given: dataclasses.replace(dark_discs(*given), notes=(asked,)),
+    )
+    viewer.add_image(discs(), rgb=True)
+    run(widget, qtbot)
+    assert widget._panel.result.text() == "count in doubt"
+    assert asked in widget._panel.notes.text()
 
 
 def test_the_settings_shown_are_the_settings_used(viewer, widget, qtbot, monkeypatch):

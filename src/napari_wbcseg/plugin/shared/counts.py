@@ -17,7 +17,6 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ...classification.classes import CLASS, ClassList
 from ...progress import Progress
 from ...segmentation.result import counts, summary_of
-from ...words import asks
 from .class_colours import show_classes
 from .features import known_values
 from .hover import tell_at_mouse
@@ -264,11 +263,11 @@ class Counts(QObject):
             return
         words, here = self.words(cells), self.plane_words(cells)
         lines = [here, f"stack: {words}"] if here else [words]
-        source, notes = LayerInfo.of(cells).source, LayerInfo.of(cells).notes
-        if any(map(asks, notes)):
+        info = LayerInfo.of(cells)
+        if info.in_doubt:
             lines = ["count in doubt, see its notes", *[here] * bool(here)]
-        if source and sum(map(is_picture, viewer.layers)) > 1:
-            lines.insert(0, source)
+        if info.source and sum(map(is_picture, viewer.layers)) > 1:
+            lines.insert(0, info.source)
         self._text, size = fitted(lines, viewer.canvas.size[1])
         overlay.text, overlay.font_size = self._text, size
         overlay.visible = True

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...classification.classes import BUILT_IN, ClassList
+from ...words import asks
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -105,6 +106,11 @@ class LayerInfo:
     def metadata(self) -> dict[str, Any]:
         """The ``metadata`` of a new layer."""
         return {METADATA_KEY: {field.name: getattr(self, field.name) for field in fields(self)}}
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a note asks what the count depends on, and no corrections were saved since."""
+        return not self.edited and any(map(asks, self.notes))
 
     def keep_in(self, layer: Layer) -> None:
         """Write this into a layer's metadata."""
