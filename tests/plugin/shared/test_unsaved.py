@@ -83,8 +83,10 @@ def offer_of(panel):
 
 class TestKilled:
     @pytest.fixture
-    def killed(self, picture, tmp_path):
+    def killed(self, picture, tmp_path, monkeypatch):
         """Correct cells in another napari, and kill it a moment later."""
+        # What a test before was offered, and did not take, stays with this process.
+        monkeypatch.setattr("napari_wbcseg.plugin.shared.unsaved._left", [])
         process = subprocess.Popen(
             [sys.executable, "-c", CORRECT_UNTIL_KILLED, str(picture)],
             env={**os.environ, "NAPARI_CONFIG": str(tmp_path / "settings.yaml")},
