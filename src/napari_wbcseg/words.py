@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -41,15 +41,16 @@ def readable(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{round(value, 4):.4g}"
 
 
-def asks(note: str) -> bool:
-    """Say whether a note asks a person something, which leaves the count in doubt.
+def in_doubt(notes: Iterable[str], corrected: bool) -> bool:
+    """Say whether a note asks a person what the count depends on, and nobody has corrected the cells since.
 
     Examples
     --------
-    >>> asks("Is it one? Count again."), asks("The alpha channel was dropped.")
-    (True, False)
+    >>> notes = ["Is it one? Count again.", "The alpha channel was dropped."]
+    >>> in_doubt(notes, False), in_doubt(notes, True), in_doubt(notes[1:], False)
+    (True, False, False)
     """
-    return "? " in note
+    return not corrected and any("? " in note for note in notes)
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -18,7 +18,7 @@ from ..files import read_text, write_atomically
 from ..images.pixel_size import CENTIMETRES
 from ..segmentation.result import Placement, Segmentation, counts
 from ..settings import SegmentationSettings
-from ..words import asks
+from ..words import in_doubt
 from .formats.tables import columns_to_table, table_to_columns
 from .names import LARGE_SUFFIX, RESULT_SUFFIX, RUN_FILE
 from .origins import FileRecord, ImageRecord, ModelRecord, here_and_now
@@ -370,7 +370,7 @@ class ResultRecord(_Record):
     @property
     def in_doubt(self) -> bool:
         """Whether a note asks what the count depends on, and nobody has corrected the cells since."""
-        return not self.edited and any(map(asks, self.notes))
+        return in_doubt(self.notes, self.edited)
 
     def row(self, image: str, cells: pd.DataFrame) -> dict[str, Any]:
         """Return the row of ``counts.csv``; in doubt it says how many cells are outlined, not what they are.

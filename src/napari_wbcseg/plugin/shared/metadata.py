@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...classification.classes import BUILT_IN, ClassList
-from ...words import asks
+from ...words import in_doubt
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -110,7 +110,7 @@ class LayerInfo:
     @property
     def in_doubt(self) -> bool:
         """Whether a note asks what the count depends on, and no corrections were saved since."""
-        return not self.edited and any(map(asks, self.notes))
+        return in_doubt(self.notes, self.edited)
 
     def keep_in(self, layer: Layer) -> None:
         """Write this into a layer's metadata."""
