@@ -38,8 +38,10 @@ _OF_A_HELD_PIXEL = 20
 _CONNECT_SECONDS = 20
 _LOOPBACK_SECONDS = 5
 # The processes of a cluster watch themselves up to a hundred times a second, which takes two seconds of the
-# processor a minute each.
-_SELDOM = {
+# processor a minute each. And they give memory back at once, for which a tile's arrays are mapped anew each
+# time: a third of a worker's time went there (glibc: a set M_TRIM_THRESHOLD fixes M_MMAP_THRESHOLD too).
+_OWN_WAYS = {
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     "distributed.worker.profile.enabled": False,
     "distributed.worker.memory.monitor-interval": "500ms",
     "distributed.admin.tick.interval": "1s",
@@ -81,7 +83,7 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
         count = workers or 1
         options = {"threads_per_worker": max(1, available_cpus() // count), "dashboard_address": None}
         with (
-            dask.config.set(_SELDOM),
+            dask.config.set(_OWN_WAYS),
             LocalCluster(n_workers=count, silence_logs=logging.CRITICAL, **options) as local,
             Client(local) as client,
         ):
