@@ -13,8 +13,8 @@ from ..classification.classes import CLASS, CLASS_BY, PERSON, ClassList, class_o
 from ..classification.differential import Differential, pooled
 from ..errors import ImageError, SettingsError
 from ..files import read_text
-from ..images.limits import check_is_file, check_memory
-from ..images.tiff import open_tiff
+from ..images.limits import check_memory
+from ..images.read import read_file
 from ..images.zarr_files import open_zarr, weigh
 from ..progress import Progress, silent
 from ..segmentation.result import Segmentation, with_unique_labels
@@ -88,17 +88,12 @@ def load_result(path: str | Path) -> Segmentation:
 
 def _read_labels(path: Path) -> np.ndarray:
     try:
-        check_is_file(path)
-        with open_tiff(path, str(path)) as image:
-            check_memory(image.levels[0].nbytes, str(path))
-            labels = image.levels[0][:][..., 0]
+        labels = read_file(path).pixels
     except ImageError as error:
         raise ImageError(f"{error} It belongs beside its record.") from None
-    except Exception as error:  # a damaged file raises nearly anything
-        raise ImageError(f"{path} cannot be read as a label image: {error}.") from None
     if labels.dtype.kind not in "iu":
         raise ImageError(f"{path} is no label image: its values are {labels.dtype}, not whole numbers.")
-    return labels[0] if len(labels) == 1 else labels
+    return labels
 
 
 def _of_zarr(path: Path) -> Segmentation:
@@ -226,7 +221,6 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     ModelError
         If the model or the classifier is not there any more.
     """
-    from ..images.read import read_image
     from ..segmentation.pipeline import segment
 
     path = Path(path)
@@ -242,7 +236,7 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
             )
         if record.image.sha256 is not None and file_sha256(file) != record.image.sha256:
             raise ImageError(f"{file} has changed since {path} was saved (its SHA-256 differs).")
-        image = read_image(file)
+        image = read_file(file).pixels
     return segment(image, record.model.load(), settings_again(record), progress)
 
 

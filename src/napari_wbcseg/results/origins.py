@@ -41,10 +41,8 @@ class FileRecord(BaseModel, extra="forbid"):
 
     def file(self, folder: Path) -> Path | None:
         """Return the file if it is still there; ``folder`` is that of the record."""
-        for path in (Path(self.path or " "), folder / (self.relative or " ")):
-            if path.exists():
-                return path
-        return None
+        places = Path(self.path or " "), folder / (self.relative or " ")
+        return next((path for path in places if path.exists()), None)
 
 
 class ImageRecord(FileRecord):

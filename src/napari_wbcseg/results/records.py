@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
@@ -237,11 +236,8 @@ class ResultRecord(_Record):
         result: Segmentation,
         folder: Path,
         labels: str = "",
-        *,
         image: ImageRecord | None = None,
-        seconds: float | None = None,
-        pictures: Sequence[Picture] = (),
-        gallery: Sequence[Picture] = (),
+        **about: Any,
     ) -> ResultRecord:
         """Make the record of a result, to lie in a folder beside its labels file.
 
@@ -253,8 +249,8 @@ class ResultRecord(_Record):
             The labels file, or the folder of a large result, which has the table itself.
         image : ImageRecord, optional
             By default that of the result's image file as it is now.
-        seconds, pictures, gallery
-            See the attributes.
+        **about
+            ``seconds``, ``pictures``, ``gallery``.
         """
         asked = (result.settings.classes or "") if result.settings else ""
         return cls(
@@ -271,12 +267,10 @@ class ResultRecord(_Record):
             count=result.count,
             to_check=result.to_check,
             classes=[] if result.classes == BUILT_IN else result.classes.to_list(),
-            seconds=seconds,
-            pictures=list(pictures),
-            gallery=list(gallery),
             cells={} if labels.endswith(LARGE_SUFFIX) else table_to_columns(result.cells),
             **asdict(result.placement),
             **here_and_now(),
+            **about,
         )
 
     def write(self, path: str | Path) -> Path:
@@ -315,12 +309,7 @@ class ResultRecord(_Record):
         return self.labels.endswith(LARGE_SUFFIX)
 
     def table(self, folder: Path) -> pd.DataFrame:
-        """Return the table of the cells; that of a large image is in a folder beside the record.
-
-        Parameters
-        ----------
-        folder : Path
-            Where the record lies.
+        """Return the table of the cells, of a record that lies in a folder; a large image has it beside that.
 
         Raises
         ------
@@ -341,15 +330,7 @@ class ResultRecord(_Record):
         return math.prod(self.shape) * self.field_share * size.row * size.column * side**2
 
     def segmentation(self, labels: Any, cells: pd.DataFrame, folder: Path) -> Segmentation:
-        """Return the result that was recorded, given its labels and table.
-
-        Parameters
-        ----------
-        labels : array of int, shape (H, W) or (N, H, W)
-        cells : DataFrame
-        folder : Path
-            Where the record lies.
-        """
+        """Return the result, recorded in a folder, of labels, (H, W) or (N, H, W), and their table."""
         return Segmentation(
             labels=labels,
             cells=cells,
@@ -373,14 +354,9 @@ class ResultRecord(_Record):
         return in_doubt(self.notes, self.edited)
 
     def row(self, image: str, cells: pd.DataFrame) -> dict[str, Any]:
-        """Return the row of ``counts.csv``; in doubt it says how many cells are outlined, not what they are.
+        """Return the row of ``counts.csv``, given what tables call the image, and its cells as they are now.
 
-        Parameters
-        ----------
-        image : str
-            How the tables call it.
-        cells : DataFrame
-            Its cells, as they are now.
+        In doubt it says how many cells are outlined, not what they are.
         """
         numbers: dict[str, Any] = {**counts(cells, self.class_list)}
         field = self.field_mm2

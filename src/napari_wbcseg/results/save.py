@@ -247,32 +247,28 @@ def _ome_zarr(path: Path, result: Segmentation, image: Any, progress: Progress) 
 
 
 def _overlay(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
-    cells, written = result.cells, []
-    for number, target in _plane_files(path, result):
-        progress(number or 0, len(result.labels) if result.stacked else 1, "Drawing")
-        plane: Any = slice(None) if number is None else number
-        rows = cells if number is None else cells[cells["plane"] == number]
-        written.append(write_overlay(target, image[plane], result.labels[plane], rows, result.classes))
-    return written
+    cells, files = result.cells, _plane_files(path, result)
+    for plane, target in files.items():
+        progress(0 if plane is ... else plane, len(files), "Drawing")
+        rows = cells[cells["plane"] == plane] if result.stacked else cells
+        write_overlay(target, image[plane], result.labels[plane], rows, result.classes)
+    return list(files.values())
 
 
 def _mask(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
-    return [
-        write_mask(target, result.labels if number is None else result.labels[number])
-        for number, target in _plane_files(path, result)
-    ]
+    return [write_mask(target, result.labels[plane]) for plane, target in _plane_files(path, result).items()]
 
 
-def _plane_files(path: Path, result: Segmentation) -> list[tuple[int | None, Path]]:
-    """Return the planes and their picture files; ``smear-overlay.png`` is ``smear-plane-01-overlay.png``."""
+def _plane_files(path: Path, result: Segmentation) -> dict[Any, Path]:
+    """Return the picture file of each plane: ``smear-plane-01-overlay.png``; the path, for an image (``...``)."""
     if not result.stacked:
-        return [(None, path)]
-    base, digits = base_of(path), len(str(len(result.labels)))
-    rest = path.name.removeprefix(base.name)
-    return [
-        (number, path.with_name(f"{base.name}-plane-{number + 1:0{digits}d}{rest}"))
-        for number in range(len(result.labels))
-    ]
+        return {...: path}
+    base, digits = base_of(path).name, len(str(len(result.labels)))
+    rest = path.name.removeprefix(base)
+    return {
+        plane: path.with_name(f"{base}-plane-{plane + 1:0{digits}d}{rest}")
+        for plane in range(len(result.labels))
+    }
 
 
 #: All formats, by name.

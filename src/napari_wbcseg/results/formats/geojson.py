@@ -81,7 +81,7 @@ def write_geojson(path: str | Path, result: Segmentation, progress: Progress = s
 
 
 def _feature(
-    outline: CellOutline, row: dict[Any, Any], name: str, colour: tuple[int, int, int]
+    outline: CellOutline, row: dict[str, Any], name: str, colour: tuple[int, int, int]
 ) -> dict[str, Any]:
     check = bool(row.get("check", False))
     words = {column: value for column, value in row.items() if isinstance(value, str)}
@@ -90,15 +90,12 @@ def _feature(
     classes = [named[:1].upper() + named[1:] or CELL_CLASS, *[TO_CHECK] * check]
     # The same cell has the same identity each time, so that QuPath can update it.
     identity = f"napari-wbcseg/{name}/{outline.plane}/{outline.label}"
+    probabilities = [column for column in row if column.startswith(PROBABILITY)]
+    titles = _NAMES | {name: f"Probability: {name.removeprefix(PROBABILITY)}" for name in probabilities}
     measurements = {
         title: float(row[column])
-        for column, title in _NAMES.items()
+        for column, title in titles.items()
         if column in row and np.isfinite(float(row[column]))
-    }
-    measurements |= {
-        f"Probability: {column.removeprefix(PROBABILITY)}": float(value)
-        for column, value in row.items()
-        if str(column).startswith(PROBABILITY) and np.isfinite(float(value))
     }
     return {
         "type": "Feature",
@@ -107,10 +104,7 @@ def _feature(
         "properties": {
             "objectType": "detection",
             "name": str(outline.label),
-            "classification": {
-                "name": ": ".join(classes),
-                "color": list(colour),
-            },
+            "classification": {"name": ": ".join(classes), "color": list(colour)},
             "measurements": {"Label": outline.label, **measurements},
             **({"metadata": words} if words else {}),
         },
@@ -122,11 +116,7 @@ def _geometry(outline: CellOutline) -> dict[str, Any]:
         [[*ring.tolist(), ring[0].tolist()] for ring in (polygon.exterior, *polygon.holes)]
         for polygon in outline.polygons
     ]
-    geometry: dict[str, Any] = (
-        {"type": "Polygon", "coordinates": parts[0]}
-        if len(parts) == 1
-        else {"type": "MultiPolygon", "coordinates": parts}
-    )
-    if outline.plane is not None:
-        geometry["plane"] = {"c": -1, "z": outline.plane, "t": 0}
-    return geometry
+    plane = {} if outline.plane is None else {"plane": {"c": -1, "z": outline.plane, "t": 0}}
+    if len(parts) == 1:
+        return {"type": "Polygon", "coordinates": parts[0], **plane}
+    return {"type": "MultiPolygon", "coordinates": parts, **plane}

@@ -130,13 +130,10 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
 def _properties(result: Segmentation) -> list[dict[str, Any]]:
     """Return the measurements of each label, without those that are unknown."""
     columns = table_to_columns(result.cells)
-    labels = columns.pop("label")
+    columns = {"label-value": columns.pop("label"), **columns}
     return [
-        {
-            "label-value": int(label),
-            **{name: values[row] for name, values in columns.items() if values[row] is not None},
-        }
-        for row, label in enumerate(labels)
+        {name: value for name, value in zip(columns, row, strict=True) if value is not None}
+        for row in zip(*columns.values(), strict=True)
     ]
 
 

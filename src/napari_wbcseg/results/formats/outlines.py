@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...box import Box, label_boxes
+from ...images.field_of_view import sides
 from ...progress import Progress
 
 if TYPE_CHECKING:
@@ -112,12 +113,8 @@ def _is_cut(mask: np.ndarray, box: Box, shape: tuple[int, ...]) -> bool:
     """Say whether a mask goes on beyond its box, or is not in it at all."""
     if not mask.any():
         return box.shape != shape
-    return bool(
-        (box.top > 0 and mask[0].any())
-        or (box.left > 0 and mask[:, 0].any())
-        or (box.bottom < shape[0] and mask[-1].any())
-        or (box.right < shape[1] and mask[:, -1].any())
-    )
+    goes_on = box.top > 0, box.bottom < shape[0], box.left > 0, box.right < shape[1]
+    return any(there and side.any() for there, side in zip(goes_on, sides(mask), strict=True))
 
 
 def mask_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[Polygon, ...]:
@@ -142,11 +139,10 @@ def mask_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[P
     parts, count = ndimage.label(mask)  # edges join pixels, corners do not
     if count == 1:
         return (_polygon(mask, origin),)
-    polygons = [
+    return tuple(
         _polygon(parts[box] == number, (origin[0] + box[0].start, origin[1] + box[1].start))
         for number, box in enumerate(ndimage.find_objects(parts), start=1)
-    ]
-    return tuple(polygons)
+    )
 
 
 def _polygon(part: np.ndarray, origin: tuple[int, int]) -> Polygon:

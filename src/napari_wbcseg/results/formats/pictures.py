@@ -242,9 +242,7 @@ def _zoom(shape: tuple[int, ...]) -> float:
     short, long = min(shape), max(shape)
     if long > _GREATEST_SIDE:
         return _GREATEST_SIDE / long
-    return (
-        float(min(-(-_LEAST_SIDE // short), max(1, _GREATEST_SIDE // long))) if short < _LEAST_SIDE else 1.0
-    )
+    return float(min(max(1, -(-_LEAST_SIDE // short)), max(1, _GREATEST_SIDE // long)))
 
 
 def zoomed(picture: np.ndarray, zoom: float, order: int | None = None) -> np.ndarray:
@@ -291,20 +289,10 @@ def _write_number(
         (bottom + gap, left - w),
         (middle_row, middle_column),
     ]
-
-    def clamped(place: tuple[float, float]) -> tuple[int, int]:
-        return (
-            int(np.clip(place[0], 0, max(0, height - h))),
-            int(np.clip(place[1], 0, max(0, width - w))),
-        )
-
+    inside = np.clip(places, 0, (max(0, height - h), max(0, width - w))).astype(int).tolist()
     # Other numbers weigh more than cells: a number over a cell can still be read.
-    row, column = min(
-        map(clamped, places), key=lambda p: float(taken[p[0] : p[0] + h, p[1] : p[1] + w].sum())
-    )
+    row, column = min(inside, key=lambda at: int(taken[at[0] : at[0] + h, at[1] : at[1] + w].sum()))
     taken[row : row + h, column : column + w] = 4
     start = (column, row + h - drop)
-    cv2.putText(
-        picture, text, start, font, size, CASING_COLOUR, bold + max(2, round(2.4 * unit)), cv2.LINE_AA
-    )
-    cv2.putText(picture, text, start, font, size, colour, bold, cv2.LINE_AA)
+    for ink, width in ((CASING_COLOUR, bold + max(2, round(2.4 * unit))), (colour, bold)):
+        cv2.putText(picture, text, start, font, size, ink, width, cv2.LINE_AA)

@@ -18,21 +18,8 @@ if TYPE_CHECKING:
 
 #: Columns of ``counts.csv``; diameters and sizes in pixels, the field without its surround.
 COUNT_COLUMNS = (
-    "image",
-    "count",
-    "white_cells",
-    "erythroblasts",
-    "erythroblasts_per_100",
-    "to_check",
-    "cell_diameter",
-    "field_mm2",
-    "white_cells_per_mm2",
-    "width",
-    "height",
-    "seconds",
-    "status",
-    "error",
-    "notes",
+    *("image", "count", "white_cells", "erythroblasts", "erythroblasts_per_100", "to_check", "cell_diameter"),
+    *("field_mm2", "white_cells_per_mm2", "width", "height", "seconds", "status", "error", "notes"),
 )
 
 
@@ -84,12 +71,9 @@ def write_table(path: str | Path, table: pd.DataFrame) -> Path:
     words: dict[str, Any] = {
         str(name): values.map(no_formula) for name, values in table.items() if values.dtype.kind not in "biuf"
     }
-    text = (
-        table.assign(**words)
-        .rename(columns=no_formula)
-        .to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    )
-    return write_atomically(path, text.encode("utf-8"))
+    table = table.assign(**words).rename(columns=no_formula)
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    return write_atomically(path, text.encode())
 
 
 def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.DataFrame:
