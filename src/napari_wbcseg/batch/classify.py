@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..classification.classify import class_list, classify_cells
 from ..errors import ImageError
-from ..files import locked
 from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
 from ..progress import Progress, silent
 from ..results.formats.tables import table_to_columns
@@ -18,8 +17,9 @@ from ..results.origins import ModelRecord
 from ..results.records import ResultRecord
 from ..results.save import files_of, save
 from .file import BatchItem, Outputs
+from .folder import alone_in
 from .process import with_corrections
-from .run import LOCK_FILE, busy, renew_tables
+from .run import renew_tables
 
 #: Formats whose files, where there are any, say the classes too.
 _WITH_CLASSES = ("csv", "geojson", "roi", "ome-zarr", "overlay")
@@ -64,7 +64,7 @@ def classify_results(
     files = records_in(results)
     for folder in dict.fromkeys(file.parent for file in files):
         here = [file for file in files if file.parent == folder]
-        with locked(folder / LOCK_FILE, busy(folder)):
+        with alone_in(folder):
             for file in here:
                 record = ResultRecord.read(file)
                 tell = _tell_large if record.large else _tell

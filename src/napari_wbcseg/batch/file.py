@@ -55,10 +55,7 @@ class BatchItem:
         """Whether it is segmented in parts, into a folder, rather than read as a whole."""
         from ..images.lazy import is_large_file
 
-        try:
-            return not self.problem and is_large_file(self.path)
-        except Exception:  # of a damaged file; whoever reads its pixels says what is wrong
-            return False
+        return not self.problem and is_large_file(self.path)
 
     @cached_property
     def pixels(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def write_report(
     environment.filters["link"] = quote
     pieces = environment.get_template(_TEMPLATE.name).generate(
         record=record,
-        totals=_totals(record),
+        totals=Counter(one.status for one in record.inputs),
         settings=_settings(record),
         entries=entries,
         differential=differential,
@@ -76,16 +77,6 @@ def write_report(
     with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(pieces)
     return path
-
-
-def _totals(record: RunRecord) -> dict[str, int]:
-    states = [entry.status for entry in record.inputs]
-    return {
-        "images": len(states),
-        "done": states.count("ok"),
-        "failed": states.count("failed"),
-        "pending": states.count("pending"),
-    }
 
 
 def _settings(record: RunRecord) -> list[tuple[str, str]]:

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..classification.differential import pooled
-from ..errors import BusyError, OutputError, SettingsError, WBCSegError
-from ..files import locked, read_text, remove_leftovers
+from ..errors import OutputError, WBCSegError
+from ..files import remove_leftovers
 from ..progress import Progress, silent
 from ..results.formats.tables import failed_row, write_cells, write_counts
-from ..results.names import (
-    CELLS_FILE,
-    COUNTS_FILE,
-    OVERLAY_SUFFIX,
-    RUN_FILE,
-    image_names,
-    is_output,
-    output_names,
-)
+from ..results.names import CELLS_FILE, COUNTS_FILE, OVERLAY_SUFFIX, RUN_FILE, image_names, is_output
 from ..results.origins import relative_path
-from ..results.records import RUN_FORMAT, InputRecord, Picture, ResultRecord, RunRecord
-from ..segmentation.large.files import PLAN_FILE
+from ..results.records import InputRecord, Picture, ResultRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
 from .file import BatchItem, Outputs, Row, Run, cells_of, failure, pictures_in, row_of
+from .folder import alone_in, earlier_items, forget_large, items_of, with_others_done, with_own_names
 from .process import with_corrections
 from .report import REPORT_FILE, write_report
 from .workers import segment_here
@@ -39,7 +30,6 @@ if TYPE_CHECKING:
     from ..network.model_file import ModelFile
     from ..settings import SegmentationSettings
 
-LOCK_FILE = ".wbcseg.lock"
 #: Of earlier versions of this package, which wrote down there what is done.
 _JOURNAL = "journal.jsonl"
 
@@ -85,70 +75,41 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     """
     from ..images.find import find_images, leads_nowhere, natural_key
 
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     images: list[Path] = []
     problems: list[BatchItem] = []
 
-    def unreadable(error: OSError) -> None:
-        where = _text(error.filename)
-        problems.append(_unusable(where, f"{where} cannot be looked into: {error.strerror}."))
+    def unusable(path: str | Path, problem: str) -> None:
+        problems.append(BatchItem(Path(_text(path)), _text(path), problem=problem))
 
-    for given in dict.fromkeys(str(path) for path in paths):
+    def unreadable(error: OSError) -> None:
+        unusable(error.filename, f"{_text(error.filename)} cannot be looked into: {error.strerror}.")
+
+    for given in dict.fromkeys(map(str, paths)):
         try:
-            for path in find_images(given, recursive=recursive, unreadable=unreadable):
+            for path in find_images(given, recursive, unreadable):
                 if path == Path(given).expanduser() or not is_output(path):
-                    found.setdefault(_real(path), path)
+                    found.setdefault(os.path.realpath(path), path)
         except WBCSegError as error:
-            problems.append(_unusable(given, str(error)))
+            unusable(given, str(error))
         except OSError as error:
             unreadable(error)
         except (RuntimeError, ValueError) as error:  # a link to itself, a null character
-            problems.append(_unusable(given, f"{_text(given)} cannot be looked for: {error}."))
+            unusable(given, f"{_text(given)} cannot be looked for: {error}.")
     for path in sorted(found.values(), key=natural_key):
         if leads_nowhere(path):
-            problems.append(_unusable(path, f"{_text(path)} is a link to itself or to what is not there."))
+            unusable(path, f"{_text(path)} is a link to itself or to what is not there.")
         elif _text(path) != str(path):
-            problems.append(_unusable(path, f"The name of {_text(path)} is no text (UTF-8): rename it."))
+            unusable(path, f"The name of {_text(path)} is no text (UTF-8): rename it.")
         else:
             images.append(path)
     shown = image_names(images)
     return [*(BatchItem(path, shown[path]) for path in images), *problems]
 
 
-def _real(path: Path) -> Path:
-    """Return a path without links; `Path.resolve` raises where one leads to itself."""
-    return Path(os.path.realpath(path))
-
-
 def _text(path: str | Path) -> str:
     """Return a path as it can be written down: what is no UTF-8 in it is a question mark."""
     return os.fsencode(path).decode("utf-8", "replace")
-
-
-def _unusable(path: str | Path, problem: str) -> BatchItem:
-    return BatchItem(Path(_text(path)), _text(path), "", problem=problem)
-
-
-def items_of(record: RunRecord | ResultRecord, folder: Path) -> list[BatchItem]:
-    """Return the inputs of a recorded run, or the image of a recorded result, to be segmented again.
-
-    Parameters
-    ----------
-    record : RunRecord or ResultRecord
-    folder : Path
-        Where the record lies; inputs that moved along with it are found.
-    """
-    if isinstance(record, RunRecord):
-        return [
-            BatchItem(one.file(folder) or Path(one.path), one.image, one.name, one.sha256)
-            for one in record.inputs
-        ]
-    image = record.image
-    if (path := image.file(folder)) is not None:
-        return [BatchItem(path, image.name, sha256=image.sha256)]
-    where = image.path or "it came from no file"
-    problem = f"The image of the recorded result is not there ({where}); name the image."
-    return [BatchItem(Path(image.name), image.name, problem=problem)]
 
 
 def segment_files(
@@ -220,10 +181,10 @@ def segment_files(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from None
-    with locked(folder / LOCK_FILE, busy(folder)):
-        earlier = _earlier(folder)
-        given = _with_own_names(dict.fromkeys(items), earlier, run, again=again)
-        items = _with_others_done(given, earlier, run)
+    with alone_in(folder):
+        earlier = earlier_items(folder)
+        given = with_own_names(dict.fromkeys(items), earlier, run, again=again)
+        items = with_others_done(given, earlier, run)
         rows: dict[BatchItem, Row] = {}
 
         def done(item: BatchItem, row: Row) -> None:
@@ -244,7 +205,7 @@ def segment_files(
         remove_leftovers(folder)
         (folder / _JOURNAL).unlink(missing_ok=True)
         if again:
-            _forget_large(run, given)
+            forget_large(run, given)
         finished = False
         try:
             take_up(items[len(given) :] if again else items)
@@ -293,7 +254,7 @@ def renew_tables(folder: str | Path) -> list[Path]:
     folder = Path(folder).expanduser().resolve()
     if not (folder / RUN_FILE).is_file():
         return []
-    with locked(folder / LOCK_FILE, busy(folder)):
+    with alone_in(folder):
         record = RunRecord.read(folder / RUN_FILE)
         outputs = Outputs(folder, record.mask, record.overlay, record.formats, record.model.source)
         items, rows = items_of(record, folder), dict[BatchItem, Row]()
@@ -303,11 +264,6 @@ def renew_tables(folder: str | Path) -> list[Path]:
             elif given.status == "failed":
                 rows[item] = failed_row(item.image, given.error, 0.0)
         return _write_run(outputs, record, items, rows)
-
-
-def busy(folder: Path) -> BusyError:
-    """Return the error that says that a run is at work in a folder."""
-    return BusyError(f"Another run is writing into {folder}: wait for its end, or give another folder.")
 
 
 def _with_inputs(
@@ -373,85 +329,6 @@ def _write_run(
         record.write(folder / RUN_FILE),
         write_report(folder / REPORT_FILE, record, entries(), differential, len(tables) - len(sure)),
     ]
-
-
-# Whose a folder of results is -------------------------------------------------------------------------
-
-
-def _earlier(folder: Path) -> list[BatchItem]:
-    """Return the inputs of the run that wrote into a folder before.
-
-    Raises
-    ------
-    OutputError
-        If what the run would write is there and no run wrote it.
-    """
-    file = folder / RUN_FILE
-    try:
-        return items_of(RunRecord.read(file), folder)
-    except SettingsError:
-        if file.exists() and RUN_FORMAT in read_text(file)[:200]:
-            return []  # of another version of this package, or damaged
-    for name in (COUNTS_FILE, CELLS_FILE, RUN_FILE, REPORT_FILE):
-        if (folder / name).exists():
-            raise OutputError(
-                f"{folder} holds a {name} that no run of this program wrote, and it would be overwritten. "
-                "Give another folder, or move that file away."
-            )
-    return []
-
-
-def _with_own_names(
-    items: Iterable[BatchItem], earlier: Sequence[BatchItem], run: Run, *, again: bool
-) -> list[BatchItem]:
-    """Give each input a name whose files are its own or no one's; that which it had before, if any."""
-    had = {_real(item.path): item.name for item in earlier if item.name}
-    taken = {name.casefold() for name in had.values()}
-    good = {item.path: item for item in items if not item.problem}
-
-    def free(path: Path, name: str) -> bool:
-        own = had.get(_real(path)) == name
-        if not own and name.casefold() in taken:
-            return False
-        if not run.record_file(name).exists():
-            there = [*run.files(name), run.large_folder(name)]
-            return own or not any(file.exists() for file in there)
-        record = run.read(name)
-        if record is None:
-            return own
-        if record.settings is None:
-            return False  # drawn by hand
-        if not again and run.loses_corrections(name, record):
-            return False
-        image = record.image.file(run.folder)
-        same = image is not None and _real(image) == _real(path)
-        return own or same or record.image.is_of(path)
-
-    wanted = {path: had.get(_real(path)) or item.name for path, item in good.items()}
-    names = output_names(good, wanted, free)
-    return [item if item.problem else replace(item, name=names[item.path]) for item in items]
-
-
-def _with_others_done(items: list[BatchItem], earlier: Sequence[BatchItem], run: Run) -> list[BatchItem]:
-    """Add what an earlier run did into the same folder with the same model and settings, for the tables."""
-    given = {_real(item.path) for item in items}
-    others = [item for item in earlier if _real(item.path) not in given and run.done_before(item)]
-    if not others:
-        return items
-    items = [*items, *others]
-    good = [item for item in items if not item.problem]
-    if len({item.image for item in good}) < len(good):
-        shown = image_names([item.path for item in good])
-        items = [item if item.problem else replace(item, image=shown[item.path]) for item in items]
-    return items
-
-
-def _forget_large(run: Run, items: Sequence[BatchItem]) -> None:
-    """Remove what was found in large images, which would be taken up otherwise."""
-    for item in items:
-        folder = run.large_folder(item.name)
-        if (folder / PLAN_FILE).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:

@@ -84,8 +84,9 @@ def segment(
     probability.zarr and cells.csv; what was interrupted goes on where it stopped. Folders
     are searched for them too.
     """
+    from ..batch.folder import items_of
     from ..batch.report import REPORT_FILE
-    from ..batch.run import collect, items_of, segment_files
+    from ..batch.run import collect, segment_files
     from ..results.records import RunRecord
     from ..results.save import format_names
 

@@ -65,54 +65,34 @@ def is_mask_name(path: str | Path) -> bool:
     return image_stem(stem) != stem
 
 
-def _refuse(error: OSError) -> None:
-    raise error
-
-
 def find_images(
-    paths: str | Path | Iterable[str | Path],
-    *,
-    recursive: bool = False,
-    unreadable: Callable[[OSError], None] = _refuse,
+    given: str | Path, recursive: bool = False, unreadable: Callable[[OSError], None] | None = None
 ) -> list[Path]:
-    """List the images that files, folders and glob patterns stand for.
+    """List the images that a file, a folder or a glob pattern stands for.
 
     Parameters
     ----------
-    paths : str, Path or iterable of them
-        Files are taken as given, even when missing, so that each can be reported
-        on its own; folders stand for the images in them, whole slides and zarr folders among them;
-        patterns such as ``slides/*.tif`` (``**`` for any depth) for the images that match.
+    given : str or Path
+        A file is taken as given, even when missing, so that it can be reported on its own; a folder
+        stands for the images in it, whole slides and zarr folders among them; a pattern such as
+        ``slides/*.tif`` (``**`` for any depth) for the images that match.
     recursive : bool
         Look into the folders of a folder too.
-    unreadable : callable
-        Called with the error of a folder that cannot be looked into; by default it is raised.
+    unreadable : callable, optional
+        Called with the error of a folder that cannot be looked into.
 
     Returns
     -------
     list of Path
-        Without repetition, in natural order. Masks (``NAME-mask.*``, ``NAME_labels.*`` and the like)
-        and hidden files are left out.
+        In no particular order. Masks (``NAME-mask.*``, ``NAME_labels.*`` and the like) and hidden files
+        are left out.
 
     Raises
     ------
     ImageError
-        If a folder holds no image, or a pattern matches none.
+        If a folder holds no image, a pattern matches none, or the file is a mask.
     """
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not given:
-        raise ImageError("No image was given; name image files, folders or patterns.")
-    found: dict[Path, Path] = {}
-    for item in given:
-        for path in _expand(Path(item).expanduser(), recursive, unreadable):
-            found.setdefault(Path(os.path.realpath(path)), path)
-    if not found:
-        names = ", ".join(str(item) for item in given[:3])
-        raise ImageError(f"{names}: only masks were given; name the images themselves.")
-    return sorted(found.values(), key=natural_key)
-
-
-def _expand(path: Path, recursive: bool, unreadable: Callable[[OSError], None]) -> list[Path]:
+    path = Path(given).expanduser()
     if is_zarr(path):
         return [path]
     if path.is_dir():
@@ -121,8 +101,10 @@ def _expand(path: Path, recursive: bool, unreadable: Callable[[OSError], None]) 
     elif glob.has_magic(str(path)) and not path.exists():
         found = map(Path, glob.glob(_pattern(path), recursive=True))
         none = f"No image matches {path}"
+    elif is_mask_name(path):
+        raise ImageError(f"{given}: only masks were given; name the images themselves.")
     else:
-        return [] if is_mask_name(path) else [path]
+        return [path]
     images = [file for file in found if _is_image_file(file)]
     if not images:
         endings = f"{', '.join(IMAGE_SUFFIXES[:-1])} or {IMAGE_SUFFIXES[-1]}"
@@ -136,7 +118,7 @@ def _pattern(path: Path) -> str:
     return os.path.join(glob.escape(str(there)), path.relative_to(there))
 
 
-def _inside(folder: Path, recursive: bool, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
+def _inside(folder: Path, recursive: bool, unreadable: Callable[[OSError], None] | None) -> Iterator[Path]:
     """Yield what a folder holds; the thousands of files that make up a zarr are not looked at."""
     for here, folders, files in os.walk(folder, onerror=unreadable):
         yield from (Path(here, name) for name in (*files, *folders))

@@ -260,7 +260,7 @@ def _mask(path: Path, result: Segmentation, image: Any, progress: Progress) -> l
 
 
 def _plane_files(path: Path, result: Segmentation) -> dict[Any, Path]:
-    """Return the picture file of each plane: ``smear-plane-01-overlay.png``; the path, for an image (``...``)."""
+    """Return the picture of each plane: ``smear-plane-01-overlay.png``; the path, for an image (``...``)."""
     if not result.stacked:
         return {...: path}
     base, digits = base_of(path).name, len(str(len(result.labels)))

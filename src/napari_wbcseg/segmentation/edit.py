@@ -91,7 +91,7 @@ def split_by_stroke(labels: np.ndarray, label: int, stroke: np.ndarray, new_labe
 
     part_of = np.zeros(mask.shape, np.int64)
     pieces, count = ndimage.label(mask, np.ones((3, 3)))
-    total = 0
+    total, cut = 0, list[int]()
     for piece in range(1, count + 1):
         whole = pieces == piece
         parts, number = ndimage.label(whole & ~barrier, _CROSS)
@@ -105,12 +105,12 @@ def split_by_stroke(labels: np.ndarray, label: int, stroke: np.ndarray, new_labe
         nearest = ndimage.distance_transform_edt(kept == 0, return_distances=False, return_indices=True)
         grown = kept[tuple(nearest)]
         part_of[whole] = (np.searchsorted(large, grown) + 1 + total)[whole]
+        cut += range(total + 1, total + 1 + len(large))
         total += len(large)
-    if total == count:
+    if not cut:
         raise EditError(f"The line does not part cell {label}: draw it right across the cell.")
     # Pieces that lay apart before belong together still, with the largest of all parts.
-    cut = {int(part) for piece in range(1, count + 1) for part in _cut_parts(part_of, pieces == piece)}
-    return _renumber(labels, part_of, sorted(cut), label, new_label, (top, left))
+    return _renumber(labels, part_of, cut, label, new_label, (top, left))
 
 
 def separate_pieces(labels: np.ndarray, label: int, new_label: int | None = None) -> Edit:
@@ -254,12 +254,6 @@ def _pixels_of(labels: np.ndarray, numbers: Sequence[int]) -> tuple[np.ndarray, 
     if missing or 0 in numbers:
         raise EditError(f"There is no cell {min(missing or {0})} in the image.")
     return rows, cols
-
-
-def _cut_parts(part_of: np.ndarray, piece: np.ndarray) -> list[int]:
-    """Return the parts that one piece was cut into; none where it was not cut."""
-    parts = np.unique(part_of[piece])
-    return parts.tolist() if len(parts) > 1 else []
 
 
 def _renumber(

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import zlib
 from dataclasses import dataclass
+from itertools import product
 from math import isqrt
 from typing import TYPE_CHECKING
 
@@ -186,8 +187,9 @@ def estimate(
     from .robust import choose_size
 
     progress(0, 0, "Measuring the background")
-    boxes = _samples(source.shape)
-    is_whole = boxes[0].shape == source.shape
+    whole = Box(0, 0, *source.shape)
+    boxes = [whole] if whole.area <= PARAMETERS.whole else _spread(source.shape)
+    is_whole = boxes[0] == whole
     field = None if settings.recipe == "classic" else _field_of_view(source, progress)
     samples = []
     for number, box in enumerate(boxes):
@@ -233,13 +235,9 @@ def image_digest(source: PixelSource) -> str:
     digest = hashlib.sha256(f"{source.shape} {source.dtype}".encode())
     side = PARAMETERS.digest
     for box in _spread(source.shape):
-        part = Box(box.top, box.left, min(box.top + side, box.bottom), min(box.left + side, box.right))
+        part = Box(box.top, box.left, box.top + side, box.left + side).common(box)
         digest.update(np.ascontiguousarray(source.raw(*part)).tobytes())
     return digest.hexdigest()[:16]
-
-
-def _samples(shape: tuple[int, int]) -> list[Box]:
-    return [Box(0, 0, *shape)] if shape[0] * shape[1] <= PARAMETERS.whole else _spread(shape)
 
 
 def _spread(shape: tuple[int, int]) -> list[Box]:
@@ -248,11 +246,7 @@ def _spread(shape: tuple[int, int]) -> list[Box]:
     for length in shape:
         count = max(1, min(PARAMETERS.fields_a_side, length // side))
         along.append([max(0, round((i + 0.5) * length / count - side / 2)) for i in range(count)])
-    return [
-        Box(top, left, min(top + side, shape[0]), min(left + side, shape[1]))
-        for top in along[0]
-        for left in along[1]
-    ]
+    return [Box(top, left, top + side, left + side).grown(0, shape) for top, left in product(*along)]
 
 
 def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | None:

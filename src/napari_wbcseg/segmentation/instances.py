@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..box import Box
+from ..images.field_of_view import sides
 from .prediction import Maps
 
 
@@ -183,15 +184,13 @@ def _parts(
         yield mask, window
         return
     rows, cols = np.nonzero(mask)
-    offset = maps.offset[window][rows, cols]
-    points_to = np.stack(
-        [rows + window[0].start + offset[:, 0], cols + window[1].start + offset[:, 1]], axis=1
-    )
+    corner = Box.of(window)[:2]
+    points_to = np.column_stack([rows, cols]) + corner + maps.offset[window][rows, cols]
     numbers = np.zeros(mask.shape, np.int32)
     numbers[rows, cols] = 1 + _nearest(points_to, centres)
     for number, found in enumerate(ndimage.find_objects(numbers), 1):
         if found is not None:
-            yield numbers[found] == number, Box.of(found).shifted(*Box.of(window)[:2]).slices
+            yield numbers[found] == number, Box.of(found).shifted(*corner).slices
 
 
 def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -224,13 +223,10 @@ def _large_enough(
     part: np.ndarray, window: tuple[slice, ...], shape: tuple[int, int], diameter: float
 ) -> bool:
     across = 2 * np.sqrt(part.sum() / np.pi)
-    at_border = (
-        (window[0].start == 0 and part[0].any())
-        or (window[1].start == 0 and part[:, 0].any())
-        or (window[0].stop == shape[0] and part[-1].any())
-        or (window[1].stop == shape[1] and part[:, -1].any())
-    )
-    least = PARAMETERS.smallest_at_border if at_border else PARAMETERS.smallest
+    box = Box.of(window)
+    at_border = box.top == 0, box.bottom == shape[0], box.left == 0, box.right == shape[1]
+    cut = any(there and side.any() for there, side in zip(at_border, sides(part), strict=True))
+    least = PARAMETERS.smallest_at_border if cut else PARAMETERS.smallest
     return bool(across >= diameter * least)
 
 
@@ -308,19 +304,14 @@ def draw_at(small: np.ndarray, cell: np.ndarray, shape: tuple[int, int], thresho
         # Its own pixels above the threshold, others below, those of its neighbours far below.
         level = np.where(mine, np.maximum(level, threshold + 0.01), np.minimum(level, threshold - 0.01))
         level[~mine & (marks > 0)] = 0.0
-        top, left = int(np.floor(near.top * scale[0])), int(np.floor(near.left * scale[1]))
-        bottom = min(int(np.ceil(near.bottom * scale[0])), shape[0])
-        right = min(int(np.ceil(near.right * scale[1])), shape[1])
+        top, left = np.floor(near[:2] * scale).astype(int).tolist()
+        bottom, right = np.minimum(np.ceil(near[2:] * scale).astype(int), shape).tolist()
         # Pixel centres: image (x + .5) / scale - .5 in the maps, from the corner of this part.
-        matrix = np.array(
-            [
-                [1 / scale[1], 0, (left + 0.5) / scale[1] - 0.5 - near.left],
-                [0, 1 / scale[0], (top + 0.5) / scale[0] - 0.5 - near.top],
-            ]
-        )
+        across = [1 / scale[1], 0, (left + 0.5) / scale[1] - 0.5 - near.left]
+        down = [0, 1 / scale[0], (top + 0.5) / scale[0] - 0.5 - near.top]
         enlarged = cv2.warpAffine(
             level.astype(np.float32),
-            matrix,
+            np.array([across, down]),
             (right - left, bottom - top),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,

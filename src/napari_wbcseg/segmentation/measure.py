@@ -14,28 +14,16 @@ from ..classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Columns that need an image besides the labels.
+STAIN_COLUMNS = ("mean_stain", "nucleus_area", "nc_ratio", "lobes")
+
+#: Columns that are not measured: what a model or a person said of the cell.
+KNOWN_COLUMNS = (CLASS, CLASS_PROBABILITY, CLASS_BY, "certainty", "check")
+
 #: Columns of the table of cells, in order.
 COLUMNS = (
-    "label",
-    "row",
-    "col",
-    "area",
-    "diameter",
-    "perimeter",
-    "circularity",
-    "eccentricity",
-    "mean_stain",
-    "nucleus_area",
-    "nc_ratio",
-    "lobes",
-    "pieces",
-    "touching",
-    "border",
-    CLASS,
-    CLASS_PROBABILITY,
-    CLASS_BY,
-    "certainty",
-    "check",
+    *("label", "row", "col", "area", "diameter", "perimeter", "circularity", "eccentricity"),
+    *(*STAIN_COLUMNS, "pieces", "touching", "border", *KNOWN_COLUMNS),
 )
 
 #: What the powers of a length are measured in, for columns that have a unit.
@@ -43,12 +31,6 @@ LENGTHS = {"diameter": 1, "perimeter": 1, "area": 2, "nucleus_area": 2}
 
 #: Columns of whole numbers, and of yes and no.
 WHOLE_COLUMNS, FLAG_COLUMNS = ("label", "lobes", "pieces"), ("touching", "border", "check")
-
-#: Columns that are not measured: what a model or a person said of the cell.
-KNOWN_COLUMNS = (CLASS, CLASS_PROBABILITY, CLASS_BY, "certainty", "check")
-
-#: Columns that need an image besides the labels.
-STAIN_COLUMNS = ("mean_stain", "nucleus_area", "nc_ratio", "lobes")
 
 _SHAPE = ("area", "bbox", "centroid")
 _SAME = 0.01  # pixels and square pixels, that a table on disk may be rounded by
@@ -116,13 +98,9 @@ def measure_labels(
     import pandas as pd
 
     stained = density is not None
-    found, numbers = region_properties(
-        labels,
-        only,
-        (*_SHAPE, "perimeter_crofton", "eccentricity"),
-        density,
-        (_pieces, _stain)[: 1 + stained],
-    )
+    properties = (*_SHAPE, "perimeter_crofton", "eccentricity")
+    own = (_pieces, _stain) if stained else (_pieces,)
+    found, numbers = region_properties(labels, only, properties, density, own)
     count, area = len(numbers), found["area"].astype(float)
     perimeter = found["perimeter_crofton"].astype(float)
     boxes = np.stack([found[f"bbox-{side}"] for side in range(4)], axis=1).astype(np.int64)
@@ -156,7 +134,7 @@ def measure_labels(
         "certainty": np.ones(count),
         "check": np.zeros(count, bool),
     }
-    return pd.DataFrame(columns, columns=list(COLUMNS)), boxes
+    return pd.DataFrame(columns), boxes
 
 
 def region_properties(
@@ -170,10 +148,8 @@ def region_properties(
     from skimage.measure import regionprops_table
 
     if not labels.size:
-        labels, density = (
-            np.zeros((1, 1), np.uint8),
-            None if density is None else np.zeros((1, 1), np.float32),
-        )
+        labels = np.zeros((1, 1), np.uint8)
+        density = None if density is None else np.zeros((1, 1), np.float32)
     if only is not None:
         labels = np.where(np.isin(labels, list(only)), labels, 0)
     ranks, numbers = ranked(labels)
@@ -324,9 +300,7 @@ def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.
         density = PixelSource(image).density(np.isin(plane, new))
     fresh, _ = measure_labels(plane, density, new)
     if density is None and len(new):
-        fresh = fresh.astype(dict.fromkeys(STAIN_COLUMNS, float)).assign(
-            **dict.fromkeys(STAIN_COLUMNS, np.nan)
-        )
+        fresh = fresh.assign(**dict.fromkeys(STAIN_COLUMNS, np.nan))
     if not len(fits):
         return fresh, 0
     cells = pd.concat([fits, fresh], ignore_index=True).sort_values("label")

@@ -222,14 +222,9 @@ def _along(start: int, stop: int, length: int, multiple: int, largest: int) -> t
     if stop - start <= size:
         middle = (start + stop) // 2
         return [int(np.clip(middle - size // 2, 0, length - size))], size
-    return [min(s, length - size) for s in _spans(start, stop, size, overlap)], size
-
-
-def _spans(start: int, stop: int, size: int, overlap: int) -> list[int]:
-    """Return the starts of windows of one size that overlap evenly over [start, stop), which is longer."""
-    length = stop - start
-    count = -(-(length - overlap) // (size - overlap))
-    return [start + round(i * (length - size) / (count - 1)) for i in range(count)]
+    count = -(-(stop - start - overlap) // (size - overlap))  # which overlap evenly
+    starts = (start + round(i * (stop - start - size) / (count - 1)) for i in range(count))
+    return [min(first, length - size) for first in starts], size
 
 
 # Through the network and back ----------------------------------------------------------------------

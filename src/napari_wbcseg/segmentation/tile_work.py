@@ -182,6 +182,7 @@ def find_in_tile(
     known : TileCells, optional
         Its cells, where only their classes are still to be told.
     """
+    from ..classification.classify import look_at
     from ..network.robust import network_input
     from . import classic, robust
     from .prediction import Predictor
@@ -201,18 +202,9 @@ def find_in_tile(
             levels = Levels(seen, predictor) if tile.window.shape == work.source.shape else None
             found = robust.find_at(seen, work.estimates.diameters[tile.size], predictor, levels)
         cells = cells_of_tile(found, tile)
-    return cells if classifier is None else _with_classes(work, tile, image, cells, classifier)
-
-
-def _with_classes(
-    work: TileWork, tile: Tile, image: np.ndarray, cells: TileCells, classifier: ClassifierFile
-) -> TileCells:
-    """Return the cells of a tile, given with its transmittance, with the probabilities of their classes."""
-    from ..classification.classify import look_at
-
-    if not len(cells):
+    if classifier is None or not len(cells):
         return cells
-    corners = cells.boxes[:, :2] - (tile.window.top, tile.window.left)
+    corners = cells.boxes[:, :2] - tile.window[:2]
     diameter = None if work.settings.recipe == "classic" else work.estimates.diameters[tile.size]
     probabilities, _ = look_at(image, corners, cells.masks, diameter, classifier)
     return replace(cells, classes=probabilities.astype(float))
@@ -254,9 +246,8 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
         parts = {tuple(side // PIECE * PIECE for side in corner) for corner in corners}
         for _ in each(_coarsen, [(level, *part) for part in sorted(parts)], silent):
             progress(0, 0, "Drawing the pyramid")
-    filled = [table for table in tables if table is not None]
-    if not filled:
-        filled = [measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))[0]]
+    none, _ = measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))
+    filled = [table for table in tables if table is not None] or [none]
     cells = pd.concat(filled, ignore_index=True).sort_values("label", ignore_index=True)
     cells = cells.assign(certainty=joined.certainty, check=joined.certainty < work.settings.check_below)
     classifier = work.classifier

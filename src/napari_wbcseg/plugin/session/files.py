@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...batch.file import BatchItem, Outputs, pictures_in, row_of
-from ...batch.run import BatchResult, collect, items_of, renew_tables, segment_files
+from ...batch.folder import items_of
+from ...batch.run import BatchResult, collect, renew_tables, segment_files
 from ...errors import BusyError, ImageError, SettingsError, WBCSegError
 from ...files import read_text, write_atomically
 from ...progress import Progress

@@ -88,7 +88,7 @@ class LargeResult:
         try:
             plan = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
             record = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-            cells = read_table(next(iter(sorted(folder.glob("cells.*"))))).astype(_NEEDED)
+            cells = read_table(min(folder.glob("cells.*"))).astype(_NEEDED)
             image = Path(plan["image"]) if plan.get("image") else None
             return cls(
                 folder=folder,
@@ -104,7 +104,7 @@ class LargeResult:
                 classes=ClassList.from_list(record["classes"]) if "classes" in record else BUILT_IN,
                 field_share=record.get("field_share"),
             )
-        except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ImageError(
                 f"{folder} holds no finished result of a large image, or a damaged one ({error!r}): put back "
                 "what was changed, or segment the image again, in the shell with --again."
@@ -242,16 +242,12 @@ class LargeResult:
         write_atomically(file, json.dumps(plan, indent=2).encode(), OutputError)
 
     def _write_table(self, edited: bool = True) -> None:
-        write_table(self.cells, next(iter(sorted(self.folder.glob("cells.*")))))
+        write_table(self.cells, min(self.folder.glob("cells.*")))
         file, self.edited = self.folder / RESULT_FILE, edited
         record = json.loads(file.read_text(encoding="utf-8"))
-        now = {
-            "classifier": self.classifier,
-            "classes": self.classes.to_list(),
-            "edited": edited,
-            "count": len(self.cells),
-        }
-        write_atomically(file, json.dumps({**record, **now}).encode(), OutputError)
+        record |= {"classifier": self.classifier, "classes": self.classes.to_list()}
+        record |= {"edited": edited, "count": len(self.cells)}
+        write_atomically(file, json.dumps(record).encode(), OutputError)
 
     def _numbers(self, labels: np.ndarray, before: np.ndarray) -> dict[int, int]:
         """Return numbers that no other cell has for the new labels of a part."""

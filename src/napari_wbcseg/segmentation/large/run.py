@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,28 +203,21 @@ class LargeRun:
             estimates=estimates,
         )
         state.mkdir(parents=True, exist_ok=True)
-        for old in (
-            self.out / PLAN_FILE,
-            self.out / RESULT_FILE,
-            *self.out.glob("cells.*"),
-            *state.iterdir(),
-        ):
+        earlier = self.out / PLAN_FILE, self.out / RESULT_FILE, *self.out.glob("cells.*"), *state.iterdir()
+        for old in earlier:
             old.unlink(missing_ok=True)
         Pyramid.create(self.out / LABELS_FOLDER, plan.shape, np.int32, pixel_size)
         Pyramid.create(self.out / PROBABILITY_FOLDER, plan.shape, np.float32, pixel_size)
         write_atomically(self.out / PLAN_FILE, plan.text, OutputError)
         return plan, known or []
 
-    @contextmanager
-    def _executor(self) -> Iterator[Each]:
-        """Give what does the parts of the work: this process, or the workers of the cluster."""
+    def _executor(self) -> AbstractContextManager[Each]:
+        """Return what does the parts of the work: this process, or the workers of the cluster."""
         if self._client is None:
-            yield here(self._work)
-            return
+            return nullcontext(here(self._work))
         from .cluster import on_workers
 
-        with on_workers(self._client, self._work, self.out, PLAN_FILE) as each:
-            yield each
+        return on_workers(self._client, self._work, self.out, PLAN_FILE)
 
     def tiles(self, toward: Callable[[], tuple[float, float] | None] = lambda: None) -> Iterator[TileDone]:
         """Do the tiles that are not done yet.
@@ -242,14 +235,9 @@ class LargeRun:
         if self._finished:
             return
         grid = self._work.tiles
-        left, found = [], 0
-        for number in range(len(grid)):
-            cells = self._kept.get(number)
-            if cells is None:
-                left.append(number)
-            else:
-                found += len(cells)
-        done = len(grid) - len(left)
+        kept = {n: len(one) for n in range(len(grid)) if (one := self._kept.get(n)) is not None}
+        left = [number for number in range(len(grid)) if number not in kept]
+        done, found = len(kept), sum(kept.values())
 
         def in_turn() -> Iterator[tuple[int, TileCells | None]]:
             while left:
@@ -277,6 +265,9 @@ class LargeRun:
             Format of the table of cells.
         """
         file, estimates = self.out / f"cells.{table}", self._work.estimates
+        about: dict[str, Any] = {
+            name: getattr(estimates, name) for name in ("cell_diameter", "field_share", "notes")
+        }
         if not self._finished:
             with self._executor() as each:
                 cells, proposals = finish(self._work, each, self.progress)
@@ -285,9 +276,7 @@ class LargeRun:
                 "count": len(cells),
                 "model": self.model.id,
                 "classifier": self._method["classifier"],
-                "cell_diameter": estimates.cell_diameter,
-                "field_share": estimates.field_share,
-                "notes": estimates.notes,
+                **about,
                 "classes": class_list(self._classifier).to_list(),
                 "proposals": proposals.tolist(),
             }
@@ -306,9 +295,7 @@ class LargeRun:
             probability=self._work.probability.arrays[0],
             proposals=proposals,
             **self._method,
-            cell_diameter=estimates.cell_diameter,
-            field_share=estimates.field_share,
-            notes=estimates.notes,
+            **about,
             extra={"folder": self.out},
             classes=class_list(self._classifier),
         )
