@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from PIL import Image
 
 from napari_wbcseg import segment, synthetic_smear
-from napari_wbcseg.results.formats.pictures import write_overlay
+from napari_wbcseg.results.formats.pictures import draw_overlay
 
 PICTURE = Path(__file__).parent / "images" / "demo.png"
 
@@ -23,10 +22,8 @@ def main() -> None:
     smear = synthetic_smear()
     result = segment(smear.image)
     PICTURE.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        overlay = write_overlay(Path(folder) / "overlay.png", smear.image, result.labels, result.cells)
-        with Image.open(overlay) as full:
-            small = full.convert("RGB").resize((768, 576), Image.Resampling.LANCZOS)
+    overlay = Image.fromarray(draw_overlay(smear.image, result.labels, result.cells))
+    small = overlay.resize((768, 576), Image.Resampling.LANCZOS)
     small.quantize(256, Image.Quantize.FASTOCTREE).save(PICTURE, optimize=True)
     print(f"{PICTURE.name}: {result.summary}; {smear.count} were drawn; {PICTURE.stat().st_size // 1024} kB")
 

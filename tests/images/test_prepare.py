@@ -7,7 +7,13 @@ import pytest
 
 from napari_wbcseg import synthetic_smear
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.images.prepare import bit_range, has_dark_background, is_one_field, prepare_image
+from napari_wbcseg.images.prepare import (
+    bit_range,
+    has_dark_background,
+    is_one_field,
+    preparation_notes,
+    prepare_image,
+)
 
 
 def _rgb(height: int = 12, width: int = 17, top: int = 255, dtype: type = np.uint8) -> np.ndarray:
@@ -18,25 +24,27 @@ def _grey(top: int = 255, dtype: type = np.uint8) -> np.ndarray:
     return _rgb(top=top, dtype=dtype)[..., 0]
 
 
+def notes(image: np.ndarray) -> tuple[str, ...]:
+    return preparation_notes(image.shape, image.dtype, bit_range(image))
+
+
 def test_8_bit_rgb_is_taken_as_it_is() -> None:
     prepared = prepare_image(_rgb())
-    assert prepared.pixels.dtype == np.float32
-    assert prepared.notes == ()
-    np.testing.assert_array_equal(prepared.pixels, _rgb())
+    assert prepared.dtype == np.float32
+    assert notes(_rgb()) == ()
+    np.testing.assert_array_equal(prepared, _rgb())
 
 
 def test_grey_is_repeated_with_a_note() -> None:
     for grey in (_grey(), _grey()[..., None]):
-        prepared = prepare_image(grey)
-        np.testing.assert_array_equal(prepared.pixels, np.dstack([_grey()] * 3))
-        assert any("grey" in note for note in prepared.notes)
+        np.testing.assert_array_equal(prepare_image(grey), np.dstack([_grey()] * 3))
+        assert any("grey" in note for note in notes(grey))
 
 
 def test_alpha_is_dropped_with_a_note_and_does_not_set_the_range() -> None:
     image = np.dstack([_rgb(top=1000, dtype=np.uint16), np.full((12, 17), 65535, np.uint16)])
-    prepared = prepare_image(image)
     assert bit_range(image) == 1023
-    assert any("alpha" in note for note in prepared.notes)
+    assert any("alpha" in note for note in notes(image))
 
 
 @pytest.mark.parametrize(
@@ -66,8 +74,7 @@ def test_the_maximum_says_the_range(dtype: type, maximum: float, expected: float
     image = np.zeros((4, 5, 3), dtype)
     image[1, 2, 0] = maximum
     assert bit_range(image) == expected
-    prepared = prepare_image(image)
-    assert prepared.pixels.max() == pytest.approx(min(255, maximum * 255 / expected), rel=1e-3)
+    assert prepare_image(image).max() == pytest.approx(min(255, maximum * 255 / expected), rel=1e-3)
 
 
 def test_the_same_picture_in_any_type_is_the_same() -> None:
@@ -79,16 +86,16 @@ def test_the_same_picture_in_any_type_is_the_same() -> None:
         image.astype(np.float32),
         image.astype(np.int32),
     ):
-        np.testing.assert_allclose(prepare_image(other).pixels, image, atol=1e-3)
+        np.testing.assert_allclose(prepare_image(other), image, atol=1e-3)
 
 
 def test_a_block_with_the_range_of_the_whole_equals_the_block_of_the_whole() -> None:
     image = _rgb(40, 40, 4000, np.uint16)
     image[:20] //= 100
-    whole = prepare_image(image).pixels
-    block = prepare_image(image[:20], value_range=bit_range(image)).pixels
+    whole = prepare_image(image)
+    block = prepare_image(image[:20], value_range=bit_range(image))
     np.testing.assert_array_equal(block, whole[:20])
-    assert not np.array_equal(prepare_image(image[:20]).pixels, whole[:20])
+    assert not np.array_equal(prepare_image(image[:20]), whole[:20])
 
 
 def test_range_of_a_dask_image() -> None:
@@ -135,7 +142,7 @@ class TestQuestions:
         return synthetic_smear((256, 256), seed=5).image
 
     def asked(self, image: np.ndarray) -> bool:
-        return has_dark_background(prepare_image(image).pixels)
+        return has_dark_background(prepare_image(image))
 
     def test_an_inverted_picture_is_asked_about(self, smear: np.ndarray) -> None:
         assert not self.asked(smear)

@@ -35,8 +35,9 @@ def tile_cells(*cells: tuple[int, int, np.ndarray, float]) -> TileCells:
 
 def joined(tiles: list[TileCells], shape: tuple[int, int], left_out=None) -> np.ndarray:
     cells = join(tiles, len(tiles), left_out)
-    labels = draw(cells.boxes, cells.masks(tiles), cells.label, Box(0, 0, *shape))
-    assert np.bincount(labels.ravel(), minlength=len(cells) + 1)[1:].tolist() == cells.area.tolist()
+    rows = cells.rows
+    labels = draw(rows["box"], cells.masks(tiles), rows["label"], Box(0, 0, *shape))
+    assert np.bincount(labels.ravel(), minlength=len(cells) + 1)[1:].tolist() == rows["area"].tolist()
     return labels
 
 

@@ -164,7 +164,7 @@ def _own_light(pixels: np.ndarray, window: Box) -> np.ndarray:
     from ..images.illumination import normalised
     from ..images.prepare import prepare_image
 
-    return normalised(prepare_image(pixels).pixels)
+    return normalised(prepare_image(pixels))
 
 
 def _parts(plane: Any, cells: pd.DataFrame, rows: np.ndarray) -> Iterator[tuple[Box, list[int]]]:

@@ -57,22 +57,6 @@ DARK_BACKGROUND = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class PreparedImage:
-    """An image on the scale that segmentation works on.
-
-    Attributes
-    ----------
-    pixels : ndarray of float32, shape (H, W, 3)
-        Red, green and blue in 0..255.
-    notes : tuple of str
-        What was done to the image, in sentences for the user.
-    """
-
-    pixels: NDArray[np.float32]
-    notes: tuple[str, ...]
-
-
 def bit_range(array: Any) -> float:
     """Return the value that stands for full brightness in an image.
 
@@ -147,8 +131,8 @@ def lazy_array(array: Any) -> Any:
     return da.from_array(array, chunks=getattr(array, "chunks", "auto"), name=False)
 
 
-def prepare_image(array: Any, value_range: float | None = None) -> PreparedImage:
-    """Check one image and bring it to RGB in 0..255.
+def prepare_image(array: Any, value_range: float | None = None) -> NDArray[np.float32]:
+    """Check one image and bring it to RGB, (H, W, 3), in 0..255.
 
     Parameters
     ----------
@@ -159,11 +143,6 @@ def prepare_image(array: Any, value_range: float | None = None) -> PreparedImage
         Value that becomes 255; by default `bit_range` of the array. Give the one of
         the whole image when preparing a block of it.
 
-    Returns
-    -------
-    PreparedImage
-        The pixels, (H, W, 3) float32 in 0..255, and notes on what was done.
-
     Raises
     ------
     ImageError
@@ -171,8 +150,7 @@ def prepare_image(array: Any, value_range: float | None = None) -> PreparedImage
     """
     array = np.asarray(array)
     check_shape(array.shape)
-    full = bit_range(array) if value_range is None else float(value_range)
-    return PreparedImage(rgb_pixels(array, full), preparation_notes(array.shape, array.dtype, full))
+    return rgb_pixels(array, bit_range(array) if value_range is None else value_range)
 
 
 def rgb_pixels(array: NDArray[Any], value_range: float) -> NDArray[np.float32]:
@@ -215,7 +193,7 @@ def as_rgb8(array: Any, value_range: float | None = None) -> NDArray[np.uint8]:
     array = np.asarray(array)
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
         return array
-    return np.rint(prepare_image(array, value_range).pixels).astype(np.uint8)
+    return np.rint(prepare_image(array, value_range)).astype(np.uint8)
 
 
 def has_dark_background(pixels: NDArray[np.float32]) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from ..errors import OutputError, SettingsError
 from ..images.pixel_size import PixelSize
@@ -13,16 +15,13 @@ from ..progress import Progress, silent
 from ..segmentation.result import Segmentation
 from .formats.geojson import write_geojson
 from .formats.ome_zarr import write_ome_zarr
-from .formats.pictures import write_mask, write_overlay
+from .formats.pictures import draw_overlay, write_image
 from .formats.rois import write_rois
 from .formats.tables import with_image, with_micrometres, write_table
 from .formats.tiff import write_labels
 from .labelled import LabelsLayer, as_segmentation
 from .names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX
 from .records import ResultRecord
-
-if TYPE_CHECKING:
-    import numpy as np
 
 #: Takes the path, the result, its image (or None), and progress; returns the files.
 Writer = Callable[[Path, Segmentation, Any, Progress], list[Path]]
@@ -251,12 +250,14 @@ def _overlay(path: Path, result: Segmentation, image: Any, progress: Progress) -
     for plane, target in files.items():
         progress(0 if plane is ... else plane, len(files), "Drawing")
         rows = cells[cells["plane"] == plane] if result.stacked else cells
-        write_overlay(target, image[plane], result.labels[plane], rows, result.classes)
+        write_image(target, draw_overlay(image[plane], result.labels[plane], rows, result.classes))
     return list(files.values())
 
 
 def _mask(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
-    return [write_mask(target, result.labels[plane]) for plane, target in _plane_files(path, result).items()]
+    # As in the SigTuple set: 8 bits, cells 255 and the rest 0.
+    pixels = (result.labels != 0) * np.uint8(255)
+    return [write_image(target, pixels[plane]) for plane, target in _plane_files(path, result).items()]
 
 
 def _plane_files(path: Path, result: Segmentation) -> dict[Any, Path]:

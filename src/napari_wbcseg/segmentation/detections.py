@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -169,18 +169,12 @@ class JoinedCells:
 
     Attributes
     ----------
-    label : ndarray of int64, shape (n,)
-    tile, index : ndarray of int64, shape (n,)
-        The tile that each comes from, and its place there.
-    first : ndarray of int64, shape (n, 2)
-        Row and column of its first pixel, by which they are ordered.
-    boxes : ndarray of int64, shape (n, 4)
-    area : ndarray of int64, shape (n,)
-        Square pixels.
-    certainty : ndarray of float64, shape (n,)
+    rows : structured ndarray, shape (n,)
+        Of each its ``label``; the ``tile`` that it comes from, and its ``index`` there; row and column of its
+        ``first`` pixel, by which they are ordered; its ``box``, ``area`` in square pixels, and ``certainty``;
+        and at which ``size`` of the image's cells it was looked for.
     classes : ndarray of float64, shape (n, k)
-    size : ndarray of int64, shape (n,)
-        Which of the sizes of the image's cells it was looked for at.
+        Probability of each class that was asked for.
     changed : dict of int to ndarray of bool
         By label, the masks of cells that gave pixels to a neighbour.
     proposals : ndarray of int64, shape (m, 4)
@@ -189,36 +183,29 @@ class JoinedCells:
         The box of each tile outside which its probability is 0.
     """
 
-    label: np.ndarray
-    tile: np.ndarray
-    index: np.ndarray
-    first: np.ndarray
-    boxes: np.ndarray
-    area: np.ndarray
-    certainty: np.ndarray
+    rows: np.ndarray
     classes: np.ndarray
-    size: np.ndarray
-    changed: dict[int, np.ndarray]
+    changed: dict[int, np.ndarray] = field(default_factory=dict)
     proposals: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))
     seen: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.int64))
 
     def __len__(self) -> int:
-        return len(self.label)
+        return len(self.rows)
 
-    def part(self, rows: np.ndarray) -> JoinedCells:
+    def part(self, which: np.ndarray) -> JoinedCells:
         """Return some of the cells."""
-        whole = ("changed", "proposals", "seen")
-        arrays = {one.name: getattr(self, one.name)[rows] for one in fields(self) if one.name not in whole}
-        labels = arrays["label"].tolist()
-        return JoinedCells(**arrays, changed={n: self.changed[n] for n in labels if n in self.changed})
+        rows = self.rows[which]
+        changed = {label: self.changed[label] for label in rows["label"].tolist() if label in self.changed}
+        return JoinedCells(rows, self.classes[which], changed)
 
     def masks(self, kept: Kept) -> list[np.ndarray]:
         """Return the pixels of each cell within its box."""
         masks: dict[int, np.ndarray] = {}
-        for number in np.unique(self.tile).tolist():  # of which one is held at a time
+        tile, index = self.rows["tile"], self.rows["index"]
+        for number in np.unique(tile).tolist():  # of which one is held at a time
             there = kept[number].masks
-            masks |= {row: there[self.index[row]] for row in np.flatnonzero(self.tile == number).tolist()}
-        return [self.changed.get(label, masks[row]) for row, label in enumerate(self.label.tolist())]
+            masks |= {row: there[index[row]] for row in np.flatnonzero(tile == number).tolist()}
+        return [self.changed.get(label, masks[row]) for row, label in enumerate(self.rows["label"].tolist())]
 
 
 #: Given the areas, boxes, certainties and sizes of cells, say which to leave out.
@@ -243,8 +230,8 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
         Label of the first cell.
     """
     cells = _gathered(kept, count)
-    tile, boxes, size, area, certainty = cells.tile, cells.boxes, cells.size, cells.area, cells.certainty
-    pairs = list(_overlapping(boxes, tile))
+    boxes, area, certainty, size = (cells.rows[name] for name in ("box", "area", "certainty", "size"))
+    pairs = list(_overlapping(boxes, cells.rows["tile"]))
     meeting = np.unique(np.array(pairs, np.int64))
     masks = dict(zip(meeting.tolist(), cells.part(meeting).masks(kept), strict=True))
     keep = np.ones(len(cells), bool)
@@ -264,23 +251,27 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
             masks[two][place] &= ~shared
             area[two] = masks[two].sum()
             keep[two] = area[two] > 0
-            cells.first[two] = boxes[two, :2] + np.unravel_index(masks[two].argmax(), masks[two].shape)
-    rows = np.flatnonzero(keep)
-    rows = rows[np.lexsort(cells.first[rows].T[::-1])]
-    labels = first + np.arange(len(rows))
-    given = {first + number: changed[row] for number, row in enumerate(rows.tolist()) if row in changed}
-    about = {"proposals": cells.proposals, "seen": cells.seen}
-    return replace(cells.part(rows), label=labels, changed=given, **about)
+            pixel = np.unravel_index(masks[two].argmax(), masks[two].shape)
+            cells.rows["first"][two] = boxes[two, :2] + pixel
+    order = np.flatnonzero(keep)
+    order = order[np.lexsort(cells.rows["first"][order].T[::-1])]
+    rows = cells.rows[order]
+    rows["label"] = first + np.arange(len(rows))
+    given = {first + number: changed[row] for number, row in enumerate(order.tolist()) if row in changed}
+    return JoinedCells(rows, cells.classes[order], given, cells.proposals, cells.seen)
 
 
 _ROW = np.dtype(
-    [("tile", "i8"), ("index", "i8"), ("first", "i8", 2), ("box", "i8", 4), ("area", "i8"), ("size", "i8")]
+    [
+        *((name, "i8") for name in ("label", "tile", "index", "area", "size")),
+        *(("first", "i8", 2), ("box", "i8", 4), ("certainty", "f8")),
+    ]
 )
 
 
 def _gathered(kept: Kept, count: int) -> JoinedCells:
     """Return the cells of all tiles by their first pixel, numbered from 0."""
-    whole, certainty, classes = [np.zeros(0, _ROW)], [np.zeros(0)], []
+    found, classes = [np.zeros(0, _ROW)], []
     proposals, seen = [np.zeros((0, 4), np.int64)], np.zeros((count, 4), np.int64)
     for number in range(count):
         cells = kept[number]
@@ -289,30 +280,18 @@ def _gathered(kept: Kept, count: int) -> JoinedCells:
         if len(cells):
             rows = np.zeros(len(cells), _ROW)
             rows["tile"], rows["index"], rows["size"] = number, np.arange(len(cells)), cells.size
-            rows["box"], rows["first"] = cells.boxes, cells.boxes[:, :2]
+            rows["box"], rows["first"], rows["certainty"] = cells.boxes, cells.boxes[:, :2], cells.certainty
             rows["first"][:, 1] += [np.argmax(mask[0]) for mask in cells.masks]
             rows["area"] = [mask.sum() for mask in cells.masks]
-            whole.append(rows)
-            certainty.append(cells.certainty)
+            found.append(rows)
             classes.append(cells.classes)
-    rows = np.concatenate(whole)
+    rows = np.concatenate(found)
     # Where two cells have the same first pixel, by tile.
     order = np.lexsort((rows["index"], rows["tile"], *rows["first"].T[::-1]))
     rows = rows[order]
-    return JoinedCells(
-        label=np.arange(len(rows)),
-        tile=rows["tile"],
-        index=rows["index"],
-        first=rows["first"],
-        boxes=rows["box"],
-        area=rows["area"],
-        certainty=np.concatenate(certainty)[order],
-        classes=np.concatenate(classes or [np.zeros((0, 0))])[order],
-        size=rows["size"],
-        changed={},
-        proposals=np.unique(np.concatenate(proposals), axis=0),
-        seen=seen,
-    )
+    rows["label"] = np.arange(len(rows))
+    told = np.concatenate(classes or [np.zeros((0, 0))])[order]
+    return JoinedCells(rows, told, {}, np.unique(np.concatenate(proposals), axis=0), seen)
 
 
 def _overlapping(boxes: np.ndarray, tile: np.ndarray) -> Iterator[tuple[int, int]]:

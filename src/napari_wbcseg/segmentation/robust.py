@@ -214,7 +214,7 @@ def _other_sizes(
         size = sizes_to_try(missed, estimate.red_cell)[0].diameter
         more = tiles + _look(levels, size, 1 + len(others))
         joined = join(more, len(more))
-        if not (joined.size == 1 + len(others)).any():
+        if not (joined.rows["size"] == 1 + len(others)).any():
             break
         others, tiles = (*others, size), more
     return others, tiles
@@ -237,12 +237,12 @@ def _look(levels: Levels, diameter: float, size: int = 0) -> list[TileCells]:
 
 def _attempt(levels: Levels, diameter: float, estimate: ScaleEstimate) -> _Attempt:
     tiles = _look(levels, diameter)
-    joined = join(tiles, len(tiles))
-    measured = typical_diameter(joined.area)
+    rows = join(tiles, len(tiles)).rows
+    measured = typical_diameter(rows["area"])
     # What is as wide as the image is a round field of view, or part of one.
     if not 0 < measured <= SCALE.most_of_image * min(levels.image.shape[:2]):
         return _Attempt(diameter, tiles, measured, 0.0)
-    explained = float((joined.certainty**PARAMETERS.sureness * joined.area).sum())
+    explained = float((rows["certainty"] ** PARAMETERS.sureness * rows["area"]).sum())
     octaves = np.log2(measured / diameter) / PARAMETERS.octaves_off
     likely = size_likelihood(measured, estimate.red_cell, estimate.many)
     return _Attempt(diameter, tiles, measured, explained * float(np.exp(-0.5 * octaves**2)) * likely)

@@ -249,7 +249,8 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
     none, _ = measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))
     filled = [table for table in tables if table is not None] or [none]
     cells = pd.concat(filled, ignore_index=True).sort_values("label", ignore_index=True)
-    cells = cells.assign(certainty=joined.certainty, check=joined.certainty < work.settings.check_below)
+    certainty = joined.rows["certainty"]
+    cells = cells.assign(certainty=certainty, check=certainty < work.settings.check_below)
     classifier = work.classifier
     if classifier is not None and len(cells):
         told = pd.DataFrame(joined.classes, columns=list(classifier.header.architecture.classes))
@@ -284,14 +285,14 @@ class _Piece:
 
 def _pieces(work: TileWork, cells: JoinedCells) -> Iterator[_Piece]:
     """Yield the pieces of which a tile saw something."""
-    height, width = work.source.shape
+    (height, width), boxes = work.source.shape, cells.rows["box"]
     for top in range(0, height, PIECE):
         for left in range(0, width, PIECE):
             box = Box(top, left, top + PIECE, left + PIECE).grown(0, work.source.shape)
             tiles = np.flatnonzero(_meet(cells.seen, box))
             if len(tiles):
-                area = Box.around([box, *cells.boxes[_own(cells.boxes, box)].tolist()])
-                near = _meet(cells.boxes, area.grown(1, work.source.shape))
+                area = Box.around([box, *boxes[_own(boxes, box)].tolist()])
+                near = _meet(boxes, area.grown(1, work.source.shape))
                 yield _Piece(box, tiles.tolist(), cells.part(np.flatnonzero(near)))
 
 
@@ -309,11 +310,11 @@ def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.D
     """Draw a piece of labels and probability, and return the table of its own cells."""
     from .measure import measure_labels
 
-    box, cells = piece.box, piece.cells
-    kept = {number: work.kept[number] for number in {*piece.tiles, *cells.tile.tolist()}}
-    own = _own(cells.boxes, box)
-    area = Box.around([box, *cells.boxes.tolist()])
-    labels = draw(cells.boxes, cells.masks(kept), cells.label, area)
+    box, rows = piece.box, piece.cells.rows
+    kept = {number: work.kept[number] for number in {*piece.tiles, *rows["tile"].tolist()}}
+    own = rows[_own(rows["box"], box)]
+    area = Box.around([box, *rows["box"].tolist()])
+    labels = draw(rows["box"], piece.cells.masks(kept), rows["label"], area)
     work.labels.replace(box, labels[box.shifted(-area.top, -area.left).slices], slice(_ALIGNED))
     probability = np.zeros(box.shape, np.float32)
     for number in piece.tiles:
@@ -322,14 +323,14 @@ def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.D
         part = probability[both.shifted(-box.top, -box.left).slices]
         np.maximum(part, kept[number].probability[both.shifted(-seen.top, -seen.left).slices], out=part)
     work.probability.replace(box, probability, slice(_ALIGNED))
-    if not own.any():
+    if not len(own):
         return None
     # With the neighbours that the cells may touch.
-    close = Box.around(cells.boxes[own].tolist()).grown(1, work.source.shape).common(area)
+    close = Box.around(own["box"].tolist()).grown(1, work.source.shape).common(area)
     part = labels[close.shifted(-area.top, -area.left).slices]
     background = np.asarray(work.estimates.background, np.float32)
     density = work.source.density(part != 0, close[:2], background)
-    table, _ = measure_labels(part, density, cells.label[own].tolist(), close[:2], work.source.shape)
+    table, _ = measure_labels(part, density, own["label"].tolist(), close[:2], work.source.shape)
     return table
 
 

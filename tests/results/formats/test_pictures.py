@@ -9,14 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from napari_wbcseg import Segmentation, save
 from napari_wbcseg.errors import OutputError
-from napari_wbcseg.results.formats.pictures import (
-    CELL_COLOUR,
-    CHECK_COLOUR,
-    draw_overlay,
-    write_mask,
-    write_overlay,
-)
+from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR, draw_overlay
 
 from ...drawings import two_discs
 
@@ -32,8 +27,11 @@ def cells() -> pd.DataFrame:
 
 
 class TestPictures:
-    def test_the_mask_looks_like_the_published_ones(self, tmp_path: Path, labels: np.ndarray) -> None:
-        with Image.open(write_mask(tmp_path / "a-mask.jpg", labels)) as mask:
+    def test_the_mask_looks_like_the_published_ones(
+        self, tmp_path: Path, labels: np.ndarray, cells: pd.DataFrame
+    ) -> None:
+        (file,) = save(Segmentation(labels, cells), tmp_path / "a-mask.jpg")
+        with Image.open(file) as mask:
             assert (mask.format, mask.mode) == ("JPEG", "L")
             np.testing.assert_array_equal(np.asarray(mask) > 127, labels > 0)
 
@@ -88,6 +86,6 @@ class TestPictures:
         assert (picture != 200).any()
         assert (image == 200).all()
 
-    def test_another_size_is_refused(self, tmp_path: Path, labels: np.ndarray) -> None:
+    def test_another_size_is_refused(self, labels: np.ndarray) -> None:
         with pytest.raises(OutputError, match="not drawn"):
-            write_overlay(tmp_path / "a.png", np.zeros((10, 10, 3), np.uint8), labels)
+            draw_overlay(np.zeros((10, 10, 3), np.uint8), labels)

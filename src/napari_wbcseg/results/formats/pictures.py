@@ -52,40 +52,6 @@ def encoded(picture: np.ndarray, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def write_mask(path: str | Path, labels: np.ndarray) -> Path:
-    """Write the foreground as the SigTuple set does: an 8-bit grey JPEG, cells 255 and the rest 0.
-
-    Parameters
-    ----------
-    path : str or Path
-        Ends in ``.jpg``; another ending that Pillow knows gives its format.
-    labels : ndarray of int or bool, shape (H, W)
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
-    return write_image(path, np.where(np.asarray(labels) != 0, 255, 0).astype(np.uint8))
-
-
-def write_overlay(
-    path: str | Path,
-    image: np.ndarray,
-    labels: np.ndarray,
-    cells: pd.DataFrame | None = None,
-    classes: ClassList = BUILT_IN,
-) -> Path:
-    """Write a picture of the image with the cells outlined and numbered; see `draw_overlay`.
-
-    Raises
-    ------
-    OutputError
-        If the sizes differ, or the file cannot be written.
-    """
-    return write_image(path, draw_overlay(image, labels, cells, classes))
-
-
 def cell_colours(
     cells: pd.DataFrame | None, classes: ClassList = BUILT_IN
 ) -> dict[int, tuple[int, int, int]]:
