@@ -170,12 +170,7 @@ def test_a_folder_that_workers_do_not_see_is_a_sentence(
 ) -> None:
     run = on_cluster.Run(tmp_path / "only-here", model=model, settings=SETTINGS)
     with pytest.raises(on_cluster.ClusterError, match="does not see the folder"):
-        on_cluster.segment_on_cluster(
-            *([items[0]], run, client),
-            done=lambda item, row: None,
-            starting=lambda item: None,
-            progress=silent,
-        )
+        next(on_cluster.segment_on_cluster([items[0]], run, silent, client))
 
 
 def test_a_scheduler_that_dies_is_a_sentence_and_nothing_else(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +26,7 @@ from ..segmentation.large.cluster import Shared, killed, lacking, sharing
 from ..words import counted
 from .file import BatchItem, Row, Run, failure
 from .process import process
-from .workers import hand_out
+from .workers import rows_of
 
 if TYPE_CHECKING:
     from ..progress import Progress
@@ -133,27 +133,27 @@ def describe(client: Client) -> str:
 
 
 def segment_on_cluster(
-    items: Sequence[BatchItem],
-    run: Run,
-    client: Client,
-    *,
-    done: Callable[[BatchItem, Row], None],
-    starting: Callable[[BatchItem], None],
-    progress: Progress,
-) -> None:
+    items: Sequence[BatchItem], run: Run, progress: Progress, client: Client
+) -> Generator[tuple[BatchItem, Row], None, None]:
     """Segment files on the workers of a cluster.
 
     Large ones come one after the other, their tiles on all workers; then the others, a file a task. What a
-    worker did that dies goes to another one, three times at most. Each row is reported once, whatever was
+    worker did that dies goes to another one, three times at most. Each row is told once, whatever was
     done twice.
 
     Parameters
     ----------
-    items, done, starting, progress
-        As for `napari_wbcseg.batch.workers.segment_here`.
+    items : sequence of BatchItem
     run : Run
         Into a folder that the workers see under the same name.
+    progress : Progress
+        Called within a large file.
     client : distributed.Client
+
+    Yields
+    ------
+    (BatchItem, Row)
+        Each file as it is done.
 
     Raises
     ------
@@ -163,14 +163,11 @@ def segment_on_cluster(
     OutputError
         If results cannot be written: nothing further is tried then.
     """
-    small = []
     for item in items:
         if item.large:
-            starting(item)
             with dask.config.set(scheduler="threads"):  # what is lazy is read here, not on the cluster
-                done(item, process(item, run, progress, client=client))
-        else:
-            small.append(item)
+                row = process(item, run, progress, client=client)
+            yield item, row
     with sharing(client, run, run.folder, RUN_FILE) as submit_to_worker:
 
         def submit(item: BatchItem) -> Future[Row]:
@@ -180,7 +177,7 @@ def segment_on_cluster(
                 return failed
             return submit_to_worker(_work, replace(item, path=item.path.resolve()))
 
-        hand_out(small, submit, done=done, starting=starting, stop=lambda: None, failed=_failed)
+        yield from rows_of({submit(item): item for item in items if not item.large}, _failed)
 
 
 def _work(shared: Shared, item: BatchItem) -> Row:

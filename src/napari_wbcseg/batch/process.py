@@ -124,17 +124,14 @@ def _large(
 ) -> ResultRecord:
     """Segment a large file into a folder of its own; a run that was interrupted goes on where it stopped."""
     from ..images.lazy import open_large
-    from ..segmentation.large.run import LargeRun
+    from ..segmentation.large.run import segment_large
 
     folder = run.large_folder(item.name)
     with network:
         start = time.perf_counter()
         image = open_large(item.path)
         run.record_file(item.name).unlink(missing_ok=True)
-        tiles = LargeRun(image, folder, run.model, run.settings, client=client, progress=progress)
-        for _ in tiles.tiles():
-            pass
-        result = tiles.finish()
+        result = segment_large(image, folder, run.model, run.settings, progress, client=client)
     notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *image.notes, *result.notes]
     made = ("tiff", "csv", "overlay", *run.beside_large(item.name))
     if left_out := [name for name in run.wanted() if name not in made]:

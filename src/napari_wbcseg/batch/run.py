@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -191,9 +191,6 @@ def segment_files(
             rows[item] = row
             report(row)
 
-        def starting(item: BatchItem) -> None:
-            progress(len(rows), len(items), item.image)
-
         def take_up(those: Iterable[BatchItem]) -> None:
             for item in those:
                 if item not in rows and (known := run.done_before(item)) is not None:
@@ -213,11 +210,19 @@ def segment_files(
             todo = [item for item in items if item not in rows]
             outdated = sum(run.outdates(run.read(item.name)) for item in todo if not item.problem)
             if client is None:
-                segment_here(todo, run, done=done, starting=starting, progress=image_progress)
+                work = segment_here(todo, run, image_progress)
             else:
                 from .cluster import segment_on_cluster
 
-                segment_on_cluster(todo, run, client, done=done, starting=starting, progress=image_progress)
+                todo.sort(key=lambda item: not item.large)  # in the order in which they are done there
+                work = segment_on_cluster(todo, run, image_progress, client)
+            left = dict.fromkeys(todo)
+            with closing(work):
+                while left:
+                    progress(len(rows), len(items), next(iter(left)).image)
+                    item, row = next(work)
+                    del left[item]
+                    done(item, row)
             progress(len(items), len(items), "")
             finished = True
         finally:

@@ -10,6 +10,8 @@ import math
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from io import BytesIO
 from itertools import product
 from pathlib import Path
@@ -64,34 +66,23 @@ def open_tiff(source: Path | bytes, name: str) -> OpenedImage:
     Exception
         Of nearly any type, where the file is damaged.
     """
-    file = _open_file(source)
-    try:
-        return _image(file, name, stored_bytes(source))
-    except BaseException:
-        file.close()
-        raise
-
-
-def _open_file(source: Path | bytes) -> tifffile.TiffFile:
-    """Open a TIFF with tifffile; files that it names elsewhere are not opened."""
     import tifffile
 
-    def opened(is_ome: bool | None = None) -> tifffile.TiffFile:
-        given = BytesIO(source) if isinstance(source, bytes) else source
-        return tifffile.TiffFile(given, is_ome=is_ome, _multifile=False)
+    with ExitStack() as files:
 
-    file = opened()
-    try:
+        def opened(is_ome: bool | None = None) -> tifffile.TiffFile:
+            """Open it with tifffile; files that it names elsewhere are not opened."""
+            given = BytesIO(source) if isinstance(source, bytes) else source
+            return files.enter_context(tifffile.TiffFile(given, is_ome=is_ome, _multifile=False))
+
+        file = opened()
         _check_chain(file)
         if file.ome_metadata and any(
             image.planes > max(_MOST_PLANES, len(file.pages)) for image in ome_images(file.ome_metadata)
         ):
-            file.close()
             file = opened(is_ome=False)
-    except BaseException:
-        file.close()
-        raise
-    return file
+        image = _image(file, name, stored_bytes(source))
+        return replace(image, close=files.pop_all().close)
 
 
 def _check_chain(file: tifffile.TiffFile) -> None:
@@ -140,7 +131,6 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
         alpha=bool(page.extrasamples),
         read_stated=lambda: stated_pixel_size(file, page, every[chosen[0]][0]),
         read_orientation=lambda: getattr(page.tags.get(ORIENTATION), "value", None),
-        close=file.close,
     )
 
 
@@ -204,22 +194,14 @@ class TiffPixels(LazyPixels):
         self._segment = max(1, int(tall)), max(1, int(wide))
         if planes[0][0].offset is not None:
             self._segment = min(self._height, CHUNK), self._width
-        probe = self._convert(np.zeros((1, 1, self._stored), page.dtype))
+        stored = len(planes[0]) * int(page.shaped[4])  # samples of a pixel
+        probe = self._convert(np.zeros((1, 1, stored), page.dtype))
         self.dtype = probe.dtype
         self.shape = (len(planes), self._height, self._width, int(probe.shape[-1]))
-        self.chunks = (
-            1,
-            chunk_of(self._height, self._segment[0]),
-            chunk_of(self._width, self._segment[1]),
-            self.shape[3],
-        )
+        tall, wide = map(chunk_of, self.shape[1:3], self._segment)
+        self.chunks = (1, tall, wide, self.shape[3])
         self._lock = threading.Lock()
         self._kept: tuple[Any, Any] = (None, None)
-
-    @property
-    def _stored(self) -> int:
-        """Samples that a pixel has in the file."""
-        return len(self.planes[0]) * int(self.planes[0][0].page.keyframe.shaped[4])
 
     def check(self, size: int) -> None:
         """Weigh what the file declares against its size, in bytes.
@@ -237,12 +219,14 @@ class TiffPixels(LazyPixels):
         planes = len(self.planes) * len(self.planes[0])
         check_expansion(max(self.nbytes, rows * cols * segment * planes), size, self._name)
         check_memory(segment, self._name)
-        if planes * rows * cols and self.planes[0][0].offset is None:
-            for plane in (plane for colours in self.planes for plane in colours):
-                if len(plane.page.dataoffsets) < rows * cols * (plane.sample + 1):
-                    raise ImageError(
-                        f"{self._name} lacks parts of its image, it seems truncated; copy or save it again."
-                    )
+        if self.planes[0][0].offset is None and any(
+            len(plane.page.dataoffsets) < rows * cols * (plane.sample + 1)
+            for colours in self.planes
+            for plane in colours
+        ):
+            raise ImageError(
+                f"{self._name} lacks parts of its image, it seems truncated; copy or save it again."
+            )
 
     def read(self, image: int, box: Box) -> NDArray[Any]:
         """Return the pixels (rows, columns, colours) of a part of one plane."""
@@ -274,11 +258,8 @@ class TiffPixels(LazyPixels):
                 inside = segment[part.shifted(-i * tall, -j * wide).slices]
                 out[part.shifted(-box.top, -box.left).slices] = inside
 
-        down, right = (
-            range(box.top // tall, -(-box.bottom // tall)),
-            range(box.left // wide, -(-box.right // wide)),
-        )
-        places = list(product(down, right))
+        down = range(box.top // tall, -(-box.bottom // tall))
+        places = list(product(down, range(box.left // wide, -(-box.right // wide))))
         if len(places) < _FEW:
             for place in places:
                 put(place)

@@ -153,10 +153,7 @@ def open_zarr_image(path: Path) -> OpenedImage:
     if "z" in axes and fields[0][0].shape[0] > 1:
         notes += (focus_note(fields[0][0].shape[0]),)
     return OpenedImage(
-        tuple(levels),
-        notes,
-        fields=len(chosen),
-        read_stated=lambda: _stated_pixel_size(images[chosen[0]][1]),
+        tuple(levels), notes, fields=len(chosen), read_stated=lambda: _stated_pixel_size(images[chosen[0]][1])
     )
 
 
@@ -171,12 +168,9 @@ def _stated_pixel_size(multiscales: dict[str, Any]) -> Stated | None:
     ]
     if not scales:
         return None
-    sizes = {
-        axis["name"]: (math.prod(float(scale[i]) for scale in scales), str(axis.get("unit", "")))
-        for i, axis in enumerate(axes)
-    }
-    (row, row_unit), (column, column_unit) = sizes["y"], sizes["x"]
-    return Stated(row, column, row_unit, column_unit)
+    at = [[axis["name"] for axis in axes].index(name) for name in "yx"]
+    row, column = (math.prod(float(scale[i]) for scale in scales) for i in at)
+    return Stated(row, column, *(str(axes[i].get("unit", "")) for i in at))
 
 
 def _in_order(planes: Any, group: Any) -> Any:

@@ -197,13 +197,12 @@ def marked_in(cells: pd.DataFrame) -> frozenset[int]:
 def counts(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> dict[str, int]:
     """Return the numbers of a table: ``count``, ``white_cells`` and ``erythroblasts`` in it, ``to_check``."""
     names = class_of(cells)
-    numbers = {
+    return {
         "count": len(cells),
         "white_cells": len(cells) - int(names.isin(classes.not_white).sum()),
         "erythroblasts": int(names.eq(ERYTHROBLAST).sum()),
+        "to_check": int(cells["check"].eq(True).sum()) if "check" in cells else 0,
     }
-    to_check = int(cells["check"].eq(True).sum()) if "check" in cells else 0
-    return {**numbers, "to_check": to_check}
 
 
 def with_unique_labels(labels: np.ndarray, cells: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
