@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from napari_wbcseg import SegmentationSettings, TrainingSettings
-from napari_wbcseg.cli.options import option_name
 from napari_wbcseg.version import __version__
 
 from .shell import wbcseg
@@ -46,7 +45,7 @@ class TestHelp:
     ) -> None:
         text = " ".join(wbcseg(command, "--help").stdout.split())
         for name, field in settings.model_fields.items():
-            assert option_name(name) in text
+            assert f"--{name.replace('_', '-')}" in text
             assert field.description is not None
             assert field.description in text
 

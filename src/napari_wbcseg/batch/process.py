@@ -116,11 +116,7 @@ def _small(
 
 
 def _large(
-    item: BatchItem,
-    run: Run,
-    progress: Progress,
-    network: AbstractContextManager[Any],
-    client: Client | None,
+    item: BatchItem, run: Run, progress: Progress, network: AbstractContextManager[Any], client: Client | None
 ) -> ResultRecord:
     """Segment a large file into a folder of its own; a run that was interrupted goes on where it stopped."""
     from ..images.lazy import open_large

@@ -18,7 +18,7 @@ _Results = Annotated[
 def classify(
     results: _Results,
     classes: Annotated[
-        str, typer.Option("--classes", help="What tells the classes: built-in, or the file of a classifier.")
+        str, typer.Option(help="What tells the classes: built-in, or the file of a classifier.")
     ] = "built-in",
 ) -> None:
     """Tell the classes of cells that were segmented before; what a person said stays."""
@@ -32,7 +32,7 @@ def classify(
 
 def differential(
     results: _Results,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file too.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table to this file too.")] = None,
 ) -> None:
     """Count the white cells of results by class, in per cent with the 95 % interval."""
     from ..results.formats.tables import write_table
@@ -58,15 +58,14 @@ def differential(
 
 def train_classifier(
     data: Annotated[
-        list[Path],
-        typer.Argument(metavar="DATA...", help="Folders with images and a classes.csv."),
+        list[Path], typer.Argument(metavar="DATA...", help="Folders with images and a classes.csv.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The classifier's file to write (.safetensors).")],
     start: Annotated[
-        Path | None, typer.Option("--start", help="Go on from this classifier, not from the outlining model.")
+        Path | None, typer.Option(help="Go on from this classifier, not from the outlining model.")
     ] = None,
-    outlines: Annotated[str, typer.Option("--outlines", help="The model that cuts the cells out.")] = "wbc",
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs.")] = None,
+    outlines: Annotated[str, typer.Option(help="The model that cuts the cells out.")] = "wbc",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs.")] = None,
 ) -> None:
     """Train a classifier of cells; the same command again goes on where it stopped."""
     from ..network.classifier import read_classifier

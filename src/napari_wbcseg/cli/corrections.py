@@ -18,8 +18,7 @@ corrections_app = typer.Typer(
     help="Your training set: corrected fields, in a plain folder of TIFF pairs.",
 )
 FolderOption = Annotated[
-    Path | None,
-    typer.Option("--folder", help="Another training set than your own.", show_default="your own"),
+    Path | None, typer.Option("--folder", help="Another training set than your own.", show_default="your own")
 ]
 
 
@@ -51,15 +50,11 @@ def add(
     labels: Annotated[Path, typer.Argument(help="Its label image, or black-and-white mask.")],
     folder: FolderOption = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="What to call it.", show_default="that of the picture")
+        str | None, typer.Option(help="What to call it.", show_default="that of the picture")
     ] = None,
-    pixel_size: Annotated[
-        float | None, typer.Option("--pixel-size", min=0, help="Size of a pixel in micrometres.")
-    ] = None,
+    pixel_size: Annotated[float | None, typer.Option(min=0, help="Size of a pixel in micrometres.")] = None,
     masks: MasksOption = "auto",
-    by: Annotated[
-        str | None, typer.Option("--by", help="Who decided.", show_default="your login name")
-    ] = None,
+    by: Annotated[str | None, typer.Option(help="Who decided.", show_default="your login name")] = None,
 ) -> None:
     """Add a corrected field; the same field again replaces what was there."""
     from ..datasets.corrections import add_correction

@@ -13,7 +13,7 @@ from .options import ModelOption, model_and_settings
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path("wbcseg-demo"),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Another number draws another smear.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another number draws another smear.")] = 0,
     model: ModelOption = None,
 ) -> None:
     """Draw a synthetic smear, count its white cells, and show what was found.

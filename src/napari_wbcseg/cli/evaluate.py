@@ -22,8 +22,7 @@ def evaluate(
     ],
     settings: SettingsOption = None,
     fold: Annotated[
-        int | None,
-        typer.Option("--fold", min=0, max=4, help="SigTuple: only this fold; 2 is tiles 66 to 98."),
+        int | None, typer.Option(min=0, max=4, help="SigTuple: only this fold; 2 is tiles 66 to 98.")
     ] = None,
     tiles: Annotated[
         bool | None,
@@ -34,9 +33,7 @@ def evaluate(
         ),
     ] = None,
     masks: MasksOption = "auto",
-    csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write the scores of each image to this file.")
-    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,
 ) -> None:
     """Compare what a model finds with the truth."""
     from ..datasets.read import read_pairs

@@ -26,14 +26,13 @@ def finetune(
             metavar="[DATA]...", help="Your fields with their labels.", show_default="the training set"
         ),
     ] = None,
-    start: Annotated[str, typer.Option("--start", help="The model to go on from.")] = "wbc",
+    start: Annotated[str, typer.Option(help="The model to go on from.")] = "wbc",
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the new model.", show_default="START-tuned")
+        str | None, typer.Option(help="Name of the new model.", show_default="START-tuned")
     ] = None,
     original: Annotated[
         Path | None,
         typer.Option(
-            "--original",
             help="What the model was trained on, to replay a sample of it.",
             show_default="the SigTuple set, if it is here",
         ),

@@ -68,9 +68,7 @@ def import_model(
             help="A model (.safetensors), or Keras weights of the published network (.hdf5, .weights.h5)."
         ),
     ],
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name to give it.", show_default="its own")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name to give it.", show_default="its own")] = None,
 ) -> None:
     """Check a model file from elsewhere and add it to your models; no code in it is run."""
     from ..network.library import import_model_file

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def settings_options(kind: type[BaseModel], defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return an option for each field of a settings class, with its name, type, limits and help.
+    """Return an option for each field of a settings class, with its type, limits and help.
 
     Parameters
     ----------
@@ -30,13 +30,8 @@ def settings_options(kind: type[BaseModel], defaults: Mapping[str, Mapping[str, 
     return {name: _option(setting, defaults) for name, setting in settings_of(kind).items()}
 
 
-def option_name(field: str) -> str:
-    """Return the option of a field: ``cell_diameter`` is ``--cell-diameter``."""
-    return "--" + field.replace("_", "-")
-
-
 def _option(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
-    name, option = setting.name, option_name(setting.name)
+    name = setting.name
     kind: Any = Literal[setting.choices] if setting.choices else setting.kind
     shown = _shown(setting.default)
     for when, values in defaults.items():
@@ -45,7 +40,6 @@ def _option(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
     recipe = f"{setting.recipe.capitalize()}: " if setting.recipe else ""
     limited = kind in (int, float)  # limits that are exclusive are left to the settings themselves
     info = typer.Option(
-        f"{option}/--no-{option[2:]}" if kind is bool else option,
         help=f"{recipe}{setting.description} (default: {shown})",
         show_default=False,
         rich_help_panel="Settings",

@@ -34,13 +34,8 @@ def segment(
     ] = None,
     model: ModelOption = None,
     settings: SettingsOption = None,
-    mask: Annotated[
-        bool | None, typer.Option("--mask/--no-mask", help="Write NAME-mask.jpg too.", show_default="no")
-    ] = None,
-    overlay: Annotated[
-        bool | None,
-        typer.Option("--overlay/--no-overlay", help="Write NAME-overlay.png.", show_default="yes"),
-    ] = None,
+    mask: Annotated[bool | None, typer.Option(help="Write NAME-mask.jpg too.", show_default="no")] = None,
+    overlay: Annotated[bool | None, typer.Option(help="Write NAME-overlay.png.", show_default="yes")] = None,
     formats: Annotated[
         str | None,
         typer.Option(
@@ -52,9 +47,7 @@ def segment(
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders too.")] = False,
     repeat: Annotated[
         Path | None,
-        typer.Option(
-            "--repeat", help="Do again the run recorded in this run.json: its images, model, settings."
-        ),
+        typer.Option(help="Do again the run recorded in this run.json: its images, model, settings."),
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Do images again that an earlier run has done.")
@@ -62,13 +55,11 @@ def segment(
     scheduler: Annotated[
         str | None,
         typer.Option(
-            "--scheduler",
-            help="Do the work on the workers of this dask scheduler: its address, or its scheduler file.",
+            help="Do the work on the workers of this dask scheduler: its address, or its scheduler file."
         ),
     ] = None,
     workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, help="Do the work in so many processes on this machine."),
+        int | None, typer.Option(min=1, help="Do the work in so many processes on this machine.")
     ] = None,
 ) -> None:
     """Find, outline and count the white cells of images.

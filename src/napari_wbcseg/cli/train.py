@@ -23,8 +23,7 @@ def train(
     data: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DATA...",
-            help="Folders of images with masks or labels, or the SigTuple folder or tar.",
+            metavar="DATA...", help="Folders of images with masks or labels, or the SigTuple folder or tar."
         ),
     ],
     out: Annotated[
@@ -32,29 +31,23 @@ def train(
         typer.Option("--out", "-o", help="The model file to write (.safetensors), or a folder for it."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the model; without --out it joins `wbcseg models`.")
+        str | None, typer.Option(help="Name of the model; without --out it joins `wbcseg models`.")
     ] = None,
     settings: Annotated[
-        Path | None, typer.Option("--settings", help="Training settings to start from: a JSON file.")
+        Path | None, typer.Option(help="Training settings to start from: a JSON file.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--start", help="Go on from this model (fine-tuning), not from scratch.")
+        str | None, typer.Option(help="Go on from this model (fine-tuning), not from scratch.")
     ] = None,
     without_fold: Annotated[
-        int | None,
-        typer.Option(
-            "--without-fold", min=0, max=4, help="SigTuple: leave this fold out, to evaluate on it."
-        ),
+        int | None, typer.Option(min=0, max=4, help="SigTuple: leave this fold out, to evaluate on it.")
     ] = None,
     outlines: Annotated[
         str | None,
-        typer.Option(
-            "--outlines", help="A model that outlines cells of which only a box or the class is known."
-        ),
+        typer.Option(help="A model that outlines cells of which only a box or the class is known."),
     ] = None,
     without_cells: Annotated[
-        list[Path] | None,
-        typer.Option("--without-cells", help="A folder of pictures without a white cell; can be repeated."),
+        list[Path] | None, typer.Option(help="A folder of pictures without a white cell; can be repeated.")
     ] = None,
     masks: MasksOption = "auto",
     resume: Annotated[
@@ -88,14 +81,7 @@ def train(
     pairs, described = _training_pairs(data, without_fold, masks, outlines, without_cells or [])
     with training_view() as view:
         result = train_network(
-            pairs,
-            chosen,
-            folder,
-            name=name,
-            init=init,
-            resume=resume,
-            training_data=described,
-            **view,
+            pairs, chosen, folder, name=name, init=init, resume=resume, training_data=described, **view
         )
     model = result.model
     if out is None:

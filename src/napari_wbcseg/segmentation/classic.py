@@ -76,11 +76,7 @@ def find_cells(
 
 
 def probability_in(
-    grey: np.ndarray,
-    windows: list[Box],
-    model: ModelFile,
-    settings: SegmentationSettings,
-    progress: Progress,
+    grey: np.ndarray, windows: list[Box], model: ModelFile, settings: SegmentationSettings, progress: Progress
 ) -> np.ndarray:
     """Return the probability, float32 of shape (H, W), of each pixel of some windows; 0 outside them."""
     from ..network.engines.create import create_engine

@@ -189,10 +189,7 @@ def centred_window(row: float, col: float, shape: tuple[int, int], size: int) ->
 
 
 def box_windows(
-    box: tuple[int, int, int, int],
-    shape: tuple[int, int],
-    multiple: int,
-    largest: int = PARAMETERS.largest,
+    box: tuple[int, int, int, int], shape: tuple[int, int], multiple: int, largest: int = PARAMETERS.largest
 ) -> list[Box]:
     """Return windows that cover a box of an image, within the image where that is possible.
 

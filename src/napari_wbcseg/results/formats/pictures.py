@@ -67,10 +67,7 @@ def cell_colours(
 
 
 def draw_overlay(
-    image: np.ndarray,
-    labels: np.ndarray,
-    cells: pd.DataFrame | None = None,
-    classes: ClassList = BUILT_IN,
+    image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | None = None, classes: ClassList = BUILT_IN
 ) -> np.ndarray:
     """Draw the outline and the number of each cell over the image.
 
