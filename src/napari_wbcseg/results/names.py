@@ -112,11 +112,9 @@ def image_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 def is_output(path: Path) -> bool:
     """Whether this is a picture that this package wrote, or seems to be by its name: no input to segment."""
-    if path.name.endswith((LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX)):
-        return True
-    if path.suffix != ".zarr":
-        return False
-    return (path.parent / PLAN_FILE).is_file() or (path / "labels" / "cells").is_dir()
+    if path.suffix == ".zarr":
+        return (path.parent / PLAN_FILE).is_file() or (path / "labels" / "cells").is_dir()
+    return path.name.endswith((LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX))
 
 
 def _short(name: str) -> str:

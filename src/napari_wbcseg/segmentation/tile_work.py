@@ -298,12 +298,12 @@ def _pieces(work: TileWork, cells: JoinedCells) -> Iterator[_Piece]:
 
 def _meet(boxes: np.ndarray, box: Box) -> np.ndarray:
     """Say which of some boxes, (n, 4), share pixels with another one."""
-    return np.asarray((boxes[:, :2] < (box.bottom, box.right)).all(1) & (boxes[:, 2:] > box[:2]).all(1))
+    return np.asarray((boxes[:, :2] < box[2:]).all(1) & (boxes[:, 2:] > box[:2]).all(1))
 
 
 def _own(boxes: np.ndarray, box: Box) -> np.ndarray:
     """Say which of some cells a piece measures: those whose box begins in it."""
-    return np.asarray((boxes[:, :2] >= box[:2]).all(1) & (boxes[:, :2] < (box.bottom, box.right)).all(1))
+    return np.asarray((boxes[:, :2] >= box[:2]).all(1) & (boxes[:, :2] < box[2:]).all(1))
 
 
 def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.DataFrame | None:

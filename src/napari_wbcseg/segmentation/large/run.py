@@ -157,7 +157,8 @@ class LargeRun:
         old = self._old_plan()
         if old is not None:
             self.source = PixelSource(opened.full, old.estimates.value_range, file)
-            if self._is_same(old):
+            now = {"version": __version__, **self._method, "digest": image_digest(self.source)}
+            if old == old.model_copy(update=now):
                 return old, []
         self.source = PixelSource(opened.full, file=file)
         return self._start_afresh(file, opened.pixel_size)
@@ -175,11 +176,6 @@ class LargeRun:
         """What the cells are found and told by."""
         classifier = self._classifier.id if self._classifier else ""
         return {"model": self.model.id, "classifier": classifier, "settings": self.settings}
-
-    def _is_same(self, old: _Plan) -> bool:
-        """Say whether the plan of the run before is that of this one."""
-        same = {"version": __version__, **self._method, "digest": image_digest(self.source)}
-        return old == old.model_copy(update=same)
 
     def _start_afresh(self, file: str, pixel_size: PixelSize | None) -> tuple[_Plan, list[TileCells]]:
         """Estimate what the tiles share, and lay out the folder; the plan is written last.
