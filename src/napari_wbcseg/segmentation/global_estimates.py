@@ -209,25 +209,18 @@ def estimate(
         network_input(light.transmittance(pixels, box)) for pixels, box in zip(samples, boxes, strict=True)
     ]
     del samples
-    choice = choose_size(
-        inputs[0] if is_whole else _side_by_side(inputs), Predictor(model, settings, progress)
-    )
-    diameter, notes = choice.diameter, light.notes
-    if diameter is None and choice.red_cell is not None and not is_whole:
-        diameter = SCALE.white_over_red * choice.red_cell
+    image = inputs[0] if is_whole else _side_by_side(inputs)
+    diameters, scale, tiles = choose_size(image, Predictor(model, settings, progress))
+    notes = light.notes
+    if not diameters and scale.red_cell is not None and not is_whole:
+        diameters = (SCALE.white_over_red * scale.red_cell,)
         notes += ("No white cell was in the samples, so their size was taken from the red cells.",)
-    elif diameter is None:
+    elif not diameters:
         notes += ("No white cell was seen at any size.",)
-    estimates = light.model_copy(
-        update={
-            "cell_diameter": diameter,
-            "other_diameters": choice.others,
-            "red_cell": choice.red_cell,
-            "many_red_cells": choice.many,
-            "notes": notes,
-        }
-    )
-    return estimates, choice.tiles if is_whole else None
+    found = {"cell_diameter": diameters[0] if diameters else None, "other_diameters": diameters[1:]}
+    reference = {"red_cell": scale.red_cell, "many_red_cells": scale.many}
+    estimates = light.model_copy(update={**found, **reference, "notes": notes})
+    return estimates, tiles if is_whole else None
 
 
 def image_digest(source: PixelSource) -> str:

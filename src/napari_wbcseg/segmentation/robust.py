@@ -104,31 +104,6 @@ PARAMETERS, PROPOSALS = RobustParameters(), ProposalParameters()
 
 
 @dataclass(frozen=True)
-class SizeChoice:
-    """The size of the cells of an image, and the cells found at it.
-
-    Attributes
-    ----------
-    diameter : float or None
-        Image pixels; None where no white cell was seen at any size.
-    others : tuple of float
-        Quite other sizes that some cells have.
-    red_cell : float or None
-        Reference size: diameter of the red cells, image pixels.
-    many : bool
-        Whether that was measured on many.
-    tiles : list of TileCells
-        What was found, by tile.
-    """
-
-    diameter: float | None
-    others: tuple[float, ...]
-    red_cell: float | None
-    many: bool
-    tiles: list[TileCells]
-
-
-@dataclass(frozen=True)
 class _Attempt:
     """The cells found when they were looked for at one size, image pixels.
 
@@ -150,7 +125,9 @@ class _Attempt:
     fitness: float
 
 
-def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
+def choose_size(
+    image: np.ndarray, predictor: Predictor
+) -> tuple[tuple[float, ...], ScaleEstimate, list[TileCells]]:
     """Find out how large the white cells of an image are, without a parameter set by hand.
 
     They are looked for at the sizes that the estimate holds worth trying; the fittest wins.
@@ -160,12 +137,22 @@ def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
     image : ndarray of float32, shape (H, W, 3)
         What the network takes, at the resolution of the image.
     predictor : Predictor
+
+    Returns
+    -------
+    diameters : tuple of float
+        That of most cells, and quite other ones that some have, image pixels; none where no white cell was
+        seen at any size.
+    estimate : ScaleEstimate
+        What the levels showed, of red cells too.
+    tiles : list of TileCells
+        What was found, by tile.
     """
     levels = Levels(image, predictor)
     estimate = estimate_scale(levels)
     sizes, red_cell = estimate.sizes, estimate.red_cell
     if not sizes:
-        return SizeChoice(None, (), red_cell, estimate.many, [])
+        return (), estimate, []
     if (
         red_cell is not None
         and max(size_likelihood(size.diameter, red_cell) for size in sizes) < PARAMETERS.unlikely
@@ -187,7 +174,7 @@ def choose_size(image: np.ndarray, predictor: Predictor) -> SizeChoice:
             break
         found = again
     others, tiles = _other_sizes(levels, found, estimate)
-    return SizeChoice(found.diameter, others, red_cell, estimate.many, tiles)
+    return (found.diameter, *others), estimate, tiles
 
 
 def _other_sizes(
