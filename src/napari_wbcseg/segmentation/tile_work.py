@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -242,7 +243,7 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
         progress(len(tables), len(pieces), "Measuring")
         tables.append(table)
     for level in range(_ALIGNED, len(work.labels.arrays), _ALIGNED):
-        corners = {(piece.box.top >> level, piece.box.left >> level) for piece in pieces}
+        corners = {(box.top >> level, box.left >> level) for box, *_ in pieces}
         parts = {tuple(side // PIECE * PIECE for side in corner) for corner in corners}
         for _ in each(_coarsen, [(level, *part) for part in sorted(parts)], silent):
             progress(0, 0, "Drawing the pyramid")
@@ -274,26 +275,19 @@ def _left_out(
     return out
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """A piece of the image, the tiles that saw something of it, and the cells in it or near its own."""
-
-    box: Box
-    tiles: list[int]
-    cells: JoinedCells
+#: A piece of the image, the tiles that saw something of it, and the cells in it or near its own.
+_Piece = tuple[Box, list[int], JoinedCells]
 
 
 def _pieces(work: TileWork, cells: JoinedCells) -> Iterator[_Piece]:
     """Yield the pieces of which a tile saw something."""
-    (height, width), boxes = work.source.shape, cells.rows["box"]
-    for top in range(0, height, PIECE):
-        for left in range(0, width, PIECE):
-            box = Box(top, left, top + PIECE, left + PIECE).grown(0, work.source.shape)
-            tiles = np.flatnonzero(_meet(cells.seen, box))
-            if len(tiles):
-                area = Box.around([box, *boxes[_own(boxes, box)].tolist()])
-                near = _meet(boxes, area.grown(1, work.source.shape))
-                yield _Piece(box, tiles.tolist(), cells.part(np.flatnonzero(near)))
+    shape, boxes = work.source.shape, cells.rows["box"]
+    for top, left in product(*(range(0, side, PIECE) for side in shape)):
+        box = Box(top, left, top + PIECE, left + PIECE).grown(0, shape)
+        tiles = np.flatnonzero(_meet(cells.seen, box))
+        if len(tiles):
+            area = Box.around([box, *boxes[_own(boxes, box)].tolist()])
+            yield box, tiles.tolist(), cells.part(_meet(boxes, area.grown(1, shape)))
 
 
 def _meet(boxes: np.ndarray, box: Box) -> np.ndarray:
@@ -310,14 +304,15 @@ def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.D
     """Draw a piece of labels and probability, and return the table of its own cells."""
     from .measure import measure_labels
 
-    box, rows = piece.box, piece.cells.rows
-    kept = {number: work.kept[number] for number in {*piece.tiles, *rows["tile"].tolist()}}
+    box, tiles, cells = piece
+    rows = cells.rows
+    kept = {number: work.kept[number] for number in {*tiles, *rows["tile"].tolist()}}
     own = rows[_own(rows["box"], box)]
     area = Box.around([box, *rows["box"].tolist()])
-    labels = draw(rows["box"], piece.cells.masks(kept), rows["label"], area)
+    labels = draw(rows["box"], cells.masks(kept), rows["label"], area)
     work.labels.replace(box, labels[box.shifted(-area.top, -area.left).slices], slice(_ALIGNED))
     probability = np.zeros(box.shape, np.float32)
-    for number in piece.tiles:
+    for number in tiles:
         seen = kept[number].seen
         both = box.common(seen)
         part = probability[both.shifted(-box.top, -box.left).slices]
