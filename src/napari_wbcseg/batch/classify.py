@@ -67,21 +67,21 @@ def classify_results(
         with alone_in(folder):
             for file in here:
                 record = ResultRecord.read(file)
+                image = record.image.file(folder)
+                if image is None:
+                    raise ImageError(f"The image of {file} is gone: put it back, or segment it anew.")
                 tell = _tell_large if record.large else _tell
-                tell(file, record, classifier, source, progress)
+                tell(file, record, image, classifier, source, progress)
         renew_tables(folder)
     return files
 
 
 def _tell(
-    file: Path, record: ResultRecord, classifier: ClassifierFile, source: str, progress: Progress
+    file: Path, record: ResultRecord, path: Path, classifier: ClassifierFile, source: str, progress: Progress
 ) -> None:
     from ..images.read import read_image
 
-    result = load_result(file)
-    if result.image_path is None:
-        raise _gone(file)
-    image = read_image(result.image_path)
+    result, image = load_result(file), read_image(path)
     cells = classify_cells(result.labels, result.cells, image, result.cell_diameter, classifier, progress)
     told = replace(
         result,
@@ -105,15 +105,12 @@ def _tell(
 
 
 def _tell_large(
-    file: Path, record: ResultRecord, classifier: ClassifierFile, source: str, progress: Progress
+    file: Path, record: ResultRecord, path: Path, classifier: ClassifierFile, source: str, progress: Progress
 ) -> None:
     from ..images.lazy import open_large
     from ..segmentation.large.result import LargeResult
 
-    path, name = record.image.file(file.parent), file.name.removesuffix(RESULT_SUFFIX)
-    if path is None:
-        raise _gone(file)
-    image = open_large(path).full
+    image, name = open_large(path).full, file.name.removesuffix(RESULT_SUFFIX)
     LargeResult.open(file.with_name(record.labels)).classify(image, classifier, source, progress)
     formats = _formats_there(file.with_name(name))
     outputs = Outputs(file.parent, formats=formats, model_source=record.model.source if record.model else "")
@@ -122,7 +119,3 @@ def _tell_large(
 
 def _formats_there(base: Path) -> tuple[str, ...]:
     return tuple(name for name in _WITH_CLASSES if all(path.exists() for path in files_of(base, name)))
-
-
-def _gone(file: Path) -> ImageError:
-    return ImageError(f"The image of {file} is gone: put it back, or segment it anew.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -163,21 +162,17 @@ def segment_on_cluster(
     OutputError
         If results cannot be written: nothing further is tried then.
     """
+    small = []
     for item in items:
-        if item.large:
+        if item.large or item.problem or not item.path.exists():  # what fails need not travel
             with dask.config.set(scheduler="threads"):  # what is lazy is read here, not on the cluster
                 row = process(item, run, progress, client=client)
             yield item, row
-    with sharing(client, run, run.folder, RUN_FILE) as submit_to_worker:
-
-        def submit(item: BatchItem) -> Future[Row]:
-            if item.problem or not item.path.exists():  # it need not travel to fail
-                failed: Future[Row] = Future()
-                failed.set_result(process(item, run))
-                return failed
-            return submit_to_worker(_work, replace(item, path=item.path.resolve()))
-
-        yield from rows_of({submit(item): item for item in items if not item.large}, _failed)
+        else:
+            small.append(item)
+    with sharing(client, run, run.folder, RUN_FILE) as submit:
+        waiting = {submit(_work, replace(item, path=item.path.resolve())): item for item in small}
+        yield from rows_of(waiting, _failed)
 
 
 def _work(shared: Shared, item: BatchItem) -> Row:
