@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +18,14 @@ from typing import TYPE_CHECKING
 import dask
 from distributed import Client, KilledWorker, get_worker
 
-from ..errors import ImageError, ModelError, first_line
-from ..executors import ClusterError
+from ..errors import ImageError, ModelError, OutputError, first_line
+from ..executors import LOST, ClusterError, completed
 from ..files import read_text
 from ..results.names import RUN_FILE
 from ..segmentation.large.cluster import Shared, killed, lacking, sharing
 from ..words import counted
 from .file import BatchItem, Row, Run, failure
 from .process import process
-from .workers import rows_of
 
 if TYPE_CHECKING:
     from ..progress import Progress
@@ -172,7 +172,20 @@ def segment_on_cluster(
             small.append(item)
     with sharing(client, run, run.folder, RUN_FILE) as submit:
         waiting = {submit(_work, replace(item, path=item.path.resolve())): item for item in small}
-        yield from rows_of(waiting, _failed)
+        for item, future in completed(waiting):
+            try:
+                row = future.result()
+            except (ClusterError, OutputError, ModelError):  # it would be the same with all others
+                raise
+            except CancelledError:
+                raise ClusterError(LOST) from None
+            except ImportError as error:
+                raise lacking(error) from None
+            except KilledWorker as error:
+                row = failure(item, ImageError(killed(str(item.path), error)))
+            except Exception as error:
+                row = failure(item, error)
+            yield item, row
 
 
 def _work(shared: Shared, item: BatchItem) -> Row:
@@ -197,14 +210,3 @@ def _needed(item: BatchItem) -> int:
     if item.pixels <= LARGE_PIXELS:
         return item.pixels * _OF_A_PIXEL
     return LARGE_PIXELS * _OF_A_PIXEL + item.pixels * _OF_A_HELD_PIXEL
-
-
-def _failed(item: BatchItem, error: Exception) -> Row:
-    """Return the row of a file that no worker could do; raise what would be the same with all others."""
-    if isinstance(error, ImportError):
-        raise lacking(error)
-    if isinstance(error, ModelError):
-        raise error
-    if isinstance(error, KilledWorker):
-        error = ImageError(killed(str(item.path), error))
-    return failure(item, error)

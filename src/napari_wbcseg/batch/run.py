@@ -22,7 +22,7 @@ from .file import BatchItem, Outputs, Row, Run, cells_of, failure, pictures_in, 
 from .folder import alone_in, earlier_items, forget_large, items_of, with_others_done, with_own_names
 from .process import with_corrections
 from .report import REPORT_FILE, write_report
-from .workers import segment_here
+from .threads import segment_here
 
 if TYPE_CHECKING:
     from distributed import Client
