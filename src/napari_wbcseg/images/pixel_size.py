@@ -116,7 +116,7 @@ def in_micrometres(stated: Stated | None) -> tuple[PixelSize | None, tuple[str, 
         if symbol not in CENTIMETRES:
             return None, ()  # pixels, or a frame of reference: nothing is stated
         try:
-            # To six digits: the way over centimetres leaves a trace in the last ones.
+            # To nine digits: the way over centimetres leaves a trace in the last ones.
             number = float(str(value).strip().replace(",", "."))
             sizes.append(float(f"{number * (CENTIMETRES[symbol] / CENTIMETRES['µm']):.9g}"))
         except ValueError:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..box import Box
 from ..errors import EditError
 
 #: A part smaller than this share of the cell is no cell of its own; it stays with its neighbour.
@@ -240,9 +241,8 @@ def unused_labels(labels: np.ndarray, count: int, start: int | None = None) -> l
 def _mask_of(labels: np.ndarray, label: int) -> tuple[np.ndarray, tuple[int, int]]:
     """Return the mask of a cell in its bounding box, and the box's corner."""
     rows, cols = _pixels_of(labels, [label])
-    top, left = int(rows.min()), int(cols.min())
-    window = labels[top : int(rows.max()) + 1, left : int(cols.max()) + 1]
-    return np.asarray(window == label), (top, left)
+    box = Box(int(rows.min()), int(cols.min()), int(rows.max()) + 1, int(cols.max()) + 1)
+    return np.asarray(labels[box.slices] == label), (box.top, box.left)
 
 
 def _pixels_of(labels: np.ndarray, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -162,7 +162,7 @@ def _polygon(part: np.ndarray, origin: tuple[int, int]) -> Polygon:
     ]
     # Pixels joined by edges have one outer ring, which is the largest.
     if len(rings) > 1:
-        rings.sort(key=_area, reverse=True)
+        rings.sort(key=lambda ring: cv2.contourArea(ring.astype(np.int32)), reverse=True)
     shift = np.array([origin[1], origin[0]])
     # OpenCV turns the other way.
     exterior, *holes = (_without_straight_points(ring)[::-1] + shift for ring in rings)
@@ -204,8 +204,3 @@ def _without_straight_points(ring: np.ndarray) -> np.ndarray:
     """Keep the corners only."""
     before, after = ring - _turned(ring, 1), _turned(ring, -1) - ring
     return ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
-
-
-def _area(ring: np.ndarray) -> float:
-    after = _turned(ring, -1)
-    return abs(float(np.dot(ring[:, 0], after[:, 1]) - np.dot(ring[:, 1], after[:, 0]))) / 2
