@@ -43,23 +43,16 @@ class Pyramid(Canvas):
         group = zarr.open_group(str(path), mode="w", zarr_format=2)
         arrays: list[Any] = []
         sets: list[Any] = []
-        size, step = shape, 1
+        sizes = [tuple(shape)]
+        while max(sizes[-1]) > _SMALLEST_LEVEL:
+            sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
         pixel = (1.0, 1.0) if pixel_size is None else (pixel_size.row, pixel_size.column)
-        while True:
-            array = group.create_array(
-                str(len(arrays)),
-                shape=size,
-                chunks=(min(_CHUNK, size[0]), min(_CHUNK, size[1])),
-                dtype=dtype,
-                fill_value=0,
-                chunk_key_encoding={"name": "v2", "separator": "/"},
-            )
-            arrays.append(array)
-            scale = {"type": "scale", "scale": [step * pixel[0], step * pixel[1]]}
-            sets.append({"path": str(len(arrays) - 1), "coordinateTransformations": [scale]})
-            if max(size) <= _SMALLEST_LEVEL:
-                break
-            size, step = (-(-size[0] // 2), -(-size[1] // 2)), 2 * step
+        for level, size in enumerate(sizes):
+            chunks, keys = tuple(min(_CHUNK, side) for side in size), {"name": "v2", "separator": "/"}
+            options = {"dtype": dtype, "fill_value": 0, "chunk_key_encoding": keys}
+            arrays.append(group.create_array(str(level), shape=size, chunks=chunks, **options))
+            scale = {"type": "scale", "scale": [2**level * side for side in pixel]}
+            sets.append({"path": str(level), "coordinateTransformations": [scale]})
         unit = UNIT_NAMES.get(pixel_size.unit) if pixel_size is not None else None
         axes = [{"name": name, "type": "space", **({"unit": unit} if unit else {})} for name in "yx"]
         multiscales: Any = [
