@@ -124,7 +124,7 @@ def test_the_file_of_a_tile_holds_its_cells_and_a_torn_one_none(tmp_path: Path) 
     probability[10:50, 10:70] = 1
     found = Found(labels, probability, np.array([[1, 2, 30, 40]]), {1: 0.8})
     window = Box(100, 200, 160, 280)
-    cells = cells_of_tile(found, Tile(0, 0, window, window, 0.0))
+    cells = cells_of_tile(found, Tile(window, window, 0.0))
     cells = replace(cells, classes=np.array([[0.2, 0.8], [0.6, 0.4]]))
     assert cells.certainty.tolist() == [0.8, 1.0]
     assert cells.proposals.tolist() == [[101, 202, 130, 240]]

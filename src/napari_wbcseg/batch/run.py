@@ -42,8 +42,6 @@ class BatchResult:
     ----------
     rows : list of dict
         The rows of ``counts.csv``.
-    files : list of Path
-        Every file of the results, those of the run last.
     kept : int
         Images that an earlier run had done.
     outdated : int
@@ -51,7 +49,6 @@ class BatchResult:
     """
 
     rows: list[Row]
-    files: list[Path]
     kept: int = 0
     outdated: int = 0
 
@@ -230,22 +227,17 @@ def segment_files(
             if not finished:
                 take_up(items)  # what was written meanwhile
             record = record.model_copy(update={"finished": finished})
-            files = _write_run(run, record, items, rows)
-    return BatchResult([rows[item] for item in items if item in rows], files, kept, outdated)
+            _write_run(run, record, items, rows)
+    return BatchResult([rows[item] for item in items if item in rows], kept, outdated)
 
 
-def renew_tables(folder: str | Path) -> list[Path]:
+def renew_tables(folder: str | Path) -> None:
     """Write tables, record and report of a run again, from the files of its results as they are now.
 
     Parameters
     ----------
     folder : str or Path
         Of a run's results; where no run wrote any, nothing is done.
-
-    Returns
-    -------
-    list of Path
-        Every file of the results, tables, record and report last.
 
     Raises
     ------
@@ -258,7 +250,7 @@ def renew_tables(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder).expanduser().resolve()
     if not (folder / RUN_FILE).is_file():
-        return []
+        return
     with alone_in(folder):
         record = RunRecord.read(folder / RUN_FILE)
         outputs = Outputs(folder, record.mask, record.overlay, record.formats, record.model.source)
@@ -268,7 +260,7 @@ def renew_tables(folder: str | Path) -> list[Path]:
                 rows[item] = {"status": "ok"}
             elif given.status == "failed":
                 rows[item] = failed_row(item.image, given.error, 0.0)
-        return _write_run(outputs, record, items, rows)
+        _write_run(outputs, record, items, rows)
 
 
 def _with_inputs(
@@ -290,10 +282,10 @@ def _with_inputs(
 
 def _write_run(
     run: Outputs, record: RunRecord, items: Sequence[BatchItem], rows: dict[BatchItem, Row]
-) -> list[Path]:
+) -> None:
     """Write tables, record and report of a run, from the files of its results as they are now."""
     folder = run.folder
-    files, tables, sure, hashes = [], [], [], {}
+    drawn, tables, sure, hashes = set[Path](), [], [], {}
     for item in items:
         if rows.get(item, {}).get("status") != "ok":
             continue
@@ -308,11 +300,10 @@ def _write_run(
         tables.append((item.image, cells))
         if not result.in_doubt:
             sure.append((cells, result.class_list))
-        files += run.files_of(item.name, result)
+        drawn.update(run.files_of(item.name, result))
     record = _with_inputs(record, items, rows, folder)
     for one in record.inputs:
         one.sha256 = hashes.get(one.name, one.sha256)
-    drawn = set(files)
 
     def entries() -> Iterator[dict[str, object]]:
         """Yield what the report shows of each image; the pictures of one are in memory at a time."""
@@ -327,13 +318,10 @@ def _write_run(
             yield {"row": row, **shown, "overlay": overlay.name if overlay in drawn else ""}
 
     differential = pooled([cells for cells, _ in sure], [classes for _, classes in sure])
-    return [
-        *files,
-        write_counts(folder / COUNTS_FILE, [rows[item] for item in items if item in rows]),
-        write_cells(folder / CELLS_FILE, tables),
-        record.write(folder / RUN_FILE),
-        write_report(folder / REPORT_FILE, record, entries(), differential, len(tables) - len(sure)),
-    ]
+    write_counts(folder / COUNTS_FILE, [rows[item] for item in items if item in rows])
+    write_cells(folder / CELLS_FILE, tables)
+    record.write(folder / RUN_FILE)
+    write_report(folder / REPORT_FILE, record, entries(), differential, len(tables) - len(sure))
 
 
 def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:

@@ -26,7 +26,7 @@ def classify(
 
     with progress_bar("Looking at cells") as progress:
         files = classify_results(results, classes, progress)
-    new_console(stderr=True).print(f"{counted(len(files), 'result')} classified.")
+    new_console().print(f"{counted(len(files), 'result')} classified.")
     differential(results)
 
 

@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def new_console(stderr: bool = False) -> Console:
+def new_console() -> Console:
+    """Return what writes to standard error."""
     from rich.console import Console
 
     # Made anew each time, so that it writes to the stream of the moment.
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def complain(message: str) -> None:
-    new_console(stderr=True).print(message, style="red")
+    new_console().print(message, style="red")
 
 
 @contextlib.contextmanager
@@ -47,7 +48,7 @@ def progress_bars(*columns: Any) -> Bars:
     """Return bars that are shown on standard error while it is a terminal."""
     from rich import progress
 
-    console = new_console(stderr=True)
+    console = new_console()
     return progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),

@@ -98,7 +98,7 @@ def finetune(
 
 
 def _tell_plan(plan: FineTuningPlan) -> None:
-    console = new_console(stderr=True)
+    console = new_console()
     console.print(plan.summary)
     for note in plan.notes:
         console.print(note)

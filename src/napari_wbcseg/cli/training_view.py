@@ -28,9 +28,7 @@ def training_view() -> Iterator[dict[str, Any]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        new_console(stderr=True).print(
-            "Stopping after this step; the best weights are kept. Once more to give up."
-        )
+        new_console().print("Stopping after this step; the best weights are kept. Once more to give up.")
 
     with (
         progress_bars(TextColumn("{task.fields[scores]}", markup=False)) as bars,

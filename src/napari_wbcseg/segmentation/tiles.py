@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 from ..box import Box
 
@@ -51,8 +51,6 @@ class Tile:
 
     Attributes
     ----------
-    row, col : int
-        Its place in the grid.
     core : Box
         Its part of the image; the cores of all tiles are the image.
     window : Box
@@ -63,8 +61,6 @@ class Tile:
         Which of the sizes of the image's cells it is looked at for; 0 is that of most.
     """
 
-    row: int
-    col: int
     core: Box
     window: Box
     tolerance: float
@@ -106,8 +102,7 @@ def tile_grid(
         return pairwise([*range(0, count * side, side), length])
 
     return [
-        Tile(row, col, core, core.grown(margin, shape), tolerance, size)
-        for row, (top, bottom) in enumerate(spans(shape[0]))
-        for col, (left, right) in enumerate(spans(shape[1]))
+        Tile(core, core.grown(margin, shape), tolerance, size)
+        for (top, bottom), (left, right) in product(*map(spans, shape))
         for core in [Box(top, left, bottom, right)]
     ]
