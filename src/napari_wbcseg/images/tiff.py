@@ -111,18 +111,15 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
         raise ImageError(f"{name} has no pixels; save the image again.")
     chosen, notes = main_images([_candidate(series) for _, series in every])
     fields = [every[i][1] for i in chosen]
-    levels = []
-    for number in range(min(len(series.levels) for series in fields)):
-        planes: list[list[_Plane]] = []
-        for series in fields:
-            planes += _planes(series.levels[number], name)
-        levels.append(TiffPixels(planes, name))
-    full = levels[0]
+    levels = [
+        TiffPixels([plane for series in fields for plane in _planes(series.levels[number], name)], name)
+        for number in range(min(len(series.levels) for series in fields))
+    ]
     for level in levels:
         level.check(size)
     first = fields[0]
     if dict(zip(first.axes, first.shape, strict=True)).get("Z", 1) > 1:
-        notes += (focus_note(len(full.planes)),)
+        notes += (focus_note(len(levels[0].planes)),)
     page = first.keyframe
     return OpenedImage(
         tuple(levels),
@@ -147,8 +144,8 @@ def _planes(series: tifffile.TiffPageSeries, name: str) -> list[list[_Plane]]:
     page = series.keyframe
     samples, depth, height, width, _ = page.shaped
     axes, shape = series.axes, tuple(series.shape)
-    before, y, rest = axes.partition("Y")
-    if not y or not rest.startswith("X") or len(rest) > 2 or depth != 1:
+    before, _, rest = axes.partition("Y")
+    if not rest.startswith("X") or len(rest) > 2 or depth != 1:
         raise ImageError(f"{name} is not a TIFF image of rows and columns (its axes are {axes}).")
     leading = shape[: len(before)]
     if shape[len(before) : len(before) + 2] != (height, width):
