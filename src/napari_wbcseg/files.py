@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import secrets
@@ -167,6 +168,41 @@ def locked(file: Path, busy: WBCSegError, patience: float = 0.0, keep: bool = Fa
             with contextlib.suppress(OSError):
                 file.unlink()
         lock.release()
+
+
+def safe_name(wanted: str, prefix: str) -> str:
+    """Return a name that files may have on every system; empty where nothing is left of it.
+
+    Parameters
+    ----------
+    wanted : str
+    prefix : str
+        What is put before names that Windows keeps for devices.
+
+    Examples
+    --------
+    >>> safe_name("My stain, 2nd try", "model"), safe_name("con", "model")
+    ('My-stain-2nd-try', 'model-con')
+    """
+    name = re.sub(r"[^\w.-]+", "-", wanted.strip()).strip("-.")[:80]
+    kept = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
+    return f"{prefix}-{name}" if kept else name
+
+
+def numbered(name: str) -> Iterator[str]:
+    """Yield a name, then the name with 2, 3, ... behind it, for the first that is free to be taken."""
+    yield name
+    yield from (f"{name}-{number}" for number in itertools.count(2))
+
+
+def user_folder(name: str, variable: str) -> Path:
+    """Return a folder of the user's data, which an environment variable moves."""
+    chosen = os.environ.get(variable)
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("napari-wbcseg", appauthor=False) / name
 
 
 def _beside(path: Path, ending: str) -> Path:

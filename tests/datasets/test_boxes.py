@@ -12,7 +12,7 @@ from scipy import ndimage
 from napari_wbcseg.box import Box
 from napari_wbcseg.datasets.boxes import is_boxes, outline_from_box, read_boxed_pairs, read_boxes, split_names
 from napari_wbcseg.datasets.read import read_pairs
-from napari_wbcseg.errors import Cancelled, DatasetError, ImageError
+from napari_wbcseg.errors import DatasetError, ImageError
 
 HEADER = "image,kind,r0,c0,r1,c1"
 
@@ -161,17 +161,6 @@ def test_a_missing_table_a_missing_image_and_a_box_outside_are_explained(tmp_pat
         read_boxed_pairs(folder, ["b.png"])
     with pytest.raises(DatasetError, match=r"box 300, 0, 350, 50 .*outside .*a\.png"):
         read_boxed_pairs(folder, ["a.png"])
-
-
-def test_reading_can_be_stopped(tmp_path: Path) -> None:
-    image, truth = cell_image()
-    folder = write_set(tmp_path / "set", [line("a.png", box_of(truth))], {"a.png": image})
-
-    def stop(done: int, total: int, stage: str) -> None:
-        raise Cancelled
-
-    with pytest.raises(Cancelled):
-        read_boxed_pairs(folder, ["a.png"], stop)
 
 
 def test_other_folders_have_no_boxes(tmp_path: Path) -> None:

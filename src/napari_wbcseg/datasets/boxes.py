@@ -8,7 +8,6 @@ against the boxes; GrabCut draws the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ import numpy as np
 from ..box import Box, label_boxes
 from ..errors import DatasetError
 from ..images.read import read_rgb8
-from ..progress import Progress, silent
 from .csv_table import read_table
 from .look_alikes import taken_for_cells
 from .pair import Outliner, TrainingPair
@@ -122,7 +120,6 @@ def outline_from_box(image: np.ndarray, box: Box) -> np.ndarray | None:
         ragged, so that nothing can be learned from it.
     """
     import cv2
-    from scipy import ndimage
     from skimage.measure import label, regionprops
 
     whole = _whole_cell_box(box, *image.shape[:2])
@@ -155,7 +152,7 @@ def outline_from_box(image: np.ndarray, box: Box) -> np.ndarray | None:
         return None
     mask = np.zeros(image.shape[:2], bool)
     mask[patch.slices] = solid
-    found_box = Box.of(ndimage.find_objects(mask.view(np.uint8))[0])
+    ((_, found_box),) = label_boxes(mask.view(np.uint8))
     return mask if found_box.iou(box) >= PARAMETERS.least_agreement else None
 
 
@@ -207,10 +204,7 @@ def split_names(path: Path) -> tuple[list[str], list[str]]:
 
 
 def read_boxed_pairs(
-    path: Path,
-    names: list[str] | None = None,
-    progress: Progress = silent,
-    outline: Outliner | None = None,
+    path: Path, names: list[str] | None = None, outline: Outliner | None = None
 ) -> list[TrainingPair]:
     """Turn fields with boxes into training pairs.
 
@@ -223,7 +217,6 @@ def read_boxed_pairs(
         Folder with ``images`` and ``boxes.csv``.
     names : list of str, optional
         File names to use; by default the training part of `split_names`.
-    progress : Progress
     outline : Outliner, optional
         Proposes outlines, which are taken where they agree with the boxes.
 
@@ -237,13 +230,9 @@ def read_boxed_pairs(
     table = read_boxes(path)
     wanted = split_names(path)[0] if names is None else names
     all_boxed = bool((table["kind"] == RED_KIND).any())
-    pairs = []
-    for number, name in enumerate(wanted):
-        progress(number, len(wanted), "Outlining boxed cells")
-        pair = _boxed_pair(Path(path) / "images" / name, table[table["image"] == name], all_boxed, outline)
-        if pair is not None:
-            pairs.append(pair)
-    return pairs
+    images = Path(path) / "images"
+    pairs = (_boxed_pair(images / name, table[table["image"] == name], all_boxed, outline) for name in wanted)
+    return [pair for pair in pairs if pair is not None]
 
 
 def _boxed_pair(
@@ -258,7 +247,13 @@ def _boxed_pair(
         if min(box.grown(0, image.shape).shape) <= 0:
             raise DatasetError(f"The box {', '.join(map(str, box))} in boxes.csv lies outside {file}.")
     labels = np.zeros(image.shape[:2], np.int32)
-    for index, mask in enumerate(_outlines(image, white, outline), 1):
+    size = float(np.median([max(box.shape) for box in white])) if white else 0.0
+    proposed = outline(image, size) if outline and white else np.zeros_like(labels)
+    places = label_boxes(proposed)
+    for index, box in enumerate(white, 1):
+        agreement, number = max(((place.iou(box), number) for number, place in places), default=(0.0, 0))
+        fits = agreement >= PARAMETERS.least_agreement_of_model
+        mask = proposed == number if fits else outline_from_box(image, box)
         if mask is None:
             return None
         labels[mask & (labels == 0)] = index
@@ -270,25 +265,5 @@ def _boxed_pair(
         red_cells=tuple(red),
         platelets=tuple(others),
         all_boxed=all_boxed,
-        look_alikes=_mistakes(image, white, outline),
+        look_alikes=taken_for_cells(image, size, outline, white) if outline and white else (),
     )
-
-
-def _mistakes(image: np.ndarray, white: list[Box], outline: Outliner | None) -> tuple[Box, ...]:
-    if outline is None or not white:
-        return ()
-    return taken_for_cells(image, float(np.median([max(box.shape) for box in white])), outline, white)
-
-
-def _outlines(image: np.ndarray, boxes: list[Box], outline: Outliner | None) -> Iterator[np.ndarray | None]:
-    """Yield the mask of each box, None where neither the model nor GrabCut fits it."""
-    proposed: list[tuple[int, Box]] = []
-    if outline is not None and boxes:
-        labels = outline(image, float(np.median([max(box.shape) for box in boxes])))
-        proposed = label_boxes(labels)
-    for box in boxes:
-        agreement, index = max(((found.iou(box), i) for i, found in proposed), default=(0.0, 0))
-        if agreement >= PARAMETERS.least_agreement_of_model:
-            yield labels == index
-        else:
-            yield outline_from_box(image, box)

@@ -6,13 +6,10 @@ A float32 image: the diameter of the red cell a pixel lies in, in pixels of the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from .pair import TrainingPair
+from .pair import TrainingPair
 
 NOTHING_ELSE, PLATELET = 0.0, -1.0
 UNKNOWN = float("nan")

@@ -11,18 +11,17 @@ import contextlib
 import getpass
 import hashlib
 import io
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import DatasetError, first_problem
-from ..files import ABANDONED, remove_leftovers, write_atomically
+from ..files import ABANDONED, numbered, remove_leftovers, safe_name, user_folder, write_atomically
 from ..images.pixel_size import PixelSize, unit_symbol
 from ..images.prepare import as_rgb8
 from ..images.read import read_image, read_rgb8
@@ -38,7 +37,7 @@ IMAGES, LABELS = "images", "labels"
 FORMAT_VERSION = 1
 
 
-class CellDecision(BaseModel):
+class CellDecision(BaseModel, frozen=True, extra="ignore"):
     """What was decided about one cell of a field.
 
     Attributes
@@ -51,15 +50,13 @@ class CellDecision(BaseModel):
         Who decided, and when (ISO 8601, UTC).
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
     label: Annotated[int, Field(ge=1)]
     decision: str
     by: str = ""
     at: str = ""
 
 
-class Correction(BaseModel):
+class Correction(BaseModel, frozen=True, extra="ignore"):
     """What is known of one field of the training set.
 
     Attributes
@@ -89,8 +86,6 @@ class Correction(BaseModel):
     notes : str
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
     cells: Annotated[int, Field(ge=0)]
     scale: tuple[float, float] | None = None
@@ -116,12 +111,7 @@ class _Record(BaseModel):
 
 def corrections_folder(folder: str | Path | None = None) -> Path:
     """Return a training set, by default the user's, which the variable ``WBCSEG_CORRECTIONS`` moves."""
-    chosen = folder or os.environ.get(FOLDER_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    from platformdirs import user_data_path
-
-    return user_data_path("napari-wbcseg", appauthor=False) / "training-set"
+    return Path(folder).expanduser() if folder else user_folder("training-set", FOLDER_VARIABLE)
 
 
 def learnt_file() -> Path:
@@ -171,7 +161,7 @@ def add_correction(
         remove_leftovers(part, age=ABANDONED)
     pixels = as_rgb8(image)
     numbers = _checked_labels(labels, pixels.shape[:2], name)
-    digest = _pixel_hash(pixels)
+    digest = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
     fields = read_record(place)
     same = next((field for field in fields if field.sha256 == digest), None)
     final = same.name if same is not None else _free_name(name, {field.name.casefold() for field in fields})
@@ -189,8 +179,7 @@ def add_correction(
     # The record last: a pair without a record is found and read all the same, the reverse is not.
     _write_tiff(place / IMAGES / f"{final}.tif", pixels, record)
     _write_tiff(place / LABELS / f"{final}.tif", numbers, record)
-    kept = [record if field is same else field for field in fields]
-    _write_record(place, kept if same else [*kept, record])
+    _write_record(place, {**{field.name: field for field in fields}, final: record}.values())
     return record
 
 
@@ -296,20 +285,9 @@ def _checked_labels(labels: Any, shape: tuple[int, ...], what: str) -> NDArray[n
 
 
 def _free_name(wanted: str, taken: set[str]) -> str:
-    stem = re.sub(r"[^\w.-]+", "-", PurePath(wanted).name.strip()).strip("-.")[:80]
+    stem = safe_name(PurePath(wanted).name, "field")
     stem = re.sub(r"\.(tiff?|png|jpe?g|bmp)$", "", stem, flags=re.IGNORECASE) or "field"
-    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", stem, re.IGNORECASE):
-        stem = f"field-{stem}"
-    final, number = stem, 2
-    while final.casefold() in taken:
-        final, number = f"{stem}-{number}", number + 1
-    return final
-
-
-def _pixel_hash(pixels: NDArray[np.uint8]) -> str:
-    digest = hashlib.sha256(str(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.hexdigest()
+    return next(name for name in numbered(stem) if name.casefold() not in taken)
 
 
 def _user() -> str:
@@ -341,6 +319,6 @@ def _write_tiff(path: Path, array: np.ndarray, field: Correction) -> None:
     write_atomically(path, buffer.getvalue(), DatasetError)
 
 
-def _write_record(place: Path, fields: Sequence[Correction]) -> None:
+def _write_record(place: Path, fields: Iterable[Correction]) -> None:
     content = _Record(fields=tuple(fields)).model_dump_json(indent=2)
     write_atomically(place / RECORD, content.encode(), DatasetError)

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import TrainingError
 from ..words import listed
-
-if TYPE_CHECKING:
-    from .pair import TrainingPair
+from .pair import TrainingPair
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..box import Box, label_boxes
+from .pair import Outliner
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from .pair import Outliner
 
 # Sizes over the true one that a model may be led to look for, where it makes its mistakes.
 _SIZES = (0.4, 0.6, 0.85, 1.0)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..box import Box
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..box import Box
 
 SYNTHETIC_GROUP, REPLAYED_GROUP = "@synthetic", "@replayed"
 """What the groups of pairs begin with that a fine-tuning adds to the user's; no file name does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import DatasetError
@@ -67,3 +68,8 @@ def read_pairs(
     if not path.is_dir():
         raise DatasetError(f"{path} is not a folder of images and masks, nor a SigTuple tar.")
     return read_folder(path, masks)
+
+
+def pairs_of(data: str | Path | Sequence[TrainingPair]) -> list[TrainingPair]:
+    """Return training pairs; what is a path is read by `read_pairs`."""
+    return read_pairs(data) if isinstance(data, str | Path) else list(data)

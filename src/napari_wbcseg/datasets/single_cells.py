@@ -17,7 +17,6 @@ from ..errors import DatasetError
 from ..images.find import IMAGE_SUFFIXES
 from ..images.illumination import background_colour, transmittance
 from ..images.read import read_rgb8
-from ..progress import Progress, silent
 from .csv_table import read_table
 from .look_alikes import taken_for_cells
 from .pair import Outliner, TrainingPair
@@ -70,9 +69,7 @@ def read_classes(path: Path) -> pd.DataFrame:
     return table
 
 
-def read_single_cells(
-    path: Path, outline: Outliner | None, progress: Progress = silent, most: int | None = None
-) -> list[TrainingPair]:
+def read_single_cells(path: Path, outline: Outliner | None) -> list[TrainingPair]:
     """Turn pictures of single cells into training pairs, those held out left aside.
 
     Parameters
@@ -80,9 +77,6 @@ def read_single_cells(
     path : Path
     outline : Outliner
         Draws the outlines; pictures in whose middle it sees nothing are left out.
-    progress : Progress
-    most : int, optional
-        Pictures of each class, the first by name.
 
     Raises
     ------
@@ -94,33 +88,26 @@ def read_single_cells(
     if outline is None:
         raise DatasetError(f"{path} has classes but no outlines: name a model that draws them (--outlines).")
     table = read_classes(path)
-    table = table[~table["held_out"]]
-    if most is not None:
-        table = table.groupby("class").head(most)
-    pairs = []
-    for number, (name, kind) in enumerate(zip(table["image"], table["class"], strict=True)):
-        progress(number, len(table), "Outlining single cells")
-        image = read_rgb8(Path(path) / "images" / name)
-        pair = _pair(Path(name).stem, image, kind, outline)
-        if pair is not None:
-            pairs.append(pair)
-    return pairs
+    named = table.loc[~table["held_out"], ["image", "class"]].itertuples(index=False)
+    pairs = (_pair(Path(path) / "images" / name, kind, outline) for name, kind in named)
+    return [pair for pair in pairs if pair is not None]
 
 
-def _pair(name: str, image: np.ndarray, kind: str, outline: Outliner) -> TrainingPair | None:
+def _pair(file: Path, kind: str, outline: Outliner) -> TrainingPair | None:
+    image = read_rgb8(file)
     diameter = CELL_OF_PICTURE * max(image.shape[:2])
     middle = tuple(side // 2 for side in image.shape[:2])
     if kind == PLATELET_CLASS:
         box = dark_middle(image, diameter)
         boxes = () if box is None else (box,)
         labels = np.zeros(image.shape[:2], np.int32)
-        return TrainingPair(
-            name, image, labels, GROUP + kind, platelets=boxes, look_alikes=boxes, white_cell=diameter
-        )
-    labels = outline(image, diameter)
-    if not labels[middle]:
-        return None
-    return TrainingPair(name, image, labels, GROUP + kind, white_cell=diameter)
+    else:
+        boxes, labels = (), outline(image, diameter)
+        if not labels[middle]:
+            return None
+    return TrainingPair(
+        file.stem, image, labels, GROUP + kind, platelets=boxes, look_alikes=boxes, white_cell=diameter
+    )
 
 
 def dark_middle(image: np.ndarray, cell: float) -> Box | None:
@@ -175,11 +162,10 @@ def read_without_cells(path: Path, outline: Outliner | None = None) -> list[Trai
     usual = float(np.median(known))
     pairs = []
     for file, image, diameter in zip(files, images, measured, strict=True):
-        white_cell = TYPICAL_WHITE_CELL * (diameter or usual)
+        size = TYPICAL_WHITE_CELL * (diameter or usual)
         labels = np.zeros(image.shape[:2], np.int32)
-        mistakes = () if outline is None else taken_for_cells(image, white_cell, outline)
-        pair = TrainingPair(
-            file.stem, image, labels, WITHOUT_CELLS, look_alikes=mistakes, white_cell=white_cell
+        mistakes = taken_for_cells(image, size, outline) if outline else ()
+        pairs.append(
+            TrainingPair(file.stem, image, labels, WITHOUT_CELLS, look_alikes=mistakes, white_cell=size)
         )
-        pairs.append(pair)
     return pairs
