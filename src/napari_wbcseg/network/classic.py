@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..datasets.pair import TrainingPair
+from ..datasets.sigtuple import cut_tiles
 from ..errors import TrainingError
 from ..settings import SegmentationSettings
-
-if TYPE_CHECKING:
-    from ..datasets.pair import TrainingPair
 
 TILE = 128
 #: Weights of red, green and blue in grey (ITU-R BT.601, the ones of OpenCV and Pillow).
@@ -76,8 +74,6 @@ def classic_arrays(pairs: Sequence[TrainingPair]) -> tuple[np.ndarray, np.ndarra
     TrainingError
         If no tile is left.
     """
-    from ..datasets.sigtuple import cut_tiles
-
     tiles = cut_tiles(pairs, TILE)
     if not tiles:
         raise TrainingError(

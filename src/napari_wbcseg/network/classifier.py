@@ -19,14 +19,13 @@ from ..errors import ModelError
 from ..files import write_atomically
 from ..version import __version__
 from .architecture import Convolution, convolution_shapes, down_convolutions
-from .model_file import (
-    FORMAT_VERSION,
-    SUFFIX,
-    decode_tensors,
-    encode_tensors,
-    hash_of,
-    read_content,
-)
+from .backend import import_keras
+from .device import available_cpus
+from .engines.onnx import open_session
+from .engines.openvino import OpenVinoEngine, openvino_gains
+from .model_file import FORMAT_VERSION, SUFFIX, decode_tensors, encode_tensors, hash_of, read_content
+from .onnx_graph import OUTPUT_NAME, Graph
+from .unet import conv_block
 
 #: What stands for the classifier that comes with the package.
 BUILT_IN = "built-in"
@@ -129,16 +128,10 @@ class ClassifierFile:
     @cached_property
     def _run(self) -> Callable[[np.ndarray], np.ndarray]:
         """The network on the processor, by the engine that is faster there."""
-        from .device import available_cpus
-        from .engines.onnx import import_onnxruntime, session_options
-        from .engines.openvino import OpenVinoEngine, openvino_gains
-
         graph = embedding_onnx(self.header.architecture, self.weights)
         if openvino_gains():
             return OpenVinoEngine(graph, self.header.name).predict
-        onnxruntime = import_onnxruntime()
-        options = session_options(onnxruntime, available_cpus())
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = open_session(graph, available_cpus())
         return lambda batch: np.asarray(session.run(None, {"image": batch})[0])
 
     def predict(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -238,8 +231,6 @@ def decode_classifier(content: bytes, path: Path | None = None) -> ClassifierFil
 
 def embedding_onnx(architecture: ClassifierArchitecture, weights: Mapping[str, np.ndarray]) -> bytes:
     """Return the serialised graph: ``image`` (N, side, side, 3) to the embedding."""
-    from .onnx_graph import OUTPUT_NAME, Graph
-
     graph = Graph(architecture.convolutions(), weights)
     levels = graph.down(len(architecture.widths))
     pooled = [
@@ -270,9 +261,6 @@ def build_classifier(
     keras.Model
         (N, side, side, 3) to float32 logits (N, classes).
     """
-    from .backend import import_keras
-    from .unet import conv_block
-
     keras = import_keras()
     layers = keras.layers
     image = x = layers.Input((architecture.side, architecture.side, 3), name="image")

@@ -62,11 +62,6 @@ def available_cpus() -> int:
         return os.cpu_count() or 1
 
 
-def cpu_flags() -> frozenset[str]:
-    """Return the processor's instruction sets; empty where the system does not tell."""
-    return frozenset(_cpu_info("flags").split())
-
-
 def dtype_policy(precision: str) -> str:
     """Return the Keras dtype policy for a precision setting on this device.
 
@@ -76,11 +71,11 @@ def dtype_policy(precision: str) -> str:
     """
     if precision == "auto":
         report = describe_device()
-        gains = {
-            "tpu": lambda: True,
-            "gpu": lambda: _gpu_has_bfloat16(report.backend),
-            "cpu": lambda: report.backend == "tensorflow" and cpu_flags() & {"avx512_bf16", "amx_bf16"},
-        }[report.kind]()
+        if report.kind == "cpu":
+            instructions = set(_cpu_info("flags").split())
+            gains = report.backend == "tensorflow" and bool(instructions & {"avx512_bf16", "amx_bf16"})
+        else:
+            gains = report.kind == "tpu" or _gpu_has_bfloat16(report.backend)
         precision = "mixed" if gains else "float32"
     return {"float32": "float32", "mixed": "mixed_bfloat16"}[precision]
 

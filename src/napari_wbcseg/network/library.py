@@ -8,8 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError, WBCSegError
-from ..files import ABANDONED, remove_leftovers, write_atomically
-from .model_file import SUFFIX, ModelFile, ModelHeader, clean_name, encode_model, read_header, read_model
+from ..files import ABANDONED, numbered, remove_leftovers, user_folder, write_atomically
+from .exchange.import_keras import import_keras_weights, is_keras_file
+from .model_file import (
+    SUFFIX,
+    ModelFile,
+    ModelHeader,
+    clean_name,
+    make_model,
+    read_header,
+    read_model,
+    write_model,
+)
 
 #: Names of the built-in models and their files in the package.
 BUILT_IN = {"wbc": "robust", "classic": "classic"}
@@ -61,12 +71,7 @@ class ModelInfo:
 
 def models_folder() -> Path:
     """Return the user's folder of models; the environment variable ``WBCSEG_MODELS`` moves it."""
-    chosen = os.environ.get(FOLDER_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    from platformdirs import user_data_path
-
-    return user_data_path("napari-wbcseg", appauthor=False) / "models"
+    return user_folder("models", FOLDER_VARIABLE)
 
 
 def load_model(name_or_path: str | Path | ModelFile) -> ModelFile:
@@ -93,9 +98,8 @@ def load_model(name_or_path: str | Path | ModelFile) -> ModelFile:
     path = Path(text).expanduser()
     if path.suffix == SUFFIX or path.exists() or len(path.parts) > 1:
         return read_model(path)
-    known = ", ".join(sorted(paths)) or "none"
     raise ModelError(
-        f"There is no model named {text!r}. Models: {known}. "
+        f"There is no model named {text!r}. Models: {', '.join(sorted(paths))}. "
         f"Give one of these names, or the path of a {SUFFIX} file."
     )
 
@@ -143,17 +147,13 @@ def save_to_library(model: ModelFile, name: str | None = None, *, overwrite: boo
     ModelError
         If nothing of the name is left, or the file cannot be written.
     """
-    wanted = clean_name(name if name is not None else model.name)
     folder = models_folder()
-    final = wanted
-    number = 2
-    while final.lower() in BUILT_IN or (not overwrite and (folder / f"{final}{SUFFIX}").exists()):
-        final = f"{wanted}-{number}"
-        number += 1
-    path = folder / f"{final}{SUFFIX}"
-    content = encode_model(model.header.replace(name=final), model.weights)
-    write_atomically(path, content, ModelError)
-    return read_model(path)
+    final = next(
+        free
+        for free in numbered(clean_name(model.name if name is None else name))
+        if free.lower() not in BUILT_IN and (overwrite or not (folder / f"{free}{SUFFIX}").exists())
+    )
+    return write_model(folder / f"{final}{SUFFIX}", model.header.replace(name=final), model.weights)
 
 
 def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
@@ -177,9 +177,6 @@ def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
     ModelError
         If the file is none of these, is damaged, or cannot be saved.
     """
-    from .exchange.import_keras import import_keras_weights, is_keras_file
-    from .model_file import make_model
-
     path = Path(path).expanduser()
     model = import_keras_weights(path, name) if is_keras_file(path) else read_model(path)
     origin = f"imported from {path.name}"
@@ -224,9 +221,6 @@ def require_writable(folder: Path, error: type[WBCSegError] = ModelError) -> Non
 
 def _paths() -> dict[str, Path]:
     """Return the file of each name; a user's file cannot hide a built-in model."""
-    paths = {name: _PACKAGED / f"{stem}{SUFFIX}" for name, stem in BUILT_IN.items()}
-    paths = {name: path for name, path in paths.items() if path.is_file()}
-    for path in sorted(models_folder().glob(f"*{SUFFIX}")):
-        if path.name[0] != "." and path.stem not in BUILT_IN:
-            paths.setdefault(path.stem, path)
-    return paths
+    built_in = {name: _PACKAGED / f"{stem}{SUFFIX}" for name, stem in BUILT_IN.items()}
+    own = {path.stem: path for path in sorted(models_folder().glob(f"[!.]*{SUFFIX}"))}
+    return built_in | own | built_in

@@ -25,7 +25,9 @@ def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") 
         "name": header.name,
         "origin": origin or header.origin,
         "recipe": header.recipe,
-        "for": _purpose(header),
+        "for": "smears of any stain and magnification"
+        if header.recipe == "robust"
+        else "pictures like those of the SigTuple set, cells about 63 pixels across",
         "scores": short_scores(header.scores),
         "notes": header.notes,
         "trained on": header.training_data,
@@ -45,12 +47,6 @@ def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") 
 def short_scores(scores: dict[str, float]) -> str:
     """Return the scores of a header in one line."""
     return ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in scores.items())
-
-
-def _purpose(header: ModelHeader) -> str:
-    if header.recipe == "robust":
-        return "smears of any stain and magnification"
-    return "pictures like those of the SigTuple set, cells about 63 pixels across"
 
 
 def _hash(path: Path | None) -> str:

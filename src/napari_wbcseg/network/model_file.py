@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import ModelError, first_problem
-from ..files import check_ordinary, write_atomically
+from ..files import check_ordinary, safe_name, write_atomically
 from ..settings import Recipe
 from ..version import __version__
 from ..words import listed
@@ -105,9 +104,8 @@ class ModelHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every weight."""
         shapes = self.architecture.tensor_shapes()
-        return shapes | (
-            {_SECOND + name: shape for name, shape in shapes.items()} if self.second_look else {}
-        )
+        second = {_SECOND + name: shape for name, shape in shapes.items()} if self.second_look else {}
+        return shapes | second
 
     def replace(self, **changes: Any) -> ModelHeader:
         """Return a validated copy with some fields changed."""
@@ -402,9 +400,7 @@ def clean_name(name: str) -> str:
     >>> clean_name("My stain, 2nd try")
     'My-stain-2nd-try'
     """
-    cleaned = re.sub(r"[^\w.-]+", "-", name.strip().removesuffix(SUFFIX)).strip("-.")[:80]
+    cleaned = safe_name(name.strip().removesuffix(SUFFIX), "model")
     if not cleaned:
         raise ModelError(f"{name!r} cannot be the name of a model: use letters, digits, - and _.")
-    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", cleaned, re.IGNORECASE):
-        cleaned = f"model-{cleaned}"
     return cleaned

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .architecture import NORM_EPSILON, Convolution
+from .model_file import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .model_file import ModelFile
 
 #: Resize-13 and everything else used here exists; read by every onnxruntime since 1.8.
 OPSET = 13

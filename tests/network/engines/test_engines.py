@@ -113,11 +113,6 @@ def test_asking_again_for_the_same_model_gives_the_same_engine() -> None:
     assert create_engine(random_model(seed=1)) is not create_engine(random_model(seed=2))
 
 
-def test_an_unknown_engine_gets_a_sentence() -> None:
-    with pytest.raises(SettingsError, match="onnxruntime, openvino, keras"):
-        create_engine(random_model(), "abacus")  # type: ignore[arg-type]
-
-
 def test_threads_may_share_an_engine() -> None:
     engine, images = create_engine(random_model(RICH)), batch(RICH, 8)
     expected = engine.predict(images)

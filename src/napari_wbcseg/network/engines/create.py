@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from ...errors import SettingsError
 from ...settings import DeviceName, EngineName
+from ..model_file import ModelFile
 from ..onnx_graph import onnx_bytes
 from .keras import KerasEngine
 from .onnx import GPU_PROVIDERS, OnnxEngine, import_onnxruntime
@@ -16,7 +15,6 @@ from .openvino import OpenVinoEngine, openvino_gains
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..model_file import ModelFile
 
 _CACHE_SIZE = 4
 
@@ -65,35 +63,29 @@ def create_engine(model: ModelFile, kind: EngineName = "auto", device: DeviceNam
     Raises
     ------
     SettingsError
-        If there is no engine of this name, or it is not installed.
+        If the engine is not installed.
     ModelError
         If the engine cannot start on any device.
     """
-    makers: dict[str, Callable[[], Engine]] = {
-        "auto": lambda: _fastest(model, device),
-        "onnxruntime": lambda: OnnxEngine(model, device=device),
-        "openvino": lambda: OpenVinoEngine(onnx_bytes(model), model.name),
-        "keras": lambda: KerasEngine(model),
-    }
-    if kind not in makers:
-        raise SettingsError(f"There is no engine {kind!r}: choose one of {', '.join(makers)}.")
     key = (model.hash, kind, device)
     with _lock:
         # The one asked for becomes the last of those kept.
-        _engines[key] = _engines.pop(key) if key in _engines else makers[kind]()
+        _engines[key] = _engines.pop(key) if key in _engines else _started(model, kind, device)
         while len(_engines) > _CACHE_SIZE:
             del _engines[next(iter(_engines))]
         return _engines[key]
 
 
-def _fastest(model: ModelFile, device: DeviceName) -> Engine:
-    if not openvino_gains():
-        return OnnxEngine(model, device=device)
-    if device == "auto" and set(GPU_PROVIDERS) & set(import_onnxruntime().get_available_providers()):
-        engine = OnnxEngine(model)
-        if engine.on_gpu:
-            return engine
-    return OpenVinoEngine(onnx_bytes(model), model.name)
+def _started(model: ModelFile, kind: EngineName, device: DeviceName) -> Engine:
+    if kind == "auto" and openvino_gains():
+        if device == "auto" and set(GPU_PROVIDERS) & set(import_onnxruntime().get_available_providers()):
+            engine = OnnxEngine(model)
+            if engine.on_gpu:
+                return engine
+        kind = "openvino"
+    if kind == "openvino":
+        return OpenVinoEngine(onnx_bytes(model), model.name)
+    return KerasEngine(model) if kind == "keras" else OnnxEngine(model, device=device)
 
 
 _engines: dict[tuple[str, str, str], Engine] = {}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ..model_file import ModelFile
+from ..device import describe_device
+from ..model_file import ModelFile
+from ..unet import build_unet, set_weights
 
 
 class KerasEngine:
@@ -17,8 +17,6 @@ class KerasEngine:
     name = "keras"
 
     def __init__(self, model: ModelFile) -> None:
-        from ..device import describe_device
-        from ..unet import build_unet, set_weights
 
         self._model = build_unet(model.architecture)
         set_weights(self._model, model.first.weights)

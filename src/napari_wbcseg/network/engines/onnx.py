@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,8 @@ from ...errors import ModelError, first_line
 from ...settings import DeviceName
 from ...words import counted
 from ..device import available_cpus
-
-if TYPE_CHECKING:
-    from ..model_file import ModelFile
+from ..model_file import ModelFile
+from ..onnx_graph import onnx_bytes
 
 #: Execution providers of ONNX Runtime that beat its CPU one, best first, with their device.
 GPU_PROVIDERS = {
@@ -33,15 +32,16 @@ def import_onnxruntime() -> ModuleType:
     return importlib.import_module("onnxruntime")
 
 
-def session_options(onnxruntime: ModuleType, threads: int) -> Any:
-    """Return the options of every session of this package."""
+def open_session(graph: bytes, threads: int, *providers: str) -> Any:
+    """Return a session of a network in ONNX, by one of these execution providers or else on the processor."""
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Threads that spin between windows would steal the cores that prepare the next ones.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return options
+    return onnxruntime.InferenceSession(graph, options, providers=[*providers, "CPUExecutionProvider"])
 
 
 class OnnxEngine:
@@ -62,23 +62,15 @@ class OnnxEngine:
 
     name = "onnxruntime"
     on_gpu = False
-    _session: Any
 
     def __init__(self, model: ModelFile, threads: int | None = None, device: DeviceName = "auto") -> None:
-        from ..onnx_graph import onnx_bytes
 
-        onnxruntime = import_onnxruntime()
-        threads = threads or available_cpus()
-        options, graph = session_options(onnxruntime, threads), onnx_bytes(model)
-
-        def start(*providers: str) -> None:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=list(providers))
-
+        threads, graph = threads or available_cpus(), onnx_bytes(model)
         why = "the installed ONNX Runtime offers no GPU" if device == "auto" else "as set"
-        offered = onnxruntime.get_available_providers() if device == "auto" else []
+        offered = import_onnxruntime().get_available_providers() if device == "auto" else []
         for provider in [name for name in GPU_PROVIDERS if name in offered]:
             try:
-                start(provider, "CPUExecutionProvider")
+                self._session = open_session(graph, threads, provider)
                 # ONNX Runtime falls back silently, so ask what it took and try it.
                 if self._session.get_providers()[0] != provider:
                     raise RuntimeError("it could not be loaded")
@@ -92,7 +84,7 @@ class OnnxEngine:
                 return
         self.device = f"CPU, {counted(threads, 'thread')}: {why}"
         try:
-            start("CPUExecutionProvider")
+            self._session = open_session(graph, threads)
         except Exception as error:  # onnxruntime's exceptions have no common public base
             raise ModelError(f"ONNX Runtime cannot run the model {model.name}: {error}") from error
 

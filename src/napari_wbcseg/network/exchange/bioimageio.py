@@ -19,11 +19,12 @@ from ...errors import ModelError
 from ...images.illumination import background_colour, transmittance
 from ...version import __version__
 from ..architecture import UNetArchitecture
+from ..classic import classic_grey
 from ..engines.onnx import OnnxEngine
 from ..library import BUILT_IN
 from ..model_card import short_scores
 from ..model_file import ModelFile, encode_model
-from ..onnx_graph import OPSET
+from ..onnx_graph import OPSET, described_onnx_bytes
 
 _SIDE = 128
 _WHITE = 255.0
@@ -68,7 +69,6 @@ def sample_picture(model: ModelFile) -> np.ndarray:
         0 to 255.
     """
     from ...synthetic.smear import synthetic_smear
-    from ..classic import classic_grey
 
     diameter = model.header.canonical_diameter or _CLASSIC_DIAMETER
     smear = synthetic_smear((_SIDE, _SIDE), cell_diameter=diameter, white_cells=1, seed=3)
@@ -96,8 +96,6 @@ def channel_names(architecture: UNetArchitecture) -> list[str]:
 
 def _describe(model: ModelFile, folder: Path) -> Any:
     from bioimageio.spec.model import v0_5 as spec
-
-    from ..onnx_graph import described_onnx_bytes
 
     header, architecture = model.header, model.architecture
     picture = sample_picture(model)

@@ -10,6 +10,7 @@ from ...errors import ModelError
 from ...files import write_atomically
 from ..model_file import SUFFIX, ModelFile, encode_model
 from ..onnx_graph import described_onnx_bytes
+from ..unet import build_unet, set_weights
 from .bioimageio import package_bytes
 
 
@@ -48,8 +49,6 @@ def _keras_bytes(model: ModelFile) -> bytes:
 
     Every backend of Keras 3 loads it, without any code of this package.
     """
-    from ..unet import build_unet, set_weights
-
     network = build_unet(model.architecture)
     set_weights(network, model.first.weights)
     with tempfile.TemporaryDirectory(prefix="wbcseg-export-") as folder:
