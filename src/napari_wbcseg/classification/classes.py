@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ..errors import SettingsError
+from ..errors import SettingsError, first_problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,9 +126,8 @@ class ClassList(tuple[CellClass, ...]):
         try:
             return cls(_LIST.validate_python(values))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the list"
-            raise SettingsError(f"The classes cannot be used ({where}: {first['msg'].lower()}).") from None
+            problem = first_problem(error, "the list")
+            raise SettingsError(f"The classes cannot be used ({problem}).") from None
 
 
 _LIST = TypeAdapter(list[CellClass])

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..box import Box, label_boxes
+from ..images.illumination import normalised
+from ..images.prepare import prepare_image
 from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
 from ..progress import Progress, silent
+from ..settings import SegmentationSettings
 from .classes import BUILT_IN as BUILT_IN_CLASSES
 from .classes import ClassList
 from .crops import PARAMETERS, alone, cut_out
@@ -19,7 +22,6 @@ from .naming import said_by_model
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..settings import SegmentationSettings
 
 _OFTEN = 64  # cells that are looked at between two reports of progress
 _PART = 2048  # pixels of labels on disk that are looked at together, along a side
@@ -161,8 +163,6 @@ def look_at_labels(
 
 
 def _own_light(pixels: np.ndarray, window: Box) -> np.ndarray:
-    from ..images.illumination import normalised
-    from ..images.prepare import prepare_image
 
     return normalised(prepare_image(pixels))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
@@ -176,9 +177,7 @@ def more_to_halve(count: int, total: int) -> int:
     """Return how many more cells would halve the interval of a share that stays what it is."""
     if not total:
         return 0
-    share, low, high = count / total, total, 8 * total + 16
+    share = count / total
     wanted = _wilson(share, total)[1] / 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _wilson(share, middle)[1] <= wanted else (middle, high)
-    return high - total
+    more = range(1, 7 * total + 16)
+    return 1 + bisect_left(more, True, key=lambda number: _wilson(share, total + number)[1] <= wanted)

@@ -7,6 +7,7 @@ change little, and examples of the classes that nobody named yet.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -82,23 +83,19 @@ def teach(
     names = [*(name for name, one in zip(said, other, strict=True) if one), *names]
     examples = np.concatenate([kept, before[other], np.asarray(embedding, np.float32)])
     truth = np.array([*header.examples[:came], *names])
-    found, counts = np.unique(truth, return_counts=True)
+    found = np.unique(truth)
     if len(found) < 2:
         raise SettingsError(f"All named cells are of the class {found[0]!r}: name some of another one.")
     # A class counts once, however many of its cells were named; those that came with the classifier little.
-    share = dict(zip(found.tolist(), counts.tolist(), strict=True))
-    by_person = {name: list(names).count(name) for name in set(names)}
-    weight = np.array(
-        [PARAMETERS.kept / (share[name] - by_person.get(name, 0)) for name in truth[:came]]
-        + [1.0 for _ in names]
-    )
+    came_of = Counter(header.examples[:came])
+    weight = [PARAMETERS.kept / came_of[name] for name in header.examples[:came]] + [1.0] * len(names)
     # To one spread, the network's opinion with them: all of it is linear, so it is one layer again.
     kernel, bias = weights["classes/kernel"], weights["classes/bias"]
     own, opinion = _spread(examples), PARAMETERS.opinion / _spread(examples @ kernel + bias)
     features = np.concatenate([examples * own, (examples @ kernel + bias) * opinion], axis=1)
     regression = LogisticRegression(C=PARAMETERS.regularisation, max_iter=100, tol=1e-3)
     with threadpool_limits(1):  # so small a problem waits for threads, seconds where others compute too
-        fitted = regression.fit(features, truth, weight)
+        fitted = regression.fit(features, truth, np.array(weight))
     coefficients, intercept = fitted.coef_, fitted.intercept_
     if len(found) == 2:  # of which scikit-learn gives the second alone
         coefficients = np.concatenate([-coefficients, coefficients]) / 2

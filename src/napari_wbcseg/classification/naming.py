@@ -102,12 +102,15 @@ def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[
     """
     given = list(map(str, probabilities.columns))
     values = probabilities.to_numpy(float)
-    whole = _wholes(given, classes)
+    wider = {one.name: one.part_of or one.name for one in classes.covering(given)}
+    whole = list(dict.fromkeys(wider[name] for name in given))
     names, certainty = np.full(len(values), "", object), np.full(len(values), np.nan)
     known = np.isfinite(values).all(axis=1) & bool(given)
     if not known.any():
         return names, certainty
-    members = [[given.index(part) for part in _parts(name, classes) if part in given] for name in whole]
+    members = [
+        [given.index(part) for part in wider if part in given and wider[part] == name] for name in whole
+    ]
     sums = np.stack([values[known][:, one].sum(axis=1) for one in members], axis=1)
     best = sums.argmax(axis=1)
     certainty[known] = sums[np.arange(len(sums)), best]
@@ -120,18 +123,6 @@ def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[
         elif values[row, part] >= PARAMETERS.told_apart * certainty[row]:
             names[row] = given[part]
     return names, certainty
-
-
-def _wholes(names: list[str], classes: ClassList) -> list[str]:
-    """Return the classes that are part of no other, of those that names belong to."""
-    found = [classes(name) for name in names]
-    return list(
-        dict.fromkeys((one.part_of if one else "") or name for one, name in zip(found, names, strict=True))
-    )
-
-
-def _parts(name: str, classes: ClassList) -> tuple[str, ...]:
-    return classes.parts(name) or (name,)
 
 
 def named(cells: pd.DataFrame, labels: Iterable[int], name: str) -> pd.DataFrame:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from ..datasets.pair import TrainingPair
+from ..network.model_file import ModelFile, make_model
 from ..progress import Progress, silent
 from ..words import counted
 from .evaluate import Evaluation, evaluate
-
-if TYPE_CHECKING:
-    from ..datasets.pair import TrainingPair
-    from ..network.model_file import ModelFile
 
 #: Measures shown to the user, with their words.
 MEASURES = {"dice": "Dice", "f1": "F1 of the cells", "count_error": "count error"}
@@ -178,8 +175,6 @@ def compare_models(
 
 def with_scores(model: ModelFile, comparison: Comparison) -> ModelFile:
     """Return a model whose header tells both scores of a comparison, as they would be saved."""
-    from ..network.model_file import make_model
-
     header = model.header.replace(
         scores={**model.header.scores, **comparison.scores},
         notes=comparison.verdict,

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DatasetError
+from ..datasets.pair import TrainingPair
+from ..datasets.read import pairs_of
+from ..datasets.sigtuple import cut_tiles, is_sigtuple
+from ..errors import DatasetError, TrainingError
+from ..network.classic import classic_arrays, classic_target
+from ..network.engines.create import create_engine
+from ..network.library import load_model
+from ..network.model_file import ModelFile
 from ..progress import Progress, silent
+from ..segmentation.pipeline import segment
 from ..settings import SegmentationSettings
 from .metrics import SMOOTHING, Counts, dice, iou, match_instances, soft_dice
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..datasets.pair import TrainingPair
-    from ..network.model_file import ModelFile
 
 #: Least IoU at which a found cell counts as a true one.
 MATCH_THRESHOLD = 0.5
@@ -103,10 +109,6 @@ def evaluate(
     """
     import pandas as pd
 
-    from ..network.classic import classic_target
-    from ..network.library import load_model
-    from ..segmentation.pipeline import segment
-
     file = load_model(model)
     settings = settings or SegmentationSettings(recipe=file.header.recipe)
     pairs = _pairs(data, tiles)
@@ -130,7 +132,7 @@ def evaluate(
     summary["soft_dice"] = (2 * overlap + SMOOTHING) / (total + SMOOTHING)
     if file.header.recipe == "classic":
         summary["network_dice"] = network_dice(file, pairs, settings)
-    return Evaluation(table, summary, f"{file.name}@{file.hash}", settings, np.concatenate(of_cells))
+    return Evaluation(table, summary, file.id, settings, np.concatenate(of_cells))
 
 
 def compare(pair: TrainingPair, labels: np.ndarray) -> dict[str, Any]:
@@ -181,10 +183,6 @@ def network_dice(model: ModelFile, pairs: Sequence[TrainingPair], settings: Segm
     float
         NaN where no tile holds a cell.
     """
-    from ..errors import TrainingError
-    from ..network.classic import classic_arrays
-    from ..network.engines.create import create_engine
-
     try:
         images, targets = classic_arrays(pairs)
     except TrainingError:
@@ -199,14 +197,10 @@ def network_dice(model: ModelFile, pairs: Sequence[TrainingPair], settings: Segm
 
 
 def _pairs(data: str | Path | Sequence[TrainingPair], tiles: bool | None) -> list[TrainingPair]:
-    from ..datasets.read import read_pairs
-    from ..datasets.sigtuple import cut_tiles, is_sigtuple
 
-    if isinstance(data, str | Path):
-        pairs = read_pairs(data)
-        tiles = is_sigtuple(data) if tiles is None else tiles
-    else:
-        pairs = list(data)
+    pairs = pairs_of(data)
+    if tiles is None:
+        tiles = isinstance(data, str | Path) and is_sigtuple(data)
     if tiles:
         pairs = cut_tiles(pairs)
     if not pairs:
@@ -215,9 +209,7 @@ def _pairs(data: str | Path | Sequence[TrainingPair], tiles: bool | None) -> lis
 
 
 def _summary(rows: pd.DataFrame) -> dict[str, float]:
-    counts = Counts(
-        *(int(rows[name].sum()) for name in ("true_positive", "false_positive", "false_negative"))
-    )
+    counts = Counts(*(int(rows[field.name].sum()) for field in fields(Counts)))
     scores = {name: getattr(counts, name) for name in ("average_precision", "f1", "precision", "recall")}
     return {
         "images": len(rows),

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from math import pi
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .camera import Aperture
+from .parameters import SmearParameters
 from .white_cells import KINDS, WhiteCell, draw_outline
-
-if TYPE_CHECKING:
-    from .camera import Aperture
-    from .parameters import SmearParameters
 
 # Neighbours in a touching group: distance of centres over the sum of radii.
 _TOUCH = (0.80, 0.92)
@@ -58,12 +55,8 @@ def place_white_cells(
     Centres lie in the image and in the aperture; cells at the border are cut by it.
     """
     drawn = rng.choice(list(field.kinds), number, p=list(field.kinds.values()))
-    radii = np.array(
-        [
-            0.5 * field.cell_diameter * KINDS[k].diameter * np.clip(rng.normal(1, 0.07), 0.8, 1.25)
-            for k in drawn
-        ]
-    )
+    spread = np.clip(rng.normal(1, 0.07, number), 0.8, 1.25)
+    radii = 0.5 * field.cell_diameter * np.array([KINDS[kind].diameter for kind in drawn]) * spread
     placed = np.empty((number, 3))
     cells: list[WhiteCell] = []
 
@@ -78,10 +71,8 @@ def place_white_cells(
             inside = (centres >= 0).all() and (centres < np.array(field.shape)).all()
             if not inside or (aperture is not None and not _lit(centres, aperture)):
                 continue
-            gap = np.hypot(
-                centres[:, :1] - placed[:start, 0], centres[:, 1:] - placed[:start, 1]
-            ) - _APART * (radii[members][:, None] + placed[:start, 2])
-            if (gap >= 0).all():
+            apart = np.hypot(centres[:, :1] - placed[:start, 0], centres[:, 1:] - placed[:start, 1])
+            if (apart >= _APART * (radii[members][:, None] + placed[:start, 2])).all():
                 break
         else:  # a group that fits nowhere is tried again as single cells
             if size > 1:
@@ -92,11 +83,8 @@ def place_white_cells(
         failed = 0
         for (row, col), radius, kind in zip(centres, radii[members], drawn[members], strict=True):
             placed[len(cells)] = row, col, radius
-            cells.append(
-                WhiteCell(
-                    row, col, float(radius), str(kind), draw_outline(rng, str(kind)), int(rng.integers(2**31))
-                )
-            )
+            outline = draw_outline(rng, str(kind))
+            cells.append(WhiteCell(row, col, float(radius), str(kind), outline, int(rng.integers(2**31))))
     return cells
 
 
@@ -132,9 +120,8 @@ def place_red_cells(
             a, b = pairs[:, 0], pairs[:, 1]
             apart = points[a] - points[b]
             distance = np.maximum(np.hypot(apart[:, 0], apart[:, 1]), 1e-3)
-            room = (radii[a] + radii[b]) * np.where(
-                sticky[a] & sticky[b], 0.55, np.where(sticky[a] | sticky[b], 0.93, 1.04)
-            )
+            # None, one or both of the pair are sticky.
+            room = (radii[a] + radii[b]) * np.array([1.04, 0.93, 0.55])[sticky[a].astype(int) + sticky[b]]
             push = np.clip(room - distance, 0, None) * 0.35
             step = apart * (push / distance)[:, None]
             np.add.at(shift, a, step)

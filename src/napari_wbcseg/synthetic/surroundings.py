@@ -35,15 +35,14 @@ def _red_outline(rng: np.random.Generator, odd: float) -> np.ndarray:
     outline = ring_outline(rng, 0.03, rng.uniform(1.0, 1.15), orders=5)
     turned = (ANGLES - rng.uniform(0, 2 * pi) + pi) % (2 * pi) - pi
     if shape == "tear":
-        return (outline * (0.88 + rng.uniform(0.4, 0.9) * np.exp(-((np.abs(turned) / 0.30) ** 1.3)))).astype(
-            np.float32
-        )
-    if shape == "echinocyte":
+        form = 0.88 + rng.uniform(0.4, 0.9) * np.exp(-((np.abs(turned) / 0.30) ** 1.3))
+    elif shape == "echinocyte":
         spikes = int(rng.integers(9, 16))
-        return (
-            outline * (0.95 + rng.uniform(0.02, 0.06) * np.cos(spikes * turned + 0.9 * np.sin(3 * turned)))
-        ).astype(np.float32)
-    return (outline * rng.uniform(0.6, 0.85) * (1 - 0.35 * np.exp(-((turned / 0.7) ** 2)))).astype(np.float32)
+        form = 0.95 + rng.uniform(0.02, 0.06) * np.cos(spikes * turned + 0.9 * np.sin(3 * turned))
+    else:
+        outline = outline * rng.uniform(0.6, 0.85)
+        form = 1 - 0.35 * np.exp(-((turned / 0.7) ** 2))
+    return (outline * form).astype(np.float32)
 
 
 def _spikes(rng: np.random.Generator, height: float) -> np.ndarray:
@@ -200,9 +199,8 @@ def _paint_debris(
     cover = np.clip(depth * radius / 2 + 0.5, 0, 1)
     paint = np.zeros((DYES, *size), np.float32)
     if kind == "precipitate":
-        paint[AZURE] = (
-            specks(rng, size, 0.014 * diameter + 0.3, 0.16) * smooth_step(depth / 0.5) * rng.uniform(0.5, 1.3)
-        )
+        grain = specks(rng, size, 0.014 * diameter + 0.3, 0.16)
+        paint[AZURE] = grain * smooth_step(depth / 0.5) * rng.uniform(0.5, 1.3)
     elif kind == "dirt":
         grain = np.clip(1 + 0.7 * texture(rng, size, 0.3 * radius), 0, None)
         paint[PIGMENT] = cover * grain * rng.uniform(0.5, 1.5)
@@ -212,16 +210,12 @@ def _paint_debris(
         paint[[PIGMENT, AZURE][int(rng.integers(2))]] = cover * rng.uniform(0.3, 1.1)
     elif kind == "streak":
         cloud = np.clip(0.5 + 0.5 * texture(rng, size, 0.25 * radius), 0, None)
-        paint[[AZURE, BLUE, EOSIN][int(rng.integers(3))]] = (
-            smooth_step(depth / 0.8) * cloud * rng.uniform(0.05, 0.2)
-        )
+        cloud = smooth_step(depth / 0.8) * cloud * rng.uniform(0.05, 0.2)
+        paint[[AZURE, BLUE, EOSIN][int(rng.integers(3))]] = cloud
     else:  # what is left of a crushed cell: a pale, frayed nucleus without a wall
         cloud = np.clip(0.6 + 0.5 * texture(rng, size, 0.16 * radius), 0, None)
-        paint[AZURE] = (
-            smooth_step((depth + 0.12 * texture(rng, size, 0.2 * radius)) / 0.7)
-            * cloud
-            * rng.uniform(0.12, 0.3)
-        )
+        frayed = depth + 0.12 * texture(rng, size, 0.2 * radius)
+        paint[AZURE] = smooth_step(frayed / 0.7) * cloud * rng.uniform(0.12, 0.3)
     _add(dyes, paint, square)
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from ..box import Box
+from .camera import Aperture
 from .white_cells import WhiteCell, paint_white_cell
-
-if TYPE_CHECKING:
-    from .camera import Aperture
 
 Painting = tuple[Box, np.ndarray]
 

@@ -54,13 +54,8 @@ def texture(rng: np.random.Generator, shape: tuple[int, int], grain: float) -> n
     # A random phase, so that the knots of the noise do not line up with the patch.
     dy, dx = rng.uniform(0, 1, 2)
     move = np.array([[1 / grain, 0, 1 + dx], [0, 1 / grain, 1 + dy]])
-    return cv2.warpAffine(
-        coarse,
-        move,
-        (shape[1], shape[0]),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT,
-    )
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(coarse, move, shape[::-1], flags=flags, borderMode=cv2.BORDER_REFLECT)
 
 
 def specks(rng: np.random.Generator, shape: tuple[int, int], size: float, cover: float) -> np.ndarray:
@@ -93,9 +88,8 @@ def ring_outline(rng: np.random.Generator, roughness: float, aspect: float, orde
     turn = rng.uniform(0, pi)
     radius = 1 / np.sqrt((np.cos(ANGLES - turn) / aspect) ** 2 + (np.sin(ANGLES - turn) * aspect) ** 2)
     for order in range(2, orders + 1):
-        radius *= 1 + rng.normal(0, roughness * (2 / order) ** 0.8) * np.cos(
-            order * ANGLES + rng.uniform(0, 2 * pi)
-        )
+        height = rng.normal(0, roughness * (2 / order) ** 0.8)
+        radius *= 1 + height * np.cos(order * ANGLES + rng.uniform(0, 2 * pi))
     radius = np.clip(radius, 0.5, 1.6)
     return (radius / np.sqrt(np.mean(radius**2))).astype(np.float32)
 
@@ -188,9 +182,7 @@ def _chain(
     ellipses = []
     for point, angle in zip(points, angles, strict=True):
         a = rng.uniform(*width)
-        ellipses.append(
-            (point[0], point[1], a * rng.uniform(1.0, 1.3), a * rng.uniform(0.82, 1.0), angle + pi / 2)
-        )
+        ellipses.append((*point, a * rng.uniform(1.0, 1.3), a * rng.uniform(0.82, 1.0), angle + pi / 2))
     bridges = [(points[i], points[i + 1], bridge * rng.uniform(0.6, 1.3)) for i in range(lobes - 1)]
     return ellipses, bridges
 
@@ -233,15 +225,11 @@ def _nucleus_depth(
     if cell.kind in ("lymphocyte", "blast", "monocyte") and rng.random() < 0.45:  # a dent in the side
         turn, dent = rng.uniform(0, 2 * pi), rng.uniform(0.10, 0.26)
         where = 0.92 if cell.kind != "monocyte" else 0.7
-        nucleus = np.minimum(
-            nucleus, -_ellipse(y, x, where * sin(turn), where * cos(turn), dent, dent * 0.8, turn)
-        )
-    nucleus = nucleus * cell.radius
+        hollow = _ellipse(y, x, where * sin(turn), where * cos(turn), dent, dent * 0.8, turn)
+        nucleus = np.minimum(nucleus, -hollow)
     # Near its wall the nucleus is pushed in, never through.
-    margin = 0.02 * cell.radius + 0.5
-    room = depth - margin
-    soft = 0.04 * cell.radius
-    return -_join([-nucleus, -room], max(soft, 0.3))
+    room = depth - (0.02 * cell.radius + 0.5)
+    return -_join([-nucleus * cell.radius, -room], max(0.04 * cell.radius, 0.3))
 
 
 def paint_white_cell(
@@ -289,20 +277,17 @@ def paint_white_cell(
     if cell.kind == "lymphocyte":  # a paler yard around the nucleus
         dyes[BLUE] *= 1 - 0.45 * np.exp(-np.clip(-nucleus, 0, None) / (0.06 * radius + 0.3))
     if cell.kind in ("monocyte", "blast") or (cell.kind == "neutrophil" and rng.random() < 0.15):
-        holes = specks(
-            rng, shape, radius * rng.uniform(0.05, 0.09), rng.choice([0.0, 0.03, 0.10], p=[0.4, 0.35, 0.25])
-        )
+        size = radius * rng.uniform(0.05, 0.09)
+        holes = specks(rng, shape, size, rng.choice([0.0, 0.03, 0.10], p=[0.4, 0.35, 0.25]))
         dyes *= 1 - 0.75 * holes * (depth > 0.08 * radius)
 
     # Chromatin: coarse clumps and fine grain, condensed at the nuclear envelope.
-    clumps = 0.6 * np.tanh(1.4 * texture(rng, shape, 0.16 * radius)) - 0.8 * np.abs(
-        texture(rng, shape, 0.09 * radius)
-    )
+    clumps = 0.6 * np.tanh(1.4 * texture(rng, shape, 0.16 * radius))
+    clumps = clumps - 0.8 * np.abs(texture(rng, shape, 0.09 * radius))
     clumps += 0.5 + 0.45 * texture(rng, shape, 0.045 * radius)
     envelope = np.exp(-(((nucleus - 0.02 * radius) / (0.04 * radius + 0.5)) ** 2))
-    chromatin = (
-        look.nucleus * rng.uniform(0.88, 1.12) * (1 + look.chromatin * (clumps + 1.1 * envelope - 0.2))
-    )
+    condensed = 1 + look.chromatin * (clumps + 1.1 * envelope - 0.2)
+    chromatin = look.nucleus * rng.uniform(0.88, 1.12) * condensed
     if cell.kind == "blast":
         chromatin = chromatin * (1 - 0.40 * _nucleoli(rng, y, x))
     chromatin = np.clip(chromatin, 0.15, None)
