@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.datasets.pair import TrainingPair
-from napari_wbcseg.training.splitting import cut_in_two, split_validation
+from napari_wbcseg.training.plan import cut_in_two, split_validation
 
 from ..tiny_networks import dark_disc_pairs
 

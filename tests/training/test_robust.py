@@ -15,7 +15,7 @@ from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.network.model_file import read_model
 from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST
 from napari_wbcseg.training import robust
-from napari_wbcseg.training.robust import RECIPE, prepare_sources, synthetic_sources
+from napari_wbcseg.training.robust import RECIPE, family_weights, source_of, synthetic_sources
 from napari_wbcseg.training.truth import TRUTH_CHANNELS
 
 TINY = TrainingSettings.for_recipe("robust", epochs=1, steps_per_epoch=1, batch_size=2)
@@ -100,7 +100,15 @@ def test_each_origin_is_a_family_and_doubtful_masks_are_left_out(pairs: list[Tra
         replace(pairs[0], name="mine", group="slide"),
     ]
     used = [pair for pair in given if not RECIPE.left_out(pair)]
-    assert [source.family for source in prepare_sources(used)] == ["sigtuple", "boxes", "own"]
+    assert [source_of(pair).family for pair in used] == ["sigtuple", "boxes", "own"]
+
+
+def test_how_often_a_family_is_drawn_does_not_depend_on_the_order_of_a_set() -> None:
+    families = ["class-a", "class-b", "class-platelet", "no-cells", "own", "boxes", "fields"]
+    weights = family_weights(families)
+    assert family_weights(reversed(families)) == weights
+    assert weights["synthetic"] == pytest.approx(0.25 * sum(weights[family] for family in families))
+    assert family_weights(["own", "replayed", "synthetic"]) == {"own": 2, "replayed": 1, "synthetic": 1}
 
 
 def test_synthetic_smears_follow_from_the_seed() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..datasets.pair import TrainingPair
 from ..errors import TrainingError
 from ..files import locked, remove_leftovers, write_atomically
 from ..network.backend import import_keras
@@ -22,7 +23,6 @@ from ..settings import TrainingSettings
 if TYPE_CHECKING:
     import keras
 
-    from ..datasets.pair import TrainingPair
 
 LOCK = ".training.lock"
 #: Why training ended that did all it was asked for.

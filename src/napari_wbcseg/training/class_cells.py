@@ -6,26 +6,32 @@ doubtful left out; cells drawn for the purpose are a third look, and plain discs
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..box import Box, label_boxes
 from ..classification.classes import BAND, ERYTHROBLAST, NEUTROPHIL, PLATELET, SEGMENTED
 from ..classification.crops import cut_out
 from ..datasets.boxes import split_names
+from ..datasets.pair import Outliner
 from ..datasets.sigtuple import is_sigtuple, sigtuple_classes
 from ..datasets.single_cells import CELL_OF_PICTURE, dark_middle, read_classes
 from ..errors import DatasetError
+from ..files import written_whole
 from ..images.illumination import normalised
+from ..images.read import read_rgb8
 from ..progress import Progress, silent
+from ..synthetic.smear import random_smear
+from ..synthetic.white_cells import outline_at, ring_outline, texture
 from .class_views import SIDE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..datasets.pair import Outliner
 
 #: What is told apart.
 CLASSES = (
@@ -67,6 +73,12 @@ class ClassCells:
     truth: np.ndarray
     names: tuple[str, ...]
 
+    @classmethod
+    def of(cls, cells: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, str]]) -> ClassCells:
+        """Return some cells, given crop, mask, truth and name of each."""
+        crops, masks, truth, names = zip(*cells, strict=True)
+        return cls(np.stack(crops), np.stack(masks), np.stack(truth), names)
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -76,14 +88,8 @@ class ClassCells:
 
     def save(self, path: Path) -> None:
         """Write them to a file that appears whole or not at all."""
-        import io
-
-        from ..errors import OutputError
-        from ..files import write_atomically
-
-        content = io.BytesIO()
-        np.savez(content, crops=self.crops, masks=self.masks, truth=self.truth, names=np.array(self.names))
-        write_atomically(path, content.getvalue(), OutputError)
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, crops=self.crops, masks=self.masks, truth=self.truth, names=np.array(self.names))
 
     @classmethod
     def load(cls, path: Path) -> ClassCells:
@@ -115,8 +121,6 @@ def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progres
     DatasetError
         If there is no table of classes, or it names one that is not in `CLASSES`.
     """
-    from ..images.read import read_rgb8
-
     table = _table(Path(folder))
     table = table[table["held_out"] == held_out]
     found, image, seen = [], np.zeros((0, 0, 3), np.uint8), None
@@ -130,8 +134,7 @@ def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progres
             found.append((*cell, _truth(row, folder), f"{seen}:{row.get('row', '')}:{row.get('col', '')}"))
     if not found:
         raise DatasetError(f"No cell of {folder} could be outlined.")
-    crops, masks, truth, names = zip(*found, strict=True)
-    return ClassCells(np.stack(crops), np.stack(masks), np.stack(truth), names)
+    return ClassCells.of(found)
 
 
 def _table(folder: Path) -> pd.DataFrame:
@@ -148,55 +151,42 @@ def _table(folder: Path) -> pd.DataFrame:
 
 def drawn_cells(fields: int, seed: int = 0) -> ClassCells:
     """Return cells of fields drawn at random, each in a stain of its own; blasts are none of the classes."""
-    from ..synthetic.smear import random_smear
-
     found = []
     for number in range(fields):
         smear = random_smear(np.random.default_rng((seed, number)), (320, 320), cell_diameter_range=(40, 90))
         image = normalised(smear.image.astype(np.float32))
-        for index, (kind, place) in enumerate(zip(smear.kinds, _places(smear.labels), strict=True)):
-            mask = smear.labels[place] == index + 1
-            hidden = image[place][mask].mean() > _HIDDEN  # by the edge of the microscope's field
+        for kind, (label, box) in zip(smear.kinds, label_boxes(smear.labels), strict=True):
+            mask = smear.labels[box.slices] == label
+            hidden = image[box.slices][mask].mean() > _HIDDEN  # by the edge of the microscope's field
             if not hidden and (kind in CLASSES or kind == NEUTROPHIL):
-                cut = _cut(image, mask, place, smear.cell_diameter)
-                found.append((*cut, _truth({"class": kind}, Path("drawn")), f"drawn-{number}-{index}"))
-    crops, masks, truth, names = zip(*found, strict=True)
-    return ClassCells(np.stack(crops), np.stack(masks), np.stack(truth), names)
+                cut = _cut(image, mask, box, smear.cell_diameter)
+                found.append((*cut, _truth({"class": kind}, Path("drawn")), f"drawn-{number}-{label - 1}"))
+    return ClassCells.of(found)
 
 
 def discs(count: int, seed: int = 0) -> ClassCells:
     """Return stained discs without a nucleus, as red cells and dirt are, which no class fits."""
-    from ..synthetic.white_cells import outline_at, ring_outline, texture
-
     rng = np.random.default_rng((seed, 1))
     y, x = (np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2).astype(np.float32)
-    crops, masks = [], []
-    for _ in range(count):
+    truth, found = np.full(len(CLASSES), 1 / len(CLASSES), np.float32), []
+    for number in range(count):
         outline = ring_outline(rng, rng.uniform(0, 0.08), rng.uniform(1.0, 1.4))
         depth = outline_at(outline, y, x) * rng.uniform(12, 30) - np.hypot(y, x)
         cover = np.clip(depth / rng.uniform(1, 4) + 0.5, 0, 1)
         density = rng.uniform(0.2, 2.0) * rng.dirichlet(np.full(3, 3.0)) * 3
         body = 1 + rng.uniform(0, 0.2) * texture(rng, y.shape, rng.uniform(2, 12))
         body = body * (1 - rng.uniform(0, 0.5) * np.exp(-((np.hypot(y, x) / rng.uniform(4, 12)) ** 2)))
-        crops.append(np.exp(-density * (cover * np.maximum(body, 0.1))[..., None]))
-        masks.append(depth > 0)
-    truth = np.full((count, len(CLASSES)), 1 / len(CLASSES), np.float32)
-    return ClassCells(
-        np.rint(np.stack(crops) / STEP).astype(np.uint8),
-        np.stack(masks).astype(np.uint8) * 255,
-        truth,
-        tuple(f"disc-{number}" for number in range(count)),
-    )
+        crop = np.exp(-density * (cover * np.maximum(body, 0.1))[..., None])
+        found.append((*_stored(crop, depth > 0), truth, f"disc-{number}"))
+    return ClassCells.of(found)
 
 
 def joined(parts: list[ClassCells]) -> ClassCells:
     """Return the cells of several data sets."""
-    return ClassCells(
-        np.concatenate([part.crops for part in parts]),
-        np.concatenate([part.masks for part in parts]),
-        np.concatenate([part.truth for part in parts]),
-        tuple(name for part in parts for name in part.names),
+    crops, masks, truth = (
+        np.concatenate([vars(part)[name] for part in parts]) for name in ("crops", "masks", "truth")
     )
+    return ClassCells(crops, masks, truth, tuple(name for part in parts for name in part.names))
 
 
 def _truth(row: dict[Any, Any], folder: Path) -> np.ndarray:
@@ -232,18 +222,14 @@ def _cell(image: np.ndarray, row: dict[Any, Any], outline: Outliner) -> tuple[np
     mask = labels == labels[tuple(nearest[:, spot[0], spot[1]])]
     if name == PLATELET and mask.sum() > _LARGEST_PLATELET * size**2:
         return None
-    (place,) = _places(mask.astype(np.uint8))
-    return _cut(normalised(image), mask[place], place, diameter)
+    ((_, box),) = label_boxes(mask.astype(np.uint8))
+    return _cut(normalised(image), mask[box.slices], box, diameter)
 
 
-def _places(labels: np.ndarray) -> list[tuple[slice, slice]]:
-    from scipy import ndimage
-
-    return [(rows, cols) for rows, cols in ndimage.find_objects(labels)]
+def _cut(image: np.ndarray, mask: np.ndarray, box: Box, diameter: float) -> tuple[np.ndarray, np.ndarray]:
+    return _stored(*cut_out(image, mask, box[:2], diameter, SIDE))
 
 
-def _cut(
-    image: np.ndarray, mask: np.ndarray, place: tuple[slice, slice], diameter: float
-) -> tuple[np.ndarray, np.ndarray]:
-    crop, inside = cut_out(image, mask, [side.start for side in place], diameter, SIDE)
+def _stored(crop: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return transmittance and share of each pixel as `ClassCells` keeps them."""
     return np.rint(np.clip(crop, 0, 1.25) / STEP).astype(np.uint8), np.rint(inside * 255).astype(np.uint8)

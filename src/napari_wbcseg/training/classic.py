@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..datasets.pair import TrainingPair
 from ..datasets.sigtuple import cut_tiles
 from ..network.architecture import CLASSIC, UNetArchitecture
 from ..network.classic import INPUT, TILE, classic_arrays
@@ -17,9 +18,6 @@ from ..settings import TrainingSettings
 from .batches import Batch, Batches
 from .dice import dice_coefficient, dice_loss
 from .preview import PreviewTiles
-
-if TYPE_CHECKING:
-    from ..datasets.pair import TrainingPair
 
 
 class ClassicRecipe:
@@ -60,12 +58,8 @@ class ClassicRecipe:
         for i, tile in enumerate(tiles):
             height, width = tile.labels.shape
             colour[i, :height, :width] = tile.image
-        return PreviewTiles(
-            colour,
-            targets[..., 0] > 127,
-            images.astype(np.float32) / 255,
-            tuple(tile.name for tile in tiles),
-        )
+        names = tuple(tile.name for tile in tiles)
+        return PreviewTiles(colour, targets[..., 0] > 127, images.astype(np.float32) / 255, names)
 
     loss = staticmethod(dice_loss)
 

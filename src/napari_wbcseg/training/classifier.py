@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..classification.crops import PARAMETERS as CROPS
 from ..classification.crops import alone
 from ..errors import TrainingError
+from ..network.backend import import_keras
 from ..network.classifier import (
     CUT,
     EXAMPLES,
@@ -22,14 +23,15 @@ from ..network.classifier import (
     make_classifier,
     write_classifier,
 )
+from ..network.device import dtype_policy
+from ..network.model_file import ModelFile
+from ..network.unet import set_weights, weights_of
 from ..progress import Progress, silent
+from ..segmentation.outlining import outliner
 from ..words import counted
 from .batches import as_dataset
 from .class_cells import CLASSES, USUAL, ClassCells, cut_cells, discs, drawn_cells, joined
 from .class_views import SIDE, view
-
-if TYPE_CHECKING:
-    from ..network.model_file import ModelFile
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,6 @@ def _looked_at(
 
 def _cells(data: Sequence[Path], folder: Path, outline: ModelFile, progress: Progress) -> list[ClassCells]:
     """Cut the cells of each data set out, or take them from where an earlier run left them."""
-    from ..segmentation.outlining import outliner
-
     parts = []
     for number, path in enumerate(data):
         file = folder / f"cells-{number}.npz"
@@ -206,10 +206,6 @@ def _fitted(
     progress: Progress,
 ) -> dict[str, np.ndarray]:
     """Fit the network on views of cells, drawn as often as their shares say; return its weights."""
-    from ..network.backend import import_keras
-    from ..network.device import dtype_policy
-    from ..network.unet import set_weights, weights_of
-
     keras = import_keras()
 
     total = settings.steps * settings.epochs
@@ -284,10 +280,8 @@ def _temperature(
     elsewhere = np.stack([view(*cells.cell(index), rng) for index in chosen.tolist()])
     pictures = np.concatenate([_as_they_are(cells, chosen), elsewhere])
     probabilities, _ = make_classifier(header, weights).predict(pictures)
-    logits, truth = (
-        np.log(np.maximum(probabilities, 1e-9)).astype(float),
-        np.tile(cells.truth[chosen], (2, 1)),
-    )
+    logits = np.log(np.maximum(probabilities, 1e-9)).astype(float)
+    truth = np.tile(cells.truth[chosen], (2, 1))
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..evaluation.metrics import SMOOTHING
+from ..network.backend import import_keras
 
 
 def dice_coefficient(y_true: Any, y_pred: Any) -> Any:
@@ -22,8 +23,6 @@ def dice_coefficient(y_true: Any, y_pred: Any) -> Any:
     -------
     scalar tensor of float32, in (0, 1]
     """
-    from ..network.backend import import_keras
-
     ops = import_keras().ops
     # Sums over a batch overflow float16 and lose digits in bfloat16.
     truth = ops.cast(y_true, "float32")

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..datasets.corrections import read_corrections
+from ..datasets.pair import TrainingPair
+from ..datasets.read import pairs_of
+from ..evaluation.compare import Comparison
+from ..network.library import load_model, save_to_library
+from ..network.model_file import ModelFile
 from ..progress import Progress, silent
-from .replay import BLEND
-
-if TYPE_CHECKING:
-    from ..datasets.pair import TrainingPair
-    from ..evaluation.compare import Comparison
-    from ..network.model_file import ModelFile
-    from ..settings import TrainingSettings
-    from .replay import FineTuningPlan
+from ..settings import TrainingSettings
+from .replay import BLEND, FineTuningPlan, plan_fine_tuning
+from .train import train
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,6 @@ class FineTuned:
         ModelError
             If it cannot be written there.
         """
-        from ..network.library import save_to_library
-
         return save_to_library(self.model, name)
 
 
@@ -93,12 +92,6 @@ def fine_tune(
     Cancelled
         If ``progress`` raised it.
     """
-    from ..datasets.corrections import read_corrections
-    from ..network.library import load_model
-    from .plan import pairs_of
-    from .replay import plan_fine_tuning
-    from .train import train
-
     model = load_model(start)
     pairs = read_corrections() if own is None else pairs_of(own)
     plan = plan_fine_tuning(pairs, model, original, settings, progress, blend)

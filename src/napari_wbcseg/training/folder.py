@@ -18,20 +18,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..box import Box
+from ..datasets.pair import TrainingPair
 from ..errors import DatasetError, SettingsError, TrainingError, WBCSegError
-from ..files import locked, write_atomically
+from ..files import locked, numbered, write_atomically
 from ..network.library import models_folder
 from ..network.model_file import ModelFile, clean_name, read_model, write_model
 from ..settings import TrainingSettings
 from .checkpoint import LOCK, Checkpoint
-
-if TYPE_CHECKING:
-    from ..datasets.pair import TrainingPair
 
 JOB = "job"
 _RECORD = "job.json"
@@ -100,18 +98,17 @@ def new_training_folder(name: str) -> Path:
         If it cannot be made.
     """
     parent = models_folder() / "training"
-    wanted = final = clean_name(name)
-    number = 2
+    names = numbered(clean_name(name))
     while True:
+        folder = parent / next(names)
         try:
-            (parent / final).mkdir(parents=True)
-            return parent / final
+            folder.mkdir(parents=True)
+            return folder
         except FileExistsError:
-            final = f"{wanted}-{number}"
-            number += 1
+            continue
         except OSError as error:
             raise TrainingError(
-                f"The folder {parent / final} cannot be made ({error.strerror}): choose a folder for your "
+                f"The folder {folder} cannot be made ({error.strerror}): choose a folder for your "
                 "models with the environment variable WBCSEG_MODELS."
             ) from None
 
@@ -245,7 +242,6 @@ def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
 
 
 def _read_pairs(path: Path) -> list[TrainingPair]:
-    from ..datasets.pair import TrainingPair
 
     pairs = []
     try:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import Cancelled, TrainingError
 from ..network.backend import import_keras
+from ..network.unet import weights_of
 from ..progress import Progress
 from ..settings import TrainingSettings
 from ..words import counted
@@ -70,7 +71,7 @@ class TrainingLoop:
         self._dataset.epoch = len(self.state.history)  # Keras looks at a batch before the first epoch
         self._step = 0  # of the present epoch, done
         self._rate = self._settings.learning_rate
-        self._epoch_started = self._last_step = self._last_event = 0.0
+        self._epoch_started = self._last_event = 0.0
 
     def fit(self, model: keras.Model) -> None:
         """Train from where the state stands until something ends it; do nothing where it has ended.
@@ -123,21 +124,15 @@ class TrainingLoop:
     def _make_followers(self) -> list[Any]:
         """Return Keras' own callbacks; replaying the history brings them to where they stood."""
         callbacks, settings = import_keras().callbacks, self._settings
-        rate = (
-            callbacks.LearningRateScheduler(lambda epoch, rate: cosine_rate(settings, epoch))
-            if settings.schedule == "cosine"
-            else callbacks.ReduceLROnPlateau(
-                monitor=self._monitor,
-                factor=settings.plateau_factor,
-                patience=settings.plateau_patience,
-                min_lr=min(1e-7, settings.learning_rate),
-                mode="min",
-            )
-        )
-        stop = callbacks.EarlyStopping(
-            monitor=self._monitor, patience=settings.early_stop_patience, mode="min"
-        )
-        return [stop, rate]
+        stop = callbacks.EarlyStopping(self._monitor, patience=settings.early_stop_patience, mode="min")
+        if settings.schedule == "cosine":
+            return [stop, callbacks.LearningRateScheduler(lambda epoch, rate: cosine_rate(settings, epoch))]
+        factor, patience = settings.plateau_factor, settings.plateau_patience
+        least = min(1e-7, settings.learning_rate)
+        return [
+            stop,
+            callbacks.ReduceLROnPlateau(self._monitor, factor, patience, mode="min", min_lr=least),
+        ]
 
     # What Keras calls --------------------------------------------------------------------------------
 
@@ -180,14 +175,13 @@ class TrainingLoop:
         if now - self._last_event < _STEP_EVENTS_EVERY and self._step < self._steps:
             return
         values = _floats(logs)
-        self._last_event = self._last_step = time.monotonic()
+        self._last_event = time.monotonic()
         self._check_finite(values)
         told = {"step": self._step, "steps": self._steps, "epoch": epoch + 1, "lr": self._rate}
         self.emit({"event": "step", **told, **values, **self._pace(epoch + self._step / self._steps)})
         self._show_preview(epoch + 1)
 
     def _on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        from ..network.unet import weights_of
 
         state, model = self.state, self._model
         values = _floats(logs)
@@ -235,7 +229,7 @@ class TrainingLoop:
 
     def _pace(self, passed: float) -> dict[str, Any]:
         """Return how fast the epoch goes or went, and how long the rest takes when so many have passed."""
-        stepping = max(self._last_step - self._epoch_started, 1e-6)
+        stepping = max(self._last_event - self._epoch_started, 1e-6)
         done = len(self.state.history)
         # Whole epochs include the validation.
         epoch_seconds = self.state.seconds / done if done else stepping / passed

@@ -1,25 +1,27 @@
-"""What a training will do, before it starts: what it learns from, and what to expect of it."""
+"""What a training will do, before it starts: what it learns from, what it is validated on, what to expect.
+
+Something is always kept aside to validate on where that was asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
+from ..box import label_boxes
+from ..datasets.duplicates import refuse_duplicates
+from ..datasets.pair import TrainingPair
 from ..errors import TrainingError
 from ..settings import TrainingSettings
 from ..words import counted, listed
 from .recipes import get_recipe
-from .splitting import split_validation
-
-if TYPE_CHECKING:
-    from ..datasets.pair import TrainingPair
 
 _FEW_TO_TUNE, _FEW_TO_BEGIN = 20, 100
 _FEW_TO_JUDGE = 10
+_PLACES_TRIED = 20
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,14 @@ def make_plan(
     TrainingError
         If nothing is left to train on, or a picture would be on both sides of the split.
     """
-    from ..datasets.duplicates import refuse_duplicates
-
     recipe = get_recipe(settings.recipe)
     if not pairs:
         raise TrainingError("There is no training image: give at least one with its labels.")
     if not any((pair.labels > 0).any() for pair in pairs):
         raise TrainingError("None of the training images has a labelled cell: outline some first.")
-    reasons = [recipe.left_out(pair) for pair in pairs]
-    used = [pair for pair, reason in zip(pairs, reasons, strict=True) if not reason]
-    left_out = [(pair.name, reason) for pair, reason in zip(pairs, reasons, strict=True) if reason]
+    told = [(pair, recipe.left_out(pair)) for pair in pairs]
+    used = [pair for pair, reason in told if not reason]
+    left_out = [(pair.name, reason) for pair, reason in told if reason]
     if not used:
         raise TrainingError(
             "None of the training images shows a whole cell, clear of the image's border: "
@@ -112,9 +112,8 @@ def make_plan(
     )
     if split.training != split.validation:
         refuse_duplicates(split.training, split.validation)
-    cells = count_cells(split.training)
     notes = [split.note] if split.note else []
-    notes += _expectations(cells, count_cells(split.validation), fine_tuning)
+    notes += _expectations(count_cells(split.training), count_cells(split.validation), fine_tuning)
     if not split.validation:
         notes.append(
             "As nothing is kept aside, the best epoch is the one with the lowest loss on the training images."
@@ -127,13 +126,6 @@ def make_plan(
         recipe.tiles(split.training, settings),
         notes,
     )
-
-
-def pairs_of(data: str | Path | Sequence[TrainingPair]) -> list[TrainingPair]:
-    """Return training pairs; what is a path is read."""
-    from ..datasets.read import read_pairs
-
-    return read_pairs(data) if isinstance(data, str | Path) else list(data)
 
 
 def count_cells(pairs: Sequence[TrainingPair]) -> int:
@@ -163,3 +155,135 @@ def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[
             "hundredths up or down mean nothing."
         )
     return notes
+
+
+class Split(NamedTuple):
+    """Training and validation.
+
+    Attributes
+    ----------
+    training, validation : list of TrainingPair
+    note : str
+        What a reader of the validation score should know; empty where the two sides are
+        of different images that do not belong together.
+    """
+
+    training: list[TrainingPair]
+    validation: list[TrainingPair]
+    note: str = ""
+
+
+def split_validation(
+    pairs: Sequence[TrainingPair],
+    fraction: float,
+    seed: int,
+    usable: Callable[[TrainingPair], bool] = lambda pair: True,
+) -> Split:
+    """Keep pairs aside for validation.
+
+    Whole groups are kept aside where there are several. Pairs of a single group are split
+    among themselves; a single image is cut in two between its cells; and of an image
+    with one cell, both sides get all of it. The note says so.
+
+    Parameters
+    ----------
+    pairs : sequence of TrainingPair
+        At least one.
+    fraction : float
+        Share of the pairs to reach, at least one of them. At 0 nothing is kept aside.
+    seed : int
+    usable : callable
+        Whether a part of an image can be trained on.
+
+    Returns
+    -------
+    Split
+        Each side in the order given.
+    """
+    if fraction <= 0:
+        return Split(list(pairs), [])
+    groups = [pair.group for pair in pairs]
+    if len(set(groups)) > 1:
+        return _by(groups, pairs, fraction, seed)
+    if len(pairs) > 1:
+        note = "All images belong together; the validation score says little about other slides."
+        return _by([str(i) for i in range(len(pairs))], pairs, fraction, seed, note)
+    halves = cut_in_two(pairs[0], fraction, usable)
+    if halves is not None:
+        note = "Of the one image a part is kept aside; the validation score says little about other slides."
+        return Split([halves[0]], [halves[1]], note)
+    note = "There is too little to keep anything aside: the validation score is on the very cells that are "
+    return Split(list(pairs), list(pairs), f"{note}trained on.")
+
+
+def _by(
+    groups: list[str], pairs: Sequence[TrainingPair], fraction: float, seed: int, note: str = ""
+) -> Split:
+    names, wanted = sorted(set(groups)), fraction * len(pairs)
+    kept: set[str] = set()
+    count = 0
+    for i in np.random.default_rng((seed, 0x5EED)).permutation(len(names))[:-1]:
+        size = groups.count(names[i])
+        # One group too many may be further from the wanted share than one too few.
+        if kept and abs(count + size - wanted) > abs(count - wanted):
+            continue
+        kept.add(names[i])
+        count += size
+        if count >= wanted:
+            break
+    training, validation = (
+        [pair for pair, group in zip(pairs, groups, strict=True) if (group in kept) == aside]
+        for aside in (False, True)
+    )
+    return Split(training, validation, note)
+
+
+def cut_in_two(
+    pair: TrainingPair, fraction: float, usable: Callable[[TrainingPair], bool] = lambda pair: True
+) -> tuple[TrainingPair, TrainingPair] | None:
+    """Cut an image in two along a row or column, through as few cells as possible.
+
+    Parameters
+    ----------
+    pair : TrainingPair
+    fraction : float
+        Share of the cells that the smaller part is to have.
+    usable : callable
+        What both parts must be.
+
+    Returns
+    -------
+    tuple of TrainingPair, or None
+        The part with more cells, and the other; each has a cell that the cut leaves
+        whole. None where there is no such place.
+    """
+    places: list[tuple[float, int, int]] = []
+    for axis in (0, 1):
+        spans = [box.slices[axis] for _, box in label_boxes(pair.labels)]
+        for place in sorted({span.stop for span in spans} | {span.start for span in spans}):
+            before = sum(span.stop <= place for span in spans)
+            after = sum(span.start >= place for span in spans)
+            if before and after:
+                cut = len(spans) - before - after
+                wrong = abs(min(before, after) / len(spans) - fraction)
+                places.append((cut + wrong, axis, place))
+    for _, axis, place in sorted(places)[:_PLACES_TRIED]:
+        parts = [_part(pair, axis, slice(None, place), "a"), _part(pair, axis, slice(place, None), "b")]
+        if all(usable(part) for part in parts):
+            few, many = sorted(parts, key=lambda part: len(np.unique(part.labels)))
+            return many, few
+    return None
+
+
+def _part(pair: TrainingPair, axis: int, kept: slice, name: str) -> TrainingPair:
+    window = (kept, slice(None)) if axis == 0 else (slice(None), kept)
+    return replace(
+        pair,
+        name=f"{pair.name}-{name}",
+        image=np.ascontiguousarray(pair.image[window]),
+        labels=np.ascontiguousarray(pair.labels[window]),
+        mask=None if pair.mask is None else np.ascontiguousarray(pair.mask[window]),
+        # What is known to be no cell is only of use in training, and lies on one side or the other.
+        red_cells=(),
+        platelets=(),
+    )

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from ..datasets.pair import TrainingPair
 from ..errors import TrainingError
 from ..network.architecture import UNetArchitecture
+from ..network.model_file import ModelFile
 from ..progress import Progress, silent
+from ..settings import Recipe as RecipeName
 from ..settings import TrainingSettings
 from .batches import Batches
-
-if TYPE_CHECKING:
-    from ..datasets.pair import TrainingPair
-    from ..network.model_file import ModelFile
-    from .preview import PreviewTiles
+from .preview import PreviewTiles
 
 
 class Recipe(Protocol):
@@ -69,20 +68,12 @@ def require_recipe(model: ModelFile, settings: TrainingSettings) -> None:
         )
 
 
-def get_recipe(name: str) -> Recipe:
-    """Return a recipe; its module is imported at the first call.
-
-    Raises
-    ------
-    TrainingError
-        If there is no recipe of this name.
-    """
+def get_recipe(name: RecipeName) -> Recipe:
+    """Return a recipe; its module is imported at the first call."""
     if name == "classic":
         from . import classic
 
         return classic.RECIPE
-    if name == "robust":
-        from . import robust
+    from . import robust
 
-        return robust.RECIPE
-    raise TrainingError(f"There is no recipe {name!r}: choose one of classic, robust.")
+    return robust.RECIPE

@@ -12,22 +12,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
+from ..datasets.download import local_sigtuple
+from ..datasets.pair import REPLAYED_GROUP, SYNTHETIC_GROUP, TrainingPair
+from ..datasets.read import pairs_of
+from ..datasets.sigtuple import DOUBTFUL_MASKS, TRAIN_FOLDER, cut_tiles
 from ..errors import TrainingError
+from ..evaluation.compare import Comparison, compare_models, with_scores
+from ..network.model_file import ModelFile, make_model
 from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
 from ..words import counted
-from .plan import count_cells, make_plan, pairs_of
+from .folder import FINE_TUNING, TrainingJob
+from .plan import count_cells, make_plan
 from .recipes import require_recipe
-
-if TYPE_CHECKING:
-    from ..datasets.pair import TrainingPair
-    from ..evaluation.compare import Comparison
-    from ..network.model_file import ModelFile
-    from .folder import TrainingJob
 
 #: Share of the user's fields that is kept aside to score on.
 HELD_OUT_SHARE = 0.25
@@ -92,8 +93,6 @@ class FineTuningPlan:
 
     def blended(self, tuned: ModelFile) -> ModelFile:
         """Return the new model: the tuned weights averaged with those it started from."""
-        from ..network.model_file import make_model
-
         weights = {
             name: (1 - self.blend) * value + self.blend * tuned.weights[name]
             for name, value in self.start.weights.items()
@@ -103,8 +102,6 @@ class FineTuningPlan:
 
     def finish(self, tuned: ModelFile, progress: Progress = silent) -> tuple[ModelFile, Comparison]:
         """Return the new model, with both scores in its header, and how it compares with the one before."""
-        from ..evaluation.compare import compare_models, with_scores
-
         new = self.blended(tuned)
         comparison = compare_models(
             self.start, new, self.held_out, self.replay.held_out, self.scores_what_it_saw, progress
@@ -119,8 +116,6 @@ class FineTuningPlan:
     @property
     def job(self) -> TrainingJob:
         """What a training process is asked to do, with all that `plan_of` needs after a crash."""
-        from .folder import FINE_TUNING, TrainingJob
-
         seen = self.scores_what_it_saw
         remarks = {
             "own": len(self.own),
@@ -174,11 +169,9 @@ def _counted_in(pairs: Sequence[TrainingPair]) -> str:
 def fine_tuning_settings(start: ModelFile, **changes: object) -> TrainingSettings:
     """Return the settings of a fine-tuning: few steps at a low rate, which moves the model little."""
     recipe = start.header.recipe
-    base: dict[str, object] = {"schedule": "cosine", "dropout": start.architecture.dropout}
-    if recipe == "robust":
-        base.update(epochs=10, learning_rate=3e-4, steps_per_epoch=30)
-    else:
-        base.update(epochs=6, learning_rate=5e-5)
+    robust = {"epochs": 10, "learning_rate": 3e-4, "steps_per_epoch": 30}
+    steps = robust if recipe == "robust" else {"epochs": 6, "learning_rate": 5e-5}
+    base = {"schedule": "cosine", "dropout": start.architecture.dropout, **steps}
     return TrainingSettings.for_recipe(recipe, **{**base, **changes})
 
 
@@ -244,8 +237,6 @@ def plan_of(job: TrainingJob) -> FineTuningPlan:
     TrainingError
         If the job is no fine-tuning, or damaged.
     """
-    from .folder import FINE_TUNING
-
     try:
         told = job.remarks[FINE_TUNING]
         pairs, scored = list(cast("Sequence[TrainingPair]", job.data)), list(job.scored)
@@ -283,9 +274,6 @@ def make_replay(
         Decides which are taken, where there are many.
     progress : Progress
     """
-    from ..datasets.download import local_sigtuple
-    from ..datasets.sigtuple import TRAIN_FOLDER
-
     original, parts = local_sigtuple(TRAIN_FOLDER) if original is None else original, []
     training: list[TrainingPair] = []
     if original is None:
@@ -303,16 +291,11 @@ def make_replay(
 def _sampled(
     pairs: Sequence[TrainingPair], rng: np.random.Generator
 ) -> tuple[list[TrainingPair], list[TrainingPair]]:
-    from ..datasets.pair import REPLAYED_GROUP
-    from ..datasets.sigtuple import DOUBTFUL_MASKS, cut_tiles
 
     # SigTuple in tiles and without its doubtful masks; other sets as they come, in a family of their own.
+    others = [pair for pair in pairs if not pair.group.startswith("fold-")]
     tiles = cut_tiles([pair for pair in pairs if pair.group.startswith("fold-")])
-    tiles += [
-        replace(pair, group=f"{REPLAYED_GROUP} {pair.group}")
-        for pair in pairs
-        if not pair.group.startswith("fold-")
-    ]
+    tiles += [replace(pair, group=f"{REPLAYED_GROUP} {pair.group}") for pair in others]
     tiles = [pair for pair in tiles if pair.name not in DOUBTFUL_MASKS and pair.labels.any()]
     held_out = [pair for pair in tiles if pair.group == f"fold-{ORIGINAL_FOLD}"] or tiles[::5]
     kept = {id(pair) for pair in held_out}
@@ -327,7 +310,6 @@ def _sampled(
 
 
 def _smears(seed: int, number: int, progress: Progress) -> list[TrainingPair]:
-    from ..datasets.pair import SYNTHETIC_GROUP, TrainingPair
     from .robust import draw_smear
 
     pairs = []
@@ -335,10 +317,9 @@ def _smears(seed: int, number: int, progress: Progress) -> list[TrainingPair]:
         progress(index, number, "Drawing synthetic smears")
         smear = draw_smear((seed, index))
         # The group tells the recipe that they are replayed.
+        number_of = f"{seed}-{index}"
         pairs.append(
-            TrainingPair(
-                f"smear-{seed}-{index}", smear.image, smear.labels, f"{SYNTHETIC_GROUP} {seed}-{index}"
-            )
+            TrainingPair(f"smear-{number_of}", smear.image, smear.labels, f"{SYNTHETIC_GROUP} {number_of}")
         )
     return pairs
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cv2
 import numpy as np
 
+from ..box import Box
+from ..datasets.pair import REPLAYED_GROUP, SYNTHETIC_GROUP, TrainingPair
+from ..datasets.sigtuple import DOUBTFUL_MASKS
 from ..datasets.single_cells import GROUP as CLASS_GROUP
 from ..datasets.single_cells import WITHOUT_CELLS
 from ..images.field_of_view import border
@@ -16,22 +20,27 @@ from ..network.device import available_cpus
 from ..network.robust import CANONICAL_DIAMETER, ROBUST, network_input
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
+from ..synthetic.smear import SyntheticSmear, random_smear
 from .batches import Batch, Batches
 from .dice import dice_coefficient
 from .helpers import map_in_helpers
 from .preview import PreviewTiles
+from .samples.augment import augment
+from .samples.compose import Composer
+from .samples.mosaic import mosaic
+from .samples.sources import Source, make_source
 from .truth import CELL_KNOWN, robust_loss, truth_of
 
-if TYPE_CHECKING:
-    from ..box import Box
-    from ..datasets.pair import TrainingPair
-    from ..synthetic.smear import SyntheticSmear
-    from .samples.compose import Composer
-    from .samples.sources import Source
-
 TILE = 128
-_SYNTHETIC = "synthetic"
-_OWN = "own"
+_SYNTHETIC, _HAND_PAINTED, _OWN = "synthetic", "sigtuple", "own"
+# Families by what their groups begin with; those of classes and of pictures without cells are their own.
+_FAMILIES = {
+    "fold-": _HAND_PAINTED,
+    "boxes": "boxes",
+    "fields": "fields",
+    REPLAYED_GROUP: "replayed",
+    SYNTHETIC_GROUP: _SYNTHETIC,
+}
 _SYNTHETIC_SMEARS = 240
 _SYNTHETIC_SHARE = 0.2
 _MOSAICS = 40
@@ -55,15 +64,14 @@ class RobustRecipe:
 
     def left_out(self, pair: TrainingPair) -> str:
         """Return why a pair is of no use: a doubtful mask, or no cell to tell the scale by."""
-        from ..datasets.sigtuple import DOUBTFUL_MASKS
-
-        if _hand_painted(pair) and pair.name in DOUBTFUL_MASKS:
+        if _family(pair.group) == _HAND_PAINTED and pair.name in DOUBTFUL_MASKS:
             return "its mask misses much of the cell or leaks into what is around it"
         if pair.white_cell is not None:
             return ""
         if not pair.labels.any():
             return "no cell is outlined in it"
-        return "" if _has_whole_cell(pair.labels) else "every cell in it is cut by the image's border"
+        cut = np.isin(pair.labels[pair.labels > 0], border(pair.labels)).all()
+        return "every cell in it is cut by the image's border" if cut else ""
 
     def tiles(self, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> int:
         """Return the number of samples that are drawn in an epoch."""
@@ -77,24 +85,15 @@ class RobustRecipe:
         progress: Progress = silent,
     ) -> Batches:
         """Return batches of samples drawn anew each epoch; the same ones for validation."""
-        from .samples.compose import Composer
-
-        sources = prepare_sources(pairs)
-        families = {source.family for source in sources}
-        weights = {
-            family: _SHARES.get(family, _SHARE_OF_A_CLASS if family.startswith(CLASS_GROUP) else 1.0)
-            for family in families
-        }
+        sources = [source_of(pair) for pair in pairs]
+        families = sorted({source.family for source in sources})
+        weights = family_weights(families) if training else {family: _weight(family) for family in families}
         if training:
             rng = np.random.default_rng((settings.seed, 0xA11))
-            for family in sorted(families):
+            for family in families:
                 sources += _mosaics([s for s in sources if s.family == family and s.centres], rng)
-            if _SYNTHETIC in families:
-                # Fine-tuning brings its own replay: the user's cells are as frequent as all of that.
-                weights[_OWN] = max(1.0, len(families) - 1.0)
-            else:
+            if _SYNTHETIC not in families:
                 sources += synthetic_sources(settings.seed, progress)
-                weights[_SYNTHETIC] = sum(weights.values()) * _SYNTHETIC_SHARE / (1 - _SYNTHETIC_SHARE)
         composer = Composer(sources, TILE, CANONICAL_DIAMETER, weights)
         steps = _steps(pairs, settings) if training else max(1, _VALIDATION_SAMPLES // settings.batch_size)
         return SampleBatches(composer, settings.batch_size, steps, settings.seed if training else None)
@@ -102,9 +101,9 @@ class RobustRecipe:
     def preview(self, pairs: Sequence[TrainingPair], count: int) -> PreviewTiles:
         """Return windows around the first whole cells, at the canonical size and as they are lit."""
         windows = []
-        for pair, source in zip(pairs, map(_source, pairs), strict=True):
-            if source is not None:
-                windows += [(pair.name, *_window(source, centre)) for centre in source.centres.values()]
+        for pair in pairs:
+            source = source_of(pair)
+            windows += [(pair.name, *_window(source, centre)) for centre in source.centres.values()]
             if len(windows) >= count:
                 break
         names, images, truths = zip(*windows[:count], strict=True) if windows else ((), (), ())
@@ -152,8 +151,6 @@ class SampleBatches:
 
     def draw(self, epoch: int, index: int) -> Batch:
         """Return a batch of images and truths, as `network_input` and `truth_of` make them."""
-        from .samples.augment import augment
-
         rng = np.random.default_rng((0xFA17, index) if self.seed is None else (self.seed, epoch, index))
         images = np.empty((self.batch_size, TILE, TILE, 3), np.float32)
         truths = []
@@ -168,33 +165,29 @@ def _steps(pairs: Sequence[TrainingPair], settings: TrainingSettings) -> int:
     return settings.steps_per_epoch or max(1, len(pairs) // settings.batch_size)
 
 
-def _hand_painted(pair: TrainingPair) -> bool:
-    return pair.group.startswith("fold-")
+def _weight(family: str) -> float:
+    return _SHARES.get(family, _SHARE_OF_A_CLASS if family.startswith(CLASS_GROUP) else 1.0)
 
 
-def _has_whole_cell(labels: np.ndarray) -> bool:
-    return not np.isin(labels[labels > 0], border(labels)).all()
+def family_weights(families: Iterable[str]) -> dict[str, float]:
+    """Return how often each family is trained on, synthetic smears among them, whatever their order."""
+    weights = {family: _weight(family) for family in sorted(families)}
+    if _SYNTHETIC in weights:
+        # Fine-tuning brings its own replay: the user's cells are as frequent as all of that.
+        return weights | {_OWN: max(1.0, len(weights) - 1.0)}
+    return weights | {_SYNTHETIC: sum(weights.values()) * _SYNTHETIC_SHARE / (1 - _SYNTHETIC_SHARE)}
 
 
-def _source(pair: TrainingPair) -> Source | None:
-    from .samples.sources import make_source
-
-    family = "sigtuple" if _hand_painted(pair) else _family(pair.group)
-    return make_source(pair, family, smooth=_hand_painted(pair))
-
-
-def prepare_sources(pairs: Sequence[TrainingPair]) -> list[Source]:
-    """Turn training pairs into sources, one family per origin."""
-    return [source for source in map(_source, pairs) if source is not None]
+def source_of(pair: TrainingPair) -> Source:
+    """Return a pair, which is none to leave out, as a source of the family of its origin."""
+    family = _family(pair.group)
+    return make_source(pair, family, smooth=family == _HAND_PAINTED)
 
 
 def _family(group: str) -> str:
-    from ..datasets.pair import REPLAYED_GROUP, SYNTHETIC_GROUP
-
-    families = {"boxes": "boxes", "fields": "fields", REPLAYED_GROUP: "replayed", SYNTHETIC_GROUP: _SYNTHETIC}
     if group.startswith(CLASS_GROUP) or group == WITHOUT_CELLS:
         return group
-    return next((name for start, name in families.items() if group.startswith(start)), _OWN)
+    return next((name for start, name in _FAMILIES.items() if group.startswith(start)), _OWN)
 
 
 def synthetic_sources(seed: int, progress: Progress = silent) -> list[Source]:
@@ -202,22 +195,16 @@ def synthetic_sources(seed: int, progress: Progress = silent) -> list[Source]:
     keys = [(seed, number) for number in range(_SYNTHETIC_SMEARS)]
     # A few are drawn here in the time that processes take to start.
     processes = min(available_cpus(), _MOST_HELPERS) if len(keys) > 8 else 0
-    drawn = map_in_helpers(synthetic_source, keys, processes, progress, "Drawing synthetic smears")
-    return [source for source in drawn if source is not None]
+    return map_in_helpers(synthetic_source, keys, processes, progress, "Drawing synthetic smears")
 
 
 def draw_smear(key: tuple[int, int]) -> SyntheticSmear:
     """Draw a synthetic smear, by a seed and its number."""
-    from ..synthetic.smear import random_smear
-
     return random_smear(np.random.default_rng(key), (320, 320), cell_diameter_range=(45.0, 75.0))
 
 
-def synthetic_source(key: tuple[int, int]) -> Source | None:
+def synthetic_source(key: tuple[int, int]) -> Source:
     """Draw one synthetic smear, by the seed and its number."""
-    from ..datasets.pair import TrainingPair
-    from .samples.sources import make_source
-
     smear = draw_smear(key)
     pair = TrainingPair(
         f"smear-{key[1]}",
@@ -234,16 +221,12 @@ def synthetic_source(key: tuple[int, int]) -> Source | None:
 
 def _boxes(discs: np.ndarray, shape: tuple[int, ...]) -> tuple[Box, ...]:
     """Return the boxes of discs, rows of (row, col, radius), clipped to the image; none outside it."""
-    from ..box import Box
-
     corners = np.column_stack([discs[:, :2] - discs[:, 2:], discs[:, :2] + discs[:, 2:]]).round().astype(int)
     corners = np.clip(corners, 0, [*shape, *shape])
     return tuple(box for box in map(Box._make, corners.tolist()) if box.area)
 
 
 def _mosaics(sources: list[Source], rng: np.random.Generator) -> list[Source]:
-    from .samples.mosaic import mosaic
-
     most = _CLASS_MOSAICS if sources and sources[0].family.startswith(CLASS_GROUP) else _MOSAICS
     made = (mosaic(sources, rng) for _ in range(min(most, 2 * len(sources))))
     return [source for source in made if source is not None]
@@ -251,8 +234,6 @@ def _mosaics(sources: list[Source], rng: np.random.Generator) -> list[Source]:
 
 def _window(source: Source, centre: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Cut a tile around a point at the canonical size; beyond the image is empty slide."""
-    import cv2
-
     scale = CANONICAL_DIAMETER / source.diameter
     reach = TILE / 2 / scale
     # Inside the image where it is large enough, so that as little as possible is made up.

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..datasets.pair import TrainingPair
+from ..datasets.read import pairs_of
 from ..errors import TrainingError
 from ..files import write_atomically
 from ..network.backend import import_keras
@@ -21,14 +23,13 @@ from .batches import Feeder, helper_processes
 from .checkpoint import Checkpoint, State, fingerprint
 from .distribution import data_parallel
 from .loop import OnEvent, TrainingLoop
-from .plan import TrainingPlan, make_plan, pairs_of
+from .plan import TrainingPlan, make_plan
 from .preview import Preview
 from .recipes import get_recipe, require_recipe
 
 if TYPE_CHECKING:
     import keras
 
-    from ..datasets.pair import TrainingPair
 
 _PREVIEW_TILES = 4
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..datasets.class_map import PLATELET
 from ..network.backend import import_keras
 from ..network.robust import CANONICAL_DIAMETER
-
-if TYPE_CHECKING:
-    from .samples.sample import Sample
+from .samples.sample import Sample
 
 _CENTRE_WIDTH = 0.10
 # Channels of the truth behind those of the network: what counts where in the loss.

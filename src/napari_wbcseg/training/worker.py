@@ -201,12 +201,10 @@ class TrainingProcess:
         self.close()
 
     def _start(self, flags: list[str]) -> subprocess.Popen[str]:
-        options: dict[str, Any]
+        # Ctrl-C in the terminal is for the parent, which then decides.
+        options: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             options = {"creationflags": subprocess.CREATE_NO_WINDOW}
-        else:
-            # Ctrl-C in the terminal is for the parent, which then decides.
-            options = {"start_new_session": True}
         return subprocess.Popen(
             # -P: a file in the working folder must not stand in for a library.
             [sys.executable, "-P", "-m", f"{__package__}.worker_process", str(self.folder), *flags],

@@ -23,6 +23,4 @@ def pair(labels: np.ndarray, name: str = "field") -> TrainingPair:
 
 
 def source(*where: tuple[float, float, float], family: str = "mine") -> Source:
-    made = make_source(pair(discs((200, 240), *where)), family, smooth=False)
-    assert made is not None
-    return made
+    return make_source(pair(discs((200, 240), *where)), family, smooth=False)

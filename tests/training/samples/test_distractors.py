@@ -124,7 +124,6 @@ def test_a_pair_hands_its_boxes_to_the_samples() -> None:
     labels = np.zeros(pixels.shape[:2], np.int32)
     rows, cols = np.mgrid[:160, :200]
     labels[np.hypot(rows - 60, cols - 60) <= 25] = 1
-    source = make_source(TrainingPair("a", pixels, labels, "mine", red_cells=(RED_BOX,)), "mine")
-    assert source is not None
+    source = make_source(TrainingPair("a", pixels, labels, "mine", red_cells=(RED_BOX,)), "mine", True)
     assert [thing.kind for thing in source.distractors] == [RED_CELL]
     assert list(Composer([source]).distractors) == [RED_CELL]

@@ -8,7 +8,9 @@ labels goes a class map (see `class_map`), which says what each pixel shows besi
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 from scipy import ndimage
@@ -17,7 +19,7 @@ from ...datasets.class_map import UNKNOWN
 from .distractors import Distractor, lay_distractors
 from .grounds import plain_ground
 from .sample import Picture, Sample
-from .sources import CutOut, Source, background_of, bare_nucleus, cut_outs, equivalent_diameter
+from .sources import Source, background_of, bare_nucleus, cut_outs, equivalent_diameter
 
 # Shares of the samples.
 _OFF_SCALE = 0.08
@@ -55,18 +57,16 @@ class Composer:
         canonical_diameter: float = 48.0,
         weights: dict[str, float] | None = None,
     ) -> None:
-        self.families: dict[str, list[Source]] = {}
-        self.stock: dict[str, list[CutOut]] = {}
-        self.backgrounds: dict[str, list[Source]] = {}
+        self.families: defaultdict[str, list[Source]] = defaultdict(list)
         for source in sources:
-            self.families.setdefault(source.family, []).append(source)
-            self.stock.setdefault(source.family, []).extend(cut_outs(source))
-            background = background_of(source)
-            self.backgrounds.setdefault(source.family, []).extend([background] if background else [])
-        self.distractors: dict[str, list[Distractor]] = {}
-        for members in self.families.values():
-            for thing in (thing for source in members for thing in source.distractors):
-                self.distractors.setdefault(thing.kind, []).append(thing)
+            self.families[source.family].append(source)
+        families = self.families.items()
+        self.stock = {name: [*chain(*map(cut_outs, members))] for name, members in families}
+        self.backgrounds = {name: [*filter(None, map(background_of, members))] for name, members in families}
+        self.distractors: defaultdict[str, list[Distractor]] = defaultdict(list)
+        for source in chain(*self.families.values()):
+            for thing in source.distractors:
+                self.distractors[thing.kind].append(thing)
         self.names = sorted(self.families)
         self._stocked = [name for name in self.names if self.stock[name]]
         share = np.array([(weights or {}).get(name, 1.0) for name in self.names], float)

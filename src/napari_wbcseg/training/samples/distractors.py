@@ -8,17 +8,14 @@ overlap absorb one after the other: their transmittances multiply.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from ...box import Box
 from ...datasets import class_map
 from .affine import moving, turned
-
-if TYPE_CHECKING:
-    from ...box import Box
 
 PLATELET, RED_CELL = "platelet", "red cell"
 _RING = 0.35
@@ -63,46 +60,32 @@ def cut_distractors(
         all red cells after the first few of a field.
     """
     boxes = [*red_cells, *platelets]
-    corners = np.array(boxes, float).reshape(-1, 4)
     found: list[Distractor] = []
     for number, box in enumerate(boxes):
         kind = RED_CELL if number < len(red_cells) else PLATELET
-        r0, c0, r1, c1 = box
-        if min(r0, c0) < 2 or r1 > image.shape[0] - 2 or c1 > image.shape[1] - 2:
+        inside = min(box[:2]) >= 2 and box.bottom <= image.shape[0] - 2 and box.right <= image.shape[1] - 2
+        if not inside or min(box.shape) < _LEAST_SIDE:
             continue
-        if min(box.shape) < _LEAST_SIDE:
-            continue
-        if kind == RED_CELL and (
-            len(found) == _MOST_RED_CELLS_A_FIELD
-            or _overlap(corners[number], np.delete(corners, number, axis=0)) > _MOST_OVERLAP
-        ):
-            continue
+        if kind == RED_CELL:
+            others = boxes[:number] + boxes[number + 1 :]
+            covered = max((box.common(other).area for other in others), default=0)
+            if len(found) == _MOST_RED_CELLS_A_FIELD or covered / box.area > _MOST_OVERLAP:
+                continue
         diameter = float(np.sqrt(box.area))
         found.append(Distractor(kind, _cut(image, box), diameter, diameter / white_cell))
     return found
-
-
-def _overlap(box: np.ndarray, others: np.ndarray) -> float:
-    """Return the largest share of a box that another covers."""
-    if not len(others):
-        return 0.0
-    rows = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
-    cols = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
-    covered = np.clip(rows, 0, None) * np.clip(cols, 0, None)
-    return float(covered.max() / ((box[2] - box[0]) * (box[3] - box[1])))
 
 
 def _cut(image: np.ndarray, box: Box) -> np.ndarray:
     """Return what lies in the ellipse of a box, relative to what lies around it."""
     r0, c0, r1, c1 = box
     pad = max(2, round(_RING * min(r1 - r0, c1 - c0)))
-    top, left = max(r0 - pad, 0), max(c0 - pad, 0)
-    patch = image[top : r1 + pad, left : c1 + pad]
+    around_it = box.grown(pad, image.shape)
+    patch = image[around_it.slices]
     rows, cols = np.mgrid[: patch.shape[0], : patch.shape[1]].astype(np.float32)
-    reach = np.hypot(
-        (rows + top + 0.5 - (r0 + r1) / 2) / ((r1 - r0) / 2),
-        (cols + left + 0.5 - (c0 + c1) / 2) / ((c1 - c0) / 2),
-    )
+    down = (rows + around_it.top + 0.5 - (r0 + r1) / 2) / ((r1 - r0) / 2)
+    across = (cols + around_it.left + 0.5 - (c0 + c1) / 2) / ((c1 - c0) / 2)
+    reach = np.hypot(down, across)
     ring = patch[(reach > 1.15) & (reach < 1.6)]
     around = np.median(ring, axis=0) if len(ring) else np.ones(3, np.float32)
     softness = 1.5 / min(r1 - r0, c1 - c0)
@@ -215,7 +198,7 @@ def crenated(thing: Distractor, darker: float, rng: np.random.Generator) -> Dist
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(1.0, 1.0, 1.0),
     )
-    return Distractor(thing.kind, np.asarray(frayed), thing.diameter, thing.relative_size)
+    return replace(thing, image=np.asarray(frayed))
 
 
 def without_pallor(thing: Distractor, darker: float, rng: np.random.Generator) -> Distractor:
@@ -226,7 +209,7 @@ def without_pallor(thing: Distractor, darker: float, rng: np.random.Generator) -
     inside = np.clip((1 - np.hypot(rows, cols) * (1 + 2 * _RING)) * 6 + 0.5, 0, 1)[..., None]
     rim = np.percentile(density[inside[..., 0] > 0.5], 85, axis=0).astype(np.float32)
     filled = np.maximum(density, inside * rim * np.float32(rng.uniform(0.7, 1.1)))
-    return Distractor(thing.kind, np.exp(-darker * filled), thing.diameter, thing.relative_size)
+    return replace(thing, image=np.exp(-darker * filled))
 
 
 def _blob(
@@ -254,7 +237,7 @@ def _draw_parasite(
     """
     inside = _blob(layer.shape, spot, red_cell * rng.uniform(0.2, 0.62), 0.12, rng)
     cover = np.clip(inside * 4, 0, 1)
-    grain = grainy(layer.shape[:2], red_cell * rng.uniform(0.05, 0.16), rng)
+    grain = grainy(layer.shape, red_cell * rng.uniform(0.05, 0.16), rng)
     dots = np.clip(grain - rng.uniform(-0.2, 1.0), 0, 1)
     colour = np.asarray(_BLUE, np.float32) * rng.uniform(0.2, 1.3) * (1 + 0.2 * grain[..., None])
     dot = np.asarray(_PURPLE if rng.random() < 0.6 else _PIGMENT, np.float32)
@@ -268,15 +251,11 @@ def _draw_smudge(
 ) -> None:
     """Draw what is left of a crushed cell: a pale, frayed cloud of chromatin without a wall."""
     inside = _blob(layer.shape, spot, white_cell * rng.uniform(0.5, 1.2), 0.16, rng)
-    frayed = inside + rng.uniform(0.1, 0.3) * grainy(
-        layer.shape[:2], white_cell * rng.uniform(0.06, 0.2), rng
-    )
+    frayed = inside + rng.uniform(0.1, 0.3) * grainy(layer.shape, white_cell * rng.uniform(0.06, 0.2), rng)
     cover = np.clip(frayed * rng.uniform(1.2, 4.0), 0, 1)
-    cloud = np.clip(
-        0.8 + 0.35 * grainy(layer.shape[:2], white_cell * rng.uniform(0.05, 0.15), rng), 0.1, None
-    )
+    cloud = 0.8 + 0.35 * grainy(layer.shape, white_cell * rng.uniform(0.05, 0.15), rng)
     colour = np.asarray(_PURPLE, np.float32) * np.exp(rng.normal(0, 0.25, 3)).astype(np.float32)
-    layer *= np.exp(-(cover * cloud * rng.uniform(0.1, 0.45))[..., None] * colour)
+    layer *= np.exp(-(cover * np.maximum(cloud, 0.1) * rng.uniform(0.1, 0.45))[..., None] * colour)
     laid[cover > 0.3] = class_map.NOTHING_ELSE
 
 

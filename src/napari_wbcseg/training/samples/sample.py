@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from ...box import label_boxes
 from ...datasets.class_map import NOTHING_ELSE, scale_class_map
 from .affine import moving, rotation, shrunk, turned
 from .sources import CutOut, Source, equivalent_diameter
@@ -167,17 +168,17 @@ class Picture:
         side = self.labels.shape[0]
         partial = set(np.unique(self.labels[self.cut]).tolist())
         inner = np.s_[margin : side - margin, margin : side - margin]
-        objects = ndimage.find_objects(self.labels)
+        boxes = dict(label_boxes(self.labels))
         diameters: dict[int, float] = {}
         centres: dict[int, tuple[float, float]] = {}
         for index in filter(None, np.unique(self.labels[inner]).tolist()):
-            rows, cols = objects[index - 1]
-            if index in partial or 0 in (rows.start, cols.start) or side in (rows.stop, cols.stop):
+            box = boxes[index]
+            if index in partial or 0 in box[:2] or side in box[2:]:
                 continue
-            mask = self.labels[rows, cols] == index
+            mask = self.labels[box.slices] == index
             row, col = ndimage.center_of_mass(mask)
             diameters[index] = equivalent_diameter(float(mask.sum()))
-            centres[index] = (row + rows.start - margin, col + cols.start - margin)
+            centres[index] = (row + box.top - margin, col + box.left - margin)
         # A cell that the source's border cuts, doubled by mirroring, is no cell at all.
         doubtful = self.cut & self.mirrored
         image, labels, classes, doubtful = (

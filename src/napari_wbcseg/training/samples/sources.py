@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from scipy import ndimage
 
+from ...box import label_boxes
 from ...datasets.class_map import draw_class_map, scale_class_map
+from ...datasets.pair import TrainingPair
 from ...images.field_of_view import border
 from ...images.illumination import normalised
 from .distractors import Distractor, cut_distractors
-
-if TYPE_CHECKING:
-    from ...datasets.pair import TrainingPair
 
 _LARGEST_CELL = 96.0  # pixels across
 _PAD = 3  # pixels around a cut-out
@@ -104,10 +102,8 @@ def smooth_outline(labels: np.ndarray, sigma: float) -> np.ndarray:
     # Replicated at the border, so that a cell that the image cuts stays cut straight.
     wide = np.pad(labels, pad, mode="edge")
     smooth = np.zeros(wide.shape, np.int32)
-    for index, window in enumerate(ndimage.find_objects(labels), 1):
-        if window is None:
-            continue
-        around = tuple(slice(part.start, part.stop + 2 * pad) for part in window)
+    for index, box in label_boxes(labels):
+        around = np.s_[box.top : box.bottom + 2 * pad, box.left : box.right + 2 * pad]
         mask = (wide[around] == index).astype(np.uint8)
         opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel)
         if opened.sum() > 0.6 * mask.sum():
@@ -118,22 +114,24 @@ def smooth_outline(labels: np.ndarray, sigma: float) -> np.ndarray:
     return np.ascontiguousarray(smooth[pad:-pad, pad:-pad])
 
 
-def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = True) -> Source | None:
-    """Prepare a training pair for sampling.
+def make_source(pair: TrainingPair, family: str, smooth: bool) -> Source:
+    """Prepare a training pair for sampling; it has a whole cell, or says how large white cells are.
 
-    Returns none for an image without a whole cell whose scale is therefore unknown.
+    Parameters
+    ----------
+    pair : TrainingPair
+    family : str
+    smooth : bool
+        Whether outlines are rounded off, as those painted by hand need it.
     """
     labels = pair.labels
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     cut = set(np.unique(border(labels)).tolist())
     whole = [int(i) for i in np.flatnonzero(areas) if i not in cut]
-    if pair.white_cell is not None:
-        diameter = pair.white_cell
-    elif whole:
+    diameter = pair.white_cell
+    if diameter is None:
         diameter = equivalent_diameter(float(np.median(areas[whole])))
-    else:
-        return None
     image = normalised(pair.image)
     distractors = cut_distractors(image, pair.red_cells, pair.platelets, diameter)
     if smooth:
@@ -151,7 +149,7 @@ def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = Tr
         labels.astype(np.int32),
         classes,
         diameter,
-        family or pair.group,
+        family,
         centroids(labels, whole),
         distractors,
         [(factor * (r0 + r1) / 2, factor * (c0 + c1) / 2) for r0, c0, r1, c1 in pair.look_alikes],
@@ -161,10 +159,7 @@ def make_source(pair: TrainingPair, family: str | None = None, smooth: bool = Tr
 def background_of(source: Source) -> Source | None:
     """Return the largest rectangle of a source without white cells, if it is of any use."""
     margin = round(_CLEAR_OF_CELLS * source.diameter)
-    boxes = [
-        (rows.start - margin, cols.start - margin, rows.stop + margin, cols.stop + margin)
-        for rows, cols in filter(None, ndimage.find_objects(source.labels))
-    ]
+    boxes = [box.grown(margin, source.labels.shape) for _, box in label_boxes(source.labels)]
     least = round(_LEAST_BACKGROUND * source.diameter)
     window = largest_empty(source.labels.shape, np.array(boxes).reshape(-1, 4), least)
     if window is None:
@@ -209,14 +204,13 @@ def largest_empty(shape: tuple[int, ...], boxes: np.ndarray, least: int) -> tupl
 
 def cut_outs(source: Source) -> list[CutOut]:
     """Cut the whole cells out of a source, with soft edges."""
-    found, windows = [], ndimage.find_objects(source.labels)
+    found, boxes = [], dict(label_boxes(source.labels))
     for index in source.centres:
-        box = tuple(slice(max(side.start - _PAD, 0), side.stop + _PAD) for side in windows[index - 1])
-        mask = (source.labels[box] == index).astype(np.float32)
+        window = boxes[index].grown(_PAD, source.labels.shape).slices
+        mask = (source.labels[window] == index).astype(np.float32)
         diameter = equivalent_diameter(float(mask.sum()))
-        found.append(
-            CutOut(source.image[box].copy(), mask, diameter, diameter / source.diameter, source.family)
-        )
+        relative = diameter / source.diameter
+        found.append(CutOut(source.image[window].copy(), mask, diameter, relative, source.family))
     return found
 
 
@@ -232,4 +226,4 @@ def bare_nucleus(cell: CutOut) -> CutOut:
     soft = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.0)
     diameter = equivalent_diameter(float(shape.sum()))
     relative = cell.relative_size * diameter / cell.diameter
-    return CutOut(cell.image, soft, diameter, relative, cell.family)
+    return replace(cell, mask=soft, diameter=diameter, relative_size=relative)
