@@ -6,14 +6,13 @@ found though they were saved anew as JPEG, mirrored, turned by a quarter or brig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import TrainingError
 from ..words import listed
-from .pair import TrainingPair
+from .pair import Pairs, TrainingPair
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,7 @@ class DuplicateParameters:
 PARAMETERS = DuplicateParameters()
 
 
-def find_duplicates(
-    training: Sequence[TrainingPair], validation: Sequence[TrainingPair]
-) -> list[tuple[TrainingPair, TrainingPair]]:
+def find_duplicates(training: Pairs, validation: Pairs) -> list[tuple[TrainingPair, TrainingPair]]:
     """Find pictures that are on both sides.
 
     Every picture is compared with the eight mirrored and turned versions of every other, by
@@ -68,7 +65,7 @@ def find_duplicates(
     return found
 
 
-def refuse_duplicates(training: Sequence[TrainingPair], validation: Sequence[TrainingPair]) -> None:
+def refuse_duplicates(training: Pairs, validation: Pairs) -> None:
     """Refuse to train where a picture is both trained and validated on.
 
     Raises

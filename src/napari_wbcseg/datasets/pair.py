@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,3 +56,7 @@ class TrainingPair:
     all_boxed: bool = False
     look_alikes: tuple[Box, ...] = ()
     white_cell: float | None = None
+
+
+Pairs = Sequence[TrainingPair]
+"""Images with their truth."""

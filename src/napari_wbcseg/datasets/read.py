@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import DatasetError
@@ -10,7 +9,7 @@ from .boxes import is_boxes, read_boxed_pairs
 from .corrections import is_corrections, read_corrections
 from .folders import read_folder
 from .masks import MaskReading
-from .pair import Outliner, TrainingPair
+from .pair import Outliner, Pairs, TrainingPair
 from .sigtuple import is_sigtuple, is_tar, read_sigtuple
 from .single_cells import is_single_cells, read_single_cells
 
@@ -70,6 +69,6 @@ def read_pairs(
     return read_folder(path, masks)
 
 
-def pairs_of(data: str | Path | Sequence[TrainingPair]) -> list[TrainingPair]:
+def pairs_of(data: str | Path | Pairs) -> list[TrainingPair]:
     """Return training pairs; what is a path is read by `read_pairs`."""
     return read_pairs(data) if isinstance(data, str | Path) else list(data)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..datasets.pair import TrainingPair
+from ..datasets.pair import Pairs
 from ..network.model_file import ModelFile, make_model
 from ..progress import Progress, silent
 from ..words import counted
@@ -135,8 +134,8 @@ class Comparison:
 def compare_models(
     old: ModelFile,
     new: ModelFile,
-    own: Sequence[TrainingPair],
-    original: Sequence[TrainingPair],
+    own: Pairs,
+    original: Pairs,
     seen: bool = False,
     progress: Progress = silent,
 ) -> Comparison:
@@ -158,7 +157,7 @@ def compare_models(
     """
     images = 2 * (len(own) + len(original))
 
-    def score(model: ModelFile, pairs: Sequence[TrainingPair], before: int) -> Evaluation:
+    def score(model: ModelFile, pairs: Pairs, before: int) -> Evaluation:
         def step(done: int, total: int, stage: str) -> None:
             progress(before + done, images, "Scoring both models")
 

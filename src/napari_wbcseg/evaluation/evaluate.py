@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets.pair import TrainingPair
+from ..datasets.pair import Pairs, TrainingPair
 from ..datasets.read import pairs_of
 from ..datasets.sigtuple import cut_tiles, is_sigtuple
 from ..errors import DatasetError, TrainingError
@@ -68,7 +67,7 @@ class Evaluation:
 
 def evaluate(
     model: str | Path | ModelFile,
-    data: str | Path | Sequence[TrainingPair],
+    data: str | Path | Pairs,
     settings: SegmentationSettings | None = None,
     progress: Progress = silent,
     *,
@@ -172,7 +171,7 @@ def compare(pair: TrainingPair, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def network_dice(model: ModelFile, pairs: Sequence[TrainingPair], settings: SegmentationSettings) -> float:
+def network_dice(model: ModelFile, pairs: Pairs, settings: SegmentationSettings) -> float:
     """Return the soft Dice coefficient of a classic network alone, over all tiles, as published.
 
     Every tile goes through the network, whether something was proposed in it or not, and the
@@ -196,7 +195,7 @@ def network_dice(model: ModelFile, pairs: Sequence[TrainingPair], settings: Segm
     return soft_dice(targets.astype(np.float32) / 255, np.concatenate(batches))
 
 
-def _pairs(data: str | Path | Sequence[TrainingPair], tiles: bool | None) -> list[TrainingPair]:
+def _pairs(data: str | Path | Pairs, tiles: bool | None) -> list[TrainingPair]:
 
     pairs = pairs_of(data)
     if tiles is None:

@@ -172,7 +172,5 @@ def convolution_shapes(convolutions: Iterable[Convolution]) -> dict[str, tuple[i
 
 #: The published network: grey 128x128 tiles, one probability; 7,846,081 parameters.
 CLASSIC = UNetArchitecture(
-    input_channels=1,
-    widths=(32, 64, 128, 256, 512),
-    outputs=(Output("cell", 1, "sigmoid"),),
+    input_channels=1, widths=(32, 64, 128, 256, 512), outputs=(Output("cell", 1, "sigmoid"),)
 )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from ..datasets.pair import TrainingPair
+from ..datasets.pair import Pairs, TrainingPair
 from ..datasets.sigtuple import cut_tiles
 from ..errors import TrainingError
 from ..settings import SegmentationSettings
@@ -60,7 +58,7 @@ def classic_target(pair: TrainingPair) -> np.ndarray:
     return np.where(cells, 255, 0).astype(np.uint8)
 
 
-def classic_arrays(pairs: Sequence[TrainingPair]) -> tuple[np.ndarray, np.ndarray]:
+def classic_arrays(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """Cut pairs into the tiles that the published network is trained on.
 
     Returns

@@ -6,14 +6,14 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets.pair import TrainingPair
+from ..datasets.pair import Pairs
 from ..errors import TrainingError
 from ..files import locked, remove_leftovers, write_atomically
 from ..network.backend import import_keras
@@ -229,7 +229,7 @@ def _check_same(found: State, wanted: State) -> None:
         )
 
 
-def fingerprint(pairs: Sequence[TrainingPair]) -> str:
+def fingerprint(pairs: Pairs) -> str:
     """Return a hash of the names, pixels and labels of training pairs."""
     digest = hashlib.sha256()
     for pair in pairs:

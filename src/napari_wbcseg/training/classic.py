@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..datasets.pair import TrainingPair
+from ..datasets.pair import Pairs, TrainingPair
 from ..datasets.sigtuple import cut_tiles
 from ..network.architecture import CLASSIC, UNetArchitecture
 from ..network.classic import INPUT, TILE, classic_arrays
@@ -31,16 +30,12 @@ class ClassicRecipe:
         """Return why a pair is of no use: no tile of it holds a cell."""
         return "" if cut_tiles([pair], TILE) else "no cell is outlined in it"
 
-    def tiles(self, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> int:
+    def tiles(self, pairs: Pairs, settings: TrainingSettings) -> int:
         """Return the number of tiles, mirrored copies included."""
         return len(cut_tiles(pairs, TILE)) * (3 if settings.flips else 1)
 
     def batches(
-        self,
-        pairs: Sequence[TrainingPair],
-        settings: TrainingSettings,
-        training: bool,
-        progress: Progress = silent,
+        self, pairs: Pairs, settings: TrainingSettings, training: bool, progress: Progress = silent
     ) -> Batches:
         """Return the batches: all tiles once an epoch, shuffled when training."""
         images, targets = classic_arrays(pairs)
@@ -50,7 +45,7 @@ class ClassicRecipe:
             )
         return TileBatches(images, targets, settings.batch_size, settings.seed if training else None)
 
-    def preview(self, pairs: Sequence[TrainingPair], count: int) -> PreviewTiles:
+    def preview(self, pairs: Pairs, count: int) -> PreviewTiles:
         """Return the first tiles with the most of a cell in them."""
         tiles = sorted(cut_tiles(pairs, TILE), key=lambda tile: -int((tile.labels > 0).sum()))[:count]
         images, targets = classic_arrays(tiles)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..datasets.corrections import read_corrections
-from ..datasets.pair import TrainingPair
+from ..datasets.pair import Pairs
 from ..datasets.read import pairs_of
 from ..evaluation.compare import Comparison
 from ..network.library import load_model, save_to_library
@@ -51,10 +51,10 @@ class FineTuned:
 
 
 def fine_tune(
-    own: str | Path | Sequence[TrainingPair] | None = None,
+    own: str | Path | Pairs | None = None,
     start: str | Path | ModelFile = "wbc",
     *,
-    original: str | Path | Sequence[TrainingPair] | None = None,
+    original: str | Path | Pairs | None = None,
     settings: TrainingSettings | None = None,
     blend: float = BLEND,
     out: str | Path | None = None,

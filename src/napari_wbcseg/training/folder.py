@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..box import Box
-from ..datasets.pair import TrainingPair
+from ..datasets.pair import Pairs, TrainingPair
 from ..errors import DatasetError, SettingsError, TrainingError, WBCSegError
 from ..files import locked, numbered, write_atomically
 from ..network.library import models_folder
@@ -56,13 +55,13 @@ class TrainingJob:
         Pairs that are not trained on, kept for who scores the model.
     """
 
-    data: str | Path | Sequence[TrainingPair]
+    data: str | Path | Pairs
     settings: TrainingSettings | None = None
     name: str | None = None
     init: ModelFile | None = None
     training_data: str | None = None
     remarks: dict[str, Any] = field(default_factory=dict)
-    scored: Sequence[TrainingPair] = ()
+    scored: Pairs = ()
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ def discard_training(folder: Path) -> None:
     forget_job(folder)
 
 
-def _write_pairs(path: Path, pairs: Sequence[TrainingPair]) -> None:
+def _write_pairs(path: Path, pairs: Pairs) -> None:
     arrays: dict[str, np.ndarray] = {}
     about = []
     for i, pair in enumerate(pairs):

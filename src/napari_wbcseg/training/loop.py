@@ -129,10 +129,7 @@ class TrainingLoop:
             return [stop, callbacks.LearningRateScheduler(lambda epoch, rate: cosine_rate(settings, epoch))]
         factor, patience = settings.plateau_factor, settings.plateau_patience
         least = min(1e-7, settings.learning_rate)
-        return [
-            stop,
-            callbacks.ReduceLROnPlateau(self._monitor, factor, patience, mode="min", min_lr=least),
-        ]
+        return [stop, callbacks.ReduceLROnPlateau(self._monitor, factor, patience, mode="min", min_lr=least)]
 
     # What Keras calls --------------------------------------------------------------------------------
 

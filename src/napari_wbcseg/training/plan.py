@@ -5,7 +5,7 @@ Something is always kept aside to validate on where that was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..box import label_boxes
 from ..datasets.duplicates import refuse_duplicates
-from ..datasets.pair import TrainingPair
+from ..datasets.pair import Pairs, TrainingPair
 from ..errors import TrainingError
 from ..settings import TrainingSettings
 from ..words import counted, listed
@@ -77,9 +77,7 @@ class TrainingPlan:
         return f"Left out: {'; '.join(f'{listed(names)} ({why})' for why, names in reasons.items())}."
 
 
-def make_plan(
-    pairs: Sequence[TrainingPair], settings: TrainingSettings, fine_tuning: bool = False
-) -> TrainingPlan:
+def make_plan(pairs: Pairs, settings: TrainingSettings, fine_tuning: bool = False) -> TrainingPlan:
     """Return what a training with these settings will learn from; it is what `train` follows.
 
     Parameters
@@ -128,7 +126,7 @@ def make_plan(
     )
 
 
-def count_cells(pairs: Sequence[TrainingPair]) -> int:
+def count_cells(pairs: Pairs) -> int:
     """Return the number of cells in some pairs."""
     return sum(len(np.unique(pair.labels[pair.labels > 0])) for pair in pairs)
 
@@ -174,10 +172,7 @@ class Split(NamedTuple):
 
 
 def split_validation(
-    pairs: Sequence[TrainingPair],
-    fraction: float,
-    seed: int,
-    usable: Callable[[TrainingPair], bool] = lambda pair: True,
+    pairs: Pairs, fraction: float, seed: int, usable: Callable[[TrainingPair], bool] = lambda pair: True
 ) -> Split:
     """Keep pairs aside for validation.
 
@@ -216,9 +211,7 @@ def split_validation(
     return Split(list(pairs), list(pairs), f"{note}trained on.")
 
 
-def _by(
-    groups: list[str], pairs: Sequence[TrainingPair], fraction: float, seed: int, note: str = ""
-) -> Split:
+def _by(groups: list[str], pairs: Pairs, fraction: float, seed: int, note: str = "") -> Split:
     names, wanted = sorted(set(groups)), fraction * len(pairs)
     kept: set[str] = set()
     count = 0

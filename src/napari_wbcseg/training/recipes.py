@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ..datasets.pair import TrainingPair
+from ..datasets.pair import Pairs, TrainingPair
 from ..errors import TrainingError
 from ..network.architecture import UNetArchitecture
 from ..network.model_file import ModelFile
@@ -36,19 +35,15 @@ class Recipe(Protocol):
     def left_out(self, pair: TrainingPair) -> str:
         """Return why a pair is of no use to this recipe, in words; nothing when it is."""
 
-    def tiles(self, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> int:
+    def tiles(self, pairs: Pairs, settings: TrainingSettings) -> int:
         """Return how many tiles an epoch of training on these pairs has."""
 
     def batches(
-        self,
-        pairs: Sequence[TrainingPair],
-        settings: TrainingSettings,
-        training: bool,
-        progress: Progress = silent,
+        self, pairs: Pairs, settings: TrainingSettings, training: bool, progress: Progress = silent
     ) -> Batches:
         """Return the batches to train on, or to validate on; none of the pairs may be one to leave out."""
 
-    def preview(self, pairs: Sequence[TrainingPair], count: int) -> PreviewTiles:
+    def preview(self, pairs: Pairs, count: int) -> PreviewTiles:
         """Return up to ``count`` tiles of these pairs, with cells, to watch the network on."""
 
     def loss(self, y_true: Any, y_pred: Any) -> Any:

@@ -9,7 +9,6 @@ models*, CVPR 2022).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -17,7 +16,7 @@ from typing import cast
 import numpy as np
 
 from ..datasets.download import local_sigtuple
-from ..datasets.pair import REPLAYED_GROUP, SYNTHETIC_GROUP, TrainingPair
+from ..datasets.pair import REPLAYED_GROUP, SYNTHETIC_GROUP, Pairs, TrainingPair
 from ..datasets.read import pairs_of
 from ..datasets.sigtuple import DOUBTFUL_MASKS, TRAIN_FOLDER, cut_tiles
 from ..errors import TrainingError
@@ -162,7 +161,7 @@ class FineTuningPlan:
         return any(pair is other for pair in self.held_out for other in self.own)
 
 
-def _counted_in(pairs: Sequence[TrainingPair]) -> str:
+def _counted_in(pairs: Pairs) -> str:
     return f"{counted(count_cells(pairs), 'white cell')} in {counted(len(pairs), 'field')}"
 
 
@@ -176,9 +175,9 @@ def fine_tuning_settings(start: ModelFile, **changes: object) -> TrainingSetting
 
 
 def plan_fine_tuning(
-    own: Sequence[TrainingPair],
+    own: Pairs,
     start: ModelFile,
-    original: str | Path | Sequence[TrainingPair] | None = None,
+    original: str | Path | Pairs | None = None,
     settings: TrainingSettings | None = None,
     progress: Progress = silent,
     blend: float = BLEND,
@@ -239,7 +238,7 @@ def plan_of(job: TrainingJob) -> FineTuningPlan:
     """
     try:
         told = job.remarks[FINE_TUNING]
-        pairs, scored = list(cast("Sequence[TrainingPair]", job.data)), list(job.scored)
+        pairs, scored = list(cast(Pairs, job.data)), list(job.scored)
         own = pairs[: told["own"]]
         held_out = own if told["held_out"] is None else scored[: told["held_out"]]
         replay = Replay(pairs[told["own"] * told["times"] :], scored[told["held_out"] or 0 :], told["replay"])
@@ -255,10 +254,7 @@ def plan_of(job: TrainingJob) -> FineTuningPlan:
 
 
 def make_replay(
-    original: str | Path | Sequence[TrainingPair] | None,
-    recipe: Recipe = "robust",
-    seed: int = 0,
-    progress: Progress = silent,
+    original: str | Path | Pairs | None, recipe: Recipe = "robust", seed: int = 0, progress: Progress = silent
 ) -> Replay:
     """Return a sample of the original data, and synthetic smears beside it or in place of it.
 
@@ -288,9 +284,7 @@ def make_replay(
     return Replay(training, held_out, " and ".join(parts))
 
 
-def _sampled(
-    pairs: Sequence[TrainingPair], rng: np.random.Generator
-) -> tuple[list[TrainingPair], list[TrainingPair]]:
+def _sampled(pairs: Pairs, rng: np.random.Generator) -> tuple[list[TrainingPair], list[TrainingPair]]:
 
     # SigTuple in tiles and without its doubtful masks; other sets as they come, in a family of their own.
     others = [pair for pair in pairs if not pair.group.startswith("fold-")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..box import Box
-from ..datasets.pair import REPLAYED_GROUP, SYNTHETIC_GROUP, TrainingPair
+from ..datasets.pair import REPLAYED_GROUP, SYNTHETIC_GROUP, Pairs, TrainingPair
 from ..datasets.sigtuple import DOUBTFUL_MASKS
 from ..datasets.single_cells import GROUP as CLASS_GROUP
 from ..datasets.single_cells import WITHOUT_CELLS
@@ -73,16 +73,12 @@ class RobustRecipe:
         cut = np.isin(pair.labels[pair.labels > 0], border(pair.labels)).all()
         return "every cell in it is cut by the image's border" if cut else ""
 
-    def tiles(self, pairs: Sequence[TrainingPair], settings: TrainingSettings) -> int:
+    def tiles(self, pairs: Pairs, settings: TrainingSettings) -> int:
         """Return the number of samples that are drawn in an epoch."""
         return _steps(pairs, settings) * settings.batch_size
 
     def batches(
-        self,
-        pairs: Sequence[TrainingPair],
-        settings: TrainingSettings,
-        training: bool,
-        progress: Progress = silent,
+        self, pairs: Pairs, settings: TrainingSettings, training: bool, progress: Progress = silent
     ) -> Batches:
         """Return batches of samples drawn anew each epoch; the same ones for validation."""
         sources = [source_of(pair) for pair in pairs]
@@ -98,7 +94,7 @@ class RobustRecipe:
         steps = _steps(pairs, settings) if training else max(1, _VALIDATION_SAMPLES // settings.batch_size)
         return SampleBatches(composer, settings.batch_size, steps, settings.seed if training else None)
 
-    def preview(self, pairs: Sequence[TrainingPair], count: int) -> PreviewTiles:
+    def preview(self, pairs: Pairs, count: int) -> PreviewTiles:
         """Return windows around the first whole cells, at the canonical size and as they are lit."""
         windows = []
         for pair in pairs:
@@ -161,7 +157,7 @@ class SampleBatches:
         return images, np.stack(truths)
 
 
-def _steps(pairs: Sequence[TrainingPair], settings: TrainingSettings) -> int:
+def _steps(pairs: Pairs, settings: TrainingSettings) -> int:
     return settings.steps_per_epoch or max(1, len(pairs) // settings.batch_size)
 
 

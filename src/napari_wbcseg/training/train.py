@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets.pair import TrainingPair
+from ..datasets.pair import Pairs
 from ..datasets.read import pairs_of
 from ..errors import TrainingError
 from ..files import write_atomically
@@ -63,7 +63,7 @@ class TrainingResult:
 
 
 def train(
-    data: str | Path | Sequence[TrainingPair],
+    data: str | Path | Pairs,
     settings: TrainingSettings | None = None,
     out: str | Path | None = None,
     *,

@@ -120,43 +120,40 @@ def lay_distractors(
     """
     platelets, red_cells = stock.get(PLATELET, []), stock.get(RED_CELL, [])
     kinds = [name for name, has in _ARRANGEMENTS.items() if all(stock.get(kind) for kind in has)]
-    spot = rng.uniform(0.1, 0.9, 2) * labels.shape
-    layer = np.ones_like(image)
-    laid = np.full(labels.shape, class_map.UNKNOWN, np.float32)
+    layer = _Layer(labels.shape, white_cell, rng)
     share = np.array([_OFTEN.get(kind, 1.0) for kind in kinds])
     kind = str(rng.choice(kinds, p=share / share.sum()))
     if kind in ("heap", "covered", "parasite"):
         pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.15, 0.5)
         for _ in range(rng.integers(2, 5) if kind == "heap" else 1):
-            _lay(layer, laid, _any(red_cells, rng), spot + rng.normal(0, pitch, 2), white_cell, rng, 1.0)
+            layer.lay(_any(red_cells, rng), rng.normal(0, pitch, 2))
     if kind in ("crenated", "without pallor"):
         pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.7, 1.8)
         darker = float(rng.uniform(1.0, 2.6))
         change = crenated if kind == "crenated" else without_pallor
         for _ in range(rng.integers(1, 10)):
-            thing = change(_any(red_cells, rng), darker, rng)
-            _lay(layer, laid, thing, spot + rng.normal(0, pitch, 2), white_cell, rng, 1.0)
+            layer.lay(change(_any(red_cells, rng), darker, rng), rng.normal(0, pitch, 2))
     if kind in ("platelet", "covered"):
         larger = float(np.exp(rng.normal(0.15, 0.35)))
         beside = rng.normal(0, 0.06, 2) * white_cell
-        _lay(layer, laid, _any(platelets, rng), spot + beside, white_cell, rng, larger)
+        layer.lay(_any(platelets, rng), beside, larger)
     if kind == "clump":
         spread = white_cell * rng.uniform(0.12, 0.35)
         for _ in range(rng.integers(3, 14)):
-            _lay(layer, laid, _any(platelets, rng), spot + rng.normal(0, spread, 2), white_cell, rng, 1.0)
+            layer.lay(_any(platelets, rng), rng.normal(0, spread, 2))
     if kind == "parasite":
-        _draw_parasite(layer, spot, white_cell * red_cells[0].relative_size, rng)
+        layer.stain_parasite(white_cell * red_cells[0].relative_size)
     if kind == "gametocyte":
-        cover = _draw_parasite(layer, spot, white_cell * rng.uniform(0.45, 0.95), rng)
-        laid[cover > 0.3] = class_map.NOTHING_ELSE
+        cover = layer.stain_parasite(white_cell * rng.uniform(0.45, 0.95))
+        layer.classes[cover > 0.3] = class_map.NOTHING_ELSE
     if kind == "smudge":
-        _draw_smudge(layer, laid, spot, white_cell, rng)
+        layer.smudge()
     if kind == "scale bar":
-        _draw_scale_bar(image, labels == 0, laid, spot, white_cell, rng)
+        layer.burn_scale_bar(image, labels == 0)
     front = cv2.GaussianBlur((labels > 0).astype(np.float32), (0, 0), _WHITE_CELL_EDGE)[..., None]
-    image *= front + (1 - front) * layer
-    seen = ~np.isnan(laid) & (labels == 0)
-    classes[seen] = laid[seen]
+    image *= front + (1 - front) * layer.image
+    seen = ~np.isnan(layer.classes) & (labels == 0)
+    classes[seen] = layer.classes[seen]
 
 
 _ARRANGEMENTS: dict[str, tuple[str, ...]] = {
@@ -190,14 +187,8 @@ def crenated(thing: Distractor, darker: float, rng: np.random.Generator) -> Dist
     spikes, turn = int(rng.integers(7, 18)), rng.uniform(0, 2 * np.pi)
     angle = np.arctan2(rows, cols)
     reach = 1 + np.float32(rng.uniform(0.03, 0.12)) * np.cos(spikes * angle + turn).astype(np.float32)
-    frayed = cv2.remap(
-        picture,
-        cols * reach + np.float32((width - 1) / 2),
-        rows * reach + np.float32((height - 1) / 2),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(1.0, 1.0, 1.0),
-    )
+    across, down = cols * reach + np.float32((width - 1) / 2), rows * reach + np.float32((height - 1) / 2)
+    frayed = cv2.remap(picture, across, down, cv2.INTER_LINEAR, borderValue=(1.0, 1.0, 1.0))
     return replace(thing, image=np.asarray(frayed))
 
 
@@ -228,62 +219,86 @@ def _blob(
     return np.asarray(1 - np.hypot(along, across) / np.maximum(edge, 0.2), np.float32)
 
 
-def _draw_parasite(
-    layer: np.ndarray, spot: np.ndarray, red_cell: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Stain a red cell with a trophozoite, a schizont or a gametocyte: bluish plasm, purple dots.
+class _Layer:
+    """What is laid over a picture about one spot: transmittance, and the class map of it.
 
-    It has no nucleus with an edge of its own, as white cells do. Returns how much of each pixel it covers.
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W) of the picture.
+    white_cell : float
+        Diameter of a white cell, pixels.
+    rng : Generator
     """
-    inside = _blob(layer.shape, spot, red_cell * rng.uniform(0.2, 0.62), 0.12, rng)
-    cover = np.clip(inside * 4, 0, 1)
-    grain = grainy(layer.shape, red_cell * rng.uniform(0.05, 0.16), rng)
-    dots = np.clip(grain - rng.uniform(-0.2, 1.0), 0, 1)
-    colour = np.asarray(_BLUE, np.float32) * rng.uniform(0.2, 1.3) * (1 + 0.2 * grain[..., None])
-    dot = np.asarray(_PURPLE if rng.random() < 0.6 else _PIGMENT, np.float32)
-    colour = colour + dot * (rng.uniform(0.3, 1.2) * dots)[..., None]
-    layer *= np.exp(-cover[..., None] * np.maximum(colour, 0))
-    return cover
 
+    def __init__(self, shape: tuple[int, ...], white_cell: float, rng: np.random.Generator) -> None:
+        self.spot = rng.uniform(0.1, 0.9, 2) * shape
+        self.image = np.ones((*shape, 3), np.float32)
+        self.classes = np.full(shape, class_map.UNKNOWN, np.float32)
+        self._white_cell, self._rng = white_cell, rng
 
-def _draw_smudge(
-    layer: np.ndarray, laid: np.ndarray, spot: np.ndarray, white_cell: float, rng: np.random.Generator
-) -> None:
-    """Draw what is left of a crushed cell: a pale, frayed cloud of chromatin without a wall."""
-    inside = _blob(layer.shape, spot, white_cell * rng.uniform(0.5, 1.2), 0.16, rng)
-    frayed = inside + rng.uniform(0.1, 0.3) * grainy(layer.shape, white_cell * rng.uniform(0.06, 0.2), rng)
-    cover = np.clip(frayed * rng.uniform(1.2, 4.0), 0, 1)
-    cloud = 0.8 + 0.35 * grainy(layer.shape, white_cell * rng.uniform(0.05, 0.15), rng)
-    colour = np.asarray(_PURPLE, np.float32) * np.exp(rng.normal(0, 0.25, 3)).astype(np.float32)
-    layer *= np.exp(-(cover * np.maximum(cloud, 0.1) * rng.uniform(0.1, 0.45))[..., None] * colour)
-    laid[cover > 0.3] = class_map.NOTHING_ELSE
+    def lay(self, thing: Distractor, beside: np.ndarray, larger: float = 1.0) -> None:
+        """Multiply one distractor, turned and scaled, onto the layer beside the spot, and mark it."""
+        rng, spot = self._rng, self.spot + beside
+        wanted = self._white_cell * thing.relative_size * larger * float(np.exp(rng.normal(0, 0.12)))
+        scale = wanted / thing.diameter
+        col, row = (round(float(place)) for place in spot[::-1])
+        mark = wanted if thing.kind == RED_CELL else class_map.PLATELET
+        cv2.circle(self.classes, (col, row), max(1, round(wanted / 2)), mark, -1)
+        picture = thing.image ** np.float32(rng.uniform(0.7, 1.4))
+        if scale < 0.6:
+            size = [max(2, round(side * scale * 1.2)) for side in picture.shape[1::-1]]
+            picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+            scale = scale * thing.image.shape[0] / picture.shape[0]
+        middle = np.array([picture.shape[1] - 1, picture.shape[0] - 1]) / 2
+        move = moving(scale * turned(rng), middle, spot[::-1])
+        self.image *= cv2.warpAffine(picture, move, self.classes.shape[::-1], borderValue=(1.0, 1.0, 1.0))
 
+    def stain_parasite(self, red_cell: float) -> np.ndarray:
+        """Stain a red cell with a trophozoite, a schizont or a gametocyte: bluish plasm, purple dots.
 
-def _draw_scale_bar(
-    image: np.ndarray,
-    free: np.ndarray,
-    laid: np.ndarray,
-    spot: np.ndarray,
-    white_cell: float,
-    rng: np.random.Generator,
-) -> None:
-    """Burn a scale bar and its text into the picture where it is free, on a white ground or on none."""
-    row, col = (round(float(v)) for v in spot)
-    width, height = round(white_cell * rng.uniform(0.8, 3.0)), round(white_cell * rng.uniform(0.4, 1.2))
-    part = np.s_[max(row - height, 0) : row + 4, max(col - 4, 0) : col + width + 4]
-    if rng.random() < 0.6:
-        image[part][free[part]] = 1.0
-    thick = max(1, round(0.05 * white_cell))
-    ink = np.zeros(image.shape[:2], np.uint8)
-    cv2.line(ink, (col, row), (col + width, row), 255, thick)
-    text = f"{int(rng.integers(1, 500))} um" if rng.random() < 0.7 else f"{int(rng.integers(10, 99))} px"
-    cv2.putText(
-        ink, text, (col, row - 2 * thick), cv2.FONT_HERSHEY_SIMPLEX, height / 40, 255, thick, cv2.LINE_AA
-    )
-    colour = rng.uniform(0, 0.2, 3) if rng.random() < 0.8 else np.array([0.9, 0.1, 0.1])
-    share = (ink * free / np.float32(255))[..., None]
-    image[:] = share * colour.astype(np.float32) + (1 - share) * image
-    laid[part] = class_map.NOTHING_ELSE
+        It has no nucleus with an edge of its own, as white cells do. Returns what it covers of each pixel.
+        """
+        rng, shape = self._rng, self.classes.shape
+        inside = _blob(shape, self.spot, red_cell * rng.uniform(0.2, 0.62), 0.12, rng)
+        cover = np.clip(inside * 4, 0, 1)
+        grain = grainy(shape, red_cell * rng.uniform(0.05, 0.16), rng)
+        dots = np.clip(grain - rng.uniform(-0.2, 1.0), 0, 1)
+        colour = np.asarray(_BLUE, np.float32) * rng.uniform(0.2, 1.3) * (1 + 0.2 * grain[..., None])
+        dot = np.asarray(_PURPLE if rng.random() < 0.6 else _PIGMENT, np.float32)
+        colour = colour + dot * (rng.uniform(0.3, 1.2) * dots)[..., None]
+        self.image *= np.exp(-cover[..., None] * np.maximum(colour, 0))
+        return cover
+
+    def smudge(self) -> None:
+        """Draw what is left of a crushed cell: a pale, frayed cloud of chromatin without a wall."""
+        rng, shape, white_cell = self._rng, self.classes.shape, self._white_cell
+        inside = _blob(shape, self.spot, white_cell * rng.uniform(0.5, 1.2), 0.16, rng)
+        frayed = inside + rng.uniform(0.1, 0.3) * grainy(shape, white_cell * rng.uniform(0.06, 0.2), rng)
+        cover = np.clip(frayed * rng.uniform(1.2, 4.0), 0, 1)
+        cloud = 0.8 + 0.35 * grainy(shape, white_cell * rng.uniform(0.05, 0.15), rng)
+        colour = np.asarray(_PURPLE, np.float32) * np.exp(rng.normal(0, 0.25, 3)).astype(np.float32)
+        self.image *= np.exp(-(cover * np.maximum(cloud, 0.1) * rng.uniform(0.1, 0.45))[..., None] * colour)
+        self.classes[cover > 0.3] = class_map.NOTHING_ELSE
+
+    def burn_scale_bar(self, image: np.ndarray, free: np.ndarray) -> None:
+        """Burn a scale bar and its text into a picture where it is free, on a white ground or on none."""
+        rng, white_cell = self._rng, self._white_cell
+        row, col = (round(float(v)) for v in self.spot)
+        width, height = round(white_cell * rng.uniform(0.8, 3.0)), round(white_cell * rng.uniform(0.4, 1.2))
+        part = np.s_[max(row - height, 0) : row + 4, max(col - 4, 0) : col + width + 4]
+        if rng.random() < 0.6:
+            image[part][free[part]] = 1.0
+        thick = max(1, round(0.05 * white_cell))
+        ink = np.zeros(free.shape, np.uint8)
+        cv2.line(ink, (col, row), (col + width, row), 255, thick)
+        text = f"{int(rng.integers(1, 500))} um" if rng.random() < 0.7 else f"{int(rng.integers(10, 99))} px"
+        place, font = (col, row - 2 * thick), cv2.FONT_HERSHEY_SIMPLEX
+        cv2.putText(ink, text, place, font, height / 40, 255, thick, cv2.LINE_AA)
+        colour = rng.uniform(0, 0.2, 3) if rng.random() < 0.8 else np.array([0.9, 0.1, 0.1])
+        share = (ink * free / np.float32(255))[..., None]
+        image[:] = share * colour.astype(np.float32) + (1 - share) * image
+        self.classes[part] = class_map.NOTHING_ELSE
 
 
 def grainy(shape: tuple[int, ...], grain: float, rng: np.random.Generator) -> np.ndarray:
@@ -295,34 +310,3 @@ def grainy(shape: tuple[int, ...], grain: float, rng: np.random.Generator) -> np
 
 def _any(stock: list[Distractor], rng: np.random.Generator) -> Distractor:
     return stock[rng.integers(len(stock))]
-
-
-def _lay(
-    layer: np.ndarray,
-    laid: np.ndarray,
-    thing: Distractor,
-    spot: np.ndarray,
-    white_cell: float,
-    rng: np.random.Generator,
-    larger: float,
-) -> None:
-    """Multiply one distractor, turned and scaled, onto a layer of transmittance, and mark it."""
-    wanted = white_cell * thing.relative_size * larger * float(np.exp(rng.normal(0, 0.12)))
-    scale = wanted / thing.diameter
-    middle_of = (round(float(spot[1])), round(float(spot[0])))
-    mark = wanted if thing.kind == RED_CELL else class_map.PLATELET
-    cv2.circle(laid, middle_of, max(1, round(wanted / 2)), mark, -1)
-    picture = thing.image ** np.float32(rng.uniform(0.7, 1.4))
-    if scale < 0.6:
-        size = [max(2, round(side * scale * 1.2)) for side in picture.shape[1::-1]]
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-        scale = scale * thing.image.shape[0] / picture.shape[0]
-    middle = np.array([picture.shape[1] - 1, picture.shape[0] - 1]) / 2
-    layer *= cv2.warpAffine(
-        picture,
-        moving(scale * turned(rng), middle, spot[::-1]),
-        (layer.shape[1], layer.shape[0]),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(1.0, 1.0, 1.0),
-    )
