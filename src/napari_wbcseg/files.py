@@ -190,7 +190,13 @@ def safe_name(wanted: str, prefix: str) -> str:
 
 
 def numbered(name: str) -> Iterator[str]:
-    """Yield a name, then the name with 2, 3, ... behind it, for the first that is free to be taken."""
+    """Yield a name, then the name with 2, 3, ... behind it, for the first that is free to be taken.
+
+    Examples
+    --------
+    >>> list(itertools.islice(numbered("smear"), 3))
+    ['smear', 'smear-2', 'smear-3']
+    """
     yield name
     yield from (f"{name}-{number}" for number in itertools.count(2))
 

@@ -36,12 +36,8 @@ class Entry:
         return PurePath(self.shown).stem
 
 
-def read_folder(path: Path, reading: MaskReading = "auto") -> list[TrainingPair]:
+def read_folder(path: Path, reading: MaskReading) -> list[TrainingPair]:
     """Read every pair of a folder; `napari_wbcseg.datasets.read.read_pairs` states the layouts and rules."""
-    return pair_entries(*_find_entries(path), where=str(path), reading=reading)
-
-
-def _find_entries(path: Path) -> tuple[list[Entry], list[Entry]]:
     images_folder = path / "images"
     if images_folder.is_dir():
         truths = [path / name for name in _LABEL_FOLDERS if (path / name).is_dir()]
@@ -51,8 +47,10 @@ def _find_entries(path: Path) -> tuple[list[Entry], list[Entry]]:
             raise DatasetError(
                 f"{path} has both labels and masks; keep the one to train on, or move the other."
             )
-        return _some_entries(images_folder), _some_entries(truths[0])
-    return split_masks(_some_entries(path))
+        images, masks = _some_entries(images_folder), _some_entries(truths[0])
+    else:
+        images, masks = split_masks(_some_entries(path))
+    return pair_entries(images, masks, str(path), reading)
 
 
 def image_entries(folder: Path) -> list[Entry]:

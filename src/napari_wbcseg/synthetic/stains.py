@@ -53,44 +53,22 @@ class Stain:
 
 _GIEMSA = Stain("giemsa")
 
+# Azure, blue, eosin and haemoglobin of the others.
+_WRIGHT = (1.05, 2.15, 0.58), (0.72, 0.48, 0.14), (0.10, 0.68, 0.56), (0.14, 0.48, 0.40)
+_LEISHMAN = (1.30, 1.85, 0.36), (0.70, 0.44, 0.06), (0.14, 0.56, 0.36), (0.34, 0.50, 0.24)
+_MAY_GRUNWALD = (1.22, 2.30, 0.36), (0.80, 0.58, 0.18), (0.16, 0.62, 0.56), (0.24, 0.41, 0.30)
+_YELLOW = (0.80, 1.85, 0.85), (0.60, 0.46, 0.30), (0.10, 0.52, 0.50), (0.16, 0.28, 0.34)
+
 STAINS: dict[str, Stain] = {
     stain.name: stain
     for stain in (
         _GIEMSA,
-        Stain(
-            "wright",
-            azure=(1.05, 2.15, 0.58),
-            blue=(0.72, 0.48, 0.14),
-            eosin=(0.10, 0.68, 0.56),
-            haemoglobin=(0.14, 0.48, 0.40),
-            background=(246.0, 243.0, 240.0),
-        ),
-        Stain(
-            "leishman",
-            azure=(1.30, 1.85, 0.36),
-            blue=(0.70, 0.44, 0.06),
-            eosin=(0.14, 0.56, 0.36),
-            haemoglobin=(0.34, 0.50, 0.24),
-            background=(226.0, 232.0, 243.0),
-        ),
-        Stain(
-            "may-grunwald",
-            azure=(1.22, 2.30, 0.36),
-            blue=(0.80, 0.58, 0.18),
-            eosin=(0.16, 0.62, 0.56),
-            haemoglobin=(0.24, 0.41, 0.30),
-            background=(254.0, 231.0, 204.0),
-        ),
+        Stain("wright", *_WRIGHT, background=(246.0, 243.0, 240.0)),
+        Stain("leishman", *_LEISHMAN, background=(226.0, 232.0, 243.0)),
+        Stain("may-grunwald", *_MAY_GRUNWALD, background=(254.0, 231.0, 204.0)),
         replace(_GIEMSA, name="pale", strength=0.55, background=(240.0, 240.0, 238.0)),
         replace(_GIEMSA, name="dark", strength=1.4, background=(222.0, 224.0, 212.0)),
-        Stain(
-            "yellow",
-            azure=(0.80, 1.85, 0.85),
-            blue=(0.60, 0.46, 0.30),
-            eosin=(0.10, 0.52, 0.50),
-            haemoglobin=(0.16, 0.28, 0.34),
-            background=(246.0, 238.0, 160.0),
-        ),
+        Stain("yellow", *_YELLOW, background=(246.0, 238.0, 160.0)),
     )
 }
 

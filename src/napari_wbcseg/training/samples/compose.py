@@ -16,8 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from ...datasets.class_map import UNKNOWN
-from .distractors import Distractor, lay_distractors
-from .grounds import plain_ground
+from .distractors import Distractor, grainy, lay_distractors
 from .sample import Picture, Sample
 from .sources import Source, background_of, bare_nucleus, cut_outs, equivalent_diameter
 
@@ -34,6 +33,8 @@ _AT_LOOK_ALIKES = 0.15  # where there are cells too
 _BARE_NUCLEI = 0.06
 # Plasma cells, macrophages and giant blasts among smaller ones; late erythroblasts among larger ones.
 _LARGER, _SMALLER = 0.10, 0.14
+# Density in red, green and blue of what is spread out over a slide: eosin, lysed haemoglobin, blue plasma.
+_COLOURS = ((0.08, 0.35, 0.20), (0.15, 0.30, 0.22), (0.30, 0.18, 0.06), (0.20, 0.20, 0.18))
 
 
 class Composer:
@@ -105,7 +106,7 @@ class Composer:
             picture.bend(diameter, rng)
         crowded = rng.random() < _CROWDED
         if rng.random() < (0.4 if crowded else _ON_PLAIN_GROUND):
-            picture = Picture.plain(plain_ground(picture.labels.shape, diameter, rng))
+            picture = Picture.plain(_plain_ground(picture.labels.shape, diameter, rng))
         if rng.random() < (0.6 if without else _WITH_DISTRACTORS):
             for _ in range(rng.integers(1, 4)):
                 lay_distractors(
@@ -182,3 +183,31 @@ def _draw(sources: Sequence[Source], rng: np.random.Generator, by_area: bool) ->
         return sources[int(rng.integers(len(sources)))]
     areas = np.array([source.labels.size / source.diameter**2 for source in sources])
     return sources[int(rng.choice(len(sources), p=areas / areas.sum()))]
+
+
+def _plain_ground(shape: tuple[int, ...], white_cell: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw a ground: mottled at the scale of cells and larger, strewn with specks now and then.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (H, W).
+    white_cell : float
+        Diameter of a white cell, pixels.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, 3)
+        Transmittance.
+    """
+    colour = np.asarray(_COLOURS[rng.integers(len(_COLOURS))], np.float32)
+    colour = colour * np.exp(rng.normal(0, 0.3, 3)).astype(np.float32)
+    amount = rng.uniform(0.0, 0.6) if rng.random() < 0.6 else 0.0
+    density = np.full(shape[:2], amount * rng.uniform(0.3, 1.0), np.float32)
+    for grain in (white_cell * rng.uniform(0.2, 0.5), white_cell * rng.uniform(0.6, 2.0)):
+        density += amount * rng.uniform(0.1, 0.6) * grainy(shape, grain, rng)
+    if rng.random() < 0.4:
+        specks = grainy(shape, max(1.0, 0.05 * white_cell), rng)
+        density += rng.uniform(0.2, 1.2) * np.clip(specks - rng.uniform(2.0, 2.8), 0, 1)
+    return np.exp(-np.clip(density, 0, 3)[..., None] * colour)
