@@ -145,15 +145,10 @@ def down_convolutions(channels: int, widths: Sequence[int], norm: bool) -> list[
 
 
 def _block(side: str, level: int, channels: int, width: int, norm: bool) -> list[Convolution]:
+    name = f"{side}{level}"
     return [
-        Convolution(
-            f"{side}{level}_conv{i}",
-            f"{side}{level}_norm{i}" if norm else None,
-            3,
-            width if i else channels,
-            width,
-        )
-        for i in range(2)
+        Convolution(f"{name}_conv{i}", f"{name}_norm{i}" if norm else None, 3, taken, width)
+        for i, taken in enumerate((channels, width))
     ]
 
 

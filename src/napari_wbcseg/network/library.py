@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ModelError, WBCSegError
 from ..files import ABANDONED, numbered, remove_leftovers, user_folder, write_atomically
-from .exchange.import_keras import import_keras_weights, is_keras_file
-from .model_file import (
-    SUFFIX,
-    ModelFile,
-    ModelHeader,
-    clean_name,
-    make_model,
-    read_header,
-    read_model,
-    write_model,
-)
+from .exchange.import_keras import KERAS_SUFFIXES, import_keras_weights
+from .model_file import SUFFIX, ModelFile, ModelHeader, clean_name, read_header, read_model, write_model
 
 #: Names of the built-in models and their files in the package.
 BUILT_IN = {"wbc": "robust", "classic": "classic"}
@@ -178,11 +169,12 @@ def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
         If the file is none of these, is damaged, or cannot be saved.
     """
     path = Path(path).expanduser()
-    model = import_keras_weights(path, name) if is_keras_file(path) else read_model(path)
+    of_keras = path.suffix.lower() in KERAS_SUFFIXES
+    model = import_keras_weights(path, name) if of_keras else read_model(path)
     origin = f"imported from {path.name}"
     if model.header.origin:
         origin += f" ({model.header.origin})"
-    return save_to_library(make_model(model.header.replace(origin=origin[:300]), model.weights), name)
+    return save_to_library(replace(model, header=model.header.replace(origin=origin[:300])), name)
 
 
 def remove_from_library(name: str) -> None:

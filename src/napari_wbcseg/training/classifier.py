@@ -232,12 +232,9 @@ def _fitted(
         name: start[name] for name in fresh if name in start and start[name].shape == fresh[name].shape
     }
     set_weights(model, {**fresh, **fitting})
+    highest = settings.learning_rate
     rate = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate / 100,
-        total,
-        alpha=0.01,
-        warmup_target=settings.learning_rate,
-        warmup_steps=settings.steps,
+        highest / 100, total, alpha=0.01, warmup_target=highest, warmup_steps=settings.steps
     )
     model.compile(
         keras.optimizers.AdamW(

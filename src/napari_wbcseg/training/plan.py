@@ -116,14 +116,8 @@ def make_plan(pairs: Pairs, settings: TrainingSettings, fine_tuning: bool = Fals
         notes.append(
             "As nothing is kept aside, the best epoch is the one with the lowest loss on the training images."
         )
-    return TrainingPlan(
-        settings.recipe,
-        split.training,
-        split.validation,
-        left_out,
-        recipe.tiles(split.training, settings),
-        notes,
-    )
+    tiles = recipe.tiles(split.training, settings)
+    return TrainingPlan(settings.recipe, split.training, split.validation, left_out, tiles, notes)
 
 
 def count_cells(pairs: Pairs) -> int:

@@ -238,11 +238,6 @@ def _window(source: Source, centre: tuple[float, float]) -> tuple[np.ndarray, np
         for c, side in zip(centre, source.labels.shape, strict=True)
     )
     move = np.array([[scale, 0, TILE / 2 - scale * col], [0, scale, TILE / 2 - scale * row]])
-    picture, cells = (
-        cv2.warpAffine(part.astype(np.float32), move, (TILE, TILE), flags=flags, borderValue=ground)
-        for part, flags, ground in (
-            (source.image, cv2.INTER_LINEAR, (1, 1, 1)),
-            (source.labels, cv2.INTER_NEAREST, 0),
-        )
-    )
+    picture = cv2.warpAffine(source.image.astype(np.float32), move, (TILE, TILE), borderValue=(1, 1, 1))
+    cells = cv2.warpAffine(source.labels.astype(np.float32), move, (TILE, TILE), flags=cv2.INTER_NEAREST)
     return picture, cells > 0

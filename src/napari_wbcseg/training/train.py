@@ -165,17 +165,9 @@ def train(
         for text in plan.notes:
             emit({"event": "note", "text": text})
         watched = preview and network.recipe.preview(plan.validation or plan.training, _PREVIEW_TILES)
-        loop = TrainingLoop(
-            state,
-            feeder,
-            kept,
-            checkpoint,
-            Preview(watched) if watched and watched.names else None,
-            progress,
-            emit,
-            should_stop or (lambda: False),
-        )
-        loop.fit(model)
+        shown = Preview(watched) if watched and watched.names else None
+        stop = should_stop or (lambda: False)
+        TrainingLoop(state, feeder, kept, checkpoint, shown, progress, emit, stop).fit(model)
         weights = weights_of(model) if state.best is None else state.best
         where = f" from {Path(data).name}" if isinstance(data, str | Path) else ""
         described = training_data or f"{counted(len(pairs), 'image')}{where}"

@@ -26,15 +26,10 @@ from ..model_file import ModelFile, ModelHeader, clean_name, make_model, read_co
 if TYPE_CHECKING:
     import h5py
 
-SUFFIXES = (".h5", ".hdf5", ".keras")
+KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 _MAX_BYTES = 1 << 30
 _ARCHIVED = "model.weights.h5"
 _OPTIMISER = ("optimizer", "optimizer_weights", "_optimizer", "metrics")
-
-
-def is_keras_file(path: str | Path) -> bool:
-    """Whether a file name ends as those of Keras do."""
-    return Path(path).suffix.lower() in SUFFIXES
 
 
 def import_keras_weights(path: str | Path, name: str | None = None) -> ModelFile:

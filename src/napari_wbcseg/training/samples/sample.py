@@ -102,9 +102,7 @@ class Picture:
         mode = cv2.BORDER_REFLECT_101 if mirrored else cv2.BORDER_CONSTANT
         # Where the field of view ends there is empty slide, as the method sees it too.
         fill = (0.0,) * 3 if rng.random() < 0.15 else (1.0,) * 3
-        image = cv2.warpAffine(
-            image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=mode, borderValue=fill
-        )
+        image = cv2.warpAffine(image, matrix, (side, side), borderMode=mode, borderValue=fill)
         marks, kinds = (
             cv2.warpAffine(part, matrix, (side, side), flags=cv2.INTER_NEAREST, borderMode=mode)
             for part in (labels.astype(np.float32), classes)
@@ -147,10 +145,8 @@ class Picture:
             (cell.image.astype(np.float32), cv2.INTER_AREA),
             (cell.mask, cv2.INTER_AREA),
         )
-        alpha = cv2.warpAffine(mask, matrix, (side, side), flags=cv2.INTER_LINEAR)
-        patch = cv2.warpAffine(
-            image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        alpha = cv2.warpAffine(mask, matrix, (side, side))
+        patch = cv2.warpAffine(image, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
         solid = alpha > 0.5
         if solid.sum() < _LEAST_PASTED:
             return

@@ -144,16 +144,9 @@ def make_source(pair: TrainingPair, family: str, smooth: bool) -> Source:
         labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
         classes = scale_class_map(cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST), factor)
         diameter *= factor
-    return Source(
-        image.astype(np.float16),
-        labels.astype(np.int32),
-        classes,
-        diameter,
-        family,
-        centroids(labels, whole),
-        distractors,
-        [(factor * (r0 + r1) / 2, factor * (c0 + c1) / 2) for r0, c0, r1, c1 in pair.look_alikes],
-    )
+    image, labels, centres = image.astype(np.float16), labels.astype(np.int32), centroids(labels, whole)
+    look_alikes = [(factor * (r0 + r1) / 2, factor * (c0 + c1) / 2) for r0, c0, r1, c1 in pair.look_alikes]
+    return Source(image, labels, classes, diameter, family, centres, distractors, look_alikes)
 
 
 def background_of(source: Source) -> Source | None:
