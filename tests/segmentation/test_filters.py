@@ -43,3 +43,10 @@ def test_a_sure_cell_is_kept_however_small() -> None:
 def test_a_cell_that_the_border_cuts_may_be_small() -> None:
     labels = disc_labels((200, 200), [(60, 60, 50), (196, 150, 44)])
     assert large_enough(labels, None) == [1, 2]
+
+
+def test_what_is_surely_an_erythroblast_may_be_smaller_than_a_red_cell() -> None:
+    areas, one = np.pi / 4 * np.array([0.8, 0.8, 0.5]) ** 2 * RED_CELL**2, np.ones(3)
+    probability = np.array([0.95, 0.5, 0.95])
+    small = too_small(areas, one < 0, 0.7 * one, RED_CELL, erythroblast=probability)
+    assert small.tolist() == [False, True, True]

@@ -27,9 +27,9 @@ class CropParameters:
         Is added to a cell's own standard deviation, so that noise in an even thing stays noise.
     """
 
-    side: int = 80
-    diameter: float = 52.0
-    rim: float = 2.0
+    side: int = 112
+    diameter: float = 72.0
+    rim: float = 3.0
     density: tuple[float, float, float] = (0.69, 1.10, 0.28)
     spread: tuple[float, float, float] = (0.47, 0.77, 0.19)
     least_spread: float = 0.05

@@ -208,8 +208,8 @@ class JoinedCells:
         return [self.changed.get(label, masks[row]) for row, label in enumerate(self.rows["label"].tolist())]
 
 
-#: Given the areas, boxes, certainties and sizes of cells, say which to leave out.
-LeftOut = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+#: Says which of some cells to leave out.
+LeftOut = Callable[[JoinedCells], np.ndarray]
 
 
 def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1) -> JoinedCells:
@@ -242,7 +242,7 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
             worse = (-size[one], certainty[one]) < (-size[two], certainty[two])
             keep[one if worse else two] = False
     if left_out is not None:
-        keep[keep] = ~left_out(area[keep], boxes[keep], certainty[keep], size[keep])
+        keep[keep] = ~left_out(cells.part(np.flatnonzero(keep)))
     changed: dict[int, np.ndarray] = {}
     for one, two in pairs:
         shared, place = _shared(boxes, masks, one, two)

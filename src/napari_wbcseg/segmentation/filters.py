@@ -29,6 +29,9 @@ class FilterParameters:
         The same as ``smallest_of_red`` where so many red cells are seen that their size is sure.
     showing_at_border : float
         The same for a cell that the border cuts: an eighth of its area shows.
+    erythroblast : float
+        Probability of the class from which on a cell need not be as large as a white one: late
+        erythroblasts are smaller than red cells, and beside large platelets only their class tells them.
     """
 
     sure: float = 0.97
@@ -39,13 +42,19 @@ class FilterParameters:
     likely: float = 0.8
     smallest_of_many: float = 1.0
     showing_at_border: float = 0.35
+    erythroblast: float = 0.9
 
 
 PARAMETERS = FilterParameters()
 
 
 def too_small(
-    areas: np.ndarray, cut: np.ndarray, certainty: np.ndarray, red_cell: float | None, many: bool = False
+    areas: np.ndarray,
+    cut: np.ndarray,
+    certainty: np.ndarray,
+    red_cell: float | None,
+    many: bool = False,
+    erythroblast: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """Say which cells are much smaller than the others, or smaller than a red cell.
 
@@ -61,16 +70,20 @@ def too_small(
         Diameter of the red cells, pixels.
     many : bool
         Whether that was measured on many.
+    erythroblast : ndarray, shape (n,), optional
+        Probability that a cell is one, where that was asked for.
 
     Returns
     -------
     ndarray of bool, shape (n,)
     """
     typical = typical_diameter(areas)
-    smallest = PARAMETERS.smallest_of_typical * typical
+    smallest = np.full(len(areas), PARAMETERS.smallest_of_typical * typical)
     if red_cell is not None:
         several = np.count_nonzero((areas > 0) & (certainty >= PARAMETERS.likely)) >= PARAMETERS.several
         of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red
-        smallest = max(smallest, (PARAMETERS.smallest_of_many if many else of_red) * red_cell)
+        of_red = PARAMETERS.smallest_of_many if many else of_red
+        sure = np.greater_equal(erythroblast, PARAMETERS.erythroblast)
+        smallest = np.maximum(smallest, np.where(sure, PARAMETERS.smallest_of_several, of_red) * red_cell)
     least = np.where(cut, PARAMETERS.showing_at_border * typical, smallest)
     return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)

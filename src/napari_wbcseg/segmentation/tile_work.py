@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..box import Box
+from ..classification.classes import ERYTHROBLAST
 from ..classification.naming import said_by_model
 from ..progress import Progress, silent
 from .detections import JoinedCells, Kept, TileCells, cells_of_tile, draw, join
@@ -236,7 +237,7 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
     from .measure import measure_labels
 
     progress(0, 0, "Measuring")
-    joined = join(work.kept, len(work.tiles), lambda *cells: _left_out(work, *cells), first)
+    joined = join(work.kept, len(work.tiles), partial(_left_out, work), first)
     pieces = list(_pieces(work, joined))
     tables: list[pd.DataFrame | None] = []
     for _, table in each(_draw_and_measure, pieces, silent):
@@ -259,19 +260,21 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
     return cells, joined.proposals
 
 
-def _left_out(
-    work: TileWork, areas: np.ndarray, boxes: np.ndarray, certainty: np.ndarray, size: np.ndarray
-) -> np.ndarray:
+def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
     from .filters import too_small
 
-    out = np.zeros(len(areas), bool)
+    out = np.zeros(len(cells), bool)
     if work.settings.recipe == "classic":  # which has a least area of its own
         return out
     red_cell, many = work.estimates.red_cell, work.estimates.many_red_cells
-    cut = (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == work.source.shape).any(axis=1)
-    for number in np.unique(size):
-        same = size == number  # what is small is so among those of its own size
-        out[same] = too_small(areas[same], cut[same], certainty[same], red_cell, many)
+    cut = (cells.boxes[:, :2] == 0).any(axis=1) | (cells.boxes[:, 2:] == work.source.shape).any(axis=1)
+    names = work.classifier.header.architecture.classes if work.classifier else ()
+    known = ERYTHROBLAST in names and len(cells) > 0
+    erythroblast = cells.classes[:, names.index(ERYTHROBLAST)] if known else np.zeros(len(cells))
+    for number in np.unique(cells.size):
+        same = cells.size == number  # what is small is so among those of its own size
+        seen = (cells.area[same], cut[same], cells.certainty[same])
+        out[same] = too_small(*seen, red_cell, many, erythroblast[same])
     return out
 
 

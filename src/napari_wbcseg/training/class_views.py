@@ -13,7 +13,7 @@ from .samples.affine import moving, rotation
 from .samples.augment import augment, nuclear
 
 #: Side of the crops that views are made of: a cell turned and enlarged still fits.
-SIDE = 128
+SIDE = 176
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ViewParameters:
 
     octaves: float = 0.45
     stretched: float = 0.12
-    shift: float = 3.0
+    shift: float = 4.0
     grey: float = 0.9
     grey_share: float = 0.25
     gain: float = 0.3
@@ -68,7 +68,7 @@ class ViewParameters:
     own_stain: float = 0.6
     own_size: float = 0.25
     as_it_is: float = 0.25
-    outline: tuple[float, float] = (0.5, 2.5)
+    outline: tuple[float, float] = (0.7, 3.5)
 
 
 PARAMETERS = ViewParameters()
@@ -129,7 +129,7 @@ def _elsewhere(image: np.ndarray, inside: np.ndarray, rng: np.random.Generator) 
     if rng.random() < PARAMETERS.apart_share:
         image = _cytoplasm_apart(image, inside > 0.5, rng)
     if rng.random() < PARAMETERS.sharpened_share:
-        soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.7, 2.0)))
+        soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.7, 2.8)))
         share = np.float32(rng.uniform(-0.6, PARAMETERS.sharpened))
         image = np.clip(image + share * (image - soft), 0, 1.25)
     image = augment(image, inside > 0.5, rng)
