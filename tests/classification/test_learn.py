@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from napari_wbcseg.classification.classify import class_list
+from napari_wbcseg.classification.crops import PARAMETERS
 from napari_wbcseg.classification.learn import least_sure, probabilities_of, teach
 from napari_wbcseg.errors import ModelError, SettingsError
 from napari_wbcseg.network.classifier import EXAMPLES, read_classifier, write_classifier
@@ -27,7 +28,7 @@ def test_a_new_class_is_learned_from_a_few_cells_and_kept_in_a_file(tmp_path: Pa
     found = probabilities_of(again, np.concatenate([blasts, known]))
     assert (found["blast"][:3] > found["blast"][3]).all()
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
-    pictures = np.zeros((1, 80, 80, 3), np.float32)
+    pictures = np.zeros((1, PARAMETERS.side, PARAMETERS.side, 3), np.float32)
     probabilities, embedding = again.predict(pictures)
     expected = probabilities_of(again, embedding).to_numpy()
     np.testing.assert_allclose(probabilities, expected, atol=1e-3)

@@ -69,7 +69,7 @@ def test_cells_of_one_tile_are_left_as_they_are() -> None:
 def test_a_filter_sees_all_cells_and_leaves_some_out() -> None:
     small = np.ones((2, 2), bool)
     tiles = [tile_cells((5, 5, SQUARE, 0.7)), tile_cells((20, 20, small, 0.9))]
-    labels = joined(tiles, (30, 30), lambda cells: cells.area < cells.area.max() / 2)
+    labels = joined(tiles, (30, 30), lambda cells: cells.rows["area"] < cells.rows["area"].max() / 2)
     assert labels.max() == 1
     assert not labels[20:].any()
 

@@ -242,7 +242,7 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
             worse = (-size[one], certainty[one]) < (-size[two], certainty[two])
             keep[one if worse else two] = False
     if left_out is not None:
-        keep[keep] = ~left_out(cells.part(np.flatnonzero(keep)))
+        keep[keep] = ~left_out(cells.part(keep))
     changed: dict[int, np.ndarray] = {}
     for one, two in pairs:
         shared, place = _shared(boxes, masks, one, two)

@@ -263,17 +263,17 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
 def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
     from .filters import too_small
 
-    out = np.zeros(len(cells), bool)
+    rows, out = cells.rows, np.zeros(len(cells), bool)
     if work.settings.recipe == "classic":  # which has a least area of its own
         return out
     red_cell, many = work.estimates.red_cell, work.estimates.many_red_cells
-    cut = (cells.boxes[:, :2] == 0).any(axis=1) | (cells.boxes[:, 2:] == work.source.shape).any(axis=1)
+    cut = (rows["box"][:, :2] == 0).any(axis=1) | (rows["box"][:, 2:] == work.source.shape).any(axis=1)
     names = work.classifier.header.architecture.classes if work.classifier else ()
     known = ERYTHROBLAST in names and len(cells) > 0
     erythroblast = cells.classes[:, names.index(ERYTHROBLAST)] if known else np.zeros(len(cells))
-    for number in np.unique(cells.size):
-        same = cells.size == number  # what is small is so among those of its own size
-        seen = (cells.area[same], cut[same], cells.certainty[same])
+    for number in np.unique(rows["size"]):
+        same = rows["size"] == number  # what is small is so among those of its own size
+        seen = (rows["area"][same], cut[same], rows["certainty"][same])
         out[same] = too_small(*seen, red_cell, many, erythroblast[same])
     return out
 
