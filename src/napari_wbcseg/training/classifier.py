@@ -58,7 +58,7 @@ class ClassifierTraining:
         One cell in so many of a class of the data is kept aside, for the temperature.
     elsewhere : float
         What logits are divided by beyond that temperature, since cells of another laboratory differ more than
-        views do: with 1 the calibration error of one never seen is 0.11, with this 0.05, as on the data's own.
+        views do: of one never seen the calibration error is 0.11 with 1, and 0.05 with this, as at home.
     usual : float
         How far the classes are expected to be as frequent as in ordinary blood, where 0 expects all alike.
         An eosinophil of another laboratory may look like a neutrophil, and is a twentieth as likely.
