@@ -233,18 +233,6 @@ def _json(path: Path, result: Segmentation, image: Any, progress: Progress) -> l
     return [ResultRecord.of(result, path.parent, labels if there else "").write(path)]
 
 
-def _geojson(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
-    return [write_geojson(path, result, progress)]
-
-
-def _rois(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
-    return [write_rois(path, result, progress)]
-
-
-def _ome_zarr(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
-    return [write_ome_zarr(path, result, image, progress)]
-
-
 def _overlay(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
     cells, files = result.cells, _plane_files(path, result)
     for plane, target in files.items():
@@ -278,10 +266,12 @@ FORMATS: dict[str, OutputFormat] = {
     for output in (
         OutputFormat("csv", "table of the cells (CSV)", "-cells.csv", (".csv",), _csv),
         OutputFormat("tiff", "label image (TIFF)", LABELS_SUFFIX, (".tif", ".tiff"), _tiff),
-        OutputFormat("ome-zarr", "OME-Zarr", ".ome.zarr", (".ome.zarr", ".zarr"), _ome_zarr),
-        OutputFormat("roi", "ImageJ/Fiji regions (ROI zip)", "-rois.zip", (".zip",), _rois, in_parts=True),
+        OutputFormat("ome-zarr", "OME-Zarr", ".ome.zarr", (".ome.zarr", ".zarr"), write_ome_zarr),
         OutputFormat(
-            "geojson", "QuPath objects (GeoJSON)", ".geojson", (".geojson",), _geojson, in_parts=True
+            "roi", "ImageJ/Fiji regions (ROI zip)", "-rois.zip", (".zip",), write_rois, in_parts=True
+        ),
+        OutputFormat(
+            "geojson", "QuPath objects (GeoJSON)", ".geojson", (".geojson",), write_geojson, in_parts=True
         ),
         OutputFormat("overlay", "picture with outlines (PNG)", OVERLAY_SUFFIX, (".png",), _overlay, True),
         OutputFormat("mask", "mask, white on black (JPEG)", MASK_SUFFIX, (".jpg",), _mask),

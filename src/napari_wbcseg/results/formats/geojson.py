@@ -17,7 +17,7 @@ import numpy as np
 from ...classification.classes import CLASS, PROBABILITY
 from ...errors import OutputError
 from ...files import written_whole
-from ...progress import Progress, silent
+from ...progress import Progress
 from .outlines import CellOutline, outlines_of, told
 from .pictures import CELL_COLOUR, cell_colours
 from .tables import with_micrometres
@@ -51,8 +51,8 @@ _NAMES = {
 }
 
 
-def write_geojson(path: str | Path, result: Segmentation, progress: Progress = silent) -> Path:
-    """Write the outlines of the cells as GeoJSON (RFC 7946, in pixels).
+def write_geojson(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
+    """Write the outlines of the cells as GeoJSON (RFC 7946, in pixels), and return the file.
 
     Outlines run along the edges of the pixels, with the origin at the upper left corner of
     the image; a cell in pieces is a MultiPolygon.
@@ -67,7 +67,6 @@ def write_geojson(path: str | Path, result: Segmentation, progress: Progress = s
     # Of a million cells the table is in memory once: a row is made when its outline is written.
     columns = {str(name): cells[name].to_numpy() for name in cells.columns}
     rows = {label: at for at, label in enumerate(cells["label"].tolist())}
-    path = Path(path)
     with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as file:
         file.write('{"type":"FeatureCollection","features":[')
         for number, outline in enumerate(told(outlines_of(result), len(cells), progress)):
@@ -77,7 +76,7 @@ def write_geojson(path: str | Path, result: Segmentation, progress: Progress = s
             text = json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
             file.write(f"{',' if number else ''}\n{text}")
         file.write("\n]}\n")
-    return path
+    return [path]
 
 
 def _feature(

@@ -11,7 +11,7 @@ from ...errors import OutputError
 from ...files import written_whole
 from ...images.pixel_size import UNIT_NAMES
 from ...images.zarr_files import is_zarr
-from ...progress import Progress, silent
+from ...progress import Progress
 from ..records import ResultRecord
 from .pictures import cell_colours
 from .tables import table_to_columns
@@ -28,20 +28,18 @@ _SMALLEST = 256  # pixels; no level of a pyramid is made smaller
 _CHUNK = 512
 
 
-def write_ome_zarr(
-    path: str | Path, result: Segmentation, image: Any = None, progress: Progress = silent
-) -> Path:
-    """Write an OME-Zarr group with the labels in ``labels/cells``.
+def write_ome_zarr(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
+    """Write an OME-Zarr group with the labels in ``labels/cells``, and return its folder.
 
     The group itself is the image, where that is given, or else holds the labels alone.
     Both are pyramids; the cells' measurements are the properties of the label image.
 
     Parameters
     ----------
-    path : str or Path
+    path : Path
         A folder; one that was written so before is replaced, any other is not.
     result : Segmentation
-    image : array, optional
+    image : array or None
         What `segment` takes.
     progress : Progress
 
@@ -50,7 +48,6 @@ def write_ome_zarr(
     OutputError
         If something else bears that name, it cannot be written, or the pixels are turned or mirrored.
     """
-    path = Path(path)
     if path.exists() and not is_zarr(path):
         raise OutputError(f"{path} is there already and is no zarr. Choose another name.")
     if result.placement.affine or min(result.placement.scale) <= 0:
@@ -60,7 +57,7 @@ def write_ome_zarr(
         )
     with written_whole(path) as temporary:
         _fill(temporary, path, result, image, progress)
-    return path
+    return [path]
 
 
 def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: Progress) -> None:

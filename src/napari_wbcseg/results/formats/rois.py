@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...classification.classes import class_of
 from ...errors import OutputError
 from ...files import written_whole
-from ...progress import Progress, silent
+from ...progress import Progress
 from .outlines import CellOutline, outlines_of, told
 from .pictures import CELL_COLOUR, cell_colours
 
@@ -26,8 +26,8 @@ _FARTHEST = 60_535
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # java.awt.geom.PathIterator
 
 
-def write_rois(path: str | Path, result: Segmentation, progress: Progress = silent) -> Path:
-    """Write the outlines of the cells as a zip of ImageJ regions.
+def write_rois(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
+    """Write the outlines of the cells as a zip of ImageJ regions, and return the file.
 
     Outlines run along the edges of the pixels, as ImageJ's own wand draws them, so that
     an area measured there is the number of pixels. Cells in pieces or with holes become
@@ -45,7 +45,6 @@ def write_rois(path: str | Path, result: Segmentation, progress: Progress = sile
         )
     marked, colours = result.marked, cell_colours(result.cells, result.classes)
     names = dict(zip(result.cells["label"], class_of(result.cells), strict=True))
-    path = Path(path)
     with (
         written_whole(path, OutputError) as part,
         zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
@@ -55,7 +54,7 @@ def write_rois(path: str | Path, result: Segmentation, progress: Progress = sile
             roi = _roi(outline, names.get(outline.label, ""), outline.label in marked, colour)
             # A fixed date: the same cells give the same bytes.
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
-    return path
+    return [path]
 
 
 def _roi(outline: CellOutline, name: str, check: bool, colour: tuple[int, int, int]) -> ImagejRoi:
