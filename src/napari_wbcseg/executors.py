@@ -14,10 +14,6 @@ from .errors import WBCSegError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-LOST = (
-    "The scheduler of the cluster was lost. What is done is kept: the same command does the rest once there "
-    "is a cluster again."
-)
 _LISTEN_SECONDS = 0.5  # Windows hears Ctrl-C between two waits only
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +18,10 @@ import dask
 from distributed import Client, KilledWorker, get_worker
 
 from ..errors import ImageError, ModelError, OutputError, first_line
-from ..executors import LOST, ClusterError, completed
+from ..executors import ClusterError, completed
 from ..files import read_text
 from ..results.names import RUN_FILE
-from ..segmentation.large.cluster import Shared, killed, lacking, sharing
+from ..segmentation.large.cluster import Shared, killed, outcome, sharing
 from ..words import counted
 from .file import BatchItem, Row, Run, failure
 from .process import process
@@ -174,13 +173,9 @@ def segment_on_cluster(
         waiting = {submit(_work, replace(item, path=item.path.resolve())): item for item in small}
         for item, future in completed(waiting):
             try:
-                row = future.result()
+                row = outcome(future)
             except (ClusterError, OutputError, ModelError):  # it would be the same with all others
                 raise
-            except CancelledError:
-                raise ClusterError(LOST) from None
-            except ImportError as error:
-                raise lacking(error) from None
             except KilledWorker as error:
                 row = failure(item, ImageError(killed(str(item.path), error)))
             except Exception as error:

@@ -19,7 +19,7 @@ import dask
 from distributed import Client, KilledWorker, WorkerPlugin, get_worker
 
 from ...errors import first_line
-from ...executors import LOST, ClusterError, Room, completed
+from ...executors import ClusterError, Room, completed
 from ...progress import silent
 from ...version import __version__
 
@@ -82,7 +82,7 @@ def sharing(client: Client, thing: Any, folder: Path, marker: str) -> Iterator[S
     try:
         client.register_plugin(plugin, name=plugin.name)
     except ImportError as error:
-        raise lacking(error) from None
+        raise _lacking(error) from None
     except (OSError, RuntimeError) as error:
         raise ClusterError(f"The model could not be sent to the workers: {first_line(error)}") from None
     executor = client.get_executor(pure=False)
@@ -125,11 +125,7 @@ def on_workers(client: Client, work: TileWork, folder: Path, marker: str) -> Ite
             waiting = {submit(partial(_of_work, function), item): item for item in items}
             for item, future in completed(waiting):
                 try:
-                    yield item, future.result()
-                except CancelledError:
-                    raise ClusterError(LOST) from None
-                except ImportError as error:
-                    raise lacking(error) from None
+                    yield item, outcome(future)
                 except KilledWorker as error:
                     raise ClusterError(killed("A tile", error)) from None
 
@@ -141,6 +137,27 @@ def _of_work(function: Callable[..., Any], shared: Shared, item: Any) -> Any:
         return function(shared.thing, item, silent)
 
 
+def outcome(future: Future[Any]) -> Any:
+    """Return what a task came to, or raise its error.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler was lost, or workers lack this package.
+    KilledWorker
+        If every worker that tried it died.
+    """
+    try:
+        return future.result()
+    except CancelledError:
+        raise ClusterError(
+            "The scheduler of the cluster was lost. What is done is kept: the same command does the rest "
+            "once there is a cluster again."
+        ) from None
+    except ImportError as error:
+        raise _lacking(error) from None
+
+
 def killed(what: str, error: KilledWorker) -> str:
     """Say that every worker that tried something died."""
     return (
@@ -149,7 +166,7 @@ def killed(what: str, error: KilledWorker) -> str:
     )
 
 
-def lacking(error: ImportError) -> ClusterError:
+def _lacking(error: ImportError) -> ClusterError:
     return ClusterError(
         f"The workers cannot import napari-wbcseg ({first_line(error)}): install the same version of it, "
         "with the extra `cluster`, where they run."
