@@ -197,16 +197,9 @@ def unfinished_trainings() -> list[Unfinished]:
                 pass
             settings = record["settings"] or TrainingSettings()
             newest = max(p.stat().st_mtime for p in (path, *(folder / "checkpoint").glob("*")))
-            found.append(
-                Unfinished(
-                    folder,
-                    record["name"] or folder.name,
-                    Checkpoint(folder).epochs_done,
-                    settings.epochs,
-                    datetime.fromtimestamp(newest),
-                    FINE_TUNING in record["remarks"],
-                )
-            )
+            name, done = record["name"] or folder.name, Checkpoint(folder).epochs_done
+            when, tuning = datetime.fromtimestamp(newest), FINE_TUNING in record["remarks"]
+            found.append(Unfinished(folder, name, done, settings.epochs, when, tuning))
     return sorted(found, key=lambda item: item.changed, reverse=True)
 
 

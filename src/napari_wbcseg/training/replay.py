@@ -124,15 +124,9 @@ class FineTuningPlan:
             "notes": self.notes,
             "blend": self.blend,
         }
-        return TrainingJob(
-            self.pairs,
-            self.settings,
-            f"{self.start.name}-tuned",
-            self.start,
-            self.described,
-            {FINE_TUNING: remarks},
-            [*([] if seen else self.held_out), *self.replay.held_out],
-        )
+        scored = [*([] if seen else self.held_out), *self.replay.held_out]
+        name, told = f"{self.start.name}-tuned", {FINE_TUNING: remarks}
+        return TrainingJob(self.pairs, self.settings, name, self.start, self.described, told, scored)
 
     @property
     def _times(self) -> int:
@@ -309,12 +303,10 @@ def _smears(seed: int, number: int, progress: Progress) -> list[TrainingPair]:
     pairs = []
     for index in range(number):
         progress(index, number, "Drawing synthetic smears")
-        smear = draw_smear((seed, index))
+        smear, name = draw_smear((seed, index)), f"{seed}-{index}"
         # The group tells the recipe that they are replayed.
-        number_of = f"{seed}-{index}"
-        pairs.append(
-            TrainingPair(f"smear-{number_of}", smear.image, smear.labels, f"{SYNTHETIC_GROUP} {number_of}")
-        )
+        group = f"{SYNTHETIC_GROUP} {name}"
+        pairs.append(TrainingPair(f"smear-{name}", smear.image, smear.labels, group))
     return pairs
 
 

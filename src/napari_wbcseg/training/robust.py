@@ -104,12 +104,9 @@ class RobustRecipe:
                 break
         names, images, truths = zip(*windows[:count], strict=True) if windows else ((), (), ())
         light = np.array(images, np.float32).reshape(-1, TILE, TILE, 3)
-        return PreviewTiles(
-            np.rint(np.clip(light, 0, 1) * 255).astype(np.uint8),
-            np.array(truths, bool).reshape(-1, TILE, TILE),
-            network_input(light),
-            tuple(names),
-        )
+        shown = np.rint(np.clip(light, 0, 1) * 255).astype(np.uint8)
+        truth = np.array(truths, bool).reshape(-1, TILE, TILE)
+        return PreviewTiles(shown, truth, network_input(light), tuple(names))
 
     loss = staticmethod(robust_loss)
 

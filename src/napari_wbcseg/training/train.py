@@ -178,15 +178,9 @@ def train(
         if out is not None:
             trained = write_model(Path(out) / f"{network.name}{SUFFIX}", trained.header, trained.weights)
             _write_history(Path(out) / "history.csv", state.history)
-    emit(
-        {
-            "event": "end",
-            "text": state.ended,
-            "model": str(trained.path) if trained.path else None,
-            "best_epoch": state.best_epoch,
-            "seconds": state.seconds,
-        }
-    )
+    path = str(trained.path) if trained.path else None
+    ended = {"text": state.ended, "model": path, "best_epoch": state.best_epoch, "seconds": state.seconds}
+    emit({"event": "end", **ended})
     return TrainingResult(trained, list(state.history), told["device"], state.seconds, state.ended)
 
 
