@@ -163,7 +163,6 @@ def look_at_labels(
 
 
 def _own_light(pixels: np.ndarray, window: Box) -> np.ndarray:
-
     return normalised(prepare_image(pixels))
 
 

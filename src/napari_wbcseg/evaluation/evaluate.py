@@ -194,7 +194,6 @@ def network_dice(model: ModelFile, pairs: Pairs, settings: SegmentationSettings)
 
 
 def _pairs(data: str | Path | Pairs, tiles: bool | None) -> list[TrainingPair]:
-
     pairs = pairs_of(data)
     if tiles is None:
         tiles = isinstance(data, str | Path) and is_sigtuple(data)

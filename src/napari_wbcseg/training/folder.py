@@ -234,7 +234,6 @@ def _write_pairs(path: Path, pairs: Pairs) -> None:
 
 
 def _read_pairs(path: Path) -> list[TrainingPair]:
-
     pairs = []
     try:
         with np.load(path, allow_pickle=False) as arrays:

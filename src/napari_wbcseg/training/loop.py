@@ -179,7 +179,6 @@ class TrainingLoop:
         self._show_preview(epoch + 1)
 
     def _on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-
         state, model = self.state, self._model
         values = _floats(logs)
         values.pop("learning_rate", None)  # told as ``lr``

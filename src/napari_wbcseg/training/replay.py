@@ -279,7 +279,6 @@ def make_replay(
 
 
 def _sampled(pairs: Pairs, rng: np.random.Generator) -> tuple[list[TrainingPair], list[TrainingPair]]:
-
     # SigTuple in tiles and without its doubtful masks; other sets as they come, in a family of their own.
     others = [pair for pair in pairs if not pair.group.startswith("fold-")]
     tiles = cut_tiles([pair for pair in pairs if pair.group.startswith("fold-")])

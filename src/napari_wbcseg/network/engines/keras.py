@@ -17,7 +17,6 @@ class KerasEngine:
     name = "keras"
 
     def __init__(self, model: ModelFile) -> None:
-
         self._model = build_unet(model.architecture)
         set_weights(self._model, model.first.weights)
         self.device = str(describe_device())

@@ -64,7 +64,6 @@ class OnnxEngine:
     on_gpu = False
 
     def __init__(self, model: ModelFile, threads: int | None = None, device: DeviceName = "auto") -> None:
-
         threads, graph = threads or available_cpus(), onnx_bytes(model)
         why = "the installed ONNX Runtime offers no GPU" if device == "auto" else "as set"
         offered = import_onnxruntime().get_available_providers() if device == "auto" else []
