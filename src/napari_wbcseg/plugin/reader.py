@@ -83,32 +83,35 @@ def get_result_reader(path: Paths = "") -> Reader | None:
     )
     if file is None:
         return None
-    # Without the output package: this is asked for every folder that is opened.
-    if file.is_dir():
-        ours = b'"napari_wbcseg"'
-        if (file / "plan.json").is_file() and (file / "labels.zarr").is_dir():
-            return _read_large_result
+    if file.is_dir():  # without the output package: this is asked for every folder that is opened
         cells = file / "labels" / "cells" / ".zattrs"
-        return _read_result if cells.is_file() and ours in cells.read_bytes() else None
-    if file.name.endswith("-result.json"):
-        return _read_result
-    from ..results.load import record_beside
+        ours = _is_large(file) or (cells.is_file() and b'"napari_wbcseg"' in cells.read_bytes())
+    elif file.name.endswith("-result.json"):
+        ours = True
+    else:
+        from ..results.load import record_beside
 
-    return _read_result if record_beside(file) is not None else None
+        ours = record_beside(file) is not None
+    return _read_result if ours else None
+
+
+def _is_large(folder: Path) -> bool:
+    return (folder / "plan.json").is_file() and (folder / "labels.zarr").is_dir()
 
 
 def _read_result(path: Any) -> list[LayerDataTuple]:
-    from .shared.saved_layers import read_result_layers
+    """Read a result, and let its count stand on the canvas, though no panel of ours is open."""
+    from pathlib import Path
 
-    _tell_counts()
-    return read_result_layers(path)
+    import napari
 
+    from .shared.file_layers import large_result_layers, read_result_layers
+    from .shared.unsaved import keep_unsaved
 
-def _read_large_result(path: Any) -> list[LayerDataTuple]:
-    from .shared.large_layers import result_layers
-
-    _tell_counts()
-    return result_layers(path)
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        keep_unsaved(viewer)
+    return large_result_layers(path) if _is_large(Path(path)) else read_result_layers(path)
 
 
 def get_large_reader(path: Paths = "") -> Reader | None:
@@ -132,20 +135,9 @@ def get_large_reader(path: Paths = "") -> Reader | None:
 
 
 def _read_large_image(path: Any) -> list[LayerDataTuple]:
-    from .shared.large_layers import image_layer
+    from .shared.file_layers import large_image_layer
 
-    return [image_layer(path)]
-
-
-def _tell_counts() -> None:
-    """Let the count of what is opened stand on the canvas, though no panel of ours is open."""
-    import napari
-
-    from .shared.unsaved import keep_unsaved
-
-    viewer = napari.current_viewer()
-    if viewer is not None:
-        keep_unsaved(viewer)
+    return [large_image_layer(path)]
 
 
 def _file(path: Paths, ask: Callable[[], object]) -> Path | None:
@@ -189,8 +181,8 @@ def _ask_and_open(title: str, files: str = "", read: Callable[[str], LayerDataTu
 def open_large_image() -> None:
     """File ▸ IO Utilities: ask for a large image and add it to the viewer, without reading it whole."""
     from ..images.find import OPENSLIDE_ONLY, TIFF_SUFFIXES
-    from .shared.large_layers import image_layer
+    from .shared.file_layers import large_image_layer
 
     patterns = " ".join(f"*{suffix}" for suffix in (*TIFF_SUFFIXES, *OPENSLIDE_ONLY))
     files = f"Tiled TIFF and whole slides ({patterns});All files (*)"
-    _ask_and_open("Open a large image, read where it is looked at", files, image_layer)
+    _ask_and_open("Open a large image, read where it is looked at", files, large_image_layer)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .shared.metadata import LayerDataTuple
@@ -32,13 +32,16 @@ def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> 
     if not target.name.lower().endswith(FORMATS[name].endings):
         # The dialog leaves the ending to who saves.
         target = target.with_name(f"{target.name}{FORMATS[name].endings[0]}")
-    made = {kind: (Labels if kind == "labels" else Image)(data, **about) for data, about, kind in layers}
     viewer = napari.current_viewer()
+    there = list(own_viewer(viewer).layers) if viewer is not None else []
+    made: dict[str, Any] = {}
+    for data, about, kind in layers:  # of the viewer, where what a review says of its cells is the latest
+        own = next((layer for layer in there if layer.data is data), None)
+        made[kind] = own or (Labels if kind == "labels" else Image)(data, **about)
     snapshot = LayerSnapshot.of_layer(made["labels"], viewer, made.get("image"))
     files = save_snapshot(snapshot, target)
-    for layer in own_viewer(viewer).layers if viewer is not None else ():
-        if any(layer.data is data for data, *_ in layers):
-            keep_unsaved(viewer).saved_in(layer, snapshot, files)
+    if viewer is not None and made["labels"] in there:
+        keep_unsaved(viewer).saved_in(made["labels"], snapshot, files)
     return [str(file) for file in files]
 
 
@@ -50,26 +53,16 @@ def _ask_and_save(name: str) -> list[str]:
 
     from ..errors import WBCSegError
     from ..results.save import FORMATS
-    from .shared.saving import LayerSnapshot, save_layer
-    from .shared.unsaved import keep_unsaved
 
     viewer = napari.current_viewer()
     layer = None if viewer is None else viewer.layers.selection.active
     if not isinstance(layer, Labels):
         show_error("Choose a layer of cells in the layer list, then save it.")
         return []
-    endings = " ".join(f"*{ending}" for ending in FORMATS[name].endings)
-    path, _ = QFileDialog.getSaveFileName(
-        None, f"Save {layer.name}", "", f"{FORMATS[name].title} ({endings})"
-    )
-    if not path:
-        return []
-    if not path.lower().endswith(FORMATS[name].endings):
-        path += FORMATS[name].endings[0]
+    files = f"{FORMATS[name].title} ({' '.join(f'*{ending}' for ending in FORMATS[name].endings)})"
+    path, _ = QFileDialog.getSaveFileName(None, f"Save {layer.name}", "", files)
     try:
-        files = save_layer(layer, path, viewer=viewer)
-        keep_unsaved(viewer).saved_in(layer, LayerSnapshot.of_layer(layer, viewer), files)
-        return [str(file) for file in files]
+        return _write(name, path, [layer.as_layer_data_tuple()]) if path else []
     except WBCSegError as error:
         show_error(str(error))
         return []

@@ -8,7 +8,7 @@ import tifffile
 
 from napari_wbcseg.plugin.segment.pixel_size_field import PixelSizeField
 from napari_wbcseg.plugin.shared.layers import add_segmentation
-from napari_wbcseg.plugin.shared.units import pixel_size
+from napari_wbcseg.plugin.shared.viewer import pixel_size
 
 from ..conftest import dark_discs, discs
 from ..review.test_layer import soon

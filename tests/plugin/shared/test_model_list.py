@@ -1,8 +1,9 @@
-"""The models to choose from are listed from their headers, in a thread."""
+"""The models to choose from are listed from their headers."""
 
 from __future__ import annotations
 
 from napari_wbcseg.network.library import list_models
+from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.model_list import ModelPicker
 
 
@@ -23,20 +24,13 @@ def test_a_file_that_ends_too_early_is_noticed_without_reading_it(small_model, o
     assert "truncated" in info.problem
 
 
-def test_the_list_is_read_beside_the_window(small_model, qtbot):
+def test_a_model_that_comes_while_another_is_chosen_is_offered_and_not_chosen(small_model, qtbot):
     small_model("mine")
     picker = ModelPicker("mine")
     qtbot.addWidget(picker)
-    assert not picker.ready
-    with qtbot.waitSignal(picker.model_changed, timeout=5000):
-        pass
-    assert picker.ready
+    small_model("yours")
+    with qtbot.assertNotEmitted(picker.currentIndexChanged):
+        events.models_changed.emit("yours")
     assert picker.name == "mine"
-
-
-def test_who_asks_before_it_is_read_is_answered(small_model, qtbot):
-    small_model("mine")
-    picker = ModelPicker()
-    qtbot.addWidget(picker)
-    picker.name = "mine"
-    assert picker.name == "mine"
+    picker.name = "yours"
+    assert picker.recipe == "robust"

@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QDockWidget, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 import napari_wbcseg
-from napari_wbcseg.plugin.shared.panel import MINIMUM_WIDTH, Folded, open_panel, scrolled_column, sentence
+from napari_wbcseg.plugin.shared.panel import MINIMUM_WIDTH, Folded, Sentence, open_panel, scrolled_column
 from napari_wbcseg.plugin.shared.viewer import all_in_view
 
 
@@ -50,7 +50,7 @@ def test_a_picture_that_was_seen_whole_stays_so_when_a_panel_takes_room(make_nap
 
 
 def test_nothing_is_cut_when_what_was_folded_comes_to_say_more(qtbot):
-    panel, content, box, told = QWidget(), QWidget(), QCheckBox("Labels (TIFF)"), sentence()
+    panel, content, box, told = QWidget(), QWidget(), QCheckBox("Labels (TIFF)"), Sentence()
     inside = QVBoxLayout(content)
     inside.addWidget(box)
     inside.addWidget(told)

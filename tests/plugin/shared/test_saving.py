@@ -16,9 +16,9 @@ from napari_wbcseg.errors import OutputError, WBCSegError
 from napari_wbcseg.plugin.reader import get_result_reader
 from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
 from napari_wbcseg.plugin.shared.counts import counts_of
+from napari_wbcseg.plugin.shared.file_layers import read_result_layers
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, role_of
-from napari_wbcseg.plugin.shared.saved_layers import read_result_layers
 from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_layer
 from napari_wbcseg.results import labelled
 from napari_wbcseg.results.save import FORMATS

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import (
-    QLabel,
-    QLineEdit,
-    QProgressBar,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QLabel, QLineEdit, QProgressBar, QPushButton, QWidget
 
-from ...words import counted
 from ..shared.events import events
 from ..shared.jobs import Cleanup, say_error
 from ..shared.model_list import ModelPicker
-from ..shared.panel import beside, fill, sentence, stretched, with_tip
-from ..shared.resume import ResumePanel
+from ..shared.offers import ResumePanel
+from ..shared.panel import Sentence, beside, button, fill, stretched, with_tip
+from ..shared.training_data import training_set_in_words
 from ..shared.training_run import TrainingRun
-from .score_table import ScoreTable
 
 if TYPE_CHECKING:
     from ...evaluation.compare import Comparison
@@ -72,11 +66,11 @@ class FineTunePanel(QWidget):
         # The plan and the process under way, or whose model the user has still to decide on.
         self._begun: list[tuple[FineTuningPlan, TrainingProcess]] = []
         self._found: tuple[ModelFile, Comparison] | None = None
+        self._build()
         self.run.happened.connect(self._on_event)
         self.run.finished.connect(self._on_compared)
         self.run.failed.connect(self._fail)
         self.run.cancelled.connect(self._on_cancelled)
-        self._build()
         self.run.changed.connect(self._update)
         events.training_set_changed.connect(self.refresh)
         self.refresh()
@@ -99,24 +93,23 @@ class FineTunePanel(QWidget):
 
     def refresh(self) -> None:
         """Read the training set again."""
-        from ...datasets.corrections import corrections_folder, read_record
+        from ...datasets.corrections import corrections_folder
         from ...errors import WBCSegError
 
+        known = ""
         try:
-            fields = read_record()
+            known = training_set_in_words()
+            said = f"{known}, in {corrections_folder()}."
         except WBCSegError as error:
-            fields = ()
-            self._set.setText(str(error))
+            said = str(error)
         else:
-            cells = sum(field.cells for field in fields)
-            self._set.setText(
-                f"{counted(cells, 'white cell')} in {counted(len(fields), 'field')}, "
-                f"in {corrections_folder()}."
-                if fields
-                else "Your training set is empty. Correct some cells, then press Add to my training set in "
-                "Review white blood cells."
-            )
-        self._any = bool(fields)
+            if not known:
+                said = (
+                    "Your training set is empty. Correct some cells, then press Add to my training set in "
+                    "Review white blood cells."
+                )
+        self._set.setText(said)
+        self._any = bool(known)
         self._folder.setEnabled(self._any)
         self._update()
 
@@ -204,33 +197,21 @@ class FineTunePanel(QWidget):
         self._any = False
         self.resume = ResumePanel(fine_tuning=True)
         self.resume.resumed.connect(self.go_on)
-        self._set: QLabel = sentence()
-        self._folder: QPushButton = with_tip(QPushButton("Folder"), "Opens the folder of TIFF pairs.")
-        self._folder.clicked.connect(self._show_folder)
+        self._set: Sentence = Sentence()
+        self._folder: QPushButton = button("Folder", _show_folder, "Opens the folder of TIFF pairs.")
         self._start = ModelPicker("wbc")
-        self._start.model_changed.connect(self._update)
-        self._button = with_tip(
-            QPushButton("Fine-tune"),
-            "Goes on from the chosen model with your training set and a sample of the original data.",
-        )
-        self._stop = with_tip(QPushButton("Stop, keep best"), "Ends the training early and compares.")
-        self._cancel = with_tip(QPushButton("Cancel"), "Ends it and leaves nothing.")
-        self._keep = with_tip(QPushButton("Keep the new model"), "Adds it to your models.")
-        self._discard = QPushButton("Discard it")
+        self._start.currentIndexChanged.connect(self._update)
+        tip = "Goes on from the chosen model with your training set and a sample of the original data."
+        self._button = button("Fine-tune", self.fine_tune, tip)
+        self._stop = button("Stop, keep best", self.stop, "Ends the training early and compares.")
+        self._cancel = button("Cancel", self.cancel, "Ends it and leaves nothing.")
+        self._keep = button("Keep the new model", self.keep, "Adds it to your models.")
+        self._discard = button("Discard it", self.discard)
         self._name = with_tip(QLineEdit(), "What the new model is called in the list of models.")
-        for button, act in (
-            (self._button, self.fine_tune),
-            (self._stop, self.stop),
-            (self._cancel, self.cancel),
-            (self._keep, self.keep),
-            (self._discard, self.discard),
-        ):
-            button.clicked.connect(lambda checked=False, act=act: act())
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
-        self._status = sentence()
-        self._table = ScoreTable()
-
+        self._status = Sentence()
+        self._table = Sentence()
         fill(
             self,
             self.resume,
@@ -254,24 +235,15 @@ class FineTunePanel(QWidget):
             self.resume.refresh()
         self._button.setEnabled(self._any and bool(self._start.name) and not self.running)
         self._start.setEnabled(not self.running)
-        running: tuple[QWidget, ...] = (self._stop, self._cancel, self._bar)
-        for part in running:
+        for part in (self._stop, self._cancel, self._bar):
             part.setVisible(self.running)
         self._stop.setEnabled(self.run.training and not self.run.ending)
         self._cancel.setEnabled(self.running and not self.run.ending)
-        found: tuple[QWidget, ...] = (self._table, self._name, self._keep, self._discard)
-        for part in found:
-            part.setVisible(ready)
-        self._status.setVisible(bool(self._status.text()))
+        for found in (self._table, self._name, self._keep, self._discard):
+            found.setVisible(ready)
 
     def _say(self, text: str) -> None:
         self._status.setText(text)
-        self._status.setVisible(bool(text))
-
-    def _show_folder(self) -> None:
-        from ...datasets.corrections import corrections_folder
-
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(corrections_folder())))
 
     # Running ---------------------------------------------------------------------------------------------
 
@@ -309,7 +281,7 @@ class FineTunePanel(QWidget):
         self._found = found
         model, comparison = found
         self._name.setText(model.name)
-        self._table.fill(comparison.table())
+        self._table.setText(_score_table(comparison.table()))
         self._table.setToolTip(f"before: {self._begun[0][0].start.name}\nnow: {model.name}")
         self._say(comparison.verdict)
         self._update()
@@ -336,3 +308,19 @@ class FineTunePanel(QWidget):
         for _, process in self._begun:
             shutil.rmtree(process.folder, ignore_errors=True)
         self._begun = []
+
+
+def _show_folder() -> None:
+    from ...datasets.corrections import corrections_folder
+
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(corrections_folder())))
+
+
+def _score_table(rows: Iterable[Sequence[str]]) -> str:
+    """Return as HTML what two models were scored on, the measure, and the score before and now."""
+    lines, before = [], ""
+    for what, *rest in [("", "", "before", "now"), *rows]:
+        cells = "".join(f"<td>{escape(text)}</td>" for text in ("" if what == before else what, *rest))
+        lines.append(f"<tr>{cells}</tr>")
+        before = what
+    return f"<table cellspacing='6'>{''.join(lines)}</table>"

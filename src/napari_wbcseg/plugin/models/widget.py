@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QGroupBox,
     QHeaderView,
-    QLabel,
-    QPushButton,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -21,8 +20,8 @@ from qtpy.QtWidgets import (
 
 from ..shared.elsewhere import run_python
 from ..shared.events import events
-from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.panel import Folded, beside, confirmed, scrolled_column, sentence, with_tip
+from ..shared.jobs import Job, clean_up_with, in_background, say_error
+from ..shared.panel import Folded, Sentence, beside, button, confirmed, fill, scrolled_column, there
 from .finetune_panel import FineTunePanel
 
 if TYPE_CHECKING:
@@ -77,16 +76,14 @@ class ModelsWidget(QWidget):
     def chosen(self) -> str:
         """Name of the chosen model; empty while there is none."""
         item = self._list.currentItem()
-        return str(item.data(0, Qt.ItemDataRole.UserRole)) if item is not None else ""
+        return item.text(0) if item is not None else ""
 
     @chosen.setter
     def chosen(self, name: str) -> None:
-        for row in range(self._list.topLevelItemCount()):
-            item = self._list.topLevelItem(row)
-            if item is not None and item.data(0, Qt.ItemDataRole.UserRole) == name:
-                self._list.setCurrentItem(item)
-                return
-        raise ValueError(f"There is no model named {name!r}.")
+        found = self._list.findItems(name, Qt.MatchFlag.MatchExactly)
+        if not found:
+            raise ValueError(f"There is no model named {name!r}.")
+        self._list.setCurrentItem(found[0])
 
     def refresh(self, chosen: str = "") -> None:
         """Read the library again, keeping the choice, or choosing ``chosen`` if it is there."""
@@ -97,7 +94,6 @@ class ModelsWidget(QWidget):
         self._list.clear()
         for info in self._infos.values():
             item = QTreeWidgetItem(_row(info))
-            item.setData(0, Qt.ItemDataRole.UserRole, info.name)
             item.setToolTip(0, info.problem or str(info.path))
             self._list.addTopLevelItem(item)
         # As high as its rows, up to eight.
@@ -154,34 +150,30 @@ class ModelsWidget(QWidget):
         self._list = QTreeWidget()
         self._list.setHeaderLabels(_COLUMNS)
         self._list.setRootIsDecorated(False)
-        header = self._list.header()
-        if header is not None:
-            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        there(self._list.header()).setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self._list.currentItemChanged.connect(lambda *_: self._show_card())
-        self._card, self._details = _rich(), _rich()
-        self._import = with_tip(
-            QPushButton("Import …"),
+        self._card, self._details = Sentence(), Sentence()
+        self._import = button(
+            "Import …",
+            self._ask_import,
             "A model of this package (.safetensors), or weights of the published network that Keras saved "
             "(.hdf5, .weights.h5, .keras). The file is checked; no code in it is run.",
         )
-        self._export = with_tip(
-            QPushButton("Export …"), "As bioimage.io package, ONNX or Keras file, for other programs."
-        )
-        self._remove = with_tip(QPushButton("Remove"), "Deletes one of your own models.")
-        self._import.clicked.connect(self._ask_import)
-        self._export.clicked.connect(self._ask_export)
-        self._remove.clicked.connect(self._ask_remove)
-        self._status = sentence()
+        tip = "As bioimage.io package, ONNX or Keras file, for other programs."
+        self._export = button("Export …", self._ask_export, tip)
+        self._remove = button("Remove", self._ask_remove, "Deletes one of your own models.")
+        self._status = Sentence()
 
         column = scrolled_column(self, "Models")
         column.addWidget(self._list)
         column.addLayout(beside(self._import, self._export, self._remove))
         column.addWidget(self._status)
         column.addWidget(self._card)
-        column.addWidget(Folded("Network, input and training", self._details))
+        details = QWidget()
+        fill(details, self._details)
+        column.addWidget(Folded("Network, input and training", details))
         part = QGroupBox("Fine-tune on my training set")
-        inside = QVBoxLayout(part)
-        inside.addWidget(self.fine_tuning)
+        QVBoxLayout(part).addWidget(self.fine_tuning)
         column.addWidget(part)
         column.addStretch()
 
@@ -194,14 +186,13 @@ class ModelsWidget(QWidget):
         self._import.setEnabled(self._job is None)
         self._remove.setEnabled(info is not None and not info.built_in and self._job is None)
         if info is None or info.header is None:
-            self._card.setText(escape(info.problem) if info is not None else "")
-            self._details.clear()
+            self._card.setText(f"<p>{escape(info.problem)}</p>" if info is not None else "")
+            self._details.setText("")
             return
         card = model_card(info.header, info.path, info.origin)
         for label, headings in ((self._card, _FIRST), (self._details, [*card])):
             shown = [heading for heading in headings if heading in card]
             label.setText("<br>".join(f"<b>{escape(key)}</b> {escape(card.pop(key))}" for key in shown))
-        self._status.setVisible(bool(self._status.text()))
 
     def _ask_import(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
@@ -224,17 +215,20 @@ class ModelsWidget(QWidget):
 
     # Running ---------------------------------------------------------------------------------------------
 
-    def _run(self, work: object, title: str, then: object) -> None:
+    def _run(self, work: Callable[[Progress], str], title: str, then: Callable[[str], object]) -> None:
         if self._job is not None:
             return
-        job = self._job = Job(work, title)  # type: ignore[arg-type]
-        job.succeeded.connect(then)
-        job.failed.connect(self._fail)
-        job.cancelled.connect(lambda: self._say("Cancelled."))
-        job.ended.connect(self._on_ended)
         self._say(f"{title} …")
+        self._job = in_background(
+            work,
+            title,
+            done=then,
+            failed=self._fail,
+            cancelled=lambda: self._say("Cancelled."),
+            ended=self._on_ended,
+            cleanup=self._cleanup,
+        )
         self._show_card()
-        job.start(self._cleanup)
 
     def _on_ended(self) -> None:
         self._job = None
@@ -251,21 +245,11 @@ class ModelsWidget(QWidget):
 
     def _say(self, text: str) -> None:
         self._status.setText(text)
-        self._status.setVisible(bool(text))
 
     def _fail(self, text: str) -> None:
         self._say(text)
         say_error(text)
         self.failed.emit(text)
-
-
-def _rich() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.RichText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setAlignment(Qt.AlignmentFlag.AlignTop)
-    return label
 
 
 def _row(info: ModelInfo) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,20 +11,46 @@ from qtpy.QtWidgets import QWidget
 
 from ...errors import EditError
 from ...segmentation.edit import label_under
+from ..shared.jobs import Cleanup
+from .canvas import OnCanvas
 from .decisions import Cell
 from .edits import plane_of
 from .layer import LayerReview
-from .listing import Listing, cells_of
-from .panel import ReviewPanel
-from .tools import ReviewTools
+from .learning import Learning
+from .missed_cell import MissedCell
+from .panel import ReviewPanel, cells_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
     from .differential_panel import DifferentialPanel
 
 START = "Run Segment white blood cells first, or open labels of your own."
+
+
+class ReviewTools:
+    """The tools of a review; they come and go with it.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    review : LayerReview
+    images : sequence of Layer
+        Pictures under its cells.
+    """
+
+    def __init__(self, viewer: ViewerModel, review: LayerReview, images: Sequence[Layer]) -> None:
+        self._cleanup = Cleanup()
+        self.canvas = OnCanvas(viewer, review, images)
+        self.learning = Learning(review, self._cleanup)
+        self.missed = MissedCell(review, self._cleanup)
+
+    def close(self, later: bool) -> None:
+        """End what is under way, and leave the canvas as it was found; see `OnCanvas.close`."""
+        self._cleanup.run()
+        self.canvas.close(later)
 
 
 class ReviewActions(QWidget):
@@ -52,7 +78,6 @@ class ReviewActions(QWidget):
     viewer: ViewerModel
     panel: ReviewPanel
     differential: DifferentialPanel
-    _listing: Listing
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,8 +124,8 @@ class ReviewActions(QWidget):
             If the condition cannot be read; the table stays as it is.
         """
         self.panel.set_filter(shown, condition, this_plane)
-        self._listing.filter()
-        self._listing.draw_histogram()
+        self.panel.filter()
+        self.panel.draw_histogram()
 
     def sort_by(self, column: str, *, descending: bool = False) -> None:
         """Sort the table by a column of ``cells``."""
@@ -131,7 +156,7 @@ class ReviewActions(QWidget):
     def next_to_check(self, step: int = 1) -> Cell | None:
         """Go to the next cell to check, in the order of the table, and return it; None without one."""
         self.need_review()
-        cell = self._listing.next_to_check(next(reversed(self.selected), None), step)
+        cell = self.panel.next_to_check(next(reversed(self.selected), None), step)
         return self._go_to(cell, "No cell is left to check.")
 
     def previous_to_check(self) -> Cell | None:
@@ -141,7 +166,7 @@ class ReviewActions(QWidget):
     def next_unsure(self) -> Cell | None:
         """Go to the cell that it helps most to name next, and return it; None without one."""
         self.need_review()
-        cell = self._listing.next_unsure(next(reversed(self.selected), None))
+        cell = self.panel.next_unsure(next(reversed(self.selected), None))
         return self._go_to(cell, "No cell is left whose class a model told.")
 
     def _go_to(self, cell: Cell | None, why_not: str) -> Cell | None:
@@ -180,7 +205,7 @@ class ReviewActions(QWidget):
         if stroke is None:
             cell = self._need_selected("split")[-1]
         else:
-            plane = self._listing.plane or 0
+            plane = self.panel.plane or 0
             wanted = [label for where, label in reversed(self.selected) if where == plane]
             cell = plane, label_under(plane_of(review.labels, plane), stroke, wanted)
         parts = review.split(cell, stroke)

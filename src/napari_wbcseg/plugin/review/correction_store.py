@@ -14,12 +14,12 @@ from ...box import label_boxes
 from ...words import counted
 from ..shared.events import events
 from ..shared.features import known_values
-from ..shared.jobs import Job, say_error
+from ..shared.jobs import Job, in_background, say_error
 from ..shared.metadata import LayerInfo
 from ..shared.panel import with_tip
 from ..shared.reunite import path_of
 from ..shared.training_data import check_pair
-from ..shared.viewer import image_data
+from ..shared.viewer import image_data, pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,8 +60,6 @@ class FieldSource:
 
 def field_source(image: Image, labels: Labels) -> FieldSource:
     """Take what is stored from an image and the corrected labels on it."""
-    from ..shared.units import pixel_size
-
     height, width, unit = pixel_size(image)
     path = path_of(image)
     return FieldSource(
@@ -153,20 +151,24 @@ class AddToTrainingSet(QPushButton):
 
     def add(self) -> None:
         """Store the field; returns at once."""
-        if self._job is not None:
+        if self._job is not None and self._job.running:
             return
         image, labels = self._layers()
-        problem = check_pair(image, labels)
-        if problem or image is None or labels is None:
-            self._fail(problem or "Choose an image and a labels layer.")
+        if problem := check_pair(image, labels):
+            self._fail(problem)
             return
-        source = field_source(image, labels)
-        self._job = Job(lambda progress: store_field(source, progress), "Adding to the training set")
-        self._job.succeeded.connect(self._on_added)
-        self._job.failed.connect(self._fail)
-        self._job.ended.connect(self._on_ended)
+        source = field_source(image, labels)  # type: ignore[arg-type]  # both are there
         self.setEnabled(False)
-        self._job.start()
+        self._job = in_background(
+            lambda progress: store_field(source, progress),
+            "Adding to the training set",
+            done=self._on_added,
+            failed=self._fail,
+            ended=self._on_ended,
+        )
+
+    def _on_ended(self) -> None:
+        self.setEnabled(True)
 
     def _on_added(self, added: list[Correction]) -> None:
         from napari.utils.notifications import show_info
@@ -180,10 +182,6 @@ class AddToTrainingSet(QPushButton):
     def _fail(self, sentence: str) -> None:
         say_error(sentence)
         self.failed.emit(sentence)
-
-    def _on_ended(self) -> None:
-        self._job = None
-        self.setEnabled(True)
 
 
 def _windows(labels: np.ndarray, decided: set[int]) -> Iterator[tuple[tuple[slice, slice], str]]:

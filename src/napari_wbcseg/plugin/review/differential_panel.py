@@ -13,13 +13,10 @@ from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
-    QFormLayout,
     QHeaderView,
-    QPushButton,
     QStyledItemDelegate,
     QTreeWidget,
     QTreeWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -30,10 +27,10 @@ from ...progress import Progress
 from ...results.load import classes_in
 from ...results.names import RESULT_SUFFIX
 from ...words import counted
-from ..shared.jobs import Job
+from ..shared.jobs import Job, in_background
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo
-from ..shared.panel import sentence, stretched, with_tip
+from ..shared.panel import Sentence, button, fill, form, there, with_tip
 from ..shared.regions import inside, is_regions, region_outlines
 
 if TYPE_CHECKING:
@@ -53,11 +50,9 @@ class BarDelegate(QStyledItemDelegate):
     def paint(self, painter: QPainter | None, option: Any, index: QModelIndex) -> None:
         super().paint(painter, option, index)
         data = index.data(_SHARE)
-        if painter is None or data is None:
+        if painter is None or data is None or np.isnan(data[0]):
             return
         percent, low, high, colour, widest = data
-        if percent != percent:
-            return
         here = QRect(option.rect).adjusted(2, 4, -4, -4)
 
         def at(value: float) -> int:
@@ -110,29 +105,23 @@ class DifferentialPanel(QWidget):
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.currentItemChanged.connect(self._say)
         with_tip(self.table, "Shares of the white cells, and where they lie with 95 % confidence (Wilson).")
-        self.summary, self.more = sentence(), sentence()
-        copy = with_tip(QPushButton("Copy"), "Copy the table, for a spreadsheet or a report.")
-        copy.clicked.connect(self.copy)
-        layout, form = QVBoxLayout(self), QFormLayout()
-        layout.setContentsMargins(4, 4, 4, 4)
-        form.addRow("Count in", with_tip(stretched(self.regions.native), "Or the regions of a Shapes layer."))
-        form.addRow("", self.folder)
-        layout.addLayout(form)
-        for part in (self.summary, self.table, self.more, copy):
-            layout.addWidget(part)
-        header = self.table.header()
-        if header is not None:
-            header.setMinimumSectionSize(24)
-            header.setStretchLastSection(False)  # it would keep the width that it had first
-            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            header.setSectionResizeMode(_BAR, QHeaderView.ResizeMode.Stretch)
+        self.summary, self.more = Sentence(), Sentence()
+        where = form(("Count in", self.regions.native, "Or the regions of a Shapes layer."))
+        where.addRow("", self.folder)
+        copy = button("Copy", self.copy, "Copy the table, for a spreadsheet or a report.")
+        fill(self, where, self.summary, self.table, self.more, copy).setContentsMargins(4, 4, 4, 4)
+        header = there(self.table.header())
+        header.setMinimumSectionSize(24)
+        header.setStretchLastSection(False)  # it would keep the width that it had first
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(_BAR, QHeaderView.ResizeMode.Stretch)
 
     def follow(self, review: LayerReview | None) -> None:
         """Show the cells of a review from now on; None for nothing."""
         self._review = review
         self.refresh()
 
-    def refresh(self) -> None:
+    def refresh(self, event: Any = None) -> None:
         """Count again; a hidden panel does so when it is opened."""
         if not self.isVisible():
             return
@@ -145,7 +134,7 @@ class DifferentialPanel(QWidget):
         if review is None:
             self.differential = None
             self.summary.setText("")
-            self.more.setText("")
+            self._say()
             return
         cells, classes = review.cells, review.classes
         pictures = ""
@@ -186,10 +175,9 @@ class DifferentialPanel(QWidget):
                         found[file] = times[file], classes_in(file)
                 return found
 
-            self._job = job = Job(read, "Reading the results")
-            job.succeeded.connect(self._others.update)
-            job.ended.connect(self._on_read)
-            job.start()
+            self._job = in_background(
+                read, "Reading the results", done=self._others.update, ended=self._on_read
+            )
         return [known for file in times if (known := self._others.get(file, (0, None))[1]) is not None]
 
     def _on_read(self) -> None:
@@ -199,9 +187,9 @@ class DifferentialPanel(QWidget):
 
     def copy(self) -> None:
         """Put the table on the clipboard, columns parted by tabs."""
-        clipboard = QApplication.clipboard()
-        if self.differential is not None and clipboard is not None:
-            clipboard.setText(self.differential.table().to_csv(sep="\t", index=False, float_format="%.1f"))
+        if self.differential is not None:
+            table = self.differential.table().to_csv(sep="\t", index=False, float_format="%.1f")
+            there(QApplication.clipboard()).setText(table)
 
     def _fill(self, found: Differential) -> None:
         rows: dict[str, QTreeWidgetItem] = {}
@@ -218,12 +206,12 @@ class DifferentialPanel(QWidget):
             item.setIcon(0, QIcon(swatch))
             for column in range(1, _BAR):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            if share.part_of in rows:
-                rows[share.part_of].addChild(item)
-                for column in range(_BAR):
-                    item.setForeground(column, QBrush(QColor("#8a8a8a")))
-            else:
+            if share.part_of not in rows:
                 self.table.addTopLevelItem(item)
+                continue
+            rows[share.part_of].addChild(item)
+            for column in range(_BAR):
+                item.setForeground(column, QBrush(QColor("#8a8a8a")))
         self.table.expandAll()
 
     def _say(self, *_: Any) -> None:
@@ -240,13 +228,10 @@ class DifferentialPanel(QWidget):
     def _on_regions(self, *_: Any) -> None:
         """Follow the regions of the chosen layer while they are drawn."""
         if self._followed is not None:
-            self._followed.events.data.disconnect(self._on_drawn)
+            self._followed.events.data.disconnect(self.refresh)
         self._followed = self.regions.value
         if self._followed is not None:
-            self._followed.events.data.connect(self._on_drawn)
-        self.refresh()
-
-    def _on_drawn(self, event: Any = None) -> None:
+            self._followed.events.data.connect(self.refresh)
         self.refresh()
 
     def showEvent(self, event: Any) -> None:

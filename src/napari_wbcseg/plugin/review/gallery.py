@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QModelIndex, QRect, QSize, Qt, Signal
+from qtpy.QtCore import QModelIndex, QObject, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QDrag, QPainter, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QListView, QMenu, QStyle, QStyledItemDelegate
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QColorDialog,
+    QInputDialog,
+    QListView,
+    QMenu,
+    QStyle,
+    QStyledItemDelegate,
+    QWidget,
+)
 
-from .class_menu import ClassMenu
+from ...classification.classes import ClassList
+from ...errors import WBCSegError
+from ..shared.panel import there
 from .crops import Crops
 from .decisions import Cell
 from .gallery_model import MIME, GalleryModel, dragged_cells
@@ -41,8 +52,7 @@ class GalleryDelegate(QStyledItemDelegate):
     def sizeHint(self, option: Any, index: QModelIndex) -> QSize:
         if self._model.items[index.row()].cell is not None:
             return _CELL  # thousands are asked for at each layout
-        viewport = self._view.viewport()
-        return QSize((viewport.width() if viewport else 300) - 4, _TITLE)
+        return QSize(there(self._view.viewport()).width() - 4, _TITLE)
 
     def paint(self, painter: QPainter | None, option: Any, index: QModelIndex) -> None:
         if painter is None:
@@ -131,30 +141,24 @@ class Gallery(QListView):
         typical = float(table["diameter"].median()) if len(table) else 1.0
         if self._crops is None or not self._crops.suit(review.image, typical):
             self._crops = Crops(review.labels, review.image, typical, SIDE)
-            self._crops.loaded.connect(self._repaint)
+            self._crops.loaded.connect(lambda: there(self.viewport()).update())
         if self._cells is not None and len(self._cells) < len(cells):
             shown = set(self._cells)
             keep = [cell in shown for cell in cells]
             table, cells = table[keep], [cell for cell in cells if cell in shown]
-        bar = self.verticalScrollBar()
-        before = bar.value() if bar else 0
+        bar = there(self.verticalScrollBar())
+        before = bar.value()
         with self._selection.quietly():
             self._items.set_cells(table, cells, review.classes)
         self.doItemsLayout()  # type: ignore[attr-defined]  # or selecting does, and this again
         self._selection.show()
-        if bar:
-            bar.setValue(before)
+        bar.setValue(before)
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         if self._stale:
             self.refresh()
             self._selection.show(scroll=True)
-
-    def _repaint(self) -> None:
-        viewport = self.viewport()
-        if viewport is not None:
-            viewport.update()
 
     def _picture(self, cell: Cell) -> QPixmap:
         assert self._crops is not None
@@ -213,11 +217,10 @@ class Gallery(QListView):
             self.menu().exec(event.globalPos())
 
     def startDrag(self, actions: Any) -> None:
-        model = self.selectionModel()
-        if model is None or not self.selected:
+        if not self.selected:
             return
         drag = QDrag(self)
-        drag.setMimeData(self._items.mimeData(model.selectedIndexes()))
+        drag.setMimeData(self._items.mimeData(there(self.selectionModel()).selectedIndexes()))
         drag.setPixmap(self._picture(self.selected[-1]))
         drag.exec(Qt.DropAction.CopyAction)
 
@@ -244,8 +247,84 @@ class Gallery(QListView):
         index = self.indexAt(point)
         if index.isValid():
             return self._items.items[index.row()].name
-        above = None
-        for row, item in enumerate(self._items.items):
-            if item.cell is None and self.visualRect(self._items.index(row)).top() <= point.y():
-                above = item.name
-        return above
+        titles = [(row, item.name) for row, item in enumerate(self._items.items) if item.cell is None]
+        tops = ((self.visualRect(self._items.index(row)).top(), name) for row, name in titles)
+        return next(reversed([name for top, name in tops if top <= point.y()]), None)
+
+
+class ClassMenu(QObject):
+    """The user's own list of classes: the menu of a class's title adds, renames and colours.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Over which questions appear.
+    review : callable
+        Gives the review, or None.
+    """
+
+    #: Emitted with the sentence that says what could not be done.
+    failed = Signal(str)
+
+    def __init__(self, parent: QWidget, review: Callable[[], LayerReview | None]) -> None:
+        super().__init__(parent)
+        self._parent, self._review = parent, review
+
+    def add(self, name: str) -> None:
+        """Add a class of white cells, in a colour that is free."""
+        self._set(lambda values, classes: ClassList(classes).covering([name.strip()]).to_list())
+
+    def change(self, name: str, /, **changes: Any) -> None:
+        """Change what is known of a class: its ``name``, ``colour``, or whether it is a ``white_cell``."""
+        new = changes.get("name", name)
+
+        def changed(values: list[dict[str, Any]], classes: ClassList) -> list[dict[str, Any]]:
+            for one in values:
+                one.update(changes if one["name"] == name else {})
+                one["part_of"] = new if one["part_of"] == name else one["part_of"]
+            return values
+
+        self._set(changed, {name: new} if new != name else None)
+
+    def _set(
+        self, change: Callable[..., list[dict[str, Any]]], renamed: dict[str, str] | None = None
+    ) -> None:
+        review = self._review()
+        if review is None:
+            return
+        try:
+            classes = review.classes
+            review.set_classes(ClassList.from_list(change(classes.to_list(), classes)), renamed)
+        except WBCSegError as error:
+            self.failed.emit(str(error))
+
+    # Asked for ---------------------------------------------------------------------------------------------
+
+    def menu(self, name: str) -> QMenu:
+        """Return the menu of a class."""
+        review, menu = self._review(), QMenu(self._parent)
+        found = None if review is None else review.classes(name)
+        menu.addAction("New class …", self._ask_new)
+        if found is not None:
+            menu.addAction(f"Rename {name} …", lambda: self._ask_name(name))
+            menu.addAction("Colour …", lambda: self._ask_colour(name, found.colour))
+            white = there(menu.addAction("Counted as white cell"))
+            white.setCheckable(True)
+            white.setChecked(found.white_cell)
+            white.toggled.connect(lambda checked: self.change(name, white_cell=checked))
+        return menu
+
+    def _ask_new(self) -> None:
+        name, given = QInputDialog.getText(self._parent, "New class", "Name, such as blast:")
+        if given and name.strip():
+            self.add(name)
+
+    def _ask_name(self, name: str) -> None:
+        new, given = QInputDialog.getText(self._parent, "Rename class", f"New name of {name}:", text=name)
+        if given and new.strip():
+            self.change(name, name=new.strip())
+
+    def _ask_colour(self, name: str, before: str) -> None:
+        colour = QColorDialog.getColor(QColor(before), self._parent, f"Colour of {name}")
+        if colour.isValid():
+            self.change(name, colour=colour.name())

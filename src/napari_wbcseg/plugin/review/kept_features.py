@@ -1,4 +1,4 @@
-"""What a review keeps in the features of its layer, and what it finds there."""
+"""What a review keeps in the features of its layer, or on disk, and what it finds there."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from ...classification.classes import CLASS, PROBABILITY, probability_columns
+from ...progress import Progress
 from ...segmentation.measure import COLUMNS
 from ..shared.features import known_cells, known_values, write_features
-from ..shared.jobs import timer
+from ..shared.jobs import Job, in_background, timer
 from .decisions import ACCEPTED, Decisions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from napari.layers import Labels
+
+    from ...classification.classes import ClassList
 
 _DELAY = 300  # ms after the last change
 
@@ -38,8 +43,7 @@ class KeptFeatures(QObject):
     def __init__(self, labels: Labels, table: Callable[[], pd.DataFrame | None]) -> None:
         super().__init__()
         self._labels, self._table = labels, table
-        self._known: Any = labels.features  # that were read or written here
-        self._writing = False
+        self._known = labels.features  # that were read or written here
         self._later = timer(_DELAY, self.write, self)
         labels.events.features.connect(self._on_features)
 
@@ -74,12 +78,9 @@ class KeptFeatures(QObject):
             return
         known = known_cells(self._labels)
         others = known.columns.difference([*COLUMNS, *probability_columns(table)])
-        self._writing = True
-        try:
+        with self._labels.events.features.blocker(self._on_features):
             write_features(self._labels, table.drop(columns=others, errors="ignore"))
-        finally:
-            self._writing = False
-            self._known = self._labels.features
+        self._known = self._labels.features
         self.written.emit()
 
     def rename_classes(self, renamed: Mapping[str, str]) -> None:
@@ -89,7 +90,42 @@ class KeptFeatures(QObject):
         self._labels.features = features.assign(**{CLASS: features[CLASS].replace(dict(renamed))})
 
     def _on_features(self, event: Any) -> None:
-        if not self._writing and self._labels.features is not self._known:
+        if self._labels.features is not self._known:
             self._known = self._labels.features
             self._later.stop()
             self.replaced.emit()
+
+
+class DiskCopy:
+    """Keeps what is said of the cells of a large result in its table on disk, off the window's thread.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the result.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._job: Job | None = None
+        self._waiting: tuple[pd.DataFrame, ClassList] | None = None
+
+    def write(self, cells: pd.DataFrame, classes: ClassList) -> None:
+        """Write a table of the cells as they are now, and their classes; while one is written, afterwards."""
+        if self._job is not None:
+            self._waiting = cells, classes
+            return
+        folder = self._folder
+
+        def keep(progress: Progress) -> None:
+            from ...segmentation.large.result import LargeResult
+
+            LargeResult.open(folder).keep_said(cells, classes)
+
+        self._job = in_background(keep, ended=self._on_ended)
+
+    def _on_ended(self) -> None:
+        self._job = None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self.write(*waiting)

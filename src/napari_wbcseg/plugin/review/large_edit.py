@@ -19,9 +19,9 @@ from ...errors import EditError, WBCSegError
 from ...segmentation.result import summary_of
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
-from ..shared.jobs import Job, clean_up_with
+from ..shared.jobs import Job, clean_up_with, in_background
 from ..shared.metadata import LayerInfo, class_list, is_picture
-from ..shared.panel import fill, sentence, with_tip
+from ..shared.panel import Sentence, fill, with_tip
 from ..shared.viewer import image_data, placement, plane_shape
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class LargeEditor(QWidget):
             QPushButton("Put the corrections back"),
             "Writes the corrected part into the result on disk, measures what changed, and counts again.",
         )
-        self.words = sentence()
+        self.words = Sentence()
         fill(self, self.words, self.take, self.put_back)
         self.take.clicked.connect(lambda: self._by_hand(self.correct_part))
         self.put_back.clicked.connect(lambda: self._by_hand(self.finish))
@@ -203,16 +203,16 @@ class LargeEditor(QWidget):
         reviewed = counts_of(self._viewer).reviewed(part.labels)
         said = known_cells(part.labels) if reviewed is None else reviewed  # sooner than the features
         said = said[np.isin(said["label"], labels) & (said["label"] > 0)]
-        self._job = job = Job(
+        self.put_back.setEnabled(False)
+        self._job = in_background(
             lambda progress: LargeResult.open(part.folder).replace_region(part.window, labels, image, said),
             "Putting the corrections back",
+            done=lambda table: self._on_put_back(part, table),
+            failed=self.failed.emit,
+            ended=self._on_ended,
+            cleanup=self._cleanup,
         )
-        job.succeeded.connect(lambda table: self._on_put_back(part, table))
-        job.failed.connect(self.failed.emit)
-        job.ended.connect(self._on_ended)
-        self.put_back.setEnabled(False)
-        job.start(self._cleanup)
-        return job
+        return self._job
 
     def _on_put_back(self, part: _Part, table: pd.DataFrame) -> None:
         cells = part.cells

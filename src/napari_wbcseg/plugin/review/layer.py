@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, cast
@@ -18,18 +18,19 @@ from ...segmentation.tracking import Change
 from ..shared.counts import counts_of
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data
-from .decisions import Accepted, Cell, Told
+from .decisions import Accepted, Cell, Decisions, Told
 from .edits import apply_edits, cutting, drawing, merging, removing
-from .history import History
-from .kept_features import KeptFeatures
+from .kept_features import DiskCopy, KeptFeatures
 from .large_edit import folder_of
-from .measured_cells import MeasuredCells
+from .measured_cells import MeasuredCells, StoredCells
 from .reviewed_cells import ReviewedCells
-from .stored_cells import DiskCopy, StoredCells
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
+
+
+_MOST_STEPS = 100  # as many as napari keeps
 
 
 class LayerReview(ReviewedCells):
@@ -316,3 +317,50 @@ class LayerReview(ReviewedCells):
     def write_features(self) -> None:
         """Keep the table in the layer's features; happens by itself a moment after a change."""
         self._features.write()
+
+
+class History:
+    """Undo and redo over edits of the layer and decisions together, in the order in which they were made.
+
+    A step is what was decided on the other side of it, and whether it is an edit of the layer.
+
+    Parameters
+    ----------
+    cells : MeasuredCells
+        Whose layer takes its edits back itself.
+    decisions : Decisions
+    """
+
+    def __init__(self, cells: MeasuredCells, decisions: Decisions) -> None:
+        self._cells, self._decisions = cells, decisions
+        self._done: list[tuple[Any, bool]] = []
+        self._undone: list[tuple[Any, bool]] = []
+
+    def begin(self, edited: bool) -> None:
+        """Remember what there is before a step: an edit of the layer, or a decision."""
+        self._done = [*self._done[-_MOST_STEPS:], (self._decisions.state, edited)]
+        self._undone = []
+
+    def clear(self) -> None:
+        """Forget all steps."""
+        self._done, self._undone = [], []
+
+    def undo(self) -> bool:
+        """Take the last step back, and say whether there was one."""
+        return self._go(self._done, self._undone, self._cells.labels.undo)
+
+    def redo(self) -> bool:
+        """Do again what was taken back last, and say whether there was something."""
+        return self._go(self._undone, self._done, self._cells.labels.redo)
+
+    def _go(self, steps: list[Any], others: list[Any], load: Callable[[], None]) -> bool:
+        self._cells.update_now()
+        while steps:
+            state, edited = steps.pop()
+            there = self._decisions.state, edited
+            if edited and not self._cells.took_back(load):
+                continue  # the layer's own Undo took it back already
+            self._decisions.state = state
+            others.append(there)
+            return True
+        return False

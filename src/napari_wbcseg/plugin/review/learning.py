@@ -18,7 +18,7 @@ from ...network.model_file import SUFFIX
 from ...progress import Progress
 from ...words import counted
 from ..shared.events import events
-from ..shared.jobs import Cleanup, Job, timer
+from ..shared.jobs import Cleanup, Job, in_background, timer
 from ..shared.metadata import LayerInfo
 from ..shared.panel import with_tip
 from ..shared.viewer import image_data
@@ -135,11 +135,14 @@ class Learning(QObject):
         self._names = names
         learns = wanted or (first is not None and _enough(names, first))
         long = learns and sum(cell not in seen for cell in view.keys) > _UNSEEN
-        self._job = job = Job(work, "Learning the classes" if long else "")
-        job.succeeded.connect(self._on_learnt)
-        job.failed.connect(self._on_failed)
-        job.cancelled.connect(self._on_cancelled)
-        job.start(self._cleanup)
+        self._job = in_background(
+            work,
+            "Learning the classes" if long else "",
+            done=self._on_learnt,
+            failed=self._on_failed,
+            cancelled=self._on_cancelled,
+            cleanup=self._cleanup,
+        )
 
     def _on_learnt(self, outcome: tuple[ClassifierFile, Seen, Told | None]) -> None:
         self._first, self._seen, told = outcome

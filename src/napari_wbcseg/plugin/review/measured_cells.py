@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from ...box import Box
+from ...errors import ImageError
+from ...images.pixel_source import PixelSource
 from ...progress import Progress, silent
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.features import known_cells
-from ..shared.jobs import Cleanup, Job, timer
-from ..shared.viewer import image_data
+from ..shared.jobs import Cleanup, Job, in_background, timer
+from ..shared.viewer import image_data, plane_shape, times
 from .edits import Place, place_redrawn, places_painted, plane_count, plane_of, shown_planes
-from .measure import Measured, measure_planes, stained_array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ _EDITED_AT_ONCE = 2**20  # pixels that an edit concerns; more would take over 10
 _COMPARED_AT_ONCE = 2**25
 _SHOWS_PROGRESS = 2**26
 _UNDO_PLANES = 8  # of a stack, the latest edited, that are compared after an undo
+_AROUND = 0.75  # diameters from the centre of a cell on disk to the sides of its box; most lie inside
 
 
 class PlaneOfCells(Protocol):
@@ -92,7 +94,7 @@ class MeasuredCells(QObject):
         self._following.connect(labels.events.labels_update, self._on_redrawn)
         self._following.connect(labels.events.set_data, self._on_set_data)
         self._following.connect(labels.events.data, self._on_data)
-        self._following.connect(labels.events.editable, self._on_editable)
+        self._following.connect(labels.events.editable, lambda _: self.history_lost.emit())
         if image is not None:
             image.events.data.connect(self.measure)
 
@@ -150,9 +152,6 @@ class MeasuredCells(QObject):
         self.history_lost.emit()
         self._by_brush = False
         self._mark((None, None))
-
-    def _on_editable(self, event: Any) -> None:
-        self.history_lost.emit()
 
     def _mark(self, place: Place, edited: bool = False) -> None:
         """Remember where something may have changed, and look at it soon."""
@@ -231,10 +230,12 @@ class MeasuredCells(QObject):
             return measure_planes(data, image, progress, known)
 
         long = int(np.prod(self._shape)) > _SHOWS_PROGRESS
-        self._job = job = Job(work, "Measuring cells" if long else "")
-        job.succeeded.connect(lambda measured: self._on_measured(measured, final))
-        job.failed.connect(self.failed)
-        job.start()
+        self._job = in_background(
+            work,
+            "Measuring cells" if long else "",
+            done=lambda measured: self._on_measured(measured, final),
+            failed=self.failed.emit,
+        )
 
     def _on_measured(self, measured: Measured, final: bool) -> None:
         if self._again or tuple(image_data(self.labels).shape) != self._shape:
@@ -259,3 +260,82 @@ class MeasuredCells(QObject):
         self.changed.emit(changes, by_brush)
         if final:
             self.finished.emit()
+
+
+class Measured(NamedTuple):
+    """The cells of each plane, and why the stain was not measured; empty where it was."""
+
+    planes: list[TrackedCells]
+    problem: str
+
+
+def measure_planes(
+    labels: Any, image: Any, progress: Progress, known: pd.DataFrame | None = None
+) -> Measured:
+    """Measure every plane; safe in a worker thread, for it works on copies.
+
+    Parameters
+    ----------
+    labels : array of int, shape (H, W) or (N, H, W)
+    image : array, shape of ``labels``, perhaps with colours behind; or None
+        Without one only shapes are measured.
+    progress : Progress
+    known : DataFrame, optional
+        What is known of labels already, see `TrackedCells`.
+    """
+    from ...images.prepare import bit_range
+
+    problem, value_range = "", None
+    if image is not None:
+        try:
+            value_range = bit_range(image)
+        except ImageError as error:
+            image, problem = None, f"The stain is not measured: {error}"
+    planes = []
+    count = 1 if len(labels.shape) == 2 else labels.shape[0]
+    for index in range(count):
+        progress(index, count, "Measuring cells")
+        here = ... if len(labels.shape) == 2 else index
+        stain = None if image is None else PixelSource(image[here], value_range)
+        planes.append(TrackedCells(np.asarray(labels[here]), stain, known))
+    return Measured(planes, problem)
+
+
+def stained_array(image: Image | None, shape: tuple[int, ...]) -> tuple[Any, str]:
+    """Return the array that the stain of labels of this shape is measured on, or None and why not."""
+    if image is None:
+        return None, "There is no image of the same shape as the cells, so the stain is not measured."
+    own = plane_shape(image)
+    if own != shape:
+        return None, (
+            f"The image {image.name} has another shape ({times(own)}) than the cells ({times(shape)}), "
+            "so the stain is not measured."
+        )
+    return image_data(image), ""
+
+
+class StoredPlane:
+    """The table of a large result, a row a label, and about where each cell lies."""
+
+    def __init__(self, table: pd.DataFrame, shape: tuple[int, int]) -> None:
+        self.table, self.shape = table.set_index("label", drop=False).rename_axis(None), shape
+
+    def box_of(self, label: int) -> Box:
+        """Return a box about a cell, from its centre and size."""
+        row, col, diameter = (float(self.table.at[label, name]) for name in ("row", "col", "diameter"))  # type: ignore[arg-type]
+        return Box.square(row, col, int(np.ceil(_AROUND * diameter))).grown(0, self.shape)
+
+
+class StoredCells(MeasuredCells):
+    """Stands for the measured cells of a layer whose cells are on disk; nothing of it is measured anew."""
+
+    def measure(self) -> None:
+        """Take the table from the layer's features."""
+        there = self.known[(self.known["label"] > 0) & self.known["row"].notna()]
+        height, width = image_data(self.labels).shape
+        self.planes = [StoredPlane(there, (height, width))]
+        self.changed.emit([], False)
+        self.finished.emit()
+
+    def update_now(self) -> None:
+        """Do nothing: the layer is not edited."""

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from ...box import Box
 from ...errors import EditError
 from ...progress import Progress
-from ..shared.jobs import Cleanup, Job
+from ..shared.jobs import Cleanup, Job, in_background
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data
 from .edits import plane_of
@@ -67,10 +67,13 @@ class MissedCell(QObject):
         def work(progress: Progress) -> tuple[Box, np.ndarray]:
             return outline_at(image, labels, point, diameter, *_method(info), progress)
 
-        self._job = job = Job(work, "Outlining the cell")
-        job.succeeded.connect(lambda outline: self.found.emit(review.add(plane, *outline)))
-        job.failed.connect(self.failed)
-        job.start(self._cleanup)
+        self._job = in_background(
+            work,
+            "Outlining the cell",
+            done=lambda outline: self.found.emit(review.add(plane, *outline)),
+            failed=self.failed.emit,
+            cleanup=self._cleanup,
+        )
 
 
 def _method(info: LayerInfo) -> tuple[ModelFile, SegmentationSettings]:

@@ -1,8 +1,9 @@
-"""How the widget *Review white blood cells* looks: its parts, and what each says."""
+"""How the widget *Review white blood cells* looks: its parts, and what each says of the cells."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Qt
@@ -10,7 +11,6 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFormLayout,
     QGridLayout,
     QLineEdit,
     QPushButton,
@@ -18,14 +18,27 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
+from ...classification.learn import least_sure
 from ...errors import SettingsError
+from ...segmentation.measure import in_physical_units
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.layer_picker import LayerPicker
-from ..shared.panel import Folded, beside, calling, fill, scrolled_column, sentence, stretched, with_tip
+from ..shared.metadata import LayerInfo, is_picture
+from ..shared.panel import Folded, Sentence, beside, calling, fill, form, scrolled_column, with_tip
+from ..shared.viewer import pixel_size, plane_shape
+from .decisions import Cell
 from .gallery import DIGITS, Gallery
 from .histogram import Histogram
 from .table import SHOWN, CellTable, CellTableModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from .layer import LayerReview
 
 #: Keys, in the table and on the canvas while the layer is chosen, and the action of each.
 KEYS = {
@@ -73,38 +86,88 @@ _FILTER_TIP = (
 )
 
 
+class LayerChoice:
+    """Two lists of the viewer's layers.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+
+    Attributes
+    ----------
+    labels : LayerPicker
+        The Labels layers.
+    image : LayerPicker
+        The images that the chosen cells may be of: those of their shape.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self.labels = LayerPicker(viewer, _is_cells, "no labels yet")
+        self.image = LayerPicker(viewer, self._fits, "no image of that shape", follows=self._no_other_image)
+
+    @property
+    def images(self) -> list[Layer]:
+        """The images that are offered."""
+        return [layer for layer in self._viewer.layers if self._fits(layer)]
+
+    def take_source(self) -> None:
+        """Offer the images for the chosen cells, and choose the one that they were found in."""
+        self.image.reset_choices()
+        if (source := self._source()) is not None:
+            self.image.value = source
+
+    def _source(self) -> Layer | None:
+        """Return the image that the chosen cells were found in, if it is there."""
+        cells = self.labels.value
+        found_in = None if cells is None else LayerInfo.of(cells).source_id
+        return next((layer for layer in self.images if str(layer.unique_id) == found_in), None)
+
+    def _no_other_image(self, active: Layer) -> bool:
+        """Say that another picture of the same size is not measured because it was clicked or opened."""
+        return self._source() is None or not is_picture(active)
+
+    def _fits(self, layer: Layer) -> bool:
+        cells = self.labels.value
+        return cells is not None and is_picture(layer) and plane_shape(layer) == plane_shape(cells)
+
+
+def _is_cells(layer: Layer) -> bool:
+    from napari.layers import Labels
+
+    return isinstance(layer, Labels) and layer.ndim in (2, 3)
+
+
 class ReviewPanel:
-    """Lays out the parts of the widget.
+    """Lays out the parts of the widget, and keeps table, counts and histogram those of one review.
 
     Parameters
     ----------
     widget : QWidget
         Gets the layout.
-    labels, image : LayerPicker
-        The lists of layers.
+    layers : LayerChoice
     model : CellTableModel
     act : callable
         Called with the name of an action whose button or key was pressed.
+
+    Attributes
+    ----------
+    plane : int or None
+        The plane on the canvas; None where the view is not of one.
     """
 
     def __init__(
-        self,
-        widget: QWidget,
-        labels: LayerPicker,
-        image: LayerPicker,
-        model: CellTableModel,
-        act: Callable[[str], None],
+        self, widget: QWidget, layers: LayerChoice, model: CellTableModel, act: Callable[[str], None]
     ) -> None:
+        self._review: LayerReview | None = None
+        self.plane: int | None = None
         self.model, self.table, self.gallery = model, CellTable(model), Gallery()
         self.tabs = QTabWidget()
         self.tabs.addTab(self.table, "Table")
         self.tabs.addTab(self.gallery, "Gallery")
-        self.count = sentence()
-        self.count.setStyleSheet(
-            "font-size: 16pt; font-weight: bold;"
-        )  # napari's style sheet rules over a font
-        self.here = sentence()
-        self.message = sentence()
+        self.count = Sentence(look="font-size: 16pt; font-weight: bold;")  # napari's own rules over a font
+        self.here = Sentence()
+        self.message = Sentence()
         self.shown = with_tip(QComboBox(), "Which cells the table shows.")
         self.shown.addItems(list(SHOWN))
         self.condition = with_tip(QLineEdit(), _FILTER_TIP)
@@ -124,16 +187,15 @@ class ReviewPanel:
         self.extras = QVBoxLayout()
         self.buttons: dict[str, QPushButton] = {}
 
-        top = QFormLayout()
-        tip = "The layer with the cells: of the Segment widget, or any other labels."
-        top.addRow("Cells", with_tip(stretched(labels.native), tip))
-        tip = (
+        of_cells = "The layer with the cells: of the Segment widget, or any other labels."
+        of_image = (
             "The stained image that stain and nucleus are measured on; those of the cells' shape are offered."
         )
-        top.addRow("Image", with_tip(stretched(image.native), tip))
         #: The whole of it, from above.
         self.top = layout = scrolled_column(widget, "Review")
-        layout.addLayout(top)
+        layout.addLayout(
+            form(("Cells", layers.labels.native, of_cells), ("Image", layers.image.native, of_image))
+        )
         layout.addWidget(self.count)
         layout.addWidget(self.here)
         layout.addLayout(beside(self.shown, self.condition, self.this_plane, wide=self.condition))
@@ -143,46 +205,105 @@ class ReviewPanel:
         layout.addWidget(self.histogram_part)
         layout.addLayout(self.extras)
         self._bind_keys(widget, act)
-        self.say("")
 
     def say(self, words: str) -> None:
         """Show a sentence below the buttons; none hides it."""
         self.message.setText(words)
-        self.message.setVisible(bool(words))
-
-    def show_counts(self, everywhere: str, here: str) -> None:
-        """Show the count, and that of the plane on the canvas."""
-        self.count.setText(everywhere)
-        self.here.setText(here)
-        self.here.setVisible(bool(here))
 
     def set_filter(self, shown: str, condition: str, this_plane: bool) -> None:
         """Show a filter without applying it."""
         if self.shown.findText(shown) < 0:
             offered = ", ".join(SHOWN)
             raise SettingsError(f"The table cannot show {shown!r}. Choose one of: {offered}.")
-        parts: tuple[QWidget, ...] = (self.shown, self.condition, self.this_plane)
-        for part in parts:
-            part.blockSignals(True)
-        self.shown.setCurrentText(shown)
-        self.condition.setText(condition)
-        self.this_plane.setChecked(this_plane)
-        for part in parts:
-            part.blockSignals(False)
+        with signals_blocked(self.shown), signals_blocked(self.this_plane):
+            self.shown.setCurrentText(shown)
+            self.condition.setText(condition)
+            self.this_plane.setChecked(this_plane)
+
+    def follow(self, review: LayerReview | None) -> None:
+        """List the cells of a review from now on; None for nothing."""
+        self._review = review
+        if review is None:
+            self.model.set_table(None, [], "px")
+            self.count.setText("")
+            self.here.setText("")
+        self.this_plane.setVisible(review is not None and review.stacked)
+
+    def update(self) -> None:
+        """Show the cells as they are now."""
+        if self._review is not None:
+            self.model.set_table(cells_of(self._review), self._review.keys(), self._unit)
+            self.show_counts()
+
+    def go_to_plane(self, plane: int | None) -> bool:
+        """Count the plane on the canvas, and say whether another filter follows from that."""
+        self.plane = plane
+        self.show_counts()
+        return self.this_plane.isChecked()
+
+    def filter(self) -> None:
+        """Apply what the panel's filter says.
+
+        Raises
+        ------
+        SettingsError
+            If the condition cannot be read; the table stays as it is.
+        """
+        conditions = [SHOWN[self.shown.currentText()], self.condition.text()]
+        if self.this_plane.isChecked() and self.plane is not None:
+            conditions.append(f"plane == {self.plane}")
+        self.model.set_conditions(conditions)
+        self.show_counts()
+
+    def show_counts(self) -> None:
+        """Say how many cells there are, and how many of them are listed."""
+        review = self._review
+        if review is None:
+            return
+        of_stack = review.stacked and self.plane is not None
+        here = [f"On this plane ({self.plane}): {review.summary(self.plane)}."] if of_stack else []
+        if len(self.model.shown) < review.count:
+            here.append(f"{len(self.model.shown)} of {review.count} shown in the table.")
+        self.count.setText(review.summary())
+        self.here.setText("\n".join(here))
+
+    def draw_histogram(self, *_: Any) -> None:
+        """Draw the chosen column of the cells listed, if the histogram is open; selected ones are marked."""
+        if self._review is None or not self.histogram_part.isExpanded():
+            return
+        name = self.column.currentData()
+        column = np.asarray(self.model.values(name), float)
+        rows = [row for cell in self.table.selected if (row := self.model.row_of(cell)) is not None]
+        title = BY_NAME[name].header(self._unit).replace("\n", ", ")
+        self.histogram.show_values(column, title, column[rows])
+
+    def next_to_check(self, current: Cell | None, step: int) -> Cell | None:
+        """Return the cell to check after, or with -1 before, another one, in the order of the table."""
+        to_check = self.model.to_check
+        row = None if current is None else self.model.row_of(current)
+        at = row if row is not None else (-1 if step > 0 else len(self.model.shown))
+        rows = {cell: self.model.row_of(cell) or 0 for cell in to_check}
+        beyond = [cell for cell in to_check if (rows[cell] > at if step > 0 else rows[cell] < at)]
+        return (beyond or to_check)[0 if step > 0 else -1] if to_check else None
+
+    def next_unsure(self, current: Cell | None) -> Cell | None:
+        """Return the cell that it helps most to name, or the next such one after another."""
+        if self._review is None:
+            return None
+        keys = self._review.keys()
+        order = [keys[row] for row in least_sure(self._review.cells)]
+        at = order.index(current) + 1 if current in order else 0
+        return order[at % len(order)] if order else None
+
+    @property
+    def _unit(self) -> str:
+        return "px" if self._review is None else pixel_size(self._review.labels)[2]
 
     def waiting(self, name: str, under_way: bool) -> None:
         """Say on a button whether something on the image is waited for."""
         title, key, _ = _BUTTONS[name]
         self.buttons[name].setText("Stop (Esc)" if under_way else f"{title} ({key})")
         self.say(_WAITED_FOR[name] if under_way else "")
-
-    def draw_histogram(self, values: Callable[[str], np.ndarray], rows: list[int], unit: str) -> None:
-        """Draw the histogram of the chosen column, if it is open; the rows given are marked."""
-        if not self.histogram_part.isExpanded():
-            return
-        name = self.column.currentData()
-        column = np.asarray(values(name), float)
-        self.histogram.show_values(column, BY_NAME[name].header(unit).replace("\n", ", "), column[rows])
 
     def _make_buttons(self, act: Callable[[str], None]) -> QGridLayout:
         grid = QGridLayout()
@@ -200,3 +321,8 @@ class ReviewPanel:
             shortcut = QShortcut(QKeySequence(key.replace("Control", "Ctrl").replace("-", "+")), widget)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(call)
+
+
+def cells_of(review: LayerReview) -> pd.DataFrame:
+    """Return the table of a review, lengths in µm where the layer has units of length."""
+    return in_physical_units(review.cells, pixel_size(review.labels)[:2])

@@ -10,6 +10,7 @@ from typing import Any
 from qtpy.QtCore import QItemSelection, QItemSelectionModel, QObject, Signal
 from qtpy.QtWidgets import QAbstractItemView
 
+from ..shared.panel import there
 from .decisions import Cell
 
 _Flag = QItemSelectionModel.SelectionFlag
@@ -52,8 +53,7 @@ class OrderedSelection(QObject):
 
     def show(self, scroll: bool = False) -> None:
         """Select the rows of the cells; perhaps scroll to the last of them that there is."""
-        items = self._view.model()
-        assert items is not None
+        items = there(self._view.model())
         rows = [row for cell in self.cells if (row := self._row_of(cell)) is not None]
         selection = QItemSelection()
         # In ranges: Qt takes long for thousands of single rows.
@@ -68,15 +68,13 @@ class OrderedSelection(QObject):
             self._view.scrollTo(items.index(rows[-1], 0))
 
     def _rows(self) -> QItemSelectionModel:
-        model = self._view.selectionModel()
-        assert model is not None
-        return model
+        return there(self._view.selectionModel())
 
     def _on_selection(self, *_: Any) -> None:
         if self._quiet:
             return
-        there = [self._cell_at(index.row()) for index in self._rows().selectedRows()]
-        now = dict.fromkeys(cell for cell in there if cell is not None)
+        cells = [self._cell_at(index.row()) for index in self._rows().selectedRows()]
+        now = dict.fromkeys(cell for cell in cells if cell is not None)
         kept = dict.fromkeys(cell for cell in self.cells if cell in now)
         self.cells = list({**kept, **now})
         self.chosen.emit(list(self.cells))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
@@ -15,6 +15,7 @@ from ...classification.classes import CLASS
 from ...errors import SettingsError
 from ...segmentation.measure import STAIN_COLUMNS
 from ..shared.columns import COLUMNS, Column, status
+from ..shared.panel import there
 from .decisions import Cell
 from .selection import OrderedSelection
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     import pandas as pd
-
-PartT = TypeVar("PartT")
 
 _TO_CHECK = QColor(242, 165, 65, 70)
 _NO_INDEX = QModelIndex()
@@ -248,12 +247,6 @@ def _swatch(colour: Any) -> QColor | None:
     return QColor(red, green, blue)
 
 
-def _there(part: PartT | None) -> PartT:
-    """Return a part of a view; Qt's types allow for views without."""
-    assert part is not None
-    return part
-
-
 class CellTable(QTableView):
     """Shows a `CellTableModel`; rows are selected as a whole."""
 
@@ -270,11 +263,11 @@ class CellTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSortingEnabled(True)
-        _there(self.horizontalHeader()).setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-        _there(self.horizontalHeader()).setSortIndicatorClearable(True)
-        _there(self.horizontalHeader()).setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        _there(self.verticalHeader()).hide()
-        _there(self.verticalHeader()).setDefaultSectionSize(20)
+        there(self.horizontalHeader()).setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        there(self.horizontalHeader()).setSortIndicatorClearable(True)
+        there(self.horizontalHeader()).setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        there(self.verticalHeader()).hide()
+        there(self.verticalHeader()).setDefaultSectionSize(20)
         self.setWordWrap(False)
         self.setMinimumHeight(140)
         model.modelAboutToBeReset.connect(self._before_reset)
@@ -293,7 +286,7 @@ class CellTable(QTableView):
     def fit_columns(self) -> None:
         """Give each column the width that its header and its longest value need."""
         for index, column in enumerate(self._cells.columns):
-            hint = _there(self.horizontalHeader()).sectionSizeHint(index)
+            hint = there(self.horizontalHeader()).sectionSizeHint(index)
             # Asking every row is slow with thousands; the longest numbers are the largest.
             values = self._cells.values(column.name)
             words = {column.text(value) for value in values[:200]}
@@ -307,12 +300,12 @@ class CellTable(QTableView):
             self.setColumnWidth(index, min(max(hint, widest + extra), 180))
 
     def _before_reset(self) -> None:
-        self._scrolled = _there(self.verticalScrollBar()).value()
+        self._scrolled = there(self.verticalScrollBar()).value()
 
     def _after_reset(self) -> None:
-        header = _there(self.horizontalHeader())
+        header = there(self.horizontalHeader())
         # Columns come and go: the arrow stays with its own.
         with signals_blocked(header):
             header.setSortIndicator(*self._cells.sorted_by)
         self._selection.show()
-        _there(self.verticalScrollBar()).setValue(self._scrolled)
+        there(self.verticalScrollBar()).setValue(self._scrolled)

@@ -9,21 +9,18 @@ from qtpy.QtWidgets import QVBoxLayout
 
 from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import clean_up_with, timer
-from ..shared.unsaved_offer import UnsavedOffer
+from ..shared.offers import UnsavedOffer
 from ..shared.viewer import own_viewer
-from .actions import START, ReviewActions
+from .actions import START, ReviewActions, ReviewTools
 from .by_hand import ByHand
 from .correction_store import AddToTrainingSet
 from .differential_panel import DifferentialPanel
 from .gallery import DIGITS
 from .large_edit import ON_DISK, LargeEditor
 from .layer import LayerReview
-from .layer_choice import LayerChoice
 from .learning import SaveClassifier
-from .listing import Listing
-from .panel import EDITING, KEYS, ReviewPanel
+from .panel import EDITING, KEYS, LayerChoice, ReviewPanel
 from .table import CellTableModel
-from .tools import ReviewTools
 
 if TYPE_CHECKING:
     import napari
@@ -59,12 +56,9 @@ class ReviewWidget(ReviewActions):
         guard_canvas(viewer)  # frames come and go
         self._layers = layers = LayerChoice(viewer)
         model = CellTableModel(self._colour_of)
-        self.panel = panel = ReviewPanel(
-            self, layers.labels, layers.image, model, lambda name: self._hand.act(name)
-        )
+        self.panel = panel = ReviewPanel(self, layers, model, lambda name: self._hand.act(name))
         panel.top.insertWidget(0, UnsavedOffer(viewer))
         self._hand = hand = ByHand(self)
-        self._listing = listing = Listing(panel)
         self.extras: QVBoxLayout = panel.extras
         self.large = LargeEditor(viewer)
         self.large.chosen.connect(self._on_part)
@@ -95,8 +89,8 @@ class ReviewWidget(ReviewActions):
             self.layer_changed.connect(lambda part=part: part.follow(self.review))
         for part in (export, shares):
             self.changed.connect(part.refresh)
-        panel.column.currentIndexChanged.connect(listing.draw_histogram)
-        panel.histogram_part.toggled.connect(listing.draw_histogram)
+        panel.column.currentIndexChanged.connect(panel.draw_histogram)
+        panel.histogram_part.toggled.connect(panel.draw_histogram)
         self.viewer.dims.events.current_step.connect(self._on_plane)
         self._cleanup = cleanup = clean_up_with(self)
         cleanup.add(self._let_go)
@@ -137,7 +131,7 @@ class ReviewWidget(ReviewActions):
         if labels is not None:
             self._start(labels)
         else:
-            self._listing.follow(None, labels)
+            self.panel.follow(None)
         for name, button in self.panel.buttons.items():
             button.setEnabled(labels is not None and not (on_disk and name in EDITING))
         self.layer_changed.emit()
@@ -160,8 +154,8 @@ class ReviewWidget(ReviewActions):
         for part in (tools.learning, tools.missed):
             part.failed.connect(self._hand.fail)
         self._hand.show_suggesting()
-        self._listing.plane = tools.canvas.plane
-        self._listing.follow(review, labels)
+        self.panel.plane = tools.canvas.plane
+        self.panel.follow(review)
         self._hand.bind_keys()
         self._on_changed()
         self._on_measured()
@@ -188,7 +182,7 @@ class ReviewWidget(ReviewActions):
     def _on_changed(self) -> None:
         if self.review is None or self.tools is None:
             return
-        self._listing.update()
+        self.panel.update()
         there, selected = set(self.review.keys()), self.selected
         left = [cell for cell in selected if cell in there]
         if len(left) < len(selected):
@@ -204,20 +198,20 @@ class ReviewWidget(ReviewActions):
             self.panel.say(self.review.image_problem)
 
     def _on_plane(self, event: Any = None) -> None:
-        if self.tools is not None and self._listing.go_to_plane(self.tools.canvas.plane):
+        if self.tools is not None and self.panel.go_to_plane(self.tools.canvas.plane):
             self._filter()
 
     def _filter(self, *_: Any) -> None:
         """Filter by hand: what cannot be read is said."""
         with self._hand.said():
-            self._listing.filter()
-            self._listing.draw_histogram()
+            self.panel.filter()
+            self.panel.draw_histogram()
 
     # Rows and cells --------------------------------------------------------------------------------------
 
     def _draw(self) -> None:
         """Draw what may wait until the hands rest."""
-        self._listing.draw_histogram()
+        self.panel.draw_histogram()
         if self.tools is not None:
             self.tools.canvas.colour()
 

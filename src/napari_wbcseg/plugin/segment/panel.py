@@ -5,27 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QFrame,
-    QHBoxLayout,
-    QLayout,
-    QMessageBox,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QMessageBox, QProgressBar, QPushButton, QWidget
 
 from ...words import counted
 from ..shared.layer_picker import LayerPicker
 from ..shared.layers import result_layers
 from ..shared.model_list import ModelPicker
-from ..shared.panel import NOTICE_LOOK, Folded, scrolled_column, sentence, stretched, with_tip
+from ..shared.offers import UnsavedOffer
+from ..shared.panel import (
+    NOTICE_LOOK,
+    Folded,
+    Sentence,
+    beside,
+    fill,
+    form,
+    scrolled_column,
+    stretched,
+    with_tip,
+)
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
-from ..shared.unsaved_offer import UnsavedOffer
 from .classes_editor import ClassesEditor
 from .pixel_size_field import PixelSizeField
 from .save_form import SaveForm
@@ -72,26 +71,24 @@ class SegmentPanel:
         defaults = preferred_settings()
         self.picker = LayerPicker(viewer, is_source, "no image open")
         self.pixel_size = PixelSizeField(viewer)
-        self.planes = with_tip(QComboBox(), "Every plane of the stack, or the one that is shown.")
+        self.planes = QComboBox()
         self.regions = LayerPicker(viewer, is_region, none="the whole image")
         self.draw = with_tip(QPushButton("Draw"), "Draw a rectangle; only what lies in it is segmented.")
         self.models = ModelPicker(preference("model"))
         self.top = SettingsForm(defaults, TOP)
         self.top.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
         self.options = SettingsForm(defaults, leave_out=TOP, editors={"classes": ClassesEditor})
-        self.about = sentence()
+        self.about = Sentence()
         self.join = QPushButton("Show as one colour image")
-        self.found = sentence()
-        self.status = sentence()
+        self.found = Sentence()
+        self.status = Sentence()
         self.run = QPushButton("Segment")
         self.run.setStyleSheet(_RUN_LOOK)
         self.cancel = with_tip(QPushButton("Cancel"), "Stop; the layers stay as they are.")
         self.bar = QProgressBar()
-        self.bar.setTextVisible(True)
-        self.result = sentence()
-        self.result.setStyleSheet(_COUNT_LOOK)
-        self.here = sentence()
-        self.notes, self.details = sentence(), sentence()
+        self.result = Sentence(look=_COUNT_LOOK)
+        self.here = Sentence()
+        self.notes, self.details = Sentence(), Sentence()
         self.review = with_tip(
             QPushButton("Review the cells …"),
             "Opens a table of the cells: look at those to check, correct, and see the count follow.",
@@ -110,42 +107,28 @@ class SegmentPanel:
         layout.addWidget(self.top)
         layout.addWidget(self.found)
         layout.addWidget(Folded("More options", self.options))
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run, 1)
-        buttons.addWidget(self.cancel)
-        layout.addLayout(buttons)
+        layout.addLayout(beside(self.run, self.cancel, wide=self.run))
         for part in (self.status, self.bar, self.result, self.here, self.notes, self.details):
             layout.addWidget(part)
         self.next_steps = QWidget()
-        steps = QVBoxLayout(self.next_steps)
-        steps.setContentsMargins(0, 0, 0, 0)
-        steps.addWidget(_line())
-        steps.addWidget(self.review)
-        steps.addWidget(Folded("Save …", self.save))
+        fill(self.next_steps, _line(), self.review, Folded("Save …", self.save))
         layout.addWidget(self.next_steps)
         layout.addStretch(1)
-        _line_up(self._rows, self.top.layout())
+        _line_up(self._rows, self.top.rows)
 
     def _what(self) -> QFormLayout:
         """Return the rows that say what is segmented."""
-        rows = QFormLayout()
-        rows.setVerticalSpacing(4)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        rows.addRow("Image", with_tip(stretched(self.picker.native), "The layer with the stained smear."))
-        self._rows = rows
-        rows.addRow("Pixel size", self.pixel_size)
-        rows.addRow("Planes", stretched(self.planes))
-        region = QHBoxLayout()
-        region.addWidget(
-            with_tip(
-                stretched(self.regions.native),
-                "All of the image, or the shapes of a Shapes layer: cells whose centre is inside count.",
-            ),
-            1,
+        region = QWidget()
+        tip = "All of the image, or the shapes of a Shapes layer: cells whose centre is inside count."
+        with_tip(self.regions.native, tip)
+        fill(region, beside(self.regions.native, self.draw, wide=self.regions.native))
+        self._rows = form(
+            ("Image", self.picker.native, "The layer with the stained smear."),
+            ("Pixel size", self.pixel_size, ""),
+            ("Planes", self.planes, "Every plane of the stack, or the one that is shown."),
+            ("Region", region, ""),
         )
-        region.addWidget(self.draw)
-        rows.addRow("Region", region)
-        return rows
+        return self._rows
 
     def cells(self) -> Labels | None:
         """Return the cells of the chosen image, found by this run or an earlier one."""
@@ -164,20 +147,12 @@ class SegmentPanel:
             self.planes.clear()
             self.planes.addItems(texts)
             self.planes.setCurrentIndex(chosen)
-        label = self._rows.labelForField(self.planes)
-        for part in (self.planes, label):
-            if part is not None:
-                part.setVisible(count > 0)
+        self._rows.setRowVisible(self.planes, count > 0)
 
     def show_status(self, words: str, wrong: bool = False) -> None:
         """Say below the button how far the run is, or why there can be none."""
         self.status.setText(words)
         self.status.setStyleSheet(NOTICE_LOOK if wrong else "")
-
-    def hide_empty(self) -> None:
-        """Take no room for sentences that say nothing."""
-        for part in (self.about, self.found, self.status, self.result, self.here, self.notes, self.details):
-            part.setVisible(bool(part.text()))
 
 
 def ask_to_keep(parent: QWidget, name: str) -> bool | None:
@@ -195,13 +170,11 @@ def ask_to_keep(parent: QWidget, name: str) -> bool | None:
     return clicked is keep if clicked in (keep, replace) else None
 
 
-def _line_up(*forms: QLayout | None) -> None:
+def _line_up(*forms: QFormLayout) -> None:
     """Give the labels of several forms one width, so that their fields begin below each other."""
-    labels: list[QWidget] = []
-    for form in forms:
-        if isinstance(form, QFormLayout):
-            items = [form.itemAt(row, QFormLayout.ItemRole.LabelRole) for row in range(form.rowCount())]
-            labels += [label for item in items if item is not None and (label := item.widget()) is not None]
+    rows = [(form, row) for form in forms for row in range(form.rowCount())]
+    items = [form.itemAt(row, QFormLayout.ItemRole.LabelRole) for form, row in rows]
+    labels = [label for item in items if item is not None and (label := item.widget()) is not None]
     widest = max(label.sizeHint().width() for label in labels)
     for label in labels:
         label.setMinimumWidth(widest)

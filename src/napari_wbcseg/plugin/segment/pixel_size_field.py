@@ -13,8 +13,7 @@ from ..shared.metadata import LayerInfo, is_picture
 from ..shared.panel import with_tip
 from ..shared.reunite import path_of
 from ..shared.stroke import StrokeTool
-from ..shared.units import size_in_micrometres
-from ..shared.viewer import plane_shape
+from ..shared.viewer import plane_shape, size_in_micrometres
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -10,8 +10,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from ...errors import WBCSegError
-from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.panel import confirmed, sentence
+from ..shared.jobs import Job, clean_up_with, in_background, say_error
+from ..shared.panel import Sentence, confirmed
 from ..shared.preferences import preference
 from ..shared.saving import LayerSnapshot, save_snapshot
 from ..shared.unsaved import keep_unsaved
@@ -77,7 +77,7 @@ class SaveForm(QWidget):
             grid.addWidget(box, number // 2, number % 2)
         self.button = QPushButton("Save …")
         self.button.clicked.connect(self._ask)
-        self._told = sentence()
+        self._told = Sentence()
         layout.addLayout(grid)
         layout.addWidget(self.button)
         layout.addWidget(self._told)
@@ -118,7 +118,7 @@ class SaveForm(QWidget):
     def forget(self) -> None:
         """Say no more what was saved: another picture is chosen."""
         if not self.running:
-            self._told.clear()
+            self._told.setText("")
 
     def save(self, path: str | Path) -> None:
         """Write what is ticked under this name, such as ``counted/smear``; returns at once.
@@ -138,14 +138,17 @@ class SaveForm(QWidget):
         def work(progress: Progress) -> list[Path]:
             return save_snapshot(snapshot, base, formats, progress)
 
-        self._job = job = Job(work, "Saving cells")
-        job.succeeded.connect(lambda files: self._on_saved(layer, snapshot, files))
-        job.failed.connect(self._on_failed)
-        job.cancelled.connect(self._on_cancelled)
-        job.ended.connect(self._finish)
         self._told.setText("Saving …")
+        self._job = in_background(
+            work,
+            "Saving cells",
+            done=lambda files: self._on_saved(layer, snapshot, files),
+            failed=self._on_failed,
+            cancelled=lambda: self._told.setText("Cancelled; files that were done are whole."),
+            ended=self._finish,
+            cleanup=self._cleanup,
+        )
         self.refresh()
-        job.start(self._cleanup)
 
     def _ask(self) -> None:
         from ...results.save import base_of, files_of
@@ -195,10 +198,6 @@ class SaveForm(QWidget):
         self._finish()
         say_error(words)
         self.failed.emit(words)
-
-    def _on_cancelled(self) -> None:
-        self._told.setText("Cancelled; files that were done are whole.")
-        self._finish()
 
     def _finish(self) -> None:
         self._job = None

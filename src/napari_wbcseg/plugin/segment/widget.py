@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QWidget
+from superqt.utils import signals_blocked
 
 from ...errors import WBCSegError
 from ...images.lazy import is_large
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
-from ..shared.jobs import Job, clean_up_with, say_error
+from ..shared.jobs import Job, clean_up_with, in_background, say_error
 from ..shared.layer_check import LayerCheck, check_layer
 from ..shared.layers import is_corrected
 from ..shared.metadata import LayerInfo, is_picture
@@ -60,7 +61,6 @@ class SegmentWidget(QWidget):
         self._viewer = own_viewer(napari_viewer)
         self._joining: Job | None = None
         self._offer: ColourOffer | None = None
-        self._by_script = False
         self.segmentation: Segmentation | None = None
         guard_canvas(self._viewer)
         self._panel = SegmentPanel(self, self._viewer, is_picture, is_regions)
@@ -69,6 +69,7 @@ class SegmentWidget(QWidget):
         self._cleanup = clean_up_with(self)
         self._run = SegmentRun(self._viewer, self._cleanup)
         self._connect()
+        self._on_model()
         self._on_image()
 
     # For scripts -----------------------------------------------------------------------------------------
@@ -116,12 +117,10 @@ class SegmentWidget(QWidget):
 
     @settings.setter
     def settings(self, settings: SegmentationSettings) -> None:
-        self._by_script = True
-        try:
+        self._circle.hide()
+        with signals_blocked(self._panel.top.editors["cell_diameter"]):
             self._panel.top.set_values(settings)
-            self._panel.options.set_values(settings)
-        finally:
-            self._by_script = False
+        self._panel.options.set_values(settings)
 
     @property
     def running(self) -> bool:
@@ -155,7 +154,7 @@ class SegmentWidget(QWidget):
             self._on_failed(str(error))
             return
         self._run.start(layer, part, self.model, self.settings, keep_earlier)
-        self._panel.details.clear()
+        self._say("")
         self._on_progress(0, 0, "Starting")
         self._refresh()
 
@@ -209,10 +208,10 @@ class SegmentWidget(QWidget):
         panel.pixel_size.said.connect(self._say)
         panel.regions.changed.connect(self._refresh)
         panel.planes.currentIndexChanged.connect(self._refresh)
-        panel.models.model_changed.connect(self._on_model)
+        panel.models.currentIndexChanged.connect(self._on_model)
         panel.options.editors["recipe"].changed.connect(self._on_recipe)
         panel.top.editors["cell_diameter"].changed.connect(self._on_diameter)
-        self._circle.pulled.connect(self._on_pulled)
+        self._circle.pulled.connect(panel.top.editors["cell_diameter"].set)
         self._counts.changed.connect(self._on_counts)
         application = QApplication.instance()
         if isinstance(application, QApplication):
@@ -232,8 +231,7 @@ class SegmentWidget(QWidget):
         check = check_layer(self.image)
         if not check.usable:
             return check
-        models = self._panel.models
-        if models.ready and not models.name:
+        if not self._panel.models.name:
             return LayerCheck(False, "No model is installed: train one with Plugins ▸ Train WBC model.")
         rows, columns = plane_shape(self.image)[-2:]
         if rows * columns > _LARGEST and self.regions is None and not self._in_tiles(self.image):
@@ -276,13 +274,12 @@ class SegmentWidget(QWidget):
         panel.cancel.setVisible(running)
         panel.bar.setVisible(running)
         panel.join.setVisible(self._offer is not None and not running)
-        panel.hide_empty()
 
     def _on_image(self) -> None:
         """Say nothing more of the picture before."""
         self._circle.hide()
         if not self.running:
-            self._panel.details.clear()
+            self._say("")
         self._panel.save.forget()
         self._panel.pixel_size.follow(self.image)
         self._on_layers()
@@ -305,10 +302,8 @@ class SegmentWidget(QWidget):
         self._show_counts()
         self._refresh()
         if self._offer is not None and not self.running:
-            about = self._panel.about
-            about.setText(f"{about.text()} {self._offer.words}".strip())
+            self._panel.about.setText(f"{self._panel.about.text()} {self._offer.words}".strip())
             self._panel.show_status("" if self._check().usable else self._offer.words, wrong=True)
-            self._panel.hide_empty()
 
     def _on_model(self) -> None:
         """Take the recipe of the chosen model."""
@@ -335,11 +330,8 @@ class SegmentWidget(QWidget):
         diameter, layer = self._panel.top.editors["cell_diameter"].value, self.image
         if diameter is None or layer is None or self.running:
             self._circle.hide()
-        elif not self._by_script:
+        else:
             self._circle.show(diameter, layer)
-
-    def _on_pulled(self, diameter: float) -> None:
-        self._panel.top.editors["cell_diameter"].set(diameter)
 
     def _on_focus(self, before: QWidget | None, now: QWidget | None) -> None:
         """Take the circle away once another part of this panel is used."""
@@ -354,7 +346,6 @@ class SegmentWidget(QWidget):
         offer = self._offer
         if offer is None or self._joining is not None:
             return
-        self._joining = job = Job(offer.join, "Joining the colours")
         self._panel.join.setEnabled(False)
 
         def add(joined: Any) -> None:
@@ -365,10 +356,14 @@ class SegmentWidget(QWidget):
             self._joining = None
             self._panel.join.setEnabled(True)
 
-        job.succeeded.connect(add)
-        job.failed.connect(self._on_failed)
-        job.ended.connect(end)
-        job.start(self._cleanup)
+        self._joining = in_background(
+            offer.join,
+            "Joining the colours",
+            done=add,
+            failed=self._on_failed,
+            ended=end,
+            cleanup=self._cleanup,
+        )
 
     # The run ---------------------------------------------------------------------------------------------
 
@@ -397,14 +392,12 @@ class SegmentWidget(QWidget):
         self._panel.here.setText("" if cells is None else self._counts.plane_words(cells))
         self._panel.found.setText(_found(info))
         self._panel.notes.setText("\n".join(info.notes))
-        self._panel.hide_empty()
 
     def _say(self, sentence: str) -> None:
         self._panel.details.setText(sentence)
-        self._panel.hide_empty()
 
     def _end(self, sentence: str) -> None:
-        self._panel.details.setText(sentence)
+        self._say(sentence)
         self._show_counts()
         self._refresh()
 

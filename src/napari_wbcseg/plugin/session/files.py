@@ -23,13 +23,11 @@ from ...results.formats.tables import failed_row
 from ...results.names import RUN_FILE, output_names
 from ...results.records import ResultRecord, RunRecord
 from ...segmentation.result import Placement
-from ..shared.large_layers import image_layer, result_layers
-from ..shared.metadata import LayerInfo
-from ..shared.saved_layers import read_result_layers
+from ..shared.file_layers import large_image_layer, large_result_layers, read_result_layers
+from ..shared.metadata import LayerDataTuple, LayerInfo
 
 if TYPE_CHECKING:
     from ...settings import SegmentationSettings
-    from ..shared.metadata import LayerDataTuple
     from ..shared.saving import LayerSnapshot
 
 SESSION_FILE = ".wbcseg-session.json"
@@ -202,9 +200,11 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
         raise ImageError(item.problem)
     if outputs.record_file(item.name).is_file():
         large = outputs.large_folder(item.name)
-        return result_layers(large) if large.is_dir() else read_result_layers(outputs.record_file(item.name))
+        if large.is_dir():
+            return large_result_layers(large)
+        return read_result_layers(outputs.record_file(item.name))
     if item.large:
-        return [image_layer(item.path)]
+        return [large_image_layer(item.path)]
     pixels, _ = read_image_and_notes(item.path)
     rgb = pixels.shape[-1] == 3
     place = Placement.of_pixels(pixels.ndim - rgb, read_pixel_size(item.path))

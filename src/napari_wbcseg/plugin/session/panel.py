@@ -8,7 +8,7 @@ from pathlib import Path
 from qtpy.QtWidgets import QMessageBox, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from ..shared.model_list import ModelPicker
-from ..shared.panel import Folded, beside, calling, fill, scrolled_column, sentence, stretched, with_tip
+from ..shared.panel import Folded, Sentence, beside, calling, fill, scrolled_column, stretched, with_tip
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
 from .files import Session
@@ -54,7 +54,7 @@ class SessionPanel:
     def __init__(self, widget: QWidget, act: Callable[[str], None]) -> None:
         self.model = PictureModel()
         self.view = PictureView(self.model)
-        self.where, self.summary, self.message = sentence(), sentence(), sentence()
+        self.where, self.summary, self.message = Sentence(), Sentence(), Sentence()
         self.bar = QProgressBar()
         self.models = ModelPicker(preference("model"))
         self.settings = SettingsForm(preferred_settings())
@@ -78,12 +78,10 @@ class SessionPanel:
         layout.addWidget(self.view, 1)
         layout.addLayout(beside(by["previous"], by["next"], by["save"]))
         layout.addLayout(beside(by["review"], by["differential"]))
-        self.say("")
 
     def say(self, words: str) -> None:
         """Show a sentence below the buttons; none hides it."""
         self.message.setText(words)
-        self.message.setVisible(bool(words))
 
     def show_progress(self, done: int, total: int, image: str) -> None:
         """Show how many pictures are done, and which one is under way."""
@@ -113,7 +111,6 @@ class SessionPanel:
         self.where.setText(_START if session is None else f"Results in {session.out}")
         self.buttons["go_on"].setText("" if last is None else f"Go on with {'/'.join(last.parts[-2:])}")
         self.summary.setText(self.model.summary())
-        self.summary.setVisible(bool(self.model.entries))
         for part, shown in (
             (self.buttons["go_on"], last is not None),
             (self.buttons["keep_elsewhere"], session is not None),

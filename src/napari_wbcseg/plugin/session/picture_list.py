@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 from ...batch.file import BatchItem
 from ...classification.differential import count_in_words
 from ...words import counted
+from ..shared.panel import there
 
 _HEADERS = ("picture", "cells", "to check", "done")
 _TIPS = (
@@ -122,12 +123,11 @@ class PictureView(QTableView):
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setShowGrid(False)
         self.setMinimumHeight(160)
-        rows, columns = self.verticalHeader(), self.horizontalHeader()
-        if rows is not None and columns is not None:
-            rows.setDefaultSectionSize(_SIZE.height() + 4)
-            rows.hide()
-            columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        rows, columns = there(self.verticalHeader()), there(self.horizontalHeader())
+        rows.setDefaultSectionSize(_SIZE.height() + 4)
+        rows.hide()
+        columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
 
 def pixmap(jpeg: bytes) -> QPixmap:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..shared.metadata import LayerInfo, role_of
+from ..shared.metadata import LayerDataTuple, LayerInfo, role_of
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import UnsavedCopy, keep_unsaved, state_of, take
 from .picture_list import Entry
@@ -15,8 +15,6 @@ from .picture_list import Entry
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
-
-    from ..shared.metadata import LayerDataTuple
 
 
 class ShownPicture:

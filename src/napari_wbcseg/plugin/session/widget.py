@@ -13,11 +13,11 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from ...errors import WBCSegError
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
-from ..shared.jobs import Job, clean_up_with, say_error
+from ..shared.jobs import Job, clean_up_with, in_background, say_error
+from ..shared.offers import words_of
 from ..shared.panel import calling, open_review_on
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import UnsavedCopy, copies_left
-from ..shared.unsaved_offer import words_of
 from ..shared.viewer import own_viewer
 from .files import SESSION_FILE, Session, layers_of, look_at, save_in_place
 from .panel import KEYS, SessionPanel, ask_to_save
@@ -312,11 +312,7 @@ class SessionWidget(QWidget):
             self._saving.succeeded.connect(lambda _: self._after_saving(go_on))
 
     def _start(self, work: Callable[[Progress], Any], done: Callable[[Any], object], title: str = "") -> Job:
-        job = Job(work, title)
-        job.succeeded.connect(done)
-        job.failed.connect(self._fail)
-        job.start(self._cleanup)
-        return job
+        return in_background(work, title, done=done, failed=self._fail, cleanup=self._cleanup)
 
     # By button and key -----------------------------------------------------------------------------------
 

@@ -18,9 +18,9 @@ from ...classification.classes import CLASS, ClassList
 from ...progress import Progress
 from ...segmentation.result import counts, summary_of
 from .class_colours import show_classes
+from .columns import tell_at_mouse
 from .features import known_values
-from .hover import tell_at_mouse
-from .jobs import Job, timer
+from .jobs import Job, in_background, timer
 from .metadata import LayerInfo, class_list, is_on_disk, is_picture, role_of
 from .preferences import preference
 from .reunite import reunite
@@ -206,10 +206,9 @@ class Counts(QObject):
         if not waiting:
             return
         self._counting, data = waiting[0], image_data(waiting[0])
-        self._job = job = Job(lambda progress: labels_present(data, progress))
-        job.succeeded.connect(self._on_counted)
-        job.ended.connect(self._end_job)
-        job.start()
+        self._job = in_background(
+            lambda progress: labels_present(data, progress), done=self._on_counted, ended=self._end_job
+        )
 
     def _on_counted(self, present: list[np.ndarray]) -> None:
         layer, viewer = self._counting, self._viewer()
@@ -318,17 +317,15 @@ def labels_present(data: Any, progress: Progress) -> list[np.ndarray]:
     list of ndarray of int64
         One a plane.
     """
+    import pandas as pd
+
     planes = data if data.ndim == 3 else data[None]
     step = max(1, _AT_ONCE // max(data.shape[-1], 1))
     found = []
     for number, plane in enumerate(planes):
-        labels = np.zeros(0, np.int64)
+        parts = [np.zeros(1, np.int64)]
         for start in range(0, len(plane), step):
             progress(number, len(planes), "Counting")
-            part = np.asarray(plane[start : start + step]).ravel()
-            part = part[part != 0]
-            if part.size and part.min() > 0 and part.max() < _AT_ONCE:
-                part = np.flatnonzero(np.bincount(part))
-            labels = np.union1d(labels, part.astype(np.int64))
-        found.append(labels)
-    return found
+            parts.append(pd.unique(np.asarray(plane[start : start + step]).ravel()).astype(np.int64))
+        found.append(np.unique(np.concatenate(parts)))
+    return [labels[labels != 0] for labels in found]

@@ -185,6 +185,26 @@ class Job(QObject):
             self._on_returned(("cancelled", None))
 
 
+def in_background(
+    work: Callable[[Progress], Any],
+    title: str = "",
+    *,
+    done: Callable[[Any], object] | None = None,
+    failed: Callable[[str], object] | None = None,
+    cancelled: Callable[[], object] | None = None,
+    ended: Callable[[], object] | None = None,
+    cleanup: Cleanup | None = None,
+) -> Job:
+    """Start a `Job`, and call these on the GUI thread when it has come to that end."""
+    job = Job(work, title)
+    calls = ((job.succeeded, done), (job.failed, failed), (job.cancelled, cancelled), (job.ended, ended))
+    for signal, call in calls:
+        if call is not None:
+            signal.connect(call)
+    job.start(cleanup)
+    return job
+
+
 def _end_all() -> None:
     """Wait for the threads when Python ends: one that outlives Qt aborts the process."""
     for job in Job._running:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,8 @@ def landing(
 
     Closing the generator early takes away the layers that were added.
     """
+    from napari.layers import Image, Labels, Shapes
+
     viewer = own_viewer(viewer)
     guard_canvas(viewer)
     arrays = arrays or layer_arrays(segmentation)
@@ -145,11 +147,11 @@ def landing(
             fingerprint=arrays.fingerprint if role == "cells" else None,
         )
 
-    def ready(role: Role, make: Callable[[dict[str, Any]], Layer]) -> Layer:
+    def ready(role: Role, kind: type[Layer], *data: Any, **look: Any) -> Any:
         """Return the layer of a role: that of the earlier run, or a new one."""
         layer = former.get(role)
         if layer is None:
-            layer = make({"metadata": about(role).metadata, **place})
+            layer = kind(*data, metadata=about(role).metadata, **look, **place)
             _insert(viewer, layer, source, added)
             added.append(layer)
         else:
@@ -159,11 +161,23 @@ def landing(
         return layer
 
     try:
-        probability = ready("probability", lambda common: _new_probability(segmentation, picture, common))
+        probability = ready(
+            "probability",
+            Image,
+            segmentation.probability,
+            name=layer_name("probability", picture),
+            rgb=False,
+            colormap="magma",
+            blending="additive",
+            contrast_limits=(0, 1),
+            opacity=0.6,
+            visible=False,
+        )
         if "probability" in former:
             probability.data = segmentation.probability
         yield
-        proposals = ready("proposals", lambda common: _new_proposals(ndim, picture, common))
+        name = layer_name("proposals", picture)
+        proposals = ready("proposals", Shapes, ndim=ndim, name=name, opacity=0.8, visible=False)
         if proposals.nshapes:
             proposals.data = []
         yield
@@ -171,12 +185,8 @@ def landing(
             rectangles = arrays.rectangles[start : start + _RECTANGLES_AT_ONCE]
             proposals.add(list(rectangles), shape_type="rectangle", **_PROPOSAL_LOOK)
             yield
-        cells = ready(
-            "cells",
-            lambda common: _new_cells(
-                arrays, counted_name(segmentation.cells, segmentation.classes, picture), common
-            ),
-        )
+        name = counted_name(segmentation.cells, segmentation.classes, picture)
+        cells = ready("cells", Labels, arrays.labels, name=name, features=arrays.features, opacity=0.45)
         if "cells" in former:
             cells.editable = False  # forgets what Undo would bring into the new labels
             cells.data = arrays.labels
@@ -194,34 +204,6 @@ def landing(
     viewer.layers.selection.active = cells
     counts_of(viewer).renew(cells, segmentation.cells)
     return ResultLayers(probability, proposals, cells)
-
-
-def _new_probability(segmentation: Segmentation, picture: str, common: dict[str, Any]) -> Image:
-    from napari.layers import Image
-
-    return Image(
-        segmentation.probability,
-        name=layer_name("probability", picture),
-        rgb=False,
-        colormap="magma",
-        blending="additive",
-        contrast_limits=(0, 1),
-        opacity=0.6,
-        visible=False,
-        **common,
-    )
-
-
-def _new_proposals(ndim: int, picture: str, common: dict[str, Any]) -> Shapes:
-    from napari.layers import Shapes
-
-    return Shapes(ndim=ndim, name=layer_name("proposals", picture), opacity=0.8, visible=False, **common)
-
-
-def _new_cells(arrays: LayerArrays, name: str, common: dict[str, Any]) -> Labels:
-    from napari.layers import Labels
-
-    return Labels(arrays.labels, name=name, features=arrays.features, opacity=0.45, **common)
 
 
 def _insert(viewer: ViewerModel, layer: Layer, source: Layer | None, added: list[Layer]) -> None:

@@ -9,12 +9,14 @@ from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDockWidget,
+    QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QLayout,
     QMainWindow,
     QMessageBox,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
     QToolButton,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from qtpy.QtGui import QShowEvent
 
+PartT = TypeVar("PartT")
 WidgetT = TypeVar("WidgetT", bound=QWidget)
 
 #: Pixels; below it napari cuts the widget's title off.
@@ -43,16 +46,15 @@ def open_panel(viewer: Viewer | ViewerModel, title: str) -> QWidget:
     """Open one of this plugin's widgets, or bring it to the front where it is open, and return it."""
     # napari calls it ``title (White blood cells)`` where its own menu has opened it.
     docked = viewer.window.dock_widgets  # type: ignore[union-attr]
-    there = (widget for name, widget in docked.items() if name.startswith(f"{title} ("))
-    panel: QWidget | None = next(there, None)
+    found = (widget for name, widget in docked.items() if name.startswith(f"{title} ("))
+    panel: QWidget | None = next(found, None)
     if panel is None:
         _, panel = viewer.window.add_plugin_dock_widget("napari-wbcseg", title, tabify=True)  # type: ignore[union-attr]
-    dock: QWidget | None = panel
-    while dock is not None and not isinstance(dock, QDockWidget):
-        dock = dock.parentWidget()
-    if dock is not None:
-        dock.show()
-        dock.raise_()
+    dock: QWidget = panel
+    while not isinstance(dock, QDockWidget):
+        dock = there(dock.parentWidget())
+    dock.show()
+    dock.raise_()
     return panel
 
 
@@ -119,8 +121,8 @@ class _ColumnArea(QScrollArea):
             own.raise_()
 
     def minimumSizeHint(self) -> QSize:
-        column, bar = self.widget(), self.verticalScrollBar()
-        wide = (column.minimumSizeHint().width() if column else 0) + (bar.sizeHint().width() if bar else 0)
+        column, bar = there(self.widget()), there(self.verticalScrollBar())
+        wide = column.minimumSizeHint().width() + bar.sizeHint().width()
         return QSize(max(wide, MINIMUM_WIDTH), 200)
 
 
@@ -129,13 +131,14 @@ def scrolled_column(widget: QWidget, tab: str) -> QVBoxLayout:
     column = QWidget()
     layout = QVBoxLayout(column)
     layout.setSpacing(6)
-    area = _ColumnArea(column, tab)
-    fill(widget, area)
+    fill(widget, _ColumnArea(column, tab))
     return layout
 
 
 class Folded(QWidget):
     """A part that opens when its title is clicked; folded it is hidden, so that no key reaches it.
+
+    What is in it must not be a `Sentence` itself, which shows itself as it speaks.
 
     superqt's QCollapsible leaves the focus in what it folds, and keeps the height that its content had.
     """
@@ -210,12 +213,42 @@ def confirmed(parent: QWidget, title: str, question: str) -> bool:
     return bool(QMessageBox.question(parent, title, question) == QMessageBox.StandardButton.Yes)
 
 
-def sentence(text: str = "") -> QLabel:
-    """Return a label for sentences: it breaks lines, and its text can be copied."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
+class Sentence(QLabel):
+    """A label for sentences: it breaks lines, its text can be copied, and without any it takes no room."""
+
+    def __init__(self, text: str = "", look: str = "") -> None:
+        super().__init__(text)
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setStyleSheet(look)
+        self.setHidden(not text)
+
+    def setText(self, text: str | None) -> None:
+        super().setText(text)
+        self.setHidden(not text)
+
+
+def button(text: str, act: Callable[[], object], tip: str = "") -> QPushButton:
+    """Return a button that calls a function."""
+    made = with_tip(QPushButton(text), tip)
+    made.clicked.connect(lambda: act())
+    return made
+
+
+def form(*rows: tuple[str, QWidget, str]) -> QFormLayout:
+    """Return a form: the title of each row, what stands in it as wide as there is room, and its tip."""
+    layout = QFormLayout()
+    layout.setVerticalSpacing(4)
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+    for title, widget, tip in rows:
+        layout.addRow(title, with_tip(stretched(widget), tip))
+    return layout
+
+
+def there(part: PartT | None) -> PartT:
+    """Return a part of a view; Qt's types allow for views without."""
+    assert part is not None
+    return part
 
 
 def with_tip(widget: WidgetT, text: str) -> WidgetT:

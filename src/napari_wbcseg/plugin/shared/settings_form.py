@@ -9,14 +9,14 @@ from typing import Any, Generic, TypeVar
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
 
 from ...settings import SegmentationSettings, Setting, TrainingSettings, settings_of
+from .panel import stretched, with_tip
 
 SettingsT = TypeVar("SettingsT", SegmentationSettings, TrainingSettings)
 
-# What Qt's spin boxes hold; a field without a limit gets these.
-_LIMITS = (0, 2**31 - 1)
+_LARGEST = 2**31 - 1  # that Qt's spin boxes hold
 
 
 class FieldEditor(QWidget):
@@ -37,7 +37,7 @@ class FieldEditor(QWidget):
         self._none = CheckBox(text=setting.none) if setting.optional else None
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        native = self._value.native
+        native = stretched(self._value.native)
         if setting.unit:
             native.setSuffix(f" {setting.unit}")
         # A wheel that scrolls the panel must not change a number under the mouse.
@@ -45,10 +45,8 @@ class FieldEditor(QWidget):
         if self._none is not None:
             row.addWidget(self._none.native)
             self._none.changed.connect(self._on_none)
-        native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         row.addWidget(native, 1)
         self._value.changed.connect(lambda: self.changed.emit())
-        self.setToolTip(setting.description)
         self.set(setting.default)
 
     def make_widget(self, setting: Setting) -> ValueWidget[Any]:
@@ -108,26 +106,19 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         known, left_out = settings_of(type(settings)), set(leave_out)
         names = [name for name in known if name not in left_out] if fields is None else list(fields)
         self.editors: dict[str, FieldEditor] = {}
-        self._labels: dict[str, QLabel] = {}
-        self._rows = layout = QFormLayout(self)
+        self.rows = layout = QFormLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setVerticalSpacing(4)
         layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         for name in names:
-            make = (editors or {}).get(name, FieldEditor)
-            editor, label = make(known[name]), QLabel(known[name].title)
-            label.setToolTip(known[name].description)
-            layout.addRow(label, editor)
-            self.editors[name], self._labels[name] = editor, label
+            editor = self.editors[name] = (editors or {}).get(name, FieldEditor)(known[name])
+            self.insert_row(-1, known[name].title, editor, known[name].description)
             editor.changed.connect(self.changed)
         self.set_values(settings)
 
     def insert_row(self, index: int, title: str, widget: QWidget, tip: str = "") -> None:
-        """Put another widget among the fields, in line with them."""
-        label = QLabel(title)
-        label.setToolTip(tip)
-        widget.setToolTip(tip)
-        self._rows.insertRow(index, label, widget)
+        """Put a widget among the fields, in line with them; -1 for behind them."""
+        self.rows.insertRow(index, with_tip(QLabel(title), tip), with_tip(widget, tip))
 
     def values(self) -> dict[str, Any]:
         """Return the values shown, by field."""
@@ -140,10 +131,8 @@ class SettingsForm(QWidget, Generic[SettingsT]):
 
     def show_recipe(self, recipe: str) -> None:
         """Show only the fields that this recipe reads."""
-        for name, editor in self.editors.items():
-            shown = editor.setting.recipe in (None, recipe)
-            editor.setVisible(shown)
-            self._labels[name].setVisible(shown)
+        for editor in self.editors.values():
+            self.rows.setRowVisible(editor, editor.setting.recipe in (None, recipe))
 
 
 def _value_widget(setting: Setting) -> ValueWidget[Any]:
@@ -153,17 +142,12 @@ def _value_widget(setting: Setting) -> ValueWidget[Any]:
         return CheckBox(text="")
     if setting.kind is str:
         return LineEdit()
-    if setting.kind not in (int, float):
-        raise TypeError(f"A setting of type {setting.kind} has no widget.")
-    low, high = (_LIMITS[0] if setting.low is None else setting.low), setting.high
+    low = 0 if setting.low is None else setting.low
+    high = _LARGEST if setting.high is None else setting.high
     if setting.kind is int:
-        return SpinBox(min=int(low), max=_LIMITS[1] if high is None else int(high))
+        return SpinBox(min=int(low), max=int(high))
     step = _step(setting)
-    return FloatSpinBox(
-        min=low + step * setting.above,
-        max=_LIMITS[1] if high is None else high - step * setting.below,
-        step=step,
-    )
+    return FloatSpinBox(min=low + step * setting.above, max=high - step * setting.below, step=step)
 
 
 def _step(setting: Setting) -> float:

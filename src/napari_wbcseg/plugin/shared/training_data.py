@@ -1,4 +1,4 @@
-"""Training pairs from layers: an image with the cells drawn on it."""
+"""What there is to train on: layers with the cells drawn, and the user's own training set."""
 
 from __future__ import annotations
 
@@ -102,3 +102,19 @@ def make_pairs(source: PairSource, progress: Progress) -> list[TrainingPair]:
     if not pairs:
         raise DatasetError("No cell is drawn in the labels layer: paint at least one, then train.")
     return pairs
+
+
+def training_set_in_words() -> str:
+    """Return how much is in the user's training set; empty where nothing is.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read.
+    """
+    from ...datasets.corrections import read_record
+    from ...words import counted
+
+    fields = read_record()
+    cells = counted(sum(field.cells for field in fields), "white cell")
+    return f"{cells} in {counted(len(fields), 'field')}" if fields else ""

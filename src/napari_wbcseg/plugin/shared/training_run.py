@@ -122,8 +122,8 @@ class TrainingRun(QObject):
     def _start_job(self, job: Job) -> None:
         self._job = job
         job.progressed.connect(self._on_progress)
-        job.failed.connect(self._on_failed)
-        job.cancelled.connect(self._on_cancelled)
+        job.failed.connect(lambda sentence: self._end(self.failed, sentence))
+        job.cancelled.connect(lambda: self._end(self.cancelled))
         self.changed.emit()
         job.start(self._cleanup)
 
@@ -163,10 +163,10 @@ class TrainingRun(QObject):
                 self._make(process, event["ended"])
             elif kind == "error":
                 self._end_process()
-                self._on_failed(event["text"])
+                self._end(self.failed, event["text"])
             elif kind == "cancelled":
                 self._end_process()
-                self._on_cancelled()
+                self._end(self.cancelled)
             else:
                 self.happened.emit(event)
         self._show_states()
@@ -187,23 +187,13 @@ class TrainingRun(QObject):
         assert finish is not None
         self._let_go(process)
         job = Job(lambda progress: finish(process, ended, progress), self._after)
-        job.succeeded.connect(self._on_made)
+        job.succeeded.connect(lambda outcome: self._end(self.finished, outcome))
         self._start_job(job)
 
-    def _on_made(self, outcome: Any) -> None:
+    def _end(self, signal: Any, *told: object) -> None:
         self._job = None
         self.changed.emit()
-        self.finished.emit(outcome)
-
-    def _on_failed(self, sentence: str) -> None:
-        self._job = None
-        self.changed.emit()
-        self.failed.emit(sentence)
-
-    def _on_cancelled(self) -> None:
-        self._job = None
-        self.changed.emit()
-        self.cancelled.emit()
+        signal.emit(*told)
 
     def _end_process(self) -> None:
         process = self.process

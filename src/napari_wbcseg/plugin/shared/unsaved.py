@@ -27,13 +27,14 @@ from qtpy.QtCore import QCoreApplication, QObject, QThreadPool
 from ...classification.classes import CLASS, CLASS_BY, PERSON
 from ...files import write_atomically
 from ...network.library import models_folder
+from ...progress import Progress
 from ...results.names import LABELS_SUFFIX, RESULT_SUFFIX
 from .counts import counts_of
 from .events import events
-from .jobs import Job, say_error, timer
+from .file_layers import read_result_layers
+from .jobs import Job, in_background, say_error, timer
 from .layers import fingerprint, is_corrected
-from .metadata import METADATA_KEY, LayerInfo, is_on_disk, role_of
-from .saved_layers import read_result_layers
+from .metadata import METADATA_KEY, LayerDataTuple, LayerInfo, is_on_disk, role_of
 from .saving import LayerSnapshot
 from .viewer import own_viewer
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
-    from .metadata import LayerDataTuple
 
 _DELAY = 500  # ms after a correction
 _PATIENCE = 5000  # ms, for what is being written when napari is closed
@@ -285,11 +285,13 @@ class Unsaved(QObject):
                 followed.drop()
                 self._changed.add(layer)
 
-        self._job = job = Job(lambda progress: _keep(snapshot, followed))
-        job.succeeded.connect(done)
-        job.failed.connect(lambda words: say_error(f"The corrections are not kept, so save them. {words}"))
-        job.ended.connect(self._on_ended)
-        job.start()
+        def failed(words: str) -> None:
+            say_error(f"The corrections are not kept, so save them. {words}")
+
+        def work(progress: Progress) -> tuple[Any, UnsavedCopy | None]:
+            return _keep(snapshot, followed)
+
+        self._job = in_background(work, done=done, failed=failed, ended=self._on_ended)
 
     def _on_ended(self) -> None:
         self._job = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
 from ...words import duration
-from ..shared.panel import NOTICE_LOOK, fill, sentence, with_tip
+from ..shared.panel import NOTICE_LOOK, Sentence, fill, with_tip
 
 if TYPE_CHECKING:
     from .loss_curve import LossCurve
@@ -22,11 +22,10 @@ class TrainMonitor(QWidget):
         super().__init__()
         self.history: list[dict[str, Any]] = []
         self._step: dict[str, Any] | None = None
-        self.stage = sentence()
+        self.stage = Sentence()
         self.bar = QProgressBar()
-        self.plan = sentence()
-        self.notes = sentence()
-        self.notes.setStyleSheet(NOTICE_LOOK)
+        self.plan = Sentence()
+        self.notes = Sentence(look=NOTICE_LOOK)
         self.numbers: dict[str, QLabel] = {}
         self._grid = QWidget()
         grid = QGridLayout(self._grid)
@@ -46,11 +45,9 @@ class TrainMonitor(QWidget):
         self.history, self._step = [], None
         for label in self.numbers.values():
             label.setText("–")
-        self.plan.clear()
-        self.notes.clear()
+        self.end()
         if self.curve is not None:
             self.curve.show_history([])
-        self._fit()
 
     def show_stage(self, done: int, total: int, stage: str) -> None:
         """Show what is being done, and how far it is; a total of 0 is unknown."""
@@ -63,10 +60,8 @@ class TrainMonitor(QWidget):
         kind = event["event"]
         if kind == "start":
             self.plan.setText(event["plan"])
-            self._fit()
         elif kind == "note":
             self.notes.setText("\n".join(part for part in (self.notes.text(), event["text"]) if part))
-            self._fit()
         elif kind == "progress":
             self.show_stage(event["done"], event["total"], event["stage"])
         elif kind == "step":
@@ -81,9 +76,8 @@ class TrainMonitor(QWidget):
 
     def end(self) -> None:
         """Leave what was reached; what was to be expected is told anew before the next training."""
-        self.plan.clear()
-        self.notes.clear()
-        self._fit()
+        self.plan.setText("")
+        self.notes.setText("")
 
     def _draw(self, step: dict[str, Any] | None) -> None:
         if self.curve is None:
@@ -93,10 +87,6 @@ class TrainMonitor(QWidget):
             self.curve = LossCurve()
             self._curve_place.addWidget(self.curve)
         self.curve.show_history(self.history, step)
-
-    def _fit(self) -> None:
-        for label in (self.plan, self.notes):
-            label.setVisible(bool(label.text()))
 
     def _show_numbers(self, event: dict[str, Any]) -> None:
         texts = {"epoch": f"{event['epoch']} of {event['epochs']}"}

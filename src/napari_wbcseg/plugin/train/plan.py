@@ -11,8 +11,8 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from ...box import label_boxes
-from ..shared.jobs import Cleanup, Job, timer
-from ..shared.panel import NOTICE_LOOK, fill, sentence, with_tip
+from ..shared.jobs import Cleanup, Job, in_background, timer
+from ..shared.panel import NOTICE_LOOK, Sentence, fill, with_tip
 
 if TYPE_CHECKING:
     from ...progress import Progress
@@ -62,8 +62,7 @@ class PlanPanel(QWidget):
         self._cleanup = cleanup
         self._job: Job | None = None
         self._wanted: tuple[TrainingSource, TrainingSettings, bool] | None = None
-        self._text, self._hints = sentence(), sentence()
-        self._hints.setStyleSheet(NOTICE_LOOK)
+        self._text, self._hints = Sentence(), Sentence(look=NOTICE_LOOK)
         self._pictures = QHBoxLayout()
         self._pictures.setSpacing(3)
         fill(self, self._pictures, self._text, self._hints).setSpacing(4)
@@ -87,7 +86,6 @@ class PlanPanel(QWidget):
             self._timer.stop()
         else:
             self._text.setText("Looking at the training images …")
-            self._text.show()
             self._timer.start()
         self.changed.emit()
 
@@ -102,10 +100,7 @@ class PlanPanel(QWidget):
             plan = make_plan(source.read(progress), settings, fine_tuning)
             return SeenPlan(plan, make_thumbnails(plan))
 
-        self._job = job = Job(work)
-        job.succeeded.connect(self._on_plan)
-        job.failed.connect(self._on_failed)
-        job.start(self._cleanup)
+        self._job = in_background(work, done=self._on_plan, failed=self._on_failed, cleanup=self._cleanup)
 
     def _on_plan(self, seen: SeenPlan) -> None:
         self._job = None
@@ -116,7 +111,7 @@ class PlanPanel(QWidget):
     def _on_failed(self, problem: str) -> None:
         self._job = None
         self.problem = problem
-        self._text.hide()
+        self._text.setText("")
         self.changed.emit()
 
     def _show(self, seen: SeenPlan | None) -> None:
@@ -133,12 +128,8 @@ class PlanPanel(QWidget):
             self._pictures.addStretch(1)
         plan = self.plan
         lines = [plan.summary, plan.left_out_summary] if plan is not None else []
-        for label, text in (
-            (self._text, "\n".join(line for line in lines if line)),
-            (self._hints, "\n".join(plan.notes) if plan is not None else ""),
-        ):
-            label.setText(text)
-            label.setVisible(bool(text))
+        self._text.setText("\n".join(filter(None, lines)))
+        self._hints.setText("\n".join(plan.notes) if plan is not None else "")
 
 
 def make_thumbnails(plan: TrainingPlan) -> list[tuple[np.ndarray, str]]:

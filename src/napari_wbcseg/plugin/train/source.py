@@ -8,20 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QFormLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QLabel, QLineEdit, QWidget
 
-from ...words import counted
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import is_picture, role_of
-from ..shared.panel import beside, choice, fill, sentence, stretched, with_tip
-from ..shared.training_data import check_pair, make_pairs, pair_source
+from ..shared.panel import Sentence, beside, button, choice, fill, form, stretched, with_tip
+from ..shared.training_data import check_pair, make_pairs, pair_source, training_set_in_words
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -89,14 +81,14 @@ class SourcePanel(QWidget):
         self.path = QLineEdit()
         self.path.setPlaceholderText("folder of images and masks")
         self.masks = choice(_MASKS)
-        self._about_set = sentence()
+        self._about_set = Sentence()
         self._pages = (self._layers_page(), self._folder_page(), self._sigtuple_page(), self._about_set)
         fill(self, with_tip(self.kind, "Where the training images come from."), *self._pages)
         self.kind.currentIndexChanged.connect(self._on_kind)
-        self.image.changed.connect(lambda: self.changed.emit())
-        self.labels.changed.connect(lambda: self.changed.emit())
-        self.path.textChanged.connect(self.changed)
-        self.masks.currentIndexChanged.connect(self.changed)
+        for chosen in (self.image.changed, self.labels.changed):
+            chosen.connect(lambda: self.changed.emit())
+        for typed in (self.path.textChanged, self.masks.currentIndexChanged):
+            typed.connect(self.changed)
         self._show_page(self.kind.currentIndex())
 
     @property
@@ -165,13 +157,11 @@ class SourcePanel(QWidget):
 
     def _layers_page(self) -> QWidget:
         page = QWidget()
-        rows = QFormLayout(page)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.addRow("Image", with_tip(stretched(self.image.native), "The stained smear, or a stack of them."))
-        rows.addRow(
-            "Cells",
-            with_tip(stretched(self.labels.native), "The labels layer with every white cell in it."),
+        rows = form(
+            ("Image", self.image.native, "The stained smear, or a stack of them."),
+            ("Cells", self.labels.native, "The labels layer with every white cell in it."),
         )
+        fill(page, rows)
         return page
 
     def _folder_page(self) -> QWidget:
@@ -179,16 +169,14 @@ class SourcePanel(QWidget):
             self.path,
             "A SigTuple folder or .tar; NAME.jpg with NAME-mask.jpg; or of folders images and labels.",
         )
-        choose_folder, choose_file = QPushButton("Folder …"), QPushButton("Archive …")
-        choose_folder.clicked.connect(self._choose_folder)
-        choose_file.clicked.connect(self._choose_file)
         with_tip(stretched(self.masks), "How masks of several values are read.")
         page = QWidget()
-        fill(page, self.path, beside(choose_folder, choose_file), beside(QLabel("Masks"), self.masks))
+        choose = beside(button("Folder …", self._choose_folder), button("Archive …", self._choose_file))
+        fill(page, self.path, choose, beside(QLabel("Masks"), self.masks))
         return page
 
     def _sigtuple_page(self) -> QWidget:
-        return sentence(
+        return Sentence(
             "The public training set of the SigTuple AI Challenge: 169 images of Leishman-stained smears "
             "with outlined white cells. They are downloaded once (4 MB) and checked."
         )
@@ -208,19 +196,14 @@ class SourcePanel(QWidget):
         from ...errors import WBCSegError
 
         try:
-            from ...datasets.corrections import read_record
-
-            fields = read_record()
-            cells = sum(field.cells for field in fields)
-            self._about_set.setText(
-                f"{counted(cells, 'white cell')} in {counted(len(fields), 'field')}, kept in "
-                f"{corrections_folder()}. The Models widget "
-                "fine-tunes on them as well, and compares the new model with the old before you keep it."
-                if fields
-                else ""
+            known = training_set_in_words()
+            told = (
+                f"{known}, kept in {corrections_folder()}. The Models widget fine-tunes on them as well, and "
+                "compares the new model with the old before you keep it."
             )
         except WBCSegError as error:
-            self._about_set.setText(str(error))
+            known = told = str(error)
+        self._about_set.setText(told if known else "")
 
     def _choose_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Training images", self.path.text())

@@ -7,22 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLineEdit,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QLineEdit, QWidget
 from superqt.utils import signals_blocked
 
 from ...settings import TrainingSettings
 from ..shared.events import events
-from ..shared.jobs import Job, clean_up_with, say_error
-from ..shared.panel import Folded, scrolled_column, sentence, stretched, with_tip
-from ..shared.resume import ResumePanel
+from ..shared.jobs import clean_up_with, in_background, say_error
+from ..shared.offers import ResumePanel
+from ..shared.panel import Folded, Sentence, beside, button, fill, form, scrolled_column
 from ..shared.settings_form import SettingsForm
 from ..shared.training_run import Finish, TrainingRun
 from ..shared.viewer import own_viewer
@@ -79,7 +71,7 @@ class TrainWidget(QWidget):
         self._build()
         self._connect()
         self._show_defaults()
-        self._ask_device()
+        in_background(query_device, done=self._on_device, failed=self._device.setText, cleanup=self._cleanup)
 
     # For scripts -----------------------------------------------------------------------------------------
 
@@ -213,40 +205,34 @@ class TrainWidget(QWidget):
         self._options = SettingsForm(defaults, leave_out=(*_TOP, "recipe"))
         self._show_preview = QCheckBox("Show the prediction on validation tiles as layers")
         self._show_preview.setChecked(True)
-        self._device = sentence("Device: looking …")
-        self._problem = sentence()
-        self._result = sentence()
-        self._train_button = QPushButton("Train")
-        self._pause_button = QPushButton("Pause")
-        self._stop_button = QPushButton("Stop, keep best")
-        self._cancel_button = QPushButton("Cancel")
-        with_tip(self._train_button, "Train in a process of its own; napari stays usable.")
-        with_tip(self._pause_button, "Hold the training, to have the computer for something else.")
-        with_tip(self._stop_button, "End now and keep the weights of the best epoch.")
-        with_tip(self._cancel_button, "End now and keep nothing.")
+        self._device = Sentence("Device: looking …")
+        self._problem = Sentence()
+        self._result = Sentence()
+        tip = "Train in a process of its own; napari stays usable."
+        self._train_button = button("Train", self.train, tip)
+        tip = "Hold the training, to have the computer for something else."
+        self._pause_button = button("Pause", self.pause, tip)
+        tip = "End now and keep the weights of the best epoch."
+        self._stop_button = button("Stop, keep best", self.stop, tip)
+        self._cancel_button = button("Cancel", self.cancel, "End now and keep nothing.")
+        self._running_buttons = (self._pause_button, self._stop_button, self._cancel_button)
 
         # What is chosen makes way for what is going on.
         self._setup = QWidget()
-        setup = QVBoxLayout(self._setup)
-        setup.setContentsMargins(0, 0, 0, 0)
-        form = QFormLayout()
-        tip = "Going on from a model needs far fewer images than a new network."
-        form.addRow("Start from", with_tip(stretched(self.start), tip))
-        form.addRow("Model name", with_tip(self._name, "What the new model is called in the list of models."))
-        setup.addWidget(self.source)
-        setup.addWidget(self.plan)
-        setup.addLayout(form)
-        setup.addWidget(self._top)
-        setup.addWidget(Folded("More options", self._options))
-        setup.addWidget(self._show_preview)
-
-        buttons = QHBoxLayout()
-        for button in (self._train_button, self._pause_button, self._stop_button, self._cancel_button):
-            buttons.addWidget(button, 1 if button is self._train_button else 0)
+        start = form(
+            (
+                "Start from",
+                self.start,
+                "Going on from a model needs far fewer images than a new network.",
+            ),
+            ("Model name", self._name, "What the new model is called in the list of models."),
+        )
+        options = Folded("More options", self._options)
+        fill(self._setup, self.source, self.plan, start, self._top, options, self._show_preview)
         layout = scrolled_column(self, "Train")
         for part in (self.resume, self._setup, self._device, self._problem):
             layout.addWidget(part)
-        layout.addLayout(buttons)
+        layout.addLayout(beside(self._train_button, *self._running_buttons, wide=self._train_button))
         layout.addWidget(self._result)
         layout.addWidget(self.monitor)
         layout.addStretch(1)
@@ -254,15 +240,11 @@ class TrainWidget(QWidget):
 
     def _connect(self) -> None:
         self.source.changed.connect(self._look)
-        self.start.model_changed.connect(self._show_defaults)
+        self.start.currentIndexChanged.connect(self._show_defaults)
         self._top.changed.connect(self._look)
         self._options.changed.connect(self._look)
         self.plan.changed.connect(self._refresh)
         self.resume.resumed.connect(self.go_on)
-        self._train_button.clicked.connect(self.train)
-        self._pause_button.clicked.connect(self.pause)
-        self._stop_button.clicked.connect(self.stop)
-        self._cancel_button.clicked.connect(self.cancel)
         self.run.changed.connect(self._refresh)
         self.run.happened.connect(self._on_event)
         self.run.finished.connect(self._on_finished)
@@ -274,10 +256,10 @@ class TrainWidget(QWidget):
         self._show_settings(self.start.defaults())
 
     def _show_settings(self, settings: TrainingSettings) -> None:
-        for form in (self._top, self._options):
-            with signals_blocked(form):
-                form.set_values(settings)
-                form.show_recipe(settings.recipe)
+        for part in (self._top, self._options):
+            with signals_blocked(part):
+                part.set_values(settings)
+                part.show_recipe(settings.recipe)
         self._look()
 
     def _look(self) -> None:
@@ -291,30 +273,19 @@ class TrainWidget(QWidget):
         running = self.running
         problem = "" if running else self.source.problem() or self.plan.problem
         self._problem.setText(problem)
-        self._problem.setVisible(bool(problem))
         self._train_button.setEnabled(not problem)
         self._setup.setVisible(not running)
         self._train_button.setVisible(not running)
-        for button in (self._pause_button, self._stop_button, self._cancel_button):
-            button.setVisible(running)
-        able = self.run.training and not self.run.ending
-        self._pause_button.setEnabled(able)
-        self._stop_button.setEnabled(able)
+        for part in (*self._running_buttons, self.monitor.bar, self.monitor.stage):
+            part.setVisible(running)
+        for part in (self._pause_button, self._stop_button):
+            part.setEnabled(self.run.training and not self.run.ending)
         self._cancel_button.setEnabled(running and not self.run.ending)
         self._pause_button.setText("Go on" if self.run.paused else "Pause")
-        self.monitor.bar.setVisible(running)
-        self.monitor.stage.setVisible(running)
         if self.run.ending:
             self.monitor.stage.setText("Ending …")
-        self._result.setVisible(bool(self._result.text()))
 
     # The device ------------------------------------------------------------------------------------------
-
-    def _ask_device(self) -> None:
-        job = Job(query_device)
-        job.succeeded.connect(self._on_device)
-        job.failed.connect(self._device.setText)
-        job.start(self._cleanup)
 
     def _on_device(self, device: DeviceReport) -> None:
         if not self.running:
@@ -326,7 +297,7 @@ class TrainWidget(QWidget):
         self.plan.look(None, self.settings, False)
         self.preview.remove()
         self.resume.hide()
-        self._result.clear()
+        self._result.setText("")
         self.monitor.clear()
         self.monitor.show_stage(0, 0, stage)
         self.monitor.show()

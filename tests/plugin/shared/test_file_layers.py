@@ -16,7 +16,7 @@ from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.review.large_edit import window_on_view
 from napari_wbcseg.plugin.review.widget import ReviewWidget
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
-from napari_wbcseg.plugin.shared import large_layers, layers
+from napari_wbcseg.plugin.shared import file_layers, layers
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
 from napari_wbcseg.settings import SegmentationSettings
@@ -48,7 +48,7 @@ def result(slide, tmp_path):
 
 @pytest.fixture
 def forced(monkeypatch):
-    monkeypatch.setattr(large_layers, "_OVERVIEW", 400)
+    monkeypatch.setattr(file_layers, "_OVERVIEW", 400)
 
 
 def test_a_tiff_without_a_pyramid_opens_lazily_from_the_menu(viewer, slide, forced, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_wbcseg.plugin.shared.hover import cell_in_words
+from napari_wbcseg.plugin.shared.columns import cell_in_words
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 
 from ..conftest import dark_discs, discs

@@ -1,0 +1,177 @@
+"""Large images, and saved results with their picture, as layers; what is large is read where one looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import WBCSegError
+from ...segmentation.result import summary_of
+from .counts import counted_name
+from .features import features_table
+from .layers import fingerprint
+from .metadata import LayerDataTuple, LayerInfo
+
+if TYPE_CHECKING:
+    from ...images.pixel_size import PixelSize
+
+_OVERVIEW = 4096  # pixels along the longer side, held in memory where a file has no such level
+
+
+def large_image_layer(path: str | Path) -> LayerDataTuple:
+    """Return a large image as a lazy layer of several resolutions.
+
+    Where the file has no coarse level, one is made by reading the image once, in parts, and kept in
+    memory; those between are taken from full resolution where they are looked at.
+
+    Parameters
+    ----------
+    path : str or Path
+        What `napari_wbcseg.images.lazy.open_large` opens.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be opened.
+    """
+    from ...images.lazy import open_large
+
+    path = Path(path)
+    image = open_large(path)
+    levels = list(image.levels)
+    while max(levels[-1].shape[:2]) > _OVERVIEW:
+        coarser = levels[-1][::2, ::2]
+        levels.append(np.asarray(coarser) if max(coarser.shape[:2]) <= _OVERVIEW else coarser)
+    about = {
+        "name": _name(path.name),
+        "rgb": levels[0].ndim == 3,
+        "metadata": LayerInfo(notes=image.notes).metadata,
+        **_place(image.pixel_size),
+    }
+    return *_resolutions(levels, about), "image"
+
+
+def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
+    """Return a result on disk: its cells, and the image where that is still in its place.
+
+    Raises
+    ------
+    ImageError
+        If the folder holds no finished result.
+    """
+    from ...segmentation.large.result import LargeResult
+
+    result = LargeResult.open(folder)
+    source = None if result.image_file is None else result.image_file.name
+    about = LayerInfo.of_result(
+        "cells",
+        result,
+        source=source,
+        summary=summary_of(result.cells, result.classes),
+        folder=str(result.folder),
+    )
+    cells = {
+        "name": counted_name(result.cells, result.classes, source and _name(source)),
+        "features": features_table(result.cells),
+        "opacity": 0.45,
+        "metadata": about.metadata,
+        **_place(result.pixel_size),
+    }
+    layers: list[LayerDataTuple] = [(*_resolutions(result.labels.arrays, cells), "labels")]
+    if result.image_file is not None:
+        data, options, kind = large_image_layer(result.image_file)
+        layers.insert(0, (data, {**options, **_place(result.pixel_size)}, kind))
+    return layers
+
+
+def _resolutions(levels: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    several = len(levels) > 1
+    return (levels if several else levels[0]), {**options, "multiscale": several}
+
+
+def _name(file: str) -> str:
+    """Return what a layer of a file is called."""
+    return file.split(".")[0]
+
+
+def _place(size: PixelSize | None) -> dict[str, Any]:
+    return {} if size is None else {"scale": (size.row, size.column), "units": (size.unit, size.unit)}
+
+
+def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
+    """Read a saved result: its cells with table, scale and units; of an OME-Zarr the image too.
+
+    Raises
+    ------
+    SettingsError
+        If the JSON is no record of a result.
+    ImageError
+        If the labels cannot be read, or are others than those of the record.
+    """
+    from ...results.load import load_result, record_beside
+
+    file = Path(path)
+    result = load_result(file)
+    place = result.placement
+    attributes: dict[str, Any] = {"scale": place.scale, "translate": place.translate, "units": place.units}
+    if place.affine:
+        attributes["affine"] = np.array(place.affine)
+    if any(place.axis_labels):
+        attributes["axis_labels"] = place.axis_labels
+    file_of_image = None if result.image_path is None else str(result.image_path)
+    record = None if file.is_dir() else file if file.suffix == ".json" else record_beside(file)
+    about = LayerInfo.of_result(
+        "cells",
+        result,
+        source=result.name,
+        summary=result.summary,
+        fingerprint=fingerprint(result.labels),
+        path=file_of_image,
+        record=None if record is None else str(record),
+    )
+    cells = {
+        "name": counted_name(result.cells, result.classes, result.name),
+        "features": features_table(result.cells),
+        "opacity": 0.5,
+        "metadata": about.metadata,
+        **attributes,
+    }
+    layers: list[LayerDataTuple] = [(result.labels, cells, "labels")]
+    options = {"name": result.name, **attributes}
+    pixels: Any
+    if file.is_dir():
+        pixels = _zarr_image(file, result.labels.ndim)
+    else:
+        pixels = _picture(result.image_path, result.labels.shape)
+        options["metadata"] = LayerInfo(path=file_of_image).metadata
+    if pixels is not None:
+        rgb = (pixels[0] if file.is_dir() else pixels).ndim == result.labels.ndim + 1
+        layers.insert(0, (pixels, {**options, "rgb": rgb}, "image"))
+    return layers
+
+
+def _picture(path: Path | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return the pixels of the image that a result is of; None where it cannot be had as it was."""
+    from ...images.read import read_image
+
+    try:
+        pixels = None if path is None else read_image(path)
+    except WBCSegError:
+        return None
+    return pixels if pixels is not None and pixels.shape in (shape, (*shape, pixels.shape[-1])) else None
+
+
+def _zarr_image(folder: Path, ndim: int) -> list[Any] | None:
+    """Return the levels of the image in an OME-Zarr, lazily, colours last; None where there is none."""
+    import dask.array as da
+
+    from ...images.zarr_files import open_zarr
+
+    group = open_zarr(folder)
+    if "multiscales" not in group.attrs:
+        return None
+    paths = [dataset["path"] for dataset in group.attrs["multiscales"][0]["datasets"]]
+    levels = [da.from_zarr(group[path]) for path in paths]
+    return [da.moveaxis(level, 0, -1) for level in levels] if levels[0].ndim == ndim + 1 else levels
