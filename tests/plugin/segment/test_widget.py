@@ -413,7 +413,7 @@ def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick
     run(widget, qtbot)
     assert circle not in viewer.layers, "gone once it runs"
     widget.settings = SegmentationSettings(cell_diameter=33)
-    assert not widget._circle.shown, "a script sees no circle"
+    assert widget._circle.layer is None, "a script sees no circle"
 
 
 def test_colours_that_napari_took_for_planes_become_one_image(viewer, widget, quick_segment, qtbot):
@@ -570,10 +570,10 @@ def test_what_is_said_of_one_picture_does_not_stand_under_another(
     run(widget, qtbot)
     with qtbot.waitSignal(widget._panel.save.saved, timeout=60_000):
         widget._panel.save.save(tmp_path / "a")
-    assert "Saved" in widget._panel.save.words
+    assert "Saved" in widget._panel.save.told.text()
     assert "24 px" in widget._panel.found.text()
     viewer.add_image(discs(), rgb=True, name="b")
-    assert widget._panel.save.words == ""
+    assert widget._panel.save.told.text() == ""
     assert widget._panel.found.text() == ""
     assert widget._panel.result.text() == ""
     viewer.layers.selection.active = first

@@ -34,28 +34,19 @@ def plane_of(layer: Labels, plane: int) -> np.ndarray:
     return np.asarray(data if layer.ndim == 2 else data[plane])
 
 
-def places_painted(value: Any, ndim: int) -> Iterator[Place]:
+def places_painted(value: Any) -> Iterator[Place]:
     """Say what a ``paint`` event changed.
 
     Parameters
     ----------
     value : list
-        The event's value, one item a brush mark, fill or polygon: since napari 0.7 an object
-        with ``slice_key``, before that, and for `Labels.data_setitem`, a tuple whose first
-        item is an index of the pixels.
-    ndim : int
-        Dimensions of the layer.
+        The event's value, one item a brush mark, fill or polygon: an object with ``slice_key``, or, of
+        `Labels.data_setitem`, a tuple whose first item is an index of the pixels.
     """
-    for atom in value or ():
+    for atom in value:
         slices: Any = getattr(atom, "slice_key", None)
         if slices is None:
-            index: tuple[Any, ...] = atom[0] if isinstance(atom, Sequence) and len(atom) == 3 else ()
-            if len(index) != ndim or not all(isinstance(axis, np.ndarray) for axis in index):
-                yield None, None
-                continue
-            if not index[0].size:
-                continue
-            slices = tuple(slice(int(axis.min()), int(axis.max()) + 1) for axis in index)
+            slices = tuple(slice(int(np.min(axis)), int(np.max(axis)) + 1) for axis in atom[0])
         before, (rows, cols) = slices[:-2], slices[-2:]
         planes = range(before[0].start, before[0].stop) if before else None
         yield planes, Box.of((rows, cols))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ...box import Box
 from ...errors import EditError, WBCSegError
@@ -21,7 +21,8 @@ from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, clean_up_with, in_background
 from ..shared.metadata import LayerInfo, class_list, is_picture
-from ..shared.panel import Sentence, fill, with_tip
+from ..shared.panel import Sentence, button, fill
+from ..shared.saving import source_image
 from ..shared.viewer import image_data, placement, plane_shape
 
 if TYPE_CHECKING:
@@ -87,18 +88,18 @@ class LargeEditor(QWidget):
         self._cells: Labels | None = None
         self._open: _Part | None = None
         self._job: Job | None = None
-        self.take = with_tip(
-            QPushButton("Correct the part on view"),
+        self.take = button(
+            "Correct the part on view",
+            lambda: self._by_hand(self.correct_part),
             "Makes ordinary layers of what is on the canvas, to paint in and to review.",
         )
-        self.put_back = with_tip(
-            QPushButton("Put the corrections back"),
+        self.put_back = button(
+            "Put the corrections back",
+            lambda: self._by_hand(self.finish),
             "Writes the corrected part into the result on disk, measures what changed, and counts again.",
         )
         self.words = Sentence()
         fill(self, self.words, self.take, self.put_back)
-        self.take.clicked.connect(lambda: self._by_hand(self.correct_part))
-        self.put_back.clicked.connect(lambda: self._by_hand(self.finish))
         self._cleanup = clean_up_with(self)
         self.follow(None)
 
@@ -117,7 +118,6 @@ class LargeEditor(QWidget):
         self.take.setVisible(on_disk)
         self.put_back.setVisible(correcting)
         self.words.setText("These cells are a part of a large result." if correcting else "")
-        self.words.setVisible(correcting)
         self.setVisible(on_disk or correcting)
         return on_disk
 
@@ -137,7 +137,6 @@ class LargeEditor(QWidget):
         from napari.layers import Image, Labels
 
         from ...segmentation.large.result import LargeResult
-        from ..shared.saving import source_image
 
         cells = self._cells
         folder = None if cells is None else folder_of(cells)
@@ -156,7 +155,7 @@ class LargeEditor(QWidget):
         known = result.cells if reviewed is None else reviewed  # sooner than it is on disk
         place = placement(cells, 2)
         place["translate"] = cells.data_to_world(window[:2]) if any(window[:2]) else cells.translate
-        source, image = source_image(self._viewer, cells) or self._image_below(cells), None
+        source, image = self._image_below(cells), None
         if source is not None:
             pixels = np.asarray(image_data(source)[window.slices])
             image = Image(pixels, rgb=source.rgb, name="part of the image", **place)
@@ -190,14 +189,13 @@ class LargeEditor(QWidget):
             If no part is being corrected.
         """
         from ...segmentation.large.result import LargeResult
-        from ..shared.saving import source_image
 
         if self.part is None or self._open is None:
             raise EditError("No part of a large result is being corrected.")
         if self._job is not None:
             return self._job
         part = self._open
-        source = source_image(self._viewer, part.cells) or self._image_below(part.cells)
+        source = self._image_below(part.cells)
         image = None if source is None else image_data(source)
         labels = np.array(part.labels.data)
         reviewed = counts_of(self._viewer).reviewed(part.labels)
@@ -234,10 +232,10 @@ class LargeEditor(QWidget):
         self.put_back.setEnabled(True)
 
     def _image_below(self, cells: Labels) -> Image | None:
-        """Return the only image of the size of the cells."""
+        """Return the image that the cells belong to, or else the only one of their size."""
         shape = plane_shape(cells)
-        fitting = [one for one in self._viewer.layers if is_picture(one) and plane_shape(one) == shape]
-        return fitting[0] if len(fitting) == 1 else None  # type: ignore[return-value]
+        fitting: Any = [one for one in self._viewer.layers if is_picture(one) and plane_shape(one) == shape]
+        return source_image(self._viewer, cells) or (fitting[0] if len(fitting) == 1 else None)
 
     def _by_hand(self, act: Any) -> None:
         try:

@@ -134,7 +134,7 @@ class MeasuredCells(QObject):
     def _on_paint(self, event: Any) -> None:
         self.begun.emit()
         self._by_brush = True
-        for place in places_painted(event.value, self.labels.ndim):
+        for place in places_painted(event.value):
             self._mark(place, edited=True)
 
     def _on_redrawn(self, event: Any) -> None:

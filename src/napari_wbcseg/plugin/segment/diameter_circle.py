@@ -31,39 +31,26 @@ class DiameterCircle(QObject):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self._viewer = viewer
-        self._layer: Shapes | None = None
+        #: The layer of the circle while it is shown.
+        self.layer: Shapes | None = None
         self._diameter = 0.0
-        self._own_change = False
         self._before: Layer | None = None
         guard_canvas(viewer)
 
-    @property
-    def shown(self) -> bool:
-        """Whether the circle is on the canvas."""
-        return self._layer is not None
-
-    @property
-    def layer(self) -> Shapes | None:
-        """The layer of the circle while it is shown."""
-        return self._layer
-
     def show(self, diameter: float, source: Layer) -> None:
         """Draw the circle, in the middle of the view the first time; later where the user left it."""
-        self._own_change = True
-        try:
-            if self._layer is None:
-                self._add(diameter, source)
-            elif diameter != self._diameter:
-                centre = np.asarray(self._layer.data[0]).mean(axis=0)
-                self._layer.data = [_box(centre, diameter)]
-                self._layer.selected_data = {0}
-        finally:
-            self._own_change = False
+        if self.layer is None:
+            self._add(diameter, source)
+        elif diameter != self._diameter:
+            centre = np.asarray(self.layer.data[0]).mean(axis=0)
+            with self.layer.events.data.blocker(self._on_data):
+                self.layer.data = [_box(centre, diameter)]
+                self.layer.selected_data = {0}
         self._diameter = diameter
 
     def hide(self, *_: object) -> None:
         """Take the circle away and give the layer that was active before its place back."""
-        layer, self._layer = self._layer, None
+        layer, self.layer = self.layer, None
         if layer is None:
             return
         layers = self._viewer.layers
@@ -82,7 +69,7 @@ class DiameterCircle(QObject):
         layers = self._viewer.layers
         self._before = layers.selection.active
         zoom = self._viewer.scene.camera.zoom * float(np.abs(source.scale[-2:]).mean())
-        self._layer = layer = Shapes(
+        self.layer = layer = Shapes(
             [_box(self._middle(source), diameter)],
             shape_type="ellipse",
             name="cell diameter",
@@ -110,23 +97,23 @@ class DiameterCircle(QObject):
 
     def _on_data(self, event: Any) -> None:
         action = action_of(event)
-        if self._own_change or action not in ("changed", "removed") or self._layer is None:
+        if action not in ("changed", "removed") or self.layer is None:
             return
         # napari is in the middle of the event.
-        if action == "removed" or not self._layer.nshapes:
+        if action == "removed" or not self.layer.nshapes:
             QTimer.singleShot(0, self.hide)
             return
-        sides = np.ptp(np.asarray(self._layer.data[0]), axis=0)
+        sides = np.ptp(np.asarray(self.layer.data[0]), axis=0)
         diameter = round(float(sides.mean()), 1)
         if abs(diameter - self._diameter) > 0.05:
             QTimer.singleShot(0, lambda: self._on_pulled(diameter))
 
     def _on_pulled(self, diameter: float) -> None:
-        if self._layer is not None:
+        if self.layer is not None:
             self.pulled.emit(diameter)
 
     def _on_active(self, event: Any = None) -> None:
-        if self._layer is not None and self._viewer.layers.selection.active is not self._layer:
+        if self.layer is not None and self._viewer.layers.selection.active is not self.layer:
             QTimer.singleShot(0, self.hide)
 
 

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QMessageBox, QProgres
 from ...words import counted
 from ..shared.layer_picker import LayerPicker
 from ..shared.layers import result_layers
+from ..shared.metadata import is_picture
 from ..shared.model_list import ModelPicker
 from ..shared.offers import UnsavedOffer
 from ..shared.panel import (
@@ -24,16 +25,15 @@ from ..shared.panel import (
     with_tip,
 )
 from ..shared.preferences import preference, preferred_settings
+from ..shared.regions import is_regions
 from ..shared.settings_form import SettingsForm
 from .classes_editor import ClassesEditor
 from .pixel_size_field import PixelSizeField
 from .save_form import SaveForm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari.components import ViewerModel
-    from napari.layers import Labels, Layer
+    from napari.layers import Labels
 
 #: Shown on top; the others are folded away.
 TOP = ("cell_diameter",)
@@ -56,23 +56,15 @@ class SegmentPanel:
     widget : QWidget
         Gets the layout.
     viewer : napari.Viewer
-    is_source, is_region : callable
-        Say which layers can be segmented, and which have regions.
     """
 
-    def __init__(
-        self,
-        widget: QWidget,
-        viewer: ViewerModel,
-        is_source: Callable[[Layer], bool],
-        is_region: Callable[[Layer], bool],
-    ) -> None:
+    def __init__(self, widget: QWidget, viewer: ViewerModel) -> None:
         self._viewer = viewer
         defaults = preferred_settings()
-        self.picker = LayerPicker(viewer, is_source, "no image open")
+        self.picker = LayerPicker(viewer, is_picture, "no image open")
         self.pixel_size = PixelSizeField(viewer)
         self.planes = QComboBox()
-        self.regions = LayerPicker(viewer, is_region, none="the whole image")
+        self.regions = LayerPicker(viewer, is_regions, none="the whole image")
         self.draw = with_tip(QPushButton("Draw"), "Draw a rectangle; only what lies in it is segmented.")
         self.models = ModelPicker(preference("model"))
         self.top = SettingsForm(defaults, TOP)
@@ -89,10 +81,8 @@ class SegmentPanel:
         self.result = Sentence(look=_COUNT_LOOK)
         self.here = Sentence()
         self.notes, self.details = Sentence(), Sentence()
-        self.review = with_tip(
-            QPushButton("Review the cells …"),
-            "Opens a table of the cells: look at those to check, correct, and see the count follow.",
-        )
+        tip = "Opens a table of the cells: look at those to check, correct, and see the count follow."
+        self.review = with_tip(QPushButton("Review the cells …"), tip)
         self.save = SaveForm(viewer, self.cells)
         self._lay_out(widget)
 
@@ -132,12 +122,8 @@ class SegmentPanel:
 
     def cells(self) -> Labels | None:
         """Return the cells of the chosen image, found by this run or an earlier one."""
-        return self.cells_of(self.picker.value)
-
-    def cells_of(self, layer: Layer | None) -> Labels | None:
-        """Return the cells of an image."""
-        found = None if layer is None else result_layers(self._viewer, layer).get("cells")
-        return found  # type: ignore[return-value]
+        image = self.picker.value
+        return None if image is None else result_layers(self._viewer, image).get("cells")  # type: ignore[return-value]
 
     def show_planes(self, count: int) -> None:
         """Offer the planes of a stack; none for a single image."""

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QWidget
 
 from ...errors import WBCSegError
 from ..shared.jobs import Job, clean_up_with, in_background, say_error
-from ..shared.panel import Sentence, confirmed
+from ..shared.panel import Sentence, button, confirmed, fill
 from ..shared.preferences import preference
 from ..shared.saving import LayerSnapshot, save_snapshot
 from ..shared.unsaved import keep_unsaved
@@ -66,8 +66,6 @@ class SaveForm(QWidget):
         self._viewer, self._cells = viewer, cells
         self._job: Job | None = None
         self._cleanup = clean_up_with(self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
         grid = QGridLayout()
         self._boxes: dict[str, QCheckBox] = {}
         for number, (name, words) in enumerate(OFFERED.items()):
@@ -75,12 +73,10 @@ class SaveForm(QWidget):
             box.setToolTip(_TIPS[name])
             box.toggled.connect(self.refresh)
             grid.addWidget(box, number // 2, number % 2)
-        self.button = QPushButton("Save …")
-        self.button.clicked.connect(self._ask)
-        self._told = Sentence()
-        layout.addLayout(grid)
-        layout.addWidget(self.button)
-        layout.addWidget(self._told)
+        self.button = button("Save …", self._ask)
+        #: What the form says below its button.
+        self.told = Sentence()
+        fill(self, grid, self.button, self.told)
         self.formats = [name for name in str(preference("save_formats")).split(",") if name in OFFERED]
         self.refresh()
 
@@ -100,11 +96,6 @@ class SaveForm(QWidget):
         """Whether files are being written."""
         return self._job is not None
 
-    @property
-    def words(self) -> str:
-        """What the form says below its button."""
-        return str(self._told.text())
-
     def refresh(self) -> None:
         """Look again whether there is something to save. Call it when the layer may have changed."""
         reason = ""
@@ -118,7 +109,7 @@ class SaveForm(QWidget):
     def forget(self) -> None:
         """Say no more what was saved: another picture is chosen."""
         if not self.running:
-            self._told.setText("")
+            self.told.setText("")
 
     def save(self, path: str | Path) -> None:
         """Write what is ticked under this name, such as ``counted/smear``; returns at once.
@@ -138,13 +129,13 @@ class SaveForm(QWidget):
         def work(progress: Progress) -> list[Path]:
             return save_snapshot(snapshot, base, formats, progress)
 
-        self._told.setText("Saving …")
+        self.told.setText("Saving …")
         self._job = in_background(
             work,
             "Saving cells",
             done=lambda files: self._on_saved(layer, snapshot, files),
             failed=self._on_failed,
-            cancelled=lambda: self._told.setText("Cancelled; files that were done are whole."),
+            cancelled=lambda: self.told.setText("Cancelled; files that were done are whole."),
             ended=self._finish,
             cleanup=self._cleanup,
         )
@@ -189,12 +180,12 @@ class SaveForm(QWidget):
         in_no_file = snapshot.image is not None and snapshot.image_path is None
         if in_no_file and "tiff" in self.formats and "ome-zarr" not in self.formats:
             words += f" {_NO_FILE}"
-        self._told.setText(words)
+        self.told.setText(words)
         self._finish()
         self.saved.emit(files)
 
     def _on_failed(self, words: str) -> None:
-        self._told.setText(words)
+        self.told.setText(words)
         self._finish()
         say_error(words)
         self.failed.emit(words)

@@ -16,9 +16,8 @@ from ..shared.counts import counts_of
 from ..shared.jobs import Job, clean_up_with, in_background, say_error
 from ..shared.layer_check import LayerCheck, check_layer
 from ..shared.layers import is_corrected
-from ..shared.metadata import LayerInfo, is_picture
+from ..shared.metadata import LayerInfo
 from ..shared.panel import open_review_on
-from ..shared.regions import is_regions
 from ..shared.viewer import image_data, own_viewer, placement, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
@@ -63,7 +62,7 @@ class SegmentWidget(QWidget):
         self._offer: ColourOffer | None = None
         self.segmentation: Segmentation | None = None
         guard_canvas(self._viewer)
-        self._panel = SegmentPanel(self, self._viewer, is_picture, is_regions)
+        self._panel = SegmentPanel(self, self._viewer)
         self._circle = DiameterCircle(self._viewer)
         self._counts = counts_of(self._viewer)
         self._cleanup = clean_up_with(self)
@@ -257,7 +256,8 @@ class SegmentWidget(QWidget):
         panel, running = self._panel, self.running
         if not running:
             check, cells = self._check(), self._panel.cells()
-            panel.about.setText(_told(check, self.image) if check.usable else "")
+            told = [check.words, *LayerInfo.of(self.image).notes] if check.usable else []
+            panel.about.setText(" ".join(told))
             panel.show_status("" if check.usable else check.words, wrong=True)
             panel.run.setEnabled(check.usable)
             panel.run.setText("Segment" if cells is None else "Segment again")
@@ -335,7 +335,7 @@ class SegmentWidget(QWidget):
 
     def _on_focus(self, before: QWidget | None, now: QWidget | None) -> None:
         """Take the circle away once another part of this panel is used."""
-        if self._cleanup.done or not self._circle.shown or now is None:
+        if self._cleanup.done or self._circle.layer is None or now is None:
             return
         if self.isAncestorOf(now) and not self._panel.top.editors["cell_diameter"].isAncestorOf(now):
             self._circle.hide()
@@ -409,11 +409,6 @@ class SegmentWidget(QWidget):
     def _on_cancelled(self) -> None:
         self._end("Cancelled; the layers are as they were.")
         self.cancelled.emit()
-
-
-def _told(check: LayerCheck, image: Layer) -> str:
-    """Return what is said of an image: its planes, and what its file told, such as the objective."""
-    return " ".join([check.words, *LayerInfo.of(image).notes]).strip()
 
 
 def _found(info: LayerInfo) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..shared.metadata import LayerDataTuple, LayerInfo, role_of
 from ..shared.saving import LayerSnapshot
-from ..shared.unsaved import UnsavedCopy, keep_unsaved, state_of, take
+from ..shared.unsaved import UnsavedCopy, keep_unsaved, take
 from .picture_list import Entry
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ class ShownPicture:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer, self._kept = viewer, keep_unsaved(viewer)
         self.entry: Entry | None = None
-        self._layers: list[Layer] = []
-        self._saved: Any = None
+        self._layers: list[Layer] = []  # read from its files, or written into them since
 
     @property
     def layers(self) -> list[Layer]:
@@ -62,11 +61,8 @@ class ShownPicture:
     @property
     def unsaved(self) -> bool:
         """Whether its cells differ from those in the files."""
-        return self.to_save is not None and self._state() != self._saved
-
-    def _state(self) -> Any:
         cells = self.to_save
-        return None if cells is None else state_of(LayerSnapshot.of_layer(cells, self._viewer))
+        return cells is not None and (cells not in self._layers or not self._kept.is_saved(cells))
 
     def show(self, entry: Entry, layers: Sequence[LayerDataTuple], left: UnsavedCopy | None = None) -> None:
         """Show a picture in place of the one before.
@@ -84,11 +80,10 @@ class ShownPicture:
         self.take_away()
         self.entry = entry
         self._layers = [self._viewer.add_layer(Layer.create(*one)) for one in layers]
-        cells, self._saved = self.cells, self._state()
+        cells = self.cells
         if cells is not None:
             self._viewer.layers.selection.active = cells
             if left is not None:
-                self._saved = None
                 self._kept.restored(cells, take(left))
         self._viewer.reset_view()
 
@@ -96,17 +91,18 @@ class ShownPicture:
         """Show none."""
         for layer in self.layers:
             self._viewer.layers.remove(layer)
-        self._layers, self.entry, self._saved = [], None, None
+        self._layers, self.entry = [], None
 
     def on_saved(self, cells: Labels, snapshot: LayerSnapshot, record: Path) -> None:
         """Take note that cells, shown still or not, were saved as a snapshot has them."""
         replace(LayerInfo.of(cells), record=str(record)).keep_in(cells)
         self._kept.saved(cells, snapshot)
         if cells is self.cells:
-            self._saved = state_of(snapshot)
+            self._layers.append(cells)
 
     def discard(self) -> None:
         """Let go of what is not saved."""
-        self._saved, cells = self._state(), self.cells
+        cells = self.to_save
         if cells is not None:
+            self._layers.append(cells)
             self._kept.saved(cells)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,8 +87,7 @@ class PreviewLayers:
         """Take the layers away."""
         self._prediction = None
         for layer in [layer for layer in self._viewer.layers if role_of(layer) == _ROLE]:
-            with contextlib.suppress(ValueError):
-                self._viewer.layers.remove(layer)
+            self._viewer.layers.remove(layer)
 
     def _below(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Return scale, place and units that put an image below all layers, in a size to go with them."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.network.library import models_folder
-from napari_wbcseg.plugin.segment.large_job import LargeJob
+from napari_wbcseg.plugin.segment.run import LargeJob
 from napari_wbcseg.settings import SegmentationSettings
 
 from ...drawings import disc_labels, picture, write_dark_robust_model
@@ -34,7 +34,7 @@ def start(viewer, image, **options):
 
 
 def test_cells_appear_tile_by_tile_what_is_on_view_first(viewer, image, qtbot, monkeypatch):
-    monkeypatch.setattr("napari_wbcseg.plugin.segment.large_job._IN_MEMORY", 1000)
+    monkeypatch.setattr("napari_wbcseg.plugin.segment.run._IN_MEMORY", 1000)
     viewer.scene.camera.center = (0, 230, 440) if hasattr(viewer, "scene") else (230, 440)
     job, seen = start(viewer, image)
     with qtbot.waitSignal(job.succeeded, timeout=120_000) as done:
