@@ -11,6 +11,15 @@ from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QLabel, QLineEdit, QProgressBar, QPushButton, QWidget
 
+from ...datasets.corrections import corrections_folder, read_corrections
+from ...errors import WBCSegError
+from ...network.library import load_model, models_folder, require_writable, save_to_library
+from ...network.model_file import ModelFile
+from ...progress import Progress
+from ...settings import TrainingSettings
+from ...training.folder import Unfinished, new_training_folder, read_job
+from ...training.replay import FineTuningPlan, plan_fine_tuning, plan_of
+from ...training.worker import TrainingProcess
 from ..shared.events import events
 from ..shared.jobs import Cleanup, say_error
 from ..shared.model_list import ModelPicker
@@ -21,12 +30,6 @@ from ..shared.training_run import TrainingRun
 
 if TYPE_CHECKING:
     from ...evaluation.compare import Comparison
-    from ...network.model_file import ModelFile
-    from ...progress import Progress
-    from ...settings import TrainingSettings
-    from ...training.folder import Unfinished
-    from ...training.replay import FineTuningPlan
-    from ...training.worker import TrainingProcess
 
 Outcome = tuple["ModelFile", "Comparison"]
 Begin = Callable[["Progress"], "tuple[FineTuningPlan, TrainingProcess]"]
@@ -93,9 +96,6 @@ class FineTunePanel(QWidget):
 
     def refresh(self) -> None:
         """Read the training set again."""
-        from ...datasets.corrections import corrections_folder
-        from ...errors import WBCSegError
-
         known = ""
         try:
             known = training_set_in_words()
@@ -121,12 +121,6 @@ class FineTunePanel(QWidget):
         name, settings, original = self._start.name, self.settings, self.original
 
         def prepare(progress: Progress) -> tuple[FineTuningPlan, TrainingProcess]:
-            from ...datasets.corrections import read_corrections
-            from ...network.library import load_model, models_folder, require_writable
-            from ...training.folder import new_training_folder
-            from ...training.replay import plan_fine_tuning
-            from ...training.worker import TrainingProcess
-
             # Before the work, not after it.
             require_writable(models_folder())
             plan = plan_fine_tuning(read_corrections(), load_model(name), original, settings, progress)
@@ -143,10 +137,6 @@ class FineTunePanel(QWidget):
         self.discard()
 
         def prepare(progress: Progress) -> tuple[FineTuningPlan, TrainingProcess]:
-            from ...training.folder import read_job
-            from ...training.replay import plan_of
-            from ...training.worker import TrainingProcess
-
             plan = plan_of(read_job(training.folder))
             return plan, TrainingProcess(training.folder)
 
@@ -165,9 +155,6 @@ class FineTunePanel(QWidget):
     def keep(self) -> None:
         """Put the new model into the library."""
         from napari.utils.notifications import show_info
-
-        from ...errors import WBCSegError
-        from ...network.library import save_to_library
 
         if self._found is None:
             return
@@ -311,8 +298,6 @@ class FineTunePanel(QWidget):
 
 
 def _show_folder() -> None:
-    from ...datasets.corrections import corrections_folder
-
     QDesktopServices.openUrl(QUrl.fromLocalFile(str(corrections_folder())))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import napari
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -18,17 +18,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...errors import ModelError, WBCSegError
+from ...network.library import ModelInfo, import_model_file, list_models, remove_from_library
+from ...network.model_card import model_card
+from ...network.model_file import read_model
+from ...progress import Progress
 from ..shared.elsewhere import run_python
 from ..shared.events import events
 from ..shared.jobs import Job, clean_up_with, in_background, say_error
 from ..shared.panel import Folded, Sentence, beside, button, confirmed, fill, scrolled_column, there
 from .finetune_panel import FineTunePanel
-
-if TYPE_CHECKING:
-    import napari
-
-    from ...network.library import ModelInfo
-    from ...progress import Progress
 
 _COLUMNS = ("name", "recipe", "Dice", "size", "origin")
 #: Scores of a header that stand for the model in the list, the most honest first.
@@ -87,8 +86,6 @@ class ModelsWidget(QWidget):
 
     def refresh(self, chosen: str = "") -> None:
         """Read the library again, keeping the choice, or choosing ``chosen`` if it is there."""
-        from ...network.library import list_models
-
         wanted = chosen or self.chosen
         self._infos = {info.name: info for info in list_models(weights=False)}
         self._list.clear()
@@ -107,8 +104,6 @@ class ModelsWidget(QWidget):
         """Check a model file and add it to the library; `imported` or `failed` follows."""
 
         def work(progress: Progress) -> str:
-            from ...network.library import import_model_file
-
             return import_model_file(path).name
 
         self._run(work, f"Importing {Path(path).name}", self._on_imported)
@@ -123,7 +118,6 @@ class ModelsWidget(QWidget):
 
         def work(progress: Progress) -> str:
             from ...network.exchange.export import export_model
-            from ...network.model_file import read_model
 
             if target.suffix.lower() == ".keras":
                 return _export_elsewhere(source, target, progress)
@@ -133,9 +127,6 @@ class ModelsWidget(QWidget):
 
     def remove(self) -> None:
         """Delete the chosen model."""
-        from ...errors import WBCSegError
-        from ...network.library import remove_from_library
-
         try:
             remove_from_library(self.chosen)
         except WBCSegError as error:
@@ -178,8 +169,6 @@ class ModelsWidget(QWidget):
         column.addStretch()
 
     def _show_card(self) -> None:
-        from ...network.model_card import model_card
-
         info = self._infos.get(self.chosen)
         usable = info is not None and info.header is not None
         self._export.setEnabled(usable and self._job is None)
@@ -269,8 +258,6 @@ def _row(info: ModelInfo) -> list[str]:
 
 def _export_elsewhere(model: Path, target: Path, progress: Progress) -> str:
     """Write a Keras file in a process of its own: TensorFlow and napari's window do not share one."""
-    from ...errors import ModelError
-
     command = ["-m", "napari_wbcseg.cli", "models", "export", str(model), str(target)]
     status, _, said = run_python(command, progress, f"Writing {target.name}")
     if status:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QWidget
 
@@ -14,18 +16,12 @@ from ...segmentation.edit import label_under
 from ..shared.jobs import Cleanup
 from .canvas import OnCanvas
 from .decisions import Cell
+from .differential_panel import DifferentialPanel
 from .edits import plane_of
 from .layer import LayerReview
 from .learning import Learning
 from .missed_cell import MissedCell
 from .panel import ReviewPanel, cells_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from napari.components import ViewerModel
-    from napari.layers import Layer
-
-    from .differential_panel import DifferentialPanel
 
 START = "Run Segment white blood cells first, or open labels of your own."
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...errors import WBCSegError
 from ..shared.panel import calling
 from ..shared.stroke import StrokeTool
+from .actions import ReviewActions
 from .decisions import Cell
 from .gallery import DIGITS
 from .panel import KEYS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .actions import ReviewActions
 
 _OF_DIAMETER = 0.04  # width of the line that is drawn across a cell
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from ...box import Box
 from ..shared.class_colours import colour_cells
 from ..shared.jobs import timer
 from ..shared.metadata import role_of
 from ..shared.stroke import helper_layer
 from .decisions import Cell
 from .edits import shown_planes
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Labels, Layer, Shapes
-
-    from ...box import Box
-    from .layer import LayerReview
+from .layer import LayerReview
 
 _FRAME_DELAY = 30  # ms; whoever names cells quickly is not held up by the canvas
 _FRAME = "#ff8c1a"

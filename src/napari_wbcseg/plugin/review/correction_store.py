@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton
 
 from ...box import label_boxes
+from ...datasets.corrections import CellDecision, Correction, add_correction
+from ...errors import DatasetError
+from ...images.field_of_view import border
+from ...images.prepare import as_rgb8, bit_range
+from ...progress import Progress
 from ...words import counted
 from ..shared.events import events
 from ..shared.features import known_values
@@ -20,14 +27,6 @@ from ..shared.panel import with_tip
 from ..shared.reunite import path_of
 from ..shared.training_data import check_pair
 from ..shared.viewer import image_data, pixel_size
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from napari.layers import Image, Labels
-
-    from ...datasets.corrections import Correction
-    from ...progress import Progress
 
 #: Sides of images up to which the whole field is stored, and of the windows stored of larger ones.
 _WHOLE, _WINDOW = 2048, 512
@@ -87,10 +86,6 @@ def store_field(source: FieldSource, progress: Progress, folder: Path | None = N
     ImageError
         If the image cannot be used.
     """
-    from ...datasets.corrections import CellDecision, add_correction
-    from ...errors import DatasetError
-    from ...images.prepare import as_rgb8, bit_range
-
     stack = source.labels.ndim == 3
     value_range = bit_range(source.image)
     added: list[Correction] = []
@@ -186,8 +181,6 @@ class AddToTrainingSet(QPushButton):
 
 def _windows(labels: np.ndarray, decided: set[int]) -> Iterator[tuple[tuple[slice, slice], str]]:
     """Yield the windows to store, and what tells their names apart."""
-    from ...images.field_of_view import border
-
     if not labels.any():
         return
     if max(labels.shape) <= _WHOLE:

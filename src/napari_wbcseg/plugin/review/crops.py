@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QColor, QImage, QPixmap
 
+from ...box import Box
 from ...classification.crops import PARAMETERS, cut_out
 from ...errors import ImageError
+from ...images.prepare import bit_range
 from ..shared.jobs import timer
 from ..shared.viewer import image_data
 from .decisions import Cell
-
-if TYPE_CHECKING:
-    from napari.layers import Image, Labels
-
-    from ...box import Box
 
 _MOST_KEPT = 4000
 _MOST_WANTED = 200  # of pictures on disk: those that were scrolled past before are not read
@@ -44,8 +42,6 @@ class Crops(QObject):
     loaded = Signal()
 
     def __init__(self, labels: Labels, image: Image | None, diameter: float, side: int) -> None:
-        from ...images.prepare import bit_range
-
         super().__init__()
 
         self._labels, self._diameter, self._side = labels, max(diameter, 1.0), side

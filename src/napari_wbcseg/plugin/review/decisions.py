@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from ...classification.classes import ClassList
 from ...classification.naming import each_named
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ...network.classifier import ClassifierFile
-    from ...segmentation.tracking import Change
+from ...network.classifier import ClassifierFile
+from ...segmentation.tracking import Change
 
 #: Plane (0 for a single image) and label of a cell.
 Cell = tuple[int, int]
@@ -172,8 +169,6 @@ class Decisions:
         cells : list of tuple of int
             Plane and label of each row.
         """
-        import pandas as pd
-
         flags = [self.flag(cell, count) for cell, count in zip(cells, table["pieces"].tolist(), strict=True)]
         accepted = {cell: one.flag for cell, one in self._accepted.items()}
         check = [

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.compat import isalive
 from qtpy.QtCore import QModelIndex, QRect, Qt
 from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPixmap
@@ -32,12 +34,7 @@ from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo
 from ..shared.panel import Sentence, button, fill, form, there, with_tip
 from ..shared.regions import inside, is_regions, region_outlines
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Layer
-
-    from .layer import LayerReview
+from .layer import LayerReview
 
 _HEADERS = ("class", "cells", "%", "95 %", "")
 _BAR = len(_HEADERS) - 1

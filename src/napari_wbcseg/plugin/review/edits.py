@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import Dims
+from napari.layers import Labels
 
 from ...box import Box
 from ...errors import EditError
@@ -14,10 +16,6 @@ from ...segmentation.edit import Edit, merge_cells, remove_cells, separate_piece
 from ..shared.viewer import image_data, plane_shown
 from .decisions import Cell
 from .large_edit import ON_DISK, folder_of
-
-if TYPE_CHECKING:
-    from napari.components import Dims
-    from napari.layers import Labels
 
 #: Where something changed: planes and a box in them; None stands for all of it.
 Place = tuple[range | None, Box | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QModelIndex, QObject, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QDrag, QPainter, QPixmap
@@ -25,10 +25,8 @@ from ..shared.panel import there
 from .crops import Crops
 from .decisions import Cell
 from .gallery_model import MIME, GalleryModel, dragged_cells
+from .layer import LayerReview
 from .selection import OrderedSelection
-
-if TYPE_CHECKING:
-    from .layer import LayerReview
 
 SIDE = 60  # pixels of the screen, of a picture
 _EDGE, _BAR, _CAPTION, _TITLE = 3, 4, 14, 24

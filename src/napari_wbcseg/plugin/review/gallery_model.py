@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, Qt
 from qtpy.QtGui import QPixmap
 
 from ...classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY, PERSON, UNSURE, ClassList
 from .decisions import ACCEPTED, Cell
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: What is dragged: cells as JSON, each as plane and label.
 MIME = "application/x-napari-wbcseg-cells"

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
+from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from ...classification.classes import CLASS, PROBABILITY, probability_columns
+from ...classification.classes import CLASS, PROBABILITY, ClassList, probability_columns
 from ...progress import Progress
 from ...segmentation.measure import COLUMNS
 from ..shared.features import known_cells, known_values, write_features
 from ..shared.jobs import Job, in_background, timer
 from .decisions import ACCEPTED, Decisions
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
-    from napari.layers import Labels
-
-    from ...classification.classes import ClassList
 
 _DELAY = 300  # ms after the last change
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
@@ -24,11 +27,6 @@ from ..shared.metadata import LayerInfo, class_list, is_picture
 from ..shared.panel import Sentence, button, fill
 from ..shared.saving import source_image
 from ..shared.viewer import image_data, placement, plane_shape
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from napari.components import ViewerModel
-    from napari.layers import Image, Labels
 
 #: Pixels of a part that is corrected at once.
 MOST_PIXELS = 2**24
@@ -134,8 +132,6 @@ class LargeEditor(QWidget):
         EditError
             If no cells on disk are chosen, or the part is too large.
         """
-        from napari.layers import Image, Labels
-
         from ...segmentation.large.result import LargeResult
 
         cells = self._cells

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import starmap
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 
 from ...box import Box
@@ -24,11 +26,6 @@ from .kept_features import DiskCopy, KeptFeatures
 from .large_edit import folder_of
 from .measured_cells import MeasuredCells, StoredCells
 from .reviewed_cells import ReviewedCells
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Labels
-
 
 _MOST_STEPS = 100  # as many as napari keeps
 

@@ -6,14 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON, UNSURE, ClassList
-from ...errors import EditError, WBCSegError
+from ...classification.learn import probabilities_of, teach
+from ...datasets.corrections import learnt_file
+from ...errors import EditError, ModelError, WBCSegError
+from ...network.classifier import BUILT_IN, ClassifierFile, read_classifier, write_classifier
 from ...network.model_file import SUFFIX
 from ...progress import Progress
 from ...words import counted
@@ -23,12 +27,7 @@ from ..shared.metadata import LayerInfo
 from ..shared.panel import with_tip
 from ..shared.viewer import image_data
 from .decisions import Cell, Told
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ...network.classifier import ClassifierFile
-    from .layer import LayerReview
+from .layer import LayerReview
 
 _PAUSE = 700  # ms after a name in which no other comes
 _OF_A_CLASS, _CLASSES = 3, 2  # cells named of so many classes, from which on classes are suggested
@@ -194,10 +193,6 @@ def _enough(names: Mapping[int, str], first: ClassifierFile) -> bool:
 
 def _first_classifier(asked: str | None) -> ClassifierFile:
     """Return what a review begins with: what other pictures taught, or the classifier of the layer."""
-    from ...datasets.corrections import learnt_file
-    from ...errors import ModelError
-    from ...network.classifier import BUILT_IN, read_classifier
-
     file = learnt_file()
     try:
         return read_classifier(file if file.is_file() else asked or BUILT_IN)
@@ -207,9 +202,6 @@ def _first_classifier(asked: str | None) -> ClassifierFile:
 
 def _keep(classifier: ClassifierFile) -> None:
     """Keep what was learnt for the next picture; of what nobody taught there is no file."""
-    from ...datasets.corrections import learnt_file
-    from ...network.classifier import write_classifier
-
     file = learnt_file()
     if classifier.header.taught:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -265,7 +257,6 @@ def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progres
 def _told(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) -> Told:
     """Teach a classifier by the cells that a person named, and let it look at all of them."""
     from ...classification.classify import class_list
-    from ...classification.learn import probabilities_of, teach
 
     cells, embedding = view.cells, np.stack([seen[cell][1] for cell in view.keys])
     named = cells["label"].isin(_named(cells)).to_numpy() & np.isfinite(embedding).all(axis=1)
@@ -310,8 +301,6 @@ class SaveClassifier(QPushButton):
         ModelError
             If it cannot be written.
         """
-        from ...network.classifier import write_classifier
-
         if self._review is not None and self._review.told is not None:
             learnt = self._review.told.classifier
             write_classifier(path, learnt.header, learnt.weights)

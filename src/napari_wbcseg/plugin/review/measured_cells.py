@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal
 
 from ...box import Box
 from ...errors import ImageError
 from ...images.pixel_source import PixelSource
+from ...images.prepare import bit_range
 from ...progress import Progress, silent
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.features import known_cells
 from ..shared.jobs import Cleanup, Job, in_background, timer
 from ..shared.viewer import image_data, plane_shape, times
 from .edits import Place, place_redrawn, places_painted, plane_count, plane_of, shown_planes
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from napari.components import ViewerModel
-    from napari.layers import Image, Labels
 
 _EDIT_DELAY = 20  # ms; gathers what one mouse move emits
 _MEASURED_AT_ONCE = 2**18  # pixels of the whole layer; more is measured in a thread
@@ -283,8 +282,6 @@ def measure_planes(
     known : DataFrame, optional
         What is known of labels already, see `TrackedCells`.
     """
-    from ...images.prepare import bit_range
-
     problem, value_range = "", None
     if image is not None:
         try:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from ...box import Box
-from ...errors import EditError
+from ...errors import EditError, WBCSegError
+from ...network.library import load_model
+from ...network.model_file import ModelFile
 from ...progress import Progress
+from ...segmentation.missed import outline_at
+from ...settings import SegmentationSettings
 from ..shared.jobs import Cleanup, Job, in_background
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data
 from .edits import plane_of
-
-if TYPE_CHECKING:
-    from ...network.model_file import ModelFile
-    from ...settings import SegmentationSettings
-    from .layer import LayerReview
+from .layer import LayerReview
 
 _MODEL = "wbc"
 
@@ -51,8 +49,6 @@ class MissedCell(QObject):
         EditError
             If there is no image, or another cell is being looked for.
         """
-        from ...segmentation.missed import outline_at
-
         review = self._review
         review.update_now()
         if review.image is None:
@@ -78,10 +74,6 @@ class MissedCell(QObject):
 
 def _method(info: LayerInfo) -> tuple[ModelFile, SegmentationSettings]:
     """Return by what the cells of a layer were found; the built-in model where that is not at hand."""
-    from ...errors import WBCSegError
-    from ...network.library import load_model
-    from ...settings import SegmentationSettings
-
     try:
         model = load_model(info.model.partition("@")[0] or _MODEL)
         settings = SegmentationSettings(**(info.settings or {"recipe": model.header.recipe}))

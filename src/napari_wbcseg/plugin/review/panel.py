@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -31,14 +34,8 @@ from ..shared.viewer import pixel_size, plane_shape
 from .decisions import Cell
 from .gallery import DIGITS, Gallery
 from .histogram import Histogram
+from .layer import LayerReview
 from .table import SHOWN, CellTable, CellTableModel
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from napari.components import ViewerModel
-    from napari.layers import Layer
-
-    from .layer import LayerReview
 
 #: Keys, in the table and on the canvas while the layer is chosen, and the action of each.
 KEYS = {
@@ -133,8 +130,6 @@ class LayerChoice:
 
 
 def _is_cells(layer: Layer) -> bool:
-    from napari.layers import Labels
-
     return isinstance(layer, Labels) and layer.ndim in (2, 3)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
+from napari.layers import Image
 from qtpy.QtCore import QObject
 
 from ...box import Box
@@ -15,10 +15,6 @@ from ...segmentation.tracking import TrackedCells
 from ..shared.metadata import class_list
 from .decisions import Cell, Decisions, Told
 from .measured_cells import MeasuredCells
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from napari.layers import Image
 
 
 class ReviewedCells(QObject):
@@ -89,15 +85,11 @@ class ReviewedCells(QObject):
     @property
     def rejected(self) -> pd.DataFrame:
         """The cells that were rejected, as they were measured before."""
-        import pandas as pd
-
         return pd.DataFrame(list(self._decisions.rejected.values()), columns=self.cells.columns)
 
     @property
     def decided(self) -> pd.DataFrame:
         """All cells with their ``decision``: accepted, rejected (no longer in the labels) or empty."""
-        import pandas as pd
-
         rejected = self.rejected
         return pd.concat([self.cells, rejected], ignore_index=True) if len(rejected) else self.cells
 
@@ -142,8 +134,6 @@ class ReviewedCells(QObject):
 
     def _found_cells(self, told: Told | None) -> pd.DataFrame:
         """Return the cells as they are measured, with what a classifier says that learned here."""
-        import pandas as pd
-
         planes = self._measured.planes or [TrackedCells(np.zeros((0, 0), np.int32))]
         tables = [plane.table for plane in planes]
         if self.stacked:

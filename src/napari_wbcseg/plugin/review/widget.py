@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
+from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout
 
@@ -21,10 +23,6 @@ from .layer import LayerReview
 from .learning import SaveClassifier
 from .panel import EDITING, KEYS, LayerChoice, ReviewPanel
 from .table import CellTableModel
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Image, Labels
 
 _DRAW_DELAY = 300  # ms after the last change
 

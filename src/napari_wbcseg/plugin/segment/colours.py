@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
 
+from ...images.prepare import bit_range
 from ...progress import Progress
 from ..shared.metadata import role_of
 from ..shared.viewer import image_data, times
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer
 
 _RED_GREEN_BLUE = ("red", "green", "blue")
 _NUMBERED = re.compile(r"(.*?)(?: \[\d+\])?")
@@ -57,8 +56,6 @@ class ColourOffer:
         ImageError
             If the values cannot be those of an image.
         """
-        from ...images.prepare import bit_range
-
         progress(0, 0, "Joining the colours")
         arrays = [np.asarray(image_data(layer)) for layer in self.layers]
         joined = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
@@ -110,8 +107,6 @@ def colour_offer(viewer: ViewerModel, layer: Image | None) -> ColourOffer | None
 
 def _channels(viewer: ViewerModel, layer: Image) -> tuple[Image, ...] | None:
     """Return the three layers that one image was opened as, in the order red, green, blue."""
-    from napari.layers import Image
-
     shape, dtype = tuple(image_data(layer).shape), image_data(layer).dtype
     alike = [
         other

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Layer, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..shared.canvas_guard import guard_canvas
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import action_of, placement, plane_shape
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Layer, Shapes
 
 _COLOUR = "#00e5ff"
 _LINE = 2  # pixels of the screen
@@ -64,8 +62,6 @@ class DiameterCircle(QObject):
         self._before = None
 
     def _add(self, diameter: float, source: Layer) -> None:
-        from napari.layers import Shapes
-
         layers = self._viewer.layers
         self._before = layers.selection.active
         zoom = self._viewer.scene.camera.zoom * float(np.abs(source.scale[-2:]).mean())

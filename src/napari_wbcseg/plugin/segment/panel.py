@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from napari.components import ViewerModel
+from napari.layers import Labels
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QMessageBox, QProgressBar, QPushButton, QWidget
 
@@ -30,10 +30,6 @@ from ..shared.settings_form import SettingsForm
 from .classes_editor import ClassesEditor
 from .pixel_size_field import PixelSizeField
 from .save_form import SaveForm
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Labels
 
 #: Shown on top; the others are folded away.
 TOP = ("cell_diameter",)

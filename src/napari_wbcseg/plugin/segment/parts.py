@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.layers import Layer, Shapes
 
 from ...box import Box
 from ...errors import ImageError
 from ...progress import Progress
+from ...segmentation.result import Segmentation
 from ..shared.regions import inside, region_outlines
 from ..shared.viewer import image_data, plane_shape
-
-if TYPE_CHECKING:
-    from napari.layers import Layer, Shapes
-
-    from ...segmentation.result import Segmentation
 
 _MARGIN = 128  # pixels around a region, so that the cells on its outline are seen whole
 _PIECE = 2**22  # pixels read between two progress reports

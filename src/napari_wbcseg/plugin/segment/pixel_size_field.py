@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QInputDialog, QMenu, QPushButton, QWidget
 from superqt.utils import signals_blocked
@@ -14,10 +16,6 @@ from ..shared.panel import with_tip
 from ..shared.reunite import path_of
 from ..shared.stroke import StrokeTool
 from ..shared.viewer import plane_shape, size_in_micrometres
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Layer
 
 _LARGEST, _DIGITS = 10.0, 4  # µm; see `napari_wbcseg.images.pixel_size`
 _USUAL_BAR = 10.0  # µm

@@ -11,8 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from ...progress import Progress
+from ...segmentation.result import Segmentation
+from ...settings import SegmentationSettings
 from ...words import counted
 from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
@@ -23,13 +28,7 @@ from ..shared.viewer import image_data, own_viewer, placement
 from .parts import Part
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Labels, Layer
-
-    from ...progress import Progress
     from ...segmentation.large.run import LargeRun, TileDone
-    from ...segmentation.result import Segmentation
-    from ...settings import SegmentationSettings
 
 _PATIENCE = 0.4  # seconds after Cancel in which the work may stop by itself
 
@@ -121,8 +120,6 @@ class LargeJob(Job):
         self._on_view = float(row), float(col)
 
     def _show(self, run: LargeRun) -> None:
-        from napari.layers import Labels
-
         if self._source not in self._viewer.layers or self._stop.is_set():
             return
         levels = run.labels.arrays

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from napari.components import ViewerModel
+from napari.layers import Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QWidget
 
 from ...errors import WBCSegError
+from ...progress import Progress
 from ..shared.jobs import Job, clean_up_with, in_background, say_error
 from ..shared.panel import Sentence, button, confirmed, fill
 from ..shared.preferences import preference
-from ..shared.saving import LayerSnapshot, save_snapshot
+from ..shared.reunite import path_of
+from ..shared.saving import LayerSnapshot, save_snapshot, source_image
 from ..shared.unsaved import keep_unsaved
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Labels
-
-    from ...progress import Progress
 
 #: Formats offered, with the words beside the box.
 OFFERED = {
@@ -197,9 +194,6 @@ class SaveForm(QWidget):
 
 def _suggested(layer: Labels, viewer: ViewerModel) -> Path:
     """Return the image's own folder and name, or the last folder that napari saved to."""
-    from ..shared.reunite import path_of
-    from ..shared.saving import source_image
-
     image = source_image(viewer, layer)
     path = None if image is None else path_of(image)
     if path is not None and path.parent.is_dir():

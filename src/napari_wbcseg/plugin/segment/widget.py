@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
+from napari.layers import Image, Labels, Layer, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QWidget
 from superqt.utils import signals_blocked
 
 from ...errors import WBCSegError
 from ...images.lazy import is_large
+from ...segmentation.result import Segmentation
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
 from ..shared.jobs import Job, clean_up_with, in_background, say_error
 from ..shared.layer_check import LayerCheck, check_layer
-from ..shared.layers import is_corrected
+from ..shared.layers import ResultLayers, is_corrected
 from ..shared.metadata import LayerInfo
 from ..shared.panel import open_review_on
 from ..shared.viewer import image_data, own_viewer, placement, plane_shape, plane_shown
@@ -24,13 +27,6 @@ from .diameter_circle import DiameterCircle
 from .panel import SegmentPanel, ask_to_keep
 from .parts import Part, choose_part
 from .run import SegmentRun
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Image, Labels, Layer, Shapes
-
-    from ...segmentation.result import Segmentation
-    from ..shared.layers import ResultLayers
 
 _LARGEST = 2**28  # pixels of a plane; more do not fit into a napari layer, nor into most memories
 

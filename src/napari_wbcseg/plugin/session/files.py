@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,17 +18,16 @@ from ...batch.folder import items_of
 from ...batch.run import BatchResult, collect, renew_tables, segment_files
 from ...errors import BusyError, ImageError, SettingsError, WBCSegError
 from ...files import read_text, write_atomically
+from ...network.library import load_model
 from ...progress import Progress
 from ...results.formats.tables import failed_row
 from ...results.names import RUN_FILE, output_names
 from ...results.records import ResultRecord, RunRecord
 from ...segmentation.result import Placement
+from ...settings import SegmentationSettings
 from ..shared.file_layers import large_image_layer, large_result_layers, read_result_layers
 from ..shared.metadata import LayerDataTuple, LayerInfo
-
-if TYPE_CHECKING:
-    from ...settings import SegmentationSettings
-    from ..shared.saving import LayerSnapshot
+from ..shared.saving import LayerSnapshot
 
 SESSION_FILE = ".wbcseg-session.json"
 #: Folder of the results inside that of the pictures, unless another is named.
@@ -132,8 +131,6 @@ class Session:
         report : callable
             Called with each picture, under the name that its files have, and its row of ``counts.csv``.
         """
-        from ...network.library import load_model
-
         if self.run is not None:
             file, settings, source = self.run.model.load(), self.run.settings, self.run.model.source
         else:

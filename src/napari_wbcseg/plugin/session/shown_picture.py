@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
 
 from ..shared.metadata import LayerDataTuple, LayerInfo, role_of
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import UnsavedCopy, keep_unsaved, take
 from .picture_list import Entry
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Labels, Layer
 
 
 class ShownPicture:
@@ -75,8 +73,6 @@ class ShownPicture:
         left : UnsavedCopy, optional
             What these come from, if not from the files: then they are not saved.
         """
-        from napari.layers import Layer
-
         self.take_away()
         self.entry = entry
         self._layers = [self._viewer.add_layer(Layer.create(*one)) for one in layers]

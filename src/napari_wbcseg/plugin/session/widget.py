@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
+from napari.layers import Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
+from ...batch.file import BatchItem
 from ...errors import WBCSegError
+from ...progress import Progress
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import Job, clean_up_with, in_background, say_error
@@ -24,13 +28,6 @@ from .panel import KEYS, SessionPanel, ask_to_save
 from .picture_list import Entry, pixmap
 from .shown_picture import ShownPicture
 from .window import WindowGuard
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Labels
-
-    from ...batch.file import BatchItem
-    from ...progress import Progress
 
 
 class SessionWidget(QWidget):

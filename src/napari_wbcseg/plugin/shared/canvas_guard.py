@@ -9,10 +9,9 @@ Every drawing enables the arrays that it needs, so all can be disabled in betwee
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
+from napari.components import ViewerModel
 
 _ARRAYS = 16  # that every OpenGL has; napari's drawings use fewer
 _guarded: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
+from napari.layers import Labels
 
-from ...classification.classes import class_of
+from ...classification.classes import ClassList, class_of
 from ...results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
 from .features import known_cells
 from .metadata import class_list
 from .viewer import image_data
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from napari.layers import Labels
-
-    from ...classification.classes import ClassList
 
 # Each time a plane is shown napari looks for its outlines: 0.04 s for so many pixels.
 _OUTLINED = 2**22

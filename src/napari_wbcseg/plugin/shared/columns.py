@@ -6,17 +6,15 @@ napari writes every column of the features there, more than fits, and areas as `
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels
 
 from ...classification.classes import class_of
 from ...segmentation.measure import LENGTHS, in_physical_units
 from .viewer import pixel_size
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Labels
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...classification.classes import CLASS, ClassList
@@ -25,11 +28,6 @@ from .metadata import LayerInfo, class_list, is_on_disk, is_picture, role_of
 from .preferences import preference
 from .reunite import reunite
 from .viewer import image_data, own_viewer, plane_shown
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from napari.components import ViewerModel
-    from napari.layers import Labels, Layer
 
 _DELAY = 30  # ms; gathers what one mouse move emits
 _AT_ONCE = 2**20  # pixels counted without letting others run
@@ -227,8 +225,6 @@ class Counts(QObject):
 
     def _table(self, layer: Labels) -> pd.DataFrame | None:
         """Return a row for each cell that there is; None where nothing was edited."""
-        import pandas as pd
-
         if layer in self._reviewed or layer not in self._present:
             return self._reviewed.get(layer)
         present = self._present[layer]
@@ -317,8 +313,6 @@ def labels_present(data: Any, progress: Progress) -> list[np.ndarray]:
     list of ndarray of int64
         One a plane.
     """
-    import pandas as pd
-
     planes = data if data.ndim == 3 else data[None]
     step = max(1, _AT_ONCE // max(data.shape[-1], 1))
     found = []

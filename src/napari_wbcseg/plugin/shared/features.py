@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from napari.layers import Labels
 
 from ...classification.classes import probability_columns
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from napari.layers import Labels
 
 
 def known_values(layer: Labels, column: str) -> dict[int, Any]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...errors import WBCSegError
+from ...images.pixel_size import PixelSize
+from ...images.zarr_files import open_zarr
 from ...segmentation.result import summary_of
 from .counts import counted_name
 from .features import features_table
 from .layers import fingerprint
 from .metadata import LayerDataTuple, LayerInfo
-
-if TYPE_CHECKING:
-    from ...images.pixel_size import PixelSize
 
 _OVERVIEW = 4096  # pixels along the longer side, held in memory where a file has no such level
 
@@ -166,8 +165,6 @@ def _picture(path: Path | None, shape: tuple[int, ...]) -> np.ndarray | None:
 def _zarr_image(folder: Path, ndim: int) -> list[Any] | None:
     """Return the levels of the image in an OME-Zarr, lazily, colours last; None where there is none."""
     import dask.array as da
-
-    from ...images.zarr_files import open_zarr
 
     group = open_zarr(folder)
     if "multiscales" not in group.attrs:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.layers import Image
 
 from .viewer import image_data
-
-if TYPE_CHECKING:
-    from napari.layers import Image
 
 OPEN_FIRST = "Open an image first: File ▸ Open, or File ▸ Open Sample ▸ White blood cells."
 

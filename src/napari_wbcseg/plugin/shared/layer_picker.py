@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from magicgui.widgets import ComboBox
+from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QComboBox
 
 from .metadata import LayerInfo
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Layer
 
 
 class LayerPicker(ComboBox):

@@ -5,24 +5,21 @@ from __future__ import annotations
 import zlib
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer, Shapes
 
 from ...classification.classes import CLASS_BY, PERSON
+from ...segmentation.result import Segmentation, with_unique_labels
 from .canvas_guard import guard_canvas
 from .class_colours import colour_cells
 from .counts import counted_name, counts_of, layer_name
 from .features import features_table
 from .metadata import LayerInfo, Role
 from .viewer import image_data, own_viewer, placement
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from napari.components import ViewerModel
-    from napari.layers import Image, Labels, Layer, Shapes
-
-    from ...segmentation.result import Segmentation
 
 # napari draws labels of 16 bits as they are, and converts the whole plane of any wider type each time it
 # is shown, undone or redone: 5 against 300 ms for 4000 x 4000. The rest is room for cells drawn by hand.
@@ -66,8 +63,6 @@ class LayerArrays:
 
 def layer_arrays(segmentation: Segmentation) -> LayerArrays:
     """Turn a segmentation into arrays for layers. Safe in a worker thread."""
-    from ...segmentation.result import with_unique_labels
-
     labels, cells = segmentation.labels, segmentation.cells
     if labels.ndim == 3:
         labels, cells = with_unique_labels(labels, cells)
@@ -125,8 +120,6 @@ def landing(
 
     Closing the generator early takes away the layers that were added.
     """
-    from napari.layers import Image, Labels, Shapes
-
     viewer = own_viewer(viewer)
     guard_canvas(viewer)
     arrays = arrays or layer_arrays(segmentation)

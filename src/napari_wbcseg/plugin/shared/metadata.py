@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+from napari.layers import Layer
 
 from ...classification.classes import BUILT_IN, ClassList
 from ...words import in_doubt
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
 
 #: Key of a layer's ``metadata`` under which this plugin keeps what it knows of the layer.
 METADATA_KEY = "napari_wbcseg"

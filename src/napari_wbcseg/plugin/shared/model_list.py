@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 from superqt.utils import signals_blocked
 
 from ...network.library import ModelInfo, list_models
+from ...settings import Recipe
 from .events import events
-
-if TYPE_CHECKING:
-    from ...settings import Recipe
 
 
 class ModelPicker(QComboBox):

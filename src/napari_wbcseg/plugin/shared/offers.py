@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QVBoxLayout
 
+from ...training.folder import Unfinished, discard_training, unfinished_trainings
 from ...words import counted, moment
 from .events import events
 from .jobs import in_background, say_error
 from .panel import Sentence, beside, button, confirmed
 from .unsaved import UnsavedCopy, copies_left, keep_unsaved, take
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
-    from ...training.folder import Unfinished
 
 
 class _Offer(QFrame):
@@ -72,8 +70,6 @@ class ResumePanel(_Offer):
 
     def refresh(self) -> None:
         """Look for interrupted trainings again."""
-        from ...training.folder import unfinished_trainings
-
         found = (one for one in unfinished_trainings() if one.fine_tuning == self._fine_tuning)
         self.training = next(found, None)
         self.say("" if self.training is None else _interrupted(self.training))
@@ -83,8 +79,6 @@ class ResumePanel(_Offer):
         self.resumed.emit(self.training)
 
     def discard(self) -> None:
-        from ...training.folder import discard_training
-
         if self.training is not None:
             discard_training(self.training.folder)
         self.refresh()
@@ -144,8 +138,6 @@ class UnsavedOffer(_Offer):
             take(copy).discard()
 
     def _show(self, copy: UnsavedCopy, layers: Any) -> None:
-        from napari.layers import Layer
-
         *_, cells = (self._viewer.add_layer(Layer.create(*one)) for one in layers)
         keep_unsaved(self._viewer).restored(cells, copy)  # type: ignore[arg-type]
         self._viewer.layers.selection.active = cells

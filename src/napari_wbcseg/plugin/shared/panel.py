@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from napari import Viewer
+from napari.components import ViewerModel
+from napari.layers import Labels
 from qtpy.QtCore import QSize, Qt, QTimer, Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QDockWidget,
@@ -25,12 +29,6 @@ from qtpy.QtWidgets import (
 )
 
 from .viewer import all_in_view
-
-if TYPE_CHECKING:
-    from napari import Viewer
-    from napari.components import ViewerModel
-    from napari.layers import Labels
-    from qtpy.QtGui import QShowEvent
 
 PartT = TypeVar("PartT")
 WidgetT = TypeVar("WidgetT", bound=QWidget)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ...settings import SegmentationSettings
+from ...settings import SegmentationSettings
 
 DEFAULTS: dict[str, Any] = {
     "model": "wbc",
@@ -18,8 +17,6 @@ DEFAULTS: dict[str, Any] = {
 
 def preferred_settings() -> SegmentationSettings:
     """Return the settings that a widget starts with."""
-    from ...settings import SegmentationSettings
-
     device = preference("device")
     return SegmentationSettings(device=device if device in ("auto", "cpu") else "auto")
 

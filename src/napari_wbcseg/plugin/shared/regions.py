@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.layers import Layer, Shapes
 
 from .metadata import role_of
-
-if TYPE_CHECKING:
-    from napari.layers import Layer, Shapes
 
 # Shapes that enclose something.
 _REGION_KINDS = ("rectangle", "ellipse", "polygon")

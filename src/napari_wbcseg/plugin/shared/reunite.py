@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
 
 from .metadata import LayerInfo, is_picture, role_of
 from .viewer import plane_shape
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Labels, Layer
 
 
 def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:

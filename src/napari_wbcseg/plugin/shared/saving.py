@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
 
 from ...errors import BusyError
 from ...progress import Progress, silent
+from ...results.names import LABELS_SUFFIX
 from ...segmentation.measure import STAIN_COLUMNS
+from ...segmentation.result import Placement
 from .counts import counts_of
 from .features import features_table, known_cells
 from .layers import is_corrected
 from .metadata import LayerInfo, is_picture
 from .reunite import path_of
 from .viewer import image_data, own_viewer, plane_shape
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import pandas as pd
-    from napari.components import ViewerModel
-    from napari.layers import Image, Labels
-
-    from ...segmentation.result import Placement
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,6 @@ def save_snapshot(
 ) -> list[Path]:
     """Save what `LayerSnapshot.of_layer` took; for a worker thread. Tables of a run in that folder follow."""
     from ...batch.run import renew_tables
-    from ...results.names import LABELS_SUFFIX
     from ...results.save import save
 
     files = save(

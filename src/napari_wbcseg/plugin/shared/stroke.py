@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Layer, Shapes
 from qtpy.QtCore import QTimer
 
 from .metadata import LayerInfo
 from .viewer import action_of, placement
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Layer, Shapes
 
 _STROKE = "#ffd400"
 
 
 def helper_layer(layer: Layer, name: str, **looks: Any) -> Shapes:
     """Return a layer of our own, placed as another one; not a part of any result."""
-    from napari.layers import Shapes
-
     return Shapes(
         ndim=layer.ndim,
         name=name,

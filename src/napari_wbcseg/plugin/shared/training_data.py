@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.layers import Image, Labels
 
+from ...datasets.corrections import read_record
+from ...datasets.pair import TrainingPair
+from ...errors import DatasetError
+from ...images.prepare import as_rgb8, bit_range
+from ...progress import Progress
+from ...words import counted
 from .layer_check import check_layer
 from .viewer import image_data, plane_shape
-
-if TYPE_CHECKING:
-    from napari.layers import Image, Labels
-
-    from ...datasets.pair import TrainingPair
-    from ...progress import Progress
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,6 @@ def make_pairs(source: PairSource, progress: Progress) -> list[TrainingPair]:
     ImageError
         If the image cannot be used.
     """
-    from ...datasets.pair import TrainingPair
-    from ...errors import DatasetError
-    from ...images.prepare import as_rgb8, bit_range
-
     stack = source.labels.ndim == 3
     images = source.image if stack else [source.image]
     labels = source.labels if stack else [source.labels]
@@ -112,9 +109,6 @@ def training_set_in_words() -> str:
     DatasetError
         If it cannot be read.
     """
-    from ...datasets.corrections import read_record
-    from ...words import counted
-
     fields = read_record()
     cells = counted(sum(field.cells for field in fields), "white cell")
     return f"{cells} in {counted(len(fields), 'field')}" if fields else ""

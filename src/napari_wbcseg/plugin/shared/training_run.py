@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...progress import Progress
+from ...training.worker import TrainingProcess
 from .activity import ActivityBar
 from .jobs import Cleanup, Job
-
-if TYPE_CHECKING:
-    from ...training.worker import TrainingProcess
 
 _POLL = 100  # milliseconds
 _STATES = ("progress", "step")

@@ -18,10 +18,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
 from qtpy.QtCore import QCoreApplication, QObject, QThreadPool
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON
@@ -37,11 +39,6 @@ from .layers import fingerprint, is_corrected
 from .metadata import METADATA_KEY, LayerDataTuple, LayerInfo, is_on_disk, role_of
 from .saving import LayerSnapshot
 from .viewer import own_viewer
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Labels, Layer
-
 
 _DELAY = 500  # ms after a correction
 _PATIENCE = 5000  # ms, for what is being written when napari is closed

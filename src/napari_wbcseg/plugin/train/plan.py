@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Signal
@@ -11,14 +10,12 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from ...box import label_boxes
+from ...progress import Progress
+from ...settings import TrainingSettings
+from ...training.plan import TrainingPlan, make_plan
 from ..shared.jobs import Cleanup, Job, in_background, timer
 from ..shared.panel import NOTICE_LOOK, Sentence, fill, with_tip
-
-if TYPE_CHECKING:
-    from ...progress import Progress
-    from ...settings import TrainingSettings
-    from ...training.plan import TrainingPlan
-    from .source import TrainingSource
+from .source import TrainingSource
 
 _DELAY = 300  # milliseconds between two keys pressed in the path
 _THUMBNAILS = 5
@@ -95,8 +92,6 @@ class PlanPanel(QWidget):
         source, settings, fine_tuning = self._wanted
 
         def work(progress: Progress) -> SeenPlan:
-            from ...training.plan import make_plan
-
             plan = make_plan(source.read(progress), settings, fine_tuning)
             return SeenPlan(plan, make_thumbnails(plan))
 

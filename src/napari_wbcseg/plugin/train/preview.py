@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
 
+from ...training.preview import decode_array
 from ..shared.metadata import LayerInfo, Role, role_of
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image
 
 _ROLE: Role = "training preview"
 _MOST_HEIGHT, _GAP = 0.4, 0.04  # of the height of the layers
@@ -30,8 +29,6 @@ class PreviewLayers:
     def show_tiles(self, event: dict[str, Any]) -> None:
         """Add the tiles and their true cells, replacing those of an earlier training."""
         from napari.utils import Colormap, DirectLabelColormap
-
-        from ...training.preview import decode_array
 
         self.remove()
         image, truth = decode_array(event["image"]), decode_array(event["truth"])
@@ -73,8 +70,6 @@ class PreviewLayers:
 
     def show_prediction(self, event: dict[str, Any]) -> None:
         """Show the prediction as it is now."""
-        from ...training.preview import decode_array
-
         layer = self._prediction
         if layer is None or layer not in self._viewer.layers:
             return  # the user has taken it away

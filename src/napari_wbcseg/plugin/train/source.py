@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QLabel, QLineEdit, QWidget
 
+from ...datasets.corrections import corrections_folder, is_corrections
+from ...datasets.download import fetch_sigtuple, local_sigtuple
+from ...datasets.masks import MaskReading
+from ...datasets.pair import TrainingPair
+from ...datasets.sigtuple import TRAIN_FOLDER, read_sigtuple
+from ...errors import WBCSegError
+from ...progress import Progress
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import is_picture, role_of
 from ..shared.panel import Sentence, beside, button, choice, fill, form, stretched, with_tip
 from ..shared.training_data import check_pair, make_pairs, pair_source, training_set_in_words
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Layer
-
-    from ...datasets.masks import MaskReading
-    from ...datasets.pair import TrainingPair
-    from ...progress import Progress
 
 LAYERS, FOLDER, SIGTUPLE, CORRECTIONS = range(4)
 _CHOICES = (
@@ -123,14 +123,11 @@ class SourcePanel(QWidget):
                 return "Choose the folder or archive with the training images."
             if not Path(self.folder).expanduser().exists():
                 return f"There is nothing at {self.folder}. Choose a folder or archive."
-        if kind == CORRECTIONS:
-            from ...datasets.corrections import corrections_folder, is_corrections
-
-            if not is_corrections(corrections_folder()):
-                return (
-                    "There are no corrections yet: open Plugins ▸ Review white blood cells, correct some "
-                    "cells and press Add to my training set."
-                )
+        if kind == CORRECTIONS and not is_corrections(corrections_folder()):
+            return (
+                "There are no corrections yet: open Plugins ▸ Review white blood cells, correct some "
+                "cells and press Add to my training set."
+            )
         return ""
 
     def source(self) -> TrainingSource:
@@ -145,8 +142,6 @@ class SourcePanel(QWidget):
         if kind == SIGTUPLE:
             return TrainingSource(_read_sigtuple, "SigTuple tiles")
         if kind == CORRECTIONS:
-            from ...datasets.corrections import corrections_folder
-
             return TrainingSource(_reader(corrections_folder()), "corrections of the user")
         folder = Path(self.folder).expanduser()
         masks = self.mask_reading
@@ -192,9 +187,6 @@ class SourcePanel(QWidget):
             page.setVisible(number == kind)
 
     def _tell_corrections(self) -> None:
-        from ...datasets.corrections import corrections_folder
-        from ...errors import WBCSegError
-
         try:
             known = training_set_in_words()
             told = (
@@ -229,15 +221,10 @@ def _reader(path: Path, masks: MaskReading = "auto") -> Callable[[Progress], lis
 
 
 def _read_sigtuple(progress: Progress) -> list[TrainingPair]:
-    from ...datasets.download import fetch_sigtuple, local_sigtuple
-    from ...datasets.sigtuple import TRAIN_FOLDER, read_sigtuple
-
     folder = local_sigtuple(TRAIN_FOLDER) or fetch_sigtuple([TRAIN_FOLDER], progress=progress)
     progress(0, 0, "Reading the training images")
     return read_sigtuple(folder)
 
 
 def _is_labels(layer: Layer) -> bool:
-    from napari.layers import Labels
-
     return isinstance(layer, Labels) and role_of(layer) in (None, "cells")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ...network.model_file import ModelFile
 from ...settings import Recipe, TrainingSettings
+from ...training.replay import fine_tuning_settings
 from ..shared.model_list import ModelPicker
 
 _DEFAULT = "wbc"
@@ -56,9 +58,6 @@ class StartPicker(ModelPicker):
         Going on from a model takes small steps, and keeps some images aside. A new classic
         network keeps none, as published.
         """
-        from ...network.model_file import ModelFile
-        from ...training.replay import fine_tuning_settings
-
         info = self.infos.get(self.chosen)
         if info is not None and info.header is not None:
             start = ModelFile(info.header, {}, "")

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
+from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QLineEdit, QWidget
 from superqt.utils import signals_blocked
 
+from ...network.device import DeviceReport
+from ...network.library import load_model, save_to_library
+from ...network.model_file import ModelFile
+from ...progress import Progress
 from ...settings import TrainingSettings
+from ...training.folder import TrainingJob, Unfinished, new_training_folder
+from ...training.worker import TrainingProcess
 from ..shared.events import events
 from ..shared.jobs import clean_up_with, in_background, say_error
 from ..shared.offers import ResumePanel
@@ -24,16 +32,6 @@ from .plan import PlanPanel
 from .preview import PreviewLayers
 from .source import FOLDER, LAYERS, SourcePanel
 from .start import StartPicker
-
-if TYPE_CHECKING:
-    import napari
-    from napari.layers import Image, Labels
-
-    from ...network.device import DeviceReport
-    from ...network.model_file import ModelFile
-    from ...progress import Progress
-    from ...training.folder import Unfinished
-    from ...training.worker import TrainingProcess
 
 _TOP = ("epochs", "validation_fraction")
 
@@ -151,10 +149,6 @@ class TrainWidget(QWidget):
         source, settings, name, start = self.source.source(), self.settings, self.name, self.start_from
 
         def begin(progress: Progress) -> TrainingProcess:
-            from ...network.library import load_model
-            from ...training.folder import TrainingJob, new_training_folder
-            from ...training.worker import TrainingProcess
-
             _prepare_curve()
             data = source.path if source.path is not None else source.read(progress)
             init = load_model(start) if start else None
@@ -171,8 +165,6 @@ class TrainWidget(QWidget):
             return
 
         def begin(progress: Progress) -> TrainingProcess:
-            from ...training.worker import TrainingProcess
-
             _prepare_curve()
             return TrainingProcess(training.folder, preview=True)
 
@@ -351,8 +343,6 @@ def _saving(name: str) -> Finish:
     """Return what saves the model of a training under a name."""
 
     def save(process: TrainingProcess, ended: str, progress: Progress) -> tuple[ModelFile, str]:
-        from ...network.library import save_to_library
-
         try:
             model = save_to_library(process.model, name)
         finally:
