@@ -65,8 +65,8 @@ def place_of(gallery, what):
 
 def drop(gallery, cells, where):
     """Drop dragged cells on a cell or a title, as Qt passes it on."""
-    model = gallery.model()
-    data = model.mimeData([model.index(model.row_of(cell)) for cell in cells])
+    gallery.select(cells)
+    data = gallery.dragged()
     event = QDropEvent(
         QPointF(place_of(gallery, where)),
         Qt.DropAction.CopyAction,

@@ -250,13 +250,13 @@ def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the
     result.cells["check"], result.cells["certainty"] = [False, True, True], [0.9, 0.5, 0.6]
     layer = add_segmentation(viewer, result, image).cells
     review = LayerReview(viewer, layer, image)
-    assert counts_of(viewer).is_reviewed(layer)
+    assert counts_of(viewer).reviewed(layer) is not None
     assert review.summary() == "3 white cells, 2 to check"
     assert review.cells["certainty"].tolist() == [0.9, 0.5, 0.6]
     review.accept([(0, 2)])
     review.reject([(0, 3)])
     review.close()
-    assert not counts_of(viewer).is_reviewed(layer)
+    assert counts_of(viewer).reviewed(layer) is None
     assert layer.name == "white cells (2) of Image"
     assert layer.metadata[METADATA_KEY]["summary"] == "2 white cells"
     assert layer.features["label"].tolist() == [0, 1, 2]

@@ -31,6 +31,10 @@ from ..shared.training_run import TrainingRun
 if TYPE_CHECKING:
     from ...evaluation.compare import Comparison
 
+_EMPTY = (
+    "Your training set is empty. Correct some cells, then press Add to my training set in Review white "
+    "blood cells."
+)
 Outcome = tuple["ModelFile", "Comparison"]
 Begin = Callable[["Progress"], "tuple[FineTuningPlan, TrainingProcess]"]
 
@@ -96,18 +100,11 @@ class FineTunePanel(QWidget):
 
     def refresh(self) -> None:
         """Read the training set again."""
-        known = ""
         try:
             known = training_set_in_words()
-            said = f"{known}, in {corrections_folder()}."
+            said = f"{known}, in {corrections_folder()}." if known else _EMPTY
         except WBCSegError as error:
-            said = str(error)
-        else:
-            if not known:
-                said = (
-                    "Your training set is empty. Correct some cells, then press Add to my training set in "
-                    "Review white blood cells."
-                )
+            known, said = "", str(error)
         self._set.setText(said)
         self._any = bool(known)
         self._folder.setEnabled(self._any)

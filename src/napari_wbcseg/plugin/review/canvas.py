@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ...box import Box
 from ..shared.class_colours import colour_cells
 from ..shared.jobs import timer
+from ..shared.layers import rectangles
 from ..shared.metadata import role_of
 from ..shared.stroke import helper_layer
 from .decisions import Cell
@@ -129,7 +130,9 @@ class Frames:
             return
         side = float(np.median([max(box.shape) for _, box in places]))
         gap, width = max(2.0, 0.12 * side), max(1.0, 0.05 * side)
-        corners = [_corners(box, gap, plane if self._layer.ndim == 3 else None) for plane, box in places]
+        boxes = np.array([(plane, *box) for plane, box in places], float)
+        boxes[:, 1:] += (-gap, -gap, gap, gap)
+        corners = list(rectangles(boxes if self._layer.ndim == 3 else boxes[:, 1:]))
         self._shapes.add(corners, shape_type="rectangle", edge_color=_FRAME, edge_width=width)
 
     def close(self) -> None:
@@ -137,12 +140,6 @@ class Frames:
         shapes, self._shapes, self._places = self._shapes, None, []
         if shapes is not None and shapes in self._viewer.layers:
             self._viewer.layers.remove(shapes)
-
-
-def _corners(box: Box, gap: float, plane: int | None) -> np.ndarray:
-    row0, col0, row1, col1 = box[0] - 0.5 - gap, box[1] - 0.5 - gap, box[2] - 0.5 + gap, box[3] - 0.5 + gap
-    corners = np.array([[row0, col0], [row0, col1], [row1, col1], [row1, col0]])
-    return corners if plane is None else np.insert(corners, 0, plane, axis=1)
 
 
 class OnCanvas(QObject):
@@ -211,9 +208,8 @@ class OnCanvas(QObject):
         """Outline the cells in the colours of their classes, as they are now."""
         review = self._review
         if review.count:
-            with review.labels.events.selected_label.blocker(
-                self._on_label
-            ):  # a new colormap tells that a label was chosen, too
+            # A new colormap tells that a label was chosen, too.
+            with review.labels.events.selected_label.blocker(self._on_label):
                 colour_cells(review.labels, review.cells, review.classes)
 
     def _look(self) -> None:

@@ -36,16 +36,12 @@ class Told:
     classifier : ClassifierFile
     classes : ClassList
     probabilities : DataFrame
-        A column a class, indexed by label.
+        A column a class, indexed by label; a cell that it did not look at is not among them.
     """
 
     classifier: ClassifierFile
     classes: ClassList
     probabilities: pd.DataFrame
-
-    def of(self, labels: pd.Series) -> pd.DataFrame:
-        """Return the rows of some labels; NaN where it did not look at a cell."""
-        return self.probabilities.reindex(labels)
 
 
 class Decisions:

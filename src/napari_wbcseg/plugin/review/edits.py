@@ -13,9 +13,10 @@ from napari.layers import Labels
 from ...box import Box
 from ...errors import EditError
 from ...segmentation.edit import Edit, merge_cells, remove_cells, separate_pieces, split_by_stroke
+from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data, plane_shown
 from .decisions import Cell
-from .large_edit import ON_DISK, folder_of
+from .large_edit import ON_DISK
 
 #: Where something changed: planes and a box in them; None stands for all of it.
 Place = tuple[range | None, Box | None]
@@ -135,7 +136,7 @@ def apply_edits(layer: Labels, edits: Sequence[Edit]) -> None:
     EditError
         If the layer cannot be edited.
     """
-    if folder_of(layer) is not None:
+    if LayerInfo.of(layer).folder is not None:
         raise EditError(ON_DISK)
     if layer.multiscale or not layer.editable:
         raise EditError(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QModelIndex, QObject, QRect, QSize, Qt, Signal
+from qtpy.QtCore import QMimeData, QModelIndex, QObject, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QDrag, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -24,7 +24,7 @@ from ...errors import WBCSegError
 from ..shared.panel import there
 from .crops import Crops
 from .decisions import Cell
-from .gallery_model import MIME, GalleryModel, dragged_cells
+from .gallery_model import GalleryModel
 from .layer import LayerReview
 from .selection import OrderedSelection
 
@@ -34,6 +34,7 @@ _CELL = QSize(SIDE + 2 * _EDGE, SIDE + 2 * _EDGE + _BAR + _CAPTION)
 _CHECK, _CHOSEN = QColor("#f2a541"), QColor("#4aa3ff")
 #: Keys that name the selected cells; 0 takes back what a person said.
 DIGITS = tuple("0123456789")
+_MIME = "application/x-napari-wbcseg-cells"
 _TIP = (
     "1 to 9 name the selected cells, as the titles say; 0 takes that back. Or drag them to another class, "
     "or click with the right button. Within a class the least sure come first; orange is to check."
@@ -218,25 +219,34 @@ class Gallery(QListView):
         if not self.selected:
             return
         drag = QDrag(self)
-        drag.setMimeData(self._items.mimeData(there(self.selectionModel()).selectedIndexes()))
+        drag.setMimeData(self.dragged())
         drag.setPixmap(self._picture(self.selected[-1]))
         drag.exec(Qt.DropAction.CopyAction)
+
+    def dragged(self) -> QMimeData:
+        """Return what is dragged: a mark that says it is the selected cells of this gallery."""
+        data = QMimeData()
+        data.setData(_MIME, str(id(self)).encode())
+        return data
+
+    def _is_own(self, data: QMimeData) -> bool:
+        return data.data(_MIME) == self.dragged().data(_MIME)
 
     def dragEnterEvent(self, event: Any) -> None:
         self.dragMoveEvent(event)
 
     def dragMoveEvent(self, event: Any) -> None:
         super().dragMoveEvent(event)  # scrolls at the edges
-        if event.mimeData().hasFormat(MIME):
+        if self._is_own(event.mimeData()):
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
 
     def dropEvent(self, event: Any) -> None:
-        cells, name = dragged_cells(event.mimeData()), self._class_at(event.position().toPoint())
-        if cells and name is not None:
+        name = self._class_at(event.position().toPoint())
+        if self._is_own(event.mimeData()) and name is not None:
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
-            self.named.emit(cells, name)
+            self.named.emit(self.selected, name)
         else:
             event.ignore()
 

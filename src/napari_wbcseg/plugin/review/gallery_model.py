@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, Qt
+from qtpy.QtCore import QAbstractListModel, QModelIndex, Qt
 from qtpy.QtGui import QPixmap
 
 from ...classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY, PERSON, UNSURE, ClassList
 from .decisions import ACCEPTED, Cell
 
-#: What is dragged: cells as JSON, each as plane and label.
-MIME = "application/x-napari-wbcseg-cells"
 _NO_INDEX = QModelIndex()
 
 
@@ -109,9 +106,8 @@ class GalleryModel(QAbstractListModel):
 
     def after(self, cell: Cell) -> Cell | None:
         """Return the next cell of the same class; None for the last one."""
-        row = self._row_of.get(cell)
-        later = self.items[row + 1 : row + 2] if row is not None else []
-        return later[0].cell if later else None
+        row = self._row_of.get(cell, len(self.items))
+        return next((item.cell for item in self.items[row + 1 : row + 2]), None)
 
     # Qt --------------------------------------------------------------------------------------------------
 
@@ -119,10 +115,8 @@ class GalleryModel(QAbstractListModel):
         return 0 if parent.isValid() else len(self.items)
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
-        if not index.isValid():
-            return Qt.ItemFlag.ItemIsDropEnabled
-        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsDropEnabled
-        if self.items[index.row()].cell is not None:
+        flags = Qt.ItemFlag.ItemIsEnabled
+        if index.isValid() and self.items[index.row()].cell is not None:
             flags |= Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
         return flags
 
@@ -139,25 +133,6 @@ class GalleryModel(QAbstractListModel):
                 return f"Click: select all. Drop cells here: name them {item.name}. Right button: classes."
             return f"Cell {item.cell[1]}, {item.name}" + (", to check" if item.check else "")
         return None
-
-    def mimeTypes(self) -> list[str]:
-        return [MIME]
-
-    def mimeData(self, indexes: Iterable[QModelIndex]) -> QMimeData:
-        cells = [self.items[index.row()].cell for index in indexes]
-        data = QMimeData()
-        data.setData(MIME, json.dumps([cell for cell in cells if cell is not None]).encode())
-        return data
-
-    def supportedDropActions(self) -> Qt.DropAction:
-        return Qt.DropAction.CopyAction | Qt.DropAction.MoveAction
-
-
-def dragged_cells(data: QMimeData | None) -> list[Cell]:
-    """Return the cells that are dragged; none where it is something else."""
-    if data is None or not data.hasFormat(MIME):
-        return []
-    return [(int(plane), int(label)) for plane, label in json.loads(data.data(MIME).data())]
 
 
 def _captions(known: np.ndarray, theirs: np.ndarray, accepted: np.ndarray) -> list[str]:

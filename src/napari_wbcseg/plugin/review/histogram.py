@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
-from qtpy.QtWidgets import QWidget
 
 from ...words import readable
 from ..shared.plot import BLUE, ORANGE, Plot
@@ -13,8 +12,8 @@ from ..shared.plot import BLUE, ORANGE, Plot
 class Histogram(Plot):
     """Bars of one column, in the colours of the window; selected cells are marked by a line."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent, 150, figsize=(3, 1.9), layout="constrained")
+    def __init__(self) -> None:
+        super().__init__(150, figsize=(3, 1.9), layout="constrained")
         self._axes = self.figure.subplots()
 
     def show_values(self, values: np.ndarray, name: str, marked: np.ndarray | None = None) -> None:

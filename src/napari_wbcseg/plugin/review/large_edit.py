@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from ...segmentation.result import summary_of
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, clean_up_with, in_background
-from ..shared.metadata import LayerInfo, class_list, is_picture
+from ..shared.metadata import LayerInfo, class_list, is_picture, note
 from ..shared.panel import Sentence, button, fill
 from ..shared.saving import source_image
 from ..shared.viewer import image_data, placement, plane_shape
@@ -34,15 +33,6 @@ ON_DISK = (
     "These cells are on disk, for the image is large: look at them and name them here. To correct outlines, "
     "zoom to where they are wrong, and press the button below."
 )
-
-
-def folder_of(layer: Labels) -> Path | None:
-    """Return the folder that the cells of a layer are in, where they are the result of a large image."""
-    info = LayerInfo.of(layer)
-    if info.folder is None and info.result is not None:
-        passing = info.result.extra.get("folder")
-        return Path(passing.name) if isinstance(passing, TemporaryDirectory) else None
-    return None if info.folder is None else Path(info.folder)
 
 
 def window_on_view(layer: Labels) -> Box:
@@ -110,7 +100,7 @@ class LargeEditor(QWidget):
 
     def follow(self, cells: Labels | None) -> bool:
         """Offer what fits the layer that is reviewed now, and say whether its cells are on disk."""
-        on_disk = cells is not None and folder_of(cells) is not None
+        on_disk = cells is not None and LayerInfo.of(cells).folder is not None
         self._cells = cells if on_disk else None
         correcting = self.part is not None and cells is self.part
         self.take.setVisible(on_disk)
@@ -135,9 +125,10 @@ class LargeEditor(QWidget):
         from ...segmentation.large.result import LargeResult
 
         cells = self._cells
-        folder = None if cells is None else folder_of(cells)
-        if cells is None or folder is None:
+        if cells is None:
             raise EditError("Choose a layer whose cells are on disk.")
+        info = LayerInfo.of(cells)
+        folder = Path(str(info.folder))
         if self.part is not None:
             raise EditError("A part is being corrected already: put it back first, or remove its layer.")
         window = window_on_view(cells) if window is None else window
@@ -160,7 +151,7 @@ class LargeEditor(QWidget):
         rows = known[np.isin(known["label"], np.unique(labels))]
         rows = rows.assign(row=rows["row"] - window.top, col=rows["col"] - window.left)
         source_id = None if image is None else str(image.unique_id)
-        about = replace(LayerInfo.of(cells), role=None, source_id=source_id, folder=None, result=None)
+        about = replace(info, role=None, source_id=source_id, folder=None, result=None)
         part = Labels(
             labels,
             name="part of the cells",
@@ -214,7 +205,7 @@ class LargeEditor(QWidget):
         cells.features = features_table(table)
         cells.visible = True
         cells.refresh()
-        replace(LayerInfo.of(cells), summary=summary_of(table, class_list(cells))).keep_in(cells)
+        note(cells, summary=summary_of(table, class_list(cells)))
         counts_of(self._viewer).renew(cells, table)
         for layer in (part.labels, part.image):
             if layer is not None and layer in self._viewer.layers:

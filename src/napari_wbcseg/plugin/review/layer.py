@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from itertools import starmap
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,12 +18,11 @@ from ...errors import EditError
 from ...segmentation.edit import unused_labels
 from ...segmentation.tracking import Change
 from ..shared.counts import counts_of
-from ..shared.metadata import LayerInfo
+from ..shared.metadata import LayerInfo, note
 from ..shared.viewer import image_data
 from .decisions import Accepted, Cell, Decisions, Told
 from .edits import apply_edits, cutting, drawing, merging, removing
 from .kept_features import DiskCopy, KeptFeatures
-from .large_edit import folder_of
 from .measured_cells import MeasuredCells, StoredCells
 from .reviewed_cells import ReviewedCells
 
@@ -54,7 +53,7 @@ class LayerReview(ReviewedCells):
     def __init__(
         self, viewer: ViewerModel, labels: Labels, image: Image | None = None, *, in_background: bool = True
     ) -> None:
-        folder = folder_of(labels)
+        folder = LayerInfo.of(labels).folder
         kind = MeasuredCells if folder is None else StoredCells
         measured = kind(viewer, labels, image, in_background)
         super().__init__(measured)
@@ -66,7 +65,7 @@ class LayerReview(ReviewedCells):
         #: Whether the cells are those of a large result, whose outlines are corrected part by part.
         self.on_disk = folder is not None
         if folder is not None:
-            copy = DiskCopy(folder)
+            copy = DiskCopy(Path(folder))
             self._features.written.connect(lambda: copy.write(self.cells, self.classes))
         measured.begun.connect(lambda: self._history.begin(edited=True))
         measured.history_lost.connect(lambda: self._history.clear())
@@ -235,7 +234,7 @@ class LayerReview(ReviewedCells):
             raise EditError("Wait until the cells are measured, then rename the class.")
         if renamed:
             self.write_features()
-        replace(LayerInfo.of(self.labels), classes=classes.to_list()).keep_in(self.labels)
+        note(self.labels, classes=classes.to_list())
         if renamed:
             self._features.rename_classes(renamed)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ...progress import Progress
 from ...words import counted
 from ..shared.events import events
 from ..shared.jobs import Cleanup, Job, in_background, timer
-from ..shared.metadata import LayerInfo
+from ..shared.metadata import LayerInfo, note
 from ..shared.panel import with_tip
 from ..shared.viewer import image_data
 from .decisions import Cell, Told
@@ -174,9 +174,9 @@ class Learning(QObject):
         if before is None:
             self._asked = info.classifier
         if told is not None:
-            replace(info, classifier=told.classifier.id).keep_in(labels)
+            note(labels, classifier=told.classifier.id)
         elif before is not None and info.classifier == before.classifier.id:  # no other run into it since
-            replace(info, classifier=self._asked).keep_in(labels)
+            note(labels, classifier=self._asked)
 
 
 def _named(cells: pd.DataFrame) -> dict[int, str]:
@@ -285,13 +285,9 @@ class SaveClassifier(QPushButton):
         self.follow(None)
 
     def follow(self, review: LayerReview | None) -> None:
-        """Offer what a review learns from now on."""
+        """Show the button if a review has learned something."""
         self._review = review
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Show the button if something was learnt."""
-        self.setVisible(self._review is not None and self._review.told is not None)
+        self.setVisible(review is not None and review.told is not None)
 
     def save(self, path: str | Path) -> None:
         """Write the classifier to a file.

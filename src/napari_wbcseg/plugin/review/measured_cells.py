@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,15 +31,6 @@ _UNDO_PLANES = 8  # of a stack, the latest edited, that are compared after an un
 _AROUND = 0.75  # diameters from the centre of a cell on disk to the sides of its box; most lie inside
 
 
-class PlaneOfCells(Protocol):
-    """The cells of one plane: a row a label, and the box of each."""
-
-    table: pd.DataFrame
-
-    def box_of(self, label: int) -> Box:
-        """Return the bounding box of a cell; `KeyError` if it is not there."""
-
-
 class MeasuredCells(QObject):
     """Measures the cells of a layer, and again those that an edit of the layer concerns.
 
@@ -55,8 +46,8 @@ class MeasuredCells(QObject):
 
     Attributes
     ----------
-    planes : sequence of PlaneOfCells
-        Empty until the first measurement.
+    planes : sequence
+        Each with its ``table``, a row a label, and ``box_of`` a label. Empty until the first measurement.
     image_problem : str
         Why the stain is not measured; empty where it is.
     """
@@ -76,7 +67,7 @@ class MeasuredCells(QObject):
     def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None, in_background: bool) -> None:
         super().__init__()
         self.viewer, self.labels, self.image = viewer, labels, image
-        self.planes: Sequence[PlaneOfCells] = []
+        self.planes: Sequence[TrackedCells | StoredPlane] = []
         self._tracked: list[TrackedCells] = []
         self.image_problem = ""
         self.known = known_cells(labels)

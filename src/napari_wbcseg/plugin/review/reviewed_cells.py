@@ -112,8 +112,7 @@ class ReviewedCells(QObject):
 
     def keys(self) -> list[Cell]:
         """Return plane and label of each row of `cells`."""
-        cells = self.cells
-        return _keys(cells)
+        return _keys(self.cells)
 
     def box_of(self, cell: Cell) -> Box:
         """Return the bounding box of a cell, in pixels of its plane.
@@ -141,7 +140,9 @@ class ReviewedCells(QObject):
         table = pd.concat(tables, ignore_index=True)
         if self.stacked:
             table.insert(0, "plane", table.pop("plane"))
-        return table if told is None else said_by_model(table, told.of(table["label"]), told.classes)
+        if told is None:
+            return table
+        return said_by_model(table, told.probabilities.reindex(table["label"]), told.classes)
 
 
 def _keys(table: pd.DataFrame) -> list[Cell]:

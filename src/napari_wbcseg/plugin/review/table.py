@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QTableView
 from superqt.utils import signals_blocked
 
 from ...classification.classes import CLASS
@@ -40,8 +40,8 @@ SHOWN = {
 class CellTableModel(QAbstractTableModel):
     """Rows of a table of cells, in the order and of the selection asked for."""
 
-    def __init__(self, colour: Callable[[int], Any], parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, colour: Callable[[int], Any]) -> None:
+        super().__init__()
         self._colour = colour
         self._frame: pd.DataFrame | None = None
         self._cells: list[Cell] = []
@@ -59,16 +59,11 @@ class CellTableModel(QAbstractTableModel):
     def set_table(self, table: pd.DataFrame | None, cells: list[Cell], unit: str) -> None:
         """Show this table, or none; its ``status`` is made from decision, flag and check."""
         if table is None:
-            self.beginResetModel()
             self._frame, self._cells, self.columns, self._values = None, [], [], []
             self._arrange(np.zeros(0, np.int64))
-            self.endResetModel()
             return
-        table = table.assign(
-            status=[
-                status(*row) for row in zip(table["decision"], table["flag"], table["check"], strict=True)
-            ]
-        )
+        said = zip(table["decision"], table["flag"], table["check"], strict=True)
+        table = table.assign(status=[status(*row) for row in said])
         columns = [column for column in COLUMNS if _tells(column, table)]
         same = self._cells == cells and self._unit == unit and self.columns == columns
         order = self._ordered(table)
@@ -78,12 +73,9 @@ class CellTableModel(QAbstractTableModel):
                 last = self.index(self.rowCount() - 1, self.columnCount() - 1)
                 self.dataChanged.emit(self.index(0, 0), last)
             return
-        self.beginResetModel()
-        self._cells, self._unit = cells, unit
-        self.columns = columns
+        self._cells, self._unit, self.columns = cells, unit, columns
         self._fill(table)
         self._arrange(order)
-        self.endResetModel()
 
     def _fill(self, table: pd.DataFrame) -> None:
         self._frame = table
@@ -106,9 +98,7 @@ class CellTableModel(QAbstractTableModel):
         except SettingsError:
             self._conditions = before
             raise
-        self.beginResetModel()
         self._arrange(order)
-        self.endResetModel()
 
     def _ordered(self, table: pd.DataFrame) -> np.ndarray:
         """Return the rows that are shown, in their order."""
@@ -127,18 +117,18 @@ class CellTableModel(QAbstractTableModel):
         return order
 
     def _arrange(self, order: np.ndarray) -> None:
+        """Show these rows, in this order."""
+        self.beginResetModel()
         self._order = order
         self._row_of = {self._cells[index]: row for row, index in enumerate(order.tolist())}
+        self.endResetModel()
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column; -1 for the order of the labels."""
         descending = order == Qt.SortOrder.DescendingOrder
         self._sorted = (self.columns[column].name, descending) if 0 <= column < len(self.columns) else None
-        if self._frame is None:
-            return
-        self.beginResetModel()
-        self._arrange(self._ordered(self._frame))
-        self.endResetModel()
+        if self._frame is not None:
+            self._arrange(self._ordered(self._frame))
 
     @property
     def sorted_by(self) -> tuple[int, Qt.SortOrder]:
@@ -250,8 +240,8 @@ class CellTable(QTableView):
     #: Emitted with the selected cells when the user, and not a call, changed them.
     chosen = Signal(list)
 
-    def __init__(self, model: CellTableModel, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, model: CellTableModel) -> None:
+        super().__init__()
         self._cells = model
         self.setModel(model)
         self._selection = OrderedSelection(self, model.cell_at, model.row_of)
@@ -260,11 +250,11 @@ class CellTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSortingEnabled(True)
-        there(self.horizontalHeader()).setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-        there(self.horizontalHeader()).setSortIndicatorClearable(True)
-        there(self.horizontalHeader()).setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        there(self.verticalHeader()).hide()
-        there(self.verticalHeader()).setDefaultSectionSize(20)
+        columns, rows = there(self.horizontalHeader()), there(self.verticalHeader())
+        columns.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        columns.setSortIndicatorClearable(True)
+        rows.hide()
+        rows.setDefaultSectionSize(20)
         self.setWordWrap(False)
         self.setMinimumHeight(140)
         model.modelAboutToBeReset.connect(self._before_reset)

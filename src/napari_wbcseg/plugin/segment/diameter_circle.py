@@ -9,7 +9,6 @@ from napari.components import ViewerModel
 from napari.layers import Layer, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..shared.canvas_guard import guard_canvas
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import action_of, placement, plane_shape
 
@@ -33,7 +32,6 @@ class DiameterCircle(QObject):
         self.layer: Shapes | None = None
         self._diameter = 0.0
         self._before: Layer | None = None
-        guard_canvas(viewer)
 
     def show(self, diameter: float, source: Layer) -> None:
         """Draw the circle, in the middle of the view the first time; later where the user left it."""

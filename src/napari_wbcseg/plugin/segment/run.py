@@ -160,7 +160,8 @@ class LargeJob(Job):
             source=self._source.name,
             source_id=str(self._source.unique_id),
             summary=segmentation.summary,
-            result=segmentation,  # and with it the folder that holds the labels
+            folder=segmentation.extra["folder"].name,
+            result=segmentation,  # and with it the passing folder that holds the labels
         ).keep_in(self.layer)
         self.layer.features = features_table(segmentation.cells)
         self.layer.name = counted_name(segmentation.cells, segmentation.classes, self._source.name)

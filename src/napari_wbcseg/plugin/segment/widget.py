@@ -16,7 +16,7 @@ from ...segmentation.result import Segmentation
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
-from ..shared.jobs import Job, clean_up_with, in_background, say_error
+from ..shared.jobs import clean_up_with, in_background, say_error
 from ..shared.layer_check import LayerCheck, check_layer
 from ..shared.layers import ResultLayers, is_corrected
 from ..shared.metadata import LayerInfo
@@ -54,7 +54,6 @@ class SegmentWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = own_viewer(napari_viewer)
-        self._joining: Job | None = None
         self._offer: ColourOffer | None = None
         self.segmentation: Segmentation | None = None
         guard_canvas(self._viewer)
@@ -340,7 +339,7 @@ class SegmentWidget(QWidget):
 
     def _join_colours(self) -> None:
         offer = self._offer
-        if offer is None or self._joining is not None:
+        if offer is None:
             return
         self._panel.join.setEnabled(False)
 
@@ -348,16 +347,12 @@ class SegmentWidget(QWidget):
             if all(layer in self._viewer.layers for layer in offer.layers):
                 self.image = offer.add(self._viewer, joined)  # type: ignore[assignment]
 
-        def end() -> None:
-            self._joining = None
-            self._panel.join.setEnabled(True)
-
-        self._joining = in_background(
+        in_background(
             offer.join,
             "Joining the colours",
             done=add,
             failed=self._on_failed,
-            ended=end,
+            ended=lambda: self._panel.join.setEnabled(True),
             cleanup=self._cleanup,
         )
 

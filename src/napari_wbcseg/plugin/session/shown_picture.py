@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 
-from ..shared.metadata import LayerDataTuple, LayerInfo, role_of
+from ..shared.metadata import LayerDataTuple, LayerInfo, note, role_of
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import UnsavedCopy, keep_unsaved, take
 from .picture_list import Entry
@@ -53,8 +52,7 @@ class ShownPicture:
     def to_save(self) -> Labels | None:
         """Its cells; none of a large picture, whose corrections go to disk part by part."""
         cells = self.cells
-        info = LayerInfo() if cells is None else LayerInfo.of(cells)
-        return None if info.folder is not None or info.result is not None else cells
+        return cells if cells is not None and LayerInfo.of(cells).folder is None else None
 
     @property
     def unsaved(self) -> bool:
@@ -91,7 +89,7 @@ class ShownPicture:
 
     def on_saved(self, cells: Labels, snapshot: LayerSnapshot, record: Path) -> None:
         """Take note that cells, shown still or not, were saved as a snapshot has them."""
-        replace(LayerInfo.of(cells), record=str(record)).keep_in(cells)
+        note(cells, record=str(record))
         self._kept.saved(cells, snapshot)
         if cells is self.cells:
             self._layers.append(cells)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 from napari.utils.progress import cancelable_progress
 
-
-class _NoTerminal:
-    """Where napari's progress bar writes its text form: nowhere."""
-
-    def write(self, text: str) -> None:
-        pass
-
-    def flush(self) -> None:
-        pass
+#: Where napari's progress bar writes its text form: nowhere.
+_NO_TERMINAL = SimpleNamespace(write=lambda text: None, flush=lambda: None)
 
 
 class _TellingProgress(cancelable_progress):
@@ -40,7 +34,7 @@ class ActivityBar:
     def __init__(self, title: str, on_cancel: Callable[[], object] | None = None) -> None:
         self._stage = ""
         self._bar: cancelable_progress | None = _TellingProgress(
-            total=0, desc=title, cancel_callback=on_cancel, file=_NoTerminal()
+            total=0, desc=title, cancel_callback=on_cancel, file=_NO_TERMINAL
         )
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import weakref
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from .class_colours import show_classes
 from .columns import tell_at_mouse
 from .features import known_values
 from .jobs import Job, in_background, timer
-from .metadata import LayerInfo, class_list, is_on_disk, is_picture, role_of
+from .metadata import LayerInfo, class_list, is_on_disk, is_picture, note, role_of
 from .preferences import preference
 from .reunite import reunite
 from .viewer import image_data, own_viewer, plane_shown
@@ -119,14 +118,14 @@ class Counts(QObject):
         self._present.pop(layer, None)
         self._edited.discard(layer)
         self._watch(layer)
-        if self.is_reviewed(layer):  # the review is about to measure them
+        if layer in self._reviewed:  # the review is about to measure them
             self._show()
         else:
             self._tell(layer, cells)
 
     def say(self, layer: Labels, words: str) -> None:
         """Tell of a layer that is filling how far it is; it is neither followed nor counted yet."""
-        replace(LayerInfo.of(layer), role="cells", kept=True, summary=words).keep_in(layer)
+        note(layer, role="cells", kept=True, summary=words)
         self._show()
 
     def review(self, layer: Labels, table: pd.DataFrame) -> None:
@@ -145,10 +144,6 @@ class Counts(QObject):
     def reviewed(self, layer: Labels) -> pd.DataFrame | None:
         """Return the table of a layer as a review has it now, sooner than it is in the features."""
         return self._reviewed.get(layer)
-
-    def is_reviewed(self, layer: Labels) -> bool:
-        """Say whether a review follows this layer."""
-        return layer in self._reviewed
 
     # Following -------------------------------------------------------------------------------------------
 
@@ -185,12 +180,10 @@ class Counts(QObject):
             getattr(layer.events, name).connect(self._show)
         if role_of(layer) == "cells" and not is_on_disk(layer):
             for name in _EDITS:
-                emitter = getattr(layer.events, name, None)
-                if emitter is not None:
-                    emitter.connect(self._on_edit)
+                getattr(layer.events, name).connect(self._on_edit)
 
     def _on_edit(self, event: Any) -> None:
-        if not self.is_reviewed(event.source):
+        if event.source not in self._reviewed:
             self._edited.add(event.source)
             if not self._soon.isActive():
                 self._soon.start()
@@ -199,7 +192,7 @@ class Counts(QObject):
         viewer = self._viewer()
         if viewer is None or self._job is not None:
             return
-        waiting = [layer for layer in self._edited if layer in viewer.layers and not self.is_reviewed(layer)]
+        waiting = [layer for layer in self._edited if layer in viewer.layers and layer not in self._reviewed]
         self._edited = weakref.WeakSet(waiting[1:])
         if not waiting:
             return
@@ -209,10 +202,8 @@ class Counts(QObject):
         )
 
     def _on_counted(self, present: list[np.ndarray]) -> None:
-        layer, viewer = self._counting, self._viewer()
-        if layer is None or viewer is None or layer not in viewer.layers:
-            return
-        if not self.is_reviewed(layer):
+        layer = self._counting
+        if layer is not None and layer not in self._reviewed:
             self._present[layer] = present
             self._tell(layer, self._table(layer))
 
@@ -237,7 +228,7 @@ class Counts(QObject):
 
     def _tell(self, layer: Labels, cells: pd.DataFrame | None) -> None:
         if role_of(layer) == "cells" and cells is not None:
-            replace(LayerInfo.of(layer), summary=self.words(layer)).keep_in(layer)
+            note(layer, summary=self.words(layer))
             named, name = _COUNTED_NAME.fullmatch(layer.name), counted_name(cells, class_list(layer))
             if named is not None and layer.name != name + named[1]:
                 layer.name = name + named[1]

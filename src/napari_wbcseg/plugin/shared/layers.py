@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from .canvas_guard import guard_canvas
 from .class_colours import colour_cells
 from .counts import counted_name, counts_of, layer_name
 from .features import features_table
-from .metadata import LayerInfo, Role
+from .metadata import LayerInfo, Role, note
 from .viewer import image_data, own_viewer, placement
 
 # napari draws labels of 16 bits as they are, and converts the whole plane of any wider type each time it
@@ -69,7 +69,7 @@ def layer_arrays(segmentation: Segmentation) -> LayerArrays:
     if int(labels.max(initial=0)) < _FEW:
         labels = labels.astype(np.uint16)
     features = features_table(cells)
-    return LayerArrays(labels, features, _rectangles(segmentation.proposals), fingerprint(labels))
+    return LayerArrays(labels, features, rectangles(segmentation.proposals), fingerprint(labels))
 
 
 def add_segmentation(
@@ -175,8 +175,8 @@ def landing(
             proposals.data = []
         yield
         for start in range(0, len(arrays.rectangles), _RECTANGLES_AT_ONCE):
-            rectangles = arrays.rectangles[start : start + _RECTANGLES_AT_ONCE]
-            proposals.add(list(rectangles), shape_type="rectangle", **_PROPOSAL_LOOK)
+            some = arrays.rectangles[start : start + _RECTANGLES_AT_ONCE]
+            proposals.add(list(some), shape_type="rectangle", **_PROPOSAL_LOOK)
             yield
         name = counted_name(segmentation.cells, segmentation.classes, picture)
         cells = ready("cells", Labels, arrays.labels, name=name, features=arrays.features, opacity=0.45)
@@ -245,7 +245,7 @@ def is_corrected(cells: Any) -> bool:
 
 def keep_apart(cells: Labels) -> None:
     """Make a layer of cells one that the next run leaves alone, and hide it."""
-    replace(LayerInfo.of(cells), kept=True).keep_in(cells)
+    note(cells, kept=True)
     cells.name, cells.visible = f"{cells.name}, kept", False
 
 
@@ -254,7 +254,7 @@ def fingerprint(labels: Any) -> int:
     return zlib.crc32(np.ascontiguousarray(labels).data)
 
 
-def _rectangles(proposals: np.ndarray) -> np.ndarray:
+def rectangles(proposals: np.ndarray) -> np.ndarray:
     """Return the corners of boxes ``[plane,] row0, col0, row1, col1`` with exclusive ends."""
     boxes = np.asarray(proposals, dtype=float)
     if boxes.ndim != 2 or boxes.shape[1] not in (4, 5):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from napari.layers import Layer
@@ -116,6 +116,11 @@ class LayerInfo:
         layer.metadata.update(self.metadata)
 
 
+def note(layer: Layer, **known: Any) -> None:
+    """Change what is known of a layer."""
+    replace(LayerInfo.of(layer), **known).keep_in(layer)
+
+
 def is_picture(layer: Layer) -> bool:
     """Say whether a layer is an image of the user, and none of ours."""
     return layer._type_string == "image" and role_of(layer) is None
@@ -129,7 +134,7 @@ def role_of(layer: Layer) -> Role | None:
 def is_on_disk(layer: Layer) -> bool:
     """Say whether the cells of a layer are those of a large result, which keeps corrections itself."""
     info = LayerInfo.of(layer)
-    return info.folder is not None or info.result is not None or getattr(layer, "multiscale", False)
+    return info.folder is not None or getattr(layer, "multiscale", False)
 
 
 def class_list(layer: Layer) -> ClassList:

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtWidgets import QSizePolicy
 
 BLUE, ORANGE = "#4f9dde", "#f2a541"
 
@@ -16,16 +16,14 @@ class Plot(FigureCanvasQTAgg):
 
     Parameters
     ----------
-    parent : QWidget or None
     height : int
         At least, pixels of the screen.
     **options
         Of the figure.
     """
 
-    def __init__(self, parent: QWidget | None, height: int, **options: Any) -> None:
+    def __init__(self, height: int, **options: Any) -> None:
         super().__init__(Figure(**options))
-        self.setParent(parent)
         self.setMinimumHeight(height)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setStyleSheet("background: transparent;")

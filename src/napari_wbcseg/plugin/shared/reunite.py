@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 
-from .metadata import LayerInfo, is_picture, role_of
+from .metadata import LayerInfo, is_picture, note, role_of
 from .viewer import plane_shape
 
 
@@ -27,7 +26,7 @@ def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:
     for cells in [layer] if layer in lonely else lonely if layer in pictures else []:
         picture = next((one for one in reversed(pictures) if _is_of(cells, one)), None)
         if picture is not None and layer in (cells, picture):
-            replace(LayerInfo.of(cells), source=picture.name, source_id=str(picture.unique_id)).keep_in(cells)
+            note(cells, source=picture.name, source_id=str(picture.unique_id))
             if viewer.layers.index(picture) > viewer.layers.index(cells):
                 viewer.layers.move(viewer.layers.index(picture), viewer.layers.index(cells))
             found.append(cells)
@@ -45,9 +44,7 @@ def _is_of(cells: Layer, picture: Layer) -> bool:
     if plane_shape(cells) != plane_shape(picture):
         return False
     if info.path is not None and file is not None:
-        recorded = Path(
-            info.path
-        )  # a picture of that name elsewhere is another, if the recorded one is there
+        recorded = Path(info.path)  # one of that name elsewhere is another, if the recorded one is there
         return recorded == file or (recorded.name == file.name and not recorded.exists())
     return (
         info.source_id is None

@@ -32,7 +32,7 @@ class LayerSnapshot:
 
     Attributes
     ----------
-    name, data, features, metadata, scale, translate, units, axis_labels
+    name, data, features, metadata, scale, translate, units
         Those of the layer; the labels are a copy in full resolution.
     image : array or None
         What lies under the labels, of the same rows and columns; None if that is not known.
@@ -49,7 +49,6 @@ class LayerSnapshot:
     scale: Any
     translate: Any
     units: Any
-    axis_labels: Any
     image: Any = field(default=None, repr=False)
     image_path: Path | None = None
     place: Placement | None = None
@@ -74,7 +73,6 @@ class LayerSnapshot:
             scale=np.array(layer.scale),
             translate=np.array(layer.translate),
             units=layer.units,
-            axis_labels=layer.axis_labels,
             image=None if source is None else image_under(layer, source),
             image_path=None if source is None else path_of(source),
             place=placement_of(layer, layer.ndim),

@@ -26,8 +26,6 @@ class PairSource:
     ----------
     image, labels : array
         As in the layers; (H, W[, 3]) with (H, W), or (N, H, W[, 3]) with (N, H, W).
-    rgb : bool
-        Whether the last axis of the image is colour.
     name : str
         Name of the image layer.
     planes, groups : list of str
@@ -36,7 +34,6 @@ class PairSource:
 
     image: Any
     labels: Any
-    rgb: bool
     name: str
     planes: list[str]
     groups: list[str]
@@ -49,7 +46,6 @@ def pair_source(image: Image, labels: Labels) -> PairSource:
         image_data(image),
         # Labels are painted in place: a copy is what was there when training began.
         np.array(image_data(labels)),
-        bool(image.rgb),
         image.name,
         list(metadata.get("tiles", [])),
         list(metadata.get("groups", [])),

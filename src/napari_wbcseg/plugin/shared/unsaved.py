@@ -36,7 +36,7 @@ from .events import events
 from .file_layers import read_result_layers
 from .jobs import Job, in_background, say_error, timer
 from .layers import fingerprint, is_corrected
-from .metadata import METADATA_KEY, LayerDataTuple, LayerInfo, is_on_disk, role_of
+from .metadata import METADATA_KEY, LayerDataTuple, LayerInfo, is_on_disk, note, role_of
 from .saving import LayerSnapshot
 from .viewer import own_viewer
 
@@ -88,13 +88,9 @@ class UnsavedCopy:
             self._lock.acquire(timeout=0)
         return bool(self._lock.is_locked)
 
-    def leave(self) -> None:
-        """Let others have it."""
-        self._lock.release(force=True)
-
     def discard(self) -> None:
         """Remove it."""
-        self.leave()
+        self._lock.release(force=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -209,7 +205,7 @@ class Unsaved(QObject):
         self._changed: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._job: Job | None = None
         self._soon = timer(_DELAY, self._write, self)
-        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.inserted.connect(lambda event: self._follow(event.value))
         for layer in viewer.layers:
             self._follow(layer)
         counts_of(viewer).changed.connect(self._on_changed)
@@ -236,8 +232,7 @@ class Unsaved(QObject):
         """Take cells for saved if one of the files written can be opened again, and note the record."""
         if any(file.is_dir() or file.name.endswith(LABELS_SUFFIX) for file in files):
             record = next((str(file) for file in files if file.name.endswith(RESULT_SUFFIX)), None)
-            info = LayerInfo.of(layer)
-            replace(info, record=record or info.record).keep_in(layer)
+            note(layer, record=record or LayerInfo.of(layer).record)
             self.saved(layer, snapshot)
 
     def restored(self, layer: Labels, copy: UnsavedCopy) -> None:
@@ -254,9 +249,6 @@ class Unsaved(QObject):
             for layer in list(self._changed):
                 snapshot, followed = LayerSnapshot.of_layer(layer, self._viewer()), self._followed[layer]
                 followed.take(_keep(snapshot, followed))
-
-    def _on_inserted(self, event: Any) -> None:
-        self._follow(event.value)
 
     def _follow(self, layer: Layer) -> None:
         if role_of(layer) == "cells" and not is_on_disk(layer):

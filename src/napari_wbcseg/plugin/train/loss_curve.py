@@ -8,7 +8,6 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 from qtpy.QtCore import QEvent
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QWidget
 
 from ..shared.jobs import timer
 from ..shared.plot import BLUE, ORANGE, Plot
@@ -21,9 +20,9 @@ _SHARE = 0.01  # of a core that drawing may take in between: the training needs 
 class LossCurve(Plot):
     """Loss and Dice against the epoch, in the colours of the window, the epoch under way included."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self) -> None:
         self._best: Any = None
-        super().__init__(parent, 180, figsize=(3.4, 2.1))
+        super().__init__(180, figsize=(3.4, 2.1))
         # Fixed margins: finding out the best ones takes longer than drawing.
         self._axes = self.figure.subplots(1, 2, gridspec_kw={"wspace": 0.35})
         self.figure.subplots_adjust(left=0.11, right=0.98, top=0.86, bottom=0.2)

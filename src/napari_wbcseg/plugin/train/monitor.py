@@ -21,15 +21,12 @@ class TrainMonitor(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.history: list[dict[str, Any]] = []
-        self._step: dict[str, Any] | None = None
         self.stage = Sentence()
         self.bar = QProgressBar()
         self.plan = Sentence()
         self.notes = Sentence(look=NOTICE_LOOK)
         self.numbers: dict[str, QLabel] = {}
-        self._grid = QWidget()
-        grid = QGridLayout(self._grid)
-        grid.setContentsMargins(0, 0, 0, 0)
+        grid = QGridLayout()
         grid.setVerticalSpacing(2)
         for number, (key, title, tip) in enumerate(_NUMBERS):
             label = self.numbers[key] = QLabel("–")
@@ -38,11 +35,11 @@ class TrainMonitor(QWidget):
             grid.addWidget(with_tip(label, tip), number // 2, 2 * (number % 2) + 1)
         self.curve: LossCurve | None = None
         self._curve_place = QVBoxLayout()
-        fill(self, self.stage, self.bar, self._grid, self._curve_place, self.plan, self.notes)
+        fill(self, self.stage, self.bar, grid, self._curve_place, self.plan, self.notes)
 
     def clear(self) -> None:
         """Forget the last training."""
-        self.history, self._step = [], None
+        self.history = []
         for label in self.numbers.values():
             label.setText("–")
         self.end()
@@ -64,15 +61,11 @@ class TrainMonitor(QWidget):
             self.notes.setText("\n".join(part for part in (self.notes.text(), event["text"]) if part))
         elif kind == "progress":
             self.show_stage(event["done"], event["total"], event["stage"])
-        elif kind == "step":
-            self._step = event
+        elif kind in ("step", "epoch"):
+            if kind == "epoch":
+                self.history.append(event)
             self._show_numbers(event)
-            self._draw(event)
-        elif kind == "epoch":
-            self.history.append(event)
-            self._step = None
-            self._show_numbers(event)
-            self._draw(None)
+            self._draw(event if kind == "step" else None)
 
     def end(self) -> None:
         """Leave what was reached; what was to be expected is told anew before the next training."""

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from ...box import label_boxes
 from ...progress import Progress
 from ...settings import TrainingSettings
 from ...training.plan import TrainingPlan, make_plan
 from ..shared.jobs import Cleanup, Job, in_background, timer
-from ..shared.panel import NOTICE_LOOK, Sentence, fill, with_tip
+from ..shared.panel import NOTICE_LOOK, Sentence, beside, fill
 from .source import TrainingSource
 
 _DELAY = 300  # milliseconds between two keys pressed in the path
 _THUMBNAILS = 5
 _SIDE = 62  # pixels
+#: Of some images a picture, uint8, (S, S, 3), with the cells outlined, and what it is.
+Thumbnails = Sequence[tuple[np.ndarray, str]]
 _OUTLINE = np.array((255, 170, 0), np.uint8)
 _VALIDATION = np.array((80, 200, 255), np.uint8)
-
-
-@dataclass(frozen=True)
-class SeenPlan:
-    """A plan, and thumbnails of what is in it.
-
-    Attributes
-    ----------
-    plan : TrainingPlan
-    thumbnails : list of tuple
-        Picture (uint8, (S, S, 3)) with the cells outlined, and what it is.
-    """
-
-    plan: TrainingPlan
-    thumbnails: list[tuple[np.ndarray, str]]
 
 
 class PlanPanel(QWidget):
@@ -60,9 +48,11 @@ class PlanPanel(QWidget):
         self._job: Job | None = None
         self._wanted: tuple[TrainingSource, TrainingSettings, bool] | None = None
         self._text, self._hints = Sentence(), Sentence(look=NOTICE_LOOK)
-        self._pictures = QHBoxLayout()
-        self._pictures.setSpacing(3)
-        fill(self, self._pictures, self._text, self._hints).setSpacing(4)
+        self._pictures = [QLabel() for _ in range(_THUMBNAILS)]
+        row = beside(*self._pictures)
+        row.setSpacing(3)
+        row.addStretch(1)
+        fill(self, row, self._text, self._hints).setSpacing(4)
         self._timer = timer(_DELAY, self._make, self)
         self._show(None)
 
@@ -91,16 +81,15 @@ class PlanPanel(QWidget):
             return
         source, settings, fine_tuning = self._wanted
 
-        def work(progress: Progress) -> SeenPlan:
+        def work(progress: Progress) -> tuple[TrainingPlan, Thumbnails]:
             plan = make_plan(source.read(progress), settings, fine_tuning)
-            return SeenPlan(plan, make_thumbnails(plan))
+            return plan, make_thumbnails(plan)
 
         self._job = in_background(work, done=self._on_plan, failed=self._on_failed, cleanup=self._cleanup)
 
-    def _on_plan(self, seen: SeenPlan) -> None:
+    def _on_plan(self, seen: tuple[TrainingPlan, Thumbnails]) -> None:
         self._job = None
-        self.plan = seen.plan
-        self._show(seen)
+        self._show(*seen)
         self.changed.emit()
 
     def _on_failed(self, problem: str) -> None:
@@ -109,25 +98,19 @@ class PlanPanel(QWidget):
         self._text.setText("")
         self.changed.emit()
 
-    def _show(self, seen: SeenPlan | None) -> None:
-        self.plan = None if seen is None else seen.plan
-        while self._pictures.count():
-            item = self._pictures.takeAt(0)
-            widget = item.widget() if item is not None else None
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
-        for picture, words in seen.thumbnails if seen is not None else []:
-            self._pictures.addWidget(with_tip(_picture(picture), words))
-        if seen is not None:
-            self._pictures.addStretch(1)
-        plan = self.plan
+    def _show(self, plan: TrainingPlan | None, thumbnails: Thumbnails = ()) -> None:
+        self.plan = plan
+        for label, thumbnail in zip_longest(self._pictures, thumbnails):
+            label.setVisible(thumbnail is not None)
+            if thumbnail is not None:
+                label.setPixmap(_pixmap(thumbnail[0]))
+                label.setToolTip(thumbnail[1])
         lines = [plan.summary, plan.left_out_summary] if plan is not None else []
         self._text.setText("\n".join(filter(None, lines)))
         self._hints.setText("\n".join(plan.notes) if plan is not None else "")
 
 
-def make_thumbnails(plan: TrainingPlan) -> list[tuple[np.ndarray, str]]:
+def make_thumbnails(plan: TrainingPlan) -> Thumbnails:
     """Return a few pictures of the plan with their cells outlined, those kept aside last and in blue."""
     kept = plan.validation[:1] if plan.validation is not plan.training else []
     some = [(pair, _OUTLINE, "") for pair in _spread(plan.training, _THUMBNAILS - len(kept))]
@@ -162,11 +145,9 @@ def _thumbnail(image: np.ndarray, labels: np.ndarray, colour: np.ndarray) -> np.
     return np.ascontiguousarray(picture)
 
 
-def _picture(pixels: np.ndarray) -> QLabel:
+def _pixmap(pixels: np.ndarray) -> QPixmap:
     height, width = pixels.shape[:2]
     image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
     pixmap = QPixmap.fromImage(image.copy())
     pixmap.setDevicePixelRatio(2)
-    label = QLabel()
-    label.setPixmap(pixmap)
-    return label
+    return pixmap

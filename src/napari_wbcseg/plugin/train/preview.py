@@ -24,7 +24,6 @@ class PreviewLayers:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._prediction: Image | None = None
-        self._place: dict[str, Any] = {}
 
     def show_tiles(self, event: dict[str, Any]) -> None:
         """Add the tiles and their true cells, replacing those of an earlier training."""
@@ -35,14 +34,13 @@ class PreviewLayers:
         if image.size == 0:
             return
         active = self._viewer.layers.selection.active
-        self._place = self._below(image.shape[:2])
+        common = {"metadata": LayerInfo(_ROLE).metadata, **self._below(image.shape[:2])}
         names = ", ".join(dict.fromkeys(event["names"]))
         self._viewer.add_image(
             image,
             rgb=True,
             name="validation tiles",
-            **self._place,
-            metadata=LayerInfo(_ROLE, notes=(names,)).metadata,
+            **{**common, "metadata": LayerInfo(_ROLE, notes=(names,)).metadata},
         )
         self._prediction = self._viewer.add_image(
             np.zeros(image.shape[:2], np.float32),
@@ -50,8 +48,7 @@ class PreviewLayers:
             contrast_limits=(0, 1),
             colormap=Colormap(_PREDICTION_COLOURS, name="wbcseg prediction"),
             blending="translucent",
-            **self._place,
-            metadata=LayerInfo(_ROLE).metadata,
+            **common,
         )
         colours = {None: "transparent", 0: "transparent", 1: _TRUTH_COLOUR}
         outline = self._viewer.add_labels(
@@ -59,8 +56,7 @@ class PreviewLayers:
             name="true outlines",
             colormap=DirectLabelColormap(color_dict=colours),
             opacity=1.0,
-            **self._place,
-            metadata=LayerInfo(_ROLE).metadata,
+            **common,
         )
         outline.contour = 1
         outline.editable = False

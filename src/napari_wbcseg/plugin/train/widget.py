@@ -212,11 +212,7 @@ class TrainWidget(QWidget):
         # What is chosen makes way for what is going on.
         self._setup = QWidget()
         start = form(
-            (
-                "Start from",
-                self.start,
-                "Going on from a model needs far fewer images than a new network.",
-            ),
+            ("Start from", self.start, "Going on from a model needs far fewer images than a new network."),
             ("Model name", self._name, "What the new model is called in the list of models."),
         )
         options = Folded("More options", self._options)
