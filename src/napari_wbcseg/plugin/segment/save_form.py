@@ -10,7 +10,6 @@ from napari.layers import Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QWidget
 
-from ...errors import WBCSegError
 from ...progress import Progress
 from ..shared.jobs import Job, clean_up_with, in_background, say_error
 from ..shared.panel import Sentence, button, confirmed, fill
@@ -117,11 +116,7 @@ class SaveForm(QWidget):
         if layer is None or self.running or not self.formats:
             return
         base, formats = Path(path), self._with_others(path)
-        try:
-            snapshot = LayerSnapshot.of_layer(layer, self._viewer)
-        except WBCSegError as error:
-            self._on_failed(str(error))
-            return
+        snapshot = LayerSnapshot.of_layer(layer, self._viewer)
 
         def work(progress: Progress) -> list[Path]:
             return save_snapshot(snapshot, base, formats, progress)

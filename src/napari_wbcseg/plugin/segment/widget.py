@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import napari
-from napari.layers import Image, Labels, Layer, Shapes
+from napari.layers import Image, Layer, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QWidget
 from superqt.utils import signals_blocked
@@ -206,7 +206,7 @@ class SegmentWidget(QWidget):
         panel.options.editors["recipe"].changed.connect(self._on_recipe)
         panel.top.editors["cell_diameter"].changed.connect(self._on_diameter)
         self._circle.pulled.connect(panel.top.editors["cell_diameter"].set)
-        self._counts.changed.connect(self._on_counts)
+        self._counts.changed.connect(self._refresh)
         application = QApplication.instance()
         if isinstance(application, QApplication):
             application.focusChanged.connect(self._on_focus)
@@ -247,8 +247,11 @@ class SegmentWidget(QWidget):
             plane = min(max(shown, 0), plane_shape(layer)[0] - 1)
         return choose_part(layer, plane, self.regions)
 
-    def _refresh(self) -> None:
+    def _refresh(self, *_: Any) -> None:
+        """Follow the choice, the count, and cells that have found their picture."""
         panel, running = self._panel, self.running
+        self._show_counts()
+        panel.run.setEnabled(not running)
         if not running:
             check, cells = self._check(), self._panel.cells()
             told = [check.words, *LayerInfo.of(self.image).notes] if check.usable else []
@@ -263,8 +266,6 @@ class SegmentWidget(QWidget):
             )
             panel.next_steps.setVisible(cells is not None)
             panel.save.refresh()
-        else:
-            panel.run.setEnabled(False)
         panel.draw.setEnabled(self.image is not None)
         panel.cancel.setVisible(running)
         panel.bar.setVisible(running)
@@ -279,11 +280,6 @@ class SegmentWidget(QWidget):
         self._panel.pixel_size.follow(self.image)
         self._on_layers()
 
-    def _on_counts(self, cells: Labels) -> None:
-        """Follow the count, and cells that have found their picture."""
-        self._show_counts()
-        self._refresh()
-
     def _on_layers(self, event: Any = None) -> None:
         """Look at the image again; its neighbours and its results may have changed."""
         if self._cleanup.done:
@@ -294,7 +290,6 @@ class SegmentWidget(QWidget):
         self._offer = colour_offer(self._viewer, layer)
         if self._offer is not None:
             self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
-        self._show_counts()
         self._refresh()
         if self._offer is not None and not self.running:
             self._panel.about.setText(f"{self._panel.about.text()} {self._offer.words}".strip())
@@ -368,7 +363,6 @@ class SegmentWidget(QWidget):
         self.segmentation = segmentation
         if segmentation.cell_diameter is not None:
             self._panel.top.editors["cell_diameter"].suggest(round(segmentation.cell_diameter, 1))
-        self._show_counts()
         self._refresh()
         self.segmented.emit(segmentation, layers)
 
@@ -389,7 +383,6 @@ class SegmentWidget(QWidget):
 
     def _end(self, sentence: str) -> None:
         self._say(sentence)
-        self._show_counts()
         self._refresh()
 
     def _on_failed(self, sentence: str) -> None:

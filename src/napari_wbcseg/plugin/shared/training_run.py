@@ -159,12 +159,10 @@ class TrainingRun(QObject):
                 continue
             if kind == "result":
                 self._make(process, event["ended"])
-            elif kind == "error":
-                self._end_process()
-                self._end(self.failed, event["text"])
-            elif kind == "cancelled":
-                self._end_process()
-                self._end(self.cancelled)
+            elif kind in ("error", "cancelled"):
+                self._let_go(process)
+                process.close()
+                self._end(*((self.failed, event["text"]) if kind == "error" else (self.cancelled,)))
             else:
                 self.happened.emit(event)
         self._show_states()
@@ -192,12 +190,6 @@ class TrainingRun(QObject):
         self._job = None
         self.changed.emit()
         signal.emit(*told)
-
-    def _end_process(self) -> None:
-        process = self.process
-        if process is not None:
-            self._let_go(process)
-            process.close()
 
     def _let_go(self, process: TrainingProcess) -> None:
         self._timer.stop()
