@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .shared.metadata import LayerDataTuple
 
     Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -45,8 +44,6 @@ def read_sigtuple_layers(path: Paths) -> list[LayerDataTuple]:
     DatasetError
         If the folder or archive is damaged.
     """
-    from pathlib import Path
-
     from ..datasets.sigtuple import read_sigtuple, test_fields
     from ..errors import DatasetError
     from ..images.read import read_image
@@ -101,8 +98,6 @@ def _is_large(folder: Path) -> bool:
 
 def _read_result(path: Any) -> list[LayerDataTuple]:
     """Read a result, and let its count stand on the canvas, though no panel of ours is open."""
-    from pathlib import Path
-
     import napari
 
     from .shared.file_layers import large_result_layers, read_result_layers
@@ -142,8 +137,6 @@ def _read_large_image(path: Any) -> list[LayerDataTuple]:
 
 def _file(path: Paths, ask: Callable[[], object]) -> Path | None:
     """Return the file or folder to be opened; None for a list of files, and, after asking, for none."""
-    from pathlib import Path
-
     if path == "":
         ask()
         return None

@@ -11,7 +11,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QDockWidget, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 import napari_wbcseg
-from napari_wbcseg.plugin.shared.panel import MINIMUM_WIDTH, Folded, Sentence, open_panel, scrolled_column
+from napari_wbcseg.plugin.shared.panel import (
+    MINIMUM_WIDTH,
+    Folded,
+    Sentence,
+    fill,
+    open_panel,
+    scrolled_column,
+)
 from napari_wbcseg.plugin.shared.viewer import all_in_view
 
 
@@ -65,6 +72,19 @@ def test_nothing_is_cut_when_what_was_folded_comes_to_say_more(qtbot):
     assert box.height() >= box.minimumSizeHint().height()
     part._button.setChecked(False)
     assert content.isHidden()
+
+
+def test_a_sentence_takes_room_only_while_it_says_something(qtbot):
+    panel, told = QWidget(), Sentence("at first")
+    assert not told.isVisible(), "it is no window of its own"
+    fill(panel, told)
+    qtbot.addWidget(panel)
+    panel.show()
+    assert told.isVisible()
+    told.setText("")
+    assert told.isHidden()
+    told.setText("again")
+    assert told.isVisible()
 
 
 def test_text_keeps_the_colour_of_the_theme_unless_it_has_a_ground_of_its_own():

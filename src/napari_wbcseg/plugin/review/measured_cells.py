@@ -66,7 +66,8 @@ class MeasuredCells(QObject):
 
     def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None, in_background: bool) -> None:
         super().__init__()
-        self.viewer, self.labels, self.image = viewer, labels, image
+        self.viewer, self.labels = viewer, labels
+        self.image: Image | None = None
         self.planes: Sequence[TrackedCells | StoredPlane] = []
         self._tracked: list[TrackedCells] = []
         self.image_problem = ""
@@ -85,13 +86,12 @@ class MeasuredCells(QObject):
         self._following.connect(labels.events.set_data, self._on_set_data)
         self._following.connect(labels.events.data, self._on_data)
         self._following.connect(labels.events.editable, lambda _: self.history_lost.emit())
-        if image is not None:
-            image.events.data.connect(self.measure)
+        self._take_image(image)
 
     def close(self) -> None:
         """Stop following the layer."""
         self._following.run()
-        self._leave_image()
+        self._take_image(None)
         self._soon.stop()
         if self._job is not None:
             self._job.abandon()
@@ -99,18 +99,16 @@ class MeasuredCells(QObject):
 
     def set_image(self, image: Image | None) -> None:
         """Measure the stain on another image; None for on none."""
-        if image is self.image:
-            return
-        self._leave_image()
+        if image is not self.image:
+            self._take_image(image)
+            self.measure()
+
+    def _take_image(self, image: Image | None) -> None:
+        if self.image is not None:
+            self.image.events.data.disconnect(self.measure)
         self.image = image
         if image is not None:
             image.events.data.connect(self.measure)
-        self.measure()
-
-    def _leave_image(self) -> None:
-        if self.image is not None:
-            self.image.events.data.disconnect(self.measure)
-            self.image = None
 
     def took_back(self, load: Callable[[], None]) -> bool:
         """Call the layer's Undo or Redo, and say whether it had anything to do."""

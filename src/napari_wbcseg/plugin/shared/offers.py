@@ -43,7 +43,8 @@ class _Offer(QFrame):
     def say(self, words: str) -> None:
         """Show a sentence with the buttons; without one there is nothing to offer."""
         self.text.setText(words)
-        self.setVisible(bool(words))
+        if self.parentWidget() is not None or not words:  # alone it would be a window
+            self.setVisible(bool(words))
 
 
 class ResumePanel(_Offer):

@@ -219,7 +219,8 @@ class Sentence(QLabel):
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setStyleSheet(look)
-        self.setHidden(not text)
+        if not text:
+            self.hide()
 
     def setText(self, text: str | None) -> None:
         super().setText(text)
