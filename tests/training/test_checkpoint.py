@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import DatasetError, TrainingError
 from napari_wbcseg.training import checkpoint
-from napari_wbcseg.training.checkpoint import LOCK, Checkpoint
+from napari_wbcseg.training.checkpoint import LOCK, Checkpoint, fingerprint
 from napari_wbcseg.training.folder import TrainingJob, unfinished_trainings, write_job
 from napari_wbcseg.training.train import train
 
@@ -42,6 +44,11 @@ def test_who_only_looks_changes_nothing(
     write_job(folder, TrainingJob(pairs))
     assert [found.folder for found in unfinished_trainings()] == [folder]
     assert all((folder / name).exists() for name in (*LEFT, LOCK))
+
+
+def test_a_run_is_not_resumed_on_other_boxes(pairs: list[TrainingPair]) -> None:
+    boxed = replace(pairs[0], platelets=(Box(0, 0, 9, 9),))
+    assert fingerprint([boxed]) != fingerprint(pairs[:1]) == fingerprint([replace(pairs[0])])
 
 
 def test_one_training_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,9 +98,10 @@ def test_each_origin_is_a_family_and_doubtful_masks_are_left_out(pairs: list[Tra
         replace(pairs[1], name=doubtful, group="fold-1"),
         replace(pairs[1], name="a", group="boxes"),
         replace(pairs[0], name="mine", group="slide"),
+        replace(pairs[0], name="boxes 1", group="boxes 1"),  # a user's, only named so
     ]
     used = [pair for pair in given if not RECIPE.left_out(pair)]
-    assert [source_of(pair).family for pair in used] == ["sigtuple", "boxes", "own"]
+    assert [source_of(pair).family for pair in used] == ["sigtuple", "boxes", "own", "own"]
 
 
 def test_how_often_a_family_is_drawn_does_not_depend_on_the_order_of_a_set() -> None:

@@ -230,12 +230,15 @@ def _check_same(found: State, wanted: State) -> None:
 
 
 def fingerprint(pairs: Pairs) -> str:
-    """Return a hash of the names, pixels and labels of training pairs."""
+    """Return a hash of what is known of training pairs."""
     digest = hashlib.sha256()
     for pair in pairs:
         digest.update(f"{pair.name}|{pair.group}|{pair.image.shape}|".encode())
         digest.update(np.ascontiguousarray(pair.image).data)
         digest.update(np.ascontiguousarray(pair.labels).data)
+        more = (pair.red_cells, pair.platelets, pair.all_boxed, pair.look_alikes, pair.white_cell)
+        if any(more):
+            digest.update(repr(more).encode())
     return digest.hexdigest()[:16]
 
 

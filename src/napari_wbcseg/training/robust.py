@@ -64,7 +64,7 @@ class RobustRecipe:
 
     def left_out(self, pair: TrainingPair) -> str:
         """Return why a pair is of no use: a doubtful mask, or no cell to tell the scale by."""
-        if _family(pair.group) == _HAND_PAINTED and pair.name in DOUBTFUL_MASKS:
+        if _family(pair) == _HAND_PAINTED and pair.name in DOUBTFUL_MASKS:
             return "its mask misses much of the cell or leaks into what is around it"
         if pair.white_cell is not None:
             return ""
@@ -173,11 +173,14 @@ def family_weights(families: Iterable[str]) -> dict[str, float]:
 
 def source_of(pair: TrainingPair) -> Source:
     """Return a pair, which is none to leave out, as a source of the family of its origin."""
-    family = _family(pair.group)
+    family = _family(pair)
     return make_source(pair, family, smooth=family == _HAND_PAINTED)
 
 
-def _family(group: str) -> str:
+def _family(pair: TrainingPair) -> str:
+    group = pair.group
+    if group == pair.name:  # a user's, which may be named as our groups are
+        return _OWN
     if group.startswith(CLASS_GROUP) or group == WITHOUT_CELLS:
         return group
     return next((name for start, name in _FAMILIES.items() if group.startswith(start)), _OWN)
