@@ -71,7 +71,7 @@ def test_nothing_is_cut_when_what_was_folded_comes_to_say_more(qtbot):
     qtbot.waitUntil(lambda: told.height() >= told.heightForWidth(told.width()) > 60, timeout=5000)
     assert box.height() >= box.minimumSizeHint().height()
     part._button.setChecked(False)
-    assert content.isHidden()
+    assert not content.isVisible()
 
 
 def test_a_sentence_takes_room_only_while_it_says_something(qtbot):

@@ -26,7 +26,7 @@ from ...progress import Progress
 from ..shared.elsewhere import run_python
 from ..shared.events import events
 from ..shared.jobs import Job, clean_up_with, in_background, say_error
-from ..shared.panel import Folded, Sentence, beside, button, confirmed, fill, scrolled_column, there
+from ..shared.panel import Folded, Sentence, beside, button, confirmed, scrolled_column, there
 from .finetune_panel import FineTunePanel
 
 _COLUMNS = ("name", "recipe", "Dice", "size", "origin")
@@ -160,9 +160,7 @@ class ModelsWidget(QWidget):
         column.addLayout(beside(self._import, self._export, self._remove))
         column.addWidget(self._status)
         column.addWidget(self._card)
-        details = QWidget()
-        fill(details, self._details)
-        column.addWidget(Folded("Network, input and training", details))
+        column.addWidget(Folded("Network, input and training", self._details))
         part = QGroupBox("Fine-tune on my training set")
         QVBoxLayout(part).addWidget(self.fine_tuning)
         column.addWidget(part)

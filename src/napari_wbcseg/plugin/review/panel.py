@@ -29,7 +29,7 @@ from ...segmentation.measure import in_physical_units
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo, is_picture
-from ..shared.panel import Folded, Sentence, beside, calling, fill, form, scrolled_column, with_tip
+from ..shared.panel import Folded, Sentence, beside, calling, form, scrolled_column, with_tip
 from ..shared.viewer import pixel_size, plane_shape
 from .decisions import Cell
 from .gallery import DIGITS, Gallery
@@ -175,9 +175,7 @@ class ReviewPanel:
             self.column.addItem(BY_NAME[name].title, name)
         self.column.setCurrentIndex(NUMBERS.index("area"))
         self.histogram = Histogram()
-        content = QWidget()
-        fill(content, self.column, self.histogram)
-        self.histogram_part = Folded("Histogram", content)
+        self.histogram_part = Folded("Histogram", self.column, self.histogram)
         #: Room for what others build on the review, such as adding cells to a training set.
         self.extras = QVBoxLayout()
         self.buttons: dict[str, QPushButton] = {}

@@ -18,10 +18,10 @@ from ..shared.panel import (
     Folded,
     Sentence,
     beside,
-    fill,
     form,
     scrolled_column,
     stretched,
+    together,
     with_tip,
 )
 from ..shared.preferences import preference, preferred_settings
@@ -96,18 +96,16 @@ class SegmentPanel:
         layout.addLayout(beside(self.run, self.cancel, wide=self.run))
         for part in (self.status, self.bar, self.result, self.here, self.notes, self.details):
             layout.addWidget(part)
-        self.next_steps = QWidget()
-        fill(self.next_steps, _line(), self.review, Folded("Save …", self.save))
+        self.next_steps = together(_line(), self.review, Folded("Save …", self.save))
         layout.addWidget(self.next_steps)
         layout.addStretch(1)
         _line_up(self._rows, self.top.rows)
 
     def _what(self) -> QFormLayout:
         """Return the rows that say what is segmented."""
-        region = QWidget()
         tip = "All of the image, or the shapes of a Shapes layer: cells whose centre is inside count."
         with_tip(self.regions.native, tip)
-        fill(region, beside(self.regions.native, self.draw, wide=self.regions.native))
+        region = together(beside(self.regions.native, self.draw, wide=self.regions.native))
         self._rows = form(
             ("Image", self.picker.native, "The layer with the stained smear."),
             ("Pixel size", self.pixel_size, ""),

@@ -8,11 +8,11 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QInputDialog, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QInputDialog, QMenu, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
 from ..shared.metadata import LayerInfo, is_picture
-from ..shared.panel import with_tip
+from ..shared.panel import beside, fill, with_tip
 from ..shared.reunite import path_of
 from ..shared.stroke import StrokeTool
 from ..shared.viewer import plane_shape, size_in_micrometres
@@ -53,10 +53,9 @@ class PixelSizeField(QWidget):
         self.from_line = menu.addAction("a line over the scale bar …", self.draw_line)
         self.from_file = menu.addAction("the file", self.read_file)
         self.source.setMenu(menu)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(with_tip(self.value, "Sizes of cells are in µm where the size of a pixel is known."), 1)
-        row.addWidget(with_tip(self.source, "Take it from a scale bar in the picture, or from its file."))
+        with_tip(self.value, "Sizes of cells are in µm where the size of a pixel is known.")
+        with_tip(self.source, "Take it from a scale bar in the picture, or from its file.")
+        fill(self, beside(self.value, self.source, wide=self.value))
 
     def follow(self, layer: Layer | None) -> None:
         """Show the pixel size of a layer from now on."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from qtpy.QtWidgets import QMessageBox, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QMessageBox, QProgressBar, QPushButton, QWidget
 
 from ..shared.model_list import ModelPicker
-from ..shared.panel import Folded, Sentence, beside, calling, fill, scrolled_column, stretched, with_tip
+from ..shared.panel import Folded, Sentence, beside, calling, scrolled_column, stretched, with_tip
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
 from .files import Session
@@ -64,10 +64,9 @@ class SessionPanel:
             button.clicked.connect(calling(act, name))
         by = self.buttons
         #: What only the first run asks for.
-        self.first_run = QWidget()
+        self.first_run = Folded("Model and settings", self.settings)
         self.settings.insert_row(0, "Model", stretched(self.models), "Built-in models and those you trained.")
-        fill(self.first_run, Folded("Model and settings", self.settings))
-        layout: QVBoxLayout = scrolled_column(widget, "Session")
+        layout = scrolled_column(widget, "Session")
         layout.addLayout(beside(by["open_folder"], by["open_files"]))
         layout.addWidget(by["go_on"])
         layout.addLayout(beside(self.where, by["keep_elsewhere"], wide=self.where))

@@ -136,20 +136,18 @@ def scrolled_column(widget: QWidget, tab: str) -> QVBoxLayout:
 class Folded(QWidget):
     """A part that opens when its title is clicked; folded it is hidden, so that no key reaches it.
 
-    What is in it must not be a `Sentence` itself, which shows itself as it speaks.
-
     superqt's QCollapsible leaves the focus in what it folds, and keeps the height that its content had.
     """
 
     toggled = Signal(bool)
 
-    def __init__(self, title: str, content: QWidget) -> None:
+    def __init__(self, title: str, *parts: QWidget) -> None:
         super().__init__()
-        self._button, self._content = QToolButton(), content
+        self._button, self._content = QToolButton(), together(*parts)
         self._button.setText(title)
         self._button.setCheckable(True)
         self._button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        fill(self, stretched(self._button), content)
+        fill(self, stretched(self._button), self._content)
         self._button.toggled.connect(self._show)
         self._show(False)
 
@@ -178,6 +176,13 @@ def fill(widget: QWidget, *parts: QWidget | QLayout) -> QVBoxLayout:
         else:
             column.addWidget(part)
     return column
+
+
+def together(*parts: QWidget | QLayout) -> QWidget:
+    """Return one widget of parts that lie below each other."""
+    made = QWidget()
+    fill(made, *parts)
+    return made
 
 
 def beside(*parts: QWidget, wide: QWidget | None = None) -> QHBoxLayout:

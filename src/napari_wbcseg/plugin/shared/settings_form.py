@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from ...settings import SegmentationSettings, Setting, TrainingSettings, settings_of
-from .panel import stretched, with_tip
+from .panel import fill, form, stretched, with_tip
 
 SettingsT = TypeVar("SettingsT", SegmentationSettings, TrainingSettings)
 
@@ -106,10 +106,8 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         known, left_out = settings_of(type(settings)), set(leave_out)
         names = [name for name in known if name not in left_out] if fields is None else list(fields)
         self.editors: dict[str, FieldEditor] = {}
-        self.rows = layout = QFormLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setVerticalSpacing(4)
-        layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        self.rows = form()
+        fill(self, self.rows)
         for name in names:
             editor = self.editors[name] = (editors or {}).get(name, FieldEditor)(known[name])
             self.insert_row(-1, known[name].title, editor, known[name].description)

@@ -20,7 +20,7 @@ from ...errors import WBCSegError
 from ...progress import Progress
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import is_picture, role_of
-from ..shared.panel import Sentence, beside, button, choice, fill, form, stretched, with_tip
+from ..shared.panel import Sentence, beside, button, choice, fill, form, stretched, together, with_tip
 from ..shared.training_data import check_pair, make_pairs, pair_source, training_set_in_words
 
 LAYERS, FOLDER, SIGTUPLE, CORRECTIONS = range(4)
@@ -151,13 +151,11 @@ class SourcePanel(QWidget):
         )
 
     def _layers_page(self) -> QWidget:
-        page = QWidget()
         rows = form(
             ("Image", self.image.native, "The stained smear, or a stack of them."),
             ("Cells", self.labels.native, "The labels layer with every white cell in it."),
         )
-        fill(page, rows)
-        return page
+        return together(rows)
 
     def _folder_page(self) -> QWidget:
         with_tip(
@@ -165,10 +163,8 @@ class SourcePanel(QWidget):
             "A SigTuple folder or .tar; NAME.jpg with NAME-mask.jpg; or of folders images and labels.",
         )
         with_tip(stretched(self.masks), "How masks of several values are read.")
-        page = QWidget()
         choose = beside(button("Folder …", self._choose_folder), button("Archive …", self._choose_file))
-        fill(page, self.path, choose, beside(QLabel("Masks"), self.masks))
-        return page
+        return together(self.path, choose, beside(QLabel("Masks"), self.masks))
 
     def _sigtuple_page(self) -> QWidget:
         return Sentence(

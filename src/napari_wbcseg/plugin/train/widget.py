@@ -22,7 +22,7 @@ from ...training.worker import TrainingProcess
 from ..shared.events import events
 from ..shared.jobs import clean_up_with, in_background, say_error
 from ..shared.offers import ResumePanel
-from ..shared.panel import Folded, Sentence, beside, button, fill, form, scrolled_column
+from ..shared.panel import Folded, Sentence, beside, button, form, scrolled_column, together
 from ..shared.settings_form import SettingsForm
 from ..shared.training_run import Finish, TrainingRun
 from ..shared.viewer import own_viewer
@@ -210,13 +210,12 @@ class TrainWidget(QWidget):
         self._running_buttons = (self._pause_button, self._stop_button, self._cancel_button)
 
         # What is chosen makes way for what is going on.
-        self._setup = QWidget()
         start = form(
             ("Start from", self.start, "Going on from a model needs far fewer images than a new network."),
             ("Model name", self._name, "What the new model is called in the list of models."),
         )
         options = Folded("More options", self._options)
-        fill(self._setup, self.source, self.plan, start, self._top, options, self._show_preview)
+        self._setup = together(self.source, self.plan, start, self._top, options, self._show_preview)
         layout = scrolled_column(self, "Train")
         for part in (self.resume, self._setup, self._device, self._problem):
             layout.addWidget(part)
