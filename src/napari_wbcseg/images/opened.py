@@ -81,11 +81,13 @@ class OpenedImage:
     @property
     def all_notes(self) -> tuple[str, ...]:
         """The notes, with those on its orientation and its pixel size."""
+        if self.orientation == 1:
+            return (*self.notes, *self.pixel_size[1])
         turned = (
             f"The camera noted that the picture was turned or mirrored (orientation {self.orientation}); it "
             "was taken as it is stored, which is what napari shows, so that outlines lie on it."
         )
-        return (*self.notes, *[turned] * (self.orientation != 1), *self.pixel_size[1])
+        return (*self.notes, turned, *self.pixel_size[1])
 
 
 class LazyPixels(ABC):

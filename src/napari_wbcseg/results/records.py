@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
@@ -237,7 +238,10 @@ class ResultRecord(_Record):
         folder: Path,
         labels: str = "",
         image: ImageRecord | None = None,
-        **about: Any,
+        *,
+        seconds: float | None = None,
+        pictures: Sequence[Picture] = (),
+        gallery: Sequence[Picture] = (),
     ) -> ResultRecord:
         """Make the record of a result, to lie in a folder beside its labels file.
 
@@ -249,8 +253,8 @@ class ResultRecord(_Record):
             The labels file, or the folder of a large result, which has the table itself.
         image : ImageRecord, optional
             By default that of the result's image file as it is now.
-        **about
-            ``seconds``, ``pictures``, ``gallery``.
+        seconds, pictures, gallery
+            See the attributes.
         """
         asked = (result.settings.classes or "") if result.settings else ""
         return cls(
@@ -267,10 +271,12 @@ class ResultRecord(_Record):
             count=result.count,
             to_check=result.to_check,
             classes=[] if result.classes == BUILT_IN else result.classes.to_list(),
+            seconds=seconds,
+            pictures=list(pictures),
+            gallery=list(gallery),
             cells={} if labels.endswith(LARGE_SUFFIX) else table_to_columns(result.cells),
             **asdict(result.placement),
             **here_and_now(),
-            **about,
         )
 
     def write(self, path: str | Path) -> Path:

@@ -248,8 +248,9 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
         parts = {tuple(side // PIECE * PIECE for side in corner) for corner in corners}
         for _ in each(_coarsen, [(level, *part) for part in sorted(parts)], silent):
             progress(0, 0, "Drawing the pyramid")
-    none, _ = measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))
-    filled = [table for table in tables if table is not None] or [none]
+    filled = [table for table in tables if table is not None]
+    if not filled:
+        filled = [measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))[0]]
     cells = pd.concat(filled, ignore_index=True).sort_values("label", ignore_index=True)
     certainty = joined.rows["certainty"]
     cells = cells.assign(certainty=certainty, check=certainty < work.settings.check_below)
@@ -268,9 +269,10 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
         return out
     red_cell, many = work.estimates.red_cell, work.estimates.many_red_cells
     cut = (rows["box"][:, :2] == 0).any(axis=1) | (rows["box"][:, 2:] == work.source.shape).any(axis=1)
-    names = work.classifier.header.architecture.classes if work.classifier else ()
-    known = ERYTHROBLAST in names and len(cells) > 0
-    erythroblast = cells.classes[:, names.index(ERYTHROBLAST)] if known else np.zeros(len(cells))
+    classifier, erythroblast = work.classifier, np.zeros(len(cells))
+    names = classifier.header.architecture.classes if classifier is not None else ()
+    if ERYTHROBLAST in names and len(cells):
+        erythroblast = cells.classes[:, names.index(ERYTHROBLAST)]
     for number in np.unique(rows["size"]):
         same = rows["size"] == number  # what is small is so among those of its own size
         seen = (rows["area"][same], cut[same], rows["certainty"][same])
