@@ -67,9 +67,10 @@ def cut_distractors(
         if not inside or min(box.shape) < _LEAST_SIDE:
             continue
         if kind == RED_CELL:
+            if len(found) == _MOST_RED_CELLS_A_FIELD:
+                continue
             others = boxes[:number] + boxes[number + 1 :]
-            covered = max((box.common(other).area for other in others), default=0)
-            if len(found) == _MOST_RED_CELLS_A_FIELD or covered / box.area > _MOST_OVERLAP:
+            if any(box.common(other).area / box.area > _MOST_OVERLAP for other in others):
                 continue
         diameter = float(np.sqrt(box.area))
         found.append(Distractor(kind, _cut(image, box), diameter, diameter / white_cell))
