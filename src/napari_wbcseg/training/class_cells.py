@@ -183,10 +183,12 @@ def discs(count: int, seed: int = 0) -> ClassCells:
 
 def joined(parts: list[ClassCells]) -> ClassCells:
     """Return the cells of several data sets."""
-    crops, masks, truth = (
-        np.concatenate([vars(part)[name] for part in parts]) for name in ("crops", "masks", "truth")
+    return ClassCells(
+        np.concatenate([part.crops for part in parts]),
+        np.concatenate([part.masks for part in parts]),
+        np.concatenate([part.truth for part in parts]),
+        tuple(name for part in parts for name in part.names),
     )
-    return ClassCells(crops, masks, truth, tuple(name for part in parts for name in part.names))
 
 
 def _truth(row: dict[Any, Any], folder: Path) -> np.ndarray:
