@@ -5,7 +5,8 @@
 
 Each model begins with random weights and learns as long as the others, far shorter than the shipped one:
 compare the rows with the first, in which nothing is left out, not with the model card. Outlines of boxed and
-single cells come from the shipped model, which knows every source. Killed, it goes on where it was.
+single cells come from the shipped model, which knows every source. Killed, it goes on where it was: what is
+in FOLDER is taken as it is, so name another one for other epochs, another rate or another limit.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rich.table import Table
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.datasets.single_cells import read_without_cells
+from napari_wbcseg.files import write_atomically
 from napari_wbcseg.segmentation.outlining import outliner
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.train import train
@@ -42,7 +44,7 @@ console = Console()
 def kept(path: Path, make: Callable[[], Any]) -> Any:
     """Return what a file of this benchmark's own holds, made first where it is not there."""
     if not path.is_file():
-        path.write_bytes(pickle.dumps(make(), protocol=4))
+        write_atomically(path, pickle.dumps(make()))
     return pickle.loads(path.read_bytes())
 
 
