@@ -40,7 +40,7 @@ class CutOut:
 
 @dataclass(frozen=True)
 class Source:
-    """An image with truth, light divided out, and cells at most 110 px across.
+    """An image with truth, light divided out, and cells at most 96 px across.
 
     Attributes
     ----------
