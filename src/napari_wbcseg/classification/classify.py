@@ -22,7 +22,6 @@ from .naming import said_by_model
 if TYPE_CHECKING:
     import pandas as pd
 
-
 _OFTEN = 64  # cells that are looked at between two reports of progress
 _PART = 2048  # pixels of labels on disk that are looked at together, along a side
 # Diameters and pixels from the centre of a cell within which all of it lies, however long it is.

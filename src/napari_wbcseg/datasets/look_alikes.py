@@ -11,7 +11,6 @@ from .pair import Outliner
 if TYPE_CHECKING:
     import numpy as np
 
-
 # Sizes over the true one that a model may be led to look for, where it makes its mistakes.
 _SIZES = (0.4, 0.6, 0.85, 1.0)
 _SMALLEST = 16.0  # pixels: of smaller cells a picture shows too little

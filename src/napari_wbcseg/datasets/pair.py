@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-
 SYNTHETIC_GROUP, REPLAYED_GROUP = "@synthetic", "@replayed"
 """What the groups of pairs begin with that a fine-tuning adds to the user's; no file name does."""
 

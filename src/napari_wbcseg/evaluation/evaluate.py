@@ -25,7 +25,6 @@ from .metrics import SMOOTHING, Counts, dice, iou, match_instances, soft_dice
 if TYPE_CHECKING:
     import pandas as pd
 
-
 #: Least IoU at which a found cell counts as a true one.
 MATCH_THRESHOLD = 0.5
 _STAGE = "Evaluating"

@@ -13,7 +13,6 @@ from .model_file import ModelFile
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-
 #: Resize-13 and everything else used here exists; read by every onnxruntime since 1.8.
 OPSET = 13
 IR_VERSION = 7

@@ -23,7 +23,6 @@ from ..settings import TrainingSettings
 if TYPE_CHECKING:
     import keras
 
-
 LOCK = ".training.lock"
 #: Why training ended that did all it was asked for.
 AS_PLANNED = "all epochs done as planned"

@@ -32,7 +32,6 @@ from .class_views import SIDE
 if TYPE_CHECKING:
     import pandas as pd
 
-
 #: What is told apart.
 CLASSES = (
     *(BAND, SEGMENTED, "lymphocyte", "monocyte", "eosinophil", "basophil", "immature granulocyte"),

@@ -30,7 +30,6 @@ from .recipes import get_recipe, require_recipe
 if TYPE_CHECKING:
     import keras
 
-
 _PREVIEW_TILES = 4
 
 

@@ -15,7 +15,6 @@ from .openvino import OpenVinoEngine, openvino_gains
 if TYPE_CHECKING:
     import numpy as np
 
-
 _CACHE_SIZE = 4
 
 
