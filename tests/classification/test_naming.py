@@ -60,3 +60,8 @@ def test_what_a_person_took_back_is_as_the_model_has_it() -> None:
 def test_what_may_be_a_platelet_is_unsure_and_counts() -> None:
     chances = pd.DataFrame({"lymphocyte": [0.05, 0.005], "platelet": [0.95, 0.995]})
     assert called(chances)[0].tolist() == ["unsure", "platelet"]
+
+
+def test_a_column_is_called_by_its_name_also_where_no_class_could_have_it() -> None:
+    chances = pd.DataFrame({"lymphocyte": [0.1], "of another program, " * 4: [0.9]})
+    assert called(chances)[0].tolist() == ["of another program, " * 4]

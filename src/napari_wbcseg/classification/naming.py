@@ -102,15 +102,14 @@ def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[
     """
     given = list(map(str, probabilities.columns))
     values = probabilities.to_numpy(float)
-    wider = {one.name: one.part_of or one.name for one in classes.covering(given)}
-    whole = list(dict.fromkeys(wider[name] for name in given))
+    part_of = {one.name: one.part_of for one in classes}
+    wider = [part_of.get(name) or name for name in given]
+    whole = list(dict.fromkeys(wider))
     names, certainty = np.full(len(values), "", object), np.full(len(values), np.nan)
     known = np.isfinite(values).all(axis=1) & bool(given)
     if not known.any():
         return names, certainty
-    members = [
-        [given.index(part) for part in wider if part in given and wider[part] == name] for name in whole
-    ]
+    members = [[part for part, one in enumerate(wider) if one == name] for name in whole]
     sums = np.stack([values[known][:, one].sum(axis=1) for one in members], axis=1)
     best = sums.argmax(axis=1)
     certainty[known] = sums[np.arange(len(sums)), best]
