@@ -20,6 +20,7 @@ from napari_wbcseg import SegmentationSettings, load_result
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
 from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.plugin.shared.unsaved import unsaved_folder
+from napari_wbcseg.plugin.writer import write_tiff
 from napari_wbcseg.results.records import ResultRecord, RunRecord
 
 from ...batch.folders import assert_same_results, write_images
@@ -386,6 +387,12 @@ class TestCorrecting:
         assert (load_result(out / "0003-result.json").count == 2) == kept
         assert session._panel.view.currentIndex().row() == shown
         answers.append("Discard")
+
+    def test_what_is_saved_elsewhere_is_not_saved_here(self, viewer, session, tmp_path, qtbot, answer):
+        correct(viewer, session, 3, qtbot)
+        write_tiff(str(tmp_path / "copy-labels.tif"), [session.cells.as_layer_data_tuple()])
+        assert session.unsaved
+        answer[0].append("Discard")
 
     def test_nothing_is_asked_where_nothing_was_done(self, viewer, session, qtbot, answer):
         go_to(session, 3, qtbot)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 
 from ..shared.metadata import LayerDataTuple, LayerInfo, note, role_of
 from ..shared.saving import LayerSnapshot
-from ..shared.unsaved import UnsavedCopy, keep_unsaved, take
+from ..shared.unsaved import UnsavedCopy, keep_unsaved, state_of, take
 from .picture_list import Entry
 
 
@@ -30,7 +31,8 @@ class ShownPicture:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer, self._kept = viewer, keep_unsaved(viewer)
         self.entry: Entry | None = None
-        self._layers: list[Layer] = []  # read from its files, or written into them since
+        self._layers: list[Layer] = []
+        self._saved: Any = None  # the state in its own files: saved elsewhere is not saved here
 
     @property
     def layers(self) -> list[Layer]:
@@ -57,8 +59,11 @@ class ShownPicture:
     @property
     def unsaved(self) -> bool:
         """Whether its cells differ from those in the files."""
+        return self.to_save is not None and self._state() != self._saved
+
+    def _state(self) -> Any:
         cells = self.to_save
-        return cells is not None and (cells not in self._layers or not self._kept.is_saved(cells))
+        return None if cells is None else state_of(LayerSnapshot.of_layer(cells, self._viewer))
 
     def show(self, entry: Entry, layers: Sequence[LayerDataTuple], left: UnsavedCopy | None = None) -> None:
         """Show a picture in place of the one before.
@@ -74,10 +79,11 @@ class ShownPicture:
         self.take_away()
         self.entry = entry
         self._layers = [self._viewer.add_layer(Layer.create(*one)) for one in layers]
-        cells = self.cells
+        cells, self._saved = self.cells, self._state()
         if cells is not None:
             self._viewer.layers.selection.active = cells
             if left is not None:
+                self._saved = None
                 self._kept.restored(cells, take(left))
         self._viewer.reset_view()
 
@@ -85,18 +91,17 @@ class ShownPicture:
         """Show none."""
         for layer in self.layers:
             self._viewer.layers.remove(layer)
-        self._layers, self.entry = [], None
+        self._layers, self.entry, self._saved = [], None, None
 
     def on_saved(self, cells: Labels, snapshot: LayerSnapshot, record: Path) -> None:
         """Take note that cells, shown still or not, were saved as a snapshot has them."""
         note(cells, record=str(record))
         self._kept.saved(cells, snapshot)
         if cells is self.cells:
-            self._layers.append(cells)
+            self._saved = state_of(snapshot)
 
     def discard(self) -> None:
         """Let go of what is not saved."""
-        cells = self.to_save
+        cells, self._saved = self.to_save, self._state()
         if cells is not None:
-            self._layers.append(cells)
             self._kept.saved(cells)

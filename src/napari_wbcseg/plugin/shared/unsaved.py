@@ -224,10 +224,6 @@ class Unsaved(QObject):
             followed.drop()
         self._on_changed(layer)
 
-    def is_saved(self, layer: Labels) -> bool:
-        """Say whether the cells of a layer are as they were opened, found or saved."""
-        return state_of(LayerSnapshot.of_layer(layer, self._viewer())) == self._followed[layer].saved
-
     def saved_in(self, layer: Labels, snapshot: LayerSnapshot, files: Sequence[Path]) -> None:
         """Take cells for saved if one of the files written can be opened again, and note the record."""
         if any(file.is_dir() or file.name.endswith(LABELS_SUFFIX) for file in files):
