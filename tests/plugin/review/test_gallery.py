@@ -9,6 +9,8 @@ from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg.classification.classes import BUILT_IN
+from napari_wbcseg.plugin.review.gallery import Gallery
+from napari_wbcseg.plugin.review.layer import LayerReview
 from napari_wbcseg.results.load import load_result
 from napari_wbcseg.results.save import save
 
@@ -310,6 +312,20 @@ def test_the_outline_on_the_canvas_takes_the_colour_of_the_class(widget, qtbot):
     assert shown(2) == (255, 150, 0), "to check"
     widget.undo()
     qtbot.waitUntil(lambda: shown(3) == BUILT_IN("lymphocyte").rgb)
+
+
+def test_pictures_that_are_read_when_the_gallery_is_gone_are_nobodys(viewer, qtbot):
+    review = LayerReview(viewer, viewer.add_labels(three_cells(np.uint16)), in_background=False)
+    gallery = Gallery()
+    gallery.show()
+    gallery.follow(review)
+    crops = gallery._crops
+    gallery.deleteLater()
+    QApplication.sendPostedEvents(gallery, QEvent.Type.DeferredDelete)
+    with qtbot.captureExceptions() as raised:
+        crops.loaded.emit()
+    assert raised == []
+    review.close()
 
 
 def test_a_class_of_ones_own_is_named_and_saved_with_the_result(widget, tmp_path):

@@ -140,7 +140,7 @@ class Gallery(QListView):
         typical = float(table["diameter"].median()) if len(table) else 1.0
         if self._crops is None or not self._crops.suit(review.image, typical):
             self._crops = Crops(review.labels, review.image, typical, SIDE)
-            self._crops.loaded.connect(lambda: there(self.viewport()).update())
+            self._crops.loaded.connect(there(self.viewport()).update)  # bound: Qt lets go of it with the view
         if self._cells is not None and len(self._cells) < len(cells):
             shown = set(self._cells)
             keep = [cell in shown for cell in cells]
