@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_wbcseg.plugin.shared.counts import counts_of, fitted
+from napari_wbcseg.plugin.shared.counts import counts_of, fitted, labels_present
 from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.result import summary_of
 
 from ..conftest import dark_discs, discs
@@ -104,6 +105,12 @@ def test_the_count_follows_edits_where_no_panel_is_open(viewer, qtbot):
     with qtbot.waitSignal(counts_of(viewer).changed, timeout=10_000):
         cells.fill((30, 30), 0)
     assert (shown(viewer), cells.name) == ("2 white cells", "white cells (2) of smear")
+
+
+@pytest.mark.parametrize("kind", ["u1", "<u2", ">u2", "<i4", ">i8"])
+def test_labels_of_any_kind_and_byte_order_are_counted(kind):
+    stack = np.array([[[0, 2, 1], [2, 0, 7]], [[0, 0, 0], [3, 3, 3]]], kind)
+    assert [labels.tolist() for labels in labels_present(stack, silent)] == [[1, 2, 7], [3]]
 
 
 def test_a_duplicate_has_a_count_of_its_own(viewer, qtbot):

@@ -311,6 +311,6 @@ def labels_present(data: Any, progress: Progress) -> list[np.ndarray]:
         parts = [np.zeros(1, np.int64)]
         for start in range(0, len(plane), step):
             progress(number, len(planes), "Counting")
-            parts.append(pd.unique(np.asarray(plane[start : start + step]).ravel()).astype(np.int64))
+            parts.append(pd.unique(np.asarray(plane[start : start + step], np.int64).ravel()))
         found.append(np.unique(np.concatenate(parts)))
     return [labels[labels != 0] for labels in found]
