@@ -256,8 +256,8 @@ class Gallery(QListView):
         if index.isValid():
             return self._items.items[index.row()].name
         titles = [(row, item.name) for row, item in enumerate(self._items.items) if item.cell is None]
-        tops = ((self.visualRect(self._items.index(row)).top(), name) for row, name in titles)
-        return next(reversed([name for top, name in tops if top <= point.y()]), None)
+        above = [name for row, name in titles if self.visualRect(self._items.index(row)).top() <= point.y()]
+        return above[-1] if above else None
 
 
 class ClassMenu(QObject):

@@ -162,7 +162,10 @@ class TrainingRun(QObject):
             elif kind in ("error", "cancelled"):
                 self._let_go(process)
                 process.close()
-                self._end(*((self.failed, event["text"]) if kind == "error" else (self.cancelled,)))
+                if kind == "error":
+                    self._end(self.failed, event["text"])
+                else:
+                    self._end(self.cancelled)
             else:
                 self.happened.emit(event)
         self._show_states()

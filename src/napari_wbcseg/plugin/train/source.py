@@ -184,14 +184,15 @@ class SourcePanel(QWidget):
 
     def _tell_corrections(self) -> None:
         try:
-            known = training_set_in_words()
-            told = (
-                f"{known}, kept in {corrections_folder()}. The Models widget fine-tunes on them as well, and "
-                "compares the new model with the old before you keep it."
-            )
+            told = training_set_in_words()
+            if told:
+                told += (
+                    f", kept in {corrections_folder()}. The Models widget fine-tunes on them as well, and "
+                    "compares the new model with the old before you keep it."
+                )
         except WBCSegError as error:
-            known = told = str(error)
-        self._about_set.setText(told if known else "")
+            told = str(error)
+        self._about_set.setText(told)
 
     def _choose_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Training images", self.path.text())
