@@ -35,8 +35,8 @@ _EMPTY = (
     "Your training set is empty. Correct some cells, then press Add to my training set in Review white "
     "blood cells."
 )
-Outcome = tuple["ModelFile", "Comparison"]
-Begin = Callable[["Progress"], "tuple[FineTuningPlan, TrainingProcess]"]
+Outcome = tuple[ModelFile, "Comparison"]
+Begin = Callable[[Progress], tuple[FineTuningPlan, TrainingProcess]]
 
 
 class FineTunePanel(QWidget):
