@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from ...segmentation.measure import in_physical_units
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo, is_picture
-from ..shared.panel import Folded, Sentence, beside, calling, form, scrolled_column, with_tip
+from ..shared.panel import Folded, Sentence, beside, button, calling, form, scrolled_column, with_tip
 from ..shared.viewer import pixel_size, plane_shape
 from .decisions import Cell
 from .gallery import DIGITS, Gallery
@@ -301,9 +302,8 @@ class ReviewPanel:
     def _make_buttons(self, act: Callable[[str], None]) -> QGridLayout:
         grid = QGridLayout()
         for place, (name, (title, key, tip)) in enumerate(_BUTTONS.items()):
-            button = self.buttons[name] = with_tip(QPushButton(f"{title} ({key})"), tip)
-            button.clicked.connect(calling(act, name))
-            grid.addWidget(button, place // 3, place % 3)
+            self.buttons[name] = button(f"{title} ({key})", partial(act, name), tip)
+            grid.addWidget(self.buttons[name], place // 3, place % 3)
         self.buttons["learn"].setCheckable(True)
         return grid
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from qtpy.QtWidgets import QMessageBox, QProgressBar, QPushButton, QWidget
 
 from ..shared.model_list import ModelPicker
-from ..shared.panel import Folded, Sentence, beside, calling, scrolled_column, stretched, with_tip
+from ..shared.panel import Folded, Sentence, beside, button, scrolled_column, stretched
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
 from .files import Session
@@ -60,8 +61,7 @@ class SessionPanel:
         self.settings = SettingsForm(preferred_settings())
         self.buttons: dict[str, QPushButton] = {}
         for name, (title, tip) in _BUTTONS.items():
-            button = self.buttons[name] = with_tip(QPushButton(title), tip)
-            button.clicked.connect(calling(act, name))
+            self.buttons[name] = button(title, partial(act, name), tip)
         by = self.buttons
         #: What only the first run asks for.
         self.first_run = Folded("Model and settings", self.settings)
