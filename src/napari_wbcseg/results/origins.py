@@ -18,7 +18,6 @@ from ..version import __version__
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
 
-
 _LIBRARIES = "numpy scipy scikit-image opencv-python-headless onnxruntime openvino keras"
 
 
