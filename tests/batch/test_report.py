@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 
 from napari_wbcseg import Segmentation, SegmentationSettings
+from napari_wbcseg.batch.report import Gallery, add_to_gallery
 from napari_wbcseg.batch.run import collect, segment_files
 from napari_wbcseg.batch.thumbnails import report_pictures
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
+from napari_wbcseg.results.records import CellPicture
 
 from ..dark_model import spots
 from ..discs import PINK, VIOLET, discs, write_taught
@@ -42,6 +44,12 @@ def found(labels: np.ndarray, check: list[bool]) -> Segmentation:
     )
     none = np.zeros((0, 4), np.int64)
     return Segmentation(labels, cells, labels.astype(np.float32), none, SegmentationSettings(), "m@1")
+
+
+def cells_of_gallery(text: str) -> list[tuple[str, str, str]]:
+    """Return of each cell of a report's gallery which it is, its class, and its JPEG."""
+    pattern = r'<li title="([^"]+)"><img src="data:image/jpeg;base64,([^"]+)" alt="([^"]+)"'
+    return [(which, name, jpeg) for which, jpeg, name in re.findall(pattern, text)]
 
 
 class TestPictures:
@@ -117,9 +125,47 @@ def test_the_report_shows_differential_gallery_and_what_told_the_classes(
     assert ["violet", "2", "100.0", "34.2", "to", "100.0"] in rows
     assert ["pink,", "no", "white", "cell", "1", "50.0", "per", "100"] in rows
     assert table.count("#112233") == 2, "the colour of the class, before its name and in its bar"
-    gallery = re.findall(r'base64,([^"]+)" alt="(violet|pink)"', text)
-    assert [name for _, name in gallery] == ["pink", "violet", "violet"]
-    for (jpeg, _), colour in zip(gallery, (PINK, VIOLET, VIOLET), strict=True):
+    gallery = cells_of_gallery(text)
+    assert [name for _, name, _ in gallery] == ["violet", "violet", "pink"], (
+        "as the differential has the classes"
+    )
+    for (_, _, jpeg), colour in zip(gallery, (VIOLET, VIOLET, PINK), strict=True):
         picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(jpeg)))).astype(float)
         near = np.abs(picture - colour).max(axis=2) < 12  # the disc around its core
         assert near.mean() > 0.1
+
+
+class TestGallery:
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> SegmentationSettings:
+        classifier = write_taught(tmp_path / "own.safetensors")
+        return SegmentationSettings(
+            recipe="classic", grey_threshold=130, probability_threshold=0.4, classes=str(classifier.path)
+        )
+
+    def test_it_is_of_all_images_also_of_those_that_an_earlier_run_did(
+        self, tmp_path: Path, model: ModelFile, settings: SegmentationSettings
+    ) -> None:
+        (tmp_path / "in").mkdir()
+        for name, colours in (("a.png", (PINK, VIOLET)), ("b.png", (VIOLET, PINK))):
+            Image.fromarray(discs(colours)[0]).save(tmp_path / "in" / name)
+            done = segment_files(collect([tmp_path / "in"]), tmp_path / "out", model, settings)
+        assert done.kept == 1
+        text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+        gallery = [(name, which) for which, name, _ in cells_of_gallery(text)]
+        assert sorted(gallery) == [
+            *[("pink", "a.png, cell 1"), ("pink", "b.png, cell 2")],
+            *[("violet", "a.png, cell 2"), ("violet", "b.png, cell 1")],
+        ]
+
+    def test_it_keeps_the_least_sure_of_a_class_and_says_how_many(self) -> None:
+        gallery = Gallery()
+        for image in range(10):
+            cells = [
+                CellPicture("violet", "", label, 0.5 + label / 100 + image / 1000) for label in range(12)
+            ]
+            add_to_gallery(gallery, f"{image}.png", cells)
+        add_to_gallery(gallery, "last.png", [CellPicture("pink", "", 1, 1.0)])
+        shown = [(image, cell.label) for image, cell in gallery["violet"]]
+        assert shown == [(f"{image}.png", label) for label in range(4) for image in range(10)][:36]
+        assert [image for image, _ in gallery["pink"]] == ["last.png"]

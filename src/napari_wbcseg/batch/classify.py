@@ -80,6 +80,7 @@ def _tell(
     file: Path, record: ResultRecord, path: Path, classifier: ClassifierFile, source: str, progress: Progress
 ) -> None:
     from ..images.read import read_image
+    from .thumbnails import report_pictures
 
     result, image = load_result(file), read_image(path)
     cells = classify_cells(result.labels, result.cells, image, result.cell_diameter, classifier, progress)
@@ -98,8 +99,7 @@ def _tell(
         "classifier": ModelRecord.of(classifier.id, source),
         "cells": table_to_columns(cells),
         "classes": told.classes.to_list(),
-        "pictures": [],
-        "gallery": [],
+        **report_pictures(image, told),
     }
     record.model_copy(update=change).write(file)
 

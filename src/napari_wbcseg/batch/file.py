@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ImageError, SettingsError, WBCSegError
 from ..results.formats.tables import failed_row, with_micrometres
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
-from ..results.records import Picture, ResultRecord
+from ..results.records import ResultRecord
 from ..results.save import FORMATS, files_of
 from ..version import __version__
 
@@ -212,7 +212,7 @@ def cells_of(record: ResultRecord, outputs: Outputs) -> pd.DataFrame:
     return with_micrometres(record.table(outputs.folder), record.placement.pixel_size)
 
 
-def pictures_in(item: BatchItem, record: ResultRecord, outputs: Outputs) -> dict[str, list[Picture]]:
+def pictures_in(item: BatchItem, record: ResultRecord, outputs: Outputs) -> dict[str, list[Any]]:
     """Return the pictures and the gallery that the report shows of an image that is done.
 
     Of a result that another than a run saved, corrected perhaps, the pictures are drawn now.

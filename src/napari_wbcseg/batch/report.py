@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from heapq import nsmallest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,9 +14,14 @@ from ..files import written_whole
 
 if TYPE_CHECKING:
     from ..classification.differential import Differential
-    from ..results.records import RunRecord
+    from ..results.records import CellPicture, RunRecord
+
+#: The cells of a folder by class, the least sure of each first, each with the name of its image.
+Gallery = dict[str, list[tuple[str, "CellPicture"]]]
 
 REPORT_FILE = "report.html"
+#: Cells of a class that are shown: 36 of each of ten are one megabyte.
+_OF_A_CLASS = 36
 _TEMPLATE = Path(__file__).with_name("report.html")
 
 
@@ -24,6 +30,7 @@ def write_report(
     record: RunRecord,
     entries: Iterable[Mapping[str, Any]],
     differential: Differential,
+    gallery: Gallery,
     doubtful: int = 0,
 ) -> Path:
     """Write the report as one HTML file, which needs no other file and no network.
@@ -38,10 +45,11 @@ def write_report(
         Of the run, with what became of each input.
     entries : iterable of mapping
         Of each image its ``row`` of ``counts.csv``, its ``pictures`` as captions with JPEG in base64 (the
-        image with its outlines, then the cells to check), its ``gallery`` as classes with JPEG, and the name
-        of its ``overlay``, or nothing.
+        image with its outlines, then the cells to check), and the name of its ``overlay``, or nothing.
     differential : Differential
         Over all images whose counts are not in doubt.
+    gallery : Gallery
+        Of the same images.
     doubtful : int
         How many are.
 
@@ -56,6 +64,8 @@ def write_report(
         If it cannot be written.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from .thumbnails import MOST_OF_A_CLASS
 
     path = Path(path)
     environment = Environment(
@@ -72,11 +82,22 @@ def write_report(
         settings=_settings(record),
         entries=entries,
         differential=differential,
+        gallery=[(name, gallery[name]) for name in differential.colours if name in gallery],
+        of_a_class=_OF_A_CLASS,
+        of_an_image=MOST_OF_A_CLASS,
         doubtful=doubtful,
     )
     with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(pieces)
     return path
+
+
+def add_to_gallery(gallery: Gallery, image: str, cells: Iterable[CellPicture]) -> None:
+    """Put cells of an image into the gallery of its folder, which keeps so many of a class."""
+    for cell in cells:
+        gallery.setdefault(cell.name, []).append((image, cell))
+    for name, shown in gallery.items():
+        gallery[name] = nsmallest(_OF_A_CLASS, shown, key=lambda one: one[1].probability)
 
 
 def _settings(record: RunRecord) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from ..segmentation.pipeline import model_and_settings
 from .file import BatchItem, Outputs, Row, Run, cells_of, failure, pictures_in, row_of
 from .folder import alone_in, earlier_items, forget_large, items_of, with_others_done, with_own_names
 from .process import with_corrections
-from .report import REPORT_FILE, write_report
+from .report import REPORT_FILE, Gallery, add_to_gallery, write_report
 from .threads import segment_here
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ def _write_run(
 ) -> None:
     """Write tables, record and report of a run, from the files of its results as they are now."""
     folder = run.folder
-    drawn, tables, sure, hashes = set[Path](), [], [], {}
+    drawn, tables, sure, hashes, gallery = set[Path](), [], [], {}, Gallery()
     for item in items:
         if rows.get(item, {}).get("status") != "ok":
             continue
@@ -300,6 +300,8 @@ def _write_run(
         tables.append((item.image, cells))
         if not result.in_doubt:
             sure.append((cells, result.class_list))
+            with suppress(WBCSegError):
+                add_to_gallery(gallery, item.image, pictures_in(item, result, run)["gallery"])
         drawn.update(run.files_of(item.name, result))
     record = _with_inputs(record, items, rows, folder)
     for one in record.inputs:
@@ -310,18 +312,19 @@ def _write_run(
         for item in items:
             if (row := rows.get(item)) is None:
                 continue
-            shown: dict[str, list[Picture]] = {"pictures": [], "gallery": []}
+            pictures: list[Picture] = []
             if row["status"] == "ok":
                 with suppress(WBCSegError):
-                    shown = pictures_in(item, ResultRecord.read(run.record_file(item.name)), run)
+                    result = ResultRecord.read(run.record_file(item.name))
+                    pictures = pictures_in(item, result, run)["pictures"]
             overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
-            yield {"row": row, **shown, "overlay": overlay.name if overlay in drawn else ""}
+            yield {"row": row, "pictures": pictures, "overlay": overlay.name if overlay in drawn else ""}
 
     differential = pooled([cells for cells, _ in sure], [classes for _, classes in sure])
     write_counts(folder / COUNTS_FILE, [rows[item] for item in items if item in rows])
     write_cells(folder / CELLS_FILE, tables)
     record.write(folder / RUN_FILE)
-    write_report(folder / REPORT_FILE, record, entries(), differential, len(tables) - len(sure))
+    write_report(folder / REPORT_FILE, record, entries(), differential, gallery, len(tables) - len(sure))
 
 
 def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:

@@ -25,7 +25,7 @@ from ..results.formats.pictures import (
     traced,
     zoomed,
 )
-from ..results.records import Picture
+from ..results.records import CellPicture, Picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,13 +36,14 @@ _WIDTH, _HEIGHT = 360, 270
 _CELL_SIDE = 72
 _CELL_CONTEXT = 2.2  # sides of a cell's picture, in diameters of the cell
 _MOST_CELLS = 12
-_OF_A_CLASS = 6
+#: Cells of a class that the gallery has from one image.
+MOST_OF_A_CLASS = 12
 _GALLERY_CONTEXT = 1.6  # sides of a picture of the gallery, in diameters of a typical cell: one scale for all
 _LEAST_RING = 2.5  # pixels of the overview of a large image
 _CASING, _LINE = 4, 2  # pixels wide
 
 
-def report_pictures(image: Any, result: Segmentation, levels: Sequence[Any] = ()) -> dict[str, list[Picture]]:
+def report_pictures(image: Any, result: Segmentation, levels: Sequence[Any] = ()) -> dict[str, list[Any]]:
     """Draw what a report shows of an image.
 
     Parameters
@@ -59,7 +60,7 @@ def report_pictures(image: Any, result: Segmentation, levels: Sequence[Any] = ()
     dict
         ``pictures``: the image with its cells outlined, or in a large one ringed, at most 360 by 270 pixels
         (of a stack, the plane with most cells); then the cells to check, the least certain first, at most 12.
-        ``gallery``: some cells of each class, the most certain first, with the class as caption.
+        ``gallery``: cells of each class, the least sure first, at most 12.
     """
     planes = [PixelSource(plane) for plane in (image if result.stacked else [image])]
     return {"pictures": _pictures(planes, result, levels), "gallery": _gallery(planes, result)}
@@ -103,21 +104,21 @@ def _pictures(planes: list[PixelSource], result: Segmentation, levels: Sequence[
     return pictures
 
 
-def _gallery(planes: list[PixelSource], result: Segmentation) -> list[Picture]:
+def _gallery(planes: list[PixelSource], result: Segmentation) -> list[CellPicture]:
     import cv2
 
-    cells = result.cells[class_of(result.cells) != ""]
-    if not len(cells):
-        return []
-    cells = cells.sort_values(CLASS_PROBABILITY, ascending=False, kind="stable")
+    cells, sure = result.cells, CLASS_PROBABILITY
+    cells = cells.assign(**{CLASS: class_of(cells), sure: cells.get(sure, 1.0)})
+    cells = cells.fillna({sure: 1.0}).sort_values(sure, kind="stable")
     pictures = []
     for one in result.classes.covering(sorted(set(cells[CLASS]))):
-        for row in cells[cells[CLASS] == one.name].head(_OF_A_CLASS).to_dict("records"):
+        for row in cells[cells[CLASS] == one.name].head(MOST_OF_A_CLASS).to_dict("records"):
             source = planes[int(row["plane"]) if result.stacked else 0]
             half = round(_GALLERY_CONTEXT * (result.cell_diameter or row["diameter"]) / 2)
             part = source.read8(_window(row, half, source.shape))
             pixels = zoomed(part, _CELL_SIDE / (2 * half), cv2.INTER_AREA)
-            pictures.append(Picture(one.name, _jpeg(pixels)))
+            probability = round(row[sure], 2)
+            pictures.append(CellPicture(one.name, _jpeg(pixels), int(row["label"]), probability))
     return pictures
 
 

@@ -40,6 +40,15 @@ class Picture(NamedTuple):
     jpeg: str
 
 
+class CellPicture(NamedTuple):
+    """A cell as a report's gallery shows it: class, JPEG in base64, label, and probability of the class."""
+
+    name: str
+    jpeg: str
+    label: int = 0
+    probability: float = 1.0
+
+
 class InputRecord(FileRecord):
     """One input of a run, and what became of it.
 
@@ -194,8 +203,8 @@ class ResultRecord(_Record):
         That a run took for it.
     pictures : list of Picture
         What the report of a run shows of it.
-    gallery : list of Picture
-        Some cells of each class, likewise.
+    gallery : list of CellPicture
+        The least sure cells of each class, likewise.
     cells : dict of list
         The table, a list a column; lengths in pixels, unknown values None. That of a large image is
         in its folder.
@@ -228,7 +237,7 @@ class ResultRecord(_Record):
     classes: list[dict[str, Any]] = []
     seconds: float | None = None
     pictures: list[Picture] = []
-    gallery: list[Picture] = []
+    gallery: list[CellPicture] = []
     cells: dict[str, list[Any]] = {}
 
     @classmethod
@@ -241,7 +250,7 @@ class ResultRecord(_Record):
         *,
         seconds: float | None = None,
         pictures: Sequence[Picture] = (),
-        gallery: Sequence[Picture] = (),
+        gallery: Sequence[CellPicture] = (),
     ) -> ResultRecord:
         """Make the record of a result, to lie in a folder beside its labels file.
 
