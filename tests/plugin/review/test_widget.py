@@ -283,6 +283,20 @@ def test_ten_thousand_rows_are_sorted_filtered_and_changed_at_once(qapp, record_
     assert seconds < 0.3
 
 
+def test_the_table_stands_until_it_says_that_it_is_reset(widget):
+    model, seen = widget.panel.model, []
+    before = model.shown, model.columnCount(), model.data(model.index(0, 0))
+    model.modelAboutToBeReset.connect(
+        lambda: seen.append((model.shown, model.columnCount(), model.data(model.index(0, 0))))
+    )
+    one = widget.review.cells.iloc[:1]
+    model.set_table(one, widget.review.keys()[:1], "px")
+    assert seen == [before]
+    now = model.shown, model.columnCount(), model.data(model.index(0, 0))
+    model.set_table(None, [], "px")
+    assert seen == [before, now]
+
+
 @pytest.mark.parametrize("way", ["selected", "clear"])
 def test_all_layers_can_go_while_cells_are_reviewed(viewer, widget, way):
     widget.select([(0, 1)])

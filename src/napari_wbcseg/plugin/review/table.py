@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,8 @@ class CellTableModel(QAbstractTableModel):
     def set_table(self, table: pd.DataFrame | None, cells: list[Cell], unit: str) -> None:
         """Show this table, or none; its ``status`` is made from decision, flag and check."""
         if table is None:
-            self._frame, self._cells, self.columns, self._values = None, [], [], []
-            self._arrange(np.zeros(0, np.int64))
+            with self._arranging(np.zeros(0, np.int64)):
+                self._frame, self._cells, self.columns, self._values = None, [], [], []
             return
         said = zip(table["decision"], table["flag"], table["check"], strict=True)
         table = table.assign(status=[status(*row) for row in said])
@@ -73,9 +74,9 @@ class CellTableModel(QAbstractTableModel):
                 last = self.index(self.rowCount() - 1, self.columnCount() - 1)
                 self.dataChanged.emit(self.index(0, 0), last)
             return
-        self._cells, self._unit, self.columns = cells, unit, columns
-        self._fill(table)
-        self._arrange(order)
+        with self._arranging(order):
+            self._cells, self._unit, self.columns = cells, unit, columns
+            self._fill(table)
 
     def _fill(self, table: pd.DataFrame) -> None:
         self._frame = table
@@ -98,7 +99,8 @@ class CellTableModel(QAbstractTableModel):
         except SettingsError:
             self._conditions = before
             raise
-        self._arrange(order)
+        with self._arranging(order):
+            pass
 
     def _ordered(self, table: pd.DataFrame) -> np.ndarray:
         """Return the rows that are shown, in their order."""
@@ -116,9 +118,11 @@ class CellTableModel(QAbstractTableModel):
             order = order[np.argsort(-values if descending else values, kind="stable")]
         return order
 
-    def _arrange(self, order: np.ndarray) -> None:
-        """Show these rows, in this order."""
+    @contextmanager
+    def _arranging(self, order: np.ndarray) -> Iterator[None]:
+        """Show these rows, in this order; rows and columns may become others meanwhile, and only then."""
         self.beginResetModel()
+        yield
         self._order = order
         self._row_of = {self._cells[index]: row for row, index in enumerate(order.tolist())}
         self.endResetModel()
@@ -128,7 +132,8 @@ class CellTableModel(QAbstractTableModel):
         descending = order == Qt.SortOrder.DescendingOrder
         self._sorted = (self.columns[column].name, descending) if 0 <= column < len(self.columns) else None
         if self._frame is not None:
-            self._arrange(self._ordered(self._frame))
+            with self._arranging(self._ordered(self._frame)):
+                pass
 
     @property
     def sorted_by(self) -> tuple[int, Qt.SortOrder]:
