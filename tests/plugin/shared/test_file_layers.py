@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,10 +16,12 @@ from qtpy.QtWidgets import QApplication
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import EditError
 from napari_wbcseg.network.library import models_folder
+from napari_wbcseg.plugin.review import kept_features
 from napari_wbcseg.plugin.review.large_edit import window_on_view
 from napari_wbcseg.plugin.review.widget import ReviewWidget
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared import file_layers, layers
+from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
 from napari_wbcseg.settings import SegmentationSettings
@@ -189,6 +194,38 @@ def test_what_is_said_right_before_a_part_and_in_it_is_kept(viewer, result, forc
     table = LargeResult.open(result).cells.set_index("label")
     assert table.loc[[1, 2, 3, 5], "class"].tolist() == ["monocyte", "basophil", "basophil", "lymphocyte"]
     assert table.loc[2, "class_by"] == "person", "though its outline was changed"
+
+
+def test_that_decisions_cannot_be_kept_is_said_once_until_they_are(viewer, result, qtbot, monkeypatch):
+    said = []
+    monkeypatch.setattr(kept_features, "say_error", said.append)
+    _, cells = viewer.open(result, plugin="napari-wbcseg")
+    review = ReviewWidget(viewer)
+    qtbot.addWidget(review)
+    review.labels = cells
+
+    def name(cell, class_name):
+        """Name a cell, and wait until that is written, or is not."""
+        review.select([(0, cell)])
+        review.name(class_name)
+        review.review.write_features()
+        qtbot.waitUntil(lambda: not Job._running, timeout=20_000)
+
+    def kept():
+        return LargeResult.open(result).cells.set_index("label")["class"].to_dict()
+
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", no_room)
+        name(1, "basophil")
+        name(2, "monocyte")
+    (words,) = said
+    assert "not being kept" in words
+    assert "The disk is full" in words
+    name(3, "eosinophil")
+    assert [kept()[label] for label in (1, 2, 3)] == ["basophil", "monocyte", "eosinophil"]
 
 
 def test_cells_on_disk_are_not_read_to_know_whether_they_may_be_corrected(viewer, result, monkeypatch):

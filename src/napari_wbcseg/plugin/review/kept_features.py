@@ -14,7 +14,7 @@ from ...classification.classes import CLASS, PROBABILITY, ClassList, probability
 from ...progress import Progress
 from ...segmentation.measure import COLUMNS
 from ..shared.features import known_cells, known_values, write_features
-from ..shared.jobs import Job, in_background, timer
+from ..shared.jobs import Job, in_background, say_error, timer
 from .decisions import ACCEPTED, Decisions
 
 _DELAY = 300  # ms after the last change
@@ -94,6 +94,8 @@ class KeptFeatures(QObject):
 class DiskCopy:
     """Keeps what is said of the cells of a large result in its table on disk, off the window's thread.
 
+    Where that cannot be written, it says so, once until it can be written again.
+
     Parameters
     ----------
     folder : Path
@@ -104,6 +106,7 @@ class DiskCopy:
         self._folder = folder
         self._job: Job | None = None
         self._waiting: tuple[pd.DataFrame, ClassList] | None = None
+        self._failing = False
 
     def write(self, cells: pd.DataFrame, classes: ClassList) -> None:
         """Write a table of the cells as they are now, and their classes; while one is written, afterwards."""
@@ -117,7 +120,18 @@ class DiskCopy:
 
             LargeResult.open(folder).keep_said(cells, classes)
 
-        self._job = in_background(keep, ended=self._on_ended)
+        self._job = in_background(keep, done=self._on_kept, failed=self._on_failed, ended=self._on_ended)
+
+    def _on_kept(self, _: object) -> None:
+        self._failing = False
+
+    def _on_failed(self, words: str) -> None:
+        if not self._failing:
+            say_error(
+                f"What you decide is not being kept. {words} Once that is mended, accept or name a cell: "
+                "all that you decided is written with it."
+            )
+        self._failing = True
 
     def _on_ended(self) -> None:
         self._job = None
