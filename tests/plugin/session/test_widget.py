@@ -531,3 +531,15 @@ class TestDifferential:
         assert panel.summary.text() == "7 white cells in 6 pictures."
         panel.folder.setChecked(False)
         assert panel.summary.text() == "3 white cells."
+
+    def test_it_is_there_while_a_picture_without_cells_is_shown(self, seen, folder, out, qtbot):
+        shell(folder / "0003.png", "-o", out)
+        session = open_panel(seen, TITLE)
+        with qtbot.waitSignals([session.listed, session.opened], timeout=WAIT):
+            session.open_pictures([folder], out)
+        assert session.cells is None
+        session._panel.buttons["differential"].click()
+        QApplication.processEvents()
+        panel = open_panel(seen, "Review white blood cells").differential
+        qtbot.waitUntil(lambda: panel.summary.text() == "3 white cells in 1 picture.", timeout=WAIT)
+        assert panel.isVisible()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -133,9 +134,9 @@ class ReviewActions(QWidget):
         """Open the gallery."""
         self.panel.tabs.setCurrentWidget(self.panel.gallery)
 
-    def show_differential(self, *, folder: bool = False) -> None:
-        """Open the differential, of the picture or of all results in its folder."""
-        self.differential.folder.setChecked(folder)
+    def show_differential(self, folder: Path | None = None) -> None:
+        """Open the differential, of the picture or of all results in a folder, whatever the picture has."""
+        self.differential.count_in(folder)
         self.panel.tabs.setCurrentWidget(self.differential)
 
     def show_histogram(self, column: str) -> None:

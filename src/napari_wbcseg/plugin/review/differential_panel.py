@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...classification.classes import UNSURE, ClassList
+from ...classification.classes import UNSURE
 from ...classification.differential import Differential, Share, differential, pooled
 from ...errors import WBCSegError
 from ...progress import Progress
@@ -77,12 +77,14 @@ class DifferentialPanel(QWidget):
     regions : LayerPicker
         The Shapes layer whose regions are counted; its ``value`` is None for the picture.
     folder : QCheckBox
-        Whether all results in the folder of this one are counted, this one as it is now.
+        Whether all results in the folder of this one, or in that last asked for, are counted, this one as
+        it is now.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self._review: LayerReview | None = None
+        self._asked: Path | None = None
         self._followed: Layer | None = None
         self.differential: Differential | None = None
         self.regions = LayerPicker(viewer, is_regions, "", none="the whole picture")
@@ -113,6 +115,12 @@ class DifferentialPanel(QWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(_BAR, QHeaderView.ResizeMode.Stretch)
 
+    def count_in(self, folder: Path | None) -> None:
+        """Count all results in a folder, also where no cells are reviewed; None for the picture alone."""
+        self._asked = folder
+        self.folder.setChecked(folder is not None)
+        self.refresh()
+
     def follow(self, review: LayerReview | None) -> None:
         """Show the cells of a review from now on; None for nothing."""
         self._review = review
@@ -123,28 +131,31 @@ class DifferentialPanel(QWidget):
         if not self.isVisible():
             return
         review, chosen = self._review, self.table.currentIndex().row()
-        record = None if review is None else LayerInfo.of(review.labels).record
-        self.folder.setVisible(record is not None)
-        together = record is not None and self.folder.isChecked()
+        kept = None if review is None else LayerInfo.of(review.labels).record
+        record = None if kept is None else Path(kept)
+        folder = self._asked if record is None else record.parent
+        self.folder.setVisible(folder is not None)
+        together = folder is not None and self.folder.isChecked()
         self.regions.enabled = not together
         self.table.clear()
-        if review is None:
-            self.differential = None
-            self.summary.setText("")
-            self._say()
-            return
-        cells, classes = review.cells, review.classes
         pictures = ""
-        if together:
-            beside = self._read_others(Path(str(record)))
-            classes = ClassList().added(*(one for _, names, _ in beside for one in names), *classes)
-            pictures = f" in {counted(len(beside) + 1, 'picture')}"
-            found = pooled([cells, *(table for table, *_ in beside)], [classes])
-        else:
+        if folder is not None and together:
+            counts = [(cells, classes) for cells, classes, _ in self._read(folder, record)]
+            if review is not None and record is not None:
+                counts.append((review.cells, review.classes))
+            pictures = f" in {counted(len(counts), 'picture')}"
+            found = pooled([cells for cells, _ in counts], [classes for _, classes in counts])
+        elif review is not None:
+            cells, classes = review.cells, review.classes
             if self.regions.value is not None:
                 outlines = region_outlines(self.regions.value, review.labels)
                 cells = cells[inside(cells[["row", "col"]].to_numpy(float), outlines)]
             found = differential(cells, classes)
+        else:
+            self.differential = None
+            self.summary.setText("")
+            self._say()
+            return
         self.differential = found
         self._fill(found)
         others = [f"{name} {number}" for name, number in found.others.items() if number]
@@ -153,13 +164,9 @@ class DifferentialPanel(QWidget):
         self.table.setCurrentItem(self.table.topLevelItem(chosen))
         self._say()
 
-    def _read_others(self, record: Path) -> list[Any]:
-        """Return what is known of the other results in a folder; what is not is read, and then shown."""
-        times = {
-            file: file.stat().st_mtime_ns
-            for file in record.parent.glob(f"*{RESULT_SUFFIX}")
-            if file.name != record.name
-        }
+    def _read(self, folder: Path, but: Path | None) -> list[Any]:
+        """Return what is known of the results in a folder but one; what is not is read, and then shown."""
+        times = {file: file.stat().st_mtime_ns for file in folder.glob(f"*{RESULT_SUFFIX}") if file != but}
         new = [file for file, time in times.items() if self._others.get(file, (0, None))[0] != time]
         if new and self._job is None:
 

@@ -187,7 +187,8 @@ class SessionWidget(QWidget):
 
     def differential(self) -> None:
         """Open the differential over all pictures, a tab of the Review widget."""
-        self.review().show_differential(folder=True)
+        if self.session is not None:
+            self.review().show_differential(self.session.out)
 
     def _read(self, entry: Entry) -> None:
         """Read a picture and its cells in the background, and show them."""
@@ -351,8 +352,8 @@ class SessionWidget(QWidget):
         last = _last_session() if self.session is None else None
         buttons = self._panel.buttons
         self._panel.refresh(self.session, last, row, self.running)
-        for name in ("review", "differential"):
-            buttons[name].setEnabled(self.cells is not None)
+        buttons["review"].setEnabled(self.cells is not None)
+        buttons["differential"].setEnabled(bool(self.entries))
         buttons["save"].setEnabled(self._picture.to_save is not None and self._saving is None)
 
     def _fail(self, words: str) -> None:
