@@ -15,8 +15,11 @@ from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.network.model_file import read_model
 from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST
 from napari_wbcseg.training import robust
+from napari_wbcseg.training.plan import cut_in_two
 from napari_wbcseg.training.robust import RECIPE, family_weights, source_of, synthetic_sources
 from napari_wbcseg.training.truth import TRUTH_CHANNELS
+
+from ..dark_model import spots
 
 TINY = TrainingSettings.for_recipe("robust", epochs=1, steps_per_epoch=1, batch_size=2)
 
@@ -102,6 +105,13 @@ def test_each_origin_is_a_family_and_doubtful_masks_are_left_out(pairs: list[Tra
     ]
     used = [pair for pair in given if not RECIPE.left_out(pair)]
     assert [source_of(pair).family for pair in used] == ["sigtuple", "boxes", "own", "own"]
+
+
+def test_a_users_image_that_is_named_as_our_sets_are_is_the_users_cut_in_two_as_well() -> None:
+    image, labels = spots((300, 400), ((80, 80), (80, 300), (220, 80), (220, 300)))
+    halves = cut_in_two(TrainingPair("fold-1", image, labels.astype(np.int32), "fold-1"), 0.5)
+    assert halves is not None
+    assert [source_of(half).family for half in halves] == ["own", "own"]
 
 
 def test_how_often_a_family_is_drawn_does_not_depend_on_the_order_of_a_set() -> None:

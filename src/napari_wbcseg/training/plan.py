@@ -264,9 +264,11 @@ def cut_in_two(
 
 def _part(pair: TrainingPair, axis: int, kept: slice, name: str) -> TrainingPair:
     window = (kept, slice(None)) if axis == 0 else (slice(None), kept)
+    name = f"{pair.name}-{name}"
     return replace(
         pair,
-        name=f"{pair.name}-{name}",
+        name=name,
+        group=name if pair.group == pair.name else pair.group,  # a user's image, whatever it is called
         image=np.ascontiguousarray(pair.image[window]),
         labels=np.ascontiguousarray(pair.labels[window]),
         mask=None if pair.mask is None else np.ascontiguousarray(pair.mask[window]),
