@@ -169,6 +169,19 @@ def test_importing_the_package_brings_nothing_heavy(record_property):
     assert told["ms"] < 500, "milliseconds on an idle machine; the limit is for a busy one"
 
 
+def test_the_panels_that_train_bring_nothing_of_those_that_show_cells():
+    told = _ask(
+        """
+        import json, sys
+        import napari_wbcseg.plugin.models.widget, napari_wbcseg.plugin.train.widget
+        shared = "napari_wbcseg.plugin.shared."
+        of_cells = ("unsaved", "unsaved_offer", "counts", "file_layers", "saving")
+        print(json.dumps([name for name in of_cells if shared + name in sys.modules]))
+        """
+    )
+    assert told == []
+
+
 @pytest.mark.slow
 def test_opening_napari_with_the_plugin_brings_nothing_heavy(record_property, tmp_path):
     """Open a viewer with and without the plugin; what the plugin adds is its manifest."""

@@ -19,7 +19,7 @@ from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.plugin.models.widget import ModelsWidget
 from napari_wbcseg.plugin.review.correction_store import AddToTrainingSet, field_source, store_field
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
-from napari_wbcseg.plugin.shared.offers import ResumePanel
+from napari_wbcseg.plugin.shared.training_run import ResumePanel
 from napari_wbcseg.progress import silent
 from napari_wbcseg.training.folder import unfinished_trainings
 

@@ -23,10 +23,9 @@ from ...training.worker import TrainingProcess
 from ..shared.events import events
 from ..shared.jobs import Cleanup, say_error
 from ..shared.model_list import ModelPicker
-from ..shared.offers import ResumePanel
 from ..shared.panel import Sentence, beside, button, fill, stretched, with_tip
 from ..shared.training_data import training_set_in_words
-from ..shared.training_run import TrainingRun
+from ..shared.training_run import ResumePanel, TrainingRun
 
 if TYPE_CHECKING:
     from ...evaluation.compare import Comparison

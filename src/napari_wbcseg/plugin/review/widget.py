@@ -15,9 +15,9 @@ from qtpy.QtWidgets import QVBoxLayout
 from ...errors import WBCSegError
 from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import clean_up_with, timer
-from ..shared.offers import UnsavedOffer
 from ..shared.panel import calling
 from ..shared.stroke import StrokeTool
+from ..shared.unsaved_offer import UnsavedOffer
 from ..shared.viewer import own_viewer
 from .actions import START, ReviewActions, ReviewTools
 from .correction_store import AddToTrainingSet

@@ -12,7 +12,6 @@ from ..shared.layer_picker import LayerPicker
 from ..shared.layers import result_layers
 from ..shared.metadata import is_picture
 from ..shared.model_list import ModelPicker
-from ..shared.offers import UnsavedOffer
 from ..shared.panel import (
     NOTICE_LOOK,
     Folded,
@@ -27,6 +26,7 @@ from ..shared.panel import (
 from ..shared.preferences import preference, preferred_settings
 from ..shared.regions import is_regions
 from ..shared.settings_form import SettingsForm
+from ..shared.unsaved_offer import UnsavedOffer
 from .classes_editor import ClassesEditor
 from .pixel_size_field import PixelSizeField
 from .save_form import SaveForm

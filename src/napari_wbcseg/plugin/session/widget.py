@@ -18,10 +18,10 @@ from ...progress import Progress
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import Job, clean_up_with, in_background, say_error
-from ..shared.offers import words_of
 from ..shared.panel import calling, open_review_on
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import UnsavedCopy, copies_left
+from ..shared.unsaved_offer import words_of
 from ..shared.viewer import own_viewer
 from .files import SESSION_FILE, Session, layers_of, look_at, save_in_place
 from .panel import KEYS, SessionPanel, ask_to_save

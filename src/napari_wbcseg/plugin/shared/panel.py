@@ -239,6 +239,34 @@ def button(text: str, act: Callable[[], object], tip: str = "") -> QPushButton:
     return made
 
 
+class Offer(QFrame):
+    """A sentence, a button to go on with what it tells of, and one to discard it; hidden without any."""
+
+    def __init__(self, accept: str, tip: str, discard_tip: str) -> None:
+        super().__init__()
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.text = Sentence()
+        self.accept_button = button(accept, self.accept, tip)
+        self.discard_button = button("Discard", self.discard, discard_tip)
+        column = QVBoxLayout(self)
+        column.addWidget(self.text)
+        column.addLayout(beside(self.accept_button, self.discard_button, wide=self.accept_button))
+
+    def accept(self) -> None:
+        """Go on with what is shown."""
+        raise NotImplementedError
+
+    def discard(self) -> None:
+        """Remove what is shown."""
+        raise NotImplementedError
+
+    def say(self, words: str) -> None:
+        """Show a sentence with the buttons; without one there is nothing to offer."""
+        self.text.setText(words)
+        if self.parentWidget() is not None or not words:  # alone it would be a window
+            self.setVisible(bool(words))
+
+
 def form(*rows: tuple[str, QWidget, str]) -> QFormLayout:
     """Return a form: the title of each row, what stands in it as wide as there is room, and its tip."""
     layout = QFormLayout()

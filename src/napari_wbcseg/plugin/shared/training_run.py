@@ -1,4 +1,4 @@
-"""One training in a process of its own, followed from the window."""
+"""One training in a process of its own, followed from the window, and one that was interrupted, offered."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Any
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...progress import Progress
+from ...training.folder import Unfinished, discard_training, unfinished_trainings
 from ...training.worker import TrainingProcess
+from ...words import counted, moment
 from .activity import ActivityBar
 from .jobs import Cleanup, Job
+from .panel import Offer
 
 _POLL = 100  # milliseconds
 _STATES = ("progress", "step")
@@ -202,3 +205,51 @@ class TrainingRun(QObject):
         if bar is not None:
             self._cleanup.remove(bar.close)
             bar.close()
+
+
+class ResumePanel(Offer):
+    """Shows the latest interrupted training, while there is one.
+
+    Parameters
+    ----------
+    fine_tuning : bool
+        Whether it shows those whose model is to be compared with the one before, or the others.
+    """
+
+    #: Emitted with the `Unfinished` training to go on with.
+    resumed = Signal(object)
+
+    def __init__(self, fine_tuning: bool = False) -> None:
+        super().__init__(
+            "Resume",
+            "Go on from the last whole epoch; the result is as if it had never stopped.",
+            "Remove what is kept of it.",
+        )
+        self._fine_tuning = fine_tuning
+        self.training: Unfinished | None = None
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look for interrupted trainings again."""
+        found = (one for one in unfinished_trainings() if one.fine_tuning == self._fine_tuning)
+        self.training = next(found, None)
+        self.say("" if self.training is None else _interrupted(self.training))
+
+    def accept(self) -> None:
+        self.hide()
+        self.resumed.emit(self.training)
+
+    def discard(self) -> None:
+        if self.training is not None:
+            discard_training(self.training.folder)
+        self.refresh()
+
+
+def _interrupted(training: Unfinished) -> str:
+    done = (
+        f"kept are {training.epochs_done} of {counted(training.epochs, 'epoch')}"
+        if training.epochs_done
+        else "no epoch had been completed"
+    )
+    what = "fine-tuning that makes" if training.fine_tuning else "training of"
+    return f"The {what} {training.name} was interrupted {moment(training.changed)}: {done}."

@@ -21,10 +21,9 @@ from ...training.folder import TrainingJob, Unfinished, new_training_folder
 from ...training.worker import TrainingProcess
 from ..shared.events import events
 from ..shared.jobs import clean_up_with, in_background, say_error
-from ..shared.offers import ResumePanel
 from ..shared.panel import Folded, Sentence, beside, button, form, scrolled_column, together
 from ..shared.settings_form import SettingsForm
-from ..shared.training_run import Finish, TrainingRun
+from ..shared.training_run import Finish, ResumePanel, TrainingRun
 from ..shared.viewer import own_viewer
 from .device_query import query_device
 from .monitor import TrainMonitor
