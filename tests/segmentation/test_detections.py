@@ -29,6 +29,7 @@ def tile_cells(*cells: tuple[int, int, np.ndarray, float]) -> TileCells:
         [cell[2] for cell in cells],
         certainty,
         np.zeros((len(cells), 0)),
+        np.zeros((len(cells), 3)),
         np.zeros((0, 4), np.int64),
     )
 
@@ -94,6 +95,16 @@ def test_no_tile_and_no_cell_are_no_error() -> None:
     assert len(join([tile_cells()], 1)) == 0
 
 
+def test_the_stain_of_a_cell_is_that_of_its_darker_half() -> None:
+    labels = disc_labels((100, 100), [(50, 50, 40)])
+    image = np.full((100, 100, 3), 0.2, np.float32)
+    image[labels > 0] = 0.5
+    image[:52][labels[:52] > 0] = (1.5, 1.0, 0.5)
+    (tile,) = tile_grid(labels.shape, 1.0)
+    found = Found(labels, np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64))
+    assert cells_of_tile(found, image, tile).stain.tolist() == [[1.5, 1.0, 0.5]]
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 199), st.integers(0, 299), st.integers(5, 9)), max_size=30),
@@ -106,6 +117,7 @@ def test_cells_cut_into_tiles_are_put_together_again(discs: list[tuple[int, int,
     tiles = [
         cells_of_tile(
             Found(truth[tile.window.slices], np.zeros(tile.window.shape), np.zeros((0, 4), np.int64)),
+            np.zeros((*tile.window.shape, 3), np.float32),
             tile,
         )
         for tile in grid
@@ -124,7 +136,8 @@ def test_the_file_of_a_tile_holds_its_cells_and_a_torn_one_none(tmp_path: Path) 
     probability[10:50, 10:70] = 1
     found = Found(labels, probability, np.array([[1, 2, 30, 40]]), {1: 0.8})
     window = Box(100, 200, 160, 280)
-    cells = cells_of_tile(found, Tile(window, window, 0.0))
+    image = np.random.default_rng(0).random((*labels.shape, 3)).astype(np.float32)
+    cells = cells_of_tile(found, image, Tile(window, window, 0.0))
     cells = replace(cells, classes=np.array([[0.2, 0.8], [0.6, 0.4]]))
     assert cells.certainty.tolist() == [0.8, 1.0]
     assert cells.proposals.tolist() == [[101, 202, 130, 240]]
@@ -133,7 +146,7 @@ def test_the_file_of_a_tile_holds_its_cells_and_a_torn_one_none(tmp_path: Path) 
     files = TileFiles(tmp_path, "run")
     files[3] = cells
     again = files[3]
-    for name in ("boxes", "certainty", "classes", "proposals", "seen", "probability"):
+    for name in ("boxes", "certainty", "classes", "stain", "proposals", "seen", "probability"):
         np.testing.assert_array_equal(getattr(again, name), getattr(cells, name))
     for one, two in zip(cells.masks, again.masks, strict=True):
         np.testing.assert_array_equal(one, two)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_wbcseg.segmentation.filters import PARAMETERS, too_small
+from napari_wbcseg.segmentation.filters import PARAMETERS, red_cells_by_stain, too_small
 
 from ..drawings import disc_labels
 
@@ -50,3 +50,32 @@ def test_what_is_surely_an_erythroblast_may_be_smaller_than_a_red_cell() -> None
     probability = np.array([0.95, 0.5, 0.95])
     small = too_small(areas, one < 0, 0.7 * one, RED_CELL, erythroblast=probability)
     assert small.tolist() == [False, True, True]
+
+
+RED, WHITE = (0.4, 0.9, 0.5), (1.4, 1.7, 0.9)
+
+
+def between(*shares: float) -> np.ndarray:
+    """Return stains between that of red cells, 0, and of white cells, 1."""
+    return np.array([(1 - share) * np.array(RED) + share * np.array(WHITE) for share in shares])
+
+
+def test_an_unsure_cell_stained_as_the_red_cells_is_left_out() -> None:
+    out = red_cells_by_stain(between(1.0, 0.1, 0.1, 0.7), np.array([0.95, 0.7, 0.95, 0.7]), RED)
+    assert out.tolist() == [False, True, False, False], "the third is sure, the fourth stained as white cells"
+
+
+def test_what_is_darker_than_the_white_cells_stays_whatever_its_colour() -> None:
+    dark_blue = np.array([[1.9, 1.9, 0.3]])
+    stain = np.concatenate([between(1.0), dark_blue])
+    assert dark_blue.sum() > np.sum(WHITE)
+    assert not red_cells_by_stain(stain, np.array([0.95, 0.5]), RED).any()
+
+
+def test_stain_tells_nothing_without_a_reference() -> None:
+    stain, certainty = between(1.0, 0.0), np.array([0.95, 0.5])
+    assert red_cells_by_stain(stain, certainty, RED).tolist() == [False, True]
+    assert not red_cells_by_stain(stain, certainty, None).any(), "no red cell"
+    assert not red_cells_by_stain(stain, np.array([0.85, 0.5]), RED).any(), "no sure cell"
+    alike = between(0.1, 0.0)
+    assert not red_cells_by_stain(alike, certainty, RED).any(), "red and white cells look the same"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_wbcseg.segmentation.prediction import Maps
 from napari_wbcseg.segmentation.scale import (
     _PIXELS_A_LEVEL,
     PARAMETERS,
@@ -127,27 +128,43 @@ def grid_of(diameter: float, count: int = 3) -> np.ndarray:
     return disc_labels((60 * count, 60 * count), [(row, col, diameter) for row in places for col in places])
 
 
+def found_in(maps: Maps, factor: float) -> np.ndarray:
+    """Return octave, weight and number of the red cells' pixels, in an image without colours."""
+    image = np.zeros((*np.ceil(np.array(maps.cell.shape) / factor).astype(int), 3), np.float32)
+    return find_red_cells(maps, factor, CANONICAL, image)[:3]
+
+
 @pytest.mark.parametrize("factor", [0.4, 1.0, 1.5])
 def test_red_cells_tell_their_size_in_pixels_of_the_image(factor: float) -> None:
     red = grid_of(CANONICAL / PARAMETERS.white_over_red)
     maps = perfect_maps(np.zeros_like(red), CANONICAL, red=red)
-    found = reference_size(find_red_cells(maps, factor, CANONICAL))
+    found = reference_size(found_in(maps, factor))
     assert found == pytest.approx(CANONICAL / PARAMETERS.white_over_red / factor, rel=0.05)
 
 
 def test_the_level_that_knows_their_size_best_decides() -> None:
     # The same red cells, 27 px in the image; seen reduced the network tells them too large.
     true, off = grid_of(27), grid_of(18)
-    reduced = find_red_cells(perfect_maps(np.zeros_like(off), CANONICAL, red=off), 0.4, CANONICAL)
-    full = find_red_cells(perfect_maps(np.zeros_like(true), CANONICAL, red=true), 1.0, CANONICAL)
+    reduced = found_in(perfect_maps(np.zeros_like(off), CANONICAL, red=off), 0.4)
+    full = found_in(perfect_maps(np.zeros_like(true), CANONICAL, red=true), 1.0)
     assert reference_size(np.concatenate([reduced, full], axis=1)) == pytest.approx(27, rel=0.05)
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.0, 1.5])
+def test_the_stain_of_red_cells_is_read_in_the_image(factor: float) -> None:
+    red = grid_of(CANONICAL / PARAMETERS.white_over_red)
+    maps = perfect_maps(np.zeros_like(red), CANONICAL, red=red)
+    rows, cols = ((np.arange(side / factor) * factor).astype(int) for side in red.shape)
+    image = (red[np.ix_(rows, cols)] > 0)[..., None] * np.array([1.5, 1.0, 0.5], np.float32)
+    stain = find_red_cells(maps, factor, CANONICAL, image)[3:]
+    assert np.median(stain, axis=1).tolist() == [1.5, 1.0, 0.5]
 
 
 def test_few_red_cells_are_no_reference() -> None:
     assert reference_size(np.zeros((3, 0), np.float32)) is None
     red = disc_labels((120, 120), [(40, 40, 27), (80, 80, 27)])
     maps = perfect_maps(np.zeros_like(red), CANONICAL, red=red)
-    assert reference_size(find_red_cells(maps, 1.0, CANONICAL)) is None
+    assert reference_size(found_in(maps, 1.0)) is None
 
 
 def test_a_sure_cell_of_the_usual_size_settles_the_scale() -> None:

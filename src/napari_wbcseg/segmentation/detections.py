@@ -69,6 +69,8 @@ class TileCells:
         How sure it is, in [0, 1].
     classes : ndarray of float64, shape (n, k)
         Probability of each class that was asked for.
+    stain : ndarray of float64, shape (n, 3)
+        Of its darker half, its nucleus, the mean of what the image held.
     proposals : ndarray of int64, shape (m, 4)
         Regions looked at whose middle lies in the tile's core.
     size : int
@@ -82,6 +84,7 @@ class TileCells:
     masks: list[np.ndarray]
     certainty: np.ndarray
     classes: np.ndarray
+    stain: np.ndarray
     proposals: np.ndarray
     size: int = 0
     seen: Box = _NOWHERE
@@ -91,19 +94,21 @@ class TileCells:
         return len(self.masks)
 
 
-def cells_of_tile(found: Found, tile: Tile) -> TileCells:
+def cells_of_tile(found: Found, image: np.ndarray, tile: Tile) -> TileCells:
     """Return the cells of a tile's window that are the tile's own.
 
     Parameters
     ----------
     found : Found
         Of the tile's window.
+    image : ndarray of float32, shape (h, w, 3)
+        The window, 0 on the empty slide.
     tile : Tile
     """
     from scipy import ndimage
 
     corner = tile.window[:2]
-    boxes, masks, numbers = [], [], []
+    boxes, masks, numbers, stain = [], [], [], []
     least = PARAMETERS.least_certainty_elsewhere if tile.size else 0.0
     for number, place in enumerate(ndimage.find_objects(found.labels), 1):
         if place is None or found.certainty.get(number, 1.0) < least:
@@ -115,6 +120,7 @@ def cells_of_tile(found: Found, tile: Tile) -> TileCells:
             boxes.append(box)
             masks.append(mask)
             numbers.append(number)
+            stain.append(darker_half(image[place][mask]))
     down, across = (np.flatnonzero(found.probability.any(axis=axis)).tolist() for axis in (1, 0))
     seen = Box(down[0], across[0], down[-1] + 1, across[-1] + 1) if down else _NOWHERE
     proposals = found.proposals.reshape(-1, 4) + np.tile(corner, 2)
@@ -125,11 +131,18 @@ def cells_of_tile(found: Found, tile: Tile) -> TileCells:
         masks,
         np.array([found.certainty.get(number, 1.0) for number in numbers], float),
         np.zeros((len(numbers), 0)),
+        np.array(stain, float).reshape(-1, 3),
         proposals[here].astype(np.int64),
         tile.size,
         seen.shifted(*corner),
         found.probability[seen.slices],
     )
+
+
+def darker_half(colours: np.ndarray) -> np.ndarray:
+    """Return the mean of the half of some colours, (n, 3), that absorb most."""
+    absorbed = colours.sum(axis=1)
+    return np.asarray(colours[absorbed >= np.median(absorbed)].mean(axis=0))
 
 
 class Kept(Protocol):
@@ -171,8 +184,8 @@ class JoinedCells:
     ----------
     rows : structured ndarray, shape (n,)
         Of each its ``label``; the ``tile`` that it comes from, and its ``index`` there; row and column of its
-        ``first`` pixel, by which they are ordered; its ``box``, ``area`` in square pixels, and ``certainty``;
-        and at which ``size`` of the image's cells it was looked for.
+        ``first`` pixel, by which they are ordered; its ``box``, ``area`` in square pixels, ``certainty`` and
+        ``stain``; and at which ``size`` of the image's cells it was looked for.
     classes : ndarray of float64, shape (n, k)
         Probability of each class that was asked for.
     changed : dict of int to ndarray of bool
@@ -264,7 +277,7 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
 _ROW = np.dtype(
     [
         *((name, "i8") for name in ("label", "tile", "index", "area", "size")),
-        *(("first", "i8", 2), ("box", "i8", 4), ("certainty", "f8")),
+        *(("first", "i8", 2), ("box", "i8", 4), ("certainty", "f8"), ("stain", "f8", 3)),
     ]
 )
 
@@ -280,7 +293,8 @@ def _gathered(kept: Kept, count: int) -> JoinedCells:
         if len(cells):
             rows = np.zeros(len(cells), _ROW)
             rows["tile"], rows["index"], rows["size"] = number, np.arange(len(cells)), cells.size
-            rows["box"], rows["first"], rows["certainty"] = cells.boxes, cells.boxes[:, :2], cells.certainty
+            rows["box"], rows["certainty"], rows["stain"] = cells.boxes, cells.certainty, cells.stain
+            rows["first"] = cells.boxes[:, :2]
             rows["first"][:, 1] += [np.argmax(mask[0]) for mask in cells.masks]
             rows["area"] = [mask.sum() for mask in cells.masks]
             found.append(rows)

@@ -128,6 +128,8 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         Reference size: diameter of the red cells, pixels; None where they could not be measured.
     many_red_cells : bool
         Whether that was measured on so many that it is sure.
+    red_cell_stain : tuple of float or None
+        What the darker half of them absorbs, RGB, as the network takes it: 0 on the empty slide.
     notes : tuple of str
         For the user.
     """
@@ -139,6 +141,7 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
     other_diameters: tuple[float, ...] = ()
     red_cell: float | None = None
     many_red_cells: bool = False
+    red_cell_stain: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -218,7 +221,11 @@ def estimate(
     elif not diameters:
         notes += ("No white cell was seen at any size.",)
     found = {"cell_diameter": diameters[0] if diameters else None, "other_diameters": diameters[1:]}
-    reference = {"red_cell": scale.red_cell, "many_red_cells": scale.many}
+    reference = {
+        "red_cell": scale.red_cell,
+        "many_red_cells": scale.many,
+        "red_cell_stain": scale.red_cell_stain,
+    }
     estimates = light.model_copy(update={**found, **reference, "notes": notes})
     return estimates, tiles if is_whole else None
 

@@ -82,6 +82,10 @@ class Instances:
         numbers = self.labels[inside]
         return np.asarray(np.bincount(numbers, part[inside]) / np.maximum(np.bincount(numbers), 1))
 
+    def within(self, mask: np.ndarray) -> Instances:
+        """Return those that have a pixel in a mask, bool, (h, w)."""
+        return self.without(self.certainty.keys() - set(np.unique(self.labels[mask]).tolist()))
+
     def without(self, out: Collection[int]) -> Instances:
         """Return the others; these keep their numbers."""
         if not out:

@@ -128,8 +128,8 @@ def _robust(
     from ..images.illumination import normalised
     from ..network.robust import network_input
     from .instances import draw_at, split_cells
-    from .prediction import resample
-    from .robust import look_closely, placed
+    from .prediction import placed, resample
+    from .robust import look_closely
 
     settings = predictor.settings
     canonical, shape = predictor.canonical_diameter, (pixels.shape[0], pixels.shape[1])

@@ -63,6 +63,19 @@ class Maps:
     red_cell: np.ndarray
     platelet: np.ndarray
 
+    def placed(self, area: Box, shape: tuple[int, int]) -> Maps:
+        """Return maps of a shape, 0 where the part of them that an area names is not."""
+        return Maps(*(placed(part, area, shape) for part in vars(self).values()))
+
+    def mixed(self, other: Maps, share: np.ndarray) -> Maps:
+        """Return these maps with a share, (h, w), of others in each pixel."""
+
+        def mean(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+            of_theirs = share if ours.ndim == 2 else share[..., None]
+            return np.asarray(ours + of_theirs * (theirs - ours))
+
+        return Maps(*map(mean, vars(self).values(), vars(other).values()))
+
 
 class Predictor:
     """A robust model, the engine that runs it, and whom to tell.
@@ -167,6 +180,13 @@ def resample(image: np.ndarray, factor: float) -> np.ndarray:
     if size == (width, height):
         return image
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+
+
+def placed(part: np.ndarray, area: Box, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an array of a shape, 0 where the part of it that an area names is not."""
+    whole = np.zeros((*shape, *part.shape[2:]), part.dtype)
+    whole[area.slices] = part
+    return whole
 
 
 # Where the windows lie -----------------------------------------------------------------------------

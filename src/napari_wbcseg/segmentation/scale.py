@@ -14,6 +14,7 @@ import numpy as np
 
 from ..box import Box
 from ..images.field_of_view import brightness
+from .detections import darker_half
 from .prediction import Maps, Predictor, box_windows, resample
 
 #: Cell diameters, in image pixels, that the image is looked at for. Neighbours overlap.
@@ -112,6 +113,8 @@ class ScaleEstimate:
         none of one size.
     many : bool
         Whether many red cells say so.
+    red_cell_stain : tuple of float or None
+        What the darker half of these holds of the image.
     candidates : list of Candidate
         All white cells seen.
     """
@@ -119,6 +122,7 @@ class ScaleEstimate:
     sizes: list[Size]
     red_cell: float | None
     many: bool = False
+    red_cell_stain: tuple[float, float, float] | None = None
     candidates: list[Candidate] = field(default_factory=list)
 
 
@@ -160,7 +164,7 @@ def estimate_scale(levels: Levels) -> ScaleEstimate:
     """Estimate the typical diameter of the white cells of an image, and of its red cells."""
     image = levels.image
     candidates: list[Candidate] = []
-    red, red_cell = np.zeros((3, 0), np.float32), None
+    red, red_cell = np.zeros((6, 0), np.float32), None
     canonical = levels.predictor.canonical_diameter
     for level in LEVELS:
         factor = canonical / level
@@ -171,12 +175,16 @@ def estimate_scale(levels: Levels) -> ScaleEstimate:
             break
         maps = levels[level]
         candidates += find_candidates(maps, factor, canonical)
-        red = np.concatenate([red, find_red_cells(maps, factor, canonical)], axis=1)
-        red_cell = reference_size(red)
+        red = np.concatenate([red, find_red_cells(maps, factor, canonical, image)], axis=1)
+        red_cell = reference_size(red[:3])
     many = bool(red[2].sum() >= PARAMETERS.many_red_cells)
     # What is wider than the image is no cell, but part of a round field.
     candidates = [c for c in candidates if c.diameter < PARAMETERS.most_of_image * min(image.shape[:2])]
-    return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell, many, candidates)
+    stain = None
+    if red_cell is not None:
+        near = np.abs(red[0] - np.log2(red_cell)) < PARAMETERS.red_octaves
+        stain = tuple(darker_half(red[3:, near].T).tolist())
+    return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell, many, stain, candidates)
 
 
 def _told(candidates: list[Candidate], red_cell: float | None) -> bool:
@@ -202,24 +210,30 @@ def _windows_of_a_level(image: np.ndarray, multiple: int) -> list[Box]:
     return windows[: _PIXELS_A_LEVEL // _WINDOW**2]
 
 
-def find_red_cells(maps: Maps, factor: float, canonical: float) -> np.ndarray:
+def find_red_cells(maps: Maps, factor: float, canonical: float, image: np.ndarray) -> np.ndarray:
     """Return the sizes that red cells are seen with in the maps of one scale; see `find_candidates`.
 
     Returns
     -------
-    ndarray of float32, shape (3, n)
-        For each pixel read, the octave of the diameter in image pixels, its weight, and the share of
-        a cell that it is.
+    ndarray of float32, shape (6, n)
+        For each pixel read, the octave of the diameter in image pixels, its weight, the share of
+        a cell that it is, and its colour in the image.
     """
-    sure = maps.red_cell > 0.5
-    diameter, probability = maps.diameter[sure], maps.red_cell[sure]
-    step = max(1, diameter.size // _MOST_READ)
-    diameter, probability = diameter[::step], probability[::step]
+    at = np.flatnonzero(maps.red_cell > 0.5)
+    step = max(1, at.size // _MOST_READ)
+    at = at[::step]
+    diameter, probability = maps.diameter.ravel()[at], maps.red_cell.ravel()[at]
+    rows, cols = np.divmod(at, maps.cell.shape[1])
+    last = np.array(image.shape[:2]) - 1
+    place = (
+        np.minimum(((one + 0.5) / factor).astype(int), end)
+        for one, end in zip((rows, cols), last, strict=True)
+    )
     off = np.log2(diameter * PARAMETERS.white_over_red / canonical)
     # Sizes far from the canonical one are told less exactly, towards it.
     likely = np.exp(-0.5 * (off / PARAMETERS.red_exact) ** 2)
     cells = step * probability / (np.pi / 4 * diameter**2)
-    seen = np.stack([np.log2(diameter / factor), cells * likely, cells])
+    seen = np.stack([np.log2(diameter / factor), cells * likely, cells, *image[tuple(place)].T])
     return np.ascontiguousarray(seen[:, np.abs(off) <= PARAMETERS.octaves_seen])
 
 

@@ -196,14 +196,14 @@ def find_in_tile(
     pixels = work.source.read(*tile.window)
     image = work.estimates.transmittance(pixels, tile.window)
     if cells is None:
+        seen = network_input(image)
         if work.settings.recipe == "classic":
             found = classic.find_cells(pixels, work.model, work.settings, progress)
         else:
             predictor = Predictor(work.model, work.settings, progress)
-            seen = network_input(image)
             levels = Levels(seen, predictor) if tile.window.shape == work.source.shape else None
             found = robust.find_at(seen, work.estimates.diameters[tile.size], predictor, levels)
-        cells = cells_of_tile(found, tile)
+        cells = cells_of_tile(found, seen, tile)
     if classifier is None or not len(cells):
         return cells
     corners = cells.boxes[:, :2] - tile.window[:2]
@@ -262,7 +262,7 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
 
 
 def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
-    from .filters import too_small
+    from .filters import red_cells_by_stain, too_small
 
     rows, out = cells.rows, np.zeros(len(cells), bool)
     if work.settings.recipe == "classic":  # which has a least area of its own
@@ -277,7 +277,7 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
         same = rows["size"] == number  # what is small is so among those of its own size
         seen = (rows["area"][same], cut[same], rows["certainty"][same])
         out[same] = too_small(*seen, red_cell, many, erythroblast[same])
-    return out
+    return out | red_cells_by_stain(rows["stain"], rows["certainty"], work.estimates.red_cell_stain)
 
 
 #: A piece of the image, the tiles that saw something of it, and the cells in it or near its own.

@@ -31,7 +31,7 @@ TableFormat = Literal["csv", "parquet"]
 _STEPS = np.float32(255)
 _WORDS = CLASS, CLASS_BY
 _APOSTROPHE = r"^'(?=[=+@-])"  # that `no_formula` puts there
-_ARRAYS = ("boxes", "certainty", "classes", "proposals", "seen")
+_ARRAYS = ("boxes", "certainty", "classes", "stain", "proposals", "seen")
 
 
 def check_table(table: str) -> None:
@@ -103,7 +103,7 @@ class TileFiles:
         """Return the cells of a tile; None where the file is missing or damaged, so that it is done again."""
         try:
             with np.load(self._file(tile), allow_pickle=False) as file:
-                boxes, certainty, classes, proposals, seen = (file[name] for name in _ARRAYS)
+                boxes, certainty, classes, stain, proposals, seen = (file[name] for name in _ARRAYS)
                 bits, size, steps = file["bits"], int(file["size"]), file["probability"]
             shapes = boxes[:, 2:] - boxes[:, :2]
             counts = shapes.prod(axis=1)
@@ -115,7 +115,7 @@ class TileFiles:
         except Exception:  # NumPy, zipfile and zlib raise nearly any type on damaged files
             return None
         area = Box(*seen.tolist())
-        return TileCells(boxes, masks, certainty, classes, proposals, size, area, steps / _STEPS)
+        return TileCells(boxes, masks, certainty, classes, stain, proposals, size, area, steps / _STEPS)
 
     def _file(self, tile: int) -> Path:
         return self.folder / f"tile-{tile:06d}-{self.run}.npz"
