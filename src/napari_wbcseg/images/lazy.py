@@ -32,7 +32,7 @@ class LargeImage:
 
     Attributes
     ----------
-    levels : tuple of arrays, each (H, W) or (H, W, 3)
+    levels : tuple of arrays, each (H, W) or (H, W, 3), of fields (N, H, W) or (N, H, W, 3)
         Full resolution first; each holds the whole image. Slicing one reads its pixels.
     name : str
         What messages call it.
@@ -75,14 +75,16 @@ def is_large_file(path: str | Path) -> bool:
     return False
 
 
-def open_large(path: str | Path) -> LargeImage:
+def open_large(path: str | Path, *, fields: bool = False) -> LargeImage:
     """Open an image without reading its pixels.
 
     Parameters
     ----------
     path : str or Path
-        A TIFF file, a slide, a zarr array or an OME-Zarr group. Of several images of one size in it, the
-        first is opened, and a note says so.
+        A TIFF file, a slide, a zarr array or an OME-Zarr group.
+    fields : bool
+        Whether several images of one size in it are opened as a stack. By default the first is opened, and
+        a note says so.
 
     Raises
     ------
@@ -103,11 +105,12 @@ def open_large(path: str | Path) -> LargeImage:
             if isinstance(level, LazyPixels):
                 level.again = partial(_level, path.absolute(), number)
                 levels[number] = da.from_array(level, chunks=level.chunks, name=False)
-        if image.levels[0].shape[0] > 1 and image.levels[0].shape[0] == image.fields:
+        several = image.levels[0].shape[0] == image.fields > 1
+        if several and not fields:
             notes += (f"Of the {image.fields} images of one size in the file only the first was taken.",)
             levels = [level[:1] for level in levels]
         images = [as_image(level, str(path), image.alpha) for level in levels]
-        if levels[0].shape[0] > 1:
+        if levels[0].shape[0] > 1 and not several:
             raise ImageError(f"{path} is a stack of shape {levels[0].shape}; give one image, grey or RGB.")
         np.asarray(image.levels[-1][:1, :1, :1])  # what cannot be decoded shows before hours of work
     except (ImageError, MemoryError):

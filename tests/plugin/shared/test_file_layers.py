@@ -91,6 +91,28 @@ def test_a_zarr_opens_lazily_in_colour(viewer, tmp_path, kind):
     assert np.array_equal(np.asarray(layer.data), image)
 
 
+def test_a_zarr_of_several_fields_opens_as_a_stack_and_each_is_counted(viewer, tmp_path, qtbot, forced):
+    write_dark_robust_model(models_folder() / "dark.safetensors")
+    fields = [picture(disc_labels((300, 460), DISCS[:count])) for count in (1, 2)]
+    axes = [{"name": "y", "unit": "micrometer"}, {"name": "x", "unit": "micrometer"}, {"name": "c"}]
+    step = [{"type": "scale", "scale": [0.5, 0.5, 1.0]}]
+    scales = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": step}]}
+    group = zarr.create_group(tmp_path / "fields.zarr", zarr_format=2)
+    for number, field in enumerate(fields):
+        group.create_group(str(number), attributes={"multiscales": [scales]}).create_array("0", data=field)
+    (layer,) = viewer.open(tmp_path / "fields.zarr", plugin="napari-wbcseg")
+    assert [level.shape for level in layer.data] == [(2, 300, 460, 3), (2, 150, 230, 3)]
+    assert not isinstance(layer.data[1], np.ndarray)
+    assert np.array_equal(np.asarray(layer.data[0]), np.stack(fields))
+    assert np.allclose(layer.scale, (1, 0.5, 0.5))
+    segment = SegmentWidget(viewer)
+    qtbot.addWidget(segment)
+    segment.model, segment.settings = "dark", SETTINGS
+    with qtbot.waitSignal(segment.segmented, timeout=120_000) as found:
+        segment.run()
+    assert found.args[0].cells["plane"].tolist() == [0, 1, 1]
+
+
 def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, result, forced, qtbot):
     image, cells = viewer.open(result, plugin="napari-wbcseg")
     assert cells.name == "white cells (4) of slide"

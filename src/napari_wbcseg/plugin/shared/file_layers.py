@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import WBCSegError
 from ...images.pixel_size import PixelSize
 from ...images.zarr_files import open_zarr
-from ...segmentation.result import summary_of
+from ...segmentation.result import Placement, summary_of
 from .counts import counted_name
 from .features import features_table
 from .layers import fingerprint
@@ -19,16 +19,18 @@ from .metadata import LayerDataTuple, LayerInfo
 _OVERVIEW = 4096  # pixels along the longer side, held in memory where a file has no such level
 
 
-def large_image_layer(path: str | Path) -> LayerDataTuple:
-    """Return a large image as a lazy layer of several resolutions.
+def large_image_layer(path: str | Path, *, fields: bool = True) -> LayerDataTuple:
+    """Return a large image, or several of one size as a stack, as a lazy layer of several resolutions.
 
     Where the file has no coarse level, one is made by reading the image once, in parts, and kept in
-    memory; those between are taken from full resolution where they are looked at.
+    memory; those between, and all of a stack, are taken from full resolution where they are looked at.
 
     Parameters
     ----------
     path : str or Path
         What `napari_wbcseg.images.lazy.open_large` opens.
+    fields : bool
+        Whether all images of one size in it are opened, or the first.
 
     Raises
     ------
@@ -38,16 +40,19 @@ def large_image_layer(path: str | Path) -> LayerDataTuple:
     from ...images.lazy import open_large
 
     path = Path(path)
-    image = open_large(path)
+    image = open_large(path, fields=fields)
     levels = list(image.levels)
-    while max(levels[-1].shape[:2]) > _OVERVIEW:
-        coarser = levels[-1][::2, ::2]
-        levels.append(np.asarray(coarser) if max(coarser.shape[:2]) <= _OVERVIEW else coarser)
+    rgb = image.full.shape[-1] == 3
+    rows = image.full.ndim - rgb - 2  # where they are among the axes: behind the planes of a stack
+    while max(levels[-1].shape[rows : rows + 2]) > _OVERVIEW:
+        coarser = levels[-1][(slice(None),) * rows + (slice(None, None, 2),) * 2]
+        kept = not rows and max(coarser.shape[:2]) <= _OVERVIEW
+        levels.append(np.asarray(coarser) if kept else coarser)
     about = {
         "name": _name(path.name),
-        "rgb": levels[0].ndim == 3,
+        "rgb": rgb,
         "metadata": LayerInfo(notes=image.notes).metadata,
-        **_place(image.pixel_size),
+        **_place(image.pixel_size, rows + 2),
     }
     return *_resolutions(levels, about), "image"
 
@@ -80,7 +85,7 @@ def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
     }
     layers: list[LayerDataTuple] = [(*_resolutions(result.labels.arrays, cells), "labels")]
     if result.image_file is not None:
-        data, options, kind = large_image_layer(result.image_file)
+        data, options, kind = large_image_layer(result.image_file, fields=False)
         layers.insert(0, (data, {**options, **_place(result.pixel_size)}, kind))
     return layers
 
@@ -95,8 +100,9 @@ def _name(file: str) -> str:
     return file.split(".")[0]
 
 
-def _place(size: PixelSize | None) -> dict[str, Any]:
-    return {} if size is None else {"scale": (size.row, size.column), "units": (size.unit, size.unit)}
+def _place(size: PixelSize | None, ndim: int = 2) -> dict[str, Any]:
+    place = Placement.of_pixels(ndim, size)
+    return {} if size is None else {"scale": place.scale, "units": place.units}
 
 
 def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
