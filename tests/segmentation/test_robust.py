@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from napari_wbcseg.errors import Cancelled
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
-from napari_wbcseg.segmentation import robust
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.prediction import Predictor
-from napari_wbcseg.segmentation.robust import find_at, propose
+from napari_wbcseg.segmentation.robust import propose
 from napari_wbcseg.segmentation.scale import Levels
 from napari_wbcseg.settings import SegmentationSettings
 
@@ -125,19 +124,6 @@ def test_stopping_stops_at_every_stage(model: ModelFile) -> None:
 
         with pytest.raises(Cancelled):
             find(image, model, 48.0, progress=progress)
-
-
-def test_a_cell_that_was_not_proposed_is_not_cut_by_the_window_of_its_neighbour(
-    model: ModelFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The first cell is proposed; the second lies half in its window, and the third beyond.
-    labels = disc_labels((300, 400), [(150, 100, 48), (150, 156, 48), (150, 210, 48)])
-    box = np.array([[150 - 36, 100 - 36, 150 + 36, 100 + 36]])
-    monkeypatch.setattr(robust, "propose", lambda *_: box)
-    predictor = Predictor(model, SegmentationSettings(split_touching=False), silent)
-    found = find_at(dark(labels), 48.0, predictor).labels
-    assert worst_dice(np.where(labels == 3, 0, labels), found) > 0.97
-    assert not found[labels == 3].any(), "nobody asked for it"
 
 
 # Where cells may be ---------------------------------------------------------------------------------

@@ -127,9 +127,9 @@ def _robust(
     """Yield the instance at a point, ndarray of bool, at one threshold after the other."""
     from ..images.illumination import normalised
     from ..network.robust import network_input
+    from .close_look import look_closely
     from .instances import draw_at, split_cells
     from .prediction import placed, resample
-    from .robust import look_closely
 
     settings = predictor.settings
     canonical, shape = predictor.canonical_diameter, (pixels.shape[0], pixels.shape[1])

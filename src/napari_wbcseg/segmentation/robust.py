@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..box import Box
 from ..network.robust import CANONICAL_DIAMETER
+from .close_look import look_at_whole_cells
 from .detections import Found, TileCells, cells_of_tile, join
 from .instances import draw_at, leave_out_unlikely, split_cells
-from .prediction import Maps, Predictor, box_windows, placed, resample
+from .prediction import Predictor, box_windows, placed, resample
 from .scale import PARAMETERS as SCALE
 from .scale import (
     Levels,
@@ -32,16 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RobustParameters:
-    """What the choice of the cell size goes by, and the look around a region.
+    """What the choice of the cell size goes by.
 
     Attributes
     ----------
-    context : int
-        Canonical pixels around a region that are predicted with it.
-    rim : int
-        Canonical pixels from the edge of a window within which a cell may go on beyond it.
-    around : int
-        Pixels around all that is predicted, so that what smooths the maps sees that there is no more.
     octaves_off : float
         Standard deviation, in doublings, of the size of cells found around that looked for.
     sureness : float
@@ -60,9 +54,6 @@ class RobustParameters:
         So many sizes besides that of most cells.
     """
 
-    context: int = 16
-    rim: int = 8
-    around: int = 8
     octaves_off: float = 0.35
     sureness: float = 2.0
     unlikely: float = 0.5
@@ -324,87 +315,3 @@ def propose(
             first = np.maximum(np.rint(start * scale - margin), 0)
             boxes.append([*first, *np.minimum(np.rint(stop * scale + margin), shape)])
     return np.array(boxes, float).astype(np.int64).reshape(-1, 4)
-
-
-def look_at_whole_cells(
-    scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor
-) -> tuple[Maps, Box, np.ndarray]:
-    """Predict around boxes as `look_closely` does, and beyond where a cell is cut off.
-
-    In a crowd a cell that was not proposed may lie half in a window that is there for another one. What
-    was seen with all of its context stays as it is. Returns also which pixels were seen at first: a cell
-    that has none there was not asked for.
-    """
-    windows = _windows_around(boxes, scaled, shape, predictor)
-    maps, area = _look_at(scaled, windows, predictor)
-    size, rim, context = (scaled.shape[0], scaled.shape[1]), PARAMETERS.rim, PARAMETERS.context
-    depth = _depth(windows, area, size)
-    cut = _boxes_of((maps.cell > predictor.settings.probability_threshold) & (depth <= rim))
-    if not cut:
-        return maps, area, depth > 0
-    reach = round(predictor.canonical_diameter)
-    wider = [box.shifted(*area[:2]).grown(reach, size) for box in cut]
-    windows = [window for box in wider for window in box_windows(box, size, predictor.multiple)]
-    beyond, there = _look_at(scaled, list(dict.fromkeys(windows)), predictor)
-    whole = Box.around([area, there])
-    first, then = (part.shifted(-whole.top, -whole.left) for part in (area, there))
-    depth, deeper = placed(depth, first, whole.shape), _depth(windows, whole, size)
-    share = np.where(deeper > depth, np.clip((context - depth) / (context - rim), 0, 1), 0)
-    maps = maps.placed(first, whole.shape).mixed(beyond.placed(then, whole.shape), share.astype(np.float32))
-    return maps, whole, depth > 0
-
-
-def _depth(windows: Sequence[Box], area: Box, size: tuple[int, ...]) -> np.ndarray:
-    """Return how deep in one of some windows each pixel of an area lies, float32, in an image of a size.
-
-    In pixels from the edge of the window, where that is not the image's own; `context` at most.
-    """
-    depth = np.zeros(area.shape, np.float32)
-    for window in windows:
-        inside = window.common(area)
-        along = []
-        for axis in (0, 1):
-            place = np.arange(inside[axis], inside[axis + 2])
-            before = place - window[axis] + 1 if window[axis] > 0 else np.inf
-            after = window[axis + 2] - place if window[axis + 2] < size[axis] else np.inf
-            along.append(np.minimum(np.minimum(before, after), np.full(len(place), PARAMETERS.context)))
-        part = depth[inside.shifted(-area.top, -area.left).slices]
-        np.maximum(part, np.minimum.outer(*along), out=part)
-    return depth
-
-
-def _boxes_of(mask: np.ndarray) -> list[Box]:
-    from scipy import ndimage
-
-    parts, _ = ndimage.label(mask, np.ones((3, 3)))
-    return [Box.of(place) for place in ndimage.find_objects(parts)]
-
-
-def look_closely(
-    scaled: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor
-) -> tuple[Maps, Box]:
-    """Predict around boxes, given in the pixels of an image of one shape, in that image scaled.
-
-    Returns the maps of the part of it that holds them all, and where in it that lies.
-    """
-    return _look_at(scaled, _windows_around(boxes, scaled, shape, predictor), predictor)
-
-
-def _windows_around(
-    boxes: np.ndarray, scaled: np.ndarray, shape: tuple[int, int], predictor: Predictor
-) -> list[Box]:
-    height, width = scaled.shape[:2]
-    exact = np.array([height / shape[0], width / shape[1]] * 2)
-    windows = []
-    for box in boxes * exact:
-        seen = Box(*box[:2].astype(int).tolist(), *np.ceil(box[2:]).astype(int).tolist())
-        grown = seen.grown(PARAMETERS.context, (height, width))
-        windows += box_windows(grown, (height, width), predictor.multiple)
-    return list(dict.fromkeys(windows))
-
-
-def _look_at(scaled: np.ndarray, windows: list[Box], predictor: Predictor) -> tuple[Maps, Box]:
-    area = Box.around(windows).grown(PARAMETERS.around, scaled.shape[:2])
-    within = [window.shifted(-area.top, -area.left) for window in windows]
-    flips = predictor.settings.flips
-    return predictor.predict(scaled[area.slices], within, "Outlining cells", flips=flips), area

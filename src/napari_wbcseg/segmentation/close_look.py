@@ -1,0 +1,138 @@
+"""The network looks closely at regions of an image, and on from there where a cell is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..box import Box
+from .prediction import Maps, Predictor, box_windows, placed
+
+
+@dataclass(frozen=True)
+class CloseLookParameters:
+    """How much around a region is looked at, in pixels at the network's canonical scale.
+
+    Attributes
+    ----------
+    context : int
+        Around a region, predicted with it.
+    rim : int
+        From the edge of a window, within which a cell may go on beyond it.
+    around : int
+        Around all that is predicted, so that what smooths the maps sees that there is no more.
+    """
+
+    context: int = 16
+    rim: int = 8
+    around: int = 8
+
+
+PARAMETERS = CloseLookParameters()
+
+
+def look_closely(
+    image: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor
+) -> tuple[Maps, Box]:
+    """Predict regions of an image.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (h, w, 3)
+        What the network takes, at its canonical scale.
+    shape : tuple of int
+        Of the image in whose pixels the regions are given.
+    boxes : ndarray, shape (n, 4)
+        The regions, ``row0, col0, row1, col1``, ends exclusive.
+    predictor : Predictor
+
+    Returns
+    -------
+    maps : Maps
+        Of the part of the image that holds all regions.
+    area : Box
+        Where in the image that part lies.
+    """
+    return _look_at(image, _windows_around(boxes, image, shape, predictor), predictor)
+
+
+def look_at_whole_cells(
+    image: np.ndarray, shape: tuple[int, int], boxes: np.ndarray, predictor: Predictor
+) -> tuple[Maps, Box, np.ndarray]:
+    """Predict regions of an image, and what lies beyond where a cell is cut off.
+
+    In a crowd a cell that was not proposed may lie half in a window that is there for another one. What
+    was seen with all of its context stays as it is. See `look_closely` for the parameters.
+
+    Returns
+    -------
+    maps : Maps
+    area : Box
+    asked : ndarray of bool, shape of ``area``
+        What was seen at first: nobody asked for a cell that has no pixel there.
+    """
+    windows = _windows_around(boxes, image, shape, predictor)
+    maps, area = _look_at(image, windows, predictor)
+    size, rim, context = (image.shape[0], image.shape[1]), PARAMETERS.rim, PARAMETERS.context
+    depth = _depth(windows, area, size)
+    cut = _boxes_of((maps.cell > predictor.settings.probability_threshold) & (depth <= rim))
+    if not cut:
+        return maps, area, depth > 0
+    reach = round(predictor.canonical_diameter)
+    wider = [box.shifted(*area[:2]).grown(reach, size) for box in cut]
+    windows = [window for box in wider for window in box_windows(box, size, predictor.multiple)]
+    beyond, there = _look_at(image, list(dict.fromkeys(windows)), predictor)
+    whole = Box.around([area, there])
+    first, then = (part.shifted(-whole.top, -whole.left) for part in (area, there))
+    depth, deeper = placed(depth, first, whole.shape), _depth(windows, whole, size)
+    share = np.where(deeper > depth, np.clip((context - depth) / (context - rim), 0, 1), 0)
+    maps = maps.placed(first, whole.shape).mixed(beyond.placed(then, whole.shape), share.astype(np.float32))
+    return maps, whole, depth > 0
+
+
+def _windows_around(
+    boxes: np.ndarray, image: np.ndarray, shape: tuple[int, int], predictor: Predictor
+) -> list[Box]:
+    height, width = image.shape[:2]
+    exact = np.array([height / shape[0], width / shape[1]] * 2)
+    windows = []
+    for box in boxes * exact:
+        region = Box(*box[:2].astype(int).tolist(), *np.ceil(box[2:]).astype(int).tolist())
+        grown = region.grown(PARAMETERS.context, (height, width))
+        windows += box_windows(grown, (height, width), predictor.multiple)
+    return list(dict.fromkeys(windows))
+
+
+def _look_at(image: np.ndarray, windows: list[Box], predictor: Predictor) -> tuple[Maps, Box]:
+    area = Box.around(windows).grown(PARAMETERS.around, image.shape[:2])
+    within = [window.shifted(-area.top, -area.left) for window in windows]
+    flips = predictor.settings.flips
+    return predictor.predict(image[area.slices], within, "Outlining cells", flips=flips), area
+
+
+def _depth(windows: Sequence[Box], area: Box, size: tuple[int, int]) -> np.ndarray:
+    """Return how deep in one of some windows each pixel of an area lies, float32, in an image of a size.
+
+    In pixels from the edge of the window, where that is not the image's own; `context` at most.
+    """
+    depth, most = np.zeros(area.shape, np.float32), PARAMETERS.context
+    for window in windows:
+        inside = window.common(area)
+        along = []
+        for axis in (0, 1):
+            start = window[axis] if window[axis] > 0 else -most
+            stop = window[axis + 2] if window[axis + 2] < size[axis] else size[axis] + most
+            place = np.arange(inside[axis], inside[axis + 2])
+            along.append(np.minimum(np.minimum(place - start + 1, stop - place), most))
+        part = depth[inside.shifted(-area.top, -area.left).slices]
+        np.maximum(part, np.minimum.outer(*along), out=part)
+    return depth
+
+
+def _boxes_of(mask: np.ndarray) -> list[Box]:
+    from scipy import ndimage
+
+    parts, _ = ndimage.label(mask, np.ones((3, 3)))
+    return [Box.of(place) for place in ndimage.find_objects(parts)]
