@@ -15,6 +15,7 @@ import numpy as np
 
 from ..box import Box
 from ..images.field_of_view import sides
+from .peaks import find_peaks
 from .prediction import Maps
 
 
@@ -110,11 +111,9 @@ def find_centres(maps: Maps, cells: np.ndarray) -> np.ndarray:
     """
     from scipy import ndimage
     from scipy.spatial import cKDTree
-    from skimage.feature import peak_local_max
 
     smooth = ndimage.gaussian_filter(maps.centre, PARAMETERS.blur)
-    apart, least = PARAMETERS.peaks_apart, PARAMETERS.least_centre
-    peaks = peak_local_max(smooth, min_distance=apart, threshold_abs=least, exclude_border=False)
+    peaks = find_peaks(smooth, PARAMETERS.peaks_apart, PARAMETERS.least_centre)
     peaks = peaks[cells[tuple(peaks.T)]]
     if not len(peaks):
         return np.zeros((0, 4))
