@@ -15,6 +15,7 @@ import numpy as np
 from ..box import Box
 from ..images.field_of_view import brightness
 from .detections import darker_half
+from .peaks import find_peaks
 from .prediction import Maps, Predictor, box_windows, resample
 
 #: Cell diameters, in image pixels, that the image is looked at for. Neighbours overlap.
@@ -31,6 +32,8 @@ class ScaleParameters:
         So far from the canonical size the network tells sizes.
     least_centre : float
         Least centre probability of a candidate.
+    peaks_apart : int
+        Pixels of a map between two candidates.
     sure_candidate, usual : float
         Score of a candidate, and likelihood of its size beside red cells, that settle the scale.
     bandwidth, apart : float
@@ -57,6 +60,7 @@ class ScaleParameters:
 
     octaves_seen: float = 1.25
     least_centre: float = 0.3
+    peaks_apart: int = 4
     sure_candidate: float = 0.5
     usual: float = 0.5
     bandwidth: float = 0.2
@@ -164,18 +168,19 @@ def estimate_scale(levels: Levels) -> ScaleEstimate:
     """Estimate the typical diameter of the white cells of an image, and of its red cells."""
     image = levels.image
     candidates: list[Candidate] = []
-    red, red_cell = np.zeros((6, 0), np.float32), None
+    red = np.zeros((6, 0), np.float32)
     canonical = levels.predictor.canonical_diameter
     for level in LEVELS:
         factor = canonical / level
         if max(image.shape[:2]) * factor < 12:
             continue
-        if level < canonical and _told(candidates, red_cell):
+        if level < canonical and _told(candidates, red_cell := reference_size(red[:3])):
             # To enlarge the image costs more than all else, and what it would show is known.
             break
         maps = levels[level]
         candidates += find_candidates(maps, factor, canonical)
         red = np.concatenate([red, find_red_cells(maps, factor, canonical, image)], axis=1)
+    else:
         red_cell = reference_size(red[:3])
     many = bool(red[2].sum() >= PARAMETERS.many_red_cells)
     # What is wider than the image is no cell, but part of a round field.
@@ -242,11 +247,11 @@ def reference_size(red: np.ndarray) -> float | None:
     octaves, weights, cells = red
     if not cells.size or cells.sum() < PARAMETERS.least_red_cells:
         return None
-    edges = np.arange(octaves.min() - 0.5, octaves.max() + 0.5, 0.05)
-    # By area, so that what little things are taken for red cells does not count for much.
-    heights, _ = np.histogram(octaves, edges, weights=weights * np.exp2(2 * octaves))
-    kernel = np.exp(-0.5 * (np.arange(-10, 11) * 0.05 / PARAMETERS.bandwidth) ** 2)
-    middle = edges[int(np.argmax(np.convolve(heights, kernel, "same")))] + 0.025
+    # A histogram by area, so that what little things are taken for red cells does not count for much.
+    first, step = float(octaves.min()) - 0.5, 0.05
+    heights = np.bincount(((octaves - first) / step).astype(int), weights * np.exp2(2 * octaves))
+    kernel = np.exp(-0.5 * (np.arange(-10, 11) * step / PARAMETERS.bandwidth) ** 2)
+    middle = first + (int(np.argmax(np.convolve(np.pad(heights, (0, 10)), kernel, "same"))) + 0.5) * step
     near = np.abs(octaves - middle) < PARAMETERS.red_octaves
     few = cells[near].sum() < PARAMETERS.least_red_cells
     if few or weights[near].sum() < PARAMETERS.red_agreeing * weights.sum():
@@ -265,13 +270,8 @@ def find_candidates(maps: Maps, factor: float, canonical: float) -> list[Candida
     canonical : float
         Canonical diameter, pixels.
     """
-    from skimage.feature import peak_local_max
-
-    peaks = peak_local_max(
-        maps.centre, min_distance=4, threshold_abs=PARAMETERS.least_centre, exclude_border=False
-    )
     found = []
-    for row, col in peaks:
+    for row, col in find_peaks(maps.centre, PARAMETERS.peaks_apart, PARAMETERS.least_centre):
         area = (slice(max(row - 1, 0), row + 2), slice(max(col - 1, 0), col + 2))
         diameter = float(np.median(maps.diameter[area]))
         octaves = np.log2(diameter / canonical)
