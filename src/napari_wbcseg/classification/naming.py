@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -73,17 +73,17 @@ def said_by_model(
     """
     import pandas as pd
 
-    table = _with_columns(cells.drop(columns=probability_columns(cells)))
-    values = probabilities.to_numpy(float)
-    columns = {f"{PROBABILITY}{name}": values[:, i] for i, name in enumerate(probabilities.columns)}
-    table = pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
     names, certainty = called(probabilities, classes)
-    theirs = table[CLASS_BY] == PERSON
-    table[CLASS] = table[CLASS].where(theirs, pd.Series(names, table.index, dtype="str"))
-    table[CLASS_PROBABILITY] = np.where(theirs, table[CLASS_PROBABILITY], certainty)
-    said = pd.Series(np.where(names == "", "", MODEL), table.index, dtype="str")
-    table[CLASS_BY] = table[CLASS_BY].where(theirs, said)
-    return table
+    table = _with_columns(cells.drop(columns=probability_columns(cells)))
+    theirs = (table[CLASS_BY] == PERSON).to_numpy()
+    said_by = np.where(theirs, PERSON, np.where(names == "", "", MODEL))
+    said: dict[str, Any] = {
+        CLASS: pd.array(np.where(theirs, table[CLASS], names), dtype="str"),
+        CLASS_PROBABILITY: np.where(theirs, table[CLASS_PROBABILITY], certainty),
+        CLASS_BY: pd.array(said_by, dtype="str"),
+    }
+    columns = {f"{PROBABILITY}{name}": probabilities[name].to_numpy(float) for name in probabilities}
+    return table.assign(**said, **columns)
 
 
 def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[np.ndarray, np.ndarray]:

@@ -128,9 +128,9 @@ def measure_labels(
         "pieces": found["_pieces"].astype(np.int64),
         "touching": np.isin(numbers, _touching(labels)),
         "border": (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == (height, width)).any(axis=1),
-        CLASS: pd.Series("", range(count), dtype="str"),
+        CLASS: "",
         CLASS_PROBABILITY: np.full(count, np.nan),
-        CLASS_BY: pd.Series("", range(count), dtype="str"),
+        CLASS_BY: "",
         "certainty": np.ones(count),
         "check": np.zeros(count, bool),
     }
