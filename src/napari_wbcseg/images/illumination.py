@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .field_of_view import brightness, field_of_view
+from .field_of_view import brightness, field_of_view, percentiles
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,10 @@ def background_colour(pixels: np.ndarray) -> np.ndarray:
     lit = light > min(PARAMETERS.dark, 0.5 * float(light.max(initial=0.0)))
     if lit.sum() < 16:
         return np.full(3, 255.0, np.float32)
-    low, high = np.percentile(light[lit], (PARAMETERS.low, PARAMETERS.high))
-    empty = sample[lit & (light >= low) & (light <= high)]
-    return np.maximum(np.median(empty, axis=0), 1.0).astype(np.float32)
+    low, high = percentiles(light[lit], PARAMETERS.low, PARAMETERS.high)
+    empty = np.compress((light >= low) & (light <= high), sample, axis=0)
+    # Of what is sorted it is found soonest.
+    return np.maximum([np.median(np.sort(colour)) for colour in empty.T], 1.0).astype(np.float32)
 
 
 def transmittance(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..words import readable
-from .field_of_view import brightness, field_of_view
+from .field_of_view import brightness, field_of_view, percentiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -202,7 +202,7 @@ def has_dark_background(pixels: NDArray[np.float32]) -> bool:
     sample = pixels[::step, ::step]
 
     def dark(light: NDArray[Any]) -> bool:
-        least, middle, most = (float(level) for level in np.percentile(light, (1, 50, 99)))
+        least, middle, most = percentiles(light, 1, 50, 99)
         return middle < PARAMETERS.dark_background * most or middle - least < PARAMETERS.low_background * (
             most - least
         )

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from ..box import Box
 from ..images.field_of_view import brightness
-from ..images.pixel_source import READ_SIDE, PixelSource
+from ..images.pixel_source import PixelSource
 from .scale import PARAMETERS as SCALE
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def _spread(shape: tuple[int, int]) -> list[Box]:
 def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | None:
     """Find the field of view in a small copy of the image.
 
-    Of a large image its edge is looked at first: what does not reach it is no surround.
+    Its edge is looked at first: what does not reach it is no surround.
     """
     from ..images.field_of_view import field_of_view
 
@@ -263,7 +263,7 @@ def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | Non
         return source.reduced(box, step, progress, "Looking for the field of view")
 
     edge = PARAMETERS.edge * step
-    if min(height, width) > max(READ_SIDE, 2 * edge):
+    if min(height, width) > 2 * edge:
         bottom, right = ((length - edge) // step * step for length in source.shape)
         sides = [Box(0, 0, edge, width), Box(bottom, 0, height, width)]
         sides += [Box(0, 0, height, edge), Box(0, right, height, width)]
