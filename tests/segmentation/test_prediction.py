@@ -42,7 +42,8 @@ class Slope(Echo):
 
 def blend(image, windows, engine=None, channels=None, **options):
     options = {"batch_size": 4, "fill": 0.0, "progress": silent, "stage": "", **options}
-    return predict_windows(image, windows, engine or Echo(), channels or image.shape[2], **options)
+    found = predict_windows(image, windows, engine or Echo(), channels or image.shape[2], **options)
+    return np.moveaxis(found, 0, -1)
 
 
 @settings(deadline=None)

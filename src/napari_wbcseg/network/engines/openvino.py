@@ -64,8 +64,9 @@ class OpenVinoEngine:
 
     def predict(self, batch: np.ndarray) -> np.ndarray:
         with self._lock:
+            found = self._request.infer({0: batch}, share_inputs=True, share_outputs=True)
             # A copy: the next call writes into the same memory.
-            return np.array(self._request.infer({0: batch})[0], np.float32)
+            return np.array(found[0], np.float32)
 
 
 def openvino_gains() -> bool:
