@@ -18,7 +18,7 @@ import numpy as np
 from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxes, split_names
 from napari_wbcseg.images.read import read_image
 from napari_wbcseg.network.library import load_model
-from napari_wbcseg.network.model_file import ModelFile, write_model
+from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.settings import SegmentationSettings
 
@@ -51,7 +51,7 @@ def main() -> None:
     best = float(np.interp(1.0, ratios[::-1], _THRESHOLDS[::-1]))
     weights = dict(model.weights)
     weights["head_cell/bias"] = weights["head_cell/bias"] - np.float32(np.log(best / (1 - best)))
-    print(f"The new 0.5 is {best:.3f}; {write_model(Path(sys.argv[2]), model.header, weights).path}")
+    print(f"The new 0.5 is {best:.3f}; {ModelFile.write(Path(sys.argv[2]), model.header, weights).path}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from napari_wbcseg.datasets.sigtuple import cut_tiles, fold_of, read_sigtuple
 from napari_wbcseg.evaluation.metrics import soft_dice
 from napari_wbcseg.network.classic import classic_arrays
 from napari_wbcseg.network.engines.create import create_engine
-from napari_wbcseg.network.model_file import ModelFile, write_model
+from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.train import train
 
@@ -78,7 +78,7 @@ def main() -> None:
         scores["left_out"] = score(result.model, left_out)
     header = result.model.header
     flat = {f"{part}_{key}": float(value) for part, row in scores.items() for key, value in row.items()}
-    write_model(
+    ModelFile.write(
         args.out / f"{header.name}.safetensors",
         header.replace(scores={**header.scores, **flat}),
         result.model.weights,

@@ -80,7 +80,7 @@ def table(seconds: float) -> str:
     from napari_wbcseg.network.backend import import_keras
     from napari_wbcseg.network.device import describe_device
     from napari_wbcseg.network.engines.onnx import OnnxEngine
-    from napari_wbcseg.network.model_file import ModelHeader, make_model
+    from napari_wbcseg.network.model_file import ModelFile, ModelHeader
     from napari_wbcseg.network.unet import build_unet, weights_of
     from napari_wbcseg.training.recipes import get_recipe
 
@@ -119,7 +119,7 @@ def table(seconds: float) -> str:
             row(name, "prediction, Keras", arithmetic, batch, took, operations)
         weights = weights_of(build_unet(architecture))
         engine = OnnxEngine(
-            make_model(ModelHeader(name=name, recipe=name, architecture=architecture), weights)
+            ModelFile.make(ModelHeader(name=name, recipe=name, architecture=architecture), weights)
         )
         took = best_time(lambda e=engine, x=images: e.predict(x), seconds)
         row(name, "prediction, ONNX Runtime", "float32", batch, took, operations)

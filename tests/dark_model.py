@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
-from napari_wbcseg.network.model_file import ModelFile, ModelHeader, write_model
+from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 
 
 def write_dark_model(path: Path, name: str = "dark") -> ModelFile:
@@ -34,7 +34,7 @@ def write_dark_model(path: Path, name: str = "dark") -> ModelFile:
         training_data="nothing",
         scores={"training_dice": 0.5},
     )
-    return write_model(path, header, weights)
+    return ModelFile.write(path, header, weights)
 
 
 def spots(

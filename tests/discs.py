@@ -10,7 +10,7 @@ import pandas as pd
 from napari_wbcseg.classification.classes import BUILT_IN, CellClass
 from napari_wbcseg.classification.classify import look_at_labels
 from napari_wbcseg.classification.learn import teach
-from napari_wbcseg.network.classifier import ClassifierFile, read_classifier, write_classifier
+from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
 
 VIOLET, PINK = (90, 40, 130), (200, 70, 90)
 #: The classes of the classifier, in colours that no built-in class has; the pink ones are no white cells.
@@ -37,4 +37,4 @@ def write_taught(path: Path, swapped: bool = False) -> ClassifierFile:
     _, embedding = look_at_labels(labels, cells, image, 50.0)
     names = ["pink", "violet"] * 3 if swapped else ["violet", "pink"] * 3
     taught = teach(read_classifier(), embedding, names, CLASSES)
-    return write_classifier(path, taught.header, taught.weights)
+    return ClassifierFile.write(path, taught.header, taught.weights)

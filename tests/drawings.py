@@ -9,7 +9,7 @@ import pandas as pd
 
 from napari_wbcseg.images.illumination import absorbed, background_colour
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
-from napari_wbcseg.network.model_file import ModelFile, ModelHeader, write_model
+from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 from napari_wbcseg.segmentation.measure import measure_labels
 from napari_wbcseg.segmentation.prediction import Maps
 
@@ -44,7 +44,7 @@ def write_dark_robust_model(path: Path, canonical_diameter: float = 48.0) -> Mod
         canonical_diameter=canonical_diameter,
         training_data="nothing",
     )
-    return write_model(path, header, weights)
+    return ModelFile.write(path, header, weights)
 
 
 def disc_labels(shape: tuple[int, int], discs: list[tuple[float, float, float]]) -> np.ndarray:

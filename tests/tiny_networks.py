@@ -9,7 +9,7 @@ import pytest
 
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
-from napari_wbcseg.network.model_file import ModelFile, ModelHeader, make_model
+from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 
 #: Like the published network, but of two levels and a few features.
 TINY = UNetArchitecture(input_channels=1, widths=(4, 8), outputs=(Output("cell", 1, "sigmoid"),))
@@ -46,7 +46,7 @@ def random_weights(architecture: UNetArchitecture, seed: int = 0) -> dict[str, n
 def random_model(architecture: UNetArchitecture = TINY, seed: int = 0, name: str = "tiny") -> ModelFile:
     """Return a model of the classic recipe with random weights."""
     header = ModelHeader(name=name, recipe="classic", architecture=architecture)
-    return make_model(header, random_weights(architecture, seed), "float32")
+    return ModelFile.make(header, random_weights(architecture, seed), "float32")
 
 
 def dark_disc_pairs(count: int = 6, size: int = 128) -> list[TrainingPair]:

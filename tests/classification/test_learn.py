@@ -12,7 +12,7 @@ from napari_wbcseg.classification.classify import class_list
 from napari_wbcseg.classification.crops import PARAMETERS
 from napari_wbcseg.classification.learn import least_sure, probabilities_of, teach
 from napari_wbcseg.errors import ModelError, SettingsError
-from napari_wbcseg.network.classifier import EXAMPLES, read_classifier, write_classifier
+from napari_wbcseg.network.classifier import EXAMPLES, ClassifierFile, read_classifier
 from napari_wbcseg.network.library import load_model
 
 
@@ -21,7 +21,7 @@ def test_a_new_class_is_learned_from_a_few_cells_and_kept_in_a_file(tmp_path: Pa
     known = first.weights[EXAMPLES][[list(first.header.examples).index("monocyte")]]
     blasts = np.concatenate([known + 0.3 * step for step in (1, 1.1, 1.2)])
     taught = teach(first, blasts, ["blast"] * 3)
-    file = write_classifier(tmp_path / "own.safetensors", taught.header, taught.weights)
+    file = ClassifierFile.write(tmp_path / "own.safetensors", taught.header, taught.weights)
     again = read_classifier(tmp_path / "own.safetensors")
     assert again.hash == file.hash != first.hash
     assert "blast" in class_list(again).names

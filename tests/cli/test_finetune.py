@@ -28,10 +28,10 @@ def training_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_new_model_is_scored_beside_the_old_and_kept_only_when_told(
     training_set: Path, tmp_path: Path
 ) -> None:
-    from napari_wbcseg.network.model_file import write_model
+    from napari_wbcseg.network.model_file import ModelFile
 
     start = random_model(TINY, name="start")
-    write_model(tmp_path / "start.safetensors", start.header, start.weights)
+    ModelFile.write(tmp_path / "start.safetensors", start.header, start.weights)
     arguments = ["finetune", "--start", tmp_path / "start.safetensors", "--original", tmp_path / "original"]
     arguments += ["--epochs", "2", "--learning-rate", "0.02", "--precision", "float32"]
 

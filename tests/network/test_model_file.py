@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from napari_wbcseg.errors import ModelError
 from napari_wbcseg.network.architecture import CLASSIC
-from napari_wbcseg.network.model_file import ModelHeader, make_model, read_model, write_model
+from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 
 from ..tiny_networks import RICH, TINY, random_weights
 
@@ -36,8 +36,8 @@ def path(tmp_path: Path) -> Path:
 def test_a_model_comes_back_as_it_was_written(path: Path) -> None:
     weights = random_weights(RICH)
 
-    write_model(path, HEADER, weights, "float32")
-    model = read_model(path)
+    ModelFile.write(path, HEADER, weights, "float32")
+    model = ModelFile.read(path)
 
     assert model.header == HEADER
     assert all(np.array_equal(model.weights[name], weights[name]) for name in weights)
@@ -45,11 +45,11 @@ def test_a_model_comes_back_as_it_was_written(path: Path) -> None:
 
 
 def test_a_second_network_lies_in_the_same_file(path: Path) -> None:
-    first, second = (make_model(HEADER, random_weights(RICH, seed), "float32") for seed in (0, 1))
+    first, second = (ModelFile.make(HEADER, random_weights(RICH, seed), "float32") for seed in (0, 1))
 
     both = first.with_second(second)
-    write_model(path, both.header, both.weights, "float32")
-    model = read_model(path)
+    ModelFile.write(path, both.header, both.weights, "float32")
+    model = ModelFile.read(path)
 
     assert model.second is not None
     for part, given in ((model.first, first), (model.second, second)):
@@ -63,8 +63,8 @@ def test_a_second_network_lies_in_the_same_file(path: Path) -> None:
 
 def test_float16_halves_the_file_and_keeps_weights_to_a_thousandth(path: Path) -> None:
     weights = random_weights(CLASSIC)
-    write_model(path, HEADER.replace(architecture=CLASSIC), weights, "float16")
-    read = read_model(path).weights
+    ModelFile.write(path, HEADER.replace(architecture=CLASSIC), weights, "float16")
+    read = ModelFile.read(path).weights
     assert path.stat().st_size < 15.8e6
     assert all(np.allclose(read[name], weights[name], rtol=1e-3, atol=1e-6) for name in weights)
 
@@ -72,19 +72,19 @@ def test_float16_halves_the_file_and_keeps_weights_to_a_thousandth(path: Path) -
 def test_weights_too_large_for_float16_stay_float32(path: Path) -> None:
     weights = random_weights(TINY)
     weights["down0_conv0/kernel"][0, 0, 0, 0] = 1e6
-    model = write_model(path, HEADER.replace(architecture=TINY), weights)
+    model = ModelFile.write(path, HEADER.replace(architecture=TINY), weights)
     assert model.weights["down0_conv0/kernel"][0, 0, 0, 0] == 1e6
 
 
 def test_the_hash_is_that_of_the_file(path: Path) -> None:
-    model = write_model(path, HEADER, random_weights(RICH))
+    model = ModelFile.write(path, HEADER, random_weights(RICH))
     assert model.hash == hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     assert model.id == f"mine@{model.hash}"
-    assert make_model(HEADER, random_weights(RICH)).hash == model.hash
+    assert ModelFile.make(HEADER, random_weights(RICH)).hash == model.hash
 
 
 def test_any_safetensors_tool_reads_the_weights(path: Path) -> None:
-    write_model(path, HEADER, random_weights(RICH))
+    ModelFile.write(path, HEADER, random_weights(RICH))
     assert {name: value.shape for name, value in load_file(path).items()} == RICH.tensor_shapes()
 
 
@@ -176,49 +176,49 @@ def test_a_file_that_is_no_model_gets_a_sentence_that_names_it(case: str, path: 
     make, message = BAD[case]
     make(path)
     with pytest.raises(ModelError, match=message) as error:
-        read_model(path)
+        ModelFile.read(path)
     assert str(path) in str(error.value)
     assert str(error.value).endswith(".")
 
 
 @pytest.mark.parametrize("kept", [4, 8, 100, 0.5, 0.999])
 def test_a_truncated_model_gets_a_sentence(path: Path, kept: float) -> None:
-    write_model(path, HEADER, random_weights(RICH))
+    ModelFile.write(path, HEADER, random_weights(RICH))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
     with pytest.raises(ModelError, match=r"truncated|damaged|not a"):
-        read_model(path)
+        ModelFile.read(path)
 
 
 def test_spoilt_weights_are_not_written(path: Path) -> None:
     weights = random_weights(RICH)
     weights[KERNEL][...] = np.nan
     with pytest.raises(ModelError, match="NaN"):
-        write_model(path, HEADER, weights)
+        ModelFile.write(path, HEADER, weights)
     assert not path.exists()
 
 
 def test_a_full_disk_gets_a_sentence_and_leaves_the_old_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = write_model(path, HEADER, random_weights(RICH))
+    old = ModelFile.write(path, HEADER, random_weights(RICH))
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ModelError, match=f"disk is full.*{path.name}"):
-        write_model(path, HEADER, random_weights(RICH, seed=1))
-    assert read_model(path).hash == old.hash
+        ModelFile.write(path, HEADER, random_weights(RICH, seed=1))
+    assert ModelFile.read(path).hash == old.hash
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_a_folder_that_cannot_be_made_gets_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="cannot be written"):
-        write_model(tmp_path / "file" / "m.safetensors", HEADER, random_weights(RICH))
+        ModelFile.write(tmp_path / "file" / "m.safetensors", HEADER, random_weights(RICH))
 
 
 def test_a_model_file_must_be_named_so(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="must end in"):
-        write_model(tmp_path / "model.h5", HEADER, random_weights(RICH))
+        ModelFile.write(tmp_path / "model.h5", HEADER, random_weights(RICH))

@@ -120,7 +120,7 @@ def own_models_folder(monkeypatch, tmp_path):
 def small_model(own_models_folder):
     """Write a model file with a tiny random network."""
     from napari_wbcseg.network.architecture import Output, UNetArchitecture
-    from napari_wbcseg.network.model_file import ModelHeader, write_model
+    from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 
     def make(name="my-stain", recipe="robust"):
         architecture = UNetArchitecture(
@@ -134,7 +134,7 @@ def small_model(own_models_folder):
             for tensor, shape in architecture.tensor_shapes().items()
         }
         header = ModelHeader(name=name, recipe=recipe, architecture=architecture)
-        return write_model(own_models_folder / f"{name}.safetensors", header, weights)
+        return ModelFile.write(own_models_folder / f"{name}.safetensors", header, weights)
 
     return make
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from napari_wbcseg.network.model_file import ModelFile, write_model
+from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.tiles import TileParameters
 
 from ..drawings import write_dark_robust_model
@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
     path = tmp_path_factory.mktemp("model") / "disturbed.safetensors"
     plain = write_dark_robust_model(path)
     rng = np.random.default_rng(0)
-    return write_model(
+    return ModelFile.write(
         path,
         plain.header,
         {name: value + rng.normal(0, 0.02, value.shape) for name, value in plain.weights.items()},

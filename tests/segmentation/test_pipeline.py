@@ -11,7 +11,7 @@ import pytest
 from napari_wbcseg import SegmentationSettings, load_model, segment, synthetic_smear
 from napari_wbcseg.errors import Cancelled, ImageError, ModelError, SettingsError
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
-from napari_wbcseg.network.model_file import ModelFile, ModelHeader, write_model
+from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 from napari_wbcseg.segmentation.measure import COLUMNS
 from napari_wbcseg.segmentation.result import Segmentation
 
@@ -331,7 +331,7 @@ def test_a_model_that_is_no_network_of_its_recipe_is_refused(
     )
     weights = {key: np.zeros(shape, np.float32) for key, shape in architecture.tensor_shapes().items()}
     header = ModelHeader(name="odd", recipe=recipe, architecture=architecture)
-    model = write_model(tmp_path / "odd.safetensors", header, weights)
+    model = ModelFile.write(tmp_path / "odd.safetensors", header, weights)
     with pytest.raises(ModelError, match=f"odd is no network of the recipe {recipe}"):
         segment(spots()[0], model)
 

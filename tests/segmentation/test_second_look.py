@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_wbcseg.network.model_file import ModelFile, make_model
+from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.settings import SegmentationSettings
 
@@ -24,7 +24,7 @@ def stricter(model: ModelFile, bias: float) -> ModelFile:
     """Return a network that takes only darker things for cells."""
     weights = dict(model.weights)
     weights["head_cell/bias"] = np.full_like(weights["head_cell/bias"], bias)
-    return make_model(model.header, weights)
+    return ModelFile.make(model.header, weights)
 
 
 def image() -> tuple[np.ndarray, np.ndarray]:

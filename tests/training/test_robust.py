@@ -12,7 +12,7 @@ from napari_wbcseg import SegmentationSettings, TrainingSettings, segment, synth
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import DOUBTFUL_MASKS
 from napari_wbcseg.errors import TrainingError
-from napari_wbcseg.network.model_file import read_model
+from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST
 from napari_wbcseg.training import robust
 from napari_wbcseg.training.plan import cut_in_two
@@ -45,7 +45,7 @@ def test_one_step_makes_a_model_that_segments(pairs: list[TrainingPair], tmp_pat
     assert len(result.history) == 1
     assert np.isfinite(result.history[0]["loss"])
     assert 0 <= result.history[0]["dice"] <= 1
-    model = read_model(tmp_path / "out" / "step.safetensors")
+    model = ModelFile.read(tmp_path / "out" / "step.safetensors")
     assert model.id == result.model.id
     assert model.header.recipe == "robust"
     assert model.header.architecture == ROBUST

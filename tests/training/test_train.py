@@ -14,7 +14,7 @@ from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import Cancelled, TrainingError
 from napari_wbcseg.network.classic import classic_arrays, classic_grey
 from napari_wbcseg.network.device import dtype_policy
-from napari_wbcseg.network.model_file import ModelFile, read_model
+from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.classic import RECIPE
 from napari_wbcseg.training.loop import cosine_rate
@@ -35,7 +35,7 @@ def curve(history: list[dict[str, Any]], key: str = "loss") -> list[float]:
 def test_the_published_recipe_trains_the_published_network(tmp_path: Path) -> None:
     result = train(dark_disc_pairs(3), TrainingSettings(epochs=1), tmp_path, name="first try")
 
-    header = read_model(tmp_path / "first-try.safetensors").header
+    header = ModelFile.read(tmp_path / "first-try.safetensors").header
     assert header == result.model.header
     assert header.architecture.parameter_count == 7_846_081
     assert header.training["epochs_done"] == 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import SettingsError
-from ..network.classifier import EXAMPLES, ClassifierFile, make_classifier
+from ..network.classifier import EXAMPLES, ClassifierFile
 from .classes import BUILT_IN, CLASS_BY, CLASS_PROBABILITY, PERSON, ClassList
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def teach(
     Returns
     -------
     ClassifierFile
-        In memory; `save_classifier` keeps it, and it is read and used as any other.
+        In memory; `ClassifierFile.write` keeps it, and it is read and used as any other.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def teach(
             "class_list": classes.covering(names).to_list(),
         }
     )
-    return make_classifier(taught, {**weights, EXAMPLES: examples})
+    return ClassifierFile.make(taught, {**weights, EXAMPLES: examples})
 
 
 def _among(embedding: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -88,9 +88,9 @@ def train(
         # A name that is taken gets a number, unless this run goes on where the taken one ended.
         model = save_to_library(model, name, overwrite=resume)
     elif out.suffix == ".safetensors":
-        from ..network.model_file import write_model
+        from ..network.model_file import ModelFile
 
-        model = write_model(out, model.header, model.weights)
+        model = ModelFile.write(out, model.header, model.weights)
     epochs = counted(len(result.history), "epoch")
     typer.echo(f"Trained for {epochs} in {duration(result.seconds)}: {result.ended}.")
     scores = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in model.header.scores.items())

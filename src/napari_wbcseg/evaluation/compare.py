@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..datasets.pair import Pairs
-from ..network.model_file import ModelFile, make_model
+from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..words import counted
 from .evaluate import Evaluation, evaluate
@@ -179,4 +179,4 @@ def with_scores(model: ModelFile, comparison: Comparison) -> ModelFile:
         notes=comparison.verdict,
         origin=f"fine-tuned here from {comparison.old.model}",
     )
-    return make_model(header, model.weights)
+    return ModelFile.make(header, model.weights)

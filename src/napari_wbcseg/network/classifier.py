@@ -7,30 +7,28 @@ cell are what the cell is known by, its *embedding*; from that one layer tells t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import BaseModel, Field
 
 from ..errors import ModelError
-from ..files import write_atomically
 from ..version import __version__
 from .architecture import Convolution, convolution_shapes, down_convolutions
 from .backend import import_keras
 from .device import available_cpus
 from .engines.onnx import open_session
 from .engines.openvino import OpenVinoEngine, openvino_gains
-from .model_file import FORMAT_VERSION, SUFFIX, decode_tensors, encode_tensors, hash_of, read_content
 from .onnx_graph import OUTPUT_NAME, Graph
+from .tensor_file import SUFFIX, TensorFile, TensorHeader
 from .unet import conv_block
 
 #: What stands for the classifier that comes with the package.
 BUILT_IN = "built-in"
 _PACKAGED = Path(__file__).resolve().parent.parent / "models" / f"classes{SUFFIX}"
-_KEY = "napari_wbcseg_classifier"
 #: How `napari_wbcseg.classification.crops.alone` makes cells ready: 1 left their stain as it was.
 CUT = 2
 #: Name of the array with the embeddings of examples.
@@ -74,8 +72,8 @@ class ClassifierArchitecture(BaseModel, frozen=True, extra="forbid"):
         return {**convolution_shapes(self.convolutions()), **top}
 
 
-class ClassifierHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
-    """What a classifier's file says of its weights; the attributes are those of `ModelHeader`.
+class ClassifierHeader(TensorHeader, frozen=True):
+    """What a classifier's file says of its weights; the other attributes are those of `ModelHeader`.
 
     Attributes
     ----------
@@ -91,17 +89,18 @@ class ClassifierHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=Fal
         How cells are made ready for it, see `CUT`.
     """
 
-    format_version: int = FORMAT_VERSION
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    key: ClassVar[str] = "napari_wbcseg_classifier"
+    kind: ClassVar[str] = "classifier"
+
     architecture: ClassifierArchitecture
     diameter: Annotated[float, Field(gt=0, le=2000)]
     examples: tuple[str, ...] = ()
     taught: Annotated[int, Field(ge=0)] = 0
-    class_list: list[dict[str, Any]] = []
+    class_list: list[dict[str, Any]] = Field(default_factory=list)
     cut: int = 1
     training_data: str = ""
-    training: dict[str, Any] = {}
-    scores: dict[str, float] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
+    scores: dict[str, float] = Field(default_factory=dict)
     created_with: str = __version__
     notes: str = ""
 
@@ -112,25 +111,27 @@ class ClassifierHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=Fal
 
 
 @dataclass(frozen=True, eq=False)
-class ClassifierFile:
-    """A classifier: its header, its weights, and the hash of the file they are."""
+class ClassifierFile(TensorFile[ClassifierHeader]):
+    """A classifier, see `TensorFile`."""
 
-    header: ClassifierHeader
-    weights: dict[str, np.ndarray] = field(repr=False)
-    hash: str
-    path: Path | None = None
+    header_type: ClassVar[type[ClassifierHeader]] = ClassifierHeader
 
-    @property
-    def id(self) -> str:
-        """``name@hash``, which a result is stored with."""
-        return f"{self.header.name}@{self.hash}"
+    @classmethod
+    def _decoded(cls, content: bytes, path: Path | None) -> Self:
+        found = super()._decoded(content, path)
+        if found.header.cut != CUT:
+            raise ModelError(
+                f"The classifier {path or found.name} was made for cells as another version of napari-wbcseg "
+                "shows them: name cells and save it anew, or train it again."
+            )
+        return found
 
     @cached_property
     def _run(self) -> Callable[[np.ndarray], np.ndarray]:
         """The network on the processor, by the engine that is faster there."""
         graph = embedding_onnx(self.header.architecture, self.weights)
         if openvino_gains():
-            return OpenVinoEngine(graph, self.header.name).predict
+            return OpenVinoEngine(graph, self.name).predict
         session = open_session(graph, available_cpus())
         return lambda batch: np.asarray(session.run(None, {"image": batch})[0])
 
@@ -185,48 +186,7 @@ def read_classifier(name_or_path: str | Path | ClassifierFile = BUILT_IN) -> Cla
 
 @lru_cache(maxsize=1)
 def _read(path: Path, stamp: int) -> ClassifierFile:
-    return decode_classifier(read_content(path), path)
-
-
-def write_classifier(
-    path: str | Path, header: ClassifierHeader, weights: Mapping[str, np.ndarray]
-) -> ClassifierFile:
-    """Write a classifier's file at once or not at all, and return what it holds.
-
-    Raises
-    ------
-    ModelError
-        If the weights do not fit the header, or the file cannot be written.
-    """
-    path = Path(path)
-    if path.suffix != SUFFIX:
-        raise ModelError(f"{path}: a classifier's file must end in {SUFFIX}.")
-    content = encode_classifier(header, weights)
-    found = decode_classifier(content, path)
-    write_atomically(path, content, ModelError)
-    return found
-
-
-def encode_classifier(header: ClassifierHeader, weights: Mapping[str, np.ndarray]) -> bytes:
-    """Return the content of a classifier's file."""
-    return encode_tensors(weights, {_KEY: header.model_dump_json()})
-
-
-def make_classifier(header: ClassifierHeader, weights: Mapping[str, np.ndarray]) -> ClassifierFile:
-    """Return the classifier that `write_classifier` would write, without writing it."""
-    return decode_classifier(encode_classifier(header, weights))
-
-
-def decode_classifier(content: bytes, path: Path | None = None) -> ClassifierFile:
-    """Validate the content of a classifier's file; see `read_classifier` for what it raises."""
-    where = f"The classifier {path}" if path is not None else "The classifier"
-    header, weights = decode_tensors(content, ClassifierHeader, _KEY, where)
-    if header.cut != CUT:
-        raise ModelError(
-            f"{where} was made for cells as another version of napari-wbcseg shows them: "
-            "name cells and save it anew, or train it again."
-        )
-    return ClassifierFile(header, weights, hash_of(content), path)
+    return ClassifierFile.read(path)
 
 
 def embedding_onnx(architecture: ClassifierArchitecture, weights: Mapping[str, np.ndarray]) -> bytes:

@@ -10,7 +10,8 @@ from pathlib import Path
 from ..errors import ModelError, WBCSegError
 from ..files import ABANDONED, numbered, remove_leftovers, user_folder, write_atomically
 from .exchange.import_keras import KERAS_SUFFIXES, import_keras_weights
-from .model_file import SUFFIX, ModelFile, ModelHeader, clean_name, read_header, read_model, write_model
+from .model_file import ModelFile, ModelHeader, clean_name
+from .tensor_file import SUFFIX
 
 #: Names of the built-in models and their files in the package.
 BUILT_IN = {"wbc": "robust", "classic": "classic"}
@@ -85,10 +86,10 @@ def load_model(name_or_path: str | Path | ModelFile) -> ModelFile:
     text = str(name_or_path)
     paths = _paths()
     if isinstance(name_or_path, str) and text in paths:
-        return read_model(paths[text])
+        return ModelFile.read(paths[text])
     path = Path(text).expanduser()
     if path.suffix == SUFFIX or path.exists() or len(path.parts) > 1:
-        return read_model(path)
+        return ModelFile.read(path)
     raise ModelError(
         f"There is no model named {text!r}. Models: {', '.join(sorted(paths))}. "
         f"Give one of these names, or the path of a {SUFFIX} file."
@@ -109,8 +110,8 @@ def list_models(*, weights: bool = True) -> list[ModelInfo]:
     for name, path in _paths().items():
         built_in = path.parent == _PACKAGED
         try:
-            model = read_model(path) if weights else None
-            header = read_header(path) if model is None else model.header
+            model = ModelFile.read(path) if weights else None
+            header = ModelFile.read_header(path) if model is None else model.header
             found.append(ModelInfo(name, path, built_in, model=model, header=header))
         except ModelError as error:
             found.append(ModelInfo(name, path, built_in, problem=str(error)))
@@ -144,7 +145,7 @@ def save_to_library(model: ModelFile, name: str | None = None, *, overwrite: boo
         for free in numbered(clean_name(model.name if name is None else name))
         if free.lower() not in BUILT_IN and (overwrite or not (folder / f"{free}{SUFFIX}").exists())
     )
-    return write_model(folder / f"{final}{SUFFIX}", model.header.replace(name=final), model.weights)
+    return ModelFile.write(folder / f"{final}{SUFFIX}", model.header.replace(name=final), model.weights)
 
 
 def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
@@ -170,7 +171,7 @@ def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
     """
     path = Path(path).expanduser()
     of_keras = path.suffix.lower() in KERAS_SUFFIXES
-    model = import_keras_weights(path, name) if of_keras else read_model(path)
+    model = import_keras_weights(path, name) if of_keras else ModelFile.read(path)
     origin = f"imported from {path.name}"
     if model.header.origin:
         origin += f" ({model.header.origin})"

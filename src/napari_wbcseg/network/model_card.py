@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .model_file import ModelHeader, hash_of
+from .model_file import ModelHeader
+from .tensor_file import hash_of
 
 
 def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") -> dict[str, str]:

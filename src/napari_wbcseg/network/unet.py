@@ -92,8 +92,7 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
     Raises
     ------
     ValueError
-        If a weight is missing, unknown or of another shape. A model file read by
-        `read_model` never causes it.
+        If a weight is missing, unknown or of another shape; those of a `ModelFile` never are.
     """
     variables = _variables(model)
     if set(variables) != set(weights):

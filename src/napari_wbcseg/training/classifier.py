@@ -20,8 +20,6 @@ from ..network.classifier import (
     ClassifierFile,
     ClassifierHeader,
     build_classifier,
-    make_classifier,
-    write_classifier,
 )
 from ..network.device import dtype_policy
 from ..network.model_file import ModelFile
@@ -144,7 +142,7 @@ def train_classifier(
     weights["classes/kernel"] /= temperature
     weights["classes/bias"] /= temperature
     weights["classes/bias"] += settings.usual * np.log(np.array(USUAL, np.float32) / max(USUAL))
-    plain = make_classifier(header, weights)
+    plain = ClassifierFile.make(header, weights)
     chosen = _examples(kinds, np.flatnonzero(~aside), settings)
     probabilities, _ = plain.predict(_as_they_are(cells, validation))
     _, embedding = plain.predict(_as_they_are(cells, chosen))
@@ -155,7 +153,7 @@ def train_classifier(
             "examples": tuple(CLASSES[kinds[index]] for index in chosen),
         }
     )
-    file = write_classifier(out, header, {**weights, EXAMPLES: embedding})
+    file = ClassifierFile.write(out, header, {**weights, EXAMPLES: embedding})
     shutil.rmtree(folder, ignore_errors=True)
     return file
 
@@ -280,7 +278,7 @@ def _temperature(
     rng = np.random.default_rng(header.training["seed"])
     elsewhere = np.stack([view(*cells.cell(index), rng) for index in chosen.tolist()])
     pictures = np.concatenate([_as_they_are(cells, chosen), elsewhere])
-    probabilities, _ = make_classifier(header, weights).predict(pictures)
+    probabilities, _ = ClassifierFile.make(header, weights).predict(pictures)
     logits = np.log(np.maximum(probabilities, 1e-9)).astype(float)
     truth = np.tile(cells.truth[chosen], (2, 1))
 

@@ -26,7 +26,7 @@ from ..datasets.pair import Pairs, TrainingPair
 from ..errors import DatasetError, SettingsError, TrainingError, WBCSegError
 from ..files import locked, numbered, write_atomically
 from ..network.library import models_folder
-from ..network.model_file import ModelFile, clean_name, read_model, write_model
+from ..network.model_file import ModelFile, clean_name
 from ..settings import TrainingSettings
 from .checkpoint import LOCK, Checkpoint
 
@@ -138,7 +138,7 @@ def write_job(folder: Path, job: TrainingJob) -> None:
             _write_pairs(place / _SCORED, job.scored)
         if job.init is not None:
             # A copy, because the file may be replaced before the process reads it.
-            write_model(place / _INIT, job.init.header, job.init.weights, "float32")
+            ModelFile.write(place / _INIT, job.init.header, job.init.weights, "float32")
         write_atomically(place / _RECORD, json.dumps(record, indent=2).encode(), TrainingError)
     except BaseException:
         forget_job(folder)
@@ -180,7 +180,7 @@ def read_job(folder: Path) -> TrainingJob:
         record["data"] = _read_pairs(place / _PAIRS)
     if record["init"] is not None:
         # What the copy is called by is the hash of the file it was made of.
-        record["init"] = replace(read_model(place / _INIT), hash=str(record["init"]))
+        record["init"] = replace(ModelFile.read(place / _INIT), hash=str(record["init"]))
     record["scored"] = _read_pairs(place / _SCORED) if record["scored"] else ()
     return TrainingJob(**record)
 

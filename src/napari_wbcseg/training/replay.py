@@ -21,7 +21,7 @@ from ..datasets.read import pairs_of
 from ..datasets.sigtuple import DOUBTFUL_MASKS, TRAIN_FOLDER, cut_tiles
 from ..errors import TrainingError
 from ..evaluation.compare import Comparison, compare_models, with_scores
-from ..network.model_file import ModelFile, make_model
+from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
 from ..words import counted
@@ -97,7 +97,7 @@ class FineTuningPlan:
             for name, value in self.start.weights.items()
         }
         header = tuned.header.replace(training={**tuned.header.training, "blend": self.blend})
-        return make_model(header, weights)
+        return ModelFile.make(header, weights)
 
     def finish(self, tuned: ModelFile, progress: Progress = silent) -> tuple[ModelFile, Comparison]:
         """Return the new model, with both scores in its header, and how it compares with the one before."""

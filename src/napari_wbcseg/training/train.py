@@ -14,7 +14,8 @@ from ..errors import TrainingError
 from ..files import write_atomically
 from ..network.backend import import_keras
 from ..network.device import describe_device, dtype_policy
-from ..network.model_file import SUFFIX, ModelFile, ModelHeader, clean_name, make_model, write_model
+from ..network.model_file import ModelFile, ModelHeader, clean_name
+from ..network.tensor_file import SUFFIX
 from ..network.unet import build_unet, set_weights, weights_of
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
@@ -171,11 +172,11 @@ def train(
         where = f" from {Path(data).name}" if isinstance(data, str | Path) else ""
         described = training_data or f"{counted(len(pairs), 'image')}{where}"
         header = network.header(state, told | {"images": len(pairs)}, described)
-        trained = make_model(header, weights)
+        trained = ModelFile.make(header, weights)
         if init is not None and init.second is not None:
             trained = trained.with_second(init.second)
         if out is not None:
-            trained = write_model(Path(out) / f"{network.name}{SUFFIX}", trained.header, trained.weights)
+            trained = ModelFile.write(Path(out) / f"{network.name}{SUFFIX}", trained.header, trained.weights)
             _write_history(Path(out) / "history.csv", state.history)
     path = str(trained.path) if trained.path else None
     ended = {"text": state.ended, "model": path, "best_epoch": state.best_epoch, "seconds": state.seconds}

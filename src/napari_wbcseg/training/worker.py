@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrainingError
-from ..network.model_file import ModelFile, read_model
+from ..network.model_file import ModelFile
 from .checkpoint import Checkpoint
 from .folder import TrainingJob, discard_training, forget_job, read_record, write_job
 
@@ -102,7 +102,7 @@ class TrainingProcess:
             raise TrainingError("Training still goes on: its model comes at the end.")
         if self._final["event"] != "result":
             raise TrainingError(self._final.get("text", "Training was cancelled: it left no model."))
-        return read_model(self._final["model"])
+        return ModelFile.read(self._final["model"])
 
     def poll(self) -> list[dict[str, Any]]:
         """Return what happened since the last call, without waiting."""

@@ -12,12 +12,12 @@ from napari_wbcseg.errors import ModelError
 from napari_wbcseg.network.engines.onnx import OnnxEngine
 from napari_wbcseg.network.exchange.bioimageio import network_input_of, sample_picture
 from napari_wbcseg.network.exchange.export import export_model
-from napari_wbcseg.network.model_file import ModelFile, ModelHeader, make_model, read_model
+from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 
 from ...tiny_networks import RICH, TINY, random_model, random_weights
 
 GREY = random_model(TINY)
-COLOUR = make_model(
+COLOUR = ModelFile.make(
     ModelHeader(name="my stain, v1.2", recipe="robust", architecture=RICH, canonical_diameter=48.0),
     random_weights(RICH),
 )
@@ -56,7 +56,7 @@ def test_onnx_runtime_runs_its_file_and_finds_what_it_must_know_in_it(
 
 
 def test_its_own_format_is_read_back(tmp_path: Path) -> None:
-    assert read_model(export_model(GREY, tmp_path / "m.safetensors")).header == GREY.header
+    assert ModelFile.read(export_model(GREY, tmp_path / "m.safetensors")).header == GREY.header
 
 
 @pytest.mark.parametrize("name", ["m.h5", "m", "m.pt"])

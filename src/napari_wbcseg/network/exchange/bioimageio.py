@@ -23,8 +23,9 @@ from ..classic import classic_grey
 from ..engines.onnx import OnnxEngine
 from ..library import BUILT_IN
 from ..model_card import short_scores
-from ..model_file import ModelFile, encode_model
+from ..model_file import ModelFile
 from ..onnx_graph import OPSET, described_onnx_bytes
+from ..tensor_file import encoded
 
 _SIDE = 128
 _WHITE = 255.0
@@ -141,7 +142,7 @@ def _describe(model: ModelFile, folder: Path) -> Any:
         tags=["white-blood-cells", "hematology", "brightfield", "2d", "unet", "segmentation", "napari"],
         documentation=file("README.md", documentation(model).encode()),
         covers=[file("cover.png", _png(picture[0]))],
-        attachments=[file("model.safetensors", encode_model(header, model.weights))],
+        attachments=[file("model.safetensors", encoded(header, model.weights))],
         inputs=[
             spec.InputTensorDescr(
                 id=tensor,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ...errors import ModelError
 from ...files import write_atomically
-from ..model_file import SUFFIX, ModelFile, encode_model
+from ..model_file import ModelFile
 from ..onnx_graph import described_onnx_bytes
+from ..tensor_file import SUFFIX, encoded
 from ..unet import build_unet, set_weights
 from .bioimageio import package_bytes
 
@@ -62,5 +63,5 @@ _FORMATS: dict[str, tuple[str, Callable[[ModelFile], bytes]]] = {
     ".keras": ("Keras 3", _keras_bytes),
     ".onnx": ("ONNX", described_onnx_bytes),
     ".zip": ("bioimage.io package", package_bytes),
-    SUFFIX: ("this package's own", lambda model: encode_model(model.header, model.weights)),
+    SUFFIX: ("this package's own", lambda model: encoded(model.header, model.weights)),
 }

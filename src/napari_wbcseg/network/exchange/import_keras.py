@@ -21,7 +21,8 @@ from ...errors import ModelError, first_line
 from ...images.find import natural_key
 from ..architecture import CLASSIC, UNetArchitecture, convolution_shapes
 from ..classic import INPUT
-from ..model_file import ModelFile, ModelHeader, clean_name, make_model, read_content
+from ..model_file import ModelFile, ModelHeader, clean_name
+from ..tensor_file import read_content
 
 if TYPE_CHECKING:
     import h5py
@@ -63,7 +64,7 @@ def import_keras_weights(path: str | Path, name: str | None = None) -> ModelFile
         training_data=f"unknown: weights from the Keras file {path.name}",
         notes="Imported weights. The network is known, its training is not: evaluate it before use.",
     )
-    return make_model(header, weights, "float32")
+    return ModelFile.make(header, weights, "float32")
 
 
 def _read_weights(content: bytes, path: Path) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from ...errors import ModelError, WBCSegError
 from ...network.library import ModelInfo, import_model_file, list_models, remove_from_library
 from ...network.model_card import model_card
-from ...network.model_file import read_model
+from ...network.model_file import ModelFile
 from ...progress import Progress
 from ..shared.elsewhere import run_python
 from ..shared.events import events
@@ -121,7 +121,7 @@ class ModelsWidget(QWidget):
 
             if target.suffix.lower() == ".keras":
                 return _export_elsewhere(source, target, progress)
-            return str(export_model(read_model(source), target))
+            return str(export_model(ModelFile.read(source), target))
 
         self._run(work, f"Writing {target.name}", self._on_exported)
 

@@ -17,8 +17,8 @@ from ...classification.classes import CLASS, CLASS_BY, PERSON, UNSURE, ClassList
 from ...classification.learn import probabilities_of, teach
 from ...datasets.corrections import learnt_file
 from ...errors import EditError, ModelError, WBCSegError
-from ...network.classifier import BUILT_IN, ClassifierFile, read_classifier, write_classifier
-from ...network.model_file import SUFFIX
+from ...network.classifier import BUILT_IN, ClassifierFile, read_classifier
+from ...network.tensor_file import SUFFIX
 from ...progress import Progress
 from ...words import counted
 from ..shared.events import events
@@ -205,7 +205,7 @@ def _keep(classifier: ClassifierFile) -> None:
     file = learnt_file()
     if classifier.header.taught:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_classifier(file, classifier.header, classifier.weights)
+        ClassifierFile.write(file, classifier.header, classifier.weights)
     else:
         file.unlink(missing_ok=True)
 
@@ -299,7 +299,7 @@ class SaveClassifier(QPushButton):
         """
         if self._review is not None and self._review.told is not None:
             learnt = self._review.told.classifier
-            write_classifier(path, learnt.header, learnt.weights)
+            ClassifierFile.write(path, learnt.header, learnt.weights)
 
     def _ask(self) -> None:
         name, _ = QFileDialog.getSaveFileName(self, "Save the classifier", "classes.safetensors", _FILES)

@@ -1,0 +1,275 @@
+"""A network's file: one ``.safetensors`` with its weights and a header that says what they are.
+
+Reading it runs no code from it: the header is JSON checked against its class, and the tensors
+are raw numbers checked against the architecture in that header, before anything is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from ..errors import ModelError, first_problem
+from ..files import check_ordinary, write_atomically
+from ..words import listed
+
+SUFFIX = ".safetensors"
+FORMAT_VERSION = 2
+_MAX_BYTES = 1 << 30
+_DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
+
+WeightType = Literal["float16", "float32"]
+
+
+class TensorHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
+    """What a file says about its weights; each kind of network says more.
+
+    Attributes
+    ----------
+    format_version : int
+        Layout of the file; a newer one is refused.
+    name : str
+        Name of the network, shown to users.
+    """
+
+    #: Where it is among the metadata of the file, and what that file is called in sentences.
+    key: ClassVar[str]
+    kind: ClassVar[str]
+
+    format_version: int = FORMAT_VERSION
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape that every array of the file must have, by name."""
+        raise NotImplementedError
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a validated copy with some fields changed."""
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+
+Header = TypeVar("Header", bound=TensorHeader)
+
+
+@dataclass(frozen=True, eq=False)
+class TensorFile(Generic[Header]):
+    """A network: its header, its weights, and the hash of the file they are.
+
+    Attributes
+    ----------
+    header : TensorHeader
+    weights : dict of ndarray
+        float32, by the names of the header's ``tensor_shapes``.
+    hash : str
+        First 12 hexadecimal digits of the SHA-256 of the file's content.
+    path : Path or None
+        Where the file is; None for a network that is only in memory.
+    """
+
+    header: Header
+    weights: dict[str, np.ndarray] = field(repr=False)
+    hash: str
+    path: Path | None = None
+
+    #: The class of its header.
+    header_type: ClassVar[type[TensorHeader]]
+
+    @property
+    def name(self) -> str:
+        """Name of the network."""
+        return self.header.name
+
+    @property
+    def id(self) -> str:
+        """``name@hash``, which a result is stored with."""
+        return f"{self.name}@{self.hash}"
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read and validate a file.
+
+        Raises
+        ------
+        ModelError
+            If the file is missing, truncated, of another kind, of a newer format, or if its
+            tensors are not exactly those of its header (names, shapes, float16 or
+            float32, finite).
+        """
+        path = Path(path)
+        return cls._decoded(read_content(path), path)
+
+    @classmethod
+    def read_header(cls, path: str | Path) -> Header:
+        """Read the header without the weights: in milliseconds, for lists to choose from.
+
+        Raises
+        ------
+        ModelError
+            As `read`, but for the tensors, which are not looked at.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(path)
+        try:
+            check_ordinary(path)
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata()
+        except (OSError, SafetensorError):
+            return cls.read(path).header  # which says what is wrong
+        return cls._checked_header(metadata, f"The {cls.header_type.kind} {path}")
+
+    @classmethod
+    def make(cls, header: Header, weights: Mapping[str, np.ndarray], dtype: WeightType = "float16") -> Self:
+        """Return what `write` would write, without writing it."""
+        return cls._decoded(encoded(header, weights, dtype), None)
+
+    @classmethod
+    def write(
+        cls,
+        path: str | Path,
+        header: Header,
+        weights: Mapping[str, np.ndarray],
+        dtype: WeightType = "float16",
+    ) -> Self:
+        """Write a file atomically and return what it holds.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in ``.safetensors``; missing folders are made.
+        header : TensorHeader
+        weights : mapping of ndarray
+            By the names of the header's ``tensor_shapes``.
+        dtype : {"float16", "float32"}
+            How kernels are stored. Vectors (biases, normalisations) stay float32: they are
+            0.03 % of the file.
+
+        Raises
+        ------
+        ModelError
+            If the weights do not fit the header, or the file cannot be written (a full disk).
+        """
+        path = Path(path)
+        if path.suffix != SUFFIX:
+            raise ModelError(f"{path}: a {header.kind} must end in {SUFFIX}.")
+        content = encoded(header, weights, dtype)
+        written = cls._decoded(content, path)
+        write_atomically(path, content, ModelError)
+        return written
+
+    @classmethod
+    def _decoded(cls, content: bytes, path: Path | None) -> Self:
+        from safetensors import SafetensorError, deserialize
+
+        where = f"The {cls.header_type.kind}" + (f" {path}" if path is not None else "")
+        _refuse_others(content, where)
+        end = 8 + int.from_bytes(content[:8], "little")
+        try:
+            stored = dict(deserialize(content))
+            metadata = json.loads(content[8:end]).get("__metadata__")
+        except (SafetensorError, ValueError, RecursionError) as error:
+            reason = str(error).removeprefix("Error while deserializing: ") or type(error).__name__
+            raise ModelError(
+                f"{where} is truncated or damaged ({reason}): copy or download it again."
+            ) from None
+        header = cls._checked_header(metadata, where)
+        shapes = header.tensor_shapes()
+        missing, unknown = sorted(set(shapes) - set(stored)), sorted(set(stored) - set(shapes))
+        if missing or unknown:
+            parts = [f"lacks {listed(missing)}"] if missing else []
+            parts += [f"has {listed(unknown)}, which the network does not"] if unknown else []
+            raise ModelError(f"{where} does not fit its own header: it {' and '.join(parts)}.")
+        weights = {name: _checked_array(name, stored[name], shapes[name], where) for name in shapes}
+        return cls(header, weights, hash_of(content), path)
+
+    @classmethod
+    def _checked_header(cls, metadata: dict[str, str] | None, where: str) -> Header:
+        kind = cls.header_type
+        if not metadata or kind.key not in metadata:
+            raise ModelError(
+                f"{where} holds tensors, but has no header of this package: choose a model written by it."
+            )
+        try:
+            values = json.loads(metadata[kind.key])
+        except (ValueError, RecursionError):
+            raise ModelError(f"{where} has a damaged header: copy or download it again.") from None
+        version = values.get("format_version") if isinstance(values, dict) else None
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise ModelError(
+                f"{where} has format {version}, and this version of napari-wbcseg reads up to "
+                f"{FORMAT_VERSION}: update napari-wbcseg."
+            )
+        try:
+            return kind.model_validate(values)  # type: ignore[return-value]
+        except ValidationError as error:
+            problem = first_problem(error, "header")
+            raise ModelError(f"{where} has a header that cannot be used ({problem}).") from None
+
+
+def read_content(path: Path) -> bytes:
+    """Return the content of a file that may be a network's; see `TensorFile.read` for what it raises."""
+    try:
+        check_ordinary(path, _MAX_BYTES)
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"There is no model file {path}: check the name.") from None
+    except OSError as error:
+        raise ModelError(f"The model file {path} cannot be read ({error.strerror}).") from None
+
+
+def encoded(header: TensorHeader, weights: Mapping[str, np.ndarray], dtype: WeightType = "float16") -> bytes:
+    """Return the content of a network's file; see `TensorFile.write`."""
+    from safetensors.numpy import save
+
+    limit = float(np.finfo(np.float16).max)
+    tensors = {}
+    for name, value in weights.items():
+        value = np.ascontiguousarray(value, dtype=np.float32)
+        if dtype == "float16" and value.ndim > 1 and np.abs(value).max(initial=0) < limit:
+            value = value.astype(np.float16)
+        tensors[name] = value
+    return save(tensors, metadata={header.key: header.model_dump_json()})
+
+
+def hash_of(content: bytes) -> str:
+    """Return what a file is known by in results."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _refuse_others(content: bytes, where: str) -> None:
+    """Refuse what is no whole ``.safetensors`` file at first sight."""
+    if len(content) == 0:
+        raise ModelError(f"{where} is empty: copy or download it again.")
+    if content[:8] == b"\x89HDF\r\n\x1a\n" or content[:4] == b"PK\x03\x04":
+        kind = "an HDF5 (.h5)" if content[:1] == b"\x89" else "a zipped (.keras, .pt or .zip)"
+        raise ModelError(
+            f"{where} is {kind} file: this package runs only its own {SUFFIX} models, which hold no code. "
+            "`wbcseg models import` reads the weights of the published network from Keras files."
+        )
+    if len(content) < 10 or content[8:9] != b"{":
+        raise ModelError(f"{where} is not a {SUFFIX} file: choose a model written by this package.")
+
+
+def _checked_array(name: str, stored: dict[str, Any], shape: tuple[int, ...], where: str) -> np.ndarray:
+    found = tuple(stored["shape"])
+    if found != shape:
+        raise ModelError(
+            f"{where} does not fit its own header: {name} has shape {found}, the network needs {shape}."
+        )
+    if stored["dtype"] not in _DTYPES:
+        raise ModelError(
+            f"{where} stores {name} as {stored['dtype']}: weights must be float16 or float32 (F16, F32)."
+        )
+    value = np.frombuffer(stored["data"], _DTYPES[stored["dtype"]]).reshape(shape).astype(np.float32)
+    if not np.isfinite(value).all():
+        raise ModelError(f"{where} is spoilt: {name} has a weight that is NaN or infinite.")
+    if name.endswith("/moving_variance") and value.min() < 0:
+        raise ModelError(f"{where} is spoilt: {name} has a negative variance.")
+    return value
