@@ -106,9 +106,16 @@ class ClassList(tuple[CellClass, ...]):
         return ClassList([*kept, *new.values()])
 
     def covering(self, names: Iterable[str]) -> ClassList:
-        """Return the list with a white cell, in a colour of its own, for each name that it lacks."""
+        """Return the list with a white cell, in a colour of its own, for each name that it lacks.
+
+        Raises
+        ------
+        SettingsError
+            If no class can be called so.
+        """
         lacking = [name for name in dict.fromkeys(names) if name and name not in self.names]
-        return self.added(*(CellClass(name, _FREE[i % len(_FREE)]) for i, name in enumerate(lacking)))
+        new = [{"name": name, "colour": _FREE[i % len(_FREE)]} for i, name in enumerate(lacking)]
+        return self.added(*ClassList.from_list(new))
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return the list as JSON holds it."""

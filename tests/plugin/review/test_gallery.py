@@ -358,6 +358,13 @@ def test_two_classes_of_one_name_are_refused_in_words(widget):
     assert "monocyte" in widget.review.classes.names
 
 
+def test_a_name_that_no_class_can_have_is_refused_in_words(widget):
+    before = widget.review.classes
+    widget.gallery.class_menu.add("x" * 61)
+    assert "at most 60 characters" in widget.panel.message.text()
+    assert widget.review.classes == before
+
+
 def test_the_menu_of_a_title_says_whether_a_class_is_counted(widget):
     offered = {action.text(): action for action in widget.gallery.class_menu.menu("lymphocyte").actions()}
     assert list(offered) == ["New class …", "Rename lymphocyte …", "Colour …", "Counted as white cell"]
