@@ -297,6 +297,43 @@ class TestGoingThrough:
         widget.previous()
         assert widget.shown.item.image == "0000.png", "there is none before the first"
 
+    def test_a_picture_that_cannot_be_read_is_passed_over(self, open_session, folder, qtbot):
+        (folder / "0001.png").write_bytes(b"no picture")
+        widget = open_session(folder)
+        with qtbot.waitSignal(widget.failed, timeout=WAIT):
+            widget.next()
+        assert widget.shown.item.image == "0000.png"
+        for step, image in (
+            (widget.next, "0002.png"),
+            (widget.previous, None),
+            (widget.previous, "0000.png"),
+        ):
+            with qtbot.waitSignal(widget.opened if image else widget.failed, timeout=WAIT):
+                step()
+            assert widget.shown.item.image == (image or "0002.png")
+
+    def test_cells_of_another_picture_that_lay_there_are_not_shown(self, session, folder, qtbot):
+        write_images(folder / "others", 4)
+        (folder / "others" / "0003.png").replace(folder / "0001.png")
+        go_to(session, 1, qtbot)
+        assert session.cells is None
+
+    def test_that_a_picture_is_gone_is_said_beside_its_cells(self, session, folder, qtbot):
+        (folder / "0003.png").unlink()
+        go_to(session, 3, qtbot)
+        assert np.unique(session.cells.data).tolist() == [0, 1, 2, 3]
+        assert "0003.png is not there any more" in session._panel.message.text()
+
+    def test_what_can_be_done_follows_the_layers(self, viewer, session, qtbot):
+        go_to(session, 3, qtbot)
+        buttons = [session._panel.buttons[name] for name in ("save", "review")]
+        assert all(button.isEnabled() for button in buttons)
+        cells = session.cells
+        viewer.layers.remove(cells)
+        assert not any(button.isEnabled() for button in buttons)
+        viewer.add_layer(cells)
+        assert all(button.isEnabled() for button in buttons)
+
     def test_a_click_opens_a_picture_with_its_cells_and_takes_the_last_one_away(self, viewer, session, qtbot):
         mine = viewer.add_points([[5, 5]], name="mine")
         view = session._panel.view

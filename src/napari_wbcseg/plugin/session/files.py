@@ -195,7 +195,7 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
 
     if item.problem:
         raise ImageError(item.problem)
-    if outputs.record_file(item.name).is_file():
+    if outputs.record_file(item.name).is_file() and not _replaced(item, outputs):
         large = outputs.large_folder(item.name)
         if large.is_dir():
             return large_result_layers(large)
@@ -208,6 +208,12 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
     about = LayerInfo(path=str(item.path)).metadata
     options = {"name": item.image, "rgb": rgb, "metadata": about, "scale": place.scale, "units": place.units}
     return [(pixels, options, "image")]
+
+
+def _replaced(item: BatchItem, outputs: Outputs) -> bool:
+    """Whether another picture lies in the place of the one that a result is of."""
+    record = outputs.read(item.name)
+    return record is not None and item.path.exists() and not record.image.is_of(item.path)
 
 
 def save_in_place(snapshot: LayerSnapshot, item: BatchItem, session: Session, progress: Progress) -> Path:

@@ -64,6 +64,7 @@ class SessionWidget(QWidget):
         guard_canvas(self._viewer)
         self.session: Session | None = None
         self._picture = ShownPicture(self._viewer)
+        self._asked: Entry | None = None  # the picture that was to be shown last; it may be damaged
         self._looking: Job | None = None
         self._reading: Job | None = None
         self._running: Job | None = None
@@ -77,6 +78,8 @@ class SessionWidget(QWidget):
         keys = {key: calling(self._by_hand, name) for key, name in KEYS.items()}
         self._guard = WindowGuard(self, keys, lambda: self.unsaved, self._after_saving)
         self._cleanup.add(self._guard.leave)
+        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+            self._cleanup.connect(event, self._on_layers)
         self._refresh()
 
     # What is open ----------------------------------------------------------------------------------------
@@ -135,7 +138,7 @@ class SessionWidget(QWidget):
     def _list(self, session: Session) -> None:
         self._picture.take_away()
         self._panel.model.set_entries([])
-        self.session = session
+        self.session, self._asked = session, None
         found, told = self._found, self._told
 
         def look(progress: Progress) -> None:
@@ -172,8 +175,8 @@ class SessionWidget(QWidget):
         self._after_saving(lambda: self._read(entry))
 
     def next(self, step: int = 1) -> None:
-        """Show the next picture."""
-        row = (self.entries.index(self.shown) if self.shown in self.entries else -1) + step
+        """Show the next picture, after one that cannot be read the one behind it."""
+        row = (self.entries.index(self._asked) if self._asked in self.entries else -1) + step
         if 0 <= row < len(self.entries):
             self.show_picture(row)
 
@@ -194,6 +197,7 @@ class SessionWidget(QWidget):
         """Read a picture and its cells in the background, and show them."""
         session, item = self.session, entry.item
         assert session is not None
+        self._asked = entry
         record = session.outputs.record_file(item.name)
         left = next((copy for copy in copies_left() if copy.is_of(record, item.path)), None)
 
@@ -212,7 +216,10 @@ class SessionWidget(QWidget):
 
     def _show(self, entry: Entry, layers: Any, left: UnsavedCopy | None) -> None:
         self._picture.show(entry, layers, left)
-        self._panel.say("" if left is None else f"{words_of(left)} Here they are: Save keeps them.")
+        words = "" if left is None else f"{words_of(left)} Here they are: Save keeps them."
+        if not any(kind == "image" for *_, kind in layers):
+            words += f" {entry.item.path} is not there any more, or cannot be read: its cells stand alone."
+        self._panel.say(words.strip())
         self._remember(entry)
         self._refresh()
         self.opened.emit(entry)
@@ -345,6 +352,10 @@ class SessionWidget(QWidget):
         if folder and self.session is not None:
             pictures = self.session.pictures or [entry.item.path for entry in self.entries]
             self.open_pictures(pictures, folder)
+
+    def _on_layers(self, event: Any) -> None:
+        """Offer what can be done with cells that came, by another panel perhaps, or went."""
+        self._refresh()
 
     def _refresh(self) -> None:
         """Offer what can be done."""
