@@ -141,8 +141,9 @@ def cells_of_tile(found: Found, image: np.ndarray, tile: Tile) -> TileCells:
 
 def darker_half(colours: np.ndarray) -> np.ndarray:
     """Return the mean of the half of some colours, (n, 3), that absorb most."""
-    absorbed = colours.sum(axis=1)
-    return np.asarray(colours[absorbed >= np.median(absorbed)].mean(axis=0))
+    each = np.ascontiguousarray(colours.T)  # over so short an axis as that of the colours NumPy takes longer
+    absorbed = each.sum(axis=0)
+    return np.asarray(np.compress(absorbed >= np.median(np.sort(absorbed)), each, axis=1).mean(axis=1))
 
 
 class Kept(Protocol):

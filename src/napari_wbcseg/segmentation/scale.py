@@ -188,7 +188,7 @@ def estimate_scale(levels: Levels) -> ScaleEstimate:
     stain = None
     if red_cell is not None:
         near = np.abs(red[0] - np.log2(red_cell)) < PARAMETERS.red_octaves
-        stain = tuple(darker_half(red[3:, near].T).tolist())
+        stain = tuple(darker_half(np.compress(near, red[3:], axis=1).T).tolist())
     return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell, many, stain, candidates)
 
 
@@ -228,18 +228,14 @@ def find_red_cells(maps: Maps, factor: float, canonical: float, image: np.ndarra
     step = max(1, at.size // _MOST_READ)
     at = at[::step]
     diameter, probability = maps.diameter.ravel()[at], maps.red_cell.ravel()[at]
-    rows, cols = np.divmod(at, maps.cell.shape[1])
-    last = np.array(image.shape[:2]) - 1
-    place = (
-        np.minimum(((one + 0.5) / factor).astype(int), end)
-        for one, end in zip((rows, cols), last, strict=True)
-    )
+    place = [((one + 0.5) / factor).astype(int) for one in np.divmod(at, maps.cell.shape[1])]
+    colours = image.reshape(-1, 3).take(np.ravel_multi_index(place, image.shape[:2], mode="clip"), axis=0)
     off = np.log2(diameter * PARAMETERS.white_over_red / canonical)
     # Sizes far from the canonical one are told less exactly, towards it.
     likely = np.exp(-0.5 * (off / PARAMETERS.red_exact) ** 2)
     cells = step * probability / (np.pi / 4 * diameter**2)
-    seen = np.stack([np.log2(diameter / factor), cells * likely, cells, *image[tuple(place)].T])
-    return np.ascontiguousarray(seen[:, np.abs(off) <= PARAMETERS.octaves_seen])
+    seen = np.stack([np.log2(diameter / factor), cells * likely, cells, *colours.T])
+    return np.compress(np.abs(off) <= PARAMETERS.octaves_seen, seen, axis=1)
 
 
 def reference_size(red: np.ndarray) -> float | None:
