@@ -108,8 +108,8 @@ def alone(crop: np.ndarray, mask: np.ndarray, one_stain: bool = True) -> np.ndar
     soft = cv2.GaussianBlur(cv2.dilate(mask, kernel), (0, 0), 1.0)[..., None]
     density, inside = optical_density(crop), mask > 0.5
     if one_stain and inside.any():
-        spread = np.array(PARAMETERS.spread)
-        density = brought_to(density, inside, np.array(PARAMETERS.density), spread, PARAMETERS.least_spread)
+        mean, spread = np.array([PARAMETERS.density, PARAMETERS.spread], np.float32)
+        density = brought_to(density, inside, mean, spread, PARAMETERS.least_spread)
     return np.asarray((1 - np.exp(-np.maximum(density, 0))) * 2 * soft, np.float32)
 
 
