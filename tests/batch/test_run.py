@@ -22,7 +22,7 @@ from napari_wbcseg import SegmentationSettings, load_result, save
 from napari_wbcseg.batch.run import BatchItem, BatchResult, segment_files
 from napari_wbcseg.errors import Cancelled, OutputError
 from napari_wbcseg.network.model_file import ModelFile
-from napari_wbcseg.results.records import RunRecord
+from napari_wbcseg.results.run_record import RunRecord
 
 from ..dark_model import spots, write_dark_model
 from .folders import assert_same_results, results, write_images

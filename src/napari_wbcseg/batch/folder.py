@@ -12,7 +12,8 @@ from pathlib import Path
 from ..errors import BusyError, OutputError, SettingsError
 from ..files import locked, read_text
 from ..results.names import CELLS_FILE, COUNTS_FILE, RUN_FILE, image_names, output_names
-from ..results.records import RUN_FORMAT, ResultRecord, RunRecord
+from ..results.records import ResultRecord
+from ..results.run_record import RUN_FORMAT, RunRecord
 from ..segmentation.large.files import PLAN_FILE
 from .file import BatchItem, Run
 from .report import REPORT_FILE

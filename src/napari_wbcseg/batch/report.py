@@ -14,7 +14,8 @@ from ..files import written_whole
 
 if TYPE_CHECKING:
     from ..classification.differential import Differential
-    from ..results.records import CellPicture, RunRecord
+    from ..results.records import CellPicture
+    from ..results.run_record import RunRecord
 
 #: The cells of a folder by class, the least sure of each first, each with the name of its image.
 Gallery = dict[str, list[tuple[str, "CellPicture"]]]

@@ -16,7 +16,8 @@ from ..progress import Progress, silent
 from ..results.formats.tables import failed_row, write_cells, write_counts
 from ..results.names import CELLS_FILE, COUNTS_FILE, OVERLAY_SUFFIX, RUN_FILE, image_names, is_output
 from ..results.origins import relative_path
-from ..results.records import InputRecord, Picture, ResultRecord, RunRecord
+from ..results.records import Picture, ResultRecord
+from ..results.run_record import InputRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
 from .file import BatchItem, Outputs, Row, Run, cells_of, failure, pictures_in, row_of
 from .folder import alone_in, earlier_items, forget_large, items_of, with_others_done, with_own_names

@@ -14,7 +14,8 @@ from ..settings import SegmentationSettings, Setting, settings_of
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
-    from ..results.records import ResultRecord, RunRecord
+    from ..results.records import ResultRecord
+    from ..results.run_record import RunRecord
 
 
 def settings_options(kind: type[BaseModel], defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -92,8 +93,7 @@ def model_and_settings(
 ) -> tuple[ModelFile, SegmentationSettings, str, ResultRecord | RunRecord | None]:
     """Return the model, the settings for it, what the model was asked for by, and the record in the file."""
     from ..network.library import load_model
-    from ..results.load import settings_in
-    from ..results.records import settings_again
+    from ..results.load import settings_again, settings_in
 
     settings, record = settings_in(file) if file is not None else (SegmentationSettings(), None)
     if record is not None and "classes" not in changes:

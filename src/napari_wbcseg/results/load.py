@@ -23,7 +23,8 @@ from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .formats.tables import columns_to_table
 from .names import LABELS_SUFFIX, RESULT_SUFFIX, records_in
 from .origins import file_sha256
-from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord, settings_again
+from .records import RESULT_FORMAT, ResultRecord
+from .run_record import RUN_FORMAT, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,3 +260,17 @@ def settings_in(path: str | Path) -> tuple[SegmentationSettings, ResultRecord | 
         run = RunRecord.read(path)
         return run.settings, run
     return SegmentationSettings.from_json(path), None
+
+
+def settings_again(record: ResultRecord | RunRecord) -> SegmentationSettings:
+    """Return the settings of a record that has some, with the very classifier that told its classes.
+
+    Raises
+    ------
+    ModelError
+        If that classifier is not there any more.
+    """
+    assert record.settings is not None
+    if record.classifier is None:
+        return record.settings
+    return record.settings.replace(classes=record.classifier.find_classifier())

@@ -1,4 +1,4 @@
-"""What is known of a result, or of a run, besides its labels, as JSON: how to do it again, and its table."""
+"""What is known of a result besides its labels, as JSON: how to do it again, and its table."""
 
 from __future__ import annotations
 
@@ -20,16 +20,12 @@ from ..segmentation.result import Placement, Segmentation, counts
 from ..settings import SegmentationSettings
 from ..words import in_doubt
 from .formats.tables import columns_to_table, table_to_columns
-from .names import LARGE_SUFFIX, RESULT_SUFFIX, RUN_FILE
-from .origins import FileRecord, ImageRecord, ModelRecord, here_and_now
+from .names import LARGE_SUFFIX, RESULT_SUFFIX
+from .origins import ImageRecord, ModelRecord, here_and_now
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..network.model_file import ModelFile
-
-#: Of a ``run.json`` of any version.
-RUN_FORMAT = "napari-wbcseg run"
 RESULT_FORMAT = "napari-wbcseg result 1"
 
 
@@ -49,28 +45,7 @@ class CellPicture(NamedTuple):
     probability: float = 1.0
 
 
-class InputRecord(FileRecord):
-    """One input of a run, and what became of it.
-
-    Attributes
-    ----------
-    image : str
-        How ``counts.csv`` and ``cells.csv`` call it.
-    name : str
-        What its output files begin with.
-    status : {"ok", "failed", "pending"}
-    count : int or None
-    error : str
-    """
-
-    image: str
-    name: str
-    status: Literal["ok", "failed", "pending"] = "ok"
-    count: int | None = None
-    error: str = ""
-
-
-class _Record(BaseModel, extra="forbid"):
+class Record(BaseModel, extra="forbid"):
     """What is written as a file of its own; says when and with which versions."""
 
     _of: ClassVar[str]
@@ -105,68 +80,7 @@ class _Record(BaseModel, extra="forbid"):
         return write_atomically(path, (self.model_dump_json(indent=2) + "\n").encode())
 
 
-class RunRecord(_Record):
-    """What a run did, from which the same run can be repeated (``run.json``).
-
-    Attributes
-    ----------
-    created : str
-        Date and time, ISO 8601 in UTC.
-    settings : SegmentationSettings
-    model : ModelRecord
-    classifier : ModelRecord or None
-        What told the classes; None where they were not asked for, or by an earlier version.
-    versions : dict of str
-        Of Python, this package and the libraries that the result depends on.
-    platform : str
-    device : str
-        What the network ran on.
-    mask, overlay : bool
-        Which of the optional files were written.
-    formats : tuple of str
-        More formats that were written.
-    inputs : list of InputRecord
-    finished : bool
-        False when the run was stopped before its end.
-    """
-
-    _of: ClassVar[str] = "a run"
-    _advice: ClassVar[str] = f"Give the {RUN_FILE} that `wbcseg segment` wrote."
-
-    format: Literal["napari-wbcseg run 1"] = "napari-wbcseg run 1"
-    created: str
-    settings: SegmentationSettings
-    model: ModelRecord
-    classifier: ModelRecord | None = None
-    versions: dict[str, str]
-    platform: str = ""
-    device: str = ""
-    mask: bool = False
-    overlay: bool = True
-    formats: tuple[str, ...] = ()
-    inputs: list[InputRecord] = []
-    finished: bool = True
-
-    @classmethod
-    def start(
-        cls, settings: SegmentationSettings, model: ModelFile, source: str | None = None, **values: Any
-    ) -> RunRecord:
-        """Begin the record of a run: time, model, classifier, versions and platform are filled in."""
-        from ..classification.classify import classifier_of
-
-        classifier = classifier_of(settings)
-        if source is None or Path(source).exists():
-            source = str(model.path.resolve()) if model.path else model.name
-        return cls(
-            settings=settings,
-            model=ModelRecord(name=model.name, hash=model.hash, source=source),
-            classifier=None if classifier is None else ModelRecord.of(classifier.id, settings.classes or ""),
-            **here_and_now(),
-            **values,
-        )
-
-
-class ResultRecord(_Record):
+class ResultRecord(Record):
     """One result without its labels (``NAME-result.json``).
 
     Attributes
@@ -396,17 +310,3 @@ class ResultRecord(_Record):
             return row
         found = differential(cells, self.class_list)
         return {**row, **{share.name: share.count for share in found.shares}, **found.others}
-
-
-def settings_again(record: ResultRecord | RunRecord) -> SegmentationSettings:
-    """Return the settings of a record that has some, with the very classifier that told its classes.
-
-    Raises
-    ------
-    ModelError
-        If that classifier is not there any more.
-    """
-    assert record.settings is not None
-    if record.classifier is None:
-        return record.settings
-    return record.settings.replace(classes=record.classifier.find_classifier())
