@@ -16,14 +16,15 @@ from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.training import replay
 from napari_wbcseg.training.checkpoint import fingerprint
-from napari_wbcseg.training.fine_tune import FineTuned, fine_tune
-from napari_wbcseg.training.folder import TrainingJob, read_job, write_job
-from napari_wbcseg.training.replay import (
+from napari_wbcseg.training.fine_tune import (
+    FineTuned,
+    fine_tune,
     fine_tuning_settings,
-    make_replay,
     plan_fine_tuning,
     plan_of,
 )
+from napari_wbcseg.training.folder import TrainingJob, read_job, write_job
+from napari_wbcseg.training.replay import make_replay
 
 from ..tiny_networks import TINY, dark_disc_pairs, random_model
 

@@ -15,7 +15,7 @@ from .options import MasksOption, changed
 from .training_view import training_view
 
 if TYPE_CHECKING:
-    from ..training.replay import FineTuningPlan
+    from ..training.fine_tune import FineTuningPlan
 
 
 def finetune(
@@ -56,8 +56,7 @@ def finetune(
     from ..datasets.read import read_pairs
     from ..network.library import load_model, models_folder, require_writable
     from ..network.model_file import clean_name
-    from ..training.fine_tune import fine_tune
-    from ..training.replay import fine_tuning_settings
+    from ..training.fine_tune import fine_tune, fine_tuning_settings
 
     model = load_model(start)
     settings = changed(fine_tuning_settings(model), changes)

@@ -10,6 +10,6 @@ How it goes, and where::
       batches, helpers  batches drawn ahead, in a thread or in processes; distribution: over several GPUs
       loop              the epochs: what is told, what ends them, the checkpoint, the preview
     worker              train in a process of its own (worker_process), from the job in its folder
-    fine_tune, replay   train on corrections and on what the model knew; score it beside the old one
+    fine_tune           plan, train on corrections and on a replay of what the model knew, score both models
     classifier          the network that tells classes (class_cells, class_views)
 """

@@ -1,22 +1,38 @@
-"""Fine-tuning from end to end: choose, train, score beside the model it started from."""
+"""Fine-tuning from end to end: choose, train, score beside the model it started from.
+
+The user's fields are trained on beside a `replay` of what the model knew. And the new weights are
+averaged with the old, which keeps most of the gain and takes back most of the loss (Wortsman et al.,
+*Robust fine-tuning of zero-shot models*, CVPR 2022).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..datasets.corrections import read_corrections
-from ..datasets.pair import Pairs
+from ..datasets.pair import Pairs, TrainingPair
 from ..datasets.read import pairs_of
-from ..evaluation.compare import Comparison
+from ..errors import TrainingError
+from ..evaluation.compare import Comparison, compare_models, with_scores
 from ..network.library import load_model, save_to_library
 from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
-from .replay import BLEND, FineTuningPlan, plan_fine_tuning
+from ..words import counted
+from .folder import FINE_TUNING, TrainingJob
+from .plan import count_cells, make_plan
+from .recipes import require_recipe
+from .replay import Replay, make_replay
 from .train import train
+
+#: Share of the user's fields that is kept aside to score on.
+HELD_OUT_SHARE = 0.25
+#: Share of the tuned weights in the new model, the rest being those it started from. Of 0.3, 0.5, 0.7 and 1,
+#: the one that gains most of those that lose no more than half of what is allowed (benchmarks/finetune.md).
+BLEND = 0.7
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,7 @@ def fine_tune(
     start : str, Path or ModelFile
         The model to go on from.
     original, settings, blend
-        See `napari_wbcseg.training.replay.plan_fine_tuning`.
+        See `plan_fine_tuning`.
     out : str or Path, optional
         Folder for history and checkpoint.
     name : str, optional
@@ -111,3 +127,193 @@ def fine_tune(
     )
     new, comparison = plan.finish(result.model, progress)
     return FineTuned(new, comparison, plan, result.seconds)
+
+
+@dataclass(frozen=True)
+class FineTuningPlan:
+    """What a fine-tuning trains on, and what its model is scored on.
+
+    Attributes
+    ----------
+    start : ModelFile
+        The model to go on from.
+    own : list of TrainingPair
+        The user's fields that are trained on.
+    held_out : list of TrainingPair
+        The user's fields that are not, and that both models are scored on.
+    replay : Replay
+    settings : TrainingSettings
+    notes : tuple of str
+        What the user should know before it starts.
+    blend : float
+        Share of the tuned weights in the new model, in (0, 1].
+    """
+
+    start: ModelFile
+    own: list[TrainingPair]
+    held_out: list[TrainingPair]
+    replay: Replay
+    settings: TrainingSettings
+    notes: tuple[str, ...]
+    blend: float = BLEND
+
+    def blended(self, tuned: ModelFile) -> ModelFile:
+        """Return the new model: the tuned weights averaged with those it started from."""
+        weights = {
+            name: (1 - self.blend) * value + self.blend * tuned.weights[name]
+            for name, value in self.start.weights.items()
+        }
+        header = tuned.header.replace(training={**tuned.header.training, "blend": self.blend})
+        return ModelFile.make(header, weights)
+
+    def finish(self, tuned: ModelFile, progress: Progress = silent) -> tuple[ModelFile, Comparison]:
+        """Return the new model, with both scores in its header, and how it compares with the one before."""
+        new = self.blended(tuned)
+        comparison = compare_models(
+            self.start, new, self.held_out, self.replay.held_out, self.scores_what_it_saw, progress
+        )
+        return with_scores(new, comparison), comparison
+
+    @property
+    def pairs(self) -> list[TrainingPair]:
+        """All that `napari_wbcseg.training.train.train` is given."""
+        return [*(pair for _ in range(self._times) for pair in self.own), *self.replay.training]
+
+    @property
+    def job(self) -> TrainingJob:
+        """What a training process is asked to do, with all that `plan_of` needs after a crash."""
+        seen = self.scores_what_it_saw
+        remarks = {
+            "own": len(self.own),
+            "times": self._times,
+            "held_out": None if seen else len(self.held_out),
+            "replay": self.replay.described,
+            "notes": self.notes,
+            "blend": self.blend,
+        }
+        scored = [*([] if seen else self.held_out), *self.replay.held_out]
+        name, told = f"{self.start.name}-tuned", {FINE_TUNING: remarks}
+        return TrainingJob(self.pairs, self.settings, name, self.start, self.described, told, scored)
+
+    @property
+    def _times(self) -> int:
+        if self.settings.recipe != "classic":
+            return 1
+        # Its batches are drawn evenly from all tiles; repeated, the few weigh as much as the many.
+        return max(1, len(self.replay.training) // max(1, len(self.own)))
+
+    @property
+    def described(self) -> str:
+        """What it is trained on, in words, for the model file."""
+        return f"{_counted_in(self.own)} of the user, and {self.replay.described}"
+
+    @property
+    def summary(self) -> str:
+        """What will be done, in sentences."""
+        seen = " that it is also trained on" if self.scores_what_it_saw else ""
+        return (
+            f"Goes on from {self.start.name} with {self.described}. Both models are then scored on "
+            f"{_counted_in(self.held_out)}{seen}."
+        )
+
+    @property
+    def scores_what_it_saw(self) -> bool:
+        """Whether there was too little to keep anything aside."""
+        return any(pair is other for pair in self.held_out for other in self.own)
+
+
+def _counted_in(pairs: Pairs) -> str:
+    return f"{counted(count_cells(pairs), 'white cell')} in {counted(len(pairs), 'field')}"
+
+
+def fine_tuning_settings(start: ModelFile, **changes: object) -> TrainingSettings:
+    """Return the settings of a fine-tuning: few steps at a low rate, which moves the model little."""
+    recipe = start.header.recipe
+    robust = {"epochs": 10, "learning_rate": 3e-4, "steps_per_epoch": 30}
+    steps = robust if recipe == "robust" else {"epochs": 6, "learning_rate": 5e-5}
+    base = {"schedule": "cosine", "dropout": start.architecture.dropout, **steps}
+    return TrainingSettings.for_recipe(recipe, **{**base, **changes})
+
+
+def plan_fine_tuning(
+    own: Pairs,
+    start: ModelFile,
+    original: str | Path | Pairs | None = None,
+    settings: TrainingSettings | None = None,
+    progress: Progress = silent,
+    blend: float = BLEND,
+) -> FineTuningPlan:
+    """Choose what to train on, what to keep aside and what to replay.
+
+    Parameters
+    ----------
+    own : sequence of TrainingPair
+        The user's fields, as `napari_wbcseg.datasets.corrections.read_corrections` reads them.
+    start : ModelFile
+        The model to go on from.
+    original : str, Path or sequence of TrainingPair, optional
+        What the model was trained on, or a part of it: a data set that
+        `napari_wbcseg.datasets.read.read_pairs` reads. By default the SigTuple set where it is
+        on this computer (`wbcseg download`). Synthetic smears are always replayed as well.
+    settings : TrainingSettings, optional
+        By default `fine_tuning_settings`.
+    progress : Progress
+    blend : float
+        Share of the tuned weights in the new model, in (0, 1].
+
+    Raises
+    ------
+    TrainingError
+        If no field can be trained on, a field is both trained and scored on, or the settings
+        are of another recipe than the model.
+    DatasetError
+        If ``original`` is a path that cannot be read.
+    """
+    settings = settings or fine_tuning_settings(start)
+    require_recipe(start, settings)
+    chosen = make_plan(own, settings.replace(validation_fraction=HELD_OUT_SHARE), fine_tuning=True)
+    own_pairs = [_as_own(pair) for pair in chosen.training]
+    all_alike = chosen.training == chosen.validation
+    held_out = own_pairs if all_alike else [_as_own(pair) for pair in chosen.validation]
+    replay = make_replay(original, settings.recipe, settings.seed, progress)
+    notes = [*chosen.notes]
+    if chosen.left_out_summary:
+        notes.append(chosen.left_out_summary)
+    if original is None and not replay.described.startswith("a sample"):
+        notes.append(
+            "The original training images are not on this computer: synthetic smears stand in for them. "
+            "`wbcseg download` fetches the public ones (10 MB), which keeps more of what the model knows."
+        )
+    return FineTuningPlan(
+        start, own_pairs, held_out, replay, settings.replace(validation_fraction=0.0), tuple(notes), blend
+    )
+
+
+def plan_of(job: TrainingJob) -> FineTuningPlan:
+    """Return the plan that a job was made of (`FineTuningPlan.job`).
+
+    Raises
+    ------
+    TrainingError
+        If the job is no fine-tuning, or damaged.
+    """
+    try:
+        told = job.remarks[FINE_TUNING]
+        pairs, scored = list(cast(Pairs, job.data)), list(job.scored)
+        own = pairs[: told["own"]]
+        held_out = own if told["held_out"] is None else scored[: told["held_out"]]
+        replay = Replay(pairs[told["own"] * told["times"] :], scored[told["held_out"] or 0 :], told["replay"])
+        if job.init is None or job.settings is None:
+            raise KeyError
+        return FineTuningPlan(
+            job.init, own, held_out, replay, job.settings, tuple(told["notes"]), told["blend"]
+        )
+    except (KeyError, TypeError):
+        raise TrainingError(
+            "What is kept of this fine-tuning is damaged: discard it, and fine-tune again."
+        ) from None
+
+
+def _as_own(pair: TrainingPair) -> TrainingPair:
+    """Keep a user's group from reading like one of the sets that recipes treat in their own way."""
+    return replace(pair, group=f"own {pair.group}")

@@ -35,7 +35,7 @@ _RECORD = "job.json"
 _PAIRS = "pairs.npz"
 _SCORED = "scored.npz"
 _INIT = "init.safetensors"
-#: Remark of a job that is a fine-tuning, see `napari_wbcseg.training.replay.plan_of`.
+#: Remark of a job that is a fine-tuning, see `napari_wbcseg.training.fine_tune.plan_of`.
 FINE_TUNING = "fine_tuning"
 
 

@@ -161,7 +161,7 @@ class TestFineTuning:
     @pytest.fixture
     def panel(self, widget, monkeypatch):
         from napari_wbcseg.datasets.pair import TrainingPair
-        from napari_wbcseg.training.replay import fine_tuning_settings
+        from napari_wbcseg.training.fine_tune import fine_tuning_settings
 
         for seed in range(3):
             image = discs((128, 128), ((30 + seed, 30), (90, 70 + 5 * seed)), 14 + seed)

@@ -17,8 +17,8 @@ from ...network.library import load_model, models_folder, require_writable, save
 from ...network.model_file import ModelFile
 from ...progress import Progress
 from ...settings import TrainingSettings
+from ...training.fine_tune import FineTuningPlan, plan_fine_tuning, plan_of
 from ...training.folder import Unfinished, new_training_folder, read_job
-from ...training.replay import FineTuningPlan, plan_fine_tuning, plan_of
 from ...training.worker import TrainingProcess
 from ..shared.events import events
 from ..shared.jobs import Cleanup, say_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...network.model_file import ModelFile
 from ...settings import Recipe, TrainingSettings
-from ...training.replay import fine_tuning_settings
+from ...training.fine_tune import fine_tuning_settings
 from ..shared.model_list import ModelPicker
 
 _DEFAULT = "wbc"
