@@ -32,7 +32,6 @@ def write_report(
     entries: Iterable[Mapping[str, Any]],
     differential: Differential,
     gallery: Gallery,
-    doubtful: int = 0,
 ) -> Path:
     """Write the report as one HTML file, which needs no other file and no network.
 
@@ -51,8 +50,6 @@ def write_report(
         Over all images whose counts are not in doubt.
     gallery : Gallery
         Of the same images.
-    doubtful : int
-        How many are.
 
     Returns
     -------
@@ -86,7 +83,6 @@ def write_report(
         gallery=[(name, gallery[name]) for name in differential.colours if name in gallery],
         of_a_class=_OF_A_CLASS,
         of_an_image=MOST_OF_A_CLASS,
-        doubtful=doubtful,
     )
     with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(pieces)

@@ -321,11 +321,12 @@ def _write_run(
             overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
             yield {"row": row, "pictures": pictures, "overlay": overlay.name if overlay in drawn else ""}
 
-    differential = pooled([cells for cells, _ in sure], [classes for _, classes in sure])
+    in_doubt = len(tables) - len(sure)
+    differential = pooled([cells for cells, _ in sure], [classes for _, classes in sure], in_doubt)
     write_counts(folder / COUNTS_FILE, [rows[item] for item in items if item in rows])
     write_cells(folder / CELLS_FILE, tables)
     record.write(folder / RUN_FILE)
-    write_report(folder / REPORT_FILE, record, entries(), differential, gallery, len(tables) - len(sure))
+    write_report(folder / REPORT_FILE, record, entries(), differential, gallery)
 
 
 def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -57,12 +57,15 @@ class Differential:
         How many there are of each class that is no white cell; ``erythroblast`` always among them.
     colours : dict of str to str
         Of the classes, as ``#rrggbb``.
+    in_doubt : int
+        Pictures that were left out, as what their count depends on is not known.
     """
 
     shares: tuple[Share, ...]
     white_cells: int
     others: dict[str, int]
     colours: dict[str, str]
+    in_doubt: int = 0
 
     @property
     def erythroblasts(self) -> int:
@@ -149,13 +152,16 @@ def differential(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> Differen
     return Differential(tuple(shares), total, {ERYTHROBLAST: 0, **others}, colours)
 
 
-def pooled(tables: Iterable[pd.DataFrame], lists: Iterable[ClassList]) -> Differential:
-    """Count the cells of several pictures together, given with the classes of each; see `differential`."""
+def pooled(tables: Iterable[pd.DataFrame], lists: Iterable[ClassList], in_doubt: int = 0) -> Differential:
+    """Count the cells of several pictures together, given with the classes of each; see `differential`.
+
+    So many pictures more were left out, as their counts are in doubt.
+    """
     import pandas as pd
 
     names = pd.concat([pd.Series(dtype="str"), *(class_of(cells) for cells in tables)])
     classes = ClassList().added(*(one for classes in lists for one in classes))
-    return differential(pd.DataFrame({CLASS: names}), classes)
+    return replace(differential(pd.DataFrame({CLASS: names}), classes), in_doubt=in_doubt)
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:

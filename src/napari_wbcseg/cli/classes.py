@@ -50,6 +50,8 @@ def differential(
     print_table(table)
     others = ", ".join(f"{name} {count}" for name, count in found.others.items() if count)
     typer.echo(found.summary + (f" ({others}: no white cells)" if others else "") + ".")
+    if found.in_doubt:
+        typer.echo(f"Left out, as their counts are in doubt: {counted(found.in_doubt, 'result')}.")
     if told_by:
         typer.echo(f"Classes told by {', '.join(told_by)}.")
     if csv is not None:

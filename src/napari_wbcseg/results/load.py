@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -137,20 +137,34 @@ def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) 
     return replace(found, edited=found.edited or changed)
 
 
-def classes_in(path: str | Path) -> tuple[pd.DataFrame, ClassList, set[str]]:
-    """Return the class of each cell of a recorded result, in a table, what the classes are, and who said so.
+class ClassesTold(NamedTuple):
+    """What is said of the cells of a result.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        The class of each cell.
+    classes : ClassList
+        What the classes are.
+    told_by : set of str
+        ``name@hash`` of a classifier, ``a person``, or both.
+    in_doubt : bool
+        Whether a note asks what the count depends on, and nobody has corrected the cells since.
+    """
+
+    cells: pd.DataFrame
+    classes: ClassList
+    told_by: set[str]
+    in_doubt: bool
+
+
+def classes_in(path: str | Path) -> ClassesTold:
+    """Return what is said of the cells of a recorded result.
 
     Parameters
     ----------
     path : str or Path
         A ``NAME-result.json``, of a large image too.
-
-    Returns
-    -------
-    cells : DataFrame
-    classes : ClassList
-    told_by : set of str
-        ``name@hash`` of a classifier, ``a person``, or both.
 
     Raises
     ------
@@ -164,17 +178,17 @@ def classes_in(path: str | Path) -> tuple[pd.DataFrame, ClassList, set[str]]:
     path = Path(path)
     record = ResultRecord.read(path)
     cells, classes = columns_to_table(record.cells), record.class_list
-    told_by = {record.classifier.id} if record.classifier else set()
-    if record.large:  # whose cells may have been named since
+    told_by, doubt = {record.classifier.id} if record.classifier else set(), record.in_doubt
+    if record.large:  # whose cells may have been corrected or named since
         large = LargeResult.open(path.with_name(record.labels))
-        cells, classes = large.cells, classes.added(*large.classes)
+        cells, classes, doubt = large.cells, classes.added(*large.classes), doubt and not large.edited
     if CLASS_BY in cells and cells[CLASS_BY].eq(PERSON).any():
         told_by.add("a person")
-    return class_of(cells).to_frame(CLASS), classes, told_by
+    return ClassesTold(class_of(cells).to_frame(CLASS), classes, told_by, doubt)
 
 
 def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[str]]:
-    """Count the cells of results by class, all together.
+    """Count the cells of results by class, all together but those whose count is in doubt.
 
     Parameters
     ----------
@@ -185,15 +199,17 @@ def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[s
     -------
     differential : Differential
     told_by : list of str
-        Who told the classes; see `classes_in`.
+        ``name@hash`` of classifiers, and ``a person``.
 
     Raises
     ------
     SettingsError, ImageError
         As `classes_in`, and where there is no result.
     """
-    tables, lists, told_by = zip(*map(classes_in, records_in(results)), strict=True)
-    return pooled(tables, lists), sorted(set().union(*told_by))
+    every = [classes_in(file) for file in records_in(results)]
+    sure = [one for one in every if not one.in_doubt]
+    found = pooled([one.cells for one in sure], [one.classes for one in sure], len(every) - len(sure))
+    return found, sorted(set().union(*(one.told_by for one in every)))
 
 
 def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> Segmentation:

@@ -16,7 +16,7 @@ from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
-from napari_wbcseg import SegmentationSettings, load_result
+from napari_wbcseg import SegmentationSettings, differential_of, load_result
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
 from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.plugin.shared.unsaved import unsaved_folder
@@ -169,6 +169,9 @@ class TestSegmenting:
         assert (
             widget._panel.summary.text() == "7 pictures, 7 segmented: 7 white cells, 0 to check. 1 in doubt."
         )
+        assert "Left out, as their counts are in doubt: 1 result." in wbcseg("differential", out).output
+        found, _ = differential_of([out])
+        assert (found.white_cells, found.in_doubt) == (7, 1)
 
     def test_the_picture_that_is_shown_gets_its_cells(self, viewer, open_session, folder, qtbot):
         widget = open_session(folder)
@@ -581,3 +584,8 @@ class TestDifferential:
         panel = open_panel(seen, "Review white blood cells").differential
         qtbot.waitUntil(lambda: panel.summary.text() == "3 white cells in 1 picture.", timeout=WAIT)
         assert panel.isVisible()
+        Image.fromarray(255 - np.asarray(Image.open(folder / "0001.png"))).save(folder / "0009.png")
+        shell(folder / "0009.png", "-o", out)
+        panel.refresh()
+        said = "3 white cells in 1 picture, 1 in doubt."
+        qtbot.waitUntil(lambda: panel.summary.text() == said, timeout=WAIT)

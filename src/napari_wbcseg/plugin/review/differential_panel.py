@@ -26,7 +26,7 @@ from ...classification.classes import UNSURE
 from ...classification.differential import Differential, Share, differential, pooled
 from ...errors import WBCSegError
 from ...progress import Progress
-from ...results.load import classes_in
+from ...results.load import ClassesTold, classes_in
 from ...results.names import RESULT_SUFFIX
 from ...words import counted
 from ..shared.jobs import Job, in_background
@@ -140,11 +140,14 @@ class DifferentialPanel(QWidget):
         self.table.clear()
         pictures = ""
         if folder is not None and together:
-            counts = [(cells, classes) for cells, classes, _ in self._read(folder, record)]
+            every = self._read(folder, record)
             if review is not None and record is not None:
-                counts.append((review.cells, review.classes))
-            pictures = f" in {counted(len(counts), 'picture')}"
-            found = pooled([cells for cells, _ in counts], [classes for _, classes in counts])
+                doubt = LayerInfo.of(review.labels).in_doubt
+                every.append(ClassesTold(review.cells, review.classes, set(), doubt))
+            sure = [one for one in every if not one.in_doubt]
+            found = pooled([one.cells for one in sure], [one.classes for one in sure], len(every) - len(sure))
+            pictures = f" in {counted(len(sure), 'picture')}"
+            pictures += f", {found.in_doubt} in doubt" if found.in_doubt else ""
         elif review is not None:
             cells, classes = review.cells, review.classes
             if self.regions.value is not None:
@@ -164,7 +167,7 @@ class DifferentialPanel(QWidget):
         self.table.setCurrentItem(self.table.topLevelItem(chosen))
         self._say()
 
-    def _read(self, folder: Path, but: Path | None) -> list[Any]:
+    def _read(self, folder: Path, but: Path | None) -> list[ClassesTold]:
         """Return what is known of the results in a folder but one; what is not is read, and then shown."""
         times = {file: file.stat().st_mtime_ns for file in folder.glob(f"*{RESULT_SUFFIX}") if file != but}
         new = [file for file, time in times.items() if self._others.get(file, (0, None))[0] != time]
