@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,6 @@ LENGTHS = {"diameter": 1, "perimeter": 1, "area": 2, "nucleus_area": 2}
 #: Columns of whole numbers, and of yes and no.
 WHOLE_COLUMNS, FLAG_COLUMNS = ("label", "lobes", "pieces"), ("touching", "border", "check")
 
-_SHAPE = ("area", "bbox", "centroid")
 _SAME = 0.01  # pixels and square pixels, that a table on disk may be rounded by
 
 
@@ -97,35 +96,38 @@ def measure_labels(
     """
     import pandas as pd
 
-    stained = density is not None
-    properties = (*_SHAPE, "perimeter_crofton", "eccentricity")
-    own = (_pieces, _stain) if stained else (_pieces,)
-    found, numbers = region_properties(labels, only, properties, density, own)
-    count, area = len(numbers), found["area"].astype(float)
-    perimeter = found["perimeter_crofton"].astype(float)
-    boxes = np.stack([found[f"bbox-{side}"] for side in range(4)], axis=1).astype(np.int64)
-    boxes += np.array([*origin, *origin])
+    regions, numbers = find_regions(labels, only, density)
+    count = len(numbers)
+    area, perimeter, eccentricity = (
+        np.array([getattr(region, name) for region in regions], float)
+        for name in ("area", "perimeter_crofton", "eccentricity")
+    )
+    centroid = np.array([region.centroid for region in regions], float).reshape(-1, 2) + origin
+    boxes = np.array([region.bbox for region in regions], np.int64).reshape(-1, 4) + np.tile(origin, 2)
     height, width = labels.shape if image_shape is None else image_shape
-    unknown = np.full(count, np.nan)
-    nucleus = found["_stain-1"] if stained else unknown
+    if density is None:
+        stain = np.tile([np.nan, np.nan, 0.0], (count, 1))
+    else:
+        stain = np.array([_stain(region.image, region.image_intensity) for region in regions]).reshape(-1, 3)
+    nucleus = stain[:, 1]
     rest = area - nucleus
     with np.errstate(divide="ignore", invalid="ignore"):
         circularity = np.where(perimeter > 0, np.minimum(4 * np.pi * area / perimeter**2, 1.0), 1.0)
         ratio = np.where(rest > 0, nucleus / rest, np.where(np.isnan(rest), np.nan, np.inf))
     columns = {
         "label": numbers,
-        "row": found["centroid-0"] + origin[0],
-        "col": found["centroid-1"] + origin[1],
+        "row": centroid[:, 0],
+        "col": centroid[:, 1],
         "area": area,
         "diameter": 2 * np.sqrt(area / np.pi),
         "perimeter": perimeter,
         "circularity": circularity,
-        "eccentricity": found["eccentricity"].astype(float),
-        "mean_stain": found["_stain-0"] if stained else unknown,
+        "eccentricity": eccentricity,
+        "mean_stain": stain[:, 0],
         "nucleus_area": nucleus,
         "nc_ratio": ratio,
-        "lobes": found["_stain-2"].astype(np.int64) if stained else np.zeros(count, np.int64),
-        "pieces": found["_pieces"].astype(np.int64),
+        "lobes": stain[:, 2].astype(np.int64),
+        "pieces": np.array([_pieces(region.image) for region in regions], np.int64),
         "touching": np.isin(numbers, _touching(labels)),
         "border": (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == (height, width)).any(axis=1),
         CLASS: "",
@@ -137,24 +139,17 @@ def measure_labels(
     return pd.DataFrame(columns), boxes
 
 
-def region_properties(
-    labels: np.ndarray,
-    only: Collection[int] | None = None,
-    properties: Sequence[str] = _SHAPE,
-    density: np.ndarray | None = None,
-    extra: Sequence[Callable[..., Any]] = (),
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return `skimage.measure.regionprops_table` of any labels, however large, and the labels, ascending."""
-    from skimage.measure import regionprops_table
+def find_regions(
+    labels: np.ndarray, only: Collection[int] | None = None, density: np.ndarray | None = None
+) -> tuple[list[Any], np.ndarray]:
+    """Return `skimage.measure.regionprops` of any labels, however large, and the labels, ascending."""
+    from skimage.measure import regionprops
 
-    if not labels.size:
-        labels = np.zeros((1, 1), np.uint8)
-        density = None if density is None else np.zeros((1, 1), np.float32)
     if only is not None:
         labels = np.where(np.isin(labels, list(only)), labels, 0)
     ranks, numbers = ranked(labels)
-    found = regionprops_table(ranks, density, ("label", *properties), extra_properties=extra)
-    return found, numbers[found["label"].astype(np.int64) - 1]
+    regions = regionprops(ranks, density)
+    return regions, numbers[np.array([region.label for region in regions], np.int64) - 1]
 
 
 def _pieces(mask: np.ndarray) -> int:
@@ -284,13 +279,13 @@ def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.
 
     from ..images.pixel_source import PixelSource
 
-    there, numbers = region_properties(plane)
+    regions, numbers = find_regions(plane)
     fits = rows.iloc[:0]
     if len(rows) and len(numbers):
         place = np.searchsorted(numbers, rows["label"]).clip(max=len(numbers) - 1)
         same = numbers[place] == rows["label"].to_numpy()
-        for name, measured in (("area", "area"), ("row", "centroid-0"), ("col", "centroid-1")):
-            same &= np.abs(there[measured][place] - rows[name].to_numpy(float)) < _SAME
+        measured = np.array([(region.area, *region.centroid) for region in regions])[place]
+        same &= (np.abs(measured - rows[["area", "row", "col"]].to_numpy(float)) < _SAME).all(axis=1)
         fits = rows[same].drop_duplicates("label")
     new = np.setdiff1d(numbers, fits["label"].to_numpy())
     if not len(new) and len(fits):
