@@ -11,6 +11,7 @@ import numpy as np
 from ..network.robust import CANONICAL_DIAMETER
 from .close_look import look_at_whole_cells
 from .detections import Found, TileCells, cells_of_tile, join
+from .filters import red_cells_by_stain
 from .instances import draw_at, leave_out_unlikely, split_cells
 from .prediction import Predictor, box_windows, placed, resample
 from .scale import PARAMETERS as SCALE
@@ -220,6 +221,7 @@ def _look(levels: Levels, diameter: float, size: int = 0) -> list[TileCells]:
 def _attempt(levels: Levels, diameter: float, estimate: ScaleEstimate) -> _Attempt:
     tiles = _look(levels, diameter)
     rows = join(tiles, len(tiles)).rows
+    rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain)]
     measured = typical_diameter(rows["area"])
     # What is as wide as the image is a round field of view, or part of one.
     if not 0 < measured <= SCALE.most_of_image * min(levels.image.shape[:2]):
