@@ -39,6 +39,9 @@ class InstanceParameters:
         Of so many centres in a region every pixel is compared with all,
     nearest : int
         of more with so many that are nearest in pixels.
+    outline : float
+        Logits by which the probability at the outline lies above the threshold of cells. With 0 outlines
+        are 0.9 % wider than the boxes of TXL-PBC's training fields (`benchmarks/calibrate_outlines.py`).
     around : int
         Width of the ring around a cell in which its outline might lie as well, pixels of the map.
     least_certainty : float
@@ -55,6 +58,7 @@ class InstanceParameters:
     smallest_at_border: float = 0.4
     few: int = 16
     nearest: int = 4
+    outline: float = 0.62
     around: int = 4
     least_certainty: float = 0.45
     platelet: float = 0.5
@@ -285,6 +289,7 @@ def draw_at(small: np.ndarray, cell: np.ndarray, shape: tuple[int, int], thresho
     shape : tuple of int
         (H, W) of the image.
     threshold : float
+        Probability from which on pixels were taken for cells.
 
     Returns
     -------
@@ -292,10 +297,12 @@ def draw_at(small: np.ndarray, cell: np.ndarray, shape: tuple[int, int], thresho
     """
     import cv2
     from scipy import ndimage
+    from scipy.special import expit, logit
 
     if small.shape == shape:
         return small
     scale = np.array(shape) / small.shape
+    threshold = float(expit(logit(threshold) + PARAMETERS.outline))
     drawn = np.zeros(shape, np.int32)
     best = np.full(shape, threshold, np.float32)
     for index, found in enumerate(ndimage.find_objects(small), 1):
