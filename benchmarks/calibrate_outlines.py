@@ -48,9 +48,8 @@ def main() -> None:
     model, folder = load_model((*sys.argv[1:], "wbc")[0]), Path(os.environ["WBCSEG_DATA"]) / "txl_pbc"
     for outline in _OUTLINES:
         instances.PARAMETERS = replace(instances.PARAMETERS, outline=outline)
-        print(
-            f"{outline:.2f} logits above the threshold: outlines {width_ratio(model, folder):.4f} of the boxes"
-        )
+        ratio = width_ratio(model, folder)
+        print(f"{outline:.2f} logits above the threshold: outlines {ratio:.4f} of the boxes")
 
 
 if __name__ == "__main__":
