@@ -8,12 +8,12 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from accuracy_methods import Method
-from accuracy_scores import Outcome, Run, _f1, boxes_of, count_of
+from accuracy_scores import Outcome, Run, Scorer, _f1, boxes_of, count_of
 from accuracy_sets import BenchImage, txl_validation
 from box_matching import box_iou, match_boxes
 
@@ -88,52 +88,44 @@ def single_cells(path: Path, kinds: tuple[str, ...]) -> list[BenchImage]:
     ]
 
 
-def score_counts(name: str) -> Callable[[list[BenchImage], Run, Method], Outcome]:
-    """Return a scorer of the sum of the count errors over the number of cells."""
-
-    def score(items: list[BenchImage], run: Run, method: Method) -> Outcome:
-        out = Outcome()
-        wrong = 0
-        for item in items:
-            labels = run(item)
-            found = count_of(labels)
-            wrong += abs(found - item.count)
-            if found != item.count:
-                out.failures.append(f"{item.name}: {found} for {item.count}")
-            out.worst.append((-abs(found - item.count) / max(item.count, 1), item, labels))
-        cells = sum(item.count for item in items)
-        out.figures = {"count_error": wrong / max(cells, 1), "wrong": wrong, "cells": cells}
-        out.columns[f"{name}: count errors"] = f"{wrong} of {cells} ({wrong / max(cells, 1):.0%})"
-        return out
-
-    return score
+def score_counts(items: list[BenchImage], run: Run, method: Method, *, name: str) -> Outcome:
+    """Sum the count errors, over the number of cells."""
+    out = Outcome()
+    wrong = 0
+    for item in items:
+        labels = run(item)
+        found = count_of(labels)
+        wrong += abs(found - item.count)
+        if found != item.count:
+            out.failures.append(f"{item.name}: {found} for {item.count}")
+        out.worst.append((-abs(found - item.count) / max(item.count, 1), item, labels))
+    cells = sum(item.count for item in items)
+    out.figures = {"count_error": wrong / max(cells, 1), "wrong": wrong, "cells": cells}
+    out.columns[f"{name}: count errors"] = f"{wrong} of {cells} ({wrong / max(cells, 1):.0%})"
+    return out
 
 
-def score_fields(name: str) -> Callable[[list[BenchImage], Run, Method], Outcome]:
-    """Return a scorer of the F1 of boxes and the share of right counts; ignored places count for nothing."""
-
-    def score(items: list[BenchImage], run: Run, method: Method) -> Outcome:
-        out = Outcome()
-        totals, right = np.zeros(3, int), 0
-        for item in items:
-            labels = run(item)
-            boxes = _not_ignored(boxes_of(labels), item.ignore)
-            assert item.boxes is not None
-            match = match_boxes(item.boxes, boxes, _IOU)
-            totals += (match.true_positive, match.false_positive, match.false_negative)
-            right += len(boxes) == item.count
-            if match.false_positive or match.false_negative:
-                out.failures.append(
-                    f"{item.name}: {match.true_positive} of {item.count} found, {match.false_positive} extra"
-                )
-            out.worst.append((-float(match.false_positive + match.false_negative), item, labels))
-        out.figures = {"f1": _f1(*map(int, totals)), "count_right": right / max(len(items), 1)}
-        out.figures |= dict(zip(("found", "extra", "missed"), map(float, totals), strict=True))
-        out.columns[f"{name}: F1"] = f"{out.figures['f1']:.3f} (−{totals[2]} +{totals[1]})"
-        out.columns[f"{name}: counts right"] = f"{right}/{len(items)}"
-        return out
-
-    return score
+def score_fields(items: list[BenchImage], run: Run, method: Method, *, name: str) -> Outcome:
+    """F1 of boxes and the share of right counts; ignored places count for nothing."""
+    out = Outcome()
+    totals, right = np.zeros(3, int), 0
+    for item in items:
+        labels = run(item)
+        boxes = _not_ignored(boxes_of(labels), item.ignore)
+        assert item.boxes is not None
+        match = match_boxes(item.boxes, boxes, _IOU)
+        totals += (match.true_positive, match.false_positive, match.false_negative)
+        right += len(boxes) == item.count
+        if match.false_positive or match.false_negative:
+            out.failures.append(
+                f"{item.name}: {match.true_positive} of {item.count} found, {match.false_positive} extra"
+            )
+        out.worst.append((-float(match.false_positive + match.false_negative), item, labels))
+    out.figures = {"f1": _f1(*map(int, totals)), "count_right": right / max(len(items), 1)}
+    out.figures |= dict(zip(("found", "extra", "missed"), map(float, totals), strict=True))
+    out.columns[f"{name}: F1"] = f"{out.figures['f1']:.3f} (−{totals[2]} +{totals[1]})"
+    out.columns[f"{name}: counts right"] = f"{right}/{len(items)}"
+    return out
 
 
 def _not_ignored(boxes: np.ndarray, ignore: np.ndarray | None) -> np.ndarray:
@@ -150,24 +142,20 @@ def _not_ignored(boxes: np.ndarray, ignore: np.ndarray | None) -> np.ndarray:
     return boxes[~inside.any(axis=1)]
 
 
-def score_false(name: str) -> Callable[[list[BenchImage], Run, Method], Outcome]:
-    """Return a scorer of the false cells an image, where there is no white cell."""
-
-    def score(items: list[BenchImage], run: Run, method: Method) -> Outcome:
-        out = Outcome()
-        false = 0
-        for item in items:
-            labels = run(item)
-            found = _middle_only(labels) if item.kind == "platelet" else count_of(labels)
-            false += found
-            if found:
-                out.failures.append(f"{item.name}: {found}")
-            out.worst.append((-float(found), item, labels))
-        out.figures = {"false_per_image": false / max(len(items), 1), "false": false}
-        out.columns[f"{name}: false cells an image"] = f"{false / max(len(items), 1):.3f} ({false})"
-        return out
-
-    return score
+def score_false(items: list[BenchImage], run: Run, method: Method, *, name: str) -> Outcome:
+    """Count false cells an image, where there is no white cell."""
+    out = Outcome()
+    false = 0
+    for item in items:
+        labels = run(item)
+        found = _middle_only(labels) if item.kind == "platelet" else count_of(labels)
+        false += found
+        if found:
+            out.failures.append(f"{item.name}: {found}")
+        out.worst.append((-float(found), item, labels))
+    out.figures = {"false_per_image": false / max(len(items), 1), "false": false}
+    out.columns[f"{name}: false cells an image"] = f"{false / max(len(items), 1):.3f} ({false})"
+    return out
 
 
 def _middle_only(labels: np.ndarray) -> int:
@@ -248,14 +236,14 @@ def score_certainty(items: list[BenchImage], run: Run, method: Method) -> Outcom
 
 WHITE_CLASSES = ("basophil", "eosinophil", "ig", "lymphocyte", "monocyte", "neutrophil")
 
-HARD_SCORERS: dict[str, Callable[[list[BenchImage], Run, Method], Outcome]] = {
-    "pig": score_fields("pig"),
-    "leukaemia": score_counts("leukaemia"),
-    "marrow": score_counts("marrow"),
-    "blue": score_fields("blue leukaemia, malaria"),
-    "vivax": score_false("vivax"),
-    "chula": score_false("chula"),
-    "platelets": score_false("platelets"),
+HARD_SCORERS: dict[str, Scorer] = {
+    "pig": partial(score_fields, name="pig"),
+    "leukaemia": partial(score_counts, name="leukaemia"),
+    "marrow": partial(score_counts, name="marrow"),
+    "blue": partial(score_fields, name="blue leukaemia, malaria"),
+    "vivax": partial(score_false, name="vivax"),
+    "chula": partial(score_false, name="chula"),
+    "platelets": partial(score_false, name="platelets"),
     "erythroblasts": score_erythroblasts,
     "certainty": score_certainty,
 }
@@ -263,21 +251,14 @@ HARD_SCORERS: dict[str, Callable[[list[BenchImage], Run, Method], Outcome]] = {
 
 def hard_set(root: Path, name: str) -> list[BenchImage]:
     """Return one of the sets of `HARD_SCORERS`; empty where its folder is missing."""
-    folder = root / {"platelets": "pbc", "erythroblasts": "pbc", "pig": "pig", "chula": "chula"}.get(
-        name, "hard"
-    )
     if name == "certainty":
         found = [item for part in CERTAINTY_SETS for item in hard_set(root, part)]
         fields = txl_validation(root / "txl_pbc") if (root / "txl_pbc").is_dir() else []
         return found + [field for field in fields if not field.doubtful]
-    if not folder.is_dir():
-        return []
-    if name in KINDS:
-        return hard_images(folder, name)
-    if name == "pig":
-        return pig_fields(folder)
-    if name == "chula":
-        return red_cell_fields(folder)
-    if name == "platelets":
-        return single_cells(folder, ("platelet",))
-    return single_cells(folder, ("erythroblast", *WHITE_CLASSES))
+    folder, read = {
+        "pig": ("pig", pig_fields),
+        "chula": ("chula", red_cell_fields),
+        "platelets": ("pbc", partial(single_cells, kinds=("platelet",))),
+        "erythroblasts": ("pbc", partial(single_cells, kinds=("erythroblast", *WHITE_CLASSES))),
+    }.get(name, ("hard", partial(hard_images, name=name)))
+    return read(root / folder) if (root / folder).is_dir() else []

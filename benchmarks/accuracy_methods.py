@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -20,19 +19,23 @@ from napari_wbcseg.settings import SegmentationSettings
 HELD_OUT, TRAINED, NEVER = "held out", "train", "never"
 
 
-class Method(Protocol):
+class Method:
     """What is compared."""
 
     name: str
+    #: What the method was trained on, in words.
+    training_data = ""
 
     def choose(self, fold: int | None) -> None:
         """Take the model that did not train on a fold, where there are several."""
 
     def seen(self, fold: int) -> str:
         """Say whether the model in use was trained on a SigTuple fold."""
+        return seen_in(self.training_data, fold)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return labels int32 (H, W) of an image uint8 (H, W, 3)."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Free what the method holds."""
@@ -54,22 +57,23 @@ def seen_in(training_data: str, fold: int) -> str:
     return HELD_OUT if fold in left_out else TRAINED
 
 
-class ModelMethod:
+class ModelMethod(Method):
     """A model of this package, or several that each left out another fold."""
 
     def __init__(self, name: str, models: list[str]) -> None:
         self.name = name
         self.models: list[ModelFile] = [load_model(model) for model in models]
-        self.model = self.models[0]
+        self.choose(None)
 
     def choose(self, fold: int | None) -> None:
         """Take the first model that left the fold out, else the first."""
-        fits = [m for m in self.models if fold is not None and _seen(m, fold) != TRAINED]
+        fits = [
+            model
+            for model in self.models
+            if fold is not None and seen_in(model.header.training_data, fold) != TRAINED
+        ]
         self.model = (fits or self.models)[0]
-
-    def seen(self, fold: int) -> str:
-        """Say whether the model in use was trained on a fold."""
-        return _seen(self.model, fold)
+        self.training_data = self.model.header.training_data
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Segment an image with the settings of the recipe as they come."""
@@ -79,25 +83,11 @@ class ModelMethod:
         self.cells = result.cells
         return result.labels
 
-    def close(self) -> None:
-        """Nothing is held."""
 
-
-def _seen(model: ModelFile, fold: int) -> str:
-    return seen_in(model.header.training_data, fold)
-
-
-class Baseline:
+class Baseline(Method):
     """The stain threshold with a watershed; see `baseline`."""
 
     name = "threshold + watershed"
-
-    def choose(self, fold: int | None) -> None:
-        """There is nothing to choose."""
-
-    def seen(self, fold: int) -> str:
-        """Say never: nothing is trained."""
-        return NEVER
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Segment an image."""
@@ -105,11 +95,8 @@ class Baseline:
 
         return segment_classically(image)
 
-    def close(self) -> None:
-        """Nothing is held."""
 
-
-class StarDist:
+class StarDist(Method):
     """StarDist in a Python of its own, which needs another Keras than ours.
 
     Parameters
@@ -142,13 +129,6 @@ class StarDist:
             if line.strip() == word:
                 return
         raise RuntimeError("StarDist's process ended; run train_stardist.py predict by hand to see why.")
-
-    def choose(self, fold: int | None) -> None:
-        """There is one model."""
-
-    def seen(self, fold: int) -> str:
-        """Say whether it was trained on a fold."""
-        return seen_in(self.training_data, fold)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Segment an image in the other process."""

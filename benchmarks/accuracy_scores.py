@@ -9,8 +9,8 @@ import numpy as np
 from accuracy_methods import TRAINED, Method
 from accuracy_sets import BenchImage, back_to
 from box_matching import box_iou, match_boxes
-from scipy import ndimage
 
+from napari_wbcseg.box import label_boxes
 from napari_wbcseg.evaluation.metrics import dice, match_instances
 
 _NEAR = 40.0
@@ -31,12 +31,12 @@ class Outcome:
 
 
 Run = Callable[[BenchImage], np.ndarray]
+Scorer = Callable[[list[BenchImage], Run, Method], Outcome]
 
 
 def boxes_of(labels: np.ndarray) -> np.ndarray:
     """Return the boxes of all labels."""
-    windows = [w for w in ndimage.find_objects(labels) if w is not None]
-    return np.array([(r.start, c.start, r.stop, c.stop) for r, c in windows], int).reshape(-1, 4)
+    return np.array([box for _, box in label_boxes(labels)], int).reshape(-1, 4)
 
 
 def count_of(labels: np.ndarray) -> int:
@@ -131,24 +131,24 @@ def _label_near(labels: np.ndarray, row: float, col: float) -> int:
 def score_txl(items: list[BenchImage], run: Run, method: Method) -> Outcome:
     """F1 of boxes at an IoU of 0.5 and the share of right counts, with and without doubtful truths."""
     out = Outcome()
-    tally: dict[bool, list[int]] = {True: [0, 0, 0, 0, 0], False: [0, 0, 0, 0, 0]}
+    every, clear = np.zeros(5, int), np.zeros(5, int)
     for item in items:
         labels = run(item)
         boxes = boxes_of(labels)
         assert item.boxes is not None
         match = match_boxes(item.boxes, boxes, 0.5)
         right = len(boxes) == item.count
-        row = (match.true_positive, match.false_positive, match.false_negative, int(right), 1)
-        for every in (True, False) if not item.doubtful else (True,):
-            tally[every] = [a + b for a, b in zip(tally[every], row, strict=True)]
+        row = np.array([match.true_positive, match.false_positive, match.false_negative, right, 1])
+        every += row
+        clear += row * (not item.doubtful)
         wrong = match.false_positive + match.false_negative
         if wrong:
             found = f"{len(boxes)} for {item.count}, IoU {_ious(item.boxes, boxes)}"
             out.failures.append(f"{item.name}: {found}" + (" (doubtful truth)" if item.doubtful else ""))
         mean = float(match.ious.mean()) if len(match.ious) else 0.0
         out.worst.append((mean - wrong, item, labels))
-    for part, name in ((True, ""), (False, "_without_doubtful")):
-        tp, fp, fn, counted, n = tally[part]
+    for tally, name in ((every, ""), (clear, "_without_doubtful")):
+        tp, fp, fn, counted, n = tally.tolist()
         out.figures |= {f"f1{name}": _f1(tp, fp, fn), f"count_right{name}": counted / max(n, 1)}
     f = out.figures
     out.columns["txl F1"] = f"{f['f1']:.3f} ({f['f1_without_doubtful']:.3f})"
@@ -315,7 +315,7 @@ def score_synthetic(items: list[BenchImage], run: Run, method: Method) -> Outcom
     return out
 
 
-SCORERS: dict[str, Callable[[list[BenchImage], Run, Method], Outcome]] = {
+SCORERS: dict[str, Scorer] = {
     "sigtuple": score_sigtuple,
     "clean": score_clean,
     "txl": score_txl,

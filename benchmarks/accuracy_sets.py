@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -28,6 +29,7 @@ HERE = Path(__file__).parent
 COUNTS_TABLE = HERE / "clean_test_counts.csv"
 DOUBTFUL_TABLE = HERE / "txl_doubtful.csv"
 
+Item = TypeVar("Item")
 _SIGTUPLE_DIAMETER = 63
 _LEAST_REGION = 100
 
@@ -420,8 +422,8 @@ def back_to(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return cv2.resize(labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
 
 
-def spread(items: list[BenchImage], number: int | None) -> list[BenchImage]:
-    """Return so many of the items, evenly spread over them."""
+def spread(items: list[Item], number: int | None) -> list[Item]:
+    """Return so many of the items, evenly spread over them; all where no number is given."""
     if number is None or number >= len(items):
         return items
     return [items[int(i)] for i in np.linspace(0, len(items) - 1, number).round()]

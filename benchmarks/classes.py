@@ -15,14 +15,14 @@ import pandas as pd
 from scipy import ndimage
 
 from napari_wbcseg import SegmentationSettings, segment
+from napari_wbcseg.box import label_boxes
 from napari_wbcseg.classification.classes import NEUTROPHIL
-from napari_wbcseg.classification.crops import cut_out
 from napari_wbcseg.classification.learn import probabilities_of, teach
 from napari_wbcseg.images.illumination import normalised
 from napari_wbcseg.images.read import read_image
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
 from napari_wbcseg.segmentation.outlining import outliner
-from napari_wbcseg.training.class_cells import CLASSES, SIDE, STEP, ClassCells, cut_cells
+from napari_wbcseg.training.class_cells import CLASSES, ClassCells, _cut, cut_cells
 from napari_wbcseg.training.classifier import _as_they_are
 
 #: The classes with both kinds of neutrophils as one.
@@ -81,15 +81,12 @@ def zheng_cells(folder: Path) -> ClassCells:
         _, nearest = ndimage.distance_transform_edt(result.labels == 0, return_indices=True)
         middle = nearest[:, pixels.shape[0] // 2, pixels.shape[1] // 2]
         mask = result.labels == result.labels[tuple(middle)]
-        (place,) = ndimage.find_objects(mask.astype(np.uint8))
-        corner, diameter = [side.start for side in place], result.cell_diameter or 1.0
-        crop, inside = cut_out(normalised(pixels), mask[place], corner, diameter, SIDE)
+        ((_, box),) = label_boxes(mask.astype(np.uint8))
+        cut = _cut(normalised(pixels), mask[box.slices], box, result.cell_diameter or 1.0)
         truth = np.zeros(len(CLASSES), np.float32)
         truth[slice(0, 2) if kind == NEUTROPHIL else CLASSES.index(kind)] = 1
-        stored = np.rint(np.clip(crop, 0, 1.25) / STEP).astype(np.uint8)
-        found.append((stored, np.rint(inside * 255).astype(np.uint8), truth, name))
-    crops, masks, truths, names = zip(*found, strict=True)
-    return ClassCells(np.stack(crops), np.stack(masks), np.stack(truths), names)
+        found.append((*cut, truth, name))
+    return ClassCells.of(found)
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy_sets import zheng_crops
+from accuracy_sets import spread, zheng_crops
 
 from napari_wbcseg import evaluate, load_model, train
 from napari_wbcseg.datasets.boxes import read_boxed_pairs, split_names
@@ -54,11 +54,6 @@ def halves(folder: Path) -> tuple[list[TrainingPair], list[TrainingPair]]:
     first, second = pairs[:middle], pairs[middle:]
     copies = {pair.name for _, pair in find_duplicates(second, first)}
     return [pair for pair in first if pair.name not in copies], second
-
-
-def spread(pairs: list[TrainingPair], number: int) -> list[TrainingPair]:
-    """Return so many pairs, evenly spread over all."""
-    return [pairs[int(i)] for i in np.linspace(0, len(pairs) - 1, number).round()]
 
 
 def figures(result: Evaluation) -> Scores:
@@ -191,7 +186,7 @@ class Bench:
 def measure(bench: Bench, start: ModelFile, data: Path, numbers: list[int], limit: int | None) -> str:
     """Return the table of fine-tunings on so many cells of the first half of ``zheng_dataset1``."""
     own, rest = halves(data / "zheng_dataset1")
-    rest = spread(rest, limit) if limit else rest
+    rest = spread(rest, limit)
     rows = [bench.untuned(start, rest, "-zheng")]
     for number in numbers:
         row = bench.tuned(start, spread(own, number), rest, f"-zheng-{number}")[0]
@@ -210,7 +205,7 @@ def choose_blend(bench: Bench, start: ModelFile, data: Path, limit: int | None) 
     )
     sets = {
         "TXL-PBC": (fields, spread(others, limit or _TXL_SCORED)),
-        "zheng_dataset1, first half": (own[::2], spread(own[1::2], limit) if limit else own[1::2]),
+        "zheng_dataset1, first half": (own[::2], spread(own[1::2], limit)),
     }
     parts = []
     for number, (name, (cells, rest)) in enumerate(sets.items()):
@@ -245,7 +240,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     sigtuple = read_sigtuple(data / "sigtuple")
     fold = [pair for pair in cut_tiles(sigtuple) if fold_of(pair.name) == ORIGINAL_FOLD]
-    fold = spread(fold, options.limit) if options.limit else fold
+    fold = spread(fold, options.limit)
     given = {
         "epochs": options.epochs,
         "steps_per_epoch": options.steps,

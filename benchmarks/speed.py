@@ -41,12 +41,18 @@ console = Console(stderr=True)
 Rows = list[tuple[str, ...]]
 
 
+def fields(args: argparse.Namespace, folder: str) -> tuple[list[str], str]:
+    """Return the fields that most parts take, real ones where there are any, and what they are."""
+    real = images(args.images)
+    paths = real or synthetic_fields(folder, args.images)
+    what = "fields of SigTuple" if real else "synthetic fields of SigTuple's size"
+    return [str(path) for path in paths], what
+
+
 def measure_image(args: argparse.Namespace, folder: str) -> list[str]:
     """Compare `segment` with the published loop, same weights, same images, in turn."""
-    real = images(args.images)
-    paths = [str(path) for path in real or synthetic_fields(folder, args.images)]
+    paths, what = fields(args, folder)
     found = measure("speed_image", "published_against_classic", paths=paths)
-    what = "fields of SigTuple" if real else "synthetic fields of SigTuple's size"
     return [
         "## One image, against the published loop",
         "",
@@ -68,8 +74,7 @@ def measure_image(args: argparse.Namespace, folder: str) -> list[str]:
 
 def measure_network(args: argparse.Namespace, folder: str) -> list[str]:
     """Ask how much of the time is the network's, and how near that is to the engine's limit."""
-    real = images(args.images)
-    paths = [str(path) for path in real or synthetic_fields(folder, args.images)]
+    paths, _ = fields(args, folder)
     rows: Rows = []
     for model in ("wbc", "classic"):
         found = measure("speed_image", "network_share", paths=paths[: max(4, args.images // 2)], model=model)
@@ -100,8 +105,7 @@ def measure_network(args: argparse.Namespace, folder: str) -> list[str]:
 
 def measure_first(args: argparse.Namespace, folder: str) -> list[str]:
     """Time the first result of a fresh process, a crowded field, and what many images leave in memory."""
-    real = images(args.images)
-    paths = [str(path) for path in real or synthetic_fields(folder, args.images)]
+    paths, _ = fields(args, folder)
     starts = [measure("speed_image", "first_result", path=paths[0]) for _ in range(max(3, args.starts))]
     first, cpu = (min(one[key] for one in starts) for key in ("seconds", "cpu"))
     full = measure("speed_image", "crowded")
@@ -128,8 +132,7 @@ def measure_first(args: argparse.Namespace, folder: str) -> list[str]:
 
 def measure_engines(args: argparse.Namespace, folder: str) -> list[str]:
     """Compare the engines: pixels a second, and the cells that they lead to."""
-    real = images(args.images)
-    paths = [str(path) for path in real or synthetic_fields(folder, args.images)]
+    paths, what = fields(args, folder)
     rows: Rows = []
     for model in ("wbc", "classic"):
         found = measure("speed_engines", "compare", paths=paths, model=model)
@@ -150,7 +153,7 @@ def measure_engines(args: argparse.Namespace, folder: str) -> list[str]:
     return [
         "## Engines, and what reduced precision changes",
         "",
-        f"{len(paths)} {'fields of SigTuple' if real else 'synthetic fields'}, each segmented with every "
+        f"{len(paths)} {what}, each segmented with every "
         "engine. Dice: of the cells against those of ONNX Runtime in float32.",
         "",
         *table(
