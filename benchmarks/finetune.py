@@ -31,11 +31,11 @@ from accuracy_sets import spread, zheng_crops
 
 from napari_wbcseg import evaluate, load_model, train
 from napari_wbcseg.datasets.boxes import read_boxed_pairs, split_names
-from napari_wbcseg.datasets.duplicates import find_duplicates
 from napari_wbcseg.datasets.pair import SYNTHETIC_GROUP, TrainingPair
 from napari_wbcseg.datasets.sigtuple import cut_tiles, fold_of, read_sigtuple
 from napari_wbcseg.evaluation.evaluate import Evaluation
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.training.duplicates import find_duplicates
 from napari_wbcseg.training.fine_tune import BLEND, FineTuningPlan, fine_tuning_settings
 from napari_wbcseg.training.replay import ORIGINAL_FOLD, Replay, make_replay
 

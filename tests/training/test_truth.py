@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_wbcseg.datasets.class_map import NOTHING_ELSE, PLATELET, UNKNOWN
 from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST
+from napari_wbcseg.training.samples.class_map import NOTHING_ELSE, PLATELET, UNKNOWN
 from napari_wbcseg.training.samples.sample import Sample
 from napari_wbcseg.training.truth import TRUTH_CHANNELS, robust_loss, truth_of
 

@@ -3,7 +3,7 @@
 How it goes, and where::
 
     train               reads and plans, builds the network, trains it, writes the model
-      plan              what is learnt from, and what is kept aside
+      plan              what is learnt from, and what is kept aside; duplicates: no picture is both
       recipes           of one method (classic, robust): its batches, loss and preview
         samples/        samples composed of real and drawn cells
         truth, dice     what the networks are taught

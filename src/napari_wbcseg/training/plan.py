@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..box import label_boxes
-from ..datasets.duplicates import refuse_duplicates
 from ..datasets.pair import Pairs, TrainingPair
 from ..errors import TrainingError
 from ..settings import TrainingSettings
 from ..words import counted, listed
+from .duplicates import refuse_duplicates
 from .recipes import get_recipe
 
 _FEW_TO_TUNE, _FEW_TO_BEGIN = 20, 100

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.class_map import PLATELET
 from ..network.backend import import_keras
 from ..network.robust import CANONICAL_DIAMETER
+from .samples.class_map import PLATELET
 from .samples.sample import Sample
 
 _CENTRE_WIDTH = 0.10

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.box import Box
-from napari_wbcseg.datasets import class_map
-from napari_wbcseg.datasets.class_map import NOTHING_ELSE, UNKNOWN
 from napari_wbcseg.datasets.pair import TrainingPair
+from napari_wbcseg.training.samples import class_map
+from napari_wbcseg.training.samples.class_map import NOTHING_ELSE, UNKNOWN
 from napari_wbcseg.training.samples.compose import Composer
 from napari_wbcseg.training.samples.distractors import (
     PLATELET,

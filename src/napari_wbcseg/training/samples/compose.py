@@ -15,7 +15,7 @@ from itertools import chain
 import numpy as np
 from scipy import ndimage
 
-from ...datasets.class_map import UNKNOWN
+from .class_map import UNKNOWN
 from .distractors import Distractor, grainy, lay_distractors
 from .sample import Picture, Sample
 from .sources import Source, background_of, bare_nucleus, cut_outs, equivalent_diameter

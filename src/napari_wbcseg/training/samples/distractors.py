@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ...box import Box
-from ...datasets import class_map
+from . import class_map
 from .affine import moving, turned
 
 PLATELET, RED_CELL = "platelet", "red cell"

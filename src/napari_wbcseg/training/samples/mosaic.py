@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ...datasets.class_map import UNKNOWN, scale_class_map
 from ...images.field_of_view import border
+from .class_map import UNKNOWN, scale_class_map
 from .sources import Source, centroids
 
 _DIAMETER = 60.0  # of its cells, pixels

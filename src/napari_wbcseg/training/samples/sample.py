@@ -9,8 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from ...box import label_boxes
-from ...datasets.class_map import NOTHING_ELSE, scale_class_map
 from .affine import moving, rotation, shrunk, turned
+from .class_map import NOTHING_ELSE, scale_class_map
 from .sources import CutOut, Source, equivalent_diameter
 
 # Shares of the samples, and of the pasted cells.

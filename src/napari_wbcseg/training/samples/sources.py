@@ -10,10 +10,10 @@ import numpy as np
 from scipy import ndimage
 
 from ...box import label_boxes
-from ...datasets.class_map import draw_class_map, scale_class_map
 from ...datasets.pair import TrainingPair
 from ...images.field_of_view import border
 from ...images.illumination import normalised
+from .class_map import draw_class_map, scale_class_map
 from .distractors import Distractor, cut_distractors
 
 _LARGEST_CELL = 96.0  # pixels across

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .pair import TrainingPair
+from ...datasets.pair import TrainingPair
 
 NOTHING_ELSE, PLATELET = 0.0, -1.0
 UNKNOWN = float("nan")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_wbcseg.datasets.duplicates import find_duplicates, refuse_duplicates
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import read_sigtuple
 from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.images.read import read_image
 from napari_wbcseg.synthetic.smear import synthetic_smear
+from napari_wbcseg.training.duplicates import find_duplicates, refuse_duplicates
 
 
 def named(name: str, image: np.ndarray) -> TrainingPair:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.box import Box
-from napari_wbcseg.datasets.class_map import (
+from napari_wbcseg.datasets.pair import TrainingPair
+from napari_wbcseg.training.samples.class_map import (
     NOTHING_ELSE,
     PLATELET,
     draw_class_map,
     scale_class_map,
 )
-from napari_wbcseg.datasets.pair import TrainingPair
 
 LABELS = np.zeros((100, 120), np.int32)
 LABELS[40:60, 40:60] = 1

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..datasets.pair import Pairs, TrainingPair
 from ..errors import TrainingError
 from ..words import listed
-from .pair import Pairs, TrainingPair
 
 
 @dataclass(frozen=True)
