@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from napari_wbcseg.box import label_boxes
 from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxed_pairs, read_boxes, split_names
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.sigtuple import (
@@ -23,6 +24,7 @@ from napari_wbcseg.datasets.sigtuple import (
 )
 from napari_wbcseg.images.illumination import background_colour, transmittance
 from napari_wbcseg.images.read import read_image
+from napari_wbcseg.training.samples.affine import moving, rotation
 from napari_wbcseg.training.samples.sources import CutOut, equivalent_diameter, largest_empty, smooth_outline
 
 HERE = Path(__file__).parent
@@ -163,18 +165,14 @@ def cut_cells(pair: TrainingPair, smooth: bool) -> list[CutOut]:
     labels = pair.labels
     if smooth:
         labels = smooth_outline(labels, 0.035 * equivalent_diameter(float(np.median(areas[areas > 0]))))
-    height, width = labels.shape
     cuts = []
-    for index, window in enumerate(ndimage.find_objects(labels), 1):
-        if window is None:
+    for index, box in label_boxes(labels):
+        wide = box.grown(2, labels.shape)
+        if wide.shape != (box.shape[0] + 4, box.shape[1] + 4):  # too near the border
             continue
-        rows, cols = window
-        if rows.start < 2 or cols.start < 2 or rows.stop > height - 2 or cols.stop > width - 2:
-            continue
-        box = np.s_[rows.start - 2 : rows.stop + 2, cols.start - 2 : cols.stop + 2]
-        mask = (labels[box] == index).astype(np.float32)
+        mask = (labels[wide.slices] == index).astype(np.float32)
         diameter = equivalent_diameter(float(mask.sum()))
-        cuts.append(CutOut(image[box].copy(), mask, diameter, 1.0, pair.group))
+        cuts.append(CutOut(image[wide.slices].copy(), mask, diameter, 1.0, pair.group))
     return cuts
 
 
@@ -240,11 +238,8 @@ def _turn(cut: CutOut, angle: float, mirror: bool, scale: float) -> tuple[np.nda
     """Return the picture and mask of a cell turned, mirrored and scaled, with room around it."""
     height, width = cut.mask.shape
     side = int(np.ceil(np.hypot(height, width) * scale)) + 8
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
-    if mirror:
-        turn = turn @ np.diag([-1.0, 1.0])
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    matrix = np.hstack([turn, (np.full(2, (side - 1) / 2) - turn @ centre)[:, None]])
+    turn = rotation(angle) * scale @ np.diag([-1.0 if mirror else 1.0, 1.0])
+    matrix = moving(turn, np.array([(width - 1) / 2, (height - 1) / 2]), (side - 1) / 2)
     patch = cv2.warpAffine(
         cut.image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
@@ -289,7 +284,6 @@ def touching_groups(
     mirrored outwards for room.
     """
     makers: list[tuple[str, int | None, list[CutOut], list[Host]]] = []
-    fold: int | None
     if sigtuple is not None:
         pairs = [p for p in read_sigtuple(sigtuple) if p.name not in DOUBTFUL_MASKS]
         hosts = [h for field in clean_fields(sigtuple) for h in _empty_hosts(field)]
@@ -325,19 +319,21 @@ def _empty_hosts(field: BenchImage) -> list[Host]:
         return []
     light = background_colour(field.image)
     image = transmittance(field.image, light)
-    rows, cols = window
-    top = rows.start + (rows.stop - rows.start - min(rows.stop - rows.start, side + 60)) // 2
-    left = cols.start + (cols.stop - cols.start - min(cols.stop - cols.start, side + 60)) // 2
-    crop = image[top : min(rows.stop, top + side + 60), left : min(cols.stop, left + side + 60)]
+    middle = []  # at most so much of it
+    for along in window:
+        length = min(along.stop - along.start, side + 60)
+        start = along.start + (along.stop - along.start - length) // 2
+        middle.append(slice(start, start + length))
+    crop = image[tuple(middle)]
     return [Host(crop.copy(), light, np.zeros(crop.shape[:2], np.int32))]
 
 
 def _hosting_cell(pair: TrainingPair) -> Host | None:
     if pair.labels.max() != 1:
         return None
-    rows, cols = ndimage.find_objects(pair.labels)[0]
+    ((_, box),) = label_boxes(pair.labels)
     height, width = pair.labels.shape
-    room = min(rows.start, cols.start, height - rows.stop, width - cols.stop) - 3
+    room = min(box.top, box.left, height - box.bottom, width - box.right) - 3
     if room < 90:
         return None
     light = background_colour(pair.image)
