@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from qtpy.QtCore import Qt
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_wbcseg import SegmentationSettings, differential_of, load_result
@@ -461,6 +463,34 @@ class TestCorrecting:
         qtbot.waitUntil(lambda: bool(asked) and window.isVisible() == open_after, timeout=WAIT)
         assert len(asked) == 1
         assert (load_result(out / "0003-result.json").count == 2) == (said == "Save")
+
+    def test_a_picture_that_is_done_while_the_panel_closes_is_told_to_nobody(
+        self, viewer, session, folder, qtbot, monkeypatch
+    ):
+        """A thread that emitted a signal of the deleted panel ended napari by a segmentation fault."""
+        told, closed, outcome = threading.Event(), threading.Event(), []
+        segment = Session.segment
+
+        def slowly(self, items, model, settings, progress, report):
+            def late(item, row):
+                told.set()
+                closed.wait(WAIT / 1000)
+                try:
+                    outcome.append(report(item, row))
+                except RuntimeError as error:
+                    outcome.append(error)
+
+            return segment(self, items, model, settings, progress, late)
+
+        monkeypatch.setattr(Session, "segment", slowly)
+        session.segment_all()
+        qtbot.waitUntil(told.is_set, timeout=WAIT)
+        session.deleteLater()
+        QApplication.sendPostedEvents(session, QEvent.Type.DeferredDelete)
+        assert not isalive(session)
+        closed.set()
+        qtbot.waitUntil(lambda: bool(outcome), timeout=WAIT)
+        assert outcome[0] is None
 
     def test_closing_the_panel_with_something_unsaved_asks(self, seen, folder, out, qtbot, answer):
         shell(folder, "-o", out)

@@ -9,7 +9,7 @@ from typing import Any
 
 import napari
 from napari.layers import Labels
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from ...batch.file import BatchItem
@@ -28,6 +28,18 @@ from .panel import KEYS, SessionPanel, ask_to_save
 from .picture_list import Entry, pixmap
 from .shown_picture import ShownPicture
 from .window import WindowGuard
+
+
+class _News(QObject):
+    """Brings the widget what its threads find out; it has no parent, so that it is there as long as they are.
+
+    A thread that emits a signal of the widget, while that is deleted with its window, crashes napari.
+    """
+
+    #: Emitted with the entries of a session.
+    found = Signal(object)
+    #: Emitted with an entry, its row of ``counts.csv`` or None, and its small picture.
+    told = Signal(object, object, bytes)
 
 
 class SessionWidget(QWidget):
@@ -55,8 +67,6 @@ class SessionWidget(QWidget):
     saved = Signal(object)
     #: Emitted with the sentence that says what went wrong.
     failed = Signal(str)
-    _found = Signal(object)
-    _told = Signal(object, object, bytes)
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -72,8 +82,9 @@ class SessionWidget(QWidget):
         self._panel = SessionPanel(self, self._by_hand)
         self._panel.view.clicked.connect(lambda index: self._by_hand("show_picture", index.row()))
         self._panel.view.activated.connect(lambda index: self._by_hand("show_picture", index.row()))
-        self._found.connect(self._on_found)
-        self._told.connect(self._on_told)
+        self._news = _News()
+        self._news.found.connect(self._on_found)
+        self._news.told.connect(self._on_told)
         self._cleanup = clean_up_with(self)
         keys = {key: calling(self._by_hand, name) for key, name in KEYS.items()}
         self._guard = WindowGuard(self, keys, lambda: self.unsaved, self._after_saving)
@@ -139,14 +150,14 @@ class SessionWidget(QWidget):
         self._picture.take_away()
         self._panel.model.set_entries([])
         self.session, self._asked = session, None
-        found, told = self._found, self._told
+        news = self._news
 
         def look(progress: Progress) -> None:
             entries = [Entry(item) for item in session.items()]
-            found.emit(entries)
+            news.found.emit(entries)
             for number, entry in enumerate(entries):
                 progress(number, len(entries), "Looking at the pictures")
-                told.emit(entry, *look_at(entry.item, session.outputs))
+                news.told.emit(entry, *look_at(entry.item, session.outputs))
 
         if self._looking is not None:
             self._looking.abandon()
@@ -244,12 +255,12 @@ class SessionWidget(QWidget):
         if self._looking is not None:
             self._looking.abandon()
         by_path = {entry.item.path: entry for entry in entries}
-        model, settings, told = self.model, self.settings, self._told
+        model, settings, news = self.model, self.settings, self._news
 
         def report(item: BatchItem, row: dict[str, Any]) -> None:
             entry = by_path.get(item.path, Entry(item))
             entry.item = item
-            told.emit(entry, row, look_at(item, session.outputs)[1])
+            news.told.emit(entry, row, look_at(item, session.outputs)[1])
 
         def work(progress: Progress) -> Any:
             return session.segment([one.item for one in entries], model, settings, progress, report)
@@ -287,6 +298,7 @@ class SessionWidget(QWidget):
         def done(outcome: Any) -> None:
             file, row, jpeg = outcome
             self._picture.on_saved(cells, snapshot, file)
+            self._panel.say("")
             self._on_told(entry, row, jpeg)
             end()
             self.saved.emit(entry)
