@@ -101,7 +101,7 @@ def test_the_report_of_a_run(tmp_path: Path, model: ModelFile) -> None:
     for picture in re.findall(r"base64,([^\"]+)", text):
         Image.open(io.BytesIO(base64.b64decode(picture))).verify()
     assert "<i>" not in text
-    assert "<h1>7 white cells in 4 images</h1>" in text
+    assert "<h1>7 white cells in 4 images, 1 failed</h1>" in text
     assert "min area 600" in text
     assert re.search(r"<td class=\"bad\">[^<]*0001\.png cannot be read", text)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 from scipy import ndimage
 
@@ -118,14 +119,14 @@ class TestAnotherClassifierIsAnotherSetting:
     def test_a_file_is_done_only_if_its_classifier_is_the_same(
         self, out: Path, classifier: ClassifierFile
     ) -> None:
-        assert "all was done anew" in segment("own.safetensors")
+        assert "2 images done anew" in segment("own.safetensors")
         assert "not again: 2 images" in segment("own.safetensors")
         write_taught(Path("own.safetensors"), swapped=True)
-        assert "all was done anew" in segment("own.safetensors"), "the same name, but it is another one"
+        assert "2 images done anew" in segment("own.safetensors"), "the same name, but it is another one"
         assert classes_in(out) == ["violet", "pink", "pink"]
         Path("own.safetensors").rename("moved.safetensors")
         assert "not again: 2 images" in segment("moved.safetensors"), "another name, but it is the same"
-        assert "all was done anew" in segment("none")
+        assert "2 images done anew" in segment("none")
 
     def test_a_result_whose_cells_a_person_named_is_not_written_over(
         self, out: Path, classifier: ClassifierFile
@@ -172,6 +173,30 @@ class TestDifferential:
         shown = wbcseg("differential", "out").output
         assert re.search(r"unsure\s+4\s+100", shown)
         assert "Classes told by" not in shown
+
+    def test_of_a_folder_those_count_that_its_report_counts(self, out: Path) -> None:
+        tifffile.imwrite("in/focus.tif", np.stack([discs((PINK,))[0]] * 2), photometric="rgb")
+        segment("none")
+        segment("none", "--min-area", 400)
+        Path("in/b.png").unlink()
+        segment("none", "--min-area", 400)
+        assert "<h1>3 white cells in 1 image, 1 in doubt</h1>" in (out / "report.html").read_text()
+        assert wbcseg("differential", "out").output.splitlines()[-3:] == [
+            "3 white cells.",
+            "Left out, as their counts are in doubt: 1 result.",
+            "Left out, as the tables beside them are of another run: 1 result.",
+        ]
+        shown = wbcseg("differential", "out", "out", "out/b-result.json").output
+        assert "4 white cells." in shown, "what is named counts, and once"
+
+    def test_a_class_may_be_called_as_a_column_of_the_counts(self, out: Path) -> None:
+        found = load_result(out / "a-result.json")
+        cells = named(named(found.cells, [1], "status"), [2], "white_cells")
+        save(replace(found, cells=cells), out / "a", "tiff")
+        segment("none")
+        counts = pd.read_csv(out / "counts.csv").set_index("image").loc["a.png"]
+        assert counts[["status", "white_cells"]].tolist() == ["ok", 3]
+        assert counts[["class status", "class white_cells"]].tolist() == [1, 1]
 
 
 class TestTrainClassifier:

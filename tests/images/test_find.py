@@ -34,6 +34,11 @@ def test_a_folder_stands_for_its_images(folder: Path) -> None:
     }  # fmt: skip
 
 
+def test_pictures_of_kinds_that_are_not_read_are_found_to_be_reported(folder: Path) -> None:
+    (folder / "telephone.HEIC").touch()
+    assert folder / "telephone.HEIC" in find_images(folder)
+
+
 def test_a_pattern_stands_for_what_matches(folder: Path) -> None:
     assert {path.name for path in find_images(str(folder / "*.png"))} == {"s-2.png", "s-10.png"}
     assert find_images(folder / "**" / "*.tif") == [folder / "deep" / "s-3.tif"]

@@ -243,9 +243,17 @@ def test_truncated_16_bit_colour_png_is_an_error(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_text_file_named_png_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "notes.png").write_text("patient 12, see the other slide")
-    with pytest.raises(ImageError, match=r"notes\.png is not a JPEG, PNG, BMP or TIFF.*text file"):
+@pytest.mark.parametrize(
+    ("content", "looks"),
+    [
+        (b"patient 12, see the other slide", "a text file"),
+        (b"%PDF-1.7 and more", "a PDF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a phone's HEIC"),
+    ],
+)
+def test_what_is_no_image_is_told_by_what_it_looks_like(tmp_path: Path, content: bytes, looks: str) -> None:
+    (tmp_path / "notes.png").write_bytes(content)
+    with pytest.raises(ImageError, match=rf"notes\.png is not a JPEG, PNG, BMP or TIFF.*{looks}"):
         read_image(tmp_path / "notes.png")
 
 

@@ -59,6 +59,8 @@ class Differential:
         Of the classes, as ``#rrggbb``.
     in_doubt : int
         Pictures that were left out, as what their count depends on is not known.
+    outdated : int
+        Results that were left out, as the tables beside them do not tell of them any more.
     """
 
     shares: tuple[Share, ...]
@@ -66,6 +68,7 @@ class Differential:
     others: dict[str, int]
     colours: dict[str, str]
     in_doubt: int = 0
+    outdated: int = 0
 
     @property
     def erythroblasts(self) -> int:

@@ -52,6 +52,9 @@ def differential(
     typer.echo(found.summary + (f" ({others}: no white cells)" if others else "") + ".")
     if found.in_doubt:
         typer.echo(f"Left out, as their counts are in doubt: {counted(found.in_doubt, 'result')}.")
+    if found.outdated:
+        left_out = counted(found.outdated, "result")
+        typer.echo(f"Left out, as the tables beside them are of another run: {left_out}.")
     if told_by:
         typer.echo(f"Classes told by {', '.join(told_by)}.")
     if csv is not None:

@@ -138,7 +138,7 @@ def segment(
     elif result.outdated:
         typer.echo(
             "The model, the classifier or the settings changed since the last run into this folder: "
-            "all was done anew."
+            f"{counted(result.outdated, 'image')} done anew, and the tables tell of nothing older."
         )
     if result.failed:
         complain(f"{result.failed} of {counted(len(items), 'input')} failed; see above or counts.csv.")

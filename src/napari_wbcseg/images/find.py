@@ -23,6 +23,9 @@ OPENSLIDE_ONLY = (".mrxs", ".czi", ".vms", ".svslide")
 SLIDE_SUFFIXES = (*(suffix for suffix in TIFF_SUFFIXES if suffix not in IMAGE_SUFFIXES), *OPENSLIDE_ONLY)
 """What names a whole slide."""
 
+_OTHER_SUFFIXES = (".jfif", ".heic", ".heif", ".avif", ".webp", ".gif", ".jp2", ".jxl")
+"""Of pictures that are no images here by their endings: found too, so that what cannot be read is said."""
+
 MASK_ENDINGS = ("_cp_masks", "-masks", "_masks", "-mask", "_mask", "-labels", "_labels")
 """What follows an image's name in the name of its mask, before the suffix."""
 
@@ -128,7 +131,7 @@ def _inside(folder: Path, recursive: bool, unreadable: Callable[[OSError], None]
 def _is_image_file(path: Path) -> bool:
     if path.name.startswith(".") or is_mask_name(path):
         return False
-    is_image = path.suffix.lower() in (*IMAGE_SUFFIXES, *SLIDE_SUFFIXES)
+    is_image = path.suffix.lower() in (*IMAGE_SUFFIXES, *SLIDE_SUFFIXES, *_OTHER_SUFFIXES)
     return is_zarr(path) or (is_image and (path.is_file() or leads_nowhere(path)))
 
 

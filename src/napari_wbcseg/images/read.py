@@ -36,6 +36,10 @@ class ReadImage(NamedTuple):
     pixel_size: PixelSize | None
 
 
+#: What the first bytes of files that are often taken for images tell of them.
+_LOOKS = {b"ftyp": "a phone's HEIC or AVIF", b"WEBP": "WebP", b"GIF8": "GIF", b"%PDF": "a PDF"}
+
+
 def open_image(source: Path | bytes, name: str) -> OpenedImage:
     """Open an image without reading its pixels; the content decides the format.
 
@@ -179,7 +183,8 @@ def _cannot_read(source: Path | bytes, name: str, error: Exception) -> str:
 
     if isinstance(error, UnidentifiedImageError):
         head = image_head(source)
-        looks = "a text file" if head.isascii() and head[:1].isalnum() else "something else or damaged"
+        plain = "a text file" if head.isascii() and head[:1].isalnum() else "something else or damaged"
+        looks = next((what for mark, what in _LOOKS.items() if mark in head[:16]), plain)
         return (
             f"{name} is not a JPEG, PNG, BMP or TIFF image (it looks like {looks}); "
             "save the picture again in one of these formats."

@@ -21,7 +21,7 @@ from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
 from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .formats.tables import columns_to_table
-from .names import LABELS_SUFFIX, RESULT_SUFFIX, records_in
+from .names import LABELS_SUFFIX, RESULT_SUFFIX, RUN_FILE, records_in
 from .origins import file_sha256
 from .records import RESULT_FORMAT, ResultRecord
 from .run_record import RUN_FORMAT, RunRecord
@@ -190,6 +190,8 @@ def classes_in(path: str | Path) -> ClassesTold:
 def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[str]]:
     """Count the cells of results by class, all together but those whose count is in doubt.
 
+    Of the folder of a run those count that its tables tell of; others do where they are given as files.
+
     Parameters
     ----------
     results : iterable of path
@@ -206,10 +208,23 @@ def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[s
     SettingsError, ImageError
         As `classes_in`, and where there is no result.
     """
-    every = [classes_in(file) for file in records_in(results)]
+    results = list(results)
+    named = {Path(path).resolve() for path in results}
+    outdated = {file for path in named if path.is_dir() for file in _not_in_tables(path)} - named
+    every = [classes_in(file) for file in records_in(results) if file.resolve() not in outdated]
     sure = [one for one in every if not one.in_doubt]
     found = pooled([one.cells for one in sure], [one.classes for one in sure], len(every) - len(sure))
-    return found, sorted(set().union(*(one.told_by for one in every)))
+    return replace(found, outdated=len(outdated)), sorted(set().union(*(one.told_by for one in every)))
+
+
+def _not_in_tables(folder: Path) -> list[Path]:
+    """Return the results in a folder that the tables of its last run do not tell of."""
+    try:
+        run = RunRecord.read(folder / RUN_FILE)
+    except SettingsError:  # no run wrote into it
+        return []
+    told = {f"{one.name}{RESULT_SUFFIX}" for one in run.inputs if one.status != "failed"}
+    return [file for file in folder.glob(f"*{RESULT_SUFFIX}") if file.name not in told]
 
 
 def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> Segmentation:

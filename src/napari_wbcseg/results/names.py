@@ -28,6 +28,8 @@ _LONGEST = 200  # bytes of a name
 def records_in(results: Iterable[str | Path]) -> list[Path]:
     """Return the records of results that are given as these or as their folders, those of a folder by name.
 
+    One that is given twice is one.
+
     Raises
     ------
     SettingsError
@@ -39,7 +41,7 @@ def records_in(results: Iterable[str | Path]) -> list[Path]:
         found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
     if not found:
         raise SettingsError(f"There is no NAME{RESULT_SUFFIX} in {', '.join(map(str, paths))}.")
-    return found
+    return list({file.resolve(): file for file in found}.values())
 
 
 def output_names(

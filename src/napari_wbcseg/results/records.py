@@ -19,7 +19,7 @@ from ..images.pixel_size import CENTIMETRES
 from ..segmentation.result import Placement, Segmentation, counts
 from ..settings import SegmentationSettings
 from ..words import in_doubt
-from .formats.tables import columns_to_table, table_to_columns
+from .formats.tables import columns_to_table, count_column, table_to_columns
 from .names import LARGE_SUFFIX, RESULT_SUFFIX
 from .origins import ImageRecord, ModelRecord, here_and_now
 
@@ -309,4 +309,5 @@ class ResultRecord(Record):
         if self.in_doubt or class_of(cells).eq("").all():
             return row
         found = differential(cells, self.class_list)
-        return {**row, **{share.name: share.count for share in found.shares}, **found.others}
+        classes = {**{share.name: share.count for share in found.shares}, **found.others}
+        return {**row, **{count_column(name): count for name, count in classes.items()}}

@@ -23,6 +23,17 @@ COUNT_COLUMNS = (
 )
 
 
+def count_column(name: str) -> str:
+    """Return the column of ``counts.csv`` for a class, which may be called as one that is there already.
+
+    Examples
+    --------
+    >>> count_column("blast"), count_column("erythroblasts")
+    ('blast', 'class erythroblasts')
+    """
+    return f"class {name}" if name in COUNT_COLUMNS else name
+
+
 def write_counts(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
     """Write ``counts.csv``: a row an image, with the columns `COUNT_COLUMNS` and one a class.
 
