@@ -96,8 +96,10 @@ def test_after_corrections_all_that_was_written_follows(options: list[str], tmp_
     assert roi.name.startswith("cell-00002")
     assert ResultRecord.read(out / "slide-result.json").edited
     again = (out / "report.html").read_text(encoding="utf-8")
-    first = re.compile('data:image/jpeg[^"]*')
-    assert first.search(again)[0] != first.search(report)[0], "its picture is drawn anew"
+    picture = re.compile('<td class="image">.*?(data:image/jpeg[^"]*)', re.DOTALL)
+    assert picture.search(again)[1] != picture.search(report)[1], "its picture is drawn anew"
+    gallery = [text.count('<li title="slide') for text in (report, again)]
+    assert gallery == [2, 1]
 
 
 def test_cells_that_a_person_named_are_not_written_over(options: list[str], tmp_path: Path) -> None:
