@@ -135,8 +135,11 @@ class TestAnotherClassifierIsAnotherSetting:
         found = load_result(out / "a-result.json")
         save(replace(found, cells=named(found.cells, [1], "blast")), out / "a", "tiff")
         assert "not again: 2 images" in segment("own.safetensors")
-        segment("none")
+        shown = segment("none")
+        assert "kept beside the new results, but not counted: a. Correct the new results" in shown
+        assert "give `wbcseg differential` out/a-result.json." in shown
         assert classes_in(out) == ["blast", "violet", "violet"]
+        assert "but not counted: a. " in segment("own.safetensors"), "nor with the settings that it had"
 
     def test_a_run_and_a_result_are_had_again_with_their_own_classifier_or_not_at_all(
         self, out: Path, classifier: ClassifierFile, tmp_path: Path

@@ -219,6 +219,13 @@ def test_palette_with_transparency_is_dropped_aloud(tmp_path: Path) -> None:
         assert read_image(tmp_path / "a.png").shape == (12, 17, 3)
 
 
+def test_an_animated_picture_is_its_first_frame_aloud(tmp_path: Path) -> None:
+    first = Image.fromarray(_rgb())
+    first.save(tmp_path / "a.png", save_all=True, append_images=[Image.new("RGB", first.size)])
+    with pytest.warns(ImageWarning, match=r"Of the 2 pictures in .*a\.png the first was taken"):
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), _rgb())
+
+
 def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
     Image.fromarray(_rgb()).save(tmp_path / "a.tif", format="PNG")
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), _rgb())

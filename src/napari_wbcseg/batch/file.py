@@ -160,8 +160,10 @@ class Run(Outputs):
 
     def loses_corrections(self, name: str, record: ResultRecord) -> bool:
         """Whether doing a file anew takes away what a person corrected or named, as it is not kept."""
-        if not self.outdates(record):
-            return False
+        return self.outdates(record) and self.is_corrected(name, record)
+
+    def is_corrected(self, name: str, record: ResultRecord) -> bool:
+        """Whether a person corrected or named cells of a result."""
         if not record.large:
             return record.corrected
         from ..segmentation.large.result import LargeResult

@@ -14,7 +14,16 @@ from ..errors import OutputError, WBCSegError
 from ..files import remove_leftovers
 from ..progress import Progress, silent
 from ..results.formats.tables import failed_row, write_cells, write_counts
-from ..results.names import CELLS_FILE, COUNTS_FILE, OVERLAY_SUFFIX, RUN_FILE, image_names, is_output
+from ..results.load import not_in_tables
+from ..results.names import (
+    CELLS_FILE,
+    COUNTS_FILE,
+    OVERLAY_SUFFIX,
+    RESULT_SUFFIX,
+    RUN_FILE,
+    image_names,
+    is_output,
+)
 from ..results.origins import relative_path
 from ..results.records import Picture, ResultRecord
 from ..results.run_record import InputRecord, RunRecord
@@ -47,11 +56,14 @@ class BatchResult:
         Images that an earlier run had done.
     outdated : int
         Images that an earlier run did with other settings, another model or classifier, done again.
+    set_aside : tuple of str
+        Names of results that a person corrected, which stay beside the new ones but count no more.
     """
 
     rows: list[Row]
     kept: int = 0
     outdated: int = 0
+    set_aside: tuple[str, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -229,7 +241,9 @@ def segment_files(
                 take_up(items)  # what was written meanwhile
             record = record.model_copy(update={"finished": finished})
             _write_run(run, record, items, rows)
-    return BatchResult([rows[item] for item in items if item in rows], kept, outdated)
+        others = [file.name.removesuffix(RESULT_SUFFIX) for file in not_in_tables(folder)]
+        set_aside = [name for name in others if (old := run.read(name)) and run.is_corrected(name, old)]
+    return BatchResult([rows[item] for item in items if item in rows], kept, outdated, tuple(set_aside))
 
 
 def renew_tables(folder: str | Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import WBCSegError
-from ..words import counted
+from ..words import counted, listed
 from .app import FAILED
 from .console import add_bar, complain, new_table, on_signals, print_table, progress_bars, rounded
 from .options import ModelOption, SettingsOption, model_and_settings
@@ -78,6 +78,7 @@ def segment(
     from ..batch.folder import items_of
     from ..batch.report import REPORT_FILE
     from ..batch.run import collect, segment_files
+    from ..results.names import RESULT_SUFFIX
     from ..results.run_record import RunRecord
     from ..results.save import format_names
 
@@ -139,6 +140,12 @@ def segment(
         typer.echo(
             "The model, the classifier or the settings changed since the last run into this folder: "
             f"{counted(result.outdated, 'image')} done anew, and the tables tell of nothing older."
+        )
+    if result.set_aside:
+        typer.echo(
+            "Corrected by a person, so kept beside the new results, but not counted: "
+            f"{listed(result.set_aside)}. Correct the new results, or give `wbcseg differential` "
+            f"{out / f'{result.set_aside[0]}{RESULT_SUFFIX}'}."
         )
     if result.failed:
         complain(f"{result.failed} of {counted(len(items), 'input')} failed; see above or counts.csv.")

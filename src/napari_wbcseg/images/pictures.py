@@ -48,8 +48,14 @@ def open_picture(source: Path | bytes, name: str) -> OpenedImage:
     except BaseException:
         opened.close()
         raise
+    frames = getattr(opened, "n_frames", 1)  # of an animated PNG, or of a camera's JPEG
+    left_out = (
+        f"Of the {frames} pictures in {name} the first was taken. "
+        "Save what is to be counted too as a file of its own."
+    )
     return OpenedImage(
         (pixels,),
+        (left_out,) if frames > 1 else (),
         in_parts=False,
         alpha=True,
         read_orientation=lambda: opened.getexif().get(ORIENTATION),

@@ -46,8 +46,12 @@ def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") 
 
 
 def short_scores(scores: dict[str, float]) -> str:
-    """Return the scores of a header in one line."""
-    return ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in scores.items())
+    """Return the scores of a header in one line; some are numbers of tiles or cells."""
+    shown = {
+        key: f"{value:.0f}" if value > 1 and value.is_integer() else f"{value:.3f}"
+        for key, value in scores.items()
+    }
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
 
 
 def _hash(path: Path | None) -> str:

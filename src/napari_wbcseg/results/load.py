@@ -210,14 +210,14 @@ def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[s
     """
     results = list(results)
     named = {Path(path).resolve() for path in results}
-    outdated = {file for path in named if path.is_dir() for file in _not_in_tables(path)} - named
+    outdated = {file for path in named if path.is_dir() for file in not_in_tables(path)} - named
     every = [classes_in(file) for file in records_in(results) if file.resolve() not in outdated]
     sure = [one for one in every if not one.in_doubt]
     found = pooled([one.cells for one in sure], [one.classes for one in sure], len(every) - len(sure))
     return replace(found, outdated=len(outdated)), sorted(set().union(*(one.told_by for one in every)))
 
 
-def _not_in_tables(folder: Path) -> list[Path]:
+def not_in_tables(folder: Path) -> list[Path]:
     """Return the results in a folder that the tables of its last run do not tell of."""
     try:
         run = RunRecord.read(folder / RUN_FILE)
