@@ -102,9 +102,27 @@ class TestClassify:
         assert f"classes {classifier.id}" in report
         assert report.count('alt="violet"') == 3, "the gallery"
 
-    def test_an_image_that_is_gone_is_a_sentence(self, out: Path) -> None:
+    def test_an_image_that_is_gone_or_damaged_is_a_sentence_and_the_others_are_told(
+        self, out: Path, classifier: ClassifierFile
+    ) -> None:
         Path("in/a.png").unlink()
-        assert "The image of out/a-result.json is gone" in wbcseg("classify", "out", status=1).stderr
+        shown = wbcseg("classify", "out", "--classes", "own.safetensors", status=1)
+        assert "The image of out/a-result.json is gone" in shown.stderr
+        assert "1 result classified." in shown.output
+        assert classes_in(out, "b") == ["violet"]
+        Path("in/b.png").write_bytes(b"")
+        shown = wbcseg("classify", "out", "--classes", "own.safetensors", status=1)
+        assert "b.png" in shown.stderr
+
+    def test_of_a_folder_those_are_told_that_its_report_counts(
+        self, out: Path, classifier: ClassifierFile
+    ) -> None:
+        Path("in/a.png").unlink()
+        segment("none", "--min-area", 400)
+        shown = wbcseg("classify", "out", "--classes", "own.safetensors").output
+        assert "1 result classified." in shown
+        assert "Left out, as the tables beside them are of another run: 1 result." in shown
+        assert classes_in(out) == ["", "", ""]
 
     def test_a_folder_without_results_and_a_spoilt_classifier_are_sentences(
         self, out: Path, tmp_path: Path

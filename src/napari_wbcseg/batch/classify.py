@@ -11,8 +11,8 @@ from ..errors import ImageError
 from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
 from ..progress import Progress, silent
 from ..results.formats.tables import table_to_columns
-from ..results.load import load_result
-from ..results.names import RESULT_SUFFIX, records_in
+from ..results.load import counted_records, load_result
+from ..results.names import RESULT_SUFFIX
 from ..results.origins import ModelRecord
 from ..results.records import ResultRecord
 from ..results.save import files_of, save
@@ -27,10 +27,11 @@ _WITH_CLASSES = ("csv", "geojson", "roi", "ome-zarr", "overlay")
 
 def classify_results(
     results: Sequence[str | Path], classes: str = BUILT_IN, progress: Progress = silent
-) -> list[Path]:
+) -> tuple[list[Path], list[str]]:
     """Tell the classes of cells that were segmented before, of large images too; what a person said stays.
 
-    The other files of each result follow, and tables and report of their folders.
+    The other files of each result follow, and tables and report of their folders. Of the folder of a run
+    those results are taken that `differential_of` counts.
 
     Parameters
     ----------
@@ -43,8 +44,10 @@ def classify_results(
 
     Returns
     -------
-    list of Path
+    done : list of Path
         The records of the results.
+    problems : list of str
+        Of the others, whose image is gone or cannot be read.
 
     Raises
     ------
@@ -52,8 +55,6 @@ def classify_results(
         If there is no result, or one is damaged.
     ModelError
         If the classifier cannot be used.
-    ImageError
-        If the image of a result is gone, or cannot be read.
     BusyError
         If a run is at work in a folder.
     OutputError
@@ -61,7 +62,8 @@ def classify_results(
     """
     classifier = read_classifier(classes)
     source = classes if classes == BUILT_IN else str(Path(classes).expanduser().resolve())
-    files = records_in(results)
+    files, _ = counted_records(results)
+    done, problems = list[Path](), list[str]()
     for folder in dict.fromkeys(file.parent for file in files):
         here = [file for file in files if file.parent == folder]
         with alone_in(folder):
@@ -69,11 +71,16 @@ def classify_results(
                 record = ResultRecord.read(file)
                 image = record.image.file(folder)
                 if image is None:
-                    raise ImageError(f"The image of {file} is gone: put it back, or segment it anew.")
+                    problems.append(f"The image of {file} is gone: put it back, or segment it anew.")
+                    continue
                 tell = _tell_large if record.large else _tell
-                tell(file, record, image, classifier, source, progress)
+                try:
+                    tell(file, record, image, classifier, source, progress)
+                    done.append(file)
+                except ImageError as error:
+                    problems.append(str(error))
         renew_tables(folder)
-    return files
+    return done, problems
 
 
 def _tell(

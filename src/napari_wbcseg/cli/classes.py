@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ..words import counted
-from .console import new_console, new_table, print_table, progress_bar, rounded
+from .app import FAILED
+from .console import complain, new_console, new_table, print_table, progress_bar, rounded
 
 _Results = Annotated[
     list[Path], typer.Argument(metavar="RESULTS...", help="Folders, or NAME-result.json files.")
@@ -25,9 +26,12 @@ def classify(
     from ..batch.classify import classify_results
 
     with progress_bar("Looking at cells") as progress:
-        files = classify_results(results, classes, progress)
-    new_console().print(f"{counted(len(files), 'result')} classified.")
+        done, problems = classify_results(results, classes, progress)
+    new_console().print(f"{counted(len(done), 'result')} classified.")
     differential(results)
+    if problems:
+        complain("\n".join(problems))
+        raise typer.Exit(FAILED)
 
 
 def differential(

@@ -208,13 +208,25 @@ def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[s
     SettingsError, ImageError
         As `classes_in`, and where there is no result.
     """
+    files, outdated = counted_records(results)
+    every = [classes_in(file) for file in files]
+    sure = [one for one in every if not one.in_doubt]
+    found = pooled([one.cells for one in sure], [one.classes for one in sure], len(every) - len(sure))
+    return replace(found, outdated=outdated), sorted(set().union(*(one.told_by for one in every)))
+
+
+def counted_records(results: Iterable[str | Path]) -> tuple[list[Path], int]:
+    """Return the records of results that count, and how many of their folders do not.
+
+    Raises
+    ------
+    SettingsError
+        As `records_in`.
+    """
     results = list(results)
     named = {Path(path).resolve() for path in results}
     outdated = {file for path in named if path.is_dir() for file in not_in_tables(path)} - named
-    every = [classes_in(file) for file in records_in(results) if file.resolve() not in outdated]
-    sure = [one for one in every if not one.in_doubt]
-    found = pooled([one.cells for one in sure], [one.classes for one in sure], len(every) - len(sure))
-    return replace(found, outdated=len(outdated)), sorted(set().union(*(one.told_by for one in every)))
+    return [file for file in records_in(results) if file.resolve() not in outdated], len(outdated)
 
 
 def not_in_tables(folder: Path) -> list[Path]:

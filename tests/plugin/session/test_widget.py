@@ -619,3 +619,7 @@ class TestDifferential:
         panel.refresh()
         said = "3 white cells in 1 picture, 1 in doubt."
         qtbot.waitUntil(lambda: panel.summary.text() == said, timeout=WAIT)
+        shell(folder / "0009.png", "-o", out, "--min-area", 10)
+        panel.refresh()
+        said = "0 white cells in 0 pictures, 1 in doubt, 1 of another run left out."
+        qtbot.waitUntil(lambda: panel.summary.text() == said, timeout=WAIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from ...classification.classes import UNSURE
 from ...classification.differential import Differential, Share, differential, pooled
 from ...errors import WBCSegError
 from ...progress import Progress
-from ...results.load import ClassesTold, classes_in
+from ...results.load import ClassesTold, classes_in, not_in_tables
 from ...results.names import RESULT_SUFFIX
 from ...words import counted
 from ..shared.jobs import Job, in_background
@@ -140,14 +141,16 @@ class DifferentialPanel(QWidget):
         self.table.clear()
         pictures = ""
         if folder is not None and together:
-            every = self._read(folder, record)
-            if review is not None and record is not None:
+            outdated = not_in_tables(folder)
+            every = self._read(folder, (record, *outdated))
+            if review is not None and record is not None and record not in outdated:
                 doubt = LayerInfo.of(review.labels).in_doubt
                 every.append(ClassesTold(review.cells, review.classes, set(), doubt))
             sure = [one for one in every if not one.in_doubt]
             found = pooled([one.cells for one in sure], [one.classes for one in sure], len(every) - len(sure))
             pictures = f" in {counted(len(sure), 'picture')}"
             pictures += f", {found.in_doubt} in doubt" if found.in_doubt else ""
+            pictures += f", {len(outdated)} of another run left out" if outdated else ""
         elif review is not None:
             cells, classes = review.cells, review.classes
             if self.regions.value is not None:
@@ -167,9 +170,11 @@ class DifferentialPanel(QWidget):
         self.table.setCurrentItem(self.table.topLevelItem(chosen))
         self._say()
 
-    def _read(self, folder: Path, but: Path | None) -> list[ClassesTold]:
-        """Return what is known of the results in a folder but one; what is not is read, and then shown."""
-        times = {file: file.stat().st_mtime_ns for file in folder.glob(f"*{RESULT_SUFFIX}") if file != but}
+    def _read(self, folder: Path, but: Collection[Path | None]) -> list[ClassesTold]:
+        """Return what is known of the results in a folder but some; what is not is read, and then shown."""
+        times = {
+            file: file.stat().st_mtime_ns for file in folder.glob(f"*{RESULT_SUFFIX}") if file not in but
+        }
         new = [file for file, time in times.items() if self._others.get(file, (0, None))[0] != time]
         if new and self._job is None:
 
