@@ -15,7 +15,7 @@ from skimage.measure import label as connected
 from skimage.measure import regionprops
 
 from napari_wbcseg.images.illumination import absorbed, background_colour
-from napari_wbcseg.segmentation.measure import COLUMNS, in_physical_units
+from napari_wbcseg.segmentation.measure import COLUMNS, in_physical_units, measure_labels
 
 from ..drawings import disc_labels, measure_cells, picture
 
@@ -105,6 +105,13 @@ def test_no_cells_give_an_empty_table_of_the_same_types(shape: tuple[int, int]) 
     full = measure_cells(labels, picture(labels))
     assert len(empty) == 0
     assert empty.dtypes.to_dict() == full.dtypes.to_dict()
+
+
+def test_of_an_image_without_pixels_the_table_is_empty() -> None:
+    nothing = np.zeros((0, 0), np.int32)
+    for density in (None, nothing.astype(np.float32)):
+        table, boxes = measure_labels(nothing, density)
+        assert len(table) == len(boxes) == 0
 
 
 def test_one_pixel_is_measured_too() -> None:

@@ -148,7 +148,7 @@ def find_regions(
     if only is not None:
         labels = np.where(np.isin(labels, list(only)), labels, 0)
     ranks, numbers = ranked(labels)
-    regions = regionprops(ranks, density)
+    regions = regionprops(ranks, density) if len(numbers) else []
     return regions, numbers[np.array([region.label for region in regions], np.int64) - 1]
 
 
