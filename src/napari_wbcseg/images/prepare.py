@@ -137,7 +137,7 @@ def prepare_image(array: Any, value_range: float | None = None) -> NDArray[np.fl
     Parameters
     ----------
     array : array, shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)
-        Grey, RGB, or RGB with alpha, which is dropped; any integer or float type.
+        Grey, RGB, or RGB with alpha, which is dropped, and black where that is 0; any integer or float type.
         Grey is repeated to three channels.
     value_range : float, optional
         Value that becomes 255; by default `bit_range` of the array. Give the one of
@@ -156,6 +156,8 @@ def prepare_image(array: Any, value_range: float | None = None) -> NDArray[np.fl
 def rgb_pixels(array: NDArray[Any], value_range: float) -> NDArray[np.float32]:
     """Return a part of an image that was checked as RGB in 0..255; see `prepare_image`."""
     pixels = array[..., :3].astype(np.float32) if array.ndim == 3 else array[..., None].astype(np.float32)
+    if array.shape[2:] == (4,):
+        pixels *= array[..., 3:] > 0  # what viewers do not show
     if value_range != 255:
         pixels *= np.float32(255 / value_range)
     if array.dtype != np.uint8:
@@ -167,7 +169,7 @@ def preparation_notes(shape: tuple[int, ...], dtype: np.dtype[Any], value_range:
     """Say what `rgb_pixels` does to an image, in sentences for the user."""
     notes = []
     if shape[2:] == (4,):
-        notes.append("The alpha channel was dropped.")
+        notes.append("The alpha channel was dropped; what is fully transparent was taken as black.")
     if dtype.kind == "f" and value_range == 255:
         notes.append("Float values were taken as 0 to 255.")
     elif dtype.kind == "f" and value_range > 255:

@@ -70,7 +70,8 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[A
 
     The content decides the format, not the suffix. Rows and columns are those of the file, as
     napari, ImageJ and QuPath show them: an orientation that a camera noted is told, not applied.
-    Colours are brought to RGB, 16-bit and float values are kept, and an alpha channel is dropped.
+    Colours are brought to RGB, 16-bit and float values are kept, and an alpha channel is dropped;
+    what it hides is black.
     Of a file of several images the largest is read, with all that are like it. What one should
     know of that is said by an `ImageWarning`.
 
@@ -149,7 +150,8 @@ def as_image(planes: Any, name: str, alpha: bool = False) -> tuple[Any, tuple[st
     name : str
         What messages call it.
     alpha : bool
-        Whether the second of two channels is transparency.
+        Whether the last of two or four channels is transparency. Of what is in memory, the fully
+        transparent is black.
 
     Returns
     -------
@@ -169,8 +171,15 @@ def as_image(planes: Any, name: str, alpha: bool = False) -> tuple[Any, tuple[st
         planes, channels = planes.reshape(1, count, height, width), width
     notes: tuple[str, ...] = ()
     if channels == 4 or (channels == 2 and alpha):
-        notes = (f"The alpha channel of {name} was dropped.",)
+        seen, black = planes[..., -1:] > 0, ""
         planes, channels = planes[..., : channels - 1], channels - 1
+        # Whole, a large image is not looked at; a channel that hides all of it was left empty.
+        if alpha and isinstance(planes, np.ndarray) and seen.any() and not seen.all():
+            planes, black = (
+                planes * seen,
+                "; what is fully transparent was taken as black, as viewers show it",
+            )
+        notes = (f"The alpha channel of {name} was dropped{black}.",)
     if channels not in (1, 3):
         raise ImageError(f"{name} has {channels} channels; save it as grey or as RGB.")
     if channels == 1:
