@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 
@@ -151,3 +154,17 @@ def test_what_has_ended_is_not_ended_again():
     cleanup.run()
     cleanup.run()
     assert ended == [0, 2]
+
+
+def test_python_ends_once_a_thread_that_is_busy_has_ended():
+    """One that was busy for more than five seconds, as with loading a model, aborted the process."""
+    script = """
+        import time
+        from qtpy.QtCore import QCoreApplication
+        from napari_wbcseg.plugin.shared.jobs import in_background
+
+        application = QCoreApplication([])
+        job = in_background(lambda progress: time.sleep(6))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

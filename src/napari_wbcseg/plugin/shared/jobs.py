@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two progress messages to the GUI. Every message repaints a bar.
 MESSAGE_INTERVAL = 0.1
-_AT_THE_END = 5000  # ms
 
 
 class Job(QObject):
@@ -206,12 +205,12 @@ def in_background(
 
 
 def _end_all() -> None:
-    """Wait for the threads when Python ends: one that outlives Qt aborts the process."""
+    """Wait for the threads when Python ends, however long: one that outlives Qt aborts the process."""
     for job in Job._running:
         job.cancel()
     pool = QThreadPool.globalInstance()
     if pool is not None:
-        pool.waitForDone(_AT_THE_END)
+        pool.waitForDone()
 
 
 atexit.register(_end_all)
