@@ -8,7 +8,7 @@ from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_wbcseg.classification.classes import BUILT_IN
+from napari_wbcseg.classification.classes import BUILT_IN, CellClass
 from napari_wbcseg.plugin.review.gallery import Gallery
 from napari_wbcseg.plugin.review.layer import LayerReview
 from napari_wbcseg.results.load import load_result
@@ -340,6 +340,21 @@ def test_a_class_of_ones_own_is_named_and_saved_with_the_result(widget, tmp_path
     found = load_result(tmp_path / "one-labels.tif")
     assert found.classes("smudge cell").colour == "#123456"
     assert (found.white_cells, found.classes) == (2, widget.review.classes)
+
+
+def test_undo_takes_back_what_was_changed_of_a_class(widget):
+    before = widget.review.classes
+    widget.gallery.class_menu.change("lymphocyte", colour="#123456")
+    widget.gallery.class_menu.change("lymphocyte", white_cell=False)
+    assert widget.review.summary() == "2 white cells, 1 to check"
+    widget.undo()
+    assert widget.review.summary() == "3 white cells, 1 to check"
+    assert widget.review.classes("lymphocyte").colour == "#123456"
+    widget.undo()
+    assert widget.review.classes == before
+    widget.redo()
+    widget.redo()
+    assert widget.review.classes("lymphocyte") == CellClass("lymphocyte", "#123456", white_cell=False)
 
 
 def test_cells_go_with_their_class_when_it_is_renamed(widget):

@@ -223,7 +223,7 @@ class LayerReview(ReviewedCells):
         ----------
         classes : ClassList
         renamed : mapping of str to str, optional
-            Old and new names, which the cells take over; with one Undo begins anew.
+            Old and new names, which the cells take over; with one Undo begins anew, else it takes this back.
 
         Raises
         ------
@@ -234,6 +234,8 @@ class LayerReview(ReviewedCells):
             raise EditError("Wait until the cells are measured, then rename the class.")
         if renamed:
             self.write_features()
+        else:
+            self._history.begin(edited=False)
         note(self.labels, classes=classes.to_list())
         if renamed:
             self._features.rename_classes(renamed)
@@ -241,7 +243,7 @@ class LayerReview(ReviewedCells):
             self._announce()
 
     def undo(self) -> None:
-        """Take back the last edit of the layer, or the last decision, whichever was later."""
+        """Take back the last edit of the layer, decision or change of classes, whichever was later."""
         if self._history.undo():
             self._announce()
 
@@ -316,9 +318,10 @@ class LayerReview(ReviewedCells):
 
 
 class History:
-    """Undo and redo over edits of the layer and decisions together, in the order in which they were made.
+    """Undo and redo over edits of the layer, decisions and classes together, in the order they were made.
 
-    A step is what was decided on the other side of it, and whether it is an edit of the layer.
+    A step is what was decided on the other side of it, with the classes there were, and whether it is an
+    edit of the layer.
 
     Parameters
     ----------
@@ -329,12 +332,12 @@ class History:
 
     def __init__(self, cells: MeasuredCells, decisions: Decisions) -> None:
         self._cells, self._decisions = cells, decisions
-        self._done: list[tuple[Any, bool]] = []
-        self._undone: list[tuple[Any, bool]] = []
+        self._done: list[tuple[Any, Any, bool]] = []
+        self._undone: list[tuple[Any, Any, bool]] = []
 
     def begin(self, edited: bool) -> None:
-        """Remember what there is before a step: an edit of the layer, or a decision."""
-        self._done = [*self._done[-_MOST_STEPS:], (self._decisions.state, edited)]
+        """Remember what there is before a step: an edit of the layer, or what a person says."""
+        self._done = [*self._done[-_MOST_STEPS:], (*self._said, edited)]
         self._undone = []
 
     def clear(self) -> None:
@@ -349,14 +352,19 @@ class History:
         """Do again what was taken back last, and say whether there was something."""
         return self._go(self._undone, self._done, self._cells.labels.redo)
 
+    @property
+    def _said(self) -> tuple[Any, Any]:
+        return self._decisions.state, LayerInfo.of(self._cells.labels).classes
+
     def _go(self, steps: list[Any], others: list[Any], load: Callable[[], None]) -> bool:
         self._cells.update_now()
         while steps:
-            state, edited = steps.pop()
-            there = self._decisions.state, edited
+            state, classes, edited = steps.pop()
+            there = *self._said, edited
             if edited and not self._cells.took_back(load):
                 continue  # the layer's own Undo took it back already
             self._decisions.state = state
+            note(self._cells.labels, classes=classes)
             others.append(there)
             return True
         return False
