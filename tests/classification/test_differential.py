@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from napari_wbcseg.classification.classes import BUILT_IN, CellClass
+from napari_wbcseg.classification.classes import BUILT_IN, CellClass, ClassList
 from napari_wbcseg.classification.differential import differential, more_to_halve, pooled, wilson_interval
+from napari_wbcseg.segmentation.result import counts
 
 #: 95 % limits for a percentage seen among 100, 200, 500 and 1000 cells (Rümke, Blood Cells 11, 1985).
 RUMKE = {
@@ -85,5 +87,31 @@ def test_of_nothing_nothing_is_said() -> None:
 
 def test_several_pictures_are_counted_together_each_with_its_own_classes() -> None:
     other = BUILT_IN.added(CellClass("smudge", "#112233", white_cell=False))
-    found = pooled([table(lymphocyte=3), table(lymphocyte=1, smudge=2)], [BUILT_IN, other])
+    found = pooled([(table(lymphocyte=3), BUILT_IN), (table(lymphocyte=1, smudge=2), other)])
     assert (found.white_cells, found.others["smudge"]) == (4, 2)
+
+
+def test_each_picture_says_itself_which_of_its_cells_are_white_cells() -> None:
+    white = BUILT_IN.added(CellClass("blast", "#112233"))
+    beside = BUILT_IN.added(CellClass("blast", "#112233", white_cell=False))
+    pictures = [(table(lymphocyte=3, blast=2), white), (table(lymphocyte=1, blast=5), beside)]
+    for given in (pictures, pictures[::-1]):
+        found = pooled(given)
+        assert found.white_cells == sum(counts(*one)["white_cells"] for one in given) == 6
+        assert {share.name: share.count for share in found.shares if share.count} == {
+            "lymphocyte": 4,
+            "blast": 2,
+        }
+        assert found.others["blast"] == 5
+
+
+@pytest.mark.parametrize("name", ["neutrophil", "band neutrophil", "unsure", "erythroblast"])
+def test_a_part_that_is_no_white_cell_and_cells_without_a_class_count_the_same_everywhere(name) -> None:
+    changed = ClassList(
+        replace(one, white_cell=not one.white_cell) if one.name == name else one for one in BUILT_IN
+    )
+    cells = table(**{"neutrophil": 3, "band neutrophil": 2, "erythroblast": 4, "": 5})
+    found, counted = differential(cells, changed), counts(cells, changed)
+    assert (found.white_cells, found.erythroblasts) == (counted["white_cells"], counted["erythroblasts"])
+    assert sum(share.count for share in found.shares if not share.part_of) == found.white_cells
+    assert found.white_cells == {"neutrophil": 7, "band neutrophil": 8, "unsure": 5, "erythroblast": 14}[name]

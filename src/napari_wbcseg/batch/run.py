@@ -335,8 +335,7 @@ def _write_run(
             overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
             yield {"row": row, "pictures": pictures, "overlay": overlay.name if overlay in drawn else ""}
 
-    in_doubt = len(tables) - len(sure)
-    differential = pooled([cells for cells, _ in sure], [classes for _, classes in sure], in_doubt)
+    differential = pooled(sure, len(tables) - len(sure))
     write_counts(folder / COUNTS_FILE, [rows[item] for item in items if item in rows])
     write_cells(folder / CELLS_FILE, tables)
     record.write(folder / RUN_FILE)

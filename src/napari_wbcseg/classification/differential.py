@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING
 
 from ..words import counted, readable
-from .classes import BUILT_IN, CLASS, ERYTHROBLAST, UNSURE, ClassList, class_of
+from .classes import BUILT_IN, ERYTHROBLAST, UNSURE, CellClass, ClassList, class_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,38 +134,42 @@ def differential(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> Differen
     Parameters
     ----------
     cells : DataFrame
-        Of one picture or of many. Cells without a class count as ``unsure``; without the column
-        ``class`` all do.
+        Of one picture. Cells without a class count as ``unsure``; without the column ``class`` all do.
     classes : ClassList
         Names that are not in it are white cells.
     """
-    found = class_of(cells).replace("", UNSURE).value_counts()
-    classes = classes.covering(sorted(map(str, found.index)))
-    count = {one.name: sum(int(found.get(part, 0)) for part in classes.parts(one.name)) for one in classes}
-    total = sum(count[one.name] for one in classes if one.white_cell and not one.part_of)
-    others = {one.name: count[one.name] for one in classes if not one.white_cell}
-    shares = []
-    for one in classes:
-        if one.white_cell:
-            number = count[one.name]
+    return pooled([(cells, classes)])
+
+
+def pooled(pictures: Iterable[tuple[pd.DataFrame, ClassList]], in_doubt: int = 0) -> Differential:
+    """Count the cells of several pictures together; see `differential`.
+
+    Parameters
+    ----------
+    pictures : iterable of (DataFrame, ClassList)
+        The cells of each picture and its classes, which say whether they are white cells. Where the lists
+        disagree over a class, some of its cells are among the ``shares`` and some among the ``others``.
+    in_doubt : int
+        So many pictures more were left out, as their counts are in doubt.
+    """
+    white, beside, known = Counter[str](), Counter[str](), list[CellClass]()
+    for cells, classes in pictures:
+        for name, number in class_of(cells).replace("", UNSURE).value_counts().items():
+            (beside if name in classes.not_white else white)[str(name)] += number
+        known += classes
+    every = ClassList().added(*known).covering(sorted({*white, *beside}))
+    total, shares, others = white.total(), [], {ERYTHROBLAST: 0}
+    for one in every:
+        number, not_white = (sum(count[part] for part in every.parts(one.name)) for count in (white, beside))
+        if one.white_cell or number:
             low, high = wilson_interval(number, total)
             percent = 100 * number / total if total else float("nan")
             more = more_to_halve(number, total)
             shares.append(Share(one.name, one.part_of, number, percent, 100 * low, 100 * high, more))
-    colours = {one.name: one.colour for one in classes}
-    return Differential(tuple(shares), total, {ERYTHROBLAST: 0, **others}, colours)
-
-
-def pooled(tables: Iterable[pd.DataFrame], lists: Iterable[ClassList], in_doubt: int = 0) -> Differential:
-    """Count the cells of several pictures together, given with the classes of each; see `differential`.
-
-    So many pictures more were left out, as their counts are in doubt.
-    """
-    import pandas as pd
-
-    names = pd.concat([pd.Series(dtype="str"), *(class_of(cells) for cells in tables)])
-    classes = ClassList().added(*(one for classes in lists for one in classes))
-    return replace(differential(pd.DataFrame({CLASS: names}), classes), in_doubt=in_doubt)
+        if not one.white_cell or not_white:
+            others[one.name] = not_white
+    colours = {one.name: one.colour for one in every}
+    return Differential(tuple(shares), total, others, colours, in_doubt)
 
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:

@@ -211,7 +211,7 @@ def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[s
     files, outdated = counted_records(results)
     every = [classes_in(file) for file in files]
     sure = [one for one in every if not one.in_doubt]
-    found = pooled([one.cells for one in sure], [one.classes for one in sure], len(every) - len(sure))
+    found = pooled([(one.cells, one.classes) for one in sure], len(every) - len(sure))
     return replace(found, outdated=outdated), sorted(set().union(*(one.told_by for one in every)))
 
 

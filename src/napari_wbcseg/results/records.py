@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -309,5 +310,6 @@ class ResultRecord(Record):
         if self.in_doubt or class_of(cells).eq("").all():
             return row
         found = differential(cells, self.class_list)
-        classes = {**{share.name: share.count for share in found.shares}, **found.others}
+        classes = Counter({share.name: share.count for share in found.shares})
+        classes.update(found.others)  # a class with parts may have cells among both
         return {**row, **{count_column(name): count for name, count in classes.items()}}

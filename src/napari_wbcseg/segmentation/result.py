@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..classification.classes import BUILT_IN, ERYTHROBLAST, ClassList, class_of
-from ..classification.differential import count_in_words
+from ..classification.classes import BUILT_IN, ClassList
+from ..classification.differential import count_in_words, differential
 from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
 
 if TYPE_CHECKING:
@@ -196,11 +196,11 @@ def marked_in(cells: pd.DataFrame) -> frozenset[int]:
 
 def counts(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> dict[str, int]:
     """Return the numbers of a table: ``count``, ``white_cells`` and ``erythroblasts`` in it, ``to_check``."""
-    names = class_of(cells)
+    found = differential(cells, classes)
     return {
         "count": len(cells),
-        "white_cells": len(cells) - int(names.isin(classes.not_white).sum()),
-        "erythroblasts": int(names.eq(ERYTHROBLAST).sum()),
+        "white_cells": found.white_cells,
+        "erythroblasts": found.erythroblasts,
         "to_check": int(cells["check"].eq(True).sum()) if "check" in cells else 0,
     }
 

@@ -7,6 +7,7 @@ import pytest
 from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg.classification.differential import differential, wilson_interval
+from napari_wbcseg.plugin.shared.metadata import note
 
 from .test_gallery import FIRST, SECOND, widget  # noqa: F401
 
@@ -68,6 +69,16 @@ def test_only_the_cells_in_the_chosen_regions_are_counted(viewer, panel):
     assert panel.summary.text() == "3 white cells."
     viewer.layers.remove(regions)
     assert panel.regions.value is None
+    assert panel.summary.text() == "3 white cells."
+
+
+def test_a_count_in_doubt_is_a_question(widget, panel):  # noqa: F811
+    note(widget.labels, notes=("Is the background dark? Count again.",))
+    panel.refresh()
+    assert panel.summary.text() == "Count in doubt, see its notes."
+    assert (rows(panel), panel.more.text(), panel.differential) == ([], "", None)
+    note(widget.labels, edited=True)
+    panel.refresh()
     assert panel.summary.text() == "3 white cells."
 
 

@@ -74,7 +74,7 @@ class DifferentialPanel(QWidget):
     Attributes
     ----------
     differential : Differential or None
-        What is shown; None without cells.
+        What is shown; None without cells, and where their count is in doubt.
     regions : LayerPicker
         The Shapes layer whose regions are counted; its ``value`` is None for the picture.
     folder : QCheckBox
@@ -140,18 +140,18 @@ class DifferentialPanel(QWidget):
         self.regions.enabled = not together
         self.table.clear()
         pictures = ""
+        doubt = review is not None and LayerInfo.of(review.labels).in_doubt
         if folder is not None and together:
             outdated = not_in_tables(folder)
             every = self._read(folder, (record, *outdated))
             if review is not None and record is not None and record not in outdated:
-                doubt = LayerInfo.of(review.labels).in_doubt
                 every.append(ClassesTold(review.cells, review.classes, set(), doubt))
             sure = [one for one in every if not one.in_doubt]
-            found = pooled([one.cells for one in sure], [one.classes for one in sure], len(every) - len(sure))
+            found = pooled([(one.cells, one.classes) for one in sure], len(every) - len(sure))
             pictures = f" in {counted(len(sure), 'picture')}"
             pictures += f", {found.in_doubt} in doubt" if found.in_doubt else ""
             pictures += f", {len(outdated)} of another run left out" if outdated else ""
-        elif review is not None:
+        elif review is not None and not doubt:
             cells, classes = review.cells, review.classes
             if self.regions.value is not None:
                 outlines = region_outlines(self.regions.value, review.labels)
@@ -159,7 +159,7 @@ class DifferentialPanel(QWidget):
             found = differential(cells, classes)
         else:
             self.differential = None
-            self.summary.setText("")
+            self.summary.setText("Count in doubt, see its notes." if doubt else "")
             self._say()
             return
         self.differential = found
