@@ -33,6 +33,7 @@ from .folder import alone_in, earlier_items, forget_large, items_of, with_others
 from .process import with_corrections
 from .report import REPORT_FILE, Gallery, add_to_gallery, write_report
 from .threads import segment_here
+from .twice import counted_twice
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -58,12 +59,15 @@ class BatchResult:
         Images that an earlier run did with other settings, another model or classifier, done again.
     set_aside : tuple of str
         Names of results that a person corrected, which stay beside the new ones but count no more.
+    twice : tuple of str
+        Which images seem to be one picture in two formats, in sentences.
     """
 
     rows: list[Row]
     kept: int = 0
     outdated: int = 0
     set_aside: tuple[str, ...] = ()
+    twice: tuple[str, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -240,10 +244,11 @@ def segment_files(
             if not finished:
                 take_up(items)  # what was written meanwhile
             record = record.model_copy(update={"finished": finished})
-            _write_run(run, record, items, rows)
+            twice = _write_run(run, record, items, rows)
         others = [file.name.removesuffix(RESULT_SUFFIX) for file in not_in_tables(folder)]
         set_aside = [name for name in others if (old := run.read(name)) and run.is_corrected(name, old)]
-    return BatchResult([rows[item] for item in items if item in rows], kept, outdated, tuple(set_aside))
+    told = [rows[item] for item in items if item in rows]
+    return BatchResult(told, kept, outdated, tuple(set_aside), twice)
 
 
 def renew_tables(folder: str | Path) -> None:
@@ -297,8 +302,14 @@ def _with_inputs(
 
 def _write_run(
     run: Outputs, record: RunRecord, items: Sequence[BatchItem], rows: dict[BatchItem, Row]
-) -> None:
-    """Write tables, record and report of a run, from the files of its results as they are now."""
+) -> tuple[str, ...]:
+    """Write tables, record and report of a run, from the files of its results as they are now.
+
+    Returns
+    -------
+    tuple of str
+        Which images seem to be there twice, as their rows say too.
+    """
     folder = run.folder
     drawn, tables, sure, hashes, gallery = set[Path](), [], [], {}, Gallery()
     for item in items:
@@ -318,6 +329,12 @@ def _write_run(
             with suppress(WBCSegError):
                 add_to_gallery(gallery, item.image, pictures_in(item, result, run)["gallery"])
         drawn.update(run.files_of(item.name, result))
+    twice = []
+    for pair in counted_twice([item for item in items if item.name in hashes], run):
+        images = " and ".join(item.image for item in pair)
+        twice.append(f"{images} seem to be one picture, whose cells count twice: leave one of them out.")
+        for item in pair:
+            rows[item]["notes"] = f"{rows[item]['notes']} {twice[-1]}".strip()
     record = _with_inputs(record, items, rows, folder)
     for one in record.inputs:
         one.sha256 = hashes.get(one.name, one.sha256)
@@ -340,6 +357,7 @@ def _write_run(
     write_cells(folder / CELLS_FILE, tables)
     record.write(folder / RUN_FILE)
     write_report(folder / REPORT_FILE, record, entries(), differential, gallery)
+    return tuple(twice)
 
 
 def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:

@@ -134,6 +134,8 @@ def segment(
     _print_counts(result.rows)
     typer.echo(f"Results: {out}")
     typer.echo(f"Report:  {out / REPORT_FILE}")
+    for sentence in result.twice:
+        typer.echo(sentence)
     if result.kept:
         typer.echo(f"Done before, and not again: {counted(result.kept, 'image')}. --again does all.")
     elif result.outdated:

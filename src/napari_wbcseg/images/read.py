@@ -175,10 +175,8 @@ def as_image(planes: Any, name: str, alpha: bool = False) -> tuple[Any, tuple[st
         planes, channels = planes[..., : channels - 1], channels - 1
         # Whole, a large image is not looked at; a channel that hides all of it was left empty.
         if alpha and isinstance(planes, np.ndarray) and seen.any() and not seen.all():
-            planes, black = (
-                planes * seen,
-                "; what is fully transparent was taken as black, as viewers show it",
-            )
+            black = "; what is fully transparent was taken as black, as viewers show it"
+            planes = planes * seen
         notes = (f"The alpha channel of {name} was dropped{black}.",)
     if channels not in (1, 3):
         raise ImageError(f"{name} has {channels} channels; save it as grey or as RGB.")

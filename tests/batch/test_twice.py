@@ -1,0 +1,41 @@
+"""A picture in two formats in one folder: both count, and that is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from napari_wbcseg import SegmentationSettings
+from napari_wbcseg.batch.run import BatchResult, collect, segment_files
+from napari_wbcseg.network.model_file import ModelFile
+
+from ..dark_model import spots
+
+
+def run(tmp_path: Path, model: ModelFile) -> BatchResult:
+    settings = SegmentationSettings(recipe="classic")
+    return segment_files(collect([tmp_path / "in"]), tmp_path / "out", model, settings)
+
+
+def test_only_what_has_one_name_and_looks_alike_is_named(tmp_path: Path, model: ModelFile) -> None:
+    (tmp_path / "in").mkdir()
+    pictures = [Image.fromarray(spots((150, 150), (centre,))[0]) for centre in ((40, 40), (100, 110))]
+    for name, picture in {
+        "same.png": 0,
+        "same.jpg": 0,
+        "other.png": 0,
+        "other.jpg": 1,
+        "alone.png": 0,
+    }.items():
+        pictures[picture].save(tmp_path / "in" / name)
+    found = run(tmp_path, model)
+    said = "same.jpg and same.png seem to be one picture, whose cells count twice: leave one of them out."
+    assert found.twice == (said,)
+    counts = pd.read_csv(tmp_path / "out" / "counts.csv").set_index("image")
+    assert counts["white_cells"].tolist() == [1] * 5, "none is left out"
+    notes = counts["notes"].fillna("")
+    assert list(notes.index[notes.str.contains(said, regex=False)]) == ["same.jpg", "same.png"]
+    assert said in (tmp_path / "out" / "report.html").read_text()
+    assert run(tmp_path, model).twice == (said,), "also where all was done before"
