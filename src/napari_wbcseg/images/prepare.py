@@ -137,7 +137,7 @@ def prepare_image(array: Any, value_range: float | None = None) -> NDArray[np.fl
     Parameters
     ----------
     array : array, shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)
-        Grey, RGB, or RGB with alpha, which is dropped, and black where that is 0; any integer or float type.
+        Grey, RGB, or RGB with alpha, which is dropped (see `without_alpha`); any integer or float type.
         Grey is repeated to three channels.
     value_range : float, optional
         Value that becomes 255; by default `bit_range` of the array. Give the one of
@@ -150,14 +150,14 @@ def prepare_image(array: Any, value_range: float | None = None) -> NDArray[np.fl
     """
     array = np.asarray(array)
     check_shape(array.shape)
+    if array.shape[2:] == (4,):
+        array, _ = without_alpha(array)
     return rgb_pixels(array, bit_range(array) if value_range is None else value_range)
 
 
 def rgb_pixels(array: NDArray[Any], value_range: float) -> NDArray[np.float32]:
     """Return a part of an image that was checked as RGB in 0..255; see `prepare_image`."""
     pixels = array[..., :3].astype(np.float32) if array.ndim == 3 else array[..., None].astype(np.float32)
-    if array.shape[2:] == (4,):
-        pixels *= array[..., 3:] > 0  # what viewers do not show
     if value_range != 255:
         pixels *= np.float32(255 / value_range)
     if array.dtype != np.uint8:
@@ -165,11 +165,30 @@ def rgb_pixels(array: NDArray[Any], value_range: float) -> NDArray[np.float32]:
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
-def preparation_notes(shape: tuple[int, ...], dtype: np.dtype[Any], value_range: float) -> tuple[str, ...]:
+def without_alpha(array: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """Return the colours of pixels (..., colours and alpha), black where these are fully transparent.
+
+    A channel that hides the whole image was left empty, and hides nothing.
+
+    Returns
+    -------
+    colours : ndarray, shape (..., C - 1)
+    black : str
+        What the note on the alpha channel tells of that; empty where nothing is hidden.
+    """
+    colours, seen = array[..., :-1], array[..., -1:] > 0
+    if seen.all() or not seen.any():
+        return colours, ""
+    return colours * seen, "; what is fully transparent was taken as black, as viewers show it"
+
+
+def preparation_notes(
+    shape: tuple[int, ...], dtype: np.dtype[Any], value_range: float, black: str = ""
+) -> tuple[str, ...]:
     """Say what `rgb_pixels` does to an image, in sentences for the user."""
     notes = []
     if shape[2:] == (4,):
-        notes.append("The alpha channel was dropped; what is fully transparent was taken as black.")
+        notes.append(f"The alpha channel was dropped{black}.")
     if dtype.kind == "f" and value_range == 255:
         notes.append("Float values were taken as 0 to 255.")
     elif dtype.kind == "f" and value_range > 255:

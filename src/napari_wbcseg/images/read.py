@@ -15,7 +15,7 @@ from .limits import check_is_file, check_memory
 from .opened import OpenedImage, image_head
 from .pictures import open_picture
 from .pixel_size import PixelSize
-from .prepare import as_rgb8
+from .prepare import as_rgb8, without_alpha
 from .slides import open_slide
 from .tiff import MAGIC, open_tiff
 from .zarr_files import open_zarr_image
@@ -171,12 +171,9 @@ def as_image(planes: Any, name: str, alpha: bool = False) -> tuple[Any, tuple[st
         planes, channels = planes.reshape(1, count, height, width), width
     notes: tuple[str, ...] = ()
     if channels == 4 or (channels == 2 and alpha):
-        seen, black = planes[..., -1:] > 0, ""
-        planes, channels = planes[..., : channels - 1], channels - 1
-        # Whole, a large image is not looked at; a channel that hides all of it was left empty.
-        if alpha and isinstance(planes, np.ndarray) and seen.any() and not seen.all():
-            black = "; what is fully transparent was taken as black, as viewers show it"
-            planes = planes * seen
+        known = alpha and isinstance(planes, np.ndarray)  # a large image is not read for it
+        planes, black = without_alpha(planes) if known else (planes[..., :-1], "")
+        channels -= 1
         notes = (f"The alpha channel of {name} was dropped{black}.",)
     if channels not in (1, 3):
         raise ImageError(f"{name} has {channels} channels; save it as grey or as RGB.")
