@@ -41,14 +41,6 @@ def test_grey_is_repeated_with_a_note() -> None:
         assert any("grey" in note for note in notes(grey))
 
 
-def test_what_is_fully_transparent_is_black() -> None:
-    alpha = np.full((12, 17), 1, np.uint8)
-    alpha[:5] = 0
-    prepared = prepare_image(np.dstack([_rgb(), alpha]))
-    assert not prepared[:5].any()
-    np.testing.assert_array_equal(prepared[5:], _rgb()[5:])
-
-
 def test_alpha_is_dropped_with_a_note_and_does_not_set_the_range() -> None:
     image = np.dstack([_rgb(top=1000, dtype=np.uint16), np.full((12, 17), 65535, np.uint16)])
     assert bit_range(image) == 1023

@@ -206,21 +206,6 @@ def test_alpha_is_dropped_aloud(tmp_path: Path, suffix: str, mode: str) -> None:
     np.testing.assert_array_equal(read, colour.squeeze())
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_fully_transparent_is_black_aloud(tmp_path: Path, channels: int) -> None:
-    image = np.dstack([_rgb()[..., :channels], np.full((12, 17), 1, np.uint8)])
-    image[:5, ..., -1] = 0
-    Image.fromarray(image).save(tmp_path / "a.png")
-    with pytest.warns(ImageWarning, match="fully transparent was taken as black"):
-        read = read_image(tmp_path / "a.png")
-    assert not read[:5].any()
-    np.testing.assert_array_equal(read[5:], image[5:, ..., :channels].squeeze())
-    image[..., -1] = 0
-    Image.fromarray(image).save(tmp_path / "unused.png")
-    with pytest.warns(ImageWarning, match=r"was dropped\.$"):
-        assert read_image(tmp_path / "unused.png")[:5].any(), "a channel that hides everything tells nothing"
-
-
 def test_16_bit_alpha_is_dropped_aloud(tmp_path: Path) -> None:
     image = _rgb(top=60000, dtype=np.uint16)
     cv2.imwrite(str(tmp_path / "a.png"), np.dstack([image[..., ::-1], np.full((12, 17), 65535, np.uint16)]))

@@ -44,7 +44,7 @@ class PixelSource:
     """
 
     def __init__(self, array: Any, value_range: float | None = None, file: str = "") -> None:
-        from .prepare import bit_range, check_shape, preparation_notes, without_alpha
+        from .prepare import bit_range, check_shape, preparation_notes
 
         shape = tuple(int(side) for side in array.shape)
         check_shape(shape)
@@ -52,10 +52,7 @@ class PixelSource:
         self.shape = (shape[0], shape[1])
         self.dtype = np.dtype(array.dtype)
         self.value_range = bit_range(array) if value_range is None else float(value_range)
-        black = ""
-        if shape[2:] == (4,) and isinstance(array, np.ndarray):
-            self._array, black = without_alpha(array)
-        self.notes = preparation_notes(shape, self.dtype, self.value_range, black)
+        self.notes = preparation_notes(shape, self.dtype, self.value_range)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_array" or not self._file}

@@ -137,7 +137,7 @@ def prepare_image(array: Any, value_range: float | None = None) -> NDArray[np.fl
     Parameters
     ----------
     array : array, shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)
-        Grey, RGB, or RGB with alpha, which is dropped (see `without_alpha`); any integer or float type.
+        Grey, RGB, or RGB with alpha, which is dropped; any integer or float type.
         Grey is repeated to three channels.
     value_range : float, optional
         Value that becomes 255; by default `bit_range` of the array. Give the one of
@@ -150,8 +150,6 @@ def prepare_image(array: Any, value_range: float | None = None) -> NDArray[np.fl
     """
     array = np.asarray(array)
     check_shape(array.shape)
-    if array.shape[2:] == (4,):
-        array, _ = without_alpha(array)
     return rgb_pixels(array, bit_range(array) if value_range is None else value_range)
 
 
@@ -165,30 +163,11 @@ def rgb_pixels(array: NDArray[Any], value_range: float) -> NDArray[np.float32]:
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
-def without_alpha(array: NDArray[Any]) -> tuple[NDArray[Any], str]:
-    """Return the colours of pixels (..., colours and alpha), black where these are fully transparent.
-
-    A channel that hides the whole image was left empty, and hides nothing.
-
-    Returns
-    -------
-    colours : ndarray, shape (..., C - 1)
-    black : str
-        What the note on the alpha channel tells of that; empty where nothing is hidden.
-    """
-    colours, seen = array[..., :-1], array[..., -1:] > 0
-    if seen.all() or not seen.any():
-        return colours, ""
-    return colours * seen, "; what is fully transparent was taken as black, as viewers show it"
-
-
-def preparation_notes(
-    shape: tuple[int, ...], dtype: np.dtype[Any], value_range: float, black: str = ""
-) -> tuple[str, ...]:
+def preparation_notes(shape: tuple[int, ...], dtype: np.dtype[Any], value_range: float) -> tuple[str, ...]:
     """Say what `rgb_pixels` does to an image, in sentences for the user."""
     notes = []
     if shape[2:] == (4,):
-        notes.append(f"The alpha channel was dropped{black}.")
+        notes.append("The alpha channel was dropped.")
     if dtype.kind == "f" and value_range == 255:
         notes.append("Float values were taken as 0 to 255.")
     elif dtype.kind == "f" and value_range > 255:

@@ -15,7 +15,7 @@ from .limits import check_is_file, check_memory
 from .opened import OpenedImage, image_head
 from .pictures import open_picture
 from .pixel_size import PixelSize
-from .prepare import as_rgb8, without_alpha
+from .prepare import as_rgb8
 from .slides import open_slide
 from .tiff import MAGIC, open_tiff
 from .zarr_files import open_zarr_image
@@ -70,8 +70,7 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[A
 
     The content decides the format, not the suffix. Rows and columns are those of the file, as
     napari, ImageJ and QuPath show them: an orientation that a camera noted is told, not applied.
-    Colours are brought to RGB, 16-bit and float values are kept, and an alpha channel is dropped;
-    what it hides is black.
+    Colours are brought to RGB, 16-bit and float values are kept, and an alpha channel is dropped.
     Of a file of several images the largest is read, with all that are like it. What one should
     know of that is said by an `ImageWarning`.
 
@@ -150,8 +149,7 @@ def as_image(planes: Any, name: str, alpha: bool = False) -> tuple[Any, tuple[st
     name : str
         What messages call it.
     alpha : bool
-        Whether the last of two or four channels is transparency. Of what is in memory, the fully
-        transparent is black.
+        Whether the second of two channels is transparency.
 
     Returns
     -------
@@ -171,10 +169,8 @@ def as_image(planes: Any, name: str, alpha: bool = False) -> tuple[Any, tuple[st
         planes, channels = planes.reshape(1, count, height, width), width
     notes: tuple[str, ...] = ()
     if channels == 4 or (channels == 2 and alpha):
-        known = alpha and isinstance(planes, np.ndarray)  # a large image is not read for it
-        planes, black = without_alpha(planes) if known else (planes[..., :-1], "")
-        channels -= 1
-        notes = (f"The alpha channel of {name} was dropped{black}.",)
+        notes = (f"The alpha channel of {name} was dropped.",)
+        planes, channels = planes[..., : channels - 1], channels - 1
     if channels not in (1, 3):
         raise ImageError(f"{name} has {channels} channels; save it as grey or as RGB.")
     if channels == 1:
