@@ -19,7 +19,9 @@ import numpy as np
 import pytest
 
 from napari_wbcseg import SegmentationSettings, load_result, save
+from napari_wbcseg.batch import thumbnails
 from napari_wbcseg.batch.run import BatchItem, BatchResult, segment_files
+from napari_wbcseg.batch.thumbnails import report_pictures
 from napari_wbcseg.errors import Cancelled, OutputError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.run_record import RunRecord
@@ -204,6 +206,20 @@ class TestRunAgain:
         # With other settings they would be lost: what is found then goes elsewhere.
         assert "in__0003" in redone(items, out, model, settings=SETTINGS.replace(min_area=600))
         assert load_result(out / "0003-result.json").count == 2
+
+    def test_what_another_than_a_run_saved_is_drawn_once_for_the_report(
+        self, items: list[BatchItem], out: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save(load_result(out / "0003-result.json"), out / "0003", "tiff", image_path=items[3].path)
+        drawn = []
+
+        def draw(image: np.ndarray, *about: Any) -> dict[str, list[Any]]:
+            drawn.append(image.shape)
+            return report_pictures(image, *about)
+
+        monkeypatch.setattr(thumbnails, "report_pictures", draw)
+        assert redone(items, out, model) == []
+        assert len(drawn) == 1
 
 
 def test_after_kill_9_only_what_is_missing_is_done(tmp_path: Path, model: ModelFile) -> None:

@@ -312,6 +312,7 @@ def _write_run(
     """
     folder = run.folder
     drawn, tables, sure, hashes, gallery = set[Path](), [], [], {}, Gallery()
+    drawn_now: dict[BatchItem, list[Picture]] = {}
     for item in items:
         if rows.get(item, {}).get("status") != "ok":
             continue
@@ -327,7 +328,10 @@ def _write_run(
         if not result.in_doubt:
             sure.append((cells, result.class_list))
             with suppress(WBCSegError):
-                add_to_gallery(gallery, item.image, pictures_in(item, result, run)["gallery"])
+                shown = pictures_in(item, result, run)
+                add_to_gallery(gallery, item.image, shown["gallery"])
+                if not result.pictures:  # drawn now, for which the image was read
+                    drawn_now[item] = shown["pictures"]
         drawn.update(run.files_of(item.name, result))
     twice = []
     for pair in counted_twice([item for item in items if item.name in hashes], run):
@@ -348,7 +352,7 @@ def _write_run(
             if row["status"] == "ok":
                 with suppress(WBCSegError):
                     result = ResultRecord.read(run.record_file(item.name))
-                    pictures = pictures_in(item, result, run)["pictures"]
+                    pictures = drawn_now.get(item) or pictures_in(item, result, run)["pictures"]
             overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
             yield {"row": row, "pictures": pictures, "overlay": overlay.name if overlay in drawn else ""}
 
