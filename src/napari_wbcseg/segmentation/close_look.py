@@ -82,8 +82,9 @@ def look_at_whole_cells(
         return maps, area, depth > 0
     reach = round(predictor.canonical_diameter)
     wider = [box.shifted(*area[:2]).grown(reach, size) for box in cut]
-    windows = [window for box in wider for window in box_windows(box, size, predictor.multiple)]
-    beyond, there = _look_at(image, list(dict.fromkeys(windows)), predictor)
+    more = (window for box in wider for window in box_windows(box, size, predictor.multiple))
+    windows = list(dict.fromkeys(more))
+    beyond, there = _look_at(image, windows, predictor)
     whole = Box.around([area, there])
     first, then = (part.shifted(-whole.top, -whole.left) for part in (area, there))
     depth, deeper = placed(depth, first, whole.shape), _depth(windows, whole, size)

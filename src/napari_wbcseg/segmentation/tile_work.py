@@ -196,11 +196,12 @@ def find_in_tile(
     pixels = work.source.read(*tile.window)
     image = work.estimates.transmittance(pixels, tile.window)
     if cells is None:
-        seen = network_input(image)
         if work.settings.recipe == "classic":
+            seen = image  # which leaves no cell out by its stain
             found = classic.find_cells(pixels, work.model, work.settings, progress)
         else:
             predictor = Predictor(work.model, work.settings, progress)
+            seen = network_input(image)
             levels = Levels(seen, predictor) if tile.window.shape == work.source.shape else None
             found = robust.find_at(seen, work.estimates.diameters[tile.size], predictor, levels)
         cells = cells_of_tile(found, seen, tile)
