@@ -206,6 +206,28 @@ def test_alpha_is_dropped_aloud(tmp_path: Path, suffix: str, mode: str) -> None:
     np.testing.assert_array_equal(read, colour.squeeze())
 
 
+@pytest.mark.parametrize("writer", ["tifffile", "opencv", "composite of ImageJ"])
+def test_a_fourth_channel_that_is_not_called_alpha_is_left_out_as_what_it_is(
+    tmp_path: Path, writer: str
+) -> None:
+    path, four = tmp_path / "four.tif", np.dstack([_rgb(), _grey()])
+    if writer == "opencv":
+        cv2.imwrite(str(path), four[..., [2, 1, 0, 3]])
+    elif writer == "tifffile":
+        tifffile.imwrite(path, four, photometric="rgb", extrasamples=["unspecified"])
+    else:
+        tifffile.imwrite(path, np.moveaxis(four, -1, 0).copy(), imagej=True, metadata={"axes": "CYX"})
+    with pytest.warns(ImageWarning, match="first three of the four channels .* the fourth, .* was left out"):
+        np.testing.assert_array_equal(read_image(path), _rgb())
+
+
+def test_two_channels_of_which_none_is_called_alpha_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "two.tif"
+    tifffile.imwrite(path, _rgb()[..., :2].copy(), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(ImageError, match="2 channels"):
+        read_image(path)
+
+
 def test_16_bit_alpha_is_dropped_aloud(tmp_path: Path) -> None:
     image = _rgb(top=60000, dtype=np.uint16)
     cv2.imwrite(str(tmp_path / "a.png"), np.dstack([image[..., ::-1], np.full((12, 17), 65535, np.uint16)]))

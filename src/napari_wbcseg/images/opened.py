@@ -37,7 +37,7 @@ class OpenedImage:
     fields : int
         How many images of the file were put together as planes.
     alpha : bool
-        Whether the last of two channels is transparency.
+        Whether the last of two or four channels is known to be transparency.
     read_stated : callable
         Reads what the file states of the size of its pixels.
     read_orientation : callable

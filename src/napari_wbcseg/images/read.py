@@ -36,6 +36,10 @@ class ReadImage(NamedTuple):
     pixel_size: PixelSize | None
 
 
+_FOURTH = (
+    "The first three of the four channels of {name} were taken for red, green and blue, and the fourth, of "
+    "which it does not say what it is, was left out."
+)
 #: What the first bytes of files that are often taken for images tell of them.
 _LOOKS = {b"ftyp": "a phone's HEIC or AVIF", b"WEBP": "WebP", b"GIF8": "GIF", b"%PDF": "a PDF"}
 
@@ -149,7 +153,7 @@ def as_image(planes: Any, name: str, alpha: bool = False) -> tuple[Any, tuple[st
     name : str
         What messages call it.
     alpha : bool
-        Whether the second of two channels is transparency.
+        Whether the last of two or four channels is known to be transparency.
 
     Returns
     -------
@@ -169,7 +173,7 @@ def as_image(planes: Any, name: str, alpha: bool = False) -> tuple[Any, tuple[st
         planes, channels = planes.reshape(1, count, height, width), width
     notes: tuple[str, ...] = ()
     if channels == 4 or (channels == 2 and alpha):
-        notes = (f"The alpha channel of {name} was dropped.",)
+        notes = (f"The alpha channel of {name} was dropped." if alpha else _FOURTH.format(name=name),)
         planes, channels = planes[..., : channels - 1], channels - 1
     if channels not in (1, 3):
         raise ImageError(f"{name} has {channels} channels; save it as grey or as RGB.")

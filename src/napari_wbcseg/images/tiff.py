@@ -37,6 +37,7 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 #: Tag that notes how a camera was turned, of TIFF and EXIF.
 ORIENTATION = 274
 
+_ALPHA = (1, 2)  # extra samples that are transparency; 0 says nothing of what they are
 _KEPT_SEGMENT = 2**22  # bytes; a strip or tile larger than this is kept for the next part of it
 _MOST_PLANES = 65_536  # of an OME-TIFF; what declares more is damaged
 _WORKERS, _FEW = 4, 8  # threads, for so many tiles or strips at least
@@ -125,7 +126,7 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
         tuple(levels),
         notes,
         fields=len(fields),
-        alpha=bool(page.extrasamples),
+        alpha=any(int(sample) in _ALPHA for sample in page.extrasamples),
         read_stated=lambda: stated_pixel_size(file, page, every[chosen[0]][0]),
         read_orientation=lambda: getattr(page.tags.get(ORIENTATION), "value", None),
     )
