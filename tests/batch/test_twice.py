@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from PIL import Image
 
-from napari_wbcseg import SegmentationSettings
-from napari_wbcseg.batch.run import BatchResult, collect, segment_files
+from napari_wbcseg import SegmentationSettings, load_result, save
+from napari_wbcseg.batch.run import BatchResult, collect, renew_tables, segment_files
 from napari_wbcseg.network.model_file import ModelFile
 
 from ..dark_model import spots
@@ -17,6 +19,21 @@ from ..dark_model import spots
 def run(tmp_path: Path, model: ModelFile) -> BatchResult:
     settings = SegmentationSettings(recipe="classic")
     return segment_files(collect([tmp_path / "in"]), tmp_path / "out", model, settings)
+
+
+@pytest.mark.parametrize("doubt", [(), ("Is it one field? Count one plane.",)])
+def test_pictures_of_which_a_person_saved_the_result_are_named_too(
+    tmp_path: Path, model: ModelFile, doubt: tuple[str, ...]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "a.jpg"):
+        Image.fromarray(spots((150, 150), ((40, 40),))[0]).save(tmp_path / "in" / name)
+    run(tmp_path, model)
+    file = tmp_path / "out" / "a_png-result.json"
+    save(dataclasses.replace(load_result(file), notes=doubt), tmp_path / "out" / "a_png", "tiff")
+    renew_tables(tmp_path / "out")
+    assert "seem to be one picture" in (tmp_path / "out" / "report.html").read_text()
+    assert pd.read_csv(tmp_path / "out" / "counts.csv")["notes"].str.contains("seem to be one picture").all()
 
 
 def test_only_what_has_one_name_and_looks_alike_is_named(tmp_path: Path, model: ModelFile) -> None:

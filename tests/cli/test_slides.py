@@ -16,7 +16,9 @@ from ome_zarr.writer import write_image
 from PIL import Image
 from roifile import ImagejRoi
 
+from napari_wbcseg.batch.run import renew_tables
 from napari_wbcseg.box import Box
+from napari_wbcseg.classification.classes import CellClass
 from napari_wbcseg.classification.naming import named
 from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.segmentation.large.result import LargeResult
@@ -102,6 +104,28 @@ def test_after_corrections_all_that_was_written_follows(options: list[str], tmp_
     assert gallery == [2, 1]
 
 
+def test_tables_and_report_say_of_corrected_cells_what_the_differential_says(
+    options: list[str], tmp_path: Path
+) -> None:
+    write_slide(tmp_path / "slide.tif")
+    out = tmp_path / "out"
+    wbcseg("segment", tmp_path / "slide.tif", "-o", out, "-f", "geojson", *options)
+    result = LargeResult.open(out / "slide-cells")
+    stone = CellClass("stone", "#123456", white_cell=False)
+    result.keep_said(named(result.cells, [2], "stone"), result.classes.added(stone))
+    shutil.copytree(out, tmp_path / "moved", copy_function=shutil.copyfile)  # not the times of the files
+    for folder in (out, tmp_path / "moved"):
+        renew_tables(folder)
+        assert "1 white cell (stone 1: no white cells)." in wbcseg("differential", folder).output
+        row = pd.read_csv(folder / "counts.csv").iloc[0]
+        assert (row["white_cells"], row["stone"]) == (1, 1)
+        report = (folder / "report.html").read_text(encoding="utf-8")
+        assert "<h1>1 white cell in 1 image</h1>" in report
+        assert '<h3><i style="background: #123456"></i>stone</h3>' in report, "the gallery is drawn anew"
+        assert "stone" in (folder / "slide.geojson").read_text(encoding="utf-8").lower()
+        assert ResultRecord.read(folder / "slide-result.json").class_list("stone") == stone
+
+
 def test_cells_that_a_person_named_are_not_written_over(options: list[str], tmp_path: Path) -> None:
     write_slide(tmp_path / "slide.tif")
     out = tmp_path / "out"
@@ -166,6 +190,11 @@ def test_classes_told_anew_are_those_that_segmenting_tells_and_all_that_was_writ
     assert pd.read_csv(out / "counts.csv")[columns].equals(pd.read_csv(other / "counts.csv")[columns])
     assert "Done before, and not again: 1 image" in wbcseg(*command, "-o", out, "--classes", own.path).output
     again.keep_said(named(again.cells, [2], "blast"))
+    (tmp_path / "slide.tif").rename(tmp_path / "kept.tif")
+    tifffile.imwrite(tmp_path / "slide.tif", picture(TRUTH)[::-1].copy(), tile=(64, 64), photometric="rgb")
+    refused = wbcseg("classify", out, status=1).stderr
+    assert "has changed since" in refused, "classes are not told of what another image shows there"
+    (tmp_path / "kept.tif").replace(tmp_path / "slide.tif")
     wbcseg("classify", out)
     assert LargeResult.open(out / "slide-cells").cells["class"].tolist()[1] == "blast"
     assert "blast" in (out / "slide.geojson").read_text(encoding="utf-8").lower()

@@ -47,7 +47,7 @@ def classify_results(
     done : list of Path
         The records of the results.
     problems : list of str
-        Of the others, whose image is gone or cannot be read.
+        Of the others, whose image is gone, is another one by now, or cannot be read.
 
     Raises
     ------
@@ -72,6 +72,9 @@ def classify_results(
                 image = record.image.file(folder)
                 if image is None:
                     problems.append(f"The image of {file} is gone: put it back, or segment it anew.")
+                    continue
+                if not record.large and not record.image.is_of(image):
+                    problems.append(f"{image} is not the image of {file} any more: segment it anew.")
                     continue
                 tell = _tell_large if record.large else _tell
                 try:

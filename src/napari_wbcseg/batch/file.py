@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, SettingsError, WBCSegError
-from ..results.formats.tables import failed_row, with_micrometres
+from ..results.formats.tables import failed_row
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ..results.records import ResultRecord
 from ..results.save import FORMATS, files_of
 from ..version import __version__
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..network.model_file import ModelFile
     from ..settings import SegmentationSettings
 
@@ -164,12 +162,8 @@ class Run(Outputs):
 
     def is_corrected(self, name: str, record: ResultRecord) -> bool:
         """Whether a person corrected or named cells of a result."""
-        if not record.large:
-            return record.corrected
-        from ..segmentation.large.result import LargeResult
-
         try:
-            return LargeResult.open(self.large_folder(name)).edited
+            return record.now(self.folder)[0].corrected
         except ImageError:  # nothing is left to lose
             return False
 
@@ -206,12 +200,8 @@ def failure(item: BatchItem, error: Exception, seconds: float = 0.0) -> Row:
 
 def row_of(item: BatchItem, record: ResultRecord, outputs: Outputs) -> Row:
     """Return the row of ``counts.csv`` of an image that is done."""
-    return record.row(item.image, cells_of(record, outputs))
-
-
-def cells_of(record: ResultRecord, outputs: Outputs) -> pd.DataFrame:
-    """Return the rows of ``cells.csv`` of an image that is done."""
-    return with_micrometres(record.table(outputs.folder), record.placement.pixel_size)
+    now, cells = record.now(outputs.folder)
+    return now.row(item.image, cells)
 
 
 def pictures_in(item: BatchItem, record: ResultRecord, outputs: Outputs) -> dict[str, list[Any]]:
@@ -222,7 +212,7 @@ def pictures_in(item: BatchItem, record: ResultRecord, outputs: Outputs) -> dict
     Raises
     ------
     WBCSegError
-        If the image or its labels cannot be read.
+        If the image or its labels cannot be read, or it is another one by now.
     """
     from ..images.read import read_image
     from ..results.load import load_result
@@ -230,4 +220,7 @@ def pictures_in(item: BatchItem, record: ResultRecord, outputs: Outputs) -> dict
 
     if record.pictures:
         return {"pictures": record.pictures, "gallery": record.gallery}
-    return report_pictures(read_image(item.path), load_result(outputs.record_file(item.name)))
+    result = load_result(outputs.record_file(item.name))
+    if not record.image.is_of(item.path):
+        raise ImageError(f"{item.path} has changed since its cells were saved.")
+    return report_pictures(read_image(item.path), result)

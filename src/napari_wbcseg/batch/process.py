@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from ..segmentation.result import Placement
 from .file import BatchItem, Outputs, Row, Run, failure, row_of
 
 if TYPE_CHECKING:
+    import pandas as pd
     from distributed import Client
 
     from ..images.lazy import LargeImage
@@ -66,7 +67,8 @@ def process(
         if item.problem:
             raise ImageError(item.problem)
         common = item, run, progress, network or nullcontext()
-        return row_of(item, _large(*common, client) if item.large else _small(*common), run)
+        record = _large(*common, client) if item.large else _small(*common)
+        return row_of(item, record, run)
     except (Cancelled, ClusterError):
         raise
     except Exception as error:
@@ -133,20 +135,26 @@ def _large(
     if left_out := [name for name in run.wanted() if name not in made]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
     result = _of_item(result, item, run, notes, image.pixel_size)
-    return _keep_large(item, image, result, run, progress, start)
+    stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
+    return _keep_large(item, image, stamp, result, run, progress, start)
 
 
 def _keep_large(
-    item: BatchItem, image: LargeImage, result: Segmentation, run: Outputs, progress: Progress, start: float
+    item: BatchItem,
+    image: LargeImage | None,
+    stamp: ImageRecord,
+    result: Segmentation,
+    run: Outputs,
+    progress: Progress,
+    start: float,
 ) -> ResultRecord:
-    """Write what lies beside the folder of a large image: outlines, pictures, the record."""
+    """Write what lies beside the folder of a large image: outlines, record, pictures of an image there."""
     from .thumbnails import report_pictures
 
-    stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
     for kind, path in run.beside_large(item.name).items():
         FORMATS[kind].write(path, result, None, progress)
     progress(0, 0, "Drawing the report")
-    shown = report_pictures(image.full, result, image.levels)
+    shown = report_pictures(image.full, result, image.levels) if image else {}
     return _record(item, run, result, run.large_folder(item.name), start, image=stamp, **shown)
 
 
@@ -172,29 +180,30 @@ def _record(
     return record
 
 
-def with_corrections(item: BatchItem, record: ResultRecord, run: Outputs) -> ResultRecord:
-    """Return the record of an image that is done; of a large one anew where its cells became others since.
+def with_corrections(
+    item: BatchItem, record: ResultRecord, run: Outputs
+) -> tuple[ResultRecord, pd.DataFrame]:
+    """Return the record of an image that is done, and its cells.
+
+    Where those of a large image became others since, what lies beside its folder is written anew first.
 
     Raises
     ------
-    WBCSegError, OSError
+    WBCSegError
         If what was found in a large image is damaged, or cannot be written again.
     """
     from ..images.lazy import open_large
-    from ..segmentation.large.files import RESULT_FILE
     from ..segmentation.large.result import LargeResult
 
-    folder, own = run.large_folder(item.name), run.record_file(item.name)
-    if not record.large or (folder / RESULT_FILE).stat().st_mtime_ns <= own.stat().st_mtime_ns:
-        return record
+    now, cells = record.now(run.folder)
+    if now == record:
+        return record, cells
     start = time.perf_counter() - (record.seconds or 0)
-    large = LargeResult.open(folder)
-    found = replace(
-        record.segmentation(large.labels.arrays[0], large.cells, run.folder),
-        settings=record.settings and record.settings.replace(classes=large.settings["classes"]),
-        classifier=large.classifier,
-        classes=large.classes,
-        edited=large.edited,
-    )
+    large, image = LargeResult.open(run.large_folder(item.name)), None
+    with suppress(ImageError):  # gone, or another one by now: no picture is shown then
+        opened = open_large(item.path)
+        large.check_image(opened.full)
+        image = opened
+    found = now.segmentation(large.labels.arrays[0], cells, run.folder)
     found = _of_item(found, item, run, record.notes, record.placement.pixel_size)
-    return _keep_large(item, open_large(item.path), found, run, silent, start)
+    return _keep_large(item, image, record.image, found, run, silent, start), cells

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..classification.differential import pooled
-from ..errors import OutputError, WBCSegError
+from ..errors import ImageError, OutputError, SettingsError, WBCSegError
 from ..files import remove_leftovers
 from ..progress import Progress, silent
-from ..results.formats.tables import failed_row, write_cells, write_counts
+from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
 from ..results.load import not_in_tables
 from ..results.names import (
     CELLS_FILE,
@@ -28,7 +28,7 @@ from ..results.origins import relative_path
 from ..results.records import Picture, ResultRecord
 from ..results.run_record import InputRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
-from .file import BatchItem, Outputs, Row, Run, cells_of, failure, pictures_in, row_of
+from .file import BatchItem, Outputs, Row, Run, failure, pictures_in
 from .folder import alone_in, earlier_items, forget_large, items_of, with_others_done, with_own_names
 from .process import with_corrections
 from .report import REPORT_FILE, Gallery, add_to_gallery, write_report
@@ -208,8 +208,9 @@ def segment_files(
         def take_up(those: Iterable[BatchItem]) -> None:
             for item in those:
                 if item not in rows and (known := run.done_before(item)) is not None:
-                    with suppress(WBCSegError, OSError):  # damaged, and so done again
-                        done(item, row_of(item, with_corrections(item, known, run), run))
+                    with suppress(WBCSegError):  # damaged, and so done again
+                        now, cells = with_corrections(item, known, run)
+                        done(item, now.row(item.image, cells))
 
         # Before hours of work are done, show that their results can be kept.
         _with_inputs(record, items, rows, folder).write(folder / RUN_FILE)
@@ -317,24 +318,28 @@ def _write_run(
         if rows.get(item, {}).get("status") != "ok":
             continue
         try:
-            result = ResultRecord.read(run.record_file(item.name))
-            cells = cells_of(result, run)
-        except WBCSegError as error:  # removed or damaged meanwhile
+            result, cells = with_corrections(item, ResultRecord.read(run.record_file(item.name)), run)
+        except (ImageError, SettingsError) as error:  # removed or damaged meanwhile
             rows[item] = failure(item, error)
             continue
         rows[item] = result.row(item.image, cells)
         hashes[item.name] = result.image.sha256
-        tables.append((item.image, cells))
+        tables.append((item.image, with_micrometres(cells, result.placement.pixel_size)))
         if not result.in_doubt:
             sure.append((cells, result.class_list))
-            with suppress(WBCSegError):
-                shown = pictures_in(item, result, run)
+        with suppress(WBCSegError):
+            shown = pictures_in(item, result, run)
+            if not result.pictures:  # drawn now, for which the image was read
+                drawn_now[item] = shown["pictures"]
+            if not result.in_doubt:
                 add_to_gallery(gallery, item.image, shown["gallery"])
-                if not result.pictures:  # drawn now, for which the image was read
-                    drawn_now[item] = shown["pictures"]
         drawn.update(run.files_of(item.name, result))
+
+    def pictures(item: BatchItem) -> list[Picture]:
+        return drawn_now.get(item) or ResultRecord.read(run.record_file(item.name)).pictures
+
     twice = []
-    for pair in counted_twice([item for item in items if item.name in hashes], run):
+    for pair in counted_twice([item for item in items if item.name in hashes], pictures):
         images = " and ".join(item.image for item in pair)
         twice.append(f"{images} seem to be one picture, whose cells count twice: leave one of them out.")
         for item in pair:
@@ -348,13 +353,9 @@ def _write_run(
         for item in items:
             if (row := rows.get(item)) is None:
                 continue
-            pictures: list[Picture] = []
-            if row["status"] == "ok":
-                with suppress(WBCSegError):
-                    result = ResultRecord.read(run.record_file(item.name))
-                    pictures = drawn_now.get(item) or pictures_in(item, result, run)["pictures"]
             overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
-            yield {"row": row, "pictures": pictures, "overlay": overlay.name if overlay in drawn else ""}
+            shown = pictures(item) if row["status"] == "ok" else []
+            yield {"row": row, "pictures": shown, "overlay": overlay.name if overlay in drawn else ""}
 
     differential = pooled(sure, len(tables) - len(sure))
     write_counts(folder / COUNTS_FILE, [rows[item] for item in items if item in rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
@@ -12,27 +12,35 @@ from pathlib import Path
 import numpy as np
 
 from ..results.records import Picture
-from .file import BatchItem, Outputs
+from .file import BatchItem
 
 #: Correlation of the brightness of two thumbnails from which they show one picture. In five public sets other
 #: pictures have up to 0.89 (round fields of one eyepiece), and those saved anew as JPEG 0.99.
 _SAME = 0.95
 
 
-def counted_twice(items: Iterable[BatchItem], run: Outputs) -> list[tuple[BatchItem, BatchItem]]:
-    """Find images that are done whose names differ in the ending only, and that look alike in the report."""
+def counted_twice(
+    items: Iterable[BatchItem], pictures: Callable[[BatchItem], Sequence[Picture]]
+) -> list[tuple[BatchItem, BatchItem]]:
+    """Find images that are done whose names differ in the ending only, and that look alike in the report.
+
+    Parameters
+    ----------
+    items : iterable of BatchItem
+    pictures : callable
+        Returns what the report shows of one, itself first.
+    """
     of_a_name = defaultdict[Path, list[BatchItem]](list)
     for item in items:
         of_a_name[item.path.with_suffix("")].append(item)
     pairs = [pair for group in of_a_name.values() for pair in combinations(group, 2)]
-    return [(one, other) for one, other in pairs if _alike(run, one, other)]
+    return [(one, other) for one, other in pairs if _alike(pictures(one), pictures(other))]
 
 
-def _alike(run: Outputs, *items: BatchItem) -> bool:
-    one, other = (run.read(item.name) for item in items)
-    if not (one and other and one.shape == other.shape and one.pictures and other.pictures):
+def _alike(one: Sequence[Picture], other: Sequence[Picture]) -> bool:
+    values = [_brightness(shown[0]) for shown in (one, other) if shown]
+    if len(values) < 2 or len(values[0]) != len(values[1]):
         return False
-    values = [_brightness(record.pictures[0]) for record in (one, other)]
     lengths = np.linalg.norm(values, axis=1)
     return bool(values[0] @ values[1] > _SAME * lengths.prod())
 

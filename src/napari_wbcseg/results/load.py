@@ -173,18 +173,12 @@ def classes_in(path: str | Path) -> ClassesTold:
     ImageError
         If the folder of a large image is gone or damaged.
     """
-    from ..segmentation.large.result import LargeResult
-
     path = Path(path)
-    record = ResultRecord.read(path)
-    cells, classes = columns_to_table(record.cells), record.class_list
-    told_by, doubt = {record.classifier.id} if record.classifier else set(), record.in_doubt
-    if record.large:  # whose cells may have been corrected or named since
-        large = LargeResult.open(path.with_name(record.labels))
-        cells, classes, doubt = large.cells, classes.added(*large.classes), doubt and not large.edited
+    record, cells = ResultRecord.read(path).now(path.parent)
+    told_by = {record.classifier.id} if record.classifier else set()
     if CLASS_BY in cells and cells[CLASS_BY].eq(PERSON).any():
         told_by.add("a person")
-    return ClassesTold(class_of(cells).to_frame(CLASS), classes, told_by, doubt)
+    return ClassesTold(class_of(cells).to_frame(CLASS), record.class_list, told_by, record.in_doubt)
 
 
 def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[str]]:

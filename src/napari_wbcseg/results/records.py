@@ -17,12 +17,13 @@ from ..classification.differential import differential
 from ..errors import SettingsError, first_problem
 from ..files import read_text, write_atomically
 from ..images.pixel_size import CENTIMETRES
-from ..segmentation.result import Placement, Segmentation, counts
+from ..segmentation.large.files import table_file
+from ..segmentation.result import Placement, Segmentation, counts, marked_in
 from ..settings import SegmentationSettings
 from ..words import in_doubt
 from .formats.tables import columns_to_table, count_column, table_to_columns
 from .names import LARGE_SUFFIX, RESULT_SUFFIX
-from .origins import ImageRecord, ModelRecord, here_and_now
+from .origins import ImageRecord, ModelRecord, file_sha256, here_and_now
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +124,8 @@ class ResultRecord(Record):
     cells : dict of list
         The table, a list a column; lengths in pixels, unknown values None. That of a large image is
         in its folder.
+    cells_sha256 : str
+        Of the file of that table, when what lies beside the folder was written.
     """
 
     _of: ClassVar[str] = "a result"
@@ -154,6 +157,7 @@ class ResultRecord(Record):
     pictures: list[Picture] = []
     gallery: list[CellPicture] = []
     cells: dict[str, list[Any]] = {}
+    cells_sha256: str = ""
 
     @classmethod
     def of(
@@ -181,6 +185,7 @@ class ResultRecord(Record):
             See the attributes.
         """
         asked = (result.settings.classes or "") if result.settings else ""
+        large = labels.endswith(LARGE_SUFFIX)
         return cls(
             image=image or ImageRecord.of(result.image_path, result.name, folder),
             settings=result.settings,
@@ -198,7 +203,8 @@ class ResultRecord(Record):
             seconds=seconds,
             pictures=list(pictures),
             gallery=list(gallery),
-            cells={} if labels.endswith(LARGE_SUFFIX) else table_to_columns(result.cells),
+            cells={} if large else table_to_columns(result.cells),
+            cells_sha256=file_sha256(table_file(folder / labels)) if large else "",
             **asdict(result.placement),
             **here_and_now(),
         )
@@ -230,7 +236,7 @@ class ResultRecord(Record):
 
     @property
     def corrected(self) -> bool:
-        """Whether a person changed the labels, or named cells; of a large image as far as the run knew."""
+        """Whether a person changed the labels, or named cells."""
         return self.edited or PERSON in self.cells.get(CLASS_BY, ())
 
     @property
@@ -238,8 +244,10 @@ class ResultRecord(Record):
         """Whether it is of a large image, whose labels and table are in a folder."""
         return self.labels.endswith(LARGE_SUFFIX)
 
-    def table(self, folder: Path) -> pd.DataFrame:
-        """Return the table of the cells, of a record that lies in a folder; a large image has it beside that.
+    def now(self, folder: Path) -> tuple[Self, pd.DataFrame]:
+        """Return the record, which lies in a folder, and the table of its cells.
+
+        Of a large image both are what its own folder says: its cells may have become others since.
 
         Raises
         ------
@@ -248,7 +256,20 @@ class ResultRecord(Record):
         """
         from ..segmentation.large.result import LargeResult
 
-        return LargeResult.open(folder / self.labels).cells if self.large else columns_to_table(self.cells)
+        if not self.large:
+            return self, columns_to_table(self.cells)
+        large = LargeResult.open(folder / self.labels)
+        classes, asked = self.class_list.added(*large.classes), large.settings.get("classes")
+        change = {
+            "settings": self.settings and self.settings.replace(classes=asked),
+            "classifier": ModelRecord.of(large.classifier, asked or ""),
+            "edited": large.edited,
+            "count": len(large.cells),
+            "to_check": len(marked_in(large.cells)),
+            "classes": [] if classes == BUILT_IN else classes.to_list(),
+            "cells_sha256": file_sha256(table_file(large.folder)),
+        }
+        return self.model_copy(update=change), large.cells
 
     @property
     def field_mm2(self) -> float | None:

@@ -43,6 +43,17 @@ def check_table(table: str) -> None:
         )
 
 
+def table_file(folder: Path) -> Path:
+    """Return the table in the folder of a result.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    return min(folder.glob("cells.*"))
+
+
 def write_table(table: pd.DataFrame, file: Path) -> None:
     content = io.BytesIO()
     if file.suffix == ".parquet":

@@ -24,8 +24,8 @@ from ...files import write_atomically
 from ...images.pixel_size import PixelSize
 from ...images.read import read_pixel_size
 from ...progress import Progress, silent
-from ..global_estimates import GlobalEstimates
-from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, write_table
+from ..global_estimates import GlobalEstimates, image_digest
+from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, table_file, write_table
 from .pyramid import Pyramid
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class LargeResult:
         try:
             plan = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
             record = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-            cells = read_table(min(folder.glob("cells.*"))).astype(_NEEDED)
+            cells = read_table(table_file(folder)).astype(_NEEDED)
             image = Path(plan["image"]) if plan.get("image") else None
             return cls(
                 folder=folder,
@@ -214,20 +214,13 @@ class LargeResult:
         Raises
         ------
         ImageError
-            If the result is of an earlier version.
+            If the result is of an earlier version, or of another image.
         OutputError
             If the result cannot be written.
         """
         from ...images.prepare import rgb_pixels
 
-        file = self.folder / PLAN_FILE
-        try:
-            plan = json.loads(file.read_text(encoding="utf-8"))
-            estimates = GlobalEstimates.model_validate(plan["estimates"])
-        except (OSError, ValueError, KeyError) as error:
-            raise ImageError(
-                f"{self.folder} does not tell the light of its image ({error!r}): segment it anew."
-            ) from None
+        plan, estimates = self._plan_of(image)
 
         def light(pixels: np.ndarray, window: Box) -> np.ndarray:
             return estimates.transmittance(rgb_pixels(pixels, estimates.value_range), window)
@@ -239,10 +232,36 @@ class LargeResult:
         self.classifier = plan["classifier"] = classifier.id
         self.classes = class_list(classifier).added(*self.classes)
         self._write_table(edited=self.edited)
-        write_atomically(file, json.dumps(plan, indent=2).encode(), OutputError)
+        write_atomically(self.folder / PLAN_FILE, json.dumps(plan, indent=2).encode(), OutputError)
+
+    def check_image(self, image: Any) -> None:
+        """Check that an image, lazy perhaps, is the one that the cells were found in.
+
+        Raises
+        ------
+        ImageError
+            If it is not, or the result is of an earlier version.
+        """
+        self._plan_of(image)
+
+    def _plan_of(self, image: Any) -> tuple[dict[str, Any], GlobalEstimates]:
+        """Return what the cells of an image were found by, and the light of it; see `check_image`."""
+        from ...images.pixel_source import PixelSource
+
+        try:
+            plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
+            estimates = GlobalEstimates.model_validate(plan["estimates"])
+            same = plan["digest"] == image_digest(PixelSource(image, estimates.value_range))
+        except (OSError, ValueError, KeyError) as error:
+            raise ImageError(
+                f"{self.folder} does not tell the light of its image ({error!r}): segment it anew."
+            ) from None
+        if not same:
+            raise ImageError(f"The image of {self.folder} has changed since: put it back, or segment anew.")
+        return plan, estimates
 
     def _write_table(self, edited: bool = True) -> None:
-        write_table(self.cells, min(self.folder.glob("cells.*")))
+        write_table(self.cells, table_file(self.folder))
         file, self.edited = self.folder / RESULT_FILE, edited
         record = json.loads(file.read_text(encoding="utf-8"))
         record |= {"classifier": self.classifier, "classes": self.classes.to_list()}
