@@ -145,6 +145,23 @@ def test_training_killed_outright_loses_at_most_one_epoch(
     assert len(resumed.history) == 3
 
 
+def test_training_that_died_right_after_its_last_epoch_does_none_besides(
+    pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
+) -> None:
+    settings = FAST.replace(epochs=50, learning_rate=1e-12, early_stop_patience=2, dropout=0.0)
+    whole = train(pairs, settings, init=tiny)
+
+    def die(event: dict[str, Any]) -> None:
+        if event["event"] == "epoch" and event["epoch"] == len(whole.history):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(pairs, settings, tmp_path, init=tiny, on_event=die)
+    resumed = train(pairs, settings, tmp_path, init=tiny, resume=True)
+    assert curve(resumed.history) == curve(whole.history)
+    assert resumed.ended == whole.ended
+
+
 def test_resuming_a_finished_training_does_nothing_again(
     pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
 ) -> None:

@@ -111,10 +111,13 @@ class TrainingLoop:
         except _EndTraining as end:
             state.ended = str(end)
         else:
-            early = f"no progress for {counted(settings.early_stop_patience, 'epoch')}"
-            state.ended = AS_PLANNED if len(state.history) >= settings.epochs else early
+            state.ended = AS_PLANNED if len(state.history) >= settings.epochs else self._no_progress
         if self.checkpoint is not None and state.history and state.ended != STOPPED:
             self.checkpoint.save(model, state)
+
+    @property
+    def _no_progress(self) -> str:
+        return f"no progress for {counted(self._settings.early_stop_patience, 'epoch')}"
 
     @property
     def _model(self) -> Any:
@@ -139,7 +142,8 @@ class TrainingLoop:
         for row in self.state.history:
             for follower in self._followers:
                 follower.on_epoch_end(row["epoch"] - 1, dict(row))
-        model.stop_training = False
+        if model.stop_training:  # the process died before it could write that this was the last epoch
+            self._end(self._no_progress)
         if self.preview is not None:
             self.emit(self.preview.scene())
         self._show_preview(len(self.state.history), always=True)
