@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.training.plan import cut_in_two, split_validation
 
@@ -46,6 +49,18 @@ def test_one_image_is_cut_between_its_cells() -> None:
     whole = [(training.labels == i).sum() + (validation.labels == i).sum() for i in range(1, 6)]
     assert whole == [121] * 5
     assert "a part is kept aside" in split.note
+
+
+def test_each_part_knows_what_else_lies_in_it() -> None:
+    pair = replace(
+        field([(20, 60), (100, 60)]), platelets=(Box(5, 5, 9, 9), Box(110, 5, 118, 9)), all_boxed=True,
+        look_alikes=(Box(90, 20, 100, 30),),
+    )  # fmt: skip
+    upper, lower = sorted(cut_in_two(pair, 0.5) or (), key=lambda part: part.name)
+    below = len(upper.labels)
+    assert (upper.platelets, upper.look_alikes) == ((Box(5, 5, 9, 9),), ())
+    assert lower.platelets == (Box(110 - below, 5, 118 - below, 9),)
+    assert lower.look_alikes == (Box(90 - below, 20, 100 - below, 30),)
 
 
 def test_where_every_line_meets_a_cell_the_cut_goes_through_as_few_as_possible() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..box import Box
@@ -55,6 +55,24 @@ class TrainingPair:
     all_boxed: bool = False
     look_alikes: tuple[Box, ...] = ()
     white_cell: float | None = None
+
+    def cropped(self, window: Box, name: str) -> TrainingPair:
+        """Return a part of it under another name, in the same group; what is boxed beyond it is cut off."""
+
+        def moved(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
+            inside = (box.common(window) for box in boxes)
+            return tuple(part.shifted(-window.top, -window.left) for part in inside if part.area)
+
+        return replace(
+            self,
+            name=name,
+            image=self.image[window.slices].copy(),
+            labels=self.labels[window.slices].copy(),
+            mask=None if self.mask is None else self.mask[window.slices].copy(),
+            red_cells=moved(self.red_cells),
+            platelets=moved(self.platelets),
+            look_alikes=moved(self.look_alikes),
+        )
 
 
 Pairs = Sequence[TrainingPair]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from ..box import Box
 from ..errors import DatasetError, WBCSegError, first_line
 from ..files import check_ordinary
 from ..images.find import natural_key
@@ -195,13 +196,10 @@ def cut_tiles(pairs: Iterable[TrainingPair], size: int = SIGTUPLE_TILE) -> list[
         rows, cols = min(size, height), min(size, width)
         for row in range(0, height - rows + 1, size):
             for col in range(0, width - cols + 1, size):
-                window = np.s_[row : row + rows, col : col + cols]
-                mask = None if pair.mask is None else pair.mask[window].copy()
-                kept = pair.labels[window].any() if mask is None else mask.max() == 255
-                if kept:
-                    labels = relabel_sequential(pair.labels[window])[0].astype(np.int32)
-                    name, image = f"{pair.name}@r{row}c{col}", pair.image[window].copy()
-                    tiles.append(replace(pair, name=name, image=image, labels=labels, mask=mask))
+                tile = pair.cropped(Box(row, col, row + rows, col + cols), f"{pair.name}@r{row}c{col}")
+                if tile.labels.any() if tile.mask is None else tile.mask.max() == 255:
+                    numbered = relabel_sequential(tile.labels)[0].astype(np.int32)
+                    tiles.append(replace(tile, labels=numbered))
     return tiles
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..box import label_boxes
+from ..box import Box, label_boxes
 from ..datasets.pair import Pairs, TrainingPair
 from ..errors import TrainingError
 from ..settings import TrainingSettings
@@ -254,25 +254,14 @@ def cut_in_two(
                 cut = len(spans) - before - after
                 wrong = abs(min(before, after) / len(spans) - fraction)
                 places.append((cut + wrong, axis, place))
+    height, width = pair.labels.shape
     for _, axis, place in sorted(places)[:_PLACES_TRIED]:
-        parts = [_part(pair, axis, slice(None, place), "a"), _part(pair, axis, slice(place, None), "b")]
+        end, start = ((place, width), (place, 0)) if axis == 0 else ((height, place), (0, place))
+        windows = {"a": Box(0, 0, *end), "b": Box(*start, height, width)}
+        parts = [pair.cropped(window, f"{pair.name}-{part}") for part, window in windows.items()]
+        if pair.group == pair.name:  # a user's image, whatever it is called
+            parts = [replace(part, group=part.name) for part in parts]
         if all(usable(part) for part in parts):
             few, many = sorted(parts, key=lambda part: len(np.unique(part.labels)))
             return many, few
     return None
-
-
-def _part(pair: TrainingPair, axis: int, kept: slice, name: str) -> TrainingPair:
-    window = (kept, slice(None)) if axis == 0 else (slice(None), kept)
-    name = f"{pair.name}-{name}"
-    return replace(
-        pair,
-        name=name,
-        group=name if pair.group == pair.name else pair.group,  # a user's image, whatever it is called
-        image=np.ascontiguousarray(pair.image[window]),
-        labels=np.ascontiguousarray(pair.labels[window]),
-        mask=None if pair.mask is None else np.ascontiguousarray(pair.mask[window]),
-        # What is known to be no cell is only of use in training, and lies on one side or the other.
-        red_cells=(),
-        platelets=(),
-    )
