@@ -159,7 +159,7 @@ def waiting(steps: int, rounds: int, processes: int | None) -> str:
     times: dict[str, list[float]] = {"drawn": [], "fixed": []}
     shares = []
     fixed = Repeated(batches, steps)
-    feeder = Feeder(batches, 10_000, count)
+    feeder = Feeder(batches.draw, steps, 10_000, count)
     dataset = as_dataset(feeder.get, steps)
     model.fit(as_dataset(fixed.draw, steps), verbose=0)  # traced before anything is timed
     for epoch in range(rounds):

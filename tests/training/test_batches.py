@@ -8,14 +8,14 @@ import subprocess
 import sys
 import time
 from concurrent.futures import wait
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from napari_wbcseg.errors import Cancelled, DatasetError
+from napari_wbcseg.errors import DatasetError
 from napari_wbcseg.training.batches import Feeder, helper_processes
-from napari_wbcseg.training.helpers import helpers, map_in_helpers, shared_object
 
 from .test_worker import gone
 
@@ -37,54 +37,22 @@ class Numbers:
         return self.stock[epoch * 3 + index :], np.array([os.getpid()])
 
 
-def square(number: int) -> int:
-    return number * number
+def refuse(epoch: int, index: int) -> None:
+    raise DatasetError(f"{index} is refused.")
 
 
-def refuse(number: int) -> None:
-    raise DatasetError(f"{number} is refused.")
+@pytest.mark.parametrize("processes", [0, 1])
+def test_what_drawing_raises_is_raised_to_who_asks(processes: int) -> None:
+    with closing(Feeder(refuse, 1, processes=processes)) as feeder, pytest.raises(DatasetError, match="0 is"):
+        feeder.get(0, 0)
 
 
-def die_in_a_helper(parent: int) -> int:
-    if os.getpid() != parent:
-        os._exit(1)
-    return -parent
-
-
-def slow_square(number: int) -> int:
-    time.sleep(0.02)
-    return number * number
-
-
-@pytest.mark.parametrize("processes", [0, 2])
-def test_work_is_shared_in_order_and_tells_how_far_it_is(processes: int) -> None:
-    told: list[tuple[int, int]] = []
-    squares = map_in_helpers(
-        square, range(20), processes, lambda done, total, stage: told.append((done, total))
-    )
-    assert squares == [number * number for number in range(20)]
-    assert told[-1] == (20, 20)
-
-
-def test_what_a_helper_raises_is_raised_here() -> None:
-    with pytest.raises(DatasetError, match="7 is refused"):
-        map_in_helpers(refuse, [7], 2)
-
-
-def test_the_work_of_a_helper_that_dies_is_done_here() -> None:
-    parent = os.getpid()
-    assert map_in_helpers(die_in_a_helper, [parent] * 3, 2) == [-parent] * 3
-
-
-def test_work_can_be_cancelled() -> None:
-    def stop(done: int, total: int, stage: str) -> None:
-        if done == 2:
-            raise Cancelled("Cancelled.")
-
+def test_what_was_not_begun_is_not_waited_for() -> None:
+    feeder = Feeder(Numbers(seconds=0.5).draw, 1000, processes=2)
+    feeder.get(0, 0)
     start = time.monotonic()
-    with pytest.raises(Cancelled):
-        map_in_helpers(slow_square, range(5000), 2, stop)
-    assert time.monotonic() - start < 30, "what was not begun is not waited for"
+    feeder.close()
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="looks at processes in /proc")
@@ -93,7 +61,7 @@ def test_no_helper_outlives_a_parent_that_is_killed() -> None:
         "import os, signal\n"
         "from napari_wbcseg.training.batches import Feeder\n"
         "from tests.training.test_batches import Numbers\n"
-        "feeder = Feeder(Numbers(), 1, processes=2)\n"
+        "feeder = Feeder(Numbers().draw, 3, processes=2)\n"
         "feeder.get(0, 0)\n"
         "children = open(f'/proc/self/task/{os.getpid()}/children').read()\n"
         "print(children, flush=True)\n"
@@ -114,8 +82,11 @@ def test_a_file_in_the_working_folder_stands_in_for_no_library(tmp_path: Path) -
     for name in ("loky", "numpy", "queue"):
         (tmp_path / f"{name}.py").write_text("open('run', 'w')\nraise SystemExit('a stranger')\n")
     code = (
-        "from napari_wbcseg.training.helpers import map_in_helpers\n"
-        "assert map_in_helpers(abs, [-1, 2], 2) == [1, 2]\n"
+        "import operator\n"
+        "from napari_wbcseg.training.batches import Feeder\n"
+        "feeder = Feeder(operator.sub, 3, processes=2)\n"
+        "assert [feeder.get(0, index) for index in range(3)] == [0, -1, -2]\n"
+        "feeder.close()\n"
     )
     subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True, timeout=100)
     assert not (tmp_path / "run").exists()
@@ -123,59 +94,55 @@ def test_a_file_in_the_working_folder_stands_in_for_no_library(tmp_path: Path) -
 
 @pytest.mark.parametrize("processes", [0, 2])
 def test_batches_are_the_same_from_threads_and_processes(processes: int) -> None:
-    feeder = Feeder(Numbers(), epochs=2, processes=processes)
-    try:
+    with closing(Feeder(Numbers().draw, 3, epochs=2, processes=processes)) as feeder:
         for epoch in range(2):
             for index in range(3):
                 values, (pid,) = feeder.get(epoch, index)
                 assert values[0] == epoch * 3 + index
                 assert len(values) == 1000 - values[0]
                 assert (pid == os.getpid()) == (processes == 0)
-    finally:
-        feeder.close()
 
 
-def how_it_is_kept(name: str) -> tuple[float, bool, bool]:
-    array = shared_object()[name]
-    return float(array.sum()), array.flags.writeable, array.flags.owndata
+class Kept:
+    """Says of its arrays how they are kept where they are drawn from."""
+
+    def __init__(self) -> None:
+        self.arrays = [np.ones(5000), np.zeros((0, 3))]
+
+    def draw(self, epoch: int, index: int) -> tuple[float, bool, bool]:
+        array = self.arrays[index]
+        return float(array.sum()), array.flags.writeable, array.flags.owndata
 
 
 def test_arrays_are_in_memory_once_for_all_processes() -> None:
-    shared = {"many": np.ones(5000), "none": np.zeros((0, 3)), "word": "word"}
-    with helpers(1, shared) as executor:
-        assert executor.submit(how_it_is_kept, "many").result() == (5000, False, False), "mapped, not copied"
-        assert executor.submit(how_it_is_kept, "none").result()[0] == 0
+    with closing(Feeder(Kept().draw, 2, processes=1)) as feeder:
+        assert feeder.get(0, 0) == (5000, False, False), "mapped, not copied"
+        assert feeder.get(0, 1)[0] == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no SIGKILL")
 def test_where_a_helper_is_killed_half_as_many_go_on_and_no_batch_is_lost() -> None:
-    feeder = Feeder(Numbers(), epochs=40, processes=2)
-    try:
-        counts = []
+    counts = []
+    with closing(Feeder(Numbers().draw, 3, epochs=40, processes=2)) as feeder:
         for position in range(60):
             values, (pid,) = feeder.get(*divmod(position, 3))
             assert values[0] == position
             if position in (20, 40):
                 os.kill(pid, signal.SIGKILL)
             counts.append(feeder.processes)
-        assert counts[0] == 2
-        assert counts[-1] == 0
-        assert counts == sorted(counts, reverse=True)
-    finally:
-        feeder.close()
+    assert counts[0] == 2
+    assert counts[-1] == 0
+    assert counts == sorted(counts, reverse=True)
 
 
 def test_only_what_was_not_ready_counts_as_waited() -> None:
-    feeder = Feeder(Numbers(seconds=0.05), epochs=1)
-    try:
+    with closing(Feeder(Numbers(seconds=0.05).draw, 3)) as feeder:
         feeder.get(0, 0)
         assert feeder.waited > 0
         feeder.waited = 0.0
         wait(feeder._futures.values())
         feeder.get(0, 1)
         assert feeder.waited == 0
-    finally:
-        feeder.close()
 
 
 def test_a_gpu_gets_the_cores_and_a_cpu_keeps_them() -> None:

@@ -41,6 +41,17 @@ def wait_for(process: TrainingProcess, kind: str, seconds: float = 120) -> list[
     return events
 
 
+def wait_for_end(process: TrainingProcess, seconds: float = 120) -> list[dict[str, Any]]:
+    """Poll until it has told its last event and is gone."""
+    events: list[dict[str, Any]] = []
+    end = time.monotonic() + seconds
+    while process.alive or not (events and events[-1]["event"] in FINAL_EVENTS):
+        events += process.poll()
+        assert time.monotonic() < end, f"it still runs after {seconds} s"
+        time.sleep(0.05)
+    return events
+
+
 def gone(pid: int) -> bool:
     """Say whether a process has ended, be it still a zombie."""
     try:
@@ -56,7 +67,7 @@ def test_training_runs_beside_this_process_and_its_model_comes_back(
         assert process.alive
         with pytest.raises(TrainingError, match="still goes on"):
             _ = process.model
-        events = process.wait(timeout=120)
+        events = wait_for_end(process)
 
     kinds = [event["event"] for event in events]
     assert kinds[-1] == "result"
@@ -95,7 +106,7 @@ def test_pause_holds_the_training_and_stop_keeps_the_best_weights(
         process.pause()
         wait_for(process, "paused")
         process.stop()
-        last = process.wait(timeout=120)[-1]
+        last = wait_for_end(process)[-1]
         assert last["event"] == "result"
         assert process.model.header.training["best_epoch"] >= 1
         assert last["ended"].startswith("stopped by the user")
@@ -107,7 +118,7 @@ def test_cancel_leaves_nothing(pairs: list[TrainingPair], tmp_path: Path) -> Non
     with TrainingProcess(out, job(pairs)) as process:
         wait_for(process, "epoch")
         process.cancel()
-        assert process.wait(timeout=120)[-1] == {"event": "cancelled"}
+        assert wait_for_end(process)[-1] == {"event": "cancelled"}
         assert not process.alive
     assert not out.exists() or list(out.iterdir()) == []
 
@@ -121,7 +132,7 @@ def test_cancel_kills_a_process_that_does_not_answer(pairs: list[TrainingPair], 
         wait_for(process, "epoch")
         os.kill(process.pid, signal.SIGSTOP)
         process.cancel(grace=0.5)
-        assert process.wait(timeout=120)[-1] == {"event": "cancelled"}
+        assert wait_for_end(process)[-1] == {"event": "cancelled"}
     assert not (out / "checkpoint").exists()
 
 
@@ -139,7 +150,7 @@ def test_a_killed_process_is_found_and_goes_on_from_its_last_epoch(
         process.pause()
         events += wait_for(process, "paused")
         os.kill(process.pid, signal.SIGKILL)
-        events += process.wait(timeout=120)
+        events += wait_for_end(process)
     assert events[-1]["event"] == "error"
     for word in ("SIGKILL", "memory", "resume"):
         assert word in events[-1]["text"]
@@ -149,7 +160,7 @@ def test_a_killed_process_is_found_and_goes_on_from_its_last_epoch(
     assert (found.folder, found.name, found.epochs) == (folder, "mine", 12)
     assert told <= found.epochs_done <= told + 1
     with TrainingProcess(found.folder) as process:
-        events = process.wait(timeout=120)
+        events = wait_for_end(process)
     start = next(event for event in events if event["event"] == "start")
     assert start["resumed_from"] == found.epochs_done
     # The images and the model it started from came from the folder: it ends as it would have.
@@ -184,7 +195,7 @@ def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 def test_what_the_user_did_wrong_comes_back_as_its_sentence(tmp_path: Path) -> None:
     with TrainingProcess(tmp_path / "out", TrainingJob(tmp_path / "gone", FAST)) as process:
-        last = process.wait(timeout=120)[-1]
+        last = wait_for_end(process)[-1]
         assert last["event"] == "error"
         assert "gone" in last["text"]
         with pytest.raises(TrainingError, match="gone"):
@@ -201,7 +212,7 @@ def test_closing_ends_the_process(pairs: list[TrainingPair], tmp_path: Path) -> 
 def test_what_a_process_that_dies_said_last_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONHOME", str(tmp_path))
     with TrainingProcess(tmp_path / "out", TrainingJob(tmp_path)) as process:
-        last = process.wait(timeout=60)[-1]
+        last = wait_for_end(process)[-1]
     assert "exit code 1" in last["text"]
     assert "It last said: " in last["text"]
 

@@ -1,25 +1,45 @@
-"""Batches prepared ahead of the training, so that the network does not wait for them."""
+"""Batches prepared ahead of the training, so that the network does not wait for them.
+
+Drawing and augmenting training samples is NumPy and OpenCV, which hold Python's lock for much
+of the time: beside a GPU, threads would take turns with the training loop. The processes are loky's,
+which start in the same way on every system and never run the user's script again.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from ..network.backend import import_keras
 from ..network.device import available_cpus
-from .helpers import helpers, shared_object
 
 Batch = tuple[np.ndarray, np.ndarray]
+Drawn = TypeVar("Drawn")
 
 #: Batches that lie ready.
 AHEAD = 8
+#: Exit code of a process whose parent is gone.
+PARENT_GONE = 3
 _MOST_PROCESSES = 16
+_ENVIRONMENT = {
+    # One thread each, for there are as many of them as cores.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # A file in the working folder must not stand in for a library.
+    "PYTHONSAFEPATH": "1",
+    # What is mapped into a process is no leak, for which loky would start it anew.
+    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18",
+}
 
 
 class Batches(Protocol):
@@ -72,12 +92,16 @@ def helper_processes(device: str, heavy: bool = True, cpus: int | None = None) -
     return min(max(cpus - 1, 1), _MOST_PROCESSES)
 
 
-class Feeder:
+class Feeder(Generic[Drawn]):
     """Draws batches in the order of training, some ahead, in a thread or in helper processes.
 
     Parameters
     ----------
-    batches : Batches
+    draw : callable
+        Returns a batch, given epoch and index. Where there are processes it must be picklable, and its
+        arrays are in memory once for all of them, read-only.
+    steps : int
+        Batches in an epoch.
     epochs : int
         Epochs of the training; the first batches of the next epoch are drawn while the
         present one ends.
@@ -93,11 +117,14 @@ class Feeder:
         ahead from here, so the network waited for at most as long.
     """
 
-    def __init__(self, batches: Batches, epochs: int, processes: int = 0) -> None:
-        self.batches = batches
+    def __init__(
+        self, draw: Callable[[int, int], Drawn], steps: int, epochs: int = 1, processes: int = 0
+    ) -> None:
+        self.steps = steps
         self.waited = 0.0
-        self._last = epochs * len(batches)
-        self._futures: dict[int, Future[Batch]] = {}
+        self._own_draw = draw
+        self._last = epochs * steps
+        self._futures: dict[int, Future[Drawn]] = {}
         self._lock = threading.Lock()
         self._executing = contextlib.ExitStack()
         self._start(processes)
@@ -106,24 +133,23 @@ class Feeder:
         """Begin, or begin again, with so many processes."""
         self.close()
         self._futures.clear()
-        self._draw: Callable[[int, int], Batch] = self.batches.draw
+        self._draw = self._own_draw
         self._executor: Executor = ThreadPoolExecutor(1, thread_name_prefix="wbcseg-batches")
         self._executing.callback(self._executor.shutdown, wait=False, cancel_futures=True)
         if processes:
             with contextlib.suppress(OSError):  # no room for temporary files
-                self._executor = self._executing.enter_context(helpers(processes, self.batches))
-                self._draw, self.processes = _draw_shared, processes
+                self._executor = self._executing.enter_context(_helpers(processes, self._own_draw))
+                self._draw, self.processes = _draw_in_helper, processes
 
-    def get(self, epoch: int, index: int) -> Batch:
+    def get(self, epoch: int, index: int) -> Drawn:
         """Return a batch, waiting for it if it is not ready."""
-        length = len(self.batches)
-        position = epoch * length + index
+        position = epoch * self.steps + index
         end = min(position + max(AHEAD, 2 * self.processes), max(self._last, position + 1))
         try:
             with self._lock:
                 for ahead in range(position, end):
                     if ahead not in self._futures:
-                        self._futures[ahead] = self._executor.submit(self._draw, *divmod(ahead, length))
+                        self._futures[ahead] = self._executor.submit(self._draw, *divmod(ahead, self.steps))
                 # Keras looks at the first two batches twice.
                 for past in [number for number in self._futures if number < position - 2]:
                     del self._futures[past]
@@ -145,9 +171,48 @@ class Feeder:
         self._executing.close()
 
 
-def _draw_shared(epoch: int, index: int) -> Batch:
-    batch: Batch = shared_object().draw(epoch, index)
-    return batch
+@contextlib.contextmanager
+def _helpers(count: int, draw: Callable[[int, int], Any]) -> Iterator[Executor]:
+    """Give an executor of some processes, in which `_draw_in_helper` draws; they end with this one."""
+    import joblib
+    from loky import ProcessPoolExecutor
+
+    with tempfile.TemporaryDirectory(prefix="wbcseg-shared-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "shared"
+        joblib.dump(draw, path)
+        begin = (os.getpid(), path)
+        executor = ProcessPoolExecutor(count, initializer=_begin_helper, initargs=begin, env=_ENVIRONMENT)
+        try:
+            yield executor
+        finally:
+            executor.shutdown(wait=True, kill_workers=True)
+
+
+_draw: Callable[[int, int], Any]  # in a helper
+
+
+def _begin_helper(parent: int, path: Path) -> None:
+    import joblib
+
+    global _draw
+    end_with_parent(parent)
+    _draw = joblib.load(path, mmap_mode="r")
+
+
+def _draw_in_helper(epoch: int, index: int) -> Any:
+    return _draw(epoch, index)
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process within half a second when its parent, given by its number, is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(PARENT_GONE)
+
+    if sys.platform != "win32":  # where a process keeps its parent's number, and pipes break
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def as_dataset(get: Callable[[int, int], Batch], length: int) -> Any:

@@ -17,7 +17,7 @@ from ..network.unet import weights_of
 from ..progress import Progress
 from ..settings import TrainingSettings
 from ..words import counted
-from .batches import Batches, Feeder, as_dataset
+from .batches import Batch, Batches, Feeder, as_dataset
 from .checkpoint import AS_PLANNED, Checkpoint, State
 from .preview import Preview
 
@@ -55,7 +55,7 @@ class TrainingLoop:
     """
 
     state: State
-    feeder: Feeder
+    feeder: Feeder[Batch]
     validation: Batches | None
     checkpoint: Checkpoint | None
     preview: Preview | None
@@ -66,7 +66,7 @@ class TrainingLoop:
     def __post_init__(self) -> None:
         self._settings = self.state.settings
         self._monitor = "loss" if self.validation is None else "val_loss"
-        self._steps = len(self.feeder.batches)
+        self._steps = self.feeder.steps
         self._dataset = as_dataset(self.feeder.get, self._steps)
         self._dataset.epoch = len(self.state.history)  # Keras looks at a batch before the first epoch
         self._step = 0  # of the present epoch, done

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -21,9 +23,8 @@ from ..network.robust import CANONICAL_DIAMETER, ROBUST, network_input
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from ..synthetic.smear import SyntheticSmear, random_smear
-from .batches import Batch, Batches
+from .batches import Batch, Batches, Feeder
 from .dice import dice_coefficient
-from .helpers import map_in_helpers
 from .preview import PreviewTiles
 from .samples.augment import augment
 from .samples.compose import Composer
@@ -188,10 +189,14 @@ def _family(pair: TrainingPair) -> str:
 
 def synthetic_sources(seed: int, progress: Progress = silent) -> list[Source]:
     """Draw synthetic smears of every stain and density as sources of a family of their own."""
-    keys = [(seed, number) for number in range(_SYNTHETIC_SMEARS)]
+    count, sources = _SYNTHETIC_SMEARS, []
     # A few are drawn here in the time that processes take to start.
-    processes = min(available_cpus(), _MOST_HELPERS) if len(keys) > 8 else 0
-    return map_in_helpers(synthetic_source, keys, processes, progress, "Drawing synthetic smears")
+    processes = min(available_cpus(), _MOST_HELPERS) if count > 8 else 0
+    with contextlib.closing(Feeder(partial(_synthetic_source, seed), count, processes=processes)) as feeder:
+        for number in range(count):
+            sources.append(feeder.get(0, number))
+            progress(number + 1, count, "Drawing synthetic smears")
+    return sources
 
 
 def draw_smear(key: tuple[int, int]) -> SyntheticSmear:
@@ -199,11 +204,10 @@ def draw_smear(key: tuple[int, int]) -> SyntheticSmear:
     return random_smear(np.random.default_rng(key), (320, 320), cell_diameter_range=(45.0, 75.0))
 
 
-def synthetic_source(key: tuple[int, int]) -> Source:
-    """Draw one synthetic smear, by the seed and its number."""
-    smear = draw_smear(key)
+def _synthetic_source(seed: int, _: int, number: int) -> Source:
+    smear = draw_smear((seed, number))
     pair = TrainingPair(
-        f"smear-{key[1]}",
+        f"smear-{number}",
         smear.image,
         smear.labels,
         _SYNTHETIC,

@@ -20,7 +20,7 @@ from ..network.unet import build_unet, set_weights, weights_of
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from ..words import counted
-from .batches import Feeder, helper_processes
+from .batches import Batch, Feeder, helper_processes
 from .checkpoint import Checkpoint, State, fingerprint
 from .distribution import data_parallel
 from .loop import OnEvent, TrainingLoop
@@ -149,7 +149,9 @@ def train(
         device = describe_device()
         if processes is None:
             processes = helper_processes(device.kind, training.heavy)
-        feeder = stack.enter_context(contextlib.closing(Feeder(training, settings.epochs, processes)))
+        feeder = stack.enter_context(
+            contextlib.closing(Feeder(training.draw, len(training), settings.epochs, processes))
+        )
         together = stack.enter_context(data_parallel(training, kept))
         told = {
             "device": str(device) + (f"; {together} of them work together" if together > 1 else ""),
@@ -185,7 +187,7 @@ def train(
 
 
 def _start_event(
-    network: _Network, plan: TrainingPlan, told: dict[str, Any], feeder: Feeder, state: State
+    network: _Network, plan: TrainingPlan, told: dict[str, Any], feeder: Feeder[Batch], state: State
 ) -> dict[str, Any]:
     return {
         "event": "start",
@@ -196,7 +198,7 @@ def _start_event(
         "images": len(plan.training),
         "validation_images": len(plan.validation),
         "plan": " ".join(part for part in (plan.summary, plan.left_out_summary) if part),
-        "steps": len(feeder.batches),
+        "steps": feeder.steps,
         "epochs": network.settings.epochs,
         "processes": feeder.processes,
         "resumed_from": len(state.history),

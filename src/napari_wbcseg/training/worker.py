@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -125,23 +124,6 @@ class TrainingProcess:
                 self._final = event
                 if event["event"] == "cancelled":
                     discard_training(self.folder)
-        return events
-
-    def wait(self, timeout: float) -> list[dict[str, Any]]:
-        """Wait for the end, and return what `poll` would have.
-
-        Raises
-        ------
-        TimeoutError
-            If it still runs after ``timeout`` seconds.
-        """
-        end = time.monotonic() + timeout
-        events: list[dict[str, Any]] = []
-        while self._final is None or self.alive:
-            events += self.poll()
-            if time.monotonic() > end:
-                raise TimeoutError(f"The training process {self.pid} still runs.")
-            time.sleep(0.05)
         return events
 
     def pause(self) -> None:

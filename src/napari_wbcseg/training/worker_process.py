@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import Cancelled, WBCSegError
-from .helpers import PARENT_GONE, end_with_parent
+from .batches import PARENT_GONE, end_with_parent
 
 _PROGRESS_EVERY = 0.25  # seconds
 
