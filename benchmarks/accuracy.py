@@ -17,45 +17,32 @@ import argparse
 import json
 import os
 import sys
-import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy_hard import HARD_SCORERS, hard_set
 from accuracy_methods import Baseline, Method, ModelMethod, StarDist, stardist_missing
-from accuracy_scores import SCORERS, Outcome
+from accuracy_scores import SCORERS, Outcome, score
 from accuracy_sets import (
     BenchImage,
     clean_fields,
+    hard_set,
     resampled,
     sigtuple_tiles,
     spread,
     synthetic_smears,
-    touching_groups,
     txl_validation,
     without_cells,
     zheng_crops,
 )
+from accuracy_touching import touching_groups
 from laboratories import LABORATORIES, as_in
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from tables import markdown
 
 FACTORS = (0.35, 0.5, 0.7, 1.4, 2.0, 3.0)
-EASY_SETS = (
-    "sigtuple",
-    "clean",
-    "txl",
-    "zheng",
-    "touching",
-    "resampled",
-    "laboratories",
-    "empty",
-    "synthetic",
-)
-SETS = (*EASY_SETS, *HARD_SCORERS)
 _RESAMPLED_EACH = 12
 _RESTAINED_EACH = 12
 console = Console()
@@ -68,16 +55,11 @@ class Data:
     """Where the sets lie; each is read once."""
 
     def __init__(self, root: Path | None, folds: list[int], limit: int | None, seed: int) -> None:
-        self.folds, self.limit, self.seed = folds, limit, seed
-        self.root = root
-        self.sigtuple = self._folder(root, "sigtuple")
-        self.txl = self._folder(root, "txl_pbc")
-        self.zheng = self._folder(root, "zheng_dataset1")
+        self.root, self.folds, self.limit, self.seed = root, folds, limit, seed
         self._read: dict[str, list[BenchImage]] = {}
 
-    @staticmethod
-    def _folder(root: Path | None, name: str) -> Path | None:
-        return root / name if root is not None and (root / name).is_dir() else None
+    def _folder(self, name: str) -> Path | None:
+        return self.root / name if self.root is not None and (self.root / name).is_dir() else None
 
     def get(self, name: str) -> list[BenchImage]:
         """Return a set, evenly thinned to the limit; empty where its data is missing."""
@@ -86,28 +68,30 @@ class Data:
         return self._read[name]
 
     def _make(self, name: str) -> list[BenchImage]:
-        if name == "sigtuple" and self.sigtuple:
-            return spread(sigtuple_tiles(self.sigtuple, self.folds), self.limit)
-        if name == "clean" and self.sigtuple:
-            return spread(clean_fields(self.sigtuple), self.limit)
-        if name == "txl" and self.txl:
-            return spread(txl_validation(self.txl), self.limit)
-        if name == "zheng" and self.zheng:
-            return spread(zheng_crops(self.zheng), self.limit)
-        if name == "touching":
-            console.print("Composing touching groups ...")
-            return touching_groups(self.sigtuple, self.txl, self.folds, self.limit or 100, self.seed)
-        if name == "resampled":
-            return self._resampled()
-        if name == "laboratories":
-            return self._restained()
-        if name == "empty":
-            return spread(without_cells(self.sigtuple, self.txl), self.limit)
-        if name == "synthetic":
-            return spread(synthetic_smears(), self.limit)
-        if name in HARD_SCORERS and self.root:
-            return spread(hard_set(self.root, name), self.limit)
-        return []
+        sigtuple, txl, zheng = map(self._folder, ("sigtuple", "txl_pbc", "zheng_dataset1"))
+        match name:
+            case "touching":
+                console.print("Composing touching groups ...")
+                return touching_groups(sigtuple, txl, self.folds, self.limit or 100, self.seed)
+            case "resampled":
+                return self._resampled()
+            case "laboratories":
+                return self._restained()
+            case "sigtuple":
+                found = sigtuple_tiles(sigtuple, self.folds) if sigtuple else []
+            case "clean":
+                found = clean_fields(sigtuple) if sigtuple else []
+            case "txl":
+                found = txl_validation(txl) if txl else []
+            case "zheng":
+                found = zheng_crops(zheng) if zheng else []
+            case "empty":
+                found = without_cells(sigtuple, txl)
+            case "synthetic":
+                found = synthetic_smears()
+            case _:
+                found = hard_set(self.root, name) if self.root else []
+        return spread(found, self.limit)
 
     def _some(self, names: tuple[str, ...], most: int) -> list[tuple[str, BenchImage]]:
         each = max(1, min(most, (self.limit or 10**6) // 5))
@@ -116,7 +100,13 @@ class Data:
     def _restained(self) -> list[BenchImage]:
         chosen = self._some(("clean", "txl", "zheng"), _RESTAINED_EACH)
         return [
-            BenchImage(name, as_in(laboratory, item.image), item.count, item.labels, kind=laboratory)
+            BenchImage(
+                f"{name}, {laboratory}",
+                as_in(laboratory, item.image),
+                item.count,
+                item.labels,
+                kind=laboratory,
+            )
             for name, item in chosen
             for laboratory in LABORATORIES
         ]
@@ -141,26 +131,8 @@ class Data:
 
 
 def measure(method: Method, name: str, items: list[BenchImage]) -> Outcome:
-    """Score one method on one set."""
-    spent = 0.0
-    bar = iter(track(range(len(items)), f"{method.name}: {name}", console=console, transient=True))
-
-    def run(item: BenchImage) -> np.ndarray:
-        nonlocal spent
-        next(bar, None)
-        if name == "resampled" and item.fold is not None:
-            method.choose(item.fold)
-        start = time.perf_counter()
-        labels = method(item.image)
-        spent += time.perf_counter() - start
-        return labels
-
-    outcome = (SCORERS | HARD_SCORERS)[name](items, run, method)
-    next(bar, None)
-    method.choose(None)
-    outcome.seconds, outcome.images = spent, len(items)
-    outcome.worst = sorted(outcome.worst, key=lambda row: row[0])[:24]
-    return outcome
+    """Score one method on one set, and show how far it is."""
+    return score(name, track(items, f"{method.name}: {name}", console=console, transient=True), method)
 
 
 def draw_sheet(outcome: Outcome, path: Path, side: int = 260, columns: int = 6) -> None:
@@ -169,7 +141,7 @@ def draw_sheet(outcome: Outcome, path: Path, side: int = 260, columns: int = 6) 
     from skimage.segmentation import find_boundaries
 
     cells = []
-    for score, item, labels in outcome.worst:
+    for value, item, labels in outcome.worst:
         scale = (side - 18) / max(item.image.shape[:2])
         size = max(1, round(item.image.shape[1] * scale)), max(1, round(item.image.shape[0] * scale))
         picture = cv2.resize(item.image, size, interpolation=cv2.INTER_AREA)
@@ -188,7 +160,7 @@ def draw_sheet(outcome: Outcome, path: Path, side: int = 260, columns: int = 6) 
         picture[find_boundaries(small(labels), mode="inner")] = (0, 230, 0)
         cell = np.full((side, side, 3), 255, np.uint8)
         cell[16 : 16 + size[1], : size[0]] = picture[: side - 16]
-        text = f"{item.name[-24:]} {score:.2f}"
+        text = f"{item.name[-24:]} {value:.2f}"
         cv2.putText(cell, text, (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (0, 0, 0), 1, cv2.LINE_AA)
         cells.append(cell)
     if not cells:
@@ -228,15 +200,6 @@ def make_methods(args: argparse.Namespace) -> tuple[list[Method], list[str]]:
     return methods, skipped
 
 
-def markdown(columns: list[str], rows: dict[str, dict[str, Outcome]], notes: Iterable[str]) -> str:
-    """Return the table and the notes as Markdown."""
-    lines = ["| method | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
-    for name, outcomes in rows.items():
-        cells = _cells(outcomes)
-        lines.append(f"| {name} | " + " | ".join(cells.get(column, "") for column in columns) + " |")
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
-
-
 def _cells(outcomes: dict[str, Outcome]) -> dict[str, str]:
     cells = {column: text for outcome in outcomes.values() for column, text in outcome.columns.items()}
     images = sum(o.images for o in outcomes.values())
@@ -270,7 +233,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
-        "--sets", nargs="+", choices=SETS, default=[name for name in SETS if name != "synthetic"]
+        "--sets", nargs="+", choices=list(SCORERS), default=[name for name in SCORERS if name != "synthetic"]
     )
     parser.add_argument("--methods", nargs="+", default=["classic", "robust", "baseline", "stardist"])
     parser.add_argument("--model", action="append", default=[], metavar="NAME=PATH")
@@ -327,14 +290,20 @@ def main() -> None:
         if isinstance(m, ModelMethod)
     ]
     notes.append("In brackets for txl: without the fields whose truth is doubtful.")
-    columns = list(dict.fromkeys(c for outcomes in rows.values() for c in _cells(outcomes)))
-    table = Table("measure", *rows)
     cells = {name: _cells(outcomes) for name, outcomes in rows.items()}
+    columns = list(dict.fromkeys(column for told in cells.values() for column in told))
+    table = Table("measure", *rows)
     for column in columns:
-        table.add_row(column, *(cells[name].get(column, "") for name in rows))
+        table.add_row(column, *(told.get(column, "") for told in cells.values()))
     console.print(table)
     for path in args.out:
-        text = as_json(rows, methods, notes) if path.suffix == ".json" else markdown(columns, rows, notes)
+        if path.suffix == ".json":
+            text = as_json(rows, methods, notes)
+        else:
+            lines = [[name, *(told.get(column, "") for column in columns)] for name, told in cells.items()]
+            text = "\n".join(
+                [markdown(["method", *columns], lines), "", *(f"- {note}" for note in notes), ""]
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from napari_wbcseg.network.library import load_model
 from napari_wbcseg.network.model_file import ModelFile
@@ -25,6 +26,8 @@ class Method:
     name: str
     #: What the method was trained on, in words.
     training_data = ""
+    #: The table of the cells of the last image, where the method makes one.
+    cells: pd.DataFrame | None = None
 
     def choose(self, fold: int | None) -> None:
         """Take the model that did not train on a fold, where there are several."""
@@ -79,7 +82,6 @@ class ModelMethod(Method):
         """Segment an image with the settings of the recipe as they come."""
         settings = SegmentationSettings(recipe=self.model.header.recipe)
         result = segment(image, self.model, settings)
-        #: Of the last image, for what labels do not tell.
         self.cells = result.cells
         return result.labels
 

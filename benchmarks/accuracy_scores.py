@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from accuracy_methods import TRAINED, Method
 from accuracy_sets import BenchImage, back_to
 from box_matching import box_iou, match_boxes
 
 from napari_wbcseg.box import label_boxes
-from napari_wbcseg.evaluation.metrics import dice, match_instances
+from napari_wbcseg.evaluation.metrics import Counts, dice, match_instances
 
 _NEAR = 40.0
 #: Truth smaller than this, in pixels, is a cell that the edge of its tile cuts to a sliver.
 _SLIVER = 310
+#: IoU from which boxes are the same, of TXL-PBC, and of boxes drawn by hand.
+_IOU, _IOU_BY_HAND = 0.5, 0.4
+_SURE = 0.9
+_STEPS = (0.0, 0.6, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+_WORST = 24
+
+Row = dict[str, Any]
+Figures = dict[str, float]
+#: What is told of one image, given its labels.
+Judge = Callable[[BenchImage, np.ndarray, Method], Row]
+#: What is told of all images, a row each: every figure, and the columns of the table.
+SumUp = Callable[[pd.DataFrame], tuple[Figures, dict[str, str]]]
 
 
 @dataclass
@@ -23,15 +40,48 @@ class Outcome:
     """What one method did on one set."""
 
     columns: dict[str, str] = field(default_factory=dict)
-    figures: dict[str, float] = field(default_factory=dict)
+    figures: Figures = field(default_factory=dict)
     seconds: float = 0.0
     images: int = 0
     failures: list[str] = field(default_factory=list)
     worst: list[tuple[float, BenchImage, np.ndarray]] = field(default_factory=list, repr=False)
 
 
-Run = Callable[[BenchImage], np.ndarray]
-Scorer = Callable[[list[BenchImage], Run, Method], Outcome]
+def score(name: str, items: Iterable[BenchImage], method: Method) -> Outcome:
+    """Score a method on one of the sets of `SCORERS`.
+
+    Each image has a row of what its set's judge says, beside ``kind``, ``fold``, ``doubtful``; ``count`` and
+    ``found``, the true and the found number of cells; ``seen``, whether the method was trained on its fold;
+    ``rank``, low where it went badly; and ``failure``, a sentence where something is wrong.
+    """
+    judge, sum_up = SCORERS[name]
+    out, rows = Outcome(), []
+    for item in items:
+        method.choose(item.fold)
+        start = time.perf_counter()
+        labels = method(item.image)
+        out.seconds += time.perf_counter() - start
+        found = count_of(labels)
+        row: Row = {
+            "kind": item.kind,
+            "fold": item.fold,
+            "doubtful": item.doubtful,
+            "count": item.count,
+            "found": found,
+            "seen": "" if item.fold is None else method.seen(item.fold),
+            "rank": -abs(found - item.count) / max(item.count, 1),
+            "failure": "" if found == item.count else f"{item.name}: {found} for {item.count}",
+        }
+        row |= judge(item, labels, method)
+        rows.append(row)
+        out.worst = sorted([*out.worst, (row["rank"], item, labels)], key=lambda one: one[0])[:_WORST]
+    method.choose(None)
+    table = pd.DataFrame(rows)
+    table["right"] = table["found"] == table["count"]
+    out.images = len(table)
+    out.failures = [failure for failure in table["failure"] if failure]
+    out.figures, out.columns = sum_up(table)
+    return out
 
 
 def boxes_of(labels: np.ndarray) -> np.ndarray:
@@ -44,76 +94,201 @@ def count_of(labels: np.ndarray) -> int:
     return int(np.count_nonzero(np.bincount(labels.ravel())[1:]))
 
 
-def _f1(tp: int, fp: int, fn: int) -> float:
-    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0
+def _counted(match: Counts) -> Row:
+    return {"tp": match.true_positive, "fp": match.false_positive, "fn": match.false_negative}
 
 
-# One scorer a set ----------------------------------------------------------------------------------
+def _f1(table: pd.DataFrame) -> float:
+    return Counts(*table[["tp", "fp", "fn"]].sum().tolist()).f1
 
 
-def score_sigtuple(items: list[BenchImage], run: Run, method: Method) -> Outcome:
+# Outlines ------------------------------------------------------------------------------------------
+
+
+def judge_dice(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+    """Compare outlines, where they are known."""
+    if item.labels is None:
+        return {"dice": np.nan, "sliver": False}
+    value = dice(item.labels, labels)
+    return {"dice": value, "rank": value, "sliver": np.count_nonzero(item.labels) < _SLIVER}
+
+
+def sum_sigtuple(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
     """Mean tile Dice against the masks, by fold and together."""
-    out = Outcome()
-    by_fold: dict[int, list[float]] = {}
-    clear: list[float] = []
-    large: list[float] = []
-    marks: dict[int, str] = {}
-    for item in items:
-        assert item.fold is not None
-        assert item.labels is not None
-        method.choose(item.fold)
-        marks[item.fold] = method.seen(item.fold)
-        labels = run(item)
-        score = dice(item.labels, labels)
-        by_fold.setdefault(item.fold, []).append(score)
-        if not item.doubtful:
-            clear.append(score)
-        if np.count_nonzero(item.labels) >= _SLIVER:
-            large.append(score)
-        out.worst.append((score, item, labels))
-    method.choose(None)
-    every = [score for scores in by_fold.values() for score in scores]
-    out.figures = {
-        "dice": float(np.mean(every)),
-        "dice_without_doubtful_masks": float(np.mean(clear)),
-        "dice_without_slivers": float(np.mean(large)),
+    folds = table.groupby("fold")
+    trained = folds["seen"].first() == TRAINED
+    figures = {
+        "dice": table["dice"].mean(),
+        "dice_without_doubtful_masks": table["dice"][~table["doubtful"]].mean(),
+        "dice_without_slivers": table["dice"][~table["sliver"]].mean(),
+        **{f"dice_fold_{fold}": value for fold, value in folds["dice"].mean().items()},
+        "folds_trained_on": float(trained.sum()),
     }
-    out.figures |= {f"dice_fold_{fold}": float(np.mean(scores)) for fold, scores in by_fold.items()}
-    trained = [fold for fold, mark in marks.items() if mark == TRAINED]
-    mark = "" if not trained else " (train)" if len(trained) == len(marks) else " (partly train)"
-    out.columns["SigTuple Dice"] = (
-        f"{out.figures['dice']:.3f} ({out.figures['dice_without_slivers']:.3f}){mark}"
+    mark = "" if not trained.any() else " (train)" if trained.all() else " (partly train)"
+    return figures, {"SigTuple Dice": f"{figures['dice']:.3f} ({figures['dice_without_slivers']:.3f}){mark}"}
+
+
+def judge_zheng(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+    """Compare the outline of the one cell."""
+    value, found = dice(item.labels, labels), count_of(labels)  # type: ignore[arg-type]
+    failure = f"{item.name}: {found} cells, Dice {value:.2f}" if found != 1 or value < 0.8 else ""
+    return {"dice": value, "rank": value - (found != 1), "failure": failure}
+
+
+def sum_zheng(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+    """Mean Dice and the number of crops with exactly one cell."""
+    figures = {"dice": table["dice"].mean(), "exactly_one": int(table["right"].sum()), "images": len(table)}
+    single = f"{figures['exactly_one']}/{len(table)}"
+    return figures, {"zheng Dice": f"{figures['dice']:.3f}", "exactly one": single}
+
+
+def judge_instances(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+    """Match cells by their outlines."""
+    match, found = match_instances(item.labels, labels), count_of(labels)  # type: ignore[arg-type]
+    value = match.average_precision
+    told = f"{item.name} ({item.kind}): {found} for {item.count}, AP {value:.2f}"
+    failure = told if found != item.count or value < 1 else ""
+    return {"ap": value, "rank": value - (found != item.count), "failure": failure, **_counted(match)}
+
+
+def sum_touching(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+    """Average precision at an IoU of 0.5, mean of images, and the share of right counts."""
+    kinds = table.groupby("kind")
+    figures = {f"ap_{kind}": value for kind, value in kinds["ap"].mean().items()}
+    figures |= {f"count_right_{kind}": value for kind, value in kinds["right"].mean().items()}
+    figures |= {"average_precision": table["ap"].mean(), "count_right": table["right"].mean()}
+    mark = " (train)" if (table["seen"] == TRAINED).any() else ""
+    precision = f"{figures['average_precision']:.3f}{mark}"
+    return figures, {"touching AP": precision, "touching count": f"{figures['count_right']:.1%}"}
+
+
+def sum_synthetic(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+    """F1 at an IoU of 0.5 over all stains, by magnification."""
+    figures = {f"f1_{kind}": _f1(part) for kind, part in table.groupby("kind")} | {"f1": _f1(table)}
+    return figures, {"synthetic F1": f"{figures['f1']:.3f}"}
+
+
+def sum_laboratories(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+    """Share of right counts, and Dice where outlines are known, as each laboratory shows the images."""
+    kinds, outlined = table.groupby("kind"), table.dropna(subset="dice")
+    figures = {f"count_right_{kind}": value for kind, value in kinds["right"].mean().items()}
+    figures |= {f"dice_{kind}": value for kind, value in outlined.groupby("kind")["dice"].mean().items()}
+    figures["count_right"] = table["right"].mean()
+    columns = {"other laboratories: count": f"{figures['count_right']:.1%}"}
+    if len(outlined):
+        figures["dice"] = outlined["dice"].mean()
+        columns["other laboratories: Dice"] = f"{figures['dice']:.3f}"
+    return figures, columns
+
+
+class Resampled:
+    """Compares each image with what was found at its own size, which comes first."""
+
+    def __init__(self) -> None:
+        self._native: dict[str, np.ndarray] = {}
+
+    def __call__(self, item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+        """Say how the count and the Dice of an image change."""
+        name, _, factor = item.name.rpartition("@")
+        if float(factor) == 1:
+            self._native[name] = labels
+        first = self._native[name]
+        back, counts = back_to(labels, first.shape), (count_of(labels), count_of(first))
+        agreement, moved = dice(first, back), np.nan
+        if item.boxes is None and item.labels is not None:
+            moved = dice(item.labels, back) - dice(item.labels, first)
+        told = f"{name} ×{factor}: {counts[0]} for {counts[1]} at its own size, truth {item.count}"
+        changed = counts[0] != counts[1]
+        return {
+            "factor": float(factor),
+            "changed": changed,
+            "agreement": agreement,
+            "moved": moved,
+            "rank": agreement - changed,
+            "failure": told if changed else "",
+        }
+
+
+def sum_resampled(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+    """How the count and the Dice of an image change when it is resampled."""
+    table = table[table["factor"] != 1]
+    named = {"changed": "count_changed", "agreement": "agreement", "moved": "dice_change"}
+    means = table.groupby("factor")[list(named)].mean()
+    figures = {
+        f"{name}_x{factor:g}": value
+        for column, name in named.items()
+        for factor, value in means[column].dropna().items()
+    }
+    figures["count_changed"] = table["changed"].mean()
+    figures["dice_change"], figures["dice_change_absolute"] = (
+        table["moved"].mean(),
+        table["moved"].abs().mean(),
     )
-    out.figures["folds_trained_on"] = float(len(trained))
-    return out
+    moved = f"{figures['dice_change']:+.3f} (size {figures['dice_change_absolute']:.3f})"
+    return figures, {
+        "resampled: count changed": f"{figures['count_changed']:.1%}",
+        "resampled: Dice": moved,
+    }
 
 
-def score_clean(items: list[BenchImage], run: Run, method: Method) -> Outcome:
-    """Compare counts with those taken by eye, and cells with where the eye saw them."""
-    out = Outcome()
-    right = complete = extra = missed = 0
-    for item in items:
-        labels = run(item)
-        found = count_of(labels)
-        assert item.points is not None
-        hit: set[int] = set()
-        lost = 0
-        for row, col in item.points:
-            value = _label_near(labels, row, col)
-            lost += value == 0 or value in hit
-            hit.add(value)
-        surplus = found - len(hit - {0})
-        right += found == item.count
-        complete += not lost and not surplus
-        missed += lost
-        extra += surplus
-        if lost or surplus or found != item.count:
-            out.failures.append(f"{item.name}: {found} for {item.count}, {lost} missed, {surplus} extra")
-        out.worst.append((-float(lost + surplus), item, labels))
-    n = len(items)
-    out.figures = {"right": right, "images": n, "missed": missed, "extra": extra, "all_found": complete}
-    out.columns["clean fields right"] = f"{complete}/{n} (−{missed} +{extra})"
-    return out
+# Boxes and places ----------------------------------------------------------------------------------
+
+
+def judge_boxes(item: BenchImage, labels: np.ndarray, method: Method, *, iou: float) -> Row:
+    """Match cells by their boxes; ignored places count for nothing."""
+    boxes = _not_ignored(boxes_of(labels), item.ignore)
+    match = match_boxes(item.boxes, boxes, iou)  # type: ignore[arg-type]
+    wrong = match.false_positive + match.false_negative
+    told = f"{item.name}: {match.true_positive} of {item.count} found, {match.false_positive} extra"
+    mean = float(match.ious.mean()) if len(match.ious) else 0.0
+    failure = f"{told}{' (doubtful truth)' if item.doubtful else ''}" if wrong else ""
+    return {"found": len(boxes), "rank": mean - wrong, "failure": failure, **_counted(match)}
+
+
+def _not_ignored(boxes: np.ndarray, ignore: np.ndarray | None) -> np.ndarray:
+    """Leave out boxes whose middle lies in an ignored place."""
+    if ignore is None:
+        return boxes
+    middles = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    inside = ((middles >= ignore[:, :2]) & (middles < ignore[:, 2:])).all(axis=2)
+    return boxes[~inside.any(axis=1)]
+
+
+def sum_txl(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+    """F1 of boxes and the share of right counts, with and without doubtful truths."""
+    clear = table[~table["doubtful"]]
+    figures = {"f1": _f1(table), "count_right": table["right"].mean()}
+    figures |= {"f1_without_doubtful": _f1(clear), "count_right_without_doubtful": clear["right"].mean()}
+    return figures, {
+        "txl F1": f"{figures['f1']:.3f} ({figures['f1_without_doubtful']:.3f})",
+        "txl count": f"{figures['count_right']:.1%} ({figures['count_right_without_doubtful']:.1%})",
+    }
+
+
+def sum_fields(table: pd.DataFrame, name: str) -> tuple[Figures, dict[str, str]]:
+    """F1 of boxes and the share of right counts."""
+    found, extra, missed = table[["tp", "fp", "fn"]].sum().astype(float)
+    figures = {"f1": _f1(table), "count_right": table["right"].mean()}
+    figures |= {"found": found, "extra": extra, "missed": missed}
+    return figures, {
+        f"{name}: F1": f"{figures['f1']:.3f} (−{missed:.0f} +{extra:.0f})",
+        f"{name}: counts right": f"{table['right'].sum()}/{len(table)}",
+    }
+
+
+def judge_clean(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+    """Compare cells with where the eye saw them."""
+    hit: set[int] = set()
+    lost = 0
+    for row, col in item.points:  # type: ignore[union-attr]
+        value = _label_near(labels, row, col)
+        lost += value == 0 or value in hit
+        hit.add(value)
+    found = count_of(labels)
+    extra = found - len(hit - {0})
+    told = f"{item.name}: {found} for {item.count}, {lost} missed, {extra} extra"
+    failure = told if lost or extra or found != item.count else ""
+    return {"missed": lost, "extra": extra, "rank": -float(lost + extra), "failure": failure}
 
 
 def _label_near(labels: np.ndarray, row: float, col: float) -> int:
@@ -128,201 +303,123 @@ def _label_near(labels: np.ndarray, row: float, col: float) -> int:
     return int(crop[rows[nearest], cols[nearest]]) if distance[nearest] < _NEAR / 2 else 0
 
 
-def score_txl(items: list[BenchImage], run: Run, method: Method) -> Outcome:
-    """F1 of boxes at an IoU of 0.5 and the share of right counts, with and without doubtful truths."""
-    out = Outcome()
-    every, clear = np.zeros(5, int), np.zeros(5, int)
-    for item in items:
-        labels = run(item)
-        boxes = boxes_of(labels)
-        assert item.boxes is not None
-        match = match_boxes(item.boxes, boxes, 0.5)
-        right = len(boxes) == item.count
-        row = np.array([match.true_positive, match.false_positive, match.false_negative, right, 1])
-        every += row
-        clear += row * (not item.doubtful)
-        wrong = match.false_positive + match.false_negative
-        if wrong:
-            found = f"{len(boxes)} for {item.count}, IoU {_ious(item.boxes, boxes)}"
-            out.failures.append(f"{item.name}: {found}" + (" (doubtful truth)" if item.doubtful else ""))
-        mean = float(match.ious.mean()) if len(match.ious) else 0.0
-        out.worst.append((mean - wrong, item, labels))
-    for tally, name in ((every, ""), (clear, "_without_doubtful")):
-        tp, fp, fn, counted, n = tally.tolist()
-        out.figures |= {f"f1{name}": _f1(tp, fp, fn), f"count_right{name}": counted / max(n, 1)}
-    f = out.figures
-    out.columns["txl F1"] = f"{f['f1']:.3f} ({f['f1_without_doubtful']:.3f})"
-    out.columns["txl count"] = f"{f['count_right']:.1%} ({f['count_right_without_doubtful']:.1%})"
-    return out
+def sum_clean(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+    """Compare counts with those taken by eye, and cells with where the eye saw them."""
+    missed, extra = int(table["missed"].sum()), int(table["extra"].sum())
+    complete = int(((table["missed"] == 0) & (table["extra"] == 0)).sum())
+    figures = {"right": int(table["right"].sum()), "images": len(table)}
+    figures |= {"missed": missed, "extra": extra, "all_found": complete}
+    return figures, {"clean fields right": f"{complete}/{len(table)} (−{missed} +{extra})"}
 
 
-def _ious(truth: np.ndarray, boxes: np.ndarray) -> str:
-    return ", ".join(f"{v:.2f}" for v in box_iou(truth, boxes).max(axis=1, initial=0.0))
+# Counts --------------------------------------------------------------------------------------------
 
 
-def score_zheng(items: list[BenchImage], run: Run, method: Method) -> Outcome:
-    """Mean Dice and the number of crops with exactly one cell."""
-    out = Outcome()
-    scores, single = [], 0
-    for item in items:
-        labels = run(item)
-        assert item.labels is not None
-        scores.append(dice(item.labels, labels))
-        single += count_of(labels) == 1
-        if count_of(labels) != 1 or scores[-1] < 0.8:
-            out.failures.append(f"{item.name}: {count_of(labels)} cells, Dice {scores[-1]:.2f}")
-        out.worst.append((scores[-1] - (count_of(labels) != 1), item, labels))
-    out.figures = {"dice": float(np.mean(scores)), "exactly_one": single, "images": len(items)}
-    out.columns["zheng Dice"] = f"{out.figures['dice']:.3f}"
-    out.columns["exactly one"] = f"{single}/{len(items)}"
-    return out
+def judge_count(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+    """Take the count as it is."""
+    return {}
 
 
-def score_touching(items: list[BenchImage], run: Run, method: Method) -> Outcome:
-    """Average precision at an IoU of 0.5, mean of images, and the share of right counts."""
-    out = Outcome()
-    rows: list[tuple[str, float, int]] = []
-    marks = set()
-    for item in items:
-        method.choose(item.fold)
-        marks |= {method.seen(item.fold)} if item.fold is not None else set()
-        labels = run(item)
-        assert item.labels is not None
-        precision = match_instances(item.labels, labels, 0.5).average_precision
-        right = count_of(labels) == item.count
-        rows.append((item.kind, precision, right))
-        if not right or precision < 1:
-            out.failures.append(
-                f"{item.name} ({item.kind}): {count_of(labels)} for {item.count}, AP {precision:.2f}"
-            )
-        out.worst.append((precision - (not right), item, labels))
-    for kind in sorted({row[0] for row in rows}):
-        part = [row for row in rows if row[0] == kind]
-        out.figures[f"ap_{kind}"] = float(np.mean([row[1] for row in part]))
-        out.figures[f"count_right_{kind}"] = float(np.mean([row[2] for row in part]))
-    out.figures["average_precision"] = float(np.mean([row[1] for row in rows]))
-    out.figures["count_right"] = float(np.mean([row[2] for row in rows]))
-    method.choose(None)
-    mark = " (train)" if TRAINED in marks else ""
-    out.columns["touching AP"] = f"{out.figures['average_precision']:.3f}{mark}"
-    out.columns["touching count"] = f"{out.figures['count_right']:.1%}"
-    return out
+def sum_counts(table: pd.DataFrame, name: str) -> tuple[Figures, dict[str, str]]:
+    """Sum the count errors, over the number of cells."""
+    wrong, cells = int((table["found"] - table["count"]).abs().sum()), int(table["count"].sum())
+    error = wrong / max(cells, 1)
+    figures = {"count_error": error, "wrong": wrong, "cells": cells}
+    return figures, {f"{name}: count errors": f"{wrong} of {cells} ({error:.0%})"}
 
 
-def score_resampled(items: list[BenchImage], run: Run, method: Method) -> Outcome:
-    """How the count and the Dice of an image change when it is resampled."""
-    out = Outcome()
-    changed: dict[float, list[bool]] = {}
-    moved: dict[float, list[float]] = {}
-    agreement: dict[float, list[float]] = {}
-    native: dict[str, np.ndarray] = {}
-    for item in items:
-        name, _, factor_text = item.name.rpartition("@")
-        factor = float(factor_text)
-        labels = run(item)
-        if factor == 1.0:
-            native[name] = labels
-            continue
-        first = native[name]
-        same = count_of(labels) == count_of(first)
-        back = back_to(labels, first.shape)
-        changed.setdefault(factor, []).append(not same)
-        agreement.setdefault(factor, []).append(dice(first, back))
-        if item.boxes is None and item.labels is not None:
-            difference = dice(item.labels, back) - dice(item.labels, first)
-            moved.setdefault(factor, []).append(difference)
-        if not same:
-            counts = f"{count_of(labels)} for {count_of(first)} at its own size, truth {item.count}"
-            out.failures.append(f"{name} ×{factor}: {counts}")
-        out.worst.append((agreement[factor][-1] - (not same), item, labels))
-    for factor in sorted(changed):
-        out.figures[f"count_changed_x{factor:g}"] = float(np.mean(changed[factor]))
-        out.figures[f"agreement_x{factor:g}"] = float(np.mean(agreement[factor]))
-        if factor in moved:
-            out.figures[f"dice_change_x{factor:g}"] = float(np.mean(moved[factor]))
-    shares = [v for values in changed.values() for v in values]
-    every = [v for values in moved.values() for v in values]
-    out.figures["count_changed"] = float(np.mean(shares)) if shares else 0.0
-    out.figures["dice_change"] = float(np.mean(every)) if every else float("nan")
-    out.figures["dice_change_absolute"] = float(np.mean(np.abs(every))) if every else float("nan")
-    out.columns["resampled: count changed"] = f"{out.figures['count_changed']:.1%}"
-    signed, absolute = out.figures["dice_change"], out.figures["dice_change_absolute"]
-    out.columns["resampled: Dice"] = f"{signed:+.3f} (size {absolute:.3f})"
-    return out
+def judge_middle(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+    """Count what is found in the middle: a picture of a platelet may show a white cell at its border."""
+    height, width = labels.shape
+    found = count_of(labels[height // 3 : -(height // 3), width // 3 : -(width // 3)])
+    return {"found": found, "rank": -found, "failure": f"{item.name}: {found}" if found else ""}
 
 
-def score_laboratories(items: list[BenchImage], run: Run, method: Method) -> Outcome:
-    """Share of right counts, and Dice where outlines are known, as each laboratory shows the images."""
-    out = Outcome()
-    right: dict[str, list[bool]] = {}
-    scores: dict[str, list[float]] = {}
-    for item in items:
-        labels = run(item)
-        same = count_of(labels) == item.count
-        right.setdefault(item.kind, []).append(same)
-        if item.labels is not None:
-            scores.setdefault(item.kind, []).append(dice(item.labels, labels))
-        if not same:
-            out.failures.append(f"{item.name}, {item.kind}: {count_of(labels)} for {item.count}")
-        out.worst.append((-abs(count_of(labels) - item.count), item, labels))
-    for kind, counted in right.items():
-        out.figures[f"count_right_{kind}"] = float(np.mean(counted))
-        if kind in scores:
-            out.figures[f"dice_{kind}"] = float(np.mean(scores[kind]))
-    out.figures["count_right"] = float(np.mean([same for counted in right.values() for same in counted]))
-    out.columns["other laboratories: count"] = f"{out.figures['count_right']:.1%}"
-    if scores:
-        out.figures["dice"] = float(np.mean([v for values in scores.values() for v in values]))
-        out.columns["other laboratories: Dice"] = f"{out.figures['dice']:.3f}"
-    return out
+def sum_false(table: pd.DataFrame, name: str) -> tuple[Figures, dict[str, str]]:
+    """Count false cells an image, where there is no white cell."""
+    false, each = int(table["found"].sum()), table["found"].mean()
+    column = {f"{name}: false cells an image": f"{each:.3f} ({false})"}
+    return {"false_per_image": each, "false": false}, column
 
 
-def score_empty(items: list[BenchImage], run: Run, method: Method) -> Outcome:
+def sum_empty(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
     """Count false cells a field, by kind."""
-    out = Outcome()
-    rows: dict[str, list[int]] = {}
-    for item in items:
-        labels = run(item)
-        found = count_of(labels)
-        rows.setdefault(item.kind, []).append(found)
-        if found:
-            out.failures.append(f"{item.kind} {item.name}: {found}")
-        out.worst.append((-float(found), item, labels))
-    out.figures = {f"false_per_field_{kind}": float(np.mean(v)) for kind, v in rows.items()}
-    every = [found for values in rows.values() for found in values]
-    out.figures["false_per_field"] = float(np.mean(every))
-    out.columns["false cells a field"] = f"{out.figures['false_per_field']:.3f}"
-    return out
+    kinds = table.groupby("kind")["found"].mean()
+    figures = {f"false_per_field_{kind}": value for kind, value in kinds.items()}
+    figures["false_per_field"] = table["found"].mean()
+    return figures, {"false cells a field": f"{figures['false_per_field']:.3f}"}
 
 
-def score_synthetic(items: list[BenchImage], run: Run, method: Method) -> Outcome:
-    """F1 at an IoU of 0.5 over all stains, by magnification."""
-    out = Outcome()
-    total: dict[str, np.ndarray] = {}
-    for item in items:
-        labels = run(item)
-        assert item.labels is not None
-        match = match_instances(item.labels, labels, 0.5)
-        counts = np.array([match.true_positive, match.false_positive, match.false_negative])
-        total[item.kind] = total.get(item.kind, np.zeros(3, int)) + counts
-        if match.f1 < 1:
-            out.failures.append(f"{item.name}: {count_of(labels)} for {item.count}, F1 {match.f1:.2f}")
-        out.worst.append((match.f1, item, labels))
-    for kind, counts in total.items():
-        out.figures[f"f1_{kind}"] = _f1(*map(int, counts))
-    out.figures["f1"] = _f1(*map(int, sum(total.values(), np.zeros(3, int))))
-    out.columns["synthetic F1"] = f"{out.figures['f1']:.3f}"
-    return out
+# What is said of cells besides ---------------------------------------------------------------------
 
 
-SCORERS: dict[str, Scorer] = {
-    "sigtuple": score_sigtuple,
-    "clean": score_clean,
-    "txl": score_txl,
-    "zheng": score_zheng,
-    "touching": score_touching,
-    "resampled": score_resampled,
-    "laboratories": score_laboratories,
-    "empty": score_empty,
-    "synthetic": score_synthetic,
+def judge_erythroblast(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+    """Say whether the cell in the middle is found, and taken for an erythroblast."""
+    index = int(labels[labels.shape[0] // 2, labels.shape[1] // 2])
+    kinds = {} if method.cells is None else method.cells.set_index("label")["class"].to_dict()
+    named = kinds.get(index) == "erythroblast"
+    wrong = named != (item.kind == "erythroblast")
+    failure = f"{item.name}: {kinds.get(index, 'found' if index else 'nothing')}" if wrong else ""
+    return {"hit": index > 0, "named": named, "rank": -float(wrong), "failure": failure}
+
+
+def sum_erythroblasts(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+    """Count erythroblasts that are found and told from white cells, and white cells taken for one."""
+    red, white = (table[(table["kind"] == "erythroblast") == whether] for whether in (True, False))
+    figures = {"found": red["hit"].mean(), "told": red["named"].mean()}
+    figures["white_cells_mistaken"] = white["named"].mean()
+    return figures, {
+        "erythroblasts found, told": f"{red['hit'].sum()}, {red['named'].sum()} of {len(red)}",
+        "white cells taken for them": f"{white['named'].sum()} of {len(white)}",
+    }
+
+
+def judge_certainty(item: BenchImage, labels: np.ndarray, method: Method) -> Row:
+    """Say of each cell how sure it is, and whether it is right."""
+    boxes, table = boxes_of(labels), method.cells
+    if table is None:
+        return {"sure": [], "hits": [], "checks": [], "failure": ""}
+    counted = {tuple(box) for box in _not_ignored(boxes, item.ignore).tolist()}
+    kept = np.array([tuple(box) in counted for box in boxes.tolist()], bool)
+    truth = np.zeros((0, 4), int) if item.boxes is None else item.boxes
+    hits = (box_iou(truth, boxes) >= _IOU_BY_HAND).any(axis=0)
+    sure, checks = table["certainty"].to_numpy(float), table["check"].to_numpy(bool)
+    told = {"sure": sure[kept].tolist(), "hits": hits[kept].tolist(), "checks": checks[kept].tolist()}
+    return {**told, "failure": ""}
+
+
+def sum_certainty(table: pd.DataFrame) -> tuple[Figures, dict[str, str]]:
+    """Say how many of the cells that are marked sure are right, and how many of those to check are wrong."""
+    sure, hits, checks = (np.array(table[name].sum()) for name in ("sure", "hits", "checks"))
+    figures = {}
+    for low, high in itertools.pairwise(_STEPS):
+        part = (sure >= low) & (sure < high) if high < 1 else sure >= low
+        if part.any():
+            figures[f"right_{low:g}_to_{high:g} (of {part.sum()})"] = float(hits[part].mean())
+    surest, unsure = hits[sure > _SURE], hits[checks.astype(bool)]
+    wrong = f"{1 - unsure.mean():.0%} of {len(unsure)}" if len(unsure) else "none"
+    right = f"{surest.mean():.1%} of {len(surest)}" if len(surest) else "none"
+    return figures, {"right of those surer than 0.9": right, "wrong of those to check": wrong}
+
+
+_BY_HAND = partial(judge_boxes, iou=_IOU_BY_HAND)
+SCORERS: dict[str, tuple[Judge, SumUp]] = {
+    "sigtuple": (judge_dice, sum_sigtuple),
+    "clean": (judge_clean, sum_clean),
+    "txl": (partial(judge_boxes, iou=_IOU), sum_txl),
+    "zheng": (judge_zheng, sum_zheng),
+    "touching": (judge_instances, sum_touching),
+    "resampled": (Resampled(), sum_resampled),
+    "laboratories": (judge_dice, sum_laboratories),
+    "empty": (judge_count, sum_empty),
+    "synthetic": (judge_instances, sum_synthetic),
+    "pig": (_BY_HAND, partial(sum_fields, name="pig")),
+    "leukaemia": (judge_count, partial(sum_counts, name="leukaemia")),
+    "marrow": (judge_count, partial(sum_counts, name="marrow")),
+    "blue": (_BY_HAND, partial(sum_fields, name="blue leukaemia, malaria")),
+    "vivax": (judge_count, partial(sum_false, name="vivax")),
+    "chula": (judge_count, partial(sum_false, name="chula")),
+    "platelets": (judge_middle, partial(sum_false, name="platelets")),
+    "erythroblasts": (judge_erythroblast, sum_erythroblasts),
+    "certainty": (judge_certainty, sum_certainty),
 }

@@ -77,7 +77,8 @@ def scores(left_out: str, model: Path, data: Data) -> dict[str, str]:
     columns: dict[str, str] = {}
     method = ModelMethod(f"without {left_out}", [str(model)])
     for name in SETS:
-        columns |= measure(method, name, data.get(name)).columns
+        if items := data.get(name):
+            columns |= measure(method, name, items).columns
     return columns
 
 

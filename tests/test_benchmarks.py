@@ -14,9 +14,10 @@ if not FOLDER.is_dir():
     pytest.skip("The benchmarks are not beside the tests.", allow_module_level=True)
 sys.path.insert(0, str(FOLDER))
 
-import accuracy_scores as scores  # noqa: E402
-from accuracy_methods import HELD_OUT, NEVER, TRAINED, seen_in  # noqa: E402
-from accuracy_sets import BenchImage, Host, touching_group  # noqa: E402
+from accuracy_methods import HELD_OUT, NEVER, TRAINED, Method, seen_in  # noqa: E402
+from accuracy_scores import score  # noqa: E402
+from accuracy_sets import BenchImage  # noqa: E402
+from accuracy_touching import Host, touching_group  # noqa: E402
 from baseline import segment_classically  # noqa: E402
 from box_matching import box_iou, match_boxes  # noqa: E402
 from speed_child import MeasurementError, measure  # noqa: E402
@@ -24,13 +25,14 @@ from speed_child import MeasurementError, measure  # noqa: E402
 from napari_wbcseg.training.samples.sources import CutOut  # noqa: E402
 
 
-class _Nothing:
-    name = "nothing"
+class Finds(Method):
+    """Finds the same in every image."""
 
-    def choose(self, fold: int | None) -> None: ...
+    def __init__(self, labels: np.ndarray) -> None:
+        self.labels = labels
 
-    def seen(self, fold: int) -> str:
-        return NEVER
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self.labels
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_counts_that_agree_by_chance_are_not_taken_for_cells_found() -> None:
     labels[20:60, 20:60] = 1
     labels[150:180, 150:180] = 2
     item = BenchImage("field", np.zeros((200, 200, 3), np.uint8), 2, points=np.array([[40, 40], [40, 150]]))
-    figures = scores.score_clean([item], lambda _: labels, _Nothing()).figures
+    figures = score("clean", [item], Finds(labels)).figures
     assert figures == {"right": 1, "images": 1, "missed": 1, "extra": 1, "all_found": 0}
 
 
@@ -83,7 +85,7 @@ def test_one_label_over_two_cells_finds_one_of_them() -> None:
     labels = np.zeros((100, 100), np.int32)
     labels[20:80, 10:90] = 1
     item = BenchImage("field", np.zeros((100, 100, 3), np.uint8), 2, points=np.array([[50, 25], [50, 75]]))
-    figures = scores.score_clean([item], lambda _: labels, _Nothing()).figures
+    figures = score("clean", [item], Finds(labels)).figures
     assert (figures["missed"], figures["extra"]) == (1, 0)
 
 
@@ -93,9 +95,22 @@ def test_doubtful_boxes_are_shown_with_and_without() -> None:
     items = [BenchImage("a", image, 1, boxes=box), BenchImage("b", image, 1, boxes=box + 40, doubtful=True)]
     labels = np.zeros((100, 100), np.int32)
     labels[10:50, 10:50] = 1
-    figures = scores.score_txl(items, lambda _: labels, _Nothing()).figures
+    figures = score("txl", items, Finds(labels)).figures
     assert figures["f1"] == 0.5
     assert figures["f1_without_doubtful"] == 1.0
+
+
+def test_what_is_found_in_an_ignored_place_is_no_mistake() -> None:
+    labels = np.zeros((100, 100), np.int32)
+    labels[10:50, 10:50], labels[60:80, 60:80] = 1, 2
+    image, box = np.zeros((100, 100, 3), np.uint8), np.array([[10, 10, 50, 50]])
+    items = [
+        BenchImage("a", image, 1, boxes=box, ignore=np.array([[60, 60, 90, 90]])),
+        BenchImage("b", image, 1, boxes=box, ignore=np.zeros((0, 4), int)),
+    ]
+    outcome = score("pig", items, Finds(labels))
+    assert outcome.columns == {"pig: F1": "0.800 (−0 +1)", "pig: counts right": "1/2"}
+    assert outcome.failures == ["b: 1 of 1 found, 1 extra"]
 
 
 def test_the_baseline_finds_dark_nuclei_and_nothing_in_an_empty_picture() -> None:
