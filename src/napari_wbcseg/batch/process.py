@@ -130,7 +130,7 @@ def _large(
         image = open_large(item.path)
         run.record_file(item.name).unlink(missing_ok=True)
         result = segment_large(image, folder, run.model, run.settings, progress, client=client)
-    notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *image.notes, *result.notes]
+    notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *result.notes]
     made = ("tiff", "csv", "overlay", *run.beside_large(item.name))
     if left_out := [name for name in run.wanted() if name not in made]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")

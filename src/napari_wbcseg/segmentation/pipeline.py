@@ -106,8 +106,10 @@ def segment(
         proposals.append(np.insert(boxes, 0, index, axis=1) if stacked else boxes)
         estimates.append(found)
     notes = [note for found in estimates for note in found.notes]
-    if len(sources) > 1 and is_one_field(map(_small_copy, sources)):
-        notes.insert(0, focus_note(len(sources)))
+    if len(sources) > 1:
+        together = f"The count is that of all {len(sources)} planes together."
+        one_field = is_one_field(map(_small_copy, sources))
+        notes.insert(0, focus_note(len(sources)) if one_field else together)
     diameters = [found.cell_diameter for found in estimates if found.cell_diameter is not None]
     filled = [table for table in tables if len(table)]
     return Segmentation(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import zarr
 
 from napari_wbcseg.classification.classes import BUILT_IN, PROBABILITY
@@ -57,6 +58,18 @@ def test_every_cell_is_found_whole_and_once(
     pairs = np.unique(np.stack([labels[truth > 0], truth[truth > 0]]), axis=1)
     assert pairs.shape[1] == truth.max(), "one label a cell, one cell a label"
     assert np.array_equal(labels > 0, segment(image, model, SETTINGS).labels > 0)
+
+
+def test_what_was_left_out_of_a_file_is_in_the_notes(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
+) -> None:
+    with tifffile.TiffWriter(tmp_path / "two.ome.tif", ome=True) as file:
+        for field in (smear[0], smear[0][::-1].copy()):
+            file.write(field, photometric="rgb", metadata={"axes": "YXS"})
+    for _ in range(2):  # also where all was done before
+        found = segment_large(tmp_path / "two.ome.tif", tmp_path / "out", model, SETTINGS)
+        assert "Of the 2 images of one size in the file only the first was taken." in found.notes
+        assert LargeResult.open(tmp_path / "out").notes == found.notes
 
 
 def test_what_is_left_on_disk(smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path) -> None:

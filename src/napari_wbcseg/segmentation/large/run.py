@@ -153,6 +153,7 @@ class LargeRun:
     def _begin(self, image: Any) -> tuple[_Plan, list[TileCells]]:
         """Take up the run before, or start afresh; see `_start_afresh` for what it returns."""
         opened = _opened(image)
+        self._read_notes = opened.notes
         file = str(Path(opened.name).resolve()) if opened.name else ""
         old = self._old_plan()
         if old is not None:
@@ -262,7 +263,9 @@ class LargeRun:
         """
         file, estimates = self.out / f"cells.{table}", self._work.estimates
         about: dict[str, Any] = {
-            name: getattr(estimates, name) for name in ("cell_diameter", "field_share", "notes")
+            "cell_diameter": estimates.cell_diameter,
+            "field_share": estimates.field_share,
+            "notes": tuple(dict.fromkeys((*self._read_notes, *estimates.notes))),
         }
         if not self._finished:
             with self._executor() as each:
