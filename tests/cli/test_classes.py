@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,17 @@ class TestClassify:
         assert counts.loc["a.png", ["pink", "violet"]].tolist() == [1, 2], "tables and report too"
         assert "violet" in (out / "report.html").read_text()
         assert classes_in(out, "b") == [""], "only what was named"
+
+    def test_of_a_stack_classes_are_told_without_a_word_of_python(
+        self, out: Path, classifier: ClassifierFile
+    ) -> None:
+        stack = np.stack([discs((PINK, VIOLET))[0]] * 2)
+        tifffile.imwrite("in/c.tif", stack, photometric="rgb", metadata={"axes": "ZYXS"})
+        segment("none")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a warning would show a line of this program
+            wbcseg("classify", "out/c-result.json", "--classes", "own.safetensors")
+        assert classes_in(out, "c") == ["pink", "violet"] * 2
 
     def test_what_a_person_said_stays(self, out: Path, classifier: ClassifierFile) -> None:
         found = load_result(out / "a-result.json")

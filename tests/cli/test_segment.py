@@ -104,6 +104,14 @@ class TestSegment:
         assert set(counts.index[counts.isna()]) == {"focus.tif", "inverted.png"}
         assert "in 2 images, 2 in doubt</h1>" in Path("out/report.html").read_text()
 
+    def test_results_that_count_no_more_are_named(self, slides: Path, model: Path) -> None:
+        command = ["segment", slides, "-r", "-m", model, "-o", "out"]
+        assert "not counted" not in wbcseg(*command).stdout
+        (slides / "two" / "a.png").unlink()
+        assert "not counted, as their images are gone or changed" in (said := wbcseg(*command).stdout)
+        assert "two__a." in said
+        assert Path("out/two__a-result.json").is_file(), "they stay"
+
     def test_the_fields_of_an_ome_zarr_are_all_counted(self, slides: Path, model: Path) -> None:
         image, group = spots()[0], zarr.create_group(slides / "fields.zarr", zarr_format=2)
         scales = {"axes": [{"name": name} for name in "yxc"], "datasets": [{"path": "0"}]}

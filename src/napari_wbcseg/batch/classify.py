@@ -89,10 +89,10 @@ def classify_results(
 def _tell(
     file: Path, record: ResultRecord, path: Path, classifier: ClassifierFile, source: str, progress: Progress
 ) -> None:
-    from ..images.read import read_image
+    from ..images.read import read_file
     from .thumbnails import report_pictures
 
-    result, image = load_result(file), read_image(path)
+    result, image = load_result(file), read_file(path).pixels
     cells = classify_cells(result.labels, result.cells, image, result.cell_diameter, classifier, progress)
     told = replace(
         result,

@@ -214,7 +214,7 @@ def pictures_in(item: BatchItem, record: ResultRecord, outputs: Outputs) -> dict
     WBCSegError
         If the image or its labels cannot be read, or it is another one by now.
     """
-    from ..images.read import read_image
+    from ..images.read import read_file
     from ..results.load import load_result
     from .thumbnails import report_pictures
 
@@ -223,4 +223,4 @@ def pictures_in(item: BatchItem, record: ResultRecord, outputs: Outputs) -> dict
     result = load_result(outputs.record_file(item.name))
     if not record.image.is_of(item.path):
         raise ImageError(f"{item.path} has changed since its cells were saved.")
-    return report_pictures(read_image(item.path), result)
+    return report_pictures(read_file(item.path).pixels, result)

@@ -59,6 +59,8 @@ class BatchResult:
         Images that an earlier run did with other settings, another model or classifier, done again.
     set_aside : tuple of str
         Names of results that a person corrected, which stay beside the new ones but count no more.
+    left_out : tuple of str
+        Names of the other results in the folder that count no more, as those of images that are gone.
     twice : tuple of str
         Which images seem to be one picture in two formats, in sentences.
     """
@@ -67,6 +69,7 @@ class BatchResult:
     kept: int = 0
     outdated: int = 0
     set_aside: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     twice: tuple[str, ...] = ()
 
     @property
@@ -248,8 +251,9 @@ def segment_files(
             twice = _write_run(run, record, items, rows)
         others = [file.name.removesuffix(RESULT_SUFFIX) for file in not_in_tables(folder)]
         set_aside = [name for name in others if (old := run.read(name)) and run.is_corrected(name, old)]
+        left_out = sorted({*others} - {*set_aside})
     told = [rows[item] for item in items if item in rows]
-    return BatchResult(told, kept, outdated, tuple(set_aside), twice)
+    return BatchResult(told, kept, outdated, tuple(set_aside), tuple(left_out), twice)
 
 
 def renew_tables(folder: str | Path) -> None:

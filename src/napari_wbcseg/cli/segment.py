@@ -149,6 +149,11 @@ def segment(
             f"{listed(result.set_aside)}. Correct the new results, or give `wbcseg differential` "
             f"{out / f'{result.set_aside[0]}{RESULT_SUFFIX}'}."
         )
+    if result.left_out:
+        typer.echo(
+            "In the folder from earlier runs, but not counted, as their images are gone or changed, or were "
+            f"done in another way: {listed(result.left_out)}."
+        )
     if result.failed:
         complain(f"{result.failed} of {counted(len(items), 'input')} failed; see above or counts.csv.")
         raise typer.Exit(FAILED)
