@@ -50,6 +50,7 @@ class TestList:
         shown = {row.text(0): row.text(4) for row in rows}
         assert shown == {info.name: info.origin for info in list_models()}
         assert shown["wbc"] == "built in"
+        assert not any(row.text(2) for row in rows), "a Dice of the training does not tell which is better"
         widget.chosen = "my-stain"
         assert "my-stain" in text_of(widget)
         assert load_model("my-stain").hash in text_of(widget)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QDockWidget, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QDockWidget, QLineEdit, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 import napari_wbcseg
 from napari_wbcseg.plugin.shared.panel import (
@@ -16,8 +16,10 @@ from napari_wbcseg.plugin.shared.panel import (
     Folded,
     Sentence,
     fill,
+    form,
     open_panel,
     scrolled_column,
+    together,
 )
 from napari_wbcseg.plugin.shared.viewer import all_in_view
 
@@ -108,5 +110,26 @@ def test_a_docked_panel_is_never_narrower_than_what_is_in_it_or_its_title(make_n
     window._qt_window.resizeDocks([dock], [50], Qt.Orientation.Horizontal)
     qtbot.wait(100)
     assert panel.width() >= max(wide, MINIMUM_WIDTH)
-    right = inside.mapTo(panel, inside.rect().topRight()).x()
-    assert right < panel.width(), "nothing is cut off"
+    for wider in (0, 150):
+        inside.setMinimumWidth(wide + wider)
+        qtbot.wait(100)
+        right = inside.mapTo(panel, inside.rect().topRight()).x()
+        assert right < panel.width(), "nothing is cut off"
+
+
+def test_the_fields_of_all_forms_begin_below_each_other_but_for_folded_ones(make_napari_viewer, qtbot):
+    panel, fields = (
+        QWidget(),
+        {title: QLineEdit() for title in ("Short", "A longer title", "The longest of all")},
+    )
+    short, longer, folded = (form((title, field, "")) for title, field in fields.items())
+    column = scrolled_column(panel, "Forms")
+    column.addLayout(short)
+    column.addWidget(together(longer))
+    part = Folded("More", together(folded))
+    column.addWidget(part)
+    make_napari_viewer(show=True).window.add_dock_widget(panel)
+    part.expand()
+    qtbot.wait(100)
+    first, second, third = (field.mapTo(panel, field.rect().topLeft()).x() for field in fields.values())
+    assert first == second < third

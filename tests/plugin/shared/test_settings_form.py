@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from qtpy.QtWidgets import QLineEdit
 
 from napari_wbcseg.plugin.shared.settings_form import SettingsForm
 from napari_wbcseg.settings import SegmentationSettings, TrainingSettings
@@ -67,6 +68,16 @@ def test_every_field_is_explained(qtbot):
         assert not any(
             editor.toolTip().startswith(("Classic:", "Robust:")) for editor in form.editors.values()
         )
+
+
+def test_the_keyboard_goes_from_the_rows_above_to_the_fields(qtbot):
+    above = QLineEdit()
+    form = SettingsForm(SegmentationSettings(), above=[("Model", above, "Which one.")])
+    qtbot.addWidget(form)
+    form.show()
+    above.setFocus()
+    form.focusNextChild()
+    assert form.editors["recipe"].isAncestorOf(form.focusWidget())
 
 
 def test_a_change_is_told(qtbot):

@@ -30,8 +30,9 @@ from ..shared.panel import Folded, Sentence, beside, button, confirmed, scrolled
 from .finetune_panel import FineTunePanel
 
 _COLUMNS = ("name", "recipe", "Dice", "size", "origin")
-#: Scores of a header that stand for the model in the list, the most honest first.
-_SHOWN_SCORES = ("held_out_dice", "val_dice", "training_dice")
+#: Scores of a header that stand for the model in the list, the most honest first; none of the training, as
+#: the samples of the robust recipe are composed to be hard.
+_SHOWN_SCORES = ("held_out_dice", "val_dice")
 #: Headings of the card that are shown at once; the others are folded away.
 _FIRST = ("name", "origin", "for", "scores", "notes", "trained on")
 _FILTERS = {
@@ -243,8 +244,7 @@ def _row(info: ModelInfo) -> list[str]:
     header = info.header
     if header is None:
         return [info.name, "", "", f"{info.size / 1e6:.1f} MB", "cannot be used"]
-    names = [*_SHOWN_SCORES, *(key for key in header.scores if key.endswith("dice"))]
-    score = next((header.scores[key] for key in names if key in header.scores), None)
+    score = next((header.scores[key] for key in _SHOWN_SCORES if key in header.scores), None)
     return [
         info.name,
         header.recipe,

@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 from napari.layers import Layer
 from qtpy.compat import isalive
 from qtpy.QtCore import QModelIndex, QRect, Qt
-from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -222,8 +222,6 @@ class DifferentialPanel(QWidget):
                 self.table.addTopLevelItem(item)
                 continue
             rows[share.part_of].addChild(item)
-            for column in range(_BAR):
-                item.setForeground(column, QBrush(QColor("#8a8a8a")))
         self.table.expandAll()
 
     def _say(self, *_: Any) -> None:

@@ -19,7 +19,6 @@ from ..shared.panel import (
     beside,
     form,
     scrolled_column,
-    stretched,
     together,
     with_tip,
 )
@@ -63,7 +62,8 @@ class SegmentPanel:
         self.regions = LayerPicker(viewer, is_regions, none="the whole image")
         self.draw = with_tip(QPushButton("Draw"), "Draw a rectangle; only what lies in it is segmented.")
         self.models = ModelPicker(preference("model"))
-        self.top = SettingsForm(defaults, TOP)
+        model = ("Model", self.models, "Built-in models and those you trained.")
+        self.top = SettingsForm(defaults, TOP, above=[model])
         self.top.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
         self.options = SettingsForm(defaults, leave_out=TOP, editors={"classes": ClassesEditor})
         self.about = Sentence()
@@ -89,17 +89,15 @@ class SegmentPanel:
         layout.addWidget(self.about)
         layout.addWidget(self.join)
         layout.addWidget(_line())
-        self.top.insert_row(0, "Model", stretched(self.models), "Built-in models and those you trained.")
         layout.addWidget(self.top)
         layout.addWidget(self.found)
         layout.addWidget(Folded("More options", self.options))
         layout.addLayout(beside(self.run, self.cancel, wide=self.run))
         for part in (self.status, self.bar, self.result, self.here, self.notes, self.details):
             layout.addWidget(part)
-        self.next_steps = together(_line(), self.review, Folded("Save …", self.save))
+        self.next_steps = together(_line(), self.review, Folded("Save", self.save))
         layout.addWidget(self.next_steps)
         layout.addStretch(1)
-        _line_up(self._rows, self.top.rows)
 
     def _what(self) -> QFormLayout:
         """Return the rows that say what is segmented."""
@@ -148,16 +146,6 @@ def ask_to_keep(parent: QWidget, name: str) -> bool | None:
     box.exec()
     clicked = box.clickedButton()
     return clicked is keep if clicked in (keep, replace) else None
-
-
-def _line_up(*forms: QFormLayout) -> None:
-    """Give the labels of several forms one width, so that their fields begin below each other."""
-    rows = [(form, row) for form in forms for row in range(form.rowCount())]
-    items = [form.itemAt(row, QFormLayout.ItemRole.LabelRole) for form, row in rows]
-    labels = [label for item in items if item is not None and (label := item.widget()) is not None]
-    widest = max(label.sizeHint().width() for label in labels)
-    for label in labels:
-        label.setMinimumWidth(widest)
 
 
 def _line() -> QFrame:

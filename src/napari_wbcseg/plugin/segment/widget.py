@@ -226,7 +226,8 @@ class SegmentWidget(QWidget):
         if not check.usable:
             return check
         if not self._panel.models.name:
-            return LayerCheck(False, "No model is installed: train one with Plugins ▸ Train WBC model.")
+            train = "Plugins ▸ White blood cells ▸ Train WBC model"
+            return LayerCheck(False, f"No model is installed: train one with {train}.")
         rows, columns = plane_shape(self.image)[-2:]
         if rows * columns > _LARGEST and self.regions is None and not self._in_tiles(self.image):
             return LayerCheck(

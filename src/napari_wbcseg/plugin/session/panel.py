@@ -9,7 +9,7 @@ from pathlib import Path
 from qtpy.QtWidgets import QMessageBox, QProgressBar, QPushButton, QWidget
 
 from ..shared.model_list import ModelPicker
-from ..shared.panel import Folded, Sentence, beside, button, scrolled_column, stretched
+from ..shared.panel import Folded, Sentence, beside, button, scrolled_column
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
 from .files import Session
@@ -58,14 +58,14 @@ class SessionPanel:
         self.where, self.summary, self.message = Sentence(), Sentence(), Sentence()
         self.bar = QProgressBar()
         self.models = ModelPicker(preference("model"))
-        self.settings = SettingsForm(preferred_settings())
+        model = ("Model", self.models, "Built-in models and those you trained.")
+        self.settings = SettingsForm(preferred_settings(), above=[model])
         self.buttons: dict[str, QPushButton] = {}
         for name, (title, tip) in _BUTTONS.items():
             self.buttons[name] = button(title, partial(act, name), tip)
         by = self.buttons
         #: What only the first run asks for.
         self.first_run = Folded("Model and settings", self.settings)
-        self.settings.insert_row(0, "Model", stretched(self.models), "Built-in models and those you trained.")
         layout = scrolled_column(widget, "Session")
         layout.addLayout(beside(by["open_folder"], by["open_files"]))
         layout.addWidget(by["go_on"])

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from napari import Viewer
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -88,10 +88,16 @@ class _ColumnArea(QScrollArea):
         super().showEvent(event)
         if self._is_new:
             self._is_new = False
+            _line_up(there(self.widget()))
             QTimer.singleShot(0, self._join_tabs)  # its dock is not in its place yet
             viewer, self._seen_whole = self._seen_whole, None
             if viewer is not None:
                 viewer.reset_view()
+
+    def event(self, event: QEvent | None) -> bool:
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:  # what is in it became wider
+            self.updateGeometry()
+        return super().event(event)
 
     def _join_tabs(self) -> None:
         window = self.window()
@@ -131,6 +137,26 @@ def scrolled_column(widget: QWidget, tab: str) -> QVBoxLayout:
     layout.setSpacing(6)
     fill(widget, _ColumnArea(column, tab))
     return layout
+
+
+def _line_up(column: QWidget) -> None:
+    """Let the fields of all forms begin below each other, but for those of what can be folded."""
+    labels = [
+        label
+        for rows in column.findChildren(QFormLayout)
+        if not _is_folded(there(rows.parentWidget()))
+        for row in range(rows.rowCount())
+        if (item := rows.itemAt(row, QFormLayout.ItemRole.LabelRole)) and (label := item.widget())
+    ]
+    for label in labels:
+        label.ensurePolished()  # it has the font of napari's style only then
+    widest = max((label.sizeHint().width() for label in labels), default=0)
+    for label in labels:
+        label.setMinimumWidth(widest)
+
+
+def _is_folded(part: QWidget | None) -> bool:
+    return part is not None and (isinstance(part, Folded) or _is_folded(part.parentWidget()))
 
 
 class Folded(QWidget):

@@ -91,6 +91,8 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         Fields not shown; they keep the value of ``settings``.
     editors : mapping of str to type, optional
         Editors of their own for some fields.
+    above : iterable of tuple (str, QWidget, str)
+        Rows above the fields: title, what stands in it, tip.
     """
 
     changed = Signal()
@@ -101,22 +103,20 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         fields: Iterable[str] | None = None,
         leave_out: Iterable[str] = (),
         editors: Mapping[str, type[FieldEditor]] | None = None,
+        above: Iterable[tuple[str, QWidget, str]] = (),
     ) -> None:
         super().__init__()
         known, left_out = settings_of(type(settings)), set(leave_out)
         names = [name for name in known if name not in left_out] if fields is None else list(fields)
         self.editors: dict[str, FieldEditor] = {}
-        self.rows = form()
+        self.rows = form(*above)
         fill(self, self.rows)
         for name in names:
             editor = self.editors[name] = (editors or {}).get(name, FieldEditor)(known[name])
-            self.insert_row(-1, known[name].title, editor, known[name].description)
+            tip = known[name].description
+            self.rows.addRow(with_tip(QLabel(known[name].title), tip), with_tip(editor, tip))
             editor.changed.connect(self.changed)
         self.set_values(settings)
-
-    def insert_row(self, index: int, title: str, widget: QWidget, tip: str = "") -> None:
-        """Put a widget among the fields, in line with them; -1 for behind them."""
-        self.rows.insertRow(index, with_tip(QLabel(title), tip), with_tip(widget, tip))
 
     def values(self) -> dict[str, Any]:
         """Return the values shown, by field."""
