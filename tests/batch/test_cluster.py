@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socketserver
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,24 @@ def test_no_scheduler_is_a_sentence(folder: Path, model: ModelFile, monkeypatch:
     result = wbcseg(*command, status=1)
     assert result.stderr.startswith("No dask scheduler answers at tcp://127.0.0.1:9")
     assert not Path("x").exists()
+
+
+def test_the_port_of_a_web_server_is_a_sentence_too() -> None:
+    """Dask's own page, say, whose address is printed beside that of the scheduler."""
+
+    class Refuse(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Refuse) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.server_address[1]}"
+        with (
+            pytest.raises(WBCSegError, match=rf"No dask scheduler answers at {address} \(another program"),
+            on_cluster.cluster(scheduler=address),
+        ):
+            pass
+        server.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,11 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
     try:
         address = _address_in(Path(scheduler)) if Path(scheduler).exists() else scheduler
         client = Client(address, timeout=_CONNECT_SECONDS)
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError, TimeoutError, MemoryError) as error:
+        # The beginning of what a web server says is taken for the length of a message.
+        why = "another program does" if isinstance(error, MemoryError) else first_line(error)
         raise ClusterError(
-            f"No dask scheduler answers at {scheduler} ({first_line(error)}): start one with "
+            f"No dask scheduler answers at {scheduler} ({why}): start one with "
             "`dask scheduler`, and give the address that it prints."
         ) from None
     with client:
