@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ import typer.main
 
 import napari_wbcseg
 from napari_wbcseg.cli import app
+from napari_wbcseg.settings import SegmentationSettings, settings_of
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -23,6 +25,10 @@ DOCUMENTS = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "benchmarks").glob("*.md")),
 ]
+
+
+PAGES_WITH_LABELS = ("user_guide", "folders", "training", "differential", "large_images")
+NAPARIS_LABELS = ("Open Folder", "paint brush", "eraser", "bucket")
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -62,6 +68,22 @@ def test_every_command_shown_is_understood(document):
     for words in commands_in_text(document):
         if words != ["--help"]:
             understood(words, given=False)  # a sentence may name a command alone
+
+
+def test_every_label_that_is_named_is_on_the_screen():
+    """Words in italics are those of menus, panels and messages, here or in napari."""
+    source = ROOT / "src" / "napari_wbcseg"
+    nodes = [node for path in source.rglob("*.py") for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+    shown = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    shown += [setting.title for setting in settings_of(SegmentationSettings).values()]
+    words = "\n".join([*shown, (source / "napari.yaml").read_text("utf-8"), *NAPARIS_LABELS]).lower()
+    for name in ("README", *(f"docs/{page}" for page in PAGES_WITH_LABELS)):
+        text = re.sub(
+            r"^(```.*?^```|\*A .*?\*$)", "", (ROOT / f"{name}.md").read_text("utf-8"), flags=re.M | re.S
+        )
+        for path in re.findall(r"(?<![*\w])\*([^*]+)\*(?!\*)", text):
+            for label in path.replace("\n", " ").split(" ▸ "):
+                assert label.removesuffix(" …").lower() in words, f"{name} names {label}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -60,6 +60,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
             tile.save(desk / "sigtuple" / "Train_Data" / f"train-{60 + 2 * number}{ending}.jpg")
     for name in ("smear.png", "other.tif", "slides/a.tif", "slides/b.tif"):
         Image.fromarray(smears[name.endswith("tif")].image).save(desk / name)
+    shutil.copytree(desk / "annotated", desk / "kept-aside")
     large = np.tile(synthetic_smear(seed=1, shape=(1024, 1024)).image, (2, 2, 1))
     write_aperio(desk / "slide.svs", large)
     tifffile.imwrite(desk / "big.tif", large, tile=(256, 256), photometric="rgb")

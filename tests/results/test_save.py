@@ -40,6 +40,15 @@ def test_all_formats_at_once_are_files_of_one_name(tmp_path, result, image):
     assert "smear-labels.tif" in {path.name for path in files}
 
 
+def test_a_result_of_no_file_is_called_as_its_files_are(tmp_path, result, image):
+    nameless = dataclasses.replace(result, name="")
+    save(nameless, tmp_path / "smear", "tiff,csv", image=image)
+    assert set(pd.read_csv(tmp_path / "smear-cells.csv")["image"]) == {"smear"}
+    assert load_result(tmp_path / "smear-result.json").name == "smear"
+    save(nameless, tmp_path / "other-cells.csv")
+    assert set(pd.read_csv(tmp_path / "other-cells.csv")["image"]) == {"other"}
+
+
 def test_the_table_has_a_row_a_cell_in_pixels_and_micrometres(tmp_path, result):
     (path,) = save(result, tmp_path / "a.csv", pixel_size=SIZE, name="smear 1")
     table = pd.read_csv(path)

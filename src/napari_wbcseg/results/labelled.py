@@ -78,7 +78,7 @@ def as_segmentation(
         found,
         labels=labels,
         cells=cells,
-        name=name or found.name or (path.stem if path is not None else "cells"),
+        name=name or found.name or ("" if path is None else path.stem),
         image_path=path,
         model_source=model_source or found.model_source,
         edited=found.edited or edited,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def save(
     pixel_size : PixelSize, optional
         Of a `Segmentation`, which does not know it; a layer's scale and units say it.
     name : str, optional
-        What the image is called in the files; by default the layer's or the file's name.
+        What the image is called in the files; by default as the layer or its file, else as the files.
     model_source : str
         The name or path that the model was asked for by, where it is not its name.
     progress : Progress
@@ -121,6 +121,8 @@ def save(
         name=name,
         model_source=model_source,
     )
+    if not found.name:
+        found = replace(found, name=(base_of(path) if formats is None else path).name)
     _check_image(found.labels, image)
     for wanted in chosen:
         if FORMATS[wanted].needs_image and image is None:
