@@ -132,6 +132,11 @@ class TestSegment:
             wbcseg("segment", slides / "two", "-m", model, "-o", slides / "two", "--mask")
             assert list(pd.read_csv(slides / "two" / "counts.csv")["image"]) == ["a.png"]
 
+    def test_a_picture_of_the_users_own_is_counted_whatever_its_name(self, slides: Path, model: Path) -> None:
+        (slides / "none.png").rename(slides / "mine-overlay.png")
+        wbcseg("segment", slides, "-m", model, "-o", "out")
+        assert list(pd.read_csv("out/counts.csv")["image"]) == ["mine-overlay.png"]
+
     def test_an_image_given_twice_is_done_once(self, slides: Path, model: Path) -> None:
         wbcseg(
             "segment",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_wbcseg.results.names import image_names, output_names
+from napari_wbcseg.results.names import image_names, is_output, output_names
 
 
 class TestNames:
@@ -76,3 +77,12 @@ class TestNames:
         assert list(image_names([Path("/s/1/a.jpg"), Path("/s/b.jpg")]).values()) == ["1/a.jpg", "b.jpg"]
         assert list(image_names([Path("/s/1/a.jpg")]).values()) == ["a.jpg"]
         assert image_names([]) == {}
+
+
+@pytest.mark.parametrize("beside", ["a.JPG", "a.tif", "a-result.json", "a-labels.tif"])
+@pytest.mark.parametrize("overlay", ["a-overlay.png", "a-plane-01-overlay.png"])
+def test_a_picture_of_a_result_is_told_by_what_lies_beside(tmp_path: Path, beside: str, overlay: str) -> None:
+    assert not is_output(tmp_path / overlay), "the user's own, whatever its name"
+    (tmp_path / beside).touch()
+    assert is_output(tmp_path / overlay)
+    assert not is_output(tmp_path / beside.replace("a", "b", 1))

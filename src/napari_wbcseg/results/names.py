@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import SettingsError
+from ..images.find import IMAGE_SUFFIXES
 from ..segmentation.large.files import PLAN_FILE
 
 LABELS_SUFFIX = "-labels.tif"
@@ -113,10 +114,12 @@ def image_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def is_output(path: Path) -> bool:
-    """Whether this is a picture that this package wrote, or seems to be by its name: no input to segment."""
+    """Whether this is a picture that this package wrote, to tell by what lies beside: no input to segment."""
     if path.suffix == ".zarr":
         return (path.parent / PLAN_FILE).is_file() or (path / "labels" / "cells").is_dir()
-    return path.name.endswith((LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX))
+    name = re.sub(rf"(-plane-\d+)?{re.escape(OVERLAY_SUFFIX)}$", "", path.name)
+    beside = LABELS_SUFFIX, RESULT_SUFFIX, *IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES)
+    return name != path.name and any(path.with_name(name + ending).exists() for ending in beside)
 
 
 def _short(name: str) -> str:
