@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import ndimage
+from tables import markdown
 
 from napari_wbcseg import SegmentationSettings, segment
 from napari_wbcseg.box import label_boxes
@@ -47,11 +48,9 @@ def report(title: str, probabilities: np.ndarray, truth: np.ndarray) -> None:
     called, present = probabilities.argmax(axis=1), np.unique(truth)
     error = calibration_error(probabilities, truth)
     print(f"\n{title}: accuracy {(called == truth).mean():.3f}, calibration error {error:.3f}\n")
-    print("| true, called | " + " | ".join(NAMES[: probabilities.shape[1]]) + " |")
-    print("| --- |" + " ---: |" * probabilities.shape[1])
-    for one in present:
-        row = np.bincount(called[truth == one], minlength=probabilities.shape[1])
-        print(f"| {NAMES[one]} | " + " | ".join(map(str, row)) + " |")
+    names = NAMES[: probabilities.shape[1]]
+    rows = ((NAMES[one], *np.bincount(called[truth == one], minlength=len(names))) for one in present)
+    print(markdown(("true, called", *names), rows))
 
 
 def with_examples(classifier: ClassifierFile, embedding: np.ndarray, truth: np.ndarray) -> float:

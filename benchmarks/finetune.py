@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from accuracy_sets import spread, zheng_crops
+from tables import markdown
 
 from napari_wbcseg import evaluate, load_model, train
 from napari_wbcseg.datasets.boxes import read_boxed_pairs, split_names
@@ -78,31 +79,28 @@ def once(path: Path, make: Callable[[], Scores]) -> Scores:
 
 def report(rows: list[Scores], column: str = "trained on") -> str:
     """Return the table; the first row is what it started from."""
-    lines = [
-        f"| {column} | Dice before | after | gain | 5th percentile | below 0.95 | right counts "
-        "| SigTuple fold 2 | loss | minutes |",
-        "| --- " * 10 + "|",
-    ]
-    before = rows[0]
+    before, lines = rows[0], []
     for row in rows:
         own, old = row["own"], row["original"]
         gain = own["dice"] - before["own"]["dice"]
         loss = before["original"]["dice"] - old["dice"]
         verdict = "" if loss <= ALLOWED_LOSS else f" (more than {ALLOWED_LOSS})"
         after = ["", ""] if row is before else [f"{own['dice']:.4f}", f"{gain:+.4f}"]
-        cells = [
-            row["name"],
-            f"{before['own']['dice']:.4f}",
-            *after,
-            f"{own['dice_5th_percentile']:.3f}",
-            f"{own['below_0.95']} of {own['images']}",
-            f"{own['count_right']:.1%}",
-            f"{old['dice']:.4f}",
-            "" if row is before else f"{loss:+.4f}{verdict}",
-            f"{row['seconds'] / 60:.1f}" if "seconds" in row else "",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(
+            [
+                row["name"],
+                f"{before['own']['dice']:.4f}",
+                *after,
+                f"{own['dice_5th_percentile']:.3f}",
+                f"{own['below_0.95']} of {own['images']}",
+                f"{own['count_right']:.1%}",
+                f"{old['dice']:.4f}",
+                "" if row is before else f"{loss:+.4f}{verdict}",
+                f"{row['seconds'] / 60:.1f}" if "seconds" in row else "",
+            ]
+        )
+    scores = "Dice before", "after", "gain", "5th percentile", "below 0.95", "right counts"
+    return markdown([column, *scores, "SigTuple fold 2", "loss", "minutes"], lines)
 
 
 class Bench:

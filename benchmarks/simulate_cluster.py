@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
+from tables import markdown
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
@@ -95,17 +96,17 @@ def simulate(workers: int, megapixels: float, costs: Costs) -> dict[str, float]:
     return {**steps, "all": cluster.now}
 
 
-def table(megapixels: float, costs: Costs) -> list[str]:
+def table(megapixels: float, costs: Costs) -> str:
     """Return a Markdown table, a row a number of workers."""
-    lines = ["| workers | estimates | tiles | join | pieces | seconds | faster | efficiency |"]
-    lines.append("| ---: " * 8 + "|")
+    rows = []
     alone = simulate(1, megapixels, replace(costs, stragglers=0.0))["all"]
     for workers in WORKERS:
         found = simulate(workers, megapixels, costs)
         numbers = [f"{found[name]:,.0f}" for name in ("estimates", "tiles", "join", "pieces", "all")]
         faster = alone / found["all"]
-        lines.append(f"| {workers:,} | {' | '.join(numbers)} | {faster:,.1f} | {faster / workers:.0%} |")
-    return lines
+        rows.append((f"{workers:,}", *numbers, f"{faster:,.1f}", f"{faster / workers:.0%}"))
+    headings = "workers", "estimates", "tiles", "join", "pieces", "seconds", "faster", "efficiency"
+    return markdown(headings, rows)
 
 
 def measured(megapixels: float = 16.0) -> Costs:
@@ -172,7 +173,7 @@ def main() -> None:
     costs = measured() if args.measure else Costs()
     costs = replace(costs, **{name: value for name, value in given.items() if value is not None})
     print(", ".join(f"{name} {value:.4g}" for name, value in asdict(costs).items()), "\n")
-    print("\n".join(table(args.megapixels, costs)))
+    print(table(args.megapixels, costs))
 
 
 if __name__ == "__main__":

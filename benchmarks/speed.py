@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shlex
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -29,8 +28,8 @@ from speed_child import MeasurementError, measure
 from speed_cluster import write_folder
 from speed_image import images, synthetic_fields
 from speed_large import as_npy, compose
+from tables import cores, load, machine, markdown
 
-PARTS = ("image", "network", "first", "engines", "large", "folder", "slide", "napari")
 #: StarDist's own cost a megapixel does not change with the size; beyond this its memory does.
 _LARGEST_DENSE = 16
 BUSY = (
@@ -38,7 +37,12 @@ BUSY = (
     "suffer less, but take all again on a quiet machine."
 )
 console = Console(stderr=True)
-Rows = list[tuple[str, ...]]
+Rows = list[Sequence[str]]
+
+
+def section(title: str, text: str, headings: Sequence[str], rows: Rows, *after: str) -> str:
+    """Return what is told of a part, in Markdown."""
+    return "\n\n".join(filter(None, [f"## {title}", text, markdown(headings, rows), *after]))
 
 
 def fields(args: argparse.Namespace, folder: str) -> tuple[list[str], str]:
@@ -49,61 +53,43 @@ def fields(args: argparse.Namespace, folder: str) -> tuple[list[str], str]:
     return [str(path) for path in paths], what
 
 
-def measure_image(args: argparse.Namespace, folder: str) -> list[str]:
+def measure_image(args: argparse.Namespace, folder: str) -> str:
     """Compare `segment` with the published loop, same weights, same images, in turn."""
     paths, what = fields(args, folder)
     found = measure("speed_image", "published_against_classic", paths=paths)
-    return [
-        "## One image, against the published loop",
-        "",
+    return section(
+        "One image, against the published loop",
         f"{found['images']} {what}, {found['windows']} windows, from the file to the mask; the same weights. "
         "The loop: grey, threshold 100, one Keras `predict` a window.",
-        "",
-        *table(
-            ("", "seconds an image", "processor seconds an image"),
-            [
-                ("published loop", f"{found['published_s']:.3f}", f"{found['published_cpu_s']:.3f}"),
-                ("`segment`, recipe classic", f"{found['classic_s']:.3f}", f"{found['classic_cpu_s']:.3f}"),
-                ("**ratio**", f"**{found['ratio']:.1f}**", f"**{found['cpu_ratio']:.1f}**"),
-            ],
-        ),
-        "",
+        ("", "seconds an image", "processor seconds an image"),
+        [
+            ("published loop", f"{found['published_s']:.3f}", f"{found['published_cpu_s']:.3f}"),
+            ("`segment`, recipe classic", f"{found['classic_s']:.3f}", f"{found['classic_cpu_s']:.3f}"),
+            ("**ratio**", f"**{found['ratio']:.1f}**", f"**{found['cpu_ratio']:.1f}**"),
+        ],
         f"Their masks agree to a Dice of {found['dice']:.4f}, mean of the images.",
-    ]
+    )
 
 
-def measure_network(args: argparse.Namespace, folder: str) -> list[str]:
+def measure_network(args: argparse.Namespace, folder: str) -> str:
     """Ask how much of the time is the network's, and how near that is to the engine's limit."""
     paths, _ = fields(args, folder)
     rows: Rows = []
     for model in ("wbc", "classic"):
         found = measure("speed_image", "network_share", paths=paths[: max(4, args.images // 2)], model=model)
-        rows.append(
-            (
-                model,
-                found["engine"],
-                f"{found['seconds_an_image']:.3f}",
-                f"{found['seconds_a_megapixel']:.2f}",
-                f"{found['share']:.0%}",
-                f"{found['rate_mp_s']:.2f}",
-                f"{found['limit_mp_s']:.2f}",
-                f"**{found['of_limit']:.0%}**",
-            )
-        )
-    return [
-        "## The network's part",
-        "",
+        seconds = f"{found['seconds_an_image']:.3f}", f"{found['seconds_a_megapixel']:.2f}"
+        rates = f"{found['rate_mp_s']:.2f}", f"{found['limit_mp_s']:.2f}", f"**{found['of_limit']:.0%}**"
+        rows.append((model, found["engine"], *seconds, f"{found['share']:.0%}", *rates))
+    return section(
+        "The network's part",
         "Processor seconds of `segment`, warm, and the network's share of them; megapixels of windows a "
         "processor second there, and of the engine alone on the batch that suits it best.",
-        "",
-        *table(
-            ("model", "engine", "s an image", "s a megapixel", "share", "MP/s", "limit MP/s", "of the limit"),
-            rows,
-        ),
-    ]
+        ("model", "engine", "s an image", "s a megapixel", "share", "MP/s", "limit MP/s", "of the limit"),
+        rows,
+    )
 
 
-def measure_first(args: argparse.Namespace, folder: str) -> list[str]:
+def measure_first(args: argparse.Namespace, folder: str) -> str:
     """Time the first result of a fresh process, a crowded field, and what many images leave in memory."""
     paths, _ = fields(args, folder)
     starts = [measure("speed_image", "first_result", path=paths[0]) for _ in range(max(3, args.starts))]
@@ -111,69 +97,44 @@ def measure_first(args: argparse.Namespace, folder: str) -> list[str]:
     full = measure("speed_image", "crowded")
     held = measure("speed_image", "memory", paths=paths)
     cells = full["full_cells"]
-    return [
-        "## The first image, a crowded one, and the last of many",
+    return section(
+        "The first image, a crowded one, and the last of many",
         "",
-        *table(
-            ("", "processor s"),
-            [
-                ("a fresh process, import to count, Python's start included", f"{cpu:.2f}"),
-                ("the same by the clock, without it", f"{first:.2f}"),
-                (f"a megapixel of {cells} cells, their classes told", f"{full['full']:.2f}"),
-                ("a megapixel of one cell", f"{full['sparse']:.2f}"),
-                ("a cell in the crowd, over that", f"{(full['full'] - full['sparse']) / cells:.4f}"),
-            ],
-        ),
-        "",
+        ("", "processor s"),
+        [
+            ("a fresh process, import to count, Python's start included", f"{cpu:.2f}"),
+            ("the same by the clock, without it", f"{first:.2f}"),
+            (f"a megapixel of {cells} cells, their classes told", f"{full['full']:.2f}"),
+            ("a megapixel of one cell", f"{full['sparse']:.2f}"),
+            ("a cell in the crowd, over that", f"{(full['full'] - full['sparse']) / cells:.4f}"),
+        ],
         f"Memory of one process after {held['images'] // 10} images {held['early_mb']:.0f} MB, "
         f"after {held['images']} {held['late_mb']:.0f} MB.",
-    ]
+    )
 
 
-def measure_engines(args: argparse.Namespace, folder: str) -> list[str]:
+def measure_engines(args: argparse.Namespace, folder: str) -> str:
     """Compare the engines: pixels a second, and the cells that they lead to."""
     paths, what = fields(args, folder)
     rows: Rows = []
     for model in ("wbc", "classic"):
-        found = measure("speed_engines", "compare", paths=paths, model=model)
-        for row in found["rows"]:
-            rows.append(
-                (
-                    model,
-                    row["engine"],
-                    row["device"].rsplit(" ", 1)[-1] if row["engine"] == "openvino" else "float32",
-                    f"{row['rate_mp_s']:.2f}",
-                    f"**{row['rate_mp_s'] / found['rows'][0]['rate_mp_s']:.1f}**",
-                    f"{row['cells']}",
-                    f"{row['counts_changed']} of {found['images']}",
-                    f"{row['dice']:.4f}",
-                    f"{row['least_dice']:.4f}",
-                )
-            )
-    return [
-        "## Engines, and what reduced precision changes",
-        "",
+        told = measure("speed_engines", "compare", paths=paths, model=model)["rows"]
+        for row in told:
+            arithmetic = row["device"].rsplit(" ", 1)[-1] if row["engine"] == "openvino" else "float32"
+            rates = f"{row['rate_mp_s']:.2f}", f"**{row['rate_mp_s'] / told[0]['rate_mp_s']:.1f}**"
+            counts = f"{row['cells']}", f"{row['counts_changed']} of {len(paths)}"
+            agreement = f"{row['dice']:.4f}", f"{row['least_dice']:.4f}"
+            rows.append((model, row["engine"], arithmetic, *rates, *counts, *agreement))
+    return section(
+        "Engines, and what reduced precision changes",
         f"{len(paths)} {what}, each segmented with every "
         "engine. Dice: of the cells against those of ONNX Runtime in float32.",
-        "",
-        *table(
-            (
-                "model",
-                "engine",
-                "arithmetic",
-                "MP/s",
-                "ratio",
-                "cells",
-                "counts changed",
-                "Dice, mean",
-                "least",
-            ),
-            rows,
-        ),
-    ]
+        ("model", "engine", "arithmetic", "MP/s", "ratio", "cells", "counts changed", "Dice, mean", "least"),
+        rows,
+    )
 
 
-def measure_large(args: argparse.Namespace, folder: str) -> list[str]:
+def measure_large(args: argparse.Namespace, folder: str) -> str:
     """Compose smears of several sizes, and segment them with this package and with StarDist."""
     rows: Rows = []
     # Processor seconds a megapixel: what else the machine does changes them little.
@@ -187,13 +148,8 @@ def measure_large(args: argparse.Namespace, folder: str) -> list[str]:
         row = [f"{size:g}", f"{found['cells']}", f"{found['seconds'] / found['megapixels']:.3f}"]
         row += [f"{ours[size]:.3f}", f"{found['peak_mb']:,}", "", "", "", ""]
         if args.stardist_python and size <= args.largest_dense:
-            other = measure(
-                "speed_large",
-                "stardist",
-                python=args.stardist_python,
-                place=str(as_npy(place)),
-                model=args.stardist_model,
-            )
+            options = {"place": str(as_npy(place)), "model": args.stardist_model}
+            other = measure("speed_large", "stardist", python=args.stardist_python, **options)
             dense.append(other["cpu"] / other["megapixels"])
             row[5:] = [
                 f"{other['seconds'] / other['megapixels']:.2f}",
@@ -201,71 +157,53 @@ def measure_large(args: argparse.Namespace, folder: str) -> list[str]:
                 f"{other['peak_mb']:,}",
                 f"**{dense[-1] / ours[size]:.1f}**",
             ]
-        rows.append(tuple(row))
-    lines = [
-        "## Large images",
-        "",
-        ("Pieces of SigTuple's fields" if args.real else "Synthetic fields")
-        + " of one megapixel, laid side by side, with a white cell to 600 red ones. Memory is the peak of a "
-        "process of its own, Python and libraries included.",
-        "",
-        *table(
-            (
-                "megapixels",
-                "cells found",
-                "s a megapixel",
-                "processor s a megapixel",
-                "peak MB",
-                "StarDist: s a megapixel",
-                "processor s a megapixel",
-                "peak MB",
-                "ratio, processor",
-            ),
-            rows,
-        ),
-        "",
-    ]
-    if dense:
-        lines.append(
-            "StarDist: "
-            + (
-                f"the model in {Path(args.stardist_model).name}, whole."
-                if args.stardist_model
-                else "its default 2D network, the dense prediction alone, without the search for polygons."
-            )
+        rows.append(row)
+    after = []
+    if dense and args.stardist_model:
+        after.append(f"StarDist: the model in {Path(args.stardist_model).name}, whole.")
+    elif dense:
+        after.append(
+            "StarDist: its default 2D network, the dense prediction alone, without the search for polygons."
         )
-        if len(dense) < len(args.sizes):
-            last = args.sizes[-1]
-            lines.append(
-                f"It is measured up to {args.largest_dense:g} megapixels; at its "
-                f"{dense[-1]:.2f} processor seconds a megapixel the ratio at {last:g} is "
-                f"{dense[-1] / ours[last]:.1f}."
-            )
+    if 0 < len(dense) < len(args.sizes):
+        last = args.sizes[-1]
+        after.append(
+            f"It is measured up to {args.largest_dense:g} megapixels; at its {dense[-1]:.2f} processor "
+            f"seconds a megapixel the ratio at {last:g} is {dense[-1] / ours[last]:.1f}."
+        )
     if args.cellpose_python:
         least = min(ours)
         place = as_npy(compose(folder, least, args.real))
         other = measure("speed_large", "cellpose", python=args.cellpose_python, place=str(place))
         rate = other["cpu"] / other["megapixels"]
-        lines.append(
+        after.append(
             f"Cellpose: its default network with random weights on one of {other['tiles']} tiles, without "
             f"the masks: {rate:.0f} processor seconds a megapixel, {rate / ours[least]:,.0f} times as much."
         )
     beyond = [rate for size, rate in ours.items() if size > 12]
     if len(beyond) > 1:
         spread = (max(beyond) - min(beyond)) / min(beyond)
-        lines.append(
+        after.append(
             f"In blocks, seconds a megapixel differ by {spread:.0%} from the smallest to the largest."
         )
-    return lines
+    costs = "s a megapixel", "processor s a megapixel", "peak MB"
+    return section(
+        "Large images",
+        ("Pieces of SigTuple's fields" if args.real else "Synthetic fields")
+        + " of one megapixel, laid side by side, with a white cell to 600 red ones. Memory is the peak of a "
+        "process of its own, Python and libraries included.",
+        ("megapixels", "cells found", *costs, f"StarDist: {costs[0]}", *costs[1:], "ratio, processor"),
+        rows,
+        "\n".join(after),
+    )
 
 
-def measure_folder(args: argparse.Namespace, folder: str) -> list[str]:
+def measure_folder(args: argparse.Namespace, folder: str) -> str:
     """Time a folder on this machine's threads, and on clusters of processes."""
     place = write_folder(folder, args.folder_images)
     rows: Rows = []
     cells = set()
     single = 0.0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for workers in (0, 1, 2, 4):
         console.print(f"  {workers} workers")
         out = str(Path(folder) / "results")
@@ -273,23 +211,24 @@ def measure_folder(args: argparse.Namespace, folder: str) -> list[str]:
         seconds = found["seconds"]
         cells.add(found["cells"])
         single = seconds if workers == 1 else single
-        plural = "s" if workers > 1 else ""
-        name = f"{workers} worker{plural} of one thread" if workers else "threads of one process"
-        able = min(workers, cores)
-        efficiency = f"{single / seconds / able:.0%}" if workers else ""
+        efficiency = f"{single / seconds / min(workers, cores()):.0%}" if workers else ""
+        name = _crew(workers) if workers else "threads of one process"
         rows.append((name, f"{seconds:.1f}", f"{found['images'] / seconds:.2f}", efficiency))
-    return [
-        "## A folder, and a cluster on this machine",
-        "",
+    return section(
+        "A folder, and a cluster on this machine",
         f"{args.folder_images} fields of 0.96 megapixels, with label images, overlays, tables and report. "
-        f"Efficiency: of the speed of one worker times the workers, or times the {cores} cores where there "
+        f"Efficiency: of the speed of one worker times the workers, or times the {cores()} cores where there "
         f"are fewer. All found the same number of cells: {'yes' if len(cells) == 1 else 'no'}.",
-        "",
-        *table(("", "seconds", "images a second", "efficiency"), rows),
-    ]
+        ("", "seconds", "images a second", "efficiency"),
+        rows,
+    )
 
 
-def measure_slide(args: argparse.Namespace, folder: str) -> list[str]:
+def _crew(workers: int) -> str:
+    return f"{workers} worker{'s' if workers > 1 else ''} of one thread"
+
+
+def measure_slide(args: argparse.Namespace, folder: str) -> str:
     """Time one slide in one process of one thread, and on clusters of such processes."""
     place = compose(folder, args.slide, args.real)
     rows: Rows = []
@@ -300,27 +239,22 @@ def measure_slide(args: argparse.Namespace, folder: str) -> list[str]:
         prefix = ("env", "WBCSEG_THREADS=1")
         found.append(measure("speed_cluster", "segment_slide", prefix=prefix, **options))
         one, last = found[0], found[-1]
-        plural = "s" if workers > 1 else ""
-        name = f"{workers} worker{plural} of one thread" if workers else "one thread, no cluster"
         speed = one["seconds"] / last["seconds"]
-        numbers = [f"{last['seconds']:.1f}", f"{last['cpu']:.1f}", f"{speed:.2f}"]
+        numbers = f"{last['seconds']:.1f}", f"{last['cpu']:.1f}", f"{speed:.2f}"
+        name = _crew(workers) if workers else "one thread, no cluster"
         rows.append((name, *numbers, f"{speed / max(1, workers):.0%}", f"{one['cpu'] / last['cpu']:.0%}"))
     same = len({one["labels"] for one in found}) == 1
-    return [
-        "## One slide on a cluster on this machine",
-        "",
+    return section(
+        "One slide on a cluster on this machine",
         f"{args.slide:g} megapixels as above, from a zarr. Efficiency: by the clock, and of the processor, "
         "which tells what the spreading costs also on a machine that is busy with other work. "
         f"The same labels to the bit: {'yes' if same else 'no'}.",
-        "",
-        *table(
-            ("", "seconds", "processor seconds", "faster", "efficiency", "of the processor"),
-            rows,
-        ),
-    ]
+        ("", "seconds", "processor seconds", "faster", "efficiency", "of the processor"),
+        rows,
+    )
 
 
-def measure_napari(args: argparse.Namespace, folder: str) -> list[str]:
+def measure_napari(args: argparse.Namespace, folder: str) -> str:
     """Time napari's start with and without the plugin, and the way to the first result."""
     prefix: tuple[str, ...] = ()
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
@@ -331,51 +265,31 @@ def measure_napari(args: argparse.Namespace, folder: str) -> list[str]:
         without.append(measure("speed_napari", "start", prefix=prefix, plugin=False)["window_s"])
         with_plugin.append(measure("speed_napari", "start", prefix=prefix, plugin=True))
     best = {key: min(one[key] for one in with_plugin) for key in with_plugin[0]}
-    return [
-        "## napari",
-        "",
+    return section(
+        "napari",
         f"From the first import to the window drawn, the best of {args.starts} starts each, in turn; then "
         "the Segment widget, and the cells of a synthetic smear of 768 × 1024 pixels.",
-        "",
-        *table(
-            ("", "seconds"),
-            [
-                ("window, plugin disabled", f"{min(without):.2f}"),
-                ("window, with the plugin", f"{best['window_s']:.2f}"),
-                ("Segment widget opened", f"{best['widget_s']:.2f}"),
-                ("first result, from Run to the layers", f"{best['first_result_s']:.2f}"),
-                ("second result", f"{best['second_result_s']:.2f}"),
-            ],
-        ),
-    ]
+        ("", "seconds"),
+        [
+            ("window, plugin disabled", f"{min(without):.2f}"),
+            ("window, with the plugin", f"{best['window_s']:.2f}"),
+            ("Segment widget opened", f"{best['widget_s']:.2f}"),
+            ("first result, from Run to the layers", f"{best['first_result_s']:.2f}"),
+            ("second result", f"{best['second_result_s']:.2f}"),
+        ],
+    )
 
 
-def table(headings: tuple[str, ...], rows: Rows) -> list[str]:
-    """Return a Markdown table, numbers to the right."""
-    rule = ["---", *["---:"] * (len(headings) - 1)]
-    return ["| " + " | ".join(line) + " |" for line in (headings, rule, *rows)]
-
-
-def machine() -> str:
-    """Say in a sentence what this was measured on."""
-    name, cores = platform.processor() or platform.machine(), os.cpu_count() or 1
-    memory = ""
-    try:
-        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        name = next(line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name"))
-        flags = next(line for line in info.splitlines() if line.startswith("flags")).split()
-        known = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "bf16", "avx512_vnni": "VNNI"}
-        name += " (" + ", ".join([word for flag, word in known.items() if flag in flags]) + ")"
-        total = int(Path("/proc/meminfo").read_text(encoding="utf-8").split()[1])
-        memory = f", {total / 1e6:.0f} GB of memory"
-    except (OSError, StopIteration):
-        pass
-    load = f"; load average at the start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{name}, {cores} cores{memory}, {platform.system()}, Python {platform.python_version()}{load}."
-
-
-def _busy() -> bool:
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)
+PARTS = {
+    "image": measure_image,
+    "network": measure_network,
+    "first": measure_first,
+    "engines": measure_engines,
+    "large": measure_large,
+    "folder": measure_folder,
+    "slide": measure_slide,
+    "napari": measure_napari,
+}
 
 
 def main() -> None:
@@ -395,42 +309,25 @@ def main() -> None:
     parser.add_argument("--scratch", help="folder for images and results; kept, to be used again")
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     args = parser.parse_args()
-    parts: dict[str, Callable[[argparse.Namespace, str], list[str]]] = {
-        "image": measure_image,
-        "network": measure_network,
-        "first": measure_first,
-        "engines": measure_engines,
-        "large": measure_large,
-        "folder": measure_folder,
-        "slide": measure_slide,
-        "napari": measure_napari,
-    }
-    lines = [
-        "# Speed",
-        "",
-        f"Measured on {time.strftime('%Y-%m-%d')} with",
-        "",
-        f"    python benchmarks/speed.py {shlex.join(_public(sys.argv[1:]))}",
-        "",
-        f"on {machine()}",
-    ]
-    if _busy():
-        lines += ["", BUSY]
+    command = f"    python benchmarks/speed.py {shlex.join(_public(sys.argv[1:]))}"
+    told = ["# Speed", f"Measured on {time.strftime('%Y-%m-%d')} with", command, f"on {machine()}"]
+    if load() > 1.5 * cores():
+        told.append(BUSY)
     folder = args.scratch or tempfile.mkdtemp(prefix="wbcseg-speed-")
     Path(folder).mkdir(parents=True, exist_ok=True)
     try:
         for name in args.parts:
             console.print(f"{name} ...")
             try:
-                lines += ["", *parts[name](args, folder)]
+                told.append(PARTS[name](args, folder))
             except MeasurementError as error:
-                lines += ["", f"## {name}", "", f"Not measured: {error}"]
+                told += [f"## {name}", f"Not measured: {error}"]
             if args.out:
-                args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+                args.out.write_text("\n\n".join(told) + "\n", encoding="utf-8")
     finally:
         if args.scratch is None:
             shutil.rmtree(folder, ignore_errors=True)
-    print("\n".join(lines))
+    print("\n\n".join(told))
 
 
 def _public(arguments: list[str]) -> list[str]:

@@ -10,28 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from speed_image import draw_field
 
 
 def write_folder(folder: str, number: int) -> Path:
     """Draw a folder of fields, of one megapixel with a white cell or two."""
-    from PIL import Image
-
-    from napari_wbcseg import synthetic_smear
-
-    place = Path(folder) / "folder"
+    place = Path(folder) / f"folder-{number}"
     place.mkdir(exist_ok=True)
     drawn = 6
     for index in range(number):
         path = place / f"{index:03}.jpg"
-        if path.exists():
-            continue
         if index < drawn:
-            smear = synthetic_smear((800, 1200), seed=index, white_cells=1 + index % 2)
-            Image.fromarray(smear.image).save(path, quality=90)
+            draw_field(path, (800, 1200), index, 1 + index % 2)
         else:
             shutil.copy(place / f"{index % drawn:03}.jpg", path)
-    for path in sorted(place.glob("*.jpg"))[number:]:
-        path.unlink()
     return place
 
 
@@ -51,12 +43,8 @@ def segment_folder(images: str, out: str, workers: int) -> dict[str, Any]:
     else:
         from distributed import Client, LocalCluster
 
-        with (
-            LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
-            ) as cluster,
-            Client(cluster) as client,
-        ):
+        options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+        with LocalCluster(n_workers=workers, **options) as cluster, Client(cluster) as client:
             client.wait_for_workers(workers)
             segment_files(items[: 2 * workers], out, model, settings, again=True, client=client)
             start = time.perf_counter()

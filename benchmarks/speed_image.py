@@ -24,18 +24,21 @@ def images(number: int) -> list[Path] | None:
 
 def synthetic_fields(folder: str, number: int) -> list[Path]:
     """Draw as many fields of the size of SigTuple's, in their stain, each of one to three cells."""
+    paths = [Path(folder) / f"field-{seed}.jpg" for seed in range(number)]
+    for seed, path in enumerate(paths):
+        draw_field(path, (420, 560), seed, 1 + seed % 3)
+    return paths
+
+
+def draw_field(path: Path, shape: tuple[int, int], seed: int, cells: int) -> None:
+    """Draw a field into a file, unless it is there."""
     from PIL import Image
 
     from napari_wbcseg import synthetic_smear
 
-    paths = []
-    for seed in range(number):
-        path = Path(folder) / f"field-{seed}.jpg"
-        if not path.exists():
-            smear = synthetic_smear((420, 560), seed=seed, white_cells=1 + seed % 3)
-            Image.fromarray(smear.image).save(path, quality=90)
-        paths.append(path)
-    return paths
+    if not path.exists():
+        smear = synthetic_smear(shape, seed=seed, white_cells=cells)
+        Image.fromarray(smear.image).save(path, quality=90)
 
 
 def published_against_classic(paths: list[str], rounds: int = 3) -> dict[str, Any]:
@@ -48,6 +51,7 @@ def published_against_classic(paths: list[str], rounds: int = 3) -> dict[str, An
     from skimage.measure import label, regionprops
 
     from napari_wbcseg import SegmentationSettings, load_model, segment
+    from napari_wbcseg.evaluation.metrics import dice
     from napari_wbcseg.images.read import read_image
     from napari_wbcseg.network.unet import build_unet, set_weights
 
@@ -94,7 +98,7 @@ def published_against_classic(paths: list[str], rounds: int = 3) -> dict[str, An
             loop[turn, index], own[turn, index] = middle - start, time.perf_counter() - middle
             cpu += between - before, time.process_time() - between
             if turn == 0 and (one.any() or other.any()):
-                agreement.append(2 * (one & other).sum() / max(1, one.sum() + other.sum()))
+                agreement.append(dice(one, other))
     # The best of each image's rounds: what else the machine does only ever adds.
     return {
         "images": len(paths),

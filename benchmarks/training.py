@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from tables import machine, markdown
 
 from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
 from napari_wbcseg.network.robust import ROBUST
@@ -86,22 +87,13 @@ def table(seconds: float) -> str:
 
     keras = import_keras()
     rates = {name: matrix_rate(name, seconds) for name in ("float32", "bfloat16")}
-    lines = [
-        f"Device: {describe_device()}. {machine()}",
-        f"Matrix product of 2048 x 2048: {rates['float32'] / 1e9:.0f} GFLOP/s in float32, "
-        f"{rates['bfloat16'] / 1e9:.0f} in bfloat16.",
-        "",
-        "| network | work | arithmetic | batch | images/s | GFLOP an image | GFLOP/s | of the matrix rate |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
 
-    def row(name: str, work: str, arithmetic: str, batch: int, took: float, operations: int) -> None:
+    def add(name: str, work: str, arithmetic: str, batch: int, took: float, operations: int) -> None:
         rate = operations * batch / took
         limit = rates["bfloat16" if "mixed" in arithmetic else "float32"]
-        lines.append(
-            f"| {name} | {work} | {arithmetic} | {batch} | {batch / took:.1f} | {operations / 1e9:.1f} | "
-            f"{rate / 1e9:.0f} | {rate / limit:.0%} |"
-        )
+        figures = f"{batch / took:.1f}", f"{operations / 1e9:.1f}", f"{rate / 1e9:.0f}", f"{rate / limit:.0%}"
+        rows.append((name, work, arithmetic, batch, *figures))
 
     rng = np.random.default_rng(0)
     for name, architecture, batch in (("classic", CLASSIC, 3), ("robust", ROBUST, 16)):
@@ -114,16 +106,21 @@ def table(seconds: float) -> str:
             model = build_unet(architecture, dtype=policy)
             model.compile(optimizer=keras.optimizers.Adam(1e-4), loss=recipe.loss)
             took = best_time(lambda m=model, x=images, y=truth: m.train_on_batch(x, y), seconds)
-            row(name, "training step", arithmetic, batch, took, 3 * operations)
+            add(name, "training step", arithmetic, batch, took, 3 * operations)
             took = best_time(lambda m=model, x=images: m.predict_on_batch(x), seconds)
-            row(name, "prediction, Keras", arithmetic, batch, took, operations)
+            add(name, "prediction, Keras", arithmetic, batch, took, operations)
         weights = weights_of(build_unet(architecture))
         engine = OnnxEngine(
             ModelFile.make(ModelHeader(name=name, recipe=name, architecture=architecture), weights)
         )
         took = best_time(lambda e=engine, x=images: e.predict(x), seconds)
-        row(name, "prediction, ONNX Runtime", "float32", batch, took, operations)
-    return "\n".join(lines)
+        add(name, "prediction, ONNX Runtime", "float32", batch, took, operations)
+    headings = ["network", "work", "arithmetic", "batch", "images/s", "GFLOP an image", "GFLOP/s"]
+    return (
+        f"Device: {describe_device()}. {machine()}\n"
+        f"Matrix product of 2048 x 2048: {rates['float32'] / 1e9:.0f} GFLOP/s in float32, "
+        f"{rates['bfloat16'] / 1e9:.0f} in bfloat16.\n\n{markdown([*headings, 'of the matrix rate'], rows)}"
+    )
 
 
 class Repeated:
@@ -344,14 +341,6 @@ def write_pairs(folder: Path, number: int) -> None:
     for pair in pairs(number):
         tifffile.imwrite(folder / "images" / f"{pair.name}.tif", pair.image)
         tifffile.imwrite(folder / "labels" / f"{pair.name}.tif", pair.labels.astype(np.uint16))
-
-
-def machine() -> str:
-    """Return how loaded the machine is."""
-    load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return (
-        f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores{load}."
-    )
 
 
 def main() -> None:
