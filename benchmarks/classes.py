@@ -23,8 +23,8 @@ from napari_wbcseg.images.illumination import normalised
 from napari_wbcseg.images.read import read_image
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
 from napari_wbcseg.segmentation.outlining import outliner
-from napari_wbcseg.training.class_cells import CLASSES, ClassCells, _cut, cut_cells
-from napari_wbcseg.training.classifier import _as_they_are
+from napari_wbcseg.training.class_cells import CLASSES, ClassCells, cut_cell, cut_cells
+from napari_wbcseg.training.classifier import as_they_are
 
 #: The classes with both kinds of neutrophils as one.
 NAMES = (NEUTROPHIL, *CLASSES[2:])
@@ -81,7 +81,7 @@ def zheng_cells(folder: Path) -> ClassCells:
         middle = nearest[:, pixels.shape[0] // 2, pixels.shape[1] // 2]
         mask = result.labels == result.labels[tuple(middle)]
         ((_, box),) = label_boxes(mask.astype(np.uint8))
-        cut = _cut(normalised(pixels), mask[box.slices], box, result.cell_diameter or 1.0)
+        cut = cut_cell(normalised(pixels), mask[box.slices], box, result.cell_diameter or 1.0)
         truth = np.zeros(len(CLASSES), np.float32)
         truth[slice(0, 2) if kind == NEUTROPHIL else CLASSES.index(kind)] = 1
         found.append((*cut, truth, name))
@@ -104,7 +104,7 @@ def main() -> None:
             else:
                 cut_cells(data / folder, True, outliner("wbc", flips=False)).save(file)
         cells = ClassCells.load(file)
-        probabilities, embedding = classifier.predict(_as_they_are(cells, np.arange(len(cells))))
+        probabilities, embedding = classifier.predict(as_they_are(cells, np.arange(len(cells))))
         found, truth = merged(probabilities), merged(cells.truth).argmax(axis=1)
         report(folder, found, truth)
         if name == "zheng":

@@ -272,6 +272,17 @@ class TestTrainClassifier:
         self.train("--start", first.path)
         assert read_classifier("new.safetensors").header.training["start"] == first.id
 
+    def test_what_is_left_of_a_training_on_other_data_is_not_gone_on_with(self, data: Path) -> None:
+        table = pd.read_csv(data / "classes.csv")
+        table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)
+        self.train(status=1)
+        shutil.copytree(data, "other")
+        table.to_csv("other/classes.csv", index=False)
+        with_other = ("train-classifier", "other", "--out", "new.safetensors")
+        assert (
+            "new.training is what is left of a training on other data" in wbcseg(*with_other, status=1).output
+        )
+
     def test_a_class_with_too_few_cells_or_of_no_known_name_is_a_sentence(self, data: Path) -> None:
         table = pd.read_csv(data / "classes.csv")
         table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)

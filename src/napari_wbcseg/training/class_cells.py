@@ -158,7 +158,7 @@ def drawn_cells(fields: int, seed: int = 0) -> ClassCells:
             mask = smear.labels[box.slices] == label
             hidden = image[box.slices][mask].mean() > _HIDDEN  # by the edge of the microscope's field
             if not hidden and (kind in CLASSES or kind == NEUTROPHIL):
-                cut = _cut(image, mask, box, smear.cell_diameter)
+                cut = cut_cell(image, mask, box, smear.cell_diameter)
                 found.append((*cut, _truth({"class": kind}, Path("drawn")), f"drawn-{number}-{label - 1}"))
     return ClassCells.of(found)
 
@@ -224,10 +224,11 @@ def _cell(image: np.ndarray, row: dict[Any, Any], outline: Outliner) -> tuple[np
     if name == PLATELET and mask.sum() > _LARGEST_PLATELET * size**2:
         return None
     ((_, box),) = label_boxes(mask.astype(np.uint8))
-    return _cut(normalised(image), mask[box.slices], box, diameter)
+    return cut_cell(normalised(image), mask[box.slices], box, diameter)
 
 
-def _cut(image: np.ndarray, mask: np.ndarray, box: Box, diameter: float) -> tuple[np.ndarray, np.ndarray]:
+def cut_cell(image: np.ndarray, mask: np.ndarray, box: Box, diameter: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return crop and mask of a cell as `ClassCells` keeps them, given its mask within its box."""
     return _stored(*cut_out(image, mask, box[:2], diameter, SIDE))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from ..classification.crops import PARAMETERS as CROPS
 from ..classification.crops import alone
 from ..errors import TrainingError
+from ..files import write_atomically
 from ..network.backend import import_keras
 from ..network.classifier import (
     CUT,
@@ -112,13 +114,13 @@ def train_classifier(
     DatasetError
         If a data set cannot be used.
     TrainingError
-        If a class has too few cells to keep any aside.
+        If a class has too few cells to keep any aside, or what there is to go on with began otherwise.
     """
     import shutil
 
     settings = settings or ClassifierTraining()
-    folder = out.with_suffix(".training")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, first = out.with_suffix(".training"), outline if start is None else start
+    _begin(folder, [*(str(path.resolve()) for path in data), outline.hash, first.hash])
     parts = _cells(data, folder, outline, progress)
     cells = joined(parts)
     kinds = cells.truth.argmax(axis=1)
@@ -127,7 +129,6 @@ def train_classifier(
     architecture = ClassifierArchitecture(
         side=CROPS.side, widths=outline.header.architecture.widths, classes=CLASSES
     )
-    first = outline if start is None else start
     weights = _fitted(architecture, first.weights, seen, shares, settings, folder, progress)
     header = ClassifierHeader(
         name=out.stem,
@@ -144,8 +145,8 @@ def train_classifier(
     weights["classes/bias"] += settings.usual * np.log(np.array(USUAL, np.float32) / max(USUAL))
     plain = ClassifierFile.make(header, weights)
     chosen = _examples(kinds, np.flatnonzero(~aside), settings)
-    probabilities, _ = plain.predict(_as_they_are(cells, validation))
-    _, embedding = plain.predict(_as_they_are(cells, chosen))
+    probabilities, _ = plain.predict(as_they_are(cells, validation))
+    _, embedding = plain.predict(as_they_are(cells, chosen))
     right = float((probabilities.argmax(axis=1) == kinds[validation]).mean())
     header = header.model_copy(
         update={
@@ -156,6 +157,17 @@ def train_classifier(
     file = ClassifierFile.write(out, header, {**weights, EXAMPLES: embedding})
     shutil.rmtree(folder, ignore_errors=True)
     return file
+
+
+def _begin(folder: Path, what: list[str]) -> None:
+    """Note in a folder what a training is of; refuse the folder of another."""
+    told = folder / "begun.json"
+    if told.is_file() and json.loads(told.read_text()) != what:
+        raise TrainingError(
+            f"{folder} is what is left of a training on other data or from other models: "
+            "remove it, or give the classifier another name."
+        )
+    write_atomically(told, json.dumps(what).encode(), TrainingError)
 
 
 def _kept_aside(kinds: np.ndarray, every: int) -> np.ndarray:
@@ -258,7 +270,7 @@ def _shares(cells: ClassCells) -> np.ndarray:
     return np.asarray(often / often.sum())
 
 
-def _as_they_are(cells: ClassCells, chosen: np.ndarray) -> np.ndarray:
+def as_they_are(cells: ClassCells, chosen: np.ndarray) -> np.ndarray:
     """Return what the classifier takes of cells, unchanged."""
     edge = (SIDE - CROPS.side) // 2
     middle = slice(edge, edge + CROPS.side)
@@ -277,7 +289,7 @@ def _temperature(
 
     rng = np.random.default_rng(header.training["seed"])
     elsewhere = np.stack([view(*cells.cell(index), rng) for index in chosen.tolist()])
-    pictures = np.concatenate([_as_they_are(cells, chosen), elsewhere])
+    pictures = np.concatenate([as_they_are(cells, chosen), elsewhere])
     probabilities, _ = ClassifierFile.make(header, weights).predict(pictures)
     logits = np.log(np.maximum(probabilities, 1e-9)).astype(float)
     truth = np.tile(cells.truth[chosen], (2, 1))
