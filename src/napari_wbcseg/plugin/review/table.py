@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,28 +60,28 @@ class CellTableModel(QAbstractTableModel):
     def set_table(self, table: pd.DataFrame | None, cells: list[Cell], unit: str) -> None:
         """Show this table, or none; its ``status`` is made from decision, flag and check."""
         if table is None:
-            with self._arranging(np.zeros(0, np.int64)):
-                self._frame, self._cells, self.columns, self._values = None, [], [], []
+            self._arrange(np.zeros(0, np.int64), partial(self._fill, None, [], unit, []))
             return
         said = zip(table["decision"], table["flag"], table["check"], strict=True)
         table = table.assign(status=[status(*row) for row in said])
         columns = [column for column in COLUMNS if _tells(column, table)]
         same = self._cells == cells and self._unit == unit and self.columns == columns
-        order = self._ordered(table)
+        order, fill = self._ordered(table), partial(self._fill, table, cells, unit, columns)
         if same and np.array_equal(order, self._order):
-            self._fill(table)
+            fill()
             if self.rowCount():
                 last = self.index(self.rowCount() - 1, self.columnCount() - 1)
                 self.dataChanged.emit(self.index(0, 0), last)
             return
-        with self._arranging(order):
-            self._cells, self._unit, self.columns = cells, unit, columns
-            self._fill(table)
+        self._arrange(order, fill)
 
-    def _fill(self, table: pd.DataFrame) -> None:
-        self._frame = table
-        self._values = [table[column.name].to_numpy() for column in self.columns]
-        self._check = table["check"].to_numpy(bool)
+    def _fill(
+        self, table: pd.DataFrame | None, cells: list[Cell], unit: str, columns: list[Column]
+    ) -> None:
+        self._frame, self._cells, self._unit, self.columns = table, cells, unit, columns
+        if table is not None:
+            self._check = table["check"].to_numpy(bool)
+            self._values = [table[column.name].to_numpy() for column in columns]
 
     def set_conditions(self, conditions: Iterable[str]) -> None:
         """Show only rows for which all of the conditions hold, such as ``area > 300``.
@@ -99,8 +99,7 @@ class CellTableModel(QAbstractTableModel):
         except SettingsError:
             self._conditions = before
             raise
-        with self._arranging(order):
-            pass
+        self._arrange(order)
 
     def _ordered(self, table: pd.DataFrame) -> np.ndarray:
         """Return the rows that are shown, in their order."""
@@ -118,11 +117,10 @@ class CellTableModel(QAbstractTableModel):
             order = order[np.argsort(-values if descending else values, kind="stable")]
         return order
 
-    @contextmanager
-    def _arranging(self, order: np.ndarray) -> Iterator[None]:
-        """Show these rows, in this order; rows and columns may become others meanwhile, and only then."""
+    def _arrange(self, order: np.ndarray, fill: Callable[[], None] = lambda: None) -> None:
+        """Show these rows, in this order, once they are filled with another content, if any."""
         self.beginResetModel()
-        yield
+        fill()
         self._order = order
         self._row_of = {self._cells[index]: row for row, index in enumerate(order.tolist())}
         self.endResetModel()
@@ -132,8 +130,7 @@ class CellTableModel(QAbstractTableModel):
         descending = order == Qt.SortOrder.DescendingOrder
         self._sorted = (self.columns[column].name, descending) if 0 <= column < len(self.columns) else None
         if self._frame is not None:
-            with self._arranging(self._ordered(self._frame)):
-                pass
+            self._arrange(self._ordered(self._frame))
 
     @property
     def sorted_by(self) -> tuple[int, Qt.SortOrder]:
