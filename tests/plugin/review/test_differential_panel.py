@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
 from napari_wbcseg.classification.differential import differential, wilson_interval
-from napari_wbcseg.plugin.shared.metadata import note
+from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.writer import write_tiff
 
+from ..conftest import dark_discs, discs
 from .test_gallery import FIRST, SECOND, widget  # noqa: F401
 
 
@@ -72,14 +76,28 @@ def test_only_the_cells_in_the_chosen_regions_are_counted(viewer, panel):
     assert panel.summary.text() == "3 white cells."
 
 
-def test_a_count_in_doubt_is_a_question(widget, panel):  # noqa: F811
-    note(widget.labels, notes=("Is the background dark? Count again.",))
-    panel.refresh()
+def test_a_count_in_doubt_is_a_question_until_corrections_are_saved(viewer, tmp_path):
+    asked, image = "Is the background dark? Count again.", discs()
+    found = dataclasses.replace(dark_discs(image), notes=(asked,))
+    cells = add_segmentation(viewer, found, viewer.add_image(image, rgb=True, name="smear")).cells
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")
+    dock.setFloating(True)
+    dock.show()
+    widget.show_differential()
+    QApplication.processEvents()
+    panel = widget.differential
+    assert (widget.panel.count.text(), widget.panel.here.text()) == ("count in doubt", asked)
     assert panel.summary.text() == "Count in doubt, see its notes."
     assert (rows(panel), panel.more.text(), panel.differential) == ([], "", None)
-    note(widget.labels, edited=True)
-    panel.refresh()
-    assert panel.summary.text() == "3 white cells."
+    assert cells.name == "white cells (?) of smear"
+    assert viewer.canvas.overlays.text.text == "count in doubt, see its notes"
+    widget.select([FIRST])
+    widget.reject()
+    assert widget.panel.count.text() == "count in doubt"
+    write_tiff(str(tmp_path / "smear-labels.tif"), [cells.as_layer_data_tuple()])
+    assert widget.panel.count.text() == viewer.canvas.overlays.text.text == "2 white cells"
+    assert panel.summary.text() == "2 white cells."
+    assert cells.name == "white cells (2) of smear"
 
 
 def test_the_table_is_copied_for_a_spreadsheet(panel):

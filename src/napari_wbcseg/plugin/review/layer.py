@@ -62,6 +62,7 @@ class LayerReview(ReviewedCells):
         self._restored = False
         self._take_over()
         self._features.replaced.connect(self._on_replaced)
+        labels.events.metadata.connect(self._on_saved)
         #: Whether the cells are those of a large result, whose outlines are corrected part by part.
         self.on_disk = folder is not None
         if folder is not None:
@@ -76,9 +77,14 @@ class LayerReview(ReviewedCells):
 
     def close(self) -> None:
         """Stop following the layer."""
+        self.labels.events.metadata.disconnect(self._on_saved)
         self._features.close()
         self._measured.close()
         counts_of(self.viewer).end_review(self.labels)
+
+    def summary(self, plane: int | None = None) -> str:
+        """Return the count in words, such as ``23 white cells, 2 to check``; of one plane where given."""
+        return counts_of(self.viewer).words(self.labels, plane)
 
     # Measuring --------------------------------------------------------------------------------------------
 
@@ -299,6 +305,9 @@ class LayerReview(ReviewedCells):
         """Take over what others wrote into the layer's features."""
         self._take_over()
         self._measured.measure()
+
+    def _on_saved(self, event: Any) -> None:
+        self.changed.emit()  # a count in doubt is none any more
 
     def _take_over(self) -> None:
         """Begin with what the layer's features tell."""

@@ -256,6 +256,9 @@ class ReviewPanel:
             return
         of_stack = review.stacked and self.plane is not None
         here = [f"On this plane ({self.plane}): {review.summary(self.plane)}."] if of_stack else []
+        info = LayerInfo.of(review.labels)
+        if info.in_doubt:
+            here += info.notes
         if len(self.model.shown) < review.count:
             here.append(f"{len(self.model.shown)} of {review.count} shown in the table.")
         self.count.setText(review.summary())

@@ -10,7 +10,6 @@ from qtpy.QtCore import QObject
 from ...box import Box
 from ...classification.classes import CLASS, ClassList
 from ...classification.naming import said_by_model
-from ...segmentation.result import summary_of
 from ...segmentation.tracking import TrackedCells
 from ..shared.metadata import class_list
 from .decisions import Cell, Decisions, Told
@@ -102,13 +101,6 @@ class ReviewedCells(QObject):
     def to_check(self) -> int:
         """Number of cells worth a second look."""
         return int(self.cells["check"].sum())
-
-    def summary(self, plane: int | None = None) -> str:
-        """Return the count in words, such as ``23 white cells, 2 to check``; of one plane where given."""
-        cells = self.cells
-        if plane is not None and self.stacked:
-            cells = cells[cells["plane"] == plane]
-        return summary_of(cells, classes=self.classes)
 
     def keys(self) -> list[Cell]:
         """Return plane and label of each row of `cells`."""

@@ -154,7 +154,7 @@ class LargeJob(Job):
                 keep_apart(layer)  # type: ignore[arg-type]
             else:
                 self._viewer.layers.remove(layer)
-        LayerInfo.of_result(
+        info = LayerInfo.of_result(
             "cells",
             segmentation,
             source=self._source.name,
@@ -162,9 +162,10 @@ class LargeJob(Job):
             summary=segmentation.summary,
             folder=segmentation.extra["folder"].name,
             result=segmentation,  # and with it the passing folder that holds the labels
-        ).keep_in(self.layer)
+        )
+        info.keep_in(self.layer)
         self.layer.features = features_table(segmentation.cells)
-        self.layer.name = counted_name(segmentation.cells, segmentation.classes, self._source.name)
+        self.layer.name = counted_name(info, segmentation.cells, self._source.name)
         self.layer.refresh()
         self._viewer.layers.selection.active = self.layer
         counts_of(self._viewer).renew(self.layer, segmentation.cells)

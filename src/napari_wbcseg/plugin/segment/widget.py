@@ -373,8 +373,7 @@ class SegmentWidget(QWidget):
             return
         cells = self._panel.cells()
         info = LayerInfo() if cells is None else LayerInfo.of(cells)
-        words = "count in doubt" if info.in_doubt else "" if cells is None else self._counts.words(cells)
-        self._panel.result.setText(words)
+        self._panel.result.setText("" if cells is None else self._counts.words(cells))
         self._panel.here.setText("" if cells is None else self._counts.plane_words(cells))
         self._panel.found.setText(_found(info))
         self._panel.notes.setText("\n".join(info.notes))

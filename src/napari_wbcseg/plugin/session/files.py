@@ -217,8 +217,10 @@ def _replaced(item: BatchItem, outputs: Outputs) -> bool:
     return record is not None and item.path.exists() and not record.image.is_of(item.path)
 
 
-def save_in_place(snapshot: LayerSnapshot, item: BatchItem, session: Session, progress: Progress) -> Path:
-    """Write corrected cells into the result files of a picture, and return its record; for a worker thread.
+def save_in_place(
+    snapshot: LayerSnapshot, item: BatchItem, session: Session, progress: Progress
+) -> list[Path]:
+    """Write corrected cells into the result files of a picture, and return these; for a worker thread.
 
     Tables and report of the folder follow.
 
@@ -233,7 +235,7 @@ def save_in_place(snapshot: LayerSnapshot, item: BatchItem, session: Session, pr
     file = outputs.record_file(item.name)
     of_run = run is not None and LayerInfo.of(snapshot).model.endswith(f"@{run.model.hash}")
     formats = outputs.wanted(flat=np.ndim(snapshot.data) == 2 and snapshot.image is not None)
-    save(
+    files = save(
         snapshot,
         outputs.folder / item.name,
         formats,
@@ -248,4 +250,4 @@ def save_in_place(snapshot: LayerSnapshot, item: BatchItem, session: Session, pr
     record.model_copy(update=pictures_in(item, record, outputs)).write(file)
     with suppress(BusyError):  # who is at work there writes the tables at the end
         renew_tables(outputs.folder)
-    return file
+    return files

@@ -9,7 +9,7 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 
-from ..shared.metadata import LayerDataTuple, LayerInfo, note, role_of
+from ..shared.metadata import LayerDataTuple, LayerInfo, role_of
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import UnsavedCopy, keep_unsaved, state_of, take
 from .picture_list import Entry
@@ -93,10 +93,9 @@ class ShownPicture:
             self._viewer.layers.remove(layer)
         self._layers, self.entry, self._saved = [], None, None
 
-    def on_saved(self, cells: Labels, snapshot: LayerSnapshot, record: Path) -> None:
+    def on_saved(self, cells: Labels, snapshot: LayerSnapshot, files: Sequence[Path]) -> None:
         """Take note that cells, shown still or not, were saved as a snapshot has them."""
-        note(cells, record=str(record))
-        self._kept.saved(cells, snapshot)
+        self._kept.saved_in(cells, snapshot, files)
         if cells is self.cells:
             self._saved = state_of(snapshot)
 

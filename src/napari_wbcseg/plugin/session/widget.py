@@ -292,12 +292,12 @@ class SessionWidget(QWidget):
         snapshot = LayerSnapshot.of_layer(cells, self._viewer)
 
         def work(progress: Progress) -> Any:
-            file = save_in_place(snapshot, entry.item, session, progress)
-            return file, *look_at(entry.item, session.outputs)
+            files = save_in_place(snapshot, entry.item, session, progress)
+            return files, *look_at(entry.item, session.outputs)
 
         def done(outcome: Any) -> None:
-            file, row, jpeg = outcome
-            self._picture.on_saved(cells, snapshot, file)
+            files, row, jpeg = outcome
+            self._picture.on_saved(cells, snapshot, files)
             self._panel.say("")
             self._on_told(entry, row, jpeg)
             end()

@@ -16,14 +16,14 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ...classification.classes import CLASS, ClassList
+from ...classification.classes import CLASS
 from ...progress import Progress
 from ...segmentation.result import counts, summary_of
 from .class_colours import show_classes
 from .columns import tell_at_mouse
 from .features import known_values
 from .jobs import Job, in_background, timer
-from .metadata import LayerInfo, class_list, is_on_disk, is_picture, note, role_of
+from .metadata import LayerInfo, is_on_disk, is_picture, note, role_of
 from .preferences import preference
 from .reunite import reunite
 from .viewer import image_data, own_viewer, plane_shown
@@ -36,7 +36,7 @@ _WIDTH = 0.9  # pixels of the screen that a letter takes at most, for a point of
 _MARGIN = 24  # pixels of the screen beside the text
 
 #: Names of cells layers that the user did not choose; the count in them is kept up to date.
-_COUNTED_NAME = re.compile(r"white cells \(\d+\)(.*)")
+_COUNTED_NAME = re.compile(r"white cells \((?:\d+|\?)\)(.*)")
 
 _kept: weakref.WeakKeyDictionary[Any, Counts] = weakref.WeakKeyDictionary()
 
@@ -54,9 +54,10 @@ def layer_name(what: str, picture: str | None) -> str:
     return f"{what} of {picture}" if picture else what
 
 
-def counted_name(cells: pd.DataFrame, classes: ClassList, picture: str | None = "") -> str:
-    """Return the name of a layer of cells, with the number of white cells in it."""
-    return layer_name(f"white cells ({counts(cells, classes)['white_cells']})", picture)
+def counted_name(info: LayerInfo, cells: pd.DataFrame, picture: str | None = "") -> str:
+    """Return the name of a layer of cells, with the number of white cells in it; ``?`` where in doubt."""
+    number = "?" if info.in_doubt else counts(cells, info.class_list)["white_cells"]
+    return layer_name(f"white cells ({number})", picture)
 
 
 class Counts(QObject):
@@ -100,11 +101,13 @@ class Counts(QObject):
 
     def words(self, layer: Labels, plane: int | None = None) -> str:
         """Return the count of a layer in words, or of one plane of it; nothing where that is not known."""
-        table, classes = self._table(layer), class_list(layer)
+        table, info = self._table(layer), LayerInfo.of(layer)
+        if plane is None and info.in_doubt:
+            return "count in doubt"
         if plane is None:
-            return LayerInfo.of(layer).summary if table is None else summary_of(table, classes=classes)
+            return info.summary if table is None else summary_of(table, info.class_list)
         table = layer.features if table is None else table
-        return summary_of(table[table["plane"] == plane], classes=classes) if "plane" in table else ""
+        return summary_of(table[table["plane"] == plane], info.class_list) if "plane" in table else ""
 
     def plane_words(self, layer: Labels) -> str:
         """Return the count of the plane shown, with its number; nothing for a single image."""
@@ -178,9 +181,15 @@ class Counts(QObject):
     def _watch(self, layer: Layer) -> None:
         for name in ("visible", "opacity", "blending", "translate", "scale", "affine"):
             getattr(layer.events, name).connect(self._show)
+        layer.events.metadata.connect(self._on_saved)
         if role_of(layer) == "cells" and not is_on_disk(layer):
             for name in _EDITS:
                 getattr(layer.events, name).connect(self._on_edit)
+
+    def _on_saved(self, event: Any) -> None:
+        """Tell the count anew: of cells that were corrected and saved it is in doubt no more."""
+        if role_of(event.source) == "cells":
+            self._tell(event.source, self._table(event.source))
 
     def _on_edit(self, event: Any) -> None:
         if event.source not in self._reviewed:
@@ -228,8 +237,9 @@ class Counts(QObject):
 
     def _tell(self, layer: Labels, cells: pd.DataFrame | None) -> None:
         if role_of(layer) == "cells" and cells is not None:
-            note(layer, summary=self.words(layer))
-            named, name = _COUNTED_NAME.fullmatch(layer.name), counted_name(cells, class_list(layer))
+            info = LayerInfo.of(layer)
+            note(layer, summary=summary_of(cells, info.class_list))
+            named, name = _COUNTED_NAME.fullmatch(layer.name), counted_name(info, cells)
             if named is not None and layer.name != name + named[1]:
                 layer.name = name + named[1]
         self._show()
@@ -251,7 +261,7 @@ class Counts(QObject):
         lines = [here, f"stack: {words}"] if here else [words]
         info = LayerInfo.of(cells)
         if info.in_doubt:
-            lines = ["count in doubt, see its notes", *[here] * bool(here)]
+            lines = [f"{words}, see its notes", *[here] * bool(here)]
         if info.source and sum(map(is_picture, viewer.layers)) > 1:
             lines.insert(0, info.source)
         self._text, size = fitted(lines, viewer.canvas.size[1])

@@ -77,7 +77,7 @@ def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
         folder=str(result.folder),
     )
     cells = {
-        "name": counted_name(result.cells, result.classes, source and _name(source)),
+        "name": counted_name(about, result.cells, source and _name(source)),
         "features": features_table(result.cells),
         "opacity": 0.45,
         "metadata": about.metadata,
@@ -137,7 +137,7 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
         record=None if record is None else str(record),
     )
     cells = {
-        "name": counted_name(result.cells, result.classes, result.name),
+        "name": counted_name(about, result.cells, result.name),
         "features": features_table(result.cells),
         "opacity": 0.5,
         "metadata": about.metadata,

@@ -178,7 +178,7 @@ def landing(
             some = arrays.rectangles[start : start + _RECTANGLES_AT_ONCE]
             proposals.add(list(some), shape_type="rectangle", **_PROPOSAL_LOOK)
             yield
-        name = counted_name(segmentation.cells, segmentation.classes, picture)
+        name = counted_name(about("cells"), segmentation.cells, picture)
         cells = ready("cells", Labels, arrays.labels, name=name, features=arrays.features, opacity=0.45)
         if "cells" in former:
             cells.editable = False  # forgets what Undo would bring into the new labels

@@ -111,6 +111,11 @@ class LayerInfo:
         """Whether a note asks what the count depends on, and no corrections were saved since."""
         return in_doubt(self.notes, self.edited)
 
+    @property
+    def class_list(self) -> ClassList:
+        """The classes that the cells are sorted into."""
+        return BUILT_IN if self.classes is None else ClassList.from_list(self.classes)
+
     def keep_in(self, layer: Layer) -> None:
         """Write this into a layer's metadata."""
         layer.metadata.update(self.metadata)
@@ -139,5 +144,4 @@ def is_on_disk(layer: Layer) -> bool:
 
 def class_list(layer: Layer) -> ClassList:
     """Return the classes that the cells of a layer are sorted into."""
-    classes = LayerInfo.of(layer).classes
-    return BUILT_IN if classes is None else ClassList.from_list(classes)
+    return LayerInfo.of(layer).class_list

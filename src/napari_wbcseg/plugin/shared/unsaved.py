@@ -228,7 +228,9 @@ class Unsaved(QObject):
         """Take cells for saved if one of the files written can be opened again, and note the record."""
         if any(file.is_dir() or file.name.endswith(LABELS_SUFFIX) for file in files):
             record = next((str(file) for file in files if file.name.endswith(RESULT_SUFFIX)), None)
-            note(layer, record=record or LayerInfo.of(layer).record)
+            edited = LayerInfo.of(snapshot).edited  # type: ignore[arg-type]
+            note(layer, record=record or LayerInfo.of(layer).record, edited=edited)
+            layer.events.metadata()
             self.saved(layer, snapshot)
 
     def restored(self, layer: Labels, copy: UnsavedCopy) -> None:
