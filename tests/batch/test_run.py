@@ -12,11 +12,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from napari_wbcseg import SegmentationSettings, load_result, save
 from napari_wbcseg.batch import thumbnails
@@ -24,6 +27,7 @@ from napari_wbcseg.batch.run import BatchItem, BatchResult, segment_files
 from napari_wbcseg.batch.thumbnails import report_pictures
 from napari_wbcseg.errors import Cancelled, OutputError
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.results.run_record import RunRecord
 
 from ..dark_model import spots, write_dark_model
@@ -42,6 +46,13 @@ def redone(items: list[BatchItem], out: Path, model: ModelFile, **options: Any) 
     run(items, out, model, **options)
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("*-labels.tif")}
     return [name.removesuffix("-labels.tif") for name in after if before.get(name) != after[name]]
+
+
+def correct(out: Path, item: BatchItem, name: str = "0003", cells: Sequence[int] = (2,)) -> None:
+    """Take cells out of the result of an image, and save that, as a person does."""
+    found = load_result(out / f"{name}-result.json")
+    left = np.where(np.isin(found.labels, cells), 0, found.labels)
+    save(dataclasses.replace(found, labels=left), out / name, "tiff", image_path=item.path)
 
 
 class TestManyImages:
@@ -145,8 +156,6 @@ class TestRunAgain:
     def test_a_changed_image_is_done_again_and_a_touched_one_is_not(
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:
-        from PIL import Image
-
         Image.fromarray(spots((160, 160), ((80, 80),))[0]).save(items[3].path)
         os.utime(items[1].path, (1, 1))
         assert redone(items, out, model) == ["0003"]
@@ -154,7 +163,11 @@ class TestRunAgain:
     def test_a_missing_file_is_made_again(self, items: list[BatchItem], out: Path, model: ModelFile) -> None:
         (out / "0004-labels.tif").unlink()
         assert redone(items, out, model) == ["0004"]
-        assert sorted(redone(items, out, model, mask=True)) == ["0000", "0001", "0003", "0004", "0005"]
+        assert redone(items, out, model, mask=True) == [], "it is made of the labels"
+        run(items, out.with_name("at-once"), model, mask=True)
+        for number in (0, 1, 3, 4, 5):
+            mask = out / f"000{number}-mask.jpg"
+            assert mask.read_bytes() == (out.with_name("at-once") / mask.name).read_bytes()
 
     def test_other_settings_or_another_model_do_all_again(
         self, items: list[BatchItem], out: Path, model: ModelFile, tmp_path: Path
@@ -196,16 +209,55 @@ class TestRunAgain:
     def test_corrections_are_kept_and_counted(
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:
-        found = load_result(out / "0003-result.json")
-        corrected = dataclasses.replace(found, labels=np.where(found.labels == 2, 0, found.labels))
-        save(corrected, out / "0003", "tiff", image_path=items[3].path)
+        correct(out, items[3])
         assert redone(items, out, model) == []
         counts, cells, _ = results(out)
         assert counts.set_index("image").loc["0003.png", "count"] == 2
         assert (cells["image"] == "0003.png").sum() == 2
-        # With other settings they would be lost: what is found then goes elsewhere.
-        assert "in__0003" in redone(items, out, model, settings=SETTINGS.replace(min_area=600))
-        assert load_result(out / "0003-result.json").count == 2
+        assert redone(items, out, model, mask=True, formats=("csv",)) == [], (
+            "what is wanted besides is made of them"
+        )
+        assert len(pd.read_csv(out / "0003-cells.csv")) == load_result(out / "0003-result.json").count == 2
+
+    def test_corrections_to_which_settings_do_not_belong_are_named_and_count_again_with_theirs(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        def count() -> int:
+            return int(results(out)[0].set_index("image").loc["0003.png", "count"])
+
+        correct(out, items[3])
+        other = SETTINGS.replace(min_area=600)
+        assert "in__0003" in redone(items, out, model, settings=other), "what is found goes elsewhere"
+        said = run(items, out, model, settings=other).notices[0]
+        assert "not counted: 0003. Correct" in said
+        assert said.endswith(f"go back to the settings in {out / '0003-result.json'}.")
+        assert (count(), load_result(out / "0003-result.json").count) == (3, 2)
+        assert "0003" not in redone(items, out, model)
+        (named,) = run(items, out, model).notices
+        assert named.endswith("or were done in another way: in__0003.")
+        assert count() == 2
+        # Both may be corrected: each counts with its settings.
+        run(items, out, model, settings=other)
+        correct(out, items[3], "in__0003", cells=(1, 2))
+        for settings, there in ((SETTINGS, 2), (other, 1), (SETTINGS, 2)):
+            assert len(run(items, out, model, settings=settings).notices) == 1
+            assert count() == there
+
+    def test_corrections_of_an_image_that_became_another_are_named(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        correct(out, items[3])
+        Image.fromarray(spots((160, 160), ((80, 80),))[0]).save(items[3].path)
+        assert "not counted: 0003." in run(items, out, model).notices[0]
+        assert [load_result(out / f"{name}-result.json").count for name in ("0003", "in__0003")] == [2, 1]
+
+    def test_corrections_without_their_labels_are_not_written_over(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        correct(out, items[3])
+        (out / "0003-labels.tif").unlink()
+        run(items, out, model)
+        assert ResultRecord.read(out / "0003-result.json").edited
 
     def test_what_another_than_a_run_saved_is_drawn_once_for_the_report(
         self, items: list[BatchItem], out: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch

@@ -49,10 +49,10 @@ def test_only_what_has_one_name_and_looks_alike_is_named(tmp_path: Path, model: 
         pictures[picture].save(tmp_path / "in" / name)
     found = run(tmp_path, model)
     said = "same.jpg and same.png seem to be one picture, whose cells count twice: leave one of them out."
-    assert found.twice == (said,)
+    assert found.notices == (said,)
     counts = pd.read_csv(tmp_path / "out" / "counts.csv").set_index("image")
     assert counts["white_cells"].tolist() == [1] * 5, "none is left out"
     notes = counts["notes"].fillna("")
     assert list(notes.index[notes.str.contains(said, regex=False)]) == ["same.jpg", "same.png"]
     assert said in (tmp_path / "out" / "report.html").read_text()
-    assert run(tmp_path, model).twice == (said,), "also where all was done before"
+    assert run(tmp_path, model).notices == (said,), "also where all was done before"

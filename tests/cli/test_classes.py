@@ -168,9 +168,10 @@ class TestAnotherClassifierIsAnotherSetting:
         assert "not again: 2 images" in segment("own.safetensors")
         shown = segment("none")
         assert "kept beside the new results, but not counted: a. Correct the new results" in shown
-        assert "give `wbcseg differential` out/a-result.json." in shown
+        assert f"or go back to the settings in {out.resolve() / 'a-result.json'}." in shown
         assert classes_in(out) == ["blast", "violet", "violet"]
-        assert "but not counted: a. " in segment("own.safetensors"), "nor with the settings that it had"
+        assert "but not counted" not in segment("own.safetensors"), "with the settings that it had it counts"
+        assert pd.read_csv(out / "cells.csv")["class"].tolist() == ["blast", "violet", "violet"]
 
     def test_a_run_and_a_result_are_had_again_with_their_own_classifier_or_not_at_all(
         self, out: Path, classifier: ClassifierFile, tmp_path: Path

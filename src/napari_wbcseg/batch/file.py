@@ -113,6 +113,13 @@ class Outputs:
         """Return the files that belong to an image that is done."""
         return self.files(name, flat=len(record.shape) == 2, large=record.large)
 
+    def is_corrected(self, record: ResultRecord) -> bool:
+        """Whether a person corrected or named cells of a result."""
+        try:
+            return record.now(self.folder)[0].corrected
+        except ImageError:  # nothing is left to lose
+            return False
+
     def read(self, name: str) -> ResultRecord | None:
         """Return the record of an earlier run or of a person; None where there is none, or a damaged one."""
         try:
@@ -129,10 +136,13 @@ class Run(Outputs):
     ----------
     model : ModelFile
     settings : SegmentationSettings
+    again : bool
+        Whether all is done, whatever an earlier run did and a person corrected.
     """
 
     model: ModelFile
     settings: SegmentationSettings
+    again: bool = False
 
     def outdates(self, record: ResultRecord | None) -> bool:
         """Whether a record is of other settings, another model, classifier or version of this package."""
@@ -156,22 +166,11 @@ class Run(Outputs):
         taught = record.corrected and record.settings and record.settings.classes == self.settings.classes
         return bool(taught) or told_by.hash == classifier.hash
 
-    def loses_corrections(self, name: str, record: ResultRecord) -> bool:
-        """Whether doing a file anew takes away what a person corrected or named, as it is not kept."""
-        return self.outdates(record) and self.is_corrected(name, record)
-
-    def is_corrected(self, name: str, record: ResultRecord) -> bool:
-        """Whether a person corrected or named cells of a result."""
-        try:
-            return record.now(self.folder)[0].corrected
-        except ImageError:  # nothing is left to lose
-            return False
-
-    def done_before(self, item: BatchItem) -> ResultRecord | None:
-        """Return the record of an image that need not be done again.
+    def segmented(self, item: BatchItem) -> ResultRecord | None:
+        """Return the record of an image that need not be segmented again.
 
         The same image was segmented with the same settings, model, classifier and version of this
-        package, and all files that are wanted are there. Corrections made since are kept.
+        package, and its labels are there. Corrections made since are kept.
         """
         record = self.read(item.name)
         if (
@@ -179,10 +178,21 @@ class Run(Outputs):
             or self.outdates(record)
             or item.sha256 not in (None, record.image.sha256)
             or not record.image.is_of(item.path)
-            or not all(path.exists() for path in self.files_of(item.name, record))
+            or not (record.labels and (self.folder / record.labels).exists())
         ):
             return None
         return record
+
+    def done_before(self, item: BatchItem) -> ResultRecord | None:
+        """Return the record of an image that is segmented, and has all files that are wanted."""
+        record = self.segmented(item)
+        there = record is not None and all(path.exists() for path in self.files_of(item.name, record))
+        return record if there else None
+
+    def corrected(self, item: BatchItem) -> ResultRecord | None:
+        """Return the record of an image that is segmented, and whose cells a person corrected or named."""
+        record = self.segmented(item)
+        return record if record is not None and self.is_corrected(record) else None
 
 
 def failure(item: BatchItem, error: Exception, seconds: float = 0.0) -> Row:

@@ -11,11 +11,19 @@ from pathlib import Path
 
 from ..errors import BusyError, OutputError, SettingsError
 from ..files import locked, read_text
-from ..results.names import CELLS_FILE, COUNTS_FILE, RUN_FILE, image_names, output_names
+from ..results.load import not_in_tables
+from ..results.names import (
+    CELLS_FILE,
+    COUNTS_FILE,
+    RESULT_SUFFIX,
+    RUN_FILE,
+    image_names,
+    output_names,
+)
 from ..results.records import ResultRecord
 from ..results.run_record import RUN_FORMAT, RunRecord
 from ..segmentation.large.files import PLAN_FILE
-from .file import BatchItem, Run
+from .file import BatchItem, Outputs, Run
 from .report import REPORT_FILE
 
 
@@ -76,10 +84,19 @@ def earlier_items(folder: Path) -> list[BatchItem]:
     return []
 
 
-def with_own_names(
-    items: Iterable[BatchItem], earlier: Sequence[BatchItem], run: Run, *, again: bool
-) -> list[BatchItem]:
-    """Give each input a name whose files are its own or no one's; that which it had before, if any."""
+def set_aside(outputs: Outputs) -> dict[str, ResultRecord]:
+    """Return the results by name that a person corrected and the tables do not tell of; the latest first."""
+    files = sorted(not_in_tables(outputs.folder), key=lambda file: -file.stat().st_mtime_ns)
+    known = {name: outputs.read(name) for name in (file.name.removesuffix(RESULT_SUFFIX) for file in files)}
+    return {name: one for name, one in known.items() if one and outputs.is_corrected(one)}
+
+
+def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run: Run) -> list[BatchItem]:
+    """Give each input a name whose files are its own or no one's; that which it had before, if any.
+
+    One of which a person corrected a result of these settings, before a run with others set that aside,
+    has the name of that again.
+    """
     had = {realpath(item.path): item.name for item in earlier if item.name}
     taken = {name.casefold() for name in had.values()}
     good = {item.path: item for item in items if not item.problem}
@@ -96,13 +113,21 @@ def with_own_names(
             return own
         if record.settings is None:
             return False  # drawn by hand
-        if not again and run.loses_corrections(name, record):
-            return False
+        corrected = not run.again and run.is_corrected(record)
+        if corrected and not run.segmented(replace(good[path], name=name)):
+            return False  # it would be lost
         image = record.image.file(run.folder)
         same = image is not None and realpath(image) == realpath(path)
         return own or same or record.image.is_of(path)
 
     wanted = {path: had.get(realpath(path)) or item.name for path, item in good.items()}
+    of_image = {realpath(path): item for path, item in good.items()}
+    for name, record in () if run.again else set_aside(run).items():
+        item = of_image.get(realpath(record.image.file(run.folder) or run.folder))
+        if item is None or run.corrected(replace(item, name=wanted[item.path])):
+            continue
+        if run.corrected(replace(item, name=name)):
+            wanted[item.path] = name
     names = output_names(good, wanted, free)
     return [item if item.problem else replace(item, name=names[item.path]) for item in items]
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Cancelled, ImageError, OutputError
+from ..errors import Cancelled, ImageError, OutputError, WBCSegError
 from ..executors import ClusterError
 from ..progress import Progress, silent
 from ..results.formats.tiff import write_labels
@@ -66,8 +66,9 @@ def process(
     try:
         if item.problem:
             raise ImageError(item.problem)
-        common = item, run, progress, network or nullcontext()
-        record = _large(*common, client) if item.large else _small(*common)
+        if (record := _segmented(item, run, progress)) is None:
+            common = item, run, progress, network or nullcontext()
+            record = _large(*common, client) if item.large else _small(*common)
         return row_of(item, record, run)
     except (Cancelled, ClusterError):
         raise
@@ -79,6 +80,38 @@ def process(
                     "is kept: make room, and give the same command again."
                 ) from error
         return failure(item, error, time.perf_counter() - start)
+
+
+def _segmented(item: BatchItem, run: Run, progress: Progress) -> ResultRecord | None:
+    """Return the record of an image that need not be segmented again, with the files that it lacked."""
+    known = None if run.again else run.segmented(item)
+    if known is None:
+        return None
+    try:
+        return _with_all_files(item, known, run, progress)
+    except WBCSegError:  # damaged
+        if run.corrected(item):
+            raise
+        return None
+
+
+def _with_all_files(item: BatchItem, known: ResultRecord, run: Run, progress: Progress) -> ResultRecord:
+    from ..images.read import read_image
+    from ..results.load import load_result
+    from ..segmentation.large.result import LargeResult
+
+    record, cells = with_corrections(item, known, run)
+    kinds = run.beside_large(item.name) if record.large else run.wanted(flat=len(record.shape) == 2)
+    files = {kind: files_of(run.folder / item.name, kind) for kind in kinds}
+    if lacking := [kind for kind in kinds if not all(file.exists() for file in files[kind])]:
+        if record.large:
+            labels = LargeResult.open(run.large_folder(item.name)).labels.arrays[0]
+            found, image = record.segmentation(labels, cells, run.folder), None
+        else:
+            found, image = load_result(run.record_file(item.name)), read_image(item.path)
+        for kind in lacking:
+            FORMATS[kind].write(files[kind][0], found, image, progress)
+    return record
 
 
 def _small(

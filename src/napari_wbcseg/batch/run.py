@@ -28,8 +28,17 @@ from ..results.origins import relative_path
 from ..results.records import Picture, ResultRecord
 from ..results.run_record import InputRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
+from ..words import listed
 from .file import BatchItem, Outputs, Row, Run, failure, pictures_in
-from .folder import alone_in, earlier_items, forget_large, items_of, with_others_done, with_own_names
+from .folder import (
+    alone_in,
+    earlier_items,
+    forget_large,
+    items_of,
+    set_aside,
+    with_others_done,
+    with_own_names,
+)
 from .process import with_corrections
 from .report import REPORT_FILE, Gallery, add_to_gallery, write_report
 from .threads import segment_here
@@ -57,20 +66,14 @@ class BatchResult:
         Images that an earlier run had done.
     outdated : int
         Images that an earlier run did with other settings, another model or classifier, done again.
-    set_aside : tuple of str
-        Names of results that a person corrected, which stay beside the new ones but count no more.
-    left_out : tuple of str
-        Names of the other results in the folder that count no more, as those of images that are gone.
-    twice : tuple of str
-        Which images seem to be one picture in two formats, in sentences.
+    notices : tuple of str
+        See `notices`.
     """
 
     rows: list[Row]
     kept: int = 0
     outdated: int = 0
-    set_aside: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
-    twice: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -193,14 +196,15 @@ def segment_files(
     wanted: dict[str, Any] = {"mask": mask, "overlay": overlay, "formats": tuple(formats)}
     device = _device(model, settings, client)
     record = RunRecord.start(settings, model, source, device=device, finished=False, **wanted)
-    run = Run(folder, **wanted, model_source=record.model.source, model=model, settings=settings)
+    source = record.model.source
+    run = Run(folder, **wanted, model_source=source, model=model, settings=settings, again=again)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from None
     with alone_in(folder):
         earlier = earlier_items(folder)
-        given = with_own_names(dict.fromkeys(items), earlier, run, again=again)
+        given = with_own_names(dict.fromkeys(items), earlier, run)
         items = with_others_done(given, earlier, run)
         rows: dict[BatchItem, Row] = {}
 
@@ -249,11 +253,44 @@ def segment_files(
                 take_up(items)  # what was written meanwhile
             record = record.model_copy(update={"finished": finished})
             twice = _write_run(run, record, items, rows)
-        others = [file.name.removesuffix(RESULT_SUFFIX) for file in not_in_tables(folder)]
-        set_aside = [name for name in others if (old := run.read(name)) and run.is_corrected(name, old)]
-        left_out = sorted({*others} - {*set_aside})
     told = [rows[item] for item in items if item in rows]
-    return BatchResult(told, kept, outdated, tuple(set_aside), tuple(left_out), twice)
+    return BatchResult(told, kept, outdated, (*twice, *_not_counted(run)))
+
+
+def notices(items: Iterable[BatchItem], outputs: Outputs) -> tuple[str, ...]:
+    """Return what should be known of the numbers in a folder of results, in sentences.
+
+    Which images seem to be one picture in two formats; which results a person corrected that do not
+    count, as a run with other settings set them aside; and which others in the folder do not.
+
+    Parameters
+    ----------
+    items : iterable of BatchItem
+        Images that are done.
+    outputs : Outputs
+    """
+
+    def pictures(item: BatchItem) -> list[Picture]:
+        record = outputs.read(item.name)
+        return record.pictures if record is not None else []
+
+    return (*counted_twice(items, pictures), *_not_counted(outputs))
+
+
+def _not_counted(outputs: Outputs) -> Iterator[str]:
+    corrected = sorted(set_aside(outputs))
+    names = [file.name.removesuffix(RESULT_SUFFIX) for file in not_in_tables(outputs.folder)]
+    if corrected:
+        yield (
+            "Corrected by a person, so kept beside the new results, but not counted: "
+            f"{listed(corrected)}. Correct the new results, or go back to the settings in "
+            f"{outputs.record_file(corrected[0])}."
+        )
+    if others := sorted({*names} - {*corrected}):
+        yield (
+            "In the folder from earlier runs, but not counted, as their images are gone or changed, or were "
+            f"done in another way: {listed(others)}."
+        )
 
 
 def renew_tables(folder: str | Path) -> None:
@@ -342,12 +379,10 @@ def _write_run(
     def pictures(item: BatchItem) -> list[Picture]:
         return drawn_now.get(item) or ResultRecord.read(run.record_file(item.name)).pictures
 
-    twice = []
-    for pair in counted_twice([item for item in items if item.name in hashes], pictures):
-        images = " and ".join(item.image for item in pair)
-        twice.append(f"{images} seem to be one picture, whose cells count twice: leave one of them out.")
+    twice = counted_twice([item for item in items if item.name in hashes], pictures)
+    for said, pair in twice.items():
         for item in pair:
-            rows[item]["notes"] = f"{rows[item]['notes']} {twice[-1]}".strip()
+            rows[item]["notes"] = f"{rows[item]['notes']} {said}".strip()
     record = _with_inputs(record, items, rows, folder)
     for one in record.inputs:
         one.sha256 = hashes.get(one.name, one.sha256)

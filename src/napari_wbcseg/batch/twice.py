@@ -21,7 +21,7 @@ _SAME = 0.95
 
 def counted_twice(
     items: Iterable[BatchItem], pictures: Callable[[BatchItem], Sequence[Picture]]
-) -> list[tuple[BatchItem, BatchItem]]:
+) -> dict[str, tuple[BatchItem, BatchItem]]:
     """Find images that are done whose names differ in the ending only, and that look alike in the report.
 
     Parameters
@@ -29,12 +29,18 @@ def counted_twice(
     items : iterable of BatchItem
     pictures : callable
         Returns what the report shows of one, itself first.
+
+    Returns
+    -------
+    dict of str to tuple of BatchItem
+        Two images, by the sentence that names them.
     """
     of_a_name = defaultdict[Path, list[BatchItem]](list)
     for item in items:
         of_a_name[item.path.with_suffix("")].append(item)
     pairs = [pair for group in of_a_name.values() for pair in combinations(group, 2)]
-    return [(one, other) for one, other in pairs if _alike(pictures(one), pictures(other))]
+    said = "{0.image} and {1.image} seem to be one picture, whose cells count twice: leave one of them out."
+    return {said.format(*pair): pair for pair in pairs if _alike(*map(pictures, pair))}
 
 
 def _alike(one: Sequence[Picture], other: Sequence[Picture]) -> bool:

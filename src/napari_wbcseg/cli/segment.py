@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import WBCSegError
-from ..words import counted, listed
+from ..words import counted
 from .app import FAILED
 from .console import add_bar, complain, new_table, on_signals, print_table, progress_bars, rounded
 from .options import ModelOption, SettingsOption, model_and_settings
@@ -78,7 +78,6 @@ def segment(
     from ..batch.folder import items_of
     from ..batch.report import REPORT_FILE
     from ..batch.run import collect, segment_files
-    from ..results.names import RESULT_SUFFIX
     from ..results.run_record import RunRecord
     from ..results.save import format_names
 
@@ -134,8 +133,6 @@ def segment(
     _print_counts(result.rows)
     typer.echo(f"Results: {out}")
     typer.echo(f"Report:  {out / REPORT_FILE}")
-    for sentence in result.twice:
-        typer.echo(sentence)
     if result.kept:
         typer.echo(f"Done before, and not again: {counted(result.kept, 'image')}. --again does all.")
     elif result.outdated:
@@ -143,17 +140,8 @@ def segment(
             "The model, the classifier or the settings changed since the last run into this folder: "
             f"{counted(result.outdated, 'image')} done anew, and the tables tell of nothing older."
         )
-    if result.set_aside:
-        typer.echo(
-            "Corrected by a person, so kept beside the new results, but not counted: "
-            f"{listed(result.set_aside)}. Correct the new results, or give `wbcseg differential` "
-            f"{out / f'{result.set_aside[0]}{RESULT_SUFFIX}'}."
-        )
-    if result.left_out:
-        typer.echo(
-            "In the folder from earlier runs, but not counted, as their images are gone or changed, or were "
-            f"done in another way: {listed(result.left_out)}."
-        )
+    for sentence in result.notices:
+        typer.echo(sentence)
     if result.failed:
         complain(f"{result.failed} of {counted(len(items), 'input')} failed; see above or counts.csv.")
         raise typer.Exit(FAILED)

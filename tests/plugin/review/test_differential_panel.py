@@ -80,22 +80,22 @@ def test_a_count_in_doubt_is_a_question_until_corrections_are_saved(viewer, tmp_
     asked, image = "Is the background dark? Count again.", discs()
     found = dataclasses.replace(dark_discs(image), notes=(asked,))
     cells = add_segmentation(viewer, found, viewer.add_image(image, rgb=True, name="smear")).cells
-    dock, widget = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")
+    dock, review = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")
     dock.setFloating(True)
     dock.show()
-    widget.show_differential()
+    review.show_differential()
     QApplication.processEvents()
-    panel = widget.differential
-    assert (widget.panel.count.text(), widget.panel.here.text()) == ("count in doubt", asked)
+    panel = review.differential
+    assert (review.panel.count.text(), review.panel.here.text()) == ("count in doubt", asked)
     assert panel.summary.text() == "Count in doubt, see its notes."
     assert (rows(panel), panel.more.text(), panel.differential) == ([], "", None)
     assert cells.name == "white cells (?) of smear"
     assert viewer.canvas.overlays.text.text == "count in doubt, see its notes"
-    widget.select([FIRST])
-    widget.reject()
-    assert widget.panel.count.text() == "count in doubt"
+    review.select([FIRST])
+    review.reject()
+    assert review.panel.count.text() == "count in doubt"
     write_tiff(str(tmp_path / "smear-labels.tif"), [cells.as_layer_data_tuple()])
-    assert widget.panel.count.text() == viewer.canvas.overlays.text.text == "2 white cells"
+    assert review.panel.count.text() == viewer.canvas.overlays.text.text == "2 white cells"
     assert panel.summary.text() == "2 white cells."
     assert cells.name == "white cells (2) of smear"
 

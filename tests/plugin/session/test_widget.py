@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -144,6 +145,16 @@ class TestOpening:
         index = widget._panel.model.index(1, 0)
         assert "0001.png cannot be read" in widget._panel.model.data(index, Qt.ItemDataRole.ToolTipRole)
         assert widget._panel.summary.text().endswith("1 failed.")
+
+    def test_that_a_picture_is_there_twice_is_said(self, open_session, folder, out, qtbot):
+        Image.open(folder / "0003.png").save(folder / "0003.jpg", quality=95)
+        widget = open_session(folder)
+        segment_all(widget, qtbot)
+        said = "0003.jpg and 0003.png seem to be one picture, whose cells count twice: leave one of them out."
+        assert widget._panel.notices.text() == said
+        with qtbot.waitSignal(widget.listed, timeout=WAIT):
+            widget.open_pictures([out])
+        assert widget._panel.notices.text() == said
 
     def test_an_empty_folder_is_a_sentence(self, viewer, tmp_path, qtbot):
         (tmp_path / "empty").mkdir()
@@ -413,6 +424,26 @@ class TestCorrecting:
         result = load_result(out / "0001-result.json")
         assert result.cells["class"].tolist() == ["monocyte"]
 
+    def test_a_result_that_other_settings_set_aside_is_named_and_counts_again_with_its_own(
+        self, viewer, session, open_session, folder, out, qtbot
+    ):
+        correct(viewer, session, 3, qtbot)
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            session.save()
+        aside = "but not counted: 0003. Correct the new results, or go back to the settings in"
+        for options, count, said in (((), "2", ""), (("--min-area", 600), "3", aside), ((), "2", "")):
+            shell(folder, "-o", out, *options)
+            viewer.window.remove_dock_widget("all")
+            viewer.layers.clear()
+            again = open_session(out)
+            assert texts(again)[3][1] == count
+            named = again._panel.notices.text()
+            assert said in named
+            assert bool(said) == ("by a person" in named)
+            segment_all(again, qtbot)
+            assert again._panel.notices.text() == named
+            assert texts(again)[3][1] == count
+
     @pytest.mark.parametrize(
         ("said", "shown", "kept"), [("Save", 0, True), ("Discard", 0, False), ("Cancel", 3, False)]
     )
@@ -586,6 +617,20 @@ class TestKilledWhileCorrecting:
         qtbot.waitUntil(lambda: not list(unsaved_folder().iterdir()), timeout=WAIT)
 
 
+@contextmanager
+def disk_used(folder):
+    """Yield a list that fills with what this thread opens and lists in a folder meanwhile."""
+    used, own, looking = [], threading.get_ident(), True
+
+    def look(event, arguments):
+        if looking and event in ("open", "os.scandir", "os.listdir") and threading.get_ident() == own:
+            used.extend(path for path in map(str, arguments[:1]) if path.startswith(str(folder)))
+
+    sys.addaudithook(look)  # for good
+    yield used
+    looking = False
+
+
 class TestDifferential:
     def test_it_is_of_all_pictures_this_one_as_it_is_now(self, seen, folder, out, qtbot):
         shell(folder, "-o", out)
@@ -598,8 +643,12 @@ class TestDifferential:
         panel = review.differential
         qtbot.waitUntil(lambda: panel.summary.text() == "6 white cells in 6 pictures.", timeout=WAIT)
         assert not panel.regions.enabled
-        review.undo()
-        assert panel.summary.text() == "7 white cells in 6 pictures."
+        with disk_used(out) as used:
+            review.undo()
+            assert panel.summary.text() == "7 white cells in 6 pictures."
+            review.select([(0, 1)])
+            review.name("monocyte")
+        assert used == [], "the folder is not read at each change"
         panel.folder.setChecked(False)
         assert panel.summary.text() == "3 white cells."
 
@@ -614,12 +663,11 @@ class TestDifferential:
         panel = open_panel(seen, "Review white blood cells").differential
         qtbot.waitUntil(lambda: panel.summary.text() == "3 white cells in 1 picture.", timeout=WAIT)
         assert panel.isVisible()
+        # What the shell writes is seen as it is written.
         Image.fromarray(255 - np.asarray(Image.open(folder / "0001.png"))).save(folder / "0009.png")
         shell(folder / "0009.png", "-o", out)
-        panel.refresh()
         said = "3 white cells in 1 picture, 1 in doubt."
         qtbot.waitUntil(lambda: panel.summary.text() == said, timeout=WAIT)
         shell(folder / "0009.png", "-o", out, "--min-area", 10)
-        panel.refresh()
         said = "0 white cells in 0 pictures, 1 in doubt, 1 of another run left out."
         qtbot.waitUntil(lambda: panel.summary.text() == said, timeout=WAIT)

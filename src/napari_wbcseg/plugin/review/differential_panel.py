@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
-from qtpy.compat import isalive
 from qtpy.QtCore import QModelIndex, QRect, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
@@ -25,16 +22,13 @@ from qtpy.QtWidgets import (
 
 from ...classification.classes import UNSURE
 from ...classification.differential import Differential, Share, differential, pooled
-from ...errors import WBCSegError
-from ...progress import Progress
-from ...results.load import ClassesTold, classes_in, not_in_tables
-from ...results.names import RESULT_SUFFIX
+from ...results.load import ClassesTold
 from ...words import counted
-from ..shared.jobs import Job, in_background
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo
 from ..shared.panel import Sentence, button, fill, form, there, with_tip
 from ..shared.regions import inside, is_regions, region_outlines
+from .folder_results import FolderResults
 from .layer import LayerReview
 
 _HEADERS = ("class", "cells", "%", "95 %", "")
@@ -93,8 +87,8 @@ class DifferentialPanel(QWidget):
         self.folder = with_tip(QCheckBox("all pictures of the folder"), "All results beside this one.")
         self.folder.hide()
         self.folder.toggled.connect(self.refresh)
-        self._others: dict[Path, tuple[int, Any]] = {}  # time of the last change, `classes_in`
-        self._job: Job | None = None
+        self._results = FolderResults(self)
+        self._results.changed.connect(self.refresh)
         self.table = QTreeWidget()
         self.table.setColumnCount(len(_HEADERS))
         self.table.setHeaderLabels(list(_HEADERS))
@@ -142,15 +136,23 @@ class DifferentialPanel(QWidget):
         pictures = ""
         doubt = review is not None and LayerInfo.of(review.labels).in_doubt
         if folder is not None and together:
-            outdated = not_in_tables(folder)
-            every = self._read(folder, (record, *outdated))
-            if review is not None and record is not None and record not in outdated:
-                every.append(ClassesTold(review.cells, review.classes, set(), doubt))
+            self._results.follow(folder)
+            if (read := self._results.read) is None:
+                self._show_none("Reading the results …")
+                return
+            told = {file: known for file, (_, known) in read.known.items()}
+            if review is not None and record is not None and record not in read.outdated:
+                told[record] = ClassesTold(review.cells, review.classes, set(), doubt)
+            every = [one for one in told.values() if one is not None]
             sure = [one for one in every if not one.in_doubt]
             found = pooled([(one.cells, one.classes) for one in sure], len(every) - len(sure))
             pictures = f" in {counted(len(sure), 'picture')}"
-            pictures += f", {found.in_doubt} in doubt" if found.in_doubt else ""
-            pictures += f", {len(outdated)} of another run left out" if outdated else ""
+            left_out = {
+                "in doubt": found.in_doubt,
+                "of another run left out": len(read.outdated),
+                "that cannot be read": len(told) - len(every),
+            }
+            pictures += "".join(f", {number} {what}" for what, number in left_out.items() if number)
         elif review is not None and not doubt:
             cells, classes = review.cells, review.classes
             if self.regions.value is not None:
@@ -158,9 +160,7 @@ class DifferentialPanel(QWidget):
                 cells = cells[inside(cells[["row", "col"]].to_numpy(float), outlines)]
             found = differential(cells, classes)
         else:
-            self.differential = None
-            self.summary.setText("Count in doubt, see its notes." if doubt else "")
-            self._say()
+            self._show_none("Count in doubt, see its notes." if doubt else "")
             return
         self.differential = found
         self._fill(found)
@@ -170,32 +170,10 @@ class DifferentialPanel(QWidget):
         self.table.setCurrentItem(self.table.topLevelItem(chosen))
         self._say()
 
-    def _read(self, folder: Path, but: Collection[Path | None]) -> list[ClassesTold]:
-        """Return what is known of the results in a folder but some; what is not is read, and then shown."""
-        times = {
-            file: file.stat().st_mtime_ns for file in folder.glob(f"*{RESULT_SUFFIX}") if file not in but
-        }
-        new = [file for file, time in times.items() if self._others.get(file, (0, None))[0] != time]
-        if new and self._job is None:
-
-            def read(progress: Progress) -> dict[Path, tuple[int, Any]]:
-                found: dict[Path, tuple[int, Any]] = {}
-                for number, file in enumerate(new):
-                    progress(number, len(new), "Reading the results")
-                    found[file] = times[file], None  # where it is damaged
-                    with suppress(WBCSegError):
-                        found[file] = times[file], classes_in(file)
-                return found
-
-            self._job = in_background(
-                read, "Reading the results", done=self._others.update, ended=self._on_read
-            )
-        return [known for file in times if (known := self._others.get(file, (0, None))[1]) is not None]
-
-    def _on_read(self) -> None:
-        self._job = None
-        if isalive(self):
-            self.refresh()
+    def _show_none(self, why: str) -> None:
+        self.differential = None
+        self.summary.setText(why)
+        self._say()
 
     def copy(self) -> None:
         """Put the table on the clipboard, columns parted by tabs."""
@@ -246,6 +224,7 @@ class DifferentialPanel(QWidget):
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
+        self._results.look()  # where a network drive does not tell of its changes
         self.refresh()
 
 

@@ -75,9 +75,7 @@ class CellTableModel(QAbstractTableModel):
             return
         self._arrange(order, fill)
 
-    def _fill(
-        self, table: pd.DataFrame | None, cells: list[Cell], unit: str, columns: list[Column]
-    ) -> None:
+    def _fill(self, table: pd.DataFrame | None, cells: list[Cell], unit: str, columns: list[Column]) -> None:
         self._frame, self._cells, self._unit, self.columns = table, cells, unit, columns
         if table is not None:
             self._check = table["check"].to_numpy(bool)

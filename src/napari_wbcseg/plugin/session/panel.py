@@ -9,7 +9,7 @@ from pathlib import Path
 from qtpy.QtWidgets import QMessageBox, QProgressBar, QPushButton, QWidget
 
 from ..shared.model_list import ModelPicker
-from ..shared.panel import Folded, Sentence, beside, button, scrolled_column
+from ..shared.panel import NOTICE_LOOK, Folded, Sentence, beside, button, scrolled_column
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
 from .files import Session
@@ -56,6 +56,8 @@ class SessionPanel:
         self.model = PictureModel()
         self.view = PictureView(self.model)
         self.where, self.summary, self.message = Sentence(), Sentence(), Sentence()
+        #: What should be known of the numbers; see `napari_wbcseg.batch.run.notices`.
+        self.notices = Sentence(look=NOTICE_LOOK)
         self.bar = QProgressBar()
         self.models = ModelPicker(preference("model"))
         model = ("Model", self.models, "Built-in models and those you trained.")
@@ -72,7 +74,7 @@ class SessionPanel:
         layout.addLayout(beside(self.where, by["keep_elsewhere"], wide=self.where))
         layout.addWidget(self.first_run)
         layout.addLayout(beside(by["segment_all"], by["cancel"], wide=by["segment_all"]))
-        for part in (self.bar, self.message, self.summary):
+        for part in (self.bar, self.message, self.summary, self.notices):
             layout.addWidget(part)
         layout.addWidget(self.view, 1)
         layout.addLayout(beside(by["previous"], by["next"], by["save"]))

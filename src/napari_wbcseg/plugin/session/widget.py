@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from ...batch.file import BatchItem
+from ...batch.run import BatchResult, notices
 from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
@@ -152,16 +153,20 @@ class SessionWidget(QWidget):
         self.session, self._asked = session, None
         news = self._news
 
-        def look(progress: Progress) -> None:
-            entries = [Entry(item) for item in session.items()]
+        def look(progress: Progress) -> tuple[str, ...]:
+            entries, done = [Entry(item) for item in session.items()], []
             news.found.emit(entries)
             for number, entry in enumerate(entries):
                 progress(number, len(entries), "Looking at the pictures")
-                news.told.emit(entry, *look_at(entry.item, session.outputs))
+                row, jpeg = look_at(entry.item, session.outputs)
+                news.told.emit(entry, row, jpeg)
+                done += [entry.item] * (row is not None and row["status"] == "ok")
+            return notices(done, session.outputs)
 
         if self._looking is not None:
             self._looking.abandon()
-        self._looking = self._start(look, lambda _: self.listed.emit())
+        self._show_notices(())
+        self._looking = self._start(look, self._on_listed)
         self._refresh()
 
     def _on_found(self, entries: list[Entry]) -> None:
@@ -170,6 +175,13 @@ class SessionWidget(QWidget):
             paths = [str(entry.item.path) for entry in entries]
             self.show_picture(paths.index(self.session.shown) if self.session.shown in paths else 0)
             self._refresh()
+
+    def _on_listed(self, sentences: tuple[str, ...]) -> None:
+        self._show_notices(sentences)
+        self.listed.emit()
+
+    def _show_notices(self, sentences: tuple[str, ...]) -> None:
+        self._panel.notices.setText("\n".join(sentences))
 
     def _on_told(self, entry: Entry, row: dict[str, Any] | None, jpeg: bytes) -> None:
         entry.row = row
@@ -262,10 +274,14 @@ class SessionWidget(QWidget):
             entry.item = item
             news.told.emit(entry, row, look_at(item, session.outputs)[1])
 
-        def work(progress: Progress) -> Any:
+        def work(progress: Progress) -> BatchResult:
             return session.segment([one.item for one in entries], model, settings, progress, report)
 
-        self._running = self._start(work, lambda _: self._panel.say(""), "Segmenting all pictures")
+        def done(result: BatchResult) -> None:
+            self._panel.say("")
+            self._show_notices(result.notices)
+
+        self._running = self._start(work, done, "Segmenting all pictures")
         self._running.progressed.connect(self._panel.show_progress)
         self._running.cancelled.connect(lambda: self._panel.say("Cancelled. What is done is kept."))
         self._running.ended.connect(self._on_ended)
