@@ -68,7 +68,10 @@ def test_cells_drawn_by_hand_are_not_replaced(tmp_path: Path, model: ModelFile) 
     save(Segmentation(labels, None), folder / "0001", "tiff", image_path=folder / "0001.png")
     tifffile.imwrite(write(tmp_path / "other", 1) / "0001-labels.tif", labels)
     for here in (folder, tmp_path / "other"):
-        run(here, here, model)
+        said = run(here, here, model).notices
+        assert [len(said), *("but not counted: 0001." in one for one in said)] == (
+            [1, True] if here == folder else [0]
+        )
         np.testing.assert_array_equal(tifffile.imread(here / "0001-labels.tif"), labels)
         assert load_result(here / f"{here.name}__0001-result.json").count == 1
 

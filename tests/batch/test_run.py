@@ -23,6 +23,8 @@ from PIL import Image
 
 from napari_wbcseg import SegmentationSettings, load_result, save
 from napari_wbcseg.batch import thumbnails
+from napari_wbcseg.batch.file import Run
+from napari_wbcseg.batch.process import process
 from napari_wbcseg.batch.run import BatchItem, BatchResult, segment_files
 from napari_wbcseg.batch.thumbnails import report_pictures
 from napari_wbcseg.errors import Cancelled, OutputError
@@ -250,6 +252,15 @@ class TestRunAgain:
         Image.fromarray(spots((160, 160), ((80, 80),))[0]).save(items[3].path)
         assert "not counted: 0003." in run(items, out, model).notices[0]
         assert [load_result(out / f"{name}-result.json").count for name in ("0003", "in__0003")] == [2, 1]
+
+    def test_what_a_person_saved_while_a_run_was_under_way_is_kept(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        correct(out, items[3])
+        others = Run(out, model=model, settings=SETTINGS.replace(min_area=600))
+        row = process(dataclasses.replace(items[3], name="0003"), others)
+        assert "0003.png was corrected while this run was under way" in row["error"]
+        assert load_result(out / "0003-result.json").count == 2
 
     def test_corrections_without_their_labels_are_not_written_over(
         self, items: list[BatchItem], out: Path, model: ModelFile

@@ -114,9 +114,9 @@ class Outputs:
         return self.files(name, flat=len(record.shape) == 2, large=record.large)
 
     def is_corrected(self, record: ResultRecord) -> bool:
-        """Whether a person corrected or named cells of a result."""
+        """Whether a person drew, corrected or named cells of a result."""
         try:
-            return record.now(self.folder)[0].corrected
+            return record.settings is None or record.now(self.folder)[0].corrected
         except ImageError:  # nothing is left to lose
             return False
 

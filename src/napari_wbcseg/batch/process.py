@@ -86,6 +86,12 @@ def _segmented(item: BatchItem, run: Run, progress: Progress) -> ResultRecord | 
     """Return the record of an image that need not be segmented again, with the files that it lacked."""
     known = None if run.again else run.segmented(item)
     if known is None:
+        meanwhile = None if run.again else run.read(item.name)
+        if meanwhile is not None and run.is_corrected(meanwhile):
+            raise ImageError(
+                f"{item.image} was corrected while this run was under way, with other settings, and that is "
+                "kept. Segment once more: what this run finds in it gets another name then."
+            )
         return None
     try:
         return _with_all_files(item, known, run, progress)
