@@ -170,7 +170,7 @@ class TestAnotherClassifierIsAnotherSetting:
         assert "kept beside the new results, but not counted: a. Correct the new results" in shown
         assert f"or go back to the settings in {out.resolve() / 'a-result.json'}." in shown
         assert classes_in(out) == ["blast", "violet", "violet"]
-        assert "but not counted" not in segment("own.safetensors"), "with the settings that it had it counts"
+        assert "by a person" not in segment("own.safetensors"), "with the settings that it had it counts"
         assert pd.read_csv(out / "cells.csv")["class"].tolist()[:3] == ["blast", "violet", "violet"]
 
     def test_a_run_and_a_result_are_had_again_with_their_own_classifier_or_not_at_all(
