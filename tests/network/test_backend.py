@@ -137,6 +137,12 @@ def test_what_keras_cannot_start_with_gets_a_sentence(
     subprocess.run([sys.executable, "-c", code, words], env=environment, check=True, timeout=60)
 
 
+def test_it_is_imported_without_a_word() -> None:
+    code = "from napari_wbcseg.network.backend import import_keras; import_keras()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_channels_first_gets_a_sentence() -> None:
     keras = import_keras()
     keras.config.set_image_data_format("channels_first")

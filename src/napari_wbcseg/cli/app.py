@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,8 +33,6 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    # TensorFlow, where it is imported, reports on libraries that nobody asked for.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Names of files and the sign µ must not fail on a terminal of few characters.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

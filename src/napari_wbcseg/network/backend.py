@@ -6,6 +6,8 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 
 from ..errors import TrainingError
@@ -38,7 +40,7 @@ def import_keras() -> ModuleType:
 
 def _imported() -> ModuleType:
     # TensorFlow's start-up lines would drown what this package prints.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quietly = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
     if "KERAS_BACKEND" not in os.environ and not os.path.exists(_configuration()):
         installed = installed_backends()
         if not installed:
@@ -49,7 +51,8 @@ def _imported() -> ModuleType:
         if installed[0] != "tensorflow":
             os.environ["KERAS_BACKEND"] = installed[0]
     try:
-        return importlib.import_module("keras")
+        with _without_native_lines() if quietly else nullcontext():
+            return importlib.import_module("keras")
     except Exception as error:  # assertions, for one, on a configuration that Keras 1 or 2 wrote
         there = ", ".join(installed_backends()) or ", ".join(BACKENDS)
         if "KERAS_BACKEND" in os.environ:
@@ -60,6 +63,23 @@ def _imported() -> ModuleType:
             what = f"install it again with one of {there}"
         reason = str(error) or type(error).__name__
         raise TrainingError(f"Keras cannot start ({reason}): {what}.") from None
+
+
+@contextmanager
+def _without_native_lines() -> Iterator[None]:
+    """Hold back what is written past Python: TensorFlow 2.21 speaks before it heeds its log level."""
+    try:
+        stream = os.dup(2)
+    except OSError:  # a window without a terminal has none
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stream, 2)
+        os.close(stream)
 
 
 def installed_backends() -> tuple[str, ...]:
