@@ -9,7 +9,7 @@ from pathlib import Path
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QLineEdit, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QLineEdit, QWidget
 
 from ...datasets.corrections import corrections_folder, is_corrections
 from ...datasets.download import fetch_sigtuple, local_sigtuple
@@ -20,7 +20,7 @@ from ...errors import WBCSegError
 from ...progress import Progress
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import is_picture, role_of
-from ..shared.panel import Sentence, beside, button, choice, fill, form, together, with_tip
+from ..shared.panel import Sentence, beside, button, choice, fill, form, stretched, together, with_tip
 from ..shared.training_data import check_pair, make_pairs, pair_source, training_set_in_words
 
 LAYERS, FOLDER, SIGTUPLE, CORRECTIONS = range(4)
@@ -162,8 +162,9 @@ class SourcePanel(QWidget):
             self.path,
             "A SigTuple folder or .tar; NAME.jpg with NAME-mask.jpg; or of folders images and labels.",
         )
+        with_tip(stretched(self.masks), "How masks of several values are read.")
         choose = beside(button("Folder …", self._choose_folder), button("Archive …", self._choose_file))
-        return together(self.path, choose, form(("Masks", self.masks, "How several values are read.")))
+        return together(self.path, choose, beside(QLabel("Masks"), self.masks))
 
     def _sigtuple_page(self) -> QWidget:
         return Sentence(
