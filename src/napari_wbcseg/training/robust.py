@@ -28,8 +28,7 @@ from .dice import dice_coefficient
 from .preview import PreviewTiles
 from .samples.augment import augment
 from .samples.compose import Composer
-from .samples.mosaic import mosaic
-from .samples.sources import Source, make_source
+from .samples.sources import Source, make_source, mosaic
 from .truth import CELL_KNOWN, robust_loss, truth_of
 
 TILE = 128

@@ -20,9 +20,8 @@ from ..network.unet import build_unet, set_weights, weights_of
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from ..words import counted
-from .batches import Batch, Feeder, helper_processes
+from .batches import Batch, Feeder, data_parallel, helper_processes
 from .checkpoint import Checkpoint, State, fingerprint
-from .distribution import data_parallel
 from .loop import OnEvent, TrainingLoop
 from .plan import TrainingPlan, make_plan
 from .preview import Preview

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from napari_wbcseg.training.samples.sources import (
     background_of,
@@ -13,6 +14,7 @@ from napari_wbcseg.training.samples.sources import (
     equivalent_diameter,
     largest_empty,
     make_source,
+    mosaic,
     smooth_outline,
 )
 
@@ -78,6 +80,28 @@ def test_whole_cells_are_cut_out_with_their_size() -> None:
     assert first.relative_size == pytest.approx(50 / made.diameter, rel=0.01)
     assert first.image.shape[:2] == first.mask.shape
     assert (first.image[first.mask > 0.5] < 0.7).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_mosaic_is_a_larger_field_with_cells_of_60_pixels(seed: int) -> None:
+    parts = [source((70, 60, 50), (130, 160, 60)), source((100, 120, 80))]
+    made = mosaic(parts, np.random.default_rng(seed))
+    assert made is not None
+    assert made.image.shape == (384, 384, 3)
+    assert made.labels.shape == (384, 384)
+    assert made.diameter == 60
+    assert made.centres
+    for index in made.centres:
+        mask = made.labels == index
+        np.testing.assert_allclose(ndimage.center_of_mass(mask), made.centres[index])
+        assert 40 < equivalent_diameter(mask.sum()) < 80
+    assert made.image.min() >= 0
+    assert made.image.max() <= 1.25
+
+
+def test_there_is_none_of_a_cell_that_no_window_shows_whole() -> None:
+    """It ends a pixel from the border, and is twice as large as in a mosaic."""
+    assert mosaic([source((138, 120, 120))], np.random.default_rng(0)) is None
 
 
 # Places without cells ------------------------------------------------------------------------------

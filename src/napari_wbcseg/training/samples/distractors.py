@@ -120,10 +120,10 @@ def lay_distractors(
     rng : Generator
     """
     platelets, red_cells = stock.get(PLATELET, []), stock.get(RED_CELL, [])
-    kinds = [name for name, has in _ARRANGEMENTS.items() if all(stock.get(kind) for kind in has)]
+    often = {name: share for name, (share, has) in _ARRANGEMENTS.items() if all(map(stock.get, has))}
     layer = _Layer(labels.shape, white_cell, rng)
-    share = np.array([_OFTEN.get(kind, 1.0) for kind in kinds])
-    kind = str(rng.choice(kinds, p=share / share.sum()))
+    shares = np.array(list(often.values()))
+    kind = str(rng.choice(list(often), p=shares / shares.sum()))
     if kind in ("heap", "covered", "parasite"):
         pitch = white_cell * red_cells[0].relative_size * rng.uniform(0.15, 0.5)
         for _ in range(rng.integers(2, 5) if kind == "heap" else 1):
@@ -157,20 +157,19 @@ def lay_distractors(
     classes[seen] = layer.classes[seen]
 
 
-_ARRANGEMENTS: dict[str, tuple[str, ...]] = {
-    "platelet": (PLATELET,),
-    "clump": (PLATELET,),
-    "covered": (PLATELET, RED_CELL),
-    "heap": (RED_CELL,),
-    "crenated": (RED_CELL,),
-    "without pallor": (RED_CELL,),
-    "parasite": (RED_CELL,),
-    "gametocyte": (),
-    "smudge": (),
-    "scale bar": (),
+# How often each is laid, and what is cut out of fields for it.
+_ARRANGEMENTS: dict[str, tuple[float, tuple[str, ...]]] = {
+    "platelet": (1.0, (PLATELET,)),
+    "clump": (1.0, (PLATELET,)),
+    "covered": (1.0, (PLATELET, RED_CELL)),
+    "heap": (1.0, (RED_CELL,)),
+    "crenated": (2.0, (RED_CELL,)),
+    "without pallor": (2.0, (RED_CELL,)),
+    "parasite": (1.0, (RED_CELL,)),
+    "gametocyte": (2.0, ()),
+    "smudge": (1.0, ()),
+    "scale bar": (1.0, ()),
 }
-# How often, where the others are laid once.
-_OFTEN = {"crenated": 2.0, "without pallor": 2.0, "gametocyte": 2.0}
 # Purples and blues that Romanowsky stains give to chromatin and to the plasm of parasites: density.
 _PURPLE, _BLUE = (0.9, 1.6, 0.35), (0.7, 0.5, 0.15)
 # Haemozoin, which parasites leave, is brown to black.
