@@ -80,24 +80,9 @@ def live(seconds: float = 0.6, until: Callable[[], bool] | None = None, patience
 def large_smear(side: int, cells: int) -> np.ndarray:
     """Compose a smear of fields of 1000 x 1000 pixels, with about so many cells in all."""
     fields = max(1, side // _TILE)
-    per_field = max(1, round(cells / fields**2))
-    rows = [
-        np.concatenate(
-            [
-                synthetic_smear(
-                    (_TILE, _TILE),
-                    white_cells=per_field,
-                    seed=row * fields + col,
-                    dark_edge=0,
-                    uneven_light=0,
-                ).image
-                for col in range(fields)
-            ],
-            axis=1,
-        )
-        for row in range(fields)
-    ]
-    return np.concatenate(rows, axis=0)
+    drawn = {"white_cells": max(1, round(cells / fields**2)), "dark_edge": 0, "uneven_light": 0}
+    images = [synthetic_smear((_TILE, _TILE), seed=seed, **drawn).image for seed in range(fields**2)]
+    return np.vstack([np.hstack(images[row * fields : (row + 1) * fields]) for row in range(fields)])
 
 
 def edit(labels: napari.layers.Labels) -> None:

@@ -103,6 +103,15 @@ def test_what_it_will_train_on_is_shown_before_it_starts(widget, tiles, qtbot):
     assert "kept aside" in pictures[-1].toolTip()
 
 
+def test_of_one_cell_no_picture_is_said_to_be_kept_aside(viewer, widget, qtbot):
+    viewer.add_image(discs((128, 128), [(60, 60)], 30), rgb=True)
+    viewer.add_labels(dark_discs(viewer.layers[0].data).labels)
+    plan = plan_of(widget, qtbot)
+    assert "the very cells that are trained on" in plan._hints.text()
+    (shown,) = [label for label in plan._pictures if not label.isHidden()]
+    assert "kept aside" not in shown.toolTip()
+
+
 def test_what_is_left_out_is_told_with_the_reason(viewer, widget, qtbot):
     image = np.stack([discs((128, 128), [(60, 60)], 30), discs((128, 128), [(0, 70)], 25)])
     viewer.add_image(image, rgb=True, name="tiles")

@@ -112,7 +112,7 @@ class PlanPanel(QWidget):
 
 def make_thumbnails(plan: TrainingPlan) -> Thumbnails:
     """Return a few pictures of the plan with their cells outlined, those kept aside last and in blue."""
-    kept = plan.validation[:1] if plan.validation is not plan.training else []
+    kept = plan.validation[:1] if plan.validation != plan.training else []
     some = [(pair, _OUTLINE, "") for pair in _spread(plan.training, _THUMBNAILS - len(kept))]
     some += [(pair, _VALIDATION, ", kept aside to validate") for pair in kept]
     return [
