@@ -4,11 +4,10 @@
     python benchmarks/accuracy.py --limit 20 --sets txl zheng --methods robust --sheet FOLDER
     python benchmarks/accuracy.py --sigtuple-folds all --model robust=without-0.safetensors --model robust=...
 
-Reads ``sigtuple/``, ``txl_pbc/``, ``zheng_dataset1/``, ``pig/``, ``pbc/``, ``chula/`` and ``hard/`` in
-the folder WBCSEG_DATA; a set
-whose data is missing is left out with a line. ``--model NAME=PATH`` adds a model, or gives
-a method other weights; several of one name are taken for models that each left out
-another SigTuple fold, and each fold is scored by the one that did. No parameter is set by hand.
+Reads ``sigtuple/``, ``txl_pbc/``, ``zheng_dataset1/``, ``pig/``, ``pbc/``, ``chula/`` and ``hard/`` in the
+folder WBCSEG_DATA; a set whose data is missing is left out with a line. ``--model NAME=PATH`` adds a model,
+or gives a method other weights; several of one name are taken for models that each left out another SigTuple
+fold, and each fold is scored by the one that did. No parameter is set by hand.
 """
 
 from __future__ import annotations

@@ -14,19 +14,21 @@ from napari_wbcseg.errors import TrainingError
 from napari_wbcseg.evaluation.compare import compare_models
 from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.network.robust import ROBUST
 from napari_wbcseg.training import replay
 from napari_wbcseg.training.checkpoint import fingerprint
 from napari_wbcseg.training.fine_tune import (
     FineTuned,
+    FineTuningPlan,
     fine_tune,
     fine_tuning_settings,
     plan_fine_tuning,
     plan_of,
 )
 from napari_wbcseg.training.folder import TrainingJob, read_job, write_job
-from napari_wbcseg.training.replay import make_replay
+from napari_wbcseg.training.replay import Replay, make_replay
 
-from ..tiny_networks import TINY, dark_disc_pairs, random_model
+from ..tiny_networks import RICH, TINY, dark_disc_pairs, random_model
 
 START = random_model(TINY, name="start")
 FAST = fine_tuning_settings(START, epochs=4, learning_rate=2e-2, precision="float32", dropout=0.0)
@@ -96,6 +98,18 @@ def test_it_is_kept_only_if_the_user_says_so(
     kept = tuned.keep("better")
     assert load_model("better").hash == kept.hash
     assert next(info for info in list_models() if info.name == "better").origin.startswith("fine-tuned")
+
+
+def test_a_model_of_an_earlier_version_gets_the_outputs_that_it_lacked() -> None:
+    start = random_model(RICH)
+    tuned = random_model(RICH.with_outputs(ROBUST.outputs), seed=1)
+    plan = FineTuningPlan(start, [], [], Replay([], [], ""), FAST, (), blend=0.5)
+    new = plan.blended(tuned)
+    assert new.architecture == tuned.architecture
+    head, shared = "head_platelet/kernel", "head_cell/kernel"
+    half_way = (start.weights[shared] + tuned.weights[shared]) / 2
+    np.testing.assert_allclose(new.weights[head], tuned.weights[head], atol=1e-3)  # kept as float16
+    np.testing.assert_allclose(new.weights[shared], half_way, atol=1e-3)
 
 
 def test_a_model_compared_with_itself_gains_and_loses_nothing() -> None:

@@ -16,6 +16,7 @@ from napari_wbcseg.network.classic import classic_arrays, classic_grey
 from napari_wbcseg.network.device import dtype_policy
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.settings import TrainingSettings
+from napari_wbcseg.training import loop
 from napari_wbcseg.training.classic import RECIPE
 from napari_wbcseg.training.loop import cosine_rate
 from napari_wbcseg.training.train import train
@@ -276,6 +277,21 @@ def test_a_loss_that_is_no_number_ends_training_with_the_best_weights(
     assert len(result.history) == 2
     assert "no longer numbers" in result.ended
     assert all(np.isfinite(value).all() for value in result.model.weights.values())
+
+
+def test_an_epoch_whose_validation_is_no_number_is_never_the_best(
+    pairs: list[TrainingPair], tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter([np.nan, 0.4, np.nan])
+    original = loop._floats
+
+    def floats(logs: dict[str, Any]) -> dict[str, float]:
+        found = original(logs)
+        return found | {"val_loss": next(told)} if "val_loss" in found else found
+
+    monkeypatch.setattr(loop, "_floats", floats)
+    result = train(pairs, FAST.replace(validation_fraction=0.3), init=tiny)
+    assert result.model.header.training["best_epoch"] == 2
 
 
 def test_a_loss_that_never_was_a_number_gets_a_sentence(

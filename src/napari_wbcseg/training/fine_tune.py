@@ -158,10 +158,11 @@ class FineTuningPlan:
     blend: float = BLEND
 
     def blended(self, tuned: ModelFile) -> ModelFile:
-        """Return the new model: the tuned weights averaged with those it started from."""
+        """Return the new model: the tuned weights averaged with those it started from, where it had them."""
+        before = self.start.weights
         weights = {
-            name: (1 - self.blend) * value + self.blend * tuned.weights[name]
-            for name, value in self.start.weights.items()
+            name: (1 - self.blend) * before[name] + self.blend * value if name in before else value
+            for name, value in tuned.weights.items()
         }
         header = tuned.header.replace(training={**tuned.header.training, "blend": self.blend})
         return ModelFile.make(header, weights)

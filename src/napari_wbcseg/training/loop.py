@@ -192,7 +192,9 @@ class TrainingLoop:
         # A ReLU can turn NaN into 0, so that spoilt weights give a loss that looks sound.
         if not all(np.isfinite(value).all() for value in weights.values()):
             self._fail()
-        improved = all(values[self._monitor] < row[self._monitor] for row in state.history)
+        earlier = (row[self._monitor] for row in state.history)
+        # What is no number, as a validation loss may be, is never the best.
+        improved = values[self._monitor] < min(filter(math.isfinite, earlier), default=math.inf)
         row = {"epoch": epoch + 1, **values, "lr": self._rate}
         state.history.append(row)
         state.seconds += seconds

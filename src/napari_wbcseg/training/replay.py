@@ -65,8 +65,10 @@ def make_replay(
         Decides which are taken, where there are many.
     progress : Progress
     """
-    original, parts = local_sigtuple(TRAIN_FOLDER) if original is None else original, []
+    if original is None:
+        original = local_sigtuple(TRAIN_FOLDER)
     training: list[TrainingPair] = []
+    parts = []
     if original is None:
         held_out = _smears(_SCORED_SEED, _SCORED_SMEARS, progress)
     else:
