@@ -15,7 +15,7 @@ from ..results.load import counted_records, load_result
 from ..results.names import RESULT_SUFFIX
 from ..results.origins import ModelRecord
 from ..results.records import ResultRecord
-from ..results.save import files_of, save
+from ..results.save import formats_there, save
 from .file import BatchItem, Outputs
 from .folder import alone_in
 from .process import with_corrections
@@ -128,4 +128,4 @@ def _tell_large(
 
 
 def _formats_there(base: Path) -> tuple[str, ...]:
-    return tuple(name for name in _WITH_CLASSES if all(path.exists() for path in files_of(base, name)))
+    return tuple(name for name in formats_there(base) if name in _WITH_CLASSES)

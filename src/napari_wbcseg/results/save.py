@@ -192,6 +192,11 @@ def files_of(path: str | Path, formats: str | Iterable[str]) -> list[Path]:
     return [Path(f"{path}{suffix}") for suffix in dict.fromkeys(suffixes)]
 
 
+def formats_there(path: str | Path) -> list[str]:
+    """Return the formats whose files are all there, for a path without ending."""
+    return [name for name in FORMATS if all(file.exists() for file in files_of(path, name))]
+
+
 def base_of(path: Path) -> Path:
     """Return a file's path without its ending, and without what this module put behind the name."""
     name = path.name

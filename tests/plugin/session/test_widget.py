@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
-from napari_wbcseg import SegmentationSettings, differential_of, load_result
+from napari_wbcseg import SegmentationSettings, differential_of, load_result, save
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
 from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.plugin.shared.unsaved import unsaved_folder
@@ -145,6 +146,10 @@ class TestOpening:
         index = widget._panel.model.index(1, 0)
         assert "0001.png cannot be read" in widget._panel.model.data(index, Qt.ItemDataRole.ToolTipRole)
         assert widget._panel.summary.text().endswith("1 failed.")
+        said = texts(widget)
+        with qtbot.waitSignal(widget.listed, timeout=WAIT):
+            widget.open_pictures([tmp_path / "bad" / "counted"])
+        assert texts(widget) == said, "also another day"
 
     def test_that_a_picture_is_there_twice_is_said(self, open_session, folder, out, qtbot):
         Image.open(folder / "0003.png").save(folder / "0003.jpg", quality=95)
@@ -194,6 +199,18 @@ class TestSegmenting:
         qtbot.waitUntil(lambda: widget.cells is not None, timeout=WAIT)
         assert widget.cells.data.max() == 3
         assert not widget.unsaved
+
+    def test_cells_that_are_found_anew_are_shown_in_place_of_those_before(
+        self, open_session, folder, out, qtbot
+    ):
+        widget = open_session(folder)
+        shell(folder / "0003.png", "-o", out, "--min-area", 5000)
+        go_to(widget, 3, qtbot)
+        assert widget.cells.data.max() == 0
+        segment_all(widget, qtbot)
+        qtbot.waitUntil(lambda: widget.cells.data.max() == 3, timeout=WAIT)
+        with qtbot.assertNotEmitted(widget.opened, wait=500):
+            segment_all(widget, qtbot)
 
     def test_cancel_keeps_what_is_done_and_the_shell_does_the_rest(self, open_session, tmp_path, qtbot):
         write_images(tmp_path / "many", 40)
@@ -411,6 +428,25 @@ class TestCorrecting:
         shell(folder, "-o", out)
         assert written(out) == when, "the shell keeps what was corrected"
         assert pd.read_csv(out / "counts.csv").set_index("image")["white_cells"].equals(counts["white_cells"])
+
+    def test_all_its_files_follow_also_where_the_picture_was_taken_away(
+        self, viewer, session, folder, out, qtbot
+    ):
+        save(load_result(out / "0003-result.json"), out / "0003", "geojson")
+        overlay = out / "0003-overlay.png"
+        before = overlay.read_bytes()
+        review = correct(viewer, session, 3, qtbot)
+        viewer.layers.remove("0003.png")
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            session.save()
+        assert overlay.read_bytes() != before
+        assert len(json.loads((out / "0003.geojson").read_text())["features"]) == 2
+        (folder / "0003.png").unlink()
+        review.select([(0, 1)])
+        review.reject()
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            session.save()
+        assert not overlay.exists(), "rather none than one of other cells"
 
     def test_a_decision_alone_keeps_a_result_from_other_settings(self, viewer, session, folder, out, qtbot):
         go_to(session, 1, qtbot)

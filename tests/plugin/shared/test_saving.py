@@ -125,6 +125,15 @@ def test_an_edit_is_saved_as_it_stands_and_what_is_new_is_measured(viewer, found
     assert np.isfinite(table.loc[8, "mean_stain"])
 
 
+def test_other_files_of_labels_that_are_saved_anew_follow(viewer, found, tmp_path):
+    save_layer(found, tmp_path / "smear", "tiff,overlay,geojson", viewer=viewer)
+    before = (tmp_path / "smear-overlay.png").read_bytes()
+    found.fill((30, 30), 0)
+    save_layer(found, tmp_path / "smear-labels.tif", viewer=viewer)
+    assert len(json.loads((tmp_path / "smear.geojson").read_text())["features"]) == 2
+    assert (tmp_path / "smear-overlay.png").read_bytes() != before
+
+
 def test_a_review_is_saved_before_it_has_written_its_decisions_into_the_layer(viewer, found, tmp_path):
     before = found.features.copy()
     found.features = before.assign(mean_stain=0.5)

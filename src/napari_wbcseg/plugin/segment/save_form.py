@@ -158,12 +158,10 @@ class SaveForm(QWidget):
 
     def _with_others(self, base: str | Path) -> list[str]:
         """Return what is ticked, and what is there already of the labels that are saved anew."""
-        from ...results.save import files_of
+        from ...results.save import formats_there
 
-        def follows(name: str) -> bool:
-            return "tiff" in self.formats and all(file.exists() for file in files_of(base, name))
-
-        return [name for name in OFFERED if name in self.formats or follows(name)]
+        there = formats_there(base) if "tiff" in self.formats else []
+        return [name for name in OFFERED if name in self.formats or name in there]
 
     def _on_saved(self, layer: Labels, snapshot: LayerSnapshot, files: list[Path]) -> None:
         keep_unsaved(self._viewer).saved_in(layer, snapshot, files)

@@ -165,12 +165,12 @@ class Session:
         )
 
 
-def look_at(item: BatchItem, outputs: Outputs) -> tuple[dict[str, Any] | None, bytes]:
-    """Return the row of a picture in ``counts.csv``, None where it is not segmented, and a small JPEG."""
+def look_at(item: BatchItem, session: Session) -> tuple[dict[str, Any] | None, bytes]:
+    """Return the row of a picture in ``counts.csv``, None where no run came to it, and a small JPEG."""
     from ...batch.thumbnails import small_picture
     from ...images.read import read_image_and_notes
 
-    row, jpeg = None, b""
+    row, jpeg, outputs = None, b"", session.outputs
     if item.problem:
         return failed_row(item.image, item.problem, 0.0), jpeg
     record = outputs.read(item.name)
@@ -178,7 +178,10 @@ def look_at(item: BatchItem, outputs: Outputs) -> tuple[dict[str, Any] | None, b
         with suppress(WBCSegError):
             row = row_of(item, record, outputs)
             jpeg = b64decode(pictures_in(item, record, outputs)["pictures"][0].jpeg)
-    if row is None and not item.large:
+    elif session.run is not None:
+        failed = [one.error for one in session.run.inputs if (one.name, one.status) == (item.name, "failed")]
+        row = failed_row(item.image, failed[0], 0.0) if failed else None
+    if not jpeg and not item.large:
         with suppress(WBCSegError):
             jpeg = b64decode(small_picture(read_image_and_notes(item.path)[0]))
     return row, jpeg
@@ -229,25 +232,32 @@ def save_in_place(
     OutputError
         If a file cannot be written.
     """
-    from ...results.save import save
+    from ...images.read import read_image
+    from ...results.save import FORMATS, files_of, formats_there, save
 
-    outputs, run = session.outputs, session.run
-    file = outputs.record_file(item.name)
+    outputs, run, image = session.outputs, session.run, snapshot.image
+    file, base = outputs.record_file(item.name), outputs.folder / item.name
     of_run = run is not None and LayerInfo.of(snapshot).model.endswith(f"@{run.model.hash}")
-    formats = outputs.wanted(flat=np.ndim(snapshot.data) == 2 and snapshot.image is not None)
+    if image is None and not _replaced(item, outputs):  # its layer was taken away
+        with suppress(WBCSegError):
+            image = read_image(item.path)
+    formats = {*outputs.wanted(flat=np.ndim(snapshot.data) == 2), *formats_there(base)}
+    not_drawn = {name for name in formats if image is None and FORMATS[name].needs_image}
     files = save(
         snapshot,
-        outputs.folder / item.name,
-        formats,
-        image=snapshot.image,
+        base,
+        formats - not_drawn,
+        image=image,
         image_path=item.path,
         name=item.image,
         model_source=outputs.model_source if of_run else "",
         progress=progress,
     )
-    # The report need not draw it again.
+    for name in not_drawn:  # rather no picture than one of other cells
+        files_of(base, name)[0].unlink(missing_ok=True)
     record = ResultRecord.read(file)
-    record.model_copy(update=pictures_in(item, record, outputs)).write(file)
+    with suppress(ImageError):  # gone; where it is not, the report need not draw it again
+        record.model_copy(update=pictures_in(item, record, outputs)).write(file)
     with suppress(BusyError):  # who is at work there writes the tables at the end
         renew_tables(outputs.folder)
     return files

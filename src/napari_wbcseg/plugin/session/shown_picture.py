@@ -26,11 +26,14 @@ class ShownPicture:
     ----------
     entry : Entry or None
         Whose picture it is; None while none is shown.
+    written : object
+        Which file its cells were read from or saved in, and when that was written.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer, self._kept = viewer, keep_unsaved(viewer)
         self.entry: Entry | None = None
+        self.written: object = None
         self._layers: list[Layer] = []
         self._saved: Any = None  # the state in its own files: saved elsewhere is not saved here
 

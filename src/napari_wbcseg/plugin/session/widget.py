@@ -158,7 +158,7 @@ class SessionWidget(QWidget):
             news.found.emit(entries)
             for number, entry in enumerate(entries):
                 progress(number, len(entries), "Looking at the pictures")
-                row, jpeg = look_at(entry.item, session.outputs)
+                row, jpeg = look_at(entry.item, session)
                 news.told.emit(entry, row, jpeg)
                 done += [entry.item] * (row is not None and row["status"] == "ok")
             return notices(done, session.outputs)
@@ -187,7 +187,8 @@ class SessionWidget(QWidget):
         entry.row = row
         entry.picture = pixmap(jpeg) if jpeg else entry.picture
         self._panel.show_entry(entry)
-        if entry is self.shown and entry.segmented and self.cells is None and self.running:
+        found = entry is self.shown and entry.segmented and self.running
+        if found and self._picture.written != self._written(entry) and not self.unsaved:
             self._read(entry)
 
     # One picture -----------------------------------------------------------------------------------------
@@ -239,6 +240,7 @@ class SessionWidget(QWidget):
 
     def _show(self, entry: Entry, layers: Any, left: UnsavedCopy | None) -> None:
         self._picture.show(entry, layers, left)
+        self._picture.written = self._written(entry)
         words = "" if left is None else f"{words_of(left)} Here they are: Save keeps them."
         if not any(kind == "image" for *_, kind in layers):
             words += f" {entry.item.path} is not there any more, or cannot be read: its cells stand alone."
@@ -246,6 +248,12 @@ class SessionWidget(QWidget):
         self._remember(entry)
         self._refresh()
         self.opened.emit(entry)
+
+    def _written(self, entry: Entry) -> tuple[Path, int] | None:
+        """Return the record of a picture, and when it was written; None where there is none."""
+        assert self.session is not None
+        file = self.session.outputs.record_file(entry.item.name)
+        return (file, file.stat().st_mtime_ns) if file.exists() else None
 
     def _remember(self, entry: Entry) -> None:
         from napari.utils.history import update_open_history
@@ -272,7 +280,7 @@ class SessionWidget(QWidget):
         def report(item: BatchItem, row: dict[str, Any]) -> None:
             entry = by_path.get(item.path, Entry(item))
             entry.item = item
-            news.told.emit(entry, row, look_at(item, session.outputs)[1])
+            news.told.emit(entry, row, look_at(item, session)[1])
 
         def work(progress: Progress) -> BatchResult:
             return session.segment([one.item for one in entries], model, settings, progress, report)
@@ -309,11 +317,13 @@ class SessionWidget(QWidget):
 
         def work(progress: Progress) -> Any:
             files = save_in_place(snapshot, entry.item, session, progress)
-            return files, *look_at(entry.item, session.outputs)
+            return files, *look_at(entry.item, session)
 
         def done(outcome: Any) -> None:
             files, row, jpeg = outcome
             self._picture.on_saved(cells, snapshot, files)
+            if entry is self.shown:
+                self._picture.written = self._written(entry)
             self._panel.say("")
             self._on_told(entry, row, jpeg)
             end()

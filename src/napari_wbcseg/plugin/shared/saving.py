@@ -131,14 +131,23 @@ def save_snapshot(
     formats: str | Iterable[str] | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Save what `LayerSnapshot.of_layer` took; for a worker thread. Tables of a run in that folder follow."""
+    """Save what `LayerSnapshot.of_layer` took; for a worker thread.
+
+    Other files of labels that are written anew follow, and the tables of a run in that folder.
+    """
     from ...batch.run import renew_tables
-    from ...results.save import save
+    from ...results.save import FORMATS, base_of, files_of, formats_there, save
 
     files = save(
         snapshot, path, formats, image=snapshot.image, image_path=snapshot.image_path, progress=progress
     )
-    if any(file.name.endswith(LABELS_SUFFIX) for file in files):
+    for labels in [file for file in files if file.name.endswith(LABELS_SUFFIX)]:
+        base = base_of(labels)
+        there = [name for name in formats_there(base) if files_of(base, name)[0] not in files]
+        if snapshot.image is None:
+            there = [name for name in there if not FORMATS[name].needs_image]
+        if there:
+            files += save(snapshot, base, there, image=snapshot.image, progress=progress)
         with suppress(BusyError):  # who is at work there writes the tables at the end
             renew_tables(files[0].parent)
     return files
