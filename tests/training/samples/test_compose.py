@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_wbcseg.training.samples.compose import Composer
-from napari_wbcseg.training.samples.sources import equivalent_diameter
+from napari_wbcseg.training.samples.sources import equivalent_diameter, make_source
 
-from .fields import source
+from .fields import discs, pair, source
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,13 @@ def test_sizes_lie_around_the_canonical_diameter_and_far_from_it_too(composer: C
 def test_some_samples_show_nothing_that_is_a_cell(composer: Composer) -> None:
     empty = [not s.labels.any() for s in samples(composer, 100)]
     assert 0.05 < np.mean(empty) < 0.5
+
+
+def test_where_no_source_shows_a_cell_none_is_pasted() -> None:
+    """As when pictures without cells are all that is kept aside to validate on."""
+    empty = replace(pair(discs((200, 240))), white_cell=50.0)
+    composer = Composer([make_source(empty, "no-cells", smooth=False)])
+    assert not any(sample.labels.any() for sample in samples(composer, 10, group=3))
 
 
 def test_families_are_drawn_by_their_weight() -> None:

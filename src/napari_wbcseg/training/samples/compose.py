@@ -132,7 +132,9 @@ class Composer:
         return rng.uniform(0, 1, 2) * source.labels.shape
 
     def _paste(self, picture: Picture, diameter: float, family: str, rng: np.random.Generator) -> None:
-        """Paste a cell, mostly of this family, and mostly beside another."""
+        """Paste a cell, mostly of this family, and mostly beside another; none where no source has one."""
+        if not self._stocked:
+            return
         if rng.random() < 0.3 or not self.stock[family]:
             family = self._stocked[rng.integers(len(self._stocked))]
         stock = self.stock[family]
