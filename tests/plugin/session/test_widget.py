@@ -628,7 +628,7 @@ class TestKilledWhileCorrecting:
             env={**os.environ, "NAPARI_CONFIG": str(tmp_path / "settings.yaml")},
             stdout=subprocess.DEVNULL,
         )
-        end = time.monotonic() + 120
+        end = time.monotonic() + 240
         while not list(unsaved_folder().glob("*/cells-result.json")):
             assert process.poll() is None
             assert time.monotonic() < end
