@@ -184,6 +184,8 @@ def estimate(
         The cells of all tiles, where the image is its own sample and its cells were found when
         their size was looked for.
     """
+    from ..images.focus import OUT_OF_FOCUS, edge_spread
+    from ..images.focus import PARAMETERS as FOCUS
     from ..images.prepare import DARK_BACKGROUND, has_dark_background
     from ..network.robust import network_input
     from .prediction import Predictor
@@ -220,6 +222,8 @@ def estimate(
         notes += ("No white cell was in the samples, so their size was taken from the red cells.",)
     elif not diameters:
         notes += ("No white cell was seen at any size.",)
+    if diameters and edge_spread(image, diameters[0]) > FOCUS.most:
+        notes += (OUT_OF_FOCUS,)
     found = {"cell_diameter": diameters[0] if diameters else None, "other_diameters": diameters[1:]}
     reference = {
         "red_cell": scale.red_cell,

@@ -26,7 +26,7 @@ from ..synthetic.smear import SyntheticSmear, random_smear
 from .batches import Batch, Batches, Feeder
 from .dice import dice_coefficient
 from .preview import PreviewTiles
-from .samples.augment import augment
+from .samples.augment import NO_CELL, augment
 from .samples.compose import Composer
 from .samples.sources import Source, make_source, mosaic
 from .truth import CELL_KNOWN, robust_loss, truth_of
@@ -149,7 +149,8 @@ class SampleBatches:
         truths = []
         for i in range(self.batch_size):
             sample = self.composer.sample(rng)
-            images[i] = network_input(augment(sample.image, sample.labels > 0, rng))
+            cell = float(np.median([*sample.diameters.values()] or [NO_CELL]))
+            images[i] = network_input(augment(sample.image, sample.labels > 0, rng, cell))
             truths.append(truth_of(sample))
         return images, np.stack(truths)
 

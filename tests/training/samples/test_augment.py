@@ -109,3 +109,24 @@ def test_stains_vary_in_strength_and_in_hue() -> None:
     assert np.ptp(means.mean(axis=1)) > 0.3
     hue = means / means.sum(axis=1, keepdims=True)
     assert (np.ptp(hue, axis=0) > 0.1).all()
+
+
+def test_pictures_are_out_of_focus_by_up_to_a_tenth_of_a_cell_and_no_further() -> None:
+    edge = np.ones((16, 96, 3), np.float32)
+    edge[:, :48] = 0.2
+
+    def width(seed: int) -> float:
+        """Return over how many pixels the edge is spread: contrast over steepest slope."""
+        made = random_optics(edge, np.random.default_rng(seed), cell=40.0)[8, :, 0]
+        return float(np.ptp(made) / np.abs(np.diff(made)).max())
+
+    # Of a Gaussian: its standard deviation times the root of 2 pi.
+    widest = max(map(width, range(120))) / np.sqrt(2 * np.pi)
+    assert 3.0 < widest < 4.2
+
+
+def test_stray_light_takes_contrast_and_leaves_the_empty_slide() -> None:
+    image, _ = tile()
+    veiled = [random_optics(image, np.random.default_rng(seed)) for seed in range(60)]
+    assert all(made[0, 0].max() <= 1.001 for made in veiled)
+    assert min(np.ptp(made) for made in veiled) < 0.6 * np.ptp(image)

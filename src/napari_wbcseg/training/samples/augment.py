@@ -17,7 +17,13 @@ _FLOOR = 0.02
 _STAINED_APART = 0.4
 _PALE_CYTOPLASM = 0.15
 _FADED = 0.12
-_OVEREXPOSED = 0.12
+_OVEREXPOSED = 0.15
+_VEILED = 0.12
+_DESATURATED = 0.2
+# Standard deviation of what is out of focus, in cell diameters, at most.
+_MOST_BLUR = 0.1
+#: Diameter of a cell, pixels, where none shows: a picture without cells is blurred by 2 pixels at most.
+NO_CELL = 20.0
 # Of those whose red cells are dark: crenated, or dried badly.
 _MOTTLED = 0.5
 
@@ -125,31 +131,46 @@ def _dark_edge(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image * lit[..., None] + rng.uniform(0.0, 0.1) * (1 - lit[..., None])
 
 
-def random_optics(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Defocus, sharpen, or lose resolution."""
+def random_optics(image: np.ndarray, rng: np.random.Generator, cell: float = NO_CELL) -> np.ndarray:
+    """Defocus, sharpen, or lose resolution; then let stray light in.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 3)
+    rng : Generator
+    cell : float
+        Diameter of a cell, pixels: much further out of focus, nobody tells what it is.
+    """
     choice = rng.random()
-    if choice < 0.30:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 2.2)))
-    elif choice < 0.45:
+    if choice < 0.35:
+        most = max(0.8, _MOST_BLUR * cell)
+        image = cv2.GaussianBlur(image, (0, 0), float(np.exp(rng.uniform(np.log(0.4), np.log(most)))))
+    elif choice < 0.50:
         soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.8, 2.0)))
         image = image + rng.uniform(0.3, 1.8) * (image - soft)
-    elif choice < 0.60:
+    elif choice < 0.65:
         height, width = image.shape[:2]
         factor = rng.uniform(0.3, 0.8)
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         order = cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC
         image = cv2.resize(small, (width, height), interpolation=order)
+    if rng.random() < _VEILED:
+        veil = np.float32(rng.uniform(0.1, 0.6))
+        image = (1 - veil) * image + veil
     return image
 
 
 def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gamma, noise and JPEG compression; the result is again transmittance."""
+    """Exposure, saturation, gamma, noise and JPEG compression; the result is again transmittance."""
     # Overexposed, the empty slide and all that is pale saturate.
-    white = rng.uniform(0.78, 1.0) if rng.random() >= _OVEREXPOSED else rng.uniform(1.0, 1.35)
+    white = rng.uniform(0.78, 1.0) if rng.random() >= _OVEREXPOSED else rng.uniform(1.0, 1.6)
     pixels = np.clip(image * white, 0.0, 1.0)
     white = min(white, 1.0)
+    if rng.random() < _DESATURATED:
+        grey = pixels.mean(axis=-1, keepdims=True)
+        pixels = grey + np.float32(rng.uniform(0.15, 0.9)) * (pixels - grey)
     if rng.random() < 0.4:
-        gamma = rng.uniform(0.7, 1.4)
+        gamma = float(np.exp(rng.uniform(-0.6, 0.6)))
         pixels, white = pixels**gamma, white**gamma
     if rng.random() < 0.5:
         pixels = pixels + rng.normal(0.0, rng.uniform(0.004, 0.04), pixels.shape)
@@ -161,7 +182,9 @@ def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(pixels / white, 0.0, 1.25).astype(np.float32)
 
 
-def augment(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def augment(
+    image: np.ndarray, cells: np.ndarray, rng: np.random.Generator, cell: float = NO_CELL
+) -> np.ndarray:
     """Apply stain, light, optics and camera in the order light meets them.
 
     Parameters
@@ -170,6 +193,8 @@ def augment(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator) -> n
         Transmittance.
     cells : ndarray of bool, shape (H, W)
     rng : Generator
+    cell : float
+        Diameter of a cell, pixels.
 
     Returns
     -------
@@ -178,5 +203,5 @@ def augment(image: np.ndarray, cells: np.ndarray, rng: np.random.Generator) -> n
     if rng.random() < 0.9:
         image = random_stain(image, cells, rng)
     image = random_light(image, rng)
-    image = random_optics(image, rng)
+    image = random_optics(image, rng, cell)
     return random_camera(image, rng)

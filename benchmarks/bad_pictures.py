@@ -1,0 +1,128 @@
+"""Count cells in pictures as a worse camera takes them, and print how many are missed, and how many too many.
+
+    WBCSEG_DATA=FOLDER python benchmarks/bad_pictures.py [--model MODEL] [--only blur ...]
+
+Each set of `accuracy.py` is counted as it is, and made worse in one way after the other. Counts are
+compared with the truth image by image: a cell missed here does not hide one too many there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from accuracy_sets import BenchImage, hard_images, pig_fields, spread, txl_validation, zheng_crops
+from tables import markdown
+
+from napari_wbcseg import segment
+from napari_wbcseg.network.library import load_model
+
+Change = Callable[[np.ndarray, float], np.ndarray]
+_CELL = 40.0  # pixels, where no cell is found as it is
+
+
+def _blurred(share: float) -> Change:
+    return lambda image, cell: cv2.GaussianBlur(image, (0, 0), share * cell)
+
+
+def _levels(change: Callable[[np.ndarray], np.ndarray]) -> Change:
+    """Return a change of levels, which are 0 to 1 to it."""
+    return lambda image, _: np.rint(255 * np.clip(change(image / 255), 0, 1)).astype(np.uint8)
+
+
+def _saturated(share: float) -> Change:
+    def change(levels: np.ndarray) -> np.ndarray:
+        grey = levels.mean(axis=-1, keepdims=True)
+        return grey + share * (levels - grey)
+
+    return _levels(change)
+
+
+def _compressed(quality: int) -> Change:
+    def change(image: np.ndarray, _: float) -> np.ndarray:
+        _, stream = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR))
+
+    return change
+
+
+def _noisy(deviation: float) -> Change:
+    rng = np.random.default_rng(0)
+    return _levels(lambda levels: levels + rng.normal(0, deviation, levels.shape))
+
+
+def _hue(degrees: int) -> Change:
+    def change(image: np.ndarray, _: float) -> np.ndarray:
+        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+        hsv[..., 0] = (hsv[..., 0].astype(int) + degrees // 2) % 180
+        return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
+
+    return change
+
+
+CHANGES: dict[str, Change] = {
+    "as it is": lambda image, _: image,
+    "out of focus, 4 % of a cell": _blurred(0.04),
+    "out of focus, 7 %": _blurred(0.07),
+    "out of focus, 10 %": _blurred(0.10),
+    "overexposed, 1.3": _levels(lambda levels: 1.3 * levels),
+    "overexposed, 1.6": _levels(lambda levels: 1.6 * levels),
+    "dark, 0.35": _levels(lambda levels: 0.35 * levels),
+    "gamma 0.6": _levels(lambda levels: levels**0.6),
+    "gamma 1.8": _levels(lambda levels: levels**1.8),
+    "stray light, 40 %": _levels(lambda levels: 0.6 * levels + 0.36),
+    "faint colours, 40 %": _saturated(0.4),
+    "strong colours, 180 %": _saturated(1.8),
+    "hue +30 degrees": _hue(30),
+    "hue -30 degrees": _hue(-30),
+    "JPEG quality 25": _compressed(25),
+    "noise, 6 %": _noisy(0.06),
+    "half the pixels": lambda image, _: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+}
+
+
+def read_sets(root: Path) -> dict[str, list[BenchImage]]:
+    """Read the sets, the larger ones thinned."""
+    hard = {name: hard_images(root / "hard", name) for name in ("leukaemia", "marrow", "blue")}
+    return hard | {
+        "pig": spread(pig_fields(root / "pig"), 14),
+        "txl": spread(txl_validation(root / "txl_pbc"), 12),
+        "zheng": spread(zheng_crops(root / "zheng_dataset1"), 25),
+    }
+
+
+def main() -> None:
+    """Count and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", default="wbc")
+    parser.add_argument("--only", nargs="+", default=[""], help="what the changes' names hold")
+    args = parser.parse_args()
+    sets, model = read_sets(Path(os.environ["WBCSEG_DATA"])), load_model(args.model)
+    cells = {
+        name: [segment(item.image, model).cell_diameter or _CELL for item in sets[name]] for name in sets
+    }
+    truths = {name: sum(item.count for item in items) for name, items in sets.items()}
+    rows = []
+    for title, change in CHANGES.items():
+        if not any(part in title for part in args.only):
+            continue
+        row, wrong, told = [], 0, 0
+        for name, items in sets.items():
+            found = [
+                segment(change(i.image, cell), model) for i, cell in zip(items, cells[name], strict=True)
+            ]
+            off = np.array([one.count for one in found]) - [item.count for item in items]
+            row.append(f"{-off[off < 0].sum()}, {off[off > 0].sum()}")
+            wrong += int(np.abs(off).sum())
+            told += sum(bool(one.notes) for one in found)
+        rows.append([title, *row, f"{wrong / sum(truths.values()):.1%}", told])
+    titles = [f"{name}, {count} cells" for name, count in truths.items()]
+    print(markdown(["", *titles, "wrong of all", "images with a note"], rows))
+
+
+if __name__ == "__main__":
+    main()
