@@ -11,6 +11,7 @@ from ..box import Box
 from ..errors import ImageError, ModelError, SettingsError
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
+from ..words import counted
 from .result import Segmentation
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def segment(
         estimates.append(found)
     notes = [note for found in estimates for note in found.notes]
     if len(sources) > 1:
-        together = f"The count is that of all {len(sources)} planes together."
+        together = f"The count is that of all {counted(len(sources), 'plane')} together."
         one_field = is_one_field(map(_small_copy, sources))
         notes.insert(0, focus_note(len(sources)) if one_field else together)
     diameters = [found.cell_diameter for found in estimates if found.cell_diameter is not None]
