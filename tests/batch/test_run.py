@@ -19,16 +19,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_wbcseg import SegmentationSettings, load_result, save
 from napari_wbcseg.batch import thumbnails
 from napari_wbcseg.batch.file import Run
 from napari_wbcseg.batch.process import process
-from napari_wbcseg.batch.run import BatchItem, BatchResult, segment_files
+from napari_wbcseg.batch.run import BatchItem, BatchResult, renew_tables, segment_files
 from napari_wbcseg.batch.thumbnails import report_pictures
 from napari_wbcseg.errors import Cancelled, OutputError
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.results.load import differential_of
 from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.results.run_record import RunRecord
 
@@ -147,6 +149,39 @@ class TestRunAgain:
         for one, other in zip(before[:2], after[:2], strict=True):
             assert one.equals(other)
         assert (out / "report.html").read_text(encoding="utf-8").count("data:image/jpeg") >= 5
+
+    def test_labels_that_another_program_changed_are_what_counts(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        formats = {"formats": ("geojson",), "overlay": True}
+        run(items, out, model, **formats)
+        overlay = (out / "0003-overlay.png").read_bytes()
+        labels = tifffile.imread(out / "0003-labels.tif")
+        tifffile.imwrite(out / "0003-labels.tif", np.where(labels == 2, 0, labels))
+        found, _ = differential_of([out])
+        assert found.white_cells == 1 + 2 + 1, "not 1 + 3 + 1"
+        renew_tables(out)
+        counts, cells, _ = results(out)
+        assert counts.set_index("image")["count"]["0003.png"] == 2
+        assert cells[cells["image"] == "0003.png"]["label"].tolist() == [1, 3]
+        assert len(json.loads((out / "0003.geojson").read_text())["features"]) == 2
+        assert (out / "0003-overlay.png").read_bytes() != overlay
+        record = ResultRecord.read(out / "0003-result.json")
+        assert (record.count, record.edited, len(record.pictures)) == (2, True, 1)
+        others = redone(items, out, model, settings=SETTINGS.replace(check_below=0.9))
+        assert "0003" not in others, "a person's work is not written over with other settings"
+
+    def test_labels_that_are_none_any_more_are_said_and_left_alone(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        file = out / "0003-labels.tif"
+        tifffile.imwrite(file, np.zeros((7, 7), np.uint16))
+        edited = file.read_bytes()
+        result = run(items, out, model)
+        (row,) = (row for row in result.rows if row["image"] == "0003.png")
+        assert "the two belong to different results" in row["error"]
+        assert (result.kept, file.read_bytes()) == (4, edited)
+        assert run(items, out, model, again=True).failed == 1
 
     def test_what_failed_is_tried_again(
         self, items: list[BatchItem], out: Path, model: ModelFile, tmp_path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +37,18 @@ def test_pictures_of_which_a_person_saved_the_result_are_named_too(
     assert pd.read_csv(tmp_path / "out" / "counts.csv")["notes"].str.contains("seem to be one picture").all()
 
 
+def test_copies_of_a_file_are_named_whatever_they_are_called(tmp_path: Path, model: ModelFile) -> None:
+    (tmp_path / "in").mkdir()
+    content = io.BytesIO()
+    Image.fromarray(spots((150, 150), ((40, 40),))[0]).save(content, "PNG")
+    for name in ("1.png", "1.PNG", "2.png", "3.png"):
+        (tmp_path / "in" / name).write_bytes(content.getvalue())
+    (said,) = run(tmp_path, model).twice
+    assert said.endswith(
+        "2.png and 1 more seem to be one picture, whose cells count 4 times: leave all but one of them out."
+    )
+
+
 def test_only_what_has_one_name_and_looks_alike_is_named(tmp_path: Path, model: ModelFile) -> None:
     (tmp_path / "in").mkdir()
     pictures = [Image.fromarray(spots((150, 150), (centre,))[0]) for centre in ((40, 40), (100, 110))]
@@ -46,7 +59,7 @@ def test_only_what_has_one_name_and_looks_alike_is_named(tmp_path: Path, model: 
         "other.jpg": 1,
         "alone.png": 0,
     }.items():
-        pictures[picture].save(tmp_path / "in" / name)
+        pictures[picture].save(tmp_path / "in" / name, dpi=(len(name), ord(name[0])))  # no copies
     found = run(tmp_path, model)
     said = "same.jpg and same.png seem to be one picture, whose cells count twice: leave one of them out."
     assert found.notices == (said,)

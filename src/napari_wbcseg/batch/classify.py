@@ -10,7 +10,6 @@ from ..classification.classify import class_list, classify_cells
 from ..errors import ImageError
 from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
 from ..progress import Progress, silent
-from ..results.formats.tables import table_to_columns
 from ..results.load import counted_records, load_result
 from ..results.names import RESULT_SUFFIX
 from ..results.origins import ModelRecord
@@ -107,11 +106,11 @@ def _tell(
     change = {
         "settings": told.settings,
         "classifier": ModelRecord.of(classifier.id, source),
-        "cells": table_to_columns(cells),
+        "edited": told.edited,
         "classes": told.classes.to_list(),
         **report_pictures(image, told),
     }
-    record.model_copy(update=change).write(file)
+    record.with_cells(cells, file.parent, **change).write(file)
 
 
 def _tell_large(

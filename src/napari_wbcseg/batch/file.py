@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, SettingsError, WBCSegError
 from ..results.formats.tables import failed_row
+from ..results.load import record_now
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ..results.records import ResultRecord
 from ..results.save import FORMATS, files_of
@@ -116,9 +117,9 @@ class Outputs:
     def is_corrected(self, record: ResultRecord) -> bool:
         """Whether a person drew, corrected or named cells of a result."""
         try:
-            return record.settings is None or record.now(self.folder)[0].corrected
-        except ImageError:  # nothing is left to lose
-            return False
+            return record.settings is None or record_now(record, self.folder)[0].corrected
+        except ImageError:  # of a large image, nothing is left to lose
+            return not record.large
 
     def read(self, name: str) -> ResultRecord | None:
         """Return the record of an earlier run or of a person; None where there is none, or a damaged one."""
@@ -210,7 +211,7 @@ def failure(item: BatchItem, error: Exception, seconds: float = 0.0) -> Row:
 
 def row_of(item: BatchItem, record: ResultRecord, outputs: Outputs) -> Row:
     """Return the row of ``counts.csv`` of an image that is done."""
-    now, cells = record.now(outputs.folder)
+    now, cells = record_now(record, outputs.folder)
     return now.row(item.image, cells)
 
 

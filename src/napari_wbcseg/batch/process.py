@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Cancelled, ImageError, OutputError, WBCSegError
 from ..executors import ClusterError
 from ..progress import Progress, silent
+from ..results.formats.tables import columns_to_table
 from ..results.formats.tiff import write_labels
+from ..results.load import record_now
 from ..results.origins import ImageRecord
 from ..results.records import ResultRecord
 from ..results.save import FORMATS, files_of, save
@@ -102,7 +104,7 @@ def _segmented(item: BatchItem, run: Run, progress: Progress) -> ResultRecord | 
 
 
 def _with_all_files(item: BatchItem, known: ResultRecord, run: Run, progress: Progress) -> ResultRecord:
-    from ..images.read import read_image
+    from ..images.read import read_file
     from ..results.load import load_result
     from ..segmentation.large.result import LargeResult
 
@@ -114,7 +116,7 @@ def _with_all_files(item: BatchItem, known: ResultRecord, run: Run, progress: Pr
             labels = LargeResult.open(run.large_folder(item.name)).labels.arrays[0]
             found, image = record.segmentation(labels, cells, run.folder), None
         else:
-            found, image = load_result(run.record_file(item.name)), read_image(item.path)
+            found, image = load_result(run.record_file(item.name)), read_file(item.path).pixels
         for kind in lacking:
             FORMATS[kind].write(files[kind][0], found, image, progress)
     return record
@@ -224,25 +226,56 @@ def with_corrections(
 ) -> tuple[ResultRecord, pd.DataFrame]:
     """Return the record of an image that is done, and its cells.
 
-    Where those of a large image became others since, what lies beside its folder is written anew first.
+    Where these became others since, what was written of them is written anew first.
 
     Raises
     ------
     WBCSegError
-        If what was found in a large image is damaged, or cannot be written again.
+        If what was found is damaged, or cannot be written again.
     """
-    from ..images.lazy import open_large
-    from ..segmentation.large.result import LargeResult
-
-    now, cells = record.now(run.folder)
+    now, cells = record_now(record, run.folder)
     if now == record:
         return record, cells
     start = time.perf_counter() - (record.seconds or 0)
+    if record.large:
+        return _large_again(item, now, run, start), cells
+    renewed = _small_again(item, now, run, start)
+    return renewed, columns_to_table(renewed.cells)
+
+
+def _small_again(item: BatchItem, record: ResultRecord, run: Outputs, start: float) -> ResultRecord:
+    from ..images.read import read_file
+    from ..results.load import load_result
+    from .thumbnails import report_pictures
+
+    result, image, shown = load_result(run.record_file(item.name)), None, {}
+    result = _of_item(result, item, run, record.notes, record.placement.pixel_size)
+    with suppress(ImageError):  # gone: no picture is shown then
+        if record.image.is_of(item.path):
+            image = read_file(item.path).pixels
+            shown = report_pictures(image, result)
+    others = [
+        name
+        for name in run.wanted(flat=not result.stacked)
+        if name not in ("tiff", "json") and (image is not None or not FORMATS[name].needs_image)
+    ]
+    if others:
+        save(result, run.folder / item.name, others, image=image)
+    saved = run.read(item.name)
+    if saved is not None and saved.created != record.created:
+        return saved  # by a person meanwhile
+    return _record(item, run, result, run.folder / record.labels, start, image=record.image, **shown)
+
+
+def _large_again(item: BatchItem, record: ResultRecord, run: Outputs, start: float) -> ResultRecord:
+    from ..images.lazy import open_large
+    from ..segmentation.large.result import LargeResult
+
     large, image = LargeResult.open(run.large_folder(item.name)), None
     with suppress(ImageError):  # gone, or another one by now: no picture is shown then
         opened = open_large(item.path)
         large.check_image(opened.full)
         image = opened
-    found = now.segmentation(large.labels.arrays[0], cells, run.folder)
-    found = _of_item(found, item, run, record.notes, record.placement.pixel_size)
-    return _keep_large(item, image, record.image, found, run, silent, start), cells
+    result = record.segmentation(large.labels.arrays[0], large.cells, run.folder)
+    result = _of_item(result, item, run, record.notes, record.placement.pixel_size)
+    return _keep_large(item, image, record.image, result, run, silent, start)

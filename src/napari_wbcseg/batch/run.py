@@ -260,7 +260,7 @@ def segment_files(
 def notices(items: Iterable[BatchItem], outputs: Outputs) -> tuple[str, ...]:
     """Return what should be known of the numbers in a folder of results, in sentences.
 
-    Which images seem to be one picture in two formats; which results a person corrected that do not
+    Which images seem to be one picture; which results a person corrected that do not
     count, as a run with other settings set them aside; and which others in the folder do not.
 
     Parameters
@@ -274,7 +274,8 @@ def notices(items: Iterable[BatchItem], outputs: Outputs) -> tuple[str, ...]:
         record = outputs.read(item.name)
         return record.pictures if record is not None else []
 
-    return (*counted_twice(items, pictures), *_not_counted(outputs))
+    known = {item: record.image.sha256 for item in items if (record := outputs.read(item.name)) is not None}
+    return (*counted_twice(known, pictures), *_not_counted(outputs))
 
 
 def _not_counted(outputs: Outputs) -> Iterator[str]:
@@ -379,9 +380,10 @@ def _write_run(
     def pictures(item: BatchItem) -> list[Picture]:
         return drawn_now.get(item) or ResultRecord.read(run.record_file(item.name)).pictures
 
-    twice = counted_twice([item for item in items if item.name in hashes], pictures)
-    for said, pair in twice.items():
-        for item in pair:
+    ready = {item: hashes[item.name] for item in items if item.name in hashes}
+    twice = counted_twice(ready, pictures)
+    for said, group in twice.items():
+        for item in group:
             rows[item]["notes"] = f"{rows[item]['notes']} {said}".strip()
     record = _with_inputs(record, items, rows, folder)
     for one in record.inputs:

@@ -1,10 +1,10 @@
-"""Pictures that lie in a folder in two formats, so that their cells count twice."""
+"""Pictures that are in a run more than once, so that their cells count so often."""
 
 from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..results.records import Picture
+from ..words import listed
 from .file import BatchItem
 
 #: Correlation of the brightness of two thumbnails from which they show one picture. In five public sets other
@@ -20,27 +21,38 @@ _SAME = 0.95
 
 
 def counted_twice(
-    items: Iterable[BatchItem], pictures: Callable[[BatchItem], Sequence[Picture]]
-) -> dict[str, tuple[BatchItem, BatchItem]]:
-    """Find images that are done whose names differ in the ending only, and that look alike in the report.
+    items: Mapping[BatchItem, str | None], pictures: Callable[[BatchItem], Sequence[Picture]]
+) -> dict[str, list[BatchItem]]:
+    """Find images that are done whose files have one content, or one name and look alike in the report.
 
     Parameters
     ----------
-    items : iterable of BatchItem
+    items : mapping of BatchItem to str or None
+        The SHA-256 of each, where that is known.
     pictures : callable
         Returns what the report shows of one, itself first.
 
     Returns
     -------
-    dict of str to tuple of BatchItem
-        Two images, by the sentence that names them.
+    dict of str to list of BatchItem
+        Images that are one, by the sentence that names them.
     """
     of_a_name = defaultdict[Path, list[BatchItem]](list)
-    for item in items:
+    of_a_content = defaultdict[str, list[BatchItem]](list)
+    for item, sha256 in items.items():
         of_a_name[item.path.with_suffix("")].append(item)
-    pairs = [pair for group in of_a_name.values() for pair in combinations(group, 2)]
-    said = "{0.image} and {1.image} seem to be one picture, whose cells count twice: leave one of them out."
-    return {said.format(*pair): pair for pair in pairs if _alike(*map(pictures, pair))}
+        of_a_content[sha256 or str(item.path)].append(item)
+    groups = [group for group in of_a_content.values() if len(group) > 1]
+    for one, other in (pair for group in of_a_name.values() for pair in combinations(group, 2)):
+        if not any(one in group and other in group for group in groups):
+            groups += [[one, other]] if _alike(pictures(one), pictures(other)) else []
+    return {_said(group): group for group in groups}
+
+
+def _said(group: list[BatchItem]) -> str:
+    images = listed([item.image for item in group], between=" and ")
+    times = "twice: leave one" if len(group) == 2 else f"{len(group)} times: leave all but one"
+    return f"{images} seem to be one picture, whose cells count {times} of them out."
 
 
 def _alike(one: Sequence[Picture], other: Sequence[Picture]) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..classification.classes import CLASS, CLASS_BY, PERSON, ClassList, class_of
+from ..classification.classes import BUILT_IN, CLASS, CLASS_BY, PERSON, ClassList, class_of
 from ..classification.differential import Differential, pooled
 from ..errors import ImageError, SettingsError
 from ..files import read_text
@@ -22,7 +22,7 @@ from ..settings import SegmentationSettings
 from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .formats.tables import columns_to_table
 from .names import LABELS_SUFFIX, RESULT_SUFFIX, RUN_FILE, records_in
-from .origins import file_sha256
+from .origins import ModelRecord, file_sha256
 from .records import RESULT_FORMAT, ResultRecord
 from .run_record import RUN_FORMAT, RunRecord
 
@@ -137,6 +137,39 @@ def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) 
     return replace(found, edited=found.edited or changed)
 
 
+def record_now(record: ResultRecord, folder: Path) -> tuple[ResultRecord, pd.DataFrame]:
+    """Return a record, which lies in a folder, and its cells as their files say now.
+
+    Labels may have been edited by another program since, and the cells of a large image corrected, named or
+    classified.
+
+    Raises
+    ------
+    ImageError
+        If the labels, or the folder of a large image, are damaged or gone.
+    """
+    from ..segmentation.large.result import LargeResult
+
+    file = folder / record.labels
+    if record.large:
+        large = LargeResult.open(file)
+        classes, asked = record.class_list.added(*large.classes), large.settings.get("classes")
+        now = record.with_cells(
+            large.cells,
+            folder,
+            settings=record.settings and record.settings.replace(classes=asked),
+            classifier=ModelRecord.of(large.classifier, asked or ""),
+            edited=large.edited,
+            classes=[] if classes == BUILT_IN else classes.to_list(),
+        )
+        return now, large.cells
+    cells = columns_to_table(record.cells)
+    if not record.cells_sha256 or not file.is_file() or file_sha256(file) == record.cells_sha256:
+        return record, cells
+    found = _labelled(record, _read_labels(file), cells, file)
+    return record.with_cells(found.cells, folder, edited=found.edited), found.cells
+
+
 class ClassesTold(NamedTuple):
     """What is said of the cells of a result.
 
@@ -174,7 +207,7 @@ def classes_in(path: str | Path) -> ClassesTold:
         If the folder of a large image is gone or damaged.
     """
     path = Path(path)
-    record, cells = ResultRecord.read(path).now(path.parent)
+    record, cells = record_now(ResultRecord.read(path), path.parent)
     told_by = {record.classifier.id} if record.classifier else set()
     if CLASS_BY in cells and cells[CLASS_BY].eq(PERSON).any():
         told_by.add("a person")

@@ -21,7 +21,7 @@ from ..segmentation.large.files import table_file
 from ..segmentation.result import Placement, Segmentation, counts, marked_in
 from ..settings import SegmentationSettings
 from ..words import in_doubt
-from .formats.tables import columns_to_table, count_column, table_to_columns
+from .formats.tables import count_column, table_to_columns
 from .names import LARGE_SUFFIX, RESULT_SUFFIX
 from .origins import ImageRecord, ModelRecord, file_sha256, here_and_now
 
@@ -125,7 +125,8 @@ class ResultRecord(Record):
         The table, a list a column; lengths in pixels, unknown values None. That of a large image is
         in its folder.
     cells_sha256 : str
-        Of the file of that table, when what lies beside the folder was written.
+        Of the file that holds the cells, when all else was written: the labels, or of a large image the table
+        in its folder. Empty where there was none, or in a result of an earlier version.
     """
 
     _of: ClassVar[str] = "a result"
@@ -185,7 +186,6 @@ class ResultRecord(Record):
             See the attributes.
         """
         asked = (result.settings.classes or "") if result.settings else ""
-        large = labels.endswith(LARGE_SUFFIX)
         return cls(
             image=image or ImageRecord.of(result.image_path, result.name, folder),
             settings=result.settings,
@@ -203,8 +203,8 @@ class ResultRecord(Record):
             seconds=seconds,
             pictures=list(pictures),
             gallery=list(gallery),
-            cells={} if large else table_to_columns(result.cells),
-            cells_sha256=file_sha256(table_file(folder / labels)) if large else "",
+            cells={} if labels.endswith(LARGE_SUFFIX) else table_to_columns(result.cells),
+            cells_sha256=_sha256_of_cells(folder, labels),
             **asdict(result.placement),
             **here_and_now(),
         )
@@ -244,32 +244,15 @@ class ResultRecord(Record):
         """Whether it is of a large image, whose labels and table are in a folder."""
         return self.labels.endswith(LARGE_SUFFIX)
 
-    def now(self, folder: Path) -> tuple[Self, pd.DataFrame]:
-        """Return the record, which lies in a folder, and the table of its cells.
-
-        Of a large image both are what its own folder says: its cells may have become others since.
-
-        Raises
-        ------
-        ImageError
-            If the folder of a large image holds no finished result.
-        """
-        from ..segmentation.large.result import LargeResult
-
-        if not self.large:
-            return self, columns_to_table(self.cells)
-        large = LargeResult.open(folder / self.labels)
-        classes, asked = self.class_list.added(*large.classes), large.settings.get("classes")
-        change = {
-            "settings": self.settings and self.settings.replace(classes=asked),
-            "classifier": ModelRecord.of(large.classifier, asked or ""),
-            "edited": large.edited,
-            "count": len(large.cells),
-            "to_check": len(marked_in(large.cells)),
-            "classes": [] if classes == BUILT_IN else classes.to_list(),
-            "cells_sha256": file_sha256(table_file(large.folder)),
+    def with_cells(self, cells: pd.DataFrame, folder: Path, **change: Any) -> Self:
+        """Return the record, which lies in a folder, with a table of cells that became another."""
+        about = {
+            "count": len(cells),
+            "to_check": len(marked_in(cells)),
+            "cells": {} if self.large else table_to_columns(cells),
+            "cells_sha256": _sha256_of_cells(folder, self.labels),
         }
-        return self.model_copy(update=change), large.cells
+        return self.model_copy(update={**about, **change})
 
     @property
     def field_mm2(self) -> float | None:
@@ -334,3 +317,10 @@ class ResultRecord(Record):
         classes = Counter({share.name: share.count for share in found.shares})
         classes.update(found.others)  # a class with parts may have cells among both
         return {**row, **{count_column(name): count for name, count in classes.items()}}
+
+
+def _sha256_of_cells(folder: Path, labels: str) -> str:
+    if not labels:
+        return ""
+    file = folder / labels
+    return file_sha256(table_file(file) if labels.endswith(LARGE_SUFFIX) else file)
