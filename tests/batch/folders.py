@@ -21,7 +21,8 @@ def write_images(folder: Path, number: int, bad: Sequence[int] = ()) -> list[Bat
     places = ((40, 40), (40, 110), (110, 60))
     for index in range(number):
         path = folder / f"{index:04}.png"
-        Image.fromarray(spots((150, 150), places[: index % 4])[0]).save(path)
+        # No file is a copy of another.
+        Image.fromarray(spots((150, 150), places[: index % 4])[0]).save(path, dpi=(1 + index, 1))
         if index in bad:
             content = path.read_bytes()
             path.write_bytes(content[: len(content) // 2])
