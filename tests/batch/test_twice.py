@@ -43,7 +43,7 @@ def test_copies_of_a_file_are_named_whatever_they_are_called(tmp_path: Path, mod
     Image.fromarray(spots((150, 150), ((40, 40),))[0]).save(content, "PNG")
     for name in ("1.png", "1.PNG", "2.png", "3.png"):
         (tmp_path / "in" / name).write_bytes(content.getvalue())
-    (said,) = run(tmp_path, model).twice
+    (said,) = run(tmp_path, model).notices
     assert said.endswith(
         "2.png and 1 more seem to be one picture, whose cells count 4 times: leave all but one of them out."
     )
