@@ -1,6 +1,6 @@
 """Count cells in pictures as a worse camera takes them, and print how many are missed, and how many too many.
 
-    WBCSEG_DATA=FOLDER python benchmarks/bad_pictures.py [--model MODEL] [--only blur ...]
+    WBCSEG_DATA=FOLDER python benchmarks/bad_pictures.py [--model MODEL] [--only focus JPEG ...]
 
 Each set of `accuracy.py` is counted as it is, and made worse in one way after the other. Counts are
 compared with the truth image by image: a cell missed here does not hide one too many there.
