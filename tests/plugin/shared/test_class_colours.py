@@ -8,8 +8,8 @@ import pytest
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
-from napari_wbcseg.classification.classes import BUILT_IN
-from napari_wbcseg.plugin.shared.class_colours import colour_cells
+from napari_wbcseg.classification.classes import BUILT_IN, ClassList
+from napari_wbcseg.plugin.shared.class_colours import colour_cells, legend
 from napari_wbcseg.results.save import save
 
 from ..conftest import dark_discs, discs
@@ -41,6 +41,16 @@ def test_each_cell_has_the_colour_of_its_class(layer):
     assert layer.contour == 2, "a rim, so that the cell is seen"
     colour_cells(layer, cells("neutrophil", "neutrophil", "", check=(True, False, False)), BUILT_IN)
     assert colours(layer) == [ORANGE, BLUE, CYAN]
+
+
+def test_a_legend_says_what_the_colours_mean():
+    told = legend(cells("lymphocyte", "neutrophil", "lymphocyte", check=(False, True, False)), BUILT_IN)
+    parts = [("#56b4e9", "neutrophil 1"), ("#00c853", "lymphocyte 2"), ("#ff9600", "to check 1")]
+    places = [told.index(f'<font color="{colour}">■</font> {words}') for colour, words in parts]
+    assert places == sorted(places), "in the order of the classes"
+    own = ClassList.from_list([{"name": "blast <5 %", "colour": "#123456"}])
+    assert "blast &lt;5 % 3" in legend(cells(*3 * ["blast <5 %"]), own)
+    assert legend(cells("", "", "", check=(True, False, False)), BUILT_IN) == "", "no class was asked for"
 
 
 def test_cells_drawn_later_are_seen_and_the_background_is_not(layer):

@@ -75,7 +75,7 @@ class SegmentPanel:
         self.cancel = with_tip(QPushButton("Cancel"), "Stop; the layers stay as they are.")
         self.bar = QProgressBar()
         self.result = Sentence(look=_COUNT_LOOK)
-        self.here = Sentence()
+        self.here, self.classes = Sentence(), Sentence()
         self.notes, self.details = Sentence(), Sentence()
         tip = "Opens a table of the cells: look at those to check, correct, and see the count follow."
         self.review = with_tip(QPushButton("Review the cells …"), tip)
@@ -93,7 +93,7 @@ class SegmentPanel:
         layout.addWidget(self.found)
         layout.addWidget(Folded("More options", self.options))
         layout.addLayout(beside(self.run, self.cancel, wide=self.run))
-        for part in (self.status, self.bar, self.result, self.here, self.notes, self.details):
+        for part in (self.status, self.bar, self.result, self.here, self.classes, self.notes, self.details):
             layout.addWidget(part)
         self.next_steps = together(_line(), self.review, Folded("Save", self.save))
         layout.addWidget(self.next_steps)

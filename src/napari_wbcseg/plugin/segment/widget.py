@@ -375,6 +375,7 @@ class SegmentWidget(QWidget):
         info = LayerInfo() if cells is None else LayerInfo.of(cells)
         self._panel.result.setText("" if cells is None else self._counts.words(cells))
         self._panel.here.setText("" if cells is None else self._counts.plane_words(cells))
+        self._panel.classes.setText("" if cells is None else self._counts.legend(cells))
         self._panel.found.setText(_found(info))
         self._panel.notes.setText("\n".join(info.notes))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import numpy as np
 import pandas as pd
 from napari.layers import Labels
@@ -57,3 +59,22 @@ def show_classes(layer: Labels) -> None:
     """Colour the cells of a layer by what its features know of them."""
     cells = known_cells(layer)
     colour_cells(layer, cells[cells["label"] > 0], class_list(layer))
+
+
+def legend(cells: pd.DataFrame, classes: ClassList) -> str:
+    """Return what the colours of outlines mean and how many cells have each, as rich text.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        With ``class`` and ``check`` where they are known.
+    classes : ClassList
+    """
+    told = class_of(cells).value_counts()
+    parts = [(one.colour, f"{one.name} {told[one.name]}") for one in classes if one.name in told]
+    if parts and (to_check := int(cells["check"].eq(True).sum()) if "check" in cells else 0):
+        parts.append(("#{:02x}{:02x}{:02x}".format(*CHECK_COLOUR), f"to check {to_check}"))
+    return "&ensp; ".join(
+        f'<span style="white-space: nowrap"><font color="{colour}">■</font> {escape(words)}</span>'
+        for colour, words in parts
+    )

@@ -19,9 +19,9 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ...classification.classes import CLASS
 from ...progress import Progress
 from ...segmentation.result import counts, summary_of
-from .class_colours import show_classes
+from .class_colours import legend, show_classes
 from .columns import tell_at_mouse
-from .features import known_values
+from .features import known_cells, known_values
 from .jobs import Job, in_background, timer
 from .metadata import LayerInfo, is_on_disk, is_picture, note, role_of
 from .preferences import preference
@@ -115,6 +115,13 @@ class Counts(QObject):
         plane = None if viewer is None else plane_shown(layer, viewer.dims.point)
         words = "" if plane is None else self.words(layer, plane)
         return f"plane {plane}: {words}" if words else ""
+
+    def legend(self, layer: Labels) -> str:
+        """Return the classes of a layer's cells beside the colours of their outlines, as rich text."""
+        table, info = self._table(layer), LayerInfo.of(layer)
+        if info.in_doubt:
+            return ""
+        return legend(known_cells(layer) if table is None else table, info.class_list)
 
     def renew(self, layer: Labels, cells: pd.DataFrame) -> None:
         """Follow a layer whose cells were exchanged for those of a table; its summary tells them in words."""
