@@ -19,7 +19,7 @@ import zarr
 
 from napari_wbcseg import SegmentationSettings
 from napari_wbcseg.batch.run import BatchItem, collect, segment_files
-from napari_wbcseg.errors import WBCSegError
+from napari_wbcseg.errors import Cancelled, WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
 
@@ -44,6 +44,23 @@ if cluster._work.__module__ == cluster.__name__:  # dask runs this text more tha
         return work(shared, item) if len(begun) <= 5 else time.sleep(3600)
 
     cluster._work = stuck_after_five
+"""
+# A worker that has read its second image, and goes on with it when a file says so.
+WAITS_WITH_THE_SECOND = """
+import time
+from pathlib import Path
+from napari_wbcseg.images import read
+
+if read.read_file.__module__ == read.__name__:
+    read_file, begun = read.read_file, []
+
+    def waits_with_the_second(path):
+        begun.append(path)
+        while len(begun) == 2 and not Path("go").exists():
+            time.sleep(0.02)
+        return read_file(path)
+
+    read.read_file = waits_with_the_second
 """
 SETTINGS = SegmentationSettings(recipe="classic")
 IMAGES = 36
@@ -201,11 +218,32 @@ def test_a_scheduler_that_dies_is_a_sentence_and_nothing_else(
         run = subprocess.Popen(
             [sys.executable, "-m", "napari_wbcseg.cli", *map(str, command)], stderr=subprocess.PIPE, text=True
         )
-        wait_for(lambda: len(list(out.glob("*-result.json"))) >= 3)
+        wait_for(lambda: len(list(out.glob("*-result.json"))) >= 3 or run.poll() is not None)
+        done = {path.name.replace("-result.json", ".png") for path in out.glob("*-result.json")}
         scheduler.kill()
         _, errors = run.communicate(timeout=120)
     assert run.returncode == 1
     lines = [line for line in errors.splitlines() if line and "cannot be read" not in line]
     assert len(lines) == 1, errors
     assert lines[0].startswith("The scheduler of the cluster was lost. What is done is kept")
-    assert 3 <= len(pd.read_csv(out / "counts.csv")) < IMAGES
+    counts = pd.read_csv(out / "counts.csv")
+    assert len(done) >= 3
+    assert done <= {*counts["image"]}
+    assert len(counts) < IMAGES
+
+
+def test_a_worker_writes_nothing_for_a_run_that_is_over(
+    folder: Path, model: ModelFile, tmp_path: Path
+) -> None:
+    """The tables would not tell of it, and the next run into the folder may have other settings."""
+
+    def stop(row: dict[str, Any]) -> None:
+        raise Cancelled("Stopped.")
+
+    with scheduler_and_worker(tmp_path, WAITS_WITH_THE_SECOND) as (_, client):
+        with pytest.raises(Cancelled):
+            segment_files(collect([folder]), tmp_path / "out", model, SETTINGS, client=client, report=stop)
+        (tmp_path / "go").touch()
+        client.submit(int).result()  # its turn is when the other task is over
+    assert len(list((tmp_path / "out").glob("*-result.json"))) == 1
+    assert len(pd.read_csv(tmp_path / "out" / "counts.csv")) == 1

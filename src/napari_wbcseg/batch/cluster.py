@@ -198,7 +198,7 @@ def _work(shared: Shared, item: BatchItem) -> Row:
         )
         return failure(item, ImageError(problem))
     with room.take(needed):
-        return process(item, shared.thing)
+        return process(item, shared.thing, shared.alive)
 
 
 def _needed(item: BatchItem) -> int:

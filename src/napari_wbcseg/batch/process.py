@@ -144,6 +144,7 @@ def _small(
     with network:
         start += time.perf_counter() - asked  # while it was another file's turn
         result = segment(pixels, run.model, run.settings, progress)
+        progress(0, 0, "Writing")  # unless that is over for which this was done
     notes = [*read_notes, *result.notes]
     if result.stacked and (run.mask or run.overlay):
         notes.append("A stack has no overlay or mask picture.")

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 import dask
 from distributed import Client, KilledWorker, WorkerPlugin, get_worker
 
-from ...errors import first_line
+from ...errors import Cancelled, first_line
 from ...executors import ClusterError, Room, completed
-from ...progress import silent
 from ...version import __version__
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ class Shared(WorkerPlugin):
         self.thing = thing
         self.name = f"wbcseg-{uuid.uuid4().hex[:8]}"
         self._client_process = os.getpid()
+        self._over = False
 
     def setup(self, worker: Worker) -> None:
         """Take this worker's share of the machine, before its network is built."""
@@ -52,6 +52,20 @@ class Shared(WorkerPlugin):
             os.environ.setdefault(THREADS_VARIABLE, str(worker.state.nthreads))
         limit = worker.memory_manager.memory_limit
         self.room = Room(int(limit * 0.85) - _OF_A_WORKER if limit else None)
+
+    def teardown(self, worker: Worker) -> None:
+        """Know that the client has ended its work, or that the scheduler is lost."""
+        self._over = True
+
+    def alive(self, done: int, total: int, stage: str) -> None:
+        """Stop a task, as its progress, that goes on for no one: the next may write into its folder.
+
+        Raises
+        ------
+        Cancelled
+        """
+        if self._over:
+            raise Cancelled("Stopped.")
 
 
 @contextmanager
@@ -134,7 +148,7 @@ def on_workers(client: Client, work: TileWork, folder: Path, marker: str) -> Ite
 
 def _of_work(function: Callable[..., Any], shared: Shared, item: Any) -> Any:
     with shared.room.take(_OF_A_TILE):
-        return function(shared.thing, item, silent)
+        return function(shared.thing, item, shared.alive)
 
 
 def outcome(future: Future[Any]) -> Any:
