@@ -10,7 +10,8 @@ import pandas as pd
 import tifffile
 from PIL import Image
 
-from napari_wbcseg.batch.run import BatchItem, collect
+from napari_wbcseg.batch.file import BatchItem
+from napari_wbcseg.batch.run import collect
 
 from ..dark_model import spots
 

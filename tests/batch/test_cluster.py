@@ -18,7 +18,8 @@ import tifffile
 import zarr
 
 from napari_wbcseg import SegmentationSettings
-from napari_wbcseg.batch.run import BatchItem, collect, segment_files
+from napari_wbcseg.batch.file import BatchItem
+from napari_wbcseg.batch.run import collect, segment_files
 from napari_wbcseg.errors import Cancelled, WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent

@@ -14,12 +14,10 @@ from ..errors import ImageError, OutputError, SettingsError, WBCSegError
 from ..files import remove_leftovers
 from ..progress import Progress, silent
 from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
-from ..results.load import not_in_tables
 from ..results.names import (
     CELLS_FILE,
     COUNTS_FILE,
     OVERLAY_SUFFIX,
-    RESULT_SUFFIX,
     RUN_FILE,
     image_names,
     is_output,
@@ -28,21 +26,19 @@ from ..results.origins import relative_path
 from ..results.records import Picture, ResultRecord
 from ..results.run_record import InputRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
-from ..words import listed
 from .file import BatchItem, Outputs, Row, Run, failure, pictures_in
 from .folder import (
     alone_in,
     earlier_items,
     forget_large,
     items_of,
-    set_aside,
     with_others_done,
     with_own_names,
 )
+from .notices import counted_twice, not_counted
 from .process import with_corrections
 from .report import REPORT_FILE, Gallery, add_to_gallery, write_report
 from .threads import segment_here
-from .twice import counted_twice
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -67,7 +63,7 @@ class BatchResult:
     outdated : int
         Images that an earlier run did with other settings, another model or classifier, done again.
     notices : tuple of str
-        See `notices`.
+        See `napari_wbcseg.batch.notices`.
     """
 
     rows: list[Row]
@@ -254,44 +250,7 @@ def segment_files(
             record = record.model_copy(update={"finished": finished})
             twice = _write_run(run, record, items, rows)
     told = [rows[item] for item in items if item in rows]
-    return BatchResult(told, kept, outdated, (*twice, *_not_counted(run)))
-
-
-def notices(items: Iterable[BatchItem], outputs: Outputs) -> tuple[str, ...]:
-    """Return what should be known of the numbers in a folder of results, in sentences.
-
-    Which images seem to be one picture; which results a person corrected that do not
-    count, as a run with other settings set them aside; and which others in the folder do not.
-
-    Parameters
-    ----------
-    items : iterable of BatchItem
-        Images that are done.
-    outputs : Outputs
-    """
-
-    def pictures(item: BatchItem) -> list[Picture]:
-        record = outputs.read(item.name)
-        return record.pictures if record is not None else []
-
-    known = {item: record.image.sha256 for item in items if (record := outputs.read(item.name)) is not None}
-    return (*counted_twice(known, pictures), *_not_counted(outputs))
-
-
-def _not_counted(outputs: Outputs) -> Iterator[str]:
-    corrected = sorted(set_aside(outputs))
-    names = [file.name.removesuffix(RESULT_SUFFIX) for file in not_in_tables(outputs.folder)]
-    if corrected:
-        yield (
-            "Corrected by a person, so kept beside the new results, but not counted: "
-            f"{listed(corrected)}. Correct the new results, or go back to the settings in "
-            f"{outputs.record_file(corrected[0])}."
-        )
-    if others := sorted({*names} - {*corrected}):
-        yield (
-            "In the folder from earlier runs, but not counted, as their images are gone or changed, or were "
-            f"done in another way: {listed(others)}."
-        )
+    return BatchResult(told, kept, outdated, (*twice, *not_counted(run)))
 
 
 def renew_tables(folder: str | Path) -> None:
@@ -354,7 +313,8 @@ def _write_run(
         Which images seem to be there twice, as their rows say too.
     """
     folder = run.folder
-    drawn, tables, sure, hashes, gallery = set[Path](), [], [], {}, Gallery()
+    drawn, tables, sure, gallery = set[Path](), [], [], Gallery()
+    hashes: dict[BatchItem, str | None] = {}
     drawn_now: dict[BatchItem, list[Picture]] = {}
     for item in items:
         if rows.get(item, {}).get("status") != "ok":
@@ -365,7 +325,7 @@ def _write_run(
             rows[item] = failure(item, error)
             continue
         rows[item] = result.row(item.image, cells)
-        hashes[item.name] = result.image.sha256
+        hashes[item] = result.image.sha256
         tables.append((item.image, with_micrometres(cells, result.placement.pixel_size)))
         if not result.in_doubt:
             sure.append((cells, result.class_list))
@@ -380,14 +340,13 @@ def _write_run(
     def pictures(item: BatchItem) -> list[Picture]:
         return drawn_now.get(item) or ResultRecord.read(run.record_file(item.name)).pictures
 
-    ready = {item: hashes[item.name] for item in items if item.name in hashes}
-    twice = counted_twice(ready, pictures)
+    twice = counted_twice(hashes, pictures)
     for said, group in twice.items():
         for item in group:
             rows[item]["notes"] = f"{rows[item]['notes']} {said}".strip()
     record = _with_inputs(record, items, rows, folder)
-    for one in record.inputs:
-        one.sha256 = hashes.get(one.name, one.sha256)
+    for item, one in zip(items, record.inputs, strict=True):
+        one.sha256 = hashes.get(item, one.sha256)
 
     def entries() -> Iterator[dict[str, object]]:
         """Yield what the report shows of each image; the pictures of one are in memory at a time."""

@@ -56,7 +56,7 @@ class SessionPanel:
         self.model = PictureModel()
         self.view = PictureView(self.model)
         self.where, self.summary, self.message = Sentence(), Sentence(), Sentence()
-        #: What should be known of the numbers; see `napari_wbcseg.batch.run.notices`.
+        #: What should be known of the numbers; see `napari_wbcseg.batch.notices`.
         self.notices = Sentence(look=NOTICE_LOOK)
         self.bar = QProgressBar()
         self.models = ModelPicker(preference("model"))

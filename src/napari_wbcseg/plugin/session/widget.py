@@ -13,7 +13,8 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from ...batch.file import BatchItem
-from ...batch.run import BatchResult, notices
+from ...batch.notices import notices
+from ...batch.run import BatchResult
 from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings

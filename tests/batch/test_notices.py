@@ -1,4 +1,4 @@
-"""A picture in two formats in one folder: both count, and that is said."""
+"""A picture that is twice in a folder: both count, and that is said."""
 
 from __future__ import annotations
 

@@ -1,23 +1,47 @@
-"""Pictures that are in a run more than once, so that their cells count so often."""
+"""What should be known of the numbers of a run: which pictures count twice, which results do not count."""
 
 from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
+from ..results.load import not_in_tables
+from ..results.names import RESULT_SUFFIX
 from ..results.records import Picture
 from ..words import listed
-from .file import BatchItem
+from .file import BatchItem, Outputs
+from .folder import set_aside
 
 #: Correlation of the brightness of two thumbnails from which they show one picture. In five public sets other
 #: pictures have up to 0.89 (round fields of one eyepiece), and those saved anew as JPEG 0.99.
 _SAME = 0.95
+
+
+def notices(items: Iterable[BatchItem], outputs: Outputs) -> tuple[str, ...]:
+    """Return what should be known of the numbers in a folder of results, in sentences.
+
+    Which images seem to be one picture; which results a person corrected that do not
+    count, as a run with other settings set them aside; and which others in the folder do not.
+
+    Parameters
+    ----------
+    items : iterable of BatchItem
+        Images that are done.
+    outputs : Outputs
+    """
+
+    def pictures(item: BatchItem) -> list[Picture]:
+        record = outputs.read(item.name)
+        return record.pictures if record is not None else []
+
+    known = {item: record.image.sha256 for item in items if (record := outputs.read(item.name)) is not None}
+    return (*counted_twice(known, pictures), *not_counted(outputs))
 
 
 def counted_twice(
@@ -47,6 +71,23 @@ def counted_twice(
         if not any(one in group and other in group for group in groups):
             groups += [[one, other]] if _alike(pictures(one), pictures(other)) else []
     return {_said(group): group for group in groups}
+
+
+def not_counted(outputs: Outputs) -> Iterator[str]:
+    """Yield which results in a folder its tables do not tell of, in sentences."""
+    corrected = sorted(set_aside(outputs))
+    names = [file.name.removesuffix(RESULT_SUFFIX) for file in not_in_tables(outputs.folder)]
+    if corrected:
+        yield (
+            "Corrected by a person, so kept beside the new results, but not counted: "
+            f"{listed(corrected)}. Correct the new results, or go back to the settings in "
+            f"{outputs.record_file(corrected[0])}."
+        )
+    if others := sorted({*names} - {*corrected}):
+        yield (
+            "In the folder from earlier runs, but not counted, as their images are gone or changed, or were "
+            f"done in another way: {listed(others)}."
+        )
 
 
 def _said(group: list[BatchItem]) -> str:
