@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError, SettingsError, WBCSegError
+from ..errors import ImageError, SettingsError, WBCSegError, first_line
 from ..results.formats.tables import failed_row
 from ..results.load import record_now
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
@@ -98,13 +98,6 @@ class Outputs:
         names = ["tiff", *["mask"] * self.mask, *["overlay"] * self.overlay, *self.formats]
         return list(dict.fromkeys(name for name in names if flat or name not in ("mask", "overlay")))
 
-    def files(self, name: str, *, flat: bool = True, large: bool = False) -> list[Path]:
-        """Return the files that belong to an image."""
-        base = self.folder / name
-        if not large:
-            return files_of(base, self.wanted(flat=flat))
-        return [self.large_folder(name), self.record_file(name), *self.beside_large(name).values()]
-
     def beside_large(self, name: str) -> dict[str, Path]:
         """Return the files that are wanted beside the folder of a large image, by their format."""
         base = self.folder / name
@@ -112,7 +105,9 @@ class Outputs:
 
     def files_of(self, name: str, record: ResultRecord) -> list[Path]:
         """Return the files that belong to an image that is done."""
-        return self.files(name, flat=len(record.shape) == 2, large=record.large)
+        if record.large:
+            return [self.large_folder(name), *self.beside_large(name).values()]
+        return files_of(self.folder / name, self.wanted(flat=len(record.shape) == 2))
 
     def is_corrected(self, record: ResultRecord) -> bool:
         """Whether a person drew, corrected or named cells of a result."""
@@ -204,8 +199,7 @@ def failure(item: BatchItem, error: Exception, seconds: float = 0.0) -> Row:
         text = text if item.problem or item.path.name in text else f"{item.path}: {text}"
     else:
         _logger.debug("%s", item.path, exc_info=error)
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
-        text = f"{item.image} failed with an unexpected {type(error).__name__}: {reason}"
+        text = f"{item.image} failed with an unexpected {type(error).__name__}: {first_line(error)}"
     return failed_row(item.image, text, seconds)
 
 

@@ -22,6 +22,7 @@ from ..results.names import (
 )
 from ..results.records import ResultRecord
 from ..results.run_record import RUN_FORMAT, RunRecord
+from ..results.save import files_of
 from ..segmentation.large.files import PLAN_FILE
 from .file import BatchItem, Outputs, Run
 from .report import REPORT_FILE
@@ -106,7 +107,7 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
         if not own and name.casefold() in taken:
             return False
         if not run.record_file(name).exists():
-            there = [*run.files(name), run.large_folder(name)]
+            there = [*files_of(run.folder / name, run.wanted()), run.large_folder(name)]
             return own or not any(file.exists() for file in there)
         record = run.read(name)
         if record is None:

@@ -86,9 +86,11 @@ def process(
 
 def _segmented(item: BatchItem, run: Run, progress: Progress) -> ResultRecord | None:
     """Return the record of an image that need not be segmented again, with the files that it lacked."""
-    known = None if run.again else run.segmented(item)
+    if run.again:
+        return None
+    known = run.segmented(item)
     if known is None:
-        meanwhile = None if run.again else run.read(item.name)
+        meanwhile = run.read(item.name)
         if meanwhile is not None and run.is_corrected(meanwhile):
             raise ImageError(
                 f"{item.image} was corrected while this run was under way, with other settings, and that is "

@@ -27,12 +27,12 @@ _TEMPLATE = Path(__file__).with_name("report.html")
 
 
 def write_report(
-    path: str | Path,
+    path: Path,
     record: RunRecord,
     entries: Iterable[Mapping[str, Any]],
     differential: Differential,
     gallery: Gallery,
-) -> Path:
+) -> None:
     """Write the report as one HTML file, which needs no other file and no network.
 
     The entries are taken one by one, so that the pictures of a large folder are never in
@@ -40,7 +40,7 @@ def write_report(
 
     Parameters
     ----------
-    path : str or Path
+    path : Path
     record : RunRecord
         Of the run, with what became of each input.
     entries : iterable of mapping
@@ -51,11 +51,6 @@ def write_report(
     gallery : Gallery
         Of the same images.
 
-    Returns
-    -------
-    Path
-        The file written.
-
     Raises
     ------
     OutputError
@@ -65,7 +60,6 @@ def write_report(
 
     from .thumbnails import MOST_OF_A_CLASS
 
-    path = Path(path)
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATE.parent),
         autoescape=True,  # a file may be called <script>
@@ -86,7 +80,6 @@ def write_report(
     )
     with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(pieces)
-    return path
 
 
 def add_to_gallery(gallery: Gallery, image: str, cells: Iterable[CellPicture]) -> None:

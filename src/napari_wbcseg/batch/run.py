@@ -281,7 +281,7 @@ def renew_tables(folder: str | Path) -> None:
             if outputs.record_file(item.name).is_file():
                 rows[item] = {"status": "ok"}
             elif given.status == "failed":
-                rows[item] = failed_row(item.image, given.error, 0.0)
+                rows[item] = failed_row(item.image, given.error)
         _write_run(outputs, record, items, rows)
 
 

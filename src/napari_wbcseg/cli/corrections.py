@@ -35,7 +35,7 @@ def _list(folder: Path | None) -> None:
     place = folder or corrections_folder()
     fields = read_record(place)
     if fields:
-        table = new_table("field", "cells", "from", "model", "decided by", "at", left=1)
+        table = new_table("field", "cells", "from", "model", "decided by", "at")
         for field in fields:
             table.add_row(
                 field.name, str(field.cells), field.source, field.model, field.decided_by, field.decided_at

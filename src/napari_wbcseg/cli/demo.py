@@ -28,7 +28,6 @@ def demo(
 
     file, settings, *_ = model_and_settings(model, None, {})
     with progress_bar("Drawing a smear") as progress:
-        progress(0, 0, "Drawing a smear")
         smear = synthetic_smear(seed=seed)
         result = segment_image(smear.image, file, settings, progress)
     image = write_image(out / "smear.png", smear.image)

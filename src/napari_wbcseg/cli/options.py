@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from pydantic import BaseModel
 
 from ..errors import SettingsError
-from ..settings import SegmentationSettings, Setting, settings_of
+from ..settings import SegmentationSettings, Setting, Settings, settings_of
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
     from ..results.records import ResultRecord
     from ..results.run_record import RunRecord
+
+Kind = TypeVar("Kind", bound=Settings)
 
 
 def settings_options(kind: type[BaseModel], defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def model_and_settings(
     return model, settings, name, record
 
 
-def changed(settings: Any, changes: dict[str, Any]) -> Any:
+def changed(settings: Kind, changes: dict[str, Any]) -> Kind:
     """Return settings with the options given; a value out of range is an error of usage."""
     if not changes:
         return settings

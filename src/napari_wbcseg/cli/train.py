@@ -60,7 +60,7 @@ def train(
     Ctrl-C ends the training and keeps the best weights so far.
     """
     from ..network.library import load_model, models_folder, require_writable, save_to_library
-    from ..network.model_file import clean_name
+    from ..network.model_file import ModelFile, clean_name
     from ..training.train import train as train_network
 
     init = load_model(start) if start is not None else None
@@ -88,8 +88,6 @@ def train(
         # A name that is taken gets a number, unless this run goes on where the taken one ended.
         model = save_to_library(model, name, overwrite=resume)
     elif out.suffix == ".safetensors":
-        from ..network.model_file import ModelFile
-
         model = ModelFile.write(out, model.header, model.weights)
     epochs = counted(len(result.history), "epoch")
     typer.echo(f"Trained for {epochs} in {duration(result.seconds)}: {result.ended}.")
@@ -107,9 +105,9 @@ def _training_settings(
     file: Path | None, changes: dict[str, Any], init: ModelFile | None
 ) -> TrainingSettings:
     if file is not None:
-        return changed(TrainingSettings.from_json(file), changes)  # type: ignore[no-any-return]
+        return changed(TrainingSettings.from_json(file), changes)
     default = init.header.recipe if init is not None else TrainingSettings.model_fields["recipe"].default
-    return changed(TrainingSettings.for_recipe(changes.get("recipe", default)), changes)  # type: ignore[no-any-return]
+    return changed(TrainingSettings.for_recipe(changes.get("recipe", default)), changes)
 
 
 def _training_pairs(

@@ -172,7 +172,7 @@ def look_at(item: BatchItem, session: Session) -> tuple[dict[str, Any] | None, b
 
     row, jpeg, outputs = None, b"", session.outputs
     if item.problem:
-        return failed_row(item.image, item.problem, 0.0), jpeg
+        return failed_row(item.image, item.problem), jpeg
     record = outputs.read(item.name)
     if record is not None and record.image.is_of(item.path):
         with suppress(WBCSegError):
@@ -180,7 +180,7 @@ def look_at(item: BatchItem, session: Session) -> tuple[dict[str, Any] | None, b
             jpeg = b64decode(pictures_in(item, record, outputs)["pictures"][0].jpeg)
     elif session.run is not None:
         failed = [one.error for one in session.run.inputs if (one.name, one.status) == (item.name, "failed")]
-        row = failed_row(item.image, failed[0], 0.0) if failed else None
+        row = failed_row(item.image, failed[0]) if failed else None
     if not jpeg and not item.large:
         with suppress(WBCSegError):
             jpeg = b64decode(small_picture(read_image_and_notes(item.path)[0]))

@@ -117,7 +117,7 @@ def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
     return table
 
 
-def failed_row(image: str, error: str, seconds: float) -> dict[str, Any]:
+def failed_row(image: str, error: str, seconds: float = 0.0) -> dict[str, Any]:
     """Return the row of ``counts.csv`` of an image that could not be segmented."""
     return {"image": image, "seconds": round(seconds, 3), "status": "failed", "error": error}
 
