@@ -20,7 +20,6 @@ _MAX_PIXELS = 2**31
 #: Under this key of a layer's ``metadata`` the plugin keeps the model, settings and notes of a result.
 METADATA_KEY = "napari_wbcseg"
 
-
 #: A labels layer of napari, or what has these of its attributes; napari itself is not imported.
 LabelsLayer = Any
 _READ_OF_A_LAYER = ("name", "data", "features", "metadata", "scale", "translate")

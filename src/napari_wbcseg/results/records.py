@@ -197,14 +197,11 @@ class ResultRecord(Record):
             edited=result.edited,
             labels=labels,
             shape=result.labels.shape,
-            count=result.count,
-            to_check=result.to_check,
             classes=[] if result.classes == BUILT_IN else result.classes.to_list(),
             seconds=seconds,
             pictures=list(pictures),
             gallery=list(gallery),
-            cells={} if labels.endswith(LARGE_SUFFIX) else table_to_columns(result.cells),
-            cells_sha256=_sha256_of_cells(folder, labels),
+            **_of_cells(result.cells, folder, labels),
             **asdict(result.placement),
             **here_and_now(),
         )
@@ -246,13 +243,7 @@ class ResultRecord(Record):
 
     def with_cells(self, cells: pd.DataFrame, folder: Path, **change: Any) -> Self:
         """Return the record, which lies in a folder, with a table of cells that became another."""
-        about = {
-            "count": len(cells),
-            "to_check": len(marked_in(cells)),
-            "cells": {} if self.large else table_to_columns(cells),
-            "cells_sha256": _sha256_of_cells(folder, self.labels),
-        }
-        return self.model_copy(update={**about, **change})
+        return self.model_copy(update={**_of_cells(cells, folder, self.labels), **change})
 
     @property
     def field_mm2(self) -> float | None:
@@ -319,8 +310,12 @@ class ResultRecord(Record):
         return {**row, **{count_column(name): count for name, count in classes.items()}}
 
 
-def _sha256_of_cells(folder: Path, labels: str) -> str:
-    if not labels:
-        return ""
-    file = folder / labels
-    return file_sha256(table_file(file) if labels.endswith(LARGE_SUFFIX) else file)
+def _of_cells(cells: pd.DataFrame, folder: Path, labels: str) -> dict[str, Any]:
+    """Return what a record says of cells whose labels, if they have any, lie in a folder."""
+    large, file = labels.endswith(LARGE_SUFFIX), folder / labels
+    return {
+        "count": len(cells),
+        "to_check": len(marked_in(cells)),
+        "cells": {} if large else table_to_columns(cells),
+        "cells_sha256": file_sha256(table_file(file) if large else file) if labels else "",
+    }

@@ -227,17 +227,14 @@ def _csv(path: Path, result: Segmentation, image: Any, progress: Progress) -> li
 
 
 def _tiff(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
-    base = base_of(path)
     labels = write_labels(path, result.labels, result.placement.pixel_size)
-    record = ResultRecord.of(result, path.parent, labels.name)
-    return [labels, record.write(base.with_name(f"{base.name}{RESULT_SUFFIX}"))]
+    (_, record) = files_of(base_of(path), "tiff")
+    return [labels, ResultRecord.of(result, path.parent, labels.name).write(record)]
 
 
 def _json(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
-    base = base_of(path)
-    labels = base.with_name(f"{base.name}{LABELS_SUFFIX}").name
-    there = path.with_name(labels).exists()
-    return [ResultRecord.of(result, path.parent, labels if there else "").write(path)]
+    (labels, _) = files_of(base_of(path), "tiff")
+    return [ResultRecord.of(result, path.parent, labels.name if labels.exists() else "").write(path)]
 
 
 def _overlay(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:

@@ -9,10 +9,8 @@ from typing import Any, Literal
 from napari.layers import Layer
 
 from ...classification.classes import BUILT_IN, ClassList
+from ...results.labelled import METADATA_KEY
 from ...words import in_doubt
-
-#: Key of a layer's ``metadata`` under which this plugin keeps what it knows of the layer.
-METADATA_KEY = "napari_wbcseg"
 
 #: A layer as napari's readers and samples give it: data, options and type.
 LayerDataTuple = tuple[Any, dict[str, Any], str]

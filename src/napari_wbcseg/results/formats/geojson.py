@@ -83,9 +83,8 @@ def _feature(
     outline: CellOutline, row: dict[str, Any], name: str, colour: tuple[int, int, int]
 ) -> dict[str, Any]:
     check = bool(row.get("check", False))
-    words = {column: value for column, value in row.items() if isinstance(value, str)}
+    words = {column: value for column, value in row.items() if isinstance(value, str) and value}
     named = words.pop(CLASS, "")
-    words = {column: value for column, value in words.items() if value}
     classes = [named[:1].upper() + named[1:] or CELL_CLASS, *[TO_CHECK] * check]
     # The same cell has the same identity each time, so that QuPath can update it.
     identity = f"napari-wbcseg/{name}/{outline.plane}/{outline.label}"
