@@ -77,6 +77,19 @@ class Box(NamedTuple):
         """Say whether a point lies inside."""
         return self.top <= row < self.bottom and self.left <= col < self.right
 
+    def cuts(self, mask: np.ndarray, within: tuple[int, ...]) -> bool:
+        """Say whether what a mask of the box shows goes on beyond it, in an image of a shape.
+
+        Examples
+        --------
+        >>> box, mask = Box(0, 0, 1, 2), np.array([[True, False]])
+        >>> box.cuts(mask, (1, 9)), box.cuts(mask, (2, 9))
+        (False, True)
+        """
+        beyond = self.top > 0, self.bottom < within[0], self.left > 0, self.right < within[1]
+        rims = mask[0], mask[-1], mask[:, 0], mask[:, -1]
+        return any(there and bool(rim.any()) for there, rim in zip(beyond, rims, strict=True))
+
     def common(self, other: tuple[int, int, int, int]) -> Box:
         """Return what two boxes have in common, which has no area where that is nothing."""
         top, left, bottom, right = other

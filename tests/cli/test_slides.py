@@ -104,6 +104,41 @@ def test_after_corrections_all_that_was_written_follows(options: list[str], tmp_
     assert gallery == [2, 1]
 
 
+def test_labels_that_another_program_changed_are_what_counts(options: list[str], tmp_path: Path) -> None:
+    write_slide(tmp_path / "slide.tif")
+    out = tmp_path / "out"
+    command = ["segment", tmp_path / "slide.tif", "-o", out, "-f", "geojson,roi", *options]
+    wbcseg(*command)
+    shutil.copytree(out, tmp_path / "moved", copy_function=shutil.copyfile)  # not the times of the files
+    assert not LargeResult.open(tmp_path / "moved" / "slide-cells").edited, "a copy is no change"
+    labels = zarr.open_group(str(out / "slide-cells" / "labels.zarr"), mode="r+")["0"]
+    labels[:, :130] = 0  # the first cell
+    labels[20:50, 100:110] = 9
+    edited = np.asarray(labels)
+    assert "2 white cells" in wbcseg("differential", out).output
+    renew_tables(out)
+    cells = pd.read_csv(out / "cells.csv")
+    assert cells["label"].tolist() == [2, 9]
+    assert cells["area"].tolist() == [(TRUTH == 2).sum(), 300]
+    assert cells["mean_stain"].notna().tolist() == [True, False]
+    outlined = json.loads((out / "slide.geojson").read_text(encoding="utf-8"))["features"]
+    assert [feature["properties"]["name"] for feature in outlined] == ["2", "9"]
+    assert len(ImagejRoi.fromfile(out / "slide-rois.zip")) == 2
+    record = ResultRecord.read(out / "slide-result.json")
+    assert (record.count, record.edited) == (2, True)
+    table = (out / "slide-cells" / "cells.csv").stat().st_mtime_ns
+    assert "Done before, and not again: 1 image" in wbcseg(*command).output
+    assert (out / "slide-cells" / "cells.csv").stat().st_mtime_ns == table, "measured once"
+    labels[60, 0] = 9  # of a result that was corrected before
+    assert wbcseg(*command, "--check-below", 0.9).exit_code == 0
+    edited[60, 0] = 9
+    assert np.array_equal(np.asarray(labels), edited), "other settings do not write over it"
+    (other,) = set(out.glob("*-cells")) - {out / "slide-cells"}
+    assert LargeResult.open(other).cells["label"].tolist() == [1, 2]
+    wbcseg(*command)
+    assert pd.read_csv(out / "cells.csv")["area"].tolist() == [(TRUTH == 2).sum(), 301]
+
+
 def test_tables_and_report_say_of_corrected_cells_what_the_differential_says(
     options: list[str], tmp_path: Path
 ) -> None:

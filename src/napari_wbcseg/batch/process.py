@@ -275,6 +275,7 @@ def _large_again(item: BatchItem, record: ResultRecord, run: Outputs, start: flo
     from ..segmentation.large.result import LargeResult
 
     large, image = LargeResult.open(run.large_folder(item.name)), None
+    large.keep()
     with suppress(ImageError):  # gone, or another one by now: no picture is shown then
         opened = open_large(item.path)
         large.check_image(opened.full)

@@ -161,6 +161,7 @@ def record_now(record: ResultRecord, folder: Path) -> tuple[ResultRecord, pd.Dat
             classifier=ModelRecord.of(large.classifier, asked or ""),
             edited=large.edited,
             classes=[] if classes == BUILT_IN else classes.to_list(),
+            **({} if large.in_table else {"cells_sha256": ""}),
         )
         return now, large.cells
     cells = columns_to_table(record.cells)

@@ -273,6 +273,28 @@ def known_rows(table: Any) -> pd.DataFrame:
     return known.astype({"label": np.int64})
 
 
+def fitting_rows(
+    rows: pd.DataFrame, regions: list[Any], numbers: np.ndarray, origin: tuple[int, int] = (0, 0)
+) -> pd.DataFrame:
+    """Return the rows whose area and centroid are those of their label.
+
+    Parameters
+    ----------
+    rows : DataFrame
+    regions, numbers
+        As `find_regions` returns them.
+    origin : tuple of int
+        Where the first row and column of these lie in the image.
+    """
+    if not len(rows) or not len(numbers):
+        return rows.iloc[:0]
+    place = np.searchsorted(numbers, rows["label"]).clip(max=len(numbers) - 1)
+    same = numbers[place] == rows["label"].to_numpy()
+    measured = np.array([(region.area, *np.add(region.centroid, origin)) for region in regions])[place]
+    same &= (np.abs(measured - rows[["area", "row", "col"]].to_numpy(float)) < _SAME).all(axis=1)
+    return rows[same].drop_duplicates("label")
+
+
 def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.DataFrame, int]:
     """Return the table of one plane, and how many of its rows were known."""
     import pandas as pd
@@ -280,13 +302,7 @@ def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.
     from ..images.pixel_source import PixelSource
 
     regions, numbers = find_regions(plane)
-    fits = rows.iloc[:0]
-    if len(rows) and len(numbers):
-        place = np.searchsorted(numbers, rows["label"]).clip(max=len(numbers) - 1)
-        same = numbers[place] == rows["label"].to_numpy()
-        measured = np.array([(region.area, *region.centroid) for region in regions])[place]
-        same &= (np.abs(measured - rows[["area", "row", "col"]].to_numpy(float)) < _SAME).all(axis=1)
-        fits = rows[same].drop_duplicates("label")
+    fits = fitting_rows(rows, regions, numbers)
     new = np.setdiff1d(numbers, fits["label"].to_numpy())
     if not len(new) and len(fits):
         return fits.sort_values("label"), len(fits)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...box import Box, label_boxes
-from ...images.field_of_view import sides
 from ...progress import Progress
 
 if TYPE_CHECKING:
@@ -102,19 +101,12 @@ def _outlines_on_disk(labels: Any, cells: pd.DataFrame) -> Iterator[CellOutline]
             half = max(_LEAST_HALF, round(diameter))
             box = Box.square(row, col, half).grown(0, labels.shape)
             mask = inside[box.shifted(-part.top, -part.left).slices] == label
-            while _is_cut(mask, box, labels.shape):  # long, or in pieces
+            # Long, or in pieces, or not there at all.
+            while box.cuts(mask, labels.shape) or not (mask.any() or box.shape == labels.shape):
                 half *= 2
                 box = Box.square(row, col, half).grown(0, labels.shape)
                 mask = np.asarray(labels[box.slices]) == label
             yield CellOutline(int(label), None, mask_polygons(mask, box[:2]))
-
-
-def _is_cut(mask: np.ndarray, box: Box, shape: tuple[int, ...]) -> bool:
-    """Say whether a mask goes on beyond its box, or is not in it at all."""
-    if not mask.any():
-        return box.shape != shape
-    goes_on = box.top > 0, box.bottom < shape[0], box.left > 0, box.right < shape[1]
-    return any(there and side.any() for there, side in zip(goes_on, sides(mask), strict=True))
 
 
 def mask_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[Polygon, ...]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...box import Box
 from ...errors import ImageError
 from ...images.pixel_size import UNIT_NAMES, PixelSize
 from ...images.zarr_files import open_zarr
 from ..tile_work import Canvas
 
+#: Of each file of an array, by its name there: its bytes, its last change in ns, and a hash of its content.
+Stamps = dict[str, tuple[int, int, str]]
+
 _CHUNK = 1024
+_LAYOUT = ".zarray"
 _SMALLEST_LEVEL = 1024
 
 
@@ -79,3 +86,32 @@ class Pyramid(Canvas):
             return cls(path, [group[level["path"]] for level in levels])
         except Exception as error:  # zarr's own errors have no common base
             raise ImageError(f"{path} is damaged ({error}); remove it and segment the image again.") from None
+
+    def stamps(self, known: Stamps) -> Stamps:
+        """Return what the full resolution is known again by.
+
+        Parameters
+        ----------
+        known : dict
+            What it was known by before: files that were not touched since are not read.
+        """
+        folder, found = self.path / self.arrays[0].basename, Stamps()
+        for file in (*folder.glob(_LAYOUT), *folder.glob("[0-9]*/[0-9]*")):
+            name, status = file.relative_to(folder).as_posix(), file.stat()
+            size, modified, digest = known.get(name, (0, 0, ""))
+            if (size, modified) != (status.st_size, status.st_mtime_ns):
+                digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+            found[name] = status.st_size, status.st_mtime_ns, digest
+        return found
+
+    def changed(self, before: Stamps, now: Stamps) -> list[Box]:
+        """Return the parts of the full resolution whose files have another content, or all in other files."""
+        contents = [{(name, digest) for name, (*_, digest) in stamps.items()} for stamps in (before, now)]
+        names = {name for name, _ in contents[0] ^ contents[1]}
+        (height, width), shape = self.arrays[0].chunks, self.arrays[0].shape
+        rows, columns = range(-(-shape[0] // height)), range(-(-shape[1] // width))
+        return [
+            Box(row * height, column * width, (row + 1) * height, (column + 1) * width).grown(0, shape)
+            for row, column in product(rows, columns)
+            if _LAYOUT in names or f"{row}/{column}" in names
+        ]

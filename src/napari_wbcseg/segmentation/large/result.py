@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,9 @@ from ...images.pixel_size import PixelSize
 from ...images.read import read_pixel_size
 from ...progress import Progress, silent
 from ..global_estimates import GlobalEstimates, image_digest
+from ..measure import STAIN_COLUMNS, find_regions, fitting_rows, measure_labels
 from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, table_file, write_table
-from .pyramid import Pyramid
+from .pyramid import Pyramid, Stamps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from ...network.classifier import ClassifierFile
 
 _LEAST_MARGIN = 64
+_MOST_MARGIN = 512  # from which on cells that are longer still are measured part by part
 #: Columns of what is said of a cell, besides its probabilities.
 _SAID = CLASS, CLASS_PROBABILITY, CLASS_BY, "check"
 #: Columns that a table has in any case, also one that another program wrote.
@@ -60,6 +63,10 @@ class LargeResult:
         Whether a person changed cells, or said of some what they are.
     classes : ClassList
         What the classes of the cells are.
+    stamps : dict
+        What the labels that were measured are known again by; empty in a result of an earlier version.
+    in_table : bool
+        Whether the table on disk has the same cells, and not those before another program changed labels.
     """
 
     folder: Path
@@ -74,10 +81,12 @@ class LargeResult:
     edited: bool = False
     classes: ClassList = BUILT_IN
     field_share: float | None = None
+    stamps: Stamps = field(default_factory=dict)
+    in_table: bool = True
 
     @classmethod
     def open(cls, folder: str | Path) -> LargeResult:
-        """Open the result in a folder.
+        """Open the result in a folder, with its cells as they are in the labels now.
 
         Raises
         ------
@@ -90,7 +99,7 @@ class LargeResult:
             record = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
             cells = read_table(table_file(folder)).astype(_NEEDED)
             image = Path(plan["image"]) if plan.get("image") else None
-            return cls(
+            result = cls(
                 folder=folder,
                 image_file=image if image is not None and image.exists() else None,
                 labels=Pyramid.open(folder / LABELS_FOLDER),
@@ -103,12 +112,61 @@ class LargeResult:
                 edited=record.get("edited", False),
                 classes=ClassList.from_list(record["classes"]) if "classes" in record else BUILT_IN,
                 field_share=record.get("field_share"),
+                stamps={name: tuple(stamp) for name, stamp in record.get("stamps", {}).items()},
             )
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ImageError(
                 f"{folder} holds no finished result of a large image, or a damaged one ({error!r}): put back "
                 "what was changed, or segment the image again, in the shell with --again."
             ) from None
+        if result.stamps:
+            result._follow_labels(tuple(plan["shape"]))
+        return result
+
+    def _follow_labels(self, shape: tuple[int, ...]) -> None:
+        """Measure what another program changed in the labels since they were measured."""
+        labels = self.labels.arrays[0]
+        try:
+            now = self.labels.stamps(self.stamps)
+            parts = self.labels.changed(self.stamps, now)
+            if parts and (labels.shape != shape or labels.dtype.kind not in "iu"):
+                raise ValueError(f"{labels.dtype} of shape {labels.shape}")
+            fresh, touched = zip(*map(self._changed, parts), strict=True) if parts else ((), ())
+        except Exception as error:  # a damaged chunk raises nearly anything
+            raise ImageError(
+                f"{self.labels.path} was changed by another program, and holds no labels of its image any "
+                f"more ({error}): put it back, or segment the image again, in the shell with --again."
+            ) from None
+        self.stamps = now
+        if any(map(len, touched)):
+            self.cells = self._with_measured(fresh, np.concatenate(touched))
+            self.edited, self.in_table = True, False
+
+    def _changed(self, box: Box) -> tuple[pd.DataFrame, np.ndarray]:
+        """Return the rows of the cells of a part that are others than in the table, and their labels.
+
+        Those that are gone have a label and no row.
+        """
+        known = self.cells.reindex(columns=["label", "row", "col", "area"])
+        there, near = np.unique(self.region(box)), box.grown(self._reach // 2, self.labels.arrays[0].shape)
+        close = known["row"].between(near.top, near.bottom) & known["col"].between(near.left, near.right)
+        known = known[close | known["label"].isin(there)]
+        touched = np.setdiff1d(np.union1d(known["label"], there), [0])
+        part, labels = self._around(box, touched)
+        fits = fitting_rows(known, *find_regions(labels, touched), part[:2])
+        others = np.setdiff1d(touched, fits["label"])
+        return self._measured(part, labels, others, None), others
+
+    def keep(self) -> None:
+        """Write the table where it has other cells than there are now; see `in_table`.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        if not self.in_table:
+            self._write_table()
 
     @property
     def pixel_size(self) -> PixelSize | None:
@@ -160,7 +218,9 @@ class LargeResult:
         try:
             if len(touched):
                 self.labels.replace(window, corrected)
-                self.cells = self._measured(window, touched, image)
+                fresh = self._measured(*self._around(window, touched), touched, image)
+                self.cells = self._with_measured([fresh], touched)
+                self.stamps = self.labels.stamps(self.stamps)
             if said is not None:
                 self.cells = self._with_said(said.assign(label=said["label"].replace(numbers)))
             if not self.cells.equals(known):
@@ -265,8 +325,9 @@ class LargeResult:
         file, self.edited = self.folder / RESULT_FILE, edited
         record = json.loads(file.read_text(encoding="utf-8"))
         record |= {"classifier": self.classifier, "classes": self.classes.to_list()}
-        record |= {"edited": edited, "count": len(self.cells)}
+        record |= {"edited": edited, "count": len(self.cells), "stamps": self.stamps}
         write_atomically(file, json.dumps(record).encode(), OutputError)
+        self.in_table = True
 
     def _numbers(self, labels: np.ndarray, before: np.ndarray) -> dict[int, int]:
         """Return numbers that no other cell has for the new labels of a part."""
@@ -274,27 +335,39 @@ class LargeResult:
         highest = max(int(self.cells["label"].max()) if len(self.cells) else 0, int(before.max(initial=0)))
         return dict(zip(new, range(highest + 1, highest + 1 + len(new)), strict=True))
 
-    def _measured(self, window: Box, touched: np.ndarray, image: Any) -> pd.DataFrame:
-        """Return the table, the rows of cells that were touched measured anew."""
+    @property
+    def _reach(self) -> int:
+        """How far a cell may reach out of a part, if it is no longer than those in the table."""
+        return max(_LEAST_MARGIN, int(2 * self.cells["diameter"].max()) if len(self.cells) else 0)
+
+    def _around(self, window: Box, touched: np.ndarray) -> tuple[Box, np.ndarray]:
+        """Return a part about a window in which cells that were touched are whole, and its labels."""
+        shape, reach = self.labels.arrays[0].shape, self._reach
+        while True:
+            part = window.grown(reach, shape)
+            labels = self.region(part)
+            if reach >= _MOST_MARGIN or not part.cuts(np.isin(labels, touched), shape):
+                return part, labels
+            reach *= 2
+
+    def _measured(self, part: Box, labels: np.ndarray, touched: np.ndarray, image: Any) -> pd.DataFrame:
+        """Return the rows of cells that were touched, measured in a part of the image."""
+        from ...images.pixel_source import PixelSource
+
+        density = None if image is None else PixelSource(image).density(np.isin(labels, touched), part[:2])
+        shape = self.labels.arrays[0].shape
+        fresh, _ = measure_labels(labels, density, touched, part[:2], shape)
+        return fresh if image is not None else fresh.assign(**dict.fromkeys(STAIN_COLUMNS, np.nan))
+
+    def _with_measured(self, fresh: Sequence[pd.DataFrame], touched: np.ndarray) -> pd.DataFrame:
+        """Return the table with rows that were measured anew in place of those of cells that were touched."""
         import pandas as pd
 
-        from ...images.pixel_source import PixelSource
-        from ..measure import STAIN_COLUMNS, measure_labels
-
-        known = self.cells.set_index("label", drop=False)
-        # A cell that was touched may reach out of the part.
-        reach = max(_LEAST_MARGIN, int(2 * known["diameter"].max()) if len(known) else 0)
-        shape = self.labels.arrays[0].shape
-        part = window.grown(reach, shape)
-        here = self.region(part)
-        density = None if image is None else PixelSource(image).density(np.isin(here, touched), part[:2])
-        fresh, _ = measure_labels(here, density, touched, part[:2], shape)
-        if density is None:
-            fresh = fresh.assign(**dict.fromkeys(STAIN_COLUMNS, np.nan))
-        kept = [name for name in known if name not in fresh]
-        fresh = fresh.join(known[kept], on="label")
+        known, measured = self.cells.set_index("label"), pd.concat(fresh).drop_duplicates("label")
+        kept = [name for name in known if name not in measured]
+        measured = measured.join(known[kept], on="label")
         rest = self.cells[~self.cells["label"].isin(touched)]
-        parts = [part for part in (rest, fresh) if len(part)] or [rest]
+        parts = [part for part in (rest, measured) if len(part)] or [rest]
         return _filled(pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from ...box import Box
 from ...classification.classify import class_list, classifier_of
@@ -36,6 +36,7 @@ from .files import (
     TableFormat,
     TileFiles,
     check_table,
+    table_file,
     write_table,
 )
 from .pyramid import Pyramid
@@ -132,7 +133,9 @@ class LargeRun:
         self._classifier = classifier_of(self.settings)
         self._client, self._preview = client, preview
         with dask.config.set(scheduler="threads"):  # a lazy image is read here, also where there is a cluster
-            plan, known = self._begin(image)
+            opened = _opened(image)
+            self.source, plan, known = self._begin(opened)
+        self._read_notes = opened.notes
         self.labels = Pyramid.open(self.out / LABELS_FOLDER)
         self._finished = (self.out / RESULT_FILE).exists()
         if self._finished:
@@ -150,24 +153,22 @@ class LargeRun:
         )
         self._known = dict(enumerate(known))
 
-    def _begin(self, image: Any) -> tuple[_Plan, list[TileCells]]:
-        """Take up the run before, or start afresh; see `_start_afresh` for what it returns."""
-        opened = _opened(image)
-        self._read_notes = opened.notes
+    def _begin(self, opened: LargeImage) -> tuple[PixelSource, _Plan, list[TileCells]]:
+        """Take up the run before, or start afresh; return also what was found in the tiles on the way."""
         file = str(Path(opened.name).resolve()) if opened.name else ""
         old = self._old_plan()
         if old is not None:
-            self.source = PixelSource(opened.full, old.estimates.value_range, file)
-            now = {"version": __version__, **self._method, "digest": image_digest(self.source)}
+            source = PixelSource(opened.full, old.estimates.value_range, file)
+            now = {"version": __version__, **self._method, "digest": image_digest(source)}
             if old == old.model_copy(update=now):
-                return old, []
-        self.source = PixelSource(opened.full, file=file)
-        return self._start_afresh(file, opened.pixel_size)
+                return source, old, []
+        source = PixelSource(opened.full, file=file)
+        return source, *self._start_afresh(source, file, opened.pixel_size)
 
     def _old_plan(self) -> _Plan | None:
         try:
-            plan = _Plan.model_validate(json.loads((self.out / PLAN_FILE).read_text(encoding="utf-8")))
-        except (OSError, ValueError, ValidationError, SettingsError, RecursionError):
+            plan = _Plan.model_validate_json((self.out / PLAN_FILE).read_bytes())
+        except (OSError, ValueError, SettingsError):
             return None  # none, or written by another version: it is begun afresh
         whole = all((self.out / name).exists() for name in (LABELS_FOLDER, PROBABILITY_FOLDER))
         return plan if whole and plan.format == _FORMAT else None
@@ -178,24 +179,23 @@ class LargeRun:
         classifier = self._classifier.id if self._classifier else ""
         return {"model": self.model.id, "classifier": classifier, "settings": self.settings}
 
-    def _start_afresh(self, file: str, pixel_size: PixelSize | None) -> tuple[_Plan, list[TileCells]]:
-        """Estimate what the tiles share, and lay out the folder; the plan is written last.
-
-        Returns the plan, and what was found in the tiles on the way.
-        """
+    def _start_afresh(
+        self, source: PixelSource, file: str, pixel_size: PixelSize | None
+    ) -> tuple[_Plan, list[TileCells]]:
+        """Estimate what the tiles share, and lay out the folder; the plan is written last."""
         state = self.out / _STATE_FOLDER
         ours = (self.out / PLAN_FILE).exists() or state.exists()
         if self.out.exists() and not ours and any(self.out.iterdir()):
             raise ImageError(
                 f"The folder {self.out} holds other files; name a folder that is new or empty for the result."
             )
-        estimates, known = estimate(self.source, self.model, self.settings, self.progress)
+        estimates, known = estimate(source, self.model, self.settings, self.progress)
         plan = _Plan(
             format=_FORMAT,
             version=__version__,
             image=file,
-            digest=image_digest(self.source),
-            shape=self.source.shape,
+            digest=image_digest(source),
+            shape=source.shape,
             **self._method,
             estimates=estimates,
         )
@@ -262,6 +262,7 @@ class LargeRun:
             Format of the table of cells.
         """
         file, estimates = self.out / f"cells.{table}", self._work.estimates
+        edited, classes = False, class_list(self._classifier)
         about: dict[str, Any] = {
             "cell_diameter": estimates.cell_diameter,
             "field_share": estimates.field_share,
@@ -276,16 +277,21 @@ class LargeRun:
                 "model": self.model.id,
                 "classifier": self._method["classifier"],
                 **about,
-                "classes": class_list(self._classifier).to_list(),
+                "classes": classes.to_list(),
                 "proposals": proposals.tolist(),
+                "stamps": self.labels.stamps({}),
             }
             write_atomically(self.out / RESULT_FILE, json.dumps(record).encode(), OutputError)
             shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
             self._finished = True
         else:
-            cells = LargeResult.open(self.out).cells
-            if not file.exists():
+            known = LargeResult.open(self.out)
+            known.keep()
+            cells, edited, classes = known.cells, known.edited, known.classes
+            before = table_file(self.out)
+            if before != file:
                 write_table(cells, file)
+                before.unlink()
             record = json.loads((self.out / RESULT_FILE).read_text(encoding="utf-8"))
             proposals = np.array(record["proposals"], np.int64).reshape(-1, 4)
         return Segmentation(
@@ -296,7 +302,8 @@ class LargeRun:
             **self._method,
             **about,
             extra={"folder": self.out},
-            classes=class_list(self._classifier),
+            edited=edited,
+            classes=classes,
         )
 
 

@@ -1,0 +1,151 @@
+"""A result on disk is opened as its labels are now, whoever changed them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_wbcseg.box import Box
+from napari_wbcseg.classification.classes import CellClass
+from napari_wbcseg.classification.naming import named
+from napari_wbcseg.errors import ImageError
+from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.segmentation.large import pyramid
+from napari_wbcseg.segmentation.large.result import LargeResult
+from napari_wbcseg.segmentation.large.run import segment_large
+from napari_wbcseg.segmentation.measure import measure_labels
+from napari_wbcseg.settings import SegmentationSettings
+
+from ...drawings import disc_labels, picture, write_dark_robust_model
+
+SETTINGS = SegmentationSettings(cell_diameter=20.0, split_touching=False, classes=None)
+MEASURED = ["label", "row", "col", "area", "perimeter", "pieces", "touching", "border"]
+TRUTH = disc_labels((200, 300), [(40, 50, 20), (64, 128, 21), (140, 199, 22), (140, 270, 20)])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    return write_dark_robust_model(tmp_path_factory.mktemp("model") / "dark.safetensors")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a result whose labels are in chunks of 64 pixels."""
+    monkeypatch.setattr(pyramid, "_CHUNK", 64)
+    found = segment_large(picture(TRUTH), tmp_path / "slide", model, SETTINGS)
+    assert np.array_equal(np.asarray(found.labels), TRUTH)
+    return tmp_path / "slide"
+
+
+def changed(folder: Path, window: Box, values: Any) -> np.ndarray:
+    """Return all labels after another program changed some."""
+    labels = pyramid.Pyramid.open(folder / "labels.zarr").arrays[0]
+    labels[window.slices] = values
+    return np.asarray(labels)
+
+
+def assert_is_of(cells: pd.DataFrame, labels: np.ndarray) -> None:
+    expected, _ = measure_labels(labels)
+    pd.testing.assert_frame_equal(cells[MEASURED], expected[MEASURED])
+
+
+@pytest.mark.parametrize(
+    ("window", "value"),
+    [
+        (Box(30, 40, 60, 70), 0),  # gone
+        (Box(60, 120, 70, 128), 0),  # cut, by the corner of four chunks
+        (Box(10, 10, 20, 20), 9),  # new
+        (Box(40, 10, 44, 290), 1),  # much longer than any was
+        (Box(0, 0, 200, 300), 0),
+        (Box(0, 0, 200, 300), 3),
+    ],
+)
+def test_the_table_is_that_of_the_labels(folder: Path, window: Box, value: int) -> None:
+    known = LargeResult.open(folder).cells
+    labels = changed(folder, window, value)
+    result = LargeResult.open(folder)
+    assert (result.edited, result.in_table) == (True, False)
+    assert_is_of(result.cells, labels)
+    kept = result.cells["mean_stain"].notna()
+    both = known.merge(result.cells[kept], how="right")
+    assert both["certainty"].notna().all(), "other rows stay as they are"
+    result.keep()
+    again = LargeResult.open(folder)
+    assert (again.edited, again.in_table) == (True, True)
+    pd.testing.assert_frame_equal(again.cells, result.cells, check_dtype=len(again.cells) > 0)
+
+
+def test_what_nobody_touched_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(pyramid.hashlib, "sha256", lambda content: pytest.fail("a file is read"))
+        patch.setattr(LargeResult, "region", lambda self, window: pytest.fail("labels are read"))
+        result = LargeResult.open(folder)
+    assert (result.edited, result.in_table) == (False, True)
+    changed(folder, Box(40, 50, 41, 51), 0)
+    read = list[Box]()
+    region = LargeResult.region
+    monkeypatch.setattr(LargeResult, "region", lambda self, box: read.append(box) or region(self, box))
+    LargeResult.open(folder)
+    assert all(box.bottom <= 128 and box.right <= 128 for box in read)
+
+
+def test_corrections_of_our_own_are_in_the_table(folder: Path) -> None:
+    result, window = LargeResult.open(folder), Box(100, 100, 170, 240)
+    result.replace_region(window, np.zeros(window.shape, np.int32))
+    again = LargeResult.open(folder)
+    assert again.in_table
+    assert again.cells["label"].tolist() == [1, 2, 4]
+
+
+def test_a_correction_that_ended_before_the_table_was_written_is_taken_up(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, window = LargeResult.open(folder), Box(100, 100, 170, 240)
+    with monkeypatch.context() as patch:
+        patch.setattr(LargeResult, "_measured", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            result.replace_region(window, np.zeros(window.shape, np.int32))
+    assert LargeResult.open(folder).cells["label"].tolist() == [1, 2, 4]
+
+
+def test_labels_that_are_none_any_more_are_said(folder: Path) -> None:
+    chunk = folder / "labels.zarr" / "0" / "0" / "0"
+    chunk.write_bytes(b"no chunk")
+    with pytest.raises(ImageError, match="changed by another program"):
+        LargeResult.open(folder)
+
+
+def test_labels_in_other_chunks_are_measured(folder: Path) -> None:
+    pyramid.Pyramid.create(folder / "labels.zarr", TRUTH.shape, np.uint16).arrays[0][:] = TRUTH * (TRUTH > 1)
+    assert_is_of(LargeResult.open(folder).cells, TRUTH * (TRUTH > 1))
+
+
+def test_labels_of_another_size_are_said(folder: Path) -> None:
+    pyramid.Pyramid.create(folder / "labels.zarr", (50, 60), np.int32)
+    with pytest.raises(ImageError, match="changed by another program"):
+        LargeResult.open(folder)
+
+
+def test_a_result_that_is_had_again_is_as_a_person_left_it(folder: Path, model: ModelFile) -> None:
+    result = LargeResult.open(folder)
+    result.keep_said(named(result.cells, [2], "stone"), result.classes.added(CellClass("stone", "#123456")))
+    changed(folder, Box(30, 40, 60, 70), 0)
+    again = segment_large(picture(TRUTH), folder, model, SETTINGS)
+    assert (again.cells["label"].tolist(), again.edited) == ([2, 3, 4], True)
+    assert again.classes("stone").colour == "#123456"
+    assert LargeResult.open(folder).in_table
+
+
+def test_a_result_has_one_table(folder: Path, model: ModelFile) -> None:
+    pytest.importorskip("pyarrow")
+    for kind in ("parquet", "csv", "parquet"):
+        segment_large(picture(TRUTH), folder, model, SETTINGS, table=kind)
+        assert [file.name for file in folder.glob("cells.*")] == [f"cells.{kind}"]
+    window = Box(30, 40, 60, 70)
+    LargeResult.open(folder).replace_region(window, np.zeros(window.shape, np.int32))
+    assert segment_large(picture(TRUTH), folder, model, SETTINGS, table="parquet").count == 3
+    assert len(pd.read_parquet(folder / "cells.parquet")) == 3
