@@ -30,6 +30,9 @@ def test_what_was_taught_is_offered_once_there_is_something(editor):
     assert offered(editor) == ["built-in", "as you taught", "a file …"]
     editor._value.value = str(learnt_file())
     assert editor.value == str(learnt_file())
+    learnt_file().unlink()
+    events.classes_learnt.emit()
+    assert (editor.value, offered(editor)) == ("built-in", ["built-in", "a file …"]), "forgotten"
 
 
 def test_a_file_can_be_chosen_and_none(editor, monkeypatch, qtbot):

@@ -223,6 +223,7 @@ def test_a_layer_that_cannot_be_segmented_is_explained_beside_the_button(
     layer = viewer.add_image(data, rgb=rgb)
     assert not widget._panel.run.isEnabled()
     assert words in widget._panel.status.text()
+    assert widget._panel.about.text() == "", "it is said once"
     with qtbot.waitSignal(widget.failed) as signal:
         widget.run()
     assert words in signal.args[0]
@@ -430,7 +431,9 @@ def test_colours_that_napari_took_for_planes_become_one_image(viewer, widget, qu
 def test_one_layer_a_colour_becomes_one_image(viewer, widget, quick_segment, qtbot):
     image = discs()
     channels = viewer.add_image(image, channel_axis=2, name="smear")
-    assert "red, green and blue" in widget._panel.about.text()
+    widget.regions = viewer.add_shapes(ndim=2)
+    assert "red, green and blue" in widget._panel.about.text(), "as long as the button is there"
+    widget.regions = None
     widget._panel.join.click()
     qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
     np.testing.assert_array_equal(widget.image.data, image)
@@ -579,6 +582,21 @@ def test_what_is_said_of_one_picture_does_not_stand_under_another(
     viewer.layers.selection.active = first
     assert "24 px" in widget._panel.found.text()
     assert widget._panel.result.text() == "3 white cells"
+
+
+def test_a_second_saving_that_follows_at_once_is_known_to_run(viewer, widget, quick_segment, qtbot, tmp_path):
+    viewer.add_image(discs(), rgb=True)
+    run(widget, qtbot)
+    form, names = widget._panel.save, ["a", "b"]
+    form.formats = ["csv"]
+    form.saved.connect(lambda files: names and form.save(tmp_path / names.pop(0)))
+    with qtbot.waitSignal(form.saved, timeout=60_000):
+        form.save(tmp_path / names.pop(0))
+    qtbot.wait(0)
+    assert form.running
+    assert not form.button.isEnabled()
+    with qtbot.waitSignal(form.saved, timeout=60_000):
+        pass
 
 
 def saved(viewer, tmp_path):

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt
@@ -86,7 +87,7 @@ def session(open_session, folder, qtbot):
 
 
 def segment_all(widget, qtbot):
-    with qtbot.waitSignal(widget.ended, timeout=WAIT):
+    with qtbot.waitSignals([widget.ended, widget.listed], timeout=WAIT):
         widget.segment_all()
 
 
@@ -151,6 +152,15 @@ class TestOpening:
             widget.open_pictures([tmp_path / "bad" / "counted"])
         assert texts(widget) == said, "also another day"
 
+    def test_its_pictures_are_known_after_a_run_though_none_could_be_shown(self, viewer, tmp_path, qtbot):
+        write_images(tmp_path / "bad", 2, bad=[0])
+        widget = open_panel(viewer, TITLE)
+        widget.model, widget.settings = "dark", SETTINGS
+        with qtbot.waitSignals([widget.listed, widget.failed], timeout=WAIT):
+            widget.open_pictures([tmp_path / "bad"])
+        segment_all(widget, qtbot)
+        assert widget.session.pictures == (str(tmp_path / "bad"),)
+
     def test_that_a_picture_is_there_twice_is_said(self, open_session, folder, out, qtbot):
         Image.open(folder / "0003.png").save(folder / "0003.jpg", quality=95)
         widget = open_session(folder)
@@ -160,6 +170,13 @@ class TestOpening:
         with qtbot.waitSignal(widget.listed, timeout=WAIT):
             widget.open_pictures([out])
         assert widget._panel.notices.text() == said
+
+    def test_a_folder_that_does_not_say_of_which_pictures_it_is_is_a_sentence(self, viewer, tmp_path, qtbot):
+        (tmp_path / SESSION_FILE).write_bytes(b"cut off")
+        widget = open_panel(viewer, TITLE)
+        with qtbot.waitSignal(widget.failed, timeout=WAIT) as told:
+            widget.open_pictures([tmp_path])
+        assert "open the folder with the pictures" in told.args[0]
 
     def test_an_empty_folder_is_a_sentence(self, viewer, tmp_path, qtbot):
         (tmp_path / "empty").mkdir()
@@ -190,6 +207,26 @@ class TestSegmenting:
         assert "Left out, as their counts are in doubt: 1 result." in wbcseg("differential", out).output
         found, _ = differential_of([out])
         assert (found.white_cells, found.in_doubt) == (7, 1)
+
+    def test_of_a_stack_in_doubt_no_plane_is_counted_either(self, viewer, open_session, folder, out, qtbot):
+        inverted = 255 - np.asarray(Image.open(folder / "0001.png"))
+        tifffile.imwrite(folder / "stack.tif", np.stack([inverted, inverted]), photometric="rgb")
+        shell(folder / "stack.tif", "-o", out)
+        widget = open_session(out)
+        review, segment = widget.review(), open_panel(viewer, "Segment white blood cells")
+        qtbot.waitUntil(lambda: review.labels is widget.cells and not review.review.measuring, timeout=WAIT)
+        assert widget.cells.ndim == 3
+        assert texts(widget) == [("stack.tif", "?", "", "")]
+        assert viewer.canvas.overlays.text.text == "count in doubt, see its notes"
+        qtbot.waitUntil(lambda: segment._panel.result.text() == "count in doubt", timeout=WAIT)
+        assert segment._panel.here.text() == ""
+        assert review.panel.count.text() == "count in doubt"
+        assert "On this plane" not in review.panel.here.text()
+        review.select([(0, 1)])
+        review.accept()
+        with qtbot.waitSignal(widget.saved, timeout=WAIT):
+            widget.save()
+        assert "plane 0: " in viewer.canvas.overlays.text.text, "a person looked at them"
 
     def test_the_picture_that_is_shown_gets_its_cells(self, viewer, open_session, folder, qtbot):
         widget = open_session(folder)
@@ -226,6 +263,34 @@ class TestSegmenting:
         shell(tmp_path / "many", "-o", out)
         assert written(out).items() > done.items(), "none was done twice"
         assert len(pd.read_csv(out / "counts.csv")) == 40
+
+    def test_what_should_be_known_of_the_numbers_is_said_after_cancel_too(
+        self, open_session, tmp_path, qtbot
+    ):
+        write_images(tmp_path / "many", 40)
+        Image.open(tmp_path / "many" / "0001.png").save(tmp_path / "many" / "0001.jpg", quality=95)
+        widget = open_session(tmp_path / "many")
+        with qtbot.waitSignals([widget.ended, widget.listed], timeout=WAIT):
+            widget.segment_all()
+            qtbot.waitUntil(lambda: sum(entry.segmented for entry in widget.entries) > 3, timeout=WAIT)
+            widget.cancel()
+        assert "0001.jpg and 0001.png seem to be one picture" in widget._panel.notices.text()
+
+    def test_what_was_not_looked_at_before_a_run_that_is_refused_is_looked_at_after_it(
+        self, viewer, tmp_path, qtbot
+    ):
+        from filelock import FileLock
+
+        write_images(tmp_path / "many", 40)
+        shell(tmp_path / "many", "-o", tmp_path / "out")
+        widget = open_panel(viewer, TITLE)
+        widget._panel.model.modelReset.connect(lambda: widget.entries and widget.segment_all())
+        with (
+            FileLock(tmp_path / "out" / ".wbcseg.lock"),
+            qtbot.waitSignals([widget.failed, widget.listed], timeout=WAIT),
+        ):
+            widget.open_pictures([tmp_path / "out"])
+        assert widget._panel.summary.text() == "40 pictures, 40 segmented: 60 white cells, 0 to check."
 
     def test_what_the_shell_has_begun_is_gone_on_with(self, open_session, folder, out, qtbot):
         shell(
@@ -351,6 +416,8 @@ class TestGoingThrough:
         (folder / "others" / "0003.png").replace(folder / "0001.png")
         go_to(session, 1, qtbot)
         assert session.cells is None
+        qtbot.waitUntil(lambda: texts(session)[1][1:] == ("", "", ""), timeout=WAIT)
+        assert session._panel.summary.text() == "6 pictures, 5 segmented: 6 white cells, 0 to check."
 
     def test_that_a_picture_is_gone_is_said_beside_its_cells(self, session, folder, qtbot):
         (folder / "0003.png").unlink()

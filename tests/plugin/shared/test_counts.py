@@ -150,3 +150,15 @@ def test_a_cell_drawn_on_one_plane_counts_on_that_plane(viewer, qtbot):
     with qtbot.waitSignal(counts_of(viewer).changed, timeout=10_000):
         cells.paint((1, 100, 100), 9)
     assert shown(viewer) == "plane 1: 2 white cells\nstack: 5 white cells"
+
+
+def test_of_a_stack_in_doubt_no_plane_is_counted(viewer, qtbot):
+    source = viewer.add_image(np.stack([discs(), discs(centres=[(40, 40)])]), rgb=True)
+    found = dataclasses.replace(dark_discs(source.data), notes=("Is it one? Count again.",))
+    cells = add_segmentation(viewer, found, source).cells
+    assert shown(viewer) == "count in doubt, see its notes"
+    counts = counts_of(viewer)
+    assert (counts.words(cells, 0), counts.plane_words(cells)) == ("count in doubt", "")
+    with qtbot.waitSignal(counts.changed, timeout=10_000):
+        cells.paint((1, 100, 100), 9)
+    assert shown(viewer) == "count in doubt, see its notes", "until it is saved"

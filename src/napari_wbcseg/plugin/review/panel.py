@@ -254,11 +254,10 @@ class ReviewPanel:
         review = self._review
         if review is None:
             return
-        of_stack = review.stacked and self.plane is not None
-        here = [f"On this plane ({self.plane}): {review.summary(self.plane)}."] if of_stack else []
         info = LayerInfo.of(review.labels)
-        if info.in_doubt:
-            here += info.notes
+        here = [*info.notes] if info.in_doubt else []
+        if review.stacked and self.plane is not None and not info.in_doubt:
+            here.append(f"On this plane ({self.plane}): {review.summary(self.plane)}.")
         if len(self.model.shown) < review.count:
             here.append(f"{len(self.model.shown)} of {review.count} shown in the table.")
         self.count.setText(review.summary())

@@ -54,7 +54,10 @@ class ClassesEditor(FieldEditor):
         with offered.changed.blocked():
             offered.choices = ()  # magicgui leaves what was there before in its old order
             offered.choices = self._offered()
-            offered.value = chosen
+            if chosen in offered.choices:
+                offered.value = chosen
+        if offered.value != chosen:  # what was taught is forgotten
+            offered.changed.emit(offered.value)
 
     def _on_chosen(self, value: Any) -> None:
         if value == _ASK:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from napari.layers import Layer, Shapes
+from napari.layers import Image, Layer, Shapes
 
 from ...box import Box
 from ...errors import ImageError
+from ...images.lazy import is_large
 from ...progress import Progress
 from ...segmentation.result import Segmentation
+from ..shared.layer_check import LayerCheck, check_layer
 from ..shared.regions import inside, region_outlines
 from ..shared.viewer import image_data, plane_shape
 
 _MARGIN = 128  # pixels around a region, so that the cells on its outline are seen whole
 _PIECE = 2**22  # pixels read between two progress reports
+_LARGEST = 2**28  # pixels of a plane; more do not fit into a napari layer, nor into most memories
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,31 +97,54 @@ class Part:
         )
 
 
-def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None = None) -> Part:
+def check_part(layer: Image | None, regions: Shapes | None) -> LayerCheck:
+    """Say whether an image layer, or what of it lies in regions, can be segmented; see `check_layer`."""
+    check = check_layer(layer)
+    if layer is None or not check.usable or regions is not None or _in_tiles(layer):
+        return check
+    rows, columns = plane_shape(layer)[-2:]
+    if rows * columns <= _LARGEST:
+        return check
+    return LayerCheck(
+        False,
+        f"{columns} × {rows} pixels are too many for one layer: choose or draw a region, "
+        "or use the command wbcseg segment.",
+    )
+
+
+def _in_tiles(layer: Layer) -> bool:
+    """Say whether the whole of a layer is segmented tile by tile, and so fills."""
+    return layer.ndim == 2 and is_large(image_data(layer))
+
+
+def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None = None) -> Part | None:
     """Return the part of a layer that is one plane of it, inside regions, or both.
+
+    None for all of a large image, which is segmented tile by tile.
 
     Parameters
     ----------
     layer : napari.layers.Image
         One image or a stack; of several resolutions, the highest is taken.
     plane : int, optional
-        Plane of a stack; by default all planes.
+        Plane of a stack, or beyond an end of it, which is taken then; by default all planes.
     regions : napari.layers.Shapes, optional
         Rectangles, ellipses and polygons; the layers need not have one scale.
 
     Raises
     ------
     ImageError
-        If the layer has no such plane, or no region lies on it.
+        If no region lies on the layer.
     """
+    if regions is None and _in_tiles(layer):
+        return None
     data, rgb = image_data(layer), bool(layer.rgb)
     shape = plane_shape(layer)
     words = []
     if len(shape) == 2:
         plane = None
     if plane is not None:
-        if not 0 <= plane < shape[0]:
-            raise ImageError(f"{layer.name} has no plane {plane}: it has {shape[0]}, counted from 0.")
+        plane = min(max(plane, 0), shape[0] - 1)
         data = data[plane]
         words.append(f"plane {plane}")
     window = Box(0, 0, *shape[-2:])

@@ -127,8 +127,7 @@ class SaveForm(QWidget):
             "Saving cells",
             done=lambda files: self._on_saved(layer, snapshot, files),
             failed=self._on_failed,
-            cancelled=lambda: self.told.setText("Cancelled; files that were done are whole."),
-            ended=self._finish,
+            cancelled=lambda: self._finish("Cancelled; files that were done are whole."),
             cleanup=self._cleanup,
         )
         self.refresh()
@@ -170,17 +169,16 @@ class SaveForm(QWidget):
         in_no_file = snapshot.image is not None and snapshot.image_path is None
         if in_no_file and "tiff" in self.formats and "ome-zarr" not in self.formats:
             words += f" {_NO_FILE}"
-        self.told.setText(words)
-        self._finish()
+        self._finish(words)
         self.saved.emit(files)
 
     def _on_failed(self, words: str) -> None:
-        self.told.setText(words)
-        self._finish()
+        self._finish(words)
         say_error(words)
         self.failed.emit(words)
 
-    def _finish(self) -> None:
+    def _finish(self, words: str) -> None:
+        self.told.setText(words)
         self._job = None
         self.refresh()
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import napari
-from napari.layers import Image, Layer, Shapes
+from napari.layers import Image, Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication, QWidget
 from superqt.utils import signals_blocked
 
 from ...errors import WBCSegError
-from ...images.lazy import is_large
 from ...segmentation.result import Segmentation
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
@@ -25,10 +24,8 @@ from ..shared.viewer import image_data, own_viewer, placement, plane_shape, plan
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
 from .panel import SegmentPanel, ask_to_keep
-from .parts import Part, choose_part
+from .parts import check_part, choose_part
 from .run import SegmentRun
-
-_LARGEST = 2**28  # pixels of a plane; more do not fit into a napari layer, nor into most memories
 
 
 class SegmentWidget(QWidget):
@@ -142,8 +139,9 @@ class SegmentWidget(QWidget):
         if not check.usable or layer is None:
             self._on_failed(check.words)
             return
+        shown = plane_shown(layer, self._viewer.dims.point) if self.only_plane_shown else None
         try:
-            part = None if self._in_tiles(layer) else self._part(layer)
+            part = choose_part(layer, shown, self.regions)
         except WBCSegError as error:
             self._on_failed(str(error))
             return
@@ -222,42 +220,25 @@ class SegmentWidget(QWidget):
         self._cleanup.add(lambda: panel.pixel_size.follow(None))
 
     def _check(self) -> LayerCheck:
-        check = check_layer(self.image)
-        if not check.usable:
-            return check
-        if not self._panel.models.name:
+        check = check_part(self.image, self.regions)
+        if check.usable and not self._panel.models.name:
             train = "Plugins ▸ White blood cells ▸ Train WBC model"
             return LayerCheck(False, f"No model is installed: train one with {train}.")
-        rows, columns = plane_shape(self.image)[-2:]
-        if rows * columns > _LARGEST and self.regions is None and not self._in_tiles(self.image):
-            return LayerCheck(
-                False,
-                f"{columns} × {rows} pixels are too many for one layer: choose or draw a region, "
-                "or use the command wbcseg segment.",
-            )
         return check
-
-    def _in_tiles(self, layer: Layer | None) -> bool:
-        """Say whether the whole of a large image is to be segmented, so that it fills tile by tile."""
-        return layer is not None and layer.ndim == 2 and self.regions is None and is_large(image_data(layer))
-
-    def _part(self, layer: Layer) -> Part:
-        plane = None
-        if self.only_plane_shown and len(plane_shape(layer)) > 2:
-            shown = plane_shown(layer, self._viewer.dims.point) or 0
-            plane = min(max(shown, 0), plane_shape(layer)[0] - 1)
-        return choose_part(layer, plane, self.regions)
 
     def _refresh(self, *_: Any) -> None:
         """Follow the choice, the count, and cells that have found their picture."""
+        if self._cleanup.done:
+            return
         panel, running = self._panel, self.running
         self._show_counts()
         panel.run.setEnabled(not running)
         if not running:
             check, cells = self._check(), self._panel.cells()
-            told = [check.words, *LayerInfo.of(self.image).notes] if check.usable else []
-            panel.about.setText(" ".join(told))
-            panel.show_status("" if check.usable else check.words, wrong=True)
+            colours = "" if self._offer is None else self._offer.words
+            told = [check.words, *LayerInfo.of(self.image).notes, colours] if check.usable else []
+            panel.about.setText(" ".join(told).strip())
+            panel.show_status("" if check.usable else colours or check.words, wrong=True)
             panel.run.setEnabled(check.usable)
             panel.run.setText("Segment" if cells is None else "Segment again")
             panel.run.setToolTip(
@@ -274,6 +255,8 @@ class SegmentWidget(QWidget):
 
     def _on_image(self) -> None:
         """Say nothing more of the picture before."""
+        if self._cleanup.done:
+            return
         self._circle.hide()
         if not self.running:
             self._say("")
@@ -283,18 +266,13 @@ class SegmentWidget(QWidget):
 
     def _on_layers(self, event: Any = None) -> None:
         """Look at the image again; its neighbours and its results may have changed."""
-        if self._cleanup.done:
-            return
         layer = self.image
-        stacked = check_layer(layer).usable and layer is not None and len(plane_shape(layer)) == 3
-        self._panel.show_planes(int(image_data(layer).shape[0]) if stacked else 0)
+        shape = plane_shape(layer) if layer is not None and check_layer(layer).usable else ()
+        self._panel.show_planes(shape[0] if len(shape) == 3 else 0)
         self._offer = colour_offer(self._viewer, layer)
         if self._offer is not None:
             self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
         self._refresh()
-        if self._offer is not None and not self.running:
-            self._panel.about.setText(f"{self._panel.about.text()} {self._offer.words}".strip())
-            self._panel.show_status("" if self._check().usable else self._offer.words, wrong=True)
 
     def _on_model(self) -> None:
         """Take the recipe of the chosen model."""
@@ -369,8 +347,6 @@ class SegmentWidget(QWidget):
 
     def _show_counts(self, event: Any = None) -> None:
         """Tell the count of the cells layer, which edits change."""
-        if self._cleanup.done:
-            return
         cells = self._panel.cells()
         info = LayerInfo() if cells is None else LayerInfo.of(cells)
         self._panel.result.setText("" if cells is None else self._counts.words(cells))

@@ -86,13 +86,18 @@ class Session:
     def keep(self, shown: Path) -> None:
         """Write down what no run does: which pictures these are, and which of them is shown.
 
+        napari's list of what was opened leads back to it.
+
         Raises
         ------
         OutputError
             If the folder cannot be written.
         """
-        kept = {"pictures": self.pictures, "shown": str(shown)}
-        write_atomically(self.out / SESSION_FILE, json.dumps(kept, indent=2).encode())
+        from napari.utils.history import update_open_history
+
+        kept, file = {"pictures": self.pictures, "shown": str(shown)}, self.out / SESSION_FILE
+        write_atomically(file, json.dumps(kept, indent=2).encode())
+        update_open_history(str(file))
 
     @property
     def outputs(self) -> Outputs:
@@ -103,15 +108,30 @@ class Session:
         return Outputs(self.out, run.mask, run.overlay, run.formats, run.model.source)
 
     def items(self) -> list[BatchItem]:
-        """Return the pictures: those there are now, then others of the last run, with the names they had."""
+        """Return the pictures: those there are now, then others of the last run, with the names they had.
+
+        Raises
+        ------
+        SettingsError
+            If nothing tells which pictures they are.
+        """
         earlier = [] if self.run is None else items_of(self.run, self.out)
         others = {os.path.realpath(item.path): replace(item, sha256=None) for item in earlier}
         now = [others.pop(os.path.realpath(item.path), item) for item in collect(self.pictures)]
         items = [*now, *others.values()]
+        if not items:
+            raise SettingsError(
+                f"{self.out} does not tell which pictures it is of: open the folder with the pictures."
+            )
         names = output_names(
             {item.path: None for item in items if not item.problem}, {i.path: i.name for i in items}
         )
         return [item if item.problem else replace(item, name=names[item.path]) for item in items]
+
+    def written(self, item: BatchItem) -> tuple[Path, int] | None:
+        """Return the record of a picture, and when it was written; None where there is none."""
+        file = self.outputs.record_file(item.name)
+        return (file, file.stat().st_mtime_ns) if file.exists() else None
 
     def segment(
         self,
@@ -163,6 +183,13 @@ class Session:
             image_progress=lambda *_: progress(*at),
             report=told,
         )
+
+
+def last_session() -> Path | None:
+    """Return the results folder of the session that was opened last; None where there was none."""
+    from napari.utils.history import get_open_history
+
+    return next((one for one in map(Path, get_open_history()) if (one / SESSION_FILE).is_file()), None)
 
 
 def look_at(item: BatchItem, session: Session) -> tuple[dict[str, Any] | None, bytes]:

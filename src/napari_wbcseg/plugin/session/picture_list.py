@@ -27,11 +27,15 @@ _SIZE = QSize(72, 54)  # pixels of the screen, of a thumbnail
 
 @dataclass(eq=False)
 class Entry:
-    """A picture, its row of ``counts.csv`` (None where it is not segmented), and its thumbnail."""
+    """A picture, its row of ``counts.csv`` (None where it is not segmented), and its thumbnail.
+
+    ``known`` says whether it was looked at.
+    """
 
     item: BatchItem
     row: dict[str, Any] | None = None
     picture: QPixmap | None = None
+    known: bool = False
 
     @property
     def segmented(self) -> bool:

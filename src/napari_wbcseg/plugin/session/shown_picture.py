@@ -3,16 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 
+from ...batch.file import BatchItem
+from ...errors import WBCSegError
 from ..shared.metadata import LayerDataTuple, LayerInfo, role_of
 from ..shared.saving import LayerSnapshot
-from ..shared.unsaved import UnsavedCopy, keep_unsaved, state_of, take
+from ..shared.unsaved import UnsavedCopy, copies_left, keep_unsaved, state_of, take
+from ..shared.unsaved_offer import words_of
+from .files import Session, layers_of
 from .picture_list import Entry
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is to be shown of a picture.
+
+    Attributes
+    ----------
+    layers : list of tuple
+        The picture and its cells, as far as they are known.
+    words : str
+        What the user should know of them.
+    written : object
+        The record of its cells, and when it was written.
+    left : UnsavedCopy or None
+        What the cells come from, if not from the files: then they are not saved.
+    """
+
+    layers: list[LayerDataTuple]
+    words: str
+    written: object
+    left: UnsavedCopy | None
+
+
+def copy_left(item: BatchItem, session: Session) -> UnsavedCopy | None:
+    """Return the corrections of a picture that were left behind unsaved; for the window's thread."""
+    record = session.outputs.record_file(item.name)
+    return next((copy for copy in copies_left() if copy.is_of(record, item.path)), None)
+
+
+def read_picture(item: BatchItem, session: Session, left: UnsavedCopy | None) -> Contents:
+    """Read a picture and its cells, those that were left behind if they can be read; for a worker thread.
+
+    Raises
+    ------
+    WBCSegError
+        If the picture or its result cannot be read.
+    """
+    written, layers, words = session.written(item), None, ""  # what is written later is read again
+    if left is not None:
+        with suppress(WBCSegError):  # damaged
+            layers, words = left.layers(), f"{words_of(left)} Here they are: Save keeps them."
+    if layers is None:
+        layers, left = layers_of(item, session.outputs), None
+    if not any(kind == "image" for *_, kind in layers):
+        words += f" {item.path} is not there any more, or cannot be read: its cells stand alone."
+    return Contents(layers, words.strip(), written, left)
 
 
 class ShownPicture:
@@ -68,26 +121,17 @@ class ShownPicture:
         cells = self.to_save
         return None if cells is None else state_of(LayerSnapshot.of_layer(cells, self._viewer))
 
-    def show(self, entry: Entry, layers: Sequence[LayerDataTuple], left: UnsavedCopy | None = None) -> None:
-        """Show a picture in place of the one before.
-
-        Parameters
-        ----------
-        entry : Entry
-        layers : sequence of tuple
-            What they are made of.
-        left : UnsavedCopy, optional
-            What these come from, if not from the files: then they are not saved.
-        """
+    def show(self, entry: Entry, contents: Contents) -> None:
+        """Show a picture in place of the one before."""
         self.take_away()
-        self.entry = entry
-        self._layers = [self._viewer.add_layer(Layer.create(*one)) for one in layers]
+        self.entry, self.written = entry, contents.written
+        self._layers = [self._viewer.add_layer(Layer.create(*one)) for one in contents.layers]
         cells, self._saved = self.cells, self._state()
         if cells is not None:
             self._viewer.layers.selection.active = cells
-            if left is not None:
+            if contents.left is not None:
                 self._saved = None
-                self._kept.restored(cells, take(left))
+                self._kept.restored(cells, take(contents.left))
         self._viewer.reset_view()
 
     def take_away(self) -> None:

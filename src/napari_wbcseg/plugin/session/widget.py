@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from ...batch.file import BatchItem
 from ...batch.notices import notices
-from ...batch.run import BatchResult
 from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
@@ -22,13 +20,11 @@ from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import Job, clean_up_with, in_background, say_error
 from ..shared.panel import calling, open_review_on
 from ..shared.saving import LayerSnapshot
-from ..shared.unsaved import UnsavedCopy, copies_left
-from ..shared.unsaved_offer import words_of
 from ..shared.viewer import own_viewer
-from .files import SESSION_FILE, Session, layers_of, look_at, save_in_place
+from .files import Session, last_session, look_at, save_in_place
 from .panel import KEYS, SessionPanel, ask_to_save
 from .picture_list import Entry, pixmap
-from .shown_picture import ShownPicture
+from .shown_picture import Contents, ShownPicture, copy_left, read_picture
 from .window import WindowGuard
 
 
@@ -92,7 +88,7 @@ class SessionWidget(QWidget):
         self._guard = WindowGuard(self, keys, lambda: self.unsaved, self._after_saving)
         self._cleanup.add(self._guard.leave)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
-            self._cleanup.connect(event, self._on_layers)
+            self._cleanup.connect(event, self._refresh)
         self._refresh()
 
     # What is open ----------------------------------------------------------------------------------------
@@ -152,44 +148,51 @@ class SessionWidget(QWidget):
         self._picture.take_away()
         self._panel.model.set_entries([])
         self.session, self._asked = session, None
-        news = self._news
+        self._panel.notices.setText("")
+        self._look()
+        self._refresh()
+
+    def _look(self) -> None:
+        """Find out, in the background, what is not known yet of the pictures, and of the numbers over all."""
+        session, news, listed = self.session, self._news, list(self.entries)
+        assert session is not None
 
         def look(progress: Progress) -> tuple[str, ...]:
-            entries, done = [Entry(item) for item in session.items()], []
-            news.found.emit(entries)
+            entries = listed or [Entry(item) for item in session.items()]
+            rows = {entry: entry.row for entry in entries}
+            if not listed:
+                progress(0, len(entries), "Looking at the pictures")
+                news.found.emit(entries)
             for number, entry in enumerate(entries):
-                progress(number, len(entries), "Looking at the pictures")
-                row, jpeg = look_at(entry.item, session)
-                news.told.emit(entry, row, jpeg)
-                done += [entry.item] * (row is not None and row["status"] == "ok")
+                if not entry.known:
+                    rows[entry], jpeg = look_at(entry.item, session)
+                    progress(number, len(entries), "Looking at the pictures")
+                    news.told.emit(entry, rows[entry], jpeg)
+            done = [entry.item for entry, row in rows.items() if row is not None and row["status"] == "ok"]
             return notices(done, session.outputs)
 
         if self._looking is not None:
             self._looking.abandon()
-        self._show_notices(())
         self._looking = self._start(look, self._on_listed)
-        self._refresh()
 
     def _on_found(self, entries: list[Entry]) -> None:
-        if self.session is not None:
-            self._panel.model.set_entries(entries)
-            paths = [str(entry.item.path) for entry in entries]
-            self.show_picture(paths.index(self.session.shown) if self.session.shown in paths else 0)
-            self._refresh()
+        assert self.session is not None
+        self._panel.model.set_entries(entries)
+        paths = [str(entry.item.path) for entry in entries]
+        self.show_picture(paths.index(self.session.shown) if self.session.shown in paths else 0)
+        self._refresh()
 
     def _on_listed(self, sentences: tuple[str, ...]) -> None:
-        self._show_notices(sentences)
+        self._panel.notices.setText("\n".join(sentences))
         self.listed.emit()
 
-    def _show_notices(self, sentences: tuple[str, ...]) -> None:
-        self._panel.notices.setText("\n".join(sentences))
-
     def _on_told(self, entry: Entry, row: dict[str, Any] | None, jpeg: bytes) -> None:
-        entry.row = row
+        assert self.session is not None
+        entry.row, entry.known = row, True
         entry.picture = pixmap(jpeg) if jpeg else entry.picture
         self._panel.show_entry(entry)
-        found = entry is self.shown and entry.segmented and self.running
-        if found and self._picture.written != self._written(entry) and not self.unsaved:
+        found_anew = entry is self.shown and self._picture.written != self.session.written(entry.item)
+        if found_anew and entry.segmented and not self.unsaved:
             self._read(entry)
 
     # One picture -----------------------------------------------------------------------------------------
@@ -222,49 +225,28 @@ class SessionWidget(QWidget):
         """Read a picture and its cells in the background, and show them."""
         session, item = self.session, entry.item
         assert session is not None
-        self._asked = entry
-        record = session.outputs.record_file(item.name)
-        left = next((copy for copy in copies_left() if copy.is_of(record, item.path)), None)
+        self._asked, left = entry, copy_left(item, session)
 
-        def read(progress: Progress) -> tuple[Any, UnsavedCopy | None]:
-            if left is not None:
-                with suppress(WBCSegError):  # damaged
-                    return left.layers(), left
-            return layers_of(item, session.outputs), None
-
-        def show(found: tuple[Any, UnsavedCopy | None]) -> None:
-            self._after_saving(lambda: self._show(entry, *found))  # cells may have been edited meanwhile
+        def show(contents: Contents) -> None:
+            self._after_saving(lambda: self._show(entry, contents))  # cells may have been edited meanwhile
 
         if self._reading is not None:
             self._reading.abandon()
-        self._reading = self._start(read, show)
+        self._reading = self._start(lambda progress: read_picture(item, session, left), show)
 
-    def _show(self, entry: Entry, layers: Any, left: UnsavedCopy | None) -> None:
-        self._picture.show(entry, layers, left)
-        self._picture.written = self._written(entry)
-        words = "" if left is None else f"{words_of(left)} Here they are: Save keeps them."
-        if not any(kind == "image" for *_, kind in layers):
-            words += f" {entry.item.path} is not there any more, or cannot be read: its cells stand alone."
-        self._panel.say(words.strip())
-        self._remember(entry)
-        self._refresh()
-        self.opened.emit(entry)
-
-    def _written(self, entry: Entry) -> tuple[Path, int] | None:
-        """Return the record of a picture, and when it was written; None where there is none."""
+    def _show(self, entry: Entry, contents: Contents) -> None:
         assert self.session is not None
-        file = self.session.outputs.record_file(entry.item.name)
-        return (file, file.stat().st_mtime_ns) if file.exists() else None
-
-    def _remember(self, entry: Entry) -> None:
-        from napari.utils.history import update_open_history
-
-        assert self.session is not None
+        self._picture.show(entry, contents)
         try:
             self.session.keep(entry.item.path)
-            update_open_history(str(self.session.out / SESSION_FILE))
+            self._panel.say(contents.words)
         except WBCSegError as error:
             self._panel.say(str(error))
+        if entry.known and entry.segmented != (self.cells is not None):  # its files are others by now
+            entry.known = False
+            self._look()
+        self._refresh()
+        self.opened.emit(entry)
 
     # Segmenting and saving -------------------------------------------------------------------------------
 
@@ -283,14 +265,10 @@ class SessionWidget(QWidget):
             entry.item = item
             news.told.emit(entry, row, look_at(item, session)[1])
 
-        def work(progress: Progress) -> BatchResult:
+        def work(progress: Progress) -> Any:
             return session.segment([one.item for one in entries], model, settings, progress, report)
 
-        def done(result: BatchResult) -> None:
-            self._panel.say("")
-            self._show_notices(result.notices)
-
-        self._running = self._start(work, done, "Segmenting all pictures")
+        self._running = self._start(work, lambda _: self._panel.say(""), "Segmenting all pictures")
         self._running.progressed.connect(self._panel.show_progress)
         self._running.cancelled.connect(lambda: self._panel.say("Cancelled. What is done is kept."))
         self._running.ended.connect(self._on_ended)
@@ -303,10 +281,10 @@ class SessionWidget(QWidget):
             self._panel.say("Cancelling …")
 
     def _on_ended(self) -> None:
-        self._running = None
-        if self.session is not None:
-            self.session = Session.open([], self.session.out)
+        assert self.session is not None
+        self._running, self.session = None, Session.open(self.session.pictures, self.session.out)
         self._refresh()
+        self._look()
         self.ended.emit()
 
     def save(self) -> None:
@@ -318,13 +296,13 @@ class SessionWidget(QWidget):
 
         def work(progress: Progress) -> Any:
             files = save_in_place(snapshot, entry.item, session, progress)
-            return files, *look_at(entry.item, session)
+            return files, session.written(entry.item), *look_at(entry.item, session)
 
         def done(outcome: Any) -> None:
-            files, row, jpeg = outcome
+            files, written, row, jpeg = outcome
             self._picture.on_saved(cells, snapshot, files)
             if entry is self.shown:
-                self._picture.written = self._written(entry)
+                self._picture.written = written
             self._panel.say("")
             self._on_told(entry, row, jpeg)
             end()
@@ -381,7 +359,7 @@ class SessionWidget(QWidget):
 
     def go_on(self) -> None:
         """Open the session that was open last."""
-        folder = _last_session()
+        folder = last_session()
         if folder is not None:
             self.open_pictures([folder])
 
@@ -392,14 +370,10 @@ class SessionWidget(QWidget):
             pictures = self.session.pictures or [entry.item.path for entry in self.entries]
             self.open_pictures(pictures, folder)
 
-    def _on_layers(self, event: Any) -> None:
-        """Offer what can be done with cells that came, by another panel perhaps, or went."""
-        self._refresh()
-
-    def _refresh(self) -> None:
-        """Offer what can be done."""
+    def _refresh(self, event: Any = None) -> None:
+        """Offer what can be done; cells may have come, by another panel perhaps, or gone."""
         row = self.entries.index(self.shown) if self.shown in self.entries else None
-        last = _last_session() if self.session is None else None
+        last = last_session() if self.session is None else None
         buttons = self._panel.buttons
         self._panel.refresh(self.session, last, row, self.running)
         buttons["review"].setEnabled(self.cells is not None)
@@ -410,10 +384,3 @@ class SessionWidget(QWidget):
         self._panel.say(words)
         say_error(words)
         self.failed.emit(words)
-
-
-def _last_session() -> Path | None:
-    """Return the results folder of the session that was opened last; None where there was none."""
-    from napari.utils.history import get_open_history
-
-    return next((one for one in map(Path, get_open_history()) if (one / SESSION_FILE).is_file()), None)

@@ -101,18 +101,21 @@ class Counts(QObject):
 
     def words(self, layer: Labels, plane: int | None = None) -> str:
         """Return the count of a layer in words, or of one plane of it; nothing where that is not known."""
-        table, info = self._table(layer), LayerInfo.of(layer)
-        if plane is None and info.in_doubt:
+        info = LayerInfo.of(layer)
+        if info.in_doubt:
             return "count in doubt"
+        table = self._table(layer)
         if plane is None:
             return info.summary if table is None else summary_of(table, info.class_list)
         table = layer.features if table is None else table
         return summary_of(table[table["plane"] == plane], info.class_list) if "plane" in table else ""
 
     def plane_words(self, layer: Labels) -> str:
-        """Return the count of the plane shown, with its number; nothing for a single image."""
+        """Return the count of the plane shown, with its number; nothing for a single image, or in doubt."""
         viewer = self._viewer()
-        plane = None if viewer is None else plane_shown(layer, viewer.dims.point)
+        if viewer is None or LayerInfo.of(layer).in_doubt:
+            return ""
+        plane = plane_shown(layer, viewer.dims.point)
         words = "" if plane is None else self.words(layer, plane)
         return f"plane {plane}: {words}" if words else ""
 
@@ -261,14 +264,14 @@ class Counts(QObject):
         if overlay.visible and overlay.text not in ("", self._text):
             return  # the user's own words
         cells = _seen(viewer) if preference("count_on_canvas") else None
-        if cells is None:
+        words = "" if cells is None else self.words(cells)
+        if cells is None or not words:
             overlay.visible, self._text = False, ""
             return
-        words, here = self.words(cells), self.plane_words(cells)
+        here, info = self.plane_words(cells), LayerInfo.of(cells)
         lines = [here, f"stack: {words}"] if here else [words]
-        info = LayerInfo.of(cells)
         if info.in_doubt:
-            lines = [f"{words}, see its notes", *[here] * bool(here)]
+            lines = [f"{words}, see its notes"]
         if info.source and sum(map(is_picture, viewer.layers)) > 1:
             lines.insert(0, info.source)
         self._text, size = fitted(lines, viewer.canvas.size[1])

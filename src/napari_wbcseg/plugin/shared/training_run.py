@@ -22,7 +22,7 @@ _STATES_EVERY = 1.0  # seconds
 _GRACE = 0.8  # seconds that a cancelled process has before it is killed
 
 #: What is made of a process that has come to its end, given why it did; called in a worker thread.
-Finish = Callable[["TrainingProcess", str, Progress], Any]
+Finish = Callable[[TrainingProcess, str, Progress], Any]
 
 
 class TrainingRun(QObject):
