@@ -65,6 +65,12 @@ def test_an_unsure_cell_stained_as_the_red_cells_is_left_out() -> None:
     assert out.tolist() == [False, True, False, False], "the third is sure, the fourth stained as white cells"
 
 
+def test_a_fairly_sure_cell_shows_the_stain_of_white_cells_and_is_judged_by_it_too() -> None:
+    assert PARAMETERS.reference < 0.85 < PARAMETERS.judged
+    stain, certainty = between(1.0, 1.0, 0.0), np.array([0.85, 0.85, 0.85])
+    assert red_cells_by_stain(stain, certainty, RED).tolist() == [False, False, True]
+
+
 def test_what_is_darker_than_the_white_cells_stays_whatever_its_colour() -> None:
     dark_blue = np.array([[1.9, 1.9, 0.3]])
     stain = np.concatenate([between(1.0), dark_blue])
@@ -76,6 +82,6 @@ def test_stain_tells_nothing_without_a_reference() -> None:
     stain, certainty = between(1.0, 0.0), np.array([0.95, 0.5])
     assert red_cells_by_stain(stain, certainty, RED).tolist() == [False, True]
     assert not red_cells_by_stain(stain, certainty, None).any(), "no red cell"
-    assert not red_cells_by_stain(stain, np.array([0.85, 0.5]), RED).any(), "no sure cell"
+    assert not red_cells_by_stain(stain, np.array([0.75, 0.5]), RED).any(), "no sure cell"
     alike = between(0.1, 0.0)
     assert not red_cells_by_stain(alike, certainty, RED).any(), "red and white cells look the same"
