@@ -41,7 +41,7 @@ class InstanceParameters:
         of more with so many that are nearest in pixels.
     outline : float
         Logits by which the probability at the outline lies above the threshold of cells. With 0 outlines
-        are 0.9 % wider than the boxes of TXL-PBC's training fields (`benchmarks/calibrate_outlines.py`).
+        are 1.0 % wider than the boxes of TXL-PBC's training fields (`benchmarks/calibrate_outlines.py`).
     around : int
         Width of the ring around a cell in which its outline might lie as well, pixels of the map.
     least_certainty : float
