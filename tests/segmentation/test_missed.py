@@ -46,7 +46,7 @@ def test_a_cell_taken_out_is_found_again_as_the_network_had_it(smear, model, rec
 def test_a_threshold_that_is_too_high_is_lowered(smear):
     drawn, found = smear
     label = int(found.cells["label"].iloc[0])
-    settings = SegmentationSettings(probability_threshold=0.99999)
+    settings = SegmentationSettings(probability_threshold=0.9999999)
     nothing = np.zeros_like(found.labels)
     point = centre(found.labels, label)
     _, mask = outline_at(drawn.image, nothing, point, found.cell_diameter, load_model("wbc"), settings)
