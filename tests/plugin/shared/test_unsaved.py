@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,6 +106,12 @@ class TestKilled:
         assert copies_left() == [], "another napari is at work on it"
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+    def test_a_copy_that_was_removed_by_hand_is_offered_no_more(self, killed, viewer):
+        assert len(copies_left()) == 1
+        shutil.rmtree(unsaved_folder())
+        assert copies_left() == []
+        assert not offer_of(open_panel(viewer, REVIEW)).text.text()
 
     def test_the_next_start_offers_every_correction(self, killed, viewer, qtbot):
         panel = open_panel(viewer, REVIEW)

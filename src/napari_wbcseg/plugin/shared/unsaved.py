@@ -155,6 +155,7 @@ class UnsavedCopy:
 
 def copies_left() -> list[UnsavedCopy]:
     """Return the copies that nobody works on, the latest first; this process holds them from now on."""
+    _left[:] = [copy for copy in _left if copy.complete]  # a hand may have removed some
     held = {copy.folder for copy in _left}
     others = (path.parent for path in unsaved_folder().glob(f"*/{_ABOUT}") if path.parent not in held)
     for copy in map(UnsavedCopy, others):
