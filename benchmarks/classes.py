@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,13 @@ from napari_wbcseg.training.classifier import as_they_are
 #: The classes with both kinds of neutrophils as one.
 NAMES = (NEUTROPHIL, *CLASSES[2:])
 EXAMPLES, DRAWS = 10, 10
+#: Which classes a person names, all of them or those that come first.
+NAMED = (
+    (NEUTROPHIL, "lymphocyte", "monocyte", "eosinophil"),
+    (NEUTROPHIL, "eosinophil"),
+    ("lymphocyte", "monocyte"),
+    (NEUTROPHIL,),
+)
 
 
 def merged(probabilities: np.ndarray) -> np.ndarray:
@@ -53,14 +61,18 @@ def report(title: str, probabilities: np.ndarray, truth: np.ndarray) -> None:
     print(markdown(("true, called", *names), rows))
 
 
-def with_examples(classifier: ClassifierFile, embedding: np.ndarray, truth: np.ndarray) -> float:
-    """Return the mean accuracy on the other cells, after so many of each class were named."""
-    scores, classes = [], [c for c in np.unique(truth) if (truth == c).sum() > EXAMPLES]
+def with_examples(
+    classifier: ClassifierFile, embedding: np.ndarray, truth: np.ndarray, count: int, names: Sequence[str]
+) -> float:
+    """Return the mean accuracy on the other cells, after so many of some classes were named."""
+    scores, classes = [], [NAMES.index(name) for name in names]
+    scored = np.flatnonzero(np.isin(truth, [c for c in np.unique(truth) if (truth == c).sum() > EXAMPLES]))
     for draw in range(DRAWS):
         rng = np.random.default_rng(draw)
-        named = np.concatenate([rng.permutation(np.flatnonzero(truth == c))[:EXAMPLES] for c in classes])
-        rest = np.setdiff1d(np.flatnonzero(np.isin(truth, classes)), named)
-        taught = teach(classifier, embedding[named], [NAMES[truth[i]] for i in named])
+        named = np.concatenate([rng.permutation(np.flatnonzero(truth == c))[:count] for c in classes])
+        rest = np.setdiff1d(scored, named)
+        said = [NAMES[kind] if cell in named else None for cell, kind in enumerate(truth)]
+        taught = teach(classifier, embedding, said)
         found = probabilities_of(taught, embedding[rest])
         whole = [NEUTROPHIL if NEUTROPHIL in name else name for name in found.columns]
         called = found.T.groupby(np.array(whole)).sum().T.idxmax(axis=1)
@@ -110,7 +122,16 @@ def main() -> None:
         if name == "zheng":
             five = found[:, :5] / found[:, :5].sum(axis=1, keepdims=True)
             report(f"{folder}, of the five classes it has", five, truth)
-            print(f"\nWith {EXAMPLES} of each class named: {with_examples(classifier, embedding, truth):.3f}")
+            print("\nAccuracy once cells were named, mean of ten draws:\n")
+            counts = (1, 3, EXAMPLES)
+            rows = (
+                (
+                    " and ".join(names),
+                    *(f"{with_examples(classifier, embedding, truth, n, names):.3f}" for n in counts),
+                )
+                for names in NAMED
+            )
+            print(markdown(("named", *(f"{n} of each" for n in counts)), rows))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,43 @@ def test_a_new_class_is_learned_from_a_few_cells_and_kept_in_a_file(tmp_path: Pa
     np.testing.assert_allclose(probabilities, expected, atol=1e-3)
 
 
+@pytest.fixture(scope="module")
+def slide() -> tuple[ClassifierFile, np.ndarray, np.ndarray]:
+    """Return the built-in classifier, and cells of its classes that all share the look of a slide."""
+    first = read_classifier()
+    known = first.weights[EXAMPLES]
+    look = np.random.default_rng(0).normal(0, 0.3, known.shape[1]) * known.std(axis=0)
+    return first, known + look, np.array(first.header.examples)
+
+
+def _said(truth: np.ndarray, kind: str, name: str) -> list[str | None]:
+    """Return what a person says who names the first five cells of a kind."""
+    named = np.flatnonzero(truth == kind)[:5]
+    return [name if cell in named else None for cell in range(len(truth))]
+
+
+@pytest.mark.parametrize("name", ["segmented neutrophil", "lymphocyte"])
+def test_cells_of_one_class_say_nothing_of_the_others(
+    slide: tuple[ClassifierFile, np.ndarray, np.ndarray], name: str
+) -> None:
+    first, cells, truth = slide
+    taught = teach(first, cells, _said(truth, name, name))
+    told = probabilities_of(taught, cells).idxmax(axis=1).to_numpy()
+    others = (truth != name) & (truth != "band neutrophil")  # which a person may call segmented
+    assert (told[others] == truth[others]).mean() > 0.9, "the look of the slide is no class"
+
+
+@pytest.mark.parametrize("kind", ["monocyte", "lymphocyte"])
+def test_a_new_class_takes_up_its_kind_and_no_other(
+    slide: tuple[ClassifierFile, np.ndarray, np.ndarray], kind: str
+) -> None:
+    first, cells, truth = slide
+    taught = teach(first, cells, _said(truth, kind, "blast"))
+    told = probabilities_of(taught, cells).idxmax(axis=1).to_numpy()
+    assert (told[truth == kind] == "blast").mean() > 0.8
+    assert (told[truth != kind] == "blast").mean() < 0.1
+
+
 def test_what_was_said_of_other_cells_stays_and_nothing_is_no_lesson() -> None:
     first = read_classifier()
     taught = teach(teach(first, first.weights[EXAMPLES][:2], ["a", "b"]), first.weights[EXAMPLES][:1], ["c"])

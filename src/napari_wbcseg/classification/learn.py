@@ -2,7 +2,8 @@
 
 What the network sees in a cell, its embedding, stays as it is; a logistic regression on it is fitted
 anew, in a fraction of a second. It has the network's own opinion among its features, so that few cells
-change little, and examples of the classes that nobody named yet.
+change little. What all cells of a slide have in common is no class, so of the classes that nobody named
+there it has the cells that the network is sure of (self-training, Lee, ICML workshop 2013).
 """
 
 from __future__ import annotations
@@ -34,11 +35,17 @@ class LearnParameters:
         Weight of the network's own opinion among the features.
     kept : float
         Weight of all the examples of a class that came with the classifier, in cells.
+    sure : float
+        Probability from which a cell that nobody named is an example of its class.
+    most : int
+        So many of these of a class are enough.
     """
 
     regularisation: float = 1.0
-    opinion: float = 0.1
-    kept: float = 0.01
+    opinion: float = 0.03
+    kept: float = 1.0
+    sure: float = 0.95
+    most: int = 30
 
 
 PARAMETERS = LearnParameters()
@@ -46,7 +53,10 @@ _SAME = 1e-3  # distance of two embeddings over their length, of one cell looked
 
 
 def teach(
-    classifier: ClassifierFile, embedding: np.ndarray, names: Sequence[str], classes: ClassList = BUILT_IN
+    classifier: ClassifierFile,
+    embedding: np.ndarray,
+    names: Sequence[str | None],
+    classes: ClassList = BUILT_IN,
 ) -> ClassifierFile:
     """Return the classifier with what a person said of some cells, besides what was said of others before.
 
@@ -54,9 +64,9 @@ def teach(
     ----------
     classifier : ClassifierFile
     embedding : ndarray of float32, shape (n, embedding)
-        Of the cells named, from `napari_wbcseg.classification.classify.look_at_labels`.
-    names : sequence of str
-        Their classes, new ones too.
+        Of the cells of a slide, from `napari_wbcseg.classification.classify.look_at_labels`.
+    names : sequence of str or None
+        Their classes, new ones too; None for those that nobody named, which tell what the slide looks like.
     classes : ClassList
         Is saved with the classifier.
 
@@ -73,29 +83,36 @@ def teach(
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    if not len(names):
+    embedding = np.asarray(embedding, np.float32)
+    is_named = np.array([name is not None for name in names], bool)
+    if not is_named.any():
         raise SettingsError("No cell is named: name a few of each class first.")
+    sure, told = _sure(classifier, embedding, names, classes)
+    embedding, said_here = embedding[is_named], [name for name in names if name is not None]
     header, weights = classifier.header, dict(classifier.weights)
     came = len(header.examples) - header.taught
     known = weights.pop(EXAMPLES, np.zeros((0, header.architecture.embedding), np.float32))
     kept, before, said = known[:came], known[came:], header.examples[came:]
     other = ~_among(before, embedding)
-    names = [*(name for name, one in zip(said, other, strict=True) if one), *names]
-    examples = np.concatenate([kept, before[other], np.asarray(embedding, np.float32)])
-    truth = np.array([*header.examples[:came], *names])
-    found = np.unique(truth)
+    said_of = [*(name for name, one in zip(said, other, strict=True) if one), *said_here]
+    examples = np.concatenate([kept, before[other], embedding])
+    truth = [*header.examples[:came], *said_of]
+    found = np.unique([*truth, *told])
     if len(found) < 2:
         raise SettingsError(f"All named cells are of the class {found[0]!r}: name some of another one.")
-    # A class counts once, however many of its cells were named; those that came with the classifier little.
-    came_of = Counter(header.examples[:came])
-    weight = [PARAMETERS.kept / came_of[name] for name in header.examples[:came]] + [1.0] * len(names)
+    # A class that the network is sure of counts like one that was named, and one that came with it little.
+    a_class = len(said_here) / len(set(said_here))
+    came_of, sure_of = Counter(header.examples[:came]), Counter(told)
+    weight = [PARAMETERS.kept / came_of[name] for name in header.examples[:came]] + [1.0] * len(said_of)
+    weight += [min(1.0, a_class / sure_of[name]) for name in told]
     # To one spread, the network's opinion with them: all of it is linear, so it is one layer again.
     kernel, bias = weights["classes/kernel"], weights["classes/bias"]
-    own, opinion = _spread(examples), PARAMETERS.opinion / _spread(examples @ kernel + bias)
-    features = np.concatenate([examples * own, (examples @ kernel + bias) * opinion], axis=1)
+    seen = np.concatenate([examples, sure])
+    own, opinion = _spread(seen), PARAMETERS.opinion / _spread(seen @ kernel + bias)
+    features = np.concatenate([seen * own, (seen @ kernel + bias) * opinion], axis=1)
     regression = LogisticRegression(C=PARAMETERS.regularisation, max_iter=100, tol=1e-3)
     with threadpool_limits(1):  # so small a problem waits for threads, seconds where others compute too
-        fitted = regression.fit(features, truth, np.array(weight))
+        fitted = regression.fit(features, [*truth, *told], np.array(weight))
     coefficients, intercept = fitted.coef_, fitted.intercept_
     if len(found) == 2:  # of which scikit-learn gives the second alone
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
@@ -106,12 +123,42 @@ def teach(
     taught = header.model_copy(
         update={
             "architecture": header.architecture.model_copy(update={"classes": tuple(found.tolist())}),
-            "examples": tuple(truth.tolist()),
-            "taught": len(names),
-            "class_list": classes.covering(names).to_list(),
+            "examples": tuple(truth),
+            "taught": len(said_of),
+            "class_list": classes.covering(said_of).to_list(),
         }
     )
     return ClassifierFile.make(taught, {**weights, EXAMPLES: examples})
+
+
+def _sure(
+    classifier: ClassifierFile, embedding: np.ndarray, names: Sequence[str | None], classes: ClassList
+) -> tuple[np.ndarray, list[str]]:
+    """Return the cells that the classifier is sure of, and their classes.
+
+    Classes that a person named are left out, and what the classifier called most of the cells of such a
+    class: a person may have named it anew.
+    """
+
+    def wider(name: str) -> str:
+        known = classes(name)
+        return known.part_of or name if known else name
+
+    probabilities = classifier.probabilities(embedding)
+    told = np.array(classifier.header.architecture.classes)[probabilities.argmax(axis=1)].tolist()
+    called: dict[str, Counter[str]] = {name: Counter() for name in names if name}
+    for name, kind in zip(names, told, strict=True):
+        if name:
+            called[name][kind] += 1
+    settled = set(map(wider, [*called, *(kinds.most_common(1)[0][0] for kinds in called.values())]))
+    open_ = [name is None and wider(kind) not in settled for name, kind in zip(names, told, strict=True)]
+    of_class: dict[str, list[int]] = {}
+    for row in np.flatnonzero(
+        (probabilities.max(axis=1) >= PARAMETERS.sure) & np.array(open_, bool)
+    ).tolist():
+        of_class.setdefault(told[row], []).append(row)
+    rows = [row for every in of_class.values() for row in every[:: -(-len(every) // PARAMETERS.most)]]
+    return embedding[rows], [told[row] for row in rows]
 
 
 def _among(embedding: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from .decisions import Cell
 _MOST_KEPT = 4000
 _MOST_WANTED = 200  # of pictures on disk: those that were scrolled past before are not read
 _LOAD_FOR = 0.02  # seconds
+_ROOM = 1.2  # over what the classifier sees, so that cells larger than most are whole
 _BLANK = QColor(200, 200, 200)
 
 
@@ -97,7 +98,8 @@ class Crops(QObject):
 
     def _cut(self, cell: Cell, box: Box) -> QPixmap:
         plane, label = cell
-        around = int(PARAMETERS.side * self._diameter / PARAMETERS.diameter / 2) + 2
+        shown = _ROOM * self._diameter
+        around = int(PARAMETERS.side * shown / PARAMETERS.diameter / 2) + 2
         labels = image_data(self._labels)
         labels = labels if self._labels.ndim == 2 else labels[plane]
         top, left = max(box[0] - around, 0), max(box[1] - around, 0)
@@ -109,8 +111,7 @@ class Crops(QObject):
             image = self._image if self._labels.ndim == 2 else self._image[plane]
             pixels = np.asarray(image[here], np.float32) / self._range
         pixels = pixels[..., :3] if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
-        # The window is the classifier's, whatever its size on the screen.
-        crop, _ = cut_out(pixels, mask, (box[0] - top, box[1] - left), self._diameter, PARAMETERS.side)
+        crop, _ = cut_out(pixels, mask, (box[0] - top, box[1] - left), shown, PARAMETERS.side)
         return _pixmap(crop, self._side)
 
 

@@ -259,10 +259,12 @@ def _told(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) ->
     from ...classification.classify import class_list
 
     cells, embedding = view.cells, np.stack([seen[cell][1] for cell in view.keys])
-    named = cells["label"].isin(_named(cells)).to_numpy() & np.isfinite(embedding).all(axis=1)
+    seen_whole = np.isfinite(embedding).all(axis=1)
+    named = _named(cells)
+    names = [named.get(label) for label in cells["label"][seen_whole]]
     taught = first
-    if named.any() or not first.header.taught:
-        taught = teach(first, embedding[named], cells[CLASS][named].tolist(), classes)
+    if any(names) or not first.header.taught:
+        taught = teach(first, embedding[seen_whole], names, classes)
     told = probabilities_of(taught, embedding).set_axis(cells["label"].to_numpy())
     return Told(taught, class_list(taught).added(*classes), told[~told.index.duplicated()])
 
