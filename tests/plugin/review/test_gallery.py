@@ -315,7 +315,7 @@ def test_the_outline_on_the_canvas_takes_the_colour_of_the_class(widget, qtbot):
 
 
 def test_pictures_that_are_read_when_the_gallery_is_gone_are_nobodys(viewer, qtbot):
-    review = LayerReview(viewer, viewer.add_labels(three_cells(np.uint16)), in_background=False)
+    review = LayerReview(viewer, viewer.add_labels(three_cells(np.uint16)))
     gallery = Gallery()
     gallery.show()
     gallery.follow(review)

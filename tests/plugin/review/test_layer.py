@@ -119,7 +119,7 @@ def test_data_replaced_in_place_or_by_another_array_are_followed(review):
     soon(lambda: agrees(review) and review.count == 2)
     review.labels.data = np.zeros((50, 60), np.int32)
     soon(lambda: review.count == 0)
-    assert review.image_problem.startswith("The image")
+    assert "no image of the same shape" in review.image_problem
 
 
 def test_every_move_of_the_brush_is_followed_before_the_button_is_let_go(review):
@@ -151,19 +151,18 @@ def test_a_label_swallowed_by_another_is_flagged_and_undo_takes_the_flag_away(re
     assert told == ["Cell 1 was swallowed by cell 2. Ctrl-Z takes it back."]
     review.undo()
     assert review.cells["flag"].tolist() == ["", "", ""]
+    review.redo()
+    assert review.cells["flag"].tolist() == ["2 pieces; swallowed 1", ""]
 
 
 def test_a_rejected_cell_leaves_labels_and_count_and_undo_brings_it_back(review):
-    row = review.cells.iloc[1]
+    review.accept([(0, 2)])
+    before = review.cells.copy()
     review.reject([(0, 2)])
     assert review.count == 2
     assert not (review.labels.data == 2).any()
-    assert review.rejected["label"].tolist() == [2]
-    assert review.rejected["area"].item() == row["area"]
-    assert review.decided["decision"].tolist() == ["", "", "rejected"]
     review.undo()
-    assert review.count == 3
-    assert len(review.rejected) == 0
+    assert review.cells.equals(before), "accepted as it was"
 
 
 def test_a_split_and_a_merge_are_one_step_of_undo_each(review):
@@ -297,8 +296,7 @@ def test_a_large_layer_is_measured_in_the_background_and_edits_meanwhile_are_kep
     review = LayerReview(viewer, viewer.add_labels(labels), viewer.add_image(image, rgb=True))
     assert review.measuring
     review.labels.paint((300, 400), 77)
-    soon(lambda: not review.measuring and 77 in set(review.cells["label"]), 60)
-    assert agrees(review)
+    soon(lambda: 77 in set(review.cells["label"]) and not review.measuring and agrees(review), 60)
     review.measure()
     review.close()
     assert not review.measuring, "closing leaves nothing running"

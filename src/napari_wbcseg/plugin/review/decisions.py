@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from ...segmentation.tracking import Change
 #: Plane (0 for a single image) and label of a cell.
 Cell = tuple[int, int]
 
-ACCEPTED, REJECTED = "accepted", "rejected"
+ACCEPTED = "accepted"
 
 
 class Accepted(NamedTuple):
@@ -65,12 +65,7 @@ class Decisions:
         self._earlier = set(accepted)
         self._accepted: dict[Cell, Accepted] = {}
         self._named: dict[int, str] = {}  # label and the class that a person said; both only exchanged
-        #: What a classifier says that learned here; None where the classes are those of the layer.
-        self.told: Told | None = None
-        self._swallowed: dict[Cell, list[int]] = {}
-        self._seen: set[tuple[int, int, int]] = set()  # plane, swallowed, by which: for a redo
-        #: Rows of the cells that were rejected, as they were before.
-        self.rejected: dict[Cell, dict[str, Any]] = {}
+        self._swallowed: set[tuple[int, int, int]] = set()  # plane, label, and which one took it
 
     @property
     def state(self) -> tuple[dict[Cell, Accepted], dict[int, str]]:
@@ -80,11 +75,6 @@ class Decisions:
     @state.setter
     def state(self, state: tuple[dict[Cell, Accepted], dict[int, str]]) -> None:
         self._accepted, self._named = state
-
-    def restore(self, flags: Mapping[Cell, str]) -> None:
-        """Accept, with their flags, the cells that were accepted in an earlier session."""
-        earlier = {cell: Accepted(flag) for cell, flag in flags.items() if cell[1] in self._earlier}
-        self._accepted, self._earlier = self._accepted | earlier, set()
 
     def accept(self, cells: Mapping[Cell, Accepted]) -> None:
         """Accept cells, and take a person's word for their classes; if all are accepted, take that back."""
@@ -103,13 +93,7 @@ class Decisions:
         """Take a person's word for the class of some cells; an empty one takes it back."""
         self._named = {**self._named, **dict.fromkeys(labels, name)}
 
-    def reject(self, rows: Mapping[Cell, dict[str, Any]]) -> None:
-        """Remember cells that are no longer in the labels because the user rejected them."""
-        self._forget(rows)
-        for cell, row in rows.items():
-            self.rejected[cell] = {**row, "decision": REJECTED, "check": False}
-
-    def follow(self, plane: int, change: Change, by_brush: bool) -> dict[int, int]:
+    def follow(self, plane: int, change: Change, by_brush: bool) -> dict[Cell, int]:
         """Draw what follows from cells that came and went.
 
         Parameters
@@ -125,35 +109,18 @@ class Decisions:
             The labels that were swallowed, and by which.
         """
         self._forget((plane, label) for label in change.added)
-        for label in change.added:
-            self.rejected.pop((plane, label), None)
-            for taken in self._swallowed.values():
-                if label in taken:
-                    taken.remove(label)
-        for label in change.removed:
-            self._swallowed.pop((plane, label), None)
-        found = {
-            label: taker
-            for label, taker in change.swallowed.items()
-            if by_brush or (plane, label, taker) in self._seen
-        }
-        for label, taker in found.items():
-            self._seen.add((plane, label, taker))
-            self._swallowed.setdefault((plane, taker), []).append(label)
-        self._swallowed = {cell: taken for cell, taken in self._swallowed.items() if taken}
-        return found
+        found = {(plane, *pair) for pair in change.swallowed.items()}
+        gone = {(plane, label) for label in change.removed}
+        self._swallowed = {one for one in self._swallowed if one[:2] not in gone or one in found}
+        if not by_brush:  # a redo brings it back, for it is remembered
+            return {}
+        self._swallowed |= found
+        return change.swallowed
 
     def _forget(self, cells: Iterable[Cell]) -> None:
         gone = self._accepted.keys() & set(cells)
         if gone:
             self._accepted = {cell: flag for cell, flag in self._accepted.items() if cell not in gone}
-
-    def flag(self, cell: Cell, pieces: int) -> str:
-        """Return in words what is odd about a cell; empty where nothing is."""
-        words = [f"{pieces} pieces"] if pieces > 1 else []
-        if cell in self._swallowed:
-            words.append("swallowed " + ", ".join(map(str, self._swallowed[cell])))
-        return "; ".join(words)
 
     def add_columns(self, table: pd.DataFrame, cells: list[Cell]) -> pd.DataFrame:
         """Return the table with ``certainty``, ``check``, ``flag``, ``decision`` and what a person named.
@@ -165,7 +132,11 @@ class Decisions:
         cells : list of tuple of int
             Plane and label of each row.
         """
-        flags = [self.flag(cell, count) for cell, count in zip(cells, table["pieces"].tolist(), strict=True)]
+        flags = self._flags(cells, table["pieces"].tolist())
+        if self._earlier and cells:  # as they are found again, with their flags
+            pairs = zip(cells, flags, strict=True)
+            again = {cell: Accepted(flag) for cell, flag in pairs if cell[1] in self._earlier}
+            self._accepted, self._earlier = self._accepted | again, set()
         accepted = {cell: one.flag for cell, one in self._accepted.items()}
         check = [
             flag != accepted.get(cell) if flag or cell in accepted else cell[1] in self._unsure
@@ -180,3 +151,16 @@ class Decisions:
             flag=pd.Series(flags, index=table.index, dtype=object),
             decision=pd.Series(decisions, index=table.index, dtype=object),
         )
+
+    def _flags(self, cells: list[Cell], pieces: list[int]) -> list[str]:
+        """Return in words what is odd about each cell; empty where nothing is."""
+        there, taken = set(cells), dict[Cell, list[str]]()
+        for plane, label, taker in sorted(self._swallowed):
+            if (plane, label) not in there:
+                taken.setdefault((plane, taker), []).append(str(label))
+        flags = []
+        for cell, count in zip(cells, pieces, strict=True):
+            words = [f"{count} pieces"] if count > 1 else []
+            words += [f"swallowed {', '.join(taken[cell])}"] if cell in taken else []
+            flags.append("; ".join(words))
+        return flags

@@ -139,14 +139,8 @@ def apply_edits(layer: Labels, edits: Sequence[Edit]) -> None:
     if LayerInfo.of(layer).folder is not None:
         raise EditError(ON_DISK)
     if layer.multiscale or not layer.editable:
-        raise EditError(
-            f"The layer {layer.name} cannot be edited"
-            + (
-                ", because it has several resolutions."
-                if layer.multiscale
-                else ": its editing is switched off."
-            )
-        )
+        why = "it has several resolutions" if layer.multiscale else "its editing is switched off"
+        raise EditError(f"The layer {layer.name} cannot be edited: {why}.")
     try:
         with layer.block_history():
             for edit in edits:

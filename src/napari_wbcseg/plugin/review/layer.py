@@ -5,32 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import starmap
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QObject, Signal
 
 from ...box import Box
 from ...classification.classes import CLASS, CLASS_BY, MODEL, UNSURE, ClassList
+from ...classification.naming import said_by_model
 from ...errors import EditError
 from ...segmentation.edit import unused_labels
-from ...segmentation.tracking import Change
+from ...segmentation.tracking import Change, TrackedCells
 from ..shared.counts import counts_of
-from ..shared.metadata import LayerInfo, note
+from ..shared.metadata import LayerInfo, class_list, note
 from ..shared.viewer import image_data
 from .decisions import Accepted, Cell, Decisions, Told
-from .edits import apply_edits, cutting, drawing, merging, removing
+from .edits import apply_edits, cutting, drawing, merging, removing, shown_planes
 from .kept_features import DiskCopy, KeptFeatures
 from .measured_cells import MeasuredCells, StoredCells
-from .reviewed_cells import ReviewedCells
 
 _MOST_STEPS = 100  # as many as napari keeps
 
 
-class LayerReview(ReviewedCells):
+class LayerReview(QObject):
     """Follows one Labels layer: corrects its cells, counts them, and keeps what a person decided with it.
+
+    A cell is named by its plane, 0 for a single image, and its label.
 
     Parameters
     ----------
@@ -39,8 +42,13 @@ class LayerReview(ReviewedCells):
         Of one plane or a stack of planes; made by this plugin or not.
     image : Image, optional
         The stained image, of the same shape; without one the stain is not measured.
-    in_background : bool
-        Whether large images are measured in a thread; `measured` is emitted afterwards.
+
+    Attributes
+    ----------
+    on_disk : bool
+        Whether the cells are those of a large result, whose outlines are corrected part by part.
+    told : Told or None
+        What a classifier says that learned from this review; see `Learning`.
     """
 
     #: Emitted when the table, the count or a decision changed.
@@ -50,21 +58,19 @@ class LayerReview(ReviewedCells):
     #: Emitted with a sentence that the user should read.
     noted = Signal(str)
 
-    def __init__(
-        self, viewer: ViewerModel, labels: Labels, image: Image | None = None, *, in_background: bool = True
-    ) -> None:
+    def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None = None) -> None:
+        super().__init__()
         folder = LayerInfo.of(labels).folder
-        kind = MeasuredCells if folder is None else StoredCells
-        measured = kind(viewer, labels, image, in_background)
-        super().__init__(measured)
-        self.viewer = viewer
+        self.viewer, self.labels, self.on_disk = viewer, labels, folder is not None
+        kind = StoredCells if self.on_disk else MeasuredCells
+        self._measured = measured = kind(viewer, labels, image)
+        self._table: pd.DataFrame | None = None
+        self._found: pd.DataFrame | None = None  # without what was decided
+        self.told: Told | None = None
         self._features = KeptFeatures(labels, lambda: None if self.measuring else self.cells)
-        self._restored = False
         self._take_over()
         self._features.replaced.connect(self._on_replaced)
         labels.events.metadata.connect(self._on_saved)
-        #: Whether the cells are those of a large result, whose outlines are corrected part by part.
-        self.on_disk = folder is not None
         if folder is not None:
             copy = DiskCopy(Path(folder))
             self._features.written.connect(lambda: copy.write(self.cells, self.classes))
@@ -86,7 +92,91 @@ class LayerReview(ReviewedCells):
         """Return the count in words, such as ``23 white cells, 2 to check``; of one plane where given."""
         return counts_of(self.viewer).words(self.labels, plane)
 
+    # The cells -------------------------------------------------------------------------------------------
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """A row a cell, in pixels: the columns of `measure_labels`, and what was decided.
+
+        ``plane`` (for a stack) comes first; ``certainty`` is NaN for cells drawn by hand; ``flag`` says
+        what an edit did, such as ``2 pieces``; ``decision`` is ``accepted`` or empty; ``check`` is set
+        for cells that are unsure or flagged, until they are accepted.
+        """
+        if self._table is None:
+            if self._found is None:
+                self._found = self._find_cells()
+            self._table = self._decisions.add_columns(self._found, _keys(self._found))
+        return self._table
+
+    def _find_cells(self) -> pd.DataFrame:
+        """Return the cells as they are measured, with what a classifier says that learned here."""
+        planes = self._measured.planes or [TrackedCells(np.zeros((0, 0), np.int32))]
+        tables = [plane.table for plane in planes]
+        if self.stacked:
+            tables = [table.assign(plane=index) for index, table in enumerate(tables)]
+        table = pd.concat(tables, ignore_index=True)
+        if self.stacked:
+            table.insert(0, "plane", table.pop("plane"))
+        if self.told is None:
+            return table
+        return said_by_model(table, self.told.probabilities.reindex(table["label"]), self.told.classes)
+
+    @property
+    def classes(self) -> ClassList:
+        """The classes that cells are sorted into: the list of the result, and what is found beside."""
+        return class_list(self.labels).covering(sorted(set(self.cells[CLASS])))
+
+    @property
+    def count(self) -> int:
+        """Number of cells, over all planes."""
+        return sum(len(plane.table) for plane in self._measured.planes)
+
+    @property
+    def to_check(self) -> int:
+        """Number of cells worth a second look."""
+        return int(self.cells["check"].sum())
+
+    def keys(self) -> list[Cell]:
+        """Return plane and label of each row of `cells`."""
+        return _keys(self.cells)
+
+    def box_of(self, cell: Cell) -> Box:
+        """Return the bounding box of a cell, in pixels of its plane.
+
+        Raises
+        ------
+        KeyError
+            If it is not there.
+        """
+        return self._measured.planes[cell[0]].box_of(cell[1])
+
+    @property
+    def stacked(self) -> bool:
+        """Whether the layer has planes."""
+        return bool(self.labels.ndim == 3)
+
+    @property
+    def plane(self) -> int | None:
+        """The plane on the canvas; None where the view is not of one."""
+        planes = shown_planes(self.labels, self.viewer.dims)
+        return planes[0] if planes else None
+
     # Measuring --------------------------------------------------------------------------------------------
+
+    @property
+    def image(self) -> Image | None:
+        """The image that the stain is measured on; None for none."""
+        return self._measured.image
+
+    @property
+    def image_problem(self) -> str:
+        """Why the stain is not measured; empty where it is."""
+        return self._measured.image_problem
+
+    @property
+    def measuring(self) -> bool:
+        """Whether cells are still being measured in the background."""
+        return self._measured.measuring
 
     def set_image(self, image: Image | None) -> None:
         """Measure the stain on another image; None for on none."""
@@ -141,7 +231,7 @@ class LayerReview(ReviewedCells):
 
     def tell(self, told: Told | None) -> None:
         """Take what a classifier says of the cells, or nothing; what a person named keeps its class."""
-        self._decisions.told = told
+        self.told, self._found = told, None
         self._announce()
 
     def reject(self, cells: Iterable[Cell]) -> None:
@@ -152,11 +242,7 @@ class LayerReview(ReviewedCells):
         EditError
             If no cell is given, one is not there, or the layer cannot be edited.
         """
-        chosen = self._chosen(cells)
-        records = cast("list[dict[str, Any]]", self.cells.to_dict("records"))
-        rows = dict(zip(self.keys(), records, strict=True))
-        apply_edits(self.labels, removing(self.labels, self._boxes(chosen)))
-        self._decisions.reject({cell: rows[cell] for cell in chosen})
+        apply_edits(self.labels, removing(self.labels, self._boxes(self._chosen(cells))))
         self._measured.own_edit()
 
     def split(self, cell: Cell, stroke: np.ndarray | None = None) -> list[Cell]:
@@ -293,9 +379,6 @@ class LayerReview(ReviewedCells):
     def _on_changed(self, changes: list[tuple[int, Change]], by_brush: bool) -> None:
         """Draw what follows from cells that were measured."""
         self._table = self._found = None
-        if not self._restored:
-            self._restored = True
-            self._decisions.restore(dict(zip(self.keys(), self.cells["flag"], strict=True)))
         for plane, change in changes:
             for label, taker in self._decisions.follow(plane, change, by_brush).items():
                 self.noted.emit(f"Cell {label} was swallowed by cell {taker}. Ctrl-Z takes it back.")
@@ -313,7 +396,7 @@ class LayerReview(ReviewedCells):
         """Begin with what the layer's features tell."""
         self._decisions, self._measured.known = self._features.read()
         self._history = History(self._measured, self._decisions)
-        self._restored = False
+        self._table = self._found = self.told = None
 
     def _announce(self) -> None:
         self._table = None
@@ -377,3 +460,8 @@ class History:
             others.append(there)
             return True
         return False
+
+
+def _keys(table: pd.DataFrame) -> list[Cell]:
+    planes = table["plane"].tolist() if "plane" in table else [0] * len(table)
+    return list(zip(planes, table["label"].tolist(), strict=True))

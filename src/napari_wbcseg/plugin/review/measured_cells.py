@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from ...progress import Progress, silent
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.features import known_cells
 from ..shared.jobs import Cleanup, Job, in_background, timer
-from ..shared.viewer import image_data, plane_shape, times
+from ..shared.viewer import image_data, plane_shape
 from .edits import Place, place_redrawn, places_painted, plane_count, plane_of, shown_planes
 
 _EDIT_DELAY = 20  # ms; gathers what one mouse move emits
@@ -41,8 +41,6 @@ class MeasuredCells(QObject):
         Of one plane or a stack of planes.
     image : Image or None
         The stained image, of the same shape; without one the stain is not measured.
-    in_background : bool
-        Whether large images are measured in a thread.
 
     Attributes
     ----------
@@ -64,7 +62,7 @@ class MeasuredCells(QObject):
     #: Emitted with the sentence that says what went wrong.
     failed = Signal(str)
 
-    def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None, in_background: bool) -> None:
+    def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None) -> None:
         super().__init__()
         self.viewer, self.labels = viewer, labels
         self.image: Image | None = None
@@ -72,7 +70,6 @@ class MeasuredCells(QObject):
         self._tracked: list[TrackedCells] = []
         self.image_problem = ""
         self.known = known_cells(labels)
-        self._in_background = in_background
         self._shape: tuple[int, ...] = ()
         self._dirty: dict[int, Box | None] = {}
         self._edited_planes: dict[int, None] = {}  # the latest last
@@ -198,46 +195,34 @@ class MeasuredCells(QObject):
         return self._job is not None and self._job.running
 
     def measure(self) -> None:
-        """Measure all cells: in the background shapes first, which is quick, then the stain."""
+        """Measure all cells; those of a large layer in the background."""
         if self.measuring:
             self._again = True
             return
-        data = image_data(self.labels)
-        self._shape = tuple(data.shape)
-        if self._in_background and int(np.prod(self._shape)) > _MEASURED_AT_ONCE:
-            self._start(None, final=False)
+        labels, image, known = image_data(self.labels), self._stained(), self.known
+        self._shape = tuple(labels.shape)
+        pixels = int(np.prod(self._shape))
+        if pixels <= _MEASURED_AT_ONCE:
+            self._on_measured(measure_planes(labels, image, silent, known))
             return
-        image, problem = stained_array(self.image, self._shape)
-        measured = measure_planes(data, image, silent, self.known)
-        self._replace(measured, measured.problem or problem, final=True)
-
-    def _start(self, image: Any, final: bool) -> None:
-        data, known = image_data(self.labels), self.known
-
-        def work(progress: Progress) -> Measured:
-            return measure_planes(data, image, progress, known)
-
-        long = int(np.prod(self._shape)) > _SHOWS_PROGRESS
         self._job = in_background(
-            work,
-            "Measuring cells" if long else "",
-            done=lambda measured: self._on_measured(measured, final),
+            lambda progress: measure_planes(labels, image, progress, known),
+            "Measuring cells" if pixels > _SHOWS_PROGRESS else "",
+            done=self._on_measured,
             failed=self.failed.emit,
         )
 
-    def _on_measured(self, measured: Measured, final: bool) -> None:
+    def _stained(self) -> Any:
+        """Return the array that the stain is measured on; None where no image has the shape of the cells."""
+        fits = self.image is not None and plane_shape(self.image) == image_data(self.labels).shape
+        return image_data(self.image) if fits else None  # type: ignore[arg-type]
+
+    def _on_measured(self, measured: tuple[list[TrackedCells], str]) -> None:
         if self._again or tuple(image_data(self.labels).shape) != self._shape:
             self._again = False
             self.measure()
             return
-        image, problem = stained_array(self.image, self._shape)
-        final = final or image is None
-        self._replace(measured, measured.problem or problem, final)
-        if not final and not self.measuring:
-            self._start(image, final=True)
-
-    def _replace(self, measured: Measured, problem: str, final: bool) -> None:
-        before, self._tracked, self.image_problem = self._tracked, measured.planes, problem
+        before, (self._tracked, self.image_problem) = self._tracked, measured
         self.planes = self._tracked
         changes: list[tuple[int, Change]] = []
         if [plane.shape for plane in before] == [plane.shape for plane in self._tracked]:
@@ -246,20 +231,12 @@ class MeasuredCells(QObject):
         by_brush, self._by_brush = self._by_brush, False
         self._on_set_data()  # what was edited while this was measured
         self.changed.emit(changes, by_brush)
-        if final:
-            self.finished.emit()
-
-
-class Measured(NamedTuple):
-    """The cells of each plane, and why the stain was not measured; empty where it was."""
-
-    planes: list[TrackedCells]
-    problem: str
+        self.finished.emit()
 
 
 def measure_planes(
     labels: Any, image: Any, progress: Progress, known: pd.DataFrame | None = None
-) -> Measured:
+) -> tuple[list[TrackedCells], str]:
     """Measure every plane; safe in a worker thread, for it works on copies.
 
     Parameters
@@ -270,9 +247,18 @@ def measure_planes(
     progress : Progress
     known : DataFrame, optional
         What is known of labels already, see `TrackedCells`.
+
+    Returns
+    -------
+    list of TrackedCells
+        One a plane.
+    str
+        Why the stain was not measured; empty where it was.
     """
     problem, value_range = "", None
-    if image is not None:
+    if image is None:
+        problem = "There is no image of the same shape as the cells, so the stain is not measured."
+    else:
         try:
             value_range = bit_range(image)
         except ImageError as error:
@@ -284,20 +270,7 @@ def measure_planes(
         here = ... if len(labels.shape) == 2 else index
         stain = None if image is None else PixelSource(image[here], value_range)
         planes.append(TrackedCells(np.asarray(labels[here]), stain, known))
-    return Measured(planes, problem)
-
-
-def stained_array(image: Image | None, shape: tuple[int, ...]) -> tuple[Any, str]:
-    """Return the array that the stain of labels of this shape is measured on, or None and why not."""
-    if image is None:
-        return None, "There is no image of the same shape as the cells, so the stain is not measured."
-    own = plane_shape(image)
-    if own != shape:
-        return None, (
-            f"The image {image.name} has another shape ({times(own)}) than the cells ({times(shape)}), "
-            "so the stain is not measured."
-        )
-    return image_data(image), ""
+    return planes, problem
 
 
 class StoredPlane:
@@ -322,6 +295,3 @@ class StoredCells(MeasuredCells):
         self.planes = [StoredPlane(there, (height, width))]
         self.changed.emit([], False)
         self.finished.emit()
-
-    def update_now(self) -> None:
-        """Do nothing: the layer is not edited."""
