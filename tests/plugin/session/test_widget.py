@@ -107,7 +107,7 @@ def written(out):
 
 def texts(widget):
     """Return what the list shows: a row a picture."""
-    model = widget._panel.model
+    model = widget._panel.pictures.model()
     return [
         tuple(model.data(model.index(row, column)) for column in range(4)) for row in range(model.rowCount())
     ]
@@ -144,8 +144,7 @@ class TestOpening:
         widget = open_session(tmp_path / "bad")
         segment_all(widget, qtbot)
         assert [row[3] for row in texts(widget)] == ["✓", "failed", "✓"]
-        index = widget._panel.model.index(1, 0)
-        assert "0001.png cannot be read" in widget._panel.model.data(index, Qt.ItemDataRole.ToolTipRole)
+        assert "0001.png cannot be read" in widget._panel.pictures.topLevelItem(1).toolTip(0)
         assert widget._panel.summary.text().endswith("1 failed.")
         said = texts(widget)
         with qtbot.waitSignal(widget.listed, timeout=WAIT):
@@ -284,7 +283,7 @@ class TestSegmenting:
         write_images(tmp_path / "many", 40)
         shell(tmp_path / "many", "-o", tmp_path / "out")
         widget = open_panel(viewer, TITLE)
-        widget._panel.model.modelReset.connect(lambda: widget.entries and widget.segment_all())
+        widget._panel.pictures.model().rowsInserted.connect(lambda *_: widget.segment_all())
         with (
             FileLock(tmp_path / "out" / ".wbcseg.lock"),
             qtbot.waitSignals([widget.failed, widget.listed], timeout=WAIT),
@@ -387,7 +386,7 @@ class TestGoingThrough:
         window = widget.window()
         window.activateWindow()
         qtbot.waitUntil(window.isActiveWindow)
-        for focus in (seen.window._qt_viewer.canvas.native, widget._panel.view):
+        for focus in (seen.window._qt_viewer.canvas.native, widget._panel.pictures):
             focus.setFocus()
             for key, name in ((Qt.Key.Key_PageDown, "0001.png"), (Qt.Key.Key_PageUp, "0000.png")):
                 with qtbot.waitSignal(widget.opened, timeout=WAIT):
@@ -437,9 +436,9 @@ class TestGoingThrough:
 
     def test_a_click_opens_a_picture_with_its_cells_and_takes_the_last_one_away(self, viewer, session, qtbot):
         mine = viewer.add_points([[5, 5]], name="mine")
-        view = session._panel.view
+        view = session._panel.pictures
         with qtbot.waitSignal(session.opened, timeout=WAIT):
-            view.clicked.emit(session._panel.model.index(2, 0))
+            view.clicked.emit(view.model().index(2, 0))
         assert [layer.name for layer in viewer.layers] == ["mine", "0002.png", "white cells (2) of 0002.png"]
         assert mine in viewer.layers, "what a user added stays"
         assert viewer.layers.selection.active is session.cells
@@ -562,7 +561,7 @@ class TestCorrecting:
         )
         assert asked == ["The cells of 0003.png were corrected, and that is not saved."]
         assert (load_result(out / "0003-result.json").count == 2) == kept
-        assert session._panel.view.currentIndex().row() == shown
+        assert session._panel.pictures.currentIndex().row() == shown
         answers.append("Discard")
 
     def test_what_is_saved_elsewhere_is_not_saved_here(self, viewer, session, tmp_path, qtbot, answer):

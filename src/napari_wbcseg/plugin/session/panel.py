@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from qtpy.QtWidgets import QMessageBox, QProgressBar, QPushButton, QWidget
 
@@ -12,8 +11,7 @@ from ..shared.model_list import ModelPicker
 from ..shared.panel import NOTICE_LOOK, Folded, Sentence, beside, button, scrolled_column
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
-from .files import Session
-from .picture_list import Entry, PictureModel, PictureView
+from .picture_list import Entry, PictureList
 
 #: Keys, wherever in the window the focus is, and the action of each.
 KEYS = {"Ctrl+PgDown": "next", "Ctrl+PgUp": "previous"}
@@ -38,7 +36,7 @@ _BUTTONS = {
 }
 
 
-_START = "Open the folder with your pictures. Their cells are kept in result files, here as in the shell."
+START = "Open the folder with your pictures. Their cells are kept in result files, here as in the shell."
 
 
 class SessionPanel:
@@ -53,8 +51,7 @@ class SessionPanel:
     """
 
     def __init__(self, widget: QWidget, act: Callable[[str], None]) -> None:
-        self.model = PictureModel()
-        self.view = PictureView(self.model)
+        self.pictures = PictureList()
         self.where, self.summary, self.message = Sentence(), Sentence(), Sentence()
         #: What should be known of the numbers; see `napari_wbcseg.batch.notices`.
         self.notices = Sentence(look=NOTICE_LOOK)
@@ -76,7 +73,7 @@ class SessionPanel:
         layout.addLayout(beside(by["segment_all"], by["cancel"], wide=by["segment_all"]))
         for part in (self.bar, self.message, self.summary, self.notices):
             layout.addWidget(part)
-        layout.addWidget(self.view, 1)
+        layout.addWidget(self.pictures, 1)
         layout.addLayout(beside(by["previous"], by["next"], by["save"]))
         layout.addLayout(beside(by["review"], by["differential"]))
 
@@ -92,41 +89,8 @@ class SessionPanel:
 
     def show_entry(self, entry: Entry) -> None:
         """Show what came to be known of a picture."""
-        self.model.tell(entry)
-        self.summary.setText(self.model.summary())
-
-    def refresh(self, session: Session | None, last: Path | None, row: int | None, running: bool) -> None:
-        """Offer what can be done.
-
-        Parameters
-        ----------
-        session : Session or None
-        last : Path or None
-            The folder of the session to go on with.
-        row : int or None
-            Of the picture shown.
-        running : bool
-            Whether pictures are being segmented.
-        """
-        first = session is not None and session.run is None
-        self.where.setText(_START if session is None else f"Results in {session.out}")
-        self.buttons["go_on"].setText("" if last is None else f"Go on with {'/'.join(last.parts[-2:])}")
-        self.summary.setText(self.model.summary())
-        for part, shown in (
-            (self.buttons["go_on"], last is not None),
-            (self.buttons["keep_elsewhere"], session is not None),
-            (self.first_run, first),
-            (self.bar, running),
-            (self.buttons["cancel"], running),
-        ):
-            part.setVisible(shown)
-        for name in ("open_folder", "open_files", "go_on", "keep_elsewhere"):
-            self.buttons[name].setEnabled(not running)
-        self.buttons["segment_all"].setEnabled(bool(self.model.entries) and not running)
-        for name in ("previous", "next"):
-            self.buttons[name].setEnabled(len(self.model.entries) > 1)
-        if row is not None:
-            self.view.selectRow(row)
+        self.pictures.tell(entry)
+        self.summary.setText(self.pictures.summary())
 
 
 def ask_to_save(parent: QWidget, name: str) -> bool | None:

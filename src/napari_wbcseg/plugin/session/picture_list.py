@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt
-from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QIcon, QPixmap
+from qtpy.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem
 
 from ...batch.file import BatchItem
 from ...classification.differential import count_in_words
@@ -54,24 +54,47 @@ class Entry:
         return self.item.image, str(row["white_cells"]), str(to_check or ""), "" if to_check else "✓"
 
 
-class PictureModel(QAbstractTableModel):
-    """Holds the entries of a session, in the order of its pictures."""
+class PictureList(QTreeWidget):
+    """Shows the entries of a session, in the order of its pictures; one is chosen."""
 
     def __init__(self) -> None:
         super().__init__()
         self.entries: list[Entry] = []
+        self.setHeaderLabels(list(_HEADERS))
+        for column, tip in enumerate(_TIPS):
+            there(self.headerItem()).setToolTip(column, tip)
+        self.setIconSize(_SIZE)
+        self.setRootIsDecorated(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setMinimumHeight(160)
+        columns = there(self.header())
+        columns.setStretchLastSection(False)
+        columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
     def set_entries(self, entries: Sequence[Entry]) -> None:
         """Show these pictures."""
-        self.beginResetModel()
+        self.clear()
         self.entries = list(entries)
-        self.endResetModel()
+        self.addTopLevelItems([QTreeWidgetItem() for _ in entries])
+        for entry in entries:
+            self.tell(entry)
 
     def tell(self, entry: Entry) -> None:
         """Show what came to be known of an entry."""
-        if entry in self.entries:
-            row = self.entries.index(entry)
-            self.dataChanged.emit(self.index(row, 0), self.index(row, len(_HEADERS) - 1))
+        if entry not in self.entries:
+            return
+        item = there(self.topLevelItem(self.entries.index(entry)))
+        row = entry.row or {}
+        for column, words in enumerate(entry.words):
+            item.setText(column, words)
+            item.setToolTip(column, row.get("error") or row.get("notes") or str(entry.item.path))
+            if column:
+                item.setTextAlignment(column, Qt.AlignmentFlag.AlignCenter)
+        item.setSizeHint(0, QSize(0, _SIZE.height() + 4))
+        if entry.picture is not None:
+            item.setIcon(0, QIcon(entry.picture))
 
     def summary(self) -> str:
         """Return the counts over all pictures, in words."""
@@ -87,51 +110,6 @@ class PictureModel(QAbstractTableModel):
         words += f": {count_in_words(white, erythroblasts)}, {check} to check." if done else "."
         words += f" {len(done) - len(sure)} in doubt." if len(sure) < len(done) else ""
         return f"{words} {len(rows) - len(done)} failed." if len(done) < len(rows) else words
-
-    def rowCount(self, parent: Any = None) -> int:
-        return len(self.entries)
-
-    def columnCount(self, parent: Any = None) -> int:
-        return len(_HEADERS)
-
-    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        texts = {Qt.ItemDataRole.DisplayRole: _HEADERS, Qt.ItemDataRole.ToolTipRole: _TIPS}
-        across = orientation == Qt.Orientation.Horizontal
-        return texts[Qt.ItemDataRole(role)][section] if across and role in texts else None
-
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        entry, column = self.entries[index.row()], index.column()
-        if role == Qt.ItemDataRole.DisplayRole:
-            return entry.words[column]
-        if role == Qt.ItemDataRole.DecorationRole and column == 0:
-            return entry.picture
-        if role == Qt.ItemDataRole.TextAlignmentRole and column:
-            return Qt.AlignmentFlag.AlignCenter
-        if role == Qt.ItemDataRole.ToolTipRole:
-            row = entry.row or {}
-            return row.get("error") or row.get("notes") or str(entry.item.path)
-        return None
-
-
-class PictureView(QTableView):
-    """Shows a `PictureModel`; one picture is chosen."""
-
-    def __init__(self, model: PictureModel) -> None:
-        super().__init__()
-        self.setModel(model)
-        self.setIconSize(_SIZE)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.setShowGrid(False)
-        self.setMinimumHeight(160)
-        rows, columns = there(self.verticalHeader()), there(self.horizontalHeader())
-        rows.setDefaultSectionSize(_SIZE.height() + 4)
-        rows.hide()
-        columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
 
 
 def pixmap(jpeg: bytes) -> QPixmap:

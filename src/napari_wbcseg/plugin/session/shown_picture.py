@@ -140,11 +140,13 @@ class ShownPicture:
             self._viewer.layers.remove(layer)
         self._layers, self.entry, self._saved = [], None, None
 
-    def on_saved(self, cells: Labels, snapshot: LayerSnapshot, files: Sequence[Path]) -> None:
-        """Take note that cells, shown still or not, were saved as a snapshot has them."""
+    def on_saved(
+        self, cells: Labels, snapshot: LayerSnapshot, files: Sequence[Path], written: object
+    ) -> None:
+        """Take note that cells, shown still or not, were saved as a snapshot has them, and when."""
         self._kept.saved_in(cells, snapshot, files)
         if cells is self.cells:
-            self._saved = state_of(snapshot)
+            self._saved, self.written = state_of(snapshot), written
 
     def discard(self) -> None:
         """Let go of what is not saved."""

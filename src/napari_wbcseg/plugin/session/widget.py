@@ -22,7 +22,7 @@ from ..shared.panel import calling, open_review_on
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
 from .files import Session, last_session, look_at, save_in_place
-from .panel import KEYS, SessionPanel, ask_to_save
+from .panel import KEYS, START, SessionPanel, ask_to_save
 from .picture_list import Entry, pixmap
 from .shown_picture import Contents, ShownPicture, copy_left, read_picture
 from .window import WindowGuard
@@ -78,8 +78,8 @@ class SessionWidget(QWidget):
         self._running: Job | None = None
         self._saving: Job | None = None
         self._panel = SessionPanel(self, self._by_hand)
-        self._panel.view.clicked.connect(lambda index: self._by_hand("show_picture", index.row()))
-        self._panel.view.activated.connect(lambda index: self._by_hand("show_picture", index.row()))
+        self._panel.pictures.clicked.connect(lambda index: self._by_hand("show_picture", index.row()))
+        self._panel.pictures.activated.connect(lambda index: self._by_hand("show_picture", index.row()))
         self._news = _News()
         self._news.found.connect(self._on_found)
         self._news.told.connect(self._on_told)
@@ -96,7 +96,7 @@ class SessionWidget(QWidget):
     @property
     def entries(self) -> list[Entry]:
         """The pictures of the session."""
-        return self._panel.model.entries
+        return self._panel.pictures.entries
 
     @property
     def model(self) -> str:
@@ -146,7 +146,7 @@ class SessionWidget(QWidget):
 
     def _list(self, session: Session) -> None:
         self._picture.take_away()
-        self._panel.model.set_entries([])
+        self._panel.pictures.set_entries([])
         self.session, self._asked = session, None
         self._panel.notices.setText("")
         self._look()
@@ -177,7 +177,7 @@ class SessionWidget(QWidget):
 
     def _on_found(self, entries: list[Entry]) -> None:
         assert self.session is not None
-        self._panel.model.set_entries(entries)
+        self._panel.pictures.set_entries(entries)
         paths = [str(entry.item.path) for entry in entries]
         self.show_picture(paths.index(self.session.shown) if self.session.shown in paths else 0)
         self._refresh()
@@ -300,9 +300,7 @@ class SessionWidget(QWidget):
 
         def done(outcome: Any) -> None:
             files, written, row, jpeg = outcome
-            self._picture.on_saved(cells, snapshot, files)
-            if entry is self.shown:
-                self._picture.written = written
+            self._picture.on_saved(cells, snapshot, files, written)
             self._panel.say("")
             self._on_told(entry, row, jpeg)
             end()
@@ -372,13 +370,29 @@ class SessionWidget(QWidget):
 
     def _refresh(self, event: Any = None) -> None:
         """Offer what can be done; cells may have come, by another panel perhaps, or gone."""
-        row = self.entries.index(self.shown) if self.shown in self.entries else None
-        last = last_session() if self.session is None else None
-        buttons = self._panel.buttons
-        self._panel.refresh(self.session, last, row, self.running)
-        buttons["review"].setEnabled(self.cells is not None)
-        buttons["differential"].setEnabled(bool(self.entries))
-        buttons["save"].setEnabled(self._picture.to_save is not None and self._saving is None)
+        session, panel, running = self.session, self._panel, self.running
+        last = last_session() if session is None else None
+        panel.where.setText(START if session is None else f"Results in {session.out}")
+        panel.summary.setText(panel.pictures.summary())
+        panel.first_run.setVisible(session is not None and session.run is None)
+        panel.bar.setVisible(running)
+        buttons = panel.buttons
+        buttons["go_on"].setText("" if last is None else f"Go on with {'/'.join(last.parts[-2:])}")
+        buttons["go_on"].setVisible(last is not None)
+        buttons["keep_elsewhere"].setVisible(session is not None)
+        buttons["cancel"].setVisible(running)
+        possible = {
+            **dict.fromkeys(("open_folder", "open_files", "go_on", "keep_elsewhere"), not running),
+            "segment_all": bool(self.entries) and not running,
+            **dict.fromkeys(("previous", "next"), len(self.entries) > 1),
+            "save": self._picture.to_save is not None and self._saving is None,
+            "review": self.cells is not None,
+            "differential": bool(self.entries),
+        }
+        for name, can_be_done in possible.items():
+            buttons[name].setEnabled(can_be_done)
+        if self.shown in self.entries:
+            panel.pictures.setCurrentItem(panel.pictures.topLevelItem(self.entries.index(self.shown)))
 
     def _fail(self, words: str) -> None:
         self._panel.say(words)
