@@ -15,9 +15,11 @@ from napari_wbcseg.datasets.corrections import (
     read_record,
     remove_correction,
 )
+from napari_wbcseg.errors import DatasetError
 from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.plugin.models.widget import ModelsWidget
-from napari_wbcseg.plugin.review.correction_store import AddToTrainingSet, field_source, store_field
+from napari_wbcseg.plugin.review.correction_store import add_to_training_set, field_source, store_field
+from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.plugin.shared.training_run import ResumePanel
 from napari_wbcseg.progress import silent
@@ -104,14 +106,11 @@ def layers(viewer, shape=(120, 160)):
 
 
 class TestAddToTrainingSet:
-    def test_the_button_stores_what_is_drawn_and_again_replaces_it(self, viewer, qtbot):
+    def test_what_is_drawn_is_stored_and_again_replaces_it(self, viewer):
         image, labels = layers(viewer)
         labels.features = {"label": [0, 1, 2, 3], "decision": ["", "accepted", "", "corrected"]}
-        button = AddToTrainingSet(lambda: (image, labels))
-        qtbot.addWidget(button)
         for count in (3, 2):
-            with qtbot.waitSignal(button.added, timeout=30_000):
-                button.click()
+            store_field(field_source(image, labels), silent)
             (field,) = read_record()
             assert (field.name, field.cells, field.source) == ("slide-7", count, "slide 7")
             labels.data[labels.data == 2] = 0
@@ -119,14 +118,17 @@ class TestAddToTrainingSet:
         assert [(one.label, one.decision) for one in field.decisions] == [(1, "accepted"), (3, "corrected")]
         np.testing.assert_array_equal(read_corrections()[0].labels, labels.data)
 
-    def test_review_has_the_button_and_hands_its_layers_over(self, viewer, qtbot):
+    def test_review_stores_its_layers_with_what_was_decided(self, viewer, qtbot):
         image, labels = layers(viewer)
         _, review = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")
         review.labels, review.image = labels, image
-        button = review.findChild(AddToTrainingSet)
-        with qtbot.waitSignal(button.added, timeout=30_000):
-            button.click()
-        assert [field.cells for field in read_record()] == [3]
+        review.select([(0, 2)])
+        review.accept()
+        with qtbot.waitSignal(events.training_set_changed, timeout=30_000):
+            review.store_field.click()
+        (field,) = read_record()
+        assert (field.cells, [one.label for one in field.decisions]) == (3, [2])
+        qtbot.waitUntil(review.store_field.isEnabled)
 
     def test_of_a_large_image_windows_around_the_decided_cells_are_stored(self, viewer, own_training_set):
         labels = np.zeros((2100, 2500), np.int32)
@@ -146,16 +148,13 @@ class TestAddToTrainingSet:
             discs(), rgb=True, name="smear.png", metadata=LayerInfo(path=str(file)).metadata
         )
         source = field_source(image, viewer.add_labels(dark_discs(discs()).labels))
-        assert (source.name, source.source) == ("smear", str(file))
+        assert (source.name, source.about["source"]) == ("smear", str(file))
 
-    def test_labels_of_another_image_are_refused(self, viewer, qtbot):
+    def test_labels_of_another_image_are_refused(self, viewer):
         image, _ = layers(viewer)
         other = viewer.add_labels(np.ones((9, 9), np.int32))
-        button = AddToTrainingSet(lambda: (image, other))
-        qtbot.addWidget(button)
-        with qtbot.waitSignal(button.failed) as caught:
-            button.click()
-        assert "Choose the labels that belong" in caught.args[0]
+        with pytest.raises(DatasetError, match="Choose the labels that belong"):
+            add_to_training_set(image, other, print)
 
 
 class TestFineTuning:

@@ -67,7 +67,7 @@ def place_of(gallery, what):
 
 def drop(gallery, cells, where):
     """Drop dragged cells on a cell or a title, as Qt passes it on."""
-    gallery.select(cells)
+    gallery.selection.select(cells)
     data = gallery.dragged()
     event = QDropEvent(
         QPointF(place_of(gallery, where)),
@@ -136,7 +136,7 @@ class TestSelecting:
 
     def test_a_cell_clicked_in_the_picture_is_selected_here(self, viewer, widget):
         click(viewer, widget.labels, 90, 70)
-        assert widget.gallery.selected == [THIRD]
+        assert widget.gallery.selection.cells == [THIRD]
         assert [index.row() for index in widget.gallery.selectedIndexes()] == [
             widget.gallery.model().row_of(THIRD)
         ]
@@ -177,7 +177,7 @@ class TestNaming:
     def test_who_names_one_cell_is_taken_to_the_next_of_its_class(self, widget, qtbot):
         widget.select([SECOND])
         qtbot.keyClick(widget.gallery, "4")
-        assert widget.selected == widget.gallery.selected == [FIRST]
+        assert widget.selected == widget.gallery.selection.cells == [FIRST]
 
     def test_digits_name_on_the_canvas_too_while_the_gallery_is_open(self, viewer, widget):
         click(viewer, widget.labels, 90, 70)
@@ -212,7 +212,6 @@ class TestNaming:
         widget.labels.brush_size = 5
         widget.labels.paint((30, 42), 1)  # measured anew
         widget.review.update_now()
-        widget.review.write_features()
         save(widget.labels, tmp_path / "one-labels.tif")
         row = load_result(tmp_path / "one-labels.tif").cells.set_index("label").loc[1]
         assert (row["class"], row["class_by"]) == ("basophil", "person")
@@ -227,7 +226,7 @@ class TestDeciding:
     )
     def test_keys_of_the_review_work_here(self, widget, qtbot, key, count, to_check):
         qtbot.keyClick(widget.gallery, "N")
-        assert widget.gallery.selected == [SECOND]
+        assert widget.gallery.selection.cells == [SECOND]
         qtbot.keyClick(widget.gallery, key)
         assert (widget.review.count, widget.review.to_check) == (count, to_check)
         if key == "A":
@@ -316,7 +315,7 @@ def test_the_outline_on_the_canvas_takes_the_colour_of_the_class(widget, qtbot):
 
 def test_pictures_that_are_read_when_the_gallery_is_gone_are_nobodys(viewer, qtbot):
     review = LayerReview(viewer, viewer.add_labels(three_cells(np.uint16)))
-    gallery = Gallery()
+    gallery = Gallery(review.keys)
     gallery.show()
     gallery.follow(review)
     crops = gallery._crops
@@ -335,7 +334,6 @@ def test_a_class_of_ones_own_is_named_and_saved_with_the_result(widget, tmp_path
     assert groups(widget)["smudge cell"] == [1]
     widget.gallery.class_menu.change("smudge cell", colour="#123456", white_cell=False)
     assert widget.review.summary() == "2 white cells, 1 to check"
-    widget.review.write_features()
     save(widget.labels, tmp_path / "one-labels.tif")
     found = load_result(tmp_path / "one-labels.tif")
     assert found.classes("smudge cell").colour == "#123456"

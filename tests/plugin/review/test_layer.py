@@ -249,13 +249,13 @@ def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the
     result.cells["check"], result.cells["certainty"] = [False, True, True], [0.9, 0.5, 0.6]
     layer = add_segmentation(viewer, result, image).cells
     review = LayerReview(viewer, layer, image)
-    assert counts_of(viewer).reviewed(layer) is not None
+    assert layer in counts_of(viewer)._reviewed
     assert review.summary() == "3 white cells, 2 to check"
     assert review.cells["certainty"].tolist() == [0.9, 0.5, 0.6]
     review.accept([(0, 2)])
     review.reject([(0, 3)])
     review.close()
-    assert counts_of(viewer).reviewed(layer) is None
+    assert layer not in counts_of(viewer)._reviewed
     assert layer.name == "white cells (2) of Image"
     assert layer.metadata[METADATA_KEY]["summary"] == "2 white cells"
     assert layer.features["label"].tolist() == [0, 1, 2]
@@ -273,11 +273,9 @@ def test_columns_of_others_stay_and_labels_far_apart_are_kept_too(viewer):
     layer = add_three(viewer, features={"name": ["", "a", "b", "c"]})
     review = LayerReview(viewer, layer)
     assert review.cells["name"].tolist() == ["a", "b", "c"]
-    review.write_features()
     assert layer.features["name"].tolist() == ["", "a", "b", "c"]
     layer.data = np.where(three_cells() == 3, 2_000_000_000, three_cells())
     soon(lambda: 2_000_000_000 in set(review.cells["label"]))
-    review.write_features()
     assert layer.features["index"].tolist() == [0, 1, 2, 2_000_000_000]
     assert layer.features["area"].notna().sum() == 3
     review.close()
@@ -305,7 +303,7 @@ def test_a_large_layer_is_measured_in_the_background_and_edits_meanwhile_are_kep
 def test_measuring_that_is_cancelled_can_begin_again(viewer):
     review = LayerReview(viewer, viewer.add_labels(np.ones((600, 600), np.uint8)))
     assert review.measuring
-    review._measured._job.cancel()  # as a person does in napari's dock
+    review._job.cancel()  # as a person does in napari's dock
     soon(lambda: not review.measuring, 60)
     review.measure()
     soon(lambda: review.count == 1 and not review.measuring, 60)

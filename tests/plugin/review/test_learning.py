@@ -153,7 +153,6 @@ class TestLearning:
 
     def test_what_was_learnt_is_in_the_layer_and_its_files(self, widget, tmp_path):
         learn(widget)
-        widget.review.write_features()
         assert {"p_blast", "p_lymphocyte"} <= set(widget.labels.features.columns)
         save(widget.labels, tmp_path / "one-labels.tif")
         again = load_result(tmp_path / "one-labels.tif")
@@ -269,7 +268,7 @@ class TestMissedCells:
         until(lambda: "sees no cell there" in widget.panel.message.text())
         assert widget.review.count == 1
         widget.panel.buttons["outline_missed"].click()
-        assert not widget.tools.canvas.outlining
+        assert not widget.canvas.outlining
         del viewer.layers["smear"]
         with pytest.raises(EditError, match="Choose the image"):
             widget.outline_at((150, 150))

@@ -537,7 +537,6 @@ def test_what_was_accepted_counts_as_a_correction(viewer, widget, quick_segment,
     review = widget.review()
     review.select([(0, 1)])
     review.accept()
-    review.review.write_features()
     assert run(widget, qtbot)[1].cells is not cells, "a script's run keeps them as well"
     assert cells in viewer.layers
 

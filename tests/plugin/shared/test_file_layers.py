@@ -178,7 +178,6 @@ def test_cells_on_disk_are_looked_at_and_named_in_the_gallery(viewer, result, fo
     assert not review.panel.buttons["reject"].isEnabled()
     with pytest.raises(EditError, match="on disk"):
         review.reject()
-    review.review.write_features()
 
     def kept():
         table = LargeResult.open(result).cells.set_index("label")
@@ -230,7 +229,6 @@ def test_that_decisions_cannot_be_kept_is_said_once_until_they_are(viewer, resul
         """Name a cell, and wait until that is written, or is not."""
         review.select([(0, cell)])
         review.name(class_name)
-        review.review.write_features()
         qtbot.waitUntil(lambda: not Job._running, timeout=20_000)
 
     def kept():

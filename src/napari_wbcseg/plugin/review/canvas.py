@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,12 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from ...box import Box
 from ..shared.class_colours import colour_cells
-from ..shared.jobs import timer
 from ..shared.layers import rectangles
 from ..shared.metadata import role_of
 from ..shared.stroke import helper_layer
 from .decisions import Cell
-from .edits import shown_planes
 from .layer import LayerReview
 
-_FRAME_DELAY = 30  # ms; whoever names cells quickly is not held up by the canvas
 _FRAME = "#ff8c1a"
 _MOST_FRAMES = 50
 _CLICK = 4  # pixels of the screen that a hand may move during a click
@@ -46,65 +42,6 @@ def look_at(viewer: ViewerModel, layer: Labels, plane: int, box: Box) -> None:
         camera.zoom = _WISHED_ON_SCREEN / side
 
 
-class ClickPicker:
-    """Tells which cell was clicked, in the modes of the layer in which a click does nothing else.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    layer : Labels
-    picked : callable
-        Called with the label, 0 for background, whether Shift was held, and row and column in pixels.
-    """
-
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        layer: Labels,
-        others: Sequence[Layer],
-        picked: Callable[[int, bool, np.ndarray], None],
-    ) -> None:
-        self._viewer, self._layer, self._picked = viewer, layer, picked
-        self._layers = [layer, *others]
-        viewer.mouse_drag_callbacks.append(self._on_drag)
-
-    def close(self) -> None:
-        """Stop listening."""
-        with contextlib.suppress(ValueError):
-            self._viewer.mouse_drag_callbacks.remove(self._on_drag)
-
-    def _on_drag(self, viewer: ViewerModel, event: Any) -> Iterator[None]:
-        active = viewer.layers.selection.active
-        if event.button != 1 or not self._layer.visible:
-            return
-        if active is not None and (active not in self._layers or str(active.mode) != "pan_zoom"):
-            return
-        start = np.array(event.pos)
-        yield
-        while event.type == "mouse_move":
-            if np.abs(np.array(event.pos) - start).max() > _CLICK:
-                return
-            yield
-        value = self._layer.get_value(
-            event.position,
-            view_direction=event.view_direction,
-            dims_displayed=event.dims_displayed,
-            world=True,
-        )
-        # A layer of several resolutions tells the level too.
-        value = value[-1] if isinstance(value, tuple) else value
-        place = np.asarray(self._layer.world_to_data(event.position), float)[-2:]
-        self._picked(int(value or 0), "Shift" in event.modifiers, place)
-
-
-def _append_quietly(viewer: ViewerModel, helper: Layer, below: Layer) -> None:
-    """Add a layer right above another, leaving the selection of layers as it is."""
-    selection, active = set(viewer.layers.selection), viewer.layers.selection.active
-    viewer.layers.insert(viewer.layers.index(below) + 1, helper)
-    viewer.layers.selection = selection
-    viewer.layers.selection.active = active
-
-
 class Frames:
     """Frames around the selected cells, in a layer of their own."""
 
@@ -122,7 +59,10 @@ class Frames:
         if self._shapes is None or not there:
             self._shapes = helper_layer(self._layer, "selected cells", opacity=0.9)
             self._shapes.editable = False
-            _append_quietly(viewer, self._shapes, self._layer)
+            layers = viewer.layers
+            selection, active = set(layers.selection), layers.selection.active
+            layers.insert(layers.index(self._layer) + 1, self._shapes)
+            layers.selection, layers.selection.active = selection, active
         self._places = places
         # The layer stays when it is empty: adding and removing one takes napari far longer.
         self._shapes.data = []
@@ -147,10 +87,14 @@ class OnCanvas(QObject):
 
     Parameters
     ----------
-    viewer : napari.Viewer
     review : LayerReview
     images : sequence of Layer
         Pictures under the cells: a click counts when one of them is active, too.
+
+    Attributes
+    ----------
+    outlining : bool
+        Whether a click asks for the outline of a cell that was missed.
     """
 
     #: Emitted with the cells that are selected now, after a click or by the layer's own picker.
@@ -158,22 +102,19 @@ class OnCanvas(QObject):
     #: Emitted with the plane and the place, row and column in pixels, of a click while a cell is missed.
     missed = Signal(int, object)
 
-    def __init__(self, viewer: ViewerModel, review: LayerReview, images: Sequence[Layer]) -> None:
+    def __init__(self, review: LayerReview, images: Sequence[Layer]) -> None:
         super().__init__()
-        self._viewer, self._review = viewer, review
+        self._review, self._viewer = review, review.viewer
+        self._clicked = [review.labels, *images]
         self._cells: list[Cell] = []
-        self._centre = False
-        #: Whether a click asks for the outline of a cell that was missed.
         self.outlining = False
-        self._clicks = ClickPicker(viewer, review.labels, images, self._on_click)
-        self._frames = Frames(viewer, review.labels)
-        self._later = timer(_FRAME_DELAY, self._look, self)
+        self._frames = Frames(self._viewer, review.labels)
+        self._viewer.mouse_drag_callbacks.append(self._on_drag)
         review.labels.events.selected_label.connect(self._on_label)
 
     def close(self, later: bool) -> None:
         """Leave the canvas as it was found; where napari is removing layers, ours go a little later."""
-        self._later.stop()
-        self._clicks.close()
+        self._viewer.mouse_drag_callbacks.remove(self._on_drag)
         self._review.labels.events.selected_label.disconnect(self._on_label)
         frames = self._frames
         if later:
@@ -181,13 +122,7 @@ class OnCanvas(QObject):
         else:
             frames.close()
 
-    @property
-    def plane(self) -> int | None:
-        """The plane shown; None where the view is not of one."""
-        planes = shown_planes(self._review.labels, self._viewer.dims)
-        return planes[0] if planes else None
-
-    def show(self, cells: list[Cell], centre: bool = False, soon: bool = False) -> None:
+    def show(self, cells: list[Cell], centre: bool = False) -> None:
         """Show which cells are selected: the layer's label, frames, and the camera where it is to go there.
 
         Parameters
@@ -195,14 +130,18 @@ class OnCanvas(QObject):
         cells : list of tuple of int
         centre : bool
             Move the camera to the last of them.
-        soon : bool
-            A moment later, once for all calls until then.
         """
-        self._cells, self._centre = cells, centre and bool(cells)
-        if soon:
-            self._later.start()
-        else:
-            self._look()
+        review, layers = self._review, self._viewer.layers
+        self._cells = cells
+        if cells:
+            with review.labels.events.selected_label.blocker(self._on_label):
+                review.labels.selected_label = cells[-1][1]
+            drawing = layers.selection.active is not None and role_of(layers.selection.active) == "helper"
+            if review.labels in layers and not drawing:
+                layers.selection.active = review.labels
+            if centre:
+                look_at(self._viewer, review.labels, cells[-1][0], review.box_of(cells[-1]))
+        self._frames.show([(cell[0], review.box_of(cell)) for cell in cells])
 
     def colour(self) -> None:
         """Outline the cells in the colours of their classes, as they are now."""
@@ -212,38 +151,43 @@ class OnCanvas(QObject):
             with review.labels.events.selected_label.blocker(self._on_label):
                 colour_cells(review.labels, review.cells, review.classes)
 
-    def _look(self) -> None:
-        self._later.stop()
-        review, there = self._review, set(self._review.keys())
-        cells = [cell for cell in self._cells if cell in there]
-        if cells:
-            with review.labels.events.selected_label.blocker(self._on_label):
-                review.labels.selected_label = cells[-1][1]
-            layers = self._viewer.layers
-            drawing = layers.selection.active is not None and role_of(layers.selection.active) == "helper"
-            if review.labels in layers and not drawing:
-                layers.selection.active = review.labels
-            if self._centre:
-                look_at(self._viewer, review.labels, cells[-1][0], review.box_of(cells[-1]))
-        self._centre = False
-        self._frames.show([(cell[0], review.box_of(cell)) for cell in cells])
-
     def _on_label(self, event: Any = None) -> None:
         """Follow the layer, whose picker or list chose a label."""
-        cell = (self.plane or 0, int(self._review.labels.selected_label))
+        cell = (self._review.plane or 0, int(self._review.labels.selected_label))
         self.chosen.emit([cell] if cell in set(self._review.keys()) else [])
+
+    def _on_drag(self, viewer: ViewerModel, event: Any) -> Iterator[None]:
+        """Tell a click from a drag, in the modes of the layer in which a click does nothing else."""
+        active, labels = viewer.layers.selection.active, self._review.labels
+        if event.button != 1 or not labels.visible:
+            return
+        if active is not None and (active not in self._clicked or str(active.mode) != "pan_zoom"):
+            return
+        start = np.array(event.pos)
+        yield
+        while event.type == "mouse_move":
+            if np.abs(np.array(event.pos) - start).max() > _CLICK:
+                return
+            yield
+        value = labels.get_value(
+            event.position,
+            view_direction=event.view_direction,
+            dims_displayed=event.dims_displayed,
+            world=True,
+        )
+        # A layer of several resolutions tells the level too.
+        label = int((value[-1] if isinstance(value, tuple) else value) or 0)
+        place = np.asarray(labels.world_to_data(event.position), float)[-2:]
+        self._on_click(label, "Shift" in event.modifiers, place)
 
     def _on_click(self, label: int, add: bool, place: np.ndarray) -> None:
         """Follow a click on the image; Shift adds a cell, or takes it out."""
-        plane, before = self.plane, self._cells if add else []
-        cell = (plane or 0, label)
-        if self.outlining and label == 0 and plane is not None:
+        plane, before = self._review.plane, self._cells if add else []
+        if label == 0 and plane is not None and self.outlining:
             self.missed.emit(plane, place)
-            return
-        if label == 0 or plane is None:
-            chosen = before
-        elif cell in before:
-            chosen = [each for each in before if each != cell]
+        elif label == 0 or plane is None:
+            self.chosen.emit(before)
+        elif (plane, label) in before:
+            self.chosen.emit([cell for cell in before if cell != (plane, label)])
         else:
-            chosen = [*before, cell]
-        self.chosen.emit(chosen)
+            self.chosen.emit([*before, (plane, label)])

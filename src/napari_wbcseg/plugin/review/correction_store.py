@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QPushButton
 
 from ...box import label_boxes
 from ...datasets.corrections import CellDecision, Correction, add_correction
@@ -21,9 +19,8 @@ from ...progress import Progress
 from ...words import counted
 from ..shared.events import events
 from ..shared.features import known_values
-from ..shared.jobs import Job, in_background, say_error
+from ..shared.jobs import Job, in_background
 from ..shared.metadata import LayerInfo
-from ..shared.panel import with_tip
 from ..shared.reunite import path_of
 from ..shared.training_data import check_pair
 from ..shared.viewer import image_data, pixel_size
@@ -42,34 +39,31 @@ class FieldSource:
         (H, W[, 3]) with (H, W), or stacks of them.
     decisions : dict of int to str
         What was decided about each label, where it was.
-    name, source, model, unit : str
-    scale : tuple of float
-        Height and width of a pixel.
+    name : str
+    about : dict
+        What a `Correction` tells of it besides: file, model, and size of a pixel where that is known.
     """
 
     image: Any
     labels: np.ndarray
     decisions: dict[int, str]
     name: str
-    source: str
-    model: str
-    scale: tuple[float, float]
-    unit: str
+    about: dict[str, Any]
 
 
 def field_source(image: Image, labels: Labels) -> FieldSource:
     """Take what is stored from an image and the corrected labels on it."""
     height, width, unit = pixel_size(image)
     path = path_of(image)
+    about: dict[str, Any] = {"source": str(path) if path else image.name, "model": LayerInfo.of(labels).model}
+    if unit != "px":
+        about |= {"scale": (height, width), "unit": unit}
     return FieldSource(
         image_data(image),
         np.array(image_data(labels)),
         {label: said for label, said in known_values(labels, "decision").items() if label and said},
         path.stem if path else image.name,
-        str(path) if path else image.name,
-        LayerInfo.of(labels).model,
-        (height, width),
-        unit,
+        about,
     )
 
 
@@ -102,11 +96,8 @@ def store_field(source: FieldSource, progress: Progress, folder: Path | None = N
                     part,
                     folder=folder,
                     name=source.name + (f"-{plane}" if stack else "") + suffix,
-                    scale=source.scale if source.unit != "px" else None,
-                    unit=source.unit if source.unit != "px" else "pixel",
-                    source=source.source,
                     plane=plane if stack else None,
-                    model=source.model,
+                    **source.about,
                     decisions=tuple(
                         CellDecision(label=label, decision=decision)
                         for label, decision in source.decisions.items()
@@ -119,64 +110,38 @@ def store_field(source: FieldSource, progress: Progress, folder: Path | None = N
     return added
 
 
-class AddToTrainingSet(QPushButton):
-    """The button *Add to my training set*.
+def add_to_training_set(image: Image | None, labels: Labels | None, failed: Callable[[str], None]) -> Job:
+    """Store the field of two layers in the background, and tell of it.
 
     Parameters
     ----------
-    layers : callable
-        Asked at the click for the image layer and the labels layer; either may be None.
+    image, labels : Layer or None
+    failed : callable
+        Called with the sentence that says what went wrong.
+
+    Raises
+    ------
+    DatasetError
+        If they cannot be trained on.
     """
+    if problem := check_pair(image, labels):
+        raise DatasetError(problem)
+    source = field_source(image, labels)  # type: ignore[arg-type]  # both are there
+    return in_background(
+        lambda progress: store_field(source, progress),
+        "Adding to the training set",
+        done=_tell,
+        failed=failed,
+    )
 
-    #: Emitted with the list of `Correction` that were added.
-    added = Signal(object)
-    #: Emitted with the sentence that says what went wrong.
-    failed = Signal(str)
 
-    def __init__(self, layers: Callable[[], tuple[Image | None, Labels | None]]) -> None:
-        super().__init__("Add to my training set")
-        self._layers = layers
-        self._job: Job | None = None
-        with_tip(
-            self,
-            "Stores this field and its cells, as they are now, in a folder that models are fine-tuned on "
-            "(White blood cell models). The same field again replaces what was stored of it.",
-        )
-        self.clicked.connect(lambda: self.add())
+def _tell(added: list[Correction]) -> None:
+    from napari.utils.notifications import show_info
 
-    def add(self) -> None:
-        """Store the field; returns at once."""
-        if self._job is not None and self._job.running:
-            return
-        image, labels = self._layers()
-        if problem := check_pair(image, labels):
-            self._fail(problem)
-            return
-        source = field_source(image, labels)  # type: ignore[arg-type]  # both are there
-        self.setEnabled(False)
-        self._job = in_background(
-            lambda progress: store_field(source, progress),
-            "Adding to the training set",
-            done=self._on_added,
-            failed=self._fail,
-            ended=self._on_ended,
-        )
-
-    def _on_ended(self) -> None:
-        self.setEnabled(True)
-
-    def _on_added(self, added: list[Correction]) -> None:
-        from napari.utils.notifications import show_info
-
-        cells = sum(field.cells for field in added)
-        fields = "the field" if len(added) == 1 else counted(len(added), "field")
-        show_info(f"{counted(cells, 'white cell')} in {fields} {added[0].name} added to your training set.")
-        self.added.emit(added)
-        events.training_set_changed.emit()
-
-    def _fail(self, sentence: str) -> None:
-        say_error(sentence)
-        self.failed.emit(sentence)
+    cells = sum(field.cells for field in added)
+    fields = "the field" if len(added) == 1 else counted(len(added), "field")
+    show_info(f"{counted(cells, 'white cell')} in {fields} {added[0].name} added to your training set.")
+    events.training_set_changed.emit()
 
 
 def _windows(labels: np.ndarray, decided: set[int]) -> Iterator[tuple[tuple[slice, slice], str]]:

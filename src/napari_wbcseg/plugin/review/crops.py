@@ -49,8 +49,8 @@ class Crops(QObject):
         self._layer = image
         self._image: Any = None if image is None else image_data(image)
         self._range = 255.0
-        self._kept: dict[Cell, tuple[Box, QPixmap]] = {}
-        self._wanted: dict[Cell, Box] = {}  # the latest last
+        self._kept: dict[tuple[Cell, Box], QPixmap] = {}
+        self._wanted: dict[tuple[Cell, Box], None] = {}  # the latest last
         lazy = [data for data in (image_data(labels), self._image) if data is not None]
         self._at_once = all(isinstance(data, np.ndarray) for data in lazy)
         self._soon = timer(0, self._load, self)
@@ -69,29 +69,28 @@ class Crops(QObject):
 
     def picture(self, cell: Cell, box: Box) -> QPixmap:
         """Return the picture of a cell, given with its box; of pixels on disk a grey one until it is read."""
-        kept = self._kept.get(cell)
-        if kept is not None and kept[0] == box:
-            return kept[1]
-        if not self._at_once:
-            self._wanted.pop(cell, None)
-            self._wanted[cell] = box
-            self._soon.start()
-            return self._blank
-        return self._keep(cell, box)
+        if (cell, box) in self._kept:
+            return self._kept[cell, box]
+        if self._at_once:
+            return self._keep(cell, box)
+        self._wanted.pop((cell, box), None)
+        self._wanted[cell, box] = None
+        self._soon.start()
+        return self._blank
 
     def _keep(self, cell: Cell, box: Box) -> QPixmap:
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
-        picture = self._cut(cell, box)
-        self._kept[cell] = box, picture
-        return picture
+        self._kept[cell, box] = self._cut(cell, box)
+        return self._kept[cell, box]
 
     def _load(self) -> None:
         """Read what was asked for last, for as long as nobody notices, and go on after what else there is."""
         self._wanted = dict(list(self._wanted.items())[-_MOST_WANTED:])
         until = time.perf_counter() + _LOAD_FOR
         while self._wanted and time.perf_counter() < until:
-            self._keep(*self._wanted.popitem())
+            key, _ = self._wanted.popitem()
+            self._keep(*key)
         self.loaded.emit()
         if self._wanted:
             self._soon.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,16 @@ class Told:
     classifier: ClassifierFile
     classes: ClassList
     probabilities: pd.DataFrame
+
+    def save(self, path: str | Path) -> None:
+        """Write the classifier to a file.
+
+        Raises
+        ------
+        ModelError
+            If it cannot be written.
+        """
+        ClassifierFile.write(path, self.classifier.header, self.classifier.weights)
 
 
 class Decisions:
@@ -93,7 +104,7 @@ class Decisions:
         """Take a person's word for the class of some cells; an empty one takes it back."""
         self._named = {**self._named, **dict.fromkeys(labels, name)}
 
-    def follow(self, plane: int, change: Change, by_brush: bool) -> dict[Cell, int]:
+    def follow(self, plane: int, change: Change, by_brush: bool) -> dict[int, int]:
         """Draw what follows from cells that came and went.
 
         Parameters

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Layer
 from qtpy.QtCore import QModelIndex, QRect, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
@@ -80,7 +79,6 @@ class DifferentialPanel(QWidget):
         super().__init__()
         self._review: LayerReview | None = None
         self._asked: Path | None = None
-        self._followed: Layer | None = None
         self.differential: Differential | None = None
         self.regions = LayerPicker(viewer, is_regions, "", none="the whole picture")
         self.regions.changed.connect(self._on_regions)
@@ -90,7 +88,6 @@ class DifferentialPanel(QWidget):
         self._results = FolderResults(self)
         self._results.changed.connect(self.refresh)
         self.table = QTreeWidget()
-        self.table.setColumnCount(len(_HEADERS))
         self.table.setHeaderLabels(list(_HEADERS))
         self.table.setItemDelegateForColumn(_BAR, BarDelegate(self.table))
         self.table.setIndentation(12)
@@ -125,55 +122,59 @@ class DifferentialPanel(QWidget):
         """Count again; a hidden panel does so when it is opened."""
         if not self.isVisible():
             return
-        review, chosen = self._review, self.table.currentIndex().row()
-        kept = None if review is None else LayerInfo.of(review.labels).record
+        chosen = self.table.currentIndex().row()
+        kept = None if self._review is None else LayerInfo.of(self._review.labels).record
         record = None if kept is None else Path(kept)
         folder = self._asked if record is None else record.parent
         self.folder.setVisible(folder is not None)
         together = folder is not None and self.folder.isChecked()
         self.regions.enabled = not together
-        self.table.clear()
-        pictures = ""
-        doubt = review is not None and LayerInfo.of(review.labels).in_doubt
         if folder is not None and together:
             self._results.follow(folder)
-            if (read := self._results.read) is None:
-                self._show_none("Reading the results …")
-                return
-            told = {file: known for file, (_, known) in read.known.items()}
-            if review is not None and record is not None and record not in read.outdated:
-                told[record] = ClassesTold(review.cells, review.classes, set(), doubt)
-            every = [one for one in told.values() if one is not None]
-            sure = [one for one in every if not one.in_doubt]
-            found = pooled([(one.cells, one.classes) for one in sure], len(every) - len(sure))
-            pictures = f" in {counted(len(sure), 'picture')}"
-            left_out = {
-                "in doubt": found.in_doubt,
-                "of another run left out": len(read.outdated),
-                "that cannot be read": len(told) - len(every),
-            }
-            pictures += "".join(f", {number} {what}" for what, number in left_out.items() if number)
-        elif review is not None and not doubt:
-            cells, classes = review.cells, review.classes
-            if self.regions.value is not None:
-                outlines = region_outlines(self.regions.value, review.labels)
-                cells = cells[inside(cells[["row", "col"]].to_numpy(float), outlines)]
-            found = differential(cells, classes)
+            self.differential, words = self._of_folder(record)
         else:
-            self._show_none("Count in doubt, see its notes." if doubt else "")
-            return
-        self.differential = found
-        self._fill(found)
-        others = [f"{name} {number}" for name, number in found.others.items() if number]
-        more = f" Not among them: {', '.join(others)}." if others else ""
-        self.summary.setText(f"{found.summary}{pictures}.{more}")
-        self.table.setCurrentItem(self.table.topLevelItem(chosen))
+            self.differential, words = self._of_picture()
+        self.table.clear()
+        if self.differential is not None:
+            self._fill(self.differential)
+            self.table.setCurrentItem(self.table.topLevelItem(chosen))
+        self.summary.setText(words)
         self._say()
 
-    def _show_none(self, why: str) -> None:
-        self.differential = None
-        self.summary.setText(why)
-        self._say()
+    def _of_picture(self) -> tuple[Differential | None, str]:
+        """Count the cells of the picture, or of the regions in it."""
+        review = self._review
+        if review is None:
+            return None, ""
+        if LayerInfo.of(review.labels).in_doubt:
+            return None, "Count in doubt, see its notes."
+        cells = review.cells
+        if self.regions.value is not None:
+            outlines = region_outlines(self.regions.value, review.labels)
+            cells = cells[inside(cells[["row", "col"]].to_numpy(float), outlines)]
+        found = differential(cells, review.classes)
+        return found, _in_words(found)
+
+    def _of_folder(self, record: Path | None) -> tuple[Differential | None, str]:
+        """Count the cells of the results in the folder, those of this picture as they are now."""
+        read, review = self._results.read, self._review
+        if read is None:
+            return None, "Reading the results …"
+        told = {file: known for file, (_, known) in read.known.items()}
+        if review is not None and record is not None and record not in read.outdated:
+            doubt = LayerInfo.of(review.labels).in_doubt
+            told[record] = ClassesTold(review.cells, review.classes, set(), doubt)
+        every = [one for one in told.values() if one is not None]
+        sure = [one for one in every if not one.in_doubt]
+        found = pooled([(one.cells, one.classes) for one in sure])
+        left_out = {
+            "in doubt": len(every) - len(sure),
+            "of another run left out": len(read.outdated),
+            "that cannot be read": len(told) - len(every),
+        }
+        pictures = f" in {counted(len(sure), 'picture')}"
+        pictures += "".join(f", {number} {what}" for what, number in left_out.items() if number)
+        return found, _in_words(found, pictures)
 
     def copy(self) -> None:
         """Put the table on the clipboard, columns parted by tabs."""
@@ -215,11 +216,8 @@ class DifferentialPanel(QWidget):
 
     def _on_regions(self, *_: Any) -> None:
         """Follow the regions of the chosen layer while they are drawn."""
-        if self._followed is not None:
-            self._followed.events.data.disconnect(self.refresh)
-        self._followed = self.regions.value
-        if self._followed is not None:
-            self._followed.events.data.connect(self.refresh)
+        if self.regions.value is not None:
+            self.regions.value.events.data.connect(self.refresh)  # once, however often it is chosen
         self.refresh()
 
     def showEvent(self, event: Any) -> None:
@@ -232,3 +230,8 @@ def _texts(share: Share) -> list[str]:
     if np.isnan(share.percent):
         return [share.name, str(share.count), "", "", ""]
     return [share.name, str(share.count), f"{share.percent:.1f}", f"{share.low:.1f} – {share.high:.1f}", ""]
+
+
+def _in_words(found: Differential, pictures: str = "") -> str:
+    others = ", ".join(f"{name} {number}" for name, number in found.others.items() if number)
+    return f"{found.summary}{pictures}." + (f" Not among them: {others}." if others else "")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from napari.layers import Labels
 
 from ...box import Box
 from ...errors import EditError
-from ...segmentation.edit import Edit, merge_cells, remove_cells, separate_pieces, split_by_stroke
+from ...segmentation.edit import Edit
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data, plane_shown
 from .decisions import Cell
@@ -71,65 +70,18 @@ def shown_planes(layer: Labels, dims: Dims) -> range | None:
     return range(plane, plane + 1) if 0 <= plane < plane_count(layer) else range(0)
 
 
-def removing(layer: Labels, cells: Mapping[Cell, Box]) -> list[Edit]:
-    """Return the edits that turn cells, each given with its box, into background."""
-    return [
-        _edit_of(layer, plane, boxes, partial(remove_cells, chosen=list(boxes)))
-        for plane, boxes in _by_plane(cells).items()
-    ]
+def edit_cells(
+    layer: Labels, cells: Mapping[Cell, Box], make: Callable[[np.ndarray, list[int]], Edit]
+) -> list[int]:
+    """Edit cells, as one step that the layer's Undo takes back, and return the labels that they have then.
 
-
-def cutting(layer: Labels, cell: Cell, box: Box, stroke: np.ndarray | None, new_label: int) -> Edit:
-    """Return the edit that cuts a cell along a line, or into its pieces where there is no line."""
-    plane, label = cell
-
-    def cut(labels: np.ndarray) -> Edit:
-        if stroke is None:
-            return separate_pieces(labels, label, new_label)
-        points = np.asarray(stroke, float)
-        return split_by_stroke(labels, label, points - box[:2] if points.ndim == 2 else points, new_label)
-
-    return _edit_of(layer, plane, {label: box}, cut)
-
-
-def drawing(layer: Labels, plane: int, box: Box, mask: np.ndarray, label: int) -> Edit:
-    """Return the edit that draws a cell, given as a mask in its box."""
-    rows, cols = np.nonzero(mask)
-    edit = Edit((rows + box.top, cols + box.left), np.full(len(rows), label, np.int64), (label,))
-    return edit if layer.ndim == 2 else edit.on_plane(plane)
-
-
-def merging(layer: Labels, cells: Mapping[Cell, Box]) -> Edit:
-    """Return the edit that makes one cell of several, each given with its box.
-
-    Raises
-    ------
-    EditError
-        If they are fewer than two, or lie on different planes.
-    """
-    planes = _by_plane(cells)
-    if len(planes) > 1:
-        raise EditError("Cells of different planes cannot be merged.")
-    ((plane, boxes),) = planes.items()
-    return _edit_of(layer, plane, boxes, partial(merge_cells, chosen=list(boxes)))
-
-
-def _edit_of(layer: Labels, plane: int, boxes: Mapping[int, Box], make: Callable[[np.ndarray], Edit]) -> Edit:
-    """Make an edit from the part of a plane that holds these boxes: a whole one takes long to look at."""
-    box = Box.around(boxes.values())
-    edit = make(plane_of(layer, plane)[box.slices]).moved(box.top, box.left)
-    return edit if layer.ndim == 2 else edit.on_plane(plane)
-
-
-def _by_plane(cells: Mapping[Cell, Box]) -> dict[int, dict[int, Box]]:
-    planes: dict[int, dict[int, Box]] = {}
-    for (plane, label), box in cells.items():
-        planes.setdefault(plane, {})[label] = box
-    return planes
-
-
-def apply_edits(layer: Labels, edits: Sequence[Edit]) -> None:
-    """Make edits as one step that the layer's Undo takes back.
+    Parameters
+    ----------
+    layer : Labels
+    cells : dict of tuple of int to Box
+        Each with its box.
+    make : callable
+        Given the part of a plane that holds the boxes, for a whole one takes long to look at, and the labels.
 
     Raises
     ------
@@ -141,6 +93,14 @@ def apply_edits(layer: Labels, edits: Sequence[Edit]) -> None:
     if layer.multiscale or not layer.editable:
         why = "it has several resolutions" if layer.multiscale else "its editing is switched off"
         raise EditError(f"The layer {layer.name} cannot be edited: {why}.")
+    planes: dict[int, dict[int, Box]] = {}
+    for (plane, label), box in cells.items():
+        planes.setdefault(plane, {})[label] = box
+    edits = []
+    for plane, boxes in planes.items():
+        box = Box.around(boxes.values())
+        edit = make(plane_of(layer, plane)[box.slices], list(boxes)).moved(box.top, box.left)
+        edits.append(edit if layer.ndim == 2 else edit.on_plane(plane))
     try:
         with layer.block_history():
             for edit in edits:
@@ -150,3 +110,4 @@ def apply_edits(layer: Labels, edits: Sequence[Edit]) -> None:
             f"The layer {layer.name} cannot be edited ({error}). Add a copy that can: "
             "viewer.add_labels(numpy.array(layer.data))."
         ) from None
+    return [label for edit in edits for label in edit.labels]

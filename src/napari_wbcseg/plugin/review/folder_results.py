@@ -1,4 +1,8 @@
-"""What is known of all results in a folder: read off the window's thread, and again as its files change."""
+"""What is known of all results in a folder: read off the window's thread, and again as its files change.
+
+Drives of a network do not tell of changes, so the folder is looked at from time to time; of files that
+are as they were, no more than that is found out.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qtpy.QtCore import QFileSystemWatcher, QObject, Signal
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
 
 from ...errors import WBCSegError
 from ...progress import Progress
@@ -15,7 +20,7 @@ from ...results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ...segmentation.large.files import RESULT_FILE
 from ..shared.jobs import Job, in_background, timer
 
-_DELAY = 500  # ms; gathers what a run writes
+_PAUSE = 1500  # ms between two looks at the folder
 
 #: When the files of a result were changed, and what it tells; None where it is damaged.
 _Known = tuple[list[int], ClassesTold | None]
@@ -31,17 +36,14 @@ class Read:
         What each result tells, by its record, and when its files were changed.
     outdated : frozenset of Path
         The records that the tables do not tell of.
-    watched : list of str
-        The folders whose change may change this.
     """
 
     known: dict[Path, _Known] = field(default_factory=dict)
     outdated: frozenset[Path] = frozenset()
-    watched: list[str] = field(default_factory=list)
 
 
 class FolderResults(QObject):
-    """Keeps what is known of the results in a folder.
+    """Keeps what is known of the results in a folder, while the panel that shows them is seen.
 
     Attributes
     ----------
@@ -51,20 +53,19 @@ class FolderResults(QObject):
         None until it was read.
     """
 
-    #: Emitted when it was read.
+    #: Emitted when something else was read than before.
     changed = Signal()
 
-    def __init__(self, parent: QObject) -> None:
-        super().__init__(parent)
+    def __init__(self, panel: QWidget) -> None:
+        super().__init__(panel)
+        self._panel = panel
         self.folder: Path | None = None
         self.read: Read | None = None
         self._job: Job | None = None
-        self._watcher = QFileSystemWatcher(self)
-        self._soon = timer(_DELAY, self.look, self)
-        self._watcher.directoryChanged.connect(self._on_files)
+        self._again = timer(_PAUSE, self.look, self)
 
     def follow(self, folder: Path) -> None:
-        """Read a folder, and again whenever its files change; does nothing where it is followed already."""
+        """Read a folder, and again as its files change; does nothing where it is followed already."""
         if folder != self.folder:
             self.folder, self.read = folder, None
             if self._job is not None:
@@ -74,34 +75,20 @@ class FolderResults(QObject):
 
     def look(self) -> None:
         """Read what changed in the folder, if one is followed."""
-        folder, before = self.folder, self.read or Read()
-        if folder is None:
-            return
-        if self._job is not None:
-            self._on_files()
-            return
-        self._job = in_background(
-            lambda progress: read_folder(folder, before, progress),
-            "Reading the results",
-            done=self._on_read,
-            ended=self._on_ended,
-        )
-
-    def _on_files(self, *_: object) -> None:
-        if not self._soon.isActive():
-            self._soon.start()
+        folder, before = self.folder, self.read
+        busy = self._job is not None and self._job.running
+        if folder is not None and not busy and self._panel.isVisible():
+            self._job = in_background(
+                lambda progress: read_folder(folder, before or Read(), progress),
+                "" if before else "Reading the results",
+                done=self._on_read,
+                ended=self._again.start,
+            )
 
     def _on_read(self, found: Read) -> None:
-        self.read = found
-        watched = self._watcher.directories()
-        if gone := [path for path in watched if path not in found.watched]:
-            self._watcher.removePaths(gone)
-        if new := [path for path in found.watched if path not in watched]:
-            self._watcher.addPaths(new)
-        self.changed.emit()
-
-    def _on_ended(self) -> None:
-        self._job = None
+        if found != self.read:
+            self.read = found
+            self.changed.emit()
 
 
 def read_folder(folder: Path, before: Read, progress: Progress) -> Read:
@@ -109,7 +96,6 @@ def read_folder(folder: Path, before: Read, progress: Progress) -> Read:
     outdated = frozenset(not_in_tables(folder))
     files = [file for file in folder.glob(f"*{RESULT_SUFFIX}") if file not in outdated]
     known: dict[Path, _Known] = {}
-    watched = [str(folder)]
     for number, file in enumerate(files):
         progress(number, len(files), "Reading the results")
         large = file.with_name(file.name.removesuffix(RESULT_SUFFIX) + LARGE_SUFFIX)
@@ -119,11 +105,10 @@ def read_folder(folder: Path, before: Read, progress: Progress) -> Read:
         except FileNotFoundError:  # a run is about to write it again
             known[file] = [], None
             continue
-        watched += [str(path.parent) for path in inside]
         if file in before.known and before.known[file][0] == times:
             known[file] = before.known[file]
             continue
         known[file] = times, None
         with suppress(WBCSegError):
             known[file] = times, classes_in(file)
-    return Read(known, outdated, watched)
+    return Read(known, outdated)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -83,19 +83,23 @@ class GalleryDelegate(QStyledItemDelegate):
 
 
 class Gallery(QListView):
-    """Shows the cells of a review, and asks for what a person does with them."""
+    """Shows the cells of a review, and asks for what a person does with them.
 
-    #: Emitted with the selected cells when the user, and not a call, changed them.
-    chosen = Signal(list)
+    Parameters
+    ----------
+    shown : callable
+        Gives the cells that are shown; the others of the review are left out.
+    """
+
     #: Emitted with cells and the name of a class; nothing takes back what a person said.
     named = Signal(list, str)
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Callable[[], list[Cell]]) -> None:
         super().__init__()
+        self._shown = shown
         self._review: LayerReview | None = None
         self._crops: Crops | None = None
         self._stale = True
-        self._cells: list[Cell] | None = None
         #: Adds classes, and changes them.
         self.class_menu = ClassMenu(self, lambda: self._review)
         self._items = GalleryModel(self._picture)
@@ -113,24 +117,22 @@ class Gallery(QListView):
         self.setMinimumHeight(140)
         self.setToolTip(_TIP)
         self.clicked.connect(self._on_clicked)
-        self._selection = OrderedSelection(self, lambda row: self._items.items[row].cell, self._items.row_of)
-        self._selection.chosen.connect(self.chosen)
+        self.selection = OrderedSelection(self, lambda row: self._items.items[row].cell, self._items.row_of)
 
     # What is shown ---------------------------------------------------------------------------------------
 
     def follow(self, review: LayerReview | None) -> None:
         """Show the cells of a review from now on; None for nothing."""
-        self._review, self._crops, self._selection.cells = review, None, []
-        self.show_cells(None)
+        self._review, self._crops, self.selection.cells = review, None, []
+        self.renew()
 
-    def show_cells(self, cells: Iterable[Cell] | None) -> None:
-        """Show these cells as they are now; None for all. A hidden gallery does so when it is opened."""
-        self._cells, self._stale = None if cells is None else list(cells), True
+    def renew(self) -> None:
+        """Show the cells as they are now; a hidden gallery does so when it is opened."""
+        self._stale = True
         if self.isVisible():
-            self.refresh()
+            self._show_cells()
 
-    def refresh(self) -> None:
-        """Follow what changed."""
+    def _show_cells(self) -> None:
         self._stale = False
         review = self._review
         if review is None:
@@ -141,23 +143,21 @@ class Gallery(QListView):
         if self._crops is None or not self._crops.suit(review.image, typical):
             self._crops = Crops(review.labels, review.image, typical, SIDE)
             self._crops.loaded.connect(there(self.viewport()).update)  # bound: Qt lets go of it with the view
-        if self._cells is not None and len(self._cells) < len(cells):
-            shown = set(self._cells)
-            keep = [cell in shown for cell in cells]
-            table, cells = table[keep], [cell for cell in cells if cell in shown]
+        shown = set(self._shown())
+        keep = [cell in shown for cell in cells]
+        table, cells = table[keep], [cell for cell in cells if cell in shown]
         bar = there(self.verticalScrollBar())
         before = bar.value()
-        with self._selection.quietly():
-            self._items.set_cells(table, cells, review.classes)
+        self._items.set_cells(table, cells, review.classes)
         self.doItemsLayout()  # type: ignore[attr-defined]  # or selecting does, and this again
-        self._selection.show()
+        self.selection.show()
         bar.setValue(before)
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         if self._stale:
-            self.refresh()
-            self._selection.show(scroll=True)
+            self._show_cells()
+            self.selection.scroll()
 
     def _picture(self, cell: Cell) -> QPixmap:
         assert self._crops is not None
@@ -166,61 +166,46 @@ class Gallery(QListView):
 
     # Selecting -------------------------------------------------------------------------------------------
 
-    @property
-    def selected(self) -> list[Cell]:
-        """The selected cells, in the order in which they were selected."""
-        return list(self._selection.cells)
-
-    def select(self, cells: Iterable[Cell]) -> None:
-        """Select cells, and scroll to the last of them."""
-        cells = list(cells)
-        if cells != self._selection.cells:
-            self._selection.cells = cells
-            if not self._stale:
-                self._selection.show(scroll=True)
-
     def _on_clicked(self, index: QModelIndex) -> None:
         item = self._items.items[index.row()]
         if item.cell is None:
-            self.select(self._items.group(item.name))
-            self.chosen.emit(self.selected)
+            self.selection.chosen.emit(self._items.group(item.name))
 
     # Naming ----------------------------------------------------------------------------------------------
 
     def press(self, key: str) -> None:
         """Do what a key asks for; whoever names one cell is taken to the next of its class."""
         names, number = self._items.classes.names, int(key)
-        if number > len(names) or not self.selected or not self.isVisible():
+        if number > len(names) or not self.selection.cells or not self.isVisible():
             return
-        cells = self.selected
+        cells = self.selection.cells
         later = self._items.after(cells[0]) if len(cells) == 1 else None
         self.named.emit(cells, names[number - 1] if number else "")
         if later is not None:
-            self.select([later])
-            self.chosen.emit(self.selected)
+            self.selection.chosen.emit([later])
 
     def menu(self) -> QMenu:
         """Return the menu of the right button: all classes."""
         menu = QMenu(self)
         for name in self._items.classes.names:
-            menu.addAction(name, partial(self.named.emit, self.selected, name))
+            menu.addAction(name, partial(self.named.emit, self.selection.cells, name))
         menu.addSeparator()
-        menu.addAction("as the model says", partial(self.named.emit, self.selected, ""))
+        menu.addAction("as the model says", partial(self.named.emit, self.selection.cells, ""))
         return menu
 
     def contextMenuEvent(self, event: Any) -> None:
         index = self.indexAt(event.pos())
         if index.isValid() and self._items.items[index.row()].cell is None:
             self.class_menu.menu(self._items.items[index.row()].name).exec(event.globalPos())
-        elif self.selected:
+        elif self.selection.cells:
             self.menu().exec(event.globalPos())
 
     def startDrag(self, actions: Any) -> None:
-        if not self.selected:
+        if not self.selection.cells:
             return
         drag = QDrag(self)
         drag.setMimeData(self.dragged())
-        drag.setPixmap(self._picture(self.selected[-1]))
+        drag.setPixmap(self._picture(self.selection.cells[-1]))
         drag.exec(Qt.DropAction.CopyAction)
 
     def dragged(self) -> QMimeData:
@@ -246,7 +231,7 @@ class Gallery(QListView):
         if self._is_own(event.mimeData()) and name is not None:
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
-            self.named.emit(self.selected, name)
+            self.named.emit(self.selection.cells, name)
         else:
             event.ignore()
 
@@ -280,31 +265,28 @@ class ClassMenu(QObject):
 
     def add(self, name: str) -> None:
         """Add a class of white cells, in a colour that is free."""
-        self._set(lambda values, classes: ClassList(classes).covering([name.strip()]).to_list())
+        self._set(lambda classes: classes.covering([name.strip()]))
 
     def change(self, name: str, /, **changes: Any) -> None:
         """Change what is known of a class: its ``name``, ``colour``, or whether it is a ``white_cell``."""
         new = changes.get("name", name)
 
-        def changed(values: list[dict[str, Any]], classes: ClassList) -> list[dict[str, Any]]:
+        def changed(classes: ClassList) -> ClassList:
+            values = classes.to_list()
             for one in values:
                 one.update(changes if one["name"] == name else {})
                 one["part_of"] = new if one["part_of"] == name else one["part_of"]
-            return values
+            return ClassList.from_list(values)
 
         self._set(changed, {name: new} if new != name else None)
 
-    def _set(
-        self, change: Callable[..., list[dict[str, Any]]], renamed: dict[str, str] | None = None
-    ) -> None:
+    def _set(self, change: Callable[[ClassList], ClassList], renamed: dict[str, str] | None = None) -> None:
         review = self._review()
-        if review is None:
-            return
-        try:
-            classes = review.classes
-            review.set_classes(ClassList.from_list(change(classes.to_list(), classes)), renamed)
-        except WBCSegError as error:
-            self.failed.emit(str(error))
+        if review is not None:
+            try:
+                review.set_classes(change(review.classes), renamed)
+            except WBCSegError as error:
+                self.failed.emit(str(error))
 
     # Asked for ---------------------------------------------------------------------------------------------
 

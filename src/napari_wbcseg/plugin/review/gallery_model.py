@@ -73,27 +73,25 @@ class GalleryModel(QAbstractListModel):
         groups = np.array([place[name] for name in names], int)
         theirs = (table[CLASS_BY] == PERSON).to_numpy(bool)
         order = np.lexsort((np.nan_to_num(sure, nan=2.0), theirs, groups))
-        counts = np.bincount(groups, minlength=len(classes))
         accepted = (table["decision"] == ACCEPTED).to_numpy(bool)
         words = _captions(known, theirs, accepted)
         check = table["check"].to_numpy(bool)
         items: list[Item] = []
-        at = 0
         for number, one in enumerate(classes):
+            members = order[groups[order] == number].tolist()
             key = f"{number + 1}  " if number < 9 else ""
-            items.append(Item(one.name, None, f"{key}{one.name}: {counts[number]}"))
-            for row in order[at : at + counts[number]].tolist():
-                items.append(Item(one.name, cells[row], words[row], bool(check[row])))
-            at += int(counts[number])
-        self.beginResetModel()
-        self.items, self.classes = items, classes
-        self._row_of = {item.cell: row for row, item in enumerate(items) if item.cell is not None}
-        self.endResetModel()
+            items.append(Item(one.name, None, f"{key}{one.name}: {len(members)}"))
+            items += [Item(one.name, cells[row], words[row], bool(check[row])) for row in members]
+        self._set(items, classes)
 
     def clear(self) -> None:
         """Show nothing."""
+        self._set([], ClassList())
+
+    def _set(self, items: list[Item], classes: ClassList) -> None:
         self.beginResetModel()
-        self.items, self._row_of = [], {}
+        self.items, self.classes = items, classes
+        self._row_of = {item.cell: row for row, item in enumerate(items) if item.cell is not None}
         self.endResetModel()
 
     def row_of(self, cell: Cell) -> int | None:

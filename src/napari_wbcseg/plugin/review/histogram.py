@@ -16,7 +16,7 @@ class Histogram(Plot):
         super().__init__(150, figsize=(3, 1.9), layout="constrained")
         self._axes = self.figure.subplots()
 
-    def show_values(self, values: np.ndarray, name: str, marked: np.ndarray | None = None) -> None:
+    def show_values(self, values: np.ndarray, name: str, marked: np.ndarray) -> None:
         """Draw the histogram.
 
         Parameters
@@ -25,12 +25,11 @@ class Histogram(Plot):
             What is not finite is left out.
         name : str
             What is written below, with its unit.
-        marked : ndarray, optional
+        marked : ndarray
             Values of the selected cells.
         """
         axes = self._axes
         axes.clear()
-        values = np.asarray(values, float)
         values = values[np.isfinite(values)]
         if values.size:
             axes.hist(values, bins=_edges(values).tolist(), color=BLUE)
@@ -38,9 +37,8 @@ class Histogram(Plot):
                 f"median {readable(np.median(values))}, {readable(values.min())} to {readable(values.max())}",
                 fontsize=8,
             )
-        for value in np.asarray([] if marked is None else marked, float)[:20]:
-            if np.isfinite(value):
-                axes.axvline(value, color=ORANGE, linewidth=1.5)
+        for value in marked[np.isfinite(marked)][:20]:
+            axes.axvline(value, color=ORANGE, linewidth=1.5)
         axes.set_xlabel(name, fontsize=8)
         axes.set_ylabel("cells", fontsize=8)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))

@@ -5,27 +5,25 @@ napari paints neither in layers of several resolutions nor in what is read lazil
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from ...box import Box
-from ...errors import EditError, WBCSegError
+from ...errors import EditError
 from ...segmentation.result import summary_of
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, clean_up_with, in_background
-from ..shared.metadata import LayerInfo, class_list, is_picture, note
-from ..shared.panel import Sentence, button, fill
+from ..shared.metadata import LayerInfo, class_list, note
+from ..shared.panel import button, fill
 from ..shared.saving import source_image
-from ..shared.viewer import image_data, placement, plane_shape
+from ..shared.viewer import image_data, placement
 
 #: Pixels of a part that is corrected at once.
 MOST_PIXELS = 2**24
@@ -53,11 +51,18 @@ class _Part:
     cells: Labels  # on disk
     labels: Labels  # in memory
     image: Image | None
-    folder: Path
 
 
 class LargeEditor(QWidget):
     """Two buttons of the review: take a part of a large result into memory, and put it back.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    by_hand : callable
+        Calls what a button stands for, and says what cannot be done.
+    failed : callable
+        Called with the sentence that says what went wrong.
 
     Attributes
     ----------
@@ -65,29 +70,27 @@ class LargeEditor(QWidget):
         The layer in memory that is being corrected.
     """
 
-    #: Emitted with the layer that is to be reviewed now.
-    chosen = Signal(object)
-    #: Emitted with the sentence that says what could not be done.
-    failed = Signal(str)
-
-    def __init__(self, viewer: ViewerModel) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        by_hand: Callable[[Callable[[], object]], None],
+        failed: Callable[[str], None],
+    ) -> None:
         super().__init__()
-        self._viewer = viewer
+        self._viewer, self._failed = viewer, failed
         self._cells: Labels | None = None
         self._open: _Part | None = None
-        self._job: Job | None = None
         self.take = button(
             "Correct the part on view",
-            lambda: self._by_hand(self.correct_part),
+            lambda: by_hand(self.correct_part),
             "Makes ordinary layers of what is on the canvas, to paint in and to review.",
         )
         self.put_back = button(
             "Put the corrections back",
-            lambda: self._by_hand(self.finish),
+            lambda: by_hand(self.finish),
             "Writes the corrected part into the result on disk, measures what changed, and counts again.",
         )
-        self.words = Sentence()
-        fill(self, self.words, self.take, self.put_back)
+        fill(self, self.take, self.put_back)
         self._cleanup = clean_up_with(self)
         self.follow(None)
 
@@ -105,7 +108,6 @@ class LargeEditor(QWidget):
         correcting = self.part is not None and cells is self.part
         self.take.setVisible(on_disk)
         self.put_back.setVisible(correcting)
-        self.words.setText("These cells are a part of a large result." if correcting else "")
         self.setVisible(on_disk or correcting)
         return on_disk
 
@@ -128,7 +130,6 @@ class LargeEditor(QWidget):
         if cells is None:
             raise EditError("Choose a layer whose cells are on disk.")
         info = LayerInfo.of(cells)
-        folder = Path(str(info.folder))
         if self.part is not None:
             raise EditError("A part is being corrected already: put it back first, or remove its layer.")
         window = window_on_view(cells) if window is None else window
@@ -138,11 +139,12 @@ class LargeEditor(QWidget):
                 f"The part on view is {width} × {height} pixels; zoom in until it is at most "
                 f"{MOST_PIXELS // 10**6} million pixels."
             )
-        result, reviewed = LargeResult.open(folder), counts_of(self._viewer).reviewed(cells)
-        known = result.cells if reviewed is None else reviewed  # sooner than it is on disk
+        result = LargeResult.open(str(info.folder))
+        # As the review has them, sooner than they are on disk.
+        known = known_cells(cells).join(cells.features.filter(["decision", "flag"]))
         place = placement(cells, 2)
         place["translate"] = cells.data_to_world(window[:2]) if any(window[:2]) else cells.translate
-        source, image = self._image_below(cells), None
+        source, image = source_image(self._viewer, cells), None
         if source is not None:
             pixels = np.asarray(image_data(source)[window.slices])
             image = Image(pixels, rgb=source.rgb, name="part of the image", **place)
@@ -160,11 +162,9 @@ class LargeEditor(QWidget):
             metadata=about.metadata,
             **place,
         )
-        self._viewer.add_layer(part)
+        self._open = _Part(window, cells, part, image)
+        self._viewer.add_layer(part)  # becomes the active one, which is reviewed
         cells.visible = False
-        self._open = _Part(window, cells, part, image, folder)
-        self._viewer.layers.selection.active = part
-        self.chosen.emit(part)
         return part
 
     def finish(self) -> Job:
@@ -179,25 +179,21 @@ class LargeEditor(QWidget):
 
         if self.part is None or self._open is None:
             raise EditError("No part of a large result is being corrected.")
-        if self._job is not None:
-            return self._job
-        part = self._open
-        source = self._image_below(part.cells)
+        part, folder = self._open, str(LayerInfo.of(self._open.cells).folder)
+        source = source_image(self._viewer, part.cells)
         image = None if source is None else image_data(source)
         labels = np.array(part.labels.data)
-        reviewed = counts_of(self._viewer).reviewed(part.labels)
-        said = known_cells(part.labels) if reviewed is None else reviewed  # sooner than the features
+        said = known_cells(part.labels)
         said = said[np.isin(said["label"], labels) & (said["label"] > 0)]
         self.put_back.setEnabled(False)
-        self._job = in_background(
-            lambda progress: LargeResult.open(part.folder).replace_region(part.window, labels, image, said),
+        return in_background(
+            lambda progress: LargeResult.open(folder).replace_region(part.window, labels, image, said),
             "Putting the corrections back",
             done=lambda table: self._on_put_back(part, table),
-            failed=self.failed.emit,
-            ended=self._on_ended,
+            failed=self._failed,
+            ended=lambda: self.put_back.setEnabled(True),
             cleanup=self._cleanup,
         )
-        return self._job
 
     def _on_put_back(self, part: _Part, table: pd.DataFrame) -> None:
         cells = part.cells
@@ -212,20 +208,3 @@ class LargeEditor(QWidget):
                 self._viewer.layers.remove(layer)
         if cells in self._viewer.layers:
             self._viewer.layers.selection.active = cells
-            self.chosen.emit(cells)
-
-    def _on_ended(self) -> None:
-        self._job = None
-        self.put_back.setEnabled(True)
-
-    def _image_below(self, cells: Labels) -> Image | None:
-        """Return the image that the cells belong to, or else the only one of their size."""
-        shape = plane_shape(cells)
-        fitting: Any = [one for one in self._viewer.layers if is_picture(one) and plane_shape(one) == shape]
-        return source_image(self._viewer, cells) or (fitting[0] if len(fitting) == 1 else None)
-
-    def _by_hand(self, act: Any) -> None:
-        try:
-            act()
-        except WBCSegError as error:
-            self.failed.emit(str(error))

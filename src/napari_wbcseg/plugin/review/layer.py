@@ -11,26 +11,34 @@ import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import Signal
 
 from ...box import Box
 from ...classification.classes import CLASS, CLASS_BY, MODEL, UNSURE, ClassList
 from ...classification.naming import said_by_model
 from ...errors import EditError
-from ...segmentation.edit import unused_labels
+from ...segmentation.edit import (
+    Edit,
+    merge_cells,
+    remove_cells,
+    separate_pieces,
+    split_by_stroke,
+    unused_labels,
+)
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.counts import counts_of
+from ..shared.features import known_cells
 from ..shared.metadata import LayerInfo, class_list, note
 from ..shared.viewer import image_data
 from .decisions import Accepted, Cell, Decisions, Told
-from .edits import apply_edits, cutting, drawing, merging, removing, shown_planes
-from .kept_features import DiskCopy, KeptFeatures
-from .measured_cells import MeasuredCells, StoredCells
+from .edits import edit_cells, shown_planes
+from .kept_features import DiskCopy, decisions_in, keep, rename_classes
+from .measured_cells import MeasuredCells
 
 _MOST_STEPS = 100  # as many as napari keeps
 
 
-class LayerReview(QObject):
+class LayerReview(MeasuredCells):
     """Follows one Labels layer: corrects its cells, counts them, and keeps what a person decided with it.
 
     A cell is named by its plane, 0 for a single image, and its label.
@@ -45,47 +53,31 @@ class LayerReview(QObject):
 
     Attributes
     ----------
-    on_disk : bool
-        Whether the cells are those of a large result, whose outlines are corrected part by part.
     told : Told or None
         What a classifier says that learned from this review; see `Learning`.
     """
 
     #: Emitted when the table, the count or a decision changed.
     changed = Signal()
-    #: Emitted when every cell is measured, after the start and after all labels were replaced.
-    measured = Signal()
-    #: Emitted with a sentence that the user should read.
-    noted = Signal(str)
 
     def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None = None) -> None:
-        super().__init__()
-        folder = LayerInfo.of(labels).folder
-        self.viewer, self.labels, self.on_disk = viewer, labels, folder is not None
-        kind = StoredCells if self.on_disk else MeasuredCells
-        self._measured = measured = kind(viewer, labels, image)
+        super().__init__(viewer, labels, image)
         self._table: pd.DataFrame | None = None
         self._found: pd.DataFrame | None = None  # without what was decided
         self.told: Told | None = None
-        self._features = KeptFeatures(labels, lambda: None if self.measuring else self.cells)
+        folder = LayerInfo.of(labels).folder
+        self._copy = None if folder is None else DiskCopy(Path(folder))
         self._take_over()
-        self._features.replaced.connect(self._on_replaced)
-        labels.events.metadata.connect(self._on_saved)
-        if folder is not None:
-            copy = DiskCopy(Path(folder))
-            self._features.written.connect(lambda: copy.write(self.cells, self.classes))
-        measured.begun.connect(lambda: self._history.begin(edited=True))
-        measured.history_lost.connect(lambda: self._history.clear())
-        measured.changed.connect(self._on_changed)
-        measured.finished.connect(self.measured)
-        measured.failed.connect(self.noted)
-        measured.measure()
+        self.cleanup.connect(labels.events.features, self._on_features)
+        self.cleanup.connect(labels.events.metadata, self._on_saved)
+        self.cleanup.connect(labels.events.paint, lambda _: self._history.begin(edited=True))
+        for lost in (labels.events.data, labels.events.editable):  # napari's own history goes then
+            self.cleanup.connect(lost, lambda _: self._history.clear())
+        self.measure()
 
     def close(self) -> None:
         """Stop following the layer."""
-        self.labels.events.metadata.disconnect(self._on_saved)
-        self._features.close()
-        self._measured.close()
+        self.cleanup.run()
         counts_of(self.viewer).end_review(self.labels)
 
     def summary(self, plane: int | None = None) -> str:
@@ -110,7 +102,7 @@ class LayerReview(QObject):
 
     def _find_cells(self) -> pd.DataFrame:
         """Return the cells as they are measured, with what a classifier says that learned here."""
-        planes = self._measured.planes or [TrackedCells(np.zeros((0, 0), np.int32))]
+        planes = self.planes or [TrackedCells(np.zeros((0, 0), np.int32))]
         tables = [plane.table for plane in planes]
         if self.stacked:
             tables = [table.assign(plane=index) for index, table in enumerate(tables)]
@@ -129,7 +121,7 @@ class LayerReview(QObject):
     @property
     def count(self) -> int:
         """Number of cells, over all planes."""
-        return sum(len(plane.table) for plane in self._measured.planes)
+        return sum(len(plane.table) for plane in self.planes)
 
     @property
     def to_check(self) -> int:
@@ -148,7 +140,7 @@ class LayerReview(QObject):
         KeyError
             If it is not there.
         """
-        return self._measured.planes[cell[0]].box_of(cell[1])
+        return self.planes[cell[0]].box_of(cell[1])
 
     @property
     def stacked(self) -> bool:
@@ -160,35 +152,6 @@ class LayerReview(QObject):
         """The plane on the canvas; None where the view is not of one."""
         planes = shown_planes(self.labels, self.viewer.dims)
         return planes[0] if planes else None
-
-    # Measuring --------------------------------------------------------------------------------------------
-
-    @property
-    def image(self) -> Image | None:
-        """The image that the stain is measured on; None for none."""
-        return self._measured.image
-
-    @property
-    def image_problem(self) -> str:
-        """Why the stain is not measured; empty where it is."""
-        return self._measured.image_problem
-
-    @property
-    def measuring(self) -> bool:
-        """Whether cells are still being measured in the background."""
-        return self._measured.measuring
-
-    def set_image(self, image: Image | None) -> None:
-        """Measure the stain on another image; None for on none."""
-        self._measured.set_image(image)
-
-    def measure(self) -> None:
-        """Measure all cells anew."""
-        self._measured.measure()
-
-    def update_now(self) -> None:
-        """Measure what was edited since; happens by itself some milliseconds after an edit."""
-        self._measured.update_now()
 
     # Corrections -----------------------------------------------------------------------------------------
 
@@ -242,8 +205,7 @@ class LayerReview(QObject):
         EditError
             If no cell is given, one is not there, or the layer cannot be edited.
         """
-        apply_edits(self.labels, removing(self.labels, self._boxes(self._chosen(cells))))
-        self._measured.own_edit()
+        self._edit(self._boxes(self._chosen(cells)), remove_cells)
 
     def split(self, cell: Cell, stroke: np.ndarray | None = None) -> list[Cell]:
         """Cut a cell along a line, or, without one, give each of its pieces a number of its own.
@@ -266,10 +228,15 @@ class LayerReview(QObject):
             If the line does not part the cell, the cell has one piece, or the layer cannot be edited.
         """
         self.there([cell])
-        edit = cutting(self.labels, cell, self.box_of(cell), stroke, self._unused_label())
-        apply_edits(self.labels, [edit])
-        self._measured.own_edit()
-        return [(cell[0], number) for number in edit.labels]
+        plane, label = cell
+        box, new_label = self.box_of(cell), self._unused_label()
+
+        def cut(labels: np.ndarray, _: list[int]) -> Edit:
+            if stroke is None:
+                return separate_pieces(labels, label, new_label)
+            return split_by_stroke(labels, label, np.asarray(stroke, float) - box[:2], new_label)
+
+        return [(plane, number) for number in self._edit({cell: box}, cut)]
 
     def add(self, plane: int, box: Box, mask: np.ndarray) -> Cell:
         """Draw a cell that was missed; it is accepted, for a person says that it is one.
@@ -286,10 +253,13 @@ class LayerReview(QObject):
         EditError
             If the layer cannot be edited.
         """
-        edit = drawing(self.labels, plane, box, mask, self._unused_label())
-        apply_edits(self.labels, [edit])
-        self._measured.own_edit()
-        cell = (plane, edit.labels[0])
+        cell = plane, self._unused_label()
+
+        def draw(labels: np.ndarray, new: list[int]) -> Edit:
+            pixels = np.nonzero(mask)
+            return Edit(pixels, np.full(len(pixels[0]), new[0], np.int64), tuple(new))
+
+        self._edit({cell: box}, draw)
         self._decisions.accept({cell: Accepted("")})
         self._announce()
         return cell
@@ -303,10 +273,11 @@ class LayerReview(QObject):
             If fewer than two are given, they lie on different planes, or the layer cannot be edited.
         """
         chosen = self._chosen(cells)
-        edit = merging(self.labels, self._boxes(chosen))
-        apply_edits(self.labels, [edit])
-        self._measured.own_edit()
-        return chosen[0][0], edit.labels[0]
+        (plane, _), *others = chosen
+        if any(other[0] != plane for other in others):
+            raise EditError("Cells of different planes cannot be merged.")
+        (label,) = self._edit(self._boxes(chosen), merge_cells)
+        return plane, label
 
     def set_classes(self, classes: ClassList, renamed: Mapping[str, str] | None = None) -> None:
         """Sort cells into other classes from now on; the list is kept with the layer and its files.
@@ -324,13 +295,11 @@ class LayerReview(QObject):
         """
         if renamed and self.measuring:
             raise EditError("Wait until the cells are measured, then rename the class.")
-        if renamed:
-            self.write_features()
-        else:
+        if not renamed:
             self._history.begin(edited=False)
         note(self.labels, classes=classes.to_list())
         if renamed:
-            self._features.rename_classes(renamed)
+            rename_classes(self.labels, renamed)
         else:
             self._announce()
 
@@ -368,15 +337,22 @@ class LayerReview(QObject):
         raise EditError("Choose a cell first.")
 
     def _unused_label(self) -> int:
-        largest = max((int(p.table.index.max()) for p in self._measured.planes if len(p.table)), default=0)
+        largest = max((int(p.table.index.max()) for p in self.planes if len(p.table)), default=0)
         return unused_labels(image_data(self.labels), 1, largest + 1)[0]
 
     def _boxes(self, cells: list[Cell]) -> dict[Cell, Box]:
         return {cell: self.box_of(cell) for cell in cells}
 
+    def _edit(self, cells: dict[Cell, Box], make: Callable[[np.ndarray, list[int]], Edit]) -> list[int]:
+        """Edit cells and follow that; see `edit_cells`."""
+        labels = edit_cells(self.labels, cells, make)
+        self._by_brush = False  # a cell that goes by our own hand was not swallowed
+        self.update_now()
+        return labels
+
     # Following -------------------------------------------------------------------------------------------
 
-    def _on_changed(self, changes: list[tuple[int, Change]], by_brush: bool) -> None:
+    def _follow(self, changes: list[tuple[int, Change]], by_brush: bool) -> None:
         """Draw what follows from cells that were measured."""
         self._table = self._found = None
         for plane, change in changes:
@@ -384,29 +360,32 @@ class LayerReview(QObject):
                 self.noted.emit(f"Cell {label} was swallowed by cell {taker}. Ctrl-Z takes it back.")
         self._announce()
 
-    def _on_replaced(self) -> None:
-        """Take over what others wrote into the layer's features."""
-        self._take_over()
-        self._measured.measure()
+    def _on_features(self, event: Any) -> None:
+        """Take over what others wrote, such as a segmentation that ran again into the same layer."""
+        if self.labels.features is not self._features:
+            self._take_over()
+            self.measure()
 
     def _on_saved(self, event: Any) -> None:
         self.changed.emit()  # a count in doubt is none any more
 
     def _take_over(self) -> None:
         """Begin with what the layer's features tell."""
-        self._decisions, self._measured.known = self._features.read()
-        self._history = History(self._measured, self._decisions)
+        self._features = self.labels.features
+        self._decisions, self.known = decisions_in(self.labels), known_cells(self.labels)
+        self._history = History(self, self._decisions)
         self._table = self._found = self.told = None
 
     def _announce(self) -> None:
         self._table = None
+        if not self.measuring:  # others may have written what is being measured
+            with self.labels.events.features.blocker(self._on_features):
+                keep(self.labels, self.cells)
+            self._features = self.labels.features
+            if self._copy is not None:
+                self._copy.write(self.cells, self.classes)
         counts_of(self.viewer).review(self.labels, self.cells)
-        self._features.write_soon()
         self.changed.emit()
-
-    def write_features(self) -> None:
-        """Keep the table in the layer's features; happens by itself a moment after a change."""
-        self._features.write()
 
 
 class History:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON, UNSURE, ClassList
 from ...classification.learn import probabilities_of, teach
 from ...datasets.corrections import learnt_file
-from ...errors import EditError, ModelError, WBCSegError
+from ...errors import EditError, ModelError
 from ...network.classifier import BUILT_IN, ClassifierFile, read_classifier
-from ...network.tensor_file import SUFFIX
 from ...progress import Progress
 from ...words import counted
 from ..shared.events import events
-from ..shared.jobs import Cleanup, Job, in_background, timer
+from ..shared.features import known_cells
+from ..shared.jobs import Job, in_background, timer
 from ..shared.metadata import LayerInfo, note
-from ..shared.panel import with_tip
 from ..shared.viewer import image_data
 from .decisions import Cell, Told
 from .layer import LayerReview
@@ -32,7 +29,6 @@ from .layer import LayerReview
 _PAUSE = 700  # ms after a name in which no other comes
 _OF_A_CLASS, _CLASSES = 3, 2  # cells named of so many classes, from which on classes are suggested
 _UNSEEN = 50  # cells to be looked at, which takes long enough to be shown
-_FILES = f"Classifiers (*{SUFFIX})"
 #: Of the cells that were looked at: where and how large each was, and its embedding.
 Seen = dict[Cell, tuple[tuple[float, ...], np.ndarray]]
 
@@ -46,8 +42,6 @@ class Learning(QObject):
     Parameters
     ----------
     review : LayerReview
-    cleanup : Cleanup
-        Ends what is under way when it runs.
 
     Attributes
     ----------
@@ -60,18 +54,18 @@ class Learning(QObject):
     #: Emitted with the sentence that says why nothing could be learnt.
     failed = Signal(str)
 
-    def __init__(self, review: LayerReview, cleanup: Cleanup) -> None:
+    def __init__(self, review: LayerReview) -> None:
         super().__init__()
-        self._review, self._cleanup = review, cleanup
+        self._review = review
         self.wanted: bool | None = None
         self._seen: Seen = {}
         self._first: ClassifierFile | None = None
-        # Learnt from, or found at first; None while that is not known.
-        self._names = None if review.measuring else _named(review.cells)
+        known = known_cells(review.labels)
+        self._names = _named(known) if CLASS_BY in known else {}  # learnt from, or found at first
         self._asked = ""  # the classifier that the layer named before
         self._job: Job | None = None
         self._soon = timer(_PAUSE, self._follow_names, self)
-        cleanup.add(self._soon.stop)
+        review.cleanup.add(self._soon.stop)
         review.changed.connect(self._on_changed)
 
     def learn(self) -> None:
@@ -80,43 +74,42 @@ class Learning(QObject):
         Raises
         ------
         EditError
-            If there is no image or no cell, or cells are being measured or learned from.
+            If there is no image or no cell, or cells are being measured.
         """
         review = self._review
         review.update_now()
         if review.image is None:
             raise EditError("The classes are told by the image: choose one of the shape of the cells.")
-        if self._busy:
+        if review.measuring:
             raise EditError("Wait until the cells are measured, then learn from them.")
         if not review.count:
             raise EditError("There is no cell to learn from.")
         self.wanted = True
-        self._start()
+        self._follow_names()
 
     def forget(self) -> None:
         """Suggest nothing more in this picture: the classes are again as they were found."""
         self.wanted = False
-        self._start()
+        self._follow_names()
 
     @property
-    def _busy(self) -> bool:
-        return self._review.measuring or (self._job is not None and self._job.running)
+    def suggests(self) -> bool:
+        """Whether classes are suggested, or about to be."""
+        return bool(self._review.told or self.wanted)
 
     def _on_changed(self) -> None:
-        if self._names is None:
-            if not self._review.measuring:
-                self._names = _named(self._review.cells)
-        elif self.wanted is not False and _named(self._review.cells) != self._names:
+        if self.wanted is not False and _named(self._review.cells) != self._names:
             self._soon.start()
 
     def _follow_names(self) -> None:
         review = self._review
-        if self._busy:
+        if review.measuring or (self._job is not None and self._job.running):
             self._soon.start()
         elif review.image is not None and review.count:
             self._start()
 
     def _start(self) -> None:
+        self._soon.stop()
         view, classes, seen, wanted = _View.of(self._review), self._review.classes, self._seen, self.wanted
         names, first, before = _named(view.cells), self._first, self._review.told
         asked = (LayerInfo.of(self._review.labels).settings or {}).get("classes")
@@ -140,7 +133,7 @@ class Learning(QObject):
             done=self._on_learnt,
             failed=self._on_failed,
             cancelled=self._on_cancelled,
-            cleanup=self._cleanup,
+            cleanup=self._review.cleanup,
         )
 
     def _on_learnt(self, outcome: tuple[ClassifierFile, Seen, Told | None]) -> None:
@@ -267,46 +260,3 @@ def _told(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) ->
         taught = teach(first, embedding[seen_whole], names, classes)
     told = probabilities_of(taught, embedding).set_axis(cells["label"].to_numpy())
     return Told(taught, class_list(taught).added(*classes), told[~told.index.duplicated()])
-
-
-class SaveClassifier(QPushButton):
-    """The button that exports what was learnt; it is there once something was.
-
-    Parameters
-    ----------
-    failed : callable
-        Called with the sentence that says why nothing was saved.
-    """
-
-    def __init__(self, failed: Callable[[str], None]) -> None:
-        super().__init__("Save the classifier …")
-        self._failed = failed
-        self._review: LayerReview | None = None
-        with_tip(self, "A file that wbcseg classify, and Classes in the Segment panel, take.")
-        self.clicked.connect(self._ask)
-        self.follow(None)
-
-    def follow(self, review: LayerReview | None) -> None:
-        """Show the button if a review has learned something."""
-        self._review = review
-        self.setVisible(review is not None and review.told is not None)
-
-    def save(self, path: str | Path) -> None:
-        """Write the classifier to a file.
-
-        Raises
-        ------
-        ModelError
-            If it cannot be written.
-        """
-        if self._review is not None and self._review.told is not None:
-            learnt = self._review.told.classifier
-            ClassifierFile.write(path, learnt.header, learnt.weights)
-
-    def _ask(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(self, "Save the classifier", "classes.safetensors", _FILES)
-        try:
-            if name:
-                self.save(name if name.endswith(SUFFIX) else name + SUFFIX)
-        except WBCSegError as error:
-            self._failed(str(error))

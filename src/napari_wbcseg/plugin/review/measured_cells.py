@@ -17,10 +17,10 @@ from ...images.pixel_source import PixelSource
 from ...images.prepare import bit_range
 from ...progress import Progress, silent
 from ...segmentation.tracking import Change, TrackedCells
-from ..shared.features import known_cells
 from ..shared.jobs import Cleanup, Job, in_background, timer
+from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data, plane_shape
-from .edits import Place, place_redrawn, places_painted, plane_count, plane_of, shown_planes
+from .edits import place_redrawn, places_painted, plane_count, plane_of, shown_planes
 
 _EDIT_DELAY = 20  # ms; gathers what one mouse move emits
 _MEASURED_AT_ONCE = 2**18  # pixels of the whole layer; more is measured in a thread
@@ -44,32 +44,32 @@ class MeasuredCells(QObject):
 
     Attributes
     ----------
+    on_disk : bool
+        Whether the cells are those of a large result: their table is read, and nothing measured anew.
     planes : sequence
         Each with its ``table``, a row a label, and ``box_of`` a label. Empty until the first measurement.
+    image : Image or None
+        The image that the stain is measured on.
     image_problem : str
         Why the stain is not measured; empty where it is.
+    cleanup : Cleanup
+        Ends what is under way when the layer is followed no more.
     """
 
-    #: Emitted before an edit by hand that the layer's Undo takes back.
-    begun = Signal()
-    #: Emitted when what Undo would bring back is gone.
-    history_lost = Signal()
-    #: Emitted when cells were measured, with what became of them, a list of planes, each a number and a
-    #: `Change`, and whether the user drew.
-    changed = Signal(list, bool)
-    #: Emitted when every cell is measured, with the stain.
-    finished = Signal()
-    #: Emitted with the sentence that says what went wrong.
-    failed = Signal(str)
+    #: Emitted when every cell is measured, after the start and after all labels were replaced.
+    measured = Signal()
+    #: Emitted with a sentence that the user should read.
+    noted = Signal(str)
 
     def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None) -> None:
         super().__init__()
         self.viewer, self.labels = viewer, labels
+        self.on_disk, self.cleanup = LayerInfo.of(labels).folder is not None, Cleanup()
         self.image: Image | None = None
         self.planes: Sequence[TrackedCells | StoredPlane] = []
         self._tracked: list[TrackedCells] = []
         self.image_problem = ""
-        self.known = known_cells(labels)
+        self.known = pd.DataFrame()  # of the cells, besides their measurements
         self._shape: tuple[int, ...] = ()
         self._dirty: dict[int, Box | None] = {}
         self._edited_planes: dict[int, None] = {}  # the latest last
@@ -77,17 +77,14 @@ class MeasuredCells(QObject):
         self._job: Job | None = None
         self._again = False
         self._soon = timer(_EDIT_DELAY, self.update_now, self)
-        self._following = Cleanup()
-        self._following.connect(labels.events.paint, self._on_paint)
-        self._following.connect(labels.events.labels_update, self._on_redrawn)
-        self._following.connect(labels.events.set_data, self._on_set_data)
-        self._following.connect(labels.events.data, self._on_data)
-        self._following.connect(labels.events.editable, lambda _: self.history_lost.emit())
+        self.cleanup.connect(labels.events.paint, self._on_paint)
+        self.cleanup.connect(labels.events.labels_update, self._on_redrawn)
+        self.cleanup.connect(labels.events.set_data, self._on_set_data)
+        self.cleanup.connect(labels.events.data, self._on_data)
+        self.cleanup.add(self._stop)
         self._take_image(image)
 
-    def close(self) -> None:
-        """Stop following the layer."""
-        self._following.run()
+    def _stop(self) -> None:
         self._take_image(None)
         self._soon.stop()
         if self._job is not None:
@@ -114,33 +111,42 @@ class MeasuredCells(QObject):
         self.update_now()
         return self._heard
 
+    def _follow(self, changes: list[tuple[int, Change]], by_brush: bool) -> None:
+        """Draw what follows from cells that were measured.
+
+        Parameters
+        ----------
+        changes : list of tuple
+            Planes, each a number and what became of its cells.
+        by_brush : bool
+            Whether the user drew.
+        """
+        raise NotImplementedError
+
     # Following -------------------------------------------------------------------------------------------
 
     def _on_paint(self, event: Any) -> None:
-        self.begun.emit()
         self._by_brush = True
         for place in places_painted(event.value):
-            self._mark(place, edited=True)
+            self._mark(*place, edited=True)
 
     def _on_redrawn(self, event: Any) -> None:
         self._by_brush = True
-        self._mark(place_redrawn(event, self.labels, self.viewer.dims), edited=True)
+        self._mark(*place_redrawn(event, self.labels, self.viewer.dims), edited=True)
 
     def _on_set_data(self, event: Any = None) -> None:
         # Undo and redo tell no more than this; it comes for many other reasons too.
         self._heard = True
-        self._mark((shown_planes(self.labels, self.viewer.dims), None))
+        self._mark(shown_planes(self.labels, self.viewer.dims))
         for plane in list(self._edited_planes)[-_UNDO_PLANES:]:
-            self._mark((range(plane, plane + 1), None))
+            self._mark(range(plane, plane + 1))
 
     def _on_data(self, event: Any) -> None:
-        self.history_lost.emit()
         self._by_brush = False
-        self._mark((None, None))
+        self._mark(None)
 
-    def _mark(self, place: Place, edited: bool = False) -> None:
-        """Remember where something may have changed, and look at it soon."""
-        planes, box = place
+    def _mark(self, planes: range | None, box: Box | None = None, edited: bool = False) -> None:
+        """Remember where something may have changed, None for all of it, and look at it soon."""
         for plane in range(plane_count(self.labels)) if planes is None else planes:
             before = self._dirty.get(plane, box)
             self._dirty[plane] = None if before is None or box is None else Box.around((before, box))
@@ -176,16 +182,11 @@ class MeasuredCells(QObject):
             (plane, self._tracked[plane].update(plane_of(self.labels, plane), boxes))
             for plane, boxes in found.items()
         ]
-        self.changed.emit(changes, by_brush)
+        self._follow(changes, by_brush)
 
     def _takes_long_to_compare(self) -> bool:
         whole = sum(within is None for within in self._dirty.values())
         return whole > 1 and whole * int(np.prod(self._tracked[0].shape)) > _COMPARED_AT_ONCE
-
-    def own_edit(self) -> None:
-        """Follow an edit that the review made: a cell that goes by our own hand was not swallowed."""
-        self._by_brush = False
-        self.update_now()
 
     # Measuring everything --------------------------------------------------------------------------------
 
@@ -196,6 +197,13 @@ class MeasuredCells(QObject):
 
     def measure(self) -> None:
         """Measure all cells; those of a large layer in the background."""
+        if self.on_disk:
+            there = self.known[(self.known["label"] > 0) & self.known["row"].notna()]
+            height, width = image_data(self.labels).shape
+            self.planes = [StoredPlane(there, (height, width))]
+            self._follow([], False)
+            self.measured.emit()
+            return
         if self.measuring:
             self._again = True
             return
@@ -209,7 +217,7 @@ class MeasuredCells(QObject):
             lambda progress: measure_planes(labels, image, progress, known),
             "Measuring cells" if pixels > _SHOWS_PROGRESS else "",
             done=self._on_measured,
-            failed=self.failed.emit,
+            failed=self.noted.emit,
         )
 
     def _stained(self) -> Any:
@@ -230,8 +238,8 @@ class MeasuredCells(QObject):
             changes = [(index, now.changes_since(then)) for index, (then, now) in enumerate(pairs)]
         by_brush, self._by_brush = self._by_brush, False
         self._on_set_data()  # what was edited while this was measured
-        self.changed.emit(changes, by_brush)
-        self.finished.emit()
+        self._follow(changes, by_brush)
+        self.measured.emit()
 
 
 def measure_planes(
@@ -283,15 +291,3 @@ class StoredPlane:
         """Return a box about a cell, from its centre and size."""
         row, col, diameter = (float(self.table.at[label, name]) for name in ("row", "col", "diameter"))  # type: ignore[arg-type]
         return Box.square(row, col, int(np.ceil(_AROUND * diameter))).grown(0, self.shape)
-
-
-class StoredCells(MeasuredCells):
-    """Stands for the measured cells of a layer whose cells are on disk; nothing of it is measured anew."""
-
-    def measure(self) -> None:
-        """Take the table from the layer's features."""
-        there = self.known[(self.known["label"] > 0) & self.known["row"].notna()]
-        height, width = image_data(self.labels).shape
-        self.planes = [StoredPlane(there, (height, width))]
-        self.changed.emit([], False)
-        self.finished.emit()

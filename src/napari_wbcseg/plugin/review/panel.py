@@ -19,13 +19,10 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QPushButton,
     QTabWidget,
-    QVBoxLayout,
     QWidget,
 )
-from superqt.utils import signals_blocked
 
 from ...classification.learn import least_sure
-from ...errors import SettingsError
 from ...segmentation.measure import in_physical_units
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.layer_picker import LayerPicker
@@ -148,16 +145,17 @@ class ReviewPanel:
 
     Attributes
     ----------
-    plane : int or None
-        The plane on the canvas; None where the view is not of one.
+    keys : dict of str to callable
+        What each key does.
+    layout : QVBoxLayout
+        The whole of it, from above.
     """
 
     def __init__(
         self, widget: QWidget, layers: LayerChoice, model: CellTableModel, act: Callable[[str], None]
     ) -> None:
         self._review: LayerReview | None = None
-        self.plane: int | None = None
-        self.model, self.table, self.gallery = model, CellTable(model), Gallery()
+        self.model, self.table, self.gallery = model, CellTable(model), Gallery(lambda: model.shown)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.table, "Table")
         self.tabs.addTab(self.gallery, "Gallery")
@@ -177,16 +175,14 @@ class ReviewPanel:
         self.column.setCurrentIndex(NUMBERS.index("area"))
         self.histogram = Histogram()
         self.histogram_part = Folded("Histogram", self.column, self.histogram)
-        #: Room for what others build on the review, such as adding cells to a training set.
-        self.extras = QVBoxLayout()
         self.buttons: dict[str, QPushButton] = {}
-
+        self.keys = {key: calling(act, name) for key, name in KEYS.items()}
+        self.keys |= {key: calling(self.gallery.press, key) for key in DIGITS}
         of_cells = "The layer with the cells: of the Segment widget, or any other labels."
         of_image = (
             "The stained image that stain and nucleus are measured on; those of the cells' shape are offered."
         )
-        #: The whole of it, from above.
-        self.top = layout = scrolled_column(widget, "Review")
+        self.layout = layout = scrolled_column(widget, "Review")
         layout.addLayout(
             form(("Cells", layers.labels.native, of_cells), ("Image", layers.image.native, of_image))
         )
@@ -197,43 +193,28 @@ class ReviewPanel:
         layout.addLayout(self._make_buttons(act))
         layout.addWidget(self.message)
         layout.addWidget(self.histogram_part)
-        layout.addLayout(self.extras)
-        self._bind_keys(widget, act)
+        for key, call in self.keys.items():
+            shortcut = QShortcut(QKeySequence(key.replace("Control", "Ctrl").replace("-", "+")), widget)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(call)
 
     def say(self, words: str) -> None:
         """Show a sentence below the buttons; none hides it."""
         self.message.setText(words)
 
-    def set_filter(self, shown: str, condition: str, this_plane: bool) -> None:
-        """Show a filter without applying it."""
-        if self.shown.findText(shown) < 0:
-            offered = ", ".join(SHOWN)
-            raise SettingsError(f"The table cannot show {shown!r}. Choose one of: {offered}.")
-        with signals_blocked(self.shown), signals_blocked(self.this_plane):
-            self.shown.setCurrentText(shown)
-            self.condition.setText(condition)
-            self.this_plane.setChecked(this_plane)
-
     def follow(self, review: LayerReview | None) -> None:
         """List the cells of a review from now on; None for nothing."""
         self._review = review
-        if review is None:
-            self.model.set_table(None, [], "px")
-            self.count.setText("")
-            self.here.setText("")
         self.this_plane.setVisible(review is not None and review.stacked)
 
     def update(self) -> None:
         """Show the cells as they are now."""
-        if self._review is not None:
-            self.model.set_table(cells_of(self._review), self._review.keys(), self._unit)
-            self.show_counts()
-
-    def go_to_plane(self, plane: int | None) -> bool:
-        """Count the plane on the canvas, and say whether another filter follows from that."""
-        self.plane = plane
+        review = self._review
+        if review is None:
+            self.model.set_table(None, [], "px")
+        else:
+            self.model.set_table(cells_of(review), review.keys(), self._unit)
         self.show_counts()
-        return self.this_plane.isChecked()
 
     def filter(self) -> None:
         """Apply what the panel's filter says.
@@ -244,20 +225,24 @@ class ReviewPanel:
             If the condition cannot be read; the table stays as it is.
         """
         conditions = [SHOWN[self.shown.currentText()], self.condition.text()]
-        if self.this_plane.isChecked() and self.plane is not None:
-            conditions.append(f"plane == {self.plane}")
+        plane = None if self._review is None else self._review.plane
+        if self.this_plane.isChecked() and plane is not None:
+            conditions.append(f"plane == {plane}")
         self.model.set_conditions(conditions)
         self.show_counts()
+        self.draw_histogram()
 
     def show_counts(self) -> None:
         """Say how many cells there are, and how many of them are listed."""
         review = self._review
         if review is None:
+            self.count.setText("")
+            self.here.setText("")
             return
         info = LayerInfo.of(review.labels)
         here = [*info.notes] if info.in_doubt else []
-        if review.stacked and self.plane is not None and not info.in_doubt:
-            here.append(f"On this plane ({self.plane}): {review.summary(self.plane)}.")
+        if review.stacked and review.plane is not None and not info.in_doubt:
+            here.append(f"On this plane ({review.plane}): {review.summary(review.plane)}.")
         if len(self.model.shown) < review.count:
             here.append(f"{len(self.model.shown)} of {review.count} shown in the table.")
         self.count.setText(review.summary())
@@ -269,27 +254,27 @@ class ReviewPanel:
             return
         name = self.column.currentData()
         column = np.asarray(self.model.values(name), float)
-        rows = [row for cell in self.table.selected if (row := self.model.row_of(cell)) is not None]
+        rows = [row for cell in self.table.selection.cells if (row := self.model.row_of(cell)) is not None]
         title = BY_NAME[name].header(self._unit).replace("\n", ", ")
         self.histogram.show_values(column, title, column[rows])
 
-    def next_to_check(self, current: Cell | None, step: int) -> Cell | None:
-        """Return the cell to check after, or with -1 before, another one, in the order of the table."""
-        to_check = self.model.to_check
-        row = None if current is None else self.model.row_of(current)
-        at = row if row is not None else (-1 if step > 0 else len(self.model.shown))
-        rows = {cell: self.model.row_of(cell) or 0 for cell in to_check}
-        beyond = [cell for cell in to_check if (rows[cell] > at if step > 0 else rows[cell] < at)]
-        return (beyond or to_check)[0 if step > 0 else -1] if to_check else None
+    def next_to_check(self, step: int = 1) -> Cell | None:
+        """Return the cell to check after, or with -1 before, the selected one, in the order of the table."""
+        to_check = set(self.model.to_check)
+        return next((cell for cell in self._onwards(self.model.shown[::step]) if cell in to_check), None)
 
-    def next_unsure(self, current: Cell | None) -> Cell | None:
-        """Return the cell that it helps most to name, or the next such one after another."""
+    def next_unsure(self) -> Cell | None:
+        """Return the cell that it helps most to name, or the next such one after the selected cell."""
         if self._review is None:
             return None
         keys = self._review.keys()
-        order = [keys[row] for row in least_sure(self._review.cells)]
-        at = order.index(current) + 1 if current in order else 0
-        return order[at % len(order)] if order else None
+        return next(iter(self._onwards([keys[row] for row in least_sure(self._review.cells)])), None)
+
+    def _onwards(self, cells: list[Cell]) -> list[Cell]:
+        """Return cells from the one behind the selected one on, those before it last."""
+        selected = next(reversed(self.table.selection.cells), None)
+        start = cells.index(selected) + 1 if selected in cells else 0
+        return cells[start:] + cells[:start]
 
     @property
     def _unit(self) -> str:
@@ -308,14 +293,6 @@ class ReviewPanel:
             grid.addWidget(self.buttons[name], place // 3, place % 3)
         self.buttons["learn"].setCheckable(True)
         return grid
-
-    def _bind_keys(self, widget: QWidget, act: Callable[[str], None]) -> None:
-        calls = {key: calling(act, name) for key, name in KEYS.items()}
-        calls |= {key: calling(self.gallery.press, key) for key in DIGITS}
-        for key, call in calls.items():
-            shortcut = QShortcut(QKeySequence(key.replace("Control", "Ctrl").replace("-", "+")), widget)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(call)
 
 
 def cells_of(review: LayerReview) -> pd.DataFrame:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any
 
@@ -25,6 +24,11 @@ class OrderedSelection(QObject):
         Has its model.
     cell_at, row_of : callable
         Give the cell of a row, None for a row without one, and the row of a cell, None where it is not shown.
+
+    Attributes
+    ----------
+    cells : list of tuple of int
+        The selected cells, in the order in which they were selected.
     """
 
     #: Emitted with the selected cells when the user, and not a call, changed them.
@@ -42,30 +46,35 @@ class OrderedSelection(QObject):
         self._quiet = False
         self._rows().selectionChanged.connect(self._on_selection)
 
-    @contextmanager
-    def quietly(self) -> Iterator[None]:
-        """Take what happens to the rows for no choice of the user."""
-        self._quiet = True
-        try:
-            yield
-        finally:
-            self._quiet = False
+    def select(self, cells: Iterable[Cell]) -> None:
+        """Select cells, and scroll to the last of them."""
+        cells = list(dict.fromkeys(cells))
+        if cells != self.cells:  # not what the user is selecting right now
+            self.cells = cells
+            self.show()
+        self.scroll()
 
-    def show(self, scroll: bool = False) -> None:
-        """Select the rows of the cells; perhaps scroll to the last of them that there is."""
-        items = there(self._view.model())
-        rows = [row for cell in self.cells if (row := self._row_of(cell)) is not None]
+    def scroll(self) -> None:
+        """Scroll to the last cell that is shown."""
+        if rows := self._shown_rows():
+            self._view.scrollTo(there(self._view.model()).index(rows[-1], 0))
+
+    def show(self) -> None:
+        """Select the rows of the cells."""
+        items, rows = there(self._view.model()), self._shown_rows()
         selection = QItemSelection()
         # In ranges: Qt takes long for thousands of single rows.
         for _, pairs in groupby(enumerate(sorted(rows)), lambda pair: pair[1] - pair[0]):
             together = [row for _, row in pairs]
             selection.select(items.index(together[0], 0), items.index(together[-1], 0))
-        with self.quietly():
-            self._rows().select(selection, _Flag.ClearAndSelect | _Flag.Rows)
-            if rows:
-                self._rows().setCurrentIndex(items.index(rows[-1], 0), _Flag.NoUpdate)
-        if scroll and rows:
-            self._view.scrollTo(items.index(rows[-1], 0))
+        self._quiet = True  # no choice of the user
+        self._rows().select(selection, _Flag.ClearAndSelect | _Flag.Rows)
+        if rows:
+            self._rows().setCurrentIndex(items.index(rows[-1], 0), _Flag.NoUpdate)
+        self._quiet = False
+
+    def _shown_rows(self) -> list[int]:
+        return [row for cell in self.cells if (row := self._row_of(cell)) is not None]
 
     def _rows(self) -> QItemSelectionModel:
         return there(self._view.selectionModel())

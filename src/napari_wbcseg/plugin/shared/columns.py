@@ -53,8 +53,8 @@ class Column:
 
 
 COLUMNS = (
-    Column("plane", "plane", "Plane of the stack, from 0.", 0),
     Column("label", "cell", "Number of the cell in the layer, with its colour.", 0),
+    Column("plane", "plane", "Plane of the stack, from 0.", 0),
     Column("status", "status", "What was decided, or why the cell is worth a second look."),
     Column("class", "class", "What the cell is, as a model or a person said."),
     Column("certainty", "certainty", "How sure the model was, 0 to 1; empty for cells drawn by hand.", 2),

@@ -154,10 +154,6 @@ class Counts(QObject):
             self._edited.add(layer)
             self._soon.start()
 
-    def reviewed(self, layer: Labels) -> pd.DataFrame | None:
-        """Return the table of a layer as a review has it now, sooner than it is in the features."""
-        return self._reviewed.get(layer)
-
     # Following -------------------------------------------------------------------------------------------
 
     def _on_inserted(self, event: Any) -> None:

@@ -9,17 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from ...errors import BusyError
 from ...progress import Progress, silent
 from ...results.names import LABELS_SUFFIX
-from ...segmentation.measure import STAIN_COLUMNS
 from ...segmentation.result import Placement
-from .counts import counts_of
-from .features import features_table, known_cells
 from .layers import is_corrected
 from .metadata import LayerInfo, is_picture
 from .reunite import path_of
@@ -60,15 +56,12 @@ class LayerSnapshot:
         """Take a layer, and its image as given or as the viewer has it."""
         from ...results.labelled import placement_of
 
-        source, features = image, layer.features.copy()
-        if viewer is not None:
-            source = source or source_image(viewer, layer)
-            features = _as_reviewed(layer, counts_of(viewer).reviewed(layer), features)
+        source = image if image is not None or viewer is None else source_image(viewer, layer)
         data = image_data(layer)
         taken = cls(
             name=layer.name,
             data=data.copy() if isinstance(data, np.ndarray) else data,
-            features=features,
+            features=layer.features.copy(),
             metadata=dict(layer.metadata),
             scale=np.array(layer.scale),
             translate=np.array(layer.translate),
@@ -80,17 +73,6 @@ class LayerSnapshot:
         if LayerInfo.of(layer).fingerprint is not None:
             replace(LayerInfo.of(layer), edited=is_corrected(taken)).keep_in(taken)
         return taken
-
-
-def _as_reviewed(layer: Labels, table: pd.DataFrame | None, features: pd.DataFrame) -> pd.DataFrame:
-    """Return the features with what a review has not written into them yet; it measures the stain last."""
-    if table is None:
-        return features
-    before = known_cells(layer).drop_duplicates("label").set_index("label")
-    stain = {
-        name: table[name].fillna(table["label"].map(before[name])) for name in before if name in STAIN_COLUMNS
-    }
-    return features_table(table.assign(**stain))
 
 
 def save_layer(
