@@ -14,8 +14,8 @@ from PIL import Image
 from napari_wbcseg import load_result
 from napari_wbcseg.errors import OutputError, WBCSegError
 from napari_wbcseg.plugin.reader import get_result_reader
+from napari_wbcseg.plugin.review.layer import LayerReview
 from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
-from napari_wbcseg.plugin.shared.counts import counts_of
 from napari_wbcseg.plugin.shared.file_layers import read_result_layers
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, role_of
@@ -134,16 +134,15 @@ def test_other_files_of_labels_that_are_saved_anew_follow(viewer, found, tmp_pat
     assert (tmp_path / "smear-overlay.png").read_bytes() != before
 
 
-def test_a_review_is_saved_before_it_has_written_its_decisions_into_the_layer(viewer, found, tmp_path):
-    before = found.features.copy()
-    found.features = before.assign(mean_stain=0.5)
-    table = before.iloc[1:].assign(mean_stain=np.nan, decision=["accepted", "", ""])
-    counts_of(viewer).review(found, table)  # the stain is measured last
+def test_what_a_review_decided_is_saved_at_once(viewer, found, tmp_path):
+    review = LayerReview(viewer, found, viewer.layers[0])
+    review.accept([(0, 1)])
     save_layer(found, tmp_path / "a", "tiff", viewer=viewer)
     again = load_result(tmp_path / "a-result.json")
     assert again.cells["decision"].eq("accepted").tolist() == [True, False, False]
-    assert again.cells["mean_stain"].tolist() == [0.5] * 3
+    assert again.cells["mean_stain"].notna().all()
     assert again.edited, "a decision is to be kept from a run with other settings"
+    review.close()
 
 
 def test_what_nobody_touched_is_not_called_edited(viewer, found, tmp_path):
