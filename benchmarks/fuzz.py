@@ -116,7 +116,6 @@ def _tiffs(rgb: np.ndarray) -> list[tuple[str, bytes]]:
     )
     sizes = {"PhysicalSizeX": 0.1, "PhysicalSizeY": 0.1}
     add("two.ome.tif", rgb, ome=True, photometric="rgb", metadata={"axes": "YXS", **sizes}, pages=2)
-    add("lab.tif", rgb, photometric="cielab")
     text = "Aperio Image Library v12\r\n56x40 JPEG/RGB Q=70|AppMag = 40|MPP = 0.25"
     add(
         "slide.svs",

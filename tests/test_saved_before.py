@@ -13,8 +13,7 @@ from napari_wbcseg.datasets.corrections import read_record
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.network.library import load_model
 from napari_wbcseg.results.load import settings_in
-from napari_wbcseg.results.records import ResultRecord
-from napari_wbcseg.results.run_record import RunRecord
+from napari_wbcseg.results.records import ResultRecord, RunRecord
 from napari_wbcseg.segmentation.large.result import LargeResult
 
 from .dark_model import spots

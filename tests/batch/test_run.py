@@ -23,7 +23,6 @@ import tifffile
 from PIL import Image
 
 from napari_wbcseg import SegmentationSettings, load_result, save
-from napari_wbcseg.batch import thumbnails
 from napari_wbcseg.batch.file import BatchItem, Run
 from napari_wbcseg.batch.process import process
 from napari_wbcseg.batch.run import BatchResult, renew_tables, segment_files
@@ -31,8 +30,7 @@ from napari_wbcseg.batch.thumbnails import report_pictures
 from napari_wbcseg.errors import Cancelled, OutputError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.load import differential_of
-from napari_wbcseg.results.records import ResultRecord
-from napari_wbcseg.results.run_record import RunRecord
+from napari_wbcseg.results.records import ResultRecord, RunRecord
 
 from ..dark_model import spots, write_dark_model
 from .folders import assert_same_results, results, write_images
@@ -315,7 +313,7 @@ class TestRunAgain:
             drawn.append(image.shape)
             return report_pictures(image, *about)
 
-        monkeypatch.setattr(thumbnails, "report_pictures", draw)
+        monkeypatch.setattr("napari_wbcseg.batch.file.report_pictures", draw)
         assert redone(items, out, model) == []
         assert len(drawn) == 1
 

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from napari_wbcseg import SegmentationSettings
 from napari_wbcseg.cli import app
-from napari_wbcseg.results.run_record import RunRecord
+from napari_wbcseg.results.records import RunRecord
 
 from ..dark_model import spots, write_dark_model
 from .shell import environment, heed_signals, started, wbcseg

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.errors import OutputError
-from napari_wbcseg.results.formats.tiff import write_labels
+from napari_wbcseg.images.tiff_writer import write_tiff
 
 from ..drawings import two_discs
 
@@ -24,22 +24,22 @@ class TestDisk:
     def test_a_folder_that_cannot_be_made_gives_a_sentence(self, tmp_path: Path, labels: np.ndarray) -> None:
         (tmp_path / "file").write_text("in the way")
         with pytest.raises(OutputError, match=r"cannot be written .*Choose another"):
-            write_labels(tmp_path / "file" / "a.tif", labels)
+            write_tiff(tmp_path / "file" / "a.tif", labels)
 
     def test_a_write_cut_short_gives_a_sentence_and_leaves_the_old_file_whole(self, tmp_path: Path) -> None:
         # The kernel refuses the bytes beyond a limit on file size, as it does on a full disk.
         pytest.importorskip("resource")
         path = tmp_path / "a.tif"
-        write_labels(path, np.ones((4, 4), np.int32))
+        write_tiff(path, np.ones((4, 4), np.int32))
         before = path.read_bytes()
         program = f"""
 import resource, sys, numpy as np
 from napari_wbcseg.errors import OutputError
-from napari_wbcseg.results.formats.tiff import write_labels
+from napari_wbcseg.images.tiff_writer import write_tiff
 noise = np.random.default_rng(0).integers(0, 60_000, (400, 400))
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
-    write_labels({str(path)!r}, noise)
+    write_tiff({str(path)!r}, noise)
 except OutputError as error:
     print(error)
 """

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ..classification.classify import class_list, classify_cells
 from ..errors import ImageError
+from ..images.lazy import open_large
+from ..images.read import read_file
 from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
 from ..progress import Progress, silent
 from ..results.load import counted_records, load_result
@@ -15,10 +17,12 @@ from ..results.names import RESULT_SUFFIX
 from ..results.origins import ModelRecord
 from ..results.records import ResultRecord
 from ..results.save import formats_there, save
+from ..segmentation.large.result import LargeResult
 from .file import BatchItem, Outputs
 from .folder import alone_in
 from .process import with_corrections
 from .run import renew_tables
+from .thumbnails import report_pictures
 
 #: Formats whose files, where there are any, say the classes too.
 _WITH_CLASSES = ("csv", "geojson", "roi", "ome-zarr", "overlay")
@@ -88,9 +92,6 @@ def classify_results(
 def _tell(
     file: Path, record: ResultRecord, path: Path, classifier: ClassifierFile, source: str, progress: Progress
 ) -> None:
-    from ..images.read import read_file
-    from .thumbnails import report_pictures
-
     result, image = load_result(file), read_file(path).pixels
     cells = classify_cells(result.labels, result.cells, image, result.cell_diameter, classifier, progress)
     told = replace(
@@ -116,9 +117,6 @@ def _tell(
 def _tell_large(
     file: Path, record: ResultRecord, path: Path, classifier: ClassifierFile, source: str, progress: Progress
 ) -> None:
-    from ..images.lazy import open_large
-    from ..segmentation.large.result import LargeResult
-
     image, name = open_large(path).full, file.name.removesuffix(RESULT_SUFFIX)
     LargeResult.open(file.with_name(record.labels)).classify(image, classifier, source, progress)
     formats = _formats_there(file.with_name(name))

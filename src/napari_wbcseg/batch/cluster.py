@@ -12,7 +12,6 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import dask
 from distributed import Client, KilledWorker, get_worker
@@ -20,14 +19,14 @@ from distributed import Client, KilledWorker, get_worker
 from ..errors import ImageError, ModelError, OutputError, first_line
 from ..executors import ClusterError, completed
 from ..files import read_text
+from ..images.lazy import LARGE_PIXELS
+from ..network.device import available_cpus
+from ..progress import Progress
 from ..results.names import RUN_FILE
 from ..segmentation.large.cluster import Shared, killed, outcome, sharing
 from ..words import counted
 from .file import BatchItem, Row, Run, failure
 from .process import process
-
-if TYPE_CHECKING:
-    from ..progress import Progress
 
 # Memory as measured with the robust recipe (classic takes two thirds): of a pixel while its image is
 # segmented, and of a pixel of an image done in tiles, which is held whole with its labels.
@@ -70,8 +69,6 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
     import logging
 
     from distributed import LocalCluster
-
-    from ..network.device import available_cpus
 
     # What is lost is told in a sentence; dask would print a traceback before it.
     for name in ("distributed", "distributed.client", "tornado.application"):
@@ -202,8 +199,6 @@ def _work(shared: Shared, item: BatchItem) -> Row:
 
 
 def _needed(item: BatchItem) -> int:
-    from ..images.lazy import LARGE_PIXELS
-
     if item.pixels <= LARGE_PIXELS:
         return item.pixels * _OF_A_PIXEL
     return LARGE_PIXELS * _OF_A_PIXEL + item.pixels * _OF_A_HELD_PIXEL

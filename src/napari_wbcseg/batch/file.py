@@ -6,19 +6,21 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..classification.classify import classifier_of
 from ..errors import ImageError, SettingsError, WBCSegError, first_line
+from ..images.lazy import is_large_file
+from ..images.read import image_pixels, read_file
+from ..network.model_file import ModelFile
 from ..results.formats.tables import failed_row
-from ..results.load import record_now
+from ..results.load import load_result, record_now
 from ..results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ..results.records import ResultRecord
 from ..results.save import FORMATS, files_of
+from ..settings import SegmentationSettings
 from ..version import __version__
-
-if TYPE_CHECKING:
-    from ..network.model_file import ModelFile
-    from ..settings import SegmentationSettings
+from .thumbnails import report_pictures
 
 #: A row of ``counts.csv``.
 Row = dict[str, Any]
@@ -52,15 +54,11 @@ class BatchItem:
     @cached_property
     def large(self) -> bool:
         """Whether it is segmented in parts, into a folder, rather than read as a whole."""
-        from ..images.lazy import is_large_file
-
         return not self.problem and is_large_file(self.path)
 
     @cached_property
     def pixels(self) -> int:
         """Pixels that are in memory at once; 0 where the header does not tell."""
-        from ..images.read import image_pixels
-
         return 0 if self.problem or self.large else image_pixels(self.path) or 0
 
 
@@ -153,8 +151,6 @@ class Run(Outputs):
 
     def _same_classes(self, record: ResultRecord) -> bool:
         """Whether the classifier of this run told the classes of a result, under whatever name."""
-        from ..classification.classify import classifier_of
-
         classifier, told_by = classifier_of(self.settings), record.classifier
         if classifier is None or told_by is None:
             return classifier is None and told_by is None
@@ -219,10 +215,6 @@ def pictures_in(item: BatchItem, record: ResultRecord, outputs: Outputs) -> dict
     WBCSegError
         If the image or its labels cannot be read, or it is another one by now.
     """
-    from ..images.read import read_file
-    from ..results.load import load_result
-    from .thumbnails import report_pictures
-
     if record.pictures:
         return {"pictures": record.pictures, "gallery": record.gallery}
     result = load_result(outputs.record_file(item.name))

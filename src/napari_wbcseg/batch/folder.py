@@ -20,8 +20,7 @@ from ..results.names import (
     image_names,
     output_names,
 )
-from ..results.records import ResultRecord
-from ..results.run_record import RUN_FORMAT, RunRecord
+from ..results.records import RUN_FORMAT, ResultRecord, RunRecord
 from ..results.save import files_of
 from ..segmentation.large.files import PLAN_FILE
 from .file import BatchItem, Outputs, Run

@@ -1,37 +1,92 @@
-"""Doing one file of a run: read it, segment it, write what was found."""
+"""Doing the files of a run: each is read and segmented, and what was found is written; here in threads."""
 
 from __future__ import annotations
 
 import errno
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from ..errors import Cancelled, ImageError, OutputError, WBCSegError
-from ..executors import ClusterError
+from ..executors import ClusterError, Room, completed
+from ..images.lazy import LargeImage, open_large
+from ..images.pixel_size import PixelSize
+from ..images.read import read_file
+from ..images.tiff_writer import write_tiff
 from ..progress import Progress, silent
 from ..results.formats.tables import columns_to_table
-from ..results.formats.tiff import write_labels
-from ..results.load import record_now
+from ..results.load import load_result, record_now
 from ..results.origins import ImageRecord
 from ..results.records import ResultRecord
 from ..results.save import FORMATS, files_of, save
-from ..segmentation.result import Placement
+from ..segmentation.large.result import LargeResult
+from ..segmentation.large.run import segment_large
+from ..segmentation.pipeline import segment
+from ..segmentation.result import Placement, Segmentation
 from .file import BatchItem, Outputs, Row, Run, failure, row_of
+from .thumbnails import report_pictures
 
 if TYPE_CHECKING:
-    import pandas as pd
     from distributed import Client
-
-    from ..images.lazy import LargeImage
-    from ..images.pixel_size import PixelSize
-    from ..segmentation.result import Segmentation
 
 #: Errors after which no other file could be written either.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+#: One file is segmented while one is read and two are written.
+_THREADS = 4
+#: Pixels held at once, besides one image of any size: 150 to 600 MB.
+_MOST_PIXELS = 50_000_000
+
+
+def segment_here(
+    items: Sequence[BatchItem], run: Run, progress: Progress
+) -> Generator[tuple[BatchItem, Row], None, None]:
+    """Segment files with this machine's network.
+
+    It does one file at a time; others are read and written meanwhile. Decoding, compressing and the network
+    run outside Python's lock, so threads overlap them.
+
+    Parameters
+    ----------
+    items : sequence of BatchItem
+    run : Run
+    progress : Progress
+        Called within the file that is segmented, in the thread that does it.
+
+    Yields
+    ------
+    (BatchItem, Row)
+        Each file as it is done. Whoever closes the iterator early stops the others.
+
+    Raises
+    ------
+    OutputError, Cancelled
+        As `process`.
+    """
+    network, room, stopped = threading.Lock(), Room(_MOST_PIXELS), threading.Event()
+
+    def alive(done: int, total: int, stage: str) -> None:
+        if stopped.is_set():
+            raise Cancelled("Stopped.")
+        progress(done, total, stage)
+
+    def work(item: BatchItem) -> Row:
+        with room.take(item.pixels):
+            return process(item, run, alive, network)
+
+    pool = ThreadPoolExecutor(_THREADS, "wbcseg")
+    try:
+        for item, future in completed({pool.submit(work, item): item for item in items}):
+            yield item, future.result()
+    finally:
+        stopped.set()
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def process(
@@ -106,10 +161,6 @@ def _segmented(item: BatchItem, run: Run, progress: Progress) -> ResultRecord | 
 
 
 def _with_all_files(item: BatchItem, known: ResultRecord, run: Run, progress: Progress) -> ResultRecord:
-    from ..images.read import read_file
-    from ..results.load import load_result
-    from ..segmentation.large.result import LargeResult
-
     record, cells = with_corrections(item, known, run)
     kinds = run.beside_large(item.name) if record.large else run.wanted(flat=len(record.shape) == 2)
     files = {kind: files_of(run.folder / item.name, kind) for kind in kinds}
@@ -127,10 +178,6 @@ def _with_all_files(item: BatchItem, known: ResultRecord, run: Run, progress: Pr
 def _small(
     item: BatchItem, run: Run, progress: Progress, network: AbstractContextManager[Any]
 ) -> ResultRecord:
-    from ..images.read import read_file
-    from ..segmentation.pipeline import segment
-    from .thumbnails import report_pictures
-
     start = time.perf_counter()
     before = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
     pixels, read_notes, pixel_size = read_file(item.path)
@@ -155,7 +202,7 @@ def _small(
     run.record_file(item.name).unlink(missing_ok=True)
     base = run.folder / item.name
     (labels, _) = files_of(base, "tiff")
-    write_labels(labels, result.labels, result.placement.pixel_size)
+    write_tiff(labels, result.labels, result.placement.pixel_size)
     if others := [name for name in run.wanted(flat=not result.stacked) if name not in ("tiff", "json")]:
         save(result, base, others, image=pixels)
     return _record(item, run, result, labels, start, image=image, **report_pictures(pixels, result))
@@ -165,9 +212,6 @@ def _large(
     item: BatchItem, run: Run, progress: Progress, network: AbstractContextManager[Any], client: Client | None
 ) -> ResultRecord:
     """Segment a large file into a folder of its own; a run that was interrupted goes on where it stopped."""
-    from ..images.lazy import open_large
-    from ..segmentation.large.run import segment_large
-
     folder = run.large_folder(item.name)
     with network:
         start = time.perf_counter()
@@ -193,8 +237,6 @@ def _keep_large(
     start: float,
 ) -> ResultRecord:
     """Write what lies beside the folder of a large image: outlines, record, pictures of an image there."""
-    from .thumbnails import report_pictures
-
     for kind, path in run.beside_large(item.name).items():
         FORMATS[kind].write(path, result, None, progress)
     progress(0, 0, "Drawing the report")
@@ -247,10 +289,6 @@ def with_corrections(
 
 
 def _small_again(item: BatchItem, record: ResultRecord, run: Outputs, start: float) -> ResultRecord:
-    from ..images.read import read_file
-    from ..results.load import load_result
-    from .thumbnails import report_pictures
-
     result, image, shown = load_result(run.record_file(item.name)), None, {}
     result = _of_item(result, item, run, record.notes, record.placement.pixel_size)
     with suppress(ImageError):  # gone: no picture is shown then
@@ -271,9 +309,6 @@ def _small_again(item: BatchItem, record: ResultRecord, run: Outputs, start: flo
 
 
 def _large_again(item: BatchItem, record: ResultRecord, run: Outputs, start: float) -> ResultRecord:
-    from ..images.lazy import open_large
-    from ..segmentation.large.result import LargeResult
-
     large, image = LargeResult.open(run.large_folder(item.name)), None
     large.keep()
     with suppress(ImageError):  # gone, or another one by now: no picture is shown then

@@ -6,16 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from heapq import nsmallest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from ..classification.differential import Differential
 from ..errors import OutputError
 from ..files import written_whole
-
-if TYPE_CHECKING:
-    from ..classification.differential import Differential
-    from ..results.records import CellPicture
-    from ..results.run_record import RunRecord
+from ..results.records import CellPicture, RunRecord
+from .thumbnails import MOST_OF_A_CLASS
 
 #: The cells of a folder by class, the least sure of each first, each with the name of its image.
 Gallery = dict[str, list[tuple[str, "CellPicture"]]]
@@ -57,8 +55,6 @@ def write_report(
         If it cannot be written.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    from .thumbnails import MOST_OF_A_CLASS
 
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATE.parent),

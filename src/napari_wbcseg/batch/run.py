@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ..classification.differential import pooled
 from ..errors import ImageError, OutputError, SettingsError, WBCSegError
 from ..files import remove_leftovers
+from ..images.find import find_images, leads_nowhere, natural_key
+from ..network.engines.create import create_engine
+from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
 from ..results.names import (
@@ -23,9 +26,10 @@ from ..results.names import (
     is_output,
 )
 from ..results.origins import relative_path
-from ..results.records import Picture, ResultRecord
-from ..results.run_record import InputRecord, RunRecord
+from ..results.records import InputRecord, Picture, ResultRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
+from ..settings import SegmentationSettings
+from .cluster import describe, segment_on_cluster
 from .file import BatchItem, Outputs, Row, Run, failure, pictures_in
 from .folder import (
     alone_in,
@@ -36,15 +40,12 @@ from .folder import (
     with_own_names,
 )
 from .notices import counted_twice, not_counted
-from .process import with_corrections
+from .process import segment_here, with_corrections
 from .report import REPORT_FILE, Gallery, add_to_gallery, write_report
-from .threads import segment_here
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from ..network.model_file import ModelFile
-    from ..settings import SegmentationSettings
 
 #: Of earlier versions of this package, which wrote down there what is done.
 _JOURNAL = "journal.jsonl"
@@ -89,8 +90,6 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
     recursive : bool
         Look into the folders of a folder too.
     """
-    from ..images.find import find_images, leads_nowhere, natural_key
-
     found: dict[str, Path] = {}
     images: list[Path] = []
     problems: list[BatchItem] = []
@@ -230,8 +229,6 @@ def segment_files(
             if client is None:
                 work = segment_here(todo, run, image_progress)
             else:
-                from .cluster import segment_on_cluster
-
                 todo.sort(key=lambda item: not item.large)  # in the order in which they are done there
                 work = segment_on_cluster(todo, run, image_progress, client)
             left = dict.fromkeys(todo)
@@ -367,9 +364,6 @@ def _write_run(
 
 def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:
     if client is not None:
-        from .cluster import describe
-
         return describe(client)
-    from ..network.engines.create import create_engine
 
     return create_engine(model, settings.engine, settings.device).device

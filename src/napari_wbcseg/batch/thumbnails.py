@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cv2
 import numpy as np
+import pandas as pd
 
 from ..box import Box
 from ..classification.classes import CLASS, CLASS_PROBABILITY, class_of
@@ -26,11 +28,7 @@ from ..results.formats.pictures import (
     zoomed,
 )
 from ..results.records import CellPicture, Picture
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ..segmentation.result import Segmentation
+from ..segmentation.result import Segmentation
 
 _WIDTH, _HEIGHT = 360, 270
 _CELL_SIDE = 72
@@ -105,8 +103,6 @@ def _pictures(planes: list[PixelSource], result: Segmentation, levels: Sequence[
 
 
 def _gallery(planes: list[PixelSource], result: Segmentation) -> list[CellPicture]:
-    import cv2
-
     cells, sure = result.cells, CLASS_PROBABILITY
     cells = cells.assign(**{CLASS: class_of(cells), sure: cells.get(sure, 1.0)})
     cells = cells.fillna({sure: 1.0}).sort_values(sure, kind="stable")
@@ -125,8 +121,6 @@ def _gallery(planes: list[PixelSource], result: Segmentation) -> list[CellPictur
 def _draw_rings(
     whole: np.ndarray, cells: pd.DataFrame, colours: dict[int, tuple[int, int, int]], zoom: float
 ) -> None:
-    import cv2
-
     centres = fixed_points(cells[["col", "row"]].to_numpy(float), zoom).tolist()
     for label, diameter, centre in zip(cells["label"], cells["diameter"], centres, strict=True):
         radius = round(max(_LEAST_RING, 0.6 * diameter * zoom) * (1 << SHIFT))
@@ -141,8 +135,6 @@ def _reduction(shape: tuple[int, ...]) -> float:
 
 def _overview(source: PixelSource, levels: Sequence[Any]) -> tuple[np.ndarray, float]:
     """Return a small copy of an image, from its smallest level that is large enough, and its zoom."""
-    import cv2
-
     zoom = _reduction(source.shape)
     size = tuple(max(1, round(side * zoom)) for side in source.shape)
     fitting = [one for one in levels if one.shape[0] >= size[0] and one.shape[1] >= size[1]]

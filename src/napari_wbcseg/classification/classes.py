@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import pandas as pd
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ..errors import SettingsError, first_problem
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: Columns of the table of cells: the class, how probable it is, and who said so.
 CLASS, CLASS_PROBABILITY, CLASS_BY = "class", "class_probability", "class_by"
@@ -170,8 +168,6 @@ def class_of(cells: pd.DataFrame) -> pd.Series:
 
     Tables of earlier versions have a column ``kind`` that knows erythroblasts only.
     """
-    import pandas as pd
-
     if CLASS in cells:
         return cells[CLASS].where(cells[CLASS].notna(), "").astype("str")
     names = pd.Series("", cells.index, dtype="str")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..box import Box, label_boxes
 from ..images.illumination import normalised
@@ -18,9 +19,6 @@ from .classes import BUILT_IN as BUILT_IN_CLASSES
 from .classes import ClassList
 from .crops import PARAMETERS, alone, cut_out
 from .naming import said_by_model
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _OFTEN = 64  # cells that are looked at between two reports of progress
 _PART = 2048  # pixels of labels on disk that are looked at together, along a side
@@ -193,8 +191,6 @@ def classify_cells(
 
     Those that a person named keep their class.
     """
-    import pandas as pd
-
     file = read_classifier(classifier)
     probabilities, _ = look_at_labels(labels, cells, image, diameter, file, progress, light)
     names = list(file.header.architecture.classes)

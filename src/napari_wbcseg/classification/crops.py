@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 
@@ -65,8 +66,6 @@ def cut_out(
     mask : ndarray of float32, shape (side, side)
         Share of each pixel that lies in the cell.
     """
-    import cv2
-
     span = max(round(side * diameter / PARAMETERS.diameter), 1)
     top, left = (corner[axis] + mask.shape[axis] // 2 - span // 2 for axis in (0, 1))
     crop, inside = np.ones((span, span, 3), np.float32), np.zeros((span, span), np.float32)
@@ -102,8 +101,6 @@ def alone(crop: np.ndarray, mask: np.ndarray, one_stain: bool = True) -> np.ndar
     one_stain : bool
         False leaves the stain as it is, as most of the training does.
     """
-    import cv2
-
     reach = 2 * int(np.ceil(PARAMETERS.rim * len(mask))) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     soft = cv2.GaussianBlur(cv2.dilate(mask, kernel), (0, 0), 1.0)[..., None]

@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from ..words import counted, readable
 from .classes import BUILT_IN, ERYTHROBLAST, UNSURE, CellClass, ClassList, class_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: Standard deviations of a normal distribution that hold 95 % of it.
 NORMAL_95 = 1.959964
@@ -102,8 +100,6 @@ class Differential:
         Classes that are no white cells come last, if there are such cells: their ``percent`` is their number
         per 100 white cells, and they have no interval.
         """
-        import pandas as pd
-
         names = ("name", "part_of", "count", "percent", "low", "high", "more_to_halve")
         rows = [[getattr(share, name) for name in names] for share in self.shares]
         beside = [[name, "", count, self.per_100(name)] for name, count in self.others.items() if count]

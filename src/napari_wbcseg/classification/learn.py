@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ..errors import SettingsError
 from ..network.classifier import EXAMPLES, ClassifierFile
 from .classes import BUILT_IN, CLASS_BY, CLASS_PROBABILITY, PERSON, ClassList
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -177,8 +174,6 @@ def _spread(values: np.ndarray) -> np.ndarray:
 
 def probabilities_of(classifier: ClassifierFile, embedding: np.ndarray) -> pd.DataFrame:
     """Return the probabilities of cells that were looked at already, a column a class."""
-    import pandas as pd
-
     names = list(classifier.header.architecture.classes)
     return pd.DataFrame(classifier.probabilities(embedding), columns=names)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .classes import (
     BUILT_IN,
@@ -22,9 +23,6 @@ from .classes import (
     class_of,
     probability_columns,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,6 @@ def said_by_model(
         A copy with the columns ``class``, ``class_probability``, ``class_by``, and a column ``p_NAME`` a
         class in place of those of an earlier model.
     """
-    import pandas as pd
-
     names, certainty = called(probabilities, classes)
     table = _with_columns(cells.drop(columns=probability_columns(cells)))
     theirs = (table[CLASS_BY] == PERSON).to_numpy()
@@ -141,8 +137,6 @@ def named(cells: pd.DataFrame, labels: Iterable[int], name: str) -> pd.DataFrame
 
 def each_named(cells: pd.DataFrame, names: Mapping[int, str]) -> pd.DataFrame:
     """Return the table with cells named by a person: label and class of each, as `named` takes them."""
-    import pandas as pd
-
     cells = _with_columns(cells)
     said = cells["label"].map(names)
     chosen, taken_back = said.notna(), said == ""
@@ -162,8 +156,6 @@ def each_named(cells: pd.DataFrame, names: Mapping[int, str]) -> pd.DataFrame:
 
 def _with_columns(cells: pd.DataFrame) -> pd.DataFrame:
     """Return a copy of a table that has the columns of the class, also where it has none yet."""
-    import pandas as pd
-
     by = cells[CLASS_BY] if CLASS_BY in cells else pd.Series("", cells.index, dtype="str")
     probability = cells.get(CLASS_PROBABILITY, np.nan)
     known = {

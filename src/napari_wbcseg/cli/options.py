@@ -14,8 +14,7 @@ from ..settings import SegmentationSettings, Setting, Settings, settings_of
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
-    from ..results.records import ResultRecord
-    from ..results.run_record import RunRecord
+    from ..results.records import ResultRecord, RunRecord
 
 Kind = TypeVar("Kind", bound=Settings)
 

@@ -78,7 +78,7 @@ def segment(
     from ..batch.folder import items_of
     from ..batch.report import REPORT_FILE
     from ..batch.run import collect, segment_files
-    from ..results.run_record import RunRecord
+    from ..results.records import RunRecord
     from ..results.save import format_names
 
     wanted = format_names(formats) if formats else ()

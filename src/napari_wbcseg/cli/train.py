@@ -120,7 +120,7 @@ def _training_pairs(
     from ..datasets.read import read_pairs
     from ..datasets.sigtuple import fold_of
     from ..datasets.single_cells import read_without_cells
-    from ..segmentation.outlining import outliner
+    from ..segmentation.robust import outliner
 
     outline = None if outlines is None else outliner(outlines)
     pairs = [pair for path in data for pair in read_pairs(path, masks, outline)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from ..box import Box, label_boxes
@@ -119,7 +120,6 @@ def outline_from_box(image: np.ndarray, box: Box) -> np.ndarray | None:
         The mask of the cell; none when the outline does not fill its box or is
         ragged, so that nothing can be learned from it.
     """
-    import cv2
     from skimage.measure import label, regionprops
 
     whole = _whole_cell_box(box, *image.shape[:2])
@@ -158,8 +158,6 @@ def outline_from_box(image: np.ndarray, box: Box) -> np.ndarray | None:
 
 def _first_guess(shape: tuple[int, ...], cell: Box, patch: Box, scale: float) -> np.ndarray:
     """Return GrabCut's classes on a patch: surely cell in the middle of the box, surely none beyond it."""
-    import cv2
-
     rows, cols = np.mgrid[: shape[0], : shape[1]]
     down = np.abs(rows - ((cell.top + cell.bottom) / 2 - patch.top) * scale + 0.5)
     across = np.abs(cols - ((cell.left + cell.right) / 2 - patch.left) * scale + 0.5)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
-import io
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import DatasetError, first_problem
@@ -25,11 +25,9 @@ from ..files import ABANDONED, numbered, remove_leftovers, safe_name, user_folde
 from ..images.pixel_size import PixelSize, unit_symbol
 from ..images.prepare import as_rgb8
 from ..images.read import read_image, read_rgb8
+from ..images.tiff_writer import write_tiff
 from ..version import __version__
 from .pair import TrainingPair
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 FOLDER_VARIABLE = "WBCSEG_CORRECTIONS"
 RECORD = "corrections.json"
@@ -298,25 +296,9 @@ def _user() -> str:
 
 
 def _write_tiff(path: Path, array: np.ndarray, field: Correction) -> None:
-    import tifffile
-
-    options: dict[str, Any] = {}
-    if field.scale is not None and min(field.scale) > 0:
-        options = PixelSize(*field.scale, unit_symbol(field.unit)).tiff_resolution
-    if array.ndim == 2:
-        # 16 bits are read by every program, 32 by fewer.
-        array = array.astype(np.uint16 if array.max(initial=0) <= 0xFFFF else np.int32)
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        array,
-        photometric="rgb" if array.ndim == 3 else "minisblack",
-        compression="zlib",
-        metadata=None,
-        software=f"napari-wbcseg {__version__}",
-        **options,
-    )
-    write_atomically(path, buffer.getvalue(), DatasetError)
+    scale: tuple[float, float] = field.scale or (0.0, 0.0)
+    size = PixelSize(*scale, unit_symbol(field.unit)) if min(scale) > 0 else None
+    write_tiff(path, array, size, plain=True, error=DatasetError)
 
 
 def _write_record(place: Path, fields: Iterable[Correction]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DatasetError
 from ..images.find import IMAGE_SUFFIXES, image_stem, is_mask_name, natural_key
@@ -15,9 +16,6 @@ from ..images.read import orientation_of, read_rgb8, turned
 from ..words import counted, listed
 from .masks import PARAMETERS, MaskReading, read_labels
 from .pair import TrainingPair
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _LABEL_FOLDERS = ("labels", "masks")
 _TURNED = 1.2  # contrast of cells to the rest, turned over stored

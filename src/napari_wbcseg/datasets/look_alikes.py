@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..box import Box, label_boxes
 from .pair import Outliner
-
-if TYPE_CHECKING:
-    import numpy as np
 
 # Sizes over the true one that a model may be led to look for, where it makes its mistakes.
 _SIZES = (0.4, 0.6, 0.85, 1.0)

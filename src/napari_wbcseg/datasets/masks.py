@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DatasetError
 from ..images.field_of_view import sides
 from ..images.opened import image_head
 from ..images.read import read_image
 from ..words import counted
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MaskReading = Literal["auto", "foreground", "numbers"]
 """How masks of several values are read; see `read_pairs`."""

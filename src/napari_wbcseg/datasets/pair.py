@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..box import Box
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SYNTHETIC_GROUP, REPLAYED_GROUP = "@synthetic", "@replayed"
 """What the groups of pairs begin with that a fine-tuning adds to the user's; no file name does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 #: White cells are typically this many red cell diameters across: 1.7 and 1.85 in two laboratories.
@@ -57,7 +58,6 @@ def red_cell_diameter(absorbed: np.ndarray) -> float | None:
     float or None
         Pixels; None where fewer than five red cells stand alone, or their sizes disagree.
     """
-    import cv2
     from scipy import ndimage
     from skimage.filters import threshold_otsu
     from skimage.measure import label, regionprops

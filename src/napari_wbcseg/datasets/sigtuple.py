@@ -281,17 +281,11 @@ def _members(path: Path) -> list[Entry]:
 
 def _checked(member: tarfile.TarInfo, path: Path) -> PurePosixPath:
     """Return a member's name, refusing all that could reach outside the archive."""
-    name = PurePosixPath(member.name)
     windows = PureWindowsPath(member.name)
-    if name.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
-        fault = "points outside the archive"
-    elif member.issparse():
-        fault = "is a file with holes, of any size"
-    elif not (member.isfile() or member.isdir()):
-        fault = "is a link, a device or a special file"
-    else:
-        return name
-    raise DatasetError(
-        f"{path} was refused: its member {member.name!r} {fault}. "
-        "Nothing was read or written; get the archive from a source you trust."
-    )
+    outside = windows.drive or windows.root or ".." in windows.parts
+    if outside or member.issparse() or not (member.isfile() or member.isdir()):
+        raise DatasetError(
+            f"{path} was refused: its member {member.name!r} is a link, a device or a file with holes, or "
+            "lies outside. Nothing was read or written; get the archive from a source you trust."
+        )
+    return PurePosixPath(member.name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from ..box import Box
@@ -112,7 +113,6 @@ def _pair(file: Path, kind: str, outline: Outliner) -> TrainingPair | None:
 
 def dark_middle(image: np.ndarray, cell: float) -> Box | None:
     """Return the box of the stained thing in the middle of a picture."""
-    import cv2
     from skimage.filters import threshold_otsu
     from skimage.measure import label, regionprops
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..datasets.pair import Pairs, TrainingPair
 from ..datasets.read import pairs_of
@@ -21,9 +22,6 @@ from ..progress import Progress, silent
 from ..segmentation.pipeline import segment
 from ..settings import SegmentationSettings
 from .metrics import SMOOTHING, Counts, dice, iou, match_instances, soft_dice
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: Least IoU at which a found cell counts as a true one.
 MATCH_THRESHOLD = 0.5
@@ -105,8 +103,6 @@ def evaluate(
     Dice and soft Dice as in Milletari, Navab, Ahmadi, *V-Net*, 3DV 2016; average precision as
     in `napari_wbcseg.evaluation.metrics.match_instances`.
     """
-    import pandas as pd
-
     file = load_model(model)
     settings = settings or SegmentationSettings(recipe=file.header.recipe)
     pairs = _pairs(data, tiles)

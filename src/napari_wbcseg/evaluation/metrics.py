@@ -7,14 +7,12 @@ come average precision and F1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 
 from ..errors import ImageError
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 #: Added above and below the fraction, so that two empty masks agree perfectly.
 SMOOTHING = 1.0
@@ -174,8 +172,6 @@ def match_instances(truth_labels: ArrayLike, labels: ArrayLike, threshold: float
     >>> matches.true_positive, matches.false_negative, matches.false_positive
     (1, 1, 0)
     """
-    import pandas as pd
-
     a = _label_image(truth_labels, "true labels")
     b = _label_image(labels, "labels")
     if a.shape != b.shape:

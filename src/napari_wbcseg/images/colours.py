@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ImageError
 
 if TYPE_CHECKING:
     import tifffile
-    from numpy.typing import NDArray
 
 Conversion = Callable[["NDArray[Any]"], "NDArray[Any]"]
 
@@ -64,9 +64,6 @@ def conversion(page: tifffile.TiffPage, name: str) -> Conversion:
             return lambda pixels: pixels
         if compression in _LOSSLESS:
             return _rgb_of_ycbcr
-    lab = photometric in (PHOTOMETRIC.CIELAB, PHOTOMETRIC.ICCLAB)
-    if lab and samples == 3 and whole and compression not in JPEG:
-        return lambda pixels: _rgb_of_lab(pixels, photometric == PHOTOMETRIC.CIELAB)
     raise ImageError(
         f"{name} stores its colours as {getattr(page.photometric, 'name', photometric)} "
         f"({samples} × {page.bitspersample} bits, compression "
@@ -97,19 +94,3 @@ def _rgb_of_cmyk(pixels: NDArray[Any]) -> NDArray[Any]:
     top = np.iinfo(pixels.dtype).max
     light = (top - pixels[..., :4]).astype(np.float32)
     return np.rint(light[..., :3] * light[..., 3:] / top).astype(pixels.dtype)
-
-
-def _rgb_of_lab(pixels: NDArray[Any], signed: bool) -> NDArray[np.uint8]:
-    """CIE L*a*b* of 8 or 16 bits, with white at L* = 100."""
-    from skimage.color import lab2rgb
-
-    unit = 256 if pixels.dtype == np.uint16 else 1
-    # ICCLab counts 16-bit lightness to 0xFF00, CIELab to 0xFFFF.
-    top = 255 if unit == 1 else (65535 if signed else 65280)
-    lightness = pixels[..., 0].astype(np.float32) * (100 / top)
-    if signed:
-        chroma = pixels[..., 1:].view(np.int16 if unit == 256 else np.int8).astype(np.float32) / unit
-    else:
-        chroma = pixels[..., 1:].astype(np.float32) / unit - 128
-    rgb = lab2rgb(np.concatenate([lightness[..., None], chroma], axis=-1))
-    return np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)

@@ -8,15 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..box import Box
 from .pixel_size import PixelSize, Stated, in_micrometres
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CHUNK = 512
 """Pixels that a chunk is long at least, in whole tiles or strips."""

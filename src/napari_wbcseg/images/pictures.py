@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .limits import check_expansion
 from .opened import OpenedImage, image_head, stored_bytes
 from .tiff import ORIENTATION
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from PIL import Image
 
 _FORMATS = ("JPEG", "PNG", "BMP")

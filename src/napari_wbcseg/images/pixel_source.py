@@ -10,6 +10,9 @@ import numpy as np
 
 from ..box import Box
 from ..progress import Progress, silent
+from .illumination import absorbed, background_colour
+from .lazy import open_large
+from .prepare import bit_range, check_shape, preparation_notes, rgb_pixels
 
 _SAMPLED_SIDE = 512
 _STRIP = 256  # rows whose colours are held at once
@@ -44,8 +47,6 @@ class PixelSource:
     """
 
     def __init__(self, array: Any, value_range: float | None = None, file: str = "") -> None:
-        from .prepare import bit_range, check_shape, preparation_notes
-
         shape = tuple(int(side) for side in array.shape)
         check_shape(shape)
         self._array, self._file = array, file
@@ -60,16 +61,11 @@ class PixelSource:
     @cached_property
     def _array(self) -> Any:
         """The array, in a process that got the source sent."""
-        from .lazy import open_large
-
         return open_large(self._file).full
 
     @cached_property
     def background(self) -> np.ndarray:
         """The colour of the empty slide, ndarray of float32, shape (3,)."""
-        from .illumination import background_colour
-        from .prepare import rgb_pixels
-
         step = max(1, round(max(self.shape) / _SAMPLED_SIDE))
         sample = np.asarray(self._array[::step, ::step])
         return background_colour(rgb_pixels(sample, self.value_range))
@@ -94,8 +90,6 @@ class PixelSource:
         ndarray of float32, shape (h, w)
             As `absorbed` gives it.
         """
-        from .illumination import absorbed
-
         (row, col), density = corner, np.zeros(inside.shape, np.float32)
         background = self.background if background is None else background
         for top in range(0, len(inside), _STRIP):
@@ -113,8 +107,6 @@ class PixelSource:
         ndarray of float32, shape (bottom - top, right - left, 3)
             RGB, 0 to 255.
         """
-        from .prepare import rgb_pixels
-
         return rgb_pixels(self.raw(top, left, bottom, right), self.value_range)
 
     def read8(self, box: Box) -> np.ndarray:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..words import readable
 from .field_of_view import brightness, field_of_view, percentiles
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _BITS = (8, 10, 12, 14, 16)
 
@@ -233,16 +231,8 @@ def is_one_field(planes: Iterable[NDArray[np.float32]]) -> bool:
 def check_shape(shape: tuple[int, ...]) -> None:
     if 0 in shape:
         raise ImageError(f"The image has no pixels (shape {shape}).")
-    if len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4)):
-        return
-    wanted = "give grey (rows, columns) or RGB (rows, columns, 3)"
-    if len(shape) == 3 and shape[0] in (3, 4):
+    if len(shape) != 2 and not (len(shape) == 3 and shape[2] in (1, 3, 4)):
         raise ImageError(
-            f"The image has shape {shape}, with the colours in front; {wanted}, "
-            "as numpy.moveaxis(image, 0, -1)."
+            f"An array of shape {shape} is not one image: give grey (rows, columns), or RGB (rows, columns, "
+            "3). Of a stack give one plane; numpy.moveaxis(image, 0, -1) takes colours from the front."
         )
-    if len(shape) == 3 and shape[2] < 16:
-        raise ImageError(f"The image has {shape[2]} channels (shape {shape}); {wanted}.")
-    if len(shape) in (3, 4):
-        raise ImageError(f"An array of shape {shape} is a stack of images, not one; {wanted}.")
-    raise ImageError(f"An array of shape {shape} is not an image; {wanted}.")

@@ -6,9 +6,10 @@ import contextlib
 import warnings
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ImageError, first_line
 from .limits import check_is_file, check_memory
@@ -19,9 +20,6 @@ from .prepare import as_rgb8
 from .slides import open_slide
 from .tiff import MAGIC, open_tiff
 from .zarr_files import open_zarr_image
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class ImageWarning(UserWarning):

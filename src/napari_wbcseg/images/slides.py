@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..box import Box
 from ..errors import ImageError
@@ -21,7 +22,6 @@ from .pixel_size import Stated
 
 if TYPE_CHECKING:
     import openslide
-    from numpy.typing import NDArray
 
 
 class SlidePixels(LazyPixels):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..box import Box
 from ..errors import ImageError
@@ -29,7 +30,6 @@ from .tiff_metadata import ome_images, stated_pixel_size
 
 if TYPE_CHECKING:
     import tifffile
-    from numpy.typing import NDArray
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .architecture import NORM_EPSILON, Convolution
 from .model_file import ModelFile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 #: Resize-13 and everything else used here exists; read by every onnxruntime since 1.8.
 OPSET = 13

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .architecture import NORM_EPSILON, UNetArchitecture
 from .backend import import_keras
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import keras
-    import numpy as np
 
 
 def build_unet(architecture: UNetArchitecture, *, dtype: str = "float32") -> keras.Model:
@@ -77,8 +77,6 @@ def conv_block(x: Any, name: str, width: int, normalised: bool, policy: str = "f
 
 def weights_of(model: keras.Model) -> dict[str, np.ndarray]:
     """Return copies of all weights by the names of `UNetArchitecture.tensor_shapes`, float32."""
-    import numpy as np
-
     keras = import_keras()
     return {
         name: np.array(keras.ops.convert_to_numpy(variable.value), dtype=np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 from ..classification.classes import BUILT_IN, ClassList
 from ..errors import OutputError
 from ..images.pixel_size import PixelSize, unit_symbol
+from ..segmentation.measure import current_cells, known_rows
 from ..segmentation.result import Placement, Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
 
@@ -54,8 +55,6 @@ def as_segmentation(
     OutputError
         If it is no label image of two or three dimensions.
     """
-    from ..segmentation.measure import current_cells, known_rows
-
     if isinstance(result, Segmentation):
         data, table, found = result.labels, result.cells, result
         if found.place is None and pixel_size is not None:

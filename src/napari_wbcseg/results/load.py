@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from ..classification.classes import BUILT_IN, CLASS, CLASS_BY, PERSON, ClassList, class_of
 from ..classification.differential import Differential, pooled
@@ -17,17 +18,16 @@ from ..images.limits import check_memory
 from ..images.read import read_file
 from ..images.zarr_files import open_zarr, weigh
 from ..progress import Progress, silent
+from ..segmentation.large.result import LargeResult
+from ..segmentation.measure import current_cells
+from ..segmentation.pipeline import segment
 from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
 from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .formats.tables import columns_to_table
 from .names import LABELS_SUFFIX, RESULT_SUFFIX, RUN_FILE, records_in
 from .origins import ModelRecord, file_sha256
-from .records import RESULT_FORMAT, ResultRecord
-from .run_record import RUN_FORMAT, RunRecord
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord
 
 
 def record_beside(path: str | Path) -> Path | None:
@@ -122,8 +122,6 @@ def _table_of_properties(image_label: dict[str, Any], record: ResultRecord) -> A
 
 
 def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) -> Segmentation:
-    from ..segmentation.measure import current_cells
-
     if labels.shape != record.shape:
         raise ImageError(
             f"The labels are {labels.shape} and {path} tells of {record.shape}: the two belong to different "
@@ -148,8 +146,6 @@ def record_now(record: ResultRecord, folder: Path) -> tuple[ResultRecord, pd.Dat
     ImageError
         If the labels, or the folder of a large image, are damaged or gone.
     """
-    from ..segmentation.large.result import LargeResult
-
     file = folder / record.labels
     if record.large:
         large = LargeResult.open(file)
@@ -293,8 +289,6 @@ def replay(path: str | Path, image: Any = None, progress: Progress = silent) -> 
     ModelError
         If the model or the classifier is not there any more.
     """
-    from ..segmentation.pipeline import segment
-
     path = Path(path)
     record = ResultRecord.read(path)
     if record.settings is None or record.model is None:

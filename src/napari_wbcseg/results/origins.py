@@ -8,15 +8,16 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
 
+from ..datasets.corrections import learnt_file
 from ..errors import ModelError
+from ..network.classifier import read_classifier
+from ..network.library import list_models, load_model
+from ..network.model_file import ModelFile
 from ..version import __version__
-
-if TYPE_CHECKING:
-    from ..network.model_file import ModelFile
 
 _LIBRARIES = "numpy scipy scikit-image opencv-python-headless onnxruntime openvino keras"
 
@@ -108,8 +109,6 @@ class ModelRecord(BaseModel, extra="forbid"):
         ModelError
             If no model with the recorded hash is there any more.
         """
-        from ..network.library import list_models, load_model
-
         try:
             model = load_model(self.source)
             if model.hash == self.hash:
@@ -130,9 +129,6 @@ class ModelRecord(BaseModel, extra="forbid"):
         ModelError
             If no classifier with the recorded hash is there any more.
         """
-        from ..datasets.corrections import learnt_file
-        from ..network.classifier import read_classifier
-
         found = []
         for source in (self.source, str(learnt_file())):
             try:

@@ -1,4 +1,4 @@
-"""What is known of a result besides its labels, as JSON: how to do it again, and its table."""
+"""What is known of a result besides its labels, and of a run, as JSON; how to do either again."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ValidationError
+import pandas as pd
+from pydantic import BaseModel, Field, ValidationError
 
 from ..classification.classes import BUILT_IN, CLASS_BY, PERSON, ClassList, class_of
+from ..classification.classify import classifier_of
 from ..classification.differential import differential
 from ..errors import SettingsError, first_problem
 from ..files import read_text, write_atomically
 from ..images.pixel_size import CENTIMETRES
+from ..network.model_file import ModelFile
 from ..segmentation.large.files import table_file
 from ..segmentation.result import Placement, Segmentation, counts, marked_in
 from ..settings import SegmentationSettings
 from ..words import in_doubt
 from .formats.tables import count_column, table_to_columns
-from .names import LARGE_SUFFIX, RESULT_SUFFIX
-from .origins import ImageRecord, ModelRecord, file_sha256, here_and_now
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .names import LARGE_SUFFIX, RESULT_SUFFIX, RUN_FILE
+from .origins import FileRecord, ImageRecord, ModelRecord, file_sha256, here_and_now
 
 RESULT_FORMAT = "napari-wbcseg result 1"
+#: Of a ``run.json`` of any version.
+RUN_FORMAT = "napari-wbcseg run"
 
 
 class Picture(NamedTuple):
@@ -319,3 +321,83 @@ def _of_cells(cells: pd.DataFrame, folder: Path, labels: str) -> dict[str, Any]:
         "cells": {} if large else table_to_columns(cells),
         "cells_sha256": file_sha256(table_file(file) if large else file) if labels else "",
     }
+
+
+class InputRecord(FileRecord):
+    """One input of a run, and what became of it.
+
+    Attributes
+    ----------
+    image : str
+        How ``counts.csv`` and ``cells.csv`` call it.
+    name : str
+        What its output files begin with.
+    status : {"ok", "failed", "pending"}
+    count : int or None
+    error : str
+    """
+
+    image: str
+    name: str
+    status: Literal["ok", "failed", "pending"] = "ok"
+    count: int | None = None
+    error: str = ""
+
+
+class RunRecord(Record):
+    """What a run did, from which the same run can be repeated (``run.json``).
+
+    Attributes
+    ----------
+    created : str
+        Date and time, ISO 8601 in UTC.
+    settings : SegmentationSettings
+    model : ModelRecord
+    classifier : ModelRecord or None
+        What told the classes; None where they were not asked for, or by an earlier version.
+    versions : dict of str
+        Of Python, this package and the libraries that the result depends on.
+    platform : str
+    device : str
+        What the network ran on.
+    mask, overlay : bool
+        Which of the optional files were written.
+    formats : tuple of str
+        More formats that were written.
+    inputs : list of InputRecord
+    finished : bool
+        False when the run was stopped before its end.
+    """
+
+    _of: ClassVar[str] = "a run"
+    _advice: ClassVar[str] = f"Give the {RUN_FILE} that `wbcseg segment` wrote."
+
+    format: Literal["napari-wbcseg run 1"] = "napari-wbcseg run 1"
+    created: str
+    settings: SegmentationSettings
+    model: ModelRecord
+    classifier: ModelRecord | None = None
+    versions: dict[str, str]
+    platform: str = ""
+    device: str = ""
+    mask: bool = False
+    overlay: bool = True
+    formats: tuple[str, ...] = ()
+    inputs: list[InputRecord] = Field(default_factory=list)
+    finished: bool = True
+
+    @classmethod
+    def start(
+        cls, settings: SegmentationSettings, model: ModelFile, source: str | None = None, **values: Any
+    ) -> RunRecord:
+        """Begin the record of a run: time, model, classifier, versions and platform are filled in."""
+        classifier = classifier_of(settings)
+        if source is None or Path(source).exists():
+            source = str(model.path.resolve()) if model.path else model.name
+        return cls(
+            settings=settings,
+            model=ModelRecord(name=model.name, hash=model.hash, source=source),
+            classifier=None if classifier is None else ModelRecord.of(classifier.id, settings.classes or ""),
+            **here_and_now(),
+            **values,
+        )

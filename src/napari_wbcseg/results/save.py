@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import OutputError, SettingsError
 from ..images.pixel_size import PixelSize
+from ..images.tiff_writer import write_tiff
 from ..progress import Progress, silent
 from ..segmentation.result import Segmentation
 from .formats.geojson import write_geojson
@@ -18,7 +19,6 @@ from .formats.ome_zarr import write_ome_zarr
 from .formats.pictures import draw_overlay, write_image
 from .formats.rois import write_rois
 from .formats.tables import with_image, with_micrometres, write_table
-from .formats.tiff import write_labels
 from .labelled import LabelsLayer, as_segmentation
 from .names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX
 from .records import ResultRecord
@@ -227,7 +227,7 @@ def _csv(path: Path, result: Segmentation, image: Any, progress: Progress) -> li
 
 
 def _tiff(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
-    labels = write_labels(path, result.labels, result.placement.pixel_size)
+    labels = write_tiff(path, result.labels, result.placement.pixel_size)
     (_, record) = files_of(base_of(path), "tiff")
     return [labels, ResultRecord.of(result, path.parent, labels.name).write(record)]
 

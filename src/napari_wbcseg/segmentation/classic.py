@@ -7,18 +7,17 @@ window are padded (there they were skipped).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import cv2
 import numpy as np
 
 from ..box import Box, label_boxes
+from ..network.classic import TILE, classic_grey
+from ..network.engines.create import create_engine
+from ..network.model_file import ModelFile
+from ..progress import Progress
+from ..settings import SegmentationSettings
 from .detections import Found
 from .prediction import centred_window, predict_windows
-
-if TYPE_CHECKING:
-    from ..network.model_file import ModelFile
-    from ..progress import Progress
-    from ..settings import SegmentationSettings
 
 
 def propose(grey: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
@@ -36,8 +35,6 @@ def propose(grey: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
         Boxes ``row0, col0, row1, col1``, ends exclusive, of the connected regions below
         ``grey_threshold`` with at least ``min_area`` pixels.
     """
-    import cv2
-
     dark = np.asarray(grey < settings.grey_threshold, np.uint8)
     _, regions = cv2.connectedComponents(dark, connectivity=8)  # five times as fast as with statistics
     large = np.bincount(regions.ravel())[1:] >= settings.min_area
@@ -58,10 +55,6 @@ def find_cells(
     settings : SegmentationSettings
     progress : Progress
     """
-    import cv2
-
-    from ..network.classic import TILE, classic_grey
-
     progress(0, 0, "Looking for dark regions")
     grey = classic_grey(np.rint(pixels).astype(np.uint8), settings.dark_cutoff)
     proposals = propose(grey, settings)
@@ -80,8 +73,6 @@ def probability_in(
     grey: np.ndarray, windows: list[Box], model: ModelFile, settings: SegmentationSettings, progress: Progress
 ) -> np.ndarray:
     """Return the probability, float32 of shape (H, W), of each pixel of some windows; 0 outside them."""
-    from ..network.engines.create import create_engine
-
     predicted = predict_windows(
         grey[..., None].astype(np.float32) / 255,
         windows,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy import ndimage
 
 from ..box import Box
 from ..errors import EditError
@@ -80,8 +81,6 @@ def split_by_stroke(labels: np.ndarray, label: int, stroke: np.ndarray, new_labe
     EditError
         If there is no such cell, the line does not part it, or the type of the labels has no number left.
     """
-    from scipy import ndimage
-
     mask, (top, left) = _mask_of(labels, label)
     points = np.asarray(stroke, float)
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
@@ -119,8 +118,6 @@ def separate_pieces(labels: np.ndarray, label: int, new_label: int | None = None
 
     Parameters and errors are those of `split_by_stroke`.
     """
-    from scipy import ndimage
-
     mask, origin = _mask_of(labels, label)
     pieces, count = ndimage.label(mask, np.ones((3, 3)))
     if count < 2:

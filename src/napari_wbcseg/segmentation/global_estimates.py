@@ -12,21 +12,25 @@ import zlib
 from dataclasses import dataclass
 from itertools import product
 from math import isqrt
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel
 
 from ..box import Box
-from ..images.field_of_view import brightness
+from ..images.field_of_view import brightness, field_of_view
+from ..images.focus import OUT_OF_FOCUS, edge_spread
+from ..images.focus import PARAMETERS as FOCUS
+from ..images.illumination import background_colour, transmittance
 from ..images.pixel_source import PixelSource
+from ..images.prepare import DARK_BACKGROUND, has_dark_background
+from ..network.model_file import ModelFile
+from ..network.robust import network_input
+from ..progress import Progress
+from ..settings import SegmentationSettings
+from .detections import TileCells
+from .prediction import Predictor
+from .robust import choose_size
 from .scale import PARAMETERS as SCALE
-
-if TYPE_CHECKING:
-    from ..network.model_file import ModelFile
-    from ..progress import Progress
-    from ..settings import SegmentationSettings
-    from .detections import TileCells
 
 
 @dataclass(frozen=True)
@@ -164,8 +168,6 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         box : Box
             Where in the image they lie. Outside the field of view there is empty slide.
         """
-        from ..images.illumination import transmittance
-
         image = transmittance(pixels, np.asarray(self.background, np.float32))
         if self.field_of_view is not None:
             image[~self.field_of_view.inside(box)] = 1.0
@@ -184,13 +186,6 @@ def estimate(
         The cells of all tiles, where the image is its own sample and its cells were found when
         their size was looked for.
     """
-    from ..images.focus import OUT_OF_FOCUS, edge_spread
-    from ..images.focus import PARAMETERS as FOCUS
-    from ..images.prepare import DARK_BACKGROUND, has_dark_background
-    from ..network.robust import network_input
-    from .prediction import Predictor
-    from .robust import choose_size
-
     progress(0, 0, "Measuring the background")
     whole = Box(0, 0, *source.shape)
     boxes = [whole] if whole.area <= PARAMETERS.whole else _spread(source.shape)
@@ -258,8 +253,6 @@ def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | Non
 
     Its edge is looked at first: what does not reach it is no surround.
     """
-    from ..images.field_of_view import field_of_view
-
     height, width = source.shape
     step = max(1, max(height, width) // PARAMETERS.thumbnail)
 
@@ -279,8 +272,6 @@ def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | Non
 
 def _background(boxes: list[Box], samples: list[np.ndarray], field: FieldOfView | None) -> np.ndarray:
     """Estimate the colour of the empty slide inside the field of view."""
-    from ..images.illumination import background_colour
-
     if field is None and len(samples) == 1:
         return background_colour(samples[0])
     step = 4 if len(samples) > 1 else max(1, isqrt(samples[0].size) // 1024)

@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from ..box import Box
 from ..images.field_of_view import sides
@@ -113,9 +116,6 @@ def find_centres(maps: Maps, cells: np.ndarray) -> np.ndarray:
     ndarray of float, shape (n, 4)
         Row, column, diameter of the cell and height of the peak; the higher first.
     """
-    from scipy import ndimage
-    from scipy.spatial import cKDTree
-
     smooth = ndimage.gaussian_filter(maps.centre, PARAMETERS.blur)
     peaks = find_peaks(smooth, PARAMETERS.peaks_apart, PARAMETERS.least_centre)
     peaks = peaks[cells[tuple(peaks.T)]]
@@ -155,8 +155,6 @@ def split_cells(maps: Maps, diameter: float, threshold: float, split: bool = Tru
     Instances
         Regions much smaller than a cell are left out, unless the image border cuts them.
     """
-    from scipy import ndimage
-
     cells = maps.cell > threshold
     regions, _ = ndimage.label(cells)
     centres = find_centres(maps, cells) if split else np.zeros((0, 4))
@@ -185,8 +183,6 @@ def _parts(
     mask: np.ndarray, window: tuple[slice, ...], maps: Maps, centres: np.ndarray
 ) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
     """Yield the cells of one region, each with the part of the image it lies in."""
-    from scipy import ndimage
-
     if len(centres) < 2:
         yield mask, window
         return
@@ -206,7 +202,6 @@ def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     In large groups only the few centres nearest in pixels are compared, so that they take
     no memory by the square.
     """
-    from scipy.spatial import cKDTree
     from scipy.spatial.distance import cdist
 
     if len(centres) <= PARAMETERS.few:
@@ -218,8 +213,6 @@ def _nearest(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 def _tidy(part: np.ndarray) -> np.ndarray:
     """Keep the largest piece, without holes and without hair-thin tails."""
-    from scipy import ndimage
-
     pieces, count = ndimage.label(part)
     if count > 1:
         part = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
@@ -244,8 +237,6 @@ def _certainty(
 
     What belongs to its neighbours does not count: cells in a crowd are as sure as others.
     """
-    from scipy import ndimage
-
     reach = PARAMETERS.around
     wide = Box.of(window).grown(reach, labels.shape).slices
     mask = labels[wide] == index
@@ -295,8 +286,6 @@ def draw_at(small: np.ndarray, cell: np.ndarray, shape: tuple[int, int], thresho
     -------
     ndarray of int32, shape (H, W)
     """
-    import cv2
-    from scipy import ndimage
     from scipy.special import expit, logit
 
     if small.shape == shape:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import ndimage
 
 from ..box import ranked
 from ..classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ..images.pixel_source import PixelSource
 
 #: Columns that need an image besides the labels.
 STAIN_COLUMNS = ("mean_stain", "nucleus_area", "nc_ratio", "lobes")
@@ -94,8 +94,6 @@ def measure_labels(
     boxes : ndarray of int64, shape (n, 4)
         ``row0, col0, row1, col1`` in the whole image, with exclusive ends.
     """
-    import pandas as pd
-
     regions, numbers = find_regions(labels, only, density)
     count = len(numbers)
     area, perimeter, eccentricity = (
@@ -154,8 +152,6 @@ def find_regions(
 
 def _pieces(mask: np.ndarray) -> int:
     """Count the connected parts of a cell, pixels that meet at a corner being connected."""
-    from scipy import ndimage
-
     return int(ndimage.label(mask, np.ones((3, 3)))[1])
 
 
@@ -166,7 +162,6 @@ def _stain(mask: np.ndarray, density: np.ndarray) -> np.ndarray:
     256 levels; its lobes are the parts that remain after a morphological opening by a cross of
     three pixels and are no granules, see `NucleusParameters`.
     """
-    from scipy import ndimage
     from skimage.filters import threshold_otsu
 
     values = density[mask]
@@ -243,8 +238,6 @@ def current_cells(labels: np.ndarray, table: Any, image: Any = None) -> tuple[pd
     changed : bool
         Whether any row was measured, or lost.
     """
-    import pandas as pd
-
     known = known_rows(table)
     stacked = labels.ndim == 3
     parts, kept = [], 0
@@ -261,8 +254,6 @@ def current_cells(labels: np.ndarray, table: Any, image: Any = None) -> tuple[pd
 
 def known_rows(table: Any) -> pd.DataFrame:
     """Return the rows of a table that are of cells, with their label in a column."""
-    import pandas as pd
-
     known = pd.DataFrame() if table is None else pd.DataFrame(table).reset_index(drop=True)
     if not {"row", "col", "area"} <= set(known.columns):
         return pd.DataFrame({"label": np.zeros(0, np.int64)})
@@ -297,10 +288,6 @@ def fitting_rows(
 
 def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.DataFrame, int]:
     """Return the table of one plane, and how many of its rows were known."""
-    import pandas as pd
-
-    from ..images.pixel_source import PixelSource
-
     regions, numbers = find_regions(plane)
     fits = fitting_rows(rows, regions, numbers)
     new = np.setdiff1d(numbers, fits["label"].to_numpy())

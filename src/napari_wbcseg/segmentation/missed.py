@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from ..box import Box
 from ..errors import EditError
+from ..images.illumination import normalised
+from ..images.pixel_source import PixelSource
+from ..network.classic import TILE, classic_grey
+from ..network.model_file import ModelFile
+from ..network.robust import network_input
 from ..progress import Progress, silent
-
-if TYPE_CHECKING:
-    from ..network.model_file import ModelFile
-    from ..settings import SegmentationSettings
-    from .prediction import Predictor
+from ..settings import SegmentationSettings
+from .classic import probability_in
+from .close_look import look_closely
+from .instances import draw_at, split_cells
+from .prediction import Predictor, centred_window, placed, resample
 
 
 @dataclass(frozen=True)
@@ -84,11 +90,6 @@ def outline_at(
     ImageError
         If the image cannot be used.
     """
-    from scipy import ndimage
-
-    from ..images.pixel_source import PixelSource
-    from .prediction import Predictor
-
     row, col = (round(value) for value in point)
     height, width = labels.shape
     if not (0 <= row < height and 0 <= col < width):
@@ -125,12 +126,6 @@ def _robust(
     pixels: np.ndarray, spot: tuple[int, int], diameter: float, predictor: Predictor
 ) -> Iterator[np.ndarray]:
     """Yield the instance at a point, ndarray of bool, at one threshold after the other."""
-    from ..images.illumination import normalised
-    from ..network.robust import network_input
-    from .close_look import look_closely
-    from .instances import draw_at, split_cells
-    from .prediction import placed, resample
-
     settings = predictor.settings
     canonical, shape = predictor.canonical_diameter, (pixels.shape[0], pixels.shape[1])
     scaled = resample(network_input(normalised(pixels)), canonical / diameter)
@@ -156,12 +151,6 @@ def _classic(
     progress: Progress,
 ) -> Iterator[np.ndarray]:
     """Yield the same by the published method, which takes the window around the point."""
-    from scipy import ndimage
-
-    from ..network.classic import TILE, classic_grey
-    from .classic import probability_in
-    from .prediction import centred_window
-
     grey = classic_grey(np.rint(pixels).astype(np.uint8), settings.dark_cutoff)
     windows = [centred_window(*spot, grey.shape, TILE)]
     probability = probability_in(grey, windows, model, settings, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 
@@ -21,7 +22,6 @@ def find_peaks(image: np.ndarray, apart: int, least: float) -> np.ndarray:
     ndarray of int64, shape (n, 2)
         Rows and columns.
     """
-    import cv2
     from scipy.spatial import cKDTree
 
     highest = cv2.dilate(image, np.ones((2 * apart + 1,) * 2, np.uint8))

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..box import Box
+from ..classification.classify import class_list, classifier_of
 from ..errors import ImageError, ModelError, SettingsError
+from ..images.choose import focus_note
+from ..images.pixel_source import PixelSource
+from ..images.prepare import bit_range, is_one_field, lazy_array
+from ..network.classifier import BUILT_IN
+from ..network.library import load_model
+from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
 from ..words import counted
+from .detections import Kept
+from .global_estimates import estimate
+from .large.files import TileFiles
 from .result import Segmentation
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ..images.pixel_source import PixelSource
-    from ..network.model_file import ModelFile
-    from .detections import Kept
+from .tile_work import Canvas, TileWork, find_all, finish, here
 
 DEFAULT_MODEL = "wbc"
 
@@ -70,16 +75,6 @@ def segment(
     SettingsError
         If the settings ask for another recipe than that of the model.
     """
-    import pandas as pd
-
-    from ..classification.classify import class_list, classifier_of
-    from ..images.choose import focus_note
-    from ..images.pixel_source import PixelSource
-    from ..images.prepare import bit_range, is_one_field
-    from .global_estimates import estimate
-    from .large.files import TileFiles
-    from .tile_work import Canvas, TileWork, find_all, finish, here
-
     file, settings = model_and_settings(model, settings)
     # What cannot be used is told before the work, not after it.
     classifier = classifier_of(settings)
@@ -143,9 +138,6 @@ def model_and_settings(
     SettingsError
         If the settings are of another recipe.
     """
-    from ..network.classifier import BUILT_IN
-    from ..network.library import load_model
-
     if model == DEFAULT_MODEL and settings is not None and settings.recipe == "classic":
         model = "classic"
     file = load_model(model)
@@ -204,8 +196,6 @@ def _empty(shape: tuple[int, ...]) -> tuple[Any, Any, dict[str, Any]]:
 
 
 def _as_array(image: Any) -> Any:
-    from ..images.prepare import lazy_array
-
     if isinstance(image, str | Path):
         raise ImageError(
             f"{str(image)!r} is a file name, not an image: read the file first, "

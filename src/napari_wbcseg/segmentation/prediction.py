@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from ..box import Box
-
-if TYPE_CHECKING:
-    from ..network.engines.create import Engine
-    from ..network.model_file import ModelFile
-    from ..progress import Progress
-    from ..settings import SegmentationSettings
+from ..network.engines.create import Engine, create_engine
+from ..network.model_file import ModelFile
+from ..network.robust import CANONICAL_DIAMETER
+from ..progress import Progress
+from ..settings import SegmentationSettings
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,6 @@ class Predictor:
     """
 
     def __init__(self, model: ModelFile, settings: SegmentationSettings, progress: Progress) -> None:
-        from ..network.engines.create import create_engine
-        from ..network.robust import CANONICAL_DIAMETER
-
         architecture = model.architecture
         self.canonical_diameter = float(model.header.canonical_diameter or CANONICAL_DIAMETER)
         self.multiple = architecture.multiple
@@ -173,8 +169,6 @@ def resample(image: np.ndarray, factor: float) -> np.ndarray:
     >>> resample(np.ones((10, 20, 3), np.float32), 0.5).shape
     (5, 10, 3)
     """
-    import cv2
-
     height, width = image.shape[:2]
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     if size == (width, height):

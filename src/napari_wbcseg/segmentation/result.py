@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..classification.classes import BUILT_IN, ClassList
 from ..classification.differential import count_in_words, differential
 from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import cv2
 import numpy as np
 
-from ..network.robust import CANONICAL_DIAMETER
+from ..datasets.pair import Outliner
+from ..images.illumination import normalised
+from ..network.library import load_model
+from ..network.model_file import ModelFile
+from ..network.robust import CANONICAL_DIAMETER, network_input
+from ..progress import silent
+from ..settings import SegmentationSettings
 from .close_look import look_at_whole_cells
 from .detections import Found, TileCells, cells_of_tile, join
 from .filters import red_cells_by_stain
@@ -26,9 +33,6 @@ from .scale import (
 )
 from .second_look import look_again
 from .tiles import Tile, tile_grid
-
-if TYPE_CHECKING:
-    from ..network.model_file import ModelFile
 
 
 @dataclass(frozen=True)
@@ -258,8 +262,6 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor, levels: Le
     levels : Levels, optional
         Of an image that is one tile.
     """
-    import cv2
-
     shape = (image.shape[0], image.shape[1])
     boxes = propose(image, diameter, predictor, levels)
     if not len(boxes):
@@ -317,3 +319,33 @@ def propose(
             first = np.maximum(np.rint(start * scale - margin), 0)
             boxes.append([*first, *np.minimum(np.rint(stop * scale + margin), shape)])
     return np.array(boxes, float).astype(np.int64).reshape(-1, 4)
+
+
+# Outlines for training ------------------------------------------------------------------------------
+
+
+def outliner(model: str | Path | ModelFile, flips: bool = True) -> Outliner:
+    """Return a function that labels the cells of an image, given the diameter of a white cell.
+
+    It outlines training pictures whose cells are only boxed, or only named.
+
+    Parameters
+    ----------
+    model : str, Path or ModelFile
+        Of the robust recipe.
+    flips : bool
+        Average over mirrored copies, which takes three times as long.
+
+    Raises
+    ------
+    ModelError
+        If the model does not exist or its file is broken.
+    """
+    file = load_model(model).first  # cells are known to be there: nothing is to be doubted
+    settings = SegmentationSettings(flips=flips)
+    predictor = Predictor(file, settings, silent)
+
+    def outline(image: np.ndarray, diameter: float) -> np.ndarray:
+        return find_at(network_input(normalised(image)), diameter, predictor).labels
+
+    return outline

@@ -8,16 +8,12 @@ reduction of computer-aided detection (Setio et al., *Medical Image Analysis* 42
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..box import label_boxes
-from .prediction import box_windows
-
-if TYPE_CHECKING:
-    from .instances import Instances
-    from .prediction import Predictor
+from .instances import Instances
+from .prediction import Predictor, box_windows
 
 
 @dataclass(frozen=True)

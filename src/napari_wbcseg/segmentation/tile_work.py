@@ -6,25 +6,30 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..box import Box
 from ..classification.classes import ERYTHROBLAST
+from ..classification.classify import class_list, classifier_of, look_at
 from ..classification.naming import said_by_model
+from ..images.pixel_source import PixelSource
+from ..network.classifier import ClassifierFile
+from ..network.model_file import ModelFile
+from ..network.robust import network_input
 from ..progress import Progress, silent
+from ..settings import SegmentationSettings
+from . import classic, robust
 from .detections import JoinedCells, Kept, TileCells, cells_of_tile, draw, join
+from .filters import red_cells_by_stain, too_small
+from .global_estimates import GlobalEstimates
+from .measure import measure_labels
+from .prediction import Predictor
+from .robust import robust_tiles
+from .scale import Levels
 from .tiles import Tile, TileParameters, tile_grid
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ..images.pixel_source import PixelSource
-    from ..network.classifier import ClassifierFile
-    from ..network.model_file import ModelFile
-    from ..settings import SegmentationSettings
-    from .global_estimates import GlobalEstimates
 
 #: Side of the pieces that a result is drawn in. On disk that is two chunks, so that in the first two
 #: resolutions no two pieces share a chunk, and workers may write them at the same time.
@@ -102,15 +107,11 @@ class TileWork:
     @property
     def classifier(self) -> ClassifierFile | None:
         """What tells the classes of the cells; None where they are not asked for."""
-        from ..classification.classify import classifier_of
-
         return classifier_of(self.settings)
 
     @cached_property
     def tiles(self) -> list[Tile]:
         """The tiles of the image, in reading order; none where it holds no cell."""
-        from .robust import robust_tiles
-
         if self.settings.recipe == "classic":
             return tile_grid(self.source.shape, 1.0, CLASSIC_TILES)
         return robust_tiles(self.source.shape, self.estimates.diameters, self.model)
@@ -184,12 +185,6 @@ def find_in_tile(
     known : TileCells, optional
         Its cells, where only their classes are still to be told.
     """
-    from ..classification.classify import look_at
-    from ..network.robust import network_input
-    from . import classic, robust
-    from .prediction import Predictor
-    from .scale import Levels
-
     classifier, cells = work.classifier, known
     if cells is not None and (classifier is None or not len(cells)):
         return cells
@@ -232,11 +227,6 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
     proposals : ndarray of int64, shape (m, 4)
         Regions looked at, ordered.
     """
-    import pandas as pd
-
-    from ..classification.classify import class_list
-    from .measure import measure_labels
-
     progress(0, 0, "Measuring")
     joined = join(work.kept, len(work.tiles), partial(_left_out, work), first)
     pieces = list(_pieces(work, joined))
@@ -263,8 +253,6 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
 
 
 def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
-    from .filters import red_cells_by_stain, too_small
-
     rows, out = cells.rows, np.zeros(len(cells), bool)
     if work.settings.recipe == "classic":  # which has a least area of its own
         return out
@@ -308,8 +296,6 @@ def _own(boxes: np.ndarray, box: Box) -> np.ndarray:
 
 def _draw_and_measure(work: TileWork, piece: _Piece, progress: Progress) -> pd.DataFrame | None:
     """Draw a piece of labels and probability, and return the table of its own cells."""
-    from .measure import measure_labels
-
     box, tiles, cells = piece
     rows = cells.rows
     kept = {number: work.kept[number] for number in {*tiles, *rows["tile"].tolist()}}

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ..box import Box
+from ..images.pixel_source import PixelSource
 from .measure import COLUMNS, KNOWN_COLUMNS, measure_labels
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ..images.pixel_source import PixelSource
 
 _TILE = 256
 _REACH = 2  # touching allows a gap of one pixel
@@ -171,8 +167,6 @@ class TrackedCells:
         return Change(added=now - then, removed=then - now, swallowed=swallowed)
 
     def _update(self, labels: np.ndarray, box: Box) -> Change:
-        import pandas as pd
-
         here = box.slices
         new, old = np.asarray(labels[here]), self._labels[here]
         differ = new != old

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..box import Box, label_boxes
 from ..classification.classes import BAND, ERYTHROBLAST, NEUTROPHIL, PLATELET, SEGMENTED
@@ -28,9 +29,6 @@ from ..progress import Progress, silent
 from ..synthetic.smear import random_smear
 from ..synthetic.white_cells import outline_at, ring_outline, texture
 from .class_views import SIDE
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: What is told apart.
 CLASSES = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ..datasets.pair import Pairs, TrainingPair
@@ -85,8 +86,6 @@ def refuse_duplicates(training: Pairs, validation: Pairs) -> None:
 
 def _thumbnail(image: np.ndarray, side: int) -> np.ndarray:
     """Return a small RGB picture of mean 0 and length 1, which is blind to brightness and contrast."""
-    import cv2
-
     small = cv2.resize(np.asarray(image, np.float32), (side, side), interpolation=cv2.INTER_AREA)
     small -= small.mean()
     length = float(np.linalg.norm(small))

@@ -11,6 +11,7 @@ from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..settings import Recipe as RecipeName
 from ..settings import TrainingSettings
+from . import classic, robust
 from .batches import Batches
 from .preview import PreviewTiles
 
@@ -66,9 +67,6 @@ def require_recipe(model: ModelFile, settings: TrainingSettings) -> None:
 def get_recipe(name: RecipeName) -> Recipe:
     """Return a recipe; its module is imported at the first call."""
     if name == "classic":
-        from . import classic
-
         return classic.RECIPE
-    from . import robust
 
     return robust.RECIPE

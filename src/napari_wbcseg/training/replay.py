@@ -19,6 +19,7 @@ from ..datasets.sigtuple import DOUBTFUL_MASKS, TRAIN_FOLDER, cut_tiles
 from ..progress import Progress, silent
 from ..settings import Recipe
 from ..words import counted
+from .robust import draw_smear
 
 #: Fold of the SigTuple set that forgetting is measured on, and that is never replayed.
 ORIGINAL_FOLD = 2
@@ -100,8 +101,6 @@ def _sampled(pairs: Pairs, rng: np.random.Generator) -> tuple[list[TrainingPair]
 
 
 def _smears(seed: int, number: int, progress: Progress) -> list[TrainingPair]:
-    from .robust import draw_smear
-
     pairs = []
     for index in range(number):
         progress(index, number, "Drawing synthetic smears")

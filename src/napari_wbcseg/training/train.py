@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from ..datasets.pair import Pairs
 from ..datasets.read import pairs_of
 from ..errors import TrainingError
@@ -271,7 +273,5 @@ class _Network:
 
 
 def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
-    import pandas as pd
-
     table = pd.DataFrame(history, columns=None if history else ["epoch"])
     write_atomically(path, table.to_csv(index=False).encode(), TrainingError)

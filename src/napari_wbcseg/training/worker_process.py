@@ -12,6 +12,8 @@ from typing import IO, Any
 
 from ..errors import Cancelled, WBCSegError
 from .batches import PARENT_GONE, end_with_parent
+from .folder import read_job
+from .train import train
 
 _PROGRESS_EVERY = 0.25  # seconds
 
@@ -45,9 +47,6 @@ class _Child:
             self._emit({"event": "error", "text": text})
 
     def _train(self, folder: Path, resume: bool, preview: bool) -> dict[str, Any]:
-        from .folder import read_job
-        from .train import train
-
         job = read_job(folder)
         result = train(
             job.data,

@@ -26,8 +26,7 @@ from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
 from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.plugin.shared.unsaved import unsaved_folder
 from napari_wbcseg.plugin.writer import write_tiff
-from napari_wbcseg.results.records import ResultRecord
-from napari_wbcseg.results.run_record import RunRecord
+from napari_wbcseg.results.records import ResultRecord, RunRecord
 
 from ...batch.folders import assert_same_results, write_images
 from ...cli.shell import wbcseg

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import numpy as np
 
 from ...settings import DeviceName, EngineName
 from ..model_file import ModelFile
@@ -11,9 +13,6 @@ from ..onnx_graph import onnx_bytes
 from .keras import KerasEngine
 from .onnx import GPU_PROVIDERS, OnnxEngine, import_onnxruntime
 from .openvino import OpenVinoEngine, openvino_gains
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _CACHE_SIZE = 4
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...errors import ModelError
 from ...images.illumination import background_colour, transmittance
+from ...synthetic.smear import synthetic_smear
 from ...version import __version__
 from ..architecture import UNetArchitecture
 from ..classic import classic_grey
@@ -69,8 +70,6 @@ def sample_picture(model: ModelFile) -> np.ndarray:
     ndarray of float32, shape (1, 128, 128, C)
         0 to 255.
     """
-    from ...synthetic.smear import synthetic_smear
-
     diameter = model.header.canonical_diameter or _CLASSIC_DIAMETER
     smear = synthetic_smear((_SIDE, _SIDE), cell_diameter=diameter, white_cells=1, seed=3)
     if model.architecture.input_channels == 1:

@@ -22,8 +22,7 @@ from ...network.library import load_model
 from ...progress import Progress
 from ...results.formats.tables import failed_row
 from ...results.names import RUN_FILE, output_names
-from ...results.records import ResultRecord
-from ...results.run_record import RunRecord
+from ...results.records import ResultRecord, RunRecord
 from ...segmentation.result import Placement
 from ...settings import SegmentationSettings
 from ..shared.file_layers import large_image_layer, large_result_layers, read_result_layers

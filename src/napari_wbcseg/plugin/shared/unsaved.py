@@ -123,7 +123,7 @@ class UnsavedCopy:
         labels : int
             Their `fingerprint`: labels that are there already are not written again.
         """
-        from ...results.formats.tiff import write_labels
+        from ...images.tiff_writer import write_tiff
         from ...results.labelled import as_segmentation
         from ...results.records import ImageRecord, ResultRecord
 
@@ -131,7 +131,7 @@ class UnsavedCopy:
         found = as_segmentation(snapshot, image_path=snapshot.image_path, measure=stacked)
         file = self.folder / f"{labels:08x}{LABELS_SUFFIX}"
         if not file.exists():
-            write_labels(file, found.labels, found.placement.pixel_size)
+            write_tiff(file, found.labels, found.placement.pixel_size)
         image = ImageRecord.of(found.image_path, found.name, self.folder, hashed=False)
         ResultRecord.of(found, self.folder, file.name, image=image).write(self.folder / _RECORD)
         for other in self.folder.glob(f"*{LABELS_SUFFIX}"):

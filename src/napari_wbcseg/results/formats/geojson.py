@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +18,10 @@ from ...classification.classes import CLASS, PROBABILITY
 from ...errors import OutputError
 from ...files import written_whole
 from ...progress import Progress
+from ...segmentation.result import Segmentation
 from .outlines import CellOutline, outlines_of, told
 from .pictures import CELL_COLOUR, cell_colours
 from .tables import with_micrometres
-
-if TYPE_CHECKING:
-    from ...segmentation.result import Segmentation
 
 CELL_CLASS = "White blood cell"
 TO_CHECK = "To check"  # for QuPath, a class derived from that of the cell

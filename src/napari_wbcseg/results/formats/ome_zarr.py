@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +12,10 @@ from ...files import written_whole
 from ...images.pixel_size import UNIT_NAMES
 from ...images.zarr_files import is_zarr
 from ...progress import Progress
+from ...segmentation.result import Segmentation
 from ..records import ResultRecord
 from .pictures import cell_colours
 from .tables import table_to_columns
-
-if TYPE_CHECKING:
-    from ...segmentation.result import Segmentation
 
 #: Name of the label image in the group.
 LABELS_NAME = "cells"

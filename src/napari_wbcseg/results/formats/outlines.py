@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cv2
 import numpy as np
+import pandas as pd
 
 from ...box import Box, label_boxes
 from ...progress import Progress
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ...segmentation.result import Segmentation
+from ...segmentation.result import Segmentation
 
 _OFTEN = 200  # cells between two reports of progress
 _LEAST_HALF = 16  # pixels from the middle of a cell to the edge of what is looked at first
@@ -139,8 +137,6 @@ def mask_polygons(mask: np.ndarray, origin: tuple[int, int] = (0, 0)) -> tuple[P
 
 def _polygon(part: np.ndarray, origin: tuple[int, int]) -> Polygon:
     """Return the polygon of pixels that are all joined by edges."""
-    import cv2
-
     # OpenCV follows the centres of the outermost pixels. With each pixel made four, these
     # are the quarters next to a corner of the pixel, and so name that corner.
     quarters = np.zeros((2 * part.shape[0] + 2, 2 * part.shape[1] + 2), np.uint8)

@@ -6,9 +6,11 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cv2
 import numpy as np
+import pandas as pd
 
 from ...box import Box, label_boxes
 from ...classification.classes import BUILT_IN, ClassList, class_of
@@ -16,9 +18,6 @@ from ...errors import OutputError
 from ...files import write_atomically
 from ...images.prepare import as_rgb8
 from ...segmentation.result import marked_in
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # A light blue and an orange: far from the pinks, purples and yellows of blood stains, and told
 # apart by colour-blind eyes. A dark casing makes both stand out on a white ground as well.
@@ -93,8 +92,6 @@ def draw_overlay(
     OutputError
         If image and labels differ in size.
     """
-    import cv2
-
     picture = as_rgb8(image)
     labels = np.asarray(labels)
     if labels.shape != picture.shape[:2]:
@@ -124,8 +121,6 @@ def draw_overlay(
 
 def _legend(cells: pd.DataFrame | None, classes: ClassList, width: int, unit: float) -> list[np.ndarray]:
     """Draw rows that say which colour is which class, and how many cells are of it; none without classes."""
-    import cv2
-
     names = [] if cells is None else class_of(cells).tolist()
     counts = Counter(name for name in names if name)
     entries = [(one, counts[one.name]) for one in classes.covering(sorted(counts)) if one.name in counts]
@@ -166,8 +161,6 @@ def traced(labels: np.ndarray) -> Iterator[tuple[int, Box, list[np.ndarray]]]:
 
 def outer_outlines(mask: np.ndarray) -> list[np.ndarray]:
     """Return columns and rows of the pixels along each piece of a mask, int of shape (n, 1, 2)."""
-    import cv2
-
     # The rim of one pixel closes the outline of a cell at the image's edge.
     outlines, _ = cv2.findContours(np.pad(mask.astype(np.uint8), 1), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return [outline - 1 for outline in outlines]
@@ -193,8 +186,6 @@ def draw_outlines(
     casing, line : int
         Widths, pixels.
     """
-    import cv2
-
     points = [([fixed_points(outline, zoom) for outline in outlines], own) for outlines, own in outlined]
     for casing_colour, width in ((CASING_COLOUR, casing), (None, line)):
         for outlines, own in points:
@@ -210,8 +201,6 @@ def _zoom(shape: tuple[int, ...]) -> float:
 
 def zoomed(picture: np.ndarray, zoom: float, order: int | None = None) -> np.ndarray:
     """Return an enlarged or reduced copy of a picture; ``order`` is OpenCV's, by default cubic or by area."""
-    import cv2
-
     size = [max(1, round(side * zoom)) for side in picture.shape[1::-1]]
     if order is None:
         order = cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA
@@ -232,8 +221,6 @@ def _write_number(
     colour: tuple[int, int, int],
 ) -> None:
     """Write a number beside a cell, where it covers least of the cells and numbers already there."""
-    import cv2
-
     height, width = picture.shape[:2]
     font, size, bold = cv2.FONT_HERSHEY_SIMPLEX, 0.8 * unit, max(2, round(2 * unit))
     (w, h), drop = cv2.getTextSize(text, font, size, bold)

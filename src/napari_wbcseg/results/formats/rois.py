@@ -13,13 +13,13 @@ from ...classification.classes import class_of
 from ...errors import OutputError
 from ...files import written_whole
 from ...progress import Progress
+from ...segmentation.result import Segmentation
 from .outlines import CellOutline, outlines_of, told
 from .pictures import CELL_COLOUR, cell_colours
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
-    from ...segmentation.result import Segmentation
 
 #: ImageJ keeps places in 16 bits and takes what is larger for negative.
 _FARTHEST = 60_535

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ...files import write_atomically
 from ...images.pixel_size import CENTIMETRES, PixelSize
+from ...segmentation.measure import LENGTHS, in_physical_units
 from ...words import no_formula
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: Columns of ``counts.csv``; diameters and sizes in pixels, the field without its surround.
 COUNT_COLUMNS = (
@@ -39,8 +38,6 @@ def write_counts(path: str | Path, rows: Iterable[dict[str, Any]]) -> Path:
 
     A value that a row lacks is left empty.
     """
-    import pandas as pd
-
     rows = list(rows)
     classes = [name for name in dict.fromkeys(n for row in rows for n in row) if name not in COUNT_COLUMNS]
     table = pd.DataFrame(rows, columns=[*COUNT_COLUMNS, *classes])
@@ -58,8 +55,6 @@ def write_cells(path: str | Path, tables: Sequence[tuple[str, pd.DataFrame]]) ->
     tables : sequence of (str, DataFrame)
         The image's name and its cells.
     """
-    import pandas as pd
-
     named = [with_image(table, name) for name, table in tables]
     # An empty table has columns of no type, which would turn those of the others into objects.
     filled = [table for table in named if len(table)] or named[:1]
@@ -103,8 +98,6 @@ def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
         With ``area_um2``, ``diameter_um``, ``perimeter_um`` and ``nucleus_area_um2`` behind
         the columns in pixels, where there are those.
     """
-    from ...segmentation.measure import LENGTHS, in_physical_units
-
     if pixel_size is None or pixel_size.unit not in CENTIMETRES:
         return cells
     micrometres = CENTIMETRES[pixel_size.unit] / CENTIMETRES["µm"]
@@ -129,8 +122,6 @@ def table_to_columns(table: pd.DataFrame) -> dict[str, list[Any]]:
 
 def columns_to_table(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
     """Return the table of `table_to_columns`, with the types it had."""
-    import pandas as pd
-
     return pd.DataFrame({name: _column(values) for name, values in columns.items()})
 
 

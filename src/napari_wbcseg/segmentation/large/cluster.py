@@ -20,12 +20,13 @@ from distributed import Client, KilledWorker, WorkerPlugin, get_worker
 
 from ...errors import Cancelled, first_line
 from ...executors import ClusterError, Room, completed
+from ...network.device import THREADS_VARIABLE
 from ...version import __version__
+from ..tile_work import Each, TileWork
 
 if TYPE_CHECKING:
     from distributed import Worker
 
-    from ..tile_work import Each, TileWork
 
 # Memory as measured with the robust recipe: of a worker that has its network, and of a tile.
 _OF_A_WORKER = 600_000_000
@@ -47,8 +48,6 @@ class Shared(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Take this worker's share of the machine, before its network is built."""
         if os.getpid() != self._client_process:
-            from ...network.device import THREADS_VARIABLE
-
             os.environ.setdefault(THREADS_VARIABLE, str(worker.state.nthreads))
         limit = worker.memory_manager.memory_limit
         self.room = Room(int(limit * 0.85) - _OF_A_WORKER if limit else None)

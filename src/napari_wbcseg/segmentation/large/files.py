@@ -6,9 +6,10 @@ import io
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from ...box import Box
 from ...classification.classes import CLASS, CLASS_BY
@@ -16,9 +17,6 @@ from ...errors import OutputError, SettingsError
 from ...files import write_atomically
 from ...words import no_formula
 from ..detections import TileCells
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LABELS_FOLDER = "labels.zarr"
 PROBABILITY_FOLDER = "probability.zarr"
@@ -66,8 +64,6 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
     if file.suffix == ".parquet":
         return pd.read_parquet(file)
     table = pd.read_csv(file)

@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ...box import Box
 from ...classification.classes import (
@@ -23,17 +24,15 @@ from ...classification.classify import class_list, classify_cells
 from ...errors import ImageError, OutputError
 from ...files import write_atomically
 from ...images.pixel_size import PixelSize
+from ...images.pixel_source import PixelSource
+from ...images.prepare import rgb_pixels
 from ...images.read import read_pixel_size
+from ...network.classifier import ClassifierFile
 from ...progress import Progress, silent
 from ..global_estimates import GlobalEstimates, image_digest
 from ..measure import STAIN_COLUMNS, find_regions, fitting_rows, measure_labels
 from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, table_file, write_table
 from .pyramid import Pyramid, Stamps
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ...network.classifier import ClassifierFile
 
 _LEAST_MARGIN = 64
 _MOST_MARGIN = 512  # from which on cells that are longer still are measured part by part
@@ -249,8 +248,6 @@ class LargeResult:
 
     def _with_said(self, cells: pd.DataFrame) -> pd.DataFrame:
         """Return the table with what was said of some cells."""
-        import pandas as pd
-
         said = [name for name in (*_SAID, *probability_columns(cells)) if name in cells]
         new = cells.drop_duplicates("label").set_index("label")[said]
         known = self.cells.set_index("label").reindex(columns=said)
@@ -278,8 +275,6 @@ class LargeResult:
         OutputError
             If the result cannot be written.
         """
-        from ...images.prepare import rgb_pixels
-
         plan, estimates = self._plan_of(image)
 
         def light(pixels: np.ndarray, window: Box) -> np.ndarray:
@@ -306,8 +301,6 @@ class LargeResult:
 
     def _plan_of(self, image: Any) -> tuple[dict[str, Any], GlobalEstimates]:
         """Return what the cells of an image were found by, and the light of it; see `check_image`."""
-        from ...images.pixel_source import PixelSource
-
         try:
             plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
             estimates = GlobalEstimates.model_validate(plan["estimates"])
@@ -352,8 +345,6 @@ class LargeResult:
 
     def _measured(self, part: Box, labels: np.ndarray, touched: np.ndarray, image: Any) -> pd.DataFrame:
         """Return the rows of cells that were touched, measured in a part of the image."""
-        from ...images.pixel_source import PixelSource
-
         density = None if image is None else PixelSource(image).density(np.isin(labels, touched), part[:2])
         shape = self.labels.arrays[0].shape
         fresh, _ = measure_labels(labels, density, touched, part[:2], shape)
@@ -361,8 +352,6 @@ class LargeResult:
 
     def _with_measured(self, fresh: Sequence[pd.DataFrame], touched: np.ndarray) -> pd.DataFrame:
         """Return the table with rows that were measured anew in place of those of cells that were touched."""
-        import pandas as pd
-
         known, measured = self.cells.set_index("label"), pd.concat(fresh).drop_duplicates("label")
         kept = [name for name in known if name not in measured]
         measured = measured.join(known[kept], on="label")

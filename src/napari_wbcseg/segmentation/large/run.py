@@ -18,7 +18,10 @@ from ...box import Box
 from ...classification.classify import class_list, classifier_of
 from ...errors import ImageError, OutputError, SettingsError
 from ...files import write_atomically
+from ...images.lazy import LargeImage, open_large
+from ...images.pixel_size import PixelSize
 from ...images.pixel_source import PixelSource
+from ...network.model_file import ModelFile
 from ...progress import Progress, silent
 from ...settings import SegmentationSettings
 from ...version import __version__
@@ -28,6 +31,7 @@ from ..pipeline import DEFAULT_MODEL, model_and_settings
 from ..result import Segmentation
 from ..tile_work import Each, TileWork, find_all, finish, here
 from ..tiles import Tile
+from .cluster import on_workers
 from .files import (
     LABELS_FOLDER,
     PLAN_FILE,
@@ -45,9 +49,6 @@ from .result import LargeResult
 if TYPE_CHECKING:
     from distributed import Client
 
-    from ...images.lazy import LargeImage
-    from ...images.pixel_size import PixelSize
-    from ...network.model_file import ModelFile
 
 # Made first and removed last, so that a folder is known for one of ours whenever a run is killed.
 _STATE_FOLDER = "unfinished"
@@ -212,7 +213,6 @@ class LargeRun:
         """Return what does the parts of the work: this process, or the workers of the cluster."""
         if self._client is None:
             return nullcontext(here(self._work))
-        from .cluster import on_workers
 
         return on_workers(self._client, self._work, self.out, PLAN_FILE)
 
@@ -379,8 +379,6 @@ def segment_large(
 
 def _opened(image: Any) -> LargeImage:
     """Return what `segment_large` takes as an opened image; one that is in no file has no name."""
-    from ...images.lazy import LargeImage, open_large
-
     if isinstance(image, str | Path):
         return open_large(image)
     return image if isinstance(image, LargeImage) else LargeImage((image,), "")

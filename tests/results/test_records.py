@@ -11,7 +11,7 @@ from napari_wbcseg import SegmentationSettings
 from napari_wbcseg.errors import SettingsError
 from napari_wbcseg.results.load import settings_in
 from napari_wbcseg.results.origins import ModelRecord, file_sha256, library_versions
-from napari_wbcseg.results.run_record import InputRecord, RunRecord
+from napari_wbcseg.results.records import InputRecord, RunRecord
 
 
 def record(**values: object) -> RunRecord:
