@@ -235,10 +235,8 @@ class TestRunAgain:
             for name in ("size", "modified"):
                 del content["image"][name]
             record.write_text(json.dumps(content))
-        (out / "journal.jsonl").write_text('{"format": "napari-wbcseg journal 1", "key": "0"}\n[1]\n{"na')
         assert redone(items, out, model) == []
         assert results(out)[0].equals(counts)
-        assert not (out / "journal.jsonl").exists()
         assert (out / "report.html").read_text(encoding="utf-8").count("data:image/jpeg") >= 5
 
     def test_corrections_are_kept_and_counted(

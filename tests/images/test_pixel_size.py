@@ -12,7 +12,7 @@ import zarr
 from PIL import Image
 
 from napari_wbcseg.images.pixel_size import PixelSize
-from napari_wbcseg.images.read import read_image_and_notes, read_pixel_size
+from napari_wbcseg.images.read import read_file, read_pixel_size
 
 GREY = np.zeros((8, 8), np.uint8)
 TENTH = PixelSize(0.1, 0.1)
@@ -60,7 +60,7 @@ def test_what_cannot_be_true_is_told_and_costs_nothing(
     tmp_path: Path, size: str, sides: tuple[bool, bool]
 ) -> None:
     ome(tmp_path / "a.ome.tif", sizes(*(size if wrong else "0.5" for wrong in sides)))
-    image, notes = read_image_and_notes(tmp_path / "a.ome.tif")
+    image, notes = read_file(tmp_path / "a.ome.tif")[:2]
     assert image.shape == (8, 8)
     assert len(notes) == 1
     assert "those of a microscope are not" in notes[0]
@@ -71,7 +71,7 @@ def test_what_cannot_be_true_is_told_and_costs_nothing(
 def test_a_size_in_no_length_is_none(tmp_path: Path, unit: str) -> None:
     ome(tmp_path / "a.ome.tif", sizes("1", "1", unit, unit))
     assert read_pixel_size(tmp_path / "a.ome.tif") is None
-    assert read_image_and_notes(tmp_path / "a.ome.tif")[1] == ()
+    assert read_file(tmp_path / "a.ome.tif").notes == ()
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,6 @@ def test_of_several_images_that_of_the_one_that_is_counted(tmp_path: Path) -> No
     ome_zarr(root.create_group("0"), 8, [5.0, 5.0], None)
     ome_zarr(root.create_group("1"), 64, [0.1, 0.1], None)
     assert read_pixel_size(tmp_path / "a.zarr") == TENTH
-    image, notes = read_image_and_notes(tmp_path / "a.zarr")
+    image, notes = read_file(tmp_path / "a.zarr")[:2]
     assert image.shape == (64, 64)
     assert any("left out: 0 (8 × 8)" in note for note in notes)

@@ -18,8 +18,8 @@ from napari_wbcseg.errors import ImageError
 from napari_wbcseg.images.read import (
     ImageWarning,
     orientation_of,
+    read_file,
     read_image,
-    read_image_and_notes,
     turned,
 )
 
@@ -181,7 +181,7 @@ def test_pixels_are_those_of_the_file_and_orientation_is_told(
     with Image.open(path) as opened:
         stored = np.asarray(opened.convert("RGB")) if suffix == ".jpg" else image
         shown_elsewhere = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    read, notes = read_image_and_notes(path)
+    read, notes = read_file(path)[:2]
     np.testing.assert_array_equal(read, stored)
     assert orientation_of(path) == orientation
     assert [f"orientation {orientation}" in note for note in notes] == ([True] if orientation > 1 else [])

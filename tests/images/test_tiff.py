@@ -11,7 +11,7 @@ import tifffile
 
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.images.lazy import open_large
-from napari_wbcseg.images.read import read_image, read_image_and_notes
+from napari_wbcseg.images.read import read_file, read_image
 
 RGB = np.random.default_rng(0).integers(0, 255, (90, 130, 3), np.uint8)
 SMOOTH = np.stack([np.add.outer(np.arange(90), np.arange(130) + 20 * k) for k in range(3)], -1).astype(
@@ -127,7 +127,7 @@ class TestWhichImageItIs:
         with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
             tiff.write(RGB[::8, ::8].copy(), photometric="rgb", metadata=None, subfiletype=1)
             tiff.write(RGB, photometric="rgb", metadata=None)
-        image, (note,) = read_image_and_notes(tmp_path / "a.tif")
+        image, (note,) = read_file(tmp_path / "a.tif")[:2]
         np.testing.assert_array_equal(image, RGB)
         assert "left out: 17 × 12" in note
         assert open_large(tmp_path / "a.tif").notes == (note,)
@@ -136,7 +136,7 @@ class TestWhichImageItIs:
         with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
             tiff.write(RGB[:70, :40].copy(), photometric="rgb", metadata=None)
             tiff.write(RGB, photometric="rgb", metadata=None)
-        image, (note,) = read_image_and_notes(tmp_path / "a.tif")
+        image, (note,) = read_file(tmp_path / "a.tif")[:2]
         np.testing.assert_array_equal(image, RGB)
         assert "largest (130 × 90 pixels) was taken; left out: 40 × 70" in note
 
@@ -157,7 +157,7 @@ class TestWhichImageItIs:
                     pixels, photometric="rgb", tile=(64, 64), metadata=None, software=False,
                     description=None if number else xml,
                 )  # fmt: skip
-        image, (note,) = read_image_and_notes(tmp_path / "a.scn")
+        image, (note,) = read_file(tmp_path / "a.scn")[:2]
         np.testing.assert_array_equal(image, RGB)
         assert "macro (80 × 240)" in note
         assert open_large(tmp_path / "a.scn").full.shape[:2] == (90, 130)
@@ -175,7 +175,7 @@ class TestWhichImageItIs:
         stack = np.stack([RGB[..., 0]] * 3)
         for axes, asked in (("ZYX", True), ("TYX", False)):
             tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", metadata={"axes": axes})
-            _, notes = read_image_and_notes(tmp_path / "a.tif")
+            _, notes = read_file(tmp_path / "a.tif")[:2]
             assert [note for note in notes if "depths of focus, or times: are they?" in note] == list(notes)
             assert bool(notes) == asked
 

@@ -79,9 +79,8 @@ def classify_results(
                 if not record.large and not record.image.is_of(image):
                     problems.append(f"{image} is not the image of {file} any more: segment it anew.")
                     continue
-                tell = _tell_large if record.large else _tell
                 try:
-                    tell(file, record, image, classifier, source, progress)
+                    _tell(file, record, image, classifier, source, progress)
                     done.append(file)
                 except ImageError as error:
                     problems.append(str(error))
@@ -92,6 +91,16 @@ def classify_results(
 def _tell(
     file: Path, record: ResultRecord, path: Path, classifier: ClassifierFile, source: str, progress: Progress
 ) -> None:
+    base = file.with_name(file.name.removesuffix(RESULT_SUFFIX))
+    there = tuple(name for name in formats_there(base) if name in _WITH_CLASSES)
+    if record.large:
+        large = LargeResult.open(file.with_name(record.labels))
+        large.classify(open_large(path).full, classifier, source, progress)
+        outputs = Outputs(
+            file.parent, formats=there, model_source=record.model.source if record.model else ""
+        )
+        with_corrections(BatchItem(path, record.image.name, base.name), record, outputs)
+        return
     result, image = load_result(file), read_file(path).pixels
     cells = classify_cells(result.labels, result.cells, image, result.cell_diameter, classifier, progress)
     told = replace(
@@ -101,8 +110,7 @@ def _tell(
         classifier=classifier.id,
         classes=class_list(classifier).added(*result.classes),
     )
-    base = file.with_name(file.name.removesuffix(RESULT_SUFFIX))
-    if there := _formats_there(base):
+    if there:
         save(told, base, there, image=image)
     change = {
         "settings": told.settings,
@@ -112,17 +120,3 @@ def _tell(
         **report_pictures(image, told),
     }
     record.with_cells(cells, file.parent, **change).write(file)
-
-
-def _tell_large(
-    file: Path, record: ResultRecord, path: Path, classifier: ClassifierFile, source: str, progress: Progress
-) -> None:
-    image, name = open_large(path).full, file.name.removesuffix(RESULT_SUFFIX)
-    LargeResult.open(file.with_name(record.labels)).classify(image, classifier, source, progress)
-    formats = _formats_there(file.with_name(name))
-    outputs = Outputs(file.parent, formats=formats, model_source=record.model.source if record.model else "")
-    with_corrections(BatchItem(path, record.image.name, name), record, outputs)
-
-
-def _formats_there(base: Path) -> tuple[str, ...]:
-    return tuple(name for name in formats_there(base) if name in _WITH_CLASSES)

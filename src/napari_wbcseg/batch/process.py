@@ -313,7 +313,7 @@ def _large_again(item: BatchItem, record: ResultRecord, run: Outputs, start: flo
     large.keep()
     with suppress(ImageError):  # gone, or another one by now: no picture is shown then
         opened = open_large(item.path)
-        large.check_image(opened.full)
+        large.plan_of(opened.full)
         image = opened
     result = record.segmentation(large.labels.arrays[0], large.cells, run.folder)
     result = _of_item(result, item, run, record.notes, record.placement.pixel_size)

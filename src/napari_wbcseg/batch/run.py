@@ -47,10 +47,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-#: Of earlier versions of this package, which wrote down there what is done.
-_JOURNAL = "journal.jsonl"
-
-
 @dataclass(frozen=True)
 class BatchResult:
     """What a run came to.
@@ -107,10 +103,9 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
                     found.setdefault(os.path.realpath(path), path)
         except WBCSegError as error:
             unusable(given, str(error))
-        except OSError as error:
-            unreadable(error)
-        except (RuntimeError, ValueError) as error:  # a link to itself, a null character
-            unusable(given, f"{_text(given)} cannot be looked for: {error}.")
+        except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a null character
+            reason = getattr(error, "strerror", None) or error
+            unusable(given, f"{_text(given)} cannot be looked into: {reason}.")
     for path in sorted(found.values(), key=natural_key):
         if leads_nowhere(path):
             unusable(path, f"{_text(path)} is a link to itself or to what is not there.")
@@ -217,7 +212,6 @@ def segment_files(
         # Before hours of work are done, show that their results can be kept.
         _with_inputs(record, items, rows, folder).write(folder / RUN_FILE)
         remove_leftovers(folder)
-        (folder / _JOURNAL).unlink(missing_ok=True)
         if again:
             forget_large(run, given)
         finished = False

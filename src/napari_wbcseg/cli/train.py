@@ -14,7 +14,6 @@ from .options import MasksOption, changed
 from .training_view import training_view
 
 if TYPE_CHECKING:
-    from ..datasets.pair import TrainingPair
     from ..network.model_file import ModelFile
 
 
@@ -59,8 +58,12 @@ def train(
 
     Ctrl-C ends the training and keeps the best weights so far.
     """
+    from ..datasets.read import read_pairs
+    from ..datasets.sigtuple import fold_of
+    from ..datasets.single_cells import read_without_cells
     from ..network.library import load_model, models_folder, require_writable, save_to_library
     from ..network.model_file import ModelFile, clean_name
+    from ..segmentation.robust import outliner
     from ..training.train import train as train_network
 
     init = load_model(start) if start is not None else None
@@ -78,7 +81,14 @@ def train(
         folder = out.with_name(f"{out.stem}-training")
     else:
         folder = out
-    pairs, described = _training_pairs(data, without_fold, masks, outlines, without_cells or [])
+    outline = None if outlines is None else outliner(outlines)
+    pairs = [pair for path in data for pair in read_pairs(path, masks, outline)]
+    pairs += [pair for path in without_cells or [] for pair in read_without_cells(path, outline)]
+    where = " and ".join(path.resolve().name for path in [*data, *(without_cells or [])])
+    if without_fold is not None:
+        pairs = [pair for pair in pairs if fold_of(pair.name) != without_fold]
+        where += f", without fold {without_fold}"
+    described = f"{counted(len(pairs), 'image')} from {where}"
     with training_view() as view:
         result = train_network(
             pairs, chosen, folder, name=name, init=init, resume=resume, training_data=described, **view
@@ -108,25 +118,3 @@ def _training_settings(
         return changed(TrainingSettings.from_json(file), changes)
     default = init.header.recipe if init is not None else TrainingSettings.model_fields["recipe"].default
     return changed(TrainingSettings.for_recipe(changes.get("recipe", default)), changes)
-
-
-def _training_pairs(
-    data: list[Path],
-    without_fold: int | None,
-    masks: MasksOption,
-    outlines: str | None,
-    without_cells: list[Path],
-) -> tuple[list[TrainingPair], str]:
-    from ..datasets.read import read_pairs
-    from ..datasets.sigtuple import fold_of
-    from ..datasets.single_cells import read_without_cells
-    from ..segmentation.robust import outliner
-
-    outline = None if outlines is None else outliner(outlines)
-    pairs = [pair for path in data for pair in read_pairs(path, masks, outline)]
-    pairs += [pair for folder in without_cells for pair in read_without_cells(folder, outline)]
-    where = " and ".join(path.resolve().name for path in [*data, *without_cells])
-    if without_fold is None:
-        return pairs, f"{counted(len(pairs), 'image')} from {where}"
-    pairs = [pair for pair in pairs if fold_of(pair.name) != without_fold]
-    return pairs, f"{counted(len(pairs), 'image')} from {where}, without fold {without_fold}"

@@ -117,11 +117,6 @@ def read_rgb8(source: Path | bytes, name: str | None = None) -> NDArray[np.uint8
         raise ImageError(f"{name}: {error}") from None
 
 
-def read_image_and_notes(source: str | Path | bytes) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Read an image as `read_image` does, with its warnings as sentences."""
-    return read_file(source)[:2]
-
-
 def read_file(source: str | Path | bytes, name: str | None = None) -> ReadImage:
     """Read an image and what its file tells of it; see `read_image`."""
     source = Path(source) if isinstance(source, str) else source

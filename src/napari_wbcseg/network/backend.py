@@ -55,14 +55,10 @@ def _imported() -> ModuleType:
             return importlib.import_module("keras")
     except Exception as error:  # assertions, for one, on a configuration that Keras 1 or 2 wrote
         there = ", ".join(installed_backends()) or ", ".join(BACKENDS)
+        what = f"delete {_configuration()}, which an older Keras may have written, or install it again"
         if "KERAS_BACKEND" in os.environ:
             what = f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}; set it to one of {there}"
-        elif os.path.exists(_configuration()):
-            what = f"delete {_configuration()}, which an older Keras may have written; installed: {there}"
-        else:
-            what = f"install it again with one of {there}"
-        reason = str(error) or type(error).__name__
-        raise TrainingError(f"Keras cannot start ({reason}): {what}.") from None
+        raise TrainingError(f"Keras cannot start ({error or type(error).__name__}): {what}.") from None
 
 
 @contextmanager

@@ -32,8 +32,6 @@ class ModelInfo:
         Whether it came with the package.
     problem : str
         Why it cannot be used; empty when it can.
-    model : ModelFile or None
-        The model; None when it cannot be used, or only headers were read.
     header : ModelHeader or None
         What the model says of itself; None when it cannot be used.
     """
@@ -42,7 +40,6 @@ class ModelInfo:
     path: Path
     built_in: bool
     problem: str = ""
-    model: ModelFile | None = None
     header: ModelHeader | None = None
 
     @property
@@ -96,23 +93,16 @@ def load_model(name_or_path: str | Path | ModelFile) -> ModelFile:
     )
 
 
-def list_models(*, weights: bool = True) -> list[ModelInfo]:
+def list_models() -> list[ModelInfo]:
     """Return the models of the library, the built-in ones first; a spoilt file is listed with its problem.
 
-    Parameters
-    ----------
-    weights : bool
-        Whether the weights are read and checked too, which takes some 0.1 s a model. Without
-        them a list of names is there in milliseconds; what is wrong with the weights is then
-        told when the model is loaded.
+    Headers alone are read, in milliseconds; what is wrong with weights is told when the model is loaded.
     """
     found = []
     for name, path in _paths().items():
         built_in = path.parent == _PACKAGED
         try:
-            model = ModelFile.read(path) if weights else None
-            header = ModelFile.read_header(path) if model is None else model.header
-            found.append(ModelInfo(name, path, built_in, model=model, header=header))
+            found.append(ModelInfo(name, path, built_in, header=ModelFile.read_header(path)))
         except ModelError as error:
             found.append(ModelInfo(name, path, built_in, problem=str(error)))
     return found

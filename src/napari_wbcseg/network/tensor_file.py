@@ -114,16 +114,8 @@ class TensorFile(Generic[Header]):
         ModelError
             As `read`, but for the tensors, which are not looked at.
         """
-        from safetensors import SafetensorError, safe_open
-
         path = Path(path)
-        try:
-            check_ordinary(path)
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata()
-        except (OSError, SafetensorError):
-            return cls.read(path).header  # which says what is wrong
-        return cls._checked_header(metadata, f"The {cls.header_type.kind} {path}")
+        return cls._opened(read_content(path), f"The {cls.header_type.kind} {path}")[0]
 
     @classmethod
     def make(cls, header: Header, weights: Mapping[str, np.ndarray], dtype: WeightType = "float16") -> Self:
@@ -166,9 +158,22 @@ class TensorFile(Generic[Header]):
 
     @classmethod
     def _decoded(cls, content: bytes, path: Path | None) -> Self:
+        where = f"The {cls.header_type.kind}" + (f" {path}" if path is not None else "")
+        header, stored = cls._opened(content, where)
+        shapes = header.tensor_shapes()
+        missing, unknown = sorted(set(shapes) - set(stored)), sorted(set(stored) - set(shapes))
+        if missing or unknown:
+            parts = [f"lacks {listed(missing)}"] if missing else []
+            parts += [f"has {listed(unknown)}, which the network does not"] if unknown else []
+            raise ModelError(f"{where} does not fit its own header: it {' and '.join(parts)}.")
+        weights = {name: _checked_array(name, stored[name], shapes[name], where) for name in shapes}
+        return cls(header, weights, hash_of(content), path)
+
+    @classmethod
+    def _opened(cls, content: bytes, where: str) -> tuple[Header, dict[str, Any]]:
+        """Return the header of a file, and its tensors as they are stored."""
         from safetensors import SafetensorError, deserialize
 
-        where = f"The {cls.header_type.kind}" + (f" {path}" if path is not None else "")
         _refuse_others(content, where)
         end = 8 + int.from_bytes(content[:8], "little")
         try:
@@ -179,15 +184,7 @@ class TensorFile(Generic[Header]):
             raise ModelError(
                 f"{where} is truncated or damaged ({reason}): copy or download it again."
             ) from None
-        header = cls._checked_header(metadata, where)
-        shapes = header.tensor_shapes()
-        missing, unknown = sorted(set(shapes) - set(stored)), sorted(set(stored) - set(shapes))
-        if missing or unknown:
-            parts = [f"lacks {listed(missing)}"] if missing else []
-            parts += [f"has {listed(unknown)}, which the network does not"] if unknown else []
-            raise ModelError(f"{where} does not fit its own header: it {' and '.join(parts)}.")
-        weights = {name: _checked_array(name, stored[name], shapes[name], where) for name in shapes}
-        return cls(header, weights, hash_of(content), path)
+        return cls._checked_header(metadata, where), stored
 
     @classmethod
     def _checked_header(cls, metadata: dict[str, str] | None, where: str) -> Header:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -17,8 +18,10 @@ from ..errors import ModelError
 from ..network.classifier import read_classifier
 from ..network.library import list_models, load_model
 from ..network.model_file import ModelFile
+from ..network.tensor_file import TensorFile
 from ..version import __version__
 
+Found = TypeVar("Found", bound=TensorFile[Any])
 _LIBRARIES = "numpy scipy scikit-image opencv-python-headless onnxruntime openvino keras"
 
 
@@ -109,17 +112,8 @@ class ModelRecord(BaseModel, extra="forbid"):
         ModelError
             If no model with the recorded hash is there any more.
         """
-        try:
-            model = load_model(self.source)
-            if model.hash == self.hash:
-                return model
-            found = f"{self.source} is now {model.hash}"
-        except ModelError as error:
-            found = str(error)
-        for info in list_models():
-            if info.model is not None and info.model.hash == self.hash:
-                return info.model
-        raise self._gone("model", found)
+        sources = [self.source, *(str(info.path) for info in list_models())]
+        return self._found("model", sources, load_model)[1]
 
     def find_classifier(self) -> str:
         """Return the name or path of the very classifier that is recorded.
@@ -129,21 +123,23 @@ class ModelRecord(BaseModel, extra="forbid"):
         ModelError
             If no classifier with the recorded hash is there any more.
         """
-        found = []
-        for source in (self.source, str(learnt_file())):
-            try:
-                digest = read_classifier(source).hash
-            except ModelError as error:
-                found.append(str(error))
-                continue
-            if digest == self.hash:
-                return source
-            found.append(f"{source} is now {digest}")
-        raise self._gone("classifier", found[0])
+        sources = [self.source, str(learnt_file())]
+        return self._found("classifier", sources, read_classifier)[0]
 
-    def _gone(self, what: str, found: str) -> ModelError:
-        return ModelError(
-            f"The run cannot be repeated: its {what} {self.id} is not here ({found}). "
+    def _found(self, what: str, sources: list[str], read: Callable[[str], Found]) -> tuple[str, Found]:
+        """Return the first of some names and paths that stands for the very thing recorded, and that."""
+        others = []
+        for source in sources:
+            try:
+                file = read(source)
+            except ModelError as error:
+                others.append(str(error))
+                continue
+            if file.hash == self.hash:
+                return source, file
+            others.append(f"{source} is now {file.hash}")
+        raise ModelError(
+            f"The run cannot be repeated: its {what} {self.id} is not here ({others[0]}). "
             f"Put the {what}'s file back, or segment anew with another."
         )
 

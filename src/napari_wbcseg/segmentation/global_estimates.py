@@ -219,14 +219,15 @@ def estimate(
         notes += ("No white cell was seen at any size.",)
     if diameters and edge_spread(image, diameters[0]) > FOCUS.most:
         notes += (OUT_OF_FOCUS,)
-    found = {"cell_diameter": diameters[0] if diameters else None, "other_diameters": diameters[1:]}
-    reference = {
+    found = {
+        "cell_diameter": diameters[0] if diameters else None,
+        "other_diameters": diameters[1:],
         "red_cell": scale.red_cell,
         "many_red_cells": scale.many,
         "red_cell_stain": scale.red_cell_stain,
+        "notes": notes,
     }
-    estimates = light.model_copy(update={**found, **reference, "notes": notes})
-    return estimates, tiles if is_whole else None
+    return light.model_copy(update=found), tiles if is_whole else None
 
 
 def image_digest(source: PixelSource) -> str:

@@ -75,7 +75,7 @@ def training(widget, tiles, small_model):
 
 
 def own_models():
-    return [info.name for info in list_models(weights=False) if not info.built_in and info.name != "tiny"]
+    return [info.name for info in list_models() if not info.built_in and info.name != "tiny"]
 
 
 # Before it starts ------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ class ModelsWidget(QWidget):
     def refresh(self, chosen: str = "") -> None:
         """Read the library again, keeping the choice, or choosing ``chosen`` if it is there."""
         wanted = chosen or self.chosen
-        self._infos = {info.name: info for info in list_models(weights=False)}
+        self._infos = {info.name: info for info in list_models()}
         self._list.clear()
         for info in self._infos.values():
             item = QTreeWidgetItem(_row(info))

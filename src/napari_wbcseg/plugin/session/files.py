@@ -194,7 +194,7 @@ def last_session() -> Path | None:
 def look_at(item: BatchItem, session: Session) -> tuple[dict[str, Any] | None, bytes]:
     """Return the row of a picture in ``counts.csv``, None where no run came to it, and a small JPEG."""
     from ...batch.thumbnails import small_picture
-    from ...images.read import read_image_and_notes
+    from ...images.read import read_file
 
     row, jpeg, outputs = None, b"", session.outputs
     if item.problem:
@@ -209,7 +209,7 @@ def look_at(item: BatchItem, session: Session) -> tuple[dict[str, Any] | None, b
         row = failed_row(item.image, failed[0]) if failed else None
     if not jpeg and not item.large:
         with suppress(WBCSegError):
-            jpeg = b64decode(small_picture(read_image_and_notes(item.path)[0]))
+            jpeg = b64decode(small_picture(read_file(item.path).pixels))
     return row, jpeg
 
 
@@ -221,7 +221,7 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
     WBCSegError
         If the picture or its result cannot be read.
     """
-    from ...images.read import read_image_and_notes, read_pixel_size
+    from ...images.read import read_file
 
     if item.problem:
         raise ImageError(item.problem)
@@ -232,9 +232,9 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
         return read_result_layers(outputs.record_file(item.name))
     if item.large:
         return [large_image_layer(item.path)]
-    pixels, _ = read_image_and_notes(item.path)
+    pixels, _, pixel_size = read_file(item.path)
     rgb = pixels.shape[-1] == 3
-    place = Placement.of_pixels(pixels.ndim - rgb, read_pixel_size(item.path))
+    place = Placement.of_pixels(pixels.ndim - rgb, pixel_size)
     about = LayerInfo(path=str(item.path)).metadata
     options = {"name": item.image, "rgb": rgb, "metadata": about, "scale": place.scale, "units": place.units}
     return [(pixels, options, "image")]

@@ -65,7 +65,7 @@ class ModelPicker(QComboBox):
     def refresh(self, chosen: str = "") -> None:
         """Read the library again, keeping the choice, or choosing ``chosen`` if it is there."""
         before = self.name
-        self.infos = {info.name: info for info in list_models(weights=False)}
+        self.infos = {info.name: info for info in list_models()}
         with signals_blocked(self):
             self.clear()
             for info in self.infos.values():

@@ -275,7 +275,7 @@ class LargeResult:
         OutputError
             If the result cannot be written.
         """
-        plan, estimates = self._plan_of(image)
+        plan, estimates = self.plan_of(image)
 
         def light(pixels: np.ndarray, window: Box) -> np.ndarray:
             return estimates.transmittance(rgb_pixels(pixels, estimates.value_range), window)
@@ -289,18 +289,14 @@ class LargeResult:
         self._write_table(edited=self.edited)
         write_atomically(self.folder / PLAN_FILE, json.dumps(plan, indent=2).encode(), OutputError)
 
-    def check_image(self, image: Any) -> None:
-        """Check that an image, lazy perhaps, is the one that the cells were found in.
+    def plan_of(self, image: Any) -> tuple[dict[str, Any], GlobalEstimates]:
+        """Return what the cells of an image, lazy perhaps, were found by, and the light of it.
 
         Raises
         ------
         ImageError
-            If it is not, or the result is of an earlier version.
+            If they were found in another image, or the result is of an earlier version.
         """
-        self._plan_of(image)
-
-    def _plan_of(self, image: Any) -> tuple[dict[str, Any], GlobalEstimates]:
-        """Return what the cells of an image were found by, and the light of it; see `check_image`."""
         try:
             plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
             estimates = GlobalEstimates.model_validate(plan["estimates"])
