@@ -200,14 +200,14 @@ def read_by_every_door(path: Path) -> str:
     from napari_wbcseg.errors import WBCSegError
     from napari_wbcseg.images.lazy import is_large_file, open_large
     from napari_wbcseg.images.prepare import prepare_image
-    from napari_wbcseg.images.read import image_pixels, read_image_and_notes, read_pixel_size
+    from napari_wbcseg.images.read import image_pixels, read_file, read_pixel_size
 
     result = "sentence"
     read_pixel_size(path)
     image_pixels(path)
     large = is_large_file(path)
     try:
-        image, _ = read_image_and_notes(path)
+        image = read_file(path).pixels
         result = "image"
         prepare_image(image)
     except WBCSegError:

@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from napari_wbcseg import Segmentation, SegmentationSettings
-from napari_wbcseg.batch.report import Gallery, add_to_gallery
+from napari_wbcseg.batch.report import Gallery, add_to_gallery, report_pictures
 from napari_wbcseg.batch.run import collect, segment_files
-from napari_wbcseg.batch.thumbnails import report_pictures
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
 from napari_wbcseg.results.records import CellPicture

@@ -25,8 +25,8 @@ from PIL import Image
 from napari_wbcseg import SegmentationSettings, load_result, save
 from napari_wbcseg.batch.file import BatchItem, Run
 from napari_wbcseg.batch.process import process
+from napari_wbcseg.batch.report import report_pictures
 from napari_wbcseg.batch.run import BatchResult, renew_tables, segment_files
-from napari_wbcseg.batch.thumbnails import report_pictures
 from napari_wbcseg.errors import Cancelled, OutputError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.load import differential_of

@@ -16,7 +16,7 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.images.lazy import is_large_file, open_large
 from napari_wbcseg.images.pixel_size import PixelSize
-from napari_wbcseg.images.read import image_pixels, read_image, read_image_and_notes, read_pixel_size
+from napari_wbcseg.images.read import image_pixels, read_file, read_image, read_pixel_size
 
 from . import slide_files as written
 
@@ -51,7 +51,7 @@ def test_a_slide_is_what_was_scanned_of_it(name: str, tmp_path: Path) -> None:
     assert is_large_file(path)
     assert image_pixels(path) == PIXELS[..., 0].size
     assert read_pixel_size(path) == PixelSize(written.MPP, written.MPP)
-    whole = read_image_and_notes(path)[0]
+    whole = read_file(path).pixels
     assert np.abs(whole.astype(int) - PIXELS).mean() < 1, "JPEG loses little, and no pixel lies elsewhere"
     for part in (np.s_[200:300, 250:400], np.s_[::7, ::-5], np.s_[-1]):
         np.testing.assert_array_equal(np.asarray(slide.full[part]), whole[part])

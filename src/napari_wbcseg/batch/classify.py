@@ -21,8 +21,8 @@ from ..segmentation.large.result import LargeResult
 from .file import BatchItem, Outputs
 from .folder import alone_in
 from .process import with_corrections
+from .report import report_pictures
 from .run import renew_tables
-from .thumbnails import report_pictures
 
 #: Formats whose files, where there are any, say the classes too.
 _WITH_CLASSES = ("csv", "geojson", "roi", "ome-zarr", "overlay")

@@ -20,7 +20,7 @@ from ..results.records import ResultRecord
 from ..results.save import FORMATS, files_of
 from ..settings import SegmentationSettings
 from ..version import __version__
-from .thumbnails import report_pictures
+from .report import report_pictures
 
 #: A row of ``counts.csv``.
 Row = dict[str, Any]

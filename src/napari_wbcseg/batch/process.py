@@ -31,7 +31,7 @@ from ..segmentation.large.run import segment_large
 from ..segmentation.pipeline import segment
 from ..segmentation.result import Placement, Segmentation
 from .file import BatchItem, Outputs, Row, Run, failure, row_of
-from .thumbnails import report_pictures
+from .report import report_pictures
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -139,7 +139,7 @@ def look_at_labels(
     for number in range(len(labels) if stacked else 1):
         plane, picture = (labels[number], image[number]) if stacked else (labels, image)
         here = cells["plane"].eq(number).to_numpy() if stacked else np.full(len(cells), True)
-        for window, rows in _parts(plane, cells, np.flatnonzero(here)):
+        for window, rows in parts_of(plane, cells, np.flatnonzero(here)):
             part = np.asarray(plane[window.slices])
             places, wanted = dict(label_boxes(part)), cells["label"].to_numpy(np.int64)
             rows = [row for row in rows if int(wanted[row]) in places]
@@ -163,7 +163,7 @@ def _own_light(pixels: np.ndarray, window: Box) -> np.ndarray:
     return normalised(prepare_image(pixels))
 
 
-def _parts(plane: Any, cells: pd.DataFrame, rows: np.ndarray) -> Iterator[tuple[Box, list[int]]]:
+def parts_of(plane: Any, cells: pd.DataFrame, rows: np.ndarray) -> Iterator[tuple[Box, list[int]]]:
     """Yield boxes of a plane with the rows of the cells in each; on disk, of those near each other."""
     if isinstance(plane, np.ndarray):
         yield Box(0, 0, *plane.shape), rows.tolist()

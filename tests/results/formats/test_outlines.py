@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_wbcseg.results.formats import outlines
+from napari_wbcseg.classification import classify
 from napari_wbcseg.results.formats.outlines import cell_outlines, mask_polygons, outlines_of
 from napari_wbcseg.segmentation.measure import measure_labels
 from napari_wbcseg.segmentation.result import Segmentation
@@ -74,7 +74,7 @@ def test_labels_need_be_neither_contiguous_nor_small_nor_within_the_border():
 
 
 def test_labels_on_disk_have_the_outlines_that_they_have_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(outlines, "_READ_SIDE", 64)
+    monkeypatch.setattr(classify, "_PART", 64)
     labels = disc_labels((200, 260), [(50, 60, 20), (64, 128, 9), (140, 199, 21)])
     labels[100:103, 5:255] = 4  # long
     labels[150:, [10, 120]] = labels[150, 10:121] = 5  # an arch, whose middle lies outside of it

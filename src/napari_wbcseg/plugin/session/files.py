@@ -193,7 +193,7 @@ def last_session() -> Path | None:
 
 def look_at(item: BatchItem, session: Session) -> tuple[dict[str, Any] | None, bytes]:
     """Return the row of a picture in ``counts.csv``, None where no run came to it, and a small JPEG."""
-    from ...batch.thumbnails import small_picture
+    from ...batch.report import small_picture
     from ...images.read import read_file
 
     row, jpeg, outputs = None, b"", session.outputs

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from ...box import Box, label_boxes
+from ...classification.classify import parts_of
 from ...progress import Progress
 from ...segmentation.result import Segmentation
 
 _OFTEN = 200  # cells between two reports of progress
 _LEAST_HALF = 16  # pixels from the middle of a cell to the edge of what is looked at first
-_READ_SIDE = 2048  # pixels of labels on disk that are read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +89,9 @@ def outlines_of(result: Segmentation) -> Iterator[CellOutline]:
 def _outlines_on_disk(labels: Any, cells: pd.DataFrame) -> Iterator[CellOutline]:
     """Yield the outline of each cell in a table, part by part of its labels (H, W)."""
     places = cells[["label", "row", "col", "diameter"]]
-    for _, group in places.groupby([cells["row"] // _READ_SIDE, cells["col"] // _READ_SIDE]):
-        centres = group[["row", "col"]].round().astype(int)
-        reach = max(_LEAST_HALF, round(group["diameter"].max()))
-        (top, left), (bottom, right) = centres.min(), centres.max() + 1
-        part = Box(top, left, bottom, right).grown(reach, labels.shape)
+    for part, rows in parts_of(labels, places, np.arange(len(cells))):
         inside = np.asarray(labels[part.slices])
-        for label, row, col, diameter in group.itertuples(index=False):
+        for label, row, col, diameter in places.iloc[rows].itertuples(index=False):
             half = max(_LEAST_HALF, round(diameter))
             box = Box.square(row, col, half).grown(0, labels.shape)
             mask = inside[box.shifted(-part.top, -part.left).slices] == label
