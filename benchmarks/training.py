@@ -295,7 +295,7 @@ def window(data: Path, recipe: str) -> None:
 
     def look() -> None:
         nonlocal meter, marked
-        process, done = widget.run.process, len(widget.monitor.history)
+        process, done = widget.run.process, len(widget.run.monitor.history)
         if process is not None and done:
             ticks.append(time.thread_time())
         if process is not None and marked < done < epochs:

@@ -168,7 +168,7 @@ class TestFineTuning:
             add_correction(image, dark_discs(image).labels, name=f"s{seed}")
         panel = widget.fine_tuning
         panel.refresh()
-        panel.start_from = "my-stain"
+        panel.start.name = "my-stain"
         panel.settings = fine_tuning_settings(load_model("my-stain"), epochs=1, precision="float32")
         image = discs((128, 128), ((60, 60),), 20)
         panel.original = [
@@ -186,10 +186,10 @@ class TestFineTuning:
     def test_killed_it_goes_on_and_the_model_is_kept_only_if_the_user_says_so(self, panel, qtbot):
         panel.settings = panel.settings.replace(epochs=2000, early_stop_patience=2000)
         panel.fine_tune()
-        qtbot.waitUntil(lambda: panel._status.text().startswith("Epoch 2"), timeout=120_000)
+        qtbot.waitUntil(lambda: len(panel.run.monitor.history) > 1, timeout=120_000)
         with qtbot.waitSignal(panel.failed, timeout=5000):
             os.kill(panel.run.process.pid, signal.SIGKILL)
-        held_out = [pair.name for pair in panel._begun[0][0].held_out]
+        held_out = [pair.name for pair in panel._plan.held_out]
 
         # It has all that it needs: neither the training set nor the original is looked at again.
         for field in read_record():
@@ -198,10 +198,10 @@ class TestFineTuning:
         assert panel.resume.training.epochs_done >= 1
         assert ResumePanel().training is None, "the Train widget would keep its model without asking"
         panel.resume.accept_button.click()
-        qtbot.waitUntil(lambda: panel._status.text().startswith("Epoch"), timeout=120_000)
-        assert int(panel._status.text().split()[1]) > 1
+        qtbot.waitUntil(lambda: bool(panel.run.monitor.history), timeout=120_000)
+        assert panel.run.monitor.history[0]["epoch"] > 1
         with qtbot.waitSignal(panel.compared, timeout=60_000) as caught:
-            panel.stop()
+            panel.run.stop()
         comparison = caught.args[0]
         assert list(comparison.old.rows["image"]) == held_out
         assert comparison.old.model == load_model("my-stain").id
@@ -225,8 +225,8 @@ class TestFineTuning:
         with qtbot.waitSignal(panel.cancelled, timeout=280_000):
             panel.fine_tune()
             qtbot.waitUntil(lambda: panel.run.training, timeout=60_000)
-            panel.cancel()
-        assert not panel.running
+            panel.run.cancel()
+        assert not panel.run.running
         assert unfinished_trainings() == []
         assert [info.name for info in list_models() if not info.built_in] == ["my-stain"]
 

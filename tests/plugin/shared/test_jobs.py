@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QThreadPool, QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_wbcseg.errors import ImageError
@@ -75,19 +75,36 @@ def test_an_error_becomes_a_sentence(qtbot, error, words):
     assert "\n" not in signal.args[0]
 
 
-def test_a_result_that_comes_after_cancel_is_discarded(qtbot):
-    go, discarded = threading.Event(), []
+def test_a_result_that_comes_after_cancel_is_taken_by_nobody(qtbot):
+    go, taken = threading.Event(), []
 
     def work(progress):
         go.wait(5)
         return "open file"
 
-    job = Job(work, discard=discarded.append)
+    job = Job(work)
+    job.succeeded.connect(taken.append)
     job.start()
     job.cancel()
     with qtbot.waitSignal(job.cancelled):
         go.set()
-    assert discarded == ["open file"]
+    assert not taken
+
+
+def test_a_job_that_rests_leaves_its_thread_to_others_and_wakes_when_cancelled(qtbot):
+    pool = QThreadPool.globalInstance()
+    threads = pool.maxThreadCount()
+    pool.setMaxThreadCount(1)
+    try:
+        resting = Job(lambda progress: resting.rest(60))
+        resting.start()
+        other = Job(lambda progress: None)
+        with qtbot.waitSignal(other.succeeded, timeout=20_000):
+            other.start()
+        with qtbot.waitSignal(resting.cancelled, timeout=20_000):
+            resting.cancel()
+    finally:
+        pool.setMaxThreadCount(threads)
 
 
 def test_an_abandoned_job_says_nothing_more(qtbot):

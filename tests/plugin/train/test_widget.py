@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 
 import numpy as np
 import pytest
 from qtpy.QtCore import QTimer
 
-from napari_wbcseg.network.device import DeviceReport
 from napari_wbcseg.network.library import list_models
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.model_list import ModelPicker
-from napari_wbcseg.plugin.train import device_query
-from napari_wbcseg.plugin.train.widget import TrainWidget
 from napari_wbcseg.progress import silent
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.folder import unfinished_trainings
@@ -31,14 +29,6 @@ LONG = TrainingSettings(
     dropout=0.0,
     validation_fraction=0.5,
 )
-
-
-@pytest.fixture(autouse=True)
-def known_device(monkeypatch):
-    """Spare each test the seconds that the question takes; one test asks it."""
-    monkeypatch.setattr(
-        device_query, "_answer", DeviceReport("CPU (test)", "it is a test", "cpu", "tensorflow")
-    )
 
 
 @pytest.fixture
@@ -72,6 +62,10 @@ def training(widget, tiles, small_model):
     widget.start_from = "tiny"
     widget.settings = LONG
     return widget
+
+
+def curve_points(curve):
+    return [len(line.get_xdata()) > 1 for axes in curve._axes for line in axes.lines]
 
 
 def own_models():
@@ -202,11 +196,15 @@ def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget,
     widget.name = "our stain"
     widget.train()
     assert widget.running
-    qtbot.waitUntil(lambda: len(widget.monitor.history) > 1, timeout=WAIT)
-    assert "images/s" in widget.monitor.numbers["speed"].text()
-    assert "CPU" in widget._device.text() or "GPU" in widget._device.text()
-    curve = widget.monitor.curve
-    qtbot.waitUntil(lambda: all(len(line.get_xdata()) > 1 for line in curve._lines.values()), timeout=WAIT)
+    qtbot.waitUntil(lambda: len(widget.run.monitor.history) > 1, timeout=WAIT)
+    assert "images/s" in widget.run.monitor.numbers["speed"].text()
+    device = widget.run.monitor.device.text()
+    assert device.startswith(("Device: CPU", "Device: GPU"))
+    assert ":" in device.removeprefix("Device: "), "and why"
+    assert "tensorflow" not in sys.modules
+    assert "keras" not in sys.modules
+    curve = widget.run.monitor.curve
+    qtbot.waitUntil(lambda: all(curve_points(curve)) and len(curve_points(curve)) >= 4, timeout=WAIT)
 
     # One sees it learn, and one's own layers stay as they were.
     shown = {layer.name.split(" (")[0]: layer for layer in viewer.layers}
@@ -226,26 +224,26 @@ def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget,
     timer.stop()
     assert np.diff(ticks).max() < 0.15
 
-    widget._pause_button.click()
-    qtbot.waitUntil(lambda: "Paused" in widget.monitor.stage.text(), timeout=WAIT)
-    assert widget._pause_button.text() == "Go on"
-    widget._pause_button.click()
-    count = len(widget.monitor.history)
-    qtbot.waitUntil(lambda: len(widget.monitor.history) > count, timeout=WAIT)
+    widget.run.pause_button.click()
+    qtbot.waitUntil(lambda: "Paused" in widget.run.monitor.stage.text(), timeout=WAIT)
+    assert widget.run.pause_button.text() == "Go on"
+    widget.run.pause_button.click()
+    count = len(widget.run.monitor.history)
+    qtbot.waitUntil(lambda: len(widget.run.monitor.history) > count, timeout=WAIT)
 
     pid = widget.run.process.pid
     with qtbot.waitSignal(widget.failed, timeout=WAIT) as signal_:
         os.kill(pid, signal.SIGKILL)
     assert "SIGKILL" in signal_.args[0]
-    done = len(widget.monitor.history)
+    done = len(widget.run.monitor.history)
     assert widget.resume.isVisibleTo(widget)
     assert done <= widget.resume.training.epochs_done <= done + 1, "at most the epoch under way is lost"
 
     widget.resume.accept_button.click()
-    qtbot.waitUntil(lambda: bool(widget.monitor.history), timeout=WAIT)
-    assert widget.monitor.history[0]["epoch"] > done
+    qtbot.waitUntil(lambda: bool(widget.run.monitor.history), timeout=WAIT)
+    assert widget.run.monitor.history[0]["epoch"] > done
     with qtbot.waitSignal(widget.trained, timeout=WAIT) as signal_:
-        widget._stop_button.click()
+        widget.run.stop_button.click()
     assert signal_.args[0].name == "our-stain"
     assert "our-stain is ready" in widget._result.text()
     assert "stopped by the user" in widget._result.text()
@@ -260,10 +258,10 @@ def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget,
 @pytest.mark.slow
 def test_cancel_ends_the_process_and_keeps_nothing(viewer, widget, training, qtbot):
     widget.train()
-    qtbot.waitUntil(lambda: bool(widget.monitor.history), timeout=WAIT)
+    qtbot.waitUntil(lambda: bool(widget.run.monitor.history), timeout=WAIT)
     pid = widget.run.process.pid
     with qtbot.waitSignal(widget.cancelled, timeout=WAIT):
-        widget._cancel_button.click()
+        widget.run.cancel_button.click()
     assert not alive(pid)
     assert own_models() == []
     assert unfinished_trainings() == []
@@ -302,17 +300,3 @@ def test_closing_while_the_process_starts_leaves_none(viewer, widget, training, 
     qtbot.waitUntil(lambda: bool(started), timeout=20_000)
     viewer.window.remove_dock_widget(widget)
     qtbot.waitUntil(lambda: started[0].poll() is not None, timeout=5000)
-
-
-@pytest.mark.slow
-def test_the_device_is_asked_for_in_another_process(viewer, widget, qtbot, monkeypatch):
-    import sys
-
-    monkeypatch.setattr(device_query, "_answer", None)
-    other = TrainWidget(viewer)
-    qtbot.addWidget(other)
-    qtbot.waitUntil(lambda: "looking" not in other._device.text(), timeout=120_000)
-    assert other._device.text().startswith(("Device: CPU", "Device: GPU"))
-    assert ":" in other._device.text().removeprefix("Device: "), "and why"
-    assert "tensorflow" not in sys.modules
-    assert "keras" not in sys.modules

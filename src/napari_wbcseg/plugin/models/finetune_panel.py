@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QLabel, QLineEdit, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QLabel, QLineEdit, QPushButton, QWidget
 
 from ...datasets.corrections import corrections_folder, read_corrections
 from ...errors import WBCSegError
@@ -34,8 +35,6 @@ _EMPTY = (
     "Your training set is empty. Correct some cells, then press Add to my training set in Review white "
     "blood cells."
 )
-Outcome = tuple[ModelFile, "Comparison"]
-Begin = Callable[[Progress], tuple[FineTuningPlan, TrainingProcess]]
 
 
 class FineTunePanel(QWidget):
@@ -44,7 +43,7 @@ class FineTunePanel(QWidget):
     Until that is answered, a fine-tuning that was interrupted can be gone on with, also after napari
     or the computer went down.
 
-    The same from a script: set ``start_from``, call `fine_tune`, connect to ``compared``, then
+    The same from a script: set ``start.name``, call `fine_tune`, connect to ``compared``, then
     `keep` or `discard`.
 
     Parameters
@@ -69,11 +68,11 @@ class FineTunePanel(QWidget):
         #: What is replayed; None takes the SigTuple set where it is, and synthetic smears.
         self.original: Any = None
         self.run = TrainingRun(cleanup)
-        # The plan and the process under way, or whose model the user has still to decide on.
-        self._begun: list[tuple[FineTuningPlan, TrainingProcess]] = []
-        self._found: tuple[ModelFile, Comparison] | None = None
+        # Of what is under way, or whose model the user has still to decide on.
+        self._plan: FineTuningPlan | None = None
+        self._kept_in: Path | None = None
+        self._found: ModelFile | None = None
         self._build()
-        self.run.happened.connect(self._on_event)
         self.run.finished.connect(self._on_compared)
         self.run.failed.connect(self._fail)
         self.run.cancelled.connect(self._on_cancelled)
@@ -83,70 +82,43 @@ class FineTunePanel(QWidget):
 
     # For scripts -----------------------------------------------------------------------------------------
 
-    @property
-    def start_from(self) -> str:
-        """Name of the model to go on from."""
-        return self._start.name
-
-    @start_from.setter
-    def start_from(self, name: str) -> None:
-        self._start.name = name
-
-    @property
-    def running(self) -> bool:
-        """Whether something is under way."""
-        return self.run.running
-
     def refresh(self) -> None:
         """Read the training set again."""
-        try:
-            known = training_set_in_words()
-            said = f"{known}, in {corrections_folder()}." if known else _EMPTY
-        except WBCSegError as error:
-            known, said = "", str(error)
-        self._set.setText(said)
-        self._any = bool(known)
+        self._any, said = training_set_in_words()
+        self._set.setText(said or _EMPTY)
         self._folder.setEnabled(self._any)
         self._update()
 
     def fine_tune(self) -> None:
         """Start; returns at once."""
-        if self.running:
+        if self.run.running:
             return
         self.discard()
-        name, settings, original = self._start.name, self.settings, self.original
+        name, settings, original = self.start.name, self.settings, self.original
 
-        def prepare(progress: Progress) -> tuple[FineTuningPlan, TrainingProcess]:
+        def begin(progress: Progress) -> TrainingProcess:
             # Before the work, not after it.
             require_writable(models_folder())
             plan = plan_fine_tuning(read_corrections(), load_model(name), original, settings, progress)
             progress(0, 0, "Starting the training process")
-            job = plan.job
-            return plan, TrainingProcess(new_training_folder(str(job.name)), job)
+            job, self._plan = plan.job, plan
+            return TrainingProcess(new_training_folder(str(job.name)), job)
 
-        self._start_run(prepare, "Preparing the fine-tuning")
+        self._say("")
+        self.run.start(begin, self._compare, "Preparing the fine-tuning")
 
     def go_on(self, training: Unfinished) -> None:
         """Go on with a fine-tuning that was interrupted; returns at once."""
-        if self.running:
+        if self.run.running:
             return
         self.discard()
 
-        def prepare(progress: Progress) -> tuple[FineTuningPlan, TrainingProcess]:
-            plan = plan_of(read_job(training.folder))
-            return plan, TrainingProcess(training.folder)
+        def begin(progress: Progress) -> TrainingProcess:
+            self._plan = plan_of(read_job(training.folder))
+            return TrainingProcess(training.folder)
 
-        self._start_run(prepare, f"Going on with {training.name}")
-
-    def stop(self) -> None:
-        """End the training early and keep the best weights so far, to be compared."""
-        if self.run.training:
-            self._say("Stopping; the best weights are kept …")
-            self.run.stop()
-
-    def cancel(self) -> None:
-        """End and leave nothing."""
-        self.run.cancel()
+        self._say("")
+        self.run.start(begin, self._compare, f"Going on with {training.name}")
 
     def keep(self) -> None:
         """Put the new model into the library."""
@@ -155,12 +127,11 @@ class FineTunePanel(QWidget):
         if self._found is None:
             return
         try:
-            saved = save_to_library(self._found[0], self._name.text().strip() or self._found[0].name)
+            saved = save_to_library(self._found, self._name.text().strip() or self._found.name)
         except WBCSegError as error:
             self._fail(str(error))
             return
-        self._forget()
-        self._clear_result()
+        self._let_go()
         words = f"{saved.name} is kept, and in the list of models."
         self._say(words)
         show_info(words)  # the sentence may be below what is in view
@@ -170,8 +141,7 @@ class FineTunePanel(QWidget):
     def discard(self) -> None:
         """Let the new model go."""
         if self._found is not None:
-            self._forget()
-            self._clear_result()
+            self._let_go()
             self._say("The new model was not kept.")
 
     # Parts -----------------------------------------------------------------------------------------------
@@ -182,26 +152,22 @@ class FineTunePanel(QWidget):
         self.resume.resumed.connect(self.go_on)
         self._set: Sentence = Sentence()
         self._folder: QPushButton = button("Folder", _show_folder, "Opens the folder of TIFF pairs.")
-        self._start = ModelPicker("wbc")
-        self._start.currentIndexChanged.connect(self._update)
+        self.start = ModelPicker("wbc")
+        self.start.currentIndexChanged.connect(self._update)
         tip = "Goes on from the chosen model with your training set and a sample of the original data."
         self._button = button("Fine-tune", self.fine_tune, tip)
-        self._stop = button("Stop, keep best", self.stop, "Ends the training early and compares.")
-        self._cancel = button("Cancel", self.cancel, "Ends it and leaves nothing.")
         self._keep = button("Keep the new model", self.keep, "Adds it to your models.")
         self._discard = button("Discard it", self.discard)
         self._name = with_tip(QLineEdit(), "What the new model is called in the list of models.")
-        self._bar = QProgressBar()
-        self._bar.setTextVisible(False)
         self._status = Sentence()
         self._table = Sentence()
         fill(
             self,
             self.resume,
             self._set,
-            beside(QLabel("Start from"), stretched(self._start), self._folder, wide=self._start),
-            beside(self._button, self._stop, self._cancel),
-            self._bar,
+            beside(QLabel("Start from"), stretched(self.start), self._folder, wide=self.start),
+            self._button,
+            self.run,
             self._status,
             self._table,
             beside(self._name, self._keep, self._discard),
@@ -209,19 +175,14 @@ class FineTunePanel(QWidget):
 
     def _update(self) -> None:
         ready = self._found is not None
-        if self.run.training:
-            plan = self._begun[0][0]
-            self._set.setText("\n".join([plan.summary, *plan.notes]))
-        if self.running or ready:
+        if self.run.training and self._plan is not None:
+            self._set.setText("\n".join([self._plan.summary, *self._plan.notes]))
+        if self.run.running or ready:
             self.resume.hide()
         else:
             self.resume.refresh()
-        self._button.setEnabled(self._any and bool(self._start.name) and not self.running)
-        self._start.setEnabled(not self.running)
-        for part in (self._stop, self._cancel, self._bar):
-            part.setVisible(self.running)
-        self._stop.setEnabled(self.run.training and not self.run.ending)
-        self._cancel.setEnabled(self.running and not self.run.ending)
+        self._button.setEnabled(self._any and bool(self.start.name) and not self.run.running)
+        self.start.setEnabled(not self.run.running)
         for found in (self._table, self._name, self._keep, self._discard):
             found.setVisible(ready)
 
@@ -230,52 +191,24 @@ class FineTunePanel(QWidget):
 
     # Running ---------------------------------------------------------------------------------------------
 
-    def _start_run(self, begin: Begin, title: str) -> None:
-        begun = self._begun = []
-
-        def make_process(progress: Progress) -> TrainingProcess:
-            begun.append(begin(progress))
-            return begun[0][1]
-
-        def compare(process: TrainingProcess, ended: str, progress: Progress) -> Outcome:
-            plan, tuned = begun[0][0], process.model
-            process.close(keep_job=True)  # until the user has decided it can be gone on with
-            return plan.finish(tuned, progress)
-
-        self._show(0, 0, title)
-        self.run.start(make_process, compare, title, "Scoring both models")
-
-    def _show(self, done: int, total: int, stage: str) -> None:
-        self._bar.setRange(0, total)
-        self._bar.setValue(done)
-        self._say(stage)
-
-    def _on_event(self, event: dict[str, Any]) -> None:
-        kind = event["event"]
-        if kind == "progress":
-            self._show(event["done"], event["total"], event["stage"])
-        elif kind == "epoch":
-            self._say(
-                f"Epoch {event['epoch']} of {event['epochs']}: Dice {event['dice']:.3f} on what it is "
-                "trained on."
-            )
+    def _compare(self, process: TrainingProcess, ended: str, progress: Progress) -> Any:
+        """Return the new model and how it compares with the one before; in a worker thread."""
+        assert self._plan is not None
+        self._kept_in = process.folder  # until the user has decided it can be gone on with
+        return self._plan.finish(process.model, progress)
 
     def _on_compared(self, found: tuple[ModelFile, Comparison]) -> None:
-        self._found = found
         model, comparison = found
+        assert self._plan is not None
+        self._found = model
         self._name.setText(model.name)
         self._table.setText(_score_table(comparison.table()))
-        self._table.setToolTip(f"before: {self._begun[0][0].start.name}\nnow: {model.name}")
+        self._table.setToolTip(f"before: {self._plan.start.name}\nnow: {model.name}")
         self._say(comparison.verdict)
         self._update()
         self.compared.emit(comparison)
 
-    def _clear_result(self) -> None:
-        self._found = None
-        self._update()
-
     def _on_cancelled(self) -> None:
-        self._forget()
         self._say("Cancelled; no model was kept.")
         self._update()
         self.cancelled.emit()
@@ -286,11 +219,12 @@ class FineTunePanel(QWidget):
         say_error(text)
         self.failed.emit(text)
 
-    def _forget(self) -> None:
-        """Remove what is kept of a training that ended."""
-        for _, process in self._begun:
-            shutil.rmtree(process.folder, ignore_errors=True)
-        self._begun = []
+    def _let_go(self) -> None:
+        """Remove what is kept of a training that ended: its model is decided on."""
+        if self._kept_in is not None:
+            shutil.rmtree(self._kept_in, ignore_errors=True)
+        self._found = None
+        self._update()
 
 
 def _show_folder() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -23,10 +26,9 @@ from ...network.library import ModelInfo, import_model_file, list_models, remove
 from ...network.model_card import model_card
 from ...network.model_file import ModelFile
 from ...progress import Progress
-from ..shared.elsewhere import run_python
 from ..shared.events import events
-from ..shared.jobs import Job, clean_up_with, in_background, say_error
-from ..shared.panel import Folded, Sentence, beside, button, confirmed, scrolled_column, there
+from ..shared.jobs import clean_up_with, in_background, say_error
+from ..shared.panel import Folded, Sentence, beside, button, confirmed, scrolled_column, there, together
 from .finetune_panel import FineTunePanel
 
 _COLUMNS = ("name", "recipe", "Dice", "size", "origin")
@@ -62,7 +64,6 @@ class ModelsWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer | None = None) -> None:
         super().__init__()
         self._infos: dict[str, ModelInfo] = {}
-        self._job: Job | None = None
         self._cleanup = clean_up_with(self)
         #: Fine-tunes on the training set.
         self.fine_tuning = FineTunePanel(self._cleanup)
@@ -103,19 +104,12 @@ class ModelsWidget(QWidget):
 
     def import_file(self, path: str | Path) -> None:
         """Check a model file and add it to the library; `imported` or `failed` follows."""
-
-        def work(progress: Progress) -> str:
-            return import_model_file(path).name
-
-        self._run(work, f"Importing {Path(path).name}", self._on_imported)
+        title = f"Importing {Path(path).name}"
+        self._run(lambda progress: import_model_file(path).name, title, self._on_imported)
 
     def export_file(self, path: str | Path) -> None:
         """Write the chosen model to a file, whose ending is the format; `exported` or `failed` follows."""
-        info = self._infos.get(self.chosen)
-        if info is None or info.header is None:
-            self._fail(info.problem if info is not None else "Choose a model first.")
-            return
-        source, target = info.path, Path(path)
+        source, target = self._infos[self.chosen].path, Path(path)
 
         def work(progress: Progress) -> str:
             from ...network.exchange.export import export_model
@@ -158,7 +152,8 @@ class ModelsWidget(QWidget):
 
         column = scrolled_column(self, "Models")
         column.addWidget(self._list)
-        column.addLayout(beside(self._import, self._export, self._remove))
+        self._doors = together(beside(self._import, self._export, self._remove))
+        column.addWidget(self._doors)
         column.addWidget(self._status)
         column.addWidget(self._card)
         column.addWidget(Folded("Network, input and training", self._details))
@@ -170,9 +165,8 @@ class ModelsWidget(QWidget):
     def _show_card(self) -> None:
         info = self._infos.get(self.chosen)
         usable = info is not None and info.header is not None
-        self._export.setEnabled(usable and self._job is None)
-        self._import.setEnabled(self._job is None)
-        self._remove.setEnabled(info is not None and not info.built_in and self._job is None)
+        self._export.setEnabled(usable)
+        self._remove.setEnabled(info is not None and not info.built_in)
         if info is None or info.header is None:
             self._card.setText(f"<p>{escape(info.problem)}</p>" if info is not None else "")
             self._details.setText("")
@@ -204,23 +198,19 @@ class ModelsWidget(QWidget):
     # Running ---------------------------------------------------------------------------------------------
 
     def _run(self, work: Callable[[Progress], str], title: str, then: Callable[[str], object]) -> None:
-        if self._job is not None:
+        if not self._doors.isEnabled():
             return
         self._say(f"{title} …")
-        self._job = in_background(
+        self._doors.setEnabled(False)
+        in_background(
             work,
             title,
             done=then,
             failed=self._fail,
             cancelled=lambda: self._say("Cancelled."),
-            ended=self._on_ended,
+            ended=lambda: self._doors.setEnabled(True),
             cleanup=self._cleanup,
         )
-        self._show_card()
-
-    def _on_ended(self) -> None:
-        self._job = None
-        self._show_card()
 
     def _on_imported(self, name: str) -> None:
         self._say(f"{name} was checked and added. Evaluate it on pictures you know before use.")
@@ -256,8 +246,25 @@ def _row(info: ModelInfo) -> list[str]:
 
 def _export_elsewhere(model: Path, target: Path, progress: Progress) -> str:
     """Write a Keras file in a process of its own: TensorFlow and napari's window do not share one."""
-    command = ["-m", "napari_wbcseg.cli", "models", "export", str(model), str(target)]
-    status, _, said = run_python(command, progress, f"Writing {target.name}")
-    if status:
+    command = [sys.executable, "-P", "-m", "napari_wbcseg.cli", "models", "export", str(model), str(target)]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    ) as process:
+        said = None
+        try:
+            while said is None:
+                progress(0, 0, f"Writing {target.name}")
+                with suppress(subprocess.TimeoutExpired):
+                    _, said = process.communicate(timeout=0.1)
+        finally:
+            process.kill()
+    if process.returncode:
         raise ModelError(said.strip().splitlines()[-1] if said.strip() else f"{target} could not be written.")
     return str(target)

@@ -21,7 +21,7 @@ class _TellingProgress(cancelable_progress):
 
 
 class ActivityBar:
-    """A progress bar with a Cancel button in the activity dock. For the GUI thread, but for ``cancelled``.
+    """A progress bar with a Cancel button in the activity dock. For the GUI thread.
 
     Parameters
     ----------
@@ -36,12 +36,6 @@ class ActivityBar:
         self._bar: cancelable_progress | None = _TellingProgress(
             total=0, desc=title, cancel_callback=on_cancel, file=_NO_TERMINAL
         )
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the user pressed the bar's Cancel. Safe in any thread."""
-        bar = self._bar
-        return bar is not None and bool(bar.is_canceled)
 
     def show(self, done: int, total: int, stage: str) -> None:
         """Show progress, as `napari_wbcseg.progress.Progress`."""

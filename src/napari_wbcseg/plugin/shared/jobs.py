@@ -36,14 +36,14 @@ class Job(QObject):
         Called as ``function(progress)`` in the worker thread.
     title : str
         What the activity dock shows; empty for nothing there.
-    discard : callable, optional
-        Called with a result that nobody takes, because the job was cancelled or abandoned too late.
     patience : float, optional
         Seconds after `cancel` in which the work may stop by itself. After that `cancelled` is emitted
         all the same: what the thread is in the middle of ends unseen. By default the work is waited for.
     """
 
     progressed = Signal(int, int, str)
+    #: For the function, to tell the window more than how far it is.
+    told = Signal(object)
     succeeded = Signal(object)
     failed = Signal(str)
     cancelled = Signal()
@@ -56,17 +56,14 @@ class Job(QObject):
         self,
         function: Callable[[Progress], Any],
         title: str = "",
-        discard: Callable[[Any], object] | None = None,
         patience: float | None = None,
     ) -> None:
         super().__init__()
         self._function: Callable[[Progress], Any] | None = function
         self._title = title
         self._stop = threading.Event()
-        self._abandoned = False
-        self._discard = discard
+        self._silent = False
         self._patience = patience
-        self._let_go = False
         self._bar: ActivityBar | None = None
         self._cleanup: Cleanup | None = None
         self._last_message = 0.0
@@ -74,8 +71,6 @@ class Job(QObject):
         # "are you sure" when the window closes. Ours needs no question: it stops by itself.
         self._worker: Any = create_worker(self._work, _start_thread=False, _ignore_errors=True)
         self._worker.returned.connect(self._on_returned)
-        self._worker.finished.connect(self._on_finished)  # type: ignore[arg-type]
-        self.progressed.connect(self._show_progress)
 
     @property
     def running(self) -> bool:
@@ -95,6 +90,7 @@ class Job(QObject):
             cleanup.add(self.abandon)
         if self._title:
             self._bar = ActivityBar(self._title, self.cancel)
+            self.progressed.connect(self._bar.show)
         self._worker.start()
 
     def cancel(self) -> None:
@@ -107,7 +103,7 @@ class Job(QObject):
 
     def abandon(self) -> None:
         """Cancel, and emit nothing from now on: whoever listened is going away."""
-        self._abandoned = True
+        self._silent = True
         self.cancel()
         self._leave_window()
 
@@ -131,19 +127,26 @@ class Job(QObject):
             return "failed", f"Something went wrong that should not have: {type(error).__name__}: {error}"
 
     def _report(self, done: int, total: int, stage: str) -> None:
-        bar = self._bar
-        if self._stop.is_set() or self._worker.abort_requested or (bar is not None and bar.cancelled):
-            raise Cancelled("Cancelled.")
+        self._raise_if_cancelled()
         now = time.monotonic()
         if now - self._last_message >= MESSAGE_INTERVAL:
             self._last_message = now
             self.progressed.emit(done, total, stage)
 
-    # GUI thread ------------------------------------------------------------------------------------------
+    def rest(self, seconds: float) -> None:
+        """Wait; until then another job may have the thread."""
+        pool = QThreadPool.globalInstance()
+        assert pool is not None
+        pool.releaseThread()
+        self._stop.wait(seconds)
+        pool.reserveThread()
+        self._raise_if_cancelled()
 
-    def _show_progress(self, done: int, total: int, stage: str) -> None:
-        if self._bar is not None:
-            self._bar.show(done, total, stage)
+    def _raise_if_cancelled(self) -> None:
+        if self._stop.is_set() or self._worker.abort_requested:
+            raise Cancelled("Cancelled.")
+
+    # GUI thread ------------------------------------------------------------------------------------------
 
     def _leave_window(self) -> None:
         bar, self._bar = self._bar, None
@@ -154,8 +157,8 @@ class Job(QObject):
 
     def _stop_waiting(self) -> None:
         """Tell that the job was cancelled, though its thread has still to come to an end."""
-        if self in Job._running and not self._abandoned and not self._let_go:
-            self._let_go = True
+        if self in Job._running and not self._silent:
+            self._silent = True
             self._leave_window()
             self.cancelled.emit()
             self.ended.emit()
@@ -165,10 +168,8 @@ class Job(QObject):
         self._leave_window()
         Job._running.discard(self)
         if kind == "succeeded" and self._stop.is_set():
-            if self._discard is not None:
-                self._discard(value)
             kind = "cancelled"
-        if self._abandoned or self._let_go:
+        if self._silent:
             return
         if kind == "cancelled":
             self.cancelled.emit()
@@ -177,11 +178,6 @@ class Job(QObject):
         else:
             self.failed.emit(value)
         self.ended.emit()
-
-    def _on_finished(self) -> None:
-        # Reached without a result only when napari itself asked the worker to quit.
-        if self in Job._running:
-            self._on_returned(("cancelled", None))
 
 
 def in_background(

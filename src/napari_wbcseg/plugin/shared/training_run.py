@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QWidget
 
+from ...errors import Cancelled, TrainingError
 from ...progress import Progress
 from ...training.folder import Unfinished, discard_training, unfinished_trainings
 from ...training.worker import TrainingProcess
 from ...words import counted, moment
-from .activity import ActivityBar
 from .jobs import Cleanup, Job
-from .panel import Offer
+from .panel import Offer, beside, button, fill, together
+from .training_monitor import TrainMonitor
 
-_POLL = 100  # milliseconds
-_STATES = ("progress", "step")
-_STATES_EVERY = 1.0  # seconds
-_GRACE = 0.8  # seconds that a cancelled process has before it is killed
+_EVERY = 1.0  # seconds between two looks at a process: napari repaints its window after each
+#: Events of which only the last counts.
+_STATES = ("progress", "step", "preview")
 
 #: What is made of a process that has come to its end, given why it did; called in a worker thread.
 Finish = Callable[[TrainingProcess, str, Progress], Any]
 
 
-class TrainingRun(QObject):
-    """Prepares, follows and ends a training process, and makes something of its model.
+class TrainingRun(QWidget):
+    """Prepares and follows a training process, makes something of its model, and has buttons to end it.
 
     Exactly one of ``finished``, ``failed`` and ``cancelled`` is emitted for each `start`.
 
@@ -36,8 +36,7 @@ class TrainingRun(QObject):
         Of the widget it is part of: it ends the process when that goes away.
     """
 
-    #: Emitted with each event of `napari_wbcseg.training.worker.TrainingProcess`, and the progress of
-    #: what comes before and after it.
+    #: Emitted with each event of `napari_wbcseg.training.worker.TrainingProcess`, after it was shown.
     happened = Signal(dict)
     #: Emitted with what was made of the model.
     finished = Signal(object)
@@ -54,157 +53,132 @@ class TrainingRun(QObject):
         #: Whether it was asked to end.
         self.ending = False
         self._job: Job | None = None
-        self._finish: Finish | None = None
-        self._after = ""
         self._cleanup = cleanup
-        self._bar: ActivityBar | None = None
-        self._states: dict[str, dict[str, Any]] = {}
-        self._states_shown = 0.0
-        self._timer = QTimer(self)
-        self._timer.setInterval(_POLL)
-        self._timer.timeout.connect(self._poll)
+        tip = "Hold the training, to have the computer for something else."
+        self.pause_button = button("Pause", self.pause_or_go_on, tip)
+        tip = "End now and keep the weights of the best epoch."
+        self.stop_button = button("Stop, keep best", self.stop, tip)
+        self.cancel_button = button("Cancel", self.cancel, "End now and keep nothing.")
+        self._buttons = together(beside(self.pause_button, self.stop_button, self.cancel_button))
+        self.monitor = TrainMonitor()
+        for part in (self._buttons, self.monitor):
+            part.hide()
+        fill(self, self._buttons, self.monitor)
 
     @property
     def running(self) -> bool:
         """Whether a training is prepared, under way, or something is made of its model."""
-        return self._job is not None or self.process is not None
+        return self._job is not None
 
     @property
     def training(self) -> bool:
         """Whether there is a process that can be paused and stopped."""
         return self.process is not None
 
-    def start(
-        self,
-        make_process: Callable[[Progress], TrainingProcess],
-        finish: Finish,
-        before: str = "Preparing the training",
-        after: str = "",
-    ) -> None:
-        """Start; ``make_process`` and ``finish`` are called in a worker thread, under these titles."""
-        self._finish, self._after = finish, after
+    def start(self, begin: Callable[[Progress], TrainingProcess], finish: Finish, title: str) -> None:
+        """Start; ``begin`` and ``finish`` are called in a worker thread, the first under this title."""
         self.ending = self.paused = False
-        job = Job(make_process, before, discard=lambda process: process.discard())
-        job.succeeded.connect(self._on_process)
-        self._start_job(job)
+        job = self._job = Job(lambda progress: self._train(job, begin, finish, progress), title)
+        job.progressed.connect(self.monitor.show_stage)
+        job.told.connect(self._on_told)
+        job.succeeded.connect(lambda outcome: self._end(self.finished, outcome))
+        job.failed.connect(lambda sentence: self._end(self.failed, sentence))
+        job.cancelled.connect(lambda: self._end(self.cancelled))
+        self.monitor.begin(title)
+        self._refresh()
+        job.start(self._cleanup)
 
-    def pause(self) -> None:
-        """Hold after the present step."""
+    def pause_or_go_on(self) -> None:
+        """Hold after the present step, or go on after a pause."""
         if self.process is not None and not self.ending:
-            self.process.pause()
-            self.paused = True
-            self.changed.emit()
-
-    def unpause(self) -> None:
-        """Go on after a pause."""
-        if self.process is not None:
-            self.process.unpause()
-            self.paused = False
-            self.changed.emit()
+            self.paused = not self.paused
+            if self.paused:
+                self.process.pause()
+            else:
+                self.process.unpause()
+            self._refresh()
 
     def stop(self) -> None:
         """End early and keep the best weights."""
         if self.process is not None and not self.ending:
             self.process.stop()
             self.ending, self.paused = True, False
-            self.changed.emit()
+            self._refresh()
 
     def cancel(self) -> None:
         """End and keep nothing."""
         if self._job is not None:
             self._job.cancel()
-        if self.process is not None:
-            self.process.cancel(_GRACE)
-        self.ending, self.paused = True, False
-        self.changed.emit()
+            self.ending, self.paused = True, False
+            self._refresh()
 
-    # Steps -------------------------------------------------------------------------------------------
+    # worker thread -----------------------------------------------------------------------------------
 
-    def _start_job(self, job: Job) -> None:
-        self._job = job
-        job.progressed.connect(self._on_progress)
-        job.failed.connect(lambda sentence: self._end(self.failed, sentence))
-        job.cancelled.connect(lambda: self._end(self.cancelled))
-        self.changed.emit()
-        job.start(self._cleanup)
+    def _train(
+        self, job: Job, begin: Callable[[Progress], TrainingProcess], finish: Finish, progress: Progress
+    ) -> Any:
+        from . import loss_curve  # noqa: F401  # matplotlib takes a while to import
 
-    def _on_progress(self, done: int, total: int, stage: str) -> None:
-        self.happened.emit({"event": "progress", "done": done, "total": total, "stage": stage})
+        process = begin(progress)
+        try:
+            ended = self._follow(job, process, progress)
+            return finish(process, ended, progress)
+        except Cancelled:
+            if job.cancelling and not self._cleanup.done:  # what was closed can be gone on with
+                process.discard()
+            raise
+        finally:
+            process.close(keep_job=True)
 
-    def _on_process(self, process: TrainingProcess) -> None:
-        self._job = None
+    def _follow(self, job: Job, process: TrainingProcess, progress: Progress) -> str:
+        """Tell what happens in a process until it has made a model, and return why it ended."""
         self.process = process
-        self._states = {}
-        self._bar = ActivityBar("Training")
-        self._cleanup.add(process.close)
-        self._cleanup.add(self._bar.close)
-        self.changed.emit()
-        self._timer.start()
+        job.told.emit({"event": "process"})
+        try:
+            while True:
+                job.rest(_EVERY)
+                events = process.poll()
+                last = {event["event"]: event for event in events}
+                for event in events:
+                    kind = event["event"]
+                    if kind == "result":
+                        return str(event["ended"])
+                    if kind == "error":
+                        raise TrainingError(event["text"])
+                    if kind in _STATES and event is not last[kind]:
+                        continue
+                    if kind == "progress":
+                        progress(event["done"], event["total"], event["stage"])
+                    else:
+                        job.told.emit(event)
+        finally:
+            self.process = None
+            job.told.emit({"event": "process"})
 
-    def _poll(self) -> None:
-        process = self.process
-        if process is None or self._cleanup.done:
-            self._timer.stop()
-            return
-        if self._bar is not None and self._bar.cancelled and not self.ending:
-            self.cancel()
-        events = process.poll()
-        # Of what only the last state counts, older ones are not shown.
-        last = {event["event"]: event for event in events}
-        for event in events:
-            kind = event["event"]
-            if kind in _STATES:
-                self._states[kind] = event
-                continue
-            if kind in ("epoch", "paused"):  # what was before them is past
-                self._states = {}
-            if kind == "preview" and event is not last[kind]:
-                continue
-            if kind == "result":
-                self._make(process, event["ended"])
-            elif kind in ("error", "cancelled"):
-                self._let_go(process)
-                process.close()
-                if kind == "error":
-                    self._end(self.failed, event["text"])
-                else:
-                    self._end(self.cancelled)
-            else:
-                self.happened.emit(event)
-        self._show_states()
+    # GUI thread --------------------------------------------------------------------------------------
 
-    def _show_states(self) -> None:
-        """Tell where the training stands, all at once and not often: napari repaints its window each time."""
-        if self.process is None or time.monotonic() - self._states_shown < _STATES_EVERY:
-            return
-        self._states_shown = time.monotonic()
-        states, self._states = self._states, {}
-        for kind, event in states.items():
-            if kind == "progress" and self._bar is not None:
-                self._bar.show(event["done"], event["total"], event["stage"])
+    def _on_told(self, event: dict[str, Any]) -> None:
+        if event["event"] == "process":
+            self._refresh()
+        else:
+            self.monitor.show_event(event)
             self.happened.emit(event)
-
-    def _make(self, process: TrainingProcess, ended: str) -> None:
-        finish = self._finish
-        assert finish is not None
-        self._let_go(process)
-        job = Job(lambda progress: finish(process, ended, progress), self._after)
-        job.succeeded.connect(lambda outcome: self._end(self.finished, outcome))
-        self._start_job(job)
 
     def _end(self, signal: Any, *told: object) -> None:
         self._job = None
-        self.changed.emit()
+        self.monitor.end()
+        self._refresh()
         signal.emit(*told)
 
-    def _let_go(self, process: TrainingProcess) -> None:
-        self._timer.stop()
-        self.process = None
-        self._cleanup.remove(process.close)
-        bar, self._bar = self._bar, None
-        if bar is not None:
-            self._cleanup.remove(bar.close)
-            bar.close()
+    def _refresh(self) -> None:
+        self._buttons.setVisible(self.running)
+        for part in (self.pause_button, self.stop_button):
+            part.setEnabled(self.training and not self.ending)
+        self.cancel_button.setEnabled(self.running and not self.ending)
+        self.pause_button.setText("Go on" if self.paused else "Pause")
+        if self.running and self.ending:
+            self.monitor.stage.setText("Ending …")
+        self.changed.emit()
 
 
 class ResumePanel(Offer):

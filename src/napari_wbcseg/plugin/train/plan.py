@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 from ...box import label_boxes
 from ...progress import Progress
+from ...results.formats.pictures import draw_outlines, traced, zoomed
 from ...settings import TrainingSettings
 from ...training.plan import TrainingPlan, make_plan
 from ..shared.jobs import Cleanup, Job, in_background, timer
@@ -23,8 +24,7 @@ _THUMBNAILS = 5
 _SIDE = 62  # pixels
 #: Of some images a picture, uint8, (S, S, 3), with the cells outlined, and what it is.
 Thumbnails = Sequence[tuple[np.ndarray, str]]
-_OUTLINE = np.array((255, 170, 0), np.uint8)
-_VALIDATION = np.array((80, 200, 255), np.uint8)
+_OUTLINE, _VALIDATION = (255, 170, 0), (80, 200, 255)
 
 
 class PlanPanel(QWidget):
@@ -113,36 +113,24 @@ class PlanPanel(QWidget):
 def make_thumbnails(plan: TrainingPlan) -> Thumbnails:
     """Return a few pictures of the plan with their cells outlined, those kept aside last and in blue."""
     kept = plan.validation[:1] if plan.validation != plan.training else []
-    some = [(pair, _OUTLINE, "") for pair in _spread(plan.training, _THUMBNAILS - len(kept))]
+    count = min(_THUMBNAILS - len(kept), len(plan.training))
+    places = np.linspace(0, len(plan.training) - 1, count).round().astype(int).tolist()
+    some = [(plan.training[place], _OUTLINE, "") for place in places]
     some += [(pair, _VALIDATION, ", kept aside to validate") for pair in kept]
     return [
         (_thumbnail(pair.image, pair.labels, colour), f"{pair.name}{what}") for pair, colour, what in some
     ]
 
 
-def _spread(pairs: list, count: int) -> list:  # type: ignore[type-arg]
-    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int))
-    return [pairs[int(i)] for i in chosen]
-
-
-def _thumbnail(image: np.ndarray, labels: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Return a square around the first cell, three cells wide, with outlines."""
-    import cv2
-
-    rows, cols = max((box for _, box in label_boxes(labels)), key=lambda box: box.area).slices
-    side = min(3 * max(rows.stop - rows.start, cols.stop - cols.start), *image.shape[:2])
-    start = [
-        int(min(max((span.start + span.stop - side) // 2, 0), length - side))
-        for span, length in zip((rows, cols), labels.shape, strict=True)
-    ]
-    window = np.s_[start[0] : start[0] + side, start[1] : start[1] + side]
-    size = (2 * _SIDE, 2 * _SIDE)  # twice, for screens with many pixels
-    picture = cv2.resize(image[window], size, interpolation=cv2.INTER_AREA)
-    marks = cv2.resize(labels[window].astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
-    kernel = np.ones((3, 3), np.uint8)
-    edge = cv2.dilate(marks, kernel) != cv2.erode(marks, kernel)
-    picture[edge] = colour
-    return np.ascontiguousarray(picture)
+def _thumbnail(image: np.ndarray, labels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """Return the surroundings of the largest cell, three cells wide, with outlines."""
+    cell = max((box for _, box in label_boxes(labels)), key=lambda box: box.area)
+    window = cell.grown(max(cell.shape), labels.shape)
+    zoom = 2 * _SIDE / max(window.shape)  # twice, for screens with many pixels
+    picture = zoomed(image[window.slices], zoom)
+    outlines = [(outline, colour) for _, _, outline in traced(labels[window.slices])]
+    draw_outlines(picture, outlines, zoom, casing=1, line=2)
+    return picture
 
 
 def _pixmap(pixels: np.ndarray) -> QPixmap:

@@ -35,13 +35,7 @@ class PreviewLayers:
             return
         active = self._viewer.layers.selection.active
         common = {"metadata": LayerInfo(_ROLE).metadata, **self._below(image.shape[:2])}
-        names = ", ".join(dict.fromkeys(event["names"]))
-        self._viewer.add_image(
-            image,
-            rgb=True,
-            name="validation tiles",
-            **{**common, "metadata": LayerInfo(_ROLE, notes=(names,)).metadata},
-        )
+        self._viewer.add_image(image, rgb=True, name="validation tiles", **common)
         self._prediction = self._viewer.add_image(
             np.zeros(image.shape[:2], np.float32),
             name="prediction",
@@ -70,9 +64,8 @@ class PreviewLayers:
         if layer is None or layer not in self._viewer.layers:
             return  # the user has taken it away
         layer.data = decode_array(event["probability"]).astype(np.float32) / 255
-        layer.name = (
-            f"prediction (epoch {event['epoch']})" if event["epoch"] else "prediction (before training)"
-        )
+        when = f"epoch {event['epoch']}" if event["epoch"] else "before training"
+        layer.name = f"prediction ({when})"
 
     def remove(self) -> None:
         """Take the layers away."""

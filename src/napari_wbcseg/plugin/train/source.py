@@ -16,12 +16,11 @@ from ...datasets.download import fetch_sigtuple, local_sigtuple
 from ...datasets.masks import MaskReading
 from ...datasets.pair import TrainingPair
 from ...datasets.sigtuple import TRAIN_FOLDER, read_sigtuple
-from ...errors import WBCSegError
 from ...progress import Progress
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import is_picture, role_of
 from ..shared.panel import Sentence, beside, button, choice, fill, form, stretched, together, with_tip
-from ..shared.training_data import check_pair, make_pairs, pair_source, training_set_in_words
+from ..shared.training_data import check_pair, reader_of_layers, training_set_in_words
 
 LAYERS, FOLDER, SIGTUPLE, CORRECTIONS = range(4)
 _CHOICES = (
@@ -31,6 +30,10 @@ _CHOICES = (
     ("My corrections", "The fields that you added to your training set in Review."),
 )
 
+_SIGTUPLE = (
+    "The public training set of the SigTuple AI Challenge: 169 images of Leishman-stained smears with "
+    "outlined white cells. They are downloaded once (4 MB) and checked."
+)
 _MASKS: tuple[tuple[MaskReading, str, str], ...] = (
     ("auto", "black and white, or numbered cells", "Told apart by their values."),
     (
@@ -82,7 +85,7 @@ class SourcePanel(QWidget):
         self.path.setPlaceholderText("folder of images and masks")
         self.masks = choice(_MASKS)
         self._about_set = Sentence()
-        self._pages = (self._layers_page(), self._folder_page(), self._sigtuple_page(), self._about_set)
+        self._pages = (self._layers_page(), self._folder_page(), Sentence(_SIGTUPLE), self._about_set)
         fill(self, form(("Learn from", self.kind, "Where the training images come from.")), *self._pages)
         self.kind.currentIndexChanged.connect(self._on_kind)
         for chosen in (self.image.changed, self.labels.changed):
@@ -95,19 +98,6 @@ class SourcePanel(QWidget):
     def folder(self) -> str:
         """The folder or archive; empty when something else is chosen."""
         return self.path.text().strip() if self.kind.currentIndex() == FOLDER else ""
-
-    @property
-    def mask_reading(self) -> MaskReading:
-        """How the masks of a folder are read; see `napari_wbcseg.datasets.read.read_pairs`."""
-        reading: MaskReading = self.masks.currentData()
-        return reading
-
-    @mask_reading.setter
-    def mask_reading(self, reading: MaskReading) -> None:
-        place = self.masks.findData(reading)
-        if place < 0:
-            raise ValueError(f"Masks are read as auto, foreground or numbers, not {reading!r}.")
-        self.masks.setCurrentIndex(place)
 
     def choose(self, kind: int) -> None:
         """Choose what kind of source it is."""
@@ -135,16 +125,13 @@ class SourcePanel(QWidget):
         kind = self.kind.currentIndex()
         image, labels = self.image.value, self.labels.value
         if kind == LAYERS and image is not None and labels is not None:
-            taken = pair_source(image, labels)
-            return TrainingSource(
-                lambda progress: make_pairs(taken, progress), f"layers of napari ({taken.name})"
-            )
+            return TrainingSource(reader_of_layers(image, labels), f"layers of napari ({image.name})")
         if kind == SIGTUPLE:
             return TrainingSource(_read_sigtuple, "SigTuple tiles")
         if kind == CORRECTIONS:
             return TrainingSource(_reader(corrections_folder()), "corrections of the user")
         folder = Path(self.folder).expanduser()
-        masks = self.mask_reading
+        masks: MaskReading = self.masks.currentData()
         # The training process reads a folder by the rule; what is read in another way is handed to it.
         return TrainingSource(
             _reader(folder, masks), f"images from {folder.name}", folder if masks == "auto" else None
@@ -166,12 +153,6 @@ class SourcePanel(QWidget):
         choose = beside(button("Folder …", self._choose_folder), button("Archive …", self._choose_file))
         return together(self.path, choose, beside(QLabel("Masks"), self.masks))
 
-    def _sigtuple_page(self) -> QWidget:
-        return Sentence(
-            "The public training set of the SigTuple AI Challenge: 169 images of Leishman-stained smears "
-            "with outlined white cells. They are downloaded once (4 MB) and checked."
-        )
-
     def _on_kind(self, kind: int) -> None:
         if kind == CORRECTIONS:
             self._tell_corrections()
@@ -183,28 +164,22 @@ class SourcePanel(QWidget):
             page.setVisible(number == kind)
 
     def _tell_corrections(self) -> None:
-        try:
-            told = training_set_in_words()
-            if told:
-                told += (
-                    f", kept in {corrections_folder()}. The Models widget fine-tunes on them as well, and "
-                    "compares the new model with the old before you keep it."
-                )
-        except WBCSegError as error:
-            told = str(error)
+        there_are_some, told = training_set_in_words()
+        if there_are_some:
+            told += (
+                " The Models widget fine-tunes on them as well, and compares the new model with the old "
+                "before you keep it."
+            )
         self._about_set.setText(told)
 
     def _choose_folder(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Training images", self.path.text())
-        if chosen:
-            self.path.setText(chosen)
+        before = self.path.text()
+        self.path.setText(QFileDialog.getExistingDirectory(self, "Training images", before) or before)
 
     def _choose_file(self) -> None:
-        chosen, _ = QFileDialog.getOpenFileName(
-            self, "Training archive", self.path.text(), "Archives (*.tar *.tar.gz *.tgz)"
-        )
-        if chosen:
-            self.path.setText(chosen)
+        before, archives = self.path.text(), "Archives (*.tar *.tar.gz *.tgz)"
+        chosen, _ = QFileDialog.getOpenFileName(self, "Training archive", before, archives)
+        self.path.setText(chosen or before)
 
 
 def _reader(path: Path, masks: MaskReading = "auto") -> Callable[[Progress], list[TrainingPair]]:

@@ -7,7 +7,6 @@ from ...settings import Recipe, TrainingSettings
 from ...training.fine_tune import fine_tuning_settings
 from ..shared.model_list import ModelPicker
 
-_DEFAULT = "wbc"
 _NEW = "\n"  # begins what stands in place of a model's name, which has no such sign
 #: Share of the images that is kept aside unless the user says otherwise.
 VALIDATION_SHARE = 0.2
@@ -30,16 +29,12 @@ class StartPicker(ModelPicker):
     )
 
     def __init__(self) -> None:
-        super().__init__(_DEFAULT)
+        super().__init__("wbc")
 
     @property
     def chosen(self) -> str:
         """Name of the model; empty for a new network."""
         return "" if self.name.startswith(_NEW) else self.name
-
-    @chosen.setter
-    def chosen(self, name: str) -> None:
-        self.name = name
 
     @property
     def recipe(self) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QLineEdit, QWidget
 from superqt.utils import signals_blocked
 
-from ...network.device import DeviceReport
 from ...network.library import load_model, save_to_library
 from ...network.model_file import ModelFile
 from ...progress import Progress
@@ -20,13 +20,11 @@ from ...settings import TrainingSettings
 from ...training.folder import TrainingJob, Unfinished, new_training_folder
 from ...training.worker import TrainingProcess
 from ..shared.events import events
-from ..shared.jobs import clean_up_with, in_background, say_error
-from ..shared.panel import Folded, Sentence, beside, button, form, scrolled_column, together
+from ..shared.jobs import clean_up_with, say_error
+from ..shared.panel import Folded, Sentence, button, form, scrolled_column, together
 from ..shared.settings_form import SettingsForm
 from ..shared.training_run import Finish, ResumePanel, TrainingRun
 from ..shared.viewer import own_viewer
-from .device_query import query_device
-from .monitor import TrainMonitor
 from .plan import PlanPanel
 from .preview import PreviewLayers
 from .source import FOLDER, LAYERS, SourcePanel
@@ -62,13 +60,11 @@ class TrainWidget(QWidget):
         self.source = SourcePanel(viewer)
         self.start = StartPicker()
         self.plan = PlanPanel(self._cleanup)
-        self.monitor = TrainMonitor()
         self.resume = ResumePanel()
         self.preview = PreviewLayers(viewer)
         self._build()
         self._connect()
         self._show_defaults()
-        in_background(query_device, done=self._on_device, failed=self._device.setText, cleanup=self._cleanup)
 
     # For scripts -----------------------------------------------------------------------------------------
 
@@ -118,7 +114,7 @@ class TrainWidget(QWidget):
 
     @start_from.setter
     def start_from(self, name: str) -> None:
-        self.start.chosen = name
+        self.start.name = name
 
     @property
     def settings(self) -> TrainingSettings:
@@ -148,15 +144,13 @@ class TrainWidget(QWidget):
         source, settings, name, start = self.source.source(), self.settings, self.name, self.start_from
 
         def begin(progress: Progress) -> TrainingProcess:
-            _prepare_curve()
             data = source.path if source.path is not None else source.read(progress)
             init = load_model(start) if start else None
             progress(0, 0, "Starting the training process")
             job = TrainingJob(data, settings, name, init, source.words)
             return TrainingProcess(new_training_folder(name), job, preview=True)
 
-        self._begin("Preparing the training images")
-        self.run.start(begin, _saving(name))
+        self._begin(begin, name, "Preparing the training images")
 
     def go_on(self, training: Unfinished) -> None:
         """Go on with an interrupted training; returns at once."""
@@ -164,27 +158,9 @@ class TrainWidget(QWidget):
             return
 
         def begin(progress: Progress) -> TrainingProcess:
-            _prepare_curve()
             return TrainingProcess(training.folder, preview=True)
 
-        self._begin(f"Going on with {training.name}")
-        self.run.start(begin, _saving(training.name))
-
-    def pause(self) -> None:
-        """Pause the training, or go on after a pause."""
-        if self.run.paused:
-            self.run.unpause()
-        else:
-            self.run.pause()
-
-    def stop(self) -> None:
-        """End the training early and keep the best weights so far."""
-        self.run.stop()
-
-    def cancel(self) -> None:
-        """End the training and leave nothing."""
-        if self.running:
-            self.run.cancel()
+        self._begin(begin, training.name, f"Going on with {training.name}")
 
     # Parts -----------------------------------------------------------------------------------------------
 
@@ -196,18 +172,10 @@ class TrainWidget(QWidget):
         self._options = SettingsForm(defaults, leave_out=(*_TOP, "recipe"))
         self._show_preview = QCheckBox("Show the prediction on validation tiles as layers")
         self._show_preview.setChecked(True)
-        self._device = Sentence("Device: looking …")
         self._problem = Sentence()
         self._result = Sentence()
         tip = "Train in a process of its own; napari stays usable."
         self._train_button = button("Train", self.train, tip)
-        tip = "Hold the training, to have the computer for something else."
-        self._pause_button = button("Pause", self.pause, tip)
-        tip = "End now and keep the weights of the best epoch."
-        self._stop_button = button("Stop, keep best", self.stop, tip)
-        self._cancel_button = button("Cancel", self.cancel, "End now and keep nothing.")
-        self._running_buttons = (self._pause_button, self._stop_button, self._cancel_button)
-
         # What is chosen makes way for what is going on.
         start = form(
             ("Start from", self.start, "Going on from a model needs far fewer images than a new network."),
@@ -216,13 +184,10 @@ class TrainWidget(QWidget):
         options = Folded("More options", self._options)
         self._setup = together(self.source, self.plan, start, self._top, options, self._show_preview)
         layout = scrolled_column(self, "Train")
-        for part in (self.resume, self._setup, self._device, self._problem):
+        parts = (self.resume, self._setup, self._problem, self._train_button, self.run, self._result)
+        for part in parts:
             layout.addWidget(part)
-        layout.addLayout(beside(self._train_button, *self._running_buttons, wide=self._train_button))
-        layout.addWidget(self._result)
-        layout.addWidget(self.monitor)
         layout.addStretch(1)
-        self.monitor.hide()
 
     def _connect(self) -> None:
         self.source.changed.connect(self._look)
@@ -262,31 +227,15 @@ class TrainWidget(QWidget):
         self._train_button.setEnabled(not problem)
         self._setup.setVisible(not running)
         self._train_button.setVisible(not running)
-        for part in (*self._running_buttons, self.monitor.bar, self.monitor.stage):
-            part.setVisible(running)
-        for part in (self._pause_button, self._stop_button):
-            part.setEnabled(self.run.training and not self.run.ending)
-        self._cancel_button.setEnabled(running and not self.run.ending)
-        self._pause_button.setText("Go on" if self.run.paused else "Pause")
-        if self.run.ending:
-            self.monitor.stage.setText("Ending …")
-
-    # The device ------------------------------------------------------------------------------------------
-
-    def _on_device(self, device: DeviceReport) -> None:
-        if not self.running:
-            self._device.setText(f"Device: {device}")
 
     # The training ----------------------------------------------------------------------------------------
 
-    def _begin(self, stage: str) -> None:
+    def _begin(self, begin: Callable[[Progress], TrainingProcess], name: str, title: str) -> None:
         self.plan.look(None, self.settings, False)
         self.preview.remove()
         self.resume.hide()
         self._result.setText("")
-        self.monitor.clear()
-        self.monitor.show_stage(0, 0, stage)
-        self.monitor.show()
+        self.run.start(begin, _saving(name), title)
 
     def _on_event(self, event: dict[str, Any]) -> None:
         kind = event["event"]
@@ -295,18 +244,11 @@ class TrainWidget(QWidget):
                 self.preview.show_tiles(event)
         elif kind == "preview":
             self.preview.show_prediction(event)
-        elif kind == "paused":
-            self.monitor.stage.setText("Paused; the computer is free for something else.")
-        elif kind == "progress" and self.run.ending:
-            pass
-        else:
-            if kind == "start":
-                self._device.setText(f"Device: {event['device']}. Arithmetic: {event['precision']}.")
-            self.monitor.show_event(event)
 
     def _on_finished(self, outcome: tuple[ModelFile, str]) -> None:
         model, ended = outcome
-        best = max(self.monitor.history, key=lambda row: row["epoch"] if row.get("best") else 0, default={})
+        history = self.run.monitor.history
+        best = max(history, key=lambda row: row["epoch"] if row.get("best") else 0, default={})
         dice = best.get("val_dice", best.get("dice"))
         where = "validation Dice" if "val_dice" in best else "Dice on the training images"
         reached = f" {where} {dice:.3f} in epoch {best['epoch']};" if dice is not None else ""
@@ -316,7 +258,7 @@ class TrainWidget(QWidget):
 
     def _on_cancelled(self) -> None:
         self.preview.remove()
-        self.monitor.hide()
+        self.run.monitor.hide()
         self._end("Cancelled; no model was kept.")
         self.cancelled.emit()
 
@@ -327,7 +269,6 @@ class TrainWidget(QWidget):
 
     def _end(self, words: str) -> None:
         self._result.setText(words)
-        self.monitor.end()
         self.resume.refresh()
         self._look()
         self._refresh()
@@ -337,17 +278,9 @@ def _saving(name: str) -> Finish:
     """Return what saves the model of a training under a name."""
 
     def save(process: TrainingProcess, ended: str, progress: Progress) -> tuple[ModelFile, str]:
-        try:
-            model = save_to_library(process.model, name)
-        finally:
-            process.close()
+        model = save_to_library(process.model, name)
         # Only now: until here it could be resumed, or its model be found.
         shutil.rmtree(process.folder, ignore_errors=True)
         return model, ended
 
     return save
-
-
-def _prepare_curve() -> None:
-    """Import matplotlib in the thread that this is called in, for it takes a while."""
-    from . import loss_curve  # noqa: F401

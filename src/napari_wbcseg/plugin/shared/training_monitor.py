@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
 from ...words import duration
-from ..shared.panel import NOTICE_LOOK, Sentence, fill, with_tip
+from .panel import NOTICE_LOOK, Sentence, fill, with_tip
 
 if TYPE_CHECKING:
     from .loss_curve import LossCurve
@@ -16,13 +16,14 @@ _WAITING_WORTH_TELLING = 0.05
 
 
 class TrainMonitor(QWidget):
-    """Stage, bar, numbers and curves of a training."""
+    """Device, stage, bar, numbers and curves of a training."""
 
     def __init__(self) -> None:
         super().__init__()
         self.history: list[dict[str, Any]] = []
-        self.stage = Sentence()
+        self.device, self.stage = Sentence(), Sentence()
         self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
         self.plan = Sentence()
         self.notes = Sentence(look=NOTICE_LOOK)
         self.numbers: dict[str, QLabel] = {}
@@ -35,16 +36,19 @@ class TrainMonitor(QWidget):
             grid.addWidget(with_tip(label, tip), number // 2, 2 * (number % 2) + 1)
         self.curve: LossCurve | None = None
         self._curve_place = QVBoxLayout()
-        fill(self, self.stage, self.bar, grid, self._curve_place, self.plan, self.notes)
+        fill(self, self.device, self.stage, self.bar, grid, self._curve_place, self.plan, self.notes)
 
-    def clear(self) -> None:
-        """Forget the last training."""
+    def begin(self, stage: str) -> None:
+        """Forget the last training: another begins."""
         self.history = []
         for label in self.numbers.values():
             label.setText("–")
-        self.end()
+        self.device.setText("")
         if self.curve is not None:
             self.curve.show_history([])
+        self.show_stage(0, 0, stage)
+        self.bar.show()
+        self.show()
 
     def show_stage(self, done: int, total: int, stage: str) -> None:
         """Show what is being done, and how far it is; a total of 0 is unknown."""
@@ -56,11 +60,12 @@ class TrainMonitor(QWidget):
         """Show one event of the training."""
         kind = event["event"]
         if kind == "start":
+            self.device.setText(f"Device: {event['device']}. Arithmetic: {event['precision']}.")
             self.plan.setText(event["plan"])
         elif kind == "note":
             self.notes.setText("\n".join(part for part in (self.notes.text(), event["text"]) if part))
-        elif kind == "progress":
-            self.show_stage(event["done"], event["total"], event["stage"])
+        elif kind == "paused":
+            self.stage.setText("Paused; the computer is free for something else.")
         elif kind in ("step", "epoch"):
             if kind == "epoch":
                 self.history.append(event)
@@ -69,8 +74,9 @@ class TrainMonitor(QWidget):
 
     def end(self) -> None:
         """Leave what was reached; what was to be expected is told anew before the next training."""
-        self.plan.setText("")
-        self.notes.setText("")
+        for told in (self.stage, self.plan, self.notes):
+            told.setText("")
+        self.bar.hide()
 
     def _draw(self, step: dict[str, Any] | None) -> None:
         if self.curve is None:
