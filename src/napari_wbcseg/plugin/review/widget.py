@@ -20,7 +20,7 @@ from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import Job, clean_up_with, timer
 from ..shared.panel import button
 from ..shared.stroke import StrokeTool
-from ..shared.unsaved_offer import UnsavedOffer
+from ..shared.unsaved import UnsavedOffer
 from ..shared.viewer import own_viewer
 from .canvas import OnCanvas
 from .correction_store import add_to_training_set

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from ...datasets.corrections import learnt_file
 from ...network.classifier import BUILT_IN
 from ...settings import Setting
 from ..shared.events import events
+from ..shared.layer_picker import offer
+from ..shared.panel import button, there
 from ..shared.settings_form import FieldEditor
-
-_ASK = "ask"
 
 
 class ClassesEditor(FieldEditor):
@@ -24,8 +23,7 @@ class ClassesEditor(FieldEditor):
     def __init__(self, setting: Setting) -> None:
         self._files: list[str] = []
         super().__init__(setting)
-        self._last = self._value.value
-        self._value.changed.connect(self._on_chosen)
+        there(self.layout()).addWidget(button("a file …", self._ask, "A classifier that somebody saved."))
         events.classes_learnt.connect(self._offer_again)
 
     def make_widget(self, setting: Setting) -> ComboBox:
@@ -45,26 +43,14 @@ class ClassesEditor(FieldEditor):
         if Path(learnt).is_file() or learnt in self._files:
             found.append(("as you taught", learnt))
         found += [(Path(file).name, file) for file in self._files if file != learnt]
-        return [*found, ("a file …", _ASK)]
+        return found
 
     def _offer_again(self) -> None:
         offered = self._value
         assert isinstance(offered, ComboBox)
-        chosen = offered.value
-        with offered.changed.blocked():
-            offered.choices = ()  # magicgui leaves what was there before in its old order
-            offered.choices = self._offered()
-            if chosen in offered.choices:
-                offered.value = chosen
-        if offered.value != chosen:  # what was taught is forgotten
-            offered.changed.emit(offered.value)
-
-    def _on_chosen(self, value: Any) -> None:
-        if value == _ASK:
-            QTimer.singleShot(0, self._ask)  # the list is still open
-        else:
-            self._last = value
+        offer(offered, self._offered())
 
     def _ask(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Open a classifier", "", "Classifiers (*.safetensors)")
-        self.set(name or self._last)
+        if name:
+            self.set(name)

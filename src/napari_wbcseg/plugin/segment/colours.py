@@ -63,7 +63,6 @@ class ColourOffer:
             joined = np.moveaxis(joined, self.axis, -1)[..., :3]
         if joined.dtype == np.uint8:
             return np.ascontiguousarray(joined)
-        progress(0, 0, "Joining the colours")
         full = bit_range(joined)
         return np.clip(np.rint(joined.astype(np.float32) * (255 / full)), 0, 255).astype(np.uint8)
 

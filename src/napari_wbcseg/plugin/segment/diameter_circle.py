@@ -10,7 +10,8 @@ from napari.layers import Layer, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..shared.metadata import LayerInfo
-from ..shared.viewer import action_of, placement, plane_shape
+from ..shared.stroke import enter
+from ..shared.viewer import action_of, middle_of_view, placement, plane_shape
 
 _COLOUR = "#00e5ff"
 _LINE = 2  # pixels of the screen
@@ -31,7 +32,6 @@ class DiameterCircle(QObject):
         #: The layer of the circle while it is shown.
         self.layer: Shapes | None = None
         self._diameter = 0.0
-        self._before: Layer | None = None
 
     def show(self, diameter: float, source: Layer) -> None:
         """Draw the circle, in the middle of the view the first time; later where the user left it."""
@@ -47,21 +47,11 @@ class DiameterCircle(QObject):
     def hide(self, *_: object) -> None:
         """Take the circle away and give the layer that was active before its place back."""
         layer, self.layer = self.layer, None
-        if layer is None:
-            return
-        layers = self._viewer.layers
-        layers.selection.events.active.disconnect(self._on_active)
-        layer.events.data.disconnect(self._on_data)
-        was_active = layers.selection.active is layer
-        if layer in layers:
-            layers.remove(layer)
-        if was_active and self._before in layers:
-            layers.selection.active = self._before
-        self._before = None
+        if layer is not None:
+            layer.events.data.disconnect(self._on_data)
+            self._leave()
 
     def _add(self, diameter: float, source: Layer) -> None:
-        layers = self._viewer.layers
-        self._before = layers.selection.active
         zoom = self._viewer.scene.camera.zoom * float(np.abs(source.scale[-2:]).mean())
         self.layer = layer = Shapes(
             [_box(self._middle(source), diameter)],
@@ -73,19 +63,15 @@ class DiameterCircle(QObject):
             metadata=LayerInfo("helper").metadata,
             **placement(source, 2),
         )
-        layers.append(layer)
-        layers.selection.active = layer
+        self._leave = enter(self._viewer, layer, lambda: QTimer.singleShot(0, self.hide))
         layer.mode = "select"
         layer.selected_data = {0}
         layer.events.data.connect(self._on_data)
-        layers.selection.events.active.connect(self._on_active)
 
     def _middle(self, source: Layer) -> np.ndarray:
         """Return the pixel in the middle of the view; of the image where the view is elsewhere."""
         shape = np.array(plane_shape(source))[-2:]
-        world = np.zeros(source.ndim)
-        world[-2:] = np.asarray(self._viewer.scene.camera.center)[-2:]
-        middle = np.asarray(source.world_to_data(world))[-2:]
+        middle = np.array(middle_of_view(self._viewer, source))
         inside = ((middle >= 0) & (middle < shape)).all()
         return middle if inside else shape / 2
 
@@ -105,10 +91,6 @@ class DiameterCircle(QObject):
     def _on_pulled(self, diameter: float) -> None:
         if self.layer is not None:
             self.pulled.emit(diameter)
-
-    def _on_active(self, event: Any = None) -> None:
-        if self.layer is not None and self._viewer.layers.selection.active is not self.layer:
-            QTimer.singleShot(0, self.hide)
 
 
 def _box(centre: np.ndarray, diameter: float) -> np.ndarray:

@@ -25,7 +25,7 @@ from ..shared.panel import (
 from ..shared.preferences import preference, preferred_settings
 from ..shared.regions import is_regions
 from ..shared.settings_form import SettingsForm
-from ..shared.unsaved_offer import UnsavedOffer
+from ..shared.unsaved import UnsavedOffer
 from .classes_editor import ClassesEditor
 from .pixel_size_field import PixelSizeField
 from .save_form import SaveForm
@@ -59,6 +59,7 @@ class SegmentPanel:
         self.picker = LayerPicker(viewer, is_picture, "no image open")
         self.pixel_size = PixelSizeField(viewer)
         self.planes = QComboBox()
+        self.planes.addItems(["all planes", "the plane shown"])
         self.regions = LayerPicker(viewer, is_regions, none="the whole image")
         self.draw = with_tip(QPushButton("Draw"), "Draw a rectangle; only what lies in it is segmented.")
         self.models = ModelPicker(preference("model"))
@@ -119,12 +120,7 @@ class SegmentPanel:
 
     def show_planes(self, count: int) -> None:
         """Offer the planes of a stack; none for a single image."""
-        texts = [f"all {counted(count, 'plane')}", "the plane shown"]
-        if [self.planes.itemText(index) for index in range(self.planes.count())] != texts:
-            chosen = max(self.planes.currentIndex(), 0)
-            self.planes.clear()
-            self.planes.addItems(texts)
-            self.planes.setCurrentIndex(chosen)
+        self.planes.setItemText(0, f"all {counted(count, 'plane')}")
         self._rows.setRowVisible(self.planes, count > 0)
 
     def show_status(self, words: str, wrong: bool = False) -> None:

@@ -19,7 +19,6 @@ from ..shared.regions import inside, region_outlines
 from ..shared.viewer import image_data, plane_shape
 
 _MARGIN = 128  # pixels around a region, so that the cells on its outline are seen whole
-_PIECE = 2**22  # pixels read between two progress reports
 _LARGEST = 2**28  # pixels of a plane; more do not fit into a napari layer, nor into most memories
 
 
@@ -33,7 +32,6 @@ class Part:
         The pixels; lazy where the layer's are. Read them by `read`.
     shape : tuple of int
         Rows and columns of the whole layer, for a stack with its planes in front.
-    rgb : bool
     plane : int or None
         The one plane that is segmented; None for all there are.
     window : Box
@@ -46,7 +44,6 @@ class Part:
 
     data: Any
     shape: tuple[int, ...]
-    rgb: bool
     plane: int | None
     window: Box
     outlines: tuple[np.ndarray, ...] = ()
@@ -55,15 +52,19 @@ class Part:
     def read(self, progress: Progress) -> np.ndarray:
         """Return the pixels; for a worker thread.
 
-        Lazy arrays are read in pieces, so that reading can be cancelled.
+        Lazy arrays are read chunk by chunk, so that reading can be cancelled.
         """
         if isinstance(self.data, np.ndarray):
             return self.data
+        import dask.array as da
+        from dask.callbacks import Callback
+
+        def told(key: Any, result: Any, graph: Any, state: Any, worker: Any) -> None:
+            progress(len(state["finished"]), len(graph), "Reading the image")
+
         out = np.empty(self.data.shape, self.data.dtype)
-        pieces = list(_pieces(self.data, self.rgb))
-        for number, piece in enumerate(pieces):
-            progress(number, len(pieces), "Reading the image")
-            out[piece] = np.asarray(self.data[piece])
+        with Callback(posttask=told):
+            da.store(da.asarray(self.data), out, lock=False)
         return out
 
     def place(self, found: Segmentation) -> Segmentation:
@@ -160,7 +161,7 @@ def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None =
             raise ImageError(f"The regions of {regions.name} do not lie on {layer.name}: draw them on it.")
         data = data[(..., *window.slices, *((slice(None),) if rgb else ()))]
         words.append(f"the {'regions' if len(outlines) > 1 else 'region'} of {regions.name}")
-    return Part(data, shape, rgb, plane, window, outlines, " in ".join(words[::-1]))
+    return Part(data, shape, plane, window, outlines, " in ".join(words[::-1]))
 
 
 def _window(outlines: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> Box:
@@ -189,20 +190,3 @@ def _inside(found: Segmentation, outlines: tuple[np.ndarray, ...], window: Box) 
         cells=cells.assign(label=fresh),
         proposals=found.proposals[within(boxes)],
     )
-
-
-def _pieces(data: Any, rgb: bool) -> list[tuple[slice, ...]]:
-    """Return rows of planes that are read at a time: whole chunks of a lazy array, of a moderate size."""
-    axes = 2 + rgb
-    stack = data.shape[:-axes]
-    height, width = data.shape[-axes], data.shape[-axes + 1]
-    chunks = getattr(data, "chunks", None)
-    step = chunks[-axes] if chunks else None
-    step = (step[0] if isinstance(step, tuple) and step else step) or 256
-    rows = max(1, _PIECE // max(width, 1) // step) * step
-    planes = [()] if not stack else [(slice(plane, plane + 1),) for plane in range(stack[0])]
-    return [
-        (*plane, slice(start, min(start + rows, height)))
-        for plane in planes
-        for start in range(0, height, rows)
-    ]

@@ -58,7 +58,9 @@ class PixelSizeField(QWidget):
         fill(self, beside(self.value, self.source, wide=self.value))
 
     def follow(self, layer: Layer | None) -> None:
-        """Show the pixel size of a layer from now on."""
+        """Show the pixel size of a layer from now on; a line that is to be drawn on another one is not."""
+        if self._stroke is not None:
+            self._stroke.close()
         if self._layer is not None:
             self._layer.events.scale.disconnect(self._show)
         self._layer = layer
@@ -105,11 +107,6 @@ class PixelSizeField(QWidget):
         self._stroke = StrokeTool(
             self._viewer, image, "draw a line over the scale bar", width, self._on_line, self._on_ended
         )
-
-    def close_tools(self) -> None:
-        """Stop waiting for a line."""
-        if self._stroke is not None:
-            self._stroke.close()
 
     def _on_line(self, points: np.ndarray) -> None:
         pixels = float(np.linalg.norm(points[-1] - points[0]))

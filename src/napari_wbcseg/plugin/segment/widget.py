@@ -7,7 +7,7 @@ from typing import Any
 import napari
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QWidget
 from superqt.utils import signals_blocked
 
 from ...errors import WBCSegError
@@ -16,7 +16,7 @@ from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
 from ..shared.jobs import clean_up_with, in_background, say_error
-from ..shared.layer_check import LayerCheck, check_layer
+from ..shared.layer_check import check_layer
 from ..shared.layers import ResultLayers, is_corrected
 from ..shared.metadata import LayerInfo
 from ..shared.panel import open_review_on
@@ -135,7 +135,7 @@ class SegmentWidget(QWidget):
         if keep_earlier is None:
             keep_earlier = earlier is not None and is_corrected(earlier)
         self._circle.hide()
-        check, layer = self._check(), self.image
+        check, layer = check_part(self.image, self.regions), self.image
         if not check.usable or layer is None:
             self._on_failed(check.words)
             return
@@ -205,9 +205,6 @@ class SegmentWidget(QWidget):
         panel.top.editors["cell_diameter"].changed.connect(self._on_diameter)
         self._circle.pulled.connect(panel.top.editors["cell_diameter"].set)
         self._counts.changed.connect(self._refresh)
-        application = QApplication.instance()
-        if isinstance(application, QApplication):
-            application.focusChanged.connect(self._on_focus)
         self._run.progressed.connect(self._on_progress)
         self._run.segmented.connect(self._on_segmented)
         self._run.failed.connect(self._on_failed)
@@ -216,15 +213,7 @@ class SegmentWidget(QWidget):
         self._cleanup.connect(self._viewer.layers.events.inserted, self._on_layers)
         self._cleanup.connect(self._viewer.layers.events.removed, self._on_layers)
         self._cleanup.add(self._circle.hide)
-        self._cleanup.add(panel.pixel_size.close_tools)
         self._cleanup.add(lambda: panel.pixel_size.follow(None))
-
-    def _check(self) -> LayerCheck:
-        check = check_part(self.image, self.regions)
-        if check.usable and not self._panel.models.name:
-            train = "Plugins ▸ White blood cells ▸ Train WBC model"
-            return LayerCheck(False, f"No model is installed: train one with {train}.")
-        return check
 
     def _refresh(self, *_: Any) -> None:
         """Follow the choice, the count, and cells that have found their picture."""
@@ -234,7 +223,7 @@ class SegmentWidget(QWidget):
         self._show_counts()
         panel.run.setEnabled(not running)
         if not running:
-            check, cells = self._check(), self._panel.cells()
+            check, cells = check_part(self.image, self.regions), self._panel.cells()
             colours = "" if self._offer is None else self._offer.words
             told = [check.words, *LayerInfo.of(self.image).notes, colours] if check.usable else []
             panel.about.setText(" ".join(told).strip())
@@ -301,13 +290,6 @@ class SegmentWidget(QWidget):
             self._circle.hide()
         else:
             self._circle.show(diameter, layer)
-
-    def _on_focus(self, before: QWidget | None, now: QWidget | None) -> None:
-        """Take the circle away once another part of this panel is used."""
-        if self._cleanup.done or self._circle.layer is None or now is None:
-            return
-        if self.isAncestorOf(now) and not self._panel.top.editors["cell_diameter"].isAncestorOf(now):
-            self._circle.hide()
 
     # Colours ---------------------------------------------------------------------------------------------
 

@@ -15,8 +15,7 @@ from ...batch.file import BatchItem
 from ...errors import WBCSegError
 from ..shared.metadata import LayerDataTuple, LayerInfo, role_of
 from ..shared.saving import LayerSnapshot
-from ..shared.unsaved import UnsavedCopy, copies_left, keep_unsaved, state_of, take
-from ..shared.unsaved_offer import words_of
+from ..shared.unsaved import UnsavedCopy, copies_left, keep_unsaved, state_of, take, words_of
 from .files import Session, layers_of
 from .picture_list import Entry
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import WBCSegError
 from ...images.pixel_size import PixelSize
 from ...images.zarr_files import open_zarr
-from ...segmentation.result import Placement, summary_of
+from ...segmentation.result import Placement
 from .counts import counted_name
 from .features import features_table
 from .layers import fingerprint
@@ -49,7 +49,7 @@ def large_image_layer(path: str | Path, *, fields: bool = True) -> LayerDataTupl
         kept = not rows and max(coarser.shape[:2]) <= _OVERVIEW
         levels.append(np.asarray(coarser) if kept else coarser)
     about = {
-        "name": _name(path.name),
+        "name": path.name.split(".")[0],
         "rgb": rgb,
         "metadata": LayerInfo(notes=image.notes).metadata,
         **_place(image.pixel_size, rows + 2),
@@ -69,20 +69,8 @@ def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
 
     result = LargeResult.open(folder)
     source = None if result.image_file is None else result.image_file.name
-    about = LayerInfo.of_result(
-        "cells",
-        result,
-        source=source,
-        summary=summary_of(result.cells, result.classes),
-        folder=str(result.folder),
-    )
-    cells = {
-        "name": counted_name(about, result.cells, source and _name(source)),
-        "features": features_table(result.cells),
-        "opacity": 0.45,
-        "metadata": about.metadata,
-        **_place(result.pixel_size),
-    }
+    about = LayerInfo.of_result("cells", result, source=source, folder=str(result.folder))
+    cells = {**_cells(result, about, source and source.split(".")[0]), **_place(result.pixel_size)}
     layers: list[LayerDataTuple] = [(*_resolutions(result.labels.arrays, cells), "labels")]
     if result.image_file is not None:
         data, options, kind = large_image_layer(result.image_file, fields=False)
@@ -90,14 +78,19 @@ def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
     return layers
 
 
+def _cells(result: Any, about: LayerInfo, picture: str | None) -> dict[str, Any]:
+    """Return name, table and looks of a layer of cells."""
+    return {
+        "name": counted_name(about, result.cells, picture),
+        "features": features_table(result.cells),
+        "opacity": 0.45,
+        "metadata": about.metadata,
+    }
+
+
 def _resolutions(levels: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     several = len(levels) > 1
     return (levels if several else levels[0]), {**options, "multiscale": several}
-
-
-def _name(file: str) -> str:
-    """Return what a layer of a file is called."""
-    return file.split(".")[0]
 
 
 def _place(size: PixelSize | None, ndim: int = 2) -> dict[str, Any]:
@@ -131,18 +124,11 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
         "cells",
         result,
         source=result.name,
-        summary=result.summary,
         fingerprint=fingerprint(result.labels),
         path=file_of_image,
         record=None if record is None else str(record),
     )
-    cells = {
-        "name": counted_name(about, result.cells, result.name),
-        "features": features_table(result.cells),
-        "opacity": 0.5,
-        "metadata": about.metadata,
-        **attributes,
-    }
+    cells = {**_cells(result, about, result.name), **attributes}
     layers: list[LayerDataTuple] = [(result.labels, cells, "labels")]
     options = {"name": result.name, **attributes}
     pixels: Any

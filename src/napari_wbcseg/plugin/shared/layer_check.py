@@ -10,8 +10,6 @@ from napari.layers import Image
 
 from .viewer import image_data
 
-OPEN_FIRST = "Open an image first: File ▸ Open, or File ▸ Open Sample ▸ White blood cells."
-
 
 @dataclass(frozen=True)
 class LayerCheck:
@@ -36,7 +34,8 @@ def check_layer(layer: Image | None) -> LayerCheck:
     a lazy array would have to be computed here.
     """
     if layer is None:
-        return LayerCheck(False, OPEN_FIRST)
+        words = "Open an image first: File ▸ Open, or File ▸ Open Sample ▸ White blood cells."
+        return LayerCheck(False, words)
     data = image_data(layer)
     shape, dtype = tuple(int(side) for side in data.shape), np.dtype(data.dtype)
     reason = _wrong_type(dtype) or _wrong_shape(shape, layer.rgb)

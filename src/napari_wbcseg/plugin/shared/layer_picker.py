@@ -14,6 +14,18 @@ from qtpy.QtWidgets import QComboBox
 from .metadata import LayerInfo
 
 
+def offer(box: ComboBox, choices: Any) -> None:
+    """Give a list new choices; what is chosen stays where it can, and if not, that is told."""
+    chosen = box.value
+    with box.changed.blocked():
+        box.choices = ()  # magicgui leaves what was there before in its old order
+        box.choices = choices
+        if chosen in box.choices:
+            box.value = chosen
+    if box.value != chosen:
+        box.changed.emit(box.value)
+
+
 class LayerPicker(ComboBox):
     """Chooses one of the viewer's layers; follows the layer list, its names and the active layer.
 
@@ -57,15 +69,8 @@ class LayerPicker(ComboBox):
         """Ask again which layers are accepted; the choice stays where it can."""
         if not isalive(self.native):  # the viewer outlives a closed widget
             return
-        chosen = self.value
-        with self.changed.blocked():
-            self.choices = ()  # magicgui leaves what was there before in its old order
-            self.choices = self._offered
-            if chosen in self.choices:
-                self.value = chosen
+        offer(self, self._offered)
         self.enabled = bool(self._none) or self.choices != (None,)
-        if self.value is not chosen:
-            self.changed.emit(self.value)
 
     def _offered(self, _: Any = None) -> list[tuple[str, Layer | None]]:
         # Newest first in the layer list is last in the list of layers.

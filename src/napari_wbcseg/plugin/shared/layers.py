@@ -76,8 +76,6 @@ def add_segmentation(
     viewer: ViewerModel,
     segmentation: Segmentation,
     source: Layer | None = None,
-    *,
-    arrays: LayerArrays | None = None,
 ) -> ResultLayers:
     """Add the layers of a segmentation, replacing those of an earlier run on the same source.
 
@@ -90,8 +88,6 @@ def add_segmentation(
     source : Layer, optional
         The image layer it came from. The result layers take over its scale, translation, rotation, shear,
         affine, units and axis labels, and lie right above it.
-    arrays : LayerArrays, optional
-        ``layer_arrays(segmentation)`` where that was made beforehand in a worker thread.
 
     Returns
     -------
@@ -100,7 +96,7 @@ def add_segmentation(
         earlier run are the same objects with new content, so that what the user set on them
         (name, colours, visibility, place in the list) stays.
     """
-    steps = landing(viewer, segmentation, source, arrays=arrays)
+    steps = landing(viewer, segmentation, source, layer_arrays(segmentation))
     while True:
         try:
             next(steps)
@@ -112,9 +108,8 @@ def add_segmentation(
 def landing(
     viewer: ViewerModel,
     segmentation: Segmentation,
-    source: Layer | None = None,
-    *,
-    arrays: LayerArrays | None = None,
+    source: Layer | None,
+    arrays: LayerArrays,
 ) -> Generator[None, None, ResultLayers]:
     """Do what `add_segmentation` does in steps, between which the window can live.
 
@@ -122,12 +117,17 @@ def landing(
     """
     viewer = own_viewer(viewer)
     guard_canvas(viewer)
-    arrays = arrays or layer_arrays(segmentation)
     ndim = arrays.labels.ndim
     place = placement(source, ndim)
     source_id, picture = (None, "") if source is None else (str(source.unique_id), source.name)
     earlier = _results(viewer, source_id)
-    former = _usable(earlier, ndim)
+    former = {
+        role: layer  # that can take new content
+        for role, layer in earlier.items()
+        if layer.ndim == ndim
+        and layer._type_string == _KINDS.get(role)
+        and not getattr(layer, "multiscale", False)
+    }
     added: list[Layer] = []
 
     def about(role: Role) -> LayerInfo:
@@ -136,7 +136,6 @@ def landing(
             segmentation,
             source=picture or None,
             source_id=source_id,
-            summary=segmentation.summary,
             fingerprint=arrays.fingerprint if role == "cells" else None,
         )
 
@@ -206,17 +205,6 @@ def _insert(viewer: ViewerModel, layer: Layer, source: Layer | None, added: list
         viewer.add_layer(layer)
     else:
         viewer.layers.insert(viewer.layers.index(below) + 1, layer)
-
-
-def _usable(former: dict[Role, Layer], ndim: int) -> dict[Role, Layer]:
-    """Return those layers of an earlier run that can take new content."""
-    return {
-        role: layer
-        for role, layer in former.items()
-        if layer.ndim == ndim
-        and layer._type_string == _KINDS.get(role)
-        and not getattr(layer, "multiscale", False)
-    }
 
 
 def result_layers(viewer: ViewerModel, source: Layer) -> dict[Role, Layer]:

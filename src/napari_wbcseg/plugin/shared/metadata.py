@@ -10,6 +10,7 @@ from napari.layers import Layer
 
 from ...classification.classes import BUILT_IN, ClassList
 from ...results.labelled import METADATA_KEY
+from ...segmentation.result import summary_of
 from ...words import in_doubt
 
 #: A layer as napari's readers and samples give it: data, options and type.
@@ -95,6 +96,7 @@ class LayerInfo:
             field_share=found.field_share,
             notes=tuple(found.notes),
             edited=found.edited,
+            summary=summary_of(found.cells, found.classes),
             classes=None if found.classes == BUILT_IN else found.classes.to_list(),
             **more,
         )

@@ -72,14 +72,11 @@ class ModelPicker(QComboBox):
                 tip = info.problem or (info.header.notes or info.header.training_data if info.header else "")
                 self._offer(info.name + (" (built in)" if info.built_in else ""), info.name, tip)
                 self.model().item(self.count() - 1).setEnabled(not info.problem)  # type: ignore[union-attr]
-            if self._others and self.infos:
+            if self._others:
                 self.insertSeparator(self.count())
             for name, words, tip in self._others:
                 self._offer(words, name, tip)
-            if not self.count():
-                self.addItem("no model found", "")
             self.setCurrentIndex(max(self.findData(chosen if chosen in self.infos else before), 0))
-        self.setEnabled(bool(self.infos or self._others))
         if self.name != before:
             self.currentIndexChanged.emit(self.currentIndex())
 

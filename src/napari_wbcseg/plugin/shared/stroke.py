@@ -1,4 +1,4 @@
-"""A line that the user draws on the canvas, such as across a cell or over a scale bar."""
+"""Passing layers, such as for a line that the user draws across a cell or over a scale bar."""
 
 from __future__ import annotations
 
@@ -28,6 +28,35 @@ def helper_layer(layer: Layer, name: str, **looks: Any) -> Shapes:
     )
 
 
+def enter(viewer: ViewerModel, layer: Layer, left: Callable[[], object]) -> Callable[[], None]:
+    """Put a passing layer on top and make it active, until another is: then ``left`` is called.
+
+    Returns
+    -------
+    callable
+        Takes the layer away, and gives the one that was active before its place back.
+    """
+    layers = viewer.layers
+    before = layers.selection.active
+
+    def on_active(event: Any) -> None:
+        if layers.selection.active is not layer:
+            left()
+
+    def leave() -> None:
+        layers.selection.events.active.disconnect(on_active)
+        was_active = layers.selection.active is layer
+        if layer in layers:
+            layers.remove(layer)
+        if was_active and before in layers:
+            layers.selection.active = before
+
+    layers.append(layer)
+    layers.selection.active = layer
+    layers.selection.events.active.connect(on_active)
+    return leave
+
+
 class StrokeTool:
     """Lets the user draw one line on the canvas, with the path tool of a passing Shapes layer.
 
@@ -55,16 +84,14 @@ class StrokeTool:
         drawn: Callable[[np.ndarray], None],
         ended: Callable[[], None],
     ) -> None:
-        self._viewer, self._layer, self._drawn, self._ended = viewer, layer, drawn, ended
+        self._drawn, self._ended = drawn, ended
+        self._over = False
         shapes = self._shapes = helper_layer(layer, name, edge_color=_STROKE, edge_width=width)
-        viewer.layers.insert(len(viewer.layers), shapes)
-        viewer.layers.selection.active = shapes
+        self._leave = enter(viewer, shapes, lambda: self._later(None))
         shapes.mode = "add_path"
         shapes.current_edge_color, shapes.current_edge_width = _STROKE, width
         shapes.events.data.connect(self._on_data)
         shapes.bind_key("Escape", lambda _: self._later(None), overwrite=True)
-        viewer.layers.selection.events.active.connect(self._on_active)
-        self._over = False
 
     def _on_data(self, event: Any) -> None:
         # A path that has just begun is two times the same point.
@@ -73,10 +100,6 @@ class StrokeTool:
         points = np.asarray(self._shapes.data[-1], float)[:, -2:]
         if len(points) > 1 and np.ptp(points, axis=0).any():
             self._later(points)
-
-    def _on_active(self, event: Any) -> None:
-        if self._viewer.layers.selection.active is not self._shapes:
-            self._later(None)
 
     def _later(self, points: np.ndarray | None) -> None:
         """End once napari is done with the event: the layer cannot go while it is drawn on."""
@@ -92,11 +115,6 @@ class StrokeTool:
     def close(self) -> None:
         """Take the tool away."""
         self._over = True
-        shapes, layers = self._shapes, self._viewer.layers
-        layers.selection.events.active.disconnect(self._on_active)
-        shapes.events.data.disconnect(self._on_data)
-        if shapes in layers:
-            layers.remove(shapes)
-        if self._layer in layers:
-            layers.selection.active = self._layer
+        self._shapes.events.data.disconnect(self._on_data)
+        self._leave()
         self._ended()

@@ -1,4 +1,4 @@
-"""Corrections that are not saved yet are kept on disk as one goes: what ends napari loses none of them.
+"""Corrections that are not saved yet are kept on disk as one goes, and offered again: nothing is lost.
 
 A copy is a folder beside the library of models: a result as `napari_wbcseg.save` writes it, and which
 files it was read from. These are left alone until the user saves. A lock tells a copy that someone works on
@@ -29,14 +29,15 @@ from qtpy.QtCore import QCoreApplication, QObject, QThreadPool
 from ...classification.classes import CLASS, CLASS_BY, PERSON
 from ...files import write_atomically
 from ...network.library import models_folder
-from ...progress import Progress
 from ...results.names import LABELS_SUFFIX, RESULT_SUFFIX
+from ...words import moment
 from .counts import counts_of
 from .events import events
 from .file_layers import read_result_layers
 from .jobs import Job, in_background, say_error, timer
 from .layers import fingerprint, is_corrected
 from .metadata import METADATA_KEY, LayerDataTuple, LayerInfo, is_on_disk, note, role_of
+from .panel import Offer, confirmed
 from .saving import LayerSnapshot
 from .viewer import own_viewer
 
@@ -180,11 +181,9 @@ class _Followed:
 
     saved: Any
     copy: UnsavedCopy | None = None
-    written: Any = None
 
-    def take(self, kept: tuple[Any, UnsavedCopy | None]) -> None:
+    def take(self, copy: UnsavedCopy | None) -> None:
         """Have this copy from now on, or none."""
-        self.written, copy = kept
         if copy is None:
             self.drop()
         self.copy = copy
@@ -271,8 +270,8 @@ class Unsaved(QObject):
         snapshot, followed = LayerSnapshot.of_layer(layer, self._viewer()), self._followed[layer]
         saved = followed.saved
 
-        def done(kept: tuple[Any, UnsavedCopy | None]) -> None:
-            followed.take(kept)
+        def done(copy: UnsavedCopy | None) -> None:
+            followed.take(copy)
             if followed.saved is not saved:  # meanwhile
                 followed.drop()
                 self._changed.add(layer)
@@ -280,10 +279,9 @@ class Unsaved(QObject):
         def failed(words: str) -> None:
             say_error(f"The corrections are not kept, so save them. {words}")
 
-        def work(progress: Progress) -> tuple[Any, UnsavedCopy | None]:
-            return _keep(snapshot, followed)
-
-        self._job = in_background(work, done=done, failed=failed, ended=self._on_ended)
+        self._job = in_background(
+            lambda progress: _keep(snapshot, followed), done=done, failed=failed, ended=self._on_ended
+        )
 
     def _on_ended(self) -> None:
         self._job = None
@@ -291,13 +289,11 @@ class Unsaved(QObject):
             self._soon.start()
 
 
-def _keep(snapshot: LayerSnapshot, followed: _Followed) -> tuple[Any, UnsavedCopy | None]:
-    """Write a copy of cells that are corrected and not saved; return their state and where they are."""
+def _keep(snapshot: LayerSnapshot, followed: _Followed) -> UnsavedCopy | None:
+    """Write a copy of cells that are corrected and not saved, and return it."""
     state = state_of(snapshot)
     if state == followed.saved or not is_corrected(snapshot):
-        return state, None
-    if state == followed.written and followed.copy is not None:
-        return state, followed.copy
+        return None
     copy = followed.copy
     if copy is None:
         info, path = LayerInfo.of(snapshot), snapshot.image_path  # type: ignore[arg-type]
@@ -305,7 +301,7 @@ def _keep(snapshot: LayerSnapshot, followed: _Followed) -> tuple[Any, UnsavedCop
         about = {"name": name, "path": str(path) if path else None, "record": info.record}
         copy = UnsavedCopy.begin(about)
     copy.write(snapshot, state[0])
-    return state, copy
+    return copy
 
 
 def state_of(cells: LayerSnapshot | Labels) -> Any:
@@ -314,3 +310,59 @@ def state_of(cells: LayerSnapshot | Labels) -> Any:
     said = table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv(index=False)
     place = (*cells.scale, *map(str, cells.units or ()))
     return fingerprint(cells.data), said, place, LayerInfo.of(cells).classes  # type: ignore[arg-type]
+
+
+class UnsavedOffer(Offer):
+    """Shows the latest copy of unsaved corrections, while there is one.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where they are opened.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__(
+            "Open",
+            "Open them with their picture; they stay unsaved until you save them.",
+            "Remove these corrections; what was saved before stays.",
+        )
+        self._viewer = viewer
+        self._copy: UnsavedCopy | None = None
+        keep_unsaved(viewer)
+        events.copies_changed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look for copies again."""
+        copies = copies_left()
+        self._copy = next(iter(copies), None)
+        more = f" {len(copies) - 1} more are kept." if len(copies) > 1 else ""
+        self.say("" if self._copy is None else f"{words_of(self._copy)}{more}")
+
+    def accept(self) -> None:
+        if self._copy is not None:
+            copy = take(self._copy)
+            in_background(
+                lambda progress: copy.layers(),
+                "Opening corrections",
+                done=lambda layers: self._show(copy, layers),
+                failed=say_error,
+            )
+
+    def discard(self) -> None:
+        copy = self._copy
+        if copy is not None and confirmed(self, "Discard the corrections?", f"{words_of(copy)} Remove them?"):
+            take(copy).discard()
+
+    def _show(self, copy: UnsavedCopy, layers: Any) -> None:
+        *_, cells = (self._viewer.add_layer(Layer.create(*one)) for one in layers)
+        keep_unsaved(self._viewer).restored(cells, copy)  # type: ignore[arg-type]
+        self._viewer.layers.selection.active = cells
+
+
+def words_of(copy: UnsavedCopy) -> str:
+    """Say in a sentence of what and from when unsaved corrections are."""
+    words = f"Corrections of {copy.about['name']}, made {moment(copy.when)}, were not saved."
+    there = copy.about["path"] is not None and Path(copy.about["path"]).exists()
+    return words if there else f"{words} Open that picture too."

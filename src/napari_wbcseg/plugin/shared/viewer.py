@@ -58,6 +58,14 @@ def plane_shown(layer: Layer, point: tuple[float, ...]) -> int | None:
     return None if layer.ndim < 3 else round(float(layer.world_to_data(point)[-3]))
 
 
+def middle_of_view(viewer: ViewerModel, layer: Layer) -> tuple[float, float]:
+    """Return row and column of a layer's pixel in the middle of what is on view; it may lie outside."""
+    point = np.array(viewer.dims.point, float)
+    point[list(viewer.dims.displayed)[-2:]] = np.asarray(viewer.scene.camera.center, float)[-2:]
+    row, col = layer.world_to_data(point)[-2:]
+    return float(row), float(col)
+
+
 def placement(source: Layer | None, ndim: int) -> dict[str, Any]:
     """Return what places a layer of ``ndim`` dimensions where the source is."""
     if source is None:
