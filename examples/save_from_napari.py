@@ -8,7 +8,7 @@ Run it in either of two ways::
 What a person does with the mouse is a call each:
 
 1. *Segment* in the panel Segment white blood cells: ``segment`` and ``add_segmentation``,
-2. *Save …* there, or File ▸ Save Selected Layers: ``save_layer``,
+2. *Save …* there, or File ▸ Save Selected Layers: ``save``,
 3. File ▸ Open of the labels, or of ``smear-result.json``: ``viewer.open``,
 4. to do it all again from the settings in that file: ``replay``.
 """
@@ -18,9 +18,8 @@ from pathlib import Path
 
 import napari
 
-from napari_wbcseg import replay, segment
+from napari_wbcseg import replay, save, segment
 from napari_wbcseg.plugin.shared.layers import add_segmentation
-from napari_wbcseg.plugin.shared.saving import save_layer
 
 viewer = napari.current_viewer() or napari.Viewer()
 image, truth = viewer.open_sample("napari-wbcseg", "synthetic_smear", seed=3, shape=(384, 512))
@@ -30,7 +29,7 @@ found = segment(image.data)
 cells = add_segmentation(viewer, found, image).cells
 
 folder = Path(tempfile.mkdtemp(prefix="wbcseg-"))
-files = save_layer(cells, folder / "smear", "tiff,csv,overlay,geojson,roi,ome-zarr", viewer=viewer)
+files = save(cells, folder / "smear", "tiff,csv,overlay,geojson,roi,ome-zarr", image=image.data)
 print(f"{found.summary}, saved in {folder}:", *(file.name for file in files), sep="\n  ")
 
 (opened,) = viewer.open(folder / "smear-labels.tif", plugin="napari-wbcseg")

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_wbcseg.datasets import sigtuple
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.datasets.sigtuple import (
@@ -96,13 +95,6 @@ def test_a_tar_reads_like_the_folder_and_nothing_is_written(
         np.testing.assert_array_equal(ours.image, theirs.image)
         np.testing.assert_array_equal(ours.labels, theirs.labels)
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_test_fields(folder: Path) -> None:
-    assert [path.name for path in sigtuple.test_fields(folder)] == ["F2.jpg", "F10.jpg"]
-    assert sigtuple.test_fields(folder / "Test_Data") == sigtuple.test_fields(folder)
-    with pytest.raises(DatasetError, match="no test images"):
-        sigtuple.test_fields(folder / "Train_Data")
 
 
 def test_other_folders_and_files_are_not_sigtuple(tmp_path: Path) -> None:
@@ -210,10 +202,6 @@ def test_the_real_set_gives_182_tiles_in_five_folds() -> None:
     counts = {fold: sum(tile.group == f"fold-{fold}" for tile in tiles) for fold in range(5)}
     assert counts == {0: 33, 1: 33, 2: 40, 3: 39, 4: 37}
     assert [pair.name for pair in pairs[:164]] == [f"train-{number}" for number in range(164)]
-
-
-def test_the_real_set_has_61_test_fields() -> None:
-    assert len(sigtuple.test_fields(_real())) == 61
 
 
 # Archives

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_wbcseg.errors import DatasetError
 from napari_wbcseg.plugin.reader import get_sigtuple_reader
 
 
@@ -78,10 +79,9 @@ def test_the_folder_and_the_archive_open_as_tiles(viewer, sigtuple, form):
     assert labels.data.max() == 1
 
 
-def test_a_folder_of_fields_opens_as_images(viewer, sigtuple):
-    layers = viewer.open(sigtuple / "Test_Data", plugin="napari-wbcseg")
-    assert [layer.name for layer in layers] == ["A1", "B2"]
-    assert [layer.visible for layer in layers] == [True, False]
+def test_a_folder_without_training_pairs_is_refused(viewer, sigtuple):
+    with pytest.raises(DatasetError, match="no training images"):
+        viewer.open(sigtuple / "Test_Data", plugin="napari-wbcseg")
 
 
 def test_other_paths_are_left_to_other_readers(tmp_path):

@@ -122,23 +122,6 @@ def read_sigtuple(path: str | Path) -> list[TrainingPair]:
     ]
 
 
-def test_fields(path: str | Path) -> list[Path]:
-    """Return the test field files of a SigTuple folder, in natural order.
-
-    Raises
-    ------
-    DatasetError
-        If there are none.
-    """
-    entries = _files(Path(path).expanduser(), TEST_FOLDER)
-    if not entries:
-        raise DatasetError(f"{path} has no test images in a folder {TEST_FOLDER}; give the whole set.")
-    return [Path(entry.shown) for entry in entries]
-
-
-test_fields.__test__ = False  # type: ignore[attr-defined]  # whatever its name says to pytest
-
-
 def _files(path: Path, section: str) -> list[Entry]:
     folder = _section(path, section)
     return [] if folder is None else image_entries(folder)

@@ -21,14 +21,14 @@ def get_sigtuple_reader(path: Paths = "") -> Reader | None:
     ----------
     path : path, or list of paths
         What napari was asked to open. A list means one stack of several files, which is never ours. Without
-        one, as from the command palette, it is asked for and opened.
+        one, as from the command palette, it is said how files are opened.
 
     Returns
     -------
     callable or None
         A function from the path to layer data tuples.
     """
-    file = _file(path, lambda: _ask_and_open("Open the SigTuple folder"))
+    file = _file(path)
     if file is None:
         return None
     from ..datasets.sigtuple import is_sigtuple
@@ -37,32 +37,20 @@ def get_sigtuple_reader(path: Paths = "") -> Reader | None:
 
 
 def read_sigtuple_layers(path: Paths) -> list[LayerDataTuple]:
-    """Read the training pairs as tiles with labels, or the fields where there are no pairs.
+    """Read the training pairs as tiles with labels.
 
     Raises
     ------
     DatasetError
-        If the folder or archive is damaged.
+        If the folder or archive is damaged, or has none.
     """
-    from ..datasets.sigtuple import read_sigtuple, test_fields
+    from ..datasets.sigtuple import read_sigtuple
     from ..errors import DatasetError
-    from ..images.read import read_image
     from .samples import tile_layers
 
     if not isinstance(path, str | PathLike):
         raise DatasetError("Open one SigTuple folder or archive at a time.")
-    folder = Path(path)
-    try:
-        return tile_layers(read_sigtuple(folder))
-    except DatasetError:
-        if not folder.is_dir():
-            raise
-        fields = test_fields(folder)
-    # Sixty images of different sizes: all in the list, the first one shown.
-    return [
-        (read_image(field), {"name": field.stem, "rgb": True, "visible": number == 0}, "image")
-        for number, field in enumerate(fields)
-    ]
+    return tile_layers(read_sigtuple(Path(path)))
 
 
 def get_result_reader(path: Paths = "") -> Reader | None:
@@ -72,12 +60,9 @@ def get_result_reader(path: Paths = "") -> Reader | None:
     ----------
     path : path, or list of paths
         A label TIFF with its ``NAME-result.json`` beside it, that JSON, or an OME-Zarr that was
-        saved by this plugin, or the folder with the result of a large image. Without one it is asked for.
+        saved by this plugin, or the folder with the result of a large image.
     """
-    file = _file(
-        path,
-        lambda: _ask_and_open("Open a saved result", "Results (*-result.json *-labels.tif *-labels.tiff)"),
-    )
+    file = _file(path)
     if file is None:
         return None
     if file.is_dir():  # without the output package: this is asked for every folder that is opened
@@ -116,9 +101,9 @@ def get_large_reader(path: Paths = "") -> Reader | None:
     ----------
     path : path, or list of paths
         Ordinary .tif files are left to napari, which would ask at each of them who shall read it;
-        File ▸ IO Utilities has a command for large ones. Without a path that command is run.
+        File ▸ IO Utilities has a command for large ones.
     """
-    file = _file(path, open_large_image)
+    file = _file(path)
     if file is None:
         return None
     from ..images.find import SLIDE_SUFFIXES
@@ -126,56 +111,41 @@ def get_large_reader(path: Paths = "") -> Reader | None:
 
     if file.suffix.lower() not in SLIDE_SUFFIXES and not is_zarr(file):
         return None
-    return _read_large_image
-
-
-def _read_large_image(path: Any) -> list[LayerDataTuple]:
     from .shared.file_layers import large_image_layer
 
-    return [large_image_layer(path)]
+    return lambda name: [large_image_layer(name)]  # type: ignore[arg-type]  # no list of names
 
 
-def _file(path: Paths, ask: Callable[[], object]) -> Path | None:
-    """Return the file or folder to be opened; None for a list of files, and, after asking, for none."""
+def _file(path: Paths) -> Path | None:
+    """Return the file or folder to be opened; None for a list of files, and without a path."""
     if path == "":
-        ask()
+        from napari.utils.notifications import show_error
+
+        show_error("Files are opened with File ▸ Open, folders with File ▸ Open Folder.")
         return None
     return Path(path) if isinstance(path, str | PathLike) else None
 
 
-def _ask_and_open(title: str, files: str = "", read: Callable[[str], LayerDataTuple] | None = None) -> None:
-    """Ask for a file, or where no kind of files is given for a folder, and open it by a reader of ours."""
+def open_large_image() -> None:
+    """File ▸ IO Utilities: ask for a large image and add it to the viewer, without reading it whole."""
     import napari
     from napari.layers import Layer
     from napari.utils.notifications import show_error
     from qtpy.QtWidgets import QFileDialog
 
     from ..errors import WBCSegError
-    from .shared.viewer import own_viewer
-
-    current = napari.current_viewer()
-    if current is None:
-        return
-    viewer = own_viewer(current)
-    name = (
-        QFileDialog.getOpenFileName(None, title, "", files)[0]
-        if files
-        else QFileDialog.getExistingDirectory(None, title)
-    )
-    try:
-        if name and read is not None:
-            viewer.add_layer(Layer.create(*read(name)))
-        elif name:
-            viewer.open(name, plugin="napari-wbcseg")
-    except (WBCSegError, ValueError) as error:  # the latter is napari's, where the file is none of ours
-        show_error(str(error))
-
-
-def open_large_image() -> None:
-    """File ▸ IO Utilities: ask for a large image and add it to the viewer, without reading it whole."""
     from ..images.find import OPENSLIDE_ONLY, TIFF_SUFFIXES
     from .shared.file_layers import large_image_layer
+    from .shared.viewer import own_viewer
 
+    viewer = napari.current_viewer()
     patterns = " ".join(f"*{suffix}" for suffix in (*TIFF_SUFFIXES, *OPENSLIDE_ONLY))
-    files = f"Tiled TIFF and whole slides ({patterns});All files (*)"
-    _ask_and_open("Open a large image, read where it is looked at", files, large_image_layer)
+    files = f"Tiled TIFF and whole slides ({patterns});;All files (*)"
+    title = "Open a large image, read where it is looked at"
+    name, _ = QFileDialog.getOpenFileName(None, title, "", files)
+    if viewer is None or not name:
+        return
+    try:
+        own_viewer(viewer).add_layer(Layer.create(*large_image_layer(name)))
+    except WBCSegError as error:
+        show_error(str(error))

@@ -2,7 +2,7 @@
 
 Each function is a writer of the manifest, for one labels layer and, where it is selected
 too, its image. An image that is not given is looked up in the current viewer. Called without a path,
-as the command palette does, it asks for one and saves the chosen layer.
+as the command palette does, it says where the formats are offered.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> 
     """Save what napari hands over in the format of a name."""
     import napari
     from napari.layers import Image, Labels
+    from napari.utils.notifications import show_error
 
     from ..results.save import FORMATS
     from .shared.saving import LayerSnapshot, save_snapshot
@@ -27,7 +28,8 @@ def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> 
     from .shared.viewer import own_viewer
 
     if path == "":
-        return _ask_and_save(name)
+        show_error("Choose a layer of cells in the layer list, then File ▸ Save Selected Layers.")
+        return []
     target = Path(path)
     if not target.name.lower().endswith(FORMATS[name].endings):
         # The dialog leaves the ending to who saves.
@@ -43,29 +45,6 @@ def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> 
     if viewer is not None and made["labels"] in there:
         keep_unsaved(viewer).saved_in(made["labels"], snapshot, files)
     return [str(file) for file in files]
-
-
-def _ask_and_save(name: str) -> list[str]:
-    import napari
-    from napari.layers import Labels
-    from napari.utils.notifications import show_error
-    from qtpy.QtWidgets import QFileDialog
-
-    from ..errors import WBCSegError
-    from ..results.save import FORMATS
-
-    viewer = napari.current_viewer()
-    layer = None if viewer is None else viewer.layers.selection.active
-    if not isinstance(layer, Labels):
-        show_error("Choose a layer of cells in the layer list, then save it.")
-        return []
-    files = f"{FORMATS[name].title} ({' '.join(f'*{ending}' for ending in FORMATS[name].endings)})"
-    path, _ = QFileDialog.getSaveFileName(None, f"Save {layer.name}", "", files)
-    try:
-        return _write(name, path, [layer.as_layer_data_tuple()]) if path else []
-    except WBCSegError as error:
-        show_error(str(error))
-        return []
 
 
 write_tiff = partial(_write, "tiff")

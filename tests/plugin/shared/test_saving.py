@@ -19,11 +19,15 @@ from napari_wbcseg.plugin.segment.save_form import OFFERED, SaveForm
 from napari_wbcseg.plugin.shared.file_layers import read_result_layers
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, role_of
-from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_layer
+from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
 from napari_wbcseg.results import labelled
 from napari_wbcseg.results.save import FORMATS
 
 from ..conftest import dark_discs, discs
+
+
+def save_layer(layer, path, formats=None, *, viewer):
+    return save_snapshot(LayerSnapshot.of_layer(layer, viewer), path, formats)
 
 
 @pytest.fixture

@@ -74,8 +74,9 @@ class Counts(QObject):
         super().__init__()
         # This must not keep a closed viewer alive.
         self._viewer = weakref.ref(viewer)
-        self._present: weakref.WeakKeyDictionary[Labels, list[np.ndarray]] = weakref.WeakKeyDictionary()
-        self._reviewed: weakref.WeakKeyDictionary[Labels, pd.DataFrame] = weakref.WeakKeyDictionary()
+        # A row for each cell that there is, of layers that were edited or are reviewed.
+        self._tables: weakref.WeakKeyDictionary[Labels, pd.DataFrame] = weakref.WeakKeyDictionary()
+        self._reviewed: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._edited: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._job: Job | None = None
         self._counting: Labels | None = None
@@ -83,8 +84,8 @@ class Counts(QObject):
         self._soon = timer(_DELAY, self._count, self)
         layers = viewer.layers
         layers.events.inserted.connect(self._on_inserted)
-        layers.events.removed.connect(self._on_removed)
         for emitter in (
+            layers.events.removed,
             layers.events.reordered,
             layers.selection.events.active,
             viewer.dims.events.current_step,
@@ -104,7 +105,7 @@ class Counts(QObject):
         info = LayerInfo.of(layer)
         if info.in_doubt:
             return "count in doubt"
-        table = self._table(layer)
+        table = self._tables.get(layer)
         if plane is None:
             return info.summary if table is None else summary_of(table, info.class_list)
         table = layer.features if table is None else table
@@ -121,19 +122,19 @@ class Counts(QObject):
 
     def legend(self, layer: Labels) -> str:
         """Return the classes of a layer's cells beside the colours of their outlines, as rich text."""
-        table, info = self._table(layer), LayerInfo.of(layer)
+        table, info = self._tables.get(layer), LayerInfo.of(layer)
         if info.in_doubt:
             return ""
         return legend(known_cells(layer) if table is None else table, info.class_list)
 
     def renew(self, layer: Labels, cells: pd.DataFrame) -> None:
         """Follow a layer whose cells were exchanged for those of a table; its summary tells them in words."""
-        self._present.pop(layer, None)
         self._edited.discard(layer)
         self._watch(layer)
         if layer in self._reviewed:  # the review is about to measure them
             self._show()
         else:
+            self._tables.pop(layer, None)
             self._tell(layer, cells)
 
     def say(self, layer: Labels, words: str) -> None:
@@ -143,14 +144,17 @@ class Counts(QObject):
 
     def review(self, layer: Labels, table: pd.DataFrame) -> None:
         """Tell the count of a table in place of counting, until `end_review`."""
-        self._reviewed[layer] = table
-        self._present.pop(layer, None)
+        self._reviewed.add(layer)
+        self._tables[layer] = table
         self._tell(layer, table)
 
     def end_review(self, layer: Labels) -> None:
         """Count the layer's edits again."""
-        reviewed = self._reviewed.pop(layer, None) is not None
-        if reviewed and role_of(layer) == "cells" and not is_on_disk(layer):
+        if layer not in self._reviewed:
+            return
+        self._reviewed.discard(layer)
+        self._tables.pop(layer)
+        if role_of(layer) == "cells" and not is_on_disk(layer):
             self._edited.add(layer)
             self._soon.start()
 
@@ -178,12 +182,6 @@ class Counts(QObject):
         if viewer is not None and active is not None and role_of(active) == "cells":
             tell_at_mouse(viewer, active)
 
-    def _on_removed(self, event: Any) -> None:
-        if event.value is self._counting and self._job is not None:
-            self._job.abandon()
-            self._end_job()
-        self._show()
-
     def _watch(self, layer: Layer) -> None:
         for name in ("visible", "opacity", "blending", "translate", "scale", "affine"):
             getattr(layer.events, name).connect(self._show)
@@ -195,7 +193,7 @@ class Counts(QObject):
     def _on_saved(self, event: Any) -> None:
         """Tell the count anew: of cells that were corrected and saved it is in doubt no more."""
         if role_of(event.source) == "cells":
-            self._tell(event.source, self._table(event.source))
+            self._tell(event.source, self._tables.get(event.source))
 
     def _on_edit(self, event: Any) -> None:
         if event.source not in self._reviewed:
@@ -218,9 +216,15 @@ class Counts(QObject):
 
     def _on_counted(self, present: list[np.ndarray]) -> None:
         layer = self._counting
-        if layer is not None and layer not in self._reviewed:
-            self._present[layer] = present
-            self._tell(layer, self._table(layer))
+        if layer is None or layer in self._reviewed:
+            return
+        labels = np.concatenate(present)
+        table = pd.DataFrame({"plane": np.repeat(range(len(present)), [len(here) for here in present])})
+        for column in ("check", CLASS):
+            known = known_values(layer, column)
+            table[column] = pd.Series([known.get(int(label)) for label in labels], dtype=object)
+        self._tables[layer] = table
+        self._tell(layer, table)
 
     def _end_job(self) -> None:
         self._job = self._counting = None
@@ -228,18 +232,6 @@ class Counts(QObject):
             self._soon.start()
 
     # Telling ---------------------------------------------------------------------------------------------
-
-    def _table(self, layer: Labels) -> pd.DataFrame | None:
-        """Return a row for each cell that there is; None where nothing was edited."""
-        if layer in self._reviewed or layer not in self._present:
-            return self._reviewed.get(layer)
-        present = self._present[layer]
-        labels = np.concatenate(present)
-        table = pd.DataFrame({"plane": np.repeat(range(len(present)), [len(here) for here in present])})
-        for column in ("check", CLASS):
-            known = known_values(layer, column)
-            table[column] = pd.Series([known.get(int(label)) for label in labels], dtype=object)
-        return table
 
     def _tell(self, layer: Labels, cells: pd.DataFrame | None) -> None:
         if role_of(layer) == "cells" and cells is not None:

@@ -104,22 +104,20 @@ class _ColumnArea(QScrollArea):
         if not isinstance(window, QMainWindow):
             return
         docks = {
-            dock: area for dock in window.findChildren(QDockWidget) for area in dock.findChildren(_ColumnArea)
+            area: dock for dock in window.findChildren(QDockWidget) for area in dock.findChildren(_ColumnArea)
         }
-        own = next((dock for dock, area in docks.items() if area is self), None)
+        own = docks.pop(self, None)
         if own is None:
             return
         own.setWindowTitle(self._tab)  # what is on the tab; napari has the title in full above the panel
+        for area, dock in docks.items():
+            if area._tab == self._tab:
+                dock.show()
+                dock.raise_()
+                own.destroyOnClose()  # type: ignore[attr-defined]  # of napari's docks
+                return
         place = window.dockWidgetArea(own)
-        twin = next(
-            (dock for dock, area in docks.items() if dock is not own and area._tab == self._tab), None
-        )
-        if twin is not None:
-            twin.show()
-            twin.raise_()
-            own.destroyOnClose()  # type: ignore[attr-defined]  # of napari's docks
-            return
-        others = [dock for dock in docks if dock is not own and window.dockWidgetArea(dock) == place]
+        others = [dock for dock in docks.values() if window.dockWidgetArea(dock) == place]
         if others and own not in window.tabifiedDockWidgets(others[0]):
             window.tabifyDockWidget(others[0], own)
             own.raise_()

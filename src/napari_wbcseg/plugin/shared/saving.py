@@ -75,45 +75,13 @@ class LayerSnapshot:
         return taken
 
 
-def save_layer(
-    layer: Labels,
-    path: str | Path,
-    formats: str | Iterable[str] | None = None,
-    *,
-    viewer: ViewerModel | None = None,
-    progress: Progress = silent,
-) -> list[Path]:
-    """Save a labels layer with all that the viewer knows of it; see `napari_wbcseg.save`.
-
-    Parameters
-    ----------
-    layer : Labels
-        Found by this plugin, or drawn by hand.
-    path, formats
-        As for `napari_wbcseg.save`.
-    viewer : napari.Viewer, optional
-        Where the image is that the layer belongs to; by default the current viewer.
-    progress : Progress
-
-    Raises
-    ------
-    OutputError
-        If a format cannot hold the layer, or a file cannot be written.
-    """
-    import napari
-
-    return save_snapshot(
-        LayerSnapshot.of_layer(layer, viewer or napari.current_viewer()), path, formats, progress
-    )
-
-
 def save_snapshot(
     snapshot: LayerSnapshot,
     path: str | Path,
     formats: str | Iterable[str] | None = None,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Save what `LayerSnapshot.of_layer` took; for a worker thread.
+    """Save what `LayerSnapshot.of_layer` took; see `napari_wbcseg.save`. For a worker thread.
 
     Other files of labels that are written anew follow, and the tables of a run in that folder.
     """

@@ -51,7 +51,18 @@ class FieldEditor(QWidget):
 
     def make_widget(self, setting: Setting) -> ValueWidget[Any]:
         """Return what holds the value."""
-        return _value_widget(setting)
+        if setting.choices:
+            return ComboBox(choices=setting.choices)
+        if setting.kind is bool:
+            return CheckBox(text="")
+        if setting.kind is str:
+            return LineEdit()
+        low = 0 if setting.low is None else setting.low
+        high = _LARGEST if setting.high is None else setting.high
+        if setting.kind is int:
+            return SpinBox(min=int(low), max=int(high))
+        step = _step(setting)
+        return FloatSpinBox(min=low + step * setting.above, max=high - step * setting.below, step=step)
 
     @property
     def value(self) -> Any:
@@ -131,21 +142,6 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         """Show only the fields that this recipe reads."""
         for editor in self.editors.values():
             self.rows.setRowVisible(editor, editor.setting.recipe in (None, recipe))
-
-
-def _value_widget(setting: Setting) -> ValueWidget[Any]:
-    if setting.choices:
-        return ComboBox(choices=setting.choices)
-    if setting.kind is bool:
-        return CheckBox(text="")
-    if setting.kind is str:
-        return LineEdit()
-    low = 0 if setting.low is None else setting.low
-    high = _LARGEST if setting.high is None else setting.high
-    if setting.kind is int:
-        return SpinBox(min=int(low), max=int(high))
-    step = _step(setting)
-    return FloatSpinBox(min=low + step * setting.above, max=high - step * setting.below, step=step)
 
 
 def _step(setting: Setting) -> float:
