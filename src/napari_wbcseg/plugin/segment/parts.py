@@ -14,7 +14,7 @@ from ...errors import ImageError
 from ...images.lazy import is_large
 from ...progress import Progress
 from ...segmentation.result import Segmentation
-from ..shared.layer_check import LayerCheck, check_layer
+from ..shared.layer_check import check_layer
 from ..shared.regions import inside, region_outlines
 from ..shared.viewer import image_data, plane_shape
 
@@ -98,19 +98,23 @@ class Part:
         )
 
 
-def check_part(layer: Image | None, regions: Shapes | None) -> LayerCheck:
-    """Say whether an image layer, or what of it lies in regions, can be segmented; see `check_layer`."""
-    check = check_layer(layer)
-    if layer is None or not check.usable or regions is not None or _in_tiles(layer):
-        return check
+def check_part(layer: Image | None, regions: Shapes | None) -> str:
+    """Return what would be segmented of an image layer, or of what of it lies in regions.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be segmented.
+    """
+    words = check_layer(layer)
+    assert layer is not None
     rows, columns = plane_shape(layer)[-2:]
-    if rows * columns <= _LARGEST:
-        return check
-    return LayerCheck(
-        False,
-        f"{columns} × {rows} pixels are too many for one layer: choose or draw a region, "
-        "or use the command wbcseg segment.",
-    )
+    if regions is None and rows * columns > _LARGEST and not _in_tiles(layer):
+        raise ImageError(
+            f"{columns} × {rows} pixels are too many for one layer: choose or draw a region, "
+            "or use the command wbcseg segment."
+        )
+    return words
 
 
 def _in_tiles(layer: Layer) -> bool:
@@ -118,7 +122,7 @@ def _in_tiles(layer: Layer) -> bool:
     return layer.ndim == 2 and is_large(image_data(layer))
 
 
-def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None = None) -> Part | None:
+def choose_part(layer: Image, plane: int | None = None, regions: Shapes | None = None) -> Part | None:
     """Return the part of a layer that is one plane of it, inside regions, or both.
 
     None for all of a large image, which is segmented tile by tile.
@@ -135,8 +139,9 @@ def choose_part(layer: Layer, plane: int | None = None, regions: Shapes | None =
     Raises
     ------
     ImageError
-        If no region lies on the layer.
+        If it cannot be segmented, or no region lies on the layer.
     """
+    check_part(layer, regions)
     if regions is None and _in_tiles(layer):
         return None
     data, rgb = image_data(layer), bool(layer.rgb)

@@ -10,13 +10,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 from superqt.utils import signals_blocked
 
-from ...errors import WBCSegError
+from ...errors import ImageError, WBCSegError
 from ...segmentation.result import Segmentation
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
 from ..shared.jobs import clean_up_with, in_background, say_error
-from ..shared.layer_check import check_layer
 from ..shared.layers import ResultLayers, is_corrected
 from ..shared.metadata import LayerInfo
 from ..shared.panel import open_review_on
@@ -135,11 +134,10 @@ class SegmentWidget(QWidget):
         if keep_earlier is None:
             keep_earlier = earlier is not None and is_corrected(earlier)
         self._circle.hide()
-        check, layer = check_part(self.image, self.regions), self.image
-        if not check.usable or layer is None:
-            self._on_failed(check.words)
-            return
-        shown = plane_shown(layer, self._viewer.dims.point) if self.only_plane_shown else None
+        layer: Any = self.image  # there may be none, which is refused
+        shown = None
+        if self.only_plane_shown and layer is not None:
+            shown = plane_shown(layer, self._viewer.dims.point)
         try:
             part = choose_part(layer, shown, self.regions)
         except WBCSegError as error:
@@ -223,12 +221,17 @@ class SegmentWidget(QWidget):
         self._show_counts()
         panel.run.setEnabled(not running)
         if not running:
-            check, cells = check_part(self.image, self.regions), self._panel.cells()
+            cells, problem = self._panel.cells(), ""
             colours = "" if self._offer is None else self._offer.words
-            told = [check.words, *LayerInfo.of(self.image).notes, colours] if check.usable else []
+            try:
+                told = [check_part(self.image, self.regions), *LayerInfo.of(self.image).notes, colours]
+            except ImageError as error:
+                told, problem = [], colours or str(error)
+            shape = plane_shape(self.image) if told and self.image is not None else ()
+            panel.show_planes(shape[0] if len(shape) == 3 else 0)
             panel.about.setText(" ".join(told).strip())
-            panel.show_status("" if check.usable else colours or check.words, wrong=True)
-            panel.run.setEnabled(check.usable)
+            panel.show_status(problem, wrong=True)
+            panel.run.setEnabled(not problem)
             panel.run.setText("Segment" if cells is None else "Segment again")
             panel.run.setToolTip(
                 "Find, outline and count the white cells of the chosen image."
@@ -255,10 +258,7 @@ class SegmentWidget(QWidget):
 
     def _on_layers(self, event: Any = None) -> None:
         """Look at the image again; its neighbours and its results may have changed."""
-        layer = self.image
-        shape = plane_shape(layer) if layer is not None and check_layer(layer).usable else ()
-        self._panel.show_planes(shape[0] if len(shape) == 3 else 0)
-        self._offer = colour_offer(self._viewer, layer)
+        self._offer = colour_offer(self._viewer, self.image)
         if self._offer is not None:
             self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
         self._refresh()

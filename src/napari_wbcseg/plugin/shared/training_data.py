@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 from ...datasets.corrections import corrections_folder, read_record
 from ...datasets.pair import TrainingPair
-from ...errors import DatasetError, WBCSegError
+from ...errors import DatasetError, ImageError, WBCSegError
 from ...images.prepare import as_rgb8, bit_range
 from ...progress import Progress
 from ...words import counted
@@ -19,9 +19,11 @@ from .viewer import image_data, plane_shape
 
 def check_pair(image: Image | None, labels: Labels | None) -> str:
     """Return why the two layers cannot be trained on, or nothing."""
-    check = check_layer(image)
-    if image is None or not check.usable:
-        return check.words
+    try:
+        check_layer(image)
+    except ImageError as error:
+        return str(error)
+    assert image is not None
     if labels is None:
         return "Add a labels layer with the cells drawn in it: segment the image and correct the result."
     planes, drawn = plane_shape(image), plane_shape(labels)
