@@ -231,8 +231,16 @@ def is_one_field(planes: Iterable[NDArray[np.float32]]) -> bool:
 def check_shape(shape: tuple[int, ...]) -> None:
     if 0 in shape:
         raise ImageError(f"The image has no pixels (shape {shape}).")
-    if len(shape) != 2 and not (len(shape) == 3 and shape[2] in (1, 3, 4)):
+    if len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4)):
+        return
+    wanted = "give grey (rows, columns) or RGB (rows, columns, 3)"
+    if len(shape) == 3 and shape[0] in (3, 4):
         raise ImageError(
-            f"An array of shape {shape} is not one image: give grey (rows, columns), or RGB (rows, columns, "
-            "3). Of a stack give one plane; numpy.moveaxis(image, 0, -1) takes colours from the front."
+            f"The image has shape {shape}, with the colours in front; {wanted}, "
+            "as numpy.moveaxis(image, 0, -1)."
         )
+    if len(shape) == 3 and shape[2] < 16:
+        raise ImageError(f"The image has {shape[2]} channels (shape {shape}); {wanted}.")
+    if len(shape) in (3, 4):
+        raise ImageError(f"An array of shape {shape} is a stack of images, not one; {wanted}.")
+    raise ImageError(f"An array of shape {shape} is not an image; {wanted}.")
