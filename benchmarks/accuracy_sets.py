@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from napari_wbcseg.datasets.boxes import WHITE_KIND, read_boxes, split_names
-from napari_wbcseg.datasets.sigtuple import DOUBTFUL_MASKS, cut_tiles, fold_of, read_sigtuple, test_fields
+from napari_wbcseg.datasets.sigtuple import DOUBTFUL_MASKS, TEST_FOLDER, cut_tiles, fold_of, read_sigtuple
 from napari_wbcseg.datasets.single_cells import is_held_out, read_classes, without_cells_files
 from napari_wbcseg.images.read import read_rgb8
 from napari_wbcseg.synthetic.smear import synthetic_smear
@@ -96,7 +96,7 @@ def clean_fields(path: Path) -> list[BenchImage]:
     """Return the test fields that share no cell with the training set, counted by eye."""
     with COUNTS_TABLE.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    files = {file.stem: file for file in test_fields(path)}
+    files = {file.stem: file for file in (path / TEST_FOLDER).iterdir()}
     found = []
     for row in rows:
         points = np.array([point.split(":") for point in row["centres"].split()], float).reshape(-1, 2)

@@ -150,7 +150,7 @@ def main() -> None:
     start = time.perf_counter()
     with measured() as ours["segmenting"]:
         widget.run()
-        live(until=lambda: widget._landing is not None or not widget.running)
+        live(until=lambda: not widget._run.can_be_cancelled)
     with measured() as ours["adding the layers"]:
         live(until=lambda: not widget.running)
         live()
@@ -158,7 +158,7 @@ def main() -> None:
     with measured() as ours["editing the cells"]:
         edit(viewer.layers[-1])
     widget.run()
-    live(until=lambda: widget._landing is not None or not widget.running)
+    live(until=lambda: not widget._run.can_be_cancelled)
     with measured() as ours["replacing the layers"]:
         live(until=lambda: not widget.running)
         live()

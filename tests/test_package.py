@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+import importlib
 import importlib.metadata
 import inspect
 import json
@@ -194,6 +195,18 @@ class TestModules:
     def test_no_place_of_one_machine_is_named(self, path):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"""["'\s(](/(home|root|work|Users|mnt|tmp|opt)/|[A-Z]:\\\\)""", text)
+
+
+@needs_checkout
+@pytest.mark.parametrize("folder", ["benchmarks", "examples"])
+def test_what_benchmarks_and_examples_import_is_there(folder: str) -> None:
+    for path in sorted((ROOT / folder).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            module = str(getattr(node, "module", ""))
+            if module.split(".")[0] == NAME and "plugin" not in module:  # whose modules need a window
+                there = importlib.import_module(module)
+                missing = [one.name for one in node.names if not hasattr(there, one.name)]
+                assert not missing, f"{path.name} asks {module} for {missing}"
 
 
 @needs_checkout
