@@ -281,7 +281,7 @@ def test_what_cannot_be_done_is_said(
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     with pytest.raises(ImageError, match="holds other files"):
         segment_large(image, tmp_path / "mine", model, SETTINGS)
-    with pytest.raises(ImageError, match="is not one image"):
+    with pytest.raises(ImageError, match="a stack of images, not one"):
         segment_large(np.zeros((3, 50, 60, 3), np.uint8), tmp_path / "a", model)
     with pytest.raises(SettingsError, match="csv or parquet"):
         segment_large(image, tmp_path / "b", model, table="xlsx")  # type: ignore[arg-type]
