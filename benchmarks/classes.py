@@ -23,7 +23,7 @@ from napari_wbcseg.classification.learn import probabilities_of, teach
 from napari_wbcseg.images.illumination import normalised
 from napari_wbcseg.images.read import read_image
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
-from napari_wbcseg.segmentation.robust import outliner
+from napari_wbcseg.segmentation.outlining import outliner
 from napari_wbcseg.training.class_cells import CLASSES, ClassCells, cut_cell, cut_cells
 from napari_wbcseg.training.classifier import as_they_are
 

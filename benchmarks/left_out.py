@@ -30,7 +30,7 @@ from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.datasets.single_cells import read_without_cells
 from napari_wbcseg.files import write_atomically
-from napari_wbcseg.segmentation.robust import outliner
+from napari_wbcseg.segmentation.outlining import outliner
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.train import train
 

@@ -97,6 +97,11 @@ class ClassList(tuple[CellClass, ...]):
         """Return the names of the classes that are counted with one: itself and its parts."""
         return tuple(one.name for one in self if name in (one.name, one.part_of))
 
+    def wider(self, name: str) -> str:
+        """Return the name of the class with which one is counted, its own where that is none or not known."""
+        known = self(name)
+        return known.part_of or name if known else name
+
     def added(self, *classes: CellClass) -> ClassList:
         """Return the list with classes added, or put in the place of those of their names."""
         new = {one.name: one for one in classes}

@@ -136,24 +136,18 @@ def _sure(
     Classes that a person named are left out, and what the classifier called most of the cells of such a
     class: a person may have named it anew.
     """
-
-    def wider(name: str) -> str:
-        known = classes(name)
-        return known.part_of or name if known else name
-
     probabilities = classifier.probabilities(embedding)
     told = np.array(classifier.header.architecture.classes)[probabilities.argmax(axis=1)].tolist()
     called: dict[str, Counter[str]] = {name: Counter() for name in names if name}
     for name, kind in zip(names, told, strict=True):
         if name:
             called[name][kind] += 1
-    settled = set(map(wider, [*called, *(kinds.most_common(1)[0][0] for kinds in called.values())]))
-    open_ = [name is None and wider(kind) not in settled for name, kind in zip(names, told, strict=True)]
+    renamed = [kinds.most_common(1)[0][0] for kinds in called.values()]
+    settled = {classes.wider(name) for name in (*called, *renamed)}
     of_class: dict[str, list[int]] = {}
-    for row in np.flatnonzero(
-        (probabilities.max(axis=1) >= PARAMETERS.sure) & np.array(open_, bool)
-    ).tolist():
-        of_class.setdefault(told[row], []).append(row)
+    for row in np.flatnonzero(probabilities.max(axis=1) >= PARAMETERS.sure).tolist():
+        if names[row] is None and classes.wider(told[row]) not in settled:
+            of_class.setdefault(told[row], []).append(row)
     rows = [row for every in of_class.values() for row in every[:: -(-len(every) // PARAMETERS.most)]]
     return embedding[rows], [told[row] for row in rows]
 

@@ -98,8 +98,7 @@ def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[
     """
     given = list(map(str, probabilities.columns))
     values = probabilities.to_numpy(float)
-    part_of = {one.name: one.part_of for one in classes}
-    wider = [part_of.get(name) or name for name in given]
+    wider = [classes.wider(name) for name in given]
     whole = list(dict.fromkeys(wider))
     names, certainty = np.full(len(values), "", object), np.full(len(values), np.nan)
     known = np.isfinite(values).all(axis=1) & bool(given)

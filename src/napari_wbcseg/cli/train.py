@@ -63,7 +63,7 @@ def train(
     from ..datasets.single_cells import read_without_cells
     from ..network.library import load_model, models_folder, require_writable, save_to_library
     from ..network.model_file import ModelFile, clean_name
-    from ..segmentation.robust import outliner
+    from ..segmentation.outlining import outliner
     from ..training.train import train as train_network
 
     init = load_model(start) if start is not None else None

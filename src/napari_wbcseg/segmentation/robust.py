@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ..datasets.pair import Outliner
-from ..images.illumination import normalised
-from ..network.library import load_model
 from ..network.model_file import ModelFile
-from ..network.robust import CANONICAL_DIAMETER, network_input
-from ..progress import silent
-from ..settings import SegmentationSettings
+from ..network.robust import CANONICAL_DIAMETER
 from .close_look import look_at_whole_cells
 from .detections import Found, TileCells, cells_of_tile, join
 from .filters import red_cells_by_stain
@@ -319,33 +313,3 @@ def propose(
             first = np.maximum(np.rint(start * scale - margin), 0)
             boxes.append([*first, *np.minimum(np.rint(stop * scale + margin), shape)])
     return np.array(boxes, float).astype(np.int64).reshape(-1, 4)
-
-
-# Outlines for training ------------------------------------------------------------------------------
-
-
-def outliner(model: str | Path | ModelFile, flips: bool = True) -> Outliner:
-    """Return a function that labels the cells of an image, given the diameter of a white cell.
-
-    It outlines training pictures whose cells are only boxed, or only named.
-
-    Parameters
-    ----------
-    model : str, Path or ModelFile
-        Of the robust recipe.
-    flips : bool
-        Average over mirrored copies, which takes three times as long.
-
-    Raises
-    ------
-    ModelError
-        If the model does not exist or its file is broken.
-    """
-    file = load_model(model).first  # cells are known to be there: nothing is to be doubted
-    settings = SegmentationSettings(flips=flips)
-    predictor = Predictor(file, settings, silent)
-
-    def outline(image: np.ndarray, diameter: float) -> np.ndarray:
-        return find_at(network_input(normalised(image)), diameter, predictor).labels
-
-    return outline

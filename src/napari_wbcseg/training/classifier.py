@@ -27,7 +27,7 @@ from ..network.device import dtype_policy
 from ..network.model_file import ModelFile
 from ..network.unet import set_weights, weights_of
 from ..progress import Progress, silent
-from ..segmentation.robust import outliner
+from ..segmentation.outlining import outliner
 from ..words import counted
 from .batches import as_dataset
 from .class_cells import CLASSES, USUAL, ClassCells, cut_cells, discs, drawn_cells, joined

@@ -1,0 +1,42 @@
+"""Outlines for training pictures whose cells are only boxed, or only named: a model proposes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.pair import Outliner
+from ..images.illumination import normalised
+from ..network.library import load_model
+from ..network.model_file import ModelFile
+from ..network.robust import network_input
+from ..progress import silent
+from ..settings import SegmentationSettings
+from .prediction import Predictor
+from .robust import find_at
+
+
+def outliner(model: str | Path | ModelFile, flips: bool = True) -> Outliner:
+    """Return a function that labels the cells of an image, given the diameter of a white cell.
+
+    Parameters
+    ----------
+    model : str, Path or ModelFile
+        Of the robust recipe.
+    flips : bool
+        Average over mirrored copies, which takes three times as long.
+
+    Raises
+    ------
+    ModelError
+        If the model does not exist or its file is broken.
+    """
+    file = load_model(model).first  # cells are known to be there: nothing is to be doubted
+    settings = SegmentationSettings(flips=flips)
+    predictor = Predictor(file, settings, silent)
+
+    def outline(image: np.ndarray, diameter: float) -> np.ndarray:
+        return find_at(network_input(normalised(image)), diameter, predictor).labels
+
+    return outline
