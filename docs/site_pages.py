@@ -33,8 +33,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _python() -> str:
-    public = sorted(napari_wbcseg._PUBLIC.items(), key=lambda item: item[0].lower())
-    parts = [f"::: napari_wbcseg.{module}.{name}" for name, module in public]
+    public = sorted(set(napari_wbcseg.__all__) - {"__version__"}, key=str.lower)
+    parts = [f"::: {getattr(napari_wbcseg, name).__module__}.{name}" for name in public]
     parts += ["::: napari_wbcseg.images.read.read_image", "::: napari_wbcseg.images.lazy.open_large"]
     head = (
         "# Python\n\nAll of these are imported from `napari_wbcseg`, apart from the last two, which read "

@@ -117,8 +117,8 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     shell, python = ((tmp_path / page / "index.html").read_text("utf-8") for page in ("shell", "python"))
     for name in typer.main.get_command(app).commands:
         assert f'id="wbcseg-{name}"' in shell
-    for name, module in napari_wbcseg._PUBLIC.items():
-        assert f'id="napari_wbcseg.{module}.{name}"' in python
+    for name in set(napari_wbcseg.__all__) - {"__version__"}:
+        assert f'id="{getattr(napari_wbcseg, name).__module__}.{name}"' in python
 
 
 def test_the_readme_counts_cells_in_python(tmp_path, monkeypatch, capsys):

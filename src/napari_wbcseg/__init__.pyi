@@ -1,0 +1,17 @@
+from .batch.classify import classify_results as classify_results
+from .errors import WBCSegError as WBCSegError
+from .evaluation.evaluate import evaluate as evaluate
+from .network.library import load_model as load_model
+from .results.load import differential_of as differential_of
+from .results.load import load_result as load_result
+from .results.load import replay as replay
+from .results.save import save as save
+from .segmentation.large.run import segment_large as segment_large
+from .segmentation.pipeline import segment as segment
+from .segmentation.result import Segmentation as Segmentation
+from .settings import SegmentationSettings as SegmentationSettings
+from .settings import TrainingSettings as TrainingSettings
+from .synthetic.smear import synthetic_smear as synthetic_smear
+from .training.fine_tune import fine_tune as fine_tune
+from .training.train import train as train
+from .version import __version__ as __version__
