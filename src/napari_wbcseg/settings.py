@@ -6,11 +6,11 @@ are built from their fields, and they are stored with every result.
 
 from __future__ import annotations
 
+import json
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Self, Union, get_args, get_origin
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -102,33 +102,28 @@ def settings_of(cls: type[BaseModel]) -> dict[str, Setting]:
     'Cell diameter'
     """
     found = {}
-    for name, field in cls.model_fields.items():
-        kind: Any = field.annotation
-        optional = get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind)
-        if optional:
-            (kind,) = (each for each in get_args(kind) if each is not NoneType)
-        choices = get_args(kind) if get_origin(kind) is Literal else ()
-        limits = {
-            limit: value
-            for one in field.metadata
-            for limit in ("ge", "gt", "le", "lt")
-            if (value := getattr(one, limit, None)) is not None
-        }
-        shown: Any = field.json_schema_extra
+    for name, schema in cls.model_json_schema()["properties"].items():
+        # Of a field that may be None, what it is else.
+        value = next(one for one in schema.get("anyOf", [schema]) if one["type"] != "null")
         found[name] = Setting(
             name=name,
-            description=field.description or "",
-            kind=str if choices else kind,
-            choices=choices,
-            default=field.default,
-            optional=optional,
-            low=limits.get("ge", limits.get("gt")),
-            high=limits.get("le", limits.get("lt")),
-            above="gt" in limits,
-            below="lt" in limits,
-            **shown,
+            description=schema["description"],
+            kind=_KINDS[value["type"]],
+            choices=tuple(value.get("enum", ())),
+            default=schema["default"],
+            optional="anyOf" in schema,
+            low=value.get("minimum", value.get("exclusiveMinimum")),
+            high=value.get("maximum", value.get("exclusiveMaximum")),
+            above="exclusiveMinimum" in value,
+            below="exclusiveMaximum" in value,
+            recipe=schema["recipe"],
+            unit=schema["unit"],
+            none=schema["none"],
         )
     return found
+
+
+_KINDS = {"boolean": bool, "integer": int, "number": float, "string": str}
 
 
 class Settings(BaseModel):
@@ -159,17 +154,12 @@ class Settings(BaseModel):
         SettingsError
             If the text is not JSON, or a value is unknown or out of range.
         """
-        import json
-
         where = f"{text}: " if isinstance(text, Path) else ""
+        content = read_text(text) if isinstance(text, Path) else text
         try:
-            values = json.loads(read_text(text) if isinstance(text, Path) else text)
-        except (ValueError, RecursionError) as error:  # also of numbers of thousands of digits
-            raise SettingsError(f"{where}The settings are not valid JSON: {error}.") from None
-        if not isinstance(values, dict):
-            raise SettingsError(f"{where}The settings must be a JSON object of names and values.")
-        try:
-            return cls(**values)
+            return cls(**json.loads(content))
+        except (ValueError, RecursionError, TypeError) as error:  # also of numbers of thousands of digits
+            raise SettingsError(f"{where}The settings are not valid JSON with names: {error}.") from None
         except SettingsError as error:
             raise SettingsError(f"{where}{error}") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from math import sqrt
 
 import pandas as pd
@@ -100,10 +100,9 @@ class Differential:
         Classes that are no white cells come last, if there are such cells: their ``percent`` is their number
         per 100 white cells, and they have no interval.
         """
-        names = ("name", "part_of", "count", "percent", "low", "high", "more_to_halve")
-        rows = [[getattr(share, name) for name in names] for share in self.shares]
+        _, *names = (field.name for field in fields(Share))
         beside = [[name, "", count, self.per_100(name)] for name, count in self.others.items() if count]
-        table = pd.DataFrame([*rows, *beside], columns=["class", *names[1:]])
+        table = pd.DataFrame([*map(astuple, self.shares), *beside], columns=["class", *names])
         return table.astype({"more_to_halve": "Int64"})
 
 

@@ -7,20 +7,22 @@ magnification, density and seed are parameters; the same parameters give the sam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import pi
+from math import ceil, pi
 from typing import Any
 
+import cv2
 import numpy as np
 
+from ..box import Box
 from ..errors import SettingsError
-from .camera import draw_aperture, photograph
+from .camera import Aperture, draw_aperture, photograph
 from .parameters import SmearParameters
 from .placement import place_red_cells, place_white_cells
 from .stains import DYES, Stain, random_stain
 from .surroundings import clearance_of, paint_debris, paint_platelets, paint_red_cells
-from .truth import paint_white_cells, reading_order
-from .white_cells import KINDS
+from .white_cells import KINDS, WhiteCell, paint_white_cell
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,7 @@ def random_smear(
     SettingsError
         If the shape or the range cannot be used.
     """
-    if not isinstance(rng, np.random.Generator):
-        rng = np.random.default_rng(rng)
+    rng = np.random.default_rng(rng)
     rows, cols = SmearParameters(shape=shape).shape
     low, high = cell_diameter_range
     if not 6 <= low <= high <= 1000:
@@ -185,7 +186,7 @@ def _draw(field: SmearParameters, *, all_must_fit: bool) -> SyntheticSmear:
             f"Only {len(cells)} of {wanted} white cells with a diameter of {diameter:g} pixels fit into an "
             f"image of {shape[0]} × {shape[1]} pixels: ask for fewer or smaller cells, or a larger image."
         )
-    labels, nuclei, paintings, cover = paint_white_cells(cells, shape, aperture)
+    labels, nuclei, paintings, cover = _paint_white_cells(cells, shape, aperture)
     clearance = clearance_of(labels)
 
     dyes = np.zeros((DYES, *shape), np.float32)
@@ -201,8 +202,70 @@ def _draw(field: SmearParameters, *, all_must_fit: bool) -> SyntheticSmear:
         dyes[:, *patch.slices] += paint
 
     image = photograph(camera_rng, dyes, field, aperture)
-    labels, nuclei, order = reading_order(labels, nuclei)
+    labels, nuclei, order = _reading_order(labels, nuclei)
     kinds = tuple(cells[i].kind for i in order)
     return SyntheticSmear(
         image, labels, nuclei, diameter, kinds, field.seed, field.seen_stain, reds, platelets
     )
+
+
+# White cells side by side: which pixel is whose, and the numbering of the truth ----------------------
+
+
+def _paint_white_cells(
+    cells: Sequence[WhiteCell], shape: tuple[int, int], aperture: Aperture | None
+) -> tuple[np.ndarray, np.ndarray, list[tuple[Box, np.ndarray]], np.ndarray]:
+    """Paint each white cell on its patch.
+
+    Returns
+    -------
+    labels, nuclei : ndarray of int32, shape (H, W)
+        Place in ``cells`` plus one.
+    paintings : list of (patch, dyes)
+        What to add to the dye planes, and where.
+    cover : ndarray of float32, shape (H, W)
+        Share of each pixel that white cells cover.
+    """
+    labels, nuclei = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    cover = np.zeros(shape, np.float32)
+    seen = None if aperture is None else aperture.depth(shape) > 0
+    centres = np.array([(c.row, c.col, c.reach) for c in cells]).reshape(-1, 3)
+    paintings: list[tuple[Box, np.ndarray]] = []
+    for number, cell in enumerate(cells):
+        patch = Box.square(cell.row, cell.col, ceil(cell.reach) + 2).grown(0, within=shape)
+        own = cell.depth(patch)
+        depth = own
+        apart = np.hypot(centres[:, 0] - cell.row, centres[:, 1] - cell.col)
+        for other in np.flatnonzero(apart < centres[:, 2] + cell.reach).tolist():
+            if other != number:  # the wall between two cells lies where both are as deep
+                depth = np.minimum(depth, (own - cells[other].depth(patch)) / 2)
+        mask = depth > 0
+        if seen is not None:
+            mask &= seen[patch.slices]
+        mask = _largest_piece(mask)
+        # A piece cut off by the border or a neighbour is neither truth nor painted.
+        kept = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        if seen is not None:
+            kept |= ~seen[patch.slices] & (depth > -1)
+        paint, share, nucleus = paint_white_cell(cell, patch, depth)
+        paintings.append((patch, paint * kept))
+        cover[patch.slices] = np.minimum(cover[patch.slices] + share * kept, 1)
+        labels[patch.slices][mask] = number + 1
+        nuclei[patch.slices][mask & nucleus] = number + 1
+    return labels, nuclei, paintings, cover
+
+
+def _largest_piece(mask: np.ndarray) -> np.ndarray:
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    if count <= 2:
+        return mask
+    return pieces == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+
+
+def _reading_order(labels: np.ndarray, nuclei: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Give labels 1..n by their first pixel; also return the former place of each."""
+    found, first = np.unique(labels, return_index=True)
+    order = [int(v) - 1 for _, v in sorted(zip(first, found, strict=True)) if v]
+    table = np.zeros(int(labels.max()) + 1, np.int32)
+    table[[i + 1 for i in order]] = np.arange(1, len(order) + 1)
+    return table[labels], table[nuclei], order
