@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,6 +60,27 @@ class Cancelled(WBCSegError):
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error of a library says; its type, where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def reading(what: object, error: type[WBCSegError], advice: str) -> Iterator[None]:
+    """Read a file, or else say which and what to do: decoders raise nearly any type on damaged ones.
+
+    Parameters
+    ----------
+    what : object
+        The file, or what it is, as sentences begin with.
+    error : type of WBCSegError
+        Raised, with a sentence; other errors of this package stay what they are.
+    advice : str
+    """
+    try:
+        yield
+    except WBCSegError:
+        raise
+    except Exception as problem:
+        why = f"it is missing, truncated or damaged ({first_line(problem)[:200]})"
+        raise error(f"{what} cannot be read, {why}: {advice}.") from None
 
 
 def first_problem(error: ValidationError, whole: str = "the file") -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..box import Box
+
 
 @dataclass(frozen=True)
 class CropParameters:
@@ -78,13 +80,9 @@ def cut_out(
 
 def _paste(target: np.ndarray, source: np.ndarray, row: int, col: int) -> None:
     """Copy what of an array lies in another one when put at a row and column of it, which may be negative."""
-    rows, cols = (
-        (max(start, 0), min(start + size, limit))
-        for start, size, limit in zip((row, col), source.shape, target.shape, strict=False)
-    )
-    if rows[0] < rows[1] and cols[0] < cols[1]:
-        part = source[rows[0] - row : rows[1] - row, cols[0] - col : cols[1] - col]
-        target[rows[0] : rows[1], cols[0] : cols[1]] = part
+    place = Box(row, col, row + source.shape[0], col + source.shape[1]).grown(0, within=target.shape)
+    if place.area:
+        target[place.slices] = source[place.shifted(-row, -col).slices]
 
 
 def alone(crop: np.ndarray, mask: np.ndarray, one_stain: bool = True) -> np.ndarray:

@@ -9,10 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import ModuleType
+from typing import Any
 
 from ..errors import TrainingError
 
 BACKENDS = ("tensorflow", "torch", "jax")
+#: A `keras.Model`, of which nobody need import Keras to speak.
+KerasModel = Any
 
 
 def import_keras() -> ModuleType:

@@ -13,6 +13,7 @@ from .backend import import_keras
 
 #: Environment variable for the threads of a process, where several share one machine.
 THREADS_VARIABLE = "WBCSEG_THREADS"
+_BFLOAT16_GENERATION = 8  # of NVIDIA's GPUs, by their compute capability
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,14 @@ class DeviceReport:
         In words a user reads.
     kind : str
         ``gpu``, ``tpu`` or ``cpu``.
-    backend : str
-        Keras' backend.
+    bfloat16 : bool
+        Whether it gains by computing in bfloat16.
     """
 
     name: str
     why: str
     kind: str
-    backend: str
+    bfloat16: bool
 
     def __str__(self) -> str:
         return f"{self.name}: {self.why}"
@@ -44,11 +45,12 @@ def describe_device() -> DeviceReport:
     """Say which device training and the Keras engine use; imports Keras and its backend."""
     backend = import_keras().backend.backend()
     finder = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}.get(backend)
-    kind, name, why = finder() if finder else ("cpu", "", f"chosen by the Keras backend {backend}")
+    told = finder() if finder else ("cpu", "", f"chosen by the Keras backend {backend}", False)
+    kind, name, why, bfloat16 = told
     if kind == "cpu":
         processor = _cpu_info("model name") or platform.processor() or platform.machine()
         name = f"{processor}, {counted(available_cpus(), 'thread')}"
-    return DeviceReport(f"{kind.upper()} ({name})", why, kind, backend)
+    return DeviceReport(f"{kind.upper()} ({name})", why, kind, bfloat16)
 
 
 def available_cpus() -> int:
@@ -70,42 +72,23 @@ def dtype_policy(precision: str) -> str:
     0.74 s), and GPUs that compute in it. Unlike float16 it needs no scaling of the loss.
     """
     if precision == "auto":
-        report = describe_device()
-        if report.kind == "cpu":
-            instructions = set(_cpu_info("flags").split())
-            gains = report.backend == "tensorflow" and bool(instructions & {"avx512_bf16", "amx_bf16"})
-        else:
-            gains = report.kind == "tpu" or _gpu_has_bfloat16(report.backend)
-        precision = "mixed" if gains else "float32"
+        precision = "mixed" if describe_device().bfloat16 else "float32"
     return {"float32": "float32", "mixed": "mixed_bfloat16"}[precision]
 
 
-def _gpu_has_bfloat16(backend: str) -> bool:
-    if backend == "torch":
-        import torch
-
-        return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False))
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        gpu = tf.config.list_physical_devices("GPU")[0]
-        generation = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))[0]
-    else:
-        import jax
-
-        # NVIDIA's generation, such as "8.0"; other makers' GPUs have none.
-        generation = str(getattr(jax.devices()[0], "compute_capability", "0")).split(".")[0]
-    return str(generation).isdigit() and int(generation) >= 8
+# What each backend found: the kind of the device, its name, why it is the one, whether it gains by bfloat16.
+Found = tuple[str, str, str, bool]
 
 
-def _tensorflow() -> tuple[str, str, str]:
+def _tensorflow() -> Found:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details: dict[str, Any] = tf.config.experimental.get_device_details(gpus[0])
         name = str(details.get("device_name", gpus[0].name))
-        return "gpu", name, f"TensorFlow found it{_others(len(gpus))}"
+        bfloat16 = details.get("compute_capability", (0, 0))[0] >= _BFLOAT16_GENERATION
+        return "gpu", name, f"TensorFlow found it{_others(len(gpus))}", bfloat16
     why = "TensorFlow found no GPU it can use"
     if platform.system() == "Windows":
         why = "TensorFlow has no GPU on Windows; Keras with PyTorch has (KERAS_BACKEND=torch)"
@@ -113,28 +96,33 @@ def _tensorflow() -> tuple[str, str, str]:
         why = "TensorFlow uses no Apple GPU here; Keras with PyTorch does (KERAS_BACKEND=torch)"
     elif not tf.test.is_built_with_gpu_support():
         why = "this TensorFlow is built without GPU support"
-    return "cpu", "", why
+    return "cpu", "", why, bool({"avx512_bf16", "amx_bf16"} & set(_cpu_info("flags").split()))
 
 
-def _torch() -> tuple[str, str, str]:
+def _torch() -> Found:
     import torch
 
     if torch.cuda.is_available():
         why = f"PyTorch found it{_others(torch.cuda.device_count())}"
-        return "gpu", torch.cuda.get_device_name(0), why
+        bfloat16 = bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return "gpu", torch.cuda.get_device_name(0), why, bfloat16
     if torch.backends.mps.is_available():
-        return "gpu", "Apple, Metal", "PyTorch found it"
-    return "cpu", "", "PyTorch found no GPU it can use"
+        return "gpu", "Apple, Metal", "PyTorch found it", False
+    return "cpu", "", "PyTorch found no GPU it can use", False
 
 
-def _jax() -> tuple[str, str, str]:
+def _jax() -> Found:
     import jax
 
     device, *others = jax.devices()
     if device.platform == "cpu":
-        return "cpu", "", "JAX found no GPU it can use"
-    more = f" and {len(others)} more" if others else ""
-    return "tpu" if device.platform == "tpu" else "gpu", str(device.device_kind), f"JAX found it{more}"
+        return "cpu", "", "JAX found no GPU it can use", False
+    why = f"JAX found it and {len(others)} more" if others else "JAX found it"
+    if device.platform == "tpu":
+        return "tpu", str(device.device_kind), why, True
+    generation = str(getattr(device, "compute_capability", "0")).split(".")[0]  # other makers' have none
+    bfloat16 = generation.isdigit() and int(generation) >= _BFLOAT16_GENERATION
+    return "gpu", str(device.device_kind), why, bfloat16
 
 
 def _others(count: int) -> str:

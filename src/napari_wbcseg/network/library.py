@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ..errors import ModelError, WBCSegError
 from ..files import ABANDONED, numbered, remove_leftovers, user_folder, write_atomically
-from .exchange.import_keras import KERAS_SUFFIXES, import_keras_weights
 from .model_file import ModelFile, ModelHeader, clean_name
 from .tensor_file import SUFFIX
 
@@ -159,6 +158,8 @@ def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
     ModelError
         If the file is none of these, is damaged, or cannot be saved.
     """
+    from .exchange.import_keras import KERAS_SUFFIXES, import_keras_weights
+
     path = Path(path).expanduser()
     of_keras = path.suffix.lower() in KERAS_SUFFIXES
     model = import_keras_weights(path, name) if of_keras else ModelFile.read(path)

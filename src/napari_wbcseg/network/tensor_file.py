@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from ..errors import ModelError, first_problem
+from ..errors import ModelError, first_problem, reading
 from ..files import check_ordinary, write_atomically
 from ..words import listed
 
@@ -43,7 +43,7 @@ class TensorHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
     key: ClassVar[str]
     kind: ClassVar[str]
 
-    format_version: int = FORMAT_VERSION
+    format_version: Annotated[int, Field(le=FORMAT_VERSION)] = FORMAT_VERSION
     name: Annotated[str, Field(min_length=1, max_length=100)]
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -172,53 +172,37 @@ class TensorFile(Generic[Header]):
     @classmethod
     def _opened(cls, content: bytes, where: str) -> tuple[Header, dict[str, Any]]:
         """Return the header of a file, and its tensors as they are stored."""
-        from safetensors import SafetensorError, deserialize
+        from safetensors import deserialize
 
-        _refuse_others(content, where)
+        if content[8:9] != b"{":
+            raise ModelError(
+                f"{where} is not a {SUFFIX} file: choose a model written by this package. "
+                "`wbcseg models import` reads the weights of the published network from files of Keras."
+            )
         end = 8 + int.from_bytes(content[:8], "little")
-        try:
+        with reading(where, ModelError, "copy or download it again"):
             stored = dict(deserialize(content))
             metadata = json.loads(content[8:end]).get("__metadata__")
-        except (SafetensorError, ValueError, RecursionError) as error:
-            reason = str(error).removeprefix("Error while deserializing: ") or type(error).__name__
-            raise ModelError(
-                f"{where} is truncated or damaged ({reason}): copy or download it again."
-            ) from None
-        return cls._checked_header(metadata, where), stored
-
-    @classmethod
-    def _checked_header(cls, metadata: dict[str, str] | None, where: str) -> Header:
         kind = cls.header_type
         if not metadata or kind.key not in metadata:
             raise ModelError(
                 f"{where} holds tensors, but has no header of this package: choose a model written by it."
             )
         try:
-            values = json.loads(metadata[kind.key])
-        except (ValueError, RecursionError):
-            raise ModelError(f"{where} has a damaged header: copy or download it again.") from None
-        version = values.get("format_version") if isinstance(values, dict) else None
-        if isinstance(version, int) and version > FORMAT_VERSION:
-            raise ModelError(
-                f"{where} has format {version}, and this version of napari-wbcseg reads up to "
-                f"{FORMAT_VERSION}: update napari-wbcseg."
-            )
-        try:
-            return kind.model_validate(values)  # type: ignore[return-value]
+            return kind.model_validate_json(metadata[kind.key]), stored  # type: ignore[return-value]
         except ValidationError as error:
             problem = first_problem(error, "header")
-            raise ModelError(f"{where} has a header that cannot be used ({problem}).") from None
+            raise ModelError(
+                f"{where} has a header that cannot be used ({problem}): copy or download it again, or update "
+                "napari-wbcseg if a newer version wrote it."
+            ) from None
 
 
 def read_content(path: Path) -> bytes:
     """Return the content of a file that may be a network's; see `TensorFile.read` for what it raises."""
-    try:
+    with reading(f"The model file {path}", ModelError, "check the name"):
         check_ordinary(path, _MAX_BYTES)
         return path.read_bytes()
-    except FileNotFoundError:
-        raise ModelError(f"There is no model file {path}: check the name.") from None
-    except OSError as error:
-        raise ModelError(f"The model file {path} cannot be read ({error.strerror}).") from None
 
 
 def encoded(header: TensorHeader, weights: Mapping[str, np.ndarray], dtype: WeightType = "float16") -> bytes:
@@ -240,29 +224,12 @@ def hash_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def _refuse_others(content: bytes, where: str) -> None:
-    """Refuse what is no whole ``.safetensors`` file at first sight."""
-    if len(content) == 0:
-        raise ModelError(f"{where} is empty: copy or download it again.")
-    if content[:8] == b"\x89HDF\r\n\x1a\n" or content[:4] == b"PK\x03\x04":
-        kind = "an HDF5 (.h5)" if content[:1] == b"\x89" else "a zipped (.keras, .pt or .zip)"
-        raise ModelError(
-            f"{where} is {kind} file: this package runs only its own {SUFFIX} models, which hold no code. "
-            "`wbcseg models import` reads the weights of the published network from Keras files."
-        )
-    if len(content) < 10 or content[8:9] != b"{":
-        raise ModelError(f"{where} is not a {SUFFIX} file: choose a model written by this package.")
-
-
 def _checked_array(name: str, stored: dict[str, Any], shape: tuple[int, ...], where: str) -> np.ndarray:
     found = tuple(stored["shape"])
-    if found != shape:
+    if found != shape or stored["dtype"] not in _DTYPES:
         raise ModelError(
-            f"{where} does not fit its own header: {name} has shape {found}, the network needs {shape}."
-        )
-    if stored["dtype"] not in _DTYPES:
-        raise ModelError(
-            f"{where} stores {name} as {stored['dtype']}: weights must be float16 or float32 (F16, F32)."
+            f"{where} does not fit its own header: {name} is {stored['dtype']} {found}, and not F16 or F32 "
+            f"{shape}, as the network needs it."
         )
     value = np.frombuffer(stored["data"], _DTYPES[stored["dtype"]]).reshape(shape).astype(np.float32)
     if not np.isfinite(value).all():

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .architecture import NORM_EPSILON, UNetArchitecture
-from .backend import import_keras
-
-if TYPE_CHECKING:
-    import keras
+from .backend import KerasModel, import_keras
 
 
-def build_unet(architecture: UNetArchitecture, *, dtype: str = "float32") -> keras.Model:
+def build_unet(architecture: UNetArchitecture, *, dtype: str = "float32") -> KerasModel:
     """Build the network, with fresh random weights.
 
     Parameters
@@ -27,7 +24,7 @@ def build_unet(architecture: UNetArchitecture, *, dtype: str = "float32") -> ker
 
     Returns
     -------
-    keras.Model
+    KerasModel
         Fully convolutional: (N, H, W, input_channels) to float32 (N, H, W, K), the heads
         joined in order. H and W must be divisible by ``architecture.multiple``.
     """
@@ -75,7 +72,7 @@ def conv_block(x: Any, name: str, width: int, normalised: bool, policy: str = "f
     return x
 
 
-def weights_of(model: keras.Model) -> dict[str, np.ndarray]:
+def weights_of(model: KerasModel) -> dict[str, np.ndarray]:
     """Return copies of all weights by the names of `UNetArchitecture.tensor_shapes`, float32."""
     keras = import_keras()
     return {
@@ -84,7 +81,7 @@ def weights_of(model: keras.Model) -> dict[str, np.ndarray]:
     }
 
 
-def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+def set_weights(model: KerasModel, weights: Mapping[str, np.ndarray]) -> None:
     """Set all weights by name.
 
     Raises
@@ -100,7 +97,7 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
         variable.assign(weights[name].astype("float32"))
 
 
-def _variables(model: keras.Model) -> dict[str, Any]:
+def _variables(model: KerasModel) -> dict[str, Any]:
     return {
         f"{layer.name}/{variable.name}": variable
         for layer in model.layers

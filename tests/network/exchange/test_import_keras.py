@@ -125,15 +125,15 @@ def test_a_damaged_archive_gets_a_sentence(tmp_path: Path, method: int) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (other_network, r"conv2d_3 has weights of shape .*another network"),
-        (fewer_layers, "18 layers with weights, and the published U-Net has 19"),
-        (not_a_number, "conv2d has a weight that is NaN"),
+        (other_network, "another network"),
+        (fewer_layers, "36 arrays, in number or shape not the 38 of the published U-Net"),
+        (not_a_number, "conv2d/.* has a weight that is NaN"),
         (external_link, "refused: .*conv2d points to another"),
         (external_storage, "refused: .*points to another"),
         (lambda path: path.write_bytes(path.read_bytes()[:100_000]), "truncated or damaged"),
         (lambda path: path.write_bytes(b"import os"), "no HDF5 file"),
-        (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), "damaged archive"),
-        (lambda path: path.unlink(), "no model file"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 and no more"), "truncated or damaged"),
+        (lambda path: path.unlink(), "model file .* is missing"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -176,7 +176,7 @@ def one_chunk(path: Path) -> None:
     ("spoil", "words"),
     [
         (in_circles, None),
-        (unwritten, "conv2d has weights of shape .*another network"),
+        (unwritten, "another network"),
         (one_chunk, "which is no weight"),
     ],
 )

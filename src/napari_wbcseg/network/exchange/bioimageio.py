@@ -187,19 +187,15 @@ def documentation(model: ModelFile) -> str:
     """Return the README of the package, as Markdown."""
     from jinja2 import Environment, StrictUndefined
 
-    header = model.header
-    return (
-        Environment(undefined=StrictUndefined, autoescape=False)
-        .from_string(_README.read_text(encoding="utf-8"))
-        .render(
-            model=model,
-            header=header,
-            version=__version__,
-            grey=model.architecture.input_channels == 1,
-            diameter=header.canonical_diameter or _CLASSIC_DIAMETER,
-            brightest=_BRIGHTEST,
-            scores=short_scores(header.scores),
-        )
+    header, environment = model.header, Environment(undefined=StrictUndefined, autoescape=False)
+    return environment.from_string(_README.read_text(encoding="utf-8")).render(
+        model=model,
+        header=header,
+        version=__version__,
+        grey=model.architecture.input_channels == 1,
+        diameter=header.canonical_diameter or _CLASSIC_DIAMETER,
+        brightest=_BRIGHTEST,
+        scores=short_scores(header.scores),
     )
 
 

@@ -13,23 +13,20 @@ import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import h5py
 import numpy as np
 
-from ...errors import ModelError, first_line
+from ...errors import ModelError, reading
 from ...images.find import natural_key
-from ..architecture import CLASSIC, UNetArchitecture, convolution_shapes
+from ..architecture import CLASSIC
 from ..classic import INPUT
 from ..model_file import ModelFile, ModelHeader, clean_name
 from ..tensor_file import read_content
 
-if TYPE_CHECKING:
-    import h5py
-
 KERAS_SUFFIXES = (".h5", ".hdf5", ".keras")
 _MAX_BYTES = 1 << 30
-_ARCHIVED = "model.weights.h5"
 _OPTIMISER = ("optimizer", "optimizer_weights", "_optimizer", "metrics")
 
 
@@ -68,46 +65,34 @@ def import_keras_weights(path: str | Path, name: str | None = None) -> ModelFile
 
 
 def _read_weights(content: bytes, path: Path) -> dict[str, np.ndarray]:
-    import h5py
-
-    if content[:4] == b"PK\x03\x04":
-        content = _from_archive(content, path)
-    if content[:8] != b"\x89HDF\r\n\x1a\n":
-        raise ModelError(
-            f"{path} is no HDF5 file: choose weights saved by Keras (.hdf5, .weights.h5, .keras)."
-        )
-    try:
+    with reading(path, ModelError, "copy or download it again"):
+        if content[:4] == b"PK\x03\x04":
+            content = _from_archive(content, path)
+        if content[:8] != b"\x89HDF\r\n\x1a\n":
+            raise ModelError(
+                f"{path} is no HDF5 file: choose weights saved by Keras (.hdf5, .weights.h5, .keras)."
+            )
         with h5py.File(io.BytesIO(content), "r") as file:
             _refuse_references(file, path)
-            return _fit(list(_layers(file)), CLASSIC, path)
-    except ModelError:
-        raise
-    except Exception as error:  # h5py raises nearly any type on damaged files
-        raise ModelError(
-            f"{path} is truncated or damaged ({first_line(error)[:120]}): copy or download it again."
-        ) from None
+            stored, shapes = list(_stored(file)), CLASSIC.tensor_shapes()
+            if [dataset.shape for dataset in stored] != list(shapes.values()):
+                raise ModelError(
+                    f"{path} holds {len(stored)} arrays, in number or shape not the {len(shapes)} of the "
+                    "published U-Net: it is another network, which cannot be imported."
+                )
+            return {name: _array(dataset, path) for name, dataset in zip(shapes, stored, strict=True)}
 
 
 def _from_archive(content: bytes, path: Path) -> bytes:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entry = archive.getinfo(_ARCHIVED)
-            if entry.file_size > _MAX_BYTES:
-                raise ModelError(f"{path} unpacks to {entry.file_size / 1e9:.1f} GB and cannot be the U-Net.")
-            return archive.read(entry)
-    except KeyError:
-        raise ModelError(
-            f"{path} is an archive without {_ARCHIVED}: choose a file saved by Keras 3."
-        ) from None
-    except ModelError:
-        raise
-    except Exception as error:  # zipfile and zlib raise nearly any type on damaged files
-        raise ModelError(f"{path} is a damaged archive ({error}): copy or download it again.") from None
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entry = archive.getinfo("model.weights.h5")
+        if entry.file_size > _MAX_BYTES:
+            raise ModelError(f"{path} unpacks to {entry.file_size / 1e9:.1f} GB and cannot be the U-Net.")
+        return archive.read(entry)
 
 
 def _refuse_references(file: h5py.File, path: Path) -> None:
     """Refuse links, and arrays kept outside: they would read other files of this computer."""
-    import h5py
 
     def outside(name: str, link: Any) -> str | None:
         item = file[name] if isinstance(link, h5py.HardLink) else None
@@ -122,56 +107,30 @@ def _refuse_references(file: h5py.File, path: Path) -> None:
         )
 
 
-def _layers(file: h5py.File) -> Iterator[tuple[str, list[h5py.Dataset]]]:
-    """Yield the arrays of each layer that has any, in the order of the network; none is read yet."""
-    import h5py
-
+def _stored(file: h5py.File) -> Iterator[h5py.Dataset]:
+    """Yield the arrays of all layers, in the order of the network; none is read yet."""
     root = file.get("model_weights", file)
     if "layer_names" in root.attrs:  # Keras 2 tells the order
         for layer in map(_text, root.attrs["layer_names"]):
-            names = [_text(name) for name in root[layer].attrs.get("weight_names", ())]
-            if names:
-                yield layer, [root[layer][name] for name in names]
+            yield from (root[layer][_text(name)] for name in root[layer].attrs.get("weight_names", ()))
         return
     root = next((root[key] for key in ("layers", "_layer_checkpoint_dependencies") if key in root), root)
     groups = [key for key in root if isinstance(root[key], h5py.Group) and key not in _OPTIMISER]
     # Keras 3 numbers layers of a kind as they come: conv2d, conv2d_1, conv2d_2, ...
     for key in sorted(groups, key=natural_key):
         inside = root[key].get("vars")
-        if isinstance(inside, h5py.Group) and len(inside):
-            yield key, [inside[number] for number in sorted(inside, key=natural_key)]
+        if isinstance(inside, h5py.Group):
+            yield from (inside[number] for number in sorted(inside, key=natural_key))
 
 
-def _array(dataset: h5py.Dataset) -> np.ndarray:
+def _array(dataset: h5py.Dataset, path: Path) -> np.ndarray:
     packed = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize  # is unpacked whole
     if dataset.dtype.kind != "f" or packed > _MAX_BYTES >> 2:
-        raise ModelError(f"{dataset.name} holds {dataset.dtype} {dataset.shape}, which is no weight.")
-    return np.asarray(dataset, np.float32)
-
-
-def _fit(
-    layers: list[tuple[str, list[h5py.Dataset]]], architecture: UNetArchitecture, path: Path
-) -> dict[str, np.ndarray]:
-    expected = architecture.convolutions()
-    if len(layers) != len(expected):
-        raise ModelError(
-            f"{path} has {len(layers)} layers with weights, and the published U-Net has {len(expected)}: "
-            "it is another network, which cannot be imported."
-        )
-    weights: dict[str, np.ndarray] = {}
-    for (layer, stored), conv in zip(layers, expected, strict=True):
-        shapes = convolution_shapes([conv])  # kernel and bias
-        found, wanted = [dataset.shape for dataset in stored], list(shapes.values())
-        if found != wanted:
-            raise ModelError(
-                f"{path}: the layer {layer} has weights of shape {found}, and the published U-Net has "
-                f"{wanted} there: it is another network, which cannot be imported."
-            )
-        arrays = [_array(dataset) for dataset in stored]
-        if not all(np.isfinite(array).all() for array in arrays):
-            raise ModelError(f"{path} is spoilt: the layer {layer} has a weight that is NaN or infinite.")
-        weights.update(zip(shapes, arrays, strict=True))
-    return weights
+        raise ModelError(f"{path}: {dataset.name} is {dataset.dtype} {dataset.shape}, which is no weight.")
+    array = np.asarray(dataset, np.float32)
+    if not np.isfinite(array).all():
+        raise ModelError(f"{path} is spoilt: {dataset.name} has a weight that is NaN or infinite.")
+    return array
 
 
 def _text(value: Any) -> str:
