@@ -170,7 +170,7 @@ def test_wrong_hash(fetch: Callable[..., Path], source: Path, tmp_path: Path) ->
 
 def test_file_not_on_the_server(fetch: Callable[..., Path], source: Path) -> None:
     (source / NAMES[3]).unlink()
-    with pytest.raises(DownloadError, match=rf"refused .*{NAMES[3]} \(HTTP 404"):
+    with pytest.raises(DownloadError, match=rf"refused .*{NAMES[3]} \(404 Client Error"):
         fetch()
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from ..box import Box, label_boxes
 from ..errors import DatasetError
@@ -21,9 +21,6 @@ from ..images.read import read_rgb8
 from .csv_table import read_table
 from .look_alikes import taken_for_cells
 from .pair import Outliner, TrainingPair
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: Kinds of boxes; all others are taken for platelets.
 WHITE_KIND, RED_KIND = "WBC", "RBC"
@@ -87,8 +84,6 @@ def read_boxes(path: Path) -> pd.DataFrame:
     DatasetError
         If the table is missing, unreadable or lacks a column, or a box is no box.
     """
-    import pandas as pd
-
     table_path = Path(path) / "boxes.csv"
     table = read_table(table_path, {"image", "kind", *_CORNERS})
     corners = table[_CORNERS].apply(pd.to_numeric, errors="coerce")

@@ -102,7 +102,7 @@ class Correction(BaseModel, frozen=True, extra="ignore"):
 class _Record(BaseModel):
     """The content of ``corrections.json``."""
 
-    format_version: int = FORMAT_VERSION
+    format_version: Annotated[int, Field(le=FORMAT_VERSION)] = FORMAT_VERSION
     written_by: str = f"napari-wbcseg {__version__}"
     fields: tuple[Correction, ...] = ()
 
@@ -208,27 +208,18 @@ def read_record(folder: str | Path | None = None) -> tuple[Correction, ...]:
     DatasetError
         If ``corrections.json`` is damaged or of a newer format.
     """
-    place = corrections_folder(folder)
-    path = place / RECORD
+    path = corrections_folder(folder) / RECORD
     try:
-        content = path.read_bytes()
+        return _Record.model_validate_json(path.read_bytes()).fields
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read ({error.strerror}).") from None
-    try:
-        record = _Record.model_validate_json(content)
     except ValidationError as error:
         raise DatasetError(
-            f"{path} is damaged ({first_problem(error)}). Mend it, or delete it: "
-            "the images and labels beside it are still a data set to train on."
+            f"{path} is damaged ({first_problem(error)}), or of a newer version: update napari-wbcseg. Else "
+            "mend it, or delete it: the images and labels beside it are still a data set to train on."
         ) from None
-    if record.format_version > FORMAT_VERSION:
-        raise DatasetError(
-            f"{path} has format {record.format_version}, and this version of napari-wbcseg reads up to "
-            f"{FORMAT_VERSION}: update napari-wbcseg."
-        )
-    return record.fields
 
 
 def read_corrections(folder: str | Path | None = None) -> list[TrainingPair]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import DatasetError
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
+from ..errors import DatasetError, reading
 
 
 def read_table(path: Path, columns: set[str], **options: Any) -> pd.DataFrame:
@@ -19,12 +18,8 @@ def read_table(path: Path, columns: set[str], **options: Any) -> pd.DataFrame:
     DatasetError
         If the table is missing, unreadable or lacks a column.
     """
-    import pandas as pd
-
-    try:
+    with reading(f"The table {path}", DatasetError, "write it anew"):
         table: pd.DataFrame = pd.read_csv(path, **options)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"The table {path} cannot be read: {error}.") from None
     missing = columns - set(table.columns)
     if missing:
         raise DatasetError(f"The table {path} lacks the columns {', '.join(sorted(missing))}.")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
@@ -109,12 +108,14 @@ def fetch_sigtuple(
     folder = sigtuple_cache() if cache is None else Path(cache).expanduser()
     wanted = list(registry) if names is None else _select(names, registry)
     store = pooch.create(folder, base_url.rstrip("/") + "/", registry=registry, retry_if_failed=_RETRIES)
-    plain = partial(store.fetch, downloader=pooch.HTTPDownloader(timeout=_TIMEOUT))
 
-    def fetch(name: str) -> str:
-        # Two threads that find a folder missing both make it, and Pooch takes the second for a fault.
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        return str(plain(name))
+    def fetch(name: str) -> None:
+        try:
+            # Two threads that find a folder missing both make it, and Pooch takes the second for a fault.
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            store.fetch(name, downloader=pooch.HTTPDownloader(timeout=_TIMEOUT))
+        except (OSError, ValueError) as error:
+            raise _explain(error, name, store.base_url, folder) from error
 
     logger = pooch.get_logger()
     level = logger.level
@@ -122,12 +123,7 @@ def fetch_sigtuple(
     workers = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="sigtuple-download")
     try:
         progress(0, len(wanted), _STAGE)
-        jobs = {workers.submit(fetch, name): name for name in wanted}
-        for done, job in enumerate(as_completed(jobs), start=1):
-            try:
-                job.result()
-            except (OSError, ValueError) as error:
-                raise _explain(error, jobs[job], store.base_url, folder) from error
+        for done, _ in enumerate(workers.map(fetch, wanted), start=1):
             progress(done, len(wanted), _STAGE)
     finally:
         workers.shutdown(cancel_futures=True)
@@ -153,17 +149,15 @@ def _called(path: PurePosixPath) -> tuple[str, str]:
 def _explain(error: Exception, name: str, base_url: str, folder: Path) -> DownloadError:
     import requests
 
-    again = "Files already fetched are kept; start again to go on."
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return DownloadError(
-            f"The server refused {base_url}{name} (HTTP {error.response.status_code} "
-            f"{error.response.reason}); try later, or give another base_url. {again}"
+    if isinstance(error, requests.HTTPError):
+        why = f"The server refused {base_url}{name} ({error}); try later, or give another base_url."
+    elif isinstance(error, requests.RequestException):
+        why = f"{base_url}{name} cannot be reached; check the network connection."
+    elif isinstance(error, OSError):
+        why = write_problem(folder / name, error)
+    else:
+        why = (
+            f"{base_url}{name} does not match its checksum, so it was damaged on the way or changed, and was "
+            "thrown away; try again."
         )
-    if isinstance(error, requests.RequestException):
-        return DownloadError(f"{base_url}{name} cannot be reached; check the network connection. {again}")
-    if isinstance(error, OSError):
-        return DownloadError(f"{write_problem(folder / name, error)} {again}")
-    return DownloadError(
-        f"{base_url}{name} does not match its checksum, so it was damaged on the way or changed, "
-        f"and was thrown away; try again. {again}"
-    )
+    return DownloadError(f"{why} Files already fetched are kept; start again to go on.")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +20,11 @@ _LABEL_FOLDERS = ("labels", "masks")
 _TURNED = 1.2  # contrast of cells to the rest, turned over stored
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An image file in a folder, or in memory, that may become part of a pair."""
+class Entry(NamedTuple):
+    """An image file in a folder, or in memory, that may become part of a pair, and what messages call it."""
 
     source: Path | bytes
     shown: str
-
-    @property
-    def stem(self) -> str:
-        """The file's name without folder and suffix."""
-        return PurePath(self.shown).stem
 
 
 def read_folder(path: Path, reading: MaskReading) -> list[TrainingPair]:
@@ -126,7 +119,7 @@ def pair_entries(
 def _by_image(entries: list[Entry]) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for entry in entries:
-        name = image_stem(entry.stem)
+        name = image_stem(PurePath(entry.shown).stem)
         if name in found:
             raise DatasetError(
                 f"{found[name].shown} and {entry.shown} are for the same image {name}; remove one of them."
@@ -140,33 +133,31 @@ def _some(names: list[str]) -> str:
 
 
 def _read_pair(name: str, image_entry: Entry, mask_entry: Entry, reading: MaskReading) -> TrainingPair:
-    image = read_rgb8(image_entry.source, image_entry.shown)
-    labels, mask = read_labels(mask_entry.source, mask_entry.shown, reading)
+    image = read_rgb8(*image_entry)
+    labels, mask = read_labels(*mask_entry, reading)
     if labels.shape != image.shape[:2]:
         raise DatasetError(
             f"{mask_entry.shown} is {labels.shape[1]} × {labels.shape[0]} pixels but its image "
             f"{image_entry.shown} is {image.shape[1]} × {image.shape[0]}; make them the same size."
         )
-    _refuse_turned(image_entry, image, labels, mask_entry)
-    return TrainingPair(name, image, labels, name, mask)
-
-
-def _refuse_turned(
-    image_entry: Entry, image: NDArray[np.uint8], labels: NDArray[np.int32], mask_entry: Entry
-) -> None:
-    """Refuse a mask that was drawn on the picture as a camera noted it, turned: it would teach background."""
     orientation = orientation_of(image_entry.source)
-    if orientation == 1 or orientation_of(mask_entry.source) != 1 or not labels.any() or labels.all():
-        return
-    seen = turned(image, orientation)
-
-    def contrast(green: NDArray[Any]) -> float:
-        return abs(float(green[labels > 0].mean()) - float(green[labels == 0].mean()))
-
-    # Stain absorbs green.
-    if seen.shape == image.shape and contrast(seen[..., 1]) > _TURNED * contrast(image[..., 1]):
+    if orientation_of(mask_entry.source) == 1 and _drawn_turned(image, labels, orientation):
         raise DatasetError(
             f"{mask_entry.shown} was drawn on {image_entry.shown} as it looks when turned as its camera "
             f"noted (orientation {orientation}), but its pixels are stored otherwise. Open the picture, save "
             "it turned, without that note, and try again."
         )
+    return TrainingPair(name, image, labels, name, mask)
+
+
+def _drawn_turned(image: NDArray[np.uint8], labels: NDArray[np.int32], orientation: int) -> bool:
+    """Say whether cells were outlined on the picture as a camera noted it: they would teach background."""
+    seen = turned(image, orientation)
+    if seen.shape != image.shape or not labels.any() or labels.all():
+        return False
+    # Stain absorbs green.
+    stored, shown = (
+        abs(float(green[labels > 0].mean()) - float(green[labels == 0].mean()))
+        for green in (image[..., 1], seen[..., 1])
+    )
+    return shown > _TURNED * stored

@@ -91,8 +91,8 @@ def read_labels(
         raise DatasetError(f"{shown} has shape {values.shape}; a mask is one grey image.")
     if not lossy and reading == "auto":
         _refuse_parts(values, shown)
-    if lossy or (reading == "auto" and _is_black_and_white(values)):
-        mask = _as_black_and_white(values)
+    mask = _black_and_white(values, lossy) if lossy or reading == "auto" else None
+    if mask is not None:
         if values.dtype.kind != "f":  # a probability below one half is no cell
             _refuse_lost(mask, lossy, shown)
         return _instances(mask, shown), mask
@@ -196,24 +196,17 @@ def _refuse_lost(mask: NDArray[np.uint8], lossy: bool, shown: str) -> None:
         )
 
 
-def _is_black_and_white(values: NDArray[Any]) -> bool:
+def _black_and_white(values: NDArray[Any], lossy: bool) -> NDArray[np.uint8] | None:
+    """Return a mask in black and white, where it is one."""
     levels, counts = _levels(values)
-    if len(levels) < 2:
-        return True
-    if values.dtype.kind == "f":
-        return bool(levels[0] > 0 and levels[-1] <= 1)
-    if values.dtype != np.uint8 or levels[-1] != 255:
-        return False
-    # 255 numbered cells, of which the last is as small as any, or grey edges between black and white?
-    return not (len(levels) >= 128 and counts[-1] < 0.1 * counts.sum())
-
-
-def _as_black_and_white(values: NDArray[Any]) -> NDArray[np.uint8]:
-    if values.dtype.kind == "f" and values.max() <= 1:
+    if values.dtype.kind == "f" and values.max() <= 1 and (len(levels) < 2 or levels[0] > 0):
         return np.rint(values * 255).astype(np.uint8)
-    if values.dtype == np.uint8 and len(_levels(values)[0]) > 1:
-        return values
-    return np.where(values != 0, 255, 0).astype(np.uint8)
+    if len(levels) < 2:
+        return np.where(values != 0, 255, 0).astype(np.uint8)
+    # 255 numbered cells, of which the last is as small as any, or grey edges between black and white?
+    numbered = len(levels) >= 128 and counts[-1] < 0.1 * counts.sum()
+    grey = values.dtype == np.uint8 and levels[-1] == 255 and not numbered
+    return values if lossy or grey else None
 
 
 def _instances(mask: NDArray[np.uint8], shown: str) -> NDArray[np.int32]:

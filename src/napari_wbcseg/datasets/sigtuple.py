@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import islice
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Self
+from pathlib import Path, PurePosixPath
+from typing import Self
 
 import numpy as np
+import pandas as pd
 
 from ..box import Box
-from ..errors import DatasetError, WBCSegError, first_line
+from ..errors import DatasetError, reading
 from ..files import check_ordinary
 from ..images.find import natural_key
 from .csv_table import read_table
 from .folders import Entry, image_entries, is_image_name, pair_entries, split_masks
 from .pair import TrainingPair
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _CLASSES = Path(__file__).with_name("sigtuple_classes.csv")
 
@@ -40,7 +36,6 @@ _FOLDS = {
 }
 
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
-_PEEK = 2000  # members looked at to recognise an archive
 _MOST_MEMBER = 2**28  # bytes; the largest picture of the set has a thousandth
 _MOST_PASSED = 2**32  # bytes of all members, which are unpacked to find the next one
 
@@ -55,7 +50,7 @@ def is_tar(path: str | Path) -> bool:
 
 
 def is_sigtuple(path: str | Path) -> bool:
-    """Say whether a folder or tar has the SigTuple layout; never raises.
+    """Say whether a path is one of the SigTuple set; no other data set is a tar.
 
     Parameters
     ----------
@@ -64,26 +59,13 @@ def is_sigtuple(path: str | Path) -> bool:
         of these themselves, or a ``.tar`` or ``.tar.gz`` of them.
     """
     path = Path(path)
-    if path.is_dir():
-        return _section(path, TRAIN_FOLDER) is not None or _section(path, TEST_FOLDER) is not None
-    if not (path.is_file() and is_tar(path)):
-        return False
-    try:
-        with _open_tar(path) as tar:
-            parts = (set(PurePosixPath(member.name).parts) for member in islice(tar, _PEEK))
-            return any({TRAIN_FOLDER, TEST_FOLDER} & names for names in parts)
-    except DatasetError:
-        return False
+    return is_tar(path) or any(_section(path, name) for name in (TRAIN_FOLDER, TEST_FOLDER))
 
 
 def _section(path: Path, name: str) -> Path | None:
     """Find ``Train_Data`` or ``Test_Data`` in, or as, a folder."""
-    if path.resolve().name == name:
-        return path
-    for folder in (path / name, path / "SigTuple_data" / name):
-        if folder.is_dir():
-            return folder
-    return None
+    own = path if path.resolve().name == name else path / name
+    return next((folder for folder in (own, path / "SigTuple_data" / name) if folder.is_dir()), None)
 
 
 def read_sigtuple(path: str | Path) -> list[TrainingPair]:
@@ -103,15 +85,16 @@ def read_sigtuple(path: str | Path) -> list[TrainingPair]:
     Raises
     ------
     DatasetError
-        If there is no training data in it, as `read_pairs`, or if the archive is damaged
-        or has members that are links, devices or lie outside of it.
+        If there is no training data in it, as `read_pairs`, or if the archive is damaged.
     ImageError
         If an image cannot be read.
     """
     path = Path(path).expanduser()
-    if not path.exists():
-        raise DatasetError(f"There is no folder or archive {path}; check the name.")
-    entries = _files(path, TRAIN_FOLDER) if path.is_dir() else _members(path)
+    if path.is_dir():
+        section = _section(path, TRAIN_FOLDER)
+        entries = [] if section is None else image_entries(section)
+    else:
+        entries = _members(path)
     if not entries:
         raise DatasetError(f"{path} has no training images in a folder {TRAIN_FOLDER}; give the whole set.")
     pairs = pair_entries(*split_masks(entries), where=str(path))
@@ -120,11 +103,6 @@ def read_sigtuple(path: str | Path) -> list[TrainingPair]:
         replace(pair, group=f"fold-{_FOLDS[pair.name]}" if pair.name in _FOLDS else pair.name)
         for pair in pairs
     ]
-
-
-def _files(path: Path, section: str) -> list[Entry]:
-    folder = _section(path, section)
-    return [] if folder is None else image_entries(folder)
 
 
 # Tiles and folds -----------------------------------------------------------------------------------
@@ -230,45 +208,21 @@ class _Member(tarfile.TarInfo):
         return member
 
 
-@contextmanager
-def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
-    try:
+def _members(path: Path) -> list[Entry]:
+    """Return the training images and masks in a tar, in memory: nothing is put where its members say."""
+    entries = []
+    with reading(path, DatasetError, "give the tar of the SigTuple set, or fetch it again"):
         check_ordinary(path)
         with tarfile.open(path, tarinfo=_Member) as tar:
-            yield tar
-    except WBCSegError:
-        raise
-    except Exception as error:  # tarfile and the decompressors raise nearly any type on damaged files
-        raise DatasetError(
-            f"{path} is not a tar archive, or it is damaged ({first_line(error)}); fetch it again."
-        ) from None
-
-
-def _members(path: Path) -> list[Entry]:
-    """Return the training images and masks in a tar, in memory."""
-    with _open_tar(path) as tar:
-        entries, passed = [], 0
-        for member in tar:
-            inside = _checked(member, path)
-            passed += member.size
-            if passed > _MOST_PASSED:
-                raise ValueError(f"it unpacks to more than {_MOST_PASSED / 1e9:.0f} GB")
-            if TRAIN_FOLDER in inside.parts[:-1] and is_image_name(inside.name):
+            passed = 0
+            for member in tar:
+                passed += member.size  # also of the holes that it has
+                if passed > _MOST_PASSED:
+                    raise ValueError(f"it unpacks to more than {_MOST_PASSED / 1e9:.0f} GB")
+                inside = PurePosixPath(member.name)
+                if inside.is_absolute() or ".." in inside.parts or not (member.isfile() or member.isdir()):
+                    raise ValueError(f"its member {member.name!r} is a link or a device, or lies outside")
                 file = tar.extractfile(member)
-                content = b"" if file is None else file.read()
-                if len(content) != member.size:
-                    raise tarfile.ReadError(f"{member.name} is cut short")
-                entries.append(Entry(content, f"{path}:{inside}"))
+                if file and TRAIN_FOLDER in inside.parts[:-1] and is_image_name(inside.name):
+                    entries.append(Entry(file.read(), f"{path}:{inside}"))
     return sorted(entries, key=lambda entry: natural_key(entry.shown))
-
-
-def _checked(member: tarfile.TarInfo, path: Path) -> PurePosixPath:
-    """Return a member's name, refusing all that could reach outside the archive."""
-    windows = PureWindowsPath(member.name)
-    outside = windows.drive or windows.root or ".." in windows.parts
-    if outside or member.issparse() or not (member.isfile() or member.isdir()):
-        raise DatasetError(
-            f"{path} was refused: its member {member.name!r} is a link, a device or a file with holes, or "
-            "lies outside. Nothing was read or written; get the archive from a source you trust."
-        )
-    return PurePosixPath(member.name)

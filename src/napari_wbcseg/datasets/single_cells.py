@@ -8,10 +8,11 @@ erythroblasts and platelets are no white cells.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from ..box import Box
 from ..errors import DatasetError
@@ -22,9 +23,6 @@ from .csv_table import read_table
 from .look_alikes import taken_for_cells
 from .pair import Outliner, TrainingPair
 from .red_cell_size import TYPICAL_WHITE_CELL, red_cell_diameter
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PLATELET_CLASS = "platelet"
 #: What the groups of the pairs begin with, the class behind it.
