@@ -83,7 +83,7 @@ def table(seconds: float) -> str:
     from napari_wbcseg.network.engines.onnx import OnnxEngine
     from napari_wbcseg.network.model_file import ModelFile, ModelHeader
     from napari_wbcseg.network.unet import build_unet, weights_of
-    from napari_wbcseg.training.recipes import get_recipe
+    from napari_wbcseg.training.recipes import RECIPES
 
     keras = import_keras()
     rates = {name: matrix_rate(name, seconds) for name in ("float32", "bfloat16")}
@@ -98,7 +98,7 @@ def table(seconds: float) -> str:
     rng = np.random.default_rng(0)
     for name, architecture, batch in (("classic", CLASSIC, 3), ("robust", ROBUST, 16)):
         operations = forward_operations(architecture)
-        recipe = get_recipe(name)
+        recipe = RECIPES[name]
         images = rng.random((batch, SIDE, SIDE, architecture.input_channels), np.float32)
         channels = TRUTH_CHANNELS if name == "robust" else 1
         truth = (rng.random((batch, SIDE, SIDE, channels)) > 0.8).astype(np.float32)

@@ -151,7 +151,6 @@ def test_a_gpu_gets_the_cores_and_a_cpu_keeps_them() -> None:
     assert helper_processes("cpu", cpus=2) == 0
     assert helper_processes("gpu", cpus=2) == 1
     assert helper_processes("gpu", cpus=64) == 16
-    assert helper_processes("gpu", heavy=False, cpus=64) == 0
 
 
 # Several devices: each takes its share of a batch, and the result is that of one --------------------

@@ -164,7 +164,8 @@ def test_the_robust_recipe_gives_the_users_cells_as_much_weight_as_all_replay(fe
     pairs = [replace(pair, group=f"synthetic smear {pair.group}") for pair in dark_disc_pairs(2)]
     used = [pair for pair in (*pairs, *replay.training) if not RECIPE.left_out(pair)]
     batches = RECIPE.batches(used, fine_tuning_settings(robust_model()), True)
-    shares = dict(zip(batches.composer.names, batches.composer.share, strict=True))
+    composer, *_ = batches.draw.args
+    shares = dict(zip(composer.names, composer.share, strict=True))
     assert shares == pytest.approx({"own": 0.5, "sigtuple": 0.25, "synthetic": 0.25})
 
 

@@ -58,7 +58,7 @@ def test_one_step_makes_a_model_that_segments(pairs: list[TrainingPair], tmp_pat
 
 def test_a_batch_follows_from_seed_epoch_and_index(pairs: list[TrainingPair]) -> None:
     first, again = (RECIPE.batches(pairs, TINY.replace(steps_per_epoch=3), True) for _ in range(2))
-    assert len(first) == 3
+    assert first.steps == 3
     images, truth = first.draw(0, 1)
     assert images.shape == (2, 128, 128, 3)
     assert images.dtype == np.float32
@@ -73,7 +73,7 @@ def test_a_batch_follows_from_seed_epoch_and_index(pairs: list[TrainingPair]) ->
 
 def test_validation_sees_the_same_samples_each_epoch_and_with_every_seed(pairs: list[TrainingPair]) -> None:
     first = RECIPE.batches(pairs, TINY, False)
-    assert len(first) == 2
+    assert first.steps == 2
     images = first.draw(0, 0)[0]
     np.testing.assert_array_equal(first.draw(7, 0)[0], images)
     np.testing.assert_array_equal(RECIPE.batches(pairs, TINY.replace(seed=5), False).draw(0, 0)[0], images)
@@ -82,7 +82,7 @@ def test_validation_sees_the_same_samples_each_epoch_and_with_every_seed(pairs: 
 def test_an_epoch_is_one_pass_over_the_images_unless_steps_are_given(pairs: list[TrainingPair]) -> None:
     for batch_size, steps in ((1, 3), (64, 1)):
         settings = TINY.replace(steps_per_epoch=None, batch_size=batch_size)
-        assert len(RECIPE.batches(pairs, settings, True)) == steps
+        assert RECIPE.batches(pairs, settings, True).steps == steps
         assert RECIPE.tiles(pairs, settings) == steps * batch_size
 
 

@@ -16,7 +16,7 @@ from napari_wbcseg.network.classic import classic_arrays, classic_grey
 from napari_wbcseg.network.device import dtype_policy
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.settings import TrainingSettings
-from napari_wbcseg.training import loop
+from napari_wbcseg.training import classic, loop
 from napari_wbcseg.training.classic import RECIPE
 from napari_wbcseg.training.loop import cosine_rate
 from napari_wbcseg.training.train import train
@@ -201,7 +201,7 @@ def test_a_damaged_checkpoint_gets_a_sentence(
     train(pairs, FAST, tmp_path, init=tiny)
     state = tmp_path / "checkpoint" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-10])
-    with pytest.raises(TrainingError, match=r"state\.safetensors cannot be used"):
+    with pytest.raises(TrainingError, match=r"state\.safetensors cannot be read"):
         train(pairs, FAST, tmp_path, init=tiny, resume=True)
 
 
@@ -255,16 +255,15 @@ def test_no_progress_ends_training_early(pairs: list[TrainingPair], tiny: ModelF
 @pytest.fixture
 def spoil_batches(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return a function that makes the images NaN from an epoch (from 0) on."""
-    from napari_wbcseg.training.classic import TileBatches
-
-    original = TileBatches.draw
+    original = classic.draw_tiles
 
     def spoil(first: int) -> None:
-        def draw(self: TileBatches, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-            images, targets = original(self, epoch, index)
+        def draw(*told: Any) -> tuple[np.ndarray, np.ndarray]:
+            *_, epoch, _ = told
+            images, targets = original(*told)
             return (images * np.nan if epoch >= first else images), targets
 
-        monkeypatch.setattr(TileBatches, "draw", draw)
+        monkeypatch.setattr(classic, "draw_tiles", draw)
 
     return spoil
 
@@ -349,30 +348,28 @@ def test_every_batch_follows_from_seed_epoch_and_index(pairs: list[TrainingPair]
     first, again = (RECIPE.batches(pairs, FAST, training=True) for _ in range(2))
     assert np.array_equal(first.draw(0, 0)[0], again.draw(0, 0)[0])
     assert not np.array_equal(first.draw(0, 0)[0], first.draw(1, 0)[0])
-    epochs = [np.concatenate([first.draw(e, i)[0] for i in range(len(first))]) for e in range(2)]
+    epochs = [np.concatenate([first.draw(e, i)[0] for i in range(first.steps)]) for e in range(2)]
     assert sorted(tile.sum() for tile in epochs[0]) == sorted(tile.sum() for tile in epochs[1])
 
 
 def test_each_batch_is_drawn_once_and_in_the_epoch_it_is_for(
     pairs: list[TrainingPair], tiny: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_wbcseg.training.classic import TileBatches
-
     drawn: list[tuple[int, int]] = []
-    original = TileBatches.draw
+    original = classic.draw_tiles
 
-    def noted(self: TileBatches, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-        drawn.append((epoch, index))
-        return original(self, epoch, index)
+    def noted(*told: Any) -> tuple[np.ndarray, np.ndarray]:
+        drawn.append(told[-2:])
+        return original(*told)
 
-    monkeypatch.setattr(TileBatches, "draw", noted)
+    monkeypatch.setattr(classic, "draw_tiles", noted)
     train(pairs, FAST, init=tiny)
     assert drawn == [(epoch, index) for epoch in range(3) for index in range(2)]
 
 
 def test_mirrored_copies_make_three_of_one(pairs: list[TrainingPair]) -> None:
     plain, flipped = (RECIPE.batches(pairs, FAST.replace(flips=f), training=True) for f in (False, True))
-    assert (len(plain), len(flipped)) == (2, 6)
+    assert (plain.steps, flipped.steps) == (2, 6)
     assert RECIPE.tiles(pairs, FAST.replace(flips=True)) == 18
 
 

@@ -6,7 +6,7 @@ How it goes, and where::
       plan              what is learnt from, and what is kept aside; duplicates: no picture is both
       recipes           of one method (classic, robust): its batches, loss and preview
         samples/        samples composed of real and drawn cells
-        truth, dice     what the networks are taught
+        truth           what the networks are taught
       batches           drawn ahead, in a thread or in processes, and shared by several GPUs
       loop              the epochs: what is told, what ends them, the checkpoint, the preview
     worker              train in a process of its own (worker_process), from the job in its folder

@@ -14,9 +14,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from ..network.device import available_cpus
 
 Batch = tuple[np.ndarray, np.ndarray]
 Drawn = TypeVar("Drawn")
+Submit = Callable[[int, int], Future[Drawn]]
 
 #: Batches that lie ready.
 AHEAD = 8
@@ -42,30 +45,30 @@ _ENVIRONMENT = {
 }
 
 
-class Batches(Protocol):
+@dataclass(frozen=True)
+class Batches:
     """Where the batches of a training come from.
 
-    It must be picklable, and know nothing of Keras: helper processes draw from it.
+    Attributes
+    ----------
+    draw : callable
+        Returns a batch ``(x, y)``, both float32 and NHWC, given an epoch from 0 and an index. Every random
+        choice must follow from the seed of the settings, the epoch and the index, so that training that is
+        resumed goes on as if it had never stopped. Batches to validate on do not depend on the epoch. It
+        must be picklable, and know nothing of Keras: helper processes draw with it.
+    steps : int
+        Batches in an epoch.
+    heavy : bool
+        Whether drawing a batch takes work worth a process; else it is copied from memory.
     """
 
-    @property
-    def heavy(self) -> bool:
-        """Whether drawing a batch takes work worth a process; else it is copied from memory."""
-
-    def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-
-    def draw(self, epoch: int, index: int) -> Batch:
-        """Return a batch ``(x, y)``, both float32 and NHWC, of an epoch from 0.
-
-        Every random choice must follow from the seed of the settings, the epoch and the
-        index, so that training that is resumed goes on as if it had never stopped.
-        Batches to validate on do not depend on the epoch.
-        """
+    draw: Callable[[int, int], Batch]
+    steps: int
+    heavy: bool
 
 
-def helper_processes(device: str, heavy: bool = True, cpus: int | None = None) -> int:
-    """Return how many processes should prepare batches, 0 for a thread of this one.
+def helper_processes(device: str, cpus: int | None = None) -> int:
+    """Return how many processes should prepare batches that take work, 0 for a thread of this one.
 
     A network on the CPU keeps the cores busy itself, and one thread is always done before
     it; a GPU takes its steps in milliseconds, and every core is needed to keep up.
@@ -74,8 +77,6 @@ def helper_processes(device: str, heavy: bool = True, cpus: int | None = None) -
     ----------
     device : str
         Kind of the device: ``cpu``, ``gpu`` or ``tpu``.
-    heavy : bool
-        As `Batches.heavy`.
     cpus : int, optional
         Cores; by default those of this process.
 
@@ -85,8 +86,6 @@ def helper_processes(device: str, heavy: bool = True, cpus: int | None = None) -
     (3, 0)
     """
     cpus = available_cpus() if cpus is None else cpus
-    if not heavy:
-        return 0
     if device == "cpu":
         return min(cpus // 8, 4)
     return min(max(cpus - 1, 1), _MOST_PROCESSES)
@@ -122,7 +121,7 @@ class Feeder(Generic[Drawn]):
     ) -> None:
         self.steps = steps
         self.waited = 0.0
-        self._own_draw = draw
+        self._draw = draw
         self._last = epochs * steps
         self._futures: dict[int, Future[Drawn]] = {}
         self._lock = threading.Lock()
@@ -133,13 +132,13 @@ class Feeder(Generic[Drawn]):
         """Begin, or begin again, with so many processes."""
         self.close()
         self._futures.clear()
-        self._draw = self._own_draw
-        self._executor: Executor = ThreadPoolExecutor(1, thread_name_prefix="wbcseg-batches")
-        self._executing.callback(self._executor.shutdown, wait=False, cancel_futures=True)
+        thread = ThreadPoolExecutor(1, thread_name_prefix="wbcseg-batches")
+        self._executing.callback(thread.shutdown, wait=False, cancel_futures=True)
+        self._submit: Submit[Drawn] = lambda epoch, index: thread.submit(self._draw, epoch, index)
         if processes:
             with contextlib.suppress(OSError):  # no room for temporary files
-                self._executor = self._executing.enter_context(_helpers(processes, self._own_draw))
-                self._draw, self.processes = _draw_in_helper, processes
+                self._submit = self._executing.enter_context(_helpers(processes, self._draw))
+                self.processes = processes
 
     def get(self, epoch: int, index: int) -> Drawn:
         """Return a batch, waiting for it if it is not ready."""
@@ -149,7 +148,7 @@ class Feeder(Generic[Drawn]):
             with self._lock:
                 for ahead in range(position, end):
                     if ahead not in self._futures:
-                        self._futures[ahead] = self._executor.submit(self._draw, *divmod(ahead, self.steps))
+                        self._futures[ahead] = self._submit(*divmod(ahead, self.steps))
                 # Keras looks at the first two batches twice.
                 for past in [number for number in self._futures if number < position - 2]:
                     del self._futures[past]
@@ -172,35 +171,31 @@ class Feeder(Generic[Drawn]):
 
 
 @contextlib.contextmanager
-def _helpers(count: int, draw: Callable[[int, int], Any]) -> Iterator[Executor]:
-    """Give an executor of some processes, in which `_draw_in_helper` draws; they end with this one."""
+def _helpers(count: int, draw: Callable[[int, int], Drawn]) -> Iterator[Submit[Drawn]]:
+    """Give what has batches drawn by some processes, which end with this one."""
     import joblib
     from loky import ProcessPoolExecutor
 
     with tempfile.TemporaryDirectory(prefix="wbcseg-shared-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "shared"
         joblib.dump(draw, path)
-        begin = (os.getpid(), path)
-        executor = ProcessPoolExecutor(count, initializer=_begin_helper, initargs=begin, env=_ENVIRONMENT)
+        parent = (os.getpid(),)
+        executor = ProcessPoolExecutor(count, initializer=end_with_parent, initargs=parent, env=_ENVIRONMENT)
         try:
-            yield executor
+            yield lambda epoch, index: executor.submit(_draw_in_helper, path, epoch, index)
         finally:
             executor.shutdown(wait=True, kill_workers=True)
 
 
-_draw: Callable[[int, int], Any]  # in a helper
+def _draw_in_helper(path: Path, epoch: int, index: int) -> Any:
+    return _mapped(path)(epoch, index)
 
 
-def _begin_helper(parent: int, path: Path) -> None:
+@cache
+def _mapped(path: Path) -> Callable[[int, int], Any]:
     import joblib
 
-    global _draw
-    end_with_parent(parent)
-    _draw = joblib.load(path, mmap_mode="r")
-
-
-def _draw_in_helper(epoch: int, index: int) -> Any:
-    return _draw(epoch, index)
+    return joblib.load(path, mmap_mode="r")
 
 
 def end_with_parent(parent: int) -> None:
@@ -269,7 +264,7 @@ def data_parallel(*batches: Batches | None) -> Iterator[int]:
     # A distribution that the caller has set up is theirs.
     if len(found) > 1 and before is None:
         # Only the last batch of an epoch may be shorter.
-        sizes = [len(part.draw(0, index)[0]) for part in batches if part for index in (0, len(part) - 1)]
+        sizes = [len(part.draw(0, index)[0]) for part in batches if part for index in (0, part.steps - 1)]
         count = replicas(sizes, len(found))
     if count < 2:
         yield 1

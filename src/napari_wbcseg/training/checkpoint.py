@@ -7,21 +7,18 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, Field
 
 from ..datasets.pair import Pairs
-from ..errors import TrainingError
+from ..errors import TrainingError, reading
 from ..files import locked, remove_leftovers, write_atomically
-from ..network.backend import import_keras
+from ..network.backend import KerasModel, import_keras
 from ..network.library import require_writable
 from ..settings import TrainingSettings
-
-if TYPE_CHECKING:
-    import keras
 
 LOCK = ".training.lock"
 #: Why training ended that did all it was asked for.
@@ -31,8 +28,7 @@ _FORMAT = 1
 _PATIENCE = 2.0  # seconds to wait for who only looks whether a folder is used
 
 
-@dataclass
-class State:
+class State(BaseModel, arbitrary_types_allowed=True):
     """Where training stands after an epoch.
 
     Attributes
@@ -57,7 +53,7 @@ class State:
     settings: TrainingSettings
     data: str
     network: str
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = Field(default_factory=list)
     best_epoch: int = 0
     seconds: float = 0.0
     ended: str = ""
@@ -89,8 +85,8 @@ class Checkpoint:
     @property
     def epochs_done(self) -> int:
         """How many epochs are kept; 0 where there is no state that can be read."""
-        with contextlib.suppress(TrainingError), self._usable():
-            return len(self._about()["history"])
+        with contextlib.suppress(Exception):  # whatever is wrong with it, `restore` says so
+            return len(self._kept().history)
         return 0
 
     @contextlib.contextmanager
@@ -124,7 +120,7 @@ class Checkpoint:
         """Remove it."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def save(self, model: keras.Model, state: State) -> None:
+    def save(self, model: KerasModel, state: State) -> None:
         """Write the state, and before it the best weights if they are those of the last epoch.
 
         Raises
@@ -142,14 +138,13 @@ class Checkpoint:
             name: np.array(ops.convert_to_numpy(variable.value), order="C")
             for name, variable in _state_variables(model).items()
         }
-        about = {**vars(state), "format": _FORMAT, "settings": state.settings.model_dump()}
-        del about["best"]
+        about = {**state.model_dump(exclude={"best"}), "format": _FORMAT}
         write_atomically(self._state, save(tensors, metadata={_KEY: json.dumps(about)}), TrainingError)
         for path in self._folder.glob("best-*.safetensors"):
             if path != best:
                 path.unlink(missing_ok=True)
 
-    def restore(self, model: keras.Model, wanted: State) -> State:
+    def restore(self, model: KerasModel, wanted: State) -> State:
         """Put a compiled model where training stood, and return that; else what is wanted, at its start.
 
         Raises
@@ -161,10 +156,9 @@ class Checkpoint:
 
         if not self.exists:
             return wanted
-        with self._usable():
-            about = self._about()
-            del about["format"]
-            state = State(**{**about, "settings": TrainingSettings(**about["settings"])})
+        advice = "train again without resuming, or into another folder"
+        with reading(f"The checkpoint {self._state}", TrainingError, advice):
+            state = self._kept()
             _check_same(state, wanted)
             tensors = load_file(self._state)
             state.best = load_file(self._best(state.best_epoch)) if state.best_epoch else None
@@ -182,24 +176,12 @@ class Checkpoint:
             state.ended = ""  # now there is more to do
         return state
 
-    def _about(self) -> dict[str, Any]:
-        """Return what the state says besides its arrays."""
+    def _kept(self) -> State:
+        """Return the state without its arrays."""
         from safetensors import safe_open
 
         with safe_open(self._state, framework="numpy") as file:
-            return dict(json.loads((file.metadata() or {})[_KEY]))
-
-    @contextlib.contextmanager
-    def _usable(self) -> Iterator[None]:
-        from safetensors import SafetensorError
-
-        try:
-            yield
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise TrainingError(
-                f"The checkpoint {self._state} cannot be used ({error}): "
-                "train again without resuming, or into another folder."
-            ) from None
+            return State(**json.loads((file.metadata() or {})[_KEY]))
 
     def _best(self, epoch: int) -> Path:
         return self._folder / f"best-{epoch:05d}.safetensors"
@@ -241,7 +223,7 @@ def fingerprint(pairs: Pairs) -> str:
     return digest.hexdigest()[:16]
 
 
-def _state_variables(model: keras.Model) -> dict[str, Any]:
+def _state_variables(model: KerasModel) -> dict[str, Any]:
     """Return every variable that training changes, the states of random generators included."""
     # By place, because Keras numbers the names of layers through the whole process.
     groups = {"model": model.variables, "optimizer": model.optimizer.variables}

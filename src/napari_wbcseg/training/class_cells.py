@@ -61,20 +61,19 @@ class ClassCells:
     truth : ndarray of float32, shape (n, classes)
         1 for the class, in the order of `CLASSES`; a half each where only a neutrophil is named, the same
         everywhere for what is none of them.
-    names : tuple of str
+    names : ndarray of str, shape (n,)
         The pictures.
     """
 
     crops: np.ndarray
     masks: np.ndarray
     truth: np.ndarray
-    names: tuple[str, ...]
+    names: np.ndarray
 
     @classmethod
     def of(cls, cells: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, str]]) -> ClassCells:
         """Return some cells, given crop, mask, truth and name of each."""
-        crops, masks, truth, names = zip(*cells, strict=True)
-        return cls(np.stack(crops), np.stack(masks), np.stack(truth), names)
+        return cls(*(np.stack(part) for part in zip(*cells, strict=True)))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -86,13 +85,13 @@ class ClassCells:
     def save(self, path: Path) -> None:
         """Write them to a file that appears whole or not at all."""
         with written_whole(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, crops=self.crops, masks=self.masks, truth=self.truth, names=np.array(self.names))
+            np.savez(file, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> ClassCells:
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
-            return cls(file["crops"], file["masks"], file["truth"], tuple(file["names"].tolist()))
+            return cls(**file)
 
 
 #: Transmittance that a step of the stored crops stands for.
@@ -180,12 +179,8 @@ def discs(count: int, seed: int = 0) -> ClassCells:
 
 def joined(parts: list[ClassCells]) -> ClassCells:
     """Return the cells of several data sets."""
-    return ClassCells(
-        np.concatenate([part.crops for part in parts]),
-        np.concatenate([part.masks for part in parts]),
-        np.concatenate([part.truth for part in parts]),
-        tuple(name for part in parts for name in part.names),
-    )
+    arrays = zip(*(vars(part).values() for part in parts), strict=True)
+    return ClassCells(*map(np.concatenate, arrays))
 
 
 def _truth(row: dict[Any, Any], folder: Path) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,12 @@ from ..network.classic import INPUT, TILE, classic_arrays
 from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from .batches import Batch, Batches
-from .dice import dice_coefficient, dice_loss
-from .preview import PreviewTiles
+from .preview import Preview
+from .truth import dice_coefficient, dice_loss
 
 
 class ClassicRecipe:
-    """The published recipe; see `Recipe`."""
+    """The published recipe; see `recipes`."""
 
     architecture: UNetArchitecture = CLASSIC
     canonical_diameter: float | None = None
@@ -43,9 +43,11 @@ class ClassicRecipe:
             images, targets = (
                 np.concatenate([tiles, tiles[:, :, ::-1], tiles[:, ::-1]]) for tiles in (images, targets)
             )
-        return TileBatches(images, targets, settings.batch_size, settings.seed if training else None)
+        size = settings.batch_size
+        draw = partial(draw_tiles, images, targets, size, settings.seed if training else None)
+        return Batches(draw, math.ceil(len(images) / size), heavy=False)
 
-    def preview(self, pairs: Pairs, count: int) -> PreviewTiles:
+    def preview(self, pairs: Pairs, count: int) -> Preview:
         """Return the first tiles with the most of a cell in them."""
         tiles = sorted(cut_tiles(pairs, TILE), key=lambda tile: -int((tile.labels > 0).sum()))[:count]
         images, targets = classic_arrays(tiles)
@@ -54,7 +56,7 @@ class ClassicRecipe:
             height, width = tile.labels.shape
             colour[i, :height, :width] = tile.image
         names = tuple(tile.name for tile in tiles)
-        return PreviewTiles(colour, targets[..., 0] > 127, images.astype(np.float32) / 255, names)
+        return Preview(colour, targets[..., 0] > 127, images.astype(np.float32) / 255, names)
 
     loss = staticmethod(dice_loss)
 
@@ -66,32 +68,22 @@ class ClassicRecipe:
 RECIPE = ClassicRecipe()
 
 
-@dataclass(frozen=True)
-class TileBatches:
-    """Batches of tiles; the order follows from the seed and the epoch alone.
+def draw_tiles(
+    images: np.ndarray, targets: np.ndarray, batch_size: int, seed: int | None, epoch: int, index: int
+) -> Batch:
+    """Return a batch of tiles, 0 to 1; the order follows from the seed and the epoch alone.
 
-    Attributes
+    Parameters
     ----------
     images, targets : ndarray of uint8, shape (N, H, W, 1)
     batch_size : int
+        The last batch may be shorter.
     seed : int or None
         None keeps the order.
+    epoch, index : int
     """
-
-    images: np.ndarray
-    targets: np.ndarray
-    batch_size: int
-    seed: int | None
-    heavy = False
-
-    def __len__(self) -> int:
-        """Return the number of batches; the last may be shorter."""
-        return math.ceil(len(self.images) / self.batch_size)
-
-    def draw(self, epoch: int, index: int) -> Batch:
-        """Return a batch, 0 to 1."""
-        order = np.arange(len(self.images))
-        if self.seed is not None:
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
-        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.images[chosen].astype(np.float32) / 255, self.targets[chosen].astype(np.float32) / 255
+    order = np.arange(len(images))
+    if seed is not None:
+        order = np.random.default_rng((seed, epoch)).permutation(len(images))
+    chosen = order[index * batch_size : (index + 1) * batch_size]
+    return images[chosen].astype(np.float32) / 255, targets[chosen].astype(np.float32) / 255

@@ -15,7 +15,7 @@ from typing import Any, cast
 from ..datasets.corrections import read_corrections
 from ..datasets.pair import Pairs, TrainingPair
 from ..datasets.read import pairs_of
-from ..errors import TrainingError
+from ..errors import TrainingError, reading
 from ..evaluation.compare import Comparison, compare_models, with_scores
 from ..network.library import load_model, save_to_library
 from ..network.model_file import ModelFile
@@ -298,7 +298,7 @@ def plan_of(job: TrainingJob) -> FineTuningPlan:
     TrainingError
         If the job is no fine-tuning, or damaged.
     """
-    try:
+    with reading("What is kept of this fine-tuning", TrainingError, "discard it, and fine-tune again"):
         told = job.remarks[FINE_TUNING]
         pairs, scored = list(cast(Pairs, job.data)), list(job.scored)
         own = pairs[: told["own"]]
@@ -309,10 +309,6 @@ def plan_of(job: TrainingJob) -> FineTuningPlan:
         return FineTuningPlan(
             job.init, own, held_out, replay, job.settings, tuple(told["notes"]), told["blend"]
         )
-    except (KeyError, TypeError):
-        raise TrainingError(
-            "What is kept of this fine-tuning is damaged: discard it, and fine-tune again."
-        ) from None
 
 
 def _as_own(pair: TrainingPair) -> TrainingPair:

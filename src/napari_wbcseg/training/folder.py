@@ -23,7 +23,7 @@ import numpy as np
 
 from ..box import Box
 from ..datasets.pair import Pairs, TrainingPair
-from ..errors import DatasetError, SettingsError, TrainingError, WBCSegError
+from ..errors import DatasetError, TrainingError, WBCSegError, reading
 from ..files import locked, numbered, write_atomically
 from ..network.library import models_folder
 from ..network.model_file import ModelFile, clean_name
@@ -31,6 +31,7 @@ from ..settings import TrainingSettings
 from .checkpoint import LOCK, Checkpoint
 
 JOB = "job"
+_ADVICE = "discard this training, and train again"
 _RECORD = "job.json"
 _PAIRS = "pairs.npz"
 _SCORED = "scored.npz"
@@ -141,7 +142,7 @@ def write_job(folder: Path, job: TrainingJob) -> None:
             ModelFile.write(place / _INIT, job.init.header, job.init.weights, "float32")
         write_atomically(place / _RECORD, json.dumps(record, indent=2).encode(), TrainingError)
     except BaseException:
-        forget_job(folder)
+        discard_training(folder)
         raise
 
 
@@ -154,16 +155,12 @@ def read_record(folder: Path) -> dict[str, Any]:
         If there is none that can be read.
     """
     path = folder / JOB / _RECORD
-    try:
+    with reading(path, TrainingError, _ADVICE):
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if record["settings"] is not None:
             record["settings"] = TrainingSettings(**record["settings"])
         if record.keys() != {each.name for each in fields(TrainingJob)}:
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SettingsError):
-        raise TrainingError(
-            f"{path} is missing or damaged, so this training cannot go on: discard it, and train again."
-        ) from None
+            raise ValueError("other entries")
     return record
 
 
@@ -203,20 +200,9 @@ def unfinished_trainings() -> list[Unfinished]:
     return sorted(found, key=lambda item: item.changed, reverse=True)
 
 
-def forget_job(folder: Path) -> None:
-    """Remove the job, so that the training is no longer offered to go on, and a folder that is then empty."""
-    shutil.rmtree(folder / JOB, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
 def discard_training(folder: Path) -> None:
-    """Remove a training's job, checkpoint and half-written files, and the folder if nothing else is in it."""
-    Checkpoint(folder).discard()
-    for part in (*folder.glob(".*.part"), folder / LOCK):
-        with contextlib.suppress(OSError):
-            part.unlink()
-    forget_job(folder)
+    """Remove the folder of a training, which is its own."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_pairs(path: Path, pairs: Pairs) -> None:
@@ -235,20 +221,15 @@ def _write_pairs(path: Path, pairs: Pairs) -> None:
 
 def _read_pairs(path: Path) -> list[TrainingPair]:
     pairs = []
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for i, told in enumerate(json.loads(arrays["about"].tobytes())):
-                told |= {name: arrays.get(f"{name}{i}") for name in ("image", "labels", "mask")}
-                # Earlier versions kept all boxes in one list, or less of the cells.
-                for kind, corners in told.pop("distractors", ()):
-                    told.setdefault("red_cells" if kind == "RBC" else "platelets", []).append(corners)
-                for kind in ("red_cells", "platelets", "look_alikes"):
-                    told[kind] = tuple(Box(*corners) for corners in told.get(kind, ()))
-                told.pop("erythroblasts", None)
-                pairs.append(TrainingPair(**told))
-    except Exception as error:  # zipfile, zlib and NumPy raise nearly any type on damaged files
-        raise DatasetError(
-            f"{path}, the images of this training, cannot be read ({error or type(error).__name__}): "
-            "discard it, and train again."
-        ) from None
+    what = f"{path}, the images of this training,"
+    with reading(what, DatasetError, _ADVICE), np.load(path, allow_pickle=False) as arrays:
+        for i, told in enumerate(json.loads(arrays["about"].tobytes())):
+            told |= {name: arrays.get(f"{name}{i}") for name in ("image", "labels", "mask")}
+            # Earlier versions kept all boxes in one list, or less of the cells.
+            for kind, corners in told.pop("distractors", ()):
+                told.setdefault("red_cells" if kind == "RBC" else "platelets", []).append(corners)
+            for kind in ("red_cells", "platelets", "look_alikes"):
+                told[kind] = tuple(Box(*corners) for corners in told.get(kind, ()))
+            told.pop("erythroblasts", None)
+            pairs.append(TrainingPair(**told))
     return pairs

@@ -7,12 +7,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import Cancelled, TrainingError
-from ..network.backend import import_keras
+from ..network.backend import KerasModel, import_keras
 from ..network.unet import weights_of
 from ..progress import Progress
 from ..settings import TrainingSettings
@@ -20,9 +20,6 @@ from ..words import counted
 from .batches import Batch, Batches, Feeder, as_dataset
 from .checkpoint import AS_PLANNED, Checkpoint, State
 from .preview import Preview
-
-if TYPE_CHECKING:
-    import keras
 
 #: Told what happens: JSON-serialisable, with an ``event`` of start, step, epoch, note or end.
 OnEvent = Callable[[dict[str, Any]], None]
@@ -72,8 +69,9 @@ class TrainingLoop:
         self._step = 0  # of the present epoch, done
         self._rate = self._settings.learning_rate
         self._epoch_started = self._last_event = 0.0
+        self._no_progress = f"no progress for {counted(self._settings.early_stop_patience, 'epoch')}"
 
-    def fit(self, model: keras.Model) -> None:
+    def fit(self, model: KerasModel) -> None:
         """Train from where the state stands until something ends it; do nothing where it has ended.
 
         Raises
@@ -97,7 +95,7 @@ class TrainingLoop:
         try:
             model.fit(
                 self._dataset,
-                validation_data=None if kept is None else as_dataset(functools.cache(kept.draw), len(kept)),
+                validation_data=None if kept is None else as_dataset(functools.cache(kept.draw), kept.steps),
                 epochs=settings.epochs,
                 initial_epoch=len(state.history),
                 shuffle=False,  # the batches are, so that it can be repeated
@@ -114,10 +112,6 @@ class TrainingLoop:
             state.ended = AS_PLANNED if len(state.history) >= settings.epochs else self._no_progress
         if self.checkpoint is not None and state.history and state.ended != STOPPED:
             self.checkpoint.save(model, state)
-
-    @property
-    def _no_progress(self) -> str:
-        return f"no progress for {counted(self._settings.early_stop_patience, 'epoch')}"
 
     @property
     def _model(self) -> Any:

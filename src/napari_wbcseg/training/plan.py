@@ -17,9 +17,18 @@ from ..errors import TrainingError
 from ..settings import TrainingSettings
 from ..words import counted, listed
 from .duplicates import refuse_duplicates
-from .recipes import get_recipe
+from .recipes import RECIPES
 
-_FEW_TO_TUNE, _FEW_TO_BEGIN = 20, 100
+_FEW_TO_TUNE = (
+    20,
+    "The model will get used to the colours and light of these images: expect a small gain, and look at "
+    "other images before you trust it. 20 white cells make a dependable one.",
+)
+_FEW_TO_BEGIN = (
+    100,
+    "A new network will learn these by heart and miss others: start from the built-in model instead, or "
+    "outline some 100 white cells.",
+)
 _FEW_TO_JUDGE = 10
 _PLACES_TRIED = 20
 
@@ -92,7 +101,7 @@ def make_plan(pairs: Pairs, settings: TrainingSettings, fine_tuning: bool = Fals
     TrainingError
         If nothing is left to train on, or a picture would be on both sides of the split.
     """
-    recipe = get_recipe(settings.recipe)
+    recipe = RECIPES[settings.recipe]
     if not pairs:
         raise TrainingError("There is no training image: give at least one with its labels.")
     if not any((pair.labels > 0).any() for pair in pairs):
@@ -126,21 +135,10 @@ def count_cells(pairs: Pairs) -> int:
 
 
 def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[str]:
-    few = _FEW_TO_TUNE if fine_tuning else _FEW_TO_BEGIN
     notes = []
+    few, advice = _FEW_TO_TUNE if fine_tuning else _FEW_TO_BEGIN
     if cells < few:
-        text = f"{counted(cells, 'white cell')} {'is' if cells == 1 else 'are'} few. "
-        if fine_tuning:
-            text += (
-                "The model will get used to the colours and light of these images: expect a small gain, and "
-                f"look at other images before you trust it. {few} white cells make a dependable one."
-            )
-        else:
-            text += (
-                "A new network will learn these by heart and miss others: start from the built-in model "
-                f"instead, or outline some {few} white cells."
-            )
-        notes.append(text)
+        notes.append(f"{counted(cells, 'white cell')} {'is' if cells == 1 else 'are'} few. {advice}")
     if 0 < validation_cells < _FEW_TO_JUDGE:
         notes.append(
             f"The validation score rests on {counted(validation_cells, 'white cell')}: a few "

@@ -19,9 +19,9 @@ LEAST = 2.0
 _GAP = 4  # white pixels between two tiles
 
 
-@dataclass(frozen=True)
-class PreviewTiles:
-    """Tiles to watch a network on.
+@dataclass
+class Preview:
+    """Tiles to watch a network on, at least one: predicted now and then, for at most `SHARE` of the time.
 
     Attributes
     ----------
@@ -39,22 +39,15 @@ class PreviewTiles:
     truth: np.ndarray
     inputs: np.ndarray
     names: tuple[str, ...]
-
-
-class Preview:
-    """Predicts the tiles, of which there is at least one, now and then, for at most `SHARE` of the time."""
-
-    def __init__(self, tiles: PreviewTiles) -> None:
-        self.tiles = tiles
-        self._next = 0.0
+    _next: float = 0.0
 
     def scene(self) -> dict[str, Any]:
         """Return the event that brings the tiles, side by side."""
         return {
             "event": "preview_tiles",
-            "image": encode_array(side_by_side(self.tiles.images, 255)),
-            "truth": encode_array(side_by_side(self.tiles.truth.astype(np.uint8), 0)),
-            "names": list(self.tiles.names),
+            "image": encode_array(side_by_side(self.images, 255)),
+            "truth": encode_array(side_by_side(self.truth.astype(np.uint8), 0)),
+            "names": list(self.names),
         }
 
     @property
@@ -73,7 +66,7 @@ class Preview:
             The epoch under way, from 1.
         """
         start = time.monotonic()
-        predicted = import_keras().ops.convert_to_numpy(model(self.tiles.inputs, training=False))
+        predicted = import_keras().ops.convert_to_numpy(model(self.inputs, training=False))
         probability = np.asarray(predicted[..., 0], np.float32)
         pixels = np.rint(np.clip(np.nan_to_num(probability), 0, 1) * 255).astype(np.uint8)
         event = {"event": "preview", "epoch": epoch, "probability": encode_array(side_by_side(pixels, 0))}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,14 +23,12 @@ from ..progress import Progress, silent
 from ..settings import TrainingSettings
 from ..synthetic.smear import SyntheticSmear, random_smear
 from .batches import Batch, Batches, Feeder
-from .dice import dice_coefficient
-from .preview import PreviewTiles
+from .preview import Preview
 from .samples.augment import NO_CELL, augment
-from .samples.compose import Composer
+from .samples.compose import TILE, Composer
 from .samples.sources import Source, make_source, mosaic
-from .truth import CELL_KNOWN, robust_loss, truth_of
+from .truth import CELL_KNOWN, dice_coefficient, robust_loss, truth_of
 
-TILE = 128
 _SYNTHETIC, _HAND_PAINTED, _OWN = "synthetic", "sigtuple", "own"
 # Families by what their groups begin with; those of classes and of pictures without cells are their own.
 _FAMILIES = {
@@ -53,7 +50,7 @@ _MOST_HELPERS = 8
 
 
 class RobustRecipe:
-    """The robust recipe; see `recipes.Recipe`."""
+    """The robust recipe; see `recipes`."""
 
     architecture: UNetArchitecture = ROBUST
     canonical_diameter: float | None = CANONICAL_DIAMETER
@@ -90,23 +87,25 @@ class RobustRecipe:
                 sources += _mosaics([s for s in sources if s.family == family and s.centres], rng)
             if _SYNTHETIC not in families:
                 sources += synthetic_sources(settings.seed, progress)
-        composer = Composer(sources, TILE, CANONICAL_DIAMETER, weights)
+        composer = Composer(sources, weights)
         steps = _steps(pairs, settings) if training else max(1, _VALIDATION_SAMPLES // settings.batch_size)
-        return SampleBatches(composer, settings.batch_size, steps, settings.seed if training else None)
+        draw = partial(draw_samples, composer, settings.batch_size, settings.seed if training else None)
+        return Batches(draw, steps, heavy=True)
 
-    def preview(self, pairs: Pairs, count: int) -> PreviewTiles:
-        """Return windows around the first whole cells, at the canonical size and as they are lit."""
+    def preview(self, pairs: Pairs, count: int) -> Preview | None:
+        """Return windows around the first whole cells, at the canonical size and as they are lit, if any."""
         windows = []
         for pair in pairs:
             source = source_of(pair)
             windows += [(pair.name, *_window(source, centre)) for centre in source.centres.values()]
             if len(windows) >= count:
                 break
-        names, images, truths = zip(*windows[:count], strict=True) if windows else ((), (), ())
-        light = np.array(images, np.float32).reshape(-1, TILE, TILE, 3)
+        if not windows:
+            return None
+        names, images, truths = zip(*windows[:count], strict=True)
+        light = np.array(images, np.float32)
         shown = np.rint(np.clip(light, 0, 1) * 255).astype(np.uint8)
-        truth = np.array(truths, bool).reshape(-1, TILE, TILE)
-        return PreviewTiles(shown, truth, network_input(light), tuple(names))
+        return Preview(shown, np.array(truths, bool), network_input(light), names)
 
     loss = staticmethod(robust_loss)
 
@@ -119,40 +118,20 @@ class RobustRecipe:
 RECIPE = RobustRecipe()
 
 
-@dataclass(frozen=True)
-class SampleBatches:
-    """Batches of samples that follow from the seed, the epoch and the index alone.
+def draw_samples(composer: Composer, size: int, seed: int | None, epoch: int, index: int) -> Batch:
+    """Return a batch of images and truths, as `network_input` and `truth_of` make them.
 
-    Attributes
-    ----------
-    composer : Composer
-    batch_size, steps : int
-        Samples in a batch, batches in an epoch.
-    seed : int or None
-        None gives the same samples each epoch, to validate on.
+    It follows from the seed, the epoch and the index alone; without a seed it is the same each epoch, to
+    validate on.
     """
-
-    composer: Composer
-    batch_size: int
-    steps: int
-    seed: int | None
-    heavy = True
-
-    def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-        return self.steps
-
-    def draw(self, epoch: int, index: int) -> Batch:
-        """Return a batch of images and truths, as `network_input` and `truth_of` make them."""
-        rng = np.random.default_rng((0xFA17, index) if self.seed is None else (self.seed, epoch, index))
-        images = np.empty((self.batch_size, TILE, TILE, 3), np.float32)
-        truths = []
-        for i in range(self.batch_size):
-            sample = self.composer.sample(rng)
-            cell = float(np.median([*sample.diameters.values()] or [NO_CELL]))
-            images[i] = network_input(augment(sample.image, sample.labels > 0, rng, cell))
-            truths.append(truth_of(sample))
-        return images, np.stack(truths)
+    rng = np.random.default_rng((0xFA17, index) if seed is None else (seed, epoch, index))
+    images, truths = [], []
+    for _ in range(size):
+        sample = composer.sample(rng)
+        cell = float(np.median([*sample.diameters.values()] or [NO_CELL]))
+        images.append(network_input(augment(sample.image, sample.labels > 0, rng, cell)))
+        truths.append(truth_of(sample))
+    return np.stack(images), np.stack(truths)
 
 
 def _steps(pairs: Pairs, settings: TrainingSettings) -> int:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from ..datasets.pair import Pairs
 from ..datasets.read import pairs_of
 from ..errors import TrainingError
 from ..files import write_atomically
-from ..network.backend import import_keras
+from ..network.backend import KerasModel, import_keras
 from ..network.device import describe_device, dtype_policy
 from ..network.model_file import ModelFile, ModelHeader, clean_name
 from ..network.tensor_file import SUFFIX
@@ -26,11 +26,7 @@ from .batches import Batch, Feeder, data_parallel, helper_processes
 from .checkpoint import Checkpoint, State, fingerprint
 from .loop import OnEvent, TrainingLoop
 from .plan import TrainingPlan, make_plan
-from .preview import Preview
-from .recipes import get_recipe, require_recipe
-
-if TYPE_CHECKING:
-    import keras
+from .recipes import RECIPES, require_recipe
 
 _PREVIEW_TILES = 4
 
@@ -149,9 +145,9 @@ def train(
         kept = network.recipe.batches(plan.validation, settings, False) if plan.validation else None
         device = describe_device()
         if processes is None:
-            processes = helper_processes(device.kind, training.heavy)
+            processes = helper_processes(device.kind) if training.heavy else 0
         feeder = stack.enter_context(
-            contextlib.closing(Feeder(training.draw, len(training), settings.epochs, processes))
+            contextlib.closing(Feeder(training.draw, training.steps, settings.epochs, processes))
         )
         together = stack.enter_context(data_parallel(training, kept))
         told = {
@@ -159,7 +155,7 @@ def train(
             "arithmetic": dtype_policy(settings.precision),
         }
         model = network.build(told["arithmetic"])
-        state = State(settings, fingerprint(pairs), network.id)
+        state = State(settings=settings, data=fingerprint(pairs), network=network.id)
         if checkpoint is not None and resume:
             state = checkpoint.restore(model, state)
         elif checkpoint is not None:
@@ -167,8 +163,8 @@ def train(
         emit(_start_event(network, plan, told, feeder, state))
         for text in plan.notes:
             emit({"event": "note", "text": text})
-        watched = preview and network.recipe.preview(plan.validation or plan.training, _PREVIEW_TILES)
-        shown = Preview(watched) if watched and watched.names else None
+        watched = plan.validation or plan.training
+        shown = network.recipe.preview(watched, _PREVIEW_TILES) if preview else None
         stop = should_stop or (lambda: False)
         TrainingLoop(state, feeder, kept, checkpoint, shown, progress, emit, stop).fit(model)
         weights = weights_of(model) if state.best is None else state.best
@@ -211,7 +207,7 @@ class _Network:
 
     def __init__(self, settings: TrainingSettings, init: ModelFile | None, name: str | None) -> None:
         self.settings = settings
-        self.recipe = get_recipe(settings.recipe)
+        self.recipe = RECIPES[settings.recipe]
         self.name = clean_name(name or (f"{init.name}-tuned" if init else f"my-{settings.recipe}"))
         self.init = init
         start = self.recipe.architecture
@@ -227,7 +223,7 @@ class _Network:
         start = self.init.hash if self.init is not None else "random"
         return f"{start} {self.architecture.model_dump_json()}"
 
-    def build(self, policy: str) -> keras.Model:
+    def build(self, policy: str) -> KerasModel:
         """Return the compiled model."""
         model = build_unet(self.architecture, dtype=policy)
         if self.init is not None:

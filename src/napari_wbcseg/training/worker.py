@@ -18,15 +18,15 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import TrainingError
 from ..network.model_file import ModelFile
 from .checkpoint import Checkpoint
-from .folder import TrainingJob, discard_training, forget_job, read_record, write_job
+from .folder import TrainingJob, discard_training, read_record, write_job
 
 #: The last event of every training is one of these.
-FINAL_EVENTS = ("result", "error", "cancelled")
+FINAL_EVENTS = ("result", "error")
 
 
 class TrainingProcess:
@@ -41,13 +41,17 @@ class TrainingProcess:
     preview : bool
         As `napari_wbcseg.training.train.train`.
 
+    Attributes
+    ----------
+    popen : subprocess.Popen
+        The process.
+
     Notes
     -----
     Call `poll` a few times a second; it never waits. The events are those of
     `napari_wbcseg.training.train.train`, ``progress`` (with ``done``, ``total``,
-    ``stage``), ``paused``, ``continued``, and at the very end exactly one of ``result``
-    (with ``model``, the path, ``history``, ``device``, ``seconds``, ``ended``), ``error`` (with ``text``) or
-    ``cancelled``.
+    ``stage``), ``paused``, ``continued``, and at the very end either ``result`` (with ``model``, the path,
+    ``history``, ``device``, ``seconds``, ``ended``) or ``error`` (with ``text``).
 
     Raises
     ------
@@ -59,7 +63,6 @@ class TrainingProcess:
         self.folder = Path(folder).resolve()
         self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._final: dict[str, Any] | None = None
-        self._cancelling = False
         flags = ["--resume"] if job is None else []
         flags += ["--preview"] if preview else []
         try:
@@ -69,7 +72,7 @@ class TrainingProcess:
                 write_job(self.folder, job)
             # What it says besides, for the case that it dies; closed by `close`.
             self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-            self._process = self._start(flags)
+            self.popen = self._start(flags)
         except OSError as error:
             raise TrainingError(
                 f"The training process cannot be started ({error.strerror or error}): "
@@ -79,108 +82,55 @@ class TrainingProcess:
         self._reader.start()
 
     @property
-    def alive(self) -> bool:
-        """Whether the process still runs."""
-        return self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """Number of the process."""
-        return self._process.pid
-
-    @property
     def model(self) -> ModelFile:
         """The trained model.
 
         Raises
         ------
         TrainingError
-            If there is none (yet), with the reason.
+            If there is none, or none yet.
         """
-        if self._final is None:
-            raise TrainingError("Training still goes on: its model comes at the end.")
-        if self._final["event"] != "result":
-            raise TrainingError(self._final.get("text", "Training was cancelled: it left no model."))
+        if self._final is None or self._final["event"] != "result":
+            raise TrainingError("There is no model yet: it comes with the last event, the result.")
         return ModelFile.read(self._final["model"])
 
     def poll(self) -> list[dict[str, Any]]:
         """Return what happened since the last call, without waiting."""
-        dead = not self.alive
-        if dead:
-            # Whatever it wrote last may still be in the pipe.
-            self._reader.join(timeout=1)
-        events: list[dict[str, Any]] = []
-        while self._final is None:
-            if not self._events.empty():
-                event = self._events.get()
-            elif dead:
-                event = (
-                    {"event": "cancelled"} if self._cancelling else {"event": "error", "text": self._death()}
-                )
-            else:
-                break
-            events.append(event)
-            if event["event"] in FINAL_EVENTS:
-                self._final = event
-                if event["event"] == "cancelled":
-                    discard_training(self.folder)
+        events = [self._events.get() for _ in range(self._events.qsize())]
+        if events and events[-1]["event"] in FINAL_EVENTS:
+            self._final = events[-1]
         return events
 
-    def pause(self) -> None:
-        """Ask to hold after the present step; the process stays, and takes no more time."""
-        self._send("pause")
+    def send(self, command: Literal["pause", "continue", "stop"]) -> None:
+        """Ask to hold after the present step, to go on, or to end and keep the best weights."""
+        stdin = self.popen.stdin
+        assert stdin is not None
+        # It may have died, which poll() tells.
+        with contextlib.suppress(OSError, ValueError):
+            stdin.write(command + "\n")
+            stdin.flush()
 
-    def unpause(self) -> None:
-        """Go on after `pause`."""
-        self._send("continue")
-
-    def stop(self) -> None:
-        """Ask to end after the present step and to keep the best weights."""
-        self._send("stop")
-
-    def cancel(self, grace: float = 5.0) -> None:
-        """Ask to end and to leave nothing; after ``grace`` seconds the process is killed."""
-        if self._cancelling or not self.alive:
-            return
-        self._cancelling = True
-        self._send("cancel")
-        killer = threading.Timer(grace, self._process.kill)
-        killer.daemon = True
-        killer.start()
-
-    def close(self, *, keep_job: bool = False) -> None:
+    def close(self) -> None:
         """End the process if it still runs.
 
-        Parameters
-        ----------
-        keep_job : bool
-            Whether a training that has ended may be gone on with, which then ends at once.
+        One that has made its model can still be gone on with, and then ends at once: whoever takes the model
+        removes the folder.
         """
-        self._process.kill()
-        self._process.wait()
+        self.popen.kill()
+        self.popen.wait()
         self._reader.join(timeout=1)
-        for pipe in (self._process.stdin, self._process.stdout, self._said):
+        for pipe in (self.popen.stdin, self.popen.stdout, self._said):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        if self._final is None:
-            return
-        if self._final["event"] != "result":
-            if not Checkpoint(self.folder).exists:
-                discard_training(self.folder)  # there is nothing to go on with
-        elif not keep_job:
-            forget_job(self.folder)
+        failed = self._final is not None and self._final["event"] != "result"
+        if failed and not Checkpoint(self.folder).exists:
+            discard_training(self.folder)  # there is nothing to go on with
 
     def discard(self) -> None:
         """End the process, and leave nothing of the training."""
         self.close()
         discard_training(self.folder)
-
-    def __enter__(self) -> TrainingProcess:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def _start(self, flags: list[str]) -> subprocess.Popen[str]:
         # Ctrl-C in the terminal is for the parent, which then decides.
@@ -200,27 +150,24 @@ class TrainingProcess:
             **options,
         )
 
-    def _send(self, command: str) -> None:
-        stdin = self._process.stdin
-        assert stdin is not None
-        # It may have died, which poll() tells.
-        with contextlib.suppress(OSError, ValueError):
-            stdin.write(command + "\n")
-            stdin.flush()
-
     def _read(self) -> None:
-        stdout = self._process.stdout
+        """Take in what it tells, and at its end that it ended, where it could not say so itself."""
+        stdout = self.popen.stdout
         assert stdout is not None
+        event: dict[str, Any] = {"event": ""}
         for line in stdout:
             with contextlib.suppress(json.JSONDecodeError):  # a line cut by its death
-                self._events.put(json.loads(line))
+                event = json.loads(line)
+                self._events.put(event)
+        if event["event"] not in FINAL_EVENTS:
+            self.popen.wait()
+            self._events.put({"event": "error", "text": self._death()})
 
     def _death(self) -> str:
-        code, said = self._process.returncode, ""
+        code, said = self.popen.returncode, ""
         if code < 0:
-            names = {each.value: each.name for each in signal.Signals}
-            why = f"it was ended by {names.get(-code, f'signal {-code}')}"
-            if -code == getattr(signal, "SIGKILL", None):
+            why = f"it was ended by {signal.Signals(-code).name}"
+            if why.endswith("SIGKILL"):
                 why += ", as the system does when memory runs out"
         else:
             why = f"exit code {code}"

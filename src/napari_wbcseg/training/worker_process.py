@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import Cancelled, WBCSegError
+from ..errors import WBCSegError
 from .batches import PARENT_GONE, end_with_parent
 from .folder import read_job
 from .train import train
@@ -26,7 +26,6 @@ class _Child:
         self._events = events
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._cancel = threading.Event()
         self._go = threading.Event()  # cleared while paused
         self._go.set()
         self._last_progress = 0.0
@@ -36,8 +35,6 @@ class _Child:
         end_with_parent(os.getppid())  # a process forked from it may hold the pipe open after its death
         try:
             self._emit({"event": "result", **self._train(folder, resume, preview)})
-        except Cancelled:
-            self._emit({"event": "cancelled"})
         except WBCSegError as error:
             self._emit({"event": "error", "text": str(error)})
         except MemoryError:
@@ -68,8 +65,6 @@ class _Child:
             self._emit({"event": "paused"})
             self._go.wait()
             self._emit({"event": "continued"})
-        if self._cancel.is_set():
-            raise Cancelled("Training was cancelled.")
         now = time.monotonic()
         if now - self._last_progress >= _PROGRESS_EVERY or done == total:
             self._last_progress = now
@@ -84,14 +79,13 @@ class _Child:
             os._exit(PARENT_GONE)
 
     def _listen(self) -> None:
-        asked = {"stop": self._stop, "cancel": self._cancel}
         for line in self._commands:
             command = line.strip()
             if command == "pause":
                 self._go.clear()
                 continue
-            if command in asked:
-                asked[command].set()
+            if command == "stop":
+                self._stop.set()
             self._go.set()  # nothing is waited for by who wants to end
         # The parent closed the pipe or died. What is on disk is whole at every moment.
         os._exit(PARENT_GONE)

@@ -231,7 +231,7 @@ def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget,
     count = len(widget.run.monitor.history)
     qtbot.waitUntil(lambda: len(widget.run.monitor.history) > count, timeout=WAIT)
 
-    pid = widget.run.process.pid
+    pid = widget.run.process.popen.pid
     with qtbot.waitSignal(widget.failed, timeout=WAIT) as signal_:
         os.kill(pid, signal.SIGKILL)
     assert "SIGKILL" in signal_.args[0]
@@ -259,7 +259,7 @@ def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget,
 def test_cancel_ends_the_process_and_keeps_nothing(viewer, widget, training, qtbot):
     widget.train()
     qtbot.waitUntil(lambda: bool(widget.run.monitor.history), timeout=WAIT)
-    pid = widget.run.process.pid
+    pid = widget.run.process.popen.pid
     with qtbot.waitSignal(widget.cancelled, timeout=WAIT):
         widget.run.cancel_button.click()
     assert not alive(pid)
@@ -273,7 +273,7 @@ def test_cancel_ends_the_process_and_keeps_nothing(viewer, widget, training, qtb
 def test_closing_ends_the_process_and_the_training_can_be_resumed(viewer, widget, training, qtbot, way):
     widget.train()
     qtbot.waitUntil(lambda: widget.run.process is not None, timeout=20_000)
-    pid = widget.run.process.pid
+    pid = widget.run.process.popen.pid
     if way == "viewer":
         viewer.close()
     else:

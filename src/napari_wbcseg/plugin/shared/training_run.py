@@ -92,16 +92,13 @@ class TrainingRun(QWidget):
         """Hold after the present step, or go on after a pause."""
         if self.process is not None and not self.ending:
             self.paused = not self.paused
-            if self.paused:
-                self.process.pause()
-            else:
-                self.process.unpause()
+            self.process.send("pause" if self.paused else "continue")
             self._refresh()
 
     def stop(self) -> None:
         """End early and keep the best weights."""
         if self.process is not None and not self.ending:
-            self.process.stop()
+            self.process.send("stop")
             self.ending, self.paused = True, False
             self._refresh()
 
@@ -128,7 +125,7 @@ class TrainingRun(QWidget):
                 process.discard()
             raise
         finally:
-            process.close(keep_job=True)
+            process.close()
 
     def _follow(self, job: Job, process: TrainingProcess, progress: Progress) -> str:
         """Tell what happens in a process until it has made a model, and return why it ended."""

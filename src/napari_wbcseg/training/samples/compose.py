@@ -15,11 +15,15 @@ from itertools import chain
 import numpy as np
 from scipy import ndimage
 
+from ...network.robust import CANONICAL_DIAMETER
 from .class_map import UNKNOWN
 from .distractors import Distractor, grainy, lay_distractors
 from .sample import Picture, Sample
 from .sources import Source, background_of, bare_nucleus, cut_outs, equivalent_diameter
 
+#: Side of a sample, and what is drawn around it and cut off, pixels.
+TILE = 128
+_MARGIN = TILE // 4
 # Shares of the samples.
 _OFF_SCALE = 0.08
 _NO_CELL_OF_ITS_OWN = 0.15
@@ -43,21 +47,11 @@ class Composer:
     Parameters
     ----------
     sources : iterable of Source
-    size : int
-        Side of a sample, pixels.
-    canonical_diameter : float
-        Typical diameter of a cell in a sample, pixels.
     weights : dict, optional
         Relative weight of each family; by default all alike.
     """
 
-    def __init__(
-        self,
-        sources: Iterable[Source],
-        size: int = 128,
-        canonical_diameter: float = 48.0,
-        weights: dict[str, float] | None = None,
-    ) -> None:
+    def __init__(self, sources: Iterable[Source], weights: dict[str, float] | None = None) -> None:
         self.families: defaultdict[str, list[Source]] = defaultdict(list)
         for source in sources:
             self.families[source.family].append(source)
@@ -72,9 +66,6 @@ class Composer:
         self._stocked = [name for name in self.names if self.stock[name]]
         share = np.array([(weights or {}).get(name, 1.0) for name in self.names], float)
         self.share = share / share.sum()
-        self.size = size
-        self.canonical_diameter = canonical_diameter
-        self.margin = size // 4
 
     def sample(self, rng: np.random.Generator, group: int | None = None) -> Sample:
         """Draw one sample.
@@ -94,14 +85,14 @@ class Composer:
         off_scale = rng.random() < _OFF_SCALE
         if off_scale:
             spread = rng.uniform(1.75, 3.0) if rng.random() < 0.75 else rng.uniform(-3.0, -2.4)
-        diameter = self.canonical_diameter * 2.0**spread
+        diameter = CANONICAL_DIAMETER * 2.0**spread
         backgrounds = self.backgrounds[family]
         without = bool(backgrounds) and rng.random() < _NO_CELL_OF_ITS_OWN
         often = 0.5 if off_scale or family not in self._stocked else 0.85
         on_cell = not without and rng.random() < often
         source = _draw(backgrounds if without else self.families[family], rng, by_area=not on_cell)
         centre = self._centre(source, diameter, rng, on_cell)
-        picture = Picture.around(source, centre, diameter / source.diameter, self.size + 2 * self.margin, rng)
+        picture = Picture.around(source, centre, diameter / source.diameter, TILE + 2 * _MARGIN, rng)
         if rng.random() < _BENT:
             picture.bend(diameter, rng)
         crowded = rng.random() < _CROWDED
@@ -119,7 +110,7 @@ class Composer:
         else:
             for _ in range(group if group is not None else _group_size(rng, crowded)):
                 self._paste(picture, diameter, family, rng)
-        return picture.crop(self.margin)
+        return picture.crop(_MARGIN)
 
     def _centre(self, source: Source, diameter: float, rng: np.random.Generator, on_cell: bool) -> np.ndarray:
         """Draw the (row, column) of a source that a sample is around."""
@@ -128,7 +119,7 @@ class Composer:
             spots = source.look_alikes
         if on_cell and spots:
             spot = np.array(spots[rng.integers(len(spots))])
-            return spot + rng.uniform(-0.5, 0.5, 2) * self.size * source.diameter / diameter * 0.8
+            return spot + rng.uniform(-0.5, 0.5, 2) * TILE * source.diameter / diameter * 0.8
         return rng.uniform(0, 1, 2) * source.labels.shape
 
     def _paste(self, picture: Picture, diameter: float, family: str, rng: np.random.Generator) -> None:
@@ -155,7 +146,7 @@ class Composer:
             away = reach * rng.uniform(0.80, 1.06) * np.array([np.sin(angle), np.cos(angle)])
             spot = np.array(ndimage.center_of_mass(mask)) + away
         else:
-            spot = rng.uniform(self.margin, self.margin + self.size, 2)
+            spot = rng.uniform(_MARGIN, _MARGIN + TILE, 2)
         picture.paste(cell, wanted / cell.diameter, spot, rng)
 
 
