@@ -198,9 +198,8 @@ def read_by_every_door(path: Path) -> str:
     """Read a file in every way that there is; what is raised is no sentence."""
     from napari_wbcseg.datasets.masks import read_labels
     from napari_wbcseg.errors import WBCSegError
-    from napari_wbcseg.images.lazy import is_large_file, open_large
     from napari_wbcseg.images.prepare import prepare_image
-    from napari_wbcseg.images.read import image_pixels, read_file, read_pixel_size
+    from napari_wbcseg.images.read import image_pixels, is_large_file, open_large, read_file, read_pixel_size
 
     result = "sentence"
     read_pixel_size(path)

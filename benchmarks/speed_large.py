@@ -90,7 +90,7 @@ def sparse(place: str, out: str, model: str = "wbc") -> dict[str, Any]:
     import zarr
 
     from napari_wbcseg import load_model, segment
-    from napari_wbcseg.images.lazy import LARGE_PIXELS
+    from napari_wbcseg.images.read import LARGE_PIXELS
     from napari_wbcseg.segmentation.large.run import segment_large
 
     file = load_model(model)

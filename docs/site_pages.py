@@ -35,7 +35,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def _python() -> str:
     public = sorted(set(napari_wbcseg.__all__) - {"__version__"}, key=str.lower)
     parts = [f"::: {getattr(napari_wbcseg, name).__module__}.{name}" for name in public]
-    parts += ["::: napari_wbcseg.images.read.read_image", "::: napari_wbcseg.images.lazy.open_large"]
+    parts += ["::: napari_wbcseg.images.read.read_image", "::: napari_wbcseg.images.read.open_large"]
     head = (
         "# Python\n\nAll of these are imported from `napari_wbcseg`, apart from the last two, which read "
         "images. Only the first use of one loads what it needs."

@@ -226,6 +226,17 @@ class TestDependencies:
         used = {name for package in others() for name in self.distributions(package)}
         assert self.declared()[""] <= used
 
+    def test_what_an_extra_brings_is_not_needed_without_it(self):
+        program = """
+import sys
+
+for name in ("distributed", "openslide", "bioimageio", "pyarrow", "openvino"):
+    sys.modules[name] = None  # as where it is not installed
+import napari_wbcseg.batch.classify, napari_wbcseg.batch.run, napari_wbcseg.cli
+import napari_wbcseg.segmentation.large.run
+"""
+        subprocess.run([sys.executable, "-c", program], check=True)
+
     def test_neither_napari_nor_a_qt_is_forced_on_anyone(self):
         assert not {"napari", "pyqt5", "pyqt6", "pyside6"} & self.declared()[""]
 

@@ -10,7 +10,7 @@ import pandas as pd
 import tifffile
 from PIL import Image
 
-from napari_wbcseg.batch.file import BatchItem
+from napari_wbcseg.batch.folder import BatchItem
 from napari_wbcseg.batch.run import collect
 
 from ..dark_model import spots

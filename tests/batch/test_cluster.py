@@ -18,7 +18,7 @@ import tifffile
 import zarr
 
 from napari_wbcseg import SegmentationSettings
-from napari_wbcseg.batch.file import BatchItem
+from napari_wbcseg.batch.folder import BatchItem
 from napari_wbcseg.batch.run import collect, segment_files
 from napari_wbcseg.errors import Cancelled, WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
@@ -128,7 +128,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_doubles_nothing(
 def test_the_tiles_of_a_slide_are_done_by_all_workers(
     client: Any, folder: Path, model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_wbcseg.images.lazy.LARGE_PIXELS", 20_000)
+    monkeypatch.setattr("napari_wbcseg.images.read.LARGE_PIXELS", 20_000)
     image, labels = spots((200, 260), ((50, 60), (140, 199)))
     tifffile.imwrite(tmp_path / "slide.tif", image, tile=(64, 64), photometric="rgb")
     items = collect([tmp_path / "slide.tif", folder / "0002.png"])

@@ -82,11 +82,10 @@ def test_links_to_themselves(folder: Path, model: ModelFile) -> None:
     (folder / "self").symlink_to(folder)
     for options in ({}, {"recursive": True}):
         counts = table(folder, model, **options)
-        for path in (loop, folder / "gone.png"):
-            assert counts.loc[str(path), "error"] == f"{path} is a link to itself or to what is not there."
+        errors = " ".join(counts["error"].dropna())
+        assert f"{loop} cannot be opened: Too many levels" in errors
+        assert f"There is no file {folder / 'gone.png'}; check the name." in errors
         assert len(counts) == 3
-    (item,) = collect([loop])
-    assert "loop.png is a link to itself" in item.problem
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems protect folders otherwise")
@@ -96,7 +95,7 @@ def test_a_folder_in_the_folder_that_cannot_be_read(folder: Path) -> None:
     program = """
 import os, sys
 from napari_wbcseg.batch.run import collect
-from napari_wbcseg.images import lazy, read
+from napari_wbcseg.images import read
 if os.geteuid() == 0:
     os.seteuid(65534)  # whom folders are closed to
 for item in collect([sys.argv[1]], recursive=True):

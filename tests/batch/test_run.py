@@ -23,7 +23,7 @@ import tifffile
 from PIL import Image
 
 from napari_wbcseg import SegmentationSettings, load_result, save
-from napari_wbcseg.batch.file import BatchItem, Run
+from napari_wbcseg.batch.folder import BatchItem, Run
 from napari_wbcseg.batch.process import process
 from napari_wbcseg.batch.report import report_pictures
 from napari_wbcseg.batch.run import BatchResult, renew_tables, segment_files
@@ -311,7 +311,7 @@ class TestRunAgain:
             drawn.append(image.shape)
             return report_pictures(image, *about)
 
-        monkeypatch.setattr("napari_wbcseg.batch.file.report_pictures", draw)
+        monkeypatch.setattr("napari_wbcseg.batch.process.report_pictures", draw)
         assert redone(items, out, model) == []
         assert len(drawn) == 1
 

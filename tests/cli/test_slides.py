@@ -33,7 +33,7 @@ TRUTH = disc_labels((200, 260), [(50, 60, 20), (140, 199, 21)])
 @pytest.fixture
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let small images count as large, and return what a network of hand-set weights asks for."""
-    monkeypatch.setattr("napari_wbcseg.images.lazy.LARGE_PIXELS", 20_000)
+    monkeypatch.setattr("napari_wbcseg.images.read.LARGE_PIXELS", 20_000)
     model = write_dark_robust_model(tmp_path / "dark.safetensors")
     return ["--cell-diameter", "20", "--no-split-touching", "-m", str(model.path)]
 

@@ -16,9 +16,8 @@ import tifffile
 from PIL import Image
 
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.images.lazy import is_large_file, open_large
 from napari_wbcseg.images.limits import check_memory
-from napari_wbcseg.images.read import image_pixels, read_image, read_pixel_size
+from napari_wbcseg.images.read import image_pixels, is_large_file, open_large, read_image, read_pixel_size
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")

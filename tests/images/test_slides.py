@@ -14,9 +14,15 @@ import tifffile
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.images.lazy import is_large_file, open_large
 from napari_wbcseg.images.pixel_size import PixelSize
-from napari_wbcseg.images.read import image_pixels, read_file, read_image, read_pixel_size
+from napari_wbcseg.images.read import (
+    image_pixels,
+    is_large_file,
+    open_large,
+    read_file,
+    read_image,
+    read_pixel_size,
+)
 
 from . import slide_files as written
 

@@ -10,8 +10,7 @@ import pytest
 import tifffile
 
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.images.lazy import open_large
-from napari_wbcseg.images.read import read_file, read_image
+from napari_wbcseg.images.read import open_large, read_file, read_image
 
 RGB = np.random.default_rng(0).integers(0, 255, (90, 130, 3), np.uint8)
 SMOOTH = np.stack([np.add.outer(np.arange(90), np.arange(130) + 20 * k) for k in range(3)], -1).astype(

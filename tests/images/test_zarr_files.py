@@ -11,8 +11,7 @@ import pytest
 import zarr
 
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.images.lazy import open_large
-from napari_wbcseg.images.read import read_image
+from napari_wbcseg.images.read import open_large, read_image
 from napari_wbcseg.images.zarr_files import open_zarr
 from napari_wbcseg.results.load import load_result
 

@@ -10,6 +10,7 @@ import pytest
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.classic import find_cells, propose
+from napari_wbcseg.segmentation.prediction import Predictor
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..dark_model import write_dark_model
@@ -25,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
 
 
 def find(labels: np.ndarray, model: ModelFile, settings: SegmentationSettings = CLASSIC, **colours: int):
-    return find_cells(picture(labels, **colours).astype(np.float32), model, settings, silent)
+    return find_cells(picture(labels, **colours).astype(np.float32), Predictor(model, settings, silent))
 
 
 def test_regions_darker_than_the_threshold_and_large_enough_are_proposed() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import OutputError
-from napari_wbcseg.segmentation.detections import Found, TileCells, cells_of_tile, draw, join
+from napari_wbcseg.segmentation.detections import ROW, Found, TileCells, cells_of_tile, draw, join
 from napari_wbcseg.segmentation.large.files import TileFiles
 from napari_wbcseg.segmentation.tiles import Tile, tile_grid
 
@@ -22,16 +22,12 @@ from ..drawings import disc_labels
 
 def tile_cells(*cells: tuple[int, int, np.ndarray, float]) -> TileCells:
     """Return cells given by the corner of their box, their mask and their certainty."""
-    boxes = [[row, col, row + mask.shape[0], col + mask.shape[1]] for row, col, mask, _ in cells]
-    certainty = np.array([cell[3] for cell in cells], float)
-    return TileCells(
-        np.array(boxes, np.int64).reshape(-1, 4),
-        [cell[2] for cell in cells],
-        certainty,
-        np.zeros((len(cells), 0)),
-        np.zeros((len(cells), 3)),
-        np.zeros((0, 4), np.int64),
-    )
+    rows = np.zeros(len(cells), ROW)
+    for number, (row, col, mask, certainty) in enumerate(cells):
+        first, box = (row, col + np.argmax(mask[0])), (row, col, row + mask.shape[0], col + mask.shape[1])
+        rows[number] = (0, 0, number, mask.sum(), 0, first, box, certainty, (0, 0, 0))
+    masks, nothing = [cell[2] for cell in cells], np.zeros((0, 4), np.int64)
+    return TileCells(rows, masks, np.zeros((len(cells), 0)), nothing, Box(0, 0, 0, 0), np.zeros((0, 0)))
 
 
 def joined(tiles: list[TileCells], shape: tuple[int, int], left_out=None) -> np.ndarray:
@@ -102,7 +98,7 @@ def test_the_stain_of_a_cell_is_that_of_its_darker_half() -> None:
     image[:52][labels[:52] > 0] = (1.5, 1.0, 0.5)
     (tile,) = tile_grid(labels.shape, 1.0)
     found = Found(labels, np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64))
-    assert cells_of_tile(found, image, tile).stain.tolist() == [[1.5, 1.0, 0.5]]
+    assert cells_of_tile(found, image, tile).rows["stain"].tolist() == [[1.5, 1.0, 0.5]]
 
 
 @settings(max_examples=30, deadline=None)
@@ -139,14 +135,14 @@ def test_the_file_of_a_tile_holds_its_cells_and_a_torn_one_none(tmp_path: Path) 
     image = np.random.default_rng(0).random((*labels.shape, 3)).astype(np.float32)
     cells = cells_of_tile(found, image, Tile(window, window, 0.0))
     cells = replace(cells, classes=np.array([[0.2, 0.8], [0.6, 0.4]]))
-    assert cells.certainty.tolist() == [0.8, 1.0]
+    assert cells.rows["certainty"].tolist() == [0.8, 1.0]
     assert cells.proposals.tolist() == [[101, 202, 130, 240]]
     assert cells.seen == (110, 210, 150, 270)
     assert cells.probability.shape == cells.seen.shape
     files = TileFiles(tmp_path, "run")
     files[3] = cells
     again = files[3]
-    for name in ("boxes", "certainty", "classes", "stain", "proposals", "seen", "probability"):
+    for name in ("rows", "classes", "proposals", "seen", "probability"):
         np.testing.assert_array_equal(getattr(again, name), getattr(cells, name))
     for one, two in zip(cells.masks, again.masks, strict=True):
         np.testing.assert_array_equal(one, two)

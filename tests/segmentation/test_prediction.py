@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.feature import peak_local_max
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import Cancelled
 from napari_wbcseg.progress import silent
-from napari_wbcseg.segmentation.prediction import _blend_weights, box_windows, centred_window, predict_windows
+from napari_wbcseg.segmentation.prediction import (
+    Predictor,
+    _blend_weights,
+    box_windows,
+    centred_window,
+    find_peaks,
+)
+from napari_wbcseg.settings import SegmentationSettings
 
 shapes = st.tuples(st.integers(1, 400), st.integers(1, 400))
 
@@ -40,10 +48,12 @@ class Slope(Echo):
         return np.stack([image, np.gradient(image, axis=1), np.gradient(image, axis=2)], axis=-1)
 
 
-def blend(image, windows, engine=None, channels=None, **options):
-    options = {"batch_size": 4, "fill": 0.0, "progress": silent, "stage": "", **options}
-    found = predict_windows(image, windows, engine or Echo(), channels or image.shape[2], **options)
-    return np.moveaxis(found, 0, -1)
+def blend(image, windows, engine=None, channels=None, batch_size=4, progress=silent, stage="", **options):
+    predictor = Predictor.__new__(Predictor)
+    predictor.settings, predictor.progress = SegmentationSettings(batch_size=batch_size), progress
+    predictor._engine, predictor._channels = engine or Echo(), channels or image.shape[2]
+    predictor._heads = options.pop("heads", {})
+    return np.moveaxis(predictor.blended(image, windows, stage, **options), 0, -1)
 
 
 @settings(deadline=None)
@@ -154,7 +164,7 @@ def test_mirroring_turns_offsets_back() -> None:
     image = np.random.default_rng(0).random((64, 64, 1), dtype=np.float32)
     window = [Box(0, 0, 64, 64)]
     plain = blend(image, window, Slope(), 3)
-    mirrored = blend(image, window, Slope(), 3, flips=True, offset_channels=slice(1, 3))
+    mirrored = blend(image, window, Slope(), 3, flips=True, heads={"offset": slice(1, 3)})
     np.testing.assert_allclose(mirrored, plain, atol=1e-5)
     wrong = blend(image, window, Slope(), 3, flips=True)
     assert np.abs(wrong - plain).max() > 0.1
@@ -179,3 +189,16 @@ def test_progress_counts_windows_and_can_cancel() -> None:
     with pytest.raises(Cancelled):
         blend(np.ones((300, 300, 1), np.float32), windows, batch_size=2, progress=progress, stage="Work")
     assert told == [(0, 12, "Work"), (2, 12, "Work"), (4, 12, "Work")]
+
+
+@pytest.mark.parametrize("apart", [1, 2, 4])
+def test_peaks_are_those_of_scikit_image_also_on_plateaus(apart: int) -> None:
+    rng = np.random.default_rng(apart)
+    for levels in (4, 1000):
+        image = np.round(rng.random((40, 50)) * levels).astype(np.float32) / levels
+        expected = peak_local_max(image, min_distance=apart, threshold_abs=0.25, exclude_border=False)
+        np.testing.assert_array_equal(find_peaks(image, apart, 0.25), expected)
+
+
+def test_a_map_without_a_peak_has_none() -> None:
+    assert find_peaks(np.zeros((5, 7), np.float32), 2, 0.25).shape == (0, 2)

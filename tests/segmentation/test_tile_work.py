@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from napari_wbcseg.box import Box
-from napari_wbcseg.images.lazy import open_large
+from napari_wbcseg.images.read import open_large
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large.pyramid import Pyramid
 from napari_wbcseg.segmentation.large.run import LargeRun

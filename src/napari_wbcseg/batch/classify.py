@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ..classification.classify import class_list, classify_cells
 from ..errors import ImageError
-from ..images.lazy import open_large
-from ..images.read import read_file
+from ..images.read import open_large, read_file
 from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
 from ..progress import Progress, silent
 from ..results.load import counted_records, load_result
@@ -18,8 +17,7 @@ from ..results.origins import ModelRecord
 from ..results.records import ResultRecord
 from ..results.save import formats_there, save
 from ..segmentation.large.result import LargeResult
-from .file import BatchItem, Outputs
-from .folder import alone_in
+from .folder import BatchItem, Outputs, alone_in
 from .process import with_corrections
 from .report import report_pictures
 from .run import renew_tables

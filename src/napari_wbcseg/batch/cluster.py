@@ -19,13 +19,13 @@ from distributed import Client, KilledWorker, get_worker
 from ..errors import ImageError, ModelError, OutputError, first_line
 from ..executors import ClusterError, completed
 from ..files import read_text
-from ..images.lazy import LARGE_PIXELS
+from ..images.read import LARGE_PIXELS
 from ..network.device import available_cpus
 from ..progress import Progress
 from ..results.names import RUN_FILE
 from ..segmentation.large.cluster import Shared, killed, outcome, sharing
 from ..words import counted
-from .file import BatchItem, Row, Run, failure
+from .folder import BatchItem, Row, Run, failure
 from .process import process
 
 # Memory as measured with the robust recipe (classic takes two thirds): of a pixel while its image is

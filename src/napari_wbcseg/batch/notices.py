@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ..results.load import not_in_tables
 from ..results.names import RESULT_SUFFIX
-from ..results.records import Picture
+from ..results.records import Picture, ResultRecord
 from ..words import listed
-from .file import BatchItem, Outputs
-from .folder import set_aside
+from .folder import BatchItem, Outputs, set_aside
 
 #: Correlation of the brightness of two thumbnails from which they show one picture. In five public sets other
 #: pictures have up to 0.89 (round fields of one eyepiece), and those saved anew as JPEG 0.99.
@@ -35,26 +35,18 @@ def notices(items: Iterable[BatchItem], outputs: Outputs) -> tuple[str, ...]:
         Images that are done.
     outputs : Outputs
     """
-
-    def pictures(item: BatchItem) -> list[Picture]:
-        record = outputs.read(item.name)
-        return record.pictures if record is not None else []
-
     known = {item: record.image.sha256 for item in items if (record := outputs.read(item.name)) is not None}
-    return (*counted_twice(known, pictures), *not_counted(outputs))
+    return (*counted_twice(known, outputs), *not_counted(outputs))
 
 
-def counted_twice(
-    items: Mapping[BatchItem, str | None], pictures: Callable[[BatchItem], Sequence[Picture]]
-) -> dict[str, list[BatchItem]]:
+def counted_twice(items: Mapping[BatchItem, str | None], outputs: Outputs) -> dict[str, list[BatchItem]]:
     """Find images that are done whose files have one content, or one name and look alike in the report.
 
     Parameters
     ----------
     items : mapping of BatchItem to str or None
         The SHA-256 of each, where that is known.
-    pictures : callable
-        Returns what the report shows of one, itself first.
+    outputs : Outputs
 
     Returns
     -------
@@ -69,7 +61,7 @@ def counted_twice(
     groups = [group for group in of_a_content.values() if len(group) > 1]
     for one, other in (pair for group in of_a_name.values() for pair in combinations(group, 2)):
         if not any(one in group and other in group for group in groups):
-            groups += [[one, other]] if _alike(pictures(one), pictures(other)) else []
+            groups += [[one, other]] if _alike(outputs.read(one.name), outputs.read(other.name)) else []
     return {_said(group): group for group in groups}
 
 
@@ -96,8 +88,8 @@ def _said(group: list[BatchItem]) -> str:
     return f"{images} seem to be one picture, whose cells count {times} of them out."
 
 
-def _alike(one: Sequence[Picture], other: Sequence[Picture]) -> bool:
-    values = [_brightness(shown[0]) for shown in (one, other) if shown]
+def _alike(one: ResultRecord | None, other: ResultRecord | None) -> bool:
+    values = [_brightness(record.pictures[0]) for record in (one, other) if record and record.pictures]
     if len(values) < 2 or len(values[0]) != len(values[1]):
         return False
     lengths = np.linalg.norm(values, axis=1)
@@ -106,8 +98,6 @@ def _alike(one: Sequence[Picture], other: Sequence[Picture]) -> bool:
 
 def _brightness(picture: Picture) -> np.ndarray:
     """Return the brightness of all pixels, of mean 0."""
-    from PIL import Image
-
     grey = Image.open(BytesIO(base64.b64decode(picture.jpeg))).convert("L")
     values = np.asarray(grey, np.float32).ravel()
     return values - values.mean()

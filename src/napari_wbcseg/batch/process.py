@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -16,21 +16,20 @@ import pandas as pd
 
 from ..errors import Cancelled, ImageError, OutputError, WBCSegError
 from ..executors import ClusterError, Room, completed
-from ..images.lazy import LargeImage, open_large
-from ..images.pixel_size import PixelSize
-from ..images.read import read_file
+from ..images.read import open_large, read_file
 from ..images.tiff_writer import write_tiff
 from ..progress import Progress, silent
 from ..results.formats.tables import columns_to_table
 from ..results.load import load_result, record_now
+from ..results.names import LARGE_SUFFIX
 from ..results.origins import ImageRecord
 from ..results.records import ResultRecord
-from ..results.save import FORMATS, files_of, save
+from ..results.save import FORMATS, files_of
 from ..segmentation.large.result import LargeResult
 from ..segmentation.large.run import segment_large
 from ..segmentation.pipeline import segment
 from ..segmentation.result import Placement, Segmentation
-from .file import BatchItem, Outputs, Row, Run, failure, row_of
+from .folder import BatchItem, Outputs, Row, Run, failure, row_of
 from .report import report_pictures
 
 if TYPE_CHECKING:
@@ -161,17 +160,10 @@ def _segmented(item: BatchItem, run: Run, progress: Progress) -> ResultRecord | 
 
 
 def _with_all_files(item: BatchItem, known: ResultRecord, run: Run, progress: Progress) -> ResultRecord:
-    record, cells = with_corrections(item, known, run)
-    kinds = run.beside_large(item.name) if record.large else run.wanted(flat=len(record.shape) == 2)
-    files = {kind: files_of(run.folder / item.name, kind) for kind in kinds}
-    if lacking := [kind for kind in kinds if not all(file.exists() for file in files[kind])]:
-        if record.large:
-            labels = LargeResult.open(run.large_folder(item.name)).labels.arrays[0]
-            found, image = record.segmentation(labels, cells, run.folder), None
-        else:
-            found, image = load_result(run.record_file(item.name)), read_file(item.path).pixels
-        for kind in lacking:
-            FORMATS[kind].write(files[kind][0], found, image, progress)
+    record, _ = with_corrections(item, known, run)
+    files = run.files_beside(item.name, record.large, len(record.shape) == 2)
+    if lacking := {kind: file for kind, file in files.items() if not file.exists()}:
+        _write(lacking, *_found_before(item, record, run), progress)
     return record
 
 
@@ -197,15 +189,13 @@ def _small(
     notes = [*read_notes, *result.notes]
     if result.stacked and (run.mask or run.overlay):
         notes.append("A stack has no overlay or mask picture.")
-    result = _of_item(result, item, run, notes, pixel_size)
+    place = Placement.of_pixels(result.labels.ndim, pixel_size)
+    result = replace(result, notes=tuple(dict.fromkeys(notes)), place=place)
     # The record goes first and comes last: an image that has one is done.
     run.record_file(item.name).unlink(missing_ok=True)
-    base = run.folder / item.name
-    (labels, _) = files_of(base, "tiff")
+    (labels, _) = files_of(run.folder / item.name, "tiff")
     write_tiff(labels, result.labels, result.placement.pixel_size)
-    if others := [name for name in run.wanted(flat=not result.stacked) if name not in ("tiff", "json")]:
-        save(result, base, others, image=pixels)
-    return _record(item, run, result, labels, start, image=image, **report_pictures(pixels, result))
+    return _keep(item, result, labels.name, pixels, image, run, silent, start)
 
 
 def _large(
@@ -219,51 +209,49 @@ def _large(
         run.record_file(item.name).unlink(missing_ok=True)
         result = segment_large(image, folder, run.model, run.settings, progress, client=client)
     notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *result.notes]
-    made = ("tiff", "csv", "overlay", *run.beside_large(item.name))
+    made = ("tiff", "csv", "overlay", *run.files_beside(item.name, large=True))
     if left_out := [name for name in run.wanted() if name not in made]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
-    result = _of_item(result, item, run, notes, image.pixel_size)
+    place = Placement.of_pixels(2, image.pixel_size)
+    result = replace(result, notes=tuple(dict.fromkeys(notes)), place=place)
     stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
-    return _keep_large(item, image, stamp, result, run, progress, start)
+    return _keep(item, result, folder.name, image, stamp, run, progress, start)
 
 
-def _keep_large(
+def _keep(
     item: BatchItem,
-    image: LargeImage | None,
-    stamp: ImageRecord,
     result: Segmentation,
+    labels: str,
+    image: Any,
+    stamp: ImageRecord,
     run: Outputs,
     progress: Progress,
     start: float,
+    known: ResultRecord | None = None,
 ) -> ResultRecord:
-    """Write what lies beside the folder of a large image: outlines, record, pictures of an image there."""
-    for kind, path in run.beside_large(item.name).items():
-        FORMATS[kind].write(path, result, None, progress)
+    """Write what is wanted of an image besides its labels, and its record last.
+
+    Not over a record that another than the known one has taken the place of: a person saved meanwhile.
+    """
+    own: dict[str, Any] = {"name": item.image, "image_path": item.path, "model_source": run.model_source}
+    result = replace(result, **own)
+    files = run.files_beside(item.name, labels.endswith(LARGE_SUFFIX), not result.stacked)
+    _write(files, result, image, progress)
     progress(0, 0, "Drawing the report")
-    shown = report_pictures(image.full, result, image.levels) if image else {}
-    return _record(item, run, result, run.large_folder(item.name), start, image=stamp, **shown)
-
-
-def _of_item(
-    result: Segmentation, item: BatchItem, run: Outputs, notes: Iterable[str], pixel_size: PixelSize | None
-) -> Segmentation:
-    return replace(
-        result,
-        notes=tuple(dict.fromkeys(notes)),
-        place=Placement.of_pixels(len(result.labels.shape), pixel_size),
-        name=item.image,
-        image_path=item.path,
-        model_source=run.model_source,
-    )
-
-
-def _record(
-    item: BatchItem, run: Outputs, result: Segmentation, labels: Path, start: float, **about: Any
-) -> ResultRecord:
+    shown = {} if image is None else report_pictures(image, result)
+    saved = run.read(item.name)
+    if known is not None and saved is not None and saved.created != known.created:
+        return saved
     seconds = round(time.perf_counter() - start, 3)
-    record = ResultRecord.of(result, run.folder, labels.name, seconds=seconds, **about)
+    record = ResultRecord.of(result, run.folder, labels, stamp, seconds=seconds, **shown)
     record.write(run.record_file(item.name))
     return record
+
+
+def _write(files: Mapping[str, Path], result: Segmentation, image: Any, progress: Progress) -> None:
+    for kind, file in files.items():
+        if image is not None or not FORMATS[kind].needs_image:
+            FORMATS[kind].write(file, result, image, progress)
 
 
 def with_corrections(
@@ -282,39 +270,45 @@ def with_corrections(
     if now == record:
         return record, cells
     start = time.perf_counter() - (record.seconds or 0)
-    if record.large:
-        return _large_again(item, now, run, start), cells
-    renewed = _small_again(item, now, run, start)
-    return renewed, columns_to_table(renewed.cells)
+    result, image = _found_before(item, now, run)
+    now = _keep(item, result, now.labels, image, now.image, run, silent, start, now)
+    return now, cells if now.large else columns_to_table(now.cells)
 
 
-def _small_again(item: BatchItem, record: ResultRecord, run: Outputs, start: float) -> ResultRecord:
-    result, image, shown = load_result(run.record_file(item.name)), None, {}
-    result = _of_item(result, item, run, record.notes, record.placement.pixel_size)
-    with suppress(ImageError):  # gone: no picture is shown then
-        if record.image.is_of(item.path):
-            image = read_file(item.path).pixels
-            shown = report_pictures(image, result)
-    others = [
-        name
-        for name in run.wanted(flat=not result.stacked)
-        if name not in ("tiff", "json") and (image is not None or not FORMATS[name].needs_image)
-    ]
-    if others:
-        save(result, run.folder / item.name, others, image=image)
-    saved = run.read(item.name)
-    if saved is not None and saved.created != record.created:
-        return saved  # by a person meanwhile
-    return _record(item, run, result, run.folder / record.labels, start, image=record.image, **shown)
+def _found_before(item: BatchItem, record: ResultRecord, run: Outputs) -> tuple[Segmentation, Any]:
+    """Return what was found in an image as it is in the files now, and the image.
 
-
-def _large_again(item: BatchItem, record: ResultRecord, run: Outputs, start: float) -> ResultRecord:
-    large, image = LargeResult.open(run.large_folder(item.name)), None
+    None in place of the image where it is gone, or another one by now: no picture is shown of it then.
+    """
+    if not record.large:
+        result = load_result(run.record_file(item.name))
+        with suppress(ImageError):
+            if record.image.is_of(item.path):
+                return result, read_file(item.path).pixels
+        return result, None
+    large = LargeResult.open(run.folder / record.labels)
     large.keep()
-    with suppress(ImageError):  # gone, or another one by now: no picture is shown then
-        opened = open_large(item.path)
-        large.plan_of(opened.full)
-        image = opened
     result = record.segmentation(large.labels.arrays[0], large.cells, run.folder)
-    result = _of_item(result, item, run, record.notes, record.placement.pixel_size)
-    return _keep_large(item, image, record.image, result, run, silent, start)
+    with suppress(ImageError):
+        image = open_large(item.path)
+        large.plan_of(image.full)
+        return result, image
+    return result, None
+
+
+def with_pictures(item: BatchItem, record: ResultRecord, run: Outputs) -> ResultRecord:
+    """Return the record of an image that is done with what the report shows of it.
+
+    Of a result that another than a run saved, corrected perhaps, the pictures are drawn now.
+
+    Raises
+    ------
+    WBCSegError
+        If the image or its labels cannot be read, or it is another one by now.
+    """
+    if record.pictures:
+        return record
+    result, image = _found_before(item, record, run)
+    if image is None:
+        raise ImageError(f"{item.path} is gone, or has changed since its cells were saved.")
+    return record.model_copy(update=report_pictures(image, result))

@@ -21,11 +21,13 @@ from ..errors import OutputError
 from ..files import written_whole
 from ..images.pixel_source import PixelSource
 from ..images.prepare import as_rgb8
+from ..images.read import LargeImage
 from ..results.formats.pictures import (
     CASING_COLOUR,
     CELL_COLOUR,
     CHECK_COLOUR,
     SHIFT,
+    Colour,
     cell_colours,
     draw_outlines,
     encoded,
@@ -130,17 +132,15 @@ def _settings(record: RunRecord) -> list[tuple[str, str]]:
 # Small pictures -----------------------------------------------------------------------------------------
 
 
-def report_pictures(image: Any, result: Segmentation, levels: Sequence[Any] = ()) -> dict[str, list[Any]]:
+def report_pictures(image: Any, result: Segmentation) -> dict[str, list[Any]]:
     """Draw what a report shows of an image.
 
     Parameters
     ----------
-    image : array, shape (H, W), (H, W, 3), or a stack of either
-        As it was read, or of a large one what reads it.
+    image : LargeImage or array, shape (H, W), (H, W, 3), or a stack of either
+        As it was read or opened.
     result : Segmentation
         What was found in it.
-    levels : sequence of arrays, each (H, W) or (H, W, 3)
-        A large image in all its resolutions.
 
     Returns
     -------
@@ -149,7 +149,8 @@ def report_pictures(image: Any, result: Segmentation, levels: Sequence[Any] = ()
         (of a stack, the plane with most cells); then the cells to check, the least certain first, at most 12.
         ``gallery``: cells of each class, the least sure first, at most 12.
     """
-    planes = [PixelSource(plane) for plane in (image if result.stacked else [image])]
+    levels = image.levels if isinstance(image, LargeImage) else ()
+    planes = [PixelSource(plane) for plane in (image if result.stacked else levels[:1] or [image])]
     return {"pictures": _pictures(planes, result, levels), "gallery": _gallery(planes, result)}
 
 
@@ -207,9 +208,7 @@ def _gallery(planes: list[PixelSource], result: Segmentation) -> list[CellPictur
     return pictures
 
 
-def _draw_rings(
-    whole: np.ndarray, cells: pd.DataFrame, colours: dict[int, tuple[int, int, int]], zoom: float
-) -> None:
+def _draw_rings(whole: np.ndarray, cells: pd.DataFrame, colours: dict[int, Colour], zoom: float) -> None:
     centres = fixed_points(cells[["col", "row"]].to_numpy(float), zoom).tolist()
     for label, diameter, centre in zip(cells["label"], cells["diameter"], centres, strict=True):
         radius = round(max(_LEAST_RING, 0.6 * diameter * zoom) * (1 << SHIFT))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..classification.differential import pooled
 from ..errors import ImageError, OutputError, SettingsError, WBCSegError
 from ..files import remove_leftovers
-from ..images.find import find_images, leads_nowhere, natural_key
+from ..images.find import find_images, natural_key
 from ..network.engines.create import create_engine
 from ..network.model_file import ModelFile
 from ..progress import Progress, silent
@@ -26,21 +26,24 @@ from ..results.names import (
     is_output,
 )
 from ..results.origins import relative_path
-from ..results.records import InputRecord, Picture, ResultRecord, RunRecord
+from ..results.records import InputRecord, ResultRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
 from ..settings import SegmentationSettings
-from .cluster import describe, segment_on_cluster
-from .file import BatchItem, Outputs, Row, Run, failure, pictures_in
 from .folder import (
+    BatchItem,
+    Outputs,
+    Row,
+    Run,
     alone_in,
     earlier_items,
+    failure,
     forget_large,
     items_of,
     with_others_done,
     with_own_names,
 )
 from .notices import counted_twice, not_counted
-from .process import segment_here, with_corrections
+from .process import segment_here, with_corrections, with_pictures
 from .report import REPORT_FILE, Gallery, add_to_gallery, write_report
 
 if TYPE_CHECKING:
@@ -107,9 +110,7 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
             reason = getattr(error, "strerror", None) or error
             unusable(given, f"{_text(given)} cannot be looked into: {reason}.")
     for path in sorted(found.values(), key=natural_key):
-        if leads_nowhere(path):
-            unusable(path, f"{_text(path)} is a link to itself or to what is not there.")
-        elif _text(path) != str(path):
+        if _text(path) != str(path):
             unusable(path, f"The name of {_text(path)} is no text (UTF-8): rename it.")
         else:
             images.append(path)
@@ -184,7 +185,12 @@ def segment_files(
     folder = Path(out).expanduser().resolve()
     model, settings = model_and_settings(model, settings)
     wanted: dict[str, Any] = {"mask": mask, "overlay": overlay, "formats": tuple(formats)}
-    device = _device(model, settings, client)
+    if client is None:
+        device = create_engine(model, settings.engine, settings.device).device
+    else:
+        from .cluster import describe  # needs an extra
+
+        device = describe(client)
     record = RunRecord.start(settings, model, source, device=device, finished=False, **wanted)
     source = record.model.source
     run = Run(folder, **wanted, model_source=source, model=model, settings=settings, again=again)
@@ -223,6 +229,8 @@ def segment_files(
             if client is None:
                 work = segment_here(todo, run, image_progress)
             else:
+                from .cluster import segment_on_cluster
+
                 todo.sort(key=lambda item: not item.large)  # in the order in which they are done there
                 work = segment_on_cluster(todo, run, image_progress, client)
             left = dict.fromkeys(todo)
@@ -303,15 +311,14 @@ def _write_run(
     tuple of str
         Which images seem to be there twice, as their rows say too.
     """
-    folder = run.folder
-    drawn, tables, sure, gallery = set[Path](), [], [], Gallery()
+    folder, tables, sure, gallery = run.folder, [], [], Gallery()
     hashes: dict[BatchItem, str | None] = {}
-    drawn_now: dict[BatchItem, list[Picture]] = {}
     for item in items:
         if rows.get(item, {}).get("status") != "ok":
             continue
         try:
-            result, cells = with_corrections(item, ResultRecord.read(run.record_file(item.name)), run)
+            file = run.record_file(item.name)
+            result, cells = with_corrections(item, ResultRecord.read(file), run)
         except (ImageError, SettingsError) as error:  # removed or damaged meanwhile
             rows[item] = failure(item, error)
             continue
@@ -321,17 +328,12 @@ def _write_run(
         if not result.in_doubt:
             sure.append((cells, result.class_list))
         with suppress(WBCSegError):
-            shown = pictures_in(item, result, run)
-            if not result.pictures:  # drawn now, for which the image was read
-                drawn_now[item] = shown["pictures"]
+            if not result.pictures:  # a person saved it
+                result = with_pictures(item, result, run)
+                result.write(file)
             if not result.in_doubt:
-                add_to_gallery(gallery, item.image, shown["gallery"])
-        drawn.update(run.files_of(item.name, result))
-
-    def pictures(item: BatchItem) -> list[Picture]:
-        return drawn_now.get(item) or ResultRecord.read(run.record_file(item.name)).pictures
-
-    twice = counted_twice(hashes, pictures)
+                add_to_gallery(gallery, item.image, result.gallery)
+    twice = counted_twice(hashes, run)
     for said, group in twice.items():
         for item in group:
             rows[item]["notes"] = f"{rows[item]['notes']} {said}".strip()
@@ -344,9 +346,11 @@ def _write_run(
         for item in items:
             if (row := rows.get(item)) is None:
                 continue
+            result = run.read(item.name) if row["status"] == "ok" else None
+            files = run.files_of(item.name, result) if result else []
             overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
-            shown = pictures(item) if row["status"] == "ok" else []
-            yield {"row": row, "pictures": shown, "overlay": overlay.name if overlay in drawn else ""}
+            pictures = result.pictures if result else []
+            yield {"row": row, "pictures": pictures, "overlay": overlay.name if overlay in files else ""}
 
     differential = pooled(sure, len(tables) - len(sure))
     write_counts(folder / COUNTS_FILE, [rows[item] for item in items if item in rows])
@@ -354,10 +358,3 @@ def _write_run(
     record.write(folder / RUN_FILE)
     write_report(folder / REPORT_FILE, record, entries(), differential, gallery)
     return tuple(twice)
-
-
-def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:
-    if client is not None:
-        return describe(client)
-
-    return create_engine(model, settings.engine, settings.device).device

@@ -9,7 +9,7 @@ import typer
 
 from ..words import counted
 from .app import FAILED
-from .console import complain, new_console, new_table, print_table, progress_bar, rounded
+from .console import complain, new_console, print_table, progress_bar, rounded
 
 _Results = Annotated[
     list[Path], typer.Argument(metavar="RESULTS...", help="Folders, or NAME-result.json files.")
@@ -43,15 +43,14 @@ def differential(
     from ..results.load import differential_of
 
     found, told_by = differential_of(results)
-    table = new_table("class", "cells", "%", "95 % interval", "more to halve it")
+    rows = []
     for share in found.shares:
         if share.count or not share.part_of:
             name = f"  {share.name}" if share.part_of else share.name
             interval = f"{rounded(share.low)} to {rounded(share.high)}" if found.white_cells else ""
-            table.add_row(
-                name, str(share.count), rounded(share.percent), interval, str(share.more_to_halve or "")
-            )
-    print_table(table)
+            more = str(share.more_to_halve or "")
+            rows.append((name, str(share.count), rounded(share.percent), interval, more))
+    print_table(("class", "cells", "%", "95 % interval", "more to halve it"), rows)
     others = ", ".join(f"{name} {count}" for name, count in found.others.items() if count)
     typer.echo(found.summary + (f" ({others}: no white cells)" if others else "") + ".")
     if found.in_doubt:

@@ -9,7 +9,7 @@ import typer
 
 from ..words import counted
 from .app import add_command, errors_in_sentences
-from .console import new_table, print_table
+from .console import print_table
 from .options import MasksOption
 
 corrections_app = typer.Typer(
@@ -35,12 +35,10 @@ def _list(folder: Path | None) -> None:
     place = folder or corrections_folder()
     fields = read_record(place)
     if fields:
-        table = new_table("field", "cells", "from", "model", "decided by", "at")
-        for field in fields:
-            table.add_row(
-                field.name, str(field.cells), field.source, field.model, field.decided_by, field.decided_at
-            )
-        print_table(table)
+        rows = []
+        for one in fields:
+            rows.append((one.name, str(one.cells), one.source, one.model, one.decided_by, one.decided_at))
+        print_table(("field", "cells", "from", "model", "decided by", "at"), rows)
     cells = sum(field.cells for field in fields)
     typer.echo(f"{counted(cells, 'white cell')} in {counted(len(fields), 'field')}: {place}")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import new_table, print_table, progress_bar, rounded
+from .console import print_table, progress_bar, rounded
 from .options import ModelOption, model_and_settings
 
 
@@ -34,16 +34,12 @@ def demo(
     labels, _, picture = save(result, out / "smear", "tiff,overlay", image=smear.image, image_path=image)
 
     height, width = smear.labels.shape
-    table = new_table("cell", "row", "column", "diameter", "certainty", "", left=0)
+    rows = []
     for cell in result.cells.itertuples():
-        numbers = (
-            rounded(cell.row, 0),
-            rounded(cell.col, 0),
-            rounded(cell.diameter),
-            rounded(cell.certainty, 2),
-        )
-        table.add_row(str(cell.label), *numbers, "check" if cell.check else "")
-    print_table(table)
+        place = rounded(cell.row, 0), rounded(cell.col, 0)
+        about = rounded(cell.diameter), rounded(cell.certainty, 2), "check" if cell.check else ""
+        rows.append((str(cell.label), *place, *about))
+    print_table(("cell", "row", "column", "diameter", "certainty", ""), rows, left=0)
     matches = match_instances(smear.labels, result.labels)
     typer.echo(
         f"Found {result.summary} in a synthetic smear of {width} x {height} pixels (model {file.name})."

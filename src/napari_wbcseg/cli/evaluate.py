@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import new_table, print_table, progress_bar, rounded
+from .console import print_table, progress_bar, rounded
 from .options import MasksOption, SettingsOption, model_and_settings
 
 if TYPE_CHECKING:
@@ -56,17 +56,20 @@ def evaluate(
 
 def _print_evaluation(result: Evaluation, title: str) -> None:
     scores = result.summary
-    table = new_table("measure", "value", title=title)
-    table.add_row("images", f"{scores['images']:.0f}")
-    table.add_row("white cells: true, found", f"{scores['cells']:.0f}, {scores['found']:.0f}")
-    table.add_row("Dice, mean of images", rounded(scores["dice"], 4))
-    table.add_row("soft Dice, all pixels", rounded(scores["soft_dice"], 4))
+    published = {}
     if "network_dice" in scores:
-        table.add_row("soft Dice of the network alone, as published", rounded(scores["network_dice"], 4))
-    table.add_row("IoU, mean of images", rounded(scores["iou"], 4))
-    table.add_row("average precision at IoU 0.5", rounded(scores["average_precision"], 4))
-    table.add_row("F1 at IoU 0.5", rounded(scores["f1"], 4))
-    table.add_row("count error, mean", rounded(scores["count_error"], 3))
-    table.add_row("count right", f"{scores['count_right']:.1%}")
-    table.add_row("seconds an image", rounded(scores["seconds"], 3))
-    print_table(table)
+        published["soft Dice of the network alone, as published"] = rounded(scores["network_dice"], 4)
+    measures = {
+        "images": f"{scores['images']:.0f}",
+        "white cells: true, found": f"{scores['cells']:.0f}, {scores['found']:.0f}",
+        "Dice, mean of images": rounded(scores["dice"], 4),
+        "soft Dice, all pixels": rounded(scores["soft_dice"], 4),
+        **published,
+        "IoU, mean of images": rounded(scores["iou"], 4),
+        "average precision at IoU 0.5": rounded(scores["average_precision"], 4),
+        "F1 at IoU 0.5": rounded(scores["f1"], 4),
+        "count error, mean": rounded(scores["count_error"], 3),
+        "count right": f"{scores['count_right']:.1%}",
+        "seconds an image": rounded(scores["seconds"], 3),
+    }
+    print_table(("measure", "value"), measures.items(), title=title)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..words import duration
 from .app import STOPPED
-from .console import new_console, new_table, print_table
+from .console import new_console, print_table, training_view
 from .options import MasksOption, changed
-from .training_view import training_view
-
-if TYPE_CHECKING:
-    from ..training.fine_tune import FineTuningPlan
 
 
 def finetune(
@@ -74,13 +70,10 @@ def finetune(
             out=folder,
             name=name,
             resume=resume,
-            on_plan=_tell_plan,
+            on_plan=lambda plan: new_console().print("\n".join([plan.summary, *plan.notes])),
             **view,
         )
-    table = new_table("scored on", "measure", model.name, name, left=2)
-    for row in result.comparison.table():
-        table.add_row(*row)
-    print_table(table)
+    print_table(("scored on", "measure", model.name, name), result.comparison.table(), left=2)
     typer.echo(result.comparison.verdict)
     typer.echo(f"Trained for {duration(result.seconds)}.")
     if keep is None:
@@ -94,10 +87,3 @@ def finetune(
         typer.echo("The new model was not kept.")
     if "stopped" in result.model.header.training.get("ended", ""):
         raise typer.Exit(STOPPED)
-
-
-def _tell_plan(plan: FineTuningPlan) -> None:
-    console = new_console()
-    console.print(plan.summary)
-    for note in plan.notes:
-        console.print(note)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .app import add_command, errors_in_sentences
-from .console import new_table, print_table
+from .console import print_table
 
 models_app = typer.Typer(
     invoke_without_command=True,
@@ -28,20 +28,13 @@ def _list_models() -> None:
     from ..network.library import list_models, models_folder
     from ..network.model_card import short_scores
 
-    table = new_table("name", "recipe", "size", "origin", "scores", "path", left=6)
-    found = list_models()
-    for info in found:
-        header = info.header
-        table.add_row(
-            info.name,
-            header.recipe if header else "",
-            f"{info.size / 1e6:.1f} MB",
-            info.origin,
-            info.problem or short_scores(header.scores if header else {}),
-            str(info.path),
-        )
-    if found:
-        print_table(table)
+    rows = []
+    for info in list_models():
+        recipe, scores = (info.header.recipe, info.header.scores) if info.header else ("", {})
+        told = info.problem or short_scores(scores)
+        rows.append((info.name, recipe, f"{info.size / 1e6:.1f} MB", info.origin, told, str(info.path)))
+    if rows:
+        print_table(("name", "recipe", "size", "origin", "scores", "path"), rows, left=6)
     else:
         typer.echo("There is no model yet; train one with `wbcseg train DATA --name NAME`.")
     typer.echo(f"Your models: {models_folder()}")
@@ -52,13 +45,9 @@ def show_model(name: Annotated[str, typer.Argument(help="Name of a model, or its
     from ..network.library import BUILT_IN, load_model
     from ..network.model_card import model_card
 
-    table = new_table("", "", left=2)
-    table.show_header = False
     model = load_model(name)
     card = model_card(model.header, model.path, "built in" if name in BUILT_IN else "")
-    for row in card.items():
-        table.add_row(*row)
-    print_table(table)
+    print_table(("", ""), card.items(), left=2)
 
 
 def import_model(

@@ -11,7 +11,7 @@ import typer
 from ..errors import WBCSegError
 from ..words import counted
 from .app import FAILED
-from .console import add_bar, complain, new_table, on_signals, print_table, progress_bars, rounded
+from .console import add_bar, complain, on_signals, print_table, progress_bars, rounded
 from .options import ModelOption, SettingsOption, model_and_settings
 
 if TYPE_CHECKING:
@@ -171,18 +171,17 @@ def _print_counts(rows: list[dict[str, Any]]) -> None:
         per_100 = [str(red), rounded(100 * red / white if white else None)] if with_erythroblasts else []
         return [str(white), *per_100, str(check or "")]
 
-    table = new_table("image", "white cells", *beside, "to check", "diameter", "seconds")
+    table, total = list[tuple[str, ...]](), tuple[str, ...]()
     for row in good[:_TABLE_ROWS]:
         shown = ["?"] * (2 + len(beside)) if row["white_cells"] is None else numbers([row])
-        table.add_row(row["image"], *shown, rounded(row["cell_diameter"]), rounded(row["seconds"], 2))
+        table.append((row["image"], *shown, rounded(row["cell_diameter"]), rounded(row["seconds"], 2)))
     if len(good) > _TABLE_ROWS:
-        table.add_row(f"... {len(good) - _TABLE_ROWS} more in counts.csv")
+        table.append((f"... {len(good) - _TABLE_ROWS} more in counts.csv",))
     if len(good) > 1:
-        table.add_section()
         sure = [row for row in good if row["white_cells"] is not None]
         seconds = sum(row["seconds"] or 0 for row in good)
-        table.add_row(counted(len(good), "image"), *numbers(sure), "", rounded(seconds, 2))
-    print_table(table)
+        total = counted(len(good), "image"), *numbers(sure), "", rounded(seconds, 2)
+    print_table(("image", "white cells", *beside, "to check", "diameter", "seconds"), table, total=total)
     for row in good:
         if row["white_cells"] is None:
             typer.echo(f"{row['image']}: {row['notes']}")

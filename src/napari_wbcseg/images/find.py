@@ -132,9 +132,4 @@ def _is_image_file(path: Path) -> bool:
     if path.name.startswith(".") or is_mask_name(path):
         return False
     is_image = path.suffix.lower() in (*IMAGE_SUFFIXES, *SLIDE_SUFFIXES, *_OTHER_SUFFIXES)
-    return is_zarr(path) or (is_image and (path.is_file() or leads_nowhere(path)))
-
-
-def leads_nowhere(path: Path) -> bool:
-    """Say whether a path is a link to itself, or to what is not there."""
-    return path.is_symlink() and not os.path.exists(path)
+    return is_zarr(path) or (is_image and not path.is_dir())  # that a link leads nowhere is said on reading

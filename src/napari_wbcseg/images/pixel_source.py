@@ -11,8 +11,8 @@ import numpy as np
 from ..box import Box
 from ..progress import Progress, silent
 from .illumination import absorbed, background_colour
-from .lazy import open_large
 from .prepare import bit_range, check_shape, preparation_notes, rgb_pixels
+from .read import open_large
 
 _SAMPLED_SIDE = 512
 _STRIP = 256  # rows whose colours are held at once

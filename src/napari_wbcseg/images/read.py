@@ -1,9 +1,17 @@
-"""Read image files as they are stored: JPEG, PNG, BMP, TIFF, the slides of scanners, and zarr."""
+"""Read image files as they are stored, whole or in parts: JPEG, PNG, BMP, TIFF, slides of scanners, zarr.
+
+What is too large for memory is opened lazily, with its pyramid where it has one: TIFF of any layout (also
+BigTIFF and OME-TIFF), slides, plain zarr arrays and OME-Zarr (0.4 and 0.5) all become arrays of rows and
+columns, whose pixels are read when a part of them is asked for, by what reads small images too.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,14 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, first_line
+from .find import SLIDE_SUFFIXES
 from .limits import check_is_file, check_memory
-from .opened import OpenedImage, image_head
+from .opened import LazyPixels, OpenedImage, image_head
 from .pictures import open_picture
 from .pixel_size import PixelSize
 from .prepare import as_rgb8
 from .slides import open_slide
 from .tiff import MAGIC, open_tiff
-from .zarr_files import open_zarr_image
+from .zarr_files import is_zarr, open_zarr_image
+
+#: Files of more pixels than this get a folder for their results, and are read in parts.
+LARGE_PIXELS = 12_000_000
 
 
 class ImageWarning(UserWarning):
@@ -32,6 +44,33 @@ class ReadImage(NamedTuple):
     pixels: NDArray[Any]
     notes: tuple[str, ...]
     pixel_size: PixelSize | None
+
+
+@dataclass(frozen=True, eq=False)
+class LargeImage:
+    """An image on disk, of which only parts are read.
+
+    Attributes
+    ----------
+    levels : tuple of arrays, each (H, W) or (H, W, 3), of fields (N, H, W) or (N, H, W, 3)
+        Full resolution first; each holds the whole image. Slicing one reads its pixels.
+    name : str
+        What messages call it.
+    notes : tuple of str
+        What was left out of the file, and what else one should know, in sentences.
+    pixel_size : PixelSize or None
+        What the file states of it.
+    """
+
+    levels: tuple[Any, ...]
+    name: str
+    notes: tuple[str, ...] = ()
+    pixel_size: PixelSize | None = None
+
+    @property
+    def full(self) -> Any:
+        """The image in full resolution."""
+        return self.levels[0]
 
 
 _FOURTH = (
@@ -121,13 +160,19 @@ def read_file(source: str | Path | bytes, name: str | None = None) -> ReadImage:
     """Read an image and what its file tells of it; see `read_image`."""
     source = Path(source) if isinstance(source, str) else source
     name = str(source) if name is None else name
+    with _in_sentences(source, name), open_image(source, name) as opened:
+        full = opened.levels[0]
+        check_memory(full.nbytes, name)
+        planes = np.asarray(full[:])
+        image, notes = as_image(planes, name, opened.alpha)
+        return ReadImage(image, (*opened.all_notes, *notes), opened.pixel_size[0])
+
+
+@contextlib.contextmanager
+def _in_sentences(source: Path | bytes, name: str) -> Iterator[None]:
+    """Say in a sentence why a file cannot be read."""
     try:
-        with open_image(source, name) as opened:
-            full = opened.levels[0]
-            check_memory(full.nbytes, name)
-            planes = np.asarray(full[:])
-            image, notes = as_image(planes, name, opened.alpha)
-            return ReadImage(image, (*opened.all_notes, *notes), opened.pixel_size[0])
+        yield
     except ImageError:
         raise
     except MemoryError:
@@ -192,6 +237,77 @@ def _cannot_read(source: Path | bytes, name: str, error: Exception) -> str:
         f"{name} cannot be read, it seems truncated or damaged ({first_line(error)[:200].rstrip('.')}); "
         "copy or save the file again."
     )
+
+
+def open_large(path: str | Path, *, fields: bool = False) -> LargeImage:
+    """Open an image without reading its pixels.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TIFF file, a slide, a zarr array or an OME-Zarr group.
+    fields : bool
+        Whether several images of one size in it are opened as a stack. By default the first is opened, and
+        a note says so.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, it is not an image of rows and columns in grey or RGB, it
+        declares what it cannot hold, or asks for a codec or colours that are not known.
+    """
+    import dask.array as da
+
+    path = Path(path)
+    with _in_sentences(path, str(path)):
+        image = open_image(path, str(path))  # kept open by the arrays that read from it
+        if not image.in_parts:
+            raise ImageError(f"{path} cannot be read in parts; save it as a tiled TIFF or OME-Zarr.")
+        notes = image.all_notes
+        levels = list(image.levels)
+        for number, level in enumerate(levels):
+            if isinstance(level, LazyPixels):
+                level.again = partial(_level, path.absolute(), number)
+                levels[number] = da.from_array(level, chunks=level.chunks, name=False)
+        several = image.levels[0].shape[0] == image.fields > 1
+        if several and not fields:
+            notes += (f"Of the {image.fields} images of one size in the file only the first was taken.",)
+            levels = [level[:1] for level in levels]
+        images = [as_image(level, str(path), image.alpha) for level in levels]
+        if levels[0].shape[0] > 1 and not several:
+            raise ImageError(f"{path} is a stack of shape {levels[0].shape}; give one image, grey or RGB.")
+        np.asarray(image.levels[-1][:1, :1, :1])  # what cannot be decoded shows before hours of work
+    arrays, alpha_notes = tuple(one for one, _ in images), images[0][1]
+    return LargeImage(arrays, str(path), (*notes, *alpha_notes), image.pixel_size[0])
+
+
+def _level(path: Path, number: int) -> LazyPixels:
+    """Open one level of a file that `open_large` opened in another process."""
+    level = open_image(path, str(path)).levels[number]
+    level.again = partial(_level, path, number)
+    return level
+
+
+def is_large(array: Any) -> bool:
+    """Say whether an array is one image whose result is better kept on disk while it grows."""
+    shape = tuple(int(side) for side in getattr(array, "shape", ()))
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
+        return False
+    return shape[0] * shape[1] > LARGE_PIXELS
+
+
+def is_large_file(path: str | Path) -> bool:
+    """Say whether a file is one that `open_large` opens and that is better not read as a whole.
+
+    Only the head of the file is read. A broken file is none: whoever reads it says what is wrong.
+    """
+    path = Path(path)
+    with contextlib.suppress(Exception), open_image(path, str(path)) as image:
+        count, height, width, _ = image.levels[0].shape
+        kept_in_parts = is_zarr(path) or path.suffix.lower() in SLIDE_SUFFIXES
+        worth = kept_in_parts or height * width > LARGE_PIXELS
+        return image.in_parts and count == 1 and worth
+    return False
 
 
 def read_pixel_size(path: str | Path) -> PixelSize | None:

@@ -1,4 +1,4 @@
-"""TIFF files, also those of whole slides: which of their images is the image, and its pixels.
+"""TIFF files, also those of whole slides: which of their images is the image, its pixels and their size.
 
 Whatever reads a TIFF, whole or in parts, reads it here: each tile or strip is decoded by
 tifffile, and its colours brought to grey or RGB, when pixels in it are asked for.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from io import BytesIO
@@ -26,7 +26,7 @@ from .choose import Candidate, focus_note, main_images
 from .colours import JPEG, Conversion, conversion
 from .limits import check_expansion, check_memory
 from .opened import CHUNK, LazyPixels, OpenedImage, chunk_of, stored_bytes
-from .tiff_metadata import ome_images, stated_pixel_size
+from .pixel_size import CENTIMETRES, Stated, unit_symbol
 
 if TYPE_CHECKING:
     import tifffile
@@ -40,7 +40,6 @@ ORIENTATION = 274
 _ALPHA = (1, 2)  # extra samples that are transparency; 0 says nothing of what they are
 _KEPT_SEGMENT = 2**22  # bytes; a strip or tile larger than this is kept for the next part of it
 _MOST_PLANES = 65_536  # of an OME-TIFF; what declares more is damaged
-_WORKERS, _FEW = 4, 8  # threads, for so many tiles or strips at least
 
 
 class _Plane(NamedTuple):
@@ -113,11 +112,9 @@ def _image(file: tifffile.TiffFile, name: str, size: int) -> OpenedImage:
     chosen, notes = main_images([_candidate(series) for _, series in every])
     fields = [every[i][1] for i in chosen]
     levels = [
-        TiffPixels([plane for series in fields for plane in _planes(series.levels[number], name)], name)
+        TiffPixels([plane for series in fields for plane in _planes(series.levels[number], name)], name, size)
         for number in range(min(len(series.levels) for series in fields))
     ]
-    for level in levels:
-        level.check(size)
     first = fields[0]
     if dict(zip(first.axes, first.shape, strict=True)).get("Z", 1) > 1:
         notes += (focus_note(len(levels[0].planes)),)
@@ -180,10 +177,15 @@ class TiffPixels(LazyPixels):
     ----------
     planes : list of list of _Plane
         For each image, where its pixels or those of each of its colours lie.
+
+    Raises
+    ------
+    ImageError
+        If the file, of so many bytes, cannot hold what it declares.
     """
 
-    def __init__(self, planes: list[list[_Plane]], name: str) -> None:
-        self.planes, self._name = planes, name
+    def __init__(self, planes: list[list[_Plane]], name: str, size: int) -> None:
+        self.planes = planes
         page = planes[0][0].page.keyframe
         _, _, self._height, self._width, _ = page.shaped
         self._convert: Conversion = conversion(page, name)
@@ -196,35 +198,20 @@ class TiffPixels(LazyPixels):
         probe = self._convert(np.zeros((1, 1, stored), page.dtype))
         self.dtype = probe.dtype
         self.shape = (len(planes), self._height, self._width, int(probe.shape[-1]))
-        tall, wide = map(chunk_of, self.shape[1:3], self._segment)
-        self.chunks = (1, tall, wide, self.shape[3])
-        self._lock = threading.Lock()
-        self._kept: tuple[Any, Any] = (None, None)
-
-    def check(self, size: int) -> None:
-        """Weigh what the file declares against its size, in bytes.
-
-        Raises
-        ------
-        ImageError
-            If it cannot be true.
-        """
-        page = self.planes[0][0].page.keyframe
+        rows, columns = map(chunk_of, self.shape[1:3], self._segment)
+        self.chunks = (1, rows, columns, self.shape[3])
+        # What the file declares is weighed against its size; tiles are decoded whole, however little of them
+        # lies in the image.
         tall, wide = self._segment
         segment = tall * wide * int(page.shaped[4]) * page.dtype.itemsize
-        # Tiles are decoded whole, however little of them lies in the image.
-        rows, cols = -(-self._height // tall), -(-self._width // wide)
-        planes = len(self.planes) * len(self.planes[0])
-        check_expansion(max(self.nbytes, rows * cols * segment * planes), size, self._name)
-        check_memory(segment, self._name)
-        if self.planes[0][0].offset is None and any(
-            len(plane.page.dataoffsets) < rows * cols * (plane.sample + 1)
-            for colours in self.planes
-            for plane in colours
-        ):
-            raise ImageError(
-                f"{self._name} lacks parts of its image, it seems truncated; copy or save it again."
-            )
+        count = -(-self._height // tall) * -(-self._width // wide)
+        check_expansion(max(self.nbytes, count * segment * len(planes) * len(planes[0])), size, name)
+        check_memory(segment, name)
+        every = (plane for colours in planes for plane in colours if plane.offset is None)
+        if any(len(plane.page.dataoffsets) < count * (plane.sample + 1) for plane in every):
+            raise ImageError(f"{name} lacks parts of its image, it seems truncated; copy or save it again.")
+        self._lock = threading.Lock()
+        self._kept: tuple[Any, Any] = (None, None)
 
     def read(self, image: int, box: Box) -> NDArray[Any]:
         """Return the pixels (rows, columns, colours) of a part of one plane."""
@@ -244,26 +231,16 @@ class TiffPixels(LazyPixels):
         across = -(-self._width // wide)
         first = plane.sample * across * -(-self._height // tall)
         out = np.zeros((*box.shape, samples), key.dtype)
-
-        def put(at: tuple[int, int]) -> None:
-            i, j = at
+        down = range(box.top // tall, -(-box.bottom // tall))
+        for i, j in product(down, range(box.left // wide, -(-box.right // wide))):
             segment = self._decoded(page, first + i * across + j)
             if segment is None:  # left out by the program that wrote it: empty
-                return
+                continue
             rows, cols = segment.shape[:2]
             part = box.common((i * tall, j * wide, i * tall + rows, j * wide + cols))
             if part.area:
                 inside = segment[part.shifted(-i * tall, -j * wide).slices]
                 out[part.shifted(-box.top, -box.left).slices] = inside
-
-        down = range(box.top // tall, -(-box.bottom // tall))
-        places = list(product(down, range(box.left // wide, -(-box.right // wide))))
-        if len(places) < _FEW:
-            for place in places:
-                put(place)
-        else:
-            with ThreadPoolExecutor(_WORKERS) as pool:
-                list(pool.map(put, places))
         return out
 
     def _decoded(self, page: Any, index: int) -> NDArray[Any] | None:
@@ -295,3 +272,73 @@ class TiffPixels(LazyPixels):
         if len(data) != count:
             raise ValueError("its last bytes are missing")
         return bytes(data)
+
+
+# What the metadata state -------------------------------------------------------------------------------
+
+
+def stated_pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage, series: int) -> Stated | None:
+    """Return what a TIFF states of one of its images, given by a page and a number."""
+    described: dict[str, Any] = (file.shaped_metadata or ({},))[0]
+    if "PhysicalSizeX" in described:
+        unit = str(described.get("PhysicalSizeUnit", "µm"))
+        return Stated(described.get("PhysicalSizeY"), described["PhysicalSizeX"], unit, unit)
+    if file.ome_metadata:
+        images = list(ome_images(file.ome_metadata))
+        return images[min(series, len(images) - 1)].stated if images else None
+    if file.is_svs:
+        for field in page.description.split("|"):
+            key, _, value = field.partition("=")
+            if key.strip() == "MPP":
+                return Stated(value, value)
+    resolutions = [_rational(page.tags.get(tag)) for tag in ("YResolution", "XResolution")]
+    if not all(resolutions):
+        return None
+    down, across = (1 / value for value in resolutions)
+    unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+    if unit_symbol(unit) in CENTIMETRES:
+        return Stated(down, across, unit, unit)
+    if getattr(page.tags.get("ResolutionUnit"), "value", None) == 3:  # dots per inch are of a print
+        return Stated(down, across, "cm", "cm")
+    return None
+
+
+def _rational(tag: Any) -> float:
+    over, under = (0, 0) if tag is None else tag.value
+    return over / under if under else 0.0
+
+
+class OmeImage(NamedTuple):
+    """An image as OME-XML describes it.
+
+    Attributes
+    ----------
+    planes : int
+        Of all depths, channels and times.
+    stated : Stated or None
+        Its pixel size.
+    """
+
+    planes: int
+    stated: Stated | None
+
+
+def ome_images(xml: str) -> Iterator[OmeImage]:
+    """Yield the images that OME-XML describes; none where it is no XML."""
+    # The parser of Python opens no external entities, and expat stops those that swell.
+    from xml.etree import ElementTree
+
+    try:
+        root = ElementTree.fromstring(xml)
+    except (ElementTree.ParseError, ValueError):
+        return
+    for element in root.iter():
+        if not isinstance(element.tag, str) or element.tag.rpartition("}")[2] != "Pixels":
+            continue
+        known = element.attrib
+        planes = math.prod(int(known.get(f"Size{axis}", 1)) for axis in "ZCT")
+        stated = None
+        if "PhysicalSizeX" in known and "PhysicalSizeY" in known:
+            units = (known.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YX")
+            stated = Stated(known["PhysicalSizeY"], known["PhysicalSizeX"], *units)
+        yield OmeImage(planes, stated)

@@ -227,7 +227,10 @@ def _planes(array: Any, axes: str | None, path: Path) -> Any:
     if not {"y", "x"} <= set(axes) or len(set(axes)) != len(shape) or 0 in shape:
         raise ImageError(f"{path} has the shape {shape}; give one image, grey or RGB.")
     weigh(array, path)
-    lazy = da.from_array(array, chunks=_chunks(array, axes), name=False)
+    # Chunks of whole chunks, of which a slide does not have too many.
+    stored = zip(axes, shape, array.chunks, strict=True)
+    chunks = tuple(chunk_of(side, step) if axis in "yx" else step for axis, side, step in stored)
+    lazy = da.from_array(array, chunks=chunks, name=False)
     leading = [axis for axis in axes if axis not in "yxc"]
     lazy = lazy.transpose([axes.index(axis) for axis in (*leading, *"yxc") if axis in axes])
     if "c" not in axes:
@@ -250,11 +253,3 @@ def weigh(array: Any, path: Path) -> None:
     count = math.prod(-(-side // step) for side, step in zip(array.shape, array.chunks, strict=True))
     if count > _MOST_SMALL_CHUNKS and chunk < _SMALL_CHUNK:
         raise ImageError(f"{path} is cut into {count:,} chunks of {chunk} bytes; save it in larger ones.")
-
-
-def _chunks(array: Any, axes: str) -> tuple[int, ...]:
-    """Return chunks of whole chunks, of which a slide does not have too many."""
-    return tuple(
-        chunk_of(side, step) if axis in "yx" else step
-        for axis, side, step in zip(axes, array.shape, array.chunks, strict=True)
-    )

@@ -23,6 +23,8 @@ RUN_FILE = "run.json"
 RESULT_SUFFIX = "-result.json"
 #: Behind the name of a large image, that of the folder that holds its result.
 LARGE_SUFFIX = "-cells"
+#: Under this key of a layer's ``metadata`` the plugin keeps the model, settings and notes of a result.
+METADATA_KEY = "napari_wbcseg"
 _LONGEST = 200  # bytes of a name
 
 
@@ -86,7 +88,7 @@ def output_names(
 
 def _possible_names(path: Path, wanted: str) -> Iterator[str]:
     """Yield names for the output files of an input without end, the plainest first."""
-    stem, folders = _stem(path), path.resolve().parts[1:-1]  # without the root
+    stem, folders = _stem(path), Path(os.path.realpath(path)).parts[1:-1]  # without the root
     # The longest again: an input in more folders gets one more by then, and so another name.
     depths = [*range(len(folders) + 1), len(folders)]
     number = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
@@ -107,7 +109,7 @@ def image_names(paths: Sequence[Path]) -> dict[Path, str]:
     >>> list(image_names([Path("/a/x/1.png"), Path("/a/y/1.png")]).values())
     ['x/1.png', 'y/1.png']
     """
-    whole = {path: path.resolve() for path in paths}
+    whole = {path: Path(os.path.realpath(path)) for path in paths}  # also of a link to itself
     one_drive = len({path.anchor for path in whole.values()}) == 1
     shared = os.path.commonpath([path.parent for path in whole.values()]) if one_drive else ""
     return {path: (real.relative_to(shared) if shared else real).as_posix() for path, real in whole.items()}

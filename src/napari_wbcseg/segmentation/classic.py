@@ -12,12 +12,9 @@ import numpy as np
 
 from ..box import Box, label_boxes
 from ..network.classic import TILE, classic_grey
-from ..network.engines.create import create_engine
-from ..network.model_file import ModelFile
-from ..progress import Progress
 from ..settings import SegmentationSettings
 from .detections import Found
-from .prediction import centred_window, predict_windows
+from .prediction import Predictor, centred_window
 
 
 def propose(grey: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
@@ -42,26 +39,23 @@ def propose(grey: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
     return np.array(boxes, np.int64).reshape(-1, 4)
 
 
-def find_cells(
-    pixels: np.ndarray, model: ModelFile, settings: SegmentationSettings, progress: Progress
-) -> Found:
+def find_cells(pixels: np.ndarray, predictor: Predictor) -> Found:
     """Find the white cells of one image with the published method.
 
     Parameters
     ----------
     pixels : ndarray of float32, shape (H, W, 3)
         RGB, 0 to 255.
-    model : ModelFile
-    settings : SegmentationSettings
-    progress : Progress
+    predictor : Predictor
     """
-    progress(0, 0, "Looking for dark regions")
+    settings = predictor.settings
+    predictor.progress(0, 0, "Looking for dark regions")
     grey = classic_grey(np.rint(pixels).astype(np.uint8), settings.dark_cutoff)
     proposals = propose(grey, settings)
     windows = [centred_window((r0 + r1) / 2, (c0 + c1) / 2, grey.shape, TILE) for r0, c0, r1, c1 in proposals]
     probability = np.zeros(grey.shape, np.float32)
     if windows:
-        probability = probability_in(grey, list(dict.fromkeys(windows)), model, settings, progress)
+        probability = probability_in(grey, list(dict.fromkeys(windows)), predictor)
     cells = np.asarray(probability > settings.probability_threshold, np.uint8)
     count, labels = cv2.connectedComponents(cells, connectivity=8)
     small = np.flatnonzero(np.bincount(labels.ravel(), minlength=count) < settings.min_area)
@@ -69,19 +63,7 @@ def find_cells(
     return Found(labels, probability, proposals)
 
 
-def probability_in(
-    grey: np.ndarray, windows: list[Box], model: ModelFile, settings: SegmentationSettings, progress: Progress
-) -> np.ndarray:
+def probability_in(grey: np.ndarray, windows: list[Box], predictor: Predictor) -> np.ndarray:
     """Return the probability, float32 of shape (H, W), of each pixel of some windows; 0 outside them."""
-    predicted = predict_windows(
-        grey[..., None].astype(np.float32) / 255,
-        windows,
-        create_engine(model, settings.engine, settings.device),
-        1,
-        batch_size=settings.batch_size,
-        fill=1.0,
-        flips=settings.flips,
-        progress=progress,
-        stage="Predicting",
-    )
-    return np.asarray(predicted[0])
+    image, flips = grey[..., None].astype(np.float32) / 255, predictor.settings.flips
+    return predictor.blended(image, windows, "Predicting", fill=1.0, flips=flips)[0]

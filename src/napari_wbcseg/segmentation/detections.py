@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,7 +31,6 @@ class JoinParameters:
 
 
 PARAMETERS = JoinParameters()
-_NOWHERE = Box(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -55,43 +54,46 @@ class Found:
     certainty: dict[int, float] = field(default_factory=dict)
 
 
+#: What is known of a cell: its ``label``; the ``tile`` that it comes from, and its ``index`` there; row and
+#: column of its ``first`` pixel, by which cells are ordered; its ``box`` in the image, ends exclusive, and
+#: ``area`` in square pixels; its ``certainty`` in [0, 1]; of its darker half, its nucleus, the mean ``stain``
+#: that the image held; and at which ``size`` of the image's cells it was looked for.
+ROW = np.dtype(
+    [
+        *((name, "i8") for name in ("label", "tile", "index", "area", "size")),
+        *(("first", "i8", 2), ("box", "i8", 4), ("certainty", "f8"), ("stain", "f8", 3)),
+    ]
+)
+
+
 @dataclass(frozen=True)
 class TileCells:
     """The cells that a tile claims.
 
     Attributes
     ----------
-    boxes : ndarray of int64, shape (n, 4)
-        ``row0, col0, row1, col1`` of each cell in the image, ends exclusive.
+    rows : structured ndarray, shape (n,)
+        Of each what `ROW` names; labels and tiles are not known yet.
     masks : list of ndarray of bool
-        Its pixels within its box.
-    certainty : ndarray of float64, shape (n,)
-        How sure it is, in [0, 1].
+        The pixels of each within its box.
     classes : ndarray of float64, shape (n, k)
         Probability of each class that was asked for.
-    stain : ndarray of float64, shape (n, 3)
-        Of its darker half, its nucleus, the mean of what the image held.
     proposals : ndarray of int64, shape (m, 4)
         Regions looked at whose middle lies in the tile's core.
-    size : int
-        Which of the sizes of the image's cells they were looked for at.
     seen : Box
         The part of the image outside which the probability is 0.
     probability : ndarray of float32, shape of ``seen``
     """
 
-    boxes: np.ndarray
+    rows: np.ndarray
     masks: list[np.ndarray]
-    certainty: np.ndarray
     classes: np.ndarray
-    stain: np.ndarray
     proposals: np.ndarray
-    size: int = 0
-    seen: Box = _NOWHERE
-    probability: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    seen: Box
+    probability: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.masks)
+        return len(self.rows)
 
 
 def cells_of_tile(found: Found, image: np.ndarray, tile: Tile) -> TileCells:
@@ -107,33 +109,29 @@ def cells_of_tile(found: Found, image: np.ndarray, tile: Tile) -> TileCells:
     """
     from scipy import ndimage
 
-    corner = tile.window[:2]
-    boxes, masks, numbers, stain = [], [], [], []
+    corner, rows, masks = tile.window[:2], list[tuple[Any, ...]](), list[np.ndarray]()
     least = PARAMETERS.least_certainty_elsewhere if tile.size else 0.0
     for number, place in enumerate(ndimage.find_objects(found.labels), 1):
-        if place is None or found.certainty.get(number, 1.0) < least:
+        certainty = found.certainty.get(number, 1.0)
+        if place is None or certainty < least:
             continue
         mask = found.labels[place] == number
         box = Box.of(place).shifted(*corner)
-        rows, cols = np.nonzero(mask)
-        if tile.claims(rows.mean() + box.top, cols.mean() + box.left):
-            boxes.append(box)
+        inside = np.nonzero(mask)
+        if tile.claims(inside[0].mean() + box.top, inside[1].mean() + box.left):
+            first, stain = (box.top, box.left + inside[1][0]), darker_half(image[place][mask])
+            rows.append((0, 0, len(masks), mask.sum(), tile.size, first, box, certainty, tuple(stain)))
             masks.append(mask)
-            numbers.append(number)
-            stain.append(darker_half(image[place][mask]))
     down, across = (np.flatnonzero(found.probability.any(axis=axis)).tolist() for axis in (1, 0))
-    seen = Box(down[0], across[0], down[-1] + 1, across[-1] + 1) if down else _NOWHERE
+    seen = Box(down[0], across[0], down[-1] + 1, across[-1] + 1) if down else Box(0, 0, 0, 0)
     proposals = found.proposals.reshape(-1, 4) + np.tile(corner, 2)
     middles = (proposals[:, :2] + proposals[:, 2:]) / 2
     here = np.array([tile.core.holds(*middle) for middle in middles], bool)
     return TileCells(
-        np.array(boxes, np.int64).reshape(-1, 4),
+        np.array(rows, ROW),
         masks,
-        np.array([found.certainty.get(number, 1.0) for number in numbers], float),
-        np.zeros((len(numbers), 0)),
-        np.array(stain, float).reshape(-1, 3),
+        np.zeros((len(rows), 0)),
         proposals[here].astype(np.int64),
-        tile.size,
         seen.shifted(*corner),
         found.probability[seen.slices],
     )
@@ -184,9 +182,7 @@ class JoinedCells:
     Attributes
     ----------
     rows : structured ndarray, shape (n,)
-        Of each its ``label``; the ``tile`` that it comes from, and its ``index`` there; row and column of its
-        ``first`` pixel, by which they are ordered; its ``box``, ``area`` in square pixels, ``certainty`` and
-        ``stain``; and at which ``size`` of the image's cells it was looked for.
+        Of each what `ROW` names.
     classes : ndarray of float64, shape (n, k)
         Probability of each class that was asked for.
     changed : dict of int to ndarray of bool
@@ -275,30 +271,17 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
     return JoinedCells(rows, cells.classes[order], given, cells.proposals, cells.seen)
 
 
-_ROW = np.dtype(
-    [
-        *((name, "i8") for name in ("label", "tile", "index", "area", "size")),
-        *(("first", "i8", 2), ("box", "i8", 4), ("certainty", "f8"), ("stain", "f8", 3)),
-    ]
-)
-
-
 def _gathered(kept: Kept, count: int) -> JoinedCells:
     """Return the cells of all tiles by their first pixel, numbered from 0."""
-    found, classes = [np.zeros(0, _ROW)], []
+    found, classes = [np.zeros(0, ROW)], []
     proposals, seen = [np.zeros((0, 4), np.int64)], np.zeros((count, 4), np.int64)
     for number in range(count):
         cells = kept[number]
         proposals.append(cells.proposals)
         seen[number] = cells.seen
         if len(cells):
-            rows = np.zeros(len(cells), _ROW)
-            rows["tile"], rows["index"], rows["size"] = number, np.arange(len(cells)), cells.size
-            rows["box"], rows["certainty"], rows["stain"] = cells.boxes, cells.certainty, cells.stain
-            rows["first"] = cells.boxes[:, :2]
-            rows["first"][:, 1] += [np.argmax(mask[0]) for mask in cells.masks]
-            rows["area"] = [mask.sum() for mask in cells.masks]
-            found.append(rows)
+            found.append(cells.rows.copy())
+            found[-1]["tile"] = number
             classes.append(cells.classes)
     rows = np.concatenate(found)
     # Where two cells have the same first pixel, by tile.

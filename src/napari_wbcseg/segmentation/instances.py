@@ -18,8 +18,7 @@ from scipy.spatial import cKDTree
 
 from ..box import Box
 from ..images.field_of_view import sides
-from .peaks import find_peaks
-from .prediction import Maps
+from .prediction import Maps, find_peaks
 
 
 @dataclass(frozen=True)

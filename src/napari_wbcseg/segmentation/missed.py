@@ -102,10 +102,9 @@ def outline_at(
     if taken[spot]:
         raise EditError("A cell is outlined there already: select it to change it.")
     pixels = PixelSource(image).read(*window)
-    if settings.recipe == "classic":
-        masks = _classic(pixels, spot, model, settings, progress)
-    else:
-        masks = _robust(pixels, spot, diameter, Predictor(model, settings, progress))
+    predictor = Predictor(model, settings, progress)
+    classic = settings.recipe == "classic"
+    masks = _classic(pixels, spot, predictor) if classic else _robust(pixels, spot, diameter, predictor)
     low, high = (size * diameter for size in PARAMETERS.sizes)
     for mask in masks:
         free = mask & ~taken
@@ -143,17 +142,11 @@ def _robust(
             yield draw_at(alone, cell, shape, threshold) == 1
 
 
-def _classic(
-    pixels: np.ndarray,
-    spot: tuple[int, int],
-    model: ModelFile,
-    settings: SegmentationSettings,
-    progress: Progress,
-) -> Iterator[np.ndarray]:
+def _classic(pixels: np.ndarray, spot: tuple[int, int], predictor: Predictor) -> Iterator[np.ndarray]:
     """Yield the same by the published method, which takes the window around the point."""
+    settings = predictor.settings
     grey = classic_grey(np.rint(pixels).astype(np.uint8), settings.dark_cutoff)
-    windows = [centred_window(*spot, grey.shape, TILE)]
-    probability = probability_in(grey, windows, model, settings, progress)
+    probability = probability_in(grey, [centred_window(*spot, grey.shape, TILE)], predictor)
     for share in PARAMETERS.thresholds:
         regions, _ = ndimage.label(probability > share * settings.probability_threshold, np.ones((3, 3)))
         if regions[spot]:

@@ -181,7 +181,7 @@ def _other_sizes(
     others: tuple[float, ...] = ()
     tiles, least = found.tiles, PARAMETERS.smallest_elsewhere * (estimate.red_cell or 0.0)
     while found.measured and len(others) < PARAMETERS.most_other_sizes:
-        boxes = np.concatenate([cells.boxes for cells in tiles])
+        boxes = np.concatenate([cells.rows["box"] for cells in tiles])
         missed = [
             candidate
             for candidate in estimate.candidates

@@ -15,8 +15,7 @@ import numpy as np
 from ..box import Box
 from ..images.field_of_view import brightness
 from .detections import darker_half
-from .peaks import find_peaks
-from .prediction import Maps, Predictor, box_windows, resample
+from .prediction import Maps, Predictor, box_windows, find_peaks, resample
 
 #: Cell diameters, in image pixels, that the image is looked at for. Neighbours overlap.
 LEVELS = (500.0, 200.0, 80.0, 32.0)

@@ -191,18 +191,18 @@ def find_in_tile(
     pixels = work.source.read(*tile.window)
     image = work.estimates.transmittance(pixels, tile.window)
     if cells is None:
+        predictor = Predictor(work.model, work.settings, progress)
         if work.settings.recipe == "classic":
             seen = image  # which leaves no cell out by its stain
-            found = classic.find_cells(pixels, work.model, work.settings, progress)
+            found = classic.find_cells(pixels, predictor)
         else:
-            predictor = Predictor(work.model, work.settings, progress)
             seen = network_input(image)
             levels = Levels(seen, predictor) if tile.window.shape == work.source.shape else None
             found = robust.find_at(seen, work.estimates.diameters[tile.size], predictor, levels)
         cells = cells_of_tile(found, seen, tile)
     if classifier is None or not len(cells):
         return cells
-    corners = cells.boxes[:, :2] - tile.window[:2]
+    corners = cells.rows["box"][:, :2] - tile.window[:2]
     diameter = None if work.settings.recipe == "classic" else work.estimates.diameters[tile.size]
     probabilities, _ = look_at(image, corners, cells.masks, diameter, classifier)
     return replace(cells, classes=probabilities.astype(float))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,34 +18,21 @@ _A_CELL = 2**13  # pixels that are looked at in the time that measuring one cell
 _MEASURED = frozenset(COLUMNS) - {"label", *KNOWN_COLUMNS}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Change:
     """What became of the cells of one label image.
 
     Attributes
     ----------
-    added, removed, changed : set of int
+    added, removed : set of int
         Labels.
     swallowed : dict of int to int
         Labels that are gone because most of their pixels went to another one, and to which.
     """
 
-    added: set[int] = field(default_factory=set)
-    removed: set[int] = field(default_factory=set)
-    changed: set[int] = field(default_factory=set)
-    swallowed: dict[int, int] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
-
-    def update(self, later: Change) -> None:
-        """Add what happened afterwards."""
-        added, removed = self.added, self.removed
-        self.added = (added | (later.added - removed)) - later.removed
-        self.removed = (removed - later.added) | (later.removed - added)
-        self.changed = (self.changed | later.changed | (later.added & removed)) - self.added - self.removed
-        swallowed = self.swallowed | later.swallowed
-        self.swallowed = {label: taker for label, taker in swallowed.items() if label in self.removed}
+    added: set[int]
+    removed: set[int]
+    swallowed: dict[int, int]
 
 
 class TrackedCells:
@@ -150,47 +137,53 @@ class TrackedCells:
         boxes : list of Box, optional
             What `differences` told; asked for when not given.
         """
-        change = Change()
+        before, changed = set(self._boxes), np.zeros((2, 0), np.int64)
         for box in self.differences(labels) if boxes is None else boxes:
-            change.update(self._update(labels, box))
-        return change
+            changed = np.concatenate([changed, self._update(labels, box)], axis=1)
+        return self._change(before, *changed)
 
     def changes_since(self, earlier: TrackedCells) -> Change:
         """Return which cells came and went since an earlier measurement of the same image."""
-        now, then = set(self.table.index.tolist()), set(earlier.table.index.tolist())
-        swallowed, new = {}, self.table.loc[sorted(now - then), "area"].to_dict()
-        for label in then - now:
+        was_and_is = [np.zeros((2, 0), np.int64)]
+        for label in earlier._boxes.keys() - self._boxes.keys():
             here = earlier.box_of(label).slices
             inside = earlier._labels[here] == label
-            was, now_is = earlier._labels[here][inside], self._labels[here][inside]
-            swallowed.update(_swallowed({label}, was, now_is, new))
-        return Change(added=now - then, removed=then - now, swallowed=swallowed)
+            was_and_is.append(np.stack([earlier._labels[here][inside], self._labels[here][inside]]))
+        return self._change(set(earlier._boxes), *np.concatenate(was_and_is, axis=1))
 
-    def _update(self, labels: np.ndarray, box: Box) -> Change:
+    def _change(self, before: set[int], lost: np.ndarray, won: np.ndarray) -> Change:
+        """Return what became of the labels there were; some pixels ``lost`` theirs, and ``won`` others.
+
+        A label that is gone was swallowed by the one that took most of its pixels; but where that consists of
+        them, and was not there before, it is the old cell by another number.
+        """
+        added, removed, taken = self._boxes.keys() - before, before - self._boxes.keys(), dict[int, int]()
+        new = self.table.loc[sorted(added), "area"].to_dict()
+        for label in removed:
+            takers, counts = np.unique(won[lost == label], return_counts=True)
+            if not takers.size:
+                continue
+            taker, pixels = int(takers[counts.argmax()]), int(counts.max())
+            if taker != 0 and pixels < _ALL_OF_IT * new.get(taker, np.inf):
+                taken[label] = taker
+        return Change(added, removed, taken)
+
+    def _update(self, labels: np.ndarray, box: Box) -> np.ndarray:
+        """Measure anew what changed in a box, and return the labels lost and won by its pixels, (2, n)."""
         here = box.slices
         new, old = np.asarray(labels[here]), self._labels[here]
         differ = new != old
-        if not differ.any():
-            return Change()
-        lost, won = old[differ], new[differ]
-        edited = {int(label) for label in np.union1d(lost, won)} - {0}
+        changed = np.stack([old[differ], new[differ]])
         self._labels[here] = new
-        affected = edited | self._known_in(box)
+        affected = ({int(label) for label in np.unique(changed)} - {0}) | self._known_in(box)
         window = self._window(box, affected)
         before = affected & self._boxes.keys()
         fresh = self._measure(window, affected)
-        there = set(fresh.index.tolist())
-        removed = before - there
-        for label in removed:
+        for label in before - set(fresh.index.tolist()):
             del self._boxes[label]
         rest = self.table[~self.table.index.isin(list(before))]
         self.table = (pd.concat([rest, fresh]) if len(rest) else fresh).sort_index()
-        return Change(
-            added=there - before,
-            removed=removed,
-            changed=(there & before) & edited,
-            swallowed=_swallowed(removed, lost, won, fresh.loc[sorted(there - before), "area"].to_dict()),
-        )
+        return changed
 
     def _measure(self, window: Box, only: set[int] | None) -> pd.DataFrame:
         """Measure cells that lie in a window, and remember their boxes."""
@@ -225,20 +218,3 @@ class TrackedCells:
         """Return what must be looked at to measure these labels, after a change in the box."""
         known = (self._boxes[label] for label in labels if label in self._boxes)
         return Box.around([box, *known]).grown(_REACH, self.shape)
-
-
-def _swallowed(removed: set[int], lost: np.ndarray, won: np.ndarray, new: dict[int, float]) -> dict[int, int]:
-    """Say which labels are gone because another one took most of their pixels.
-
-    ``new`` has the areas of labels that were not there before: one that consists of what it took
-    is the old cell by another number.
-    """
-    taken = {}
-    for label in removed:
-        takers, counts = np.unique(won[lost == label], return_counts=True)
-        if not takers.size:
-            continue
-        taker, pixels = int(takers[counts.argmax()]), int(counts.max())
-        if taker != 0 and pixels < _ALL_OF_IT * new.get(taker, np.inf):
-            taken[label] = taker
-    return taken

@@ -20,7 +20,7 @@ from napari_wbcseg.plugin.shared.file_layers import read_result_layers
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, role_of
 from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
-from napari_wbcseg.results import labelled
+from napari_wbcseg.results import names
 from napari_wbcseg.results.save import FORMATS
 
 from ..conftest import dark_discs, discs
@@ -54,7 +54,7 @@ def saved_by_dialog(viewer, path, ending):
 
 
 def test_the_key_of_a_layer_is_the_one_that_save_looks_for():
-    assert labelled.METADATA_KEY == METADATA_KEY
+    assert names.METADATA_KEY == METADATA_KEY
 
 
 def test_file_save_offers_every_format_and_adds_its_ending(viewer, found, tmp_path):

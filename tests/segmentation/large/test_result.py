@@ -106,7 +106,7 @@ def test_a_correction_that_ended_before_the_table_was_written_is_taken_up(
 ) -> None:
     result, window = LargeResult.open(folder), Box(100, 100, 170, 240)
     with monkeypatch.context() as patch:
-        patch.setattr(LargeResult, "_measured", lambda *_: 1 / 0)
+        patch.setattr(LargeResult, "_measure", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             result.replace_region(window, np.zeros(window.shape, np.int32))
     assert LargeResult.open(folder).cells["label"].tolist() == [1, 2, 4]

@@ -11,7 +11,7 @@ from napari.layers import Image, Layer, Shapes
 
 from ...box import Box
 from ...errors import ImageError
-from ...images.lazy import is_large
+from ...images.read import is_large
 from ...progress import Progress
 from ...segmentation.result import Segmentation
 from ..shared.layer_check import check_layer

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ...batch.file import BatchItem, Outputs, pictures_in, row_of
-from ...batch.folder import items_of
+from ...batch.folder import BatchItem, Outputs, items_of, row_of
+from ...batch.process import with_pictures
 from ...batch.run import BatchResult, collect, renew_tables, segment_files
 from ...errors import BusyError, ImageError, SettingsError, WBCSegError
 from ...files import read_text, write_atomically
@@ -203,7 +203,7 @@ def look_at(item: BatchItem, session: Session) -> tuple[dict[str, Any] | None, b
     if record is not None and record.image.is_of(item.path):
         with suppress(WBCSegError):
             row = row_of(item, record, outputs)
-            jpeg = b64decode(pictures_in(item, record, outputs)["pictures"][0].jpeg)
+            jpeg = b64decode(with_pictures(item, record, outputs).pictures[0].jpeg)
     elif session.run is not None:
         failed = [one.error for one in session.run.inputs if (one.name, one.status) == (item.name, "failed")]
         row = failed_row(item.image, failed[0]) if failed else None
@@ -283,7 +283,7 @@ def save_in_place(
         files_of(base, name)[0].unlink(missing_ok=True)
     record = ResultRecord.read(file)
     with suppress(ImageError):  # gone; where it is not, the report need not draw it again
-        record.model_copy(update=pictures_in(item, record, outputs)).write(file)
+        with_pictures(item, record, outputs).write(file)
     with suppress(BusyError):  # who is at work there writes the tables at the end
         renew_tables(outputs.folder)
     return files

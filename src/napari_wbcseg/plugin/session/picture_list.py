@@ -10,7 +10,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem
 
-from ...batch.file import BatchItem
+from ...batch.folder import BatchItem
 from ...classification.differential import count_in_words
 from ...words import counted
 from ..shared.panel import there

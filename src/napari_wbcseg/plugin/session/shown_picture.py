@@ -11,7 +11,7 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 
-from ...batch.file import BatchItem
+from ...batch.folder import BatchItem
 from ...errors import WBCSegError
 from ..shared.metadata import LayerDataTuple, LayerInfo, role_of
 from ..shared.saving import LayerSnapshot

@@ -11,7 +11,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from ...batch.file import BatchItem
+from ...batch.folder import BatchItem
 from ...batch.notices import notices
 from ...errors import WBCSegError
 from ...progress import Progress

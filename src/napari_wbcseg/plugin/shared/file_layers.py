@@ -28,7 +28,7 @@ def large_image_layer(path: str | Path, *, fields: bool = True) -> LayerDataTupl
     Parameters
     ----------
     path : str or Path
-        What `napari_wbcseg.images.lazy.open_large` opens.
+        What `napari_wbcseg.images.read.open_large` opens.
     fields : bool
         Whether all images of one size in it are opened, or the first.
 
@@ -37,7 +37,7 @@ def large_image_layer(path: str | Path, *, fields: bool = True) -> LayerDataTupl
     ImageError
         If it cannot be opened.
     """
-    from ...images.lazy import open_large
+    from ...images.read import open_large
 
     path = Path(path)
     image = open_large(path, fields=fields)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from napari.layers import Layer
 
 from ...classification.classes import BUILT_IN, ClassList
-from ...results.labelled import METADATA_KEY
+from ...results.names import METADATA_KEY
 from ...segmentation.result import summary_of
 from ...words import in_doubt
 

@@ -54,7 +54,7 @@ class LayerSnapshot:
         cls, layer: Labels, viewer: ViewerModel | None = None, image: Image | None = None
     ) -> LayerSnapshot:
         """Take a layer, and its image as given or as the viewer has it."""
-        from ...results.labelled import placement_of
+        from ...results.save import placement_of
 
         source = image if image is not None or viewer is None else source_image(viewer, layer)
         data = image_data(layer)

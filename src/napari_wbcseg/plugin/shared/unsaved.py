@@ -125,8 +125,8 @@ class UnsavedCopy:
             Their `fingerprint`: labels that are there already are not written again.
         """
         from ...images.tiff_writer import write_tiff
-        from ...results.labelled import as_segmentation
         from ...results.records import ImageRecord, ResultRecord
+        from ...results.save import as_segmentation
 
         stacked = np.ndim(snapshot.data) == 3
         found = as_segmentation(snapshot, image_path=snapshot.image_path, measure=stacked)

@@ -20,7 +20,7 @@ from ...files import written_whole
 from ...progress import Progress
 from ...segmentation.result import Segmentation
 from .outlines import CellOutline, outlines_of, told
-from .pictures import CELL_COLOUR, cell_colours
+from .pictures import CELL_COLOUR, Colour, cell_colours
 from .tables import with_micrometres
 
 CELL_CLASS = "White blood cell"
@@ -77,9 +77,7 @@ def write_geojson(path: Path, result: Segmentation, image: Any, progress: Progre
     return [path]
 
 
-def _feature(
-    outline: CellOutline, row: dict[str, Any], name: str, colour: tuple[int, int, int]
-) -> dict[str, Any]:
+def _feature(outline: CellOutline, row: dict[str, Any], name: str, colour: Colour) -> dict[str, Any]:
     check = bool(row.get("check", False))
     words = {column: value for column, value in row.items() if isinstance(value, str) and value}
     named = words.pop(CLASS, "")

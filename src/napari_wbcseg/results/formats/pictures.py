@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from ...box import Box, label_boxes
 from ...classification.classes import BUILT_IN, ClassList, class_of
@@ -18,6 +19,8 @@ from ...errors import OutputError
 from ...files import write_atomically
 from ...images.prepare import as_rgb8
 from ...segmentation.result import marked_in
+
+Colour = tuple[int, int, int]  # RGB, 0 to 255
 
 # A light blue and an orange: far from the pinks, purples and yellows of blood stains, and told
 # apart by colour-blind eyes. A dark casing makes both stand out on a white ground as well.
@@ -32,8 +35,6 @@ SHIFT = 4
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:
     """Write a picture (H, W) or (H, W, 3) of uint8, in the format of the path's ending."""
-    from PIL import Image
-
     suffix = Path(path).suffix.lower()
     kind = Image.registered_extensions().get(suffix)
     if kind is None:
@@ -44,16 +45,12 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
 
 def encoded(picture: np.ndarray, kind: str, **options: Any) -> bytes:
     """Return a picture of uint8 as a file of a kind that Pillow knows, such as ``JPEG``, with its options."""
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def cell_colours(
-    cells: pd.DataFrame | None, classes: ClassList = BUILT_IN
-) -> dict[int, tuple[int, int, int]]:
+def cell_colours(cells: pd.DataFrame | None, classes: ClassList = BUILT_IN) -> dict[int, Colour]:
     """Return the colour of each cell, RGB, by its label: that of its class, or orange for those to check."""
     if cells is None or not len(cells):
         return {}
@@ -168,7 +165,7 @@ def outer_outlines(mask: np.ndarray) -> list[np.ndarray]:
 
 def draw_outlines(
     picture: np.ndarray,
-    outlined: Sequence[tuple[list[np.ndarray], tuple[int, int, int]]],
+    outlined: Sequence[tuple[list[np.ndarray], Colour]],
     zoom: float,
     casing: int,
     line: int,
@@ -218,7 +215,7 @@ def _write_number(
     text: str,
     box: Sequence[tuple[float, float]],
     unit: float,
-    colour: tuple[int, int, int],
+    colour: Colour,
 ) -> None:
     """Write a number beside a cell, where it covers least of the cells and numbers already there."""
     height, width = picture.shape[:2]

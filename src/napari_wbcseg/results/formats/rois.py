@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from roifile import ROI_TYPE, ImagejRoi
 
 from ...classification.classes import class_of
 from ...errors import OutputError
@@ -15,11 +16,7 @@ from ...files import written_whole
 from ...progress import Progress
 from ...segmentation.result import Segmentation
 from .outlines import CellOutline, outlines_of, told
-from .pictures import CELL_COLOUR, cell_colours
-
-if TYPE_CHECKING:
-    from roifile import ImagejRoi
-
+from .pictures import CELL_COLOUR, Colour, cell_colours
 
 #: ImageJ keeps places in 16 bits and takes what is larger for negative.
 _FARTHEST = 60_535
@@ -57,9 +54,7 @@ def write_rois(path: Path, result: Segmentation, image: Any, progress: Progress)
     return [path]
 
 
-def _roi(outline: CellOutline, name: str, check: bool, colour: tuple[int, int, int]) -> ImagejRoi:
-    from roifile import ROI_TYPE, ImagejRoi
-
+def _roi(outline: CellOutline, name: str, check: bool, colour: Colour) -> ImagejRoi:
     rings = [ring for part in outline.polygons for ring in (part.exterior, *part.holes)]
     points = np.concatenate(rings)
     (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()

@@ -29,7 +29,7 @@ TableFormat = Literal["csv", "parquet"]
 _STEPS = np.float32(255)
 _WORDS = CLASS, CLASS_BY
 _APOSTROPHE = r"^'(?=[=+@-])"  # that `no_formula` puts there
-_ARRAYS = ("boxes", "certainty", "classes", "stain", "proposals", "seen")
+_ARRAYS = ("rows", "classes", "proposals", "seen")
 
 
 def check_table(table: str) -> None:
@@ -92,7 +92,6 @@ class TileFiles:
         np.savez_compressed(
             content,
             **{name: getattr(cells, name) for name in _ARRAYS},
-            size=cells.size,
             bits=np.concatenate([np.zeros(0, np.uint8), *(np.packbits(mask) for mask in cells.masks)]),
             probability=np.rint(cells.probability * _STEPS).astype(np.uint8),
         )
@@ -110,9 +109,9 @@ class TileFiles:
         """Return the cells of a tile; None where the file is missing or damaged, so that it is done again."""
         try:
             with np.load(self._file(tile), allow_pickle=False) as file:
-                boxes, certainty, classes, stain, proposals, seen = (file[name] for name in _ARRAYS)
-                bits, size, steps = file["bits"], int(file["size"]), file["probability"]
-            shapes = boxes[:, 2:] - boxes[:, :2]
+                rows, classes, proposals, seen = (file[name] for name in _ARRAYS)
+                bits, steps = file["bits"], file["probability"]
+            shapes = rows["box"][:, 2:] - rows["box"][:, :2]
             counts = shapes.prod(axis=1)
             parts = np.split(bits, np.cumsum(-(-counts // 8)))
             masks = [
@@ -121,8 +120,7 @@ class TileFiles:
             ]
         except Exception:  # NumPy, zipfile and zlib raise nearly any type on damaged files
             return None
-        area = Box(*seen.tolist())
-        return TileCells(boxes, masks, certainty, classes, stain, proposals, size, area, steps / _STEPS)
+        return TileCells(rows, masks, classes, proposals, Box(*seen.tolist()), steps / _STEPS)
 
     def _file(self, tile: int) -> Path:
         return self.folder / f"tile-{tile:06d}-{self.run}.npz"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,22 +129,20 @@ class LargeResult:
             parts = self.labels.changed(self.stamps, now)
             if parts and (labels.shape != shape or labels.dtype.kind not in "iu"):
                 raise ValueError(f"{labels.dtype} of shape {labels.shape}")
-            fresh, touched = zip(*map(self._changed, parts), strict=True) if parts else ((), ())
+            for box in parts:
+                others = self._others_than_known(box)
+                if len(others):
+                    self._measure(box, others)
+                    self.edited, self.in_table = True, False
         except Exception as error:  # a damaged chunk raises nearly anything
             raise ImageError(
                 f"{self.labels.path} was changed by another program, and holds no labels of its image any "
                 f"more ({error}): put it back, or segment the image again, in the shell with --again."
             ) from None
         self.stamps = now
-        if any(map(len, touched)):
-            self.cells = self._with_measured(fresh, np.concatenate(touched))
-            self.edited, self.in_table = True, False
 
-    def _changed(self, box: Box) -> tuple[pd.DataFrame, np.ndarray]:
-        """Return the rows of the cells of a part that are others than in the table, and their labels.
-
-        Those that are gone have a label and no row.
-        """
+    def _others_than_known(self, box: Box) -> np.ndarray:
+        """Return the labels of the cells of a part that are others than in the table, or gone."""
         known = self.cells.reindex(columns=["label", "row", "col", "area"])
         there, near = np.unique(self.region(box)), box.grown(self._reach // 2, self.labels.arrays[0].shape)
         close = known["row"].between(near.top, near.bottom) & known["col"].between(near.left, near.right)
@@ -153,8 +150,7 @@ class LargeResult:
         touched = np.setdiff1d(np.union1d(known["label"], there), [0])
         part, labels = self._around(box, touched)
         fits = fitting_rows(known, *find_regions(labels, touched), part[:2])
-        others = np.setdiff1d(touched, fits["label"])
-        return self._measured(part, labels, others, None), others
+        return np.setdiff1d(touched, fits["label"])
 
     def keep(self) -> None:
         """Write the table where it has other cells than there are now; see `in_table`.
@@ -217,8 +213,7 @@ class LargeResult:
         try:
             if len(touched):
                 self.labels.replace(window, corrected)
-                fresh = self._measured(*self._around(window, touched), touched, image)
-                self.cells = self._with_measured([fresh], touched)
+                self._measure(window, touched, image)
                 self.stamps = self.labels.stamps(self.stamps)
             if said is not None:
                 self.cells = self._with_said(said.assign(label=said["label"].replace(numbers)))
@@ -339,21 +334,18 @@ class LargeResult:
                 return part, labels
             reach *= 2
 
-    def _measured(self, part: Box, labels: np.ndarray, touched: np.ndarray, image: Any) -> pd.DataFrame:
-        """Return the rows of cells that were touched, measured in a part of the image."""
+    def _measure(self, window: Box, touched: np.ndarray, image: Any = None) -> None:
+        """Measure cells about a window, and put their rows in place of those that they had."""
+        part, labels = self._around(window, touched)
         density = None if image is None else PixelSource(image).density(np.isin(labels, touched), part[:2])
-        shape = self.labels.arrays[0].shape
-        fresh, _ = measure_labels(labels, density, touched, part[:2], shape)
-        return fresh if image is not None else fresh.assign(**dict.fromkeys(STAIN_COLUMNS, np.nan))
-
-    def _with_measured(self, fresh: Sequence[pd.DataFrame], touched: np.ndarray) -> pd.DataFrame:
-        """Return the table with rows that were measured anew in place of those of cells that were touched."""
-        known, measured = self.cells.set_index("label"), pd.concat(fresh).drop_duplicates("label")
-        kept = [name for name in known if name not in measured]
-        measured = measured.join(known[kept], on="label")
+        fresh, _ = measure_labels(labels, density, touched, part[:2], self.labels.arrays[0].shape)
+        if image is None:
+            fresh = fresh.assign(**dict.fromkeys(STAIN_COLUMNS, np.nan))
+        known = self.cells.set_index("label")
+        fresh = fresh.join(known[[name for name in known if name not in fresh]], on="label")
         rest = self.cells[~self.cells["label"].isin(touched)]
-        parts = [part for part in (rest, measured) if len(part)] or [rest]
-        return _filled(pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True))
+        parts = [rows for rows in (rest, fresh) if len(rows)] or [rest]
+        self.cells = _filled(pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True))
 
 
 def _filled(table: pd.DataFrame) -> pd.DataFrame:

@@ -18,9 +18,8 @@ from ...box import Box
 from ...classification.classify import class_list, classifier_of
 from ...errors import ImageError, OutputError, SettingsError
 from ...files import write_atomically
-from ...images.lazy import LargeImage, open_large
-from ...images.pixel_size import PixelSize
 from ...images.pixel_source import PixelSource
+from ...images.read import LargeImage, open_large
 from ...network.model_file import ModelFile
 from ...progress import Progress, silent
 from ...settings import SegmentationSettings
@@ -31,7 +30,6 @@ from ..pipeline import DEFAULT_MODEL, model_and_settings
 from ..result import Segmentation
 from ..tile_work import Each, TileWork, find_all, finish, here
 from ..tiles import Tile
-from .cluster import on_workers
 from .files import (
     LABELS_FOLDER,
     PLAN_FILE,
@@ -52,7 +50,7 @@ if TYPE_CHECKING:
 
 # Made first and removed last, so that a folder is known for one of ours whenever a run is killed.
 _STATE_FOLDER = "unfinished"
-_FORMAT = 5
+_FORMAT = 6
 
 
 class _Plan(BaseModel, frozen=True, extra="forbid"):
@@ -154,42 +152,32 @@ class LargeRun:
         )
         self._known = dict(enumerate(known))
 
-    def _begin(self, opened: LargeImage) -> tuple[PixelSource, _Plan, list[TileCells]]:
-        """Take up the run before, or start afresh; return also what was found in the tiles on the way."""
-        file = str(Path(opened.name).resolve()) if opened.name else ""
-        old = self._old_plan()
-        if old is not None:
-            source = PixelSource(opened.full, old.estimates.value_range, file)
-            now = {"version": __version__, **self._method, "digest": image_digest(source)}
-            if old == old.model_copy(update=now):
-                return source, old, []
-        source = PixelSource(opened.full, file=file)
-        return source, *self._start_afresh(source, file, opened.pixel_size)
-
-    def _old_plan(self) -> _Plan | None:
-        try:
-            plan = _Plan.model_validate_json((self.out / PLAN_FILE).read_bytes())
-        except (OSError, ValueError, SettingsError):
-            return None  # none, or written by another version: it is begun afresh
-        whole = all((self.out / name).exists() for name in (LABELS_FOLDER, PROBABILITY_FOLDER))
-        return plan if whole and plan.format == _FORMAT else None
-
     @property
     def _method(self) -> dict[str, Any]:
         """What the cells are found and told by."""
         classifier = self._classifier.id if self._classifier else ""
         return {"model": self.model.id, "classifier": classifier, "settings": self.settings}
 
-    def _start_afresh(
-        self, source: PixelSource, file: str, pixel_size: PixelSize | None
-    ) -> tuple[_Plan, list[TileCells]]:
-        """Estimate what the tiles share, and lay out the folder; the plan is written last."""
+    def _begin(self, opened: LargeImage) -> tuple[PixelSource, _Plan, list[TileCells]]:
+        """Take up the run before, or start afresh; return also what was found in the tiles on the way."""
+        file = str(Path(opened.name).resolve()) if opened.name else ""
+        try:
+            old = _Plan.model_validate_json((self.out / PLAN_FILE).read_bytes())
+        except (OSError, ValueError, SettingsError):
+            old = None  # none, or written by another version: it is begun afresh
+        whole = all((self.out / name).exists() for name in (LABELS_FOLDER, PROBABILITY_FOLDER))
+        if old is not None and whole and old.format == _FORMAT:
+            source = PixelSource(opened.full, old.estimates.value_range, file)
+            now = {"version": __version__, **self._method, "digest": image_digest(source)}
+            if old == old.model_copy(update=now):
+                return source, old, []
         state = self.out / _STATE_FOLDER
         ours = (self.out / PLAN_FILE).exists() or state.exists()
         if self.out.exists() and not ours and any(self.out.iterdir()):
             raise ImageError(
                 f"The folder {self.out} holds other files; name a folder that is new or empty for the result."
             )
+        source = PixelSource(opened.full, file=file)
         estimates, known = estimate(source, self.model, self.settings, self.progress)
         plan = _Plan(
             format=_FORMAT,
@@ -202,17 +190,18 @@ class LargeRun:
         )
         state.mkdir(parents=True, exist_ok=True)
         earlier = self.out / PLAN_FILE, self.out / RESULT_FILE, *self.out.glob("cells.*"), *state.iterdir()
-        for old in earlier:
-            old.unlink(missing_ok=True)
-        Pyramid.create(self.out / LABELS_FOLDER, plan.shape, np.int32, pixel_size)
-        Pyramid.create(self.out / PROBABILITY_FOLDER, plan.shape, np.float32, pixel_size)
-        write_atomically(self.out / PLAN_FILE, plan.text, OutputError)
-        return plan, known or []
+        for one in earlier:
+            one.unlink(missing_ok=True)
+        Pyramid.create(self.out / LABELS_FOLDER, plan.shape, np.int32, opened.pixel_size)
+        Pyramid.create(self.out / PROBABILITY_FOLDER, plan.shape, np.float32, opened.pixel_size)
+        write_atomically(self.out / PLAN_FILE, plan.text, OutputError)  # last: the folder is laid out
+        return source, plan, known or []
 
     def _executor(self) -> AbstractContextManager[Each]:
         """Return what does the parts of the work: this process, or the workers of the cluster."""
         if self._client is None:
             return nullcontext(here(self._work))
+        from .cluster import on_workers  # needs an extra
 
         return on_workers(self._client, self._work, self.out, PLAN_FILE)
 
@@ -247,9 +236,10 @@ class LargeRun:
                 if count and self._preview:
                     # These numbers are for the eye, until all cells are known and `finish` numbers them.
                     cells = self._kept[number]
-                    area = Box.around(cells.boxes.tolist())
+                    boxes = cells.rows["box"]
+                    area = Box.around(boxes.tolist())
                     numbers = np.arange(found + 1, found + 1 + count)
-                    self.labels.draw(area, draw(cells.boxes, cells.masks, numbers, area))
+                    self.labels.draw(area, draw(boxes, cells.masks, numbers, area))
                 done, found = done + 1, found + count
                 yield TileDone(grid[number].core, done, len(grid), found)
 
@@ -262,13 +252,13 @@ class LargeRun:
             Format of the table of cells.
         """
         file, estimates = self.out / f"cells.{table}", self._work.estimates
-        edited, classes = False, class_list(self._classifier)
         about: dict[str, Any] = {
             "cell_diameter": estimates.cell_diameter,
             "field_share": estimates.field_share,
             "notes": tuple(dict.fromkeys((*self._read_notes, *estimates.notes))),
         }
         if not self._finished:
+            edited, classes = False, class_list(self._classifier)
             with self._executor() as each:
                 cells, proposals = finish(self._work, each, self.progress)
             write_table(cells, file)
@@ -327,7 +317,7 @@ def segment_large(
     Parameters
     ----------
     image : str, Path, LargeImage or array, shape (H, W) or (H, W, 3)
-        File that `napari_wbcseg.images.lazy.open_large` opens; or NumPy, dask or zarr.
+        File that `napari_wbcseg.images.read.open_large` opens; or NumPy, dask or zarr.
     out : str or Path
         Folder for the result, new, empty, or of an interrupted run: ``labels.zarr`` and
         ``probability.zarr`` (OME-Zarr pyramids), ``cells.csv`` or ``cells.parquet``, and the
