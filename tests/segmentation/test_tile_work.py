@@ -7,6 +7,7 @@ surroundings as a trained one does.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from hypothesis import strategies as st
 from napari_wbcseg.box import Box
 from napari_wbcseg.images.read import open_large
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.segmentation import standard_stain
+from napari_wbcseg.segmentation.large.files import PLAN_FILE
 from napari_wbcseg.segmentation.large.pyramid import Pyramid
 from napari_wbcseg.segmentation.large.run import LargeRun
 from napari_wbcseg.segmentation.pipeline import segment
@@ -86,17 +89,28 @@ def test_there_are_cells_on_the_borders_of_tiles(model: ModelFile) -> None:
     assert across.any(), "else the test above would show little"
 
 
-def test_a_size_that_is_estimated_is_the_same_too(model: ModelFile, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pale", [False, True])
+def test_what_is_estimated_is_the_same_too(
+    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pale: bool
+) -> None:
+    """The size of the cells; and of a pale slide its stain, in which all tiles are looked at again."""
     image, chosen = smear(150, 160, 2), SegmentationSettings(split_touching=False)
+    if pale:  # beside a standard that is darker still
+        looked_for = replace(standard_stain.PARAMETERS, white=(2.0, 2.2, 2.0), sure=0.6)
+        monkeypatch.setattr(standard_stain, "PARAMETERS", looked_for)
     expected = segment(image, model, chosen)
     assert_same(segment(as_dask(image, tmp_path, 1), model, chosen), expected)
     run = LargeRun(as_tiff(image, tmp_path, 1), tmp_path / "run", model, chosen)
     for _ in run.tiles():
         break  # as if it were stopped; what was known of the other tiles is forgotten
     run = LargeRun(as_zarr(image, tmp_path, 1), tmp_path / "run", model, chosen)
+    assert ('"standard_stain": null' in (tmp_path / "run" / PLAN_FILE).read_text()) == (not pale)
     for _ in run.tiles():
         pass
     assert_same(run.finish(), expected)
+    monkeypatch.undo()
+    without = segment(image, model, chosen).probability
+    assert pale == (not np.array_equal(without, expected.probability)), "else this would show nothing"
 
 
 def test_a_stack_on_disk_is_the_same_as_in_memory(model: ModelFile, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ class JoinParameters:
         Two detections are one cell if they share more than this of the smaller one, as in the
         suppression of non-maxima by overlap (Neubeck & Van Gool, ICPR 2006).
     least_certainty_elsewhere : float
-        So sure is a cell of another size than that of most. Set on the validation sets together
+        So sure is a cell that only another look found, for cells of another size than that of most, or in
+        the standard stain. Set on the validation sets together
         (`benchmarks/accuracy.py`): true cells of other sizes are surer than platelets and red cells.
     """
 
@@ -57,10 +58,10 @@ class Found:
 #: What is known of a cell: its ``label``; the ``tile`` that it comes from, and its ``index`` there; row and
 #: column of its ``first`` pixel, by which cells are ordered; its ``box`` in the image, ends exclusive, and
 #: ``area`` in square pixels; its ``certainty`` in [0, 1]; of its darker half, its nucleus, the mean ``stain``
-#: that the image held; and at which ``size`` of the image's cells it was looked for.
+#: that the image held; and which ``look`` at the image found it.
 ROW = np.dtype(
     [
-        *((name, "i8") for name in ("label", "tile", "index", "area", "size")),
+        *((name, "i8") for name in ("label", "tile", "index", "area", "look")),
         *(("first", "i8", 2), ("box", "i8", 4), ("certainty", "f8"), ("stain", "f8", 3)),
     ]
 )
@@ -96,7 +97,9 @@ class TileCells:
         return len(self.rows)
 
 
-def cells_of_tile(found: Found, image: np.ndarray, tile: Tile) -> TileCells:
+def cells_of_tile(
+    found: Found, image: np.ndarray, tile: Tile, like_white: Callable[[np.ndarray], bool] | None = None
+) -> TileCells:
     """Return the cells of a tile's window that are the tile's own.
 
     Parameters
@@ -106,11 +109,13 @@ def cells_of_tile(found: Found, image: np.ndarray, tile: Tile) -> TileCells:
     image : ndarray of float32, shape (h, w, 3)
         The window, 0 on the empty slide.
     tile : Tile
+    like_white : callable, optional
+        Says of the stain of a cell, (3,), whether it may be one.
     """
     from scipy import ndimage
 
     corner, rows, masks = tile.window[:2], list[tuple[Any, ...]](), list[np.ndarray]()
-    least = PARAMETERS.least_certainty_elsewhere if tile.size else 0.0
+    least = PARAMETERS.least_certainty_elsewhere if tile.look else 0.0
     for number, place in enumerate(ndimage.find_objects(found.labels), 1):
         certainty = found.certainty.get(number, 1.0)
         if place is None or certainty < least:
@@ -118,9 +123,12 @@ def cells_of_tile(found: Found, image: np.ndarray, tile: Tile) -> TileCells:
         mask = found.labels[place] == number
         box = Box.of(place).shifted(*corner)
         inside = np.nonzero(mask)
-        if tile.claims(inside[0].mean() + box.top, inside[1].mean() + box.left):
-            first, stain = (box.top, box.left + inside[1][0]), darker_half(image[place][mask])
-            rows.append((0, 0, len(masks), mask.sum(), tile.size, first, box, certainty, tuple(stain)))
+        if not tile.claims(inside[0].mean() + box.top, inside[1].mean() + box.left):
+            continue
+        stain = darker_half(image[place][mask])
+        if like_white is None or like_white(stain):
+            first = box.top, box.left + inside[1][0]
+            rows.append((0, 0, len(masks), mask.sum(), tile.look, first, box, certainty, tuple(stain)))
             masks.append(mask)
     down, across = (np.flatnonzero(found.probability.any(axis=axis)).tolist() for axis in (1, 0))
     seen = Box(down[0], across[0], down[-1] + 1, across[-1] + 1) if down else Box(0, 0, 0, 0)
@@ -225,7 +233,7 @@ LeftOut = Callable[[JoinedCells], np.ndarray]
 def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1) -> JoinedCells:
     """Join the cells of all tiles, the same in whatever order they were found.
 
-    What two tiles claim is kept once, that of the size of most cells, or the surer; pixels that two cells
+    What two tiles claim is kept once, that of the first look, or the surer; pixels that two cells
     claim go to the first in reading order. Only masks of cells that lie over those of another tile are held.
 
     Parameters
@@ -240,7 +248,7 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
         Label of the first cell.
     """
     cells = _gathered(kept, count)
-    boxes, area, certainty, size = (cells.rows[name] for name in ("box", "area", "certainty", "size"))
+    boxes, area, certainty, look = (cells.rows[name] for name in ("box", "area", "certainty", "look"))
     pairs = list(_overlapping(boxes, cells.rows["tile"]))
     meeting = np.unique(np.array(pairs, np.int64))
     masks = dict(zip(meeting.tolist(), cells.part(meeting).masks(kept), strict=True))
@@ -249,7 +257,7 @@ def join(kept: Kept, count: int, left_out: LeftOut | None = None, first: int = 1
         shared, _ = _shared(boxes, masks, one, two)
         same = shared.sum() > PARAMETERS.same_cell * min(area[one], area[two])
         if same and keep[one] and keep[two]:
-            worse = (-size[one], certainty[one]) < (-size[two], certainty[two])
+            worse = (-look[one], certainty[one]) < (-look[two], certainty[two])
             keep[one if worse else two] = False
     if left_out is not None:
         keep[keep] = ~left_out(cells.part(keep))

@@ -29,8 +29,9 @@ from ..progress import Progress
 from ..settings import SegmentationSettings
 from .detections import TileCells
 from .prediction import Predictor
-from .robust import choose_size
+from .robust import Look, choose_looks
 from .scale import PARAMETERS as SCALE
+from .standard_stain import StandardStain
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         Whether that was measured on so many that it is sure.
     red_cell_stain : tuple of float or None
         What the darker half of them absorbs, RGB, as the network takes it: 0 on the empty slide.
+    standard_stain : StandardStain or None
+        To which pale cells are brought for a second look.
     notes : tuple of str
         For the user.
     """
@@ -146,6 +149,7 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
     red_cell: float | None = None
     many_red_cells: bool = False
     red_cell_stain: tuple[float, float, float] | None = None
+    standard_stain: StandardStain | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -154,9 +158,13 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         return self.field_of_view.share if self.field_of_view else 1.0
 
     @property
-    def diameters(self) -> tuple[float, ...]:
-        """All sizes that cells are looked for at, that of most first."""
-        return () if self.cell_diameter is None else (self.cell_diameter, *self.other_diameters)
+    def looks(self) -> tuple[Look, ...]:
+        """How it is looked at: for cells of each size, that of most first, and in the standard stain."""
+        if self.cell_diameter is None:
+            return ()
+        looks = tuple(map(Look, (self.cell_diameter, *self.other_diameters)))
+        again = Look(self.cell_diameter, self.standard_stain)
+        return looks if self.standard_stain is None else (*looks, again)
 
     def transmittance(self, pixels: np.ndarray, box: Box) -> np.ndarray:
         """Return a part of the image with its light divided out, float32, 1 on the empty slide.
@@ -210,7 +218,8 @@ def estimate(
     ]
     del samples
     image = inputs[0] if is_whole else _side_by_side(inputs)
-    diameters, scale, tiles = choose_size(image, Predictor(model, settings, progress))
+    looks, scale, tiles = choose_looks(image, Predictor(model, settings, progress))
+    diameters = tuple(look.diameter for look in looks if look.standard is None)
     notes = light.notes
     if not diameters and scale.red_cell is not None and not is_whole:
         diameters = (SCALE.white_over_red * scale.red_cell,)
@@ -225,6 +234,7 @@ def estimate(
         "red_cell": scale.red_cell,
         "many_red_cells": scale.many,
         "red_cell_stain": scale.red_cell_stain,
+        "standard_stain": looks[-1].standard if looks else None,
         "notes": notes,
     }
     return light.model_copy(update=found), tiles if is_whole else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ from .scale import (
     typical_diameter,
 )
 from .second_look import look_again
+from .standard_stain import StandardStain
 from .tiles import Tile, tile_grid
 
 
@@ -93,6 +95,13 @@ class ProposalParameters:
 PARAMETERS, PROPOSALS = RobustParameters(), ProposalParameters()
 
 
+class Look(NamedTuple):
+    """A look at all of an image, for cells of a ``diameter`` in its pixels, and in a stain if not its own."""
+
+    diameter: float
+    standard: StandardStain | None = None
+
+
 # The size of the cells -----------------------------------------------------------------------------
 
 
@@ -118,12 +127,13 @@ class _Attempt:
     fitness: float
 
 
-def choose_size(
+def choose_looks(
     image: np.ndarray, predictor: Predictor
-) -> tuple[tuple[float, ...], ScaleEstimate, list[TileCells]]:
-    """Find out how large the white cells of an image are, without a parameter set by hand.
+) -> tuple[tuple[Look, ...], ScaleEstimate, list[TileCells]]:
+    """Find out how large the white cells of an image are and how stained, without a parameter set by hand.
 
-    They are looked for at the sizes that the estimate holds worth trying; the fittest wins.
+    They are looked for at the sizes that the estimate holds worth trying; the fittest wins. Where they are
+    pale, they are looked for in the standard stain too.
 
     Parameters
     ----------
@@ -133,9 +143,9 @@ def choose_size(
 
     Returns
     -------
-    diameters : tuple of float
-        That of most cells, and quite other ones that some have, image pixels; none where no white cell was
-        seen at any size.
+    looks : tuple of Look
+        For most cells, for those of quite other sizes, and in the standard stain; none where no white cell
+        was seen at any size.
     estimate : ScaleEstimate
         What the levels showed, of red cells too.
     tiles : list of TileCells
@@ -166,21 +176,27 @@ def choose_size(
         if again.fitness <= found.fitness:
             break
         found = again
-    others, tiles = _other_sizes(levels, found, estimate)
-    return (found.diameter, *others), estimate, tiles
+    looks, tiles = _other_sizes(levels, found, estimate)
+    rows = join(tiles, len(tiles)).rows
+    rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain)]
+    standard = StandardStain.of(rows["stain"], rows["certainty"], estimate.red_cell_stain)
+    if standard is not None:
+        look = Look(found.diameter, standard)
+        looks, tiles = (*looks, look), tiles + _look(levels, look, len(looks))
+    return looks, estimate, tiles
 
 
 def _other_sizes(
     levels: Levels, found: _Attempt, estimate: ScaleEstimate
-) -> tuple[tuple[float, ...], list[TileCells]]:
+) -> tuple[tuple[Look, ...], list[TileCells]]:
     """Look for cells of quite other sizes: in marrow some are four times as wide as others.
 
-    They were surely seen when the size was estimated, and are none of those found. Returns the sizes
-    at which there are such cells, and the cells of all tiles.
+    They were surely seen when the size was estimated, and are none of those found. Returns the looks
+    that found cells, and the cells of all their tiles.
     """
-    others: tuple[float, ...] = ()
+    looks: tuple[Look, ...] = (Look(found.diameter),)
     tiles, least = found.tiles, PARAMETERS.smallest_elsewhere * (estimate.red_cell or 0.0)
-    while found.measured and len(others) < PARAMETERS.most_other_sizes:
+    while found.measured and len(looks) <= PARAMETERS.most_other_sizes:
         boxes = np.concatenate([cells.rows["box"] for cells in tiles])
         missed = [
             candidate
@@ -191,13 +207,13 @@ def _other_sizes(
         ]
         if not missed:
             break
-        size = sizes_to_try(missed, estimate.red_cell)[0].diameter
-        more = tiles + _look(levels, size, 1 + len(others))
+        look = Look(sizes_to_try(missed, estimate.red_cell)[0].diameter)
+        more = tiles + _look(levels, look, len(looks))
         joined = join(more, len(more))
-        if not (joined.rows["size"] == 1 + len(others)).any():
+        if not (joined.rows["look"] == len(looks)).any():
             break
-        others, tiles = (*others, size), more
-    return others, tiles
+        looks, tiles = (*looks, look), more
+    return looks, tiles
 
 
 def _holds(boxes: np.ndarray, row: float, col: float) -> bool:
@@ -205,19 +221,18 @@ def _holds(boxes: np.ndarray, row: float, col: float) -> bool:
     return bool(((boxes[:, :2] <= (row, col)) & (boxes[:, 2:] > (row, col))).all(axis=1).any())
 
 
-def _look(levels: Levels, diameter: float, size: int = 0) -> list[TileCells]:
-    """Look for cells of one size in all tiles of an image."""
+def _look(levels: Levels, look: Look, number: int = 0) -> list[TileCells]:
+    """Look at all tiles of an image."""
     image, predictor = levels.image, levels.predictor
     found = []
-    for tile in tile_grid(image.shape[:2], diameter / predictor.canonical_diameter, size=size):
+    for tile in tile_grid(image.shape[:2], look.diameter / predictor.canonical_diameter, look=number):
         seen = levels if tile.window.shape == image.shape[:2] else None
-        part = image[tile.window.slices]
-        found.append(cells_of_tile(find_at(part, diameter, predictor, seen), part, tile))
+        found.append(look_at_tile(tile, image[tile.window.slices], look, predictor, seen))
     return found
 
 
 def _attempt(levels: Levels, diameter: float, estimate: ScaleEstimate) -> _Attempt:
-    tiles = _look(levels, diameter)
+    tiles = _look(levels, Look(diameter))
     rows = join(tiles, len(tiles)).rows
     rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain)]
     measured = typical_diameter(rows["area"])
@@ -230,17 +245,39 @@ def _attempt(levels: Levels, diameter: float, estimate: ScaleEstimate) -> _Attem
     return _Attempt(diameter, tiles, measured, explained * float(np.exp(-0.5 * octaves**2)) * likely)
 
 
-def robust_tiles(shape: tuple[int, int], diameters: Sequence[float], model: ModelFile) -> list[Tile]:
-    """Return the tiles of an image, (H, W), one size after the other; diameters are image pixels."""
+def robust_tiles(shape: tuple[int, int], looks: Sequence[Look], model: ModelFile) -> list[Tile]:
+    """Return the tiles of an image, (H, W), one look after the other."""
     canonical = model.header.canonical_diameter or CANONICAL_DIAMETER
     return [
         tile
-        for size, diameter in enumerate(diameters)
-        for tile in tile_grid(shape, diameter / canonical, size=size)
+        for number, look in enumerate(looks)
+        for tile in tile_grid(shape, look.diameter / canonical, look=number)
     ]
 
 
-# The cells of a size -------------------------------------------------------------------------------
+# The cells of a look -------------------------------------------------------------------------------
+
+
+def look_at_tile(
+    tile: Tile, image: np.ndarray, look: Look, predictor: Predictor, levels: Levels | None = None
+) -> TileCells:
+    """Return the cells that a tile claims.
+
+    Parameters
+    ----------
+    tile : Tile
+    image : ndarray of float32, shape (h, w, 3)
+        Its window, what the network takes.
+    look : Look
+        Of which the tile is part.
+    predictor : Predictor
+    levels : Levels, optional
+        Of an image that is one tile.
+    """
+    if look.standard is None:
+        return cells_of_tile(find_at(image, look.diameter, predictor, levels), image, tile)
+    found = find_at(look.standard.brought(image), look.diameter, predictor)
+    return cells_of_tile(found, image, tile, look.standard.is_like_white_cells)
 
 
 def find_at(image: np.ndarray, diameter: float, predictor: Predictor, levels: Levels | None = None) -> Found:

@@ -114,7 +114,7 @@ class TileWork:
         """The tiles of the image, in reading order; none where it holds no cell."""
         if self.settings.recipe == "classic":
             return tile_grid(self.source.shape, 1.0, CLASSIC_TILES)
-        return robust_tiles(self.source.shape, self.estimates.diameters, self.model)
+        return robust_tiles(self.source.shape, self.estimates.looks, self.model)
 
 
 def here(work: TileWork) -> Each:
@@ -193,17 +193,16 @@ def find_in_tile(
     if cells is None:
         predictor = Predictor(work.model, work.settings, progress)
         if work.settings.recipe == "classic":
-            seen = image  # which leaves no cell out by its stain
             found = classic.find_cells(pixels, predictor)
+            cells = cells_of_tile(found, image, tile)  # of which none is left out by its stain
         else:
             seen = network_input(image)
             levels = Levels(seen, predictor) if tile.window.shape == work.source.shape else None
-            found = robust.find_at(seen, work.estimates.diameters[tile.size], predictor, levels)
-        cells = cells_of_tile(found, seen, tile)
+            cells = robust.look_at_tile(tile, seen, work.estimates.looks[tile.look], predictor, levels)
     if classifier is None or not len(cells):
         return cells
     corners = cells.rows["box"][:, :2] - tile.window[:2]
-    diameter = None if work.settings.recipe == "classic" else work.estimates.diameters[tile.size]
+    diameter = None if work.settings.recipe == "classic" else work.estimates.looks[tile.look].diameter
     probabilities, _ = look_at(image, corners, cells.masks, diameter, classifier)
     return replace(cells, classes=probabilities.astype(float))
 
@@ -262,8 +261,8 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
     names = classifier.header.architecture.classes if classifier is not None else ()
     if ERYTHROBLAST in names and len(cells):
         erythroblast = cells.classes[:, names.index(ERYTHROBLAST)]
-    for number in np.unique(rows["size"]):
-        same = rows["size"] == number  # what is small is so among those of its own size
+    for number in np.unique(rows["look"]):
+        same = rows["look"] == number  # what is small is so among those of its own size
         seen = (rows["area"][same], cut[same], rows["certainty"][same])
         out[same] = too_small(*seen, red_cell, many, erythroblast[same])
     return out | red_cells_by_stain(rows["stain"], rows["certainty"], work.estimates.red_cell_stain)

@@ -57,14 +57,14 @@ class Tile:
         What is looked at: the core and its margin, inside the image.
     tolerance : float
         Pixels outside the core in which it claims cells too.
-    size : int
-        Which of the sizes of the image's cells it is looked at for; 0 is that of most.
+    look : int
+        Which of the looks at the image it is part of; 0 is that for most cells.
     """
 
     core: Box
     window: Box
     tolerance: float
-    size: int = 0
+    look: int = 0
 
     def claims(self, row: float, col: float) -> bool:
         """Say whether a cell with its centroid at a pixel of the image is one of this tile's."""
@@ -73,7 +73,7 @@ class Tile:
 
 
 def tile_grid(
-    shape: tuple[int, int], canonical_pixel: float, parameters: TileParameters | None = None, size: int = 0
+    shape: tuple[int, int], canonical_pixel: float, parameters: TileParameters | None = None, look: int = 0
 ) -> list[Tile]:
     """Return the tiles of an image in reading order.
 
@@ -84,7 +84,7 @@ def tile_grid(
     canonical_pixel : float
         Side of a canonical pixel, image pixels.
     parameters : TileParameters, optional
-    size : int
+    look : int
         What each tile says of itself.
 
     Examples
@@ -102,7 +102,7 @@ def tile_grid(
         return pairwise([*range(0, count * side, side), length])
 
     return [
-        Tile(core, core.grown(margin, shape), tolerance, size)
+        Tile(core, core.grown(margin, shape), tolerance, look)
         for (top, bottom), (left, right) in product(*map(spans, shape))
         for core in [Box(top, left, bottom, right)]
     ]

@@ -1,0 +1,119 @@
+"""Pale slides brought to the stain that the network knows best, by the cells that it was sure of.
+
+What a person does before a smear in odd colours: the cells that are plain tell what nuclei look like
+there, and then the others are seen too. The two stains of the slide, that of its nuclei and that of its red
+cells, are brought to standard ones in optical density, where stains add; such normalisation is usual in
+histology (Macenko et al., ISBI 2009), where what the stains are is found without cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class StandardStainParameters:
+    """What is standard, which slides are pale, and what is stained like a cell of the slide.
+
+    Densities are optical, natural logarithms, of red, green and blue; of the darker half of a cell.
+
+    Attributes
+    ----------
+    white, red : tuple of float
+        Of white and red cells: medians of the training fields of TXL-PBC, where nearly all cells are found.
+    pale : float
+        Density in green of a slide's white cells over that of standard ones below which the slide is looked
+        at again. In others that finds nothing new but false cells (`benchmarks/accuracy.py`).
+    sure : float
+        Certainty of the cells that show how the white cells of a slide are stained.
+    contrast : float
+        Distance between the densities of white and red cells below which nothing tells them apart.
+    as_dark : float
+        Density over that of these cells, from which on something may be one: on validation sets smudge
+        cells, burst nuclei, lie at 0.4 to 0.6, cells at 0.7 and more.
+    same_hue : float
+        Cosine between the densities: cells lie at 0.99, what is something else at 0.93.
+    """
+
+    white: Colour = (0.89, 1.47, 0.37)
+    red: Colour = (0.24, 0.34, 0.21)
+    pale: float = 0.8
+    sure: float = 0.8
+    contrast: float = 0.1
+    as_dark: float = 0.65
+    same_hue: float = 0.97
+
+
+PARAMETERS = StandardStainParameters()
+_DARKEST = 0.02  # transmittance below which a camera tells nothing
+
+
+class StandardStain(BaseModel, frozen=True, extra="forbid"):
+    """How a pale slide is brought to the standard stain.
+
+    Attributes
+    ----------
+    white : tuple of float
+        Density of its white cells.
+    mixing : three tuples of float
+        Densities of the standard from those of the slide: a matrix.
+    """
+
+    white: Colour
+    mixing: tuple[Colour, Colour, Colour]
+
+    @classmethod
+    def of(cls, stain: np.ndarray, certainty: np.ndarray, red_cell: Colour | None) -> StandardStain | None:
+        """Tell it from the cells that were found.
+
+        Parameters
+        ----------
+        stain : ndarray, shape (n, 3)
+            Of their darker halves, as the network takes it: 0 on the empty slide, 2 in the dark.
+        certainty : ndarray, shape (n,)
+        red_cell : tuple of float or None
+            The same of the red cells, where they are known.
+
+        Returns
+        -------
+        StandardStain or None
+            None where no cell is sure, the slide is not pale, or white cells and red ones look alike.
+        """
+        sure = certainty >= PARAMETERS.sure
+        if not sure.any():
+            return None
+        white = _density(np.median(stain[sure], axis=0))
+        if white[1] >= PARAMETERS.pale * PARAMETERS.white[1]:
+            return None
+        own, wanted = [white], [PARAMETERS.white]
+        if red_cell is not None:
+            own, wanted = [*own, _density(np.array(red_cell))], [*wanted, PARAMETERS.red]
+            if np.linalg.norm(own[0] - own[1]) < PARAMETERS.contrast:
+                return None
+        slide, standard = np.array(own).T, np.array(wanted).T
+        known = np.linalg.pinv(slide)
+        # What is no mixture of the two stains stays as it is.
+        mixing = standard @ known + np.eye(3) - slide @ known
+        return cls.model_validate({"white": white.tolist(), "mixing": mixing.tolist()})
+
+    def brought(self, image: np.ndarray) -> np.ndarray:
+        """Return an image, (H, W, 3), float32, as the network takes it, in the standard stain."""
+        density = _density(image) @ np.array(self.mixing, np.float32).T
+        return np.asarray(2 - 2 * np.exp(-np.maximum(density, -0.1)), np.float32)
+
+    def is_like_white_cells(self, stain: np.ndarray) -> bool:
+        """Say whether something is about as dark as the white cells of the slide, and of their hue."""
+        density, white = _density(stain), np.array(self.white)
+        along = float(density @ white / np.linalg.norm(white))
+        dark = along >= PARAMETERS.as_dark * np.linalg.norm(white)
+        return bool(dark and along >= PARAMETERS.same_hue * np.linalg.norm(density))
+
+
+def _density(image: np.ndarray) -> np.ndarray:
+    """Return the optical density of what the network takes."""
+    return np.asarray(-np.log(np.clip(1 - image / 2, _DARKEST, None)))

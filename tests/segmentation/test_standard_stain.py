@@ -1,0 +1,81 @@
+"""Pale slides are looked at again in the stain that the network knows best; ordinary ones are not."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from napari_wbcseg.segmentation.pipeline import segment
+from napari_wbcseg.segmentation.standard_stain import PARAMETERS, Colour, StandardStain
+from napari_wbcseg.settings import SegmentationSettings
+from napari_wbcseg.synthetic.smear import synthetic_smear
+
+# Optical densities of pale lilac nuclei, and of bluish red cells.
+LILAC, BLUISH = (0.5, 0.65, 0.05), (0.5, 0.4, 0.1)
+
+
+def seen(density: Colour) -> Colour:
+    """Return what the network takes of a density."""
+    red, green, blue = 2 - 2 * np.exp(-np.array(density))
+    return red, green, blue
+
+
+def told(white: Colour, red: Colour | None = BLUISH, certainty: float = 0.9) -> StandardStain | None:
+    cells = np.array([seen(white)] * 3)
+    return StandardStain.of(cells, np.full(3, certainty), None if red is None else seen(red))
+
+
+def pale_smear() -> tuple[np.ndarray, int]:
+    """Return a smear that has faded and is a little out of focus."""
+    smear = synthetic_smear((320, 320), cell_diameter=36, white_cells=9, stain="giemsa", seed=4)
+    light = cv2.GaussianBlur((smear.image / 255) ** [0.25, 0.2, 0.05], (0, 0), 1.4)
+    return np.rint(255 * light).astype(np.uint8), smear.count
+
+
+@pytest.mark.parametrize("red", [BLUISH, None])
+def test_both_stains_are_brought_to_the_standard_and_empty_slide_stays(red: Colour | None) -> None:
+    standard = told(LILAC, red)
+    assert standard is not None
+    image = np.array([[(0.0, 0.0, 0.0), seen(LILAC), seen(BLUISH)]], np.float32)
+    empty, white, of_red = standard.brought(image)[0]
+    assert empty == pytest.approx(0)
+    assert white == pytest.approx(seen(PARAMETERS.white), abs=1e-3)
+    if red is not None:
+        assert of_red == pytest.approx(seen(PARAMETERS.red), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("white", "red", "certainty"),
+    [
+        pytest.param(PARAMETERS.white, BLUISH, 0.9, id="not pale"),
+        pytest.param(LILAC, BLUISH, 0.7, id="no sure cell"),
+        pytest.param(LILAC, LILAC, 0.9, id="red cells alike"),
+    ],
+)
+def test_other_slides_are_left_as_they_are(white: Colour, red: Colour, certainty: float) -> None:
+    assert told(white, red, certainty) is None
+
+
+@pytest.mark.parametrize(
+    ("density", "expected"),
+    [
+        pytest.param(LILAC, True, id="a cell"),
+        pytest.param(tuple(1.8 * part for part in LILAC), True, id="a darker cell"),
+        pytest.param(tuple(0.5 * part for part in LILAC), False, id="a smudge cell"),
+        pytest.param((1.0, 1.0, 1.0), False, id="ink"),
+        pytest.param(BLUISH, False, id="a red cell"),
+    ],
+)
+def test_what_is_stained_like_the_white_cells(density: Colour, expected: bool) -> None:
+    standard = told(LILAC)
+    assert standard is not None
+    assert standard.is_like_white_cells(np.array(seen(density))) == expected
+
+
+def test_in_a_pale_smear_more_cells_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SegmentationSettings(classes=None)
+    image, count = pale_smear()
+    assert segment(image, settings=settings).count == count
+    monkeypatch.setattr(StandardStain, "of", lambda *_: None)
+    assert segment(image, settings=settings).count < count
