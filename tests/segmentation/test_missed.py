@@ -8,7 +8,9 @@ import pytest
 from napari_wbcseg import segment
 from napari_wbcseg.errors import EditError
 from napari_wbcseg.network.library import load_model
+from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.missed import outline_at
+from napari_wbcseg.segmentation.prediction import Predictor
 from napari_wbcseg.settings import SegmentationSettings
 from napari_wbcseg.synthetic.smear import synthetic_smear
 
@@ -32,10 +34,8 @@ def test_a_cell_taken_out_is_found_again_as_the_network_had_it(smear, model, rec
     label = int(found.cells["label"].iloc[0])
     before = found.labels == label
     without = np.where(before, 0, found.labels)
-    settings = SegmentationSettings(recipe=recipe)
-    box, mask = outline_at(
-        drawn.image, without, centre(found.labels, label), found.cell_diameter, load_model(model), settings
-    )
+    predictor = Predictor(load_model(model), SegmentationSettings(recipe=recipe), silent)
+    box, mask = outline_at(drawn.image, without, centre(found.labels, label), found.cell_diameter, predictor)
     again = np.zeros_like(before)
     again[box.slices] = mask
     union = (again | before).sum()
@@ -49,14 +49,15 @@ def test_a_threshold_that_is_too_high_is_lowered(smear):
     settings = SegmentationSettings(probability_threshold=0.9999999)
     nothing = np.zeros_like(found.labels)
     point = centre(found.labels, label)
-    _, mask = outline_at(drawn.image, nothing, point, found.cell_diameter, load_model("wbc"), settings)
+    predictor = Predictor(load_model("wbc"), settings, silent)
+    _, mask = outline_at(drawn.image, nothing, point, found.cell_diameter, predictor)
     assert mask.sum() > 0.7 * (found.labels == label).sum()
 
 
 def test_where_there_is_none_is_said(smear):
     drawn, found = smear
     empty = np.full((300, 300, 3), 235, np.uint8)
-    asked = (found.cell_diameter, load_model("wbc"), SegmentationSettings())
+    asked = (found.cell_diameter, Predictor(load_model("wbc"), SegmentationSettings(), silent))
     with pytest.raises(EditError, match="sees no cell there"):
         outline_at(empty, np.zeros((300, 300), int), (150.0, 150.0), *asked)
     with pytest.raises(EditError, match="outlined there already"):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +52,6 @@ class OpenedImage:
     read_stated: Callable[[], Stated | None] = lambda: None
     read_orientation: Callable[[], Any] = lambda: 1
     close: Callable[[], None] = lambda: None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self.close()
 
     @cached_property
     def pixel_size(self) -> tuple[PixelSize | None, tuple[str, ...]]:

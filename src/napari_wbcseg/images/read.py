@@ -160,7 +160,7 @@ def read_file(source: str | Path | bytes, name: str | None = None) -> ReadImage:
     """Read an image and what its file tells of it; see `read_image`."""
     source = Path(source) if isinstance(source, str) else source
     name = str(source) if name is None else name
-    with _in_sentences(source, name), open_image(source, name) as opened:
+    with _in_sentences(source, name), contextlib.closing(open_image(source, name)) as opened:
         full = opened.levels[0]
         check_memory(full.nbytes, name)
         planes = np.asarray(full[:])
@@ -302,7 +302,7 @@ def is_large_file(path: str | Path) -> bool:
     Only the head of the file is read. A broken file is none: whoever reads it says what is wrong.
     """
     path = Path(path)
-    with contextlib.suppress(Exception), open_image(path, str(path)) as image:
+    with contextlib.suppress(Exception), contextlib.closing(open_image(path, str(path))) as image:
         count, height, width, _ = image.levels[0].shape
         kept_in_parts = is_zarr(path) or path.suffix.lower() in SLIDE_SUFFIXES
         worth = kept_in_parts or height * width > LARGE_PIXELS
@@ -317,21 +317,21 @@ def read_pixel_size(path: str | Path) -> PixelSize | None:
     OME-Zarr are understood. Sizes that no microscope has, such as the dots per inch of prints, are
     left alone. It never fails: whoever reads the pixels says what is wrong with a file.
     """
-    with contextlib.suppress(Exception), open_image(Path(path), str(path)) as image:
+    with contextlib.suppress(Exception), contextlib.closing(open_image(Path(path), str(path))) as image:
         return image.pixel_size[0]
     return None
 
 
 def image_pixels(path: str | Path) -> int | None:
     """Return how many pixels an image file holds, over all planes; None where that cannot be understood."""
-    with contextlib.suppress(Exception), open_image(Path(path), str(path)) as image:
+    with contextlib.suppress(Exception), contextlib.closing(open_image(Path(path), str(path))) as image:
         return prod(image.levels[0].shape[:3])
     return None
 
 
 def orientation_of(source: Path | bytes) -> int:
     """Return the orientation that a camera noted (1 to 8, of EXIF and TIFF); 1 where it noted none."""
-    with contextlib.suppress(Exception), open_image(source, "") as image:
+    with contextlib.suppress(Exception), contextlib.closing(open_image(source, "")) as image:
         return image.orientation
     return 1
 

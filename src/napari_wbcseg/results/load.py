@@ -25,7 +25,7 @@ from ..segmentation.result import Segmentation, with_unique_labels
 from ..settings import SegmentationSettings
 from .formats.ome_zarr import LABELS_NAME, RECORD_KEY
 from .formats.tables import columns_to_table
-from .names import LABELS_SUFFIX, RESULT_SUFFIX, RUN_FILE, records_in
+from .names import LABELS_SUFFIX, RESULT_SUFFIX, RUN_FILE
 from .origins import ModelRecord, file_sha256
 from .records import RESULT_FORMAT, RUN_FORMAT, ResultRecord, RunRecord
 
@@ -242,15 +242,21 @@ def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[s
 def counted_records(results: Iterable[str | Path]) -> tuple[list[Path], int]:
     """Return the records of results that count, and how many of their folders do not.
 
+    Results are given as records or as folders of them, in the order of names; one given twice is one.
+
     Raises
     ------
     SettingsError
-        As `records_in`.
+        If there is none.
     """
-    results = list(results)
-    named = {Path(path).resolve() for path in results}
+    paths, found = list(map(Path, results)), list[Path]()
+    for path in paths:
+        found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
+    if not found:
+        raise SettingsError(f"There is no NAME{RESULT_SUFFIX} in {', '.join(map(str, paths))}.")
+    named, every = {path.resolve() for path in paths}, {file.resolve(): file for file in found}
     outdated = {file for path in named if path.is_dir() for file in not_in_tables(path)} - named
-    return [file for file in records_in(results) if file.resolve() not in outdated], len(outdated)
+    return [file for whole, file in every.items() if whole not in outdated], len(outdated)
 
 
 def not_in_tables(folder: Path) -> list[Path]:

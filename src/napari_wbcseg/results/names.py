@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..errors import SettingsError
 from ..images.find import IMAGE_SUFFIXES
 from ..segmentation.large.files import PLAN_FILE
 
@@ -26,25 +25,6 @@ LARGE_SUFFIX = "-cells"
 #: Under this key of a layer's ``metadata`` the plugin keeps the model, settings and notes of a result.
 METADATA_KEY = "napari_wbcseg"
 _LONGEST = 200  # bytes of a name
-
-
-def records_in(results: Iterable[str | Path]) -> list[Path]:
-    """Return the records of results that are given as these or as their folders, those of a folder by name.
-
-    One that is given twice is one.
-
-    Raises
-    ------
-    SettingsError
-        If there is none.
-    """
-    paths = list(map(Path, results))
-    found = []
-    for path in paths:
-        found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
-    if not found:
-        raise SettingsError(f"There is no NAME{RESULT_SUFFIX} in {', '.join(map(str, paths))}.")
-    return list({file.resolve(): file for file in found}.values())
 
 
 def output_names(

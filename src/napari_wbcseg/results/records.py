@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -169,10 +168,7 @@ class ResultRecord(Record):
         folder: Path,
         labels: str = "",
         image: ImageRecord | None = None,
-        *,
-        seconds: float | None = None,
-        pictures: Sequence[Picture] = (),
-        gallery: Sequence[CellPicture] = (),
+        **more: Any,
     ) -> ResultRecord:
         """Make the record of a result, to lie in a folder beside its labels file.
 
@@ -184,8 +180,8 @@ class ResultRecord(Record):
             The labels file, or the folder of a large result, which has the table itself.
         image : ImageRecord, optional
             By default that of the result's image file as it is now.
-        seconds, pictures, gallery
-            See the attributes.
+        **more
+            ``seconds``, ``pictures`` and ``gallery``; see the attributes.
         """
         asked = (result.settings.classes or "") if result.settings else ""
         return cls(
@@ -200,9 +196,7 @@ class ResultRecord(Record):
             labels=labels,
             shape=result.labels.shape,
             classes=[] if result.classes == BUILT_IN else result.classes.to_list(),
-            seconds=seconds,
-            pictures=list(pictures),
-            gallery=list(gallery),
+            **more,
             **_of_cells(result.cells, folder, labels),
             **asdict(result.placement),
             **here_and_now(),

@@ -133,7 +133,11 @@ def save(
     )
     if not found.name:
         found = replace(found, name=(base_of(path) if formats is None else path).name)
-    _check_image(found.labels, image)
+    sides = found.labels.shape
+    if image is not None and (image.shape[: len(sides)] != sides or len(image.shape) > len(sides) + 1):
+        raise OutputError(
+            f"The image is {image.shape} and its labels are {sides}: give the image that the labels lie on."
+        )
     for wanted in chosen:
         if FORMATS[wanted].needs_image and image is None:
             raise OutputError(
@@ -214,16 +218,6 @@ def base_of(path: Path) -> Path:
         if name.endswith(output.suffix):
             return path.with_name(name.removesuffix(output.suffix))
     return path.with_name(path.stem)
-
-
-def _check_image(labels: np.ndarray, image: Any) -> None:
-    if image is None:
-        return
-    shape, wanted = tuple(image.shape), labels.shape
-    if shape[: len(wanted)] != wanted or len(shape) > len(wanted) + 1:
-        raise OutputError(
-            f"The image is {shape} and its labels are {wanted}: give the image that the labels lie on."
-        )
 
 
 # What is saved -----------------------------------------------------------------------------------------

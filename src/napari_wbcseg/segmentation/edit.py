@@ -110,7 +110,8 @@ def split_by_stroke(labels: np.ndarray, label: int, stroke: np.ndarray, new_labe
     if not cut:
         raise EditError(f"The line does not part cell {label}: draw it right across the cell.")
     # Pieces that lay apart before belong together still, with the largest of all parts.
-    return _renumber(labels, part_of, cut, label, new_label, (top, left))
+    fresh = unused_labels(labels, len(cut) - 1, new_label)
+    return _renumber(part_of, cut, label, fresh, (top, left))
 
 
 def separate_pieces(labels: np.ndarray, label: int, new_label: int | None = None) -> Edit:
@@ -122,7 +123,8 @@ def separate_pieces(labels: np.ndarray, label: int, new_label: int | None = None
     pieces, count = ndimage.label(mask, np.ones((3, 3)))
     if count < 2:
         raise EditError(f"Cell {label} is in one piece.")
-    return _renumber(labels, pieces.astype(np.int64), list(range(1, count + 1)), label, new_label, origin)
+    fresh = unused_labels(labels, count - 1, new_label)
+    return _renumber(pieces, list(range(1, count + 1)), label, fresh, origin)
 
 
 def merge_cells(labels: np.ndarray, chosen: Iterable[int]) -> Edit:
@@ -254,17 +256,11 @@ def _pixels_of(labels: np.ndarray, numbers: Sequence[int]) -> tuple[np.ndarray, 
 
 
 def _renumber(
-    labels: np.ndarray,
-    part_of: np.ndarray,
-    parts: list[int],
-    label: int,
-    new_label: int | None,
-    origin: tuple[int, int],
+    part_of: np.ndarray, parts: list[int], label: int, fresh: list[int], origin: tuple[int, int]
 ) -> Edit:
-    """Give all but the largest of the parts numbers of their own."""
+    """Give all but the largest of the parts, of a mask with its corner at the origin, fresh numbers."""
     sizes = np.bincount(part_of.ravel())
     parts.sort(key=lambda part: -sizes[part])
-    fresh = unused_labels(labels, len(parts) - 1, new_label)
     number = np.zeros(len(sizes), np.int64)
     number[parts[1:]] = fresh
     rows, cols = np.nonzero(number[part_of])

@@ -14,10 +14,7 @@ from ..errors import EditError
 from ..images.illumination import normalised
 from ..images.pixel_source import PixelSource
 from ..network.classic import TILE, classic_grey
-from ..network.model_file import ModelFile
 from ..network.robust import network_input
-from ..progress import Progress, silent
-from ..settings import SegmentationSettings
 from .classic import probability_in
 from .close_look import look_closely
 from .instances import draw_at, split_cells
@@ -57,9 +54,7 @@ def outline_at(
     labels: Any,
     point: tuple[float, float],
     diameter: float | None,
-    model: ModelFile,
-    settings: SegmentationSettings,
-    progress: Progress = silent,
+    predictor: Predictor,
 ) -> tuple[Box, np.ndarray]:
     """Outline the cell at a point, as the network's own maps have it, however unsure it is.
 
@@ -73,9 +68,7 @@ def outline_at(
         Row and column.
     diameter : float or None
         Of a typical cell, pixels; that at which the network is at its best where it is not known.
-    model : ModelFile
-    settings : SegmentationSettings
-    progress : Progress
+    predictor : Predictor
 
     Returns
     -------
@@ -94,7 +87,7 @@ def outline_at(
     height, width = labels.shape
     if not (0 <= row < height and 0 <= col < width):
         raise EditError("Click on the image, where a cell was missed.")
-    diameter = diameter or model.header.canonical_diameter or 48.0
+    diameter = diameter or predictor.canonical_diameter
     reach = max(int(PARAMETERS.around * diameter), 64)
     window = Box.square(row, col, reach).grown(0, (height, width))
     taken = np.asarray(labels[window.slices]) != 0
@@ -102,8 +95,7 @@ def outline_at(
     if taken[spot]:
         raise EditError("A cell is outlined there already: select it to change it.")
     pixels = PixelSource(image).read(*window)
-    predictor = Predictor(model, settings, progress)
-    classic = settings.recipe == "classic"
+    classic = predictor.settings.recipe == "classic"
     masks = _classic(pixels, spot, predictor) if classic else _robust(pixels, spot, diameter, predictor)
     low, high = (size * diameter for size in PARAMETERS.sizes)
     for mask in masks:

@@ -12,6 +12,7 @@ from ...network.library import load_model
 from ...network.model_file import ModelFile
 from ...progress import Progress
 from ...segmentation.missed import outline_at
+from ...segmentation.prediction import Predictor
 from ...settings import SegmentationSettings
 from ..shared.jobs import Job, in_background
 from ..shared.metadata import LayerInfo
@@ -55,7 +56,7 @@ def outline_missed(
     diameter = info.cell_diameter or (float(cells["diameter"].median()) if len(cells) else None)
 
     def work(progress: Progress) -> tuple[Box, np.ndarray]:
-        return outline_at(image, labels, point, diameter, *_method(info), progress)
+        return outline_at(image, labels, point, diameter, Predictor(*_method(info), progress))
 
     return in_background(
         work,

@@ -19,7 +19,7 @@ from ...errors import OutputError
 from ...files import written_whole
 from ...progress import Progress
 from ...segmentation.result import Segmentation
-from .outlines import CellOutline, outlines_of, told
+from .outlines import CellOutline, outlines_of
 from .pictures import CELL_COLOUR, Colour, cell_colours
 from .tables import with_micrometres
 
@@ -67,7 +67,7 @@ def write_geojson(path: Path, result: Segmentation, image: Any, progress: Progre
     rows = {label: at for at, label in enumerate(cells["label"].tolist())}
     with written_whole(path, OutputError) as part, part.open("w", encoding="utf-8") as file:
         file.write('{"type":"FeatureCollection","features":[')
-        for number, outline in enumerate(told(outlines_of(result), len(cells), progress)):
+        for number, outline in enumerate(outlines_of(result, progress)):
             at = rows.get(outline.label)
             row = {} if at is None else {name: values[at] for name, values in columns.items()}
             feature = _feature(outline, row, result.name, colours.get(outline.label, CELL_COLOUR))

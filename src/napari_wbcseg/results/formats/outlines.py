@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,14 +56,6 @@ class CellOutline:
     polygons: tuple[Polygon, ...]
 
 
-def told(outlines: Iterable[CellOutline], total: int, progress: Progress) -> Iterator[CellOutline]:
-    """Yield outlines, telling how many of all there are so far."""
-    for done, outline in enumerate(outlines):
-        if done % _OFTEN == 0:
-            progress(done, total, "Outlining cells")
-        yield outline
-
-
 def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
     """Yield the outline of every label, plane by plane and in the order of the labels.
 
@@ -79,11 +71,14 @@ def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
             yield CellOutline(label, number if labels.ndim == 3 else None, polygons)
 
 
-def outlines_of(result: Segmentation) -> Iterator[CellOutline]:
+def outlines_of(result: Segmentation, progress: Progress) -> Iterator[CellOutline]:
     """Yield the outline of every cell of a result; labels on disk are read in parts."""
-    if isinstance(result.labels, np.ndarray):
-        return cell_outlines(result.labels)
-    return _outlines_on_disk(result.labels, result.cells)
+    on_disk = not isinstance(result.labels, np.ndarray)
+    outlines = _outlines_on_disk(result.labels, result.cells) if on_disk else cell_outlines(result.labels)
+    for done, outline in enumerate(outlines):
+        if done % _OFTEN == 0:
+            progress(done, result.count, "Outlining cells")
+        yield outline
 
 
 def _outlines_on_disk(labels: Any, cells: pd.DataFrame) -> Iterator[CellOutline]:

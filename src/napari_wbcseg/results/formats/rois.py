@@ -15,7 +15,7 @@ from ...errors import OutputError
 from ...files import written_whole
 from ...progress import Progress
 from ...segmentation.result import Segmentation
-from .outlines import CellOutline, outlines_of, told
+from .outlines import CellOutline, outlines_of
 from .pictures import CELL_COLOUR, Colour, cell_colours
 
 #: ImageJ keeps places in 16 bits and takes what is larger for negative.
@@ -46,7 +46,7 @@ def write_rois(path: Path, result: Segmentation, image: Any, progress: Progress)
         written_whole(path, OutputError) as part,
         zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
-        for outline in told(outlines_of(result), result.count, progress):
+        for outline in outlines_of(result, progress):
             colour = colours.get(outline.label, CELL_COLOUR)
             roi = _roi(outline, names.get(outline.label, ""), outline.label in marked, colour)
             # A fixed date: the same cells give the same bytes.
