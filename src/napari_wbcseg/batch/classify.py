@@ -69,16 +69,8 @@ def classify_results(
         here = [file for file in files if file.parent == folder]
         with alone_in(folder):
             for file in here:
-                record = ResultRecord.read(file)
-                image = record.image.file(folder)
-                if image is None:
-                    problems.append(f"The image of {file} is gone: put it back, or segment it anew.")
-                    continue
-                if not record.large and not record.image.is_of(image):
-                    problems.append(f"{image} is not the image of {file} any more: segment it anew.")
-                    continue
                 try:
-                    _tell(file, record, image, classifier, source, progress)
+                    _tell(file, classifier, source, progress)
                     done.append(file)
                 except ImageError as error:
                     problems.append(str(error))
@@ -86,9 +78,13 @@ def classify_results(
     return done, problems
 
 
-def _tell(
-    file: Path, record: ResultRecord, path: Path, classifier: ClassifierFile, source: str, progress: Progress
-) -> None:
+def _tell(file: Path, classifier: ClassifierFile, source: str, progress: Progress) -> None:
+    record = ResultRecord.read(file)
+    path = record.image.file(file.parent)
+    if path is None:
+        raise ImageError(f"The image of {file} is gone: put it back, or segment it anew.")
+    if not record.large and not record.image.is_of(path):
+        raise ImageError(f"{path} is not the image of {file} any more: segment it anew.")
     base = file.with_name(file.name.removesuffix(RESULT_SUFFIX))
     there = tuple(name for name in formats_there(base) if name in _WITH_CLASSES)
     if record.large:

@@ -186,14 +186,12 @@ def _work(shared: Shared, item: BatchItem) -> Row:
     """Do one file, on a worker."""
     address, room, needed = get_worker().address, shared.room, _needed(item)
     if not item.path.exists():
-        problem = f"The worker {address} does not see {item.path}, which is there here."
-        return failure(item, ImageError(problem))
+        raise ImageError(f"The worker {address} does not see {item.path}, which is there here.")
     if room.size is not None and needed > room.size:
-        problem = (
+        raise ImageError(
             f"The image needs about {needed / 1e9:.1f} GB, and a worker has {room.size / 1e9:.1f} GB "
             "for images: start workers with more memory (fewer of them, or a larger memory limit)."
         )
-        return failure(item, ImageError(problem))
     with room.take(needed):
         return process(item, shared.thing, shared.alive)
 

@@ -34,8 +34,6 @@ def check_is_file(path: Path) -> None:
         with path.open("rb"):
             pass
         empty = path.stat().st_size == 0
-    except IsADirectoryError:
-        raise ImageError(f"{path} is a folder, not an image; give the name of an image file.") from None
     except FileNotFoundError:
         raise ImageError(f"There is no file {path}; check the name.") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
