@@ -13,9 +13,10 @@ import typer
 from pydantic import BaseModel
 
 from ..errors import Cancelled, WBCSegError
+from ..settings import settings_of
 from ..version import __version__
 from .console import complain
-from .options import settings_options
+from .options import option_of
 
 FAILED, STOPPED = 1, 130
 
@@ -63,7 +64,8 @@ def add_command(
         Defaults that differ from the fields' own, by the word that says when they hold.
     """
     own = inspect.signature(function, eval_str=True).parameters
-    options = {} if settings is None else settings_options(settings, defaults)
+    fields = {} if settings is None else settings_of(settings)
+    options = {field: option_of(setting, defaults) for field, setting in fields.items()}
     options["debug"] = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
 
     def command(**values: Any) -> Any:

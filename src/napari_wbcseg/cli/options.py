@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
-from pydantic import BaseModel
 
 from ..errors import SettingsError
-from ..settings import SegmentationSettings, Setting, Settings, settings_of
+from ..settings import SegmentationSettings, Setting, Settings
 
 if TYPE_CHECKING:
     from ..network.model_file import ModelFile
@@ -19,20 +18,15 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind", bound=Settings)
 
 
-def settings_options(kind: type[BaseModel], defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return an option for each field of a settings class, with its type, limits and help.
+def option_of(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Return the option of a setting, with its type, limits and help.
 
     Parameters
     ----------
-    kind : type of BaseModel
-        Such as `SegmentationSettings`.
+    setting : Setting
     defaults : mapping of str to mapping
         Defaults that differ from the fields' own, by a word that says when they hold.
     """
-    return {name: _option(setting, defaults) for name, setting in settings_of(kind).items()}
-
-
-def _option(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
     name = setting.name
     kind: Any = Literal[setting.choices] if setting.choices else setting.kind
     shown = _shown(setting.default)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_wbcseg.classification import classify
+from napari_wbcseg.progress import silent
 from napari_wbcseg.results.formats.outlines import cell_outlines, mask_polygons, outlines_of
 from napari_wbcseg.segmentation.measure import measure_labels
 from napari_wbcseg.segmentation.result import Segmentation
@@ -81,8 +82,8 @@ def test_labels_on_disk_have_the_outlines_that_they_have_in_memory(tmp_path, mon
     zarr.save_array(str(tmp_path / "a.zarr"), labels)
     stored = zarr.open_array(str(tmp_path / "a.zarr"), mode="r")
     result = Segmentation(labels, measure_labels(labels)[0])
-    expected = {one.label: one for one in outlines_of(result)}
-    found = {one.label: one for one in outlines_of(replace(result, labels=stored))}
+    expected = {one.label: one for one in outlines_of(result, silent)}
+    found = {one.label: one for one in outlines_of(replace(result, labels=stored), silent)}
     assert found.keys() == expected.keys() == {1, 2, 3, 4, 5}
     for label, one in found.items():
         assert geometry(one.polygons).equals(geometry(expected[label].polygons))
