@@ -30,6 +30,8 @@ from .origins import FileRecord, ImageRecord, ModelRecord, file_sha256, here_and
 RESULT_FORMAT = "napari-wbcseg result 1"
 #: Of a ``run.json`` of any version.
 RUN_FORMAT = "napari-wbcseg run"
+#: What a record says in the words of the `Segmentation` that it is of.
+_ALIKE = ("settings", "cell_diameter", "field_share", "notes", "edited")
 
 
 class Picture(NamedTuple):
@@ -186,16 +188,12 @@ class ResultRecord(Record):
         asked = (result.settings.classes or "") if result.settings else ""
         return cls(
             image=image or ImageRecord.of(result.image_path, result.name, folder),
-            settings=result.settings,
             model=ModelRecord.of(result.model, result.model_source),
             classifier=ModelRecord.of(result.classifier, asked),
-            cell_diameter=result.cell_diameter,
-            field_share=result.field_share,
-            notes=result.notes,
-            edited=result.edited,
             labels=labels,
             shape=result.labels.shape,
             classes=[] if result.classes == BUILT_IN else result.classes.to_list(),
+            **{name: getattr(result, name) for name in _ALIKE},
             **more,
             **_of_cells(result.cells, folder, labels),
             **asdict(result.placement),
@@ -258,15 +256,11 @@ class ResultRecord(Record):
             place=self.placement,
             name=self.image.name,
             image_path=self.image.file(folder),
-            settings=self.settings,
             model=self.model.id if self.model else "",
             classifier=self.classifier.id if self.classifier else "",
             model_source=self.model.source if self.model else "",
-            cell_diameter=self.cell_diameter,
-            field_share=self.field_share,
-            notes=self.notes,
-            edited=self.edited,
             classes=self.class_list,
+            **{name: getattr(self, name) for name in _ALIKE},
         )
 
     @property

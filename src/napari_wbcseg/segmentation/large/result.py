@@ -35,6 +35,8 @@ from .pyramid import Pyramid, Stamps
 
 _LEAST_MARGIN = 64
 _MOST_MARGIN = 512  # from which on cells that are longer still are measured part by part
+#: What the record says in the words of `LargeResult`; an earlier version did not say all of it.
+_RECORDED = "model", "classifier", "cell_diameter", "field_share", "edited"
 #: Columns of what is said of a cell, besides its probabilities.
 _SAID = CLASS, CLASS_PROBABILITY, CLASS_BY, "check"
 #: Columns that a table has in any case, also one that another program wrote.
@@ -103,13 +105,9 @@ class LargeResult:
                 labels=Pyramid.open(folder / LABELS_FOLDER),
                 cells=cells,
                 settings=plan["settings"],
-                model=record["model"],
-                cell_diameter=record["cell_diameter"],
                 notes=tuple(record["notes"]),
-                classifier=record.get("classifier", ""),
-                edited=record.get("edited", False),
                 classes=ClassList.from_list(record["classes"]) if "classes" in record else BUILT_IN,
-                field_share=record.get("field_share"),
+                **{name: record[name] for name in _RECORDED if name in record},
                 stamps={name: tuple(stamp) for name, stamp in record.get("stamps", {}).items()},
             )
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
