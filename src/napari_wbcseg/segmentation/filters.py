@@ -30,8 +30,9 @@ class FilterParameters:
     showing_at_border : float
         The same for a cell that the border cuts: an eighth of its area shows.
     erythroblast : float
-        Probability of the class from which on a cell need not be as large as a white one: late
-        erythroblasts are smaller than red cells, and beside large platelets only their class tells them.
+        Probability of the class, more likely than not, from which on a cell need not be as large as a white
+        one: late erythroblasts are smaller than red cells, and beside large platelets only their class tells
+        them.
     reference : float
         Certainty from which on cells show how white cells of the image are stained: in pale or blurred
         pictures none is much surer.
@@ -53,7 +54,7 @@ class FilterParameters:
     likely: float = 0.8
     smallest_of_many: float = 1.0
     showing_at_border: float = 0.35
-    erythroblast: float = 0.9
+    erythroblast: float = 0.5
     reference: float = 0.8
     judged: float = 0.9
     like_red: float = 0.4
@@ -98,8 +99,8 @@ def too_small(
         several = np.count_nonzero((areas > 0) & (certainty >= PARAMETERS.likely)) >= PARAMETERS.several
         of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red
         of_red = PARAMETERS.smallest_of_many if many else of_red
-        sure = np.greater_equal(erythroblast, PARAMETERS.erythroblast)
-        smallest = np.maximum(smallest, np.where(sure, PARAMETERS.smallest_of_several, of_red) * red_cell)
+        likely = np.greater_equal(erythroblast, PARAMETERS.erythroblast)
+        smallest = np.maximum(smallest, np.where(likely, PARAMETERS.smallest_of_several, of_red) * red_cell)
     least = np.where(cut, PARAMETERS.showing_at_border * typical, smallest)
     return (areas < np.pi / 4 * least**2) & (certainty < PARAMETERS.sure)
 
