@@ -79,8 +79,11 @@ def reading(what: object, error: type[WBCSegError], advice: str) -> Iterator[Non
     except WBCSegError:
         raise
     except Exception as problem:
-        why = f"it is missing, truncated or damaged ({first_line(problem)[:200]})"
-        raise error(f"{what} cannot be read, {why}: {advice}.") from None
+        from pydantic import ValidationError
+
+        why = first_problem(problem) if isinstance(problem, ValidationError) else first_line(problem)
+        damage = f"it is missing, truncated or damaged ({why[:200]})"
+        raise error(f"{what} cannot be read, {damage}: {advice}.") from None
 
 
 def first_problem(error: ValidationError, whole: str = "the file") -> str:

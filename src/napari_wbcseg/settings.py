@@ -116,9 +116,7 @@ def settings_of(cls: type[BaseModel]) -> dict[str, Setting]:
             high=value.get("maximum", value.get("exclusiveMaximum")),
             above="exclusiveMinimum" in value,
             below="exclusiveMaximum" in value,
-            recipe=schema["recipe"],
-            unit=schema["unit"],
-            none=schema["none"],
+            **{key: schema[key] for key in ("recipe", "unit", "none")},
         )
     return found
 
@@ -159,7 +157,8 @@ class Settings(BaseModel):
         try:
             return cls(**json.loads(content))
         except (ValueError, RecursionError, TypeError) as error:  # also of numbers of thousands of digits
-            raise SettingsError(f"{where}The settings are not valid JSON with names: {error}.") from None
+            problem = f"not valid JSON of names and values: {error}"
+            raise SettingsError(f"{where}The settings are {problem}.") from None
         except SettingsError as error:
             raise SettingsError(f"{where}{error}") from None
 

@@ -65,4 +65,4 @@ def test_a_model_goes_out_comes_in_and_is_removed(model: Path, tmp_path: Path) -
     assert "imported from out.safetensors" in wbcseg("models").stdout
     wbcseg("models", "remove", "back", "--yes")
     assert "back" not in wbcseg("models").stdout
-    assert "built in" in wbcseg("models", "remove", "wbc", "--yes", status=1).output
+    assert "none of your own" in wbcseg("models", "remove", "wbc", "--yes", status=1).output

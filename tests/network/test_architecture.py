@@ -19,10 +19,9 @@ def test_sides_must_be_divisible_by_two_for_every_pooling() -> None:
 
 def test_each_head_has_its_place_in_the_joined_output() -> None:
     assert RICH.output_channels == 5
-    assert RICH.output_slice("offset") == slice(2, 4)
-    assert RICH.output_slice("size") == slice(4, 5)
-    with pytest.raises(KeyError):
-        RICH.output_slice("nucleus")
+    assert RICH.output_slices["offset"] == slice(2, 4)
+    assert RICH.output_slices["size"] == slice(4, 5)
+    assert "nucleus" not in RICH.output_slices
 
 
 def test_convolutions_that_are_normalised_have_no_bias() -> None:

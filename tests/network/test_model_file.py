@@ -120,9 +120,12 @@ def with_nan() -> np.ndarray:
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "it is missing"),
     "a folder": (lambda path: path.mkdir(), "is a folder"),
-    "empty": (lambda path: path.write_bytes(b""), "not a .safetensors file"),
-    "text": (lambda path: path.write_text("This is a letter, not a model. " * 9), "not a .safetensors file"),
-    "short text": (lambda path: path.write_text("hi"), "not a .safetensors file"),
+    "empty": (lambda path: path.write_bytes(b""), "choose a .safetensors"),
+    "text": (
+        lambda path: path.write_text("This is a letter, not a model. " * 9),
+        "choose a .safetensors",
+    ),
+    "short text": (lambda path: path.write_text("hi"), "choose a .safetensors"),
     "HDF5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100)), "wbcseg models import"),
     "zip, as .keras": (
         lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)),
@@ -130,15 +133,15 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "random bytes": (
         lambda path: path.write_bytes(np.random.default_rng(0).bytes(1000)),
-        "not a .safetensors",
+        "choose a .safetensors",
     ),
     "JSON bomb": (
         lambda path: path.write_bytes((100_000).to_bytes(8, "little") + b'{"a":' + b"[" * 99_995),
         "damaged",
     ),
     "no header": (lambda path: save_file(WEIGHTS, path), "no header of this package"),
-    "header not JSON": (lambda path: write_with(path, WEIGHTS, "{oops"), "header that cannot be used"),
-    "header a list": (lambda path: write_with(path, WEIGHTS, [1]), "header that cannot be used"),
+    "header not JSON": (lambda path: write_with(path, WEIGHTS, "{oops"), "choose a .safetensors"),
+    "header a list": (lambda path: write_with(path, WEIGHTS, [1]), "choose a .safetensors"),
     "newer": (
         lambda path: write_with(path, WEIGHTS, changed_header(format_version=3)),
         "update napari-wbcseg",

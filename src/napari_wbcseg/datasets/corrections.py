@@ -18,9 +18,9 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from ..errors import DatasetError, first_problem
+from ..errors import DatasetError, reading
 from ..files import ABANDONED, numbered, remove_leftovers, safe_name, user_folder, write_atomically
 from ..images.pixel_size import PixelSize, unit_symbol
 from ..images.prepare import as_rgb8
@@ -209,17 +209,12 @@ def read_record(folder: str | Path | None = None) -> tuple[Correction, ...]:
         If ``corrections.json`` is damaged or of a newer format.
     """
     path = corrections_folder(folder) / RECORD
-    try:
-        return _Record.model_validate_json(path.read_bytes()).fields
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read ({error.strerror}).") from None
-    except ValidationError as error:
-        raise DatasetError(
-            f"{path} is damaged ({first_problem(error)}), or of a newer version: update napari-wbcseg. Else "
-            "mend it, or delete it: the images and labels beside it are still a data set to train on."
-        ) from None
+    advice = (
+        "update napari-wbcseg if a newer version wrote it; else mend it, or delete it: the images and labels "
+        "beside it are still a data set to train on"
+    )
+    with reading(path, DatasetError, advice):
+        return _Record.model_validate_json(path.read_bytes()).fields if path.exists() else ()
 
 
 def read_corrections(folder: str | Path | None = None) -> list[TrainingPair]:
@@ -259,14 +254,10 @@ def _checked_labels(labels: Any, shape: tuple[int, ...], what: str) -> NDArray[n
         from skimage.measure import label
 
         array = np.asarray(label(array))
-    if array.dtype.kind not in "iu" or array.ndim != 2:
+    if array.dtype.kind not in "iu" or array.shape != tuple(shape):
         raise DatasetError(
-            f"The labels of {what} must be whole numbers of shape (H, W), not {array.dtype} {array.shape}."
-        )
-    if array.shape != tuple(shape):
-        raise DatasetError(
-            f"The labels of {what} are {array.shape[1]} × {array.shape[0]} pixels, its image is "
-            f"{shape[1]} × {shape[0]}: choose the labels that belong to the image."
+            f"The labels of {what} must be whole numbers of the shape of its image, {tuple(shape)}, not "
+            f"{array.dtype} {array.shape}: choose the labels that belong to the image."
         )
     if array.size and (array.min() < 0 or array.max() > np.iinfo(np.int32).max):
         raise DatasetError(f"The labels of {what} have numbers below 0 or beyond 31 bits: number them anew.")

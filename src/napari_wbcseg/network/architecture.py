@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -85,20 +86,11 @@ class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
         """Channels of the joined output."""
         return sum(output.channels for output in self.outputs)
 
-    def output_slice(self, name: str) -> slice:
-        """Return the channels of the joined output that belong to one head.
-
-        Raises
-        ------
-        KeyError
-            If there is no output of this name.
-        """
-        start = 0
-        for output in self.outputs:
-            if output.name == name:
-                return slice(start, start + output.channels)
-            start += output.channels
-        raise KeyError(name)
+    @property
+    def output_slices(self) -> dict[str, slice]:
+        """The channels of the joined output that belong to each head, by its name."""
+        ends = accumulate(output.channels for output in self.outputs)
+        return {one.name: slice(end - one.channels, end) for one, end in zip(self.outputs, ends, strict=True)}
 
     def with_outputs(self, outputs: tuple[Output, ...]) -> UNetArchitecture:
         """Return the same network with those of some heads added that it lacks."""

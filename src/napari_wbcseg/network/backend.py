@@ -45,20 +45,15 @@ def _imported() -> ModuleType:
     # TensorFlow's start-up lines would drown what this package prints.
     quietly = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
     if "KERAS_BACKEND" not in os.environ and not os.path.exists(_configuration()):
-        installed = installed_backends()
-        if not installed:
-            raise TrainingError(
-                "Training needs TensorFlow, PyTorch or JAX, and none is installed: "
-                "install one, for example with `pip install tensorflow`."
-            )
-        if installed[0] != "tensorflow":
-            os.environ["KERAS_BACKEND"] = installed[0]
+        first, *_ = installed_backends() or BACKENDS
+        if first != "tensorflow":
+            os.environ["KERAS_BACKEND"] = first
     try:
         with _without_native_lines() if quietly else nullcontext():
             return importlib.import_module("keras")
     except Exception as error:  # assertions, for one, on a configuration that Keras 1 or 2 wrote
         there = ", ".join(installed_backends()) or ", ".join(BACKENDS)
-        what = f"delete {_configuration()}, which an older Keras may have written, or install it again"
+        what = f"install {there}, or delete {_configuration()}, which an older Keras may have written"
         if "KERAS_BACKEND" in os.environ:
             what = f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}; set it to one of {there}"
         raise TrainingError(f"Keras cannot start ({error or type(error).__name__}): {what}.") from None

@@ -6,7 +6,6 @@ import numpy as np
 
 from ..datasets.pair import Pairs, TrainingPair
 from ..datasets.sigtuple import cut_tiles
-from ..errors import TrainingError
 from ..settings import SegmentationSettings
 
 TILE = 128
@@ -66,18 +65,8 @@ def classic_arrays(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     images, targets : ndarray of uint8, shape (N, 128, 128, 1)
         Grey images and masks, 0 to 255. What is smaller than a tile is padded at its
         right and lower side with white background.
-
-    Raises
-    ------
-    TrainingError
-        If no tile is left.
     """
     tiles = cut_tiles(pairs, TILE)
-    if not tiles:
-        raise TrainingError(
-            f"No tile of {TILE}x{TILE} pixels in the {len(pairs)} training images holds a cell: "
-            "check that the labels are those of the images."
-        )
     images = np.full((len(tiles), TILE, TILE, 1), 255, np.uint8)
     targets = np.zeros_like(images)
     for i, tile in enumerate(tiles):

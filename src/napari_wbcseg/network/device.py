@@ -45,8 +45,7 @@ def describe_device() -> DeviceReport:
     """Say which device training and the Keras engine use; imports Keras and its backend."""
     backend = import_keras().backend.backend()
     finder = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}.get(backend)
-    told = finder() if finder else ("cpu", "", f"chosen by the Keras backend {backend}", False)
-    kind, name, why, bfloat16 = told
+    kind, name, why, bfloat16 = finder() if finder else ("cpu", "", f"Keras has {backend} there", False)
     if kind == "cpu":
         processor = _cpu_info("model name") or platform.processor() or platform.machine()
         name = f"{processor}, {counted(available_cpus(), 'thread')}"

@@ -51,10 +51,7 @@ class ModelInfo:
     @property
     def size(self) -> int:
         """Bytes of the file; 0 where it is gone."""
-        try:
-            return self.path.stat().st_size
-        except OSError:
-            return 0
+        return self.path.stat().st_size if self.path.is_file() else 0
 
 
 def models_folder() -> Path:
@@ -177,11 +174,9 @@ def remove_from_library(name: str) -> None:
     ModelError
         If it is built in, there is none of this name, or it cannot be deleted.
     """
-    if name in BUILT_IN:
-        raise ModelError(f"The model {name} is built in and cannot be removed.")
     path = _paths().get(name)
-    if path is None:
-        raise ModelError(f"There is no model named {name!r} among yours: {models_folder()}.")
+    if path is None or name in BUILT_IN:
+        raise ModelError(f"{name} is none of your own models, which are in {models_folder()}.")
     try:
         path.unlink()
     except OSError as error:

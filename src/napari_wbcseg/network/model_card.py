@@ -38,7 +38,8 @@ def model_card(header: ModelHeader, path: Path | None = None, origin: str = "") 
         if header.canonical_diameter
         else "as it comes",
         "training": ", ".join(f"{key} {value}" for key, value in header.training.items()),
-        "hash": _hash(path),
+        # That results name the model by, as `ModelFile.hash`.
+        "hash": hash_of(path.read_bytes()) if path is not None and path.is_file() else "",
         "file": str(path or ""),
         "written by": f"napari-wbcseg {header.created_with}",
     }
@@ -52,11 +53,3 @@ def short_scores(scores: dict[str, float]) -> str:
         for key, value in scores.items()
     }
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
-
-
-def _hash(path: Path | None) -> str:
-    """Return the hash that results name the model by, as `ModelFile.hash`."""
-    try:
-        return hash_of(path.read_bytes()) if path is not None else ""
-    except OSError:
-        return ""

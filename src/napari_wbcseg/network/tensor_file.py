@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from ..errors import ModelError, first_problem, reading
+from ..errors import ModelError, reading
 from ..files import check_ordinary, write_atomically
 from ..words import listed
 
@@ -163,9 +163,8 @@ class TensorFile(Generic[Header]):
         shapes = header.tensor_shapes()
         missing, unknown = sorted(set(shapes) - set(stored)), sorted(set(stored) - set(shapes))
         if missing or unknown:
-            parts = [f"lacks {listed(missing)}"] if missing else []
-            parts += [f"has {listed(unknown)}, which the network does not"] if unknown else []
-            raise ModelError(f"{where} does not fit its own header: it {' and '.join(parts)}.")
+            what = f"lacks {listed(missing) or 'nothing'} and has {listed(unknown) or 'nothing'} besides"
+            raise ModelError(f"{where} does not fit its own header: it {what}.")
         weights = {name: _checked_array(name, stored[name], shapes[name], where) for name in shapes}
         return cls(header, weights, hash_of(content), path)
 
@@ -174,28 +173,18 @@ class TensorFile(Generic[Header]):
         """Return the header of a file, and its tensors as they are stored."""
         from safetensors import deserialize
 
-        if content[8:9] != b"{":
-            raise ModelError(
-                f"{where} is not a {SUFFIX} file: choose a model written by this package. "
-                "`wbcseg models import` reads the weights of the published network from files of Keras."
-            )
         end = 8 + int.from_bytes(content[:8], "little")
-        with reading(where, ModelError, "copy or download it again"):
-            stored = dict(deserialize(content))
-            metadata = json.loads(content[8:end]).get("__metadata__")
         kind = cls.header_type
-        if not metadata or kind.key not in metadata:
-            raise ModelError(
-                f"{where} holds tensors, but has no header of this package: choose a model written by it."
-            )
-        try:
+        advice = (
+            f"choose a {SUFFIX} file of this package, or update napari-wbcseg if a newer version wrote it; "
+            "`wbcseg models import` reads weights of Keras"
+        )
+        with reading(where, ModelError, advice):
+            stored = dict(deserialize(content))
+            metadata = json.loads(content[8:end]).get("__metadata__") or {}
+            if kind.key not in metadata:
+                raise ValueError("it holds tensors, but has no header of this package")
             return kind.model_validate_json(metadata[kind.key]), stored  # type: ignore[return-value]
-        except ValidationError as error:
-            problem = first_problem(error, "header")
-            raise ModelError(
-                f"{where} has a header that cannot be used ({problem}): copy or download it again, or update "
-                "napari-wbcseg if a newer version wrote it."
-            ) from None
 
 
 def read_content(path: Path) -> bytes:

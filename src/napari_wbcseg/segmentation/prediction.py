@@ -99,7 +99,7 @@ class Predictor:
         self.multiple = architecture.multiple
         self.settings = settings
         self._engine = create_engine(model, settings.engine, settings.device)
-        self._heads = {output.name: architecture.output_slice(output.name) for output in architecture.outputs}
+        self._heads = architecture.output_slices
         self._channels = architecture.output_channels
         self.progress = progress
         self._model = model

@@ -39,7 +39,7 @@ class OpenVinoEngine:
 
     def __init__(self, graph: bytes, name: str) -> None:
         threads = available_cpus()
-        precision = "bf16" if processor_has_bfloat16() else "f32"
+        precision, kind = ("bf16", "bfloat16") if processor_has_bfloat16() else ("f32", "float32")
         try:
             compiled = _core().compile_model(
                 _core().read_model(graph),
@@ -57,7 +57,6 @@ class OpenVinoEngine:
             raise ModelError(f"OpenVINO cannot run the model {name}: {error}") from error
         # A request is for one caller at a time, and uses all threads as it is.
         self._lock = threading.Lock()
-        kind = {"bf16": "bfloat16", "f32": "float32"}[precision]
         self.device = (
             f"CPU, {counted(threads, 'thread')}: OpenVINO is installed and the processor computes in {kind}"
         )
@@ -71,10 +70,8 @@ class OpenVinoEngine:
 
 def openvino_gains() -> bool:
     """Say whether OpenVINO is installed and faster here than ONNX Runtime: in float32 the two are tied."""
-    if find_spec("openvino") is None:
-        return False
     try:
-        return processor_has_bfloat16()
+        return find_spec("openvino") is not None and processor_has_bfloat16()
     except SettingsError:  # installed, but it cannot be loaded: whoever did not ask for it need not know
         return False
 

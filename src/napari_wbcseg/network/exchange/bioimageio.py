@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ...errors import ModelError
@@ -200,9 +201,5 @@ def documentation(model: ModelFile) -> str:
 
 
 def _png(picture: np.ndarray) -> bytes:
-    from PIL import Image
-
-    pixels = np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).resize((512, 512)).save(buffer, "PNG")
-    return buffer.getvalue()
+    pixels = np.rint(np.clip(picture, 0, 255)).astype(np.uint8)[..., ::-1]  # OpenCV has blue first
+    return cv2.imencode(".png", cv2.resize(np.ascontiguousarray(pixels), (512, 512)))[1].tobytes()

@@ -65,13 +65,14 @@ def import_keras_weights(path: str | Path, name: str | None = None) -> ModelFile
 
 
 def _read_weights(content: bytes, path: Path) -> dict[str, np.ndarray]:
-    with reading(path, ModelError, "copy or download it again"):
+    advice = "choose weights saved by Keras (.hdf5, .weights.h5, .keras), or copy the file again"
+    with reading(path, ModelError, advice):
         if content[:4] == b"PK\x03\x04":
-            content = _from_archive(content, path)
-        if content[:8] != b"\x89HDF\r\n\x1a\n":
-            raise ModelError(
-                f"{path} is no HDF5 file: choose weights saved by Keras (.hdf5, .weights.h5, .keras)."
-            )
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                entry = archive.getinfo("model.weights.h5")
+                if entry.file_size > _MAX_BYTES:
+                    raise ModelError(f"{path} unpacks to {entry.file_size / 1e9:.1f} GB: it is no U-Net.")
+                content = archive.read(entry)
         with h5py.File(io.BytesIO(content), "r") as file:
             _refuse_references(file, path)
             stored, shapes = list(_stored(file)), CLASSIC.tensor_shapes()
@@ -81,14 +82,6 @@ def _read_weights(content: bytes, path: Path) -> dict[str, np.ndarray]:
                     "published U-Net: it is another network, which cannot be imported."
                 )
             return {name: _array(dataset, path) for name, dataset in zip(shapes, stored, strict=True)}
-
-
-def _from_archive(content: bytes, path: Path) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entry = archive.getinfo("model.weights.h5")
-        if entry.file_size > _MAX_BYTES:
-            raise ModelError(f"{path} unpacks to {entry.file_size / 1e9:.1f} GB and cannot be the U-Net.")
-        return archive.read(entry)
 
 
 def _refuse_references(file: h5py.File, path: Path) -> None:
