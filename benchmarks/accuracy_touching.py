@@ -51,7 +51,7 @@ def cut_cells(pair: TrainingPair, smooth: bool) -> list[CutOut]:
             continue
         mask = (labels[wide.slices] == index).astype(np.float32)
         diameter = equivalent_diameter(float(mask.sum()))
-        cuts.append(CutOut(image[wide.slices].copy(), mask, diameter, 1.0, pair.group))
+        cuts.append(CutOut(image[wide.slices].copy(), mask, diameter, 1.0))
     return cuts
 
 

@@ -37,8 +37,14 @@ from napari_wbcseg.datasets.sigtuple import cut_tiles, fold_of, read_sigtuple
 from napari_wbcseg.evaluation.evaluate import Evaluation
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.training.duplicates import find_duplicates
-from napari_wbcseg.training.fine_tune import BLEND, FineTuningPlan, fine_tuning_settings
-from napari_wbcseg.training.replay import ORIGINAL_FOLD, Replay, make_replay
+from napari_wbcseg.training.fine_tune import (
+    BLEND,
+    ORIGINAL_FOLD,
+    FineTuningPlan,
+    Replay,
+    fine_tuning_settings,
+    make_replay,
+)
 
 ALLOWED_LOSS = 0.01
 BLENDS = (0.3, 0.5, 0.7, 1.0)

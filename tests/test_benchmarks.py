@@ -54,7 +54,7 @@ def _disc(diameter: int) -> CutOut:
     mask = (np.hypot(rows, cols) < diameter / 2).astype(np.float32)
     image = np.ones((*mask.shape, 3), np.float32)
     image[mask > 0] = (0.4, 0.2, 0.6)
-    return CutOut(image, mask, float(diameter), 1.0, "discs")
+    return CutOut(image, mask, float(diameter), 1.0)
 
 
 @pytest.mark.parametrize("number", [2, 3, 4])

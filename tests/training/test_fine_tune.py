@@ -15,18 +15,19 @@ from napari_wbcseg.evaluation.compare import compare_models
 from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.network.robust import ROBUST
-from napari_wbcseg.training import replay
+from napari_wbcseg.training import fine_tune as fine_tuning
 from napari_wbcseg.training.checkpoint import fingerprint
 from napari_wbcseg.training.fine_tune import (
     FineTuned,
     FineTuningPlan,
+    Replay,
     fine_tune,
     fine_tuning_settings,
+    make_replay,
     plan_fine_tuning,
     plan_of,
 )
 from napari_wbcseg.training.folder import TrainingJob, read_job, write_job
-from napari_wbcseg.training.replay import Replay, make_replay
 
 from ..tiny_networks import RICH, TINY, dark_disc_pairs, random_model
 
@@ -45,8 +46,8 @@ def original_pairs() -> list[TrainingPair]:
 
 @pytest.fixture
 def few_smears(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "_SYNTHETIC_SMEARS", 2)
-    monkeypatch.setattr(replay, "_SCORED_SMEARS", 1)
+    monkeypatch.setattr(fine_tuning, "_SYNTHETIC_SMEARS", 2)
+    monkeypatch.setattr(fine_tuning, "_SCORED_SMEARS", 1)
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def test_one_cell_is_on_both_sides_and_the_note_says_so() -> None:
 
 def test_a_part_that_cannot_be_trained_on_is_no_part() -> None:
     pair = field([(20, 60), (100, 60)])
-    assert cut_in_two(pair, 0.5, usable=lambda part: False) is None
+    assert cut_in_two(pair, 0.5, left_out=lambda part: "too small") is None
 
 
 def test_nothing_is_kept_aside_where_that_is_asked_for() -> None:

@@ -161,7 +161,7 @@ def compare_models(
         def step(done: int, total: int, stage: str) -> None:
             progress(before + done, images, "Scoring both models")
 
-        return evaluate(model, list(pairs), progress=step)
+        return evaluate(model, pairs, progress=step)
 
     return Comparison(
         old=score(old, own, 0),
@@ -170,13 +170,3 @@ def compare_models(
         new_original=score(new, original, 2 * len(own) + len(original)),
         seen=seen,
     )
-
-
-def with_scores(model: ModelFile, comparison: Comparison) -> ModelFile:
-    """Return a model whose header tells both scores of a comparison, as they would be saved."""
-    header = model.header.replace(
-        scores={**model.header.scores, **comparison.scores},
-        notes=comparison.verdict,
-        origin=f"fine-tuned here from {comparison.old.model}",
-    )
-    return ModelFile.make(header, model.weights)

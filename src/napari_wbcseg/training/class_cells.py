@@ -179,8 +179,7 @@ def discs(count: int, seed: int = 0) -> ClassCells:
 
 def joined(parts: list[ClassCells]) -> ClassCells:
     """Return the cells of several data sets."""
-    arrays = zip(*(vars(part).values() for part in parts), strict=True)
-    return ClassCells(*map(np.concatenate, arrays))
+    return ClassCells(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
 
 def _truth(row: dict[Any, Any], folder: Path) -> np.ndarray:

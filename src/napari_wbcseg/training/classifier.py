@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -116,8 +117,6 @@ def train_classifier(
     TrainingError
         If a class has too few cells to keep any aside, or what there is to go on with began otherwise.
     """
-    import shutil
-
     settings = settings or ClassifierTraining()
     folder, first = out.with_suffix(".training"), outline if start is None else start
     _begin(folder, [*(str(path.resolve()) for path in data), outline.hash, first.hash])
@@ -139,7 +138,8 @@ def train_classifier(
         training={**asdict(settings), "start": first.id},
     )
     validation = np.flatnonzero(aside)
-    temperature = settings.elsewhere * _temperature(header, weights, cells, validation)
+    uncalibrated = ClassifierFile.make(header, weights)
+    temperature = settings.elsewhere * _temperature(uncalibrated, cells, validation, settings.seed)
     weights["classes/kernel"] /= temperature
     weights["classes/bias"] /= temperature
     weights["classes/bias"] += settings.usual * np.log(np.array(USUAL, np.float32) / max(USUAL))
@@ -278,19 +278,17 @@ def as_they_are(cells: ClassCells, chosen: np.ndarray) -> np.ndarray:
     return np.stack([alone(crop[middle, middle], mask[middle, middle]) for crop, mask in whole])
 
 
-def _temperature(
-    header: ClassifierHeader, weights: dict[str, np.ndarray], cells: ClassCells, chosen: np.ndarray
-) -> float:
+def _temperature(file: ClassifierFile, cells: ClassCells, chosen: np.ndarray, seed: int) -> float:
     """Return what logits are divided by for probabilities that are true (Guo et al., ICML 2017).
 
     They are to be true elsewhere too: each cell is looked at as it is and as another laboratory shows it.
     """
     from scipy.optimize import minimize_scalar
 
-    rng = np.random.default_rng(header.training["seed"])
+    rng = np.random.default_rng(seed)
     elsewhere = np.stack([view(*cells.cell(index), rng) for index in chosen.tolist()])
     pictures = np.concatenate([as_they_are(cells, chosen), elsewhere])
-    probabilities, _ = ClassifierFile.make(header, weights).predict(pictures)
+    probabilities, _ = file.predict(pictures)
     logits = np.log(np.maximum(probabilities, 1e-9)).astype(float)
     truth = np.tile(cells.truth[chosen], (2, 1))
 

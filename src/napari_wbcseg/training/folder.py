@@ -24,7 +24,7 @@ import numpy as np
 from ..box import Box
 from ..datasets.pair import Pairs, TrainingPair
 from ..errors import DatasetError, TrainingError, WBCSegError, reading
-from ..files import locked, numbered, write_atomically
+from ..files import locked, numbered, write_atomically, write_problem
 from ..network.library import models_folder
 from ..network.model_file import ModelFile, clean_name
 from ..settings import TrainingSettings
@@ -107,10 +107,7 @@ def new_training_folder(name: str) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise TrainingError(
-                f"The folder {folder} cannot be made ({error.strerror}): choose a folder for your "
-                "models with the environment variable WBCSEG_MODELS."
-            ) from None
+            raise TrainingError(write_problem(folder, error)) from None
 
 
 def write_job(folder: Path, job: TrainingJob) -> None:

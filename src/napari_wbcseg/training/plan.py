@@ -114,9 +114,7 @@ def make_plan(pairs: Pairs, settings: TrainingSettings, fine_tuning: bool = Fals
             "None of the training images shows a whole cell, clear of the image's border: "
             "add images that do, or outline the cells that are missing."
         )
-    split = split_validation(
-        used, settings.validation_fraction, settings.seed, lambda pair: not recipe.left_out(pair)
-    )
+    split = split_validation(used, settings.validation_fraction, settings.seed, recipe.left_out)
     if split.training != split.validation:
         refuse_duplicates(split.training, split.validation)
     notes = [split.note] if split.note else []
@@ -147,6 +145,13 @@ def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[
     return notes
 
 
+LeftOut = Callable[[TrainingPair], str]
+
+
+def _used(pair: TrainingPair) -> str:
+    return ""
+
+
 class Split(NamedTuple):
     """Training and validation.
 
@@ -163,9 +168,7 @@ class Split(NamedTuple):
     note: str = ""
 
 
-def split_validation(
-    pairs: Pairs, fraction: float, seed: int, usable: Callable[[TrainingPair], bool] = lambda pair: True
-) -> Split:
+def split_validation(pairs: Pairs, fraction: float, seed: int, left_out: LeftOut = _used) -> Split:
     """Keep pairs aside for validation.
 
     Whole groups are kept aside where there are several. Pairs of a single group are split
@@ -179,8 +182,8 @@ def split_validation(
     fraction : float
         Share of the pairs to reach, at least one of them. At 0 nothing is kept aside.
     seed : int
-    usable : callable
-        Whether a part of an image can be trained on.
+    left_out : callable
+        Why a part of an image is of no use, in words; nothing when it is.
 
     Returns
     -------
@@ -195,7 +198,7 @@ def split_validation(
     if len(pairs) > 1:
         note = "All images belong together; the validation score says little about other slides."
         return _by([str(i) for i in range(len(pairs))], pairs, fraction, seed, note)
-    halves = cut_in_two(pairs[0], fraction, usable)
+    halves = cut_in_two(pairs[0], fraction, left_out)
     if halves is not None:
         note = "Of the one image a part is kept aside; the validation score says little about other slides."
         return Split([halves[0]], [halves[1]], note)
@@ -224,7 +227,7 @@ def _by(groups: list[str], pairs: Pairs, fraction: float, seed: int, note: str =
 
 
 def cut_in_two(
-    pair: TrainingPair, fraction: float, usable: Callable[[TrainingPair], bool] = lambda pair: True
+    pair: TrainingPair, fraction: float, left_out: LeftOut = _used
 ) -> tuple[TrainingPair, TrainingPair] | None:
     """Cut an image in two along a row or column, through as few cells as possible.
 
@@ -233,8 +236,8 @@ def cut_in_two(
     pair : TrainingPair
     fraction : float
         Share of the cells that the smaller part is to have.
-    usable : callable
-        What both parts must be.
+    left_out : callable
+        As `split_validation`: both parts must be of use.
 
     Returns
     -------
@@ -259,7 +262,7 @@ def cut_in_two(
         parts = [pair.cropped(window, f"{pair.name}-{part}") for part, window in windows.items()]
         if pair.group == pair.name:  # a user's image, whatever it is called
             parts = [replace(part, group=part.name) for part in parts]
-        if all(usable(part) for part in parts):
+        if not any(map(left_out, parts)):
             few, many = sorted(parts, key=lambda part: len(np.unique(part.labels)))
             return many, few
     return None

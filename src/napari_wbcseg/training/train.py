@@ -176,7 +176,8 @@ def train(
             trained = trained.with_second(init.second)
         if out is not None:
             trained = ModelFile.write(Path(out) / f"{network.name}{SUFFIX}", trained.header, trained.weights)
-            _write_history(Path(out) / "history.csv", state.history)
+            table = pd.DataFrame(state.history, columns=None if state.history else ["epoch"])
+            write_atomically(Path(out) / "history.csv", table.to_csv(index=False).encode(), TrainingError)
     path = str(trained.path) if trained.path else None
     ended = {"text": state.ended, "model": path, "best_epoch": state.best_epoch, "seconds": state.seconds}
     emit({"event": "end", **ended})
@@ -266,8 +267,3 @@ class _Network:
             scores=scores,
             extra=init.header.extra if init else {},
         )
-
-
-def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
-    table = pd.DataFrame(history, columns=None if history else ["epoch"])
-    write_atomically(path, table.to_csv(index=False).encode(), TrainingError)

@@ -118,7 +118,7 @@ class TrainingProcess:
         """
         self.popen.kill()
         self.popen.wait()
-        self._reader.join(timeout=1)
+        self._reader.join(timeout=5)
         for pipe in (self.popen.stdin, self.popen.stdout, self._said):
             if pipe is not None:
                 with contextlib.suppress(OSError):
@@ -166,7 +166,8 @@ class TrainingProcess:
     def _death(self) -> str:
         code, said = self.popen.returncode, ""
         if code < 0:
-            why = f"it was ended by {signal.Signals(-code).name}"
+            names = {each.value: each.name for each in signal.Signals}
+            why = f"it was ended by {names.get(-code, f'signal {-code}')}"
             if why.endswith("SIGKILL"):
                 why += ", as the system does when memory runs out"
         else:

@@ -43,7 +43,6 @@ class CutOut:
     mask: np.ndarray
     diameter: float
     relative_size: float
-    family: str
 
 
 @dataclass(frozen=True)
@@ -276,8 +275,7 @@ def cut_outs(source: Source) -> list[CutOut]:
         window = boxes[index].grown(_PAD, source.labels.shape).slices
         mask = (source.labels[window] == index).astype(np.float32)
         diameter = equivalent_diameter(float(mask.sum()))
-        relative = diameter / source.diameter
-        found.append(CutOut(source.image[window].copy(), mask, diameter, relative, source.family))
+        found.append(CutOut(source.image[window].copy(), mask, diameter, diameter / source.diameter))
     return found
 
 
