@@ -19,8 +19,7 @@ from ..box import Box, label_boxes
 from ..errors import DatasetError
 from ..images.read import read_rgb8
 from .csv_table import read_table
-from .look_alikes import taken_for_cells
-from .pair import Outliner, TrainingPair
+from .pair import Outliner, TrainingPair, taken_for_cells
 
 #: Kinds of boxes; all others are taken for platelets.
 WHITE_KIND, RED_KIND = "WBC", "RBC"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..errors import DownloadError
 from ..files import write_problem
@@ -120,13 +120,12 @@ def fetch_sigtuple(
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("ERROR")  # one line a file otherwise
-    workers = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="sigtuple-download")
     try:
         progress(0, len(wanted), _STAGE)
-        for done, _ in enumerate(workers.map(fetch, wanted), start=1):
-            progress(done, len(wanted), _STAGE)
+        with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="sigtuple-download") as workers:
+            for done, _ in enumerate(workers.map(fetch, wanted), start=1):
+                progress(done, len(wanted), _STAGE)
     finally:
-        workers.shutdown(cancel_futures=True)
         logger.setLevel(level)
     return folder
 
@@ -134,16 +133,14 @@ def fetch_sigtuple(
 def _select(names: Iterable[str], registry: Mapping[str, str]) -> list[str]:
     wanted: list[str] = []
     for name in names:
-        chosen = [path for path in registry if name in (path, *_called(PurePosixPath(path)))]
+        # A file, a folder of them, or an image, which its mask goes with.
+        chosen = [
+            path for path in registry if name in (path, path.split("/")[0], image_stem(Path(path).stem))
+        ]
         if not chosen:
             raise DownloadError(f"The SigTuple set has no file or image named {name!r}.")
         wanted += chosen
     return list(dict.fromkeys(wanted))
-
-
-def _called(path: PurePosixPath) -> tuple[str, str]:
-    """Return the folder of a file, and the image that it is or is the mask of."""
-    return path.parts[0], image_stem(path.stem)
 
 
 def _explain(error: Exception, name: str, base_url: str, folder: Path) -> DownloadError:

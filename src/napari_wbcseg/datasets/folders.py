@@ -141,7 +141,8 @@ def _read_pair(name: str, image_entry: Entry, mask_entry: Entry, reading: MaskRe
             f"{image_entry.shown} is {image.shape[1]} × {image.shape[0]}; make them the same size."
         )
     orientation = orientation_of(image_entry.source)
-    if orientation_of(mask_entry.source) == 1 and _drawn_turned(image, labels, orientation):
+    noted = orientation != 1 and orientation_of(mask_entry.source) == 1
+    if noted and _drawn_turned(image, labels, orientation):
         raise DatasetError(
             f"{mask_entry.shown} was drawn on {image_entry.shown} as it looks when turned as its camera "
             f"noted (orientation {orientation}), but its pixels are stored otherwise. Open the picture, save "

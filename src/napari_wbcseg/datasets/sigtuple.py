@@ -35,18 +35,12 @@ _FOLDS = {
     **{"1467973104": 2, "1467973122": 2, "1467973178": 2, "54A84627F362": 3, "017532875DDF": 4},
 }
 
-_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 _MOST_MEMBER = 2**28  # bytes; the largest picture of the set has a thousandth
 _MOST_PASSED = 2**32  # bytes of all members, which are unpacked to find the next one
 
 
 #: Tiles whose mask leaks into debris or misses much of the cell (seen by eye).
 DOUBTFUL_MASKS = frozenset(f"train-{number}" for number in (24, 57, 58, 76, 83, 140, 157))
-
-
-def is_tar(path: str | Path) -> bool:
-    """Say whether a path names a tar archive, by its ending."""
-    return str(path).lower().endswith(_TAR_ENDINGS)
 
 
 def is_sigtuple(path: str | Path) -> bool:
@@ -59,7 +53,8 @@ def is_sigtuple(path: str | Path) -> bool:
         of these themselves, or a ``.tar`` or ``.tar.gz`` of them.
     """
     path = Path(path)
-    return is_tar(path) or any(_section(path, name) for name in (TRAIN_FOLDER, TEST_FOLDER))
+    is_tar = path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
+    return is_tar or any(_section(path, name) for name in (TRAIN_FOLDER, TEST_FOLDER))
 
 
 def _section(path: Path, name: str) -> Path | None:

@@ -20,8 +20,7 @@ from ..images.find import IMAGE_SUFFIXES
 from ..images.illumination import background_colour, transmittance
 from ..images.read import read_rgb8
 from .csv_table import read_table
-from .look_alikes import taken_for_cells
-from .pair import Outliner, TrainingPair
+from .pair import Outliner, TrainingPair, taken_for_cells
 from .red_cell_size import TYPICAL_WHITE_CELL, red_cell_diameter
 
 PLATELET_CLASS = "platelet"

@@ -13,7 +13,7 @@ import pandas as pd
 from ..datasets.pair import Pairs, TrainingPair
 from ..datasets.read import pairs_of
 from ..datasets.sigtuple import cut_tiles, is_sigtuple
-from ..errors import DatasetError, TrainingError
+from ..errors import DatasetError
 from ..network.classic import classic_arrays, classic_target
 from ..network.engines.create import create_engine
 from ..network.library import load_model
@@ -23,8 +23,6 @@ from ..segmentation.pipeline import segment
 from ..settings import SegmentationSettings
 from .metrics import SMOOTHING, Counts, dice, iou, match_instances, soft_dice
 
-#: Least IoU at which a found cell counts as a true one.
-MATCH_THRESHOLD = 0.5
 _STAGE = "Evaluating"
 
 
@@ -105,7 +103,11 @@ def evaluate(
     """
     file = load_model(model)
     settings = settings or SegmentationSettings(recipe=file.header.recipe)
-    pairs = _pairs(data, tiles)
+    pairs = pairs_of(data)
+    if tiles or (tiles is None and isinstance(data, str | Path) and is_sigtuple(data)):
+        pairs = cut_tiles(pairs)
+    if not pairs:
+        raise DatasetError("There is no image to evaluate on; give images with masks or labels.")
     rows, of_cells = [], []
     overlap = total = 0.0
     for done, pair in enumerate(pairs):
@@ -143,7 +145,7 @@ def compare(pair: TrainingPair, labels: np.ndarray) -> dict[str, Any]:
 
     regions = pair.mask is not None
     true, found = (label(each > 0) if regions else each for each in (pair.labels, labels))
-    matches = match_instances(true, found, MATCH_THRESHOLD)
+    matches = match_instances(true, found)
     cells = matches.true_positive + matches.false_negative
     number = matches.true_positive + matches.false_positive
     cell_dice = np.zeros(cells)
@@ -175,9 +177,8 @@ def network_dice(model: ModelFile, pairs: Pairs, settings: SegmentationSettings)
     float
         NaN where no tile holds a cell.
     """
-    try:
-        images, targets = classic_arrays(pairs)
-    except TrainingError:
+    images, targets = classic_arrays(pairs)
+    if not len(images):
         return float("nan")
     engine = create_engine(model, settings.engine, settings.device)
     size = settings.batch_size
@@ -186,17 +187,6 @@ def network_dice(model: ModelFile, pairs: Pairs, settings: SegmentationSettings)
         for start in range(0, len(images), size)
     ]
     return soft_dice(targets.astype(np.float32) / 255, np.concatenate(batches))
-
-
-def _pairs(data: str | Path | Pairs, tiles: bool | None) -> list[TrainingPair]:
-    pairs = pairs_of(data)
-    if tiles is None:
-        tiles = isinstance(data, str | Path) and is_sigtuple(data)
-    if tiles:
-        pairs = cut_tiles(pairs)
-    if not pairs:
-        raise DatasetError("There is no image to evaluate on; give images with masks or labels.")
-    return pairs
 
 
 def _summary(rows: pd.DataFrame) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from napari_wbcseg.box import Box
-from napari_wbcseg.datasets.look_alikes import taken_for_cells
+from napari_wbcseg.datasets.pair import taken_for_cells
 
 IMAGE = np.zeros((100, 100, 3), np.uint8)
 CELL, DIRT = Box(10, 10, 30, 30), Box(60, 60, 70, 72)
