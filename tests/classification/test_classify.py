@@ -10,7 +10,7 @@ import pytest
 from napari_wbcseg import SegmentationSettings, segment, synthetic_smear
 from napari_wbcseg.classification.classes import BUILT_IN
 from napari_wbcseg.classification.classify import class_list, classifier_of, classify_cells, look_at_labels
-from napari_wbcseg.classification.naming import named
+from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import ImageError, ModelError
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
 
@@ -38,7 +38,7 @@ def test_each_cell_gets_a_class_its_probabilities_and_who_said_so(classifier: Cl
 
 def test_what_a_person_said_stays(classifier: ClassifierFile) -> None:
     image, labels, cells = discs(COLOURS)
-    table = classify_cells(labels, named(cells, [2], "blast"), image, 50.0, classifier)
+    table = classify_cells(labels, each_named(cells, {2: "blast"}), image, 50.0, classifier)
     assert table["class"].tolist() == ["pink", "blast", "violet", "pink"]
     assert table["class_by"].tolist() == ["model", "person", "model", "model"]
     assert table["p_violet"].notna().all(), "the model's opinion is told beside it"

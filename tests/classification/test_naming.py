@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_wbcseg.classification.naming import called, named, said_by_model
+from napari_wbcseg.classification.naming import called, each_named, said_by_model
 
 CELLS = pd.DataFrame({"label": [1, 2, 3]})
 
@@ -43,7 +43,7 @@ def test_a_model_says_class_probability_and_that_it_was_the_model() -> None:
 
 
 def test_no_model_overwrites_what_a_person_said() -> None:
-    table = named(said_by_model(CELLS, SURE), [2], "blast")
+    table = each_named(said_by_model(CELLS, SURE), {2: "blast"})
     again = said_by_model(table, SURE[["lymphocyte", "erythroblast"]])
     row = again.set_index("label").loc[2]
     assert (row["class"], row["class_by"], row["class_probability"]) == ("blast", "person", 1.0)
@@ -53,8 +53,10 @@ def test_no_model_overwrites_what_a_person_said() -> None:
 
 def test_what_a_person_took_back_is_as_the_model_has_it() -> None:
     said = said_by_model(CELLS, SURE)
-    pd.testing.assert_frame_equal(named(named(said, [2, 3], "blast"), [2, 3], ""), said)
-    assert named(named(CELLS, [1], "blast"), [1], "")["class"].tolist() == ["", "", ""]
+    pd.testing.assert_frame_equal(
+        each_named(each_named(said, {2: "blast", 3: "blast"}), {2: "", 3: ""}), said
+    )
+    assert each_named(each_named(CELLS, {1: "blast"}), {1: ""})["class"].tolist() == ["", "", ""]
 
 
 def test_what_may_be_a_platelet_is_unsure_and_counts() -> None:

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from napari_wbcseg import load_result, replay, save, synthetic_smear
 from napari_wbcseg.classification.classify import classify_cells
-from napari_wbcseg.classification.naming import named
+from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import ModelError
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
 from napari_wbcseg.results.records import ResultRecord
@@ -98,7 +98,7 @@ class TestClassify:
 
     def test_what_a_person_said_stays(self, out: Path, classifier: ClassifierFile) -> None:
         found = load_result(out / "a-result.json")
-        save(replace(found, cells=named(found.cells, [1], "violet")), out / "a", "tiff")
+        save(replace(found, cells=each_named(found.cells, {1: "violet"})), out / "a", "tiff")
         shown = wbcseg("classify", "out", "--classes", "own.safetensors")
         assert classes_in(out) == ["violet"] * 3
         assert f"Classes told by a person, {classifier.id}." in shown.output
@@ -164,7 +164,7 @@ class TestAnotherClassifierIsAnotherSetting:
     ) -> None:
         segment("own.safetensors")
         found = load_result(out / "a-result.json")
-        save(replace(found, cells=named(found.cells, [1], "blast")), out / "a", "tiff")
+        save(replace(found, cells=each_named(found.cells, {1: "blast"})), out / "a", "tiff")
         assert "not again: 2 images" in segment("own.safetensors")
         shown = segment("none")
         assert "kept beside the new results, but not counted: a. Correct the new results" in shown
@@ -226,7 +226,7 @@ class TestDifferential:
 
     def test_a_class_may_be_called_as_a_column_of_the_counts(self, out: Path) -> None:
         found = load_result(out / "a-result.json")
-        cells = named(named(found.cells, [1], "status"), [2], "white_cells")
+        cells = each_named(each_named(found.cells, {1: "status"}), {2: "white_cells"})
         save(replace(found, cells=cells), out / "a", "tiff")
         segment("none")
         counts = pd.read_csv(out / "counts.csv").set_index("image").loc["a.png"]

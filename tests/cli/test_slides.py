@@ -19,7 +19,7 @@ from roifile import ImagejRoi
 from napari_wbcseg.batch.run import renew_tables
 from napari_wbcseg.box import Box
 from napari_wbcseg.classification.classes import CellClass
-from napari_wbcseg.classification.naming import named
+from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.segmentation.large.result import LargeResult
 
@@ -147,7 +147,7 @@ def test_tables_and_report_say_of_corrected_cells_what_the_differential_says(
     wbcseg("segment", tmp_path / "slide.tif", "-o", out, "-f", "geojson", *options)
     result = LargeResult.open(out / "slide-cells")
     stone = CellClass("stone", "#123456", white_cell=False)
-    result.keep_said(named(result.cells, [2], "stone"), result.classes.added(stone))
+    result.keep_said(each_named(result.cells, {2: "stone"}), result.classes.added(stone))
     shutil.copytree(out, tmp_path / "moved", copy_function=shutil.copyfile)  # not the times of the files
     for folder in (out, tmp_path / "moved"):
         renew_tables(folder)
@@ -167,7 +167,7 @@ def test_cells_that_a_person_named_are_not_written_over(options: list[str], tmp_
     command = ["segment", tmp_path / "slide.tif", "-o", out, *options]
     wbcseg(*command)
     result = LargeResult.open(out / "slide-cells")
-    result.keep_said(named(result.cells, [2], "blast"))
+    result.keep_said(each_named(result.cells, {2: "blast"}))
     wbcseg(*command, "--check-below", 0.9)
     assert LargeResult.open(out / "slide-cells").cells["class"].tolist()[1] == "blast"
     assert len(list(out.glob("*-cells"))) == 2
@@ -224,7 +224,7 @@ def test_classes_told_anew_are_those_that_segmenting_tells_and_all_that_was_writ
     columns = ["white_cells", "violet", "pink"]
     assert pd.read_csv(out / "counts.csv")[columns].equals(pd.read_csv(other / "counts.csv")[columns])
     assert "Done before, and not again: 1 image" in wbcseg(*command, "-o", out, "--classes", own.path).output
-    again.keep_said(named(again.cells, [2], "blast"))
+    again.keep_said(each_named(again.cells, {2: "blast"}))
     (tmp_path / "slide.tif").rename(tmp_path / "kept.tif")
     tifffile.imwrite(tmp_path / "slide.tif", picture(TRUTH)[::-1].copy(), tile=(64, 64), photometric="rgb")
     refused = wbcseg("classify", out, status=1).stderr
@@ -243,7 +243,7 @@ def test_a_corrected_part_brings_what_was_said_of_its_cells(options: list[str], 
     labels = result.region(window)
     labels[40:44, 60] = 0  # an outline that was corrected
     labels[80:90, 100:110] = 7  # and a cell that was missed
-    said = named(pd.DataFrame({"label": [1, 7], "check": False}), [1, 7], "blast")
+    said = each_named(pd.DataFrame({"label": [1, 7], "check": False}), {1: "blast", 7: "blast"})
     result.replace_region(window, labels, said=said)
     cells = LargeResult.open(tmp_path / "out" / "slide-cells").cells
     assert cells["label"].tolist() == [1, 2, 3], "the new one has a number that no other had"

@@ -15,7 +15,7 @@ from PIL import Image
 from napari_wbcseg import SegmentationSettings, TrainingSettings, load_result, save
 from napari_wbcseg.batch.run import collect, segment_files
 from napari_wbcseg.classification.classes import BUILT_IN, CellClass
-from napari_wbcseg.classification.naming import named, said_by_model
+from napari_wbcseg.classification.naming import each_named, said_by_model
 from napari_wbcseg.datasets.corrections import CellDecision, add_correction
 from napari_wbcseg.segmentation.large.run import segment_large
 
@@ -34,7 +34,7 @@ def make(folder: Path) -> None:
     segment_files(collect([folder / "smear.png"]), folder / "run", model, SETTINGS, formats=("ome-zarr",))
     found = load_result(folder / "run" / "smear-result.json")
     told = said_by_model(found.cells, pd.DataFrame({"monocyte": [0.9, 0.4], "basophil": [0.1, 0.6]}))
-    told = named(told, [2], "smudge cell")
+    told = each_named(told, {2: "smudge cell"})
     corrected = replace(found, cells=told, classes=CLASSES, classifier="own@0123456789ab", notes=("A note.",))
     save(corrected, folder / "named", "tiff,ome-zarr")
     segment_large(image, folder / "slide", model, SETTINGS)

@@ -148,7 +148,8 @@ def look_at_labels(
             boxes = [places[int(wanted[row])] for row in rows]
             masks = [part[box.slices] == wanted[row] for row, box in zip(rows, boxes, strict=True)]
             corners = np.array([[box.top, box.left] for box in boxes])
-            pixels = (light or _own_light)(np.asarray(picture[window.slices]), window)
+            stored = np.asarray(picture[window.slices])
+            pixels = light(stored, window) if light else normalised(prepare_image(stored))
 
             def within(done: int, total: int, stage: str, seen: int = seen) -> None:
                 progress(seen + done, len(cells), stage)
@@ -157,10 +158,6 @@ def look_at_labels(
             probabilities[rows], embedding[rows] = told
             seen += len(rows)
     return probabilities, embedding
-
-
-def _own_light(pixels: np.ndarray, window: Box) -> np.ndarray:
-    return normalised(prepare_image(pixels))
 
 
 def parts_of(plane: Any, cells: pd.DataFrame, rows: np.ndarray) -> Iterator[tuple[Box, list[int]]]:

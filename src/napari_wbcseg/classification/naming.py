@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,23 +119,16 @@ def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[
     return names, certainty
 
 
-def named(cells: pd.DataFrame, labels: Iterable[int], name: str) -> pd.DataFrame:
+def each_named(cells: pd.DataFrame, names: Mapping[int, str]) -> pd.DataFrame:
     """Return the table with some cells named by a person, who is sure.
 
     Parameters
     ----------
     cells : DataFrame
-    labels : iterable of int
-        Which cells.
-    name : str
-        The class. Empty takes back what a person said: then it is as the model's probabilities,
-        where there are some, have it.
+    names : mapping of int to str
+        Label and class of each. An empty class takes back what a person said: then it is as the model's
+        probabilities, where there are some, have it.
     """
-    return each_named(cells, dict.fromkeys(labels, name))
-
-
-def each_named(cells: pd.DataFrame, names: Mapping[int, str]) -> pd.DataFrame:
-    """Return the table with cells named by a person: label and class of each, as `named` takes them."""
     cells = _with_columns(cells)
     said = cells["label"].map(names)
     chosen, taken_back = said.notna(), said == ""

@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_wbcseg import Segmentation, load_result, save
 from napari_wbcseg.classification.classes import BUILT_IN, CellClass
-from napari_wbcseg.classification.naming import named, said_by_model
+from napari_wbcseg.classification.naming import each_named, said_by_model
 from napari_wbcseg.results.formats.pictures import CHECK_COLOUR
 from napari_wbcseg.results.formats.tables import write_counts
 from napari_wbcseg.results.records import ResultRecord
@@ -27,7 +27,7 @@ CLASSES = BUILT_IN.added(CellClass("NK cell", "#1234ef"))
 @pytest.fixture
 def told(result: Segmentation) -> Segmentation:
     probabilities = pd.DataFrame({"eosinophil": [0.9, 0.2, 0.3], "monocyte": [0.1, 0.8, 0.7]})
-    cells = named(said_by_model(result.cells, probabilities), [700], "NK cell")
+    cells = each_named(said_by_model(result.cells, probabilities), {700: "NK cell"})
     return replace(result, cells=cells, classes=CLASSES, classifier="own@abcdefabcdef")
 
 

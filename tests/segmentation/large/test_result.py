@@ -11,7 +11,7 @@ import pytest
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.classification.classes import CellClass
-from napari_wbcseg.classification.naming import named
+from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import ImageError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large import pyramid
@@ -132,7 +132,9 @@ def test_labels_of_another_size_are_said(folder: Path) -> None:
 
 def test_a_result_that_is_had_again_is_as_a_person_left_it(folder: Path, model: ModelFile) -> None:
     result = LargeResult.open(folder)
-    result.keep_said(named(result.cells, [2], "stone"), result.classes.added(CellClass("stone", "#123456")))
+    result.keep_said(
+        each_named(result.cells, {2: "stone"}), result.classes.added(CellClass("stone", "#123456"))
+    )
     changed(folder, Box(30, 40, 60, 70), 0)
     again = segment_large(picture(TRUTH), folder, model, SETTINGS)
     assert (again.cells["label"].tolist(), again.edited) == ([2, 3, 4], True)

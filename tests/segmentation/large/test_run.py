@@ -18,7 +18,7 @@ import tifffile
 import zarr
 
 from napari_wbcseg.classification.classes import BUILT_IN, PROBABILITY
-from napari_wbcseg.classification.naming import named
+from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large.result import LargeResult
@@ -268,7 +268,7 @@ def test_a_class_that_is_named_like_a_formula_is_words_in_the_table(
 ) -> None:
     segment_large(smear[0], tmp_path, model, SETTINGS)
     result = LargeResult.open(tmp_path)
-    result.keep_said(named(result.cells, [1], "=1+1"))
+    result.keep_said(each_named(result.cells, {1: "=1+1"}))
     assert pd.read_csv(tmp_path / "cells.csv").loc[0, "class"] == "'=1+1"
     assert LargeResult.open(tmp_path).cells.loc[0, "class"] == "=1+1"
 
