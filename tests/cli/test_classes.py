@@ -143,7 +143,7 @@ class TestClassify:
         (tmp_path / "bad.safetensors").write_bytes(b"nothing")
         assert "There is no NAME-result.json in in" in wbcseg("classify", "in", status=1).stderr
         result = wbcseg("classify", "out", "--classes", "bad.safetensors", status=1)
-        assert "bad.safetensors is not a .safetensors file" in result.stderr
+        assert "bad.safetensors cannot be read" in result.stderr
 
 
 class TestAnotherClassifierIsAnotherSetting:

@@ -60,7 +60,7 @@ class TestList:
     def test_a_spoilt_file_is_listed_with_its_problem(self, widget, own_models_folder):
         (own_models_folder / "spoilt.safetensors").write_bytes(b"none")
         widget.refresh("spoilt")
-        assert "is not a .safetensors file" in text_of(widget)
+        assert "choose a .safetensors file" in text_of(widget)
         assert not widget._export.isEnabled()
 
     def test_only_ones_own_models_can_be_removed(self, widget):
