@@ -6,14 +6,11 @@ from functools import partial
 
 
 def _open(title: str) -> None:
-    import napari
-
     from .shared.panel import open_panel
-    from .shared.viewer import own_viewer
+    from .shared.viewer import current_viewer
 
-    viewer = napari.current_viewer()
-    if viewer is not None:
-        open_panel(own_viewer(viewer), title)
+    if (viewer := current_viewer()) is not None:
+        open_panel(viewer, title)
 
 
 open_segment = partial(_open, "Segment white blood cells")

@@ -83,13 +83,11 @@ def _is_large(folder: Path) -> bool:
 
 def _read_result(path: Any) -> list[LayerDataTuple]:
     """Read a result, and let its count stand on the canvas, though no panel of ours is open."""
-    import napari
-
     from .shared.file_layers import large_result_layers, read_result_layers
     from .shared.unsaved import keep_unsaved
+    from .shared.viewer import current_viewer
 
-    viewer = napari.current_viewer()
-    if viewer is not None:
+    if (viewer := current_viewer()) is not None:
         keep_unsaved(viewer)
     return large_result_layers(path) if _is_large(Path(path)) else read_result_layers(path)
 
@@ -128,7 +126,6 @@ def _file(path: Paths) -> Path | None:
 
 def open_large_image() -> None:
     """File ▸ IO Utilities: ask for a large image and add it to the viewer, without reading it whole."""
-    import napari
     from napari.layers import Layer
     from napari.utils.notifications import show_error
     from qtpy.QtWidgets import QFileDialog
@@ -136,9 +133,9 @@ def open_large_image() -> None:
     from ..errors import WBCSegError
     from ..images.find import OPENSLIDE_ONLY, TIFF_SUFFIXES
     from .shared.file_layers import large_image_layer
-    from .shared.viewer import own_viewer
+    from .shared.viewer import current_viewer
 
-    viewer = napari.current_viewer()
+    viewer = current_viewer()
     patterns = " ".join(f"*{suffix}" for suffix in (*TIFF_SUFFIXES, *OPENSLIDE_ONLY))
     files = f"Tiled TIFF and whole slides ({patterns});;All files (*)"
     title = "Open a large image, read where it is looked at"
@@ -146,6 +143,6 @@ def open_large_image() -> None:
     if viewer is None or not name:
         return
     try:
-        own_viewer(viewer).add_layer(Layer.create(*large_image_layer(name)))
+        viewer.add_layer(Layer.create(*large_image_layer(name)))
     except WBCSegError as error:
         show_error(str(error))

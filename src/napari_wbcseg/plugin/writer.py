@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 
 def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> list[str]:
     """Save what napari hands over in the format of a name."""
-    import napari
     from napari.layers import Image, Labels
     from napari.utils.notifications import show_error
 
     from ..results.save import FORMATS
     from .shared.saving import LayerSnapshot, save_snapshot
     from .shared.unsaved import keep_unsaved
-    from .shared.viewer import own_viewer
+    from .shared.viewer import current_viewer
 
     if path == "":
         show_error("Choose a layer of cells in the layer list, then File ▸ Save Selected Layers.")
@@ -34,8 +33,8 @@ def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> 
     if not target.name.lower().endswith(FORMATS[name].endings):
         # The dialog leaves the ending to who saves.
         target = target.with_name(f"{target.name}{FORMATS[name].endings[0]}")
-    viewer = napari.current_viewer()
-    there = list(own_viewer(viewer).layers) if viewer is not None else []
+    viewer = current_viewer()
+    there = list(viewer.layers) if viewer is not None else []
     made: dict[str, Any] = {}
     for data, about, kind in layers:  # of the viewer, where what a review says of its cells is the latest
         own = next((layer for layer in there if layer.data is data), None)

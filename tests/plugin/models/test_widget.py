@@ -125,10 +125,10 @@ class TestAddToTrainingSet:
         review.select([(0, 2)])
         review.accept()
         with qtbot.waitSignal(events.training_set_changed, timeout=30_000):
-            review.store_field.click()
+            review.panel.store_field.click()
         (field,) = read_record()
         assert (field.cells, [one.label for one in field.decisions]) == (3, [2])
-        qtbot.waitUntil(review.store_field.isEnabled)
+        qtbot.waitUntil(review.panel.store_field.isEnabled)
 
     def test_of_a_large_image_windows_around_the_decided_cells_are_stored(self, viewer, own_training_set):
         labels = np.zeros((2100, 2500), np.int32)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication
 from napari_wbcseg.classification.classes import BUILT_IN, CellClass
 from napari_wbcseg.plugin.review.gallery import Gallery
 from napari_wbcseg.plugin.review.layer import LayerReview
+from napari_wbcseg.plugin.shared.panel import Panel
 from napari_wbcseg.results.load import load_result
 from napari_wbcseg.results.save import save
 
@@ -228,7 +229,7 @@ class TestDeciding:
         qtbot.keyClick(widget.gallery, "N")
         assert widget.gallery.selection.cells == [SECOND]
         qtbot.keyClick(widget.gallery, key)
-        assert (widget.review.count, widget.review.to_check) == (count, to_check)
+        assert (widget.review.count, len(widget.to_check)) == (count, to_check)
         if key == "A":
             assert [item.words for item in widget.gallery.model().items if item.cell == SECOND] == ["named ✓"]
         else:
@@ -275,7 +276,7 @@ class TestUndo:
         widget.labels.paint((30, 44), 1)
         widget.labels.undo()
         widget.undo()
-        assert widget.review.to_check == 1
+        assert len(widget.to_check) == 1
 
     def test_new_labels_have_nothing_to_take_back(self, widget):
         widget.select([SECOND])
@@ -315,9 +316,8 @@ def test_the_outline_on_the_canvas_takes_the_colour_of_the_class(widget, qtbot):
 
 def test_pictures_that_are_read_when_the_gallery_is_gone_are_nobodys(viewer, qtbot):
     review = LayerReview(viewer, viewer.add_labels(three_cells(np.uint16)))
-    gallery = Gallery(review.keys)
+    gallery = Gallery(review.keys, lambda: review, Panel())
     gallery.show()
-    gallery.follow(review)
     crops = gallery._crops
     gallery.deleteLater()
     QApplication.sendPostedEvents(gallery, QEvent.Type.DeferredDelete)
@@ -367,14 +367,14 @@ def test_cells_go_with_their_class_when_it_is_renamed(widget):
 
 def test_two_classes_of_one_name_are_refused_in_words(widget):
     widget.gallery.class_menu.change("monocyte", name="basophil")
-    assert "Two classes have the name 'basophil'" in widget.panel.message.text()
+    assert "Two classes have the name 'basophil'" in widget.message.text()
     assert "monocyte" in widget.review.classes.names
 
 
 def test_a_name_that_no_class_can_have_is_refused_in_words(widget):
     before = widget.review.classes
     widget.gallery.class_menu.add("x" * 61)
-    assert "at most 60 characters" in widget.panel.message.text()
+    assert "at most 60 characters" in widget.message.text()
     assert widget.review.classes == before
 
 

@@ -65,7 +65,7 @@ def agrees(review):
 
 def test_any_labels_on_any_image_are_measured(review):
     assert agrees(review)
-    assert (review.count, review.to_check, review.summary()) == (3, 0, "3 white cells")
+    assert (review.count, review.cells["check"].sum(), review.summary()) == (3, 0, "3 white cells")
     assert review.cells["certainty"].isna().all(), "nobody knows it of labels drawn by hand"
 
 
@@ -131,15 +131,15 @@ def test_every_move_of_the_brush_is_followed_before_the_button_is_let_go(review)
 def test_a_label_in_two_pieces_is_flagged_until_it_is_mended_or_accepted(review):
     review.labels.brush_size = 9
     review.labels.paint((90, 130), 1)
-    soon(lambda: review.to_check == 1)
+    soon(lambda: review.cells["check"].sum() == 1)
     assert review.cells["flag"].tolist() == ["2 pieces", "", ""]
     assert review.summary() == "3 white cells, 1 to check"
     review.accept([(0, 1)])
-    assert (review.to_check, review.cells["decision"].iloc[0]) == (0, "accepted")
+    assert (review.cells["check"].sum(), review.cells["decision"].iloc[0]) == (0, "accepted")
     review.accept([(0, 1)])
-    assert (review.to_check, review.cells["decision"].iloc[0]) == (1, "")
+    assert (review.cells["check"].sum(), review.cells["decision"].iloc[0]) == (1, "")
     review.undo()
-    assert review.to_check == 0
+    assert review.cells["check"].sum() == 0
 
 
 def test_a_label_swallowed_by_another_is_flagged_and_undo_takes_the_flag_away(review):
@@ -262,7 +262,7 @@ def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the
     assert layer.features["decision"].tolist()[2] == "accepted"
     again = LayerReview(viewer, layer, image)
     assert again.cells["decision"].tolist() == ["", "accepted"]
-    assert again.to_check == 0
+    assert again.cells["check"].sum() == 0
     add_segmentation(viewer, result, image)
     soon(lambda: again.count == 3)
     assert again.summary() == "3 white cells, 2 to check", "a new run is not decided on"

@@ -79,10 +79,10 @@ def name(widget, label, as_what):
 
 def learn(widget):
     until(lambda: widget.review is not None and not widget.review.measuring)
-    widget.panel.message.setText("")
+    widget.message.setText("")
     widget.learn()
-    until(lambda: widget.panel.message.text().startswith("Learnt"))
-    return widget.panel.message.text()
+    until(lambda: widget.message.text().startswith("Learnt"))
+    return widget.message.text()
 
 
 def classes(widget):
@@ -166,11 +166,11 @@ class TestLearning:
         until(lambda: LayerInfo.of(widget.labels).classifier != learnt)
 
     def test_the_classifier_can_be_saved(self, widget, tmp_path, monkeypatch):
-        assert not widget.save_classifier.isVisibleTo(widget)
+        assert not widget.panel.save_classifier.isVisibleTo(widget)
         learn(widget)
-        assert widget.save_classifier.isVisibleTo(widget)
+        assert widget.panel.save_classifier.isVisibleTo(widget)
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "own"), ""))
-        widget.save_classifier.click()
+        widget.panel.save_classifier.click()
         assert "blast" in read_classifier(tmp_path / "own.safetensors").header.architecture.classes
 
     def test_the_least_sure_cell_is_offered_next(self, widget):
@@ -194,7 +194,7 @@ class TestLearning:
     def test_why_nothing_can_be_learnt_is_said(self, widget, spoil, words):
         spoil(widget)
         widget.panel.buttons["learn"].click()
-        until(lambda: words in widget.panel.message.text())
+        until(lambda: words in widget.message.text())
 
 
 class TestBySuggestion:
@@ -265,7 +265,7 @@ class TestMissedCells:
         widget = review_of(viewer, np.full((200, 200, 3), 235, np.uint8), labels)
         widget.panel.buttons["outline_missed"].click()
         click(viewer, widget.labels, 150, 150)
-        until(lambda: "sees no cell there" in widget.panel.message.text())
+        until(lambda: "sees no cell there" in widget.message.text())
         assert widget.review.count == 1
         widget.panel.buttons["outline_missed"].click()
         assert not widget.canvas.outlining

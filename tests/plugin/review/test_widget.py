@@ -119,7 +119,7 @@ def test_whoever_goes_through_the_cells_to_check_is_led_on(viewer, widget):
     assert widget.panel.count.text() == "2 white cells"
     assert [row["status"] for row in rows(widget)] == ["", "✓ accepted"]
     keys["N"](widget.labels)
-    assert widget.panel.message.text() == "No cell is left to check."
+    assert widget.message.text() == "No cell is left to check."
     widget.panel.buttons["undo"].click()
     assert widget.review.count == 3
 
@@ -141,7 +141,7 @@ def test_filter_sort_and_histogram(viewer, widget):
             widget.show_only(**{"shown": "To check", **wrong})
     widget.panel.condition.setText("aera > 3")
     widget.panel.condition.editingFinished.emit()
-    assert "cannot be read: there is no column aera." in widget.panel.message.text()
+    assert "cannot be read: there is no column aera." in widget.message.text()
     assert widget.shown == [(0, 2), (0, 3)]
     widget.show_only()
     widget.select([(0, 2)])
@@ -191,7 +191,7 @@ def test_a_line_drawn_over_a_cell_splits_it(viewer, widget):
 def test_what_cannot_be_done_is_said_by_button_and_raised_by_call(viewer, widget, qtbot):
     with qtbot.waitSignal(widget.failed):
         widget.panel.buttons["merge"].click()
-    assert "Select two cells" in widget.panel.message.text()
+    assert "Select two cells" in widget.message.text()
     with pytest.raises(EditError, match="Select a cell to split"):
         widget.split()
     with pytest.raises(EditError, match="crosses no cell"):
@@ -239,7 +239,7 @@ def test_layers_may_be_renamed_removed_and_exchanged(viewer, widget):
     assert widget.panel.count.text() == "1 white cell"
     assert "N" not in {str(key) for key in first.keymap}
     other.name = "renamed"
-    assert widget._layers.labels.current_choice == "renamed"
+    assert widget.panel.layers.labels.current_choice == "renamed"
     widget.select([(0, 4)])
     viewer.layers.remove(other)
     assert widget.labels is first

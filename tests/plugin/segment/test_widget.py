@@ -46,7 +46,9 @@ def test_run_adds_the_layers_and_tells_the_count(viewer, widget, quick_segment, 
     assert layers.cells in viewer.layers
     assert widget._panel.result.text() == "3 white cells"
     assert "Cell diameter 24 px, estimated" in widget._panel.found.text()
-    assert widget._panel.top.editors["cell_diameter"]._value.value == 24, "a start for setting it by hand"
+    assert widget._panel.settings.editors["cell_diameter"]._value.value == 24, (
+        "a start for setting it by hand"
+    )
     assert widget.settings.cell_diameter is None
     assert widget.image is source, "the results do not become the image"
     no_thread_left(qtbot)
@@ -254,7 +256,7 @@ def test_an_error_is_shown_as_its_sentence(viewer, widget, qtbot, monkeypatch, c
     with qtbot.waitSignal(widget.failed, timeout=5000) as signal:
         widget.run()
     assert signal.args == ["The image has NaN values; replace them."]
-    assert widget._panel.details.text() == "The image has NaN values; replace them."
+    assert widget.message.text() == "The image has NaN values; replace them."
     assert "Traceback" not in capsys.readouterr().err
     assert len(viewer.layers) == 1
 
@@ -303,7 +305,7 @@ def test_choosing_a_recipe_takes_a_model_of_it(widget, small_model):
     small_model("leishman", "classic")
     widget._panel.models.refresh()
     widget.model = "my-stain"
-    widget._panel.options.editors["recipe"]._value.value = "classic"
+    widget._panel.settings.editors["recipe"]._value.value = "classic"
     assert widget.model in ("classic", "leishman")
     assert widget._panel.models.recipe == "classic"
 
@@ -401,7 +403,7 @@ def test_the_count_follows_brush_and_undo(viewer, widget, quick_segment, qtbot):
 
 def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick_segment, qtbot):
     source = viewer.add_image(discs(), rgb=True, scale=(0.5, 0.5))
-    editor = widget._panel.top.editors["cell_diameter"]
+    editor = widget._panel.settings.editors["cell_diameter"]
     editor._none.value = False
     editor._value.value = 40
     circle = widget._circle.layer
@@ -467,7 +469,7 @@ def test_what_is_folded_takes_no_key_and_draw_needs_an_image(viewer, widget):
     for part in widget.findChildren(Folded):
         assert not any(inner.isVisibleTo(widget) for inner in part._content.findChildren(QWidget))
         part.expand()
-    assert widget._panel.options.editors["batch_size"].isVisibleTo(widget)
+    assert widget._panel.settings.editors["batch_size"].isVisibleTo(widget)
 
 
 EDGES = [(0, 60), (60, 0), (119, 60), (60, 159), (0, 0)]
@@ -573,10 +575,10 @@ def test_what_is_said_of_one_picture_does_not_stand_under_another(
     run(widget, qtbot)
     with qtbot.waitSignal(widget._panel.save.saved, timeout=60_000):
         widget._panel.save.save(tmp_path / "a")
-    assert "Saved" in widget._panel.save.told.text()
+    assert "Saved" in widget._panel.save.message.text()
     assert "24 px" in widget._panel.found.text()
     viewer.add_image(discs(), rgb=True, name="b")
-    assert widget._panel.save.told.text() == ""
+    assert widget._panel.save.message.text() == ""
     assert widget._panel.found.text() == ""
     assert widget._panel.result.text() == ""
     viewer.layers.selection.active = first

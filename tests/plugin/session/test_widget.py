@@ -23,6 +23,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_wbcseg import SegmentationSettings, differential_of, load_result, save
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
+from napari_wbcseg.plugin.shared.jobs import busy
 from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.plugin.shared.unsaved import unsaved_folder
 from napari_wbcseg.plugin.writer import write_tiff
@@ -421,7 +422,7 @@ class TestGoingThrough:
         (folder / "0003.png").unlink()
         go_to(session, 3, qtbot)
         assert np.unique(session.cells.data).tolist() == [0, 1, 2, 3]
-        assert "0003.png is not there any more" in session._panel.message.text()
+        assert "0003.png is not there any more" in session.message.text()
 
     def test_what_can_be_done_follows_the_layers(self, viewer, session, qtbot):
         go_to(session, 3, qtbot)
@@ -556,7 +557,7 @@ class TestCorrecting:
         answers.append(said)
         session.show_picture(0)
         qtbot.waitUntil(
-            lambda: session.shown.item.image == f"000{shown}.png" and not session._saving, timeout=WAIT
+            lambda: session.shown.item.image == f"000{shown}.png" and not busy(session._saving), timeout=WAIT
         )
         assert asked == ["The cells of 0003.png were corrected, and that is not saved."]
         assert (load_result(out / "0003-result.json").count == 2) == kept
@@ -708,7 +709,7 @@ class TestKilledWhileCorrecting:
         session = open_session(out)
         assert session.shown.item.image == "0003.png"
         assert np.unique(session.cells.data).tolist() == [0, 1, 3]
-        assert "were not saved. Here they are" in session._panel.message.text()
+        assert "were not saved. Here they are" in session.message.text()
         assert session.unsaved
         assert load_result(out / "0003-result.json").count == 3, "nothing is written without a question"
         answer[0].append(said)

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QApplication
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import EditError
 from napari_wbcseg.network.library import models_folder
-from napari_wbcseg.plugin.review import kept_features
+from napari_wbcseg.plugin.review import disk_copy
 from napari_wbcseg.plugin.review.large_edit import window_on_view
 from napari_wbcseg.plugin.review.widget import ReviewWidget
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
@@ -123,7 +123,7 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     qtbot.addWidget(review)
     review.labels = cells
     assert review.review.count == 4
-    assert "on disk" in review.panel.message.text()
+    assert "on disk" in review.message.text()
 
     row0, col0, row1, col1 = window_on_view(cells)
     assert row0 <= 600 < row1, "the middle of the image is on view"
@@ -219,7 +219,7 @@ def test_what_is_said_right_before_a_part_and_in_it_is_kept(viewer, result, forc
 
 def test_that_decisions_cannot_be_kept_is_said_once_until_they_are(viewer, result, qtbot, monkeypatch):
     said = []
-    monkeypatch.setattr(kept_features, "say_error", said.append)
+    monkeypatch.setattr(disk_copy, "say_error", said.append)
     _, cells = viewer.open(result, plugin="napari-wbcseg")
     review = ReviewWidget(viewer)
     qtbot.addWidget(review)
@@ -261,4 +261,4 @@ def test_a_view_that_is_too_large_is_a_sentence(viewer, result, qtbot, monkeypat
     qtbot.addWidget(review)
     review.labels = cells
     review.large.take.click()
-    assert "zoom in" in review.panel.message.text()
+    assert "zoom in" in review.message.text()

@@ -222,7 +222,7 @@ class TestForm:
             form.save(tmp_path / "out" / "smear")
         assert {path.name for path in told.args[0]} == {path.name for path in (tmp_path / "out").iterdir()}
         assert len(told.args[0]) == len(OFFERED) + 1
-        assert "smear-labels.tif" in form.told.text()
+        assert "smear-labels.tif" in form.message.text()
         assert not form.running
         record = json.loads((tmp_path / "out" / "smear-result.json").read_text(encoding="utf-8"))
         assert record["image"]["path"] == str(tmp_path / "smear.png"), "so that it can be done again"
@@ -236,7 +236,7 @@ class TestForm:
             form.formats = formats
             with qtbot.waitSignal(form.saved, timeout=60_000):
                 form.save(tmp_path / "out" / "smear")
-            assert ("The picture is in no file" in form.told.text()) == told
+            assert ("The picture is in no file" in form.message.text()) == told
 
     def test_the_dialog_starts_at_the_image_and_its_answer_is_a_name(
         self, form, tmp_path, qtbot, monkeypatch

@@ -42,11 +42,11 @@ def test_an_optional_number_can_be_left_to_the_computer(qtbot):
     form = SettingsForm(SegmentationSettings(), ["cell_diameter"])
     qtbot.addWidget(form)
     editor = form.editors["cell_diameter"]
-    assert form.values() == {"cell_diameter": None}
+    assert form.values()["cell_diameter"] is None
     assert not editor._value.enabled
     editor._none.value = False
     editor._value.value = 80
-    assert form.values() == {"cell_diameter": 80}
+    assert form.values()["cell_diameter"] == 80
 
 
 def test_only_the_fields_of_the_recipe_are_shown(qtbot):
@@ -78,6 +78,16 @@ def test_the_keyboard_goes_from_the_rows_above_to_the_fields(qtbot):
     above.setFocus()
     form.focusNextChild()
     assert form.editors["recipe"].isAncestorOf(form.focusWidget())
+
+
+def test_what_is_not_on_top_is_folded_and_set_with_the_rest(qtbot):
+    form = SettingsForm(SegmentationSettings(), ["cell_diameter"])
+    for part in (form, form.more):
+        qtbot.addWidget(part)
+    assert form.isAncestorOf(form.editors["cell_diameter"])
+    assert form.more.isAncestorOf(form.editors["batch_size"])
+    form.set_values(SegmentationSettings(cell_diameter=50, batch_size=3))
+    assert SegmentationSettings(**form.values()) == SegmentationSettings(cell_diameter=50, batch_size=3)
 
 
 def test_a_change_is_told(qtbot):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,11 @@ from ...training.fine_tune import FineTuningPlan, plan_fine_tuning, plan_of
 from ...training.folder import Unfinished, new_training_folder, read_job
 from ...training.worker import TrainingProcess
 from ..shared.events import events
-from ..shared.jobs import Cleanup, say_error
+from ..shared.jobs import Cleanup
 from ..shared.model_list import ModelPicker
 from ..shared.panel import Sentence, beside, button, fill, stretched, with_tip
 from ..shared.training_data import training_set_in_words
-from ..shared.training_run import ResumePanel, TrainingRun
+from ..shared.training_run import TrainingRun
 
 if TYPE_CHECKING:
     from ...evaluation.compare import Comparison
@@ -67,15 +67,16 @@ class FineTunePanel(QWidget):
         self.settings: TrainingSettings | None = None
         #: What is replayed; None takes the SigTuple set where it is, and synthetic smears.
         self.original: Any = None
-        self.run = TrainingRun(cleanup)
+        self.run = TrainingRun(cleanup, fine_tuning=True)
+        self.resume = self.run.resume
         # Of what is under way, or whose model the user has still to decide on.
         self._plan: FineTuningPlan | None = None
         self._kept_in: Path | None = None
         self._found: ModelFile | None = None
         self._build()
         self.run.finished.connect(self._on_compared)
-        self.run.failed.connect(self._fail)
-        self.run.cancelled.connect(self._on_cancelled)
+        self.run.failed.connect(self.failed)
+        self.run.cancelled.connect(self.cancelled)
         self.run.changed.connect(self._update)
         events.training_set_changed.connect(self.refresh)
         self.refresh()
@@ -91,9 +92,6 @@ class FineTunePanel(QWidget):
 
     def fine_tune(self) -> None:
         """Start; returns at once."""
-        if self.run.running:
-            return
-        self.discard()
         name, settings, original = self.start.name, self.settings, self.original
 
         def begin(progress: Progress) -> TrainingProcess:
@@ -104,21 +102,21 @@ class FineTunePanel(QWidget):
             job, self._plan = plan.job, plan
             return TrainingProcess(new_training_folder(str(job.name)), job)
 
-        self._say("")
-        self.run.start(begin, self._compare, "Preparing the fine-tuning")
+        self._start(begin, "Preparing the fine-tuning")
 
     def go_on(self, training: Unfinished) -> None:
         """Go on with a fine-tuning that was interrupted; returns at once."""
-        if self.run.running:
-            return
-        self.discard()
 
         def begin(progress: Progress) -> TrainingProcess:
             self._plan = plan_of(read_job(training.folder))
             return TrainingProcess(training.folder)
 
-        self._say("")
-        self.run.start(begin, self._compare, f"Going on with {training.name}")
+        self._start(begin, f"Going on with {training.name}")
+
+    def _start(self, begin: Callable[[Progress], TrainingProcess], title: str) -> None:
+        if not self.run.running:
+            self.discard()
+            self.run.start(begin, self._compare, title)
 
     def keep(self) -> None:
         """Put the new model into the library."""
@@ -129,11 +127,11 @@ class FineTunePanel(QWidget):
         try:
             saved = save_to_library(self._found, self._name.text().strip() or self._found.name)
         except WBCSegError as error:
-            self._fail(str(error))
+            self.run.fail(str(error))
             return
         self._let_go()
         words = f"{saved.name} is kept, and in the list of models."
-        self._say(words)
+        self.run.said.setText(words)
         show_info(words)  # the sentence may be below what is in view
         self.kept.emit(saved)
         events.models_changed.emit(saved.name)
@@ -142,13 +140,12 @@ class FineTunePanel(QWidget):
         """Let the new model go."""
         if self._found is not None:
             self._let_go()
-            self._say("The new model was not kept.")
+            self.run.said.setText("The new model was not kept.")
 
     # Parts -----------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
         self._any = False
-        self.resume = ResumePanel(fine_tuning=True)
         self.resume.resumed.connect(self.go_on)
         self._set: Sentence = Sentence()
         self._folder: QPushButton = button("Folder", _show_folder, "Opens the folder of TIFF pairs.")
@@ -159,7 +156,6 @@ class FineTunePanel(QWidget):
         self._keep = button("Keep the new model", self.keep, "Adds it to your models.")
         self._discard = button("Discard it", self.discard)
         self._name = with_tip(QLineEdit(), "What the new model is called in the list of models.")
-        self._status = Sentence()
         self._table = Sentence()
         fill(
             self,
@@ -168,7 +164,7 @@ class FineTunePanel(QWidget):
             beside(QLabel("Start from"), stretched(self.start), self._folder, wide=self.start),
             self._button,
             self.run,
-            self._status,
+            self.run.said,
             self._table,
             beside(self._name, self._keep, self._discard),
         )
@@ -177,17 +173,12 @@ class FineTunePanel(QWidget):
         ready = self._found is not None
         if self.run.training and self._plan is not None:
             self._set.setText("\n".join([self._plan.summary, *self._plan.notes]))
-        if self.run.running or ready:
+        if ready:  # until it is kept or not
             self.resume.hide()
-        else:
-            self.resume.refresh()
         self._button.setEnabled(self._any and bool(self.start.name) and not self.run.running)
         self.start.setEnabled(not self.run.running)
         for found in (self._table, self._name, self._keep, self._discard):
             found.setVisible(ready)
-
-    def _say(self, text: str) -> None:
-        self._status.setText(text)
 
     # Running ---------------------------------------------------------------------------------------------
 
@@ -204,26 +195,16 @@ class FineTunePanel(QWidget):
         self._name.setText(model.name)
         self._table.setText(_score_table(comparison.table()))
         self._table.setToolTip(f"before: {self._plan.start.name}\nnow: {model.name}")
-        self._say(comparison.verdict)
+        self.run.said.setText(comparison.verdict)
         self._update()
         self.compared.emit(comparison)
-
-    def _on_cancelled(self) -> None:
-        self._say("Cancelled; no model was kept.")
-        self._update()
-        self.cancelled.emit()
-
-    def _fail(self, text: str) -> None:
-        self._say(text)
-        self._update()
-        say_error(text)
-        self.failed.emit(text)
 
     def _let_go(self) -> None:
         """Remove what is kept of a training that ended: its model is decided on."""
         if self._kept_in is not None:
             shutil.rmtree(self._kept_in, ignore_errors=True)
         self._found = None
+        self.resume.refresh()
         self._update()
 
 

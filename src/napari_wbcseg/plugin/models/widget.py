@@ -18,17 +18,26 @@ from qtpy.QtWidgets import (
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
-    QWidget,
 )
 
-from ...errors import ModelError, WBCSegError
+from ...errors import ModelError
 from ...network.library import ModelInfo, import_model_file, list_models, remove_from_library
 from ...network.model_card import model_card
 from ...network.model_file import ModelFile
 from ...progress import Progress
 from ..shared.events import events
-from ..shared.jobs import clean_up_with, in_background, say_error
-from ..shared.panel import Folded, Sentence, beside, button, confirmed, scrolled_column, there, together
+from ..shared.jobs import in_background
+from ..shared.panel import (
+    Folded,
+    Panel,
+    Sentence,
+    beside,
+    button,
+    confirmed,
+    scrolled_column,
+    there,
+    together,
+)
 from .finetune_panel import FineTunePanel
 
 _COLUMNS = ("name", "recipe", "Dice", "size", "origin")
@@ -45,7 +54,7 @@ _FILTERS = {
 }
 
 
-class ModelsWidget(QWidget):
+class ModelsWidget(Panel):
     """Lists the models, shows the card of one, imports, exports, removes and fine-tunes.
 
     Parameters
@@ -58,13 +67,10 @@ class ModelsWidget(QWidget):
     imported = Signal(str)
     #: Emitted with the path of a file that was exported.
     exported = Signal(str)
-    #: Emitted with the sentence that says what went wrong.
-    failed = Signal(str)
 
     def __init__(self, napari_viewer: napari.viewer.Viewer | None = None) -> None:
         super().__init__()
         self._infos: dict[str, ModelInfo] = {}
-        self._cleanup = clean_up_with(self)
         #: Fine-tunes on the training set.
         self.fine_tuning = FineTunePanel(self._cleanup)
         self._build()
@@ -122,13 +128,13 @@ class ModelsWidget(QWidget):
 
     def remove(self) -> None:
         """Delete the chosen model."""
-        try:
+
+        def remove() -> None:
             remove_from_library(self.chosen)
-        except WBCSegError as error:
-            self._fail(str(error))
-            return
-        self._say("Removed.")
-        events.models_changed.emit("")
+            self.say("Removed.")
+            events.models_changed.emit("")
+
+        self.by_hand(remove)
 
     # Parts -----------------------------------------------------------------------------------------------
 
@@ -148,13 +154,12 @@ class ModelsWidget(QWidget):
         tip = "As bioimage.io package, ONNX or Keras file, for other programs."
         self._export = button("Export …", self._ask_export, tip)
         self._remove = button("Remove", self._ask_remove, "Deletes one of your own models.")
-        self._status = Sentence()
 
         column = scrolled_column(self, "Models")
         column.addWidget(self._list)
         self._doors = together(beside(self._import, self._export, self._remove))
         column.addWidget(self._doors)
-        column.addWidget(self._status)
+        column.addWidget(self.message)
         column.addWidget(self._card)
         column.addWidget(Folded("Network, input and training", self._details))
         part = QGroupBox("Fine-tune on my training set")
@@ -200,34 +205,26 @@ class ModelsWidget(QWidget):
     def _run(self, work: Callable[[Progress], str], title: str, then: Callable[[str], object]) -> None:
         if not self._doors.isEnabled():
             return
-        self._say(f"{title} …")
+        self.say(f"{title} …")
         self._doors.setEnabled(False)
         in_background(
             work,
             title,
             done=then,
-            failed=self._fail,
-            cancelled=lambda: self._say("Cancelled."),
+            failed=self.fail,
+            cancelled=lambda: self.say("Cancelled."),
             ended=lambda: self._doors.setEnabled(True),
             cleanup=self._cleanup,
         )
 
     def _on_imported(self, name: str) -> None:
-        self._say(f"{name} was checked and added. Evaluate it on pictures you know before use.")
+        self.say(f"{name} was checked and added. Evaluate it on pictures you know before use.")
         events.models_changed.emit(name)
         self.imported.emit(name)
 
     def _on_exported(self, path: str) -> None:
-        self._say(f"Written: {path}")
+        self.say(f"Written: {path}")
         self.exported.emit(path)
-
-    def _say(self, text: str) -> None:
-        self._status.setText(text)
-
-    def _fail(self, text: str) -> None:
-        self._say(text)
-        say_error(text)
-        self.failed.emit(text)
 
 
 def _row(info: ModelInfo) -> list[str]:

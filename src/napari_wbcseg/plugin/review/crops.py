@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtGui import QColor, QImage, QPixmap
+from qtpy.QtGui import QColor, QPixmap
 
 from ...box import Box
 from ...classification.crops import PARAMETERS, cut_out
 from ...errors import ImageError
 from ...images.prepare import bit_range
 from ..shared.jobs import timer
+from ..shared.panel import pixmap
 from ..shared.viewer import image_data
 from .decisions import Cell
 
@@ -63,9 +64,9 @@ class Crops(QObject):
             except ImageError:
                 self._image = None
 
-    def suit(self, image: Image | None, diameter: float) -> bool:
-        """Say whether they are those of an image, at a scale that is about right for such cells."""
-        return image is self._layer and 0.8 < diameter / self._diameter < 1.25
+    def suit(self, labels: Labels, image: Image | None, diameter: float) -> bool:
+        """Say whether they are of these layers, at a scale that is about right for such cells."""
+        return labels is self._labels and image is self._layer and 0.8 < diameter / self._diameter < 1.25
 
     def picture(self, cell: Cell, box: Box) -> QPixmap:
         """Return the picture of a cell, given with its box; of pixels on disk a grey one until it is read."""
@@ -96,6 +97,8 @@ class Crops(QObject):
             self._soon.start()
 
     def _cut(self, cell: Cell, box: Box) -> QPixmap:
+        import cv2
+
         plane, label = cell
         shown = _ROOM * self._diameter
         around = int(PARAMETERS.side * shown / PARAMETERS.diameter / 2) + 2
@@ -111,12 +114,5 @@ class Crops(QObject):
             pixels = np.asarray(image[here], np.float32) / self._range
         pixels = pixels[..., :3] if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
         crop, _ = cut_out(pixels, mask, (box[0] - top, box[1] - left), shown, PARAMETERS.side)
-        return _pixmap(crop, self._side)
-
-
-def _pixmap(crop: np.ndarray, side: int) -> QPixmap:
-    import cv2
-
-    small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
-    levels = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8).tobytes()
-    return QPixmap.fromImage(QImage(levels, side, side, 3 * side, QImage.Format.Format_RGB888))
+        small = cv2.resize(crop, (self._side, self._side), interpolation=cv2.INTER_AREA)
+        return pixmap(np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8))

@@ -1,10 +1,9 @@
-"""What is known of each cell besides its measurements: certainty, what edits did, what was decided."""
+"""What is known of each cell besides its measurements: what edits did, and what was decided."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +27,13 @@ class Accepted(NamedTuple):
     name: str = ""
 
 
+class Said(NamedTuple):
+    """What a person decided, both only exchanged: the cells accepted, and the classes of labels."""
+
+    accepted: dict[Cell, Accepted]
+    named: dict[int, str]
+
+
 @dataclass(frozen=True, eq=False)
 class Told:
     """What a classifier says of cells.
@@ -44,65 +50,39 @@ class Told:
     classes: ClassList
     probabilities: pd.DataFrame
 
-    def save(self, path: str | Path) -> None:
-        """Write the classifier to a file.
-
-        Raises
-        ------
-        ModelError
-            If it cannot be written.
-        """
-        ClassifierFile.write(path, self.classifier.header, self.classifier.weights)
-
 
 class Decisions:
     """Remembers decisions and flags by cell, and classes by label, through edits and undo.
 
     Parameters
     ----------
-    certainty : mapping of int to float
-        Of the labels that a model found.
-    unsure : set of int
-        Labels that are worth a second look.
-    accepted : set of int
+    accepted : iterable of int
         Labels that were accepted before.
     """
 
-    def __init__(
-        self, certainty: Mapping[int, float], unsure: Iterable[int] = (), accepted: Iterable[int] = ()
-    ) -> None:
-        self._certainty = dict(certainty)
-        self._unsure = set(unsure)
+    def __init__(self, accepted: Iterable[int]) -> None:
         self._earlier = set(accepted)
-        self._accepted: dict[Cell, Accepted] = {}
-        self._named: dict[int, str] = {}  # label and the class that a person said; both only exchanged
+        #: What was decided, as one step of Undo changes it.
+        self.state = Said({}, {})
         self._swallowed: set[tuple[int, int, int]] = set()  # plane, label, and which one took it
-
-    @property
-    def state(self) -> tuple[dict[Cell, Accepted], dict[int, str]]:
-        """What was decided, as one step of Undo changes it; not to be written into."""
-        return self._accepted, self._named
-
-    @state.setter
-    def state(self, state: tuple[dict[Cell, Accepted], dict[int, str]]) -> None:
-        self._accepted, self._named = state
 
     def accept(self, cells: Mapping[Cell, Accepted]) -> None:
         """Accept cells, and take a person's word for their classes; if all are accepted, take that back."""
-        known = {cell: self._accepted[cell] for cell in cells if cell in self._accepted}
+        accepted, named = self.state
+        known = {cell: accepted[cell] for cell in cells if cell in accepted}
         known = {cell: one for cell, one in known.items() if one.flag == cells[cell].flag}
         if len(known) == len(cells):
             self._forget(cells)
             said = {cell[1]: one.name for cell, one in known.items() if one.name}
-            agreed = {label: "" for label, name in said.items() if self._named.get(label) == name}
+            agreed = {label: "" for label, name in said.items() if named.get(label) == name}
         else:
-            self._accepted = {**self._accepted, **cells, **known}
+            self.state = Said({**accepted, **cells, **known}, named)
             agreed = {cell[1]: one.name for cell, one in cells.items() if one.name}
-        self._named = {**self._named, **agreed}
+        self.state = Said(self.state.accepted, {**named, **agreed})
 
     def name(self, labels: Iterable[int], name: str) -> None:
         """Take a person's word for the class of some cells; an empty one takes it back."""
-        self._named = {**self._named, **dict.fromkeys(labels, name)}
+        self.state = Said(self.state.accepted, {**self.state.named, **dict.fromkeys(labels, name)})
 
     def follow(self, plane: int, change: Change, by_brush: bool) -> dict[int, int]:
         """Draw what follows from cells that came and went.
@@ -129,17 +109,16 @@ class Decisions:
         return change.swallowed
 
     def _forget(self, cells: Iterable[Cell]) -> None:
-        gone = self._accepted.keys() & set(cells)
-        if gone:
-            self._accepted = {cell: flag for cell, flag in self._accepted.items() if cell not in gone}
+        gone, (accepted, named) = set(cells), self.state
+        self.state = Said({cell: one for cell, one in accepted.items() if cell not in gone}, named)
 
     def add_columns(self, table: pd.DataFrame, cells: list[Cell]) -> pd.DataFrame:
-        """Return the table with ``certainty``, ``check``, ``flag``, ``decision`` and what a person named.
+        """Return the table with ``check``, ``flag``, ``decision`` and what a person named.
 
         Parameters
         ----------
         table : DataFrame
-            With the column ``pieces``.
+            With the columns ``pieces`` and ``check``: whether the model was unsure.
         cells : list of tuple of int
             Plane and label of each row.
         """
@@ -147,17 +126,16 @@ class Decisions:
         if self._earlier and cells:  # as they are found again, with their flags
             pairs = zip(cells, flags, strict=True)
             again = {cell: Accepted(flag) for cell, flag in pairs if cell[1] in self._earlier}
-            self._accepted, self._earlier = self._accepted | again, set()
-        accepted = {cell: one.flag for cell, one in self._accepted.items()}
+            self.state, self._earlier = Said(self.state.accepted | again, self.state.named), set()
+        accepted = {cell: one.flag for cell, one in self.state.accepted.items()}
         check = [
-            flag != accepted.get(cell) if flag or cell in accepted else cell[1] in self._unsure
-            for cell, flag in zip(cells, flags, strict=True)
+            flag != accepted.get(cell) if flag or cell in accepted else unsure
+            for cell, flag, unsure in zip(cells, flags, table["check"], strict=True)
         ]
         decisions = [ACCEPTED if cell in accepted else "" for cell in cells]
-        if self._named:
-            table = each_named(table, self._named)
+        if self.state.named:
+            table = each_named(table, self.state.named)
         return table.assign(
-            certainty=np.array([self._certainty.get(label, np.nan) for _, label in cells], float),
             check=np.array(check, bool),
             flag=pd.Series(flags, index=table.index, dtype=object),
             decision=pd.Series(decisions, index=table.index, dtype=object),

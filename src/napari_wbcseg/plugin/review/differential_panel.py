@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ class DifferentialPanel(QWidget):
     ----------
     viewer : napari.Viewer
         Whose Shapes layers are offered.
+    review : callable
+        Gives the review, or None.
 
     Attributes
     ----------
@@ -75,9 +78,9 @@ class DifferentialPanel(QWidget):
         it is now.
     """
 
-    def __init__(self, viewer: ViewerModel) -> None:
+    def __init__(self, viewer: ViewerModel, review: Callable[[], LayerReview | None]) -> None:
         super().__init__()
-        self._review: LayerReview | None = None
+        self._review = review
         self._asked: Path | None = None
         self.differential: Differential | None = None
         self.regions = LayerPicker(viewer, is_regions, "", none="the whole picture")
@@ -113,17 +116,13 @@ class DifferentialPanel(QWidget):
         self.folder.setChecked(folder is not None)
         self.refresh()
 
-    def follow(self, review: LayerReview | None) -> None:
-        """Show the cells of a review from now on; None for nothing."""
-        self._review = review
-        self.refresh()
-
     def refresh(self, event: Any = None) -> None:
         """Count again; a hidden panel does so when it is opened."""
         if not self.isVisible():
             return
         chosen = self.table.currentIndex().row()
-        kept = None if self._review is None else LayerInfo.of(self._review.labels).record
+        review = self._review()
+        kept = None if review is None else LayerInfo.of(review.labels).record
         record = None if kept is None else Path(kept)
         folder = self._asked if record is None else record.parent
         self.folder.setVisible(folder is not None)
@@ -143,7 +142,7 @@ class DifferentialPanel(QWidget):
 
     def _of_picture(self) -> tuple[Differential | None, str]:
         """Count the cells of the picture, or of the regions in it."""
-        review = self._review
+        review = self._review()
         if review is None:
             return None, ""
         if LayerInfo.of(review.labels).in_doubt:
@@ -157,7 +156,7 @@ class DifferentialPanel(QWidget):
 
     def _of_folder(self, record: Path | None) -> tuple[Differential | None, str]:
         """Count the cells of the results in the folder, those of this picture as they are now."""
-        read, review = self._results.read, self._review
+        read, review = self._results.read, self._review()
         if read is None:
             return None, "Reading the results …"
         told = {file: known for file, (_, known) in read.known.items()}

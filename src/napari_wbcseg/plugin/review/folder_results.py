@@ -18,7 +18,7 @@ from ...progress import Progress
 from ...results.load import ClassesTold, classes_in, not_in_tables
 from ...results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ...segmentation.large.files import RESULT_FILE
-from ..shared.jobs import Job, in_background, timer
+from ..shared.jobs import Job, busy, in_background, timer
 
 _PAUSE = 1500  # ms between two looks at the folder
 
@@ -76,8 +76,7 @@ class FolderResults(QObject):
     def look(self) -> None:
         """Read what changed in the folder, if one is followed."""
         folder, before = self.folder, self.read
-        busy = self._job is not None and self._job.running
-        if folder is not None and not busy and self._panel.isVisible():
+        if folder is not None and not busy(self._job) and self._panel.isVisible():
             self._job = in_background(
                 lambda progress: read_folder(folder, before or Read(), progress),
                 "" if before else "Reading the results",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QMimeData, QModelIndex, QObject, QRect, QSize, Qt, Signal
+from qtpy.QtCore import QMimeData, QModelIndex, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QDrag, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -20,8 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...classification.classes import ClassList
-from ...errors import WBCSegError
-from ..shared.panel import there
+from ..shared.panel import Panel, there
 from .crops import Crops
 from .decisions import Cell
 from .gallery_model import GalleryModel
@@ -89,19 +88,24 @@ class Gallery(QListView):
     ----------
     shown : callable
         Gives the cells that are shown; the others of the review are left out.
+    review : callable
+        Gives the review, or None.
+    panel : Panel
+        Says what cannot be done.
     """
 
     #: Emitted with cells and the name of a class; nothing takes back what a person said.
     named = Signal(list, str)
 
-    def __init__(self, shown: Callable[[], list[Cell]]) -> None:
+    def __init__(
+        self, shown: Callable[[], list[Cell]], review: Callable[[], LayerReview | None], panel: Panel
+    ) -> None:
         super().__init__()
-        self._shown = shown
-        self._review: LayerReview | None = None
+        self._shown, self._review = shown, review
         self._crops: Crops | None = None
         self._stale = True
         #: Adds classes, and changes them.
-        self.class_menu = ClassMenu(self, lambda: self._review)
+        self.class_menu = ClassMenu(self, review, panel)
         self._items = GalleryModel(self._picture)
         self.setModel(self._items)
         self.setItemDelegate(GalleryDelegate(self, self._items))
@@ -121,26 +125,23 @@ class Gallery(QListView):
 
     # What is shown ---------------------------------------------------------------------------------------
 
-    def follow(self, review: LayerReview | None) -> None:
-        """Show the cells of a review from now on; None for nothing."""
-        self._review, self._crops, self.selection.cells = review, None, []
-        self.renew()
-
     def renew(self) -> None:
         """Show the cells as they are now; a hidden gallery does so when it is opened."""
         self._stale = True
+        if self._review() is None:
+            self._crops = None
         if self.isVisible():
             self._show_cells()
 
     def _show_cells(self) -> None:
         self._stale = False
-        review = self._review
+        review = self._review()
         if review is None:
             self._items.clear()
             return
         table, cells = review.cells, review.keys()
         typical = float(table["diameter"].median()) if len(table) else 1.0
-        if self._crops is None or not self._crops.suit(review.image, typical):
+        if self._crops is None or not self._crops.suit(review.labels, review.image, typical):
             self._crops = Crops(review.labels, review.image, typical, SIDE)
             self._crops.loaded.connect(there(self.viewport()).update)  # bound: Qt lets go of it with the view
         shown = set(self._shown())
@@ -160,9 +161,10 @@ class Gallery(QListView):
             self.selection.scroll()
 
     def _picture(self, cell: Cell) -> QPixmap:
+        review = self._review()
         assert self._crops is not None
-        assert self._review is not None
-        return self._crops.picture(cell, self._review.box_of(cell))
+        assert review is not None
+        return self._crops.picture(cell, review.box_of(cell))
 
     # Selecting -------------------------------------------------------------------------------------------
 
@@ -245,7 +247,7 @@ class Gallery(QListView):
         return above[-1] if above else None
 
 
-class ClassMenu(QObject):
+class ClassMenu:
     """The user's own list of classes: the menu of a class's title adds, renames and colours.
 
     Parameters
@@ -254,14 +256,12 @@ class ClassMenu(QObject):
         Over which questions appear.
     review : callable
         Gives the review, or None.
+    panel : Panel
+        Says what cannot be done.
     """
 
-    #: Emitted with the sentence that says what could not be done.
-    failed = Signal(str)
-
-    def __init__(self, parent: QWidget, review: Callable[[], LayerReview | None]) -> None:
-        super().__init__(parent)
-        self._parent, self._review = parent, review
+    def __init__(self, parent: QWidget, review: Callable[[], LayerReview | None], panel: Panel) -> None:
+        self._parent, self._review, self._panel = parent, review, panel
 
     def add(self, name: str) -> None:
         """Add a class of white cells, in a colour that is free."""
@@ -281,12 +281,8 @@ class ClassMenu(QObject):
         self._set(changed, {name: new} if new != name else None)
 
     def _set(self, change: Callable[[ClassList], ClassList], renamed: dict[str, str] | None = None) -> None:
-        review = self._review()
-        if review is not None:
-            try:
-                review.set_classes(change(review.classes), renamed)
-            except WBCSegError as error:
-                self.failed.emit(str(error))
+        if (review := self._review()) is not None:
+            self._panel.by_hand(lambda: review.set_classes(change(review.classes), renamed))
 
     # Asked for ---------------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ napari paints neither in layers of several resolutions nor in what is read lazil
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,8 +19,8 @@ from ...segmentation.result import summary_of
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, clean_up_with, in_background
-from ..shared.metadata import LayerInfo, class_list, note
-from ..shared.panel import button, fill
+from ..shared.metadata import LayerInfo, note
+from ..shared.panel import Panel, button, fill
 from ..shared.saving import source_image
 from ..shared.viewer import image_data, placement
 
@@ -59,10 +58,8 @@ class LargeEditor(QWidget):
     Parameters
     ----------
     viewer : napari.Viewer
-    by_hand : callable
-        Calls what a button stands for, and says what cannot be done.
-    failed : callable
-        Called with the sentence that says what went wrong.
+    panel : Panel
+        Says what cannot be done.
 
     Attributes
     ----------
@@ -70,24 +67,19 @@ class LargeEditor(QWidget):
         The layer in memory that is being corrected.
     """
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        by_hand: Callable[[Callable[[], object]], None],
-        failed: Callable[[str], None],
-    ) -> None:
+    def __init__(self, viewer: ViewerModel, panel: Panel) -> None:
         super().__init__()
-        self._viewer, self._failed = viewer, failed
+        self._viewer, self._panel = viewer, panel
         self._cells: Labels | None = None
         self._open: _Part | None = None
         self.take = button(
             "Correct the part on view",
-            lambda: by_hand(self.correct_part),
+            lambda: panel.by_hand(self.correct_part),
             "Makes ordinary layers of what is on the canvas, to paint in and to review.",
         )
         self.put_back = button(
             "Put the corrections back",
-            lambda: by_hand(self.finish),
+            lambda: panel.by_hand(self.finish),
             "Writes the corrected part into the result on disk, measures what changed, and counts again.",
         )
         fill(self, self.take, self.put_back)
@@ -190,7 +182,7 @@ class LargeEditor(QWidget):
             lambda progress: LargeResult.open(folder).replace_region(part.window, labels, image, said),
             "Putting the corrections back",
             done=lambda table: self._on_put_back(part, table),
-            failed=self._failed,
+            failed=self._panel.fail,
             ended=lambda: self.put_back.setEnabled(True),
             cleanup=self._cleanup,
         )
@@ -201,7 +193,7 @@ class LargeEditor(QWidget):
         cells.features = features_table(table)
         cells.visible = True
         cells.refresh()
-        note(cells, summary=summary_of(table, class_list(cells)))
+        note(cells, summary=summary_of(table, LayerInfo.of(cells).class_list))
         counts_of(self._viewer).renew(cells, table)
         for layer in (part.labels, part.image):
             if layer is not None and layer in self._viewer.layers:

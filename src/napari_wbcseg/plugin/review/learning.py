@@ -20,7 +20,7 @@ from ...progress import Progress
 from ...words import counted
 from ..shared.events import events
 from ..shared.features import known_cells
-from ..shared.jobs import Job, in_background, timer
+from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.metadata import LayerInfo, note
 from ..shared.viewer import image_data
 from .decisions import Cell, Told
@@ -103,7 +103,7 @@ class Learning(QObject):
 
     def _follow_names(self) -> None:
         review = self._review
-        if review.measuring or (self._job is not None and self._job.running):
+        if review.measuring or busy(self._job):
             self._soon.start()
         elif review.image is not None and review.count:
             self._start()

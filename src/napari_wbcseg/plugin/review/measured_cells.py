@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from napari.components import ViewerModel
+from napari.components import Dims, ViewerModel
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal
 
@@ -17,10 +17,9 @@ from ...images.pixel_source import PixelSource
 from ...images.prepare import bit_range
 from ...progress import Progress, silent
 from ...segmentation.tracking import Change, TrackedCells
-from ..shared.jobs import Cleanup, Job, in_background, timer
+from ..shared.jobs import Cleanup, Job, busy, in_background, timer
 from ..shared.metadata import LayerInfo
-from ..shared.viewer import image_data, plane_shape
-from .edits import place_redrawn, places_painted, plane_count, plane_of, shown_planes
+from ..shared.viewer import image_data, plane_of, plane_shape, plane_shown
 
 _EDIT_DELAY = 20  # ms; gathers what one mouse move emits
 _MEASURED_AT_ONCE = 2**18  # pixels of the whole layer; more is measured in a thread
@@ -29,6 +28,10 @@ _COMPARED_AT_ONCE = 2**25
 _SHOWS_PROGRESS = 2**26
 _UNDO_PLANES = 8  # of a stack, the latest edited, that are compared after an undo
 _AROUND = 0.75  # diameters from the centre of a cell on disk to the sides of its box; most lie inside
+
+
+#: Where something changed: planes and a box in them; None stands for all of it.
+Place = tuple[range | None, Box | None]
 
 
 class MeasuredCells(QObject):
@@ -91,6 +94,17 @@ class MeasuredCells(QObject):
             self._job.abandon()
             self._job = None
 
+    @property
+    def stacked(self) -> bool:
+        """Whether the layer has planes."""
+        return bool(self.labels.ndim == 3)
+
+    @property
+    def plane(self) -> int | None:
+        """The plane on the canvas; None where the view is not of one."""
+        planes = shown_planes(self.labels, self.viewer.dims)
+        return planes[0] if planes else None
+
     def set_image(self, image: Image | None) -> None:
         """Measure the stain on another image; None for on none."""
         if image is not self.image:
@@ -147,7 +161,9 @@ class MeasuredCells(QObject):
 
     def _mark(self, planes: range | None, box: Box | None = None, edited: bool = False) -> None:
         """Remember where something may have changed, None for all of it, and look at it soon."""
-        for plane in range(plane_count(self.labels)) if planes is None else planes:
+        if planes is None:
+            planes = range(image_data(self.labels).shape[0] if self.stacked else 1)
+        for plane in planes:
             before = self._dirty.get(plane, box)
             self._dirty[plane] = None if before is None or box is None else Box.around((before, box))
             if edited:
@@ -193,7 +209,7 @@ class MeasuredCells(QObject):
     @property
     def measuring(self) -> bool:
         """Whether cells are still being measured in the background."""
-        return self._job is not None and self._job.running
+        return busy(self._job)
 
     def measure(self) -> None:
         """Measure all cells; those of a large layer in the background."""
@@ -291,3 +307,41 @@ class StoredPlane:
         """Return a box about a cell, from its centre and size."""
         row, col, diameter = (float(self.table.at[label, name]) for name in ("row", "col", "diameter"))  # type: ignore[arg-type]
         return Box.square(row, col, int(np.ceil(_AROUND * diameter))).grown(0, self.shape)
+
+
+def places_painted(value: Any) -> Iterator[Place]:
+    """Say what a ``paint`` event changed.
+
+    Parameters
+    ----------
+    value : list
+        The event's value, one item a brush mark, fill or polygon: an object with ``slice_key``, or, of
+        `Labels.data_setitem`, a tuple whose first item is an index of the pixels.
+    """
+    for atom in value:
+        slices: Any = getattr(atom, "slice_key", None)
+        if slices is None:
+            slices = tuple(slice(int(np.min(axis)), int(np.max(axis)) + 1) for axis in atom[0])
+        before, (rows, cols) = slices[:-2], slices[-2:]
+        planes = range(before[0].start, before[0].stop) if before else None
+        yield planes, Box.of((rows, cols))
+
+
+def place_redrawn(event: Any, layer: Labels, dims: Dims) -> Place:
+    """Say what a ``labels_update`` event, which comes while the mouse is still down, changed."""
+    offset, shape = getattr(event, "offset", None), np.shape(getattr(event, "data", ()))
+    plain = tuple(dims.displayed) == tuple(range(dims.ndim))[-2:]
+    if offset is None or len(offset) != 2 or len(shape) < 2 or not plain:
+        return None, None
+    top, left = map(int, offset)
+    return shown_planes(layer, dims), Box(top, left, top + shape[0], left + shape[1])
+
+
+def shown_planes(layer: Labels, dims: Dims) -> range | None:
+    """Return the plane on the canvas; None for all of them, where the view is not of one."""
+    if layer.ndim == 2:
+        return range(1)
+    if dims.ndisplay != 2 or tuple(dims.displayed) != tuple(range(dims.ndim))[-2:]:
+        return None
+    plane = plane_shown(layer, dims.point) or 0
+    return range(plane, plane + 1) if 0 <= plane < image_data(layer).shape[0] else range(0)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -19,7 +16,6 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QPushButton,
     QTabWidget,
-    QWidget,
 )
 
 from ...classification.learn import least_sure
@@ -27,28 +23,18 @@ from ...segmentation.measure import in_physical_units
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import LayerInfo, is_picture
-from ..shared.panel import Folded, Sentence, beside, button, calling, form, scrolled_column, with_tip
+from ..shared.panel import Folded, Panel, Sentence, beside, form, scrolled_column, with_tip
+from ..shared.plots import Histogram
+from ..shared.saving import source_image
+from ..shared.unsaved import UnsavedOffer
 from ..shared.viewer import pixel_size, plane_shape
 from .decisions import Cell
-from .gallery import DIGITS, Gallery
-from .histogram import Histogram
+from .differential_panel import DifferentialPanel
+from .gallery import Gallery
+from .large_edit import LargeEditor
 from .layer import LayerReview
 from .table import SHOWN, CellTable, CellTableModel
 
-#: Keys, in the table and on the canvas while the layer is chosen, and the action of each.
-KEYS = {
-    "N": "next_to_check",
-    "Shift-N": "previous_to_check",
-    "A": "accept",
-    "R": "reject",
-    "S": "split",
-    "J": "merge",
-    "O": "outline_missed",
-    "L": "learn",
-    "U": "next_unsure",
-    "Control-Z": "undo",
-    "Control-Shift-Z": "redo",
-}
 #: Actions that change outlines, which cells on disk do not allow.
 EDITING = ("reject", "split", "merge", "outline_missed")
 _BUTTONS = {
@@ -75,6 +61,11 @@ _WAITED_FOR = {
     "split": "Draw a line across the cell on the image. Esc leaves it.",
     "outline_missed": "Click on a cell of the image that was missed. Esc leaves it.",
 }
+_STORE_TIP = (
+    "Stores this field and its cells, as they are now, in a folder that models are fine-tuned on "
+    "(White blood cell models). The same field again replaces what was stored of it."
+)
+_SAVE_TIP = "A file that wbcseg classify, and Classes in the Segment panel, take."
 _FILTER_TIP = (
     "A condition on the columns, then Enter: circularity < 0.8, or: lobes >= 3 and not touching. "
     "The names: " + ", ".join(name for name in BY_NAME if name != "status") + "."
@@ -109,14 +100,12 @@ class LayerChoice:
     def take_source(self) -> None:
         """Offer the images for the chosen cells, and choose the one that they were found in."""
         self.image.reset_choices()
-        if (source := self._source()) is not None:
-            self.image.value = source
+        if self._source() in self.images:
+            self.image.value = self._source()
 
     def _source(self) -> Layer | None:
         """Return the image that the chosen cells were found in, if it is there."""
-        cells = self.labels.value
-        found_in = None if cells is None else LayerInfo.of(cells).source_id
-        return next((layer for layer in self.images if str(layer.unique_id) == found_in), None)
+        return None if self.labels.value is None else source_image(self._viewer, self.labels.value)
 
     def _no_other_image(self, active: Layer) -> bool:
         """Say that another picture of the same size is not measured because it was clicked or opened."""
@@ -138,30 +127,22 @@ class ReviewPanel:
     ----------
     widget : QWidget
         Gets the layout.
-    layers : LayerChoice
-    model : CellTableModel
-    act : callable
-        Called with the name of an action whose button or key was pressed.
-
-    Attributes
-    ----------
-    keys : dict of str to callable
-        What each key does.
-    layout : QVBoxLayout
-        The whole of it, from above.
+    viewer : napari.Viewer
+    review : callable
+        Gives the review, or None.
     """
 
-    def __init__(
-        self, widget: QWidget, layers: LayerChoice, model: CellTableModel, act: Callable[[str], None]
-    ) -> None:
-        self._review: LayerReview | None = None
-        self.model, self.table, self.gallery = model, CellTable(model), Gallery(lambda: model.shown)
+    def __init__(self, widget: Panel, viewer: ViewerModel, review: Callable[[], LayerReview | None]) -> None:
+        self._widget, self._review = widget, review
+        self.layers, self.model = LayerChoice(viewer), CellTableModel(self._colour_of)
+        self.table, self.gallery = CellTable(self.model), Gallery(lambda: self.model.shown, review, widget)
+        self.differential, self.large = DifferentialPanel(viewer, review), LargeEditor(viewer, widget)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.table, "Table")
         self.tabs.addTab(self.gallery, "Gallery")
+        self.tabs.addTab(self.differential, "Differential")
         self.count = Sentence(look="font-size: 16pt; font-weight: bold;")  # napari's own rules over a font
         self.here = Sentence()
-        self.message = Sentence()
         self.shown = with_tip(QComboBox(), "Which cells the table shows.")
         self.shown.addItems(list(SHOWN))
         self.condition = with_tip(QLineEdit(), _FILTER_TIP)
@@ -175,14 +156,18 @@ class ReviewPanel:
         self.column.setCurrentIndex(NUMBERS.index("area"))
         self.histogram = Histogram()
         self.histogram_part = Folded("Histogram", self.column, self.histogram)
-        self.buttons: dict[str, QPushButton] = {}
-        self.keys = {key: calling(act, name) for key, name in KEYS.items()}
-        self.keys |= {key: calling(self.gallery.press, key) for key in DIGITS}
+        self.store_field = with_tip(QPushButton("Add to my training set"), _STORE_TIP)
+        self.save_classifier = with_tip(QPushButton("Save the classifier …"), _SAVE_TIP)
+        self.model.modelReset.connect(self.gallery.renew)
+        self.column.currentIndexChanged.connect(self.draw_histogram)
+        self.histogram_part.toggled.connect(self.draw_histogram)
         of_cells = "The layer with the cells: of the Segment widget, or any other labels."
         of_image = (
             "The stained image that stain and nucleus are measured on; those of the cells' shape are offered."
         )
-        self.layout = layout = scrolled_column(widget, "Review")
+        layout = scrolled_column(widget, "Review")
+        layout.addWidget(UnsavedOffer(viewer))
+        layers = self.layers
         layout.addLayout(
             form(("Cells", layers.labels.native, of_cells), ("Image", layers.image.native, of_image))
         )
@@ -190,26 +175,20 @@ class ReviewPanel:
         layout.addWidget(self.here)
         layout.addLayout(beside(self.shown, self.condition, self.this_plane, wide=self.condition))
         layout.addWidget(self.tabs, 1)
-        layout.addLayout(self._make_buttons(act))
-        layout.addWidget(self.message)
-        layout.addWidget(self.histogram_part)
-        for key, call in self.keys.items():
-            shortcut = QShortcut(QKeySequence(key.replace("Control", "Ctrl").replace("-", "+")), widget)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(call)
-
-    def say(self, words: str) -> None:
-        """Show a sentence below the buttons; none hides it."""
-        self.message.setText(words)
-
-    def follow(self, review: LayerReview | None) -> None:
-        """List the cells of a review from now on; None for nothing."""
-        self._review = review
-        self.this_plane.setVisible(review is not None and review.stacked)
+        self.buttons: dict[str, QPushButton] = {}
+        grid = QGridLayout()
+        for place, (name, (title, key, tip)) in enumerate(_BUTTONS.items()):
+            self.buttons[name] = with_tip(QPushButton(f"{title} ({key})"), tip)
+            grid.addWidget(self.buttons[name], place // 3, place % 3)
+        self.buttons["learn"].setCheckable(True)
+        layout.addLayout(grid)
+        for part in (widget.message, self.histogram_part, self.large, self.store_field, self.save_classifier):
+            layout.addWidget(part)
 
     def update(self) -> None:
         """Show the cells as they are now."""
-        review = self._review
+        review = self._review()
+        self.this_plane.setVisible(review is not None and review.stacked)
         if review is None:
             self.model.set_table(None, [], "px")
         else:
@@ -225,16 +204,16 @@ class ReviewPanel:
             If the condition cannot be read; the table stays as it is.
         """
         conditions = [SHOWN[self.shown.currentText()], self.condition.text()]
-        plane = None if self._review is None else self._review.plane
-        if self.this_plane.isChecked() and plane is not None:
-            conditions.append(f"plane == {plane}")
+        review = self._review()
+        if self.this_plane.isChecked() and review is not None and review.plane is not None:
+            conditions.append(f"plane == {review.plane}")
         self.model.set_conditions(conditions)
         self.show_counts()
         self.draw_histogram()
 
     def show_counts(self) -> None:
         """Say how many cells there are, and how many of them are listed."""
-        review = self._review
+        review = self._review()
         if review is None:
             self.count.setText("")
             self.here.setText("")
@@ -250,7 +229,7 @@ class ReviewPanel:
 
     def draw_histogram(self, *_: Any) -> None:
         """Draw the chosen column of the cells listed, if the histogram is open; selected ones are marked."""
-        if self._review is None or not self.histogram_part.isExpanded():
+        if self._review() is None or not self.histogram_part.isExpanded():
             return
         name = self.column.currentData()
         column = np.asarray(self.model.values(name), float)
@@ -265,10 +244,10 @@ class ReviewPanel:
 
     def next_unsure(self) -> Cell | None:
         """Return the cell that it helps most to name, or the next such one after the selected cell."""
-        if self._review is None:
+        if (review := self._review()) is None:
             return None
-        keys = self._review.keys()
-        return next(iter(self._onwards([keys[row] for row in least_sure(self._review.cells)])), None)
+        keys = review.keys()
+        return next(iter(self._onwards([keys[row] for row in least_sure(review.cells)])), None)
 
     def _onwards(self, cells: list[Cell]) -> list[Cell]:
         """Return cells from the one behind the selected one on, those before it last."""
@@ -278,21 +257,18 @@ class ReviewPanel:
 
     @property
     def _unit(self) -> str:
-        return "px" if self._review is None else pixel_size(self._review.labels)[2]
+        review = self._review()
+        return "px" if review is None else pixel_size(review.labels)[2]
 
     def waiting(self, name: str, under_way: bool) -> None:
         """Say on a button whether something on the image is waited for."""
         title, key, _ = _BUTTONS[name]
         self.buttons[name].setText("Stop (Esc)" if under_way else f"{title} ({key})")
-        self.say(_WAITED_FOR[name] if under_way else "")
+        self._widget.say(_WAITED_FOR[name] if under_way else "")
 
-    def _make_buttons(self, act: Callable[[str], None]) -> QGridLayout:
-        grid = QGridLayout()
-        for place, (name, (title, key, tip)) in enumerate(_BUTTONS.items()):
-            self.buttons[name] = button(f"{title} ({key})", partial(act, name), tip)
-            grid.addWidget(self.buttons[name], place // 3, place % 3)
-        self.buttons["learn"].setCheckable(True)
-        return grid
+    def _colour_of(self, label: int) -> Any:
+        review = self._review()
+        return None if review is None else review.labels.get_color(label)
 
 
 def cells_of(review: LayerReview) -> pd.DataFrame:

@@ -94,12 +94,9 @@ class CellTableModel(QAbstractTableModel):
         order = np.flatnonzero(keep)
         if self._sorted is not None and self._sorted[0] in table:
             name, descending = self._sorted
-            values = table[name].to_numpy()[order]
-            if values.dtype == object:
-                values = np.unique(values.astype(str), return_inverse=True)[1]
-            values = values.astype(float)
+            values = table[name].iloc[order].reset_index(drop=True)
             # What is not known comes last either way.
-            order = order[np.argsort(-values if descending else values, kind="stable")]
+            order = order[values.sort_values(ascending=not descending, kind="stable").index]
         return order
 
     # Asked by the widget ---------------------------------------------------------------------------------

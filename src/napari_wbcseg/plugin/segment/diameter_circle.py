@@ -9,9 +9,8 @@ from napari.components import ViewerModel
 from napari.layers import Layer, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from ..shared.metadata import LayerInfo
-from ..shared.stroke import enter
-from ..shared.viewer import action_of, middle_of_view, placement, plane_shape
+from ..shared.stroke import enter, helper_layer
+from ..shared.viewer import action_of, middle_of_view, plane_shape
 
 _COLOUR = "#00e5ff"
 _LINE = 2  # pixels of the screen
@@ -53,16 +52,9 @@ class DiameterCircle(QObject):
 
     def _add(self, diameter: float, source: Layer) -> None:
         zoom = self._viewer.scene.camera.zoom * float(np.abs(source.scale[-2:]).mean())
-        self.layer = layer = Shapes(
-            [_box(self._middle(source), diameter)],
-            shape_type="ellipse",
-            name="cell diameter",
-            edge_color=_COLOUR,
-            edge_width=max(_LINE / zoom, diameter / 50),
-            face_color="transparent",
-            metadata=LayerInfo("helper").metadata,
-            **placement(source, 2),
-        )
+        width, circle = max(_LINE / zoom, diameter / 50), _box(self._middle(source), diameter)
+        self.layer = layer = helper_layer(source, "cell diameter", 2, edge_color=_COLOUR, edge_width=width)
+        layer.add_ellipses(circle)
         self._leave = enter(self._viewer, layer, lambda: QTimer.singleShot(0, self.hide))
         layer.mode = "select"
         layer.selected_data = {0}

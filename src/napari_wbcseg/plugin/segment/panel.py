@@ -15,6 +15,7 @@ from ..shared.model_list import ModelPicker
 from ..shared.panel import (
     NOTICE_LOOK,
     Folded,
+    Panel,
     Sentence,
     beside,
     form,
@@ -53,9 +54,8 @@ class SegmentPanel:
     viewer : napari.Viewer
     """
 
-    def __init__(self, widget: QWidget, viewer: ViewerModel) -> None:
+    def __init__(self, widget: Panel, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        defaults = preferred_settings()
         self.picker = LayerPicker(viewer, is_picture, "no image open")
         self.pixel_size = PixelSizeField(viewer)
         self.planes = QComboBox()
@@ -64,9 +64,9 @@ class SegmentPanel:
         self.draw = with_tip(QPushButton("Draw"), "Draw a rectangle; only what lies in it is segmented.")
         self.models = ModelPicker(preference("model"))
         model = ("Model", self.models, "Built-in models and those you trained.")
-        self.top = SettingsForm(defaults, TOP, above=[model])
-        self.top.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
-        self.options = SettingsForm(defaults, leave_out=TOP, editors={"classes": ClassesEditor})
+        editors = {"classes": ClassesEditor}
+        self.settings = SettingsForm(preferred_settings(), TOP, editors=editors, above=[model])
+        self.settings.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
         self.about = Sentence()
         self.join = QPushButton("Show as one colour image")
         self.found = Sentence()
@@ -77,24 +77,24 @@ class SegmentPanel:
         self.bar = QProgressBar()
         self.result = Sentence(look=_COUNT_LOOK)
         self.here, self.classes = Sentence(), Sentence()
-        self.notes, self.details = Sentence(), Sentence()
+        self.notes = Sentence()
         tip = "Opens a table of the cells: look at those to check, correct, and see the count follow."
         self.review = with_tip(QPushButton("Review the cells …"), tip)
         self.save = SaveForm(viewer, self.cells)
         self._lay_out(widget)
 
-    def _lay_out(self, widget: QWidget) -> None:
+    def _lay_out(self, widget: Panel) -> None:
         layout = scrolled_column(widget, "Segment")
         layout.addWidget(UnsavedOffer(self._viewer))
         layout.addLayout(self._what())
         layout.addWidget(self.about)
         layout.addWidget(self.join)
         layout.addWidget(_line())
-        layout.addWidget(self.top)
+        layout.addWidget(self.settings)
         layout.addWidget(self.found)
-        layout.addWidget(Folded("More options", self.options))
+        layout.addWidget(self.settings.more)
         layout.addLayout(beside(self.run, self.cancel, wide=self.run))
-        for part in (self.status, self.bar, self.result, self.here, self.classes, self.notes, self.details):
+        for part in (self.status, self.bar, self.result, self.here, self.classes, self.notes, widget.message):
             layout.addWidget(part)
         self.next_steps = together(_line(), self.review, Folded("Save", self.save))
         layout.addWidget(self.next_steps)

@@ -37,7 +37,9 @@ class PixelSizeField(QWidget):
         super().__init__()
         self._viewer = viewer
         self._layer: Layer | None = None
-        self._stroke: StrokeTool | None = None
+        self._stroke = StrokeTool(
+            viewer, "draw a line over the scale bar", self._on_line, lambda: self.said.emit("")
+        )
         self.value = QDoubleSpinBox()
         self.value.setRange(0, _LARGEST)
         self.value.setDecimals(_DIGITS)
@@ -59,8 +61,7 @@ class PixelSizeField(QWidget):
 
     def follow(self, layer: Layer | None) -> None:
         """Show the pixel size of a layer from now on; a line that is to be drawn on another one is not."""
-        if self._stroke is not None:
-            self._stroke.close()
+        self._stroke.close()
         if self._layer is not None:
             self._layer.events.scale.disconnect(self._show)
         self._layer = layer
@@ -100,13 +101,10 @@ class PixelSizeField(QWidget):
     def draw_line(self) -> None:
         """Let the user draw a line over the scale bar, and ask how long it is."""
         image = self._layer
-        if image is None or self._stroke is not None:
+        if image is None or self._stroke.waits:
             return
-        width = max(1.0, _OF_IMAGE * max(plane_shape(image)[-2:]))
         self.said.emit("Draw a line from one end of the scale bar to the other. Esc leaves it.")
-        self._stroke = StrokeTool(
-            self._viewer, image, "draw a line over the scale bar", width, self._on_line, self._on_ended
-        )
+        self._stroke.start(image, max(1.0, _OF_IMAGE * max(plane_shape(image)[-2:])))
 
     def _on_line(self, points: np.ndarray) -> None:
         pixels = float(np.linalg.norm(points[-1] - points[0]))
@@ -115,10 +113,6 @@ class PixelSizeField(QWidget):
         )
         if given and pixels >= 1:
             self.set_size(length / pixels, length / pixels)
-
-    def _on_ended(self) -> None:
-        self._stroke = None
-        self.said.emit("")
 
     def _on_typed(self, size: float) -> None:
         if size > 0:

@@ -22,8 +22,8 @@ from ...words import counted
 from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
 from ..shared.jobs import Cleanup, Job
-from ..shared.layers import ResultLayers, keep_apart, landing, layer_arrays, result_layers
-from ..shared.metadata import LayerInfo
+from ..shared.layers import ResultLayers, landing, layer_arrays, result_layers
+from ..shared.metadata import LayerInfo, note
 from ..shared.viewer import image_data, middle_of_view, placement
 from .parts import Part
 
@@ -64,7 +64,7 @@ class SegmentRun(QObject):
         super().__init__()
         self._viewer, self._cleanup = viewer, cleanup
         self._job: Job | None = None
-        self._landing: Generator[None, None, ResultLayers] | None = None
+        self._landing: Generator[ResultLayers | None] | None = None
         self._keep_earlier = False
         self._on_view: tuple[float, float] | None = None
         self._levels: list[Any] = []  # of the labels on disk
@@ -207,8 +207,9 @@ class SegmentRun(QObject):
         if not self._source_is_there():
             return
         earlier = result_layers(self._viewer, self._source).get("cells")
-        if self._keep_earlier and earlier is not None:
-            keep_apart(earlier)  # type: ignore[arg-type]
+        if self._keep_earlier and earlier is not None:  # the next run leaves it alone
+            note(earlier, kept=True)
+            earlier.name, earlier.visible = f"{earlier.name}, kept", False
         if arrays is None:
             self._keep_filled(segmentation)
             return
@@ -230,11 +231,12 @@ class SegmentRun(QObject):
         if steps is None or self._cleanup.done or not self._source_is_there():
             return
         try:
-            next(steps)
-        except StopIteration as end:
-            self._end(self.segmented, segmentation, end.value)
+            layers = next(steps)
         except Exception as error:
             self._fail(f"The layers could not be added: {type(error).__name__}: {error}")
+            return
+        if layers is not None:
+            self._end(self.segmented, segmentation, layers)
         else:
             QTimer.singleShot(0, lambda: self._land(segmentation))
 

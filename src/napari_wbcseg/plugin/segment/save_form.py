@@ -8,11 +8,11 @@ from pathlib import Path
 from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 
 from ...progress import Progress
-from ..shared.jobs import Job, clean_up_with, in_background, say_error
-from ..shared.panel import Sentence, button, confirmed, fill
+from ..shared.jobs import Job, busy, in_background
+from ..shared.panel import Panel, button, confirmed, fill
 from ..shared.preferences import preference
 from ..shared.reunite import path_of
 from ..shared.saving import LayerSnapshot, save_snapshot, source_image
@@ -41,7 +41,7 @@ _NO_FILE = (
 )
 
 
-class SaveForm(QWidget):
+class SaveForm(Panel):
     """Saves a labels layer off the window's thread.
 
     Parameters
@@ -54,14 +54,11 @@ class SaveForm(QWidget):
 
     #: Emitted with the list of files when they are written.
     saved = Signal(object)
-    #: Emitted with the sentence that says what went wrong.
-    failed = Signal(str)
 
     def __init__(self, viewer: ViewerModel, cells: Callable[[], Labels | None]) -> None:
         super().__init__()
         self._viewer, self._cells = viewer, cells
         self._job: Job | None = None
-        self._cleanup = clean_up_with(self)
         grid = QGridLayout()
         self._boxes: dict[str, QCheckBox] = {}
         for number, (name, words) in enumerate(OFFERED.items()):
@@ -70,9 +67,7 @@ class SaveForm(QWidget):
             box.toggled.connect(self.refresh)
             grid.addWidget(box, number // 2, number % 2)
         self.button = button("Save …", self._ask)
-        #: What the form says below its button.
-        self.told = Sentence()
-        fill(self, grid, self.button, self.told)
+        fill(self, grid, self.button, self.message)
         self.formats = [name for name in str(preference("save_formats")).split(",") if name in OFFERED]
         self.refresh()
 
@@ -90,7 +85,7 @@ class SaveForm(QWidget):
     @property
     def running(self) -> bool:
         """Whether files are being written."""
-        return self._job is not None
+        return busy(self._job)
 
     def refresh(self) -> None:
         """Look again whether there is something to save. Call it when the layer may have changed."""
@@ -105,7 +100,7 @@ class SaveForm(QWidget):
     def forget(self) -> None:
         """Say no more what was saved: another picture is chosen."""
         if not self.running:
-            self.told.setText("")
+            self.say("")
 
     def save(self, path: str | Path) -> None:
         """Write what is ticked under this name, such as ``counted/smear``; returns at once.
@@ -121,13 +116,14 @@ class SaveForm(QWidget):
         def work(progress: Progress) -> list[Path]:
             return save_snapshot(snapshot, base, formats, progress)
 
-        self.told.setText("Saving …")
+        self.say("Saving …")
         self._job = in_background(
             work,
             "Saving cells",
             done=lambda files: self._on_saved(layer, snapshot, files),
-            failed=self._on_failed,
-            cancelled=lambda: self._finish("Cancelled; files that were done are whole."),
+            failed=self.fail,
+            cancelled=lambda: self.say("Cancelled; files that were done are whole."),
+            ended=self.refresh,
             cleanup=self._cleanup,
         )
         self.refresh()
@@ -169,18 +165,8 @@ class SaveForm(QWidget):
         in_no_file = snapshot.image is not None and snapshot.image_path is None
         if in_no_file and "tiff" in self.formats and "ome-zarr" not in self.formats:
             words += f" {_NO_FILE}"
-        self._finish(words)
+        self.say(words)
         self.saved.emit(files)
-
-    def _on_failed(self, words: str) -> None:
-        self._finish(words)
-        say_error(words)
-        self.failed.emit(words)
-
-    def _finish(self, words: str) -> None:
-        self.told.setText(words)
-        self._job = None
-        self.refresh()
 
 
 def _suggested(layer: Labels, viewer: ViewerModel) -> Path:

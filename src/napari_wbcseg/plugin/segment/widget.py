@@ -7,7 +7,6 @@ from typing import Any
 import napari
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QWidget
 from superqt.utils import signals_blocked
 
 from ...errors import ImageError, WBCSegError
@@ -15,10 +14,10 @@ from ...segmentation.result import Segmentation
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
-from ..shared.jobs import clean_up_with, in_background, say_error
+from ..shared.jobs import in_background
 from ..shared.layers import ResultLayers, is_corrected
 from ..shared.metadata import LayerInfo
-from ..shared.panel import open_review_on
+from ..shared.panel import Panel, open_review_on
 from ..shared.viewer import image_data, own_viewer, placement, plane_shape, plane_shown
 from .colours import ColourOffer, colour_offer
 from .diameter_circle import DiameterCircle
@@ -27,7 +26,7 @@ from .parts import check_part, choose_part
 from .run import SegmentRun
 
 
-class SegmentWidget(QWidget):
+class SegmentWidget(Panel):
     """Finds the white cells of an image layer and adds them as layers.
 
     The same from a script: set ``image``, ``model``, ``settings`` and, for a part of the image,
@@ -42,8 +41,6 @@ class SegmentWidget(QWidget):
     #: Emitted with the `Segmentation` and its `ResultLayers` once they are in the viewer; of a result
     #: too large for memory only the cells are one.
     segmented = Signal(object, object)
-    #: Emitted with the sentence that says what went wrong.
-    failed = Signal(str)
     #: Emitted when a run was cancelled.
     cancelled = Signal()
 
@@ -56,7 +53,6 @@ class SegmentWidget(QWidget):
         self._panel = SegmentPanel(self, self._viewer)
         self._circle = DiameterCircle(self._viewer)
         self._counts = counts_of(self._viewer)
-        self._cleanup = clean_up_with(self)
         self._run = SegmentRun(self._viewer, self._cleanup)
         self._connect()
         self._on_model()
@@ -103,14 +99,13 @@ class SegmentWidget(QWidget):
     @property
     def settings(self) -> SegmentationSettings:
         """The settings shown."""
-        return SegmentationSettings(**{**self._panel.options.values(), **self._panel.top.values()})
+        return SegmentationSettings(**self._panel.settings.values())
 
     @settings.setter
     def settings(self, settings: SegmentationSettings) -> None:
         self._circle.hide()
-        with signals_blocked(self._panel.top.editors["cell_diameter"]):
-            self._panel.top.set_values(settings)
-        self._panel.options.set_values(settings)
+        with signals_blocked(self._panel.settings.editors["cell_diameter"]):
+            self._panel.settings.set_values(settings)
 
     @property
     def running(self) -> bool:
@@ -141,10 +136,10 @@ class SegmentWidget(QWidget):
         try:
             part = choose_part(layer, shown, self.regions)
         except WBCSegError as error:
-            self._on_failed(str(error))
+            self.fail(str(error))
             return
         self._run.start(layer, part, self.model, self.settings, keep_earlier)
-        self._say("")
+        self.say("")
         self._on_progress(0, 0, "Starting")
         self._refresh()
 
@@ -195,17 +190,17 @@ class SegmentWidget(QWidget):
         panel.join.clicked.connect(self._join_colours)
         panel.review.clicked.connect(self.review)
         panel.picker.changed.connect(self._on_image)
-        panel.pixel_size.said.connect(self._say)
+        panel.pixel_size.said.connect(self.say)
         panel.regions.changed.connect(self._refresh)
         panel.planes.currentIndexChanged.connect(self._refresh)
         panel.models.currentIndexChanged.connect(self._on_model)
-        panel.options.editors["recipe"].changed.connect(self._on_recipe)
-        panel.top.editors["cell_diameter"].changed.connect(self._on_diameter)
-        self._circle.pulled.connect(panel.top.editors["cell_diameter"].set)
+        panel.settings.editors["recipe"].changed.connect(self._on_recipe)
+        panel.settings.editors["cell_diameter"].changed.connect(self._on_diameter)
+        self._circle.pulled.connect(panel.settings.editors["cell_diameter"].set)
         self._counts.changed.connect(self._refresh)
         self._run.progressed.connect(self._on_progress)
         self._run.segmented.connect(self._on_segmented)
-        self._run.failed.connect(self._on_failed)
+        self._run.failed.connect(self.fail)
         self._run.cancelled.connect(self._on_cancelled)
         self._cleanup.connect(self._viewer.dims.events.current_step, self._show_counts)
         self._cleanup.connect(self._viewer.layers.events.inserted, self._on_layers)
@@ -251,7 +246,7 @@ class SegmentWidget(QWidget):
             return
         self._circle.hide()
         if not self.running:
-            self._say("")
+            self.say("")
         self._panel.save.forget()
         self._panel.pixel_size.follow(self.image)
         self._on_layers()
@@ -267,25 +262,23 @@ class SegmentWidget(QWidget):
         """Take the recipe of the chosen model."""
         recipe = self._panel.models.recipe
         if recipe is not None:
-            self._panel.options.editors["recipe"].set(recipe)
+            self._panel.settings.editors["recipe"].set(recipe)
         self._show_recipe()
         self._refresh()
 
     def _on_recipe(self) -> None:
         """Take a model of the chosen recipe."""
-        self._panel.models.choose_recipe(self._panel.options.editors["recipe"].value)
+        self._panel.models.choose_recipe(self._panel.settings.editors["recipe"].value)
         self._show_recipe()
 
     def _show_recipe(self) -> None:
-        recipe = self._panel.options.editors["recipe"].value
-        self._panel.top.show_recipe(recipe)
-        self._panel.options.show_recipe(recipe)
+        self._panel.settings.show_recipe(self._panel.settings.editors["recipe"].value)
 
     # The diameter ----------------------------------------------------------------------------------------
 
     def _on_diameter(self) -> None:
         """Draw the diameter on the image while it is set by hand."""
-        diameter, layer = self._panel.top.editors["cell_diameter"].value, self.image
+        diameter, layer = self._panel.settings.editors["cell_diameter"].value, self.image
         if diameter is None or layer is None or self.running:
             self._circle.hide()
         else:
@@ -307,7 +300,7 @@ class SegmentWidget(QWidget):
             offer.join,
             "Joining the colours",
             done=add,
-            failed=self._on_failed,
+            failed=self.fail,
             ended=lambda: self._panel.join.setEnabled(True),
             cleanup=self._cleanup,
         )
@@ -323,7 +316,7 @@ class SegmentWidget(QWidget):
     def _on_segmented(self, segmentation: Segmentation, layers: ResultLayers) -> None:
         self.segmentation = segmentation
         if segmentation.cell_diameter is not None:
-            self._panel.top.editors["cell_diameter"].suggest(round(segmentation.cell_diameter, 1))
+            self._panel.settings.editors["cell_diameter"].suggest(round(segmentation.cell_diameter, 1))
         self._refresh()
         self.segmented.emit(segmentation, layers)
 
@@ -337,20 +330,13 @@ class SegmentWidget(QWidget):
         self._panel.found.setText(_found(info))
         self._panel.notes.setText("\n".join(info.notes))
 
-    def _say(self, sentence: str) -> None:
-        self._panel.details.setText(sentence)
-
-    def _end(self, sentence: str) -> None:
-        self._say(sentence)
+    def fail(self, words: str) -> None:
         self._refresh()
-
-    def _on_failed(self, sentence: str) -> None:
-        self._end(sentence)
-        say_error(sentence)
-        self.failed.emit(sentence)
+        super().fail(words)
 
     def _on_cancelled(self) -> None:
-        self._end("Cancelled; the layers are as they were.")
+        self.say("Cancelled; the layers are as they were.")
+        self._refresh()
         self.cancelled.emit()
 
 

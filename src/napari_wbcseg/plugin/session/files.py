@@ -25,7 +25,7 @@ from ...results.names import RUN_FILE, output_names
 from ...results.records import ResultRecord, RunRecord
 from ...segmentation.result import Placement
 from ...settings import SegmentationSettings
-from ..shared.file_layers import large_image_layer, large_result_layers, read_result_layers
+from ..shared.file_layers import large_image_layer, large_result_layers, placed, read_result_layers
 from ..shared.metadata import LayerDataTuple, LayerInfo
 from ..shared.saving import LayerSnapshot
 
@@ -234,10 +234,9 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
         return [large_image_layer(item.path)]
     pixels, _, pixel_size = read_file(item.path)
     rgb = pixels.shape[-1] == 3
-    place = Placement.of_pixels(pixels.ndim - rgb, pixel_size)
+    place = placed(Placement.of_pixels(pixels.ndim - rgb, pixel_size))
     about = LayerInfo(path=str(item.path)).metadata
-    options = {"name": item.image, "rgb": rgb, "metadata": about, "scale": place.scale, "units": place.units}
-    return [(pixels, options, "image")]
+    return [(pixels, {"name": item.image, "rgb": rgb, "metadata": about, **place}, "image")]
 
 
 def _replaced(item: BatchItem, outputs: Outputs) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 from qtpy.QtWidgets import QMessageBox, QProgressBar, QPushButton, QWidget
 
 from ..shared.model_list import ModelPicker
-from ..shared.panel import NOTICE_LOOK, Folded, Sentence, beside, button, scrolled_column
+from ..shared.panel import NOTICE_LOOK, Folded, Panel, Sentence, beside, button, scrolled_column
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
 from .picture_list import Entry, PictureList
@@ -50,9 +50,9 @@ class SessionPanel:
         Called with the name of an action whose button was pressed.
     """
 
-    def __init__(self, widget: QWidget, act: Callable[[str], None]) -> None:
+    def __init__(self, widget: Panel, act: Callable[[str], None]) -> None:
         self.pictures = PictureList()
-        self.where, self.summary, self.message = Sentence(), Sentence(), Sentence()
+        self.where, self.summary = Sentence(), Sentence()
         #: What should be known of the numbers; see `napari_wbcseg.batch.notices`.
         self.notices = Sentence(look=NOTICE_LOOK)
         self.bar = QProgressBar()
@@ -71,21 +71,11 @@ class SessionPanel:
         layout.addLayout(beside(self.where, by["keep_elsewhere"], wide=self.where))
         layout.addWidget(self.first_run)
         layout.addLayout(beside(by["segment_all"], by["cancel"], wide=by["segment_all"]))
-        for part in (self.bar, self.message, self.summary, self.notices):
+        for part in (self.bar, widget.message, self.summary, self.notices):
             layout.addWidget(part)
         layout.addWidget(self.pictures, 1)
         layout.addLayout(beside(by["previous"], by["next"], by["save"]))
         layout.addLayout(beside(by["review"], by["differential"]))
-
-    def say(self, words: str) -> None:
-        """Show a sentence below the buttons; none hides it."""
-        self.message.setText(words)
-
-    def show_progress(self, done: int, total: int, image: str) -> None:
-        """Show how many pictures are done, and which one is under way."""
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
-        self.say(f"{done} of {total} done. {image}")
 
     def show_entry(self, entry: Entry) -> None:
         """Show what came to be known of a picture."""

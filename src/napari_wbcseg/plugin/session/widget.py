@@ -8,8 +8,8 @@ from typing import Any
 
 import napari
 from napari.layers import Labels
-from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog
 
 from ...batch.folder import BatchItem
 from ...batch.notices import notices
@@ -17,8 +17,8 @@ from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
-from ..shared.jobs import Job, clean_up_with, in_background, say_error
-from ..shared.panel import calling, open_review_on
+from ..shared.jobs import Job, busy, in_background
+from ..shared.panel import Panel, calling, open_review_on
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
 from .files import Session, last_session, look_at, save_in_place
@@ -28,19 +28,7 @@ from .shown_picture import Contents, ShownPicture, copy_left, read_picture
 from .window import WindowGuard
 
 
-class _News(QObject):
-    """Brings the widget what its threads find out; it has no parent, so that it is there as long as they are.
-
-    A thread that emits a signal of the widget, while that is deleted with its window, crashes napari.
-    """
-
-    #: Emitted with the entries of a session.
-    found = Signal(object)
-    #: Emitted with an entry, its row of ``counts.csv`` or None, and its small picture.
-    told = Signal(object, object, bytes)
-
-
-class SessionWidget(QWidget):
+class SessionWidget(Panel):
     """Shows pictures one after the other, segments all of them, and keeps their cells in result files.
 
     The same from a script: call `open_pictures`, `segment_all`, `show_picture`, `next`, `previous`, `save`;
@@ -63,8 +51,6 @@ class SessionWidget(QWidget):
     ended = Signal()
     #: Emitted with the entry whose cells were saved.
     saved = Signal(object)
-    #: Emitted with the sentence that says what went wrong.
-    failed = Signal(str)
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -77,14 +63,10 @@ class SessionWidget(QWidget):
         self._reading: Job | None = None
         self._running: Job | None = None
         self._saving: Job | None = None
-        self._panel = SessionPanel(self, self._by_hand)
-        self._panel.pictures.clicked.connect(lambda index: self._by_hand("show_picture", index.row()))
-        self._panel.pictures.activated.connect(lambda index: self._by_hand("show_picture", index.row()))
-        self._news = _News()
-        self._news.found.connect(self._on_found)
-        self._news.told.connect(self._on_told)
-        self._cleanup = clean_up_with(self)
-        keys = {key: calling(self._by_hand, name) for key, name in KEYS.items()}
+        self._panel = SessionPanel(self, self._act)
+        for chosen in (self._panel.pictures.clicked, self._panel.pictures.activated):
+            chosen.connect(lambda index: self._act("show_picture", index.row()))
+        keys = {key: calling(self._act, name) for key, name in KEYS.items()}
         self._guard = WindowGuard(self, keys, lambda: self.unsaved, self._after_saving)
         self._cleanup.add(self._guard.leave)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
@@ -119,7 +101,7 @@ class SessionWidget(QWidget):
     @property
     def running(self) -> bool:
         """Whether pictures are being segmented."""
-        return self._running is not None
+        return busy(self._running)
 
     @property
     def shown(self) -> Entry | None:
@@ -149,45 +131,44 @@ class SessionWidget(QWidget):
         self._panel.pictures.set_entries([])
         self.session, self._asked = session, None
         self._panel.notices.setText("")
-        self._look()
+
+        def found(entries: list[Entry]) -> None:
+            self._panel.pictures.set_entries(entries)
+            paths = [str(entry.item.path) for entry in entries]
+            self.show_picture(paths.index(session.shown) if session.shown in paths else 0)
+            self._look()
+            self._refresh()
+
+        self._looking = self._start(
+            lambda progress: list(map(Entry, session.items())), found, instead_of=self._looking
+        )
         self._refresh()
 
     def _look(self) -> None:
         """Find out, in the background, what is not known yet of the pictures, and of the numbers over all."""
-        session, news, listed = self.session, self._news, list(self.entries)
+        session, entries = self.session, list(self.entries)
         assert session is not None
 
-        def look(progress: Progress) -> tuple[str, ...]:
-            entries = listed or [Entry(item) for item in session.items()]
+        def look(progress: Progress, tell: Callable[[Any], None]) -> tuple[str, ...]:
             rows = {entry: entry.row for entry in entries}
-            if not listed:
-                progress(0, len(entries), "Looking at the pictures")
-                news.found.emit(entries)
             for number, entry in enumerate(entries):
                 if not entry.known:
                     rows[entry], jpeg = look_at(entry.item, session)
                     progress(number, len(entries), "Looking at the pictures")
-                    news.told.emit(entry, rows[entry], jpeg)
+                    tell((entry, rows[entry], jpeg))
             done = [entry.item for entry, row in rows.items() if row is not None and row["status"] == "ok"]
             return notices(done, session.outputs)
 
-        if self._looking is not None:
-            self._looking.abandon()
-        self._looking = self._start(look, self._on_listed)
-
-    def _on_found(self, entries: list[Entry]) -> None:
-        assert self.session is not None
-        self._panel.pictures.set_entries(entries)
-        paths = [str(entry.item.path) for entry in entries]
-        self.show_picture(paths.index(self.session.shown) if self.session.shown in paths else 0)
-        self._refresh()
+        self._looking = self._start(look, self._on_listed, instead_of=self._looking, told=self._on_told)
 
     def _on_listed(self, sentences: tuple[str, ...]) -> None:
         self._panel.notices.setText("\n".join(sentences))
         self.listed.emit()
 
-    def _on_told(self, entry: Entry, row: dict[str, Any] | None, jpeg: bytes) -> None:
+    def _on_told(self, told: tuple[Entry, dict[str, Any] | None, bytes]) -> None:
+        """Show what came to be known of a picture: its row of ``counts.csv`` or None, and how it looks."""
         assert self.session is not None
+        entry, row, jpeg = told
         entry.row, entry.known = row, True
         entry.picture = pixmap(jpeg) if jpeg else entry.picture
         self._panel.show_entry(entry)
@@ -230,18 +211,18 @@ class SessionWidget(QWidget):
         def show(contents: Contents) -> None:
             self._after_saving(lambda: self._show(entry, contents))  # cells may have been edited meanwhile
 
-        if self._reading is not None:
-            self._reading.abandon()
-        self._reading = self._start(lambda progress: read_picture(item, session, left), show)
+        self._reading = self._start(
+            lambda progress: read_picture(item, session, left), show, instead_of=self._reading
+        )
 
     def _show(self, entry: Entry, contents: Contents) -> None:
         assert self.session is not None
         self._picture.show(entry, contents)
         try:
             self.session.keep(entry.item.path)
-            self._panel.say(contents.words)
+            self.say(contents.words)
         except WBCSegError as error:
-            self._panel.say(str(error))
+            self.say(str(error))
         if entry.known and entry.segmented != (self.cells is not None):  # its files are others by now
             entry.known = False
             self._look()
@@ -255,34 +236,43 @@ class SessionWidget(QWidget):
         session, entries = self.session, list(self.entries)
         if session is None or self.running:
             return
-        if self._looking is not None:
-            self._looking.abandon()
         by_path = {entry.item.path: entry for entry in entries}
-        model, settings, news = self.model, self.settings, self._news
+        model, settings = self.model, self.settings
 
-        def report(item: BatchItem, row: dict[str, Any]) -> None:
-            entry = by_path.get(item.path, Entry(item))
-            entry.item = item
-            news.told.emit(entry, row, look_at(item, session)[1])
+        def work(progress: Progress, tell: Callable[[Any], None]) -> Any:
+            def report(item: BatchItem, row: dict[str, Any]) -> None:
+                entry = by_path.get(item.path, Entry(item))
+                entry.item = item
+                tell((entry, row, look_at(item, session)[1]))
 
-        def work(progress: Progress) -> Any:
             return session.segment([one.item for one in entries], model, settings, progress, report)
 
-        self._running = self._start(work, lambda _: self._panel.say(""), "Segmenting all pictures")
-        self._running.progressed.connect(self._panel.show_progress)
-        self._running.cancelled.connect(lambda: self._panel.say("Cancelled. What is done is kept."))
+        self._running = self._start(
+            work,
+            lambda _: self.say(""),
+            "Segmenting all pictures",
+            instead_of=self._looking,
+            told=self._on_told,
+        )
+        self._running.progressed.connect(self._on_progress)
+        self._running.cancelled.connect(lambda: self.say("Cancelled. What is done is kept."))
         self._running.ended.connect(self._on_ended)
         self._refresh()
 
+    def _on_progress(self, done: int, total: int, image: str) -> None:
+        self._panel.bar.setRange(0, total)
+        self._panel.bar.setValue(done)
+        self.say(f"{done} of {total} done. {image}")
+
     def cancel(self) -> None:
         """Stop segmenting; what is done is kept."""
-        if self._running is not None:
+        if self._running is not None and self.running:
             self._running.cancel()
-            self._panel.say("Cancelling …")
+            self.say("Cancelling …")
 
     def _on_ended(self) -> None:
         assert self.session is not None
-        self._running, self.session = None, Session.open(self.session.pictures, self.session.out)
+        self.session = Session.open(self.session.pictures, self.session.out)
         self._refresh()
         self._look()
         self.ended.emit()
@@ -290,7 +280,7 @@ class SessionWidget(QWidget):
     def save(self) -> None:
         """Write the cells shown into the result files of their picture, in the background."""
         cells, entry, session = self._picture.to_save, self.shown, self.session
-        if cells is None or entry is None or session is None or self._saving is not None:
+        if cells is None or entry is None or session is None or busy(self._saving):
             return
         snapshot = LayerSnapshot.of_layer(cells, self._viewer)
 
@@ -301,23 +291,16 @@ class SessionWidget(QWidget):
         def done(outcome: Any) -> None:
             files, written, row, jpeg = outcome
             self._picture.on_saved(cells, snapshot, files, written)
-            self._panel.say("")
-            self._on_told(entry, row, jpeg)
-            end()
+            self.say("")
+            self._on_told((entry, row, jpeg))
             self.saved.emit(entry)
 
-        def end() -> None:
-            self._saving = None
-            self._refresh()
-
-        self._saving = self._start(work, done, "Saving cells")
-        self._saving.failed.connect(end)
-        self._saving.cancelled.connect(end)
+        self._saving = self._start(work, done, "Saving cells", ended=self._refresh)
         self._refresh()
 
     def _after_saving(self, go_on: Callable[[], object]) -> None:
         """Go on; where something is not saved, ask first."""
-        if self._saving is None and self.shown is not None and self.unsaved:
+        if not busy(self._saving) and self.shown is not None and self.unsaved:
             answer = ask_to_save(self._guard.window or self, self.shown.item.image)
             self._refresh()
             if answer is None:
@@ -326,22 +309,21 @@ class SessionWidget(QWidget):
                 self.save()
             else:
                 self._picture.discard()
-        if self._saving is None:
+        if self._saving is None or not self._saving.running:
             go_on()
         else:
             self._saving.succeeded.connect(lambda _: self._after_saving(go_on))
 
-    def _start(self, work: Callable[[Progress], Any], done: Callable[[Any], object], title: str = "") -> Job:
-        return in_background(work, title, done=done, failed=self._fail, cleanup=self._cleanup)
+    def _start(
+        self, work: Callable[..., Any], done: Callable[[Any], object], title: str = "", **more: Any
+    ) -> Job:
+        return in_background(work, title, done=done, failed=self.fail, cleanup=self._cleanup, **more)
 
     # By button and key -----------------------------------------------------------------------------------
 
-    def _by_hand(self, name: str, *arguments: Any) -> None:
-        """Do what a button or key asks for; what cannot be done is said, not raised."""
-        try:
-            getattr(self, name)(*arguments)
-        except WBCSegError as error:
-            self._fail(str(error))
+    def _act(self, name: str, *arguments: Any) -> None:
+        """Do what a button or key asks for, given by the name of a function of the widget."""
+        self.by_hand(getattr(self, name), *arguments)
 
     def open_folder(self) -> None:
         """Ask for a folder, and open it."""
@@ -385,7 +367,7 @@ class SessionWidget(QWidget):
             **dict.fromkeys(("open_folder", "open_files", "go_on", "keep_elsewhere"), not running),
             "segment_all": bool(self.entries) and not running,
             **dict.fromkeys(("previous", "next"), len(self.entries) > 1),
-            "save": self._picture.to_save is not None and self._saving is None,
+            "save": self._picture.to_save is not None and not busy(self._saving),
             "review": self.cells is not None,
             "differential": bool(self.entries),
         }
@@ -393,8 +375,3 @@ class SessionWidget(QWidget):
             buttons[name].setEnabled(can_be_done)
         if self.shown in self.entries:
             panel.pictures.setCurrentItem(panel.pictures.topLevelItem(self.entries.index(self.shown)))
-
-    def _fail(self, words: str) -> None:
-        self._panel.say(words)
-        say_error(words)
-        self.failed.emit(words)

@@ -11,7 +11,7 @@ from napari.layers import Labels
 from ...classification.classes import ClassList, class_of
 from ...results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
 from .features import known_cells
-from .metadata import class_list
+from .metadata import LayerInfo
 from .viewer import image_data
 
 # Each time a plane is shown napari looks for its outlines: 0.04 s for so many pixels.
@@ -58,7 +58,7 @@ def colour_cells(layer: Labels, cells: pd.DataFrame, classes: ClassList) -> None
 def show_classes(layer: Labels) -> None:
     """Colour the cells of a layer by what its features know of them."""
     cells = known_cells(layer)
-    colour_cells(layer, cells[cells["label"] > 0], class_list(layer))
+    colour_cells(layer, cells[cells["label"] > 0], LayerInfo.of(layer).class_list)
 
 
 def legend(cells: pd.DataFrame, classes: ClassList) -> str:

@@ -114,15 +114,10 @@ def cell_in_words(layer: Labels, label: int) -> str:
     if not label or rows.empty:
         return ""
     height, width, unit = pixel_size(layer)
-    known = in_physical_units(rows.iloc[:1], (height, width)).iloc[0].to_dict()
-    decision, flag = (_text(known.get(name)) for name in ("decision", "flag"))
-    words = [class_of(rows).iloc[0], status(decision, flag, known.get("check") is True)]
-    for name in _TOLD:
-        column, value = BY_NAME[name], known.get(name)
-        if value is not None and (text := column.text(value)):
-            words.append(f"{column.title} {text} {column.header(unit).partition(chr(10))[2]}".strip())
+    known = in_physical_units(rows.iloc[:1], (height, width)).iloc[0].dropna().to_dict()
+    said = status(known.get("decision", ""), known.get("flag", ""), known.get("check") is True)
+    words = [class_of(rows).iloc[0], said]
+    for column in (BY_NAME[name] for name in _TOLD if name in known):
+        text, of_what = column.text(known[column.name]), column.header(unit).partition("\n")[2]
+        words.append(f"{column.title} {text} {of_what}".strip())
     return ", ".join(filter(None, words))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

@@ -22,7 +22,7 @@ from ...segmentation.result import counts, summary_of
 from .class_colours import legend, show_classes
 from .columns import tell_at_mouse
 from .features import known_cells, known_values
-from .jobs import Job, in_background, timer
+from .jobs import Job, busy, in_background, timer
 from .metadata import LayerInfo, is_on_disk, is_picture, note, role_of
 from .preferences import preference
 from .reunite import reunite
@@ -79,7 +79,6 @@ class Counts(QObject):
         self._reviewed: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._edited: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._job: Job | None = None
-        self._counting: Labels | None = None
         self._text = ""
         self._soon = timer(_DELAY, self._count, self)
         layers = viewer.layers
@@ -202,21 +201,21 @@ class Counts(QObject):
                 self._soon.start()
 
     def _count(self) -> None:
+        """Count the layers that were edited, one after the other."""
         viewer = self._viewer()
-        if viewer is None or self._job is not None:
+        if viewer is None or busy(self._job) or not self._edited:
             return
-        waiting = [layer for layer in self._edited if layer in viewer.layers and layer not in self._reviewed]
-        self._edited = weakref.WeakSet(waiting[1:])
-        if not waiting:
-            return
-        self._counting, data = waiting[0], image_data(waiting[0])
-        self._job = in_background(
-            lambda progress: labels_present(data, progress), done=self._on_counted, ended=self._end_job
-        )
+        layer = self._edited.pop()
+        data = image_data(layer)
+        if layer in viewer.layers:
+            self._job = in_background(
+                lambda progress: labels_present(data, progress),
+                done=lambda present: self._on_counted(layer, present),
+                ended=self._count,
+            )
 
-    def _on_counted(self, present: list[np.ndarray]) -> None:
-        layer = self._counting
-        if layer is None or layer in self._reviewed:
+    def _on_counted(self, layer: Labels, present: list[np.ndarray]) -> None:
+        if layer in self._reviewed:
             return
         labels = np.concatenate(present)
         table = pd.DataFrame({"plane": np.repeat(range(len(present)), [len(here) for here in present])})
@@ -225,11 +224,6 @@ class Counts(QObject):
             table[column] = pd.Series([known.get(int(label)) for label in labels], dtype=object)
         self._tables[layer] = table
         self._tell(layer, table)
-
-    def _end_job(self) -> None:
-        self._job = self._counting = None
-        if self._edited:
-            self._soon.start()
 
     # Telling ---------------------------------------------------------------------------------------------
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import WBCSegError
-from ...images.pixel_size import PixelSize
 from ...images.zarr_files import open_zarr
 from ...segmentation.result import Placement
 from .counts import counted_name
@@ -52,7 +52,7 @@ def large_image_layer(path: str | Path, *, fields: bool = True) -> LayerDataTupl
         "name": path.name.split(".")[0],
         "rgb": rgb,
         "metadata": LayerInfo(notes=image.notes).metadata,
-        **_place(image.pixel_size, rows + 2),
+        **placed(Placement.of_pixels(rows + 2, image.pixel_size)),
     }
     return *_resolutions(levels, about), "image"
 
@@ -70,11 +70,12 @@ def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
     result = LargeResult.open(folder)
     source = None if result.image_file is None else result.image_file.name
     about = LayerInfo.of_result("cells", result, source=source, folder=str(result.folder))
-    cells = {**_cells(result, about, source and source.split(".")[0]), **_place(result.pixel_size)}
+    place = placed(Placement.of_pixels(2, result.pixel_size))
+    cells = {**_cells(result, about, source and source.split(".")[0]), **place}
     layers: list[LayerDataTuple] = [(*_resolutions(result.labels.arrays, cells), "labels")]
     if result.image_file is not None:
         data, options, kind = large_image_layer(result.image_file, fields=False)
-        layers.insert(0, (data, {**options, **_place(result.pixel_size)}, kind))
+        layers.insert(0, (data, {**options, **place}, kind))
     return layers
 
 
@@ -93,9 +94,14 @@ def _resolutions(levels: Any, options: dict[str, Any]) -> tuple[Any, dict[str, A
     return (levels if several else levels[0]), {**options, "multiscale": several}
 
 
-def _place(size: PixelSize | None, ndim: int = 2) -> dict[str, Any]:
-    place = Placement.of_pixels(ndim, size)
-    return {} if size is None else {"scale": place.scale, "units": place.units}
+def placed(place: Placement) -> dict[str, Any]:
+    """Return the options that put a layer there."""
+    options: dict[str, Any] = {"scale": place.scale, "translate": place.translate, "units": place.units}
+    if place.affine:
+        options["affine"] = np.array(place.affine)
+    if any(place.axis_labels):
+        options["axis_labels"] = place.axis_labels
+    return options
 
 
 def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
@@ -112,12 +118,7 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
 
     file = Path(path)
     result = load_result(file)
-    place = result.placement
-    attributes: dict[str, Any] = {"scale": place.scale, "translate": place.translate, "units": place.units}
-    if place.affine:
-        attributes["affine"] = np.array(place.affine)
-    if any(place.axis_labels):
-        attributes["axis_labels"] = place.axis_labels
+    place, ndim = placed(result.placement), result.labels.ndim
     file_of_image = None if result.image_path is None else str(result.image_path)
     record = None if file.is_dir() else file if file.suffix == ".json" else record_beside(file)
     about = LayerInfo.of_result(
@@ -128,39 +129,37 @@ def read_result_layers(path: str | Path) -> list[LayerDataTuple]:
         path=file_of_image,
         record=None if record is None else str(record),
     )
-    cells = {**_cells(result, about, result.name), **attributes}
-    layers: list[LayerDataTuple] = [(result.labels, cells, "labels")]
-    options = {"name": result.name, **attributes}
-    pixels: Any
+    cells = (result.labels, {**_cells(result, about, result.name), **place}, "labels")
+    options = {"name": result.name, **place}
     if file.is_dir():
-        pixels = _zarr_image(file, result.labels.ndim)
+        levels = _zarr_image(file, ndim)
     else:
-        pixels = _picture(result.image_path, result.labels.shape)
+        levels = _picture(result.image_path, result.labels.shape)
         options["metadata"] = LayerInfo(path=file_of_image).metadata
-    if pixels is not None:
-        rgb = (pixels[0] if file.is_dir() else pixels).ndim == result.labels.ndim + 1
-        layers.insert(0, (pixels, {**options, "rgb": rgb}, "image"))
-    return layers
+    if not levels:
+        return [cells]
+    options["rgb"] = levels[0].ndim == ndim + 1
+    return [(*_resolutions(levels, options), "image"), cells]
 
 
-def _picture(path: Path | None, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return the pixels of the image that a result is of; None where it cannot be had as it was."""
+def _picture(path: Path | None, shape: tuple[int, ...]) -> list[Any]:
+    """Return the pixels of the image that a result is of; nothing where it cannot be had as it was."""
     from ...images.read import read_image
 
-    try:
+    with suppress(WBCSegError):
         pixels = None if path is None else read_image(path)
-    except WBCSegError:
-        return None
-    return pixels if pixels is not None and pixels.shape in (shape, (*shape, pixels.shape[-1])) else None
+        if pixels is not None and pixels.shape in (shape, (*shape, pixels.shape[-1])):
+            return [pixels]
+    return []
 
 
-def _zarr_image(folder: Path, ndim: int) -> list[Any] | None:
-    """Return the levels of the image in an OME-Zarr, lazily, colours last; None where there is none."""
+def _zarr_image(folder: Path, ndim: int) -> list[Any]:
+    """Return the levels of the image in an OME-Zarr, lazily, colours last; nothing where there is none."""
     import dask.array as da
 
     group = open_zarr(folder)
     if "multiscales" not in group.attrs:
-        return None
+        return []
     paths = [dataset["path"] for dataset in group.attrs["multiscales"][0]["datasets"]]
     levels = [da.from_zarr(group[path]) for path in paths]
     return [da.moveaxis(level, 0, -1) for level in levels] if levels[0].ndim == ndim + 1 else levels

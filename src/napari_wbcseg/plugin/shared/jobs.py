@@ -98,7 +98,7 @@ class Job(QObject):
         if self._stop.is_set():
             return
         self._stop.set()
-        if self._patience is not None and self in Job._running:
+        if self._patience is not None and self.running:
             QTimer.singleShot(round(1000 * self._patience), self._stop_waiting)
 
     def abandon(self) -> None:
@@ -109,14 +109,14 @@ class Job(QObject):
 
     # worker thread ---------------------------------------------------------------------------------------
 
-    def _work(self) -> tuple[str, Any]:
+    def _work(self) -> tuple[Any, ...]:
         # Let go of what the function holds as soon as it is done.
         function, self._function = self._function, None
         try:
             assert function is not None
             return "succeeded", function(self._report)
         except Cancelled:
-            return "cancelled", None
+            return ("cancelled",)
         except WBCSegError as error:
             return "failed", str(error)
         except MemoryError:
@@ -157,47 +157,61 @@ class Job(QObject):
 
     def _stop_waiting(self) -> None:
         """Tell that the job was cancelled, though its thread has still to come to an end."""
-        if self in Job._running and not self._silent:
-            self._silent = True
-            self._leave_window()
-            self.cancelled.emit()
-            self.ended.emit()
+        if self.running:
+            self._end("cancelled")
 
-    def _on_returned(self, outcome: tuple[str, Any]) -> None:
-        kind, value = outcome
-        self._leave_window()
+    def _on_returned(self, outcome: tuple[Any, ...]) -> None:
         Job._running.discard(self)
-        if kind == "succeeded" and self._stop.is_set():
-            kind = "cancelled"
-        if self._silent:
-            return
-        if kind == "cancelled":
-            self.cancelled.emit()
-        elif kind == "succeeded":
-            self.succeeded.emit(value)
-        else:
-            self.failed.emit(value)
-        self.ended.emit()
+        came_too_late = outcome[0] == "succeeded" and self.cancelling
+        self._end(*(("cancelled",) if came_too_late else outcome))
+
+    def _end(self, how: str, *told: object) -> None:
+        """Emit the signal of this end, unless one was emitted before."""
+        self._leave_window()
+        if not self._silent:
+            self._silent = True
+            getattr(self, how).emit(*told)
+            self.ended.emit()
 
 
 def in_background(
-    work: Callable[[Progress], Any],
+    work: Callable[..., Any],
     title: str = "",
     *,
+    told: Callable[[Any], object] | None = None,
     done: Callable[[Any], object] | None = None,
     failed: Callable[[str], object] | None = None,
     cancelled: Callable[[], object] | None = None,
     ended: Callable[[], object] | None = None,
     cleanup: Cleanup | None = None,
+    instead_of: Job | None = None,
 ) -> Job:
-    """Start a `Job`, and call these on the GUI thread when it has come to that end."""
-    job = Job(work, title)
-    calls = ((job.succeeded, done), (job.failed, failed), (job.cancelled, cancelled), (job.ended, ended))
-    for signal, call in calls:
+    """Start a `Job`, and call these on the GUI thread when it has come to that end.
+
+    With ``told`` the work gets, after ``progress``, a function that hands it something meanwhile. The job
+    emits it: a thread that emits a signal of a widget that is being deleted crashes napari. A job that it is
+    done ``instead_of`` is abandoned.
+    """
+    if instead_of is not None:
+        instead_of.abandon()
+    job = Job(work if told is None else lambda progress: work(progress, job.told.emit), title)
+    calls = {
+        job.told: told,
+        job.succeeded: done,
+        job.failed: failed,
+        job.cancelled: cancelled,
+        job.ended: ended,
+    }
+    for signal, call in calls.items():
         if call is not None:
             signal.connect(call)
     job.start(cleanup)
     return job
+
+
+def busy(job: Job | None) -> bool:
+    """Say whether a job is under way."""
+    return job is not None and job.running
 
 
 def _end_all() -> None:

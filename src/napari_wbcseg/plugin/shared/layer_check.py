@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from napari.layers import Image
 
 from ...errors import ImageError
-from .viewer import image_data
+from .viewer import image_data, plane_shape
 
 
 def check_layer(layer: Image | None) -> str:
@@ -24,25 +22,21 @@ def check_layer(layer: Image | None) -> str:
     """
     if layer is None:
         raise ImageError("Open an image first: File ▸ Open, or File ▸ Open Sample ▸ White blood cells.")
-    data = image_data(layer)
-    shape = tuple(int(side) for side in data.shape)
-    _refuse_type(np.dtype(data.dtype))
-    _refuse_shape(shape, layer.rgb)
-    planes = shape[:-1] if layer.rgb else shape
-    rows, columns = planes[-2:]
-    colour = "colour" if layer.rgb else "grey"
-    if len(planes) == 2:
-        return f"One {colour} image, {columns} × {rows} pixels."
-    return f"A stack of {planes[0]} {colour} images, {columns} × {rows} pixels each."
-
-
-def _refuse_type(dtype: np.dtype[Any]) -> None:
+    dtype = np.dtype(image_data(layer).dtype)
     if dtype.kind == "b":
         raise ImageError(
             "This layer is boolean, which looks like a mask. Choose the layer with the stained image itself."
         )
     if dtype.kind not in "uif":
         raise ImageError(f"This layer has values of type {dtype}. Choose an image of integers or floats.")
+    shape = tuple(int(side) for side in image_data(layer).shape)
+    _refuse_shape(shape, layer.rgb)
+    planes = plane_shape(layer)
+    rows, columns = planes[-2:]
+    colour = "colour" if layer.rgb else "grey"
+    if len(planes) == 2:
+        return f"One {colour} image, {columns} × {rows} pixels."
+    return f"A stack of {planes[0]} {colour} images, {columns} × {rows} pixels each."
 
 
 def _refuse_shape(shape: tuple[int, ...], rgb: bool) -> None:

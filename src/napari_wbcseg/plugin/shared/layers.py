@@ -18,7 +18,7 @@ from .canvas_guard import guard_canvas
 from .class_colours import colour_cells
 from .counts import counted_name, counts_of, layer_name
 from .features import features_table
-from .metadata import LayerInfo, Role, note
+from .metadata import LayerInfo, Role
 from .viewer import image_data, own_viewer, placement
 
 # napari draws labels of 16 bits as they are, and converts the whole plane of any wider type each time it
@@ -96,13 +96,9 @@ def add_segmentation(
         earlier run are the same objects with new content, so that what the user set on them
         (name, colours, visibility, place in the list) stays.
     """
-    steps = landing(viewer, segmentation, source, layer_arrays(segmentation))
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: ResultLayers = end.value
-            return result
+    *_, layers = landing(viewer, segmentation, source, layer_arrays(segmentation))
+    assert layers is not None
+    return layers
 
 
 def landing(
@@ -110,8 +106,8 @@ def landing(
     segmentation: Segmentation,
     source: Layer | None,
     arrays: LayerArrays,
-) -> Generator[None, None, ResultLayers]:
-    """Do what `add_segmentation` does in steps, between which the window can live.
+) -> Generator[ResultLayers | None]:
+    """Do what `add_segmentation` does in steps, between which the window can live; the last gives the layers.
 
     Closing the generator early takes away the layers that were added.
     """
@@ -120,7 +116,7 @@ def landing(
     ndim = arrays.labels.ndim
     place = placement(source, ndim)
     source_id, picture = (None, "") if source is None else (str(source.unique_id), source.name)
-    earlier = _results(viewer, source_id)
+    earlier = result_layers(viewer, source)
     former = {
         role: layer  # that can take new content
         for role, layer in earlier.items()
@@ -167,16 +163,16 @@ def landing(
         )
         if "probability" in former:
             probability.data = segmentation.probability
-        yield
+        yield None
         name = layer_name("proposals", picture)
         proposals = ready("proposals", Shapes, ndim=ndim, name=name, opacity=0.8, visible=False)
         if proposals.nshapes:
             proposals.data = []
-        yield
+        yield None
         for start in range(0, len(arrays.rectangles), _RECTANGLES_AT_ONCE):
             some = arrays.rectangles[start : start + _RECTANGLES_AT_ONCE]
             proposals.add(list(some), shape_type="rectangle", **_PROPOSAL_LOOK)
-            yield
+            yield None
         name = counted_name(about("cells"), segmentation.cells, picture)
         cells = ready("cells", Labels, arrays.labels, name=name, features=arrays.features, opacity=0.45)
         if "cells" in former:
@@ -195,7 +191,7 @@ def landing(
             viewer.layers.remove(layer)
     viewer.layers.selection.active = cells
     counts_of(viewer).renew(cells, segmentation.cells)
-    return ResultLayers(probability, proposals, cells)
+    yield ResultLayers(probability, proposals, cells)
 
 
 def _insert(viewer: ViewerModel, layer: Layer, source: Layer | None, added: list[Layer]) -> None:
@@ -207,12 +203,9 @@ def _insert(viewer: ViewerModel, layer: Layer, source: Layer | None, added: list
         viewer.layers.insert(viewer.layers.index(below) + 1, layer)
 
 
-def result_layers(viewer: ViewerModel, source: Layer) -> dict[Role, Layer]:
-    """Return the result layers that belong to a source layer, by role."""
-    return _results(viewer, str(source.unique_id))
-
-
-def _results(viewer: ViewerModel, source_id: str | None) -> dict[Role, Layer]:
+def result_layers(viewer: ViewerModel, source: Layer | None) -> dict[Role, Layer]:
+    """Return the result layers that belong to a source layer, or to none that is known, by role."""
+    source_id = None if source is None else str(source.unique_id)
     known = ((layer, LayerInfo.of(layer)) for layer in viewer.layers)
     return {
         info.role: layer
@@ -229,12 +222,6 @@ def is_corrected(cells: Any) -> bool:
     if decided or info.edited or info.fingerprint is None:
         return True  # without looking at the labels, which may be a whole slide on disk
     return fingerprint(image_data(cells)) != info.fingerprint
-
-
-def keep_apart(cells: Labels) -> None:
-    """Make a layer of cells one that the next run leaves alone, and hide it."""
-    note(cells, kept=True)
-    cells.name, cells.visible = f"{cells.name}, kept", False
 
 
 def fingerprint(labels: Any) -> int:

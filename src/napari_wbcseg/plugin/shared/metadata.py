@@ -140,8 +140,3 @@ def is_on_disk(layer: Layer) -> bool:
     """Say whether the cells of a layer are those of a large result, which keeps corrections itself."""
     info = LayerInfo.of(layer)
     return info.folder is not None or getattr(layer, "multiscale", False)
-
-
-def class_list(layer: Layer) -> ClassList:
-    """Return the classes that the cells of a layer are sorted into."""
-    return LayerInfo.of(layer).class_list

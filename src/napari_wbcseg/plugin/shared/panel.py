@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+import numpy as np
 from napari import Viewer
 from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QShowEvent
+from qtpy.QtGui import QImage, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QDockWidget,
@@ -28,6 +29,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...errors import WBCSegError
+from .jobs import clean_up_with, say_error
 from .viewer import all_in_view
 
 PartT = TypeVar("PartT")
@@ -62,6 +65,39 @@ def open_review_on(viewer: Viewer | ViewerModel, cells: Labels | None) -> Any:
     if cells is not None:
         review.labels = cells
     return review
+
+
+class Panel(QWidget):
+    """A widget of this plugin: what it cannot do is a sentence in it, and a signal for scripts.
+
+    What it has started ends with it; see `Cleanup`.
+    """
+
+    #: Emitted with the sentence that says what went wrong.
+    failed = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cleanup = clean_up_with(self)
+        #: The last sentence that was said; who lays out the panel finds a place for it.
+        self.message = Sentence()
+
+    def say(self, words: str) -> None:
+        """Show a sentence; an empty one takes it away."""
+        self.message.setText(words)
+
+    def fail(self, words: str) -> None:
+        """Say what went wrong, with a notification, and tell of it."""
+        self.say(words)
+        say_error(words)
+        self.failed.emit(words)
+
+    def by_hand(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Do what a person asks for; what cannot be done is said, not raised."""
+        try:
+            call(*arguments)
+        except WBCSegError as error:
+            self.fail(str(error))
 
 
 class _ColumnArea(QScrollArea):
@@ -289,6 +325,15 @@ class Offer(QFrame):
         self.text.setText(words)
         if self.parentWidget() is not None or not words:  # alone it would be a window
             self.setVisible(bool(words))
+
+
+def pixmap(pixels: np.ndarray, zoom: float = 1) -> QPixmap:
+    """Return a picture, uint8, (H, W, 3), with so many pixels for one of the screen."""
+    height, width = pixels.shape[:2]
+    image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+    made = QPixmap.fromImage(image.copy())  # whose pixels are its own
+    made.setDevicePixelRatio(zoom)
+    return made
 
 
 def form(*rows: tuple[str, QWidget, str]) -> QFormLayout:

@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QWidget
 
 from ...settings import SegmentationSettings, Setting, TrainingSettings, settings_of
-from .panel import fill, form, stretched, with_tip
+from .panel import Folded, fill, form, stretched, together, with_tip
 
 SettingsT = TypeVar("SettingsT", SegmentationSettings, TrainingSettings)
 
@@ -90,20 +90,25 @@ class FieldEditor(QWidget):
 
 
 class SettingsForm(QWidget, Generic[SettingsT]):
-    """A form of some of the fields of a settings class.
+    """A form of the fields of a settings class, of which some may be folded away.
 
     Parameters
     ----------
     settings : SegmentationSettings or TrainingSettings
         What is shown at first; its class decides the fields.
-    fields : iterable of str, optional
-        The fields shown, in this order; by default all but those of ``leave_out``.
+    top : iterable of str, optional
+        The fields shown first, in this order; the others are in the part ``more``. By default there are none.
     leave_out : iterable of str
-        Fields not shown; they keep the value of ``settings``.
+        Fields that have no editor.
     editors : mapping of str to type, optional
         Editors of their own for some fields.
     above : iterable of tuple (str, QWidget, str)
         Rows above the fields: title, what stands in it, tip.
+
+    Attributes
+    ----------
+    more : Folded
+        The other fields; who lays out the form finds a place for them.
     """
 
     changed = Signal()
@@ -111,21 +116,25 @@ class SettingsForm(QWidget, Generic[SettingsT]):
     def __init__(
         self,
         settings: SettingsT,
-        fields: Iterable[str] | None = None,
+        top: Iterable[str] | None = None,
         leave_out: Iterable[str] = (),
         editors: Mapping[str, type[FieldEditor]] | None = None,
         above: Iterable[tuple[str, QWidget, str]] = (),
     ) -> None:
         super().__init__()
-        known, left_out = settings_of(type(settings)), set(leave_out)
-        names = [name for name in known if name not in left_out] if fields is None else list(fields)
+        known = settings_of(type(settings))
+        names: list[str] = [name for name in known if name not in set(leave_out)]
+        first: list[str] = names if top is None else list(top)
         self.editors: dict[str, FieldEditor] = {}
-        self.rows = form(*above)
-        fill(self, self.rows)
-        for name in names:
+        self._rows: dict[str, QFormLayout] = {}  # that an editor is in
+        rows, others = form(*above), form()
+        fill(self, rows)
+        self.more = Folded("More options", together(others))
+        for name in dict.fromkeys([*first, *names]):
             editor = self.editors[name] = (editors or {}).get(name, FieldEditor)(known[name])
+            self._rows[name] = rows if name in first else others
             tip = known[name].description
-            self.rows.addRow(with_tip(QLabel(known[name].title), tip), with_tip(editor, tip))
+            self._rows[name].addRow(with_tip(QLabel(known[name].title), tip), with_tip(editor, tip))
             editor.changed.connect(self.changed)
         self.set_values(settings)
 
@@ -140,8 +149,8 @@ class SettingsForm(QWidget, Generic[SettingsT]):
 
     def show_recipe(self, recipe: str) -> None:
         """Show only the fields that this recipe reads."""
-        for editor in self.editors.values():
-            self.rows.setRowVisible(editor, editor.setting.recipe in (None, recipe))
+        for name, editor in self.editors.items():
+            self._rows[name].setRowVisible(editor, editor.setting.recipe in (None, recipe))
 
 
 def _step(setting: Setting) -> float:

@@ -16,15 +16,16 @@ from .viewer import action_of, placement
 _STROKE = "#ffd400"
 
 
-def helper_layer(layer: Layer, name: str, **looks: Any) -> Shapes:
-    """Return a layer of our own, placed as another one; not a part of any result."""
+def helper_layer(layer: Layer, name: str, ndim: int | None = None, **looks: Any) -> Shapes:
+    """Return a layer of our own, placed as another one, in its last axes; not a part of any result."""
+    ndim = layer.ndim if ndim is None else ndim
     return Shapes(
-        ndim=layer.ndim,
+        ndim=ndim,
         name=name,
         face_color="transparent",
         metadata=LayerInfo("helper").metadata,
         **looks,
-        **placement(layer, layer.ndim),
+        **placement(layer, ndim),
     )
 
 
@@ -63,12 +64,8 @@ class StrokeTool:
     Parameters
     ----------
     viewer : napari.Viewer
-    layer : Layer
-        Whose pixels the line is told in.
     name : str
         Of the passing layer: what is to be drawn.
-    width : float
-        Of the line, pixels.
     drawn : callable
         Called with the points, ndarray of float, shape (n, 2), in pixels.
     ended : callable
@@ -78,43 +75,50 @@ class StrokeTool:
     def __init__(
         self,
         viewer: ViewerModel,
-        layer: Layer,
         name: str,
-        width: float,
-        drawn: Callable[[np.ndarray], None],
-        ended: Callable[[], None],
+        drawn: Callable[[np.ndarray], object],
+        ended: Callable[[], object],
     ) -> None:
-        self._drawn, self._ended = drawn, ended
-        self._over = False
-        shapes = self._shapes = helper_layer(layer, name, edge_color=_STROKE, edge_width=width)
-        self._leave = enter(viewer, shapes, lambda: self._later(None))
+        self._viewer, self._name, self._drawn, self._ended = viewer, name, drawn, ended
+        self._shapes: Shapes | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a line is waited for."""
+        return self._shapes is not None
+
+    def start(self, layer: Layer, width: float) -> None:
+        """Wait for a line, which is so many pixels wide, and told in the pixels of this layer."""
+        shapes = self._shapes = helper_layer(layer, self._name, edge_color=_STROKE, edge_width=width)
+        self._leave = enter(self._viewer, shapes, self._later)
         shapes.mode = "add_path"
         shapes.current_edge_color, shapes.current_edge_width = _STROKE, width
         shapes.events.data.connect(self._on_data)
-        shapes.bind_key("Escape", lambda _: self._later(None), overwrite=True)
+        shapes.bind_key("Escape", lambda _: self._later(), overwrite=True)
 
     def _on_data(self, event: Any) -> None:
         # A path that has just begun is two times the same point.
-        if action_of(event) != "added" or not self._shapes.nshapes:
+        shapes = self._shapes
+        if shapes is None or action_of(event) != "added" or not shapes.nshapes:
             return
-        points = np.asarray(self._shapes.data[-1], float)[:, -2:]
+        points = np.asarray(shapes.data[-1], float)[:, -2:]
         if len(points) > 1 and np.ptp(points, axis=0).any():
             self._later(points)
 
-    def _later(self, points: np.ndarray | None) -> None:
+    def _later(self, points: np.ndarray | None = None) -> None:
         """End once napari is done with the event: the layer cannot go while it is drawn on."""
-        if not self._over:
-            self._over = True
-            QTimer.singleShot(0, lambda: self._end(points))
+        QTimer.singleShot(0, lambda: self._end(points))
 
     def _end(self, points: np.ndarray | None) -> None:
-        self.close()
-        if points is not None:
-            self._drawn(points)
+        if self.waits:
+            self.close()
+            if points is not None:
+                self._drawn(points)
 
     def close(self) -> None:
         """Take the tool away."""
-        self._over = True
-        self._shapes.events.data.disconnect(self._on_data)
-        self._leave()
-        self._ended()
+        shapes, self._shapes = self._shapes, None
+        if shapes is not None:
+            shapes.events.data.disconnect(self._on_data)
+            self._leave()
+            self._ended()

@@ -3,26 +3,123 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
 
 from ...errors import Cancelled, TrainingError
 from ...progress import Progress
 from ...training.folder import Unfinished, discard_training, unfinished_trainings
 from ...training.worker import TrainingProcess
-from ...words import counted, moment
-from .jobs import Cleanup, Job
-from .panel import Offer, beside, button, fill, together
-from .training_monitor import TrainMonitor
+from ...words import counted, duration, moment
+from .jobs import Cleanup, Job, say_error
+from .panel import NOTICE_LOOK, Offer, Sentence, beside, button, fill, together, with_tip
+
+if TYPE_CHECKING:
+    from .plots import LossCurve
 
 _EVERY = 1.0  # seconds between two looks at a process: napari repaints its window after each
 #: Events of which only the last counts.
 _STATES = ("progress", "step", "preview")
 
+_WAITING_WORTH_TELLING = 0.05  # share of the time
+_NUMBERS = (
+    ("epoch", "Epoch", "Passes over the training data: the one under way, of those planned."),
+    ("left", "Time left", "At the present speed."),
+    ("loss", "Loss", "What the training makes small."),
+    ("speed", "Speed", "Tiles trained on in a second; waits: the share of time without a batch ready."),
+    ("dice", "Dice", "Overlap of prediction and truth on the training tiles: 1 is perfect, 0 is none."),
+    ("val_dice", "Validation Dice", "The same on tiles that were kept aside: what to expect of new images."),
+)
+
 #: What is made of a process that has come to its end, given why it did; called in a worker thread.
 Finish = Callable[[TrainingProcess, str, Progress], Any]
+
+
+class TrainMonitor(QWidget):
+    """Device, stage, bar, numbers and curves of a training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: list[dict[str, Any]] = []
+        self.device, self.stage = Sentence(), Sentence()
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.plan = Sentence()
+        self.notes = Sentence(look=NOTICE_LOOK)
+        self.numbers: dict[str, QLabel] = {}
+        grid = QGridLayout()
+        grid.setVerticalSpacing(2)
+        for number, (key, title, tip) in enumerate(_NUMBERS):
+            label = self.numbers[key] = QLabel("–")
+            label.setStyleSheet("font-weight: bold;")
+            grid.addWidget(with_tip(QLabel(title), tip), number // 2, 2 * (number % 2))
+            grid.addWidget(with_tip(label, tip), number // 2, 2 * (number % 2) + 1)
+        self.curve: LossCurve | None = None
+        self._curve_place = QVBoxLayout()
+        fill(self, self.device, self.stage, self.bar, grid, self._curve_place, self.plan, self.notes)
+
+    def begin(self, stage: str) -> None:
+        """Forget the last training: another begins."""
+        self.history = []
+        for label in self.numbers.values():
+            label.setText("–")
+        self.device.setText("")
+        if self.curve is not None:
+            self.curve.show_history([])
+        self.show_stage(0, 0, stage)
+        self.bar.show()
+        self.show()
+
+    def show_stage(self, done: int, total: int, stage: str) -> None:
+        """Show what is being done, and how far it is; a total of 0 is unknown."""
+        self.stage.setText(stage)
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+
+    def show_event(self, event: dict[str, Any]) -> None:
+        """Show one event of the training."""
+        kind = event["event"]
+        if kind == "start":
+            self.device.setText(f"Device: {event['device']}. Arithmetic: {event['precision']}.")
+            self.plan.setText(event["plan"])
+        elif kind == "note":
+            self.notes.setText("\n".join(part for part in (self.notes.text(), event["text"]) if part))
+        elif kind == "paused":
+            self.stage.setText("Paused; the computer is free for something else.")
+        elif kind in ("step", "epoch"):
+            if kind == "epoch":
+                self.history.append(event)
+            self._show_numbers(event)
+            self._draw(event if kind == "step" else None)
+
+    def end(self) -> None:
+        """Leave what was reached; what was to be expected is told anew before the next training."""
+        for told in (self.stage, self.plan, self.notes):
+            told.setText("")
+        self.bar.hide()
+
+    def _draw(self, step: dict[str, Any] | None) -> None:
+        if self.curve is None:
+            # matplotlib takes a moment to import and is not needed before.
+            from .plots import LossCurve
+
+            self.curve = LossCurve()
+            self._curve_place.addWidget(self.curve)
+        self.curve.show_history(self.history, step)
+
+    def _show_numbers(self, event: dict[str, Any]) -> None:
+        texts = {"epoch": f"{event['epoch']} of {event['epochs']}"}
+        for key in ("loss", "dice", "val_dice"):
+            if event.get(key) is not None:
+                texts[key] = f"{event[key]:.3f}"
+        texts["speed"] = f"{event['images_per_second']:.1f} images/s"
+        if event.get("waiting", 0) > _WAITING_WORTH_TELLING:
+            texts["speed"] += f", waits {event['waiting']:.0%}"
+        texts["left"] = duration(event["seconds_left"])
+        for key, text in texts.items():
+            self.numbers[key].setText(text)
 
 
 class TrainingRun(QWidget):
@@ -34,6 +131,14 @@ class TrainingRun(QWidget):
     ----------
     cleanup : Cleanup
         Of the widget it is part of: it ends the process when that goes away.
+    fine_tuning : bool
+        Which interrupted trainings are offered to be gone on with; see `ResumePanel`.
+
+    Attributes
+    ----------
+    resume : ResumePanel
+    said : Sentence
+        What came of it. Both are laid out by the widget.
     """
 
     #: Emitted with each event of `napari_wbcseg.training.worker.TrainingProcess`, after it was shown.
@@ -46,8 +151,9 @@ class TrainingRun(QWidget):
     #: Emitted when `running`, `training` or `paused` changed.
     changed = Signal()
 
-    def __init__(self, cleanup: Cleanup) -> None:
+    def __init__(self, cleanup: Cleanup, fine_tuning: bool = False) -> None:
         super().__init__()
+        self.resume, self.said = ResumePanel(fine_tuning), Sentence()
         self.process: TrainingProcess | None = None
         self.paused = False
         #: Whether it was asked to end.
@@ -81,9 +187,11 @@ class TrainingRun(QWidget):
         job = self._job = Job(lambda progress: self._train(job, begin, finish, progress), title)
         job.progressed.connect(self.monitor.show_stage)
         job.told.connect(self._on_told)
-        job.succeeded.connect(lambda outcome: self._end(self.finished, outcome))
-        job.failed.connect(lambda sentence: self._end(self.failed, sentence))
-        job.cancelled.connect(lambda: self._end(self.cancelled))
+        job.succeeded.connect(lambda made: self._end("", self.finished, made))
+        job.failed.connect(self.fail)
+        job.cancelled.connect(lambda: self._end("Cancelled; no model was kept.", self.cancelled))
+        self.resume.hide()
+        self.said.setText("")
         self.monitor.begin(title)
         self._refresh()
         job.start(self._cleanup)
@@ -114,7 +222,7 @@ class TrainingRun(QWidget):
     def _train(
         self, job: Job, begin: Callable[[Progress], TrainingProcess], finish: Finish, progress: Progress
     ) -> Any:
-        from . import loss_curve  # noqa: F401  # matplotlib takes a while to import
+        from . import plots  # noqa: F401  # matplotlib takes a while to import
 
         process = begin(progress)
         try:
@@ -161,9 +269,16 @@ class TrainingRun(QWidget):
             self.monitor.show_event(event)
             self.happened.emit(event)
 
-    def _end(self, signal: Any, *told: object) -> None:
+    def fail(self, sentence: str) -> None:
+        """Say what went wrong, also where no training could begin, and emit ``failed``."""
+        say_error(sentence)
+        self._end(sentence, self.failed, sentence)
+
+    def _end(self, words: str, signal: Any, *told: object) -> None:
         self._job = None
+        self.said.setText(words)
         self.monitor.end()
+        self.resume.refresh()
         self._refresh()
         signal.emit(*told)
 

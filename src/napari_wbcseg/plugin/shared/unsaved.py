@@ -34,7 +34,7 @@ from ...words import moment
 from .counts import counts_of
 from .events import events
 from .file_layers import read_result_layers
-from .jobs import Job, in_background, say_error, timer
+from .jobs import Job, busy, in_background, say_error, timer
 from .layers import fingerprint, is_corrected
 from .metadata import METADATA_KEY, LayerDataTuple, LayerInfo, is_on_disk, note, role_of
 from .panel import Offer, confirmed
@@ -182,17 +182,11 @@ class _Followed:
     saved: Any
     copy: UnsavedCopy | None = None
 
-    def take(self, copy: UnsavedCopy | None) -> None:
-        """Have this copy from now on, or none."""
-        if copy is None:
-            self.drop()
-        self.copy = copy
-
-    def drop(self) -> None:
-        """Remove the copy."""
-        copy, self.copy = self.copy, None
-        if copy is not None:
-            copy.discard()
+    def have(self, copy: UnsavedCopy | None) -> None:
+        """Have this copy from now on; or none, and the one that there was is removed."""
+        before, self.copy = self.copy, copy
+        if before is not None and copy is None:
+            before.discard()
 
 
 class Unsaved(QObject):
@@ -220,8 +214,8 @@ class Unsaved(QObject):
         snapshot = snapshot or LayerSnapshot.of_layer(layer, self._viewer())
         followed = self._followed.setdefault(layer, _Followed(None))
         followed.saved = state_of(snapshot)
-        if self._job is None:
-            followed.drop()
+        if not busy(self._job):
+            followed.have(None)
         self._on_changed(layer)
 
     def saved_in(self, layer: Labels, snapshot: LayerSnapshot, files: Sequence[Path]) -> None:
@@ -240,13 +234,13 @@ class Unsaved(QObject):
     def flush(self) -> None:
         """Write now what would be written soon, and wait for what is being written."""
         pool = QThreadPool.globalInstance()
-        if self._job is not None and pool is not None:
+        if busy(self._job) and pool is not None:
             pool.waitForDone(_PATIENCE)
         if self._soon.isActive():
             self._soon.stop()
             for layer in list(self._changed):
                 snapshot, followed = LayerSnapshot.of_layer(layer, self._viewer()), self._followed[layer]
-                followed.take(_keep(snapshot, followed))
+                followed.have(_keep(snapshot, followed))
 
     def _follow(self, layer: Layer) -> None:
         if role_of(layer) == "cells" and not is_on_disk(layer):
@@ -263,28 +257,25 @@ class Unsaved(QObject):
             self._soon.start()
 
     def _write(self) -> None:
-        layer = next(iter(self._changed), None)
-        if layer is None or self._job is not None:
+        if not self._changed:
             return
-        self._changed.discard(layer)
+        if busy(self._job):
+            self._soon.start()
+            return
+        layer = self._changed.pop()
         snapshot, followed = LayerSnapshot.of_layer(layer, self._viewer()), self._followed[layer]
         saved = followed.saved
 
         def done(copy: UnsavedCopy | None) -> None:
-            followed.take(copy)
+            followed.have(copy)
             if followed.saved is not saved:  # meanwhile
-                followed.drop()
-                self._changed.add(layer)
+                followed.have(None)
+                self._on_changed(layer)
 
         def failed(words: str) -> None:
             say_error(f"The corrections are not kept, so save them. {words}")
 
-        self._job = in_background(
-            lambda progress: _keep(snapshot, followed), done=done, failed=failed, ended=self._on_ended
-        )
-
-    def _on_ended(self) -> None:
-        self._job = None
+        self._job = in_background(lambda progress: _keep(snapshot, followed), done=done, failed=failed)
         if self._changed:
             self._soon.start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import napari
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
@@ -18,6 +19,12 @@ def own_viewer(viewer: ViewerModel) -> ViewerModel:
     """
     itself: ViewerModel = getattr(viewer, "__wrapped__", viewer)
     return itself
+
+
+def current_viewer() -> ViewerModel | None:
+    """Return the viewer that napari calls the current one, itself and no proxy of it."""
+    viewer = napari.current_viewer()
+    return None if viewer is None else own_viewer(viewer)
 
 
 def all_in_view(viewer: ViewerModel) -> bool:
@@ -45,6 +52,12 @@ def image_data(layer: Layer) -> Any:
     while len(data.shape) - bool(getattr(layer, "rgb", False)) > 3 and data.shape[0] == 1:
         data = data[0]
     return data
+
+
+def plane_of(layer: Layer, plane: int) -> np.ndarray:
+    """Return one plane of a layer of labels, without a copy where they are a NumPy array."""
+    data = image_data(layer)
+    return np.asarray(data if layer.ndim == 2 else data[plane])
 
 
 def plane_shape(layer: Layer) -> tuple[int, ...]:

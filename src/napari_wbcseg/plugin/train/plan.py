@@ -7,7 +7,6 @@ from itertools import zip_longest
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QLabel, QWidget
 
 from ...box import label_boxes
@@ -15,8 +14,8 @@ from ...progress import Progress
 from ...results.formats.pictures import draw_outlines, traced, zoomed
 from ...settings import TrainingSettings
 from ...training.plan import TrainingPlan, make_plan
-from ..shared.jobs import Cleanup, Job, in_background, timer
-from ..shared.panel import NOTICE_LOOK, Sentence, beside, fill
+from ..shared.jobs import Cleanup, Job, busy, in_background, timer
+from ..shared.panel import NOTICE_LOOK, Sentence, beside, fill, pixmap
 from .source import TrainingSource
 
 _DELAY = 300  # milliseconds between two keys pressed in the path
@@ -59,13 +58,12 @@ class PlanPanel(QWidget):
     @property
     def busy(self) -> bool:
         """Whether a plan is being made."""
-        return self._job is not None or self._timer.isActive()
+        return busy(self._job) or self._timer.isActive()
 
     def look(self, source: TrainingSource | None, settings: TrainingSettings, fine_tuning: bool) -> None:
         """Make a plan of this source soon; of None, show nothing."""
         if self._job is not None:
             self._job.abandon()
-            self._job = None
         self._show(None)
         self.problem = ""
         self._wanted = None if source is None else (source, settings, fine_tuning)
@@ -88,12 +86,10 @@ class PlanPanel(QWidget):
         self._job = in_background(work, done=self._on_plan, failed=self._on_failed, cleanup=self._cleanup)
 
     def _on_plan(self, seen: tuple[TrainingPlan, Thumbnails]) -> None:
-        self._job = None
         self._show(*seen)
         self.changed.emit()
 
     def _on_failed(self, problem: str) -> None:
-        self._job = None
         self.problem = problem
         self._text.setText("")
         self.changed.emit()
@@ -103,7 +99,7 @@ class PlanPanel(QWidget):
         for label, thumbnail in zip_longest(self._pictures, thumbnails):
             label.setVisible(thumbnail is not None)
             if thumbnail is not None:
-                label.setPixmap(_pixmap(thumbnail[0]))
+                label.setPixmap(pixmap(thumbnail[0], zoom=2))
                 label.setToolTip(thumbnail[1])
         lines = [plan.summary, plan.left_out_summary] if plan is not None else []
         self._text.setText("\n".join(filter(None, lines)))
@@ -131,11 +127,3 @@ def _thumbnail(image: np.ndarray, labels: np.ndarray, colour: tuple[int, int, in
     outlines = [(outline, colour) for _, _, outline in traced(labels[window.slices])]
     draw_outlines(picture, outlines, zoom, casing=1, line=2)
     return picture
-
-
-def _pixmap(pixels: np.ndarray) -> QPixmap:
-    height, width = pixels.shape[:2]
-    image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-    pixmap = QPixmap.fromImage(image.copy())
-    pixmap.setDevicePixelRatio(2)
-    return pixmap

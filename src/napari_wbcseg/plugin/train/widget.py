@@ -20,10 +20,10 @@ from ...settings import TrainingSettings
 from ...training.folder import TrainingJob, Unfinished, new_training_folder
 from ...training.worker import TrainingProcess
 from ..shared.events import events
-from ..shared.jobs import clean_up_with, say_error
-from ..shared.panel import Folded, Sentence, button, form, scrolled_column, together
+from ..shared.jobs import clean_up_with
+from ..shared.panel import Sentence, button, form, scrolled_column, together
 from ..shared.settings_form import SettingsForm
-from ..shared.training_run import Finish, ResumePanel, TrainingRun
+from ..shared.training_run import Finish, TrainingRun
 from ..shared.viewer import own_viewer
 from .plan import PlanPanel
 from .preview import PreviewLayers
@@ -60,7 +60,7 @@ class TrainWidget(QWidget):
         self.source = SourcePanel(viewer)
         self.start = StartPicker()
         self.plan = PlanPanel(self._cleanup)
-        self.resume = ResumePanel()
+        self.resume = self.run.resume
         self.preview = PreviewLayers(viewer)
         self._build()
         self._connect()
@@ -119,8 +119,7 @@ class TrainWidget(QWidget):
     @property
     def settings(self) -> TrainingSettings:
         """The settings shown, of the recipe of what it starts from."""
-        values = {**self._options.values(), **self._top.values(), "recipe": self.start.recipe}
-        return TrainingSettings(**values)
+        return TrainingSettings(**self._form.values(), recipe=self.start.recipe)
 
     @settings.setter
     def settings(self, settings: TrainingSettings) -> None:
@@ -137,9 +136,8 @@ class TrainWidget(QWidget):
         """Start training; returns at once. If the data cannot be used, `failed` is emitted."""
         if self.running:
             return
-        problem = self.source.problem()
-        if problem:
-            self._on_failed(problem)
+        if problem := self.source.problem():
+            self.run.fail(problem)
             return
         source, settings, name, start = self.source.source(), self.settings, self.name, self.start_from
 
@@ -154,8 +152,6 @@ class TrainWidget(QWidget):
 
     def go_on(self, training: Unfinished) -> None:
         """Go on with an interrupted training; returns at once."""
-        if self.running:
-            return
 
         def begin(progress: Progress) -> TrainingProcess:
             return TrainingProcess(training.folder, preview=True)
@@ -168,12 +164,10 @@ class TrainWidget(QWidget):
         self._name = QLineEdit()
         self._name.setPlaceholderText("my-stain")
         defaults = TrainingSettings.for_recipe("robust")
-        self._top = SettingsForm(defaults, _TOP)
-        self._options = SettingsForm(defaults, leave_out=(*_TOP, "recipe"))
+        self._form = SettingsForm(defaults, _TOP, leave_out=["recipe"])
         self._show_preview = QCheckBox("Show the prediction on validation tiles as layers")
         self._show_preview.setChecked(True)
         self._problem = Sentence()
-        self._result = Sentence()
         tip = "Train in a process of its own; napari stays usable."
         self._train_button = button("Train", self.train, tip)
         # What is chosen makes way for what is going on.
@@ -181,10 +175,10 @@ class TrainWidget(QWidget):
             ("Start from", self.start, "Going on from a model needs far fewer images than a new network."),
             ("Model name", self._name, "What the new model is called in the list of models."),
         )
-        options = Folded("More options", self._options)
-        self._setup = together(self.source, self.plan, start, self._top, options, self._show_preview)
+        settings = (self._form, self._form.more)
+        self._setup = together(self.source, self.plan, start, *settings, self._show_preview)
         layout = scrolled_column(self, "Train")
-        parts = (self.resume, self._setup, self._problem, self._train_button, self.run, self._result)
+        parts = (self.resume, self._setup, self._problem, self._train_button, self.run, self.run.said)
         for part in parts:
             layout.addWidget(part)
         layout.addStretch(1)
@@ -192,8 +186,7 @@ class TrainWidget(QWidget):
     def _connect(self) -> None:
         self.source.changed.connect(self._look)
         self.start.currentIndexChanged.connect(self._show_defaults)
-        self._top.changed.connect(self._look)
-        self._options.changed.connect(self._look)
+        self._form.changed.connect(self._look)
         self.plan.changed.connect(self._refresh)
         self.resume.resumed.connect(self.go_on)
         self.run.changed.connect(self._refresh)
@@ -207,10 +200,9 @@ class TrainWidget(QWidget):
         self._show_settings(self.start.defaults())
 
     def _show_settings(self, settings: TrainingSettings) -> None:
-        for part in (self._top, self._options):
-            with signals_blocked(part):
-                part.set_values(settings)
-                part.show_recipe(settings.recipe)
+        with signals_blocked(self._form):
+            self._form.set_values(settings)
+            self._form.show_recipe(settings.recipe)
         self._look()
 
     def _look(self) -> None:
@@ -231,11 +223,10 @@ class TrainWidget(QWidget):
     # The training ----------------------------------------------------------------------------------------
 
     def _begin(self, begin: Callable[[Progress], TrainingProcess], name: str, title: str) -> None:
-        self.plan.look(None, self.settings, False)
-        self.preview.remove()
-        self.resume.hide()
-        self._result.setText("")
-        self.run.start(begin, _saving(name), title)
+        if not self.running:
+            self.plan.look(None, self.settings, False)
+            self.preview.remove()
+            self.run.start(begin, _saving(name), title)
 
     def _on_event(self, event: dict[str, Any]) -> None:
         kind = event["event"]
@@ -252,26 +243,22 @@ class TrainWidget(QWidget):
         dice = best.get("val_dice", best.get("dice"))
         where = "validation Dice" if "val_dice" in best else "Dice on the training images"
         reached = f" {where} {dice:.3f} in epoch {best['epoch']};" if dice is not None else ""
-        self._end(f"{model.name} is ready:{reached} {ended}. Segment white blood cells has it in its list.")
+        self.run.said.setText(
+            f"{model.name} is ready:{reached} {ended}. Segment white blood cells has it in its list."
+        )
+        self._look()
         events.models_changed.emit(model.name)
         self.trained.emit(model)
 
     def _on_cancelled(self) -> None:
         self.preview.remove()
         self.run.monitor.hide()
-        self._end("Cancelled; no model was kept.")
+        self._look()
         self.cancelled.emit()
 
     def _on_failed(self, problem: str) -> None:
-        self._end(problem)
-        say_error(problem)
-        self.failed.emit(problem)
-
-    def _end(self, words: str) -> None:
-        self._result.setText(words)
-        self.resume.refresh()
         self._look()
-        self._refresh()
+        self.failed.emit(problem)
 
 
 def _saving(name: str) -> Finish:

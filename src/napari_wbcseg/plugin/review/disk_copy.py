@@ -1,0 +1,56 @@
+"""What is said of the cells of a large result, kept in its table on disk."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ...classification.classes import ClassList
+from ...progress import Progress
+from ..shared.jobs import Job, busy, in_background, say_error
+
+
+class DiskCopy:
+    """Writes what is said of cells into the table of their result, off the window's thread.
+
+    Where that cannot be written, it says so, once until it can be written again.
+
+    Parameters
+    ----------
+    folder : str
+        Of the result.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._job: Job | None = None
+        self._waiting: tuple[pd.DataFrame, ClassList] | None = None
+        self._failing = False
+
+    def write(self, cells: pd.DataFrame, classes: ClassList) -> None:
+        """Write a table of the cells as they are now, and their classes; while one is written, afterwards."""
+        self._waiting = cells, classes
+        if not busy(self._job):
+            self._go_on()
+
+    def _go_on(self) -> None:
+        said, self._waiting = self._waiting, None
+        if said is None:
+            return
+
+        def keep(progress: Progress) -> None:
+            from ...segmentation.large.result import LargeResult
+
+            LargeResult.open(self._folder).keep_said(*said)
+
+        self._job = in_background(keep, done=self._on_kept, failed=self._on_failed, ended=self._go_on)
+
+    def _on_kept(self, _: object) -> None:
+        self._failing = False
+
+    def _on_failed(self, words: str) -> None:
+        if not self._failing:
+            say_error(
+                f"What you decide is not being kept. {words} Once that is mended, accept or name a cell: "
+                "all that you decided is written with it."
+            )
+        self._failing = True

@@ -1,0 +1,269 @@
+"""The cells of a Labels layer with what is said of them, which the layer keeps in its features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import starmap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from qtpy.QtCore import Signal
+
+from ...box import Box
+from ...classification.classes import (
+    CLASS,
+    CLASS_BY,
+    MODEL,
+    PROBABILITY,
+    UNSURE,
+    ClassList,
+    probability_columns,
+)
+from ...classification.naming import said_by_model
+from ...errors import EditError
+from ...segmentation.measure import COLUMNS
+from ...segmentation.tracking import Change, TrackedCells
+from ..shared.counts import counts_of
+from ..shared.features import known_cells, known_values, write_features
+from ..shared.metadata import LayerInfo, note
+from .decisions import ACCEPTED, Accepted, Cell, Decisions, Told
+from .disk_copy import DiskCopy
+from .history import History
+from .measured_cells import MeasuredCells
+
+
+class ReviewedCells(MeasuredCells):
+    """Keeps what a person, and a classifier that learned, say of the cells of a layer, and counts them.
+
+    A cell is named by its plane, 0 for a single image, and its label.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    labels : Labels
+        Of one plane or a stack of planes; made by this plugin or not.
+    image : Image, optional
+        The stained image, of the same shape; without one the stain is not measured.
+
+    Attributes
+    ----------
+    told : Told or None
+        What a classifier says that learned from this review; see `Learning`.
+    history : History
+        What can be taken back.
+    """
+
+    #: Emitted when the table, the count or a decision changed.
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None = None) -> None:
+        super().__init__(viewer, labels, image)
+        self._table: pd.DataFrame | None = None
+        self.told: Told | None = None
+        folder = LayerInfo.of(labels).folder
+        self._copy = None if folder is None else DiskCopy(folder)
+        self._take_over()
+        self.cleanup.connect(labels.events.features, self._on_features)
+        self.cleanup.connect(labels.events.metadata, self._on_saved)
+        self.cleanup.connect(labels.events.paint, lambda _: self.history.begin(edited=True))
+        for lost in (labels.events.data, labels.events.editable):  # napari's own history goes then
+            self.cleanup.connect(lost, lambda _: self.history.clear())
+        self.measure()
+
+    def close(self) -> None:
+        """Stop following the layer."""
+        self.cleanup.run()
+        counts_of(self.viewer).end_review(self.labels)
+
+    # The cells -------------------------------------------------------------------------------------------
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """A row a cell, in pixels: the columns of `measure_labels`, and what was decided.
+
+        ``plane`` (for a stack) comes first; ``certainty`` is NaN for cells drawn by hand; ``flag`` says
+        what an edit did, such as ``2 pieces``; ``decision`` is ``accepted`` or empty; ``check`` is set
+        for cells that are unsure or flagged, until they are accepted.
+        """
+        if self._table is None:
+            found = self._find_cells()
+            self._table = self._decisions.add_columns(found, _keys(found))
+        return self._table
+
+    def _find_cells(self) -> pd.DataFrame:
+        """Return the cells as they are measured, with what a classifier says that learned here."""
+        tables = [plane.table for plane in self.planes or [TrackedCells(np.zeros((0, 0), np.int32))]]
+        table = pd.concat(tables, ignore_index=True)
+        table["certainty"] = table["label"].map(self._certainty).astype(float)
+        if self.stacked:
+            table.insert(0, "plane", np.repeat(range(len(tables)), list(map(len, tables))))
+        if self.told is None:
+            return table
+        return said_by_model(table, self.told.probabilities.reindex(table["label"]), self.told.classes)
+
+    @property
+    def classes(self) -> ClassList:
+        """The classes that cells are sorted into: the list of the result, and what is found beside."""
+        return LayerInfo.of(self.labels).class_list.covering(sorted(set(self.cells[CLASS])))
+
+    @property
+    def count(self) -> int:
+        """Number of cells, over all planes."""
+        return len(self.cells)
+
+    def summary(self, plane: int | None = None) -> str:
+        """Return the count in words, such as ``23 white cells, 2 to check``; of one plane where given."""
+        return counts_of(self.viewer).words(self.labels, plane)
+
+    def keys(self) -> list[Cell]:
+        """Return plane and label of each row of `cells`."""
+        return _keys(self.cells)
+
+    def box_of(self, cell: Cell) -> Box:
+        """Return the bounding box of a cell, in pixels of its plane.
+
+        Raises
+        ------
+        KeyError
+            If it is not there.
+        """
+        return self.planes[cell[0]].box_of(cell[1])
+
+    def there(self, cells: Iterable[Cell], least: int = 0) -> list[Cell]:
+        """Return cells as a list.
+
+        Raises
+        ------
+        EditError
+            If one of them is not there, or there are fewer than these.
+        """
+        self.update_now()
+        chosen = [(int(plane), int(label)) for plane, label in cells]
+        known = set(self.keys())
+        for cell in chosen:
+            if cell not in known:
+                where = f" on plane {cell[0]}" if self.stacked else ""
+                raise EditError(f"There is no cell {cell[1]}{where}.")
+        if len(chosen) < least:
+            raise EditError("Choose a cell first.")
+        return chosen
+
+    # What is said of them --------------------------------------------------------------------------------
+
+    def accept(self, cells: Iterable[Cell]) -> None:
+        """Mark cells as looked at and right, outline and class; marking all of them again takes it back.
+
+        No model changes their classes then, as if a person had named them. Cells called unsure stay that.
+
+        Raises
+        ------
+        EditError
+            If none is given, or one of them is not there.
+        """
+        chosen, table = self.there(cells, 1), self.cells
+        sure = table[CLASS_BY].eq(MODEL) & table[CLASS].ne(UNSURE)
+        flags = zip(table["flag"], table[CLASS].where(sure, ""), strict=True)
+        as_it_is = dict(zip(self.keys(), starmap(Accepted, flags), strict=True))
+        self.history.begin(edited=False)
+        self._decisions.accept({cell: as_it_is[cell] for cell in chosen})
+        self._announce()
+
+    def name(self, cells: Iterable[Cell], name: str) -> None:
+        """Say what cells are, as a person does; no model overwrites it.
+
+        Parameters
+        ----------
+        cells : iterable of tuple of int
+        name : str
+            Of a class; an empty one takes back what a person said.
+
+        Raises
+        ------
+        EditError
+            If none is given, or one of them is not there.
+        """
+        chosen = self.there(cells, 1)
+        self.history.begin(edited=False)
+        self._decisions.name({label for _, label in chosen}, name)
+        self._announce()
+
+    def tell(self, told: Told | None) -> None:
+        """Take what a classifier says of the cells, or nothing; what a person named keeps its class."""
+        self.told = told
+        self._announce()
+
+    def set_classes(self, classes: ClassList, renamed: Mapping[str, str] | None = None) -> None:
+        """Sort cells into other classes from now on; the list is kept with the layer and its files.
+
+        Parameters
+        ----------
+        classes : ClassList
+        renamed : mapping of str to str, optional
+            Old and new names, which the cells take over; with one Undo begins anew, else it takes this back.
+
+        Raises
+        ------
+        EditError
+            If cells are still being measured, and a class was renamed.
+        """
+        if not renamed:
+            self.history.begin(edited=False)
+            note(self.labels, classes=classes.to_list())
+            self._announce()
+            return
+        if self.measuring:
+            raise EditError("Wait until the cells are measured, then rename the class.")
+        note(self.labels, classes=classes.to_list())
+        columns = {f"{PROBABILITY}{old}": f"{PROBABILITY}{new}" for old, new in renamed.items()}
+        features = self.labels.features.rename(columns=columns)
+        self.labels.features = features.assign(**{CLASS: features[CLASS].replace(dict(renamed))})
+
+    # Following -------------------------------------------------------------------------------------------
+
+    def _follow(self, changes: list[tuple[int, Change]], by_brush: bool) -> None:
+        """Draw what follows from cells that were measured."""
+        for plane, change in changes:
+            for label, taker in self._decisions.follow(plane, change, by_brush).items():
+                self.noted.emit(f"Cell {label} was swallowed by cell {taker}. Ctrl-Z takes it back.")
+        self._announce()
+
+    def _on_features(self, event: Any) -> None:
+        """Take over what others wrote, such as a segmentation that ran again into the same layer."""
+        if self.labels.features is not self._features:
+            self._take_over()
+            self.measure()
+
+    def _on_saved(self, event: Any) -> None:
+        self.changed.emit()  # a count in doubt is none any more
+
+    def _take_over(self) -> None:
+        """Begin with what the layer's features tell: what a model, or an earlier review, said."""
+        self._features = features = self.labels.features
+        self.known = known_cells(self.labels)
+        if {"check", "flag"} <= set(features):  # what was flagged is flagged anew
+            self.known["check"] = features["check"].eq(True) & features["flag"].isna()
+        self._certainty = known_values(self.labels, "certainty")
+        decisions = known_values(self.labels, "decision")
+        self._decisions = Decisions(label for label, said in decisions.items() if said == ACCEPTED)
+        self.history = History(self, self._decisions)
+        self._table = self.told = None
+
+    def _announce(self) -> None:
+        self._table = None
+        if not self.measuring:  # others may have written what is being measured
+            others = known_cells(self.labels).columns.difference([*COLUMNS, *probability_columns(self.cells)])
+            with self.labels.events.features.blocker(self._on_features):
+                write_features(self.labels, self.cells.drop(columns=others, errors="ignore"))
+            self._features = self.labels.features
+            if self._copy is not None:
+                self._copy.write(self.cells, self.classes)
+        counts_of(self.viewer).review(self.labels, self.cells)
+        self.changed.emit()
+
+
+def _keys(table: pd.DataFrame) -> list[Cell]:
+    planes = table["plane"].tolist() if "plane" in table else [0] * len(table)
+    return list(zip(planes, table["label"].tolist(), strict=True))

@@ -1,0 +1,365 @@
+"""The review of a Labels layer as scripts use it: look at each cell, correct it, and count again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+import pandas as pd
+from napari.layers import Image, Labels
+
+from ...errors import EditError, SettingsError
+from ...segmentation.edit import label_under
+from ..shared.canvas_guard import guard_canvas
+from ..shared.jobs import Job, busy, timer
+from ..shared.panel import Panel
+from ..shared.viewer import own_viewer, plane_of
+from .canvas import OnCanvas
+from .correction_store import add_to_training_set
+from .decisions import Cell
+from .large_edit import ON_DISK
+from .layer import LayerReview
+from .learning import Learning
+from .panel import EDITING, ReviewPanel, cells_of
+from .table import SHOWN
+
+_START = "Run Segment white blood cells first, or open labels of your own."
+_DRAW_DELAY = 300  # ms after the last change
+
+
+class ScriptedReview(Panel):
+    """Shows a row a cell of a Labels layer; selects, decides on and corrects its cells.
+
+    From a script: set ``labels`` and ``image``, then call what selects and corrects. A cell is given as its
+    plane, 0 for a single image, and its label. What cannot be done raises `EditError`.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer whose layers are offered.
+
+    Attributes
+    ----------
+    review : LayerReview or None
+        The layer followed: its table in pixels, its count, the decisions.
+    canvas : OnCanvas or None
+    learning : Learning or None
+        Both come and go with the review.
+    panel : ReviewPanel
+        What is seen of it.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer = own_viewer(napari_viewer)
+        guard_canvas(viewer)  # frames come and go
+        self.review: LayerReview | None = None
+        self.canvas: OnCanvas | None = None
+        self.learning: Learning | None = None
+        self._outlining: Job | None = None
+        self.panel = panel = ReviewPanel(self, viewer, lambda: self.review)
+        self._layers, self.gallery, self.large = panel.layers, panel.gallery, panel.large
+        self.differential = panel.differential
+        self._draw_later = timer(_DRAW_DELAY, self._draw, self)
+        panel.layers.labels.changed.connect(self._follow)
+        panel.layers.image.changed.connect(self._on_image)
+        self._cleanup.add(self._let_go)
+        self._cleanup.connect(viewer.dims.events.current_step, self._on_plane)
+
+    # What is reviewed ------------------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> Labels | None:
+        """The layer with the cells."""
+        return self._layers.labels.value
+
+    @labels.setter
+    def labels(self, layer: Labels) -> None:
+        self._layers.labels.value = layer
+
+    @property
+    def image(self) -> Image | None:
+        """The stained image that goes with it; only images of the same shape are offered."""
+        return self._layers.image.value
+
+    @image.setter
+    def image(self, layer: Image) -> None:
+        self._layers.image.value = layer
+
+    def need_review(self) -> LayerReview:
+        """Return the review; `EditError` without one."""
+        if self.review is None:
+            raise EditError(f"There is no layer with cells. {_START}")
+        return self.review
+
+    # Following the layer ---------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Review the chosen layer from now on."""
+        if self._cleanup.done:
+            return  # a removed panel's lists go on following the viewer, and two reviews would disagree
+        self._let_go(later=True)
+        labels = self.labels
+        self._layers.take_source()
+        on_disk = self.large.follow(labels)
+        self.say(_START if labels is None else ON_DISK if on_disk else "")
+        if labels is not None:
+            self._start(labels)
+        for name, press in self.panel.buttons.items():
+            press.setEnabled(labels is not None and not (on_disk and name in EDITING))
+        self._show_learnt()
+        self._on_changed()
+        self._on_measured()
+
+    def _start(self, labels: Labels) -> None:
+        self.review = review = LayerReview(self.viewer, labels, self.image)
+        review.changed.connect(self._on_changed)
+        review.measured.connect(self._on_measured)
+        review.noted.connect(self.say)
+        self.canvas = canvas = OnCanvas(review, self._layers.images)
+        canvas.chosen.connect(self._show_selected)
+        self.learning = learning = Learning(review)
+        learning.learnt.connect(self._show_learnt)
+        learning.failed.connect(self.fail)
+
+    def _let_go(self, later: bool = False) -> None:
+        """Leave the layer as it was found.
+
+        Our own layers go later where napari may be in the middle of removing some.
+        """
+        if self.canvas is not None:
+            self.canvas.close(later)
+        if self.review is not None:
+            self.review.close()
+        self.review = self.canvas = self.learning = None
+
+    def _on_image(self) -> None:
+        if self.review is not None:
+            self.review.set_image(self.image)
+
+    def _on_changed(self) -> None:
+        self.panel.update()
+        self.differential.refresh()
+        if self.review is None:
+            return
+        there, selected = set(self.review.keys()), self.selected
+        left = [cell for cell in selected if cell in there]
+        if len(left) < len(selected):
+            self._show_selected(left)
+        self._draw_later.start()
+
+    def _on_measured(self) -> None:
+        self.panel.table.fit_columns()
+        if self.review is not None and not self.review.measuring and not self.review.on_disk:
+            self.say(self.review.image_problem)
+
+    def _on_plane(self, event: Any = None) -> None:
+        self.panel.show_counts()
+        if self.panel.this_plane.isChecked():
+            self.by_hand(self.panel.filter)
+
+    def _draw(self) -> None:
+        """Draw what may wait until the hands rest."""
+        self.panel.draw_histogram()
+        if self.canvas is not None:
+            self.canvas.show(self.selected)
+            self.canvas.colour()
+
+    # What is listed --------------------------------------------------------------------------------------
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """The table, lengths in µm where the layer has units of length; see `LayerReview.cells`."""
+        return cells_of(self.need_review())
+
+    @property
+    def selected(self) -> list[Cell]:
+        """The selected cells, in the order in which they were selected."""
+        return self.panel.table.selection.cells
+
+    @property
+    def to_check(self) -> list[Cell]:
+        """Those of the table that are worth a second look, in its order."""
+        return self.panel.model.to_check
+
+    @property
+    def shown(self) -> list[Cell]:
+        """The cells of the table from the top, as filtered and sorted."""
+        return self.panel.model.shown
+
+    def show_only(self, shown: str = "All cells", condition: str = "", *, this_plane: bool = False) -> None:
+        """Filter the table.
+
+        Parameters
+        ----------
+        shown : str
+            One of the list beside the filter, such as ``To check``.
+        condition : str
+            On the columns of ``cells``, such as ``area > 300 and lobes >= 2``.
+        this_plane : bool
+            Only cells of the plane on the canvas.
+
+        Raises
+        ------
+        SettingsError
+            If the condition cannot be read; the table stays as it is.
+        """
+        if shown not in SHOWN:
+            raise SettingsError(f"The table cannot show {shown!r}. Choose one of: {', '.join(SHOWN)}.")
+        self.panel.condition.setText(condition)
+        self.panel.shown.setCurrentText(shown)
+        self.panel.this_plane.setChecked(this_plane)
+        self.panel.filter()
+
+    def show_gallery(self) -> None:
+        """Open the gallery."""
+        self.panel.tabs.setCurrentWidget(self.gallery)
+
+    def show_differential(self, folder: Path | None = None) -> None:
+        """Open the differential, of the picture or of all results in a folder, whatever the picture has."""
+        self.differential.count_in(folder)
+        self.panel.tabs.setCurrentWidget(self.differential)
+
+    def show_histogram(self, column: str) -> None:
+        """Open the histogram of a column of ``cells``."""
+        self.panel.column.setCurrentIndex(self.panel.column.findData(column))
+        self.panel.histogram_part.expand()
+
+    # Selecting -------------------------------------------------------------------------------------------
+
+    def select(self, cells: Iterable[Cell], *, centre: bool = True) -> None:
+        """Select cells; the camera goes to the last of them."""
+        self._show_selected(self.need_review().there(cells), centre)
+
+    def next_to_check(self, step: int = 1) -> Cell | None:
+        """Go to the next cell to check, in the order of the table, and return it; None without one."""
+        self.need_review()
+        return self._go_to(self.panel.next_to_check(step), "No cell is left to check.")
+
+    def previous_to_check(self) -> Cell | None:
+        """Go to the cell to check before this one."""
+        return self.next_to_check(-1)
+
+    def next_unsure(self) -> Cell | None:
+        """Go to the cell that it helps most to name next, and return it; None without one."""
+        self.need_review()
+        return self._go_to(self.panel.next_unsure(), "No cell is left whose class a model told.")
+
+    def _go_to(self, cell: Cell | None, why_not: str) -> Cell | None:
+        if cell is None:
+            self.say(why_not)
+        else:
+            self.select([cell])
+        return cell
+
+    def _show_selected(self, cells: list[Cell], centre: bool = False) -> None:
+        """Show in the table, the gallery and on the canvas which cells are selected; see `OnCanvas.show`."""
+        if self.canvas is not None:
+            self.panel.table.selection.select(cells)
+            self.gallery.selection.select(cells)
+            self.canvas.show(cells, centre)
+            self._draw_later.start()
+
+    # Correcting ------------------------------------------------------------------------------------------
+
+    def accept(self) -> None:
+        """Mark the selected cells as right; once more takes that back."""
+        self.need_review().accept(self._need_selected("accept"))
+
+    def reject(self) -> None:
+        """Take the selected cells out of the labels; `undo` brings them back."""
+        self.need_review().reject(self._need_selected("reject"))
+
+    def split(self, stroke: np.ndarray | None = None) -> list[Cell]:
+        """Cut a cell along a line, or give the pieces of the selected one numbers of their own.
+
+        Parameters
+        ----------
+        stroke : ndarray of float, shape (n, 2), optional
+            Row and column of the line's points, in pixels of the plane shown. It cuts the selected cell
+            where it crosses that, and the cell it is longest in otherwise. Without one the selected cell's
+            pieces are told apart.
+
+        Returns
+        -------
+        list of tuple of int
+            The cells that there are now; they are selected.
+        """
+        review = self.need_review()
+        if stroke is None:
+            cell = self._need_selected("split")[-1]
+        else:
+            plane = review.plane or 0
+            wanted = [label for where, label in reversed(self.selected) if where == plane]
+            cell = plane, label_under(plane_of(review.labels, plane), stroke, wanted)
+        parts = review.split(cell, stroke)
+        self.select(parts, centre=False)
+        return parts
+
+    def merge(self) -> Cell:
+        """Make one cell of the selected ones, and return it."""
+        whole = self.need_review().merge(self._need_selected("merge", 2))
+        self.select([whole], centre=False)
+        return whole
+
+    def name(self, name: str) -> None:
+        """Say what the selected cells are; see `LayerReview.name`."""
+        self.need_review().name(self._need_selected("name"), name)
+
+    def learn(self) -> None:
+        """Learn the classes from the cells named so far, in the background; see `Learning.learn`."""
+        self.need_review()
+        self.learning.learn()  # type: ignore[union-attr]
+
+    def outline_at(self, point: tuple[float, float], plane: int = 0) -> None:
+        """Outline a missed cell at a point, row and column in pixels, in the background, and select it."""
+        review = self.need_review()
+        if busy(self._outlining):
+            raise EditError("A cell is being outlined: click again when it is there.")
+        self._outlining = review.outline_at(plane, point, lambda cell: self.select([cell], centre=False))
+        self._outlining.failed.connect(self.fail)
+
+    def add_to_training_set(self) -> None:
+        """Store this field and its cells in the training set, in the background."""
+        if self.review is not None:
+            self.review.update_now()
+        job = add_to_training_set(self.image, self.labels, self.fail)
+        self.panel.store_field.setEnabled(False)
+        job.ended.connect(lambda: self.panel.store_field.setEnabled(True))
+
+    def undo(self) -> None:
+        """Take the last edit of the layer or the last decision back."""
+        self.need_review().undo()
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        self.need_review().redo()
+
+    def _need_selected(self, what: str, least: int = 1) -> list[Cell]:
+        selected = self.selected
+        if len(selected) < least:
+            some = "a cell" if least == 1 else "two cells or more"
+            raise EditError(f"Select {some} to {what}: click in the table or on the image (Shift adds).")
+        return selected
+
+    # Said by the panel -----------------------------------------------------------------------------------
+
+    def by_hand(self, call: Callable[..., object], *arguments: Any) -> None:
+        self.say("")
+        super().by_hand(call, *arguments)
+
+    def fail(self, words: str) -> None:
+        """Say a sentence below the buttons, and tell of it, without a notification for each slip."""
+        self._show_learnt(words)
+        self.failed.emit(words)
+
+    def _show_learnt(self, words: str = "") -> None:
+        """Show whether classes are suggested, and whether there is something to be saved, and say it."""
+        learning, review = self.learning, self.review
+        self.panel.buttons["learn"].setChecked(learning is not None and learning.suggests)
+        self.panel.save_classifier.setVisible(review is not None and review.told is not None)
+        if words:
+            self.say(words)
