@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import wait
 from html import escape
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from ...errors import ModelError
 from ...network.library import ModelInfo, import_model_file, list_models, remove_from_library
 from ...network.model_card import model_card
 from ...network.model_file import ModelFile
@@ -72,7 +69,7 @@ class ModelsWidget(Panel):
         super().__init__()
         self._infos: dict[str, ModelInfo] = {}
         #: Fine-tunes on the training set.
-        self.fine_tuning = FineTunePanel(self._cleanup)
+        self.fine_tuning = FineTunePanel(self.cleanup)
         self._build()
         events.models_changed.connect(self.refresh)
         self.refresh("wbc")
@@ -120,9 +117,10 @@ class ModelsWidget(Panel):
         def work(progress: Progress) -> str:
             from ...network.exchange.export import export_model
 
+            model = ModelFile.read(source)
             if target.suffix.lower() == ".keras":
-                return _export_elsewhere(source, target, progress)
-            return str(export_model(ModelFile.read(source), target))
+                return str(_export_elsewhere(model, target, progress))
+            return str(export_model(model, target))
 
         self._run(work, f"Writing {target.name}", self._on_exported)
 
@@ -214,7 +212,7 @@ class ModelsWidget(Panel):
             failed=self.fail,
             cancelled=lambda: self.say("Cancelled."),
             ended=lambda: self._doors.setEnabled(True),
-            cleanup=self._cleanup,
+            cleanup=self.cleanup,
         )
 
     def _on_imported(self, name: str) -> None:
@@ -241,27 +239,18 @@ def _row(info: ModelInfo) -> list[str]:
     ]
 
 
-def _export_elsewhere(model: Path, target: Path, progress: Progress) -> str:
+def _export_elsewhere(model: ModelFile, target: Path, progress: Progress) -> Path:
     """Write a Keras file in a process of its own: TensorFlow and napari's window do not share one."""
-    command = [sys.executable, "-P", "-m", "napari_wbcseg.cli", "models", "export", str(model), str(target)]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    ) as process:
-        said = None
-        try:
-            while said is None:
-                progress(0, 0, f"Writing {target.name}")
-                with suppress(subprocess.TimeoutExpired):
-                    _, said = process.communicate(timeout=0.1)
-        finally:
-            process.kill()
-    if process.returncode:
-        raise ModelError(said.strip().splitlines()[-1] if said.strip() else f"{target} could not be written.")
-    return str(target)
+    from loky import ProcessPoolExecutor
+
+    from ...network.exchange.export import export_model
+
+    process = ProcessPoolExecutor(1)
+    try:
+        written = process.submit(export_model, model, target)
+        while not written.done():
+            progress(0, 0, f"Writing {target.name}")
+            wait([written], timeout=0.1)
+        return Path(written.result())
+    finally:
+        process.shutdown(kill_workers=True)

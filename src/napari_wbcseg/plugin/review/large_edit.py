@@ -5,6 +5,7 @@ napari paints neither in layers of several resolutions nor in what is read lazil
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,21 +16,17 @@ from qtpy.QtWidgets import QWidget
 
 from ...box import Box
 from ...errors import EditError
-from ...segmentation.result import summary_of
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
-from ..shared.jobs import Job, clean_up_with, in_background
-from ..shared.metadata import LayerInfo, note
+from ..shared.jobs import Job, in_background
+from ..shared.metadata import LayerInfo
 from ..shared.panel import Panel, button, fill
 from ..shared.saving import source_image
 from ..shared.viewer import image_data, placement
+from .layer import LayerReview
 
 #: Pixels of a part that is corrected at once.
 MOST_PIXELS = 2**24
-ON_DISK = (
-    "These cells are on disk, for the image is large: look at them and name them here. To correct outlines, "
-    "zoom to where they are wrong, and press the button below."
-)
 
 
 def window_on_view(layer: Labels) -> Box:
@@ -58,6 +55,8 @@ class LargeEditor(QWidget):
     Parameters
     ----------
     viewer : napari.Viewer
+    review : callable
+        Gives the review, or None.
     panel : Panel
         Says what cannot be done.
 
@@ -67,10 +66,9 @@ class LargeEditor(QWidget):
         The layer in memory that is being corrected.
     """
 
-    def __init__(self, viewer: ViewerModel, panel: Panel) -> None:
+    def __init__(self, viewer: ViewerModel, review: Callable[[], LayerReview | None], panel: Panel) -> None:
         super().__init__()
-        self._viewer, self._panel = viewer, panel
-        self._cells: Labels | None = None
+        self._viewer, self._review, self._panel = viewer, review, panel
         self._open: _Part | None = None
         self.take = button(
             "Correct the part on view",
@@ -83,8 +81,6 @@ class LargeEditor(QWidget):
             "Writes the corrected part into the result on disk, measures what changed, and counts again.",
         )
         fill(self, self.take, self.put_back)
-        self._cleanup = clean_up_with(self)
-        self.follow(None)
 
     @property
     def part(self) -> Labels | None:
@@ -93,15 +89,14 @@ class LargeEditor(QWidget):
             self._open = None  # the user removed it
         return None if self._open is None else self._open.labels
 
-    def follow(self, cells: Labels | None) -> bool:
-        """Offer what fits the layer that is reviewed now, and say whether its cells are on disk."""
-        on_disk = cells is not None and LayerInfo.of(cells).folder is not None
-        self._cells = cells if on_disk else None
-        correcting = self.part is not None and cells is self.part
+    def refresh(self) -> None:
+        """Offer what fits the layer that is reviewed now."""
+        review = self._review()
+        on_disk = review is not None and review.on_disk
+        correcting = review is not None and review.labels is self.part
         self.take.setVisible(on_disk)
         self.put_back.setVisible(correcting)
         self.setVisible(on_disk or correcting)
-        return on_disk
 
     def correct_part(self, window: Box | None = None) -> Labels:
         """Add a part of the cells, and of the image under them, as layers in memory.
@@ -118,9 +113,10 @@ class LargeEditor(QWidget):
         """
         from ...segmentation.large.result import LargeResult
 
-        cells = self._cells
-        if cells is None:
+        review = self._review()
+        if review is None or not review.on_disk:
             raise EditError("Choose a layer whose cells are on disk.")
+        cells = review.labels
         info = LayerInfo.of(cells)
         if self.part is not None:
             raise EditError("A part is being corrected already: put it back first, or remove its layer.")
@@ -184,7 +180,7 @@ class LargeEditor(QWidget):
             done=lambda table: self._on_put_back(part, table),
             failed=self._panel.fail,
             ended=lambda: self.put_back.setEnabled(True),
-            cleanup=self._cleanup,
+            cleanup=self._panel.cleanup,
         )
 
     def _on_put_back(self, part: _Part, table: pd.DataFrame) -> None:
@@ -193,7 +189,6 @@ class LargeEditor(QWidget):
         cells.features = features_table(table)
         cells.visible = True
         cells.refresh()
-        note(cells, summary=summary_of(table, LayerInfo.of(cells).class_list))
         counts_of(self._viewer).renew(cells, table)
         for layer in (part.labels, part.image):
             if layer is not None and layer in self._viewer.layers:

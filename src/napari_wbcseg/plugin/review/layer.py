@@ -27,10 +27,13 @@ from ..shared.jobs import Job, in_background
 from ..shared.metadata import LayerInfo
 from ..shared.viewer import image_data, plane_of
 from .decisions import Accepted, Cell
-from .large_edit import ON_DISK
 from .reviewed_cells import ReviewedCells
 
 _MODEL = "wbc"
+ON_DISK = (
+    "These cells are on disk, for the image is large: look at them and name them here. To correct outlines, "
+    "zoom to where they are wrong, and press the button below."
+)
 
 
 class LayerReview(ReviewedCells):

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QTabWidget,
 )
 
-from ...classification.learn import least_sure
 from ...segmentation.measure import in_physical_units
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.layer_picker import LayerPicker
@@ -136,7 +135,7 @@ class ReviewPanel:
         self._widget, self._review = widget, review
         self.layers, self.model = LayerChoice(viewer), CellTableModel(self._colour_of)
         self.table, self.gallery = CellTable(self.model), Gallery(lambda: self.model.shown, review, widget)
-        self.differential, self.large = DifferentialPanel(viewer, review), LargeEditor(viewer, widget)
+        self.differential, self.large = DifferentialPanel(viewer, review), LargeEditor(viewer, review, widget)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.table, "Table")
         self.tabs.addTab(self.gallery, "Gallery")
@@ -240,16 +239,9 @@ class ReviewPanel:
     def next_to_check(self, step: int = 1) -> Cell | None:
         """Return the cell to check after, or with -1 before, the selected one, in the order of the table."""
         to_check = set(self.model.to_check)
-        return next((cell for cell in self._onwards(self.model.shown[::step]) if cell in to_check), None)
+        return next((cell for cell in self.onwards(self.model.shown[::step]) if cell in to_check), None)
 
-    def next_unsure(self) -> Cell | None:
-        """Return the cell that it helps most to name, or the next such one after the selected cell."""
-        if (review := self._review()) is None:
-            return None
-        keys = review.keys()
-        return next(iter(self._onwards([keys[row] for row in least_sure(review.cells)])), None)
-
-    def _onwards(self, cells: list[Cell]) -> list[Cell]:
+    def onwards(self, cells: list[Cell]) -> list[Cell]:
         """Return cells from the one behind the selected one on, those before it last."""
         selected = next(reversed(self.table.selection.cells), None)
         start = cells.index(selected) + 1 if selected in cells else 0

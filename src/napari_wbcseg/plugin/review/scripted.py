@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
 
+from ...classification.learn import least_sure
 from ...errors import EditError, SettingsError
 from ...segmentation.edit import label_under
 from ..shared.canvas_guard import guard_canvas
@@ -20,8 +21,7 @@ from ..shared.viewer import own_viewer, plane_of
 from .canvas import OnCanvas
 from .correction_store import add_to_training_set
 from .decisions import Cell
-from .large_edit import ON_DISK
-from .layer import LayerReview
+from .layer import ON_DISK, LayerReview
 from .learning import Learning
 from .panel import EDITING, ReviewPanel, cells_of
 from .table import SHOWN
@@ -66,8 +66,8 @@ class ScriptedReview(Panel):
         self._draw_later = timer(_DRAW_DELAY, self._draw, self)
         panel.layers.labels.changed.connect(self._follow)
         panel.layers.image.changed.connect(self._on_image)
-        self._cleanup.add(self._let_go)
-        self._cleanup.connect(viewer.dims.events.current_step, self._on_plane)
+        self.cleanup.add(self._let_go)
+        self.cleanup.connect(viewer.dims.events.current_step, self._on_plane)
 
     # What is reviewed ------------------------------------------------------------------------------------
 
@@ -99,15 +99,16 @@ class ScriptedReview(Panel):
 
     def _follow(self) -> None:
         """Review the chosen layer from now on."""
-        if self._cleanup.done:
+        if self.cleanup.done:
             return  # a removed panel's lists go on following the viewer, and two reviews would disagree
         self._let_go(later=True)
         labels = self.labels
         self._layers.take_source()
-        on_disk = self.large.follow(labels)
-        self.say(_START if labels is None else ON_DISK if on_disk else "")
         if labels is not None:
             self._start(labels)
+        on_disk = self.review is not None and self.review.on_disk
+        self.say(_START if labels is None else ON_DISK if on_disk else "")
+        self.large.refresh()
         for name, press in self.panel.buttons.items():
             press.setEnabled(labels is not None and not (on_disk and name in EDITING))
         self._show_learnt()
@@ -245,8 +246,10 @@ class ScriptedReview(Panel):
 
     def next_unsure(self) -> Cell | None:
         """Go to the cell that it helps most to name next, and return it; None without one."""
-        self.need_review()
-        return self._go_to(self.panel.next_unsure(), "No cell is left whose class a model told.")
+        review = self.need_review()
+        keys = review.keys()
+        cells = self.panel.onwards([keys[row] for row in least_sure(review.cells)])
+        return self._go_to(next(iter(cells), None), "No cell is left whose class a model told.")
 
     def _go_to(self, cell: Cell | None, why_not: str) -> Cell | None:
         if cell is None:

@@ -124,7 +124,7 @@ class SaveForm(Panel):
             failed=self.fail,
             cancelled=lambda: self.say("Cancelled; files that were done are whole."),
             ended=self.refresh,
-            cleanup=self._cleanup,
+            cleanup=self.cleanup,
         )
         self.refresh()
 

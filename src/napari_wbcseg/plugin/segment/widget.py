@@ -53,7 +53,7 @@ class SegmentWidget(Panel):
         self._panel = SegmentPanel(self, self._viewer)
         self._circle = DiameterCircle(self._viewer)
         self._counts = counts_of(self._viewer)
-        self._run = SegmentRun(self._viewer, self._cleanup)
+        self._run = SegmentRun(self._viewer, self.cleanup)
         self._connect()
         self._on_model()
         self._on_image()
@@ -202,15 +202,15 @@ class SegmentWidget(Panel):
         self._run.segmented.connect(self._on_segmented)
         self._run.failed.connect(self.fail)
         self._run.cancelled.connect(self._on_cancelled)
-        self._cleanup.connect(self._viewer.dims.events.current_step, self._show_counts)
-        self._cleanup.connect(self._viewer.layers.events.inserted, self._on_layers)
-        self._cleanup.connect(self._viewer.layers.events.removed, self._on_layers)
-        self._cleanup.add(self._circle.hide)
-        self._cleanup.add(lambda: panel.pixel_size.follow(None))
+        self.cleanup.connect(self._viewer.dims.events.current_step, self._show_counts)
+        self.cleanup.connect(self._viewer.layers.events.inserted, self._on_layers)
+        self.cleanup.connect(self._viewer.layers.events.removed, self._on_layers)
+        self.cleanup.add(self._circle.hide)
+        self.cleanup.add(lambda: panel.pixel_size.follow(None))
 
     def _refresh(self, *_: Any) -> None:
         """Follow the choice, the count, and cells that have found their picture."""
-        if self._cleanup.done:
+        if self.cleanup.done:
             return
         panel, running = self._panel, self.running
         self._show_counts()
@@ -242,7 +242,7 @@ class SegmentWidget(Panel):
 
     def _on_image(self) -> None:
         """Say nothing more of the picture before."""
-        if self._cleanup.done:
+        if self.cleanup.done:
             return
         self._circle.hide()
         if not self.running:
@@ -302,7 +302,7 @@ class SegmentWidget(Panel):
             done=add,
             failed=self.fail,
             ended=lambda: self._panel.join.setEnabled(True),
-            cleanup=self._cleanup,
+            cleanup=self.cleanup,
         )
 
     # The run ---------------------------------------------------------------------------------------------

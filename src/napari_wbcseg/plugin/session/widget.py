@@ -68,9 +68,9 @@ class SessionWidget(Panel):
             chosen.connect(lambda index: self._act("show_picture", index.row()))
         keys = {key: calling(self._act, name) for key, name in KEYS.items()}
         self._guard = WindowGuard(self, keys, lambda: self.unsaved, self._after_saving)
-        self._cleanup.add(self._guard.leave)
+        self.cleanup.add(self._guard.leave)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
-            self._cleanup.connect(event, self._refresh)
+            self.cleanup.connect(event, self._refresh)
         self._refresh()
 
     # What is open ----------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ class SessionWidget(Panel):
     def _start(
         self, work: Callable[..., Any], done: Callable[[Any], object], title: str = "", **more: Any
     ) -> Job:
-        return in_background(work, title, done=done, failed=self.fail, cleanup=self._cleanup, **more)
+        return in_background(work, title, done=done, failed=self.fail, cleanup=self.cleanup, **more)
 
     # By button and key -----------------------------------------------------------------------------------
 

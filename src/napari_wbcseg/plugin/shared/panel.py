@@ -78,7 +78,7 @@ class Panel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._cleanup = clean_up_with(self)
+        self.cleanup = clean_up_with(self)
         #: The last sentence that was said; who lays out the panel finds a place for it.
         self.message = Sentence()
 
@@ -175,10 +175,10 @@ def scrolled_column(widget: QWidget, tab: str) -> QVBoxLayout:
 
 def _line_up(column: QWidget) -> None:
     """Let the fields of all forms begin below each other, but for those of what can be folded."""
+    folded = {rows for part in column.findChildren(Folded) for rows in part.findChildren(QFormLayout)}
     labels = [
         label
-        for rows in column.findChildren(QFormLayout)
-        if not _is_folded(there(rows.parentWidget()))
+        for rows in set(column.findChildren(QFormLayout)) - folded
         for row in range(rows.rowCount())
         if (item := rows.itemAt(row, QFormLayout.ItemRole.LabelRole)) and (label := item.widget())
     ]
@@ -187,10 +187,6 @@ def _line_up(column: QWidget) -> None:
     widest = max((label.sizeHint().width() for label in labels), default=0)
     for label in labels:
         label.setMinimumWidth(widest)
-
-
-def _is_folded(part: QWidget | None) -> bool:
-    return part is not None and (isinstance(part, Folded) or _is_folded(part.parentWidget()))
 
 
 class Folded(QWidget):

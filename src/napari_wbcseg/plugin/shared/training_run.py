@@ -13,7 +13,7 @@ from ...progress import Progress
 from ...training.folder import Unfinished, discard_training, unfinished_trainings
 from ...training.worker import TrainingProcess
 from ...words import counted, duration, moment
-from .jobs import Cleanup, Job, say_error
+from .jobs import Cleanup, Job, busy, say_error
 from .panel import NOTICE_LOOK, Offer, Sentence, beside, button, fill, together, with_tip
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class TrainingRun(QWidget):
     @property
     def running(self) -> bool:
         """Whether a training is prepared, under way, or something is made of its model."""
-        return self._job is not None
+        return busy(self._job)
 
     @property
     def training(self) -> bool:
@@ -190,11 +190,11 @@ class TrainingRun(QWidget):
         job.succeeded.connect(lambda made: self._end("", self.finished, made))
         job.failed.connect(self.fail)
         job.cancelled.connect(lambda: self._end("Cancelled; no model was kept.", self.cancelled))
+        job.start(self._cleanup)
         self.resume.hide()
         self.said.setText("")
         self.monitor.begin(title)
         self._refresh()
-        job.start(self._cleanup)
 
     def pause_or_go_on(self) -> None:
         """Hold after the present step, or go on after a pause."""
@@ -212,7 +212,7 @@ class TrainingRun(QWidget):
 
     def cancel(self) -> None:
         """End and keep nothing."""
-        if self._job is not None:
+        if self._job is not None and self.running:
             self._job.cancel()
             self.ending, self.paused = True, False
             self._refresh()
@@ -275,7 +275,6 @@ class TrainingRun(QWidget):
         self._end(sentence, self.failed, sentence)
 
     def _end(self, words: str, signal: Any, *told: object) -> None:
-        self._job = None
         self.said.setText(words)
         self.monitor.end()
         self.resume.refresh()

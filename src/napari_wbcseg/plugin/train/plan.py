@@ -83,16 +83,17 @@ class PlanPanel(QWidget):
             plan = make_plan(source.read(progress), settings, fine_tuning)
             return plan, make_thumbnails(plan)
 
-        self._job = in_background(work, done=self._on_plan, failed=self._on_failed, cleanup=self._cleanup)
-
-    def _on_plan(self, seen: tuple[TrainingPlan, Thumbnails]) -> None:
-        self._show(*seen)
-        self.changed.emit()
+        self._job = in_background(
+            work,
+            done=lambda seen: self._show(*seen),
+            failed=self._on_failed,
+            ended=self.changed.emit,
+            cleanup=self._cleanup,
+        )
 
     def _on_failed(self, problem: str) -> None:
         self.problem = problem
         self._text.setText("")
-        self.changed.emit()
 
     def _show(self, plan: TrainingPlan | None, thumbnails: Thumbnails = ()) -> None:
         self.plan = plan

@@ -92,7 +92,7 @@ class SourcePanel(QWidget):
             chosen.connect(lambda: self.changed.emit())
         for typed in (self.path.textChanged, self.masks.currentIndexChanged):
             typed.connect(self.changed)
-        self._show_page(self.kind.currentIndex())
+        self._on_kind(self.kind.currentIndex())
 
     @property
     def folder(self) -> str:
@@ -156,12 +156,9 @@ class SourcePanel(QWidget):
     def _on_kind(self, kind: int) -> None:
         if kind == CORRECTIONS:
             self._tell_corrections()
-        self._show_page(kind)
-        self.changed.emit()
-
-    def _show_page(self, kind: int) -> None:
         for number, page in enumerate(self._pages):
             page.setVisible(number == kind)
+        self.changed.emit()
 
     def _tell_corrections(self) -> None:
         there_are_some, told = training_set_in_words()
