@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 
 from napari_wbcseg.network.library import models_folder
 from napari_wbcseg.plugin.segment.run import SegmentRun
-from napari_wbcseg.plugin.shared.jobs import Cleanup
+from napari_wbcseg.plugin.shared.panel import Panel
 from napari_wbcseg.settings import SegmentationSettings
 
 from ...drawings import disc_labels, picture, write_dark_robust_model
@@ -29,7 +29,7 @@ def image(viewer, own_models_folder):
 
 
 def start(viewer, image):
-    run, seen = SegmentRun(viewer, Cleanup()), []
+    run, seen = SegmentRun(viewer, Panel()), []
     run.start(image, None, "dark", SETTINGS, False)
 
     def on_tile(done):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import weakref
+from functools import partial
 
+import numpy as np
 import pytest
 from qtpy.QtCore import QThreadPool, QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_wbcseg.errors import ImageError
-from napari_wbcseg.plugin.shared.jobs import Cleanup, Job, clean_up_with
+from napari_wbcseg.plugin.shared.jobs import Cleanup, Job, clean_up_with, in_background
 
 
 def forever(progress):
@@ -116,6 +120,19 @@ def test_an_abandoned_job_says_nothing_more(qtbot):
     job.abandon()
     qtbot.waitUntil(lambda: not job.running, timeout=1000)
     assert not said
+
+
+@pytest.mark.parametrize("way", ["ended", "abandoned"])
+def test_a_job_that_is_kept_holds_nothing_of_those_who_listened(qtbot, way):
+    listener = np.zeros(3)  # as the labels of a layer that is gone
+    gone = weakref.ref(listener)
+    job = in_background(forever if way == "abandoned" else lambda progress: 1, done=partial(print, listener))
+    del listener
+    if way == "abandoned":
+        job.abandon()
+    qtbot.waitUntil(lambda: not job.running, timeout=5000)
+    gc.collect()
+    assert gone() is None
 
 
 def test_the_window_goes_on_while_a_job_works(qtbot):

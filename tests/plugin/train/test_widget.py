@@ -245,8 +245,8 @@ def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget,
     with qtbot.waitSignal(widget.trained, timeout=WAIT) as signal_:
         widget.run.stop_button.click()
     assert signal_.args[0].name == "our-stain"
-    assert "our-stain is ready" in widget.run.said.text()
-    assert "stopped by the user" in widget.run.said.text()
+    assert "our-stain is ready" in widget.message.text()
+    assert "stopped by the user" in widget.message.text()
     assert own_models() == ["our-stain"]
     assert picker.findData("our-stain") >= 0, "offered, not chosen"
     assert picker.name == "wbc"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QLabel, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QLabel, QLineEdit, QPushButton
 
 from ...datasets.corrections import corrections_folder, read_corrections
 from ...errors import WBCSegError
@@ -24,7 +24,7 @@ from ...training.worker import TrainingProcess
 from ..shared.events import events
 from ..shared.jobs import Cleanup
 from ..shared.model_list import ModelPicker
-from ..shared.panel import Sentence, beside, button, fill, stretched, with_tip
+from ..shared.panel import Panel, Sentence, beside, button, fill, stretched, with_tip
 from ..shared.training_data import training_set_in_words
 from ..shared.training_run import TrainingRun
 
@@ -37,7 +37,7 @@ _EMPTY = (
 )
 
 
-class FineTunePanel(QWidget):
+class FineTunePanel(Panel):
     """Shows the training set, fine-tunes on it, and asks whether the new model is to be kept.
 
     Until that is answered, a fine-tuning that was interrupted can be gone on with, also after napari
@@ -56,18 +56,16 @@ class FineTunePanel(QWidget):
     compared = Signal(object)
     #: Emitted with the saved model when the user keeps it.
     kept = Signal(object)
-    #: Emitted with the sentence that says what went wrong.
-    failed = Signal(str)
     #: Emitted when a fine-tuning was cancelled.
     cancelled = Signal()
 
     def __init__(self, cleanup: Cleanup) -> None:
-        super().__init__()
+        super().__init__(cleanup)
         #: Settings of the training; None takes those of a fine-tuning.
         self.settings: TrainingSettings | None = None
         #: What is replayed; None takes the SigTuple set where it is, and synthetic smears.
         self.original: Any = None
-        self.run = TrainingRun(cleanup, fine_tuning=True)
+        self.run = TrainingRun(self, fine_tuning=True)
         self.resume = self.run.resume
         # Of what is under way, or whose model the user has still to decide on.
         self._plan: FineTuningPlan | None = None
@@ -75,7 +73,6 @@ class FineTunePanel(QWidget):
         self._found: ModelFile | None = None
         self._build()
         self.run.finished.connect(self._on_compared)
-        self.run.failed.connect(self.failed)
         self.run.cancelled.connect(self.cancelled)
         self.run.changed.connect(self._update)
         events.training_set_changed.connect(self.refresh)
@@ -127,11 +124,11 @@ class FineTunePanel(QWidget):
         try:
             saved = save_to_library(self._found, self._name.text().strip() or self._found.name)
         except WBCSegError as error:
-            self.run.fail(str(error))
+            self.fail(str(error))
             return
         self._let_go()
         words = f"{saved.name} is kept, and in the list of models."
-        self.run.said.setText(words)
+        self.say(words)
         show_info(words)  # the sentence may be below what is in view
         self.kept.emit(saved)
         events.models_changed.emit(saved.name)
@@ -140,7 +137,7 @@ class FineTunePanel(QWidget):
         """Let the new model go."""
         if self._found is not None:
             self._let_go()
-            self.run.said.setText("The new model was not kept.")
+            self.say("The new model was not kept.")
 
     # Parts -----------------------------------------------------------------------------------------------
 
@@ -164,7 +161,7 @@ class FineTunePanel(QWidget):
             beside(QLabel("Start from"), stretched(self.start), self._folder, wide=self.start),
             self._button,
             self.run,
-            self.run.said,
+            self.message,
             self._table,
             beside(self._name, self._keep, self._discard),
         )
@@ -195,7 +192,7 @@ class FineTunePanel(QWidget):
         self._name.setText(model.name)
         self._table.setText(_score_table(comparison.table()))
         self._table.setToolTip(f"before: {self._plan.start.name}\nnow: {model.name}")
-        self.run.said.setText(comparison.verdict)
+        self.say(comparison.verdict)
         self._update()
         self.compared.emit(comparison)
 

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from qtpy.QtCore import QMimeData, QModelIndex, QRect, QSize, Qt, Signal
+import numpy as np
+import pandas as pd
+from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QDrag, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QColorDialog,
-    QInputDialog,
     QListView,
     QMenu,
     QStyle,
     QStyledItemDelegate,
-    QWidget,
 )
 
-from ...classification.classes import ClassList
+from ...classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY, PERSON, UNSURE, ClassList
 from ..shared.panel import Panel, there
+from .class_menu import ClassMenu
 from .crops import Crops
-from .decisions import Cell
-from .gallery_model import GalleryModel
+from .decisions import ACCEPTED, Cell
 from .layer import LayerReview
 from .selection import OrderedSelection
 
@@ -34,10 +33,137 @@ _CHECK, _CHOSEN = QColor("#f2a541"), QColor("#4aa3ff")
 #: Keys that name the selected cells; 0 takes back what a person said.
 DIGITS = tuple("0123456789")
 _MIME = "application/x-napari-wbcseg-cells"
+_NO_INDEX = QModelIndex()
 _TIP = (
     "1 to 9 name the selected cells, as the titles say; 0 takes that back. Or drag them to another class, "
     "or click with the right button. Within a class the least sure come first; orange is to check."
 )
+
+
+class Item(NamedTuple):
+    """One row.
+
+    Attributes
+    ----------
+    name : str
+        The class.
+    cell : tuple of int or None
+        Plane and label; None for the title of the class.
+    words : str
+        What stands on it.
+    check : bool
+        Whether it is worth a second look.
+    """
+
+    name: str
+    cell: Cell | None
+    words: str
+    check: bool = False
+
+
+class GalleryModel(QAbstractListModel):
+    """Cells grouped by class, the least sure of each class first.
+
+    Parameters
+    ----------
+    picture : callable
+        Gives the picture of a cell; asked only for cells that are seen.
+    """
+
+    def __init__(self, picture: Callable[[Cell], QPixmap]) -> None:
+        super().__init__()
+        self._picture = picture
+        self.items: list[Item] = []
+        self.classes = ClassList()
+        self._row_of: dict[Cell, int] = {}
+
+    def set_cells(self, table: pd.DataFrame, cells: Sequence[Cell], classes: ClassList) -> None:
+        """Show cells.
+
+        Parameters
+        ----------
+        table : DataFrame
+            A row a cell, with the class, what is known of it, ``certainty``, ``check`` and ``decision``.
+        cells : sequence of tuple of int
+            Plane and label of each row.
+        classes : ClassList
+            In the order of the groups; cells without a class are among the last, unsure.
+        """
+        names = table[CLASS].replace("", UNSURE).to_numpy(object)
+        classes = classes.covering([*names, UNSURE])
+        known = table[CLASS_PROBABILITY].to_numpy(float)
+        sure = np.where(np.isnan(known), table["certainty"].to_numpy(float), known)
+        place = {name: number for number, name in enumerate(classes.names)}
+        groups = np.array([place[name] for name in names], int)
+        theirs = (table[CLASS_BY] == PERSON).to_numpy(bool)
+        order = np.lexsort((np.nan_to_num(sure, nan=2.0), theirs, groups))
+        accepted = (table["decision"] == ACCEPTED).to_numpy(bool)
+        words = _captions(known, theirs, accepted)
+        check = table["check"].to_numpy(bool)
+        items: list[Item] = []
+        for number, one in enumerate(classes):
+            members = order[groups[order] == number].tolist()
+            key = f"{number + 1}  " if number < 9 else ""
+            items.append(Item(one.name, None, f"{key}{one.name}: {len(members)}"))
+            items += [Item(one.name, cells[row], words[row], bool(check[row])) for row in members]
+        self._set(items, classes)
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._set([], ClassList())
+
+    def _set(self, items: list[Item], classes: ClassList) -> None:
+        self.beginResetModel()
+        self.items, self.classes = items, classes
+        self._row_of = {item.cell: row for row, item in enumerate(items) if item.cell is not None}
+        self.endResetModel()
+
+    def row_of(self, cell: Cell) -> int | None:
+        """Return where a cell stands; None where it is not shown."""
+        return self._row_of.get(cell)
+
+    def group(self, name: str) -> list[Cell]:
+        """Return the cells of a class, in their order."""
+        return [item.cell for item in self.items if item.name == name and item.cell is not None]
+
+    def after(self, cell: Cell) -> Cell | None:
+        """Return the next cell of the same class; None for the last one."""
+        row = self._row_of.get(cell, len(self.items))
+        return next((item.cell for item in self.items[row + 1 : row + 2]), None)
+
+    # Qt --------------------------------------------------------------------------------------------------
+
+    def rowCount(self, parent: QModelIndex = _NO_INDEX) -> int:
+        return 0 if parent.isValid() else len(self.items)
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        flags = Qt.ItemFlag.ItemIsEnabled
+        if index.isValid() and self.items[index.row()].cell is not None:
+            flags |= Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
+        return flags
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if not index.isValid():
+            return None
+        item = self.items[index.row()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return item.words
+        if role == Qt.ItemDataRole.DecorationRole and item.cell is not None:
+            return self._picture(item.cell)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            if item.cell is None:
+                return f"Click: select all. Drop cells here: name them {item.name}. Right button: classes."
+            return f"Cell {item.cell[1]}, {item.name}" + (", to check" if item.check else "")
+        return None
+
+
+def _captions(known: np.ndarray, theirs: np.ndarray, accepted: np.ndarray) -> list[str]:
+    """Return what stands below each picture: who said the class, or how probable it is; and a tick."""
+    words = []
+    for sure, named, right in zip(known.tolist(), theirs.tolist(), accepted.tolist(), strict=True):
+        said = "named" if named else "" if sure != sure else f"{100 * sure:.0f} %"
+        words.append(f"{said} ✓".strip() if right else said)
+    return words
 
 
 class GalleryDelegate(QStyledItemDelegate):
@@ -245,72 +371,3 @@ class Gallery(QListView):
         titles = [(row, item.name) for row, item in enumerate(self._items.items) if item.cell is None]
         above = [name for row, name in titles if self.visualRect(self._items.index(row)).top() <= point.y()]
         return above[-1] if above else None
-
-
-class ClassMenu:
-    """The user's own list of classes: the menu of a class's title adds, renames and colours.
-
-    Parameters
-    ----------
-    parent : QWidget
-        Over which questions appear.
-    review : callable
-        Gives the review, or None.
-    panel : Panel
-        Says what cannot be done.
-    """
-
-    def __init__(self, parent: QWidget, review: Callable[[], LayerReview | None], panel: Panel) -> None:
-        self._parent, self._review, self._panel = parent, review, panel
-
-    def add(self, name: str) -> None:
-        """Add a class of white cells, in a colour that is free."""
-        self._set(lambda classes: classes.covering([name.strip()]))
-
-    def change(self, name: str, /, **changes: Any) -> None:
-        """Change what is known of a class: its ``name``, ``colour``, or whether it is a ``white_cell``."""
-        new = changes.get("name", name)
-
-        def changed(classes: ClassList) -> ClassList:
-            values = classes.to_list()
-            for one in values:
-                one.update(changes if one["name"] == name else {})
-                one["part_of"] = new if one["part_of"] == name else one["part_of"]
-            return ClassList.from_list(values)
-
-        self._set(changed, {name: new} if new != name else None)
-
-    def _set(self, change: Callable[[ClassList], ClassList], renamed: dict[str, str] | None = None) -> None:
-        if (review := self._review()) is not None:
-            self._panel.by_hand(lambda: review.set_classes(change(review.classes), renamed))
-
-    # Asked for ---------------------------------------------------------------------------------------------
-
-    def menu(self, name: str) -> QMenu:
-        """Return the menu of a class."""
-        review, menu = self._review(), QMenu(self._parent)
-        found = None if review is None else review.classes(name)
-        menu.addAction("New class …", self._ask_new)
-        if found is not None:
-            menu.addAction(f"Rename {name} …", lambda: self._ask_name(name))
-            menu.addAction("Colour …", lambda: self._ask_colour(name, found.colour))
-            white = there(menu.addAction("Counted as white cell"))
-            white.setCheckable(True)
-            white.setChecked(found.white_cell)
-            white.toggled.connect(lambda checked: self.change(name, white_cell=checked))
-        return menu
-
-    def _ask_new(self) -> None:
-        name, given = QInputDialog.getText(self._parent, "New class", "Name, such as blast:")
-        if given and name.strip():
-            self.add(name)
-
-    def _ask_name(self, name: str) -> None:
-        new, given = QInputDialog.getText(self._parent, "Rename class", f"New name of {name}:", text=name)
-        if given and new.strip():
-            self.change(name, name=new.strip())
-
-    def _ask_colour(self, name: str, before: str) -> None:
-        colour = QColorDialog.getColor(QColor(before), self._parent, f"Colour of {name}")
-        if colour.isValid():
-            self.change(name, colour=colour.name())

@@ -124,8 +124,8 @@ class ReviewPanel:
 
     Parameters
     ----------
-    widget : QWidget
-        Gets the layout.
+    widget : Panel
+        Gets the layout, and says what cannot be done.
     viewer : napari.Viewer
     review : callable
         Gives the review, or None.
@@ -191,7 +191,7 @@ class ReviewPanel:
         if review is None:
             self.model.set_table(None, [], "px")
         else:
-            self.model.set_table(cells_of(review), review.keys(), self._unit)
+            self.model.set_table(cells_of(review), review.keys(), pixel_size(review.labels)[2])
         self.show_counts()
 
     def filter(self) -> None:
@@ -228,12 +228,13 @@ class ReviewPanel:
 
     def draw_histogram(self, *_: Any) -> None:
         """Draw the chosen column of the cells listed, if the histogram is open; selected ones are marked."""
-        if self._review() is None or not self.histogram_part.isExpanded():
+        review = self._review()
+        if review is None or not self.histogram_part.isExpanded():
             return
         name = self.column.currentData()
         column = np.asarray(self.model.values(name), float)
         rows = [row for cell in self.table.selection.cells if (row := self.model.row_of(cell)) is not None]
-        title = BY_NAME[name].header(self._unit).replace("\n", ", ")
+        title = BY_NAME[name].header(pixel_size(review.labels)[2]).replace("\n", ", ")
         self.histogram.show_values(column, title, column[rows])
 
     def next_to_check(self, step: int = 1) -> Cell | None:
@@ -246,11 +247,6 @@ class ReviewPanel:
         selected = next(reversed(self.table.selection.cells), None)
         start = cells.index(selected) + 1 if selected in cells else 0
         return cells[start:] + cells[:start]
-
-    @property
-    def _unit(self) -> str:
-        review = self._review()
-        return "px" if review is None else pixel_size(review.labels)[2]
 
     def waiting(self, name: str, under_way: bool) -> None:
         """Say on a button whether something on the image is waited for."""

@@ -62,6 +62,7 @@ class ReviewedCells(MeasuredCells):
     def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None = None) -> None:
         super().__init__(viewer, labels, image)
         self._table: pd.DataFrame | None = None
+        self._found: pd.DataFrame | None = None  # without what was decided, as that changes more often
         self.told: Told | None = None
         folder = LayerInfo.of(labels).folder
         self._copy = None if folder is None else DiskCopy(folder)
@@ -89,8 +90,9 @@ class ReviewedCells(MeasuredCells):
         for cells that are unsure or flagged, until they are accepted.
         """
         if self._table is None:
-            found = self._find_cells()
-            self._table = self._decisions.add_columns(found, _keys(found))
+            if self._found is None:
+                self._found = self._find_cells()
+            self._table = self._decisions.add_columns(self._found, _keys(self._found))
         return self._table
 
     def _find_cells(self) -> pd.DataFrame:
@@ -192,7 +194,7 @@ class ReviewedCells(MeasuredCells):
 
     def tell(self, told: Told | None) -> None:
         """Take what a classifier says of the cells, or nothing; what a person named keeps its class."""
-        self.told = told
+        self.told, self._found = told, None
         self._announce()
 
     def set_classes(self, classes: ClassList, renamed: Mapping[str, str] | None = None) -> None:
@@ -225,6 +227,7 @@ class ReviewedCells(MeasuredCells):
 
     def _follow(self, changes: list[tuple[int, Change]], by_brush: bool) -> None:
         """Draw what follows from cells that were measured."""
+        self._table = self._found = None
         for plane, change in changes:
             for label, taker in self._decisions.follow(plane, change, by_brush).items():
                 self.noted.emit(f"Cell {label} was swallowed by cell {taker}. Ctrl-Z takes it back.")
@@ -249,7 +252,7 @@ class ReviewedCells(MeasuredCells):
         decisions = known_values(self.labels, "decision")
         self._decisions = Decisions(label for label, said in decisions.items() if said == ACCEPTED)
         self.history = History(self, self._decisions)
-        self._table = self.told = None
+        self._table = self._found = self.told = None
 
     def _announce(self) -> None:
         self._table = None

@@ -208,10 +208,9 @@ class CellTable(QTableView):
             words = {column.text(value) for value in values[:200]}
             if len(values) and column.decimals >= 0:
                 words.add(column.text(np.nanmax(values, initial=0)))
-            metrics = self.fontMetrics()
-            widest = max((metrics.horizontalAdvance(text) for text in words), default=0)
             if column.name == "status":  # filled in later, while cells are corrected
-                widest = max(widest, metrics.horizontalAdvance("check: 2 pieces"))
+                words.add("check: 2 pieces")
+            widest = max(map(self.fontMetrics().horizontalAdvance, words), default=0)
             extra = 34 if column.name == "label" else 14
             self.setColumnWidth(index, min(max(hint, widest + extra), 180))
 

@@ -5,7 +5,7 @@ Those of an ordinary image are added step by step at the end; one of a large ima
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,10 @@ from ...settings import SegmentationSettings
 from ...words import counted
 from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
-from ..shared.jobs import Cleanup, Job
+from ..shared.jobs import Job
 from ..shared.layers import ResultLayers, landing, layer_arrays, result_layers
 from ..shared.metadata import LayerInfo, note
+from ..shared.panel import Panel
 from ..shared.viewer import image_data, middle_of_view, placement
 from .parts import Part
 
@@ -42,13 +43,13 @@ _folders: dict[tuple[str, str, str], TemporaryDirectory[str]] = {}
 class SegmentRun(QObject):
     """Segments one layer at a time, and puts what was found into the viewer.
 
-    Exactly one of ``segmented``, ``failed`` and ``cancelled`` is emitted for each `start`.
+    For each `start` either ``segmented`` or ``cancelled`` is emitted, or ``failed`` of the panel.
 
     Parameters
     ----------
     viewer : napari.Viewer
-    cleanup : Cleanup
-        Of the widget it is part of: it ends the run when that goes away.
+    panel : Panel
+        That it is part of: says what went wrong, and ends the run when it goes away.
     """
 
     #: Emitted with what is done, of how much, and the stage; not after Cancel.
@@ -56,13 +57,11 @@ class SegmentRun(QObject):
     #: Emitted with the `Segmentation` and its `ResultLayers`; of a result too large for memory only the
     #: cells are one.
     segmented = Signal(object, object)
-    #: Emitted with the sentence that says what went wrong.
-    failed = Signal(str)
     cancelled = Signal()
 
-    def __init__(self, viewer: ViewerModel, cleanup: Cleanup) -> None:
+    def __init__(self, viewer: ViewerModel, panel: Panel) -> None:
         super().__init__()
-        self._viewer, self._cleanup = viewer, cleanup
+        self._viewer, self._panel = viewer, panel
         self._job: Job | None = None
         self._landing: Generator[ResultLayers | None] | None = None
         self._keep_earlier = False
@@ -70,7 +69,7 @@ class SegmentRun(QObject):
         self._levels: list[Any] = []  # of the labels on disk
         #: The layer that fills while a large image is segmented.
         self.filling: Labels | None = None
-        cleanup.add(self._take_away)
+        panel.cleanup.add(self._take_away)
 
     @property
     def running(self) -> bool:
@@ -112,8 +111,8 @@ class SegmentRun(QObject):
         job.progressed.connect(self._on_progress)
         job.succeeded.connect(self._on_succeeded)
         job.failed.connect(self._fail)
-        job.cancelled.connect(lambda: self._end(self.cancelled))
-        job.start(self._cleanup)
+        job.cancelled.connect(lambda: self._end(self.cancelled.emit))
+        job.start(self._panel.cleanup)
 
     def cancel(self) -> None:
         """Stop; the layers stay as they are."""
@@ -188,7 +187,7 @@ class SegmentRun(QObject):
         cells.name = counted_name(info, segmentation.cells, self._source.name)
         self._viewer.layers.selection.active = cells
         counts_of(self._viewer).renew(cells, segmentation.cells)
-        self._end(self.segmented, segmentation, ResultLayers(None, None, cells))  # type: ignore[arg-type]
+        self._end(self.segmented.emit, segmentation, ResultLayers(None, None, cells))  # type: ignore[arg-type]
 
     def _take_away(self) -> None:
         layer, self.filling = self.filling, None
@@ -215,7 +214,7 @@ class SegmentRun(QObject):
             return
         self._take_away()
         self._landing = steps = landing(self._viewer, segmentation, self._source, arrays)
-        self._cleanup.add(steps.close)
+        self._panel.cleanup.add(steps.close)
         self.progressed.emit(1, 1, "Adding the layers")
         self._land(segmentation)
 
@@ -228,7 +227,7 @@ class SegmentRun(QObject):
     def _land(self, segmentation: Segmentation) -> None:
         """Add one layer, or a few rectangles, and let the window live before the next."""
         steps = self._landing
-        if steps is None or self._cleanup.done or not self._source_is_there():
+        if steps is None or self._panel.cleanup.done or not self._source_is_there():
             return
         try:
             layers = next(steps)
@@ -236,18 +235,18 @@ class SegmentRun(QObject):
             self._fail(f"The layers could not be added: {type(error).__name__}: {error}")
             return
         if layers is not None:
-            self._end(self.segmented, segmentation, layers)
+            self._end(self.segmented.emit, segmentation, layers)
         else:
             QTimer.singleShot(0, lambda: self._land(segmentation))
 
     def _fail(self, sentence: str) -> None:
-        self._end(self.failed, sentence)
+        self._end(self._panel.fail, sentence)
 
-    def _end(self, signal: Any, *told: object) -> None:
+    def _end(self, tell: Callable[..., object], *what: object) -> None:
         steps, self._landing = self._landing, None
         if steps is not None:
-            self._cleanup.remove(steps.close)
+            self._panel.cleanup.remove(steps.close)
             steps.close()
         self._take_away()
         self._job = None
-        signal.emit(*told)
+        tell(*what)

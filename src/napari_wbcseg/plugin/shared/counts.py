@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -203,16 +204,17 @@ class Counts(QObject):
     def _count(self) -> None:
         """Count the layers that were edited, one after the other."""
         viewer = self._viewer()
-        if viewer is None or busy(self._job) or not self._edited:
+        if viewer is None or busy(self._job):
             return
-        layer = self._edited.pop()
-        data = image_data(layer)
-        if layer in viewer.layers:
-            self._job = in_background(
-                lambda progress: labels_present(data, progress),
-                done=lambda present: self._on_counted(layer, present),
-                ended=self._count,
-            )
+        for layer in list(self._edited):
+            self._edited.discard(layer)
+            if layer in viewer.layers:
+                self._job = in_background(
+                    partial(labels_present, image_data(layer)),
+                    done=partial(self._on_counted, layer),
+                    ended=self._count,
+                )
+                return
 
     def _on_counted(self, layer: Labels, present: list[np.ndarray]) -> None:
         if layer in self._reviewed:

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QThreadPool, QTimer, Signal
@@ -106,6 +107,7 @@ class Job(QObject):
         self._silent = True
         self.cancel()
         self._leave_window()
+        self._let_go()
 
     # worker thread ---------------------------------------------------------------------------------------
 
@@ -172,6 +174,13 @@ class Job(QObject):
             self._silent = True
             getattr(self, how).emit(*told)
             self.ended.emit()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget who listens, and what they hold: whoever started a job may keep it."""
+        for signal in (self.progressed, self.told, self.succeeded, self.failed, self.cancelled, self.ended):
+            with suppress(TypeError, RuntimeError):  # nobody does
+                signal.disconnect()
 
 
 def in_background(

@@ -30,7 +30,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...errors import WBCSegError
-from .jobs import clean_up_with, say_error
+from .jobs import Cleanup, clean_up_with, say_error
 from .viewer import all_in_view
 
 PartT = TypeVar("PartT")
@@ -70,15 +70,18 @@ def open_review_on(viewer: Viewer | ViewerModel, cells: Labels | None) -> Any:
 class Panel(QWidget):
     """A widget of this plugin: what it cannot do is a sentence in it, and a signal for scripts.
 
-    What it has started ends with it; see `Cleanup`.
+    Parameters
+    ----------
+    cleanup : Cleanup, optional
+        Of the widget it is part of: ends what it has started. By default that ends with itself.
     """
 
     #: Emitted with the sentence that says what went wrong.
     failed = Signal(str)
 
-    def __init__(self) -> None:
+    def __init__(self, cleanup: Cleanup | None = None) -> None:
         super().__init__()
-        self.cleanup = clean_up_with(self)
+        self.cleanup = cleanup or clean_up_with(self)
         #: The last sentence that was said; who lays out the panel finds a place for it.
         self.message = Sentence()
 

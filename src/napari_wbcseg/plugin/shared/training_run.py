@@ -13,8 +13,8 @@ from ...progress import Progress
 from ...training.folder import Unfinished, discard_training, unfinished_trainings
 from ...training.worker import TrainingProcess
 from ...words import counted, duration, moment
-from .jobs import Cleanup, Job, busy, say_error
-from .panel import NOTICE_LOOK, Offer, Sentence, beside, button, fill, together, with_tip
+from .jobs import Job, busy
+from .panel import NOTICE_LOOK, Offer, Panel, Sentence, beside, button, fill, together, with_tip
 
 if TYPE_CHECKING:
     from .plots import LossCurve
@@ -125,41 +125,38 @@ class TrainMonitor(QWidget):
 class TrainingRun(QWidget):
     """Prepares and follows a training process, makes something of its model, and has buttons to end it.
 
-    Exactly one of ``finished``, ``failed`` and ``cancelled`` is emitted for each `start`.
+    For each `start` either ``finished`` or ``cancelled`` is emitted, or ``failed`` of the panel.
 
     Parameters
     ----------
-    cleanup : Cleanup
-        Of the widget it is part of: it ends the process when that goes away.
+    panel : Panel
+        That it is part of: says what came of it, and ends the process when it goes away.
     fine_tuning : bool
         Which interrupted trainings are offered to be gone on with; see `ResumePanel`.
 
     Attributes
     ----------
     resume : ResumePanel
-    said : Sentence
-        What came of it. Both are laid out by the widget.
+        Laid out by the panel.
     """
 
     #: Emitted with each event of `napari_wbcseg.training.worker.TrainingProcess`, after it was shown.
     happened = Signal(dict)
     #: Emitted with what was made of the model.
     finished = Signal(object)
-    #: Emitted with the sentence that says what went wrong.
-    failed = Signal(str)
     cancelled = Signal()
     #: Emitted when `running`, `training` or `paused` changed.
     changed = Signal()
 
-    def __init__(self, cleanup: Cleanup, fine_tuning: bool = False) -> None:
+    def __init__(self, panel: Panel, fine_tuning: bool = False) -> None:
         super().__init__()
-        self.resume, self.said = ResumePanel(fine_tuning), Sentence()
+        self.resume = ResumePanel(fine_tuning)
         self.process: TrainingProcess | None = None
         self.paused = False
         #: Whether it was asked to end.
         self.ending = False
         self._job: Job | None = None
-        self._cleanup = cleanup
+        self._panel = panel
         tip = "Hold the training, to have the computer for something else."
         self.pause_button = button("Pause", self.pause_or_go_on, tip)
         tip = "End now and keep the weights of the best epoch."
@@ -187,12 +184,12 @@ class TrainingRun(QWidget):
         job = self._job = Job(lambda progress: self._train(job, begin, finish, progress), title)
         job.progressed.connect(self.monitor.show_stage)
         job.told.connect(self._on_told)
-        job.succeeded.connect(lambda made: self._end("", self.finished, made))
-        job.failed.connect(self.fail)
-        job.cancelled.connect(lambda: self._end("Cancelled; no model was kept.", self.cancelled))
-        job.start(self._cleanup)
+        job.succeeded.connect(lambda made: self._end("", self.finished.emit, made))
+        job.failed.connect(lambda sentence: self._end("", self._panel.fail, sentence))
+        job.cancelled.connect(lambda: self._end("Cancelled; no model was kept.", self.cancelled.emit))
+        job.start(self._panel.cleanup)
         self.resume.hide()
-        self.said.setText("")
+        self._panel.say("")
         self.monitor.begin(title)
         self._refresh()
 
@@ -229,7 +226,7 @@ class TrainingRun(QWidget):
             ended = self._follow(job, process, progress)
             return finish(process, ended, progress)
         except Cancelled:
-            if job.cancelling and not self._cleanup.done:  # what was closed can be gone on with
+            if job.cancelling and not self._panel.cleanup.done:  # what was closed can be gone on with
                 process.discard()
             raise
         finally:
@@ -269,17 +266,12 @@ class TrainingRun(QWidget):
             self.monitor.show_event(event)
             self.happened.emit(event)
 
-    def fail(self, sentence: str) -> None:
-        """Say what went wrong, also where no training could begin, and emit ``failed``."""
-        say_error(sentence)
-        self._end(sentence, self.failed, sentence)
-
-    def _end(self, words: str, signal: Any, *told: object) -> None:
-        self.said.setText(words)
+    def _end(self, words: str, tell: Callable[..., object], *what: object) -> None:
+        self._panel.say(words)
         self.monitor.end()
         self.resume.refresh()
         self._refresh()
-        signal.emit(*told)
+        tell(*what)
 
     def _refresh(self) -> None:
         self._buttons.setVisible(self.running)

@@ -10,7 +10,7 @@ from typing import Any
 import napari
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QLineEdit, QWidget
+from qtpy.QtWidgets import QCheckBox, QLineEdit
 from superqt.utils import signals_blocked
 
 from ...network.library import load_model, save_to_library
@@ -20,8 +20,7 @@ from ...settings import TrainingSettings
 from ...training.folder import TrainingJob, Unfinished, new_training_folder
 from ...training.worker import TrainingProcess
 from ..shared.events import events
-from ..shared.jobs import clean_up_with
-from ..shared.panel import Sentence, button, form, scrolled_column, together
+from ..shared.panel import Panel, Sentence, button, form, scrolled_column, together
 from ..shared.settings_form import SettingsForm
 from ..shared.training_run import Finish, TrainingRun
 from ..shared.viewer import own_viewer
@@ -33,7 +32,7 @@ from .start import StartPicker
 _TOP = ("epochs", "validation_fraction")
 
 
-class TrainWidget(QWidget):
+class TrainWidget(Panel):
     """Trains a network on layers, a folder, the SigTuple tiles or corrections, in a process of its own.
 
     The same from a script: set ``image`` and ``labels`` or ``folder``, ``start_from``,
@@ -47,19 +46,16 @@ class TrainWidget(QWidget):
 
     #: Emitted with the saved model (`napari_wbcseg.network.model_file.ModelFile`).
     trained = Signal(object)
-    #: Emitted with the sentence that says what went wrong.
-    failed = Signal(str)
     #: Emitted when a training was cancelled.
     cancelled = Signal()
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         viewer = own_viewer(napari_viewer)
-        self._cleanup = clean_up_with(self)
-        self.run = TrainingRun(self._cleanup)
+        self.run = TrainingRun(self)
         self.source = SourcePanel(viewer)
         self.start = StartPicker()
-        self.plan = PlanPanel(self._cleanup)
+        self.plan = PlanPanel(self.cleanup)
         self.resume = self.run.resume
         self.preview = PreviewLayers(viewer)
         self._build()
@@ -137,7 +133,7 @@ class TrainWidget(QWidget):
         if self.running:
             return
         if problem := self.source.problem():
-            self.run.fail(problem)
+            self.fail(problem)
             return
         source, settings, name, start = self.source.source(), self.settings, self.name, self.start_from
 
@@ -178,7 +174,7 @@ class TrainWidget(QWidget):
         settings = (self._form, self._form.more)
         self._setup = together(self.source, self.plan, start, *settings, self._show_preview)
         layout = scrolled_column(self, "Train")
-        parts = (self.resume, self._setup, self._problem, self._train_button, self.run, self.run.said)
+        parts = (self.resume, self._setup, self._problem, self._train_button, self.run, self.message)
         for part in parts:
             layout.addWidget(part)
         layout.addStretch(1)
@@ -192,7 +188,7 @@ class TrainWidget(QWidget):
         self.run.changed.connect(self._refresh)
         self.run.happened.connect(self._on_event)
         self.run.finished.connect(self._on_finished)
-        self.run.failed.connect(self._on_failed)
+        self.failed.connect(self._look)
         self.run.cancelled.connect(self._on_cancelled)
 
     def _show_defaults(self) -> None:
@@ -243,9 +239,7 @@ class TrainWidget(QWidget):
         dice = best.get("val_dice", best.get("dice"))
         where = "validation Dice" if "val_dice" in best else "Dice on the training images"
         reached = f" {where} {dice:.3f} in epoch {best['epoch']};" if dice is not None else ""
-        self.run.said.setText(
-            f"{model.name} is ready:{reached} {ended}. Segment white blood cells has it in its list."
-        )
+        self.say(f"{model.name} is ready:{reached} {ended}. Segment white blood cells has it in its list.")
         self._look()
         events.models_changed.emit(model.name)
         self.trained.emit(model)
@@ -255,10 +249,6 @@ class TrainWidget(QWidget):
         self.run.monitor.hide()
         self._look()
         self.cancelled.emit()
-
-    def _on_failed(self, problem: str) -> None:
-        self._look()
-        self.failed.emit(problem)
 
 
 def _saving(name: str) -> Finish:
