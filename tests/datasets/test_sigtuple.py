@@ -98,9 +98,10 @@ def test_a_tar_reads_like_the_folder_and_nothing_is_written(
 
 
 def test_other_folders_and_files_are_not_sigtuple(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_text("not a tar")
     with tarfile.open(tmp_path / "b.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("other/file"))
-    for path in (tmp_path, tmp_path / "gone"):
+    for path in (tmp_path, tmp_path / "a.tar", tmp_path / "b.tar", tmp_path / "gone"):
         assert not is_sigtuple(path)
     with pytest.raises(DatasetError, match="no training images"):
         read_pairs(tmp_path / "b.tar")

@@ -10,7 +10,7 @@ from .corrections import is_corrections, read_corrections
 from .folders import read_folder
 from .masks import MaskReading
 from .pair import Outliner, Pairs, TrainingPair
-from .sigtuple import is_sigtuple, read_sigtuple
+from .sigtuple import is_sigtuple, is_tar, read_sigtuple
 from .single_cells import is_single_cells, read_single_cells
 
 
@@ -56,7 +56,7 @@ def read_pairs(
     path = Path(path).expanduser()
     if not path.exists():
         raise DatasetError(f"There is no folder or archive {path}; check the name.")
-    if is_sigtuple(path):
+    if is_tar(path) or is_sigtuple(path):
         return read_sigtuple(path)
     if is_boxes(path):
         return read_boxed_pairs(path, outline=outline)

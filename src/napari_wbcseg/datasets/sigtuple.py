@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Self
 
@@ -35,6 +37,7 @@ _FOLDS = {
     **{"1467973104": 2, "1467973122": 2, "1467973178": 2, "54A84627F362": 3, "017532875DDF": 4},
 }
 
+_PEEK = 2000  # members looked at to recognise an archive
 _MOST_MEMBER = 2**28  # bytes; the largest picture of the set has a thousandth
 _MOST_PASSED = 2**32  # bytes of all members, which are unpacked to find the next one
 
@@ -43,8 +46,13 @@ _MOST_PASSED = 2**32  # bytes of all members, which are unpacked to find the nex
 DOUBTFUL_MASKS = frozenset(f"train-{number}" for number in (24, 57, 58, 76, 83, 140, 157))
 
 
+def is_tar(path: Path) -> bool:
+    """Say whether a path names a tar archive, by its ending."""
+    return path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
+
+
 def is_sigtuple(path: str | Path) -> bool:
-    """Say whether a path is one of the SigTuple set; no other data set is a tar.
+    """Say whether a folder or tar has the SigTuple layout; never raises.
 
     Parameters
     ----------
@@ -53,8 +61,16 @@ def is_sigtuple(path: str | Path) -> bool:
         of these themselves, or a ``.tar`` or ``.tar.gz`` of them.
     """
     path = Path(path)
-    is_tar = path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
-    return is_tar or any(_section(path, name) for name in (TRAIN_FOLDER, TEST_FOLDER))
+    if path.is_dir():
+        return any(_section(path, name) for name in (TRAIN_FOLDER, TEST_FOLDER))
+    if not (is_tar(path) and path.is_file()):
+        return False
+    try:
+        with _open_tar(path) as tar:
+            parts = (PurePosixPath(member.name).parts for member in islice(tar, _PEEK))
+            return any({TRAIN_FOLDER, TEST_FOLDER}.intersection(names) for names in parts)
+    except DatasetError:
+        return False
 
 
 def _section(path: Path, name: str) -> Path | None:
@@ -203,21 +219,26 @@ class _Member(tarfile.TarInfo):
         return member
 
 
-def _members(path: Path) -> list[Entry]:
-    """Return the training images and masks in a tar, in memory: nothing is put where its members say."""
-    entries = []
+@contextmanager
+def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     with reading(path, DatasetError, "give the tar of the SigTuple set, or fetch it again"):
         check_ordinary(path)
         with tarfile.open(path, tarinfo=_Member) as tar:
-            passed = 0
-            for member in tar:
-                passed += member.size  # also of the holes that it has
-                if passed > _MOST_PASSED:
-                    raise ValueError(f"it unpacks to more than {_MOST_PASSED / 1e9:.0f} GB")
-                inside = PurePosixPath(member.name)
-                if inside.is_absolute() or ".." in inside.parts or not (member.isfile() or member.isdir()):
-                    raise ValueError(f"its member {member.name!r} is a link or a device, or lies outside")
-                file = tar.extractfile(member)
-                if file and TRAIN_FOLDER in inside.parts[:-1] and is_image_name(inside.name):
-                    entries.append(Entry(file.read(), f"{path}:{inside}"))
+            yield tar
+
+
+def _members(path: Path) -> list[Entry]:
+    """Return the training images and masks in a tar, in memory: nothing is put where its members say."""
+    entries, passed = [], 0
+    with _open_tar(path) as tar:
+        for member in tar:
+            passed += member.size  # also of the holes that it has
+            if passed > _MOST_PASSED:
+                raise ValueError(f"it unpacks to more than {_MOST_PASSED / 1e9:.0f} GB")
+            inside = PurePosixPath(member.name)
+            if inside.is_absolute() or ".." in inside.parts or not (member.isfile() or member.isdir()):
+                raise ValueError(f"its member {member.name!r} is a link or a device, or lies outside")
+            file = tar.extractfile(member)
+            if file and TRAIN_FOLDER in inside.parts[:-1] and is_image_name(inside.name):
+                entries.append(Entry(file.read(), f"{path}:{inside}"))
     return sorted(entries, key=lambda entry: natural_key(entry.shown))
