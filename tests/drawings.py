@@ -57,7 +57,7 @@ def disc_labels(shape: tuple[int, int], discs: list[tuple[float, float, float]])
     return labels
 
 
-def picture(labels: np.ndarray, dark: int = 70, bright: int = 230) -> np.ndarray:
+def picture(labels: np.ndarray, dark: int = 60, bright: int = 230) -> np.ndarray:
     """Return an RGB image, uint8, with dark cells on a bright slide."""
     return np.where(labels[..., None] > 0, np.uint8(dark), np.uint8(bright)).repeat(3, axis=2)
 

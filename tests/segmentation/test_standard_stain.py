@@ -73,8 +73,9 @@ def test_what_is_stained_like_the_white_cells(density: Colour, expected: bool) -
     assert standard.is_like_white_cells(np.array(seen(density))) == expected
 
 
-def test_in_a_pale_smear_more_cells_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = SegmentationSettings(classes=None)
+@pytest.mark.parametrize("by_hand", [None, 42.0])
+def test_in_a_pale_smear_more_cells_are_found(monkeypatch: pytest.MonkeyPatch, by_hand: float | None) -> None:
+    settings = SegmentationSettings(classes=None, cell_diameter=by_hand)
     image, count = pale_smear()
     assert segment(image, settings=settings).count == count
     monkeypatch.setattr(StandardStain, "of", lambda *_: None)

@@ -211,14 +211,14 @@ def estimate(
         field_of_view=field,
         notes=source.notes + dark * (DARK_BACKGROUND,),
     )
-    if settings.recipe == "classic" or settings.cell_diameter is not None:
+    if settings.recipe == "classic":
         return light.model_copy(update={"cell_diameter": settings.cell_diameter}), None
     inputs = [
         network_input(light.transmittance(pixels, box)) for pixels, box in zip(samples, boxes, strict=True)
     ]
     del samples
     image = inputs[0] if is_whole else _side_by_side(inputs)
-    looks, scale, tiles = choose_looks(image, Predictor(model, settings, progress))
+    looks, scale, tiles = choose_looks(image, Predictor(model, settings, progress), settings.cell_diameter)
     diameters = tuple(look.diameter for look in looks if look.standard is None)
     notes = light.notes
     if not diameters and scale.red_cell is not None and not is_whole:

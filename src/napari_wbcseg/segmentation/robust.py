@@ -128,18 +128,19 @@ class _Attempt:
 
 
 def choose_looks(
-    image: np.ndarray, predictor: Predictor
+    image: np.ndarray, predictor: Predictor, diameter: float | None = None
 ) -> tuple[tuple[Look, ...], ScaleEstimate, list[TileCells]]:
     """Find out how large the white cells of an image are and how stained, without a parameter set by hand.
 
-    They are looked for at the sizes that the estimate holds worth trying; the fittest wins. Where they are
-    pale, they are looked for in the standard stain too.
+    Where they are pale, they are looked for in the standard stain too.
 
     Parameters
     ----------
     image : ndarray of float32, shape (H, W, 3)
         What the network takes, at the resolution of the image.
     predictor : Predictor
+    diameter : float, optional
+        Of the cells, image pixels, where it is known: then there are no others.
 
     Returns
     -------
@@ -152,10 +153,26 @@ def choose_looks(
         What was found, by tile.
     """
     levels = Levels(image, predictor)
-    estimate = estimate_scale(levels)
-    sizes, red_cell = estimate.sizes, estimate.red_cell
-    if not sizes:
+    estimate = estimate_scale(levels, diameter is not None)
+    looks: tuple[Look, ...]
+    if diameter is not None:
+        looks, tiles = (Look(diameter),), _look(levels, Look(diameter))
+    elif estimate.sizes:
+        looks, tiles = _other_sizes(levels, _fittest(levels, estimate), estimate)
+    else:
         return (), estimate, []
+    rows = join(tiles, len(tiles)).rows
+    rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain)]
+    standard = StandardStain.of(rows["stain"], rows["certainty"], estimate.red_cell_stain)
+    if standard is not None:
+        look = Look(looks[0].diameter, standard)
+        looks, tiles = (*looks, look), tiles + _look(levels, look, len(looks))
+    return looks, estimate, tiles
+
+
+def _fittest(levels: Levels, estimate: ScaleEstimate) -> _Attempt:
+    """Look for cells at the sizes that the estimate holds worth trying; the fittest attempt wins."""
+    sizes, red_cell = list(estimate.sizes), estimate.red_cell
     if (
         red_cell is not None
         and max(size_likelihood(size.diameter, red_cell) for size in sizes) < PARAMETERS.unlikely
@@ -176,14 +193,7 @@ def choose_looks(
         if again.fitness <= found.fitness:
             break
         found = again
-    looks, tiles = _other_sizes(levels, found, estimate)
-    rows = join(tiles, len(tiles)).rows
-    rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain)]
-    standard = StandardStain.of(rows["stain"], rows["certainty"], estimate.red_cell_stain)
-    if standard is not None:
-        look = Look(found.diameter, standard)
-        looks, tiles = (*looks, look), tiles + _look(levels, look, len(looks))
-    return looks, estimate, tiles
+    return found
 
 
 def _other_sizes(

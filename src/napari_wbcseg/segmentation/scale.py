@@ -163,8 +163,8 @@ class Levels:
         return self[max(wide)] if wide else None
 
 
-def estimate_scale(levels: Levels) -> ScaleEstimate:
-    """Estimate the typical diameter of the white cells of an image, and of its red cells."""
+def estimate_scale(levels: Levels, known: bool = False) -> ScaleEstimate:
+    """Estimate the typical diameter of the white cells of an image, if not known, and of its red cells."""
     image = levels.image
     candidates: list[Candidate] = []
     red = np.zeros((6, 0), np.float32)
@@ -173,14 +173,13 @@ def estimate_scale(levels: Levels) -> ScaleEstimate:
         factor = canonical / level
         if max(image.shape[:2]) * factor < 12:
             continue
-        if level < canonical and _told(candidates, red_cell := reference_size(red[:3])):
+        if level < canonical and (known or _told(candidates, reference_size(red[:3]))):
             # To enlarge the image costs more than all else, and what it would show is known.
             break
         maps = levels[level]
-        candidates += find_candidates(maps, factor, canonical)
+        candidates += [] if known else find_candidates(maps, factor, canonical)
         red = np.concatenate([red, find_red_cells(maps, factor, canonical, image)], axis=1)
-    else:
-        red_cell = reference_size(red[:3])
+    red_cell = reference_size(red[:3])
     many = bool(red[2].sum() >= PARAMETERS.many_red_cells)
     # What is wider than the image is no cell, but part of a round field.
     candidates = [c for c in candidates if c.diameter < PARAMETERS.most_of_image * min(image.shape[:2])]
