@@ -329,7 +329,7 @@ def test_after_kill_9_only_what_is_missing_is_done(tmp_path: Path, model: ModelF
     assert not (out / "counts.csv").exists()
     (out / ".0001-labels.tif.0123456789ab.part").write_text("of the process that died")
     again = redone(items, out, model)
-    assert 0 < len(again) <= 58
+    assert 0 < len(again) < len(items)
     assert not list(out.glob(".*.part"))
     run(items, tmp_path / "other", model)
     assert_same_results(out, tmp_path / "other")
