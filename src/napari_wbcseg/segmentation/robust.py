@@ -161,8 +161,7 @@ def choose_looks(
         looks, tiles = _other_sizes(levels, _fittest(levels, estimate), estimate)
     else:
         return (), estimate, []
-    rows = join(tiles, len(tiles)).rows
-    rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain)]
+    rows = _white_cells(tiles, estimate)
     standard = StandardStain.of(rows["stain"], rows["certainty"], estimate.red_cell_stain)
     if standard is not None:
         look = Look(looks[0].diameter, standard)
@@ -241,10 +240,15 @@ def _look(levels: Levels, look: Look, number: int = 0) -> list[TileCells]:
     return found
 
 
+def _white_cells(tiles: list[TileCells], estimate: ScaleEstimate) -> np.ndarray:
+    """Return the rows of the cells of all tiles, without those stained like the red cells."""
+    rows = join(tiles, len(tiles)).rows
+    return rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain)]
+
+
 def _attempt(levels: Levels, diameter: float, estimate: ScaleEstimate) -> _Attempt:
     tiles = _look(levels, Look(diameter))
-    rows = join(tiles, len(tiles)).rows
-    rows = rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain)]
+    rows = _white_cells(tiles, estimate)
     measured = typical_diameter(rows["area"])
     # What is as wide as the image is a round field of view, or part of one.
     if not 0 < measured <= SCALE.most_of_image * min(levels.image.shape[:2]):

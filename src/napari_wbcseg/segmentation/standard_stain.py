@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel
 
+from ..classification.crops import optical_density
+
 Colour = tuple[float, float, float]
 
 
@@ -51,7 +53,6 @@ class StandardStainParameters:
 
 
 PARAMETERS = StandardStainParameters()
-_DARKEST = 0.02  # transmittance below which a camera tells nothing
 
 
 class StandardStain(BaseModel, frozen=True, extra="forbid"):
@@ -116,5 +117,5 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
 
 
 def _density(image: np.ndarray) -> np.ndarray:
-    """Return the optical density of what the network takes."""
-    return np.asarray(-np.log(np.clip(1 - image / 2, _DARKEST, None)))
+    """Return the optical density of what the network takes, see `network_input`."""
+    return optical_density(1 - image / 2)
