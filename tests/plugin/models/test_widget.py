@@ -18,7 +18,7 @@ from napari_wbcseg.datasets.corrections import (
 from napari_wbcseg.errors import DatasetError
 from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.plugin.models.widget import ModelsWidget
-from napari_wbcseg.plugin.review.correction_store import add_to_training_set, field_source, store_field
+from napari_wbcseg.plugin.review.correction_store import add_to_training_set, field_writer
 from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.plugin.shared.training_run import ResumePanel
@@ -110,7 +110,7 @@ class TestAddToTrainingSet:
         image, labels = layers(viewer)
         labels.features = {"label": [0, 1, 2, 3], "decision": ["", "accepted", "", "corrected"]}
         for count in (3, 2):
-            store_field(field_source(image, labels), silent)
+            field_writer(image, labels)(silent)
             (field,) = read_record()
             assert (field.name, field.cells, field.source) == ("slide-7", count, "slide 7")
             labels.data[labels.data == 2] = 0
@@ -130,25 +130,28 @@ class TestAddToTrainingSet:
         assert (field.cells, [one.label for one in field.decisions]) == (3, [2])
         qtbot.waitUntil(review.panel.store_field.isEnabled)
 
-    def test_of_a_large_image_windows_around_the_decided_cells_are_stored(self, viewer, own_training_set):
-        labels = np.zeros((2100, 2500), np.int32)
+    def test_of_a_large_image_windows_around_the_decided_cells_are_stored(
+        self, viewer, monkeypatch, tmp_path
+    ):
+        drawn = np.zeros((2100, 2500), np.int32)
         for number, (row, col) in enumerate([(100, 100), (130, 160), (1500, 2000), (2000, 300)], 1):
-            labels[row : row + 20, col : col + 20] = number
-        image = np.repeat(np.where(labels > 0, 90, 230).astype(np.uint8)[..., None], 3, axis=2)
-        source = field_source(viewer.add_image(image, name="scan"), viewer.add_labels(labels))
-        assert len(store_field(source, silent, own_training_set / "all")) == 3
-        source.decisions.update({3: "accepted"})
-        (field,) = store_field(source, silent, own_training_set / "one")
+            drawn[row : row + 20, col : col + 20] = number
+        pixels = np.repeat(np.where(drawn > 0, 90, 230).astype(np.uint8)[..., None], 3, axis=2)
+        image, labels = viewer.add_image(pixels, name="scan"), viewer.add_labels(drawn)
+        assert len(field_writer(image, labels)(silent)) == 3
+        monkeypatch.setenv("WBCSEG_CORRECTIONS", str(tmp_path / "one"))
+        labels.features = {"label": range(5), "decision": ["", "", "", "accepted", ""]}
+        (field,) = field_writer(image, labels)(silent)
         assert (field.cells, field.group) == (1, "scan")
-        assert read_corrections(own_training_set / "one")[0].image.shape == (512, 512, 3)
+        assert read_corrections()[0].image.shape == (512, 512, 3)
 
     def test_a_picture_that_was_opened_with_its_result_is_stored_as_its_own_file(self, viewer, tmp_path):
         file = tmp_path / "smear.png"
         image = viewer.add_image(
             discs(), rgb=True, name="smear.png", metadata=LayerInfo(path=str(file)).metadata
         )
-        source = field_source(image, viewer.add_labels(dark_discs(discs()).labels))
-        assert (source.name, source.about["source"]) == ("smear", str(file))
+        (field,) = field_writer(image, viewer.add_labels(dark_discs(discs()).labels))(silent)
+        assert (field.name, field.source) == ("smear", str(file))
 
     def test_labels_of_another_image_are_refused(self, viewer):
         image, _ = layers(viewer)

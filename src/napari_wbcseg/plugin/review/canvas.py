@@ -42,46 +42,6 @@ def look_at(viewer: ViewerModel, layer: Labels, plane: int, box: Box) -> None:
         camera.zoom = _WISHED_ON_SCREEN / side
 
 
-class Frames:
-    """Frames around the selected cells, in a layer of their own."""
-
-    def __init__(self, viewer: ViewerModel, layer: Labels) -> None:
-        self._viewer, self._layer = viewer, layer
-        self._shapes: Shapes | None = None
-        self._places: list[tuple[int, Box]] = []
-
-    def show(self, places: Sequence[tuple[int, Box]]) -> None:
-        """Frame these boxes, each given with its plane, in place of those before."""
-        viewer, places = self._viewer, list(places[-_MOST_FRAMES:])
-        there = self._shapes is not None and self._shapes in viewer.layers
-        if self._layer not in viewer.layers or (places == self._places and (there or not places)):
-            return
-        if self._shapes is None or not there:
-            self._shapes = helper_layer(self._layer, "selected cells", opacity=0.9)
-            self._shapes.editable = False
-            layers = viewer.layers
-            selection, active = set(layers.selection), layers.selection.active
-            layers.insert(layers.index(self._layer) + 1, self._shapes)
-            layers.selection, layers.selection.active = selection, active
-        self._places = places
-        # The layer stays when it is empty: adding and removing one takes napari far longer.
-        self._shapes.data = []
-        if not places:
-            return
-        side = float(np.median([max(box.shape) for _, box in places]))
-        gap, width = max(2.0, 0.12 * side), max(1.0, 0.05 * side)
-        boxes = np.array([(plane, *box) for plane, box in places], float)
-        boxes[:, 1:] += (-gap, -gap, gap, gap)
-        corners = list(rectangles(boxes if self._layer.ndim == 3 else boxes[:, 1:]))
-        self._shapes.add(corners, shape_type="rectangle", edge_color=_FRAME, edge_width=width)
-
-    def close(self) -> None:
-        """Take the layer away."""
-        shapes, self._shapes, self._places = self._shapes, None, []
-        if shapes is not None and shapes in self._viewer.layers:
-            self._viewer.layers.remove(shapes)
-
-
 class OnCanvas(QObject):
     """Follows clicks on the cells of a review, and shows those that are selected.
 
@@ -108,7 +68,8 @@ class OnCanvas(QObject):
         self._clicked = [review.labels, *images]
         self._cells: list[Cell] = []
         self.outlining = False
-        self._frames = Frames(self._viewer, review.labels)
+        self._frames: Shapes | None = None
+        self._framed: list[tuple[int, Box]] = []
         self._viewer.mouse_drag_callbacks.append(self._on_drag)
         review.labels.events.selected_label.connect(self._on_label)
 
@@ -116,11 +77,16 @@ class OnCanvas(QObject):
         """Leave the canvas as it was found; where napari is removing layers, ours go a little later."""
         self._viewer.mouse_drag_callbacks.remove(self._on_drag)
         self._review.labels.events.selected_label.disconnect(self._on_label)
-        frames = self._frames
+        frames, layers = self._frames, self._viewer.layers
+
+        def remove() -> None:
+            if frames is not None and frames in layers:
+                layers.remove(frames)
+
         if later:
-            QTimer.singleShot(0, lambda: frames.close())
+            QTimer.singleShot(0, remove)
         else:
-            frames.close()
+            remove()
 
     def show(self, cells: list[Cell], centre: bool = False) -> None:
         """Show which cells are selected: the layer's label, frames, and the camera where it is to go there.
@@ -141,7 +107,32 @@ class OnCanvas(QObject):
                 layers.selection.active = review.labels
             if centre:
                 look_at(self._viewer, review.labels, cells[-1][0], review.box_of(cells[-1]))
-        self._frames.show([(cell[0], review.box_of(cell)) for cell in cells])
+        if review.labels in layers:
+            self._frame([(cell[0], review.box_of(cell)) for cell in cells[-_MOST_FRAMES:]])
+
+    def _frame(self, places: list[tuple[int, Box]]) -> None:
+        """Frame these boxes, each given with its plane, in a layer of their own, in place of those before."""
+        labels, layers = self._review.labels, self._viewer.layers
+        there = self._frames is not None and self._frames in layers
+        if places == self._framed and (there or not places):
+            return
+        if self._frames is None or not there:
+            self._frames = helper_layer(labels, "selected cells", opacity=0.9)
+            self._frames.editable = False
+            selection, active = set(layers.selection), layers.selection.active
+            layers.insert(layers.index(labels) + 1, self._frames)
+            layers.selection, layers.selection.active = selection, active
+        self._framed = places
+        # The layer stays when it is empty: adding and removing one takes napari far longer.
+        self._frames.data = []
+        if not places:
+            return
+        side = float(np.median([max(box.shape) for _, box in places]))
+        gap, width = max(2.0, 0.12 * side), max(1.0, 0.05 * side)
+        boxes = np.array([(plane, *box) for plane, box in places], float)
+        boxes[:, 1:] += (-gap, -gap, gap, gap)
+        corners = list(rectangles(boxes if labels.ndim == 3 else boxes[:, 1:]))
+        self._frames.add(corners, shape_type="rectangle", edge_color=_FRAME, edge_width=width)
 
     def colour(self) -> None:
         """Outline the cells in the colours of their classes, as they are now."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,92 +20,11 @@ from ..shared.features import known_values
 from ..shared.jobs import Job, in_background
 from ..shared.metadata import LayerInfo
 from ..shared.reunite import path_of
-from ..shared.training_data import check_pair
+from ..shared.training_data import checked_pair
 from ..shared.viewer import image_data, pixel_size
 
 #: Sides of images up to which the whole field is stored, and of the windows stored of larger ones.
 _WHOLE, _WINDOW = 2048, 512
-
-
-@dataclass(frozen=True)
-class FieldSource:
-    """What is stored of two layers, taken on the window's thread so that they may be edited on.
-
-    Attributes
-    ----------
-    image, labels : array
-        (H, W[, 3]) with (H, W), or stacks of them.
-    decisions : dict of int to str
-        What was decided about each label, where it was.
-    name : str
-    about : dict
-        What a `Correction` tells of it besides: file, model, and size of a pixel where that is known.
-    """
-
-    image: Any
-    labels: np.ndarray
-    decisions: dict[int, str]
-    name: str
-    about: dict[str, Any]
-
-
-def field_source(image: Image, labels: Labels) -> FieldSource:
-    """Take what is stored from an image and the corrected labels on it."""
-    height, width, unit = pixel_size(image)
-    path = path_of(image)
-    about: dict[str, Any] = {"source": str(path) if path else image.name, "model": LayerInfo.of(labels).model}
-    if unit != "px":
-        about |= {"scale": (height, width), "unit": unit}
-    return FieldSource(
-        image_data(image),
-        np.array(image_data(labels)),
-        {label: said for label, said in known_values(labels, "decision").items() if label and said},
-        path.stem if path else image.name,
-        about,
-    )
-
-
-def store_field(source: FieldSource, progress: Progress, folder: Path | None = None) -> list[Correction]:
-    """Add the fields of two layers to the training set.
-
-    Of a stack, the planes with a cell are added. Of an image above 2048 pixels, windows of 512
-    around the cells that were decided on, or around all cells where none was.
-
-    Raises
-    ------
-    DatasetError
-        If no cell is drawn, or the training set cannot be written.
-    ImageError
-        If the image cannot be used.
-    """
-    stack = source.labels.ndim == 3
-    value_range = bit_range(source.image)
-    added: list[Correction] = []
-    for plane in range(len(source.labels) if stack else 1):
-        labels = source.labels[plane] if stack else source.labels
-        image = source.image[plane] if stack else source.image
-        for window, suffix in _windows(labels, set(source.decisions)):
-            progress(len(added), 0, "Adding to the training set")
-            part = labels[window]
-            present = {int(number) for number in np.unique(part) if number}
-            added.append(
-                add_correction(
-                    as_rgb8(image[window], value_range),
-                    part,
-                    folder=folder,
-                    name=source.name + (f"-{plane}" if stack else "") + suffix,
-                    plane=plane if stack else None,
-                    **source.about,
-                    decisions=tuple(
-                        CellDecision(label=label, decision=decision)
-                        for label, decision in source.decisions.items()
-                        if label in present
-                    ),
-                )
-            )
-    if not added:
-        raise DatasetError("No cell is drawn in the labels layer: outline at least one, then add the field.")
-    return added
 
 
 def add_to_training_set(image: Image | None, labels: Labels | None, failed: Callable[[str], None]) -> Job:
@@ -121,18 +38,58 @@ def add_to_training_set(image: Image | None, labels: Labels | None, failed: Call
 
     Raises
     ------
-    DatasetError
+    ImageError, DatasetError
         If they cannot be trained on.
     """
-    if problem := check_pair(image, labels):
-        raise DatasetError(problem)
-    source = field_source(image, labels)  # type: ignore[arg-type]  # both are there
-    return in_background(
-        lambda progress: store_field(source, progress),
-        "Adding to the training set",
-        done=_tell,
-        failed=failed,
-    )
+    work = field_writer(*checked_pair(image, labels))
+    return in_background(work, "Adding to the training set", done=_tell, failed=failed)
+
+
+def field_writer(image: Image, labels: Labels) -> Callable[[Progress], list[Correction]]:
+    """Return what adds the fields of two layers, as they are now, to the training set.
+
+    Of a stack, the planes with a cell are added. Of an image above 2048 pixels, windows of 512
+    around the cells that were decided on, or around all cells where none was.
+
+    What is returned is for a worker thread. It raises `DatasetError` if no cell is drawn, or the training set
+    cannot be written, and `ImageError` if the image cannot be used.
+    """
+    pixels, drawn = image_data(image), np.array(image_data(labels))
+    said = known_values(labels, "decision")
+    decisions = [CellDecision(label=label, decision=one) for label, one in said.items() if label and one]
+    decided = {one.label for one in decisions}
+    height, width, unit = pixel_size(image)
+    path, stack = path_of(image), drawn.ndim == 3
+    name = path.stem if path else image.name
+    about: dict[str, Any] = {"source": str(path) if path else image.name, "model": LayerInfo.of(labels).model}
+    if unit != "px":
+        about |= {"scale": (height, width), "unit": unit}
+
+    def write(progress: Progress) -> list[Correction]:
+        value_range = bit_range(pixels)
+        added: list[Correction] = []
+        for plane, cells in enumerate(drawn if stack else [drawn]):
+            picture = pixels[plane] if stack else pixels
+            for window, suffix in _windows(cells, decided):
+                progress(len(added), 0, "Adding to the training set")
+                part = cells[window]
+                present = set(np.unique(part).tolist())
+                field = add_correction(
+                    as_rgb8(picture[window], value_range),
+                    part,
+                    name=name + (f"-{plane}" if stack else "") + suffix,
+                    plane=plane if stack else None,
+                    decisions=tuple(one for one in decisions if one.label in present),
+                    **about,
+                )
+                added.append(field)
+        if not added:
+            raise DatasetError(
+                "No cell is drawn in the labels layer: outline at least one, then add the field."
+            )
+        return added
+
+    return write
 
 
 def _tell(added: list[Correction]) -> None:

@@ -45,7 +45,6 @@ class Crops(QObject):
 
     def __init__(self, labels: Labels, image: Image | None, diameter: float, side: int) -> None:
         super().__init__()
-
         self._labels, self._diameter, self._side = labels, max(diameter, 1.0), side
         self._layer = image
         self._image: Any = None if image is None else image_data(image)
@@ -97,8 +96,6 @@ class Crops(QObject):
             self._soon.start()
 
     def _cut(self, cell: Cell, box: Box) -> QPixmap:
-        import cv2
-
         plane, label = cell
         shown = _ROOM * self._diameter
         around = int(PARAMETERS.side * shown / PARAMETERS.diameter / 2) + 2
@@ -113,6 +110,6 @@ class Crops(QObject):
             image = self._image if self._labels.ndim == 2 else self._image[plane]
             pixels = np.asarray(image[here], np.float32) / self._range
         pixels = pixels[..., :3] if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
-        crop, _ = cut_out(pixels, mask, (box[0] - top, box[1] - left), shown, PARAMETERS.side)
-        small = cv2.resize(crop, (self._side, self._side), interpolation=cv2.INTER_AREA)
-        return pixmap(np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8))
+        diameter = shown * PARAMETERS.side / self._side  # for a picture of this side that shows as much
+        crop, _ = cut_out(pixels, mask, (box[0] - top, box[1] - left), diameter, self._side)
+        return pixmap(np.rint(np.clip(crop, 0, 1) * 255).astype(np.uint8))

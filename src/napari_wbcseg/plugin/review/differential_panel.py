@@ -42,19 +42,21 @@ class BarDelegate(QStyledItemDelegate):
     def paint(self, painter: QPainter | None, option: Any, index: QModelIndex) -> None:
         super().paint(painter, option, index)
         data = index.data(_SHARE)
-        if painter is None or data is None or np.isnan(data[0]):
+        if painter is None or data is None or np.isnan(data[0].percent):
             return
-        percent, low, high, colour, widest = data
+        share, colour, widest = data
         here = QRect(option.rect).adjusted(2, 4, -4, -4)
 
         def at(value: float) -> int:
             return here.left() + round(value / widest * here.width())
 
         middle = here.center().y()
-        painter.fillRect(here.left(), here.top(), at(percent) - here.left(), here.height(), QColor(colour))
-        painter.fillRect(at(low), middle, max(at(high) - at(low), 1), 1, option.palette.text().color())
+        ink, low, high = option.palette.text().color(), at(share.low), at(share.high)
+        bar = QRect(here.left(), here.top(), at(share.percent) - here.left(), here.height())
+        painter.fillRect(bar, QColor(colour))
+        painter.fillRect(low, middle, max(high - low, 1), 1, ink)
         for end in (low, high):
-            painter.fillRect(at(end), middle - 3, 1, 7, option.palette.text().color())
+            painter.fillRect(end, middle - 3, 1, 7, ink)
 
 
 class DifferentialPanel(QWidget):
@@ -189,17 +191,14 @@ class DifferentialPanel(QWidget):
                 continue
             colour = found.colours[share.name]
             item = rows[share.name] = QTreeWidgetItem(_texts(share))
-            item.setData(_BAR, _SHARE, (share.percent, share.low, share.high, colour, widest))
-            item.setData(0, _SHARE, share.more_to_halve)
+            item.setData(_BAR, _SHARE, (share, colour, widest))
             swatch = QPixmap(10, 10)
             swatch.fill(QColor(colour))
             item.setIcon(0, QIcon(swatch))
             for column in range(1, _BAR):
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            if share.part_of not in rows:
-                self.table.addTopLevelItem(item)
-                continue
-            rows[share.part_of].addChild(item)
+            parent = rows.get(share.part_of, there(self.table.invisibleRootItem()))
+            parent.addChild(item)
         self.table.expandAll()
 
     def _say(self, *_: Any) -> None:
@@ -210,8 +209,9 @@ class DifferentialPanel(QWidget):
         elif item is None:
             self.more.setText(f"{counted(found.more_to_halve, 'more cell')} would halve the widest interval.")
         else:
-            more = counted(int(item.data(0, _SHARE)), "more cell")
-            self.more.setText(f"{more} would halve the interval of the class {item.text(0)}.")
+            share, *_ = item.data(_BAR, _SHARE)
+            more = counted(share.more_to_halve, "more cell")
+            self.more.setText(f"{more} would halve the interval of the class {share.name}.")
 
     def _on_regions(self, *_: Any) -> None:
         """Follow the regions of the chosen layer while they are drawn."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import numpy as np
-from napari.layers import Labels
 
 from ...box import Box
 from ...errors import EditError, WBCSegError
@@ -142,16 +141,6 @@ class LayerReview(ReviewedCells):
         (label,) = self._edit(chosen, merge_cells)
         return chosen[0][0], label
 
-    def undo(self) -> None:
-        """Take back the last edit of the layer, decision or change of classes, whichever was later."""
-        if self.history.undo():
-            self._announce()
-
-    def redo(self) -> None:
-        """Do again what was taken back last."""
-        if self.history.redo():
-            self._announce()
-
     def _unused_label(self) -> int:
         largest = max((int(p.table.index.max()) for p in self.planes if len(p.table)), default=0)
         return unused_labels(image_data(self.labels), 1, largest + 1)[0]
@@ -159,54 +148,47 @@ class LayerReview(ReviewedCells):
     def _edit(
         self, cells: list[Cell], make: Callable[[np.ndarray, list[int]], Edit], box: Box | None = None
     ) -> list[int]:
-        """Edit cells, which lie in their own boxes or in the one that is given; see `edit_cells`."""
-        labels = edit_cells(self.labels, {cell: box or self.box_of(cell) for cell in cells}, make)
+        """Edit cells, as one step that the layer's Undo takes back, and return the labels they have then.
+
+        Parameters
+        ----------
+        cells : list of tuple of int
+        make : callable
+            Given the part of a plane that holds the cells, as a whole one takes long, and their labels.
+        box : Box, optional
+            Where they lie; by default their own boxes.
+
+        Raises
+        ------
+        EditError
+            If the layer cannot be edited.
+        """
+        layer = self.labels
+        if self.on_disk:
+            raise EditError(ON_DISK)
+        if layer.multiscale or not layer.editable:
+            why = "it has several resolutions" if layer.multiscale else "its editing is switched off"
+            raise EditError(f"The layer {layer.name} cannot be edited: {why}.")
+        planes: dict[int, list[int]] = {}
+        for plane, label in cells:
+            planes.setdefault(plane, []).append(label)
+        edits = []
+        for plane, labels in planes.items():
+            here = box or Box.around(self.box_of((plane, label)) for label in labels)
+            edit = make(plane_of(layer, plane)[here.slices], labels).moved(here.top, here.left)
+            edits.append(edit.on_plane(plane) if self.stacked else edit)
+        try:
+            with layer.block_history():
+                for edit in edits:
+                    layer.data_setitem(edit.indices, edit.values)
+        except (NotImplementedError, TypeError, ValueError) as error:
+            raise EditError(
+                f"The layer {layer.name} cannot be edited ({error}). Add a copy that can: "
+                "viewer.add_labels(numpy.array(layer.data))."
+            ) from None
         self._by_brush = False  # a cell that goes by our own hand was not swallowed
         self.update_now()
-        return labels
-
-
-def edit_cells(
-    layer: Labels, cells: Mapping[Cell, Box], make: Callable[[np.ndarray, list[int]], Edit]
-) -> list[int]:
-    """Edit cells, as one step that the layer's Undo takes back, and return the labels that they have then.
-
-    Parameters
-    ----------
-    layer : Labels
-    cells : dict of tuple of int to Box
-        Each with its box.
-    make : callable
-        Given the part of a plane that holds the boxes, for a whole one takes long to look at, and the labels.
-
-    Raises
-    ------
-    EditError
-        If the layer cannot be edited.
-    """
-    if LayerInfo.of(layer).folder is not None:
-        raise EditError(ON_DISK)
-    if layer.multiscale or not layer.editable:
-        why = "it has several resolutions" if layer.multiscale else "its editing is switched off"
-        raise EditError(f"The layer {layer.name} cannot be edited: {why}.")
-    planes: dict[int, dict[int, Box]] = {}
-    for (plane, label), box in cells.items():
-        planes.setdefault(plane, {})[label] = box
-    edits = []
-    for plane, boxes in planes.items():
-        box = Box.around(boxes.values())
-        edit = make(plane_of(layer, plane)[box.slices], list(boxes)).moved(box.top, box.left)
-        edits.append(edit if layer.ndim == 2 else edit.on_plane(plane))
-    try:
-        with layer.block_history():
-            for edit in edits:
-                layer.data_setitem(edit.indices, edit.values)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise EditError(
-            f"The layer {layer.name} cannot be edited ({error}). Add a copy that can: "
-            "viewer.add_labels(numpy.array(layer.data))."
-        ) from None
-    return [label for edit in edits for label in edit.labels]
+        return [label for edit in edits for label in edit.labels]
 
 
 def _method(info: LayerInfo) -> tuple[ModelFile, SegmentationSettings]:

@@ -74,15 +74,13 @@ class Learning(QObject):
         Raises
         ------
         EditError
-            If there is no image or no cell, or cells are being measured.
+            If there is no image or no cell.
         """
         review = self._review
         review.update_now()
         if review.image is None:
             raise EditError("The classes are told by the image: choose one of the shape of the cells.")
-        if review.measuring:
-            raise EditError("Wait until the cells are measured, then learn from them.")
-        if not review.count:
+        if not review.count and not review.measuring:
             raise EditError("There is no cell to learn from.")
         self.wanted = True
         self._follow_names()

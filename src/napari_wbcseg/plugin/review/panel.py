@@ -36,7 +36,8 @@ from .table import SHOWN, CellTable, CellTableModel
 
 #: Actions that change outlines, which cells on disk do not allow.
 EDITING = ("reject", "split", "merge", "outline_missed")
-_BUTTONS = {
+#: Title, key and tip of what has a button.
+BUTTONS = {
     "next_to_check": ("Next to check", "N", "Go to the next cell that is unsure or flagged (Shift-N: back)."),
     "accept": ("Accept", "A", "Outline and class of the selected cells are right. Once more takes it back."),
     "reject": ("Reject", "R", "The selected cells are none: they leave the labels and the count."),
@@ -176,7 +177,7 @@ class ReviewPanel:
         layout.addWidget(self.tabs, 1)
         self.buttons: dict[str, QPushButton] = {}
         grid = QGridLayout()
-        for place, (name, (title, key, tip)) in enumerate(_BUTTONS.items()):
+        for place, (name, (title, key, tip)) in enumerate(BUTTONS.items()):
             self.buttons[name] = with_tip(QPushButton(f"{title} ({key})"), tip)
             grid.addWidget(self.buttons[name], place // 3, place % 3)
         self.buttons["learn"].setCheckable(True)
@@ -250,7 +251,7 @@ class ReviewPanel:
 
     def waiting(self, name: str, under_way: bool) -> None:
         """Say on a button whether something on the image is waited for."""
-        title, key, _ = _BUTTONS[name]
+        title, key, _ = BUTTONS[name]
         self.buttons[name].setText("Stop (Esc)" if under_way else f"{title} ({key})")
         self._widget.say(_WAITED_FOR[name] if under_way else "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import starmap
 from typing import Any
 
@@ -29,10 +29,13 @@ from ...segmentation.tracking import Change, TrackedCells
 from ..shared.counts import counts_of
 from ..shared.features import known_cells, known_values, write_features
 from ..shared.metadata import LayerInfo, note
-from .decisions import ACCEPTED, Accepted, Cell, Decisions, Told
+from .decisions import ACCEPTED, Accepted, Cell, Decisions, Said, Told
 from .disk_copy import DiskCopy
-from .history import History
 from .measured_cells import MeasuredCells
+
+_MOST_STEPS = 100  # of Undo, as many as napari keeps
+#: What was decided on the other side of a step, the classes there were, and whether it edited the layer.
+_Step = tuple[Said, Any, bool]
 
 
 class ReviewedCells(MeasuredCells):
@@ -52,8 +55,6 @@ class ReviewedCells(MeasuredCells):
     ----------
     told : Told or None
         What a classifier says that learned from this review; see `Learning`.
-    history : History
-        What can be taken back.
     """
 
     #: Emitted when the table, the count or a decision changed.
@@ -64,14 +65,16 @@ class ReviewedCells(MeasuredCells):
         self._table: pd.DataFrame | None = None
         self._found: pd.DataFrame | None = None  # without what was decided, as that changes more often
         self.told: Told | None = None
+        self._done: list[_Step] = []
+        self._undone: list[_Step] = []
         folder = LayerInfo.of(labels).folder
         self._copy = None if folder is None else DiskCopy(folder)
         self._take_over()
         self.cleanup.connect(labels.events.features, self._on_features)
         self.cleanup.connect(labels.events.metadata, self._on_saved)
-        self.cleanup.connect(labels.events.paint, lambda _: self.history.begin(edited=True))
+        self.cleanup.connect(labels.events.paint, lambda _: self._begin(edited=True))
         for lost in (labels.events.data, labels.events.editable):  # napari's own history goes then
-            self.cleanup.connect(lost, lambda _: self.history.clear())
+            self.cleanup.connect(lost, self._forget_steps)
         self.measure()
 
     def close(self) -> None:
@@ -169,7 +172,7 @@ class ReviewedCells(MeasuredCells):
         sure = table[CLASS_BY].eq(MODEL) & table[CLASS].ne(UNSURE)
         flags = zip(table["flag"], table[CLASS].where(sure, ""), strict=True)
         as_it_is = dict(zip(self.keys(), starmap(Accepted, flags), strict=True))
-        self.history.begin(edited=False)
+        self._begin(edited=False)
         self._decisions.accept({cell: as_it_is[cell] for cell in chosen})
         self._announce()
 
@@ -188,7 +191,7 @@ class ReviewedCells(MeasuredCells):
             If none is given, or one of them is not there.
         """
         chosen = self.there(cells, 1)
-        self.history.begin(edited=False)
+        self._begin(edited=False)
         self._decisions.name({label for _, label in chosen}, name)
         self._announce()
 
@@ -212,7 +215,7 @@ class ReviewedCells(MeasuredCells):
             If cells are still being measured, and a class was renamed.
         """
         if not renamed:
-            self.history.begin(edited=False)
+            self._begin(edited=False)
             note(self.labels, classes=classes.to_list())
             self._announce()
             return
@@ -222,6 +225,40 @@ class ReviewedCells(MeasuredCells):
         columns = {f"{PROBABILITY}{old}": f"{PROBABILITY}{new}" for old, new in renamed.items()}
         features = self.labels.features.rename(columns=columns)
         self.labels.features = features.assign(**{CLASS: features[CLASS].replace(dict(renamed))})
+
+    # Undo: edits of the layer, decisions and classes together, in the order they were made ----------------
+
+    def undo(self) -> None:
+        """Take back the last edit of the layer, decision or change of classes, whichever was later."""
+        self._go(self._done, self._undone, self.labels.undo)
+
+    def redo(self) -> None:
+        """Do again what was taken back last."""
+        self._go(self._undone, self._done, self.labels.redo)
+
+    def _go(self, steps: list[_Step], others: list[_Step], load: Callable[[], None]) -> None:
+        self.update_now()
+        while steps:
+            said, classes, edited = steps.pop()
+            there = self._step(edited)
+            if edited and not self.took_back(load):
+                continue  # the layer's own Undo took it back already
+            self._decisions.state = said
+            note(self.labels, classes=classes)
+            others.append(there)
+            self._announce()
+            return
+
+    def _begin(self, edited: bool) -> None:
+        """Remember what there is before a step: an edit of the layer, or what a person says."""
+        self._done = [*self._done[-_MOST_STEPS:], self._step(edited)]
+        self._undone = []
+
+    def _step(self, edited: bool) -> _Step:
+        return self._decisions.state, LayerInfo.of(self.labels).classes, edited
+
+    def _forget_steps(self, event: Any = None) -> None:
+        self._done, self._undone = [], []
 
     # Following -------------------------------------------------------------------------------------------
 
@@ -251,7 +288,7 @@ class ReviewedCells(MeasuredCells):
         self._certainty = known_values(self.labels, "certainty")
         decisions = known_values(self.labels, "decision")
         self._decisions = Decisions(label for label, said in decisions.items() if said == ACCEPTED)
-        self.history = History(self, self._decisions)
+        self._forget_steps()
         self._table = self._found = self.told = None
 
     def _announce(self) -> None:

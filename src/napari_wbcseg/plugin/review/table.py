@@ -22,6 +22,8 @@ from .selection import OrderedSelection
 
 _TO_CHECK = QColor(242, 165, 65, 70)
 _NO_INDEX = QModelIndex()
+_ROWS_MEASURED = 50  # to find the width of a column: asking every row is slow with thousands
+_STATUS_WIDTH = 130  # pixels of the screen
 _CLASS = re.compile(r"`?\bclass\b`?")  # a word of Python too, so pandas wants it in quotes
 
 #: What the list *Show* offers, and the condition on a row.
@@ -164,10 +166,9 @@ def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:
     try:
         readable = _CLASS.sub("`class`", condition)
         held = table.eval(readable, engine="python", parser="pandas", local_dict={}, global_dict={})
-    except Exception:  # whatever pandas makes of what was typed
-        words = set(re.findall(r"[A-Za-z_]\w*", re.sub(r"'[^']*'|\"[^\"]*\"", "", condition)))
-        unknown = sorted(words - set(table) - {"and", "or", "not", "in", "True", "False"})
-        why = f"there is no column {unknown[0]}" if unknown else "it is not complete"
+    except Exception as error:  # whatever pandas makes of what was typed
+        unknown = re.match("name '(.+)' is not defined", str(error))
+        why = f"there is no column {unknown[1]}" if unknown else "it is not complete"
         raise SettingsError(
             f"The filter {condition} cannot be read: {why}. Write it like: area > 300 and lobes >= 2."
         ) from None
@@ -192,6 +193,7 @@ class CellTable(QTableView):
         columns, rows = there(self.horizontalHeader()), there(self.verticalHeader())
         columns.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         columns.setSortIndicatorClearable(True)
+        columns.setResizeContentsPrecision(_ROWS_MEASURED)
         rows.hide()
         rows.setDefaultSectionSize(20)
         self.setWordWrap(False)
@@ -200,19 +202,10 @@ class CellTable(QTableView):
         model.modelReset.connect(self._after_reset)
 
     def fit_columns(self) -> None:
-        """Give each column the width that its header and its longest value need."""
-        for index, column in enumerate(COLUMNS):
-            hint = there(self.horizontalHeader()).sectionSizeHint(index)
-            # Asking every row is slow with thousands; the longest numbers are the largest.
-            values = self._cells.values(column.name)
-            words = {column.text(value) for value in values[:200]}
-            if len(values) and column.decimals >= 0:
-                words.add(column.text(np.nanmax(values, initial=0)))
-            if column.name == "status":  # filled in later, while cells are corrected
-                words.add("check: 2 pieces")
-            widest = max(map(self.fontMetrics().horizontalAdvance, words), default=0)
-            extra = 34 if column.name == "label" else 14
-            self.setColumnWidth(index, min(max(hint, widest + extra), 180))
+        """Give each column the width that its title needs, and its values as far as some rows tell."""
+        self.resizeColumnsToContents()
+        status = [column.name for column in COLUMNS].index("status")  # filled in while cells are corrected
+        self.setColumnWidth(status, max(self.columnWidth(status), _STATUS_WIDTH))
 
     def _before_reset(self) -> None:
         self._scrolled = there(self.verticalScrollBar()).value()

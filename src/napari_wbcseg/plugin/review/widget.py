@@ -15,21 +15,14 @@ from ...network.tensor_file import SUFFIX
 from ..shared.panel import calling
 from ..shared.stroke import StrokeTool
 from .gallery import DIGITS
+from .panel import BUTTONS
 from .scripted import ScriptedReview
 
 #: Keys, in the table and on the canvas while the layer is chosen, and the action of each.
 KEYS = {
-    "N": "next_to_check",
-    "Shift-N": "previous_to_check",
-    "A": "accept",
-    "R": "reject",
-    "S": "split",
-    "J": "merge",
-    "O": "outline_missed",
-    "L": "learn",
-    "U": "next_unsure",
-    "Control-Z": "undo",
-    "Control-Shift-Z": "redo",
+    **{key.replace("-", "+"): name for name, (_, key, _) in BUTTONS.items()},
+    "Shift+N": "previous_to_check",
+    "Ctrl+Shift+Z": "redo",
 }
 _OF_DIAMETER = 0.04  # width of the line that is drawn across a cell
 
@@ -55,7 +48,7 @@ class ReviewWidget(ScriptedReview):
         self._keys = {key: calling(self._act, name) for key, name in KEYS.items()}
         self._keys |= {key: calling(gallery.press, key) for key in DIGITS}
         for key, call in self._keys.items():
-            shortcut = QShortcut(QKeySequence(key.replace("Control", "Ctrl").replace("-", "+")), self)
+            shortcut = QShortcut(QKeySequence(key), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(call)
         for name, press in panel.buttons.items():

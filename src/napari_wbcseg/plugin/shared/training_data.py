@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 from ...datasets.corrections import corrections_folder, read_record
 from ...datasets.pair import TrainingPair
-from ...errors import DatasetError, ImageError, WBCSegError
+from ...errors import DatasetError, WBCSegError
 from ...images.prepare import as_rgb8, bit_range
 from ...progress import Progress
 from ...words import counted
@@ -17,22 +17,27 @@ from .layer_check import check_layer
 from .viewer import image_data, plane_shape
 
 
-def check_pair(image: Image | None, labels: Labels | None) -> str:
-    """Return why the two layers cannot be trained on, or nothing."""
-    try:
-        check_layer(image)
-    except ImageError as error:
-        return str(error)
+def checked_pair(image: Image | None, labels: Labels | None) -> tuple[Image, Labels]:
+    """Return two layers that can be trained on.
+
+    Raises
+    ------
+    ImageError, DatasetError
+        If they cannot.
+    """
+    check_layer(image)
     assert image is not None
     if labels is None:
-        return "Add a labels layer with the cells drawn in it: segment the image and correct the result."
+        raise DatasetError(
+            "Add a labels layer with the cells drawn in it: segment the image and correct the result."
+        )
     planes, drawn = plane_shape(image), plane_shape(labels)
     if planes != drawn:
-        return (
+        raise DatasetError(
             f"{labels.name} has shape {drawn} and {image.name} {planes}. "
             "Choose the labels that belong to this image."
         )
-    return ""
+    return image, labels
 
 
 def reader_of_layers(image: Image, labels: Labels) -> Callable[[Progress], list[TrainingPair]]:

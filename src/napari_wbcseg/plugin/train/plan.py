@@ -60,18 +60,20 @@ class PlanPanel(QWidget):
         """Whether a plan is being made."""
         return busy(self._job) or self._timer.isActive()
 
-    def look(self, source: TrainingSource | None, settings: TrainingSettings, fine_tuning: bool) -> None:
-        """Make a plan of this source soon; of None, show nothing."""
+    def look(self, source: TrainingSource, settings: TrainingSettings, fine_tuning: bool) -> None:
+        """Make a plan of this source soon."""
+        self.clear()
+        self._wanted = source, settings, fine_tuning
+        self._text.setText("Looking at the training images …")
+        self._timer.start()
+
+    def clear(self, problem: str = "") -> None:
+        """Show nothing, and why there is no plan, if one was wanted."""
         if self._job is not None:
             self._job.abandon()
+        self._timer.stop()
         self._show(None)
-        self.problem = ""
-        self._wanted = None if source is None else (source, settings, fine_tuning)
-        if source is None:
-            self._timer.stop()
-        else:
-            self._text.setText("Looking at the training images …")
-            self._timer.start()
+        self.problem = problem
         self.changed.emit()
 
     def _make(self) -> None:

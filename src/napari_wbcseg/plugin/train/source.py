@@ -16,11 +16,12 @@ from ...datasets.download import fetch_sigtuple, local_sigtuple
 from ...datasets.masks import MaskReading
 from ...datasets.pair import TrainingPair
 from ...datasets.sigtuple import TRAIN_FOLDER, read_sigtuple
+from ...errors import DatasetError
 from ...progress import Progress
 from ..shared.layer_picker import LayerPicker
 from ..shared.metadata import is_picture, role_of
 from ..shared.panel import Sentence, beside, button, choice, fill, form, stretched, together, with_tip
-from ..shared.training_data import check_pair, reader_of_layers, training_set_in_words
+from ..shared.training_data import checked_pair, reader_of_layers, training_set_in_words
 
 LAYERS, FOLDER, SIGTUPLE, CORRECTIONS = range(4)
 _CHOICES = (
@@ -103,34 +104,32 @@ class SourcePanel(QWidget):
         """Choose what kind of source it is."""
         self.kind.setCurrentIndex(kind)
 
-    def problem(self) -> str:
-        """Return why there is nothing to train on, in a sentence; empty when there is."""
+    def source(self) -> TrainingSource:
+        """Return what is chosen, so that it can be read in a worker thread.
+
+        Raises
+        ------
+        WBCSegError
+            If there is nothing to train on.
+        """
         kind = self.kind.currentIndex()
         if kind == LAYERS:
-            return check_pair(self.image.value, self.labels.value)
-        if kind == FOLDER:
-            if not self.folder:
-                return "Choose the folder or archive with the training images."
-            if not Path(self.folder).expanduser().exists():
-                return f"There is nothing at {self.folder}. Choose a folder or archive."
-        if kind == CORRECTIONS and not is_corrections(corrections_folder()):
-            return (
-                "There are no corrections yet: open Plugins ▸ White blood cells ▸ Review white blood cells, "
-                "correct some cells and press Add to my training set."
-            )
-        return ""
-
-    def source(self) -> TrainingSource:
-        """Return what is chosen, so that it can be read in a worker thread. Check `problem` before."""
-        kind = self.kind.currentIndex()
-        image, labels = self.image.value, self.labels.value
-        if kind == LAYERS and image is not None and labels is not None:
+            image, labels = checked_pair(self.image.value, self.labels.value)
             return TrainingSource(reader_of_layers(image, labels), f"layers of napari ({image.name})")
         if kind == SIGTUPLE:
             return TrainingSource(_read_sigtuple, "SigTuple tiles")
         if kind == CORRECTIONS:
+            if not is_corrections(corrections_folder()):
+                raise DatasetError(
+                    "There are no corrections yet: open Plugins ▸ White blood cells ▸ Review white blood "
+                    "cells, correct some cells and press Add to my training set."
+                )
             return TrainingSource(_reader(corrections_folder()), "corrections of the user")
+        if not self.folder:
+            raise DatasetError("Choose the folder or archive with the training images.")
         folder = Path(self.folder).expanduser()
+        if not folder.exists():
+            raise DatasetError(f"There is nothing at {self.folder}. Choose a folder or archive.")
         masks: MaskReading = self.masks.currentData()
         # The training process reads a folder by the rule; what is read in another way is handed to it.
         return TrainingSource(

@@ -13,6 +13,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QLineEdit
 from superqt.utils import signals_blocked
 
+from ...errors import WBCSegError
 from ...network.library import load_model, save_to_library
 from ...network.model_file import ModelFile
 from ...progress import Progress
@@ -22,7 +23,7 @@ from ...training.worker import TrainingProcess
 from ..shared.events import events
 from ..shared.panel import Panel, Sentence, button, form, scrolled_column, together
 from ..shared.settings_form import SettingsForm
-from ..shared.training_run import Finish, TrainingRun
+from ..shared.training_run import TrainingRun
 from ..shared.viewer import own_viewer
 from .plan import PlanPanel
 from .preview import PreviewLayers
@@ -130,11 +131,10 @@ class TrainWidget(Panel):
 
     def train(self) -> None:
         """Start training; returns at once. If the data cannot be used, `failed` is emitted."""
-        if self.running:
-            return
-        if problem := self.source.problem():
-            self.fail(problem)
-            return
+        if not self.running:
+            self.by_hand(self._train)
+
+    def _train(self) -> None:
         source, settings, name, start = self.source.source(), self.settings, self.name, self.start_from
 
         def begin(progress: Progress) -> TrainingProcess:
@@ -144,15 +144,12 @@ class TrainWidget(Panel):
             job = TrainingJob(data, settings, name, init, source.words)
             return TrainingProcess(new_training_folder(name), job, preview=True)
 
-        self._begin(begin, name, "Preparing the training images")
+        self._begin(begin, "Preparing the training images")
 
     def go_on(self, training: Unfinished) -> None:
         """Go on with an interrupted training; returns at once."""
-
-        def begin(progress: Progress) -> TrainingProcess:
-            return TrainingProcess(training.folder, preview=True)
-
-        self._begin(begin, training.name, f"Going on with {training.name}")
+        title = f"Going on with {training.name}"
+        self._begin(lambda progress: TrainingProcess(training.folder, preview=True), title)
 
     # Parts -----------------------------------------------------------------------------------------------
 
@@ -205,24 +202,25 @@ class TrainWidget(Panel):
         """Say what a training would learn from."""
         if self.running:
             return
-        usable = not self.source.problem()
-        self.plan.look(self.source.source() if usable else None, self.settings, bool(self.start_from))
+        try:
+            self.plan.look(self.source.source(), self.settings, bool(self.start_from))
+        except WBCSegError as error:
+            self.plan.clear(str(error))
 
     def _refresh(self) -> None:
         running = self.running
-        problem = "" if running else self.source.problem() or self.plan.problem
-        self._problem.setText(problem)
-        self._train_button.setEnabled(not problem)
+        self._problem.setText(self.plan.problem)
+        self._train_button.setEnabled(not self.plan.problem)
         self._setup.setVisible(not running)
         self._train_button.setVisible(not running)
 
     # The training ----------------------------------------------------------------------------------------
 
-    def _begin(self, begin: Callable[[Progress], TrainingProcess], name: str, title: str) -> None:
+    def _begin(self, begin: Callable[[Progress], TrainingProcess], title: str) -> None:
         if not self.running:
-            self.plan.look(None, self.settings, False)
+            self.plan.clear()
             self.preview.remove()
-            self.run.start(begin, _saving(name), title)
+            self.run.start(begin, _save, title)
 
     def _on_event(self, event: dict[str, Any]) -> None:
         kind = event["event"]
@@ -251,13 +249,9 @@ class TrainWidget(Panel):
         self.cancelled.emit()
 
 
-def _saving(name: str) -> Finish:
-    """Return what saves the model of a training under a name."""
-
-    def save(process: TrainingProcess, ended: str, progress: Progress) -> tuple[ModelFile, str]:
-        model = save_to_library(process.model, name)
-        # Only now: until here it could be resumed, or its model be found.
-        shutil.rmtree(process.folder, ignore_errors=True)
-        return model, ended
-
-    return save
+def _save(process: TrainingProcess, ended: str, progress: Progress) -> tuple[ModelFile, str]:
+    """Save the model of a training under its name; in a worker thread."""
+    model = save_to_library(process.model)
+    # Only now: until here it could be resumed, or its model be found.
+    shutil.rmtree(process.folder, ignore_errors=True)
+    return model, ended
