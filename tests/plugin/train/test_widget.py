@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -253,6 +254,17 @@ def test_a_training_is_watched_paused_killed_resumed_and_stopped(viewer, widget,
     assert unfinished_trainings() == []
     assert not widget.running
     qtbot.wait(50)
+
+
+def test_what_was_reached_is_told_of_the_best_epoch_also_where_a_resumed_training_had_it_before(
+    widget, small_model
+):
+    told = {"best_epoch": 3, "ended": "stopped by the user"}
+    model = small_model("tiny", "classic")
+    header = model.header.replace(scores={"val_dice": 0.9}, training=told)
+    widget.run.monitor.history = [{"event": "epoch", "epoch": 7, "val_dice": 0.5}]
+    widget.run.finished.emit(replace(model, header=header))
+    assert "validation Dice 0.900 in epoch 3; stopped by the user." in widget.message.text()
 
 
 @pytest.mark.slow

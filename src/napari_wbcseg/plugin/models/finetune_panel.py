@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QLabel, QLineEdit, QPushButton
@@ -19,7 +18,7 @@ from ...network.model_file import ModelFile
 from ...progress import Progress
 from ...settings import TrainingSettings
 from ...training.fine_tune import FineTuningPlan, plan_fine_tuning, plan_of
-from ...training.folder import Unfinished, new_training_folder, read_job
+from ...training.folder import Unfinished, discard_training, new_training_folder, read_job
 from ...training.worker import TrainingProcess
 from ..shared.events import events
 from ..shared.jobs import Cleanup
@@ -179,7 +178,7 @@ class FineTunePanel(Panel):
 
     # Running ---------------------------------------------------------------------------------------------
 
-    def _compare(self, process: TrainingProcess, ended: str, progress: Progress) -> Any:
+    def _compare(self, process: TrainingProcess, progress: Progress) -> Any:
         """Return the new model and how it compares with the one before; in a worker thread."""
         assert self._plan is not None
         self._kept_in = process.folder  # until the user has decided it can be gone on with
@@ -199,7 +198,7 @@ class FineTunePanel(Panel):
     def _let_go(self) -> None:
         """Remove what is kept of a training that ended: its model is decided on."""
         if self._kept_in is not None:
-            shutil.rmtree(self._kept_in, ignore_errors=True)
+            discard_training(self._kept_in)
         self._found = None
         self.resume.refresh()
         self._update()
@@ -211,9 +210,6 @@ def _show_folder() -> None:
 
 def _score_table(rows: Iterable[Sequence[str]]) -> str:
     """Return as HTML what two models were scored on, the measure, and the score before and now."""
-    lines, before = [], ""
-    for what, *rest in [("", "", "before", "now"), *rows]:
-        cells = "".join(f"<td>{escape(text)}</td>" for text in ("" if what == before else what, *rest))
-        lines.append(f"<tr>{cells}</tr>")
-        before = what
-    return f"<table cellspacing='6'>{''.join(lines)}</table>"
+    table = pd.DataFrame([("", "", "before", "now"), *rows])
+    table[0] = table[0].where(table[0] != table[0].shift(), "")
+    return table.to_html(header=False, index=False, border=0).replace("<table", "<table cellspacing='6'")

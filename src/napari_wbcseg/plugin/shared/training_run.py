@@ -33,8 +33,8 @@ _NUMBERS = (
     ("val_dice", "Validation Dice", "The same on tiles that were kept aside: what to expect of new images."),
 )
 
-#: What is made of a process that has come to its end, given why it did; called in a worker thread.
-Finish = Callable[[TrainingProcess, str, Progress], Any]
+#: What is made of a process that has come to its end; called in a worker thread.
+Finish = Callable[[TrainingProcess, Progress], Any]
 
 
 class TrainMonitor(QWidget):
@@ -223,8 +223,8 @@ class TrainingRun(QWidget):
 
         process = begin(progress)
         try:
-            ended = self._follow(job, process, progress)
-            return finish(process, ended, progress)
+            self._follow(job, process, progress)
+            return finish(process, progress)
         except Cancelled:
             if job.cancelling and not self._panel.cleanup.done:  # what was closed can be gone on with
                 process.discard()
@@ -232,8 +232,8 @@ class TrainingRun(QWidget):
         finally:
             process.close()
 
-    def _follow(self, job: Job, process: TrainingProcess, progress: Progress) -> str:
-        """Tell what happens in a process until it has made a model, and return why it ended."""
+    def _follow(self, job: Job, process: TrainingProcess, progress: Progress) -> None:
+        """Tell what happens in a process until it has made a model."""
         self.process = process
         job.told.emit({"event": "process"})
         try:
@@ -244,7 +244,7 @@ class TrainingRun(QWidget):
                 for event in events:
                     kind = event["event"]
                     if kind == "result":
-                        return str(event["ended"])
+                        return
                     if kind == "error":
                         raise TrainingError(event["text"])
                     if kind in _STATES and event is not last[kind]:

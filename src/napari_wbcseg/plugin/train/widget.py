@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from ...network.library import load_model, save_to_library
 from ...network.model_file import ModelFile
 from ...progress import Progress
 from ...settings import TrainingSettings
-from ...training.folder import TrainingJob, Unfinished, new_training_folder
+from ...training.folder import TrainingJob, Unfinished, discard_training, new_training_folder
 from ...training.worker import TrainingProcess
 from ..shared.events import events
 from ..shared.panel import Panel, Sentence, button, form, scrolled_column, together
@@ -230,14 +229,16 @@ class TrainWidget(Panel):
         elif kind == "preview":
             self.preview.show_prediction(event)
 
-    def _on_finished(self, outcome: tuple[ModelFile, str]) -> None:
-        model, ended = outcome
-        history = self.run.monitor.history
-        best = max(history, key=lambda row: row["epoch"] if row.get("best") else 0, default={})
-        dice = best.get("val_dice", best.get("dice"))
-        where = "validation Dice" if "val_dice" in best else "Dice on the training images"
-        reached = f" {where} {dice:.3f} in epoch {best['epoch']};" if dice is not None else ""
-        self.say(f"{model.name} is ready:{reached} {ended}. Segment white blood cells has it in its list.")
+    def _on_finished(self, model: ModelFile) -> None:
+        scores, told = model.header.scores, model.header.training
+        where, key = "validation Dice", "val_dice"
+        if key not in scores:
+            where, key = "Dice on the training images", "training_dice"
+        reached = f" {where} {scores[key]:.3f} in epoch {told['best_epoch']};" if key in scores else ""
+        words = (
+            f"{model.name} is ready:{reached} {told['ended']}. Segment white blood cells has it in its list."
+        )
+        self.say(words)
         self._look()
         events.models_changed.emit(model.name)
         self.trained.emit(model)
@@ -249,9 +250,9 @@ class TrainWidget(Panel):
         self.cancelled.emit()
 
 
-def _save(process: TrainingProcess, ended: str, progress: Progress) -> tuple[ModelFile, str]:
+def _save(process: TrainingProcess, progress: Progress) -> ModelFile:
     """Save the model of a training under its name; in a worker thread."""
     model = save_to_library(process.model)
     # Only now: until here it could be resumed, or its model be found.
-    shutil.rmtree(process.folder, ignore_errors=True)
-    return model, ended
+    discard_training(process.folder)
+    return model
