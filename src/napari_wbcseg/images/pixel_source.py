@@ -12,7 +12,6 @@ from ..box import Box
 from ..progress import Progress, silent
 from .illumination import absorbed, background_colour
 from .prepare import bit_range, check_shape, preparation_notes, rgb_pixels
-from .read import open_large
 
 _SAMPLED_SIDE = 512
 _STRIP = 256  # rows whose colours are held at once
@@ -30,8 +29,6 @@ class PixelSource:
     value_range : float, optional
         Value that becomes 255; found from the whole image when not given
         (see `napari_wbcseg.images.prepare.bit_range`).
-    file : str
-        Where the array was read from: another process reads it from there too, rather than get it sent.
 
     Attributes
     ----------
@@ -46,22 +43,14 @@ class PixelSource:
         If the array is no image.
     """
 
-    def __init__(self, array: Any, value_range: float | None = None, file: str = "") -> None:
+    def __init__(self, array: Any, value_range: float | None = None) -> None:
         shape = tuple(int(side) for side in array.shape)
         check_shape(shape)
-        self._array, self._file = array, file
+        self._array = array
         self.shape = (shape[0], shape[1])
         self.dtype = np.dtype(array.dtype)
         self.value_range = bit_range(array) if value_range is None else float(value_range)
         self.notes = preparation_notes(shape, self.dtype, self.value_range)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_array" or not self._file}
-
-    @cached_property
-    def _array(self) -> Any:
-        """The array, in a process that got the source sent."""
-        return open_large(self._file).full
 
     @cached_property
     def background(self) -> np.ndarray:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from .prepare import as_rgb8
 from .slides import open_slide
 from .tiff import MAGIC, open_tiff
 from .zarr_files import is_zarr, open_zarr_image
+
+Told = TypeVar("Told")
 
 #: Files of more pixels than this get a folder for their results, and are read in parts.
 LARGE_PIXELS = 12_000_000
@@ -302,12 +304,13 @@ def is_large_file(path: str | Path) -> bool:
     Only the head of the file is read. A broken file is none: whoever reads it says what is wrong.
     """
     path = Path(path)
-    with contextlib.suppress(Exception), contextlib.closing(open_image(path, str(path))) as image:
+
+    def large(image: OpenedImage) -> bool:
         count, height, width, _ = image.levels[0].shape
         kept_in_parts = is_zarr(path) or path.suffix.lower() in SLIDE_SUFFIXES
-        worth = kept_in_parts or height * width > LARGE_PIXELS
-        return image.in_parts and count == 1 and worth
-    return False
+        return image.in_parts and count == 1 and (kept_in_parts or height * width > LARGE_PIXELS)
+
+    return bool(_told(path, large))
 
 
 def read_pixel_size(path: str | Path) -> PixelSize | None:
@@ -317,23 +320,24 @@ def read_pixel_size(path: str | Path) -> PixelSize | None:
     OME-Zarr are understood. Sizes that no microscope has, such as the dots per inch of prints, are
     left alone. It never fails: whoever reads the pixels says what is wrong with a file.
     """
-    with contextlib.suppress(Exception), contextlib.closing(open_image(Path(path), str(path))) as image:
-        return image.pixel_size[0]
-    return None
+    return _told(Path(path), lambda image: image.pixel_size[0])
 
 
 def image_pixels(path: str | Path) -> int | None:
     """Return how many pixels an image file holds, over all planes; None where that cannot be understood."""
-    with contextlib.suppress(Exception), contextlib.closing(open_image(Path(path), str(path))) as image:
-        return prod(image.levels[0].shape[:3])
-    return None
+    return _told(Path(path), lambda image: prod(image.levels[0].shape[:3]))
 
 
 def orientation_of(source: Path | bytes) -> int:
     """Return the orientation that a camera noted (1 to 8, of EXIF and TIFF); 1 where it noted none."""
+    return _told(source, lambda image: image.orientation) or 1
+
+
+def _told(source: Path | bytes, tell: Callable[[OpenedImage], Told]) -> Told | None:
+    """Return what is told of a file; None of one that cannot be opened: whoever reads it says why."""
     with contextlib.suppress(Exception), contextlib.closing(open_image(source, "")) as image:
-        return image.orientation
-    return 1
+        return tell(image)
+    return None
 
 
 def turned(image: NDArray[Any], orientation: int) -> NDArray[Any]:

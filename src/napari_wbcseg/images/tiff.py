@@ -78,7 +78,7 @@ def open_tiff(source: Path | bytes, name: str) -> OpenedImage:
         file = opened()
         _check_chain(file)
         if file.ome_metadata and any(
-            image.planes > max(_MOST_PLANES, len(file.pages)) for image in ome_images(file.ome_metadata)
+            planes > max(_MOST_PLANES, len(file.pages)) for planes, _ in ome_images(file.ome_metadata)
         ):
             file = opened(is_ome=False)
         image = _image(file, name, stored_bytes(source))
@@ -285,7 +285,7 @@ def stated_pixel_size(file: tifffile.TiffFile, page: tifffile.TiffPage, series: 
         return Stated(described.get("PhysicalSizeY"), described["PhysicalSizeX"], unit, unit)
     if file.ome_metadata:
         images = list(ome_images(file.ome_metadata))
-        return images[min(series, len(images) - 1)].stated if images else None
+        return images[min(series, len(images) - 1)][1] if images else None
     if file.is_svs:
         for field in page.description.split("|"):
             key, _, value = field.partition("=")
@@ -308,23 +308,11 @@ def _rational(tag: Any) -> float:
     return over / under if under else 0.0
 
 
-class OmeImage(NamedTuple):
-    """An image as OME-XML describes it.
+def ome_images(xml: str) -> Iterator[tuple[int, Stated | None]]:
+    """Yield planes, of all depths, channels and times, and pixel size of the images that OME-XML describes.
 
-    Attributes
-    ----------
-    planes : int
-        Of all depths, channels and times.
-    stated : Stated or None
-        Its pixel size.
+    There are none where it is no XML.
     """
-
-    planes: int
-    stated: Stated | None
-
-
-def ome_images(xml: str) -> Iterator[OmeImage]:
-    """Yield the images that OME-XML describes; none where it is no XML."""
     # The parser of Python opens no external entities, and expat stops those that swell.
     from xml.etree import ElementTree
 
@@ -341,4 +329,4 @@ def ome_images(xml: str) -> Iterator[OmeImage]:
         if "PhysicalSizeX" in known and "PhysicalSizeY" in known:
             units = (known.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YX")
             stated = Stated(known["PhysicalSizeY"], known["PhysicalSizeX"], *units)
-        yield OmeImage(planes, stated)
+        yield planes, stated

@@ -16,7 +16,6 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from ..errors import ModelError
-from ..version import __version__
 from .architecture import Convolution, convolution_shapes, down_convolutions
 from .backend import import_keras
 from .device import available_cpus
@@ -73,7 +72,7 @@ class ClassifierArchitecture(BaseModel, frozen=True, extra="forbid"):
 
 
 class ClassifierHeader(TensorHeader, frozen=True):
-    """What a classifier's file says of its weights; the other attributes are those of `ModelHeader`.
+    """What a classifier's file says of its weights, besides `TensorHeader`.
 
     Attributes
     ----------
@@ -98,11 +97,6 @@ class ClassifierHeader(TensorHeader, frozen=True):
     taught: Annotated[int, Field(ge=0)] = 0
     class_list: list[dict[str, Any]] = Field(default_factory=list)
     cut: int = 1
-    training_data: str = ""
-    training: dict[str, Any] = Field(default_factory=dict)
-    scores: dict[str, float] = Field(default_factory=dict)
-    created_with: str = __version__
-    notes: str = ""
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every array of the file."""

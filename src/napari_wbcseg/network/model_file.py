@@ -11,7 +11,6 @@ from pydantic import Field
 from ..errors import ModelError
 from ..files import safe_name
 from ..settings import Recipe
-from ..version import __version__
 from .architecture import UNetArchitecture
 from .tensor_file import SUFFIX, TensorFile, TensorHeader
 
@@ -35,16 +34,6 @@ class ModelHeader(TensorHeader, frozen=True):
         the first is unsure of.
     input : str
         What the network's input is, in words.
-    training_data : str
-        What it was trained on, in words.
-    training : dict
-        The `TrainingSettings` and other facts of the training.
-    scores : dict of float
-        What it reached, by name of the measure.
-    created_with : str
-        Version of this package that wrote it.
-    notes : str
-        Anything else a user should know.
     origin : str
         Where it came from, in words; empty for a model trained on this computer.
     extra : dict
@@ -59,11 +48,6 @@ class ModelHeader(TensorHeader, frozen=True):
     canonical_diameter: Annotated[float, Field(gt=0, le=2000)] | None = None
     second_look: bool = False
     input: str = ""
-    training_data: str = ""
-    training: dict[str, Any] = Field(default_factory=dict)
-    scores: dict[str, float] = Field(default_factory=dict)
-    created_with: str = __version__
-    notes: str = ""
     origin: str = ""
     extra: dict[str, Any] = Field(default_factory=dict)
 

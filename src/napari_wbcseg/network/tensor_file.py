@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 
 from ..errors import ModelError, reading
 from ..files import check_ordinary, write_atomically
+from ..version import __version__
 from ..words import listed
 
 SUFFIX = ".safetensors"
@@ -37,6 +38,16 @@ class TensorHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
         Layout of the file; a newer one is refused.
     name : str
         Name of the network, shown to users.
+    training_data : str
+        What it was trained on, in words.
+    training : dict
+        The settings and other facts of the training.
+    scores : dict of float
+        What it reached, by name of the measure.
+    created_with : str
+        Version of this package that wrote it.
+    notes : str
+        Anything else a user should know.
     """
 
     #: Where it is among the metadata of the file, and what that file is called in sentences.
@@ -45,6 +56,11 @@ class TensorHeader(BaseModel, frozen=True, extra="ignore", allow_inf_nan=False):
 
     format_version: Annotated[int, Field(le=FORMAT_VERSION)] = FORMAT_VERSION
     name: Annotated[str, Field(min_length=1, max_length=100)]
+    training_data: str = ""
+    training: dict[str, Any] = Field(default_factory=dict)
+    scores: dict[str, float] = Field(default_factory=dict)
+    created_with: str = __version__
+    notes: str = ""
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape that every array of the file must have, by name."""

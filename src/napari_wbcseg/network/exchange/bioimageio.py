@@ -113,75 +113,57 @@ def _describe(model: ModelFile, folder: Path) -> Any:
 
     colours = ["grey"] if architecture.input_channels == 1 else ["red", "green", "blue"]
     least = max(4 * _HALO, architecture.multiple)
-    size = spec.ParameterizedSize(min=least, step=architecture.multiple)
-    sides = [spec.AxisId("y"), spec.AxisId("x")]
+    size = {"min": least, "step": architecture.multiple}
     # What `network_input_of` does.
-    scaling: list[Any]
-    if architecture.input_channels == 1:
-        scaling = [spec.ScaleLinearDescr(kwargs=spec.ScaleLinearKwargs(gain=1 / _WHITE, offset=0.0))]
-    else:
-        scaling = [
-            spec.ClipDescr(kwargs=spec.ClipKwargs(min=0.0, max=_BRIGHTEST)),
-            spec.ScaleLinearDescr(kwargs=spec.ScaleLinearKwargs(gain=-2 / _WHITE, offset=2.0)),
-        ]
-    to_float = spec.EnsureDtypeDescr(kwargs=spec.EnsureDtypeKwargs(dtype="float32"))
-    tensor = spec.TensorId("image")
-    return spec.ModelDescr(
+    gain, offset = (1 / _WHITE, 0.0) if architecture.input_channels == 1 else (-2 / _WHITE, 2.0)
+    scaling: list[Any] = [{"id": "scale_linear", "kwargs": {"gain": gain, "offset": offset}}]
+    if architecture.input_channels > 1:
+        scaling.insert(0, {"id": "clip", "kwargs": {"min": 0.0, "max": _BRIGHTEST}})
+    taken = {
+        "id": "image",
+        "description": f"{', '.join(colours)}; 0 to 255; see the documentation for light and size",
+        "axes": [
+            {"type": "batch"},
+            *({"type": "space", "id": side, "size": size} for side in "yx"),
+            {"type": "channel", "channel_names": colours},
+        ],
+        "data": {"type": "float32", "range": (0.0, None)},
+        "preprocessing": [*scaling, {"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}],
+        "test_tensor": array("test-input.npy", picture),
+    }
+    sides = {side: {"tensor_id": "image", "axis_id": side} for side in "yx"}
+    given = {
+        "id": "maps",
+        "description": "a map for each channel; see the documentation",
+        "axes": [
+            {"type": "batch"},
+            *({"type": "space", "id": side, "size": size, "halo": _HALO} for side, size in sides.items()),
+            {"type": "channel", "channel_names": channel_names(architecture)},
+        ],
+        "test_tensor": array("test-output.npy", predicted),
+    }
+    weights = file("weights.onnx", described_onnx_bytes(model))
+    paper = {
+        "text": "Ronneberger, Fischer, Brox: U-Net. MICCAI 2015.",
+        "doi": "10.1007/978-3-319-24574-4_28",
+    }
+    package = {
         # The format allows few signs in a name.
-        name=f"White blood cells ({re.sub('[^A-Za-z0-9_+() -]', '-', header.name)})",
-        description="U-Net that outlines white blood cells in stained smears "
+        "name": f"White blood cells ({re.sub('[^A-Za-z0-9_+() -]', '-', header.name)})",
+        "description": "U-Net that outlines white blood cells in stained smears "
         f"(napari-wbcseg, recipe {header.recipe}).",
-        authors=[spec.Author(name="The napari-wbcseg developers")],
-        cite=[
-            spec.CiteEntry(
-                text="Ronneberger, Fischer, Brox: U-Net. MICCAI 2015.",
-                doi=spec.Doi("10.1007/978-3-319-24574-4_28"),
-            )
-        ],
-        license=spec.LicenseId("BSD-3-Clause") if header.name in (*BUILT_IN, *BUILT_IN.values()) else None,
-        tags=["white-blood-cells", "hematology", "brightfield", "2d", "unet", "segmentation", "napari"],
-        documentation=file("README.md", documentation(model).encode()),
-        covers=[file("cover.png", _png(picture[0]))],
-        attachments=[file("model.safetensors", encoded(header, model.weights))],
-        inputs=[
-            spec.InputTensorDescr(
-                id=tensor,
-                description=f"{', '.join(colours)}; 0 to 255; see the documentation for light and size",
-                axes=[
-                    spec.BatchAxis(),
-                    *(spec.SpaceInputAxis(id=side, size=size) for side in sides),
-                    spec.ChannelAxis(channel_names=[spec.Identifier(name) for name in colours]),
-                ],
-                data=spec.IntervalOrRatioDataDescr(type="float32", range=(0.0, None)),
-                preprocessing=[*scaling, to_float],
-                test_tensor=array("test-input.npy", picture),
-            )
-        ],
-        outputs=[
-            spec.OutputTensorDescr(
-                id=spec.TensorId("maps"),
-                description="a map for each channel; see the documentation",
-                axes=[
-                    spec.BatchAxis(),
-                    *(
-                        spec.SpaceOutputAxisWithHalo(
-                            id=side, size=spec.SizeReference(tensor_id=tensor, axis_id=side), halo=_HALO
-                        )
-                        for side in sides
-                    ),
-                    spec.ChannelAxis(
-                        channel_names=[spec.Identifier(name) for name in channel_names(architecture)]
-                    ),
-                ],
-                test_tensor=array("test-output.npy", predicted),
-            )
-        ],
-        weights=spec.WeightsDescr(
-            onnx=spec.OnnxWeightsDescr(
-                source=file("weights.onnx", described_onnx_bytes(model)).source, opset_version=OPSET
-            )
-        ),
-    )
+        "authors": [{"name": "The napari-wbcseg developers"}],
+        "cite": [paper],
+        "license": "BSD-3-Clause" if header.name in (*BUILT_IN, *BUILT_IN.values()) else None,
+        "tags": ["white-blood-cells", "hematology", "brightfield", "2d", "unet", "segmentation", "napari"],
+        "documentation": file("README.md", documentation(model).encode()),
+        "covers": [file("cover.png", _png(picture[0]))],
+        "attachments": [file("model.safetensors", encoded(header, model.weights))],
+        "inputs": [taken],
+        "outputs": [given],
+        "weights": {"onnx": {"source": weights.source, "opset_version": OPSET}},
+    }
+    return spec.ModelDescr.model_validate(package)
 
 
 def documentation(model: ModelFile) -> str:

@@ -167,7 +167,7 @@ class LargeRun:
             old = None  # none, or written by another version: it is begun afresh
         whole = all((self.out / name).exists() for name in (LABELS_FOLDER, PROBABILITY_FOLDER))
         if old is not None and whole and old.format == _FORMAT:
-            source = PixelSource(opened.full, old.estimates.value_range, file)
+            source = PixelSource(opened.full, old.estimates.value_range)
             now = {"version": __version__, **self._method, "digest": image_digest(source)}
             if old == old.model_copy(update=now):
                 return source, old, []
@@ -177,7 +177,7 @@ class LargeRun:
             raise ImageError(
                 f"The folder {self.out} holds other files; name a folder that is new or empty for the result."
             )
-        source = PixelSource(opened.full, file=file)
+        source = PixelSource(opened.full)
         estimates, known = estimate(source, self.model, self.settings, self.progress)
         plan = _Plan(
             format=_FORMAT,
