@@ -96,7 +96,7 @@ def zheng_cells(folder: Path) -> ClassCells:
         cut = cut_cell(normalised(pixels), mask[box.slices], box, result.cell_diameter or 1.0)
         truth = np.zeros(len(CLASSES), np.float32)
         truth[slice(0, 2) if kind == NEUTROPHIL else CLASSES.index(kind)] = 1
-        found.append((*cut, truth, name))
+        found.append((*cut, truth))
     return ClassCells.of(found)
 
 

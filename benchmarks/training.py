@@ -145,14 +145,14 @@ def waiting(steps: int, rounds: int, processes: int | None) -> str:
     from napari_wbcseg.network.device import describe_device, dtype_policy
     from napari_wbcseg.network.unet import build_unet
     from napari_wbcseg.training.batches import Feeder, as_dataset, helper_processes
-    from napari_wbcseg.training.robust import RECIPE
+    from napari_wbcseg.training.recipes import RECIPES
 
     keras = import_keras()
     settings = TrainingSettings.for_recipe("robust", steps_per_epoch=steps)
-    batches = RECIPE.batches(list(pairs()), settings, True)
+    batches = RECIPES["robust"].batches(list(pairs()), settings, True)
     count = helper_processes(describe_device().kind) if processes is None else processes
     model = build_unet(ROBUST, dtype=dtype_policy("auto"))
-    model.compile(optimizer=keras.optimizers.Adam(1e-4), loss=RECIPE.loss)
+    model.compile(optimizer=keras.optimizers.Adam(1e-4), loss=RECIPES["robust"].loss)
     times: dict[str, list[float]] = {"drawn": [], "fixed": []}
     shares = []
     fixed = Repeated(batches, steps)

@@ -158,13 +158,13 @@ def test_without_the_original_data_synthetic_smears_stand_in_aloud(
 
 
 def test_the_robust_recipe_gives_the_users_cells_as_much_weight_as_all_replay(few_smears: None) -> None:
-    from napari_wbcseg.training.robust import RECIPE
+    from napari_wbcseg.training.recipes import RECIPES
 
     replay = make_replay(original_pairs(), "robust")
     # A user's field may be called like a synthetic one.
     pairs = [replace(pair, group=f"synthetic smear {pair.group}") for pair in dark_disc_pairs(2)]
-    used = [pair for pair in (*pairs, *replay.training) if not RECIPE.left_out(pair)]
-    batches = RECIPE.batches(used, fine_tuning_settings(robust_model()), True)
+    used = [pair for pair in (*pairs, *replay.training) if not RECIPES["robust"].left_out(pair)]
+    batches = RECIPES["robust"].batches(used, fine_tuning_settings(robust_model()), True)
     composer, *_ = batches.draw.args
     shares = dict(zip(composer.names, composer.share, strict=True))
     assert shares == pytest.approx({"own": 0.5, "sigtuple": 0.25, "synthetic": 0.25})

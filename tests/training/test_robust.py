@@ -16,11 +16,13 @@ from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.network.robust import CANONICAL_DIAMETER, ROBUST
 from napari_wbcseg.training import robust
 from napari_wbcseg.training.plan import cut_in_two
-from napari_wbcseg.training.robust import RECIPE, family_weights, source_of, synthetic_sources
+from napari_wbcseg.training.recipes import RECIPES
+from napari_wbcseg.training.robust import family_weights, source_of, synthetic_sources
 from napari_wbcseg.training.truth import TRUTH_CHANNELS
 
 from ..dark_model import spots
 
+RECIPE = RECIPES["robust"]
 TINY = TrainingSettings.for_recipe("robust", epochs=1, steps_per_epoch=1, batch_size=2)
 
 

@@ -17,12 +17,13 @@ from napari_wbcseg.network.device import dtype_policy
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training import classic, loop
-from napari_wbcseg.training.classic import RECIPE
 from napari_wbcseg.training.loop import cosine_rate
+from napari_wbcseg.training.recipes import RECIPES
 from napari_wbcseg.training.train import train
 
 from ..tiny_networks import TINY, dark_disc_pairs, random_model
 
+RECIPE = RECIPES["classic"]
 FAST = TrainingSettings(epochs=3, learning_rate=1e-2, precision="float32")
 
 

@@ -194,7 +194,7 @@ def embedding_onnx(architecture: ClassifierArchitecture, weights: Mapping[str, n
     ]
     graph.add("Flatten", [graph.add("Concat", pooled, "pooled", axis=1)], OUTPUT_NAME)
     side = architecture.side
-    return graph.finish("classifier", ["N", side, side, 3], ["N", architecture.embedding])
+    return graph.finish("classifier", ["N", side, side, 3], ["N", architecture.embedding], {})
 
 
 def build_classifier(

@@ -77,7 +77,9 @@ class Graph:
             found.append(self.block(x, "down", level))
         return found
 
-    def finish(self, name: str, taken: list[str | int], given: list[str | int]) -> bytes:
+    def finish(
+        self, name: str, taken: list[str | int], given: list[str | int], properties: dict[str, str]
+    ) -> bytes:
         """Return the serialised graph from ``image`` to ``output``, which have these shapes."""
         import onnx
         from onnx import TensorProto, helper
@@ -89,6 +91,7 @@ class Graph:
             graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="napari-wbcseg"
         )
         model.ir_version = IR_VERSION
+        helper.set_model_props(model, properties)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
 
@@ -98,9 +101,10 @@ def onnx_bytes(model: ModelFile) -> bytes:
 
     Input ``image`` float32 (N, H, W, C), output ``output`` float32 (N, H, W, K), with N, H
     and W free; H and W must be divisible by ``architecture.multiple``. Dropout is absent,
-    and batch normalisation is folded into the convolution before it.
+    and batch normalisation is folded into the convolution before it. What a user of it must know is
+    among its properties.
     """
-    architecture = model.architecture
+    header, architecture = model.header, model.architecture
     graph = Graph(architecture.convolutions(), model.weights)
     double = graph.constant("double", np.array([1, 1, 2, 2], np.float32))
     *skips, x = graph.down(len(architecture.widths))
@@ -126,7 +130,16 @@ def onnx_bytes(model: ModelFile) -> bytes:
     joined = graph.add("Concat", heads, "heads", axis=1) if len(heads) > 1 else heads[0]
     graph.add("Transpose", [joined], OUTPUT_NAME, perm=[0, 2, 3, 1])
     size: list[str | int] = ["N", "H", "W"]
-    return graph.finish("unet", [*size, architecture.input_channels], [*size, architecture.output_channels])
+    properties = {
+        "name": model.id,
+        "recipe": header.recipe,
+        "input": header.input,
+        "output channels": " ".join(f"{output.name}:{output.channels}" for output in architecture.outputs),
+        "canonical diameter": f"{header.canonical_diameter or 'as it comes'}",
+        "training data": header.training_data,
+    }
+    taken, given = [*size, architecture.input_channels], [*size, architecture.output_channels]
+    return graph.finish("unet", taken, given, properties)
 
 
 def _folded(conv: Convolution, weights: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -140,24 +153,3 @@ def _folded(conv: Convolution, weights: Mapping[str, np.ndarray]) -> tuple[np.nd
     )
     scale = gamma / np.sqrt(variance + NORM_EPSILON)
     return (kernel * scale).astype(np.float32), (beta - mean * scale).astype(np.float32)
-
-
-def described_onnx_bytes(model: ModelFile) -> bytes:
-    """Return the ONNX graph with what a user of it must know among its properties."""
-    import onnx
-
-    graph = onnx.load_from_string(onnx_bytes(model))
-    header = model.header
-    outputs = " ".join(f"{output.name}:{output.channels}" for output in header.architecture.outputs)
-    onnx.helper.set_model_props(
-        graph,
-        {
-            "name": model.id,
-            "recipe": header.recipe,
-            "input": header.input,
-            "output channels": outputs,
-            "canonical diameter": f"{header.canonical_diameter or 'as it comes'}",
-            "training data": header.training_data,
-        },
-    )
-    return bytes(graph.SerializeToString())

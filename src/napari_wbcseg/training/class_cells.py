@@ -61,22 +61,19 @@ class ClassCells:
     truth : ndarray of float32, shape (n, classes)
         1 for the class, in the order of `CLASSES`; a half each where only a neutrophil is named, the same
         everywhere for what is none of them.
-    names : ndarray of str, shape (n,)
-        The pictures.
     """
 
     crops: np.ndarray
     masks: np.ndarray
     truth: np.ndarray
-    names: np.ndarray
 
     @classmethod
-    def of(cls, cells: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, str]]) -> ClassCells:
-        """Return some cells, given crop, mask, truth and name of each."""
+    def of(cls, cells: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> ClassCells:
+        """Return some cells, given crop, mask and truth of each."""
         return cls(*(np.stack(part) for part in zip(*cells, strict=True)))
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.truth)
 
     def cell(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return crop and mask of a cell, as `cut_out` gave them."""
@@ -91,7 +88,7 @@ class ClassCells:
     def load(cls, path: Path) -> ClassCells:
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
-            return cls(**file)
+            return cls(*(file[name] for name in ("crops", "masks", "truth")))
 
 
 #: Transmittance that a step of the stored crops stands for.
@@ -127,7 +124,7 @@ def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progres
             image = read_rgb8(Path(folder) / seen)
         cell = _cell(image, row, outline)
         if cell is not None:
-            found.append((*cell, _truth(row, folder), f"{seen}:{row.get('row', '')}:{row.get('col', '')}"))
+            found.append((*cell, _truth(row, folder)))
     if not found:
         raise DatasetError(f"No cell of {folder} could be outlined.")
     return ClassCells.of(found)
@@ -156,7 +153,7 @@ def drawn_cells(fields: int, seed: int = 0) -> ClassCells:
             hidden = image[box.slices][mask].mean() > _HIDDEN  # by the edge of the microscope's field
             if not hidden and (kind in CLASSES or kind == NEUTROPHIL):
                 cut = cut_cell(image, mask, box, smear.cell_diameter)
-                found.append((*cut, _truth({"class": kind}, Path("drawn")), f"drawn-{number}-{label - 1}"))
+                found.append((*cut, _truth({"class": kind}, Path("drawn"))))
     return ClassCells.of(found)
 
 
@@ -165,7 +162,7 @@ def discs(count: int, seed: int = 0) -> ClassCells:
     rng = np.random.default_rng((seed, 1))
     y, x = (np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2).astype(np.float32)
     truth, found = np.full(len(CLASSES), 1 / len(CLASSES), np.float32), []
-    for number in range(count):
+    for _ in range(count):
         outline = ring_outline(rng, rng.uniform(0, 0.08), rng.uniform(1.0, 1.4))
         depth = outline_at(outline, y, x) * rng.uniform(12, 30) - np.hypot(y, x)
         cover = np.clip(depth / rng.uniform(1, 4) + 0.5, 0, 1)
@@ -173,7 +170,7 @@ def discs(count: int, seed: int = 0) -> ClassCells:
         body = 1 + rng.uniform(0, 0.2) * texture(rng, y.shape, rng.uniform(2, 12))
         body = body * (1 - rng.uniform(0, 0.5) * np.exp(-((np.hypot(y, x) / rng.uniform(4, 12)) ** 2)))
         crop = np.exp(-density * (cover * np.maximum(body, 0.1))[..., None])
-        found.append((*_stored(crop, depth > 0), truth, f"disc-{number}"))
+        found.append((*_stored(crop, depth > 0), truth))
     return ClassCells.of(found)
 
 

@@ -65,9 +65,6 @@ class ClassicRecipe:
         return dice_coefficient(y_true, y_pred)
 
 
-RECIPE = ClassicRecipe()
-
-
 def draw_tiles(
     images: np.ndarray, targets: np.ndarray, batch_size: int, seed: int | None, epoch: int, index: int
 ) -> Batch:

@@ -22,17 +22,15 @@ class DuplicateParameters:
 
     Attributes
     ----------
-    rough, close : int
-        Pixels of the thumbnails that pictures are compared by: all roughly, the likely ones closely.
-    likely, same : float
-        Correlation from which they may be, and are, the same.
+    side : int
+        Pixels of the thumbnails that pictures are compared by.
+    same : float
+        Correlation from which they are the same.
     proportions : float
         Natural logarithm that the proportions of their sides may differ by.
     """
 
-    rough: int = 8
-    close: int = 48
-    likely: float = 0.9
+    side: int = 48
     same: float = 0.97
     proportions: float = 0.05
 
@@ -53,16 +51,12 @@ def find_duplicates(training: Pairs, validation: Pairs) -> list[tuple[TrainingPa
     """
     if not training or not validation:
         return []
-    rough = np.stack([_thumbnail(pair.image, PARAMETERS.rough).ravel() for pair in training])
+    thumbnails = np.stack([_thumbnail(pair.image).ravel() for pair in training])
     found = []
     for pair in validation:
-        alike = (rough @ _versions(pair.image, PARAMETERS.rough)).max(axis=1)
-        likely = [training[int(index)] for index in np.flatnonzero(alike > PARAMETERS.likely)]
-        close = _versions(pair.image, PARAMETERS.close) if likely else None
-        for other in likely:
-            agreement = (_thumbnail(other.image, PARAMETERS.close).ravel() @ close).max()
-            if agreement > PARAMETERS.same and _same_shape(pair.image, other.image):
-                found.append((other, pair))
+        agreement = (thumbnails @ _versions(pair.image)).max(axis=1)
+        alike = [training[int(index)] for index in np.flatnonzero(agreement > PARAMETERS.same)]
+        found += [(other, pair) for other in alike if _same_shape(pair.image, other.image)]
     return found
 
 
@@ -84,17 +78,18 @@ def refuse_duplicates(training: Pairs, validation: Pairs) -> None:
     )
 
 
-def _thumbnail(image: np.ndarray, side: int) -> np.ndarray:
+def _thumbnail(image: np.ndarray) -> np.ndarray:
     """Return a small RGB picture of mean 0 and length 1, which is blind to brightness and contrast."""
-    small = cv2.resize(np.asarray(image, np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    size = (PARAMETERS.side, PARAMETERS.side)
+    small = cv2.resize(np.asarray(image, np.float32), size, interpolation=cv2.INTER_AREA)
     small -= small.mean()
     length = float(np.linalg.norm(small))
     return small / length if length > 1e-3 * small.size else np.zeros_like(small)
 
 
-def _versions(image: np.ndarray, side: int) -> np.ndarray:
+def _versions(image: np.ndarray) -> np.ndarray:
     """Return the thumbnail of an image turned and mirrored in all eight ways, (values, 8)."""
-    small = _thumbnail(image, side)
+    small = _thumbnail(image)
     turned = [np.rot90(small, quarter) for quarter in range(4)]
     return np.stack([version.ravel() for one in turned for version in (one, one[:, ::-1])], axis=1)
 

@@ -63,8 +63,7 @@ class TrainingLoop:
     def __post_init__(self) -> None:
         self._settings = self.state.settings
         self._monitor = "loss" if self.validation is None else "val_loss"
-        self._steps = self.feeder.steps
-        self._dataset = as_dataset(self.feeder.get, self._steps)
+        self._dataset = as_dataset(self.feeder.get, self.feeder.steps)
         self._dataset.epoch = len(self.state.history)  # Keras looks at a batch before the first epoch
         self._step = 0  # of the present epoch, done
         self._rate = self._settings.learning_rate
@@ -155,10 +154,9 @@ class TrainingLoop:
 
     def _on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._step = batch + 1
-        epoch, epochs = len(self.state.history), self._settings.epochs
+        epoch, epochs, steps = len(self.state.history), self._settings.epochs, self.feeder.steps
         asked = time.monotonic()
-        done = epoch * self._steps + self._step
-        self.progress(done, epochs * self._steps, f"Epoch {epoch + 1} of {epochs}")
+        self.progress(epoch * steps + self._step, epochs * steps, f"Epoch {epoch + 1} of {epochs}")
         if self.should_stop():
             self._end(STOPPED)
         now = time.monotonic()
@@ -167,13 +165,13 @@ class TrainingLoop:
             self._epoch_started += now - asked
             self.feeder.waited = 0.0
         # Reading the loss waits for the device, so not at every step.
-        if now - self._last_event < _STEP_EVENTS_EVERY and self._step < self._steps:
+        if now - self._last_event < _STEP_EVENTS_EVERY and self._step < steps:
             return
         values = _floats(logs)
         self._last_event = time.monotonic()
         self._check_finite(values)
-        told = {"step": self._step, "steps": self._steps, "epoch": epoch + 1, "lr": self._rate}
-        self.emit({"event": "step", **told, **values, **self._pace(epoch + self._step / self._steps)})
+        told = {"step": self._step, "steps": steps, "epoch": epoch + 1, "lr": self._rate}
+        self.emit({"event": "step", **told, **values, **self._pace(epoch + self._step / steps)})
         self._show_preview(epoch + 1)
 
     def _on_epoch_end(self, epoch: int, logs: Any = None) -> None:

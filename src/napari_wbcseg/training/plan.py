@@ -148,10 +148,6 @@ def _expectations(cells: int, validation_cells: int, fine_tuning: bool) -> list[
 LeftOut = Callable[[TrainingPair], str]
 
 
-def _used(pair: TrainingPair) -> str:
-    return ""
-
-
 class Split(NamedTuple):
     """Training and validation.
 
@@ -168,7 +164,7 @@ class Split(NamedTuple):
     note: str = ""
 
 
-def split_validation(pairs: Pairs, fraction: float, seed: int, left_out: LeftOut = _used) -> Split:
+def split_validation(pairs: Pairs, fraction: float, seed: int, left_out: LeftOut = lambda pair: "") -> Split:
     """Keep pairs aside for validation.
 
     Whole groups are kept aside where there are several. Pairs of a single group are split
@@ -192,12 +188,15 @@ def split_validation(pairs: Pairs, fraction: float, seed: int, left_out: LeftOut
     """
     if fraction <= 0:
         return Split(list(pairs), [])
-    groups = [pair.group for pair in pairs]
-    if len(set(groups)) > 1:
-        return _by(groups, pairs, fraction, seed)
     if len(pairs) > 1:
-        note = "All images belong together; the validation score says little about other slides."
-        return _by([str(i) for i in range(len(pairs))], pairs, fraction, seed, note)
+        groups, note = [pair.group for pair in pairs], ""
+        if len(set(groups)) == 1:
+            groups = [str(i) for i in range(len(pairs))]
+            note = "All images belong together; the validation score says little about other slides."
+        kept = _kept_aside(groups, fraction * len(pairs), seed)
+        both = list(zip(pairs, groups, strict=True))
+        training = [pair for pair, group in both if group not in kept]
+        return Split(training, [pair for pair, group in both if group in kept], note)
     halves = cut_in_two(pairs[0], fraction, left_out)
     if halves is not None:
         note = "Of the one image a part is kept aside; the validation score says little about other slides."
@@ -206,8 +205,9 @@ def split_validation(pairs: Pairs, fraction: float, seed: int, left_out: LeftOut
     return Split(list(pairs), list(pairs), f"{note}trained on.")
 
 
-def _by(groups: list[str], pairs: Pairs, fraction: float, seed: int, note: str = "") -> Split:
-    names, wanted = sorted(set(groups)), fraction * len(pairs)
+def _kept_aside(groups: list[str], wanted: float, seed: int) -> set[str]:
+    """Choose groups, whose pairs are about as many as wanted; never all."""
+    names = sorted(set(groups))
     kept: set[str] = set()
     count = 0
     for i in np.random.default_rng((seed, 0x5EED)).permutation(len(names))[:-1]:
@@ -219,15 +219,11 @@ def _by(groups: list[str], pairs: Pairs, fraction: float, seed: int, note: str =
         count += size
         if count >= wanted:
             break
-    training, validation = (
-        [pair for pair, group in zip(pairs, groups, strict=True) if (group in kept) == aside]
-        for aside in (False, True)
-    )
-    return Split(training, validation, note)
+    return kept
 
 
 def cut_in_two(
-    pair: TrainingPair, fraction: float, left_out: LeftOut = _used
+    pair: TrainingPair, fraction: float, left_out: LeftOut = lambda pair: ""
 ) -> tuple[TrainingPair, TrainingPair] | None:
     """Cut an image in two along a row or column, through as few cells as possible.
 

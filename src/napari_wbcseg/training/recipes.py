@@ -11,12 +11,10 @@ from __future__ import annotations
 from ..errors import TrainingError
 from ..network.model_file import ModelFile
 from ..settings import Recipe, TrainingSettings
-from . import classic, robust
+from .classic import ClassicRecipe
+from .robust import RobustRecipe
 
-RECIPES: dict[Recipe, classic.ClassicRecipe | robust.RobustRecipe] = {
-    "classic": classic.RECIPE,
-    "robust": robust.RECIPE,
-}
+RECIPES: dict[Recipe, ClassicRecipe | RobustRecipe] = {"classic": ClassicRecipe(), "robust": RobustRecipe()}
 
 
 def require_recipe(model: ModelFile, settings: TrainingSettings) -> None:

@@ -115,9 +115,6 @@ class RobustRecipe:
         return dice_coefficient(y_true[..., 0] * known, y_pred[..., 0] * known)
 
 
-RECIPE = RobustRecipe()
-
-
 def draw_samples(composer: Composer, size: int, seed: int | None, epoch: int, index: int) -> Batch:
     """Return a batch of images and truths, as `network_input` and `truth_of` make them.
 

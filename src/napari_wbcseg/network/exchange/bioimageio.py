@@ -26,7 +26,7 @@ from ..engines.onnx import OnnxEngine
 from ..library import BUILT_IN
 from ..model_card import short_scores
 from ..model_file import ModelFile
-from ..onnx_graph import OPSET, described_onnx_bytes
+from ..onnx_graph import OPSET, onnx_bytes
 from ..tensor_file import encoded
 
 _SIDE = 128
@@ -142,7 +142,7 @@ def _describe(model: ModelFile, folder: Path) -> Any:
         ],
         "test_tensor": array("test-output.npy", predicted),
     }
-    weights = file("weights.onnx", described_onnx_bytes(model))
+    weights = file("weights.onnx", onnx_bytes(model))
     paper = {
         "text": "Ronneberger, Fischer, Brox: U-Net. MICCAI 2015.",
         "doi": "10.1007/978-3-319-24574-4_28",

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import ModelError
 from ...files import write_atomically
 from ..model_file import ModelFile
-from ..onnx_graph import described_onnx_bytes
+from ..onnx_graph import onnx_bytes
 from ..tensor_file import SUFFIX, encoded
 from ..unet import build_unet, set_weights
 from .bioimageio import package_bytes
@@ -61,7 +61,7 @@ def _keras_bytes(model: ModelFile) -> bytes:
 #: What each ending stands for, in words, and what makes such a file.
 _FORMATS: dict[str, tuple[str, Callable[[ModelFile], bytes]]] = {
     ".keras": ("Keras 3", _keras_bytes),
-    ".onnx": ("ONNX", described_onnx_bytes),
+    ".onnx": ("ONNX", onnx_bytes),
     ".zip": ("bioimage.io package", package_bytes),
     SUFFIX: ("this package's own", lambda model: encoded(model.header, model.weights)),
 }

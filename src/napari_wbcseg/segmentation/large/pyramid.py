@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...box import Box
-from ...errors import ImageError
+from ...errors import ImageError, reading
 from ...images.pixel_size import UNIT_NAMES, PixelSize
 from ...images.zarr_files import open_zarr
 from ..tile_work import Canvas
@@ -79,13 +79,11 @@ class Pyramid(Canvas):
         ImageError
             If there is none.
         """
-        try:
+        with reading(path, ImageError, "remove it and segment the image again"):
             group = open_zarr(path, mode="r+")
             attributes: Any = dict(group.attrs)
             levels = attributes["multiscales"][0]["datasets"]
             return cls(path, [group[level["path"]] for level in levels])
-        except Exception as error:  # zarr's own errors have no common base
-            raise ImageError(f"{path} is damaged ({error}); remove it and segment the image again.") from None
 
     def stamps(self, known: Stamps) -> Stamps:
         """Return what the full resolution is known again by.

@@ -20,7 +20,7 @@ from ...classification.classes import (
     probability_columns,
 )
 from ...classification.classify import class_list, classify_cells
-from ...errors import ImageError, OutputError
+from ...errors import ImageError, OutputError, reading
 from ...files import write_atomically
 from ...images.pixel_size import PixelSize
 from ...images.pixel_source import PixelSource
@@ -33,6 +33,7 @@ from ..measure import STAIN_COLUMNS, find_regions, fitting_rows, measure_labels
 from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, table_file, write_table
 from .pyramid import Pyramid, Stamps
 
+_ADVICE = "put back what was changed, or segment the image again, in the shell with --again"
 _LEAST_MARGIN = 64
 _MOST_MARGIN = 512  # from which on cells that are longer still are measured part by part
 #: What the record says in the words of `LargeResult`; an earlier version did not say all of it.
@@ -94,7 +95,7 @@ class LargeResult:
             If there is none, or it is damaged.
         """
         folder = Path(folder)
-        try:
+        with reading(f"The result of a large image in {folder}", ImageError, _ADVICE):
             plan = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
             record = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
             cells = read_table(table_file(folder)).astype(_NEEDED)
@@ -110,11 +111,6 @@ class LargeResult:
                 **{name: record[name] for name in _RECORDED if name in record},
                 stamps={name: tuple(stamp) for name, stamp in record.get("stamps", {}).items()},
             )
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ImageError(
-                f"{folder} holds no finished result of a large image, or a damaged one ({error!r}): put back "
-                "what was changed, or segment the image again, in the shell with --again."
-            ) from None
         if result.stamps:
             result._follow_labels(tuple(plan["shape"]))
         return result
@@ -122,7 +118,7 @@ class LargeResult:
     def _follow_labels(self, shape: tuple[int, ...]) -> None:
         """Measure what another program changed in the labels since they were measured."""
         labels = self.labels.arrays[0]
-        try:
+        with reading(f"{self.labels.path}, changed by another program,", ImageError, _ADVICE):
             now = self.labels.stamps(self.stamps)
             parts = self.labels.changed(self.stamps, now)
             if parts and (labels.shape != shape or labels.dtype.kind not in "iu"):
@@ -132,12 +128,7 @@ class LargeResult:
                 if len(others):
                     self._measure(box, others)
                     self.edited, self.in_table = True, False
-        except Exception as error:  # a damaged chunk raises nearly anything
-            raise ImageError(
-                f"{self.labels.path} was changed by another program, and holds no labels of its image any "
-                f"more ({error}): put it back, or segment the image again, in the shell with --again."
-            ) from None
-        self.stamps = now
+            self.stamps = now
 
     def _others_than_known(self, box: Box) -> np.ndarray:
         """Return the labels of the cells of a part that are others than in the table, or gone."""
@@ -290,14 +281,10 @@ class LargeResult:
         ImageError
             If they were found in another image, or the result is of an earlier version.
         """
-        try:
+        with reading(f"The light of the image of {self.folder}", ImageError, "segment it anew"):
             plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
             estimates = GlobalEstimates.model_validate(plan["estimates"])
             same = plan["digest"] == image_digest(PixelSource(image, estimates.value_range))
-        except (OSError, ValueError, KeyError) as error:
-            raise ImageError(
-                f"{self.folder} does not tell the light of its image ({error!r}): segment it anew."
-            ) from None
         if not same:
             raise ImageError(f"The image of {self.folder} has changed since: put it back, or segment anew.")
         return plan, estimates
