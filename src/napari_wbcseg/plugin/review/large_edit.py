@@ -189,7 +189,7 @@ class LargeEditor(QWidget):
         cells.features = features_table(table)
         cells.visible = True
         cells.refresh()
-        counts_of(self._viewer).renew(cells, table)
+        counts_of(self._viewer).tell(cells, table)
         for layer in (part.labels, part.image):
             if layer is not None and layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)

@@ -80,7 +80,6 @@ class ReviewedCells(MeasuredCells):
     def close(self) -> None:
         """Stop following the layer."""
         self.cleanup.run()
-        counts_of(self.viewer).end_review(self.labels)
 
     # The cells -------------------------------------------------------------------------------------------
 
@@ -300,7 +299,7 @@ class ReviewedCells(MeasuredCells):
             self._features = self.labels.features
             if self._copy is not None:
                 self._copy.write(self.cells, self.classes)
-        counts_of(self.viewer).review(self.labels, self.cells)
+        counts_of(self.viewer).tell(self.labels, self.cells)
         self.changed.emit()
 
 

@@ -31,8 +31,6 @@ from .parts import Part
 if TYPE_CHECKING:
     from ...segmentation.large.run import TileDone
 
-_PATIENCE = 0.4  # seconds after Cancel in which the work may stop by itself
-
 # Pixels up to which the result becomes ordinary layers in memory, which can be corrected by hand.
 _IN_MEMORY = 64_000_000
 
@@ -69,7 +67,7 @@ class SegmentRun(QObject):
         self._levels: list[Any] = []  # of the labels on disk
         #: The layer that fills while a large image is segmented.
         self.filling: Labels | None = None
-        panel.cleanup.add(self._take_away)
+        panel.cleanup.add(self._clear)
 
     @property
     def running(self) -> bool:
@@ -95,7 +93,7 @@ class SegmentRun(QObject):
         keep_earlier : bool
             Whether the cells of the run before stay as a layer of their own.
         """
-        self._source, self._keep_earlier = layer, keep_earlier
+        self._source, self._keep_earlier, self._fills = layer, keep_earlier, part is None
         if part is None:
             job = self._large_job(image_data(layer), model, settings)
         else:
@@ -106,7 +104,7 @@ class SegmentRun(QObject):
                 found = part.place(segment(part.read(progress), model, settings, progress))
                 return found, layer_arrays(found)
 
-            job = Job(work, "Segmenting white cells", patience=_PATIENCE)
+            job = Job(work, "Segmenting white cells")
         self._job = job
         job.progressed.connect(self._on_progress)
         job.succeeded.connect(self._on_succeeded)
@@ -116,8 +114,13 @@ class SegmentRun(QObject):
 
     def cancel(self) -> None:
         """Stop; the layers stay as they are."""
-        if self._job is not None and self.can_be_cancelled:
+        if self._job is None or not self.can_be_cancelled:
+            return
+        if self._fills:  # who goes on with it needs what is being written
             self._job.cancel()
+        else:
+            self._job.abandon()
+            self._end(self.cancelled.emit)
 
     # A large image ---------------------------------------------------------------------------------------
 
@@ -186,13 +189,8 @@ class SegmentRun(QObject):
         cells.features = features_table(segmentation.cells)
         cells.name = counted_name(info, segmentation.cells, self._source.name)
         self._viewer.layers.selection.active = cells
-        counts_of(self._viewer).renew(cells, segmentation.cells)
+        counts_of(self._viewer).tell(cells, segmentation.cells)
         self._end(self.segmented.emit, segmentation, ResultLayers(None, None, cells))  # type: ignore[arg-type]
-
-    def _take_away(self) -> None:
-        layer, self.filling = self.filling, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
 
     # The end ---------------------------------------------------------------------------------------------
 
@@ -212,9 +210,8 @@ class SegmentRun(QObject):
         if arrays is None:
             self._keep_filled(segmentation)
             return
-        self._take_away()
-        self._landing = steps = landing(self._viewer, segmentation, self._source, arrays)
-        self._panel.cleanup.add(steps.close)
+        self._clear()
+        self._landing = landing(self._viewer, segmentation, self._source, arrays)
         self.progressed.emit(1, 1, "Adding the layers")
         self._land(segmentation)
 
@@ -227,7 +224,7 @@ class SegmentRun(QObject):
     def _land(self, segmentation: Segmentation) -> None:
         """Add one layer, or a few rectangles, and let the window live before the next."""
         steps = self._landing
-        if steps is None or self._panel.cleanup.done or not self._source_is_there():
+        if steps is None or not self._source_is_there():
             return
         try:
             layers = next(steps)
@@ -243,10 +240,15 @@ class SegmentRun(QObject):
         self._end(self._panel.fail, sentence)
 
     def _end(self, tell: Callable[..., object], *what: object) -> None:
-        steps, self._landing = self._landing, None
-        if steps is not None:
-            self._panel.cleanup.remove(steps.close)
-            steps.close()
-        self._take_away()
+        self._clear()
         self._job = None
         tell(*what)
+
+    def _clear(self) -> None:
+        """Take away layers that are not whole."""
+        steps, self._landing = self._landing, None
+        if steps is not None:
+            steps.close()
+        layer, self.filling = self.filling, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)

@@ -146,9 +146,9 @@ class SegmentWidget(Panel):
     def cancel(self) -> None:
         """Stop the run; the layers stay as they are."""
         if self._run.can_be_cancelled:
-            self._run.cancel()
             self._panel.cancel.setEnabled(False)
             self._panel.show_status("Cancelling …")
+            self._run.cancel()
 
     def draw_region(self) -> Shapes:
         """Add a layer to draw rectangles in, on the image, and choose it as the regions."""

@@ -118,7 +118,7 @@ class ShownPicture:
 
     def _state(self) -> Any:
         cells = self.to_save
-        return None if cells is None else state_of(LayerSnapshot.of_layer(cells, self._viewer))
+        return None if cells is None else state_of(cells)
 
     def show(self, entry: Entry, contents: Contents) -> None:
         """Show a picture in place of the one before."""

@@ -1,7 +1,7 @@
 """The counts of cells: kept in step with every edit, and told in the layer, its name and on the canvas.
 
-Here cells are counted and nothing else. While a review follows a layer it measures each edit, so it
-hands its table over, and nothing is counted twice.
+Here cells are counted and nothing else. Whoever measures each edit, as a review does, tells its table,
+which is counted in place of the labels.
 """
 
 from __future__ import annotations
@@ -75,9 +75,8 @@ class Counts(QObject):
         super().__init__()
         # This must not keep a closed viewer alive.
         self._viewer = weakref.ref(viewer)
-        # A row for each cell that there is, of layers that were edited or are reviewed.
+        # A row for each cell that there is, of layers that were told of or edited.
         self._tables: weakref.WeakKeyDictionary[Labels, pd.DataFrame] = weakref.WeakKeyDictionary()
-        self._reviewed: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._edited: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._job: Job | None = None
         self._text = ""
@@ -127,36 +126,16 @@ class Counts(QObject):
             return ""
         return legend(known_cells(layer) if table is None else table, info.class_list)
 
-    def renew(self, layer: Labels, cells: pd.DataFrame) -> None:
-        """Follow a layer whose cells were exchanged for those of a table; its summary tells them in words."""
+    def tell(self, layer: Labels, cells: pd.DataFrame) -> None:
+        """Count the cells of a table, which are those of a layer as it is now, and follow its edits."""
         self._edited.discard(layer)
         self._watch(layer)
-        if layer in self._reviewed:  # the review is about to measure them
-            self._show()
-        else:
-            self._tables.pop(layer, None)
-            self._tell(layer, cells)
+        self._tell(layer, cells)
 
     def say(self, layer: Labels, words: str) -> None:
         """Tell of a layer that is filling how far it is; it is neither followed nor counted yet."""
         note(layer, role="cells", kept=True, summary=words)
         self._show()
-
-    def review(self, layer: Labels, table: pd.DataFrame) -> None:
-        """Tell the count of a table in place of counting, until `end_review`."""
-        self._reviewed.add(layer)
-        self._tables[layer] = table
-        self._tell(layer, table)
-
-    def end_review(self, layer: Labels) -> None:
-        """Count the layer's edits again."""
-        if layer not in self._reviewed:
-            return
-        self._reviewed.discard(layer)
-        self._tables.pop(layer)
-        if role_of(layer) == "cells" and not is_on_disk(layer):
-            self._edited.add(layer)
-            self._soon.start()
 
     # Following -------------------------------------------------------------------------------------------
 
@@ -193,13 +172,12 @@ class Counts(QObject):
     def _on_saved(self, event: Any) -> None:
         """Tell the count anew: of cells that were corrected and saved it is in doubt no more."""
         if role_of(event.source) == "cells":
-            self._tell(event.source, self._tables.get(event.source))
+            self._renew(event.source)
 
     def _on_edit(self, event: Any) -> None:
-        if event.source not in self._reviewed:
-            self._edited.add(event.source)
-            if not self._soon.isActive():
-                self._soon.start()
+        self._edited.add(event.source)
+        if not self._soon.isActive():
+            self._soon.start()
 
     def _count(self) -> None:
         """Count the layers that were edited, one after the other."""
@@ -211,25 +189,29 @@ class Counts(QObject):
             if layer in viewer.layers:
                 self._job = in_background(
                     partial(labels_present, image_data(layer)),
-                    done=partial(self._on_counted, layer),
+                    done=partial(self._on_counted, layer, self._tables.get(layer)),
                     ended=self._count,
                 )
                 return
 
-    def _on_counted(self, layer: Labels, present: list[np.ndarray]) -> None:
-        if layer in self._reviewed:
-            return
+    def _on_counted(self, layer: Labels, before: pd.DataFrame | None, present: list[np.ndarray]) -> None:
+        if self._tables.get(layer) is not before:
+            return  # a table was told meanwhile
         labels = np.concatenate(present)
         table = pd.DataFrame({"plane": np.repeat(range(len(present)), [len(here) for here in present])})
         for column in ("check", CLASS):
             known = known_values(layer, column)
             table[column] = pd.Series([known.get(int(label)) for label in labels], dtype=object)
-        self._tables[layer] = table
         self._tell(layer, table)
 
     # Telling ---------------------------------------------------------------------------------------------
 
-    def _tell(self, layer: Labels, cells: pd.DataFrame | None) -> None:
+    def _tell(self, layer: Labels, cells: pd.DataFrame) -> None:
+        self._tables[layer] = cells
+        self._renew(layer)
+
+    def _renew(self, layer: Labels) -> None:
+        cells = self._tables.get(layer)
         if role_of(layer) == "cells" and cells is not None:
             info = LayerInfo.of(layer)
             note(layer, summary=summary_of(cells, info.class_list))

@@ -37,9 +37,6 @@ class Job(QObject):
         Called as ``function(progress)`` in the worker thread.
     title : str
         What the activity dock shows; empty for nothing there.
-    patience : float, optional
-        Seconds after `cancel` in which the work may stop by itself. After that `cancelled` is emitted
-        all the same: what the thread is in the middle of ends unseen. By default the work is waited for.
     """
 
     progressed = Signal(int, int, str)
@@ -53,18 +50,12 @@ class Job(QObject):
     # A running job must outlive the widget that started it: its thread still emits signals.
     _running: set[Job] = set()  # noqa: RUF012
 
-    def __init__(
-        self,
-        function: Callable[[Progress], Any],
-        title: str = "",
-        patience: float | None = None,
-    ) -> None:
+    def __init__(self, function: Callable[[Progress], Any], title: str = "") -> None:
         super().__init__()
         self._function: Callable[[Progress], Any] | None = function
         self._title = title
         self._stop = threading.Event()
         self._silent = False
-        self._patience = patience
         self._bar: ActivityBar | None = None
         self._cleanup: Cleanup | None = None
         self._last_message = 0.0
@@ -95,12 +86,8 @@ class Job(QObject):
         self._worker.start()
 
     def cancel(self) -> None:
-        """Ask the work to stop; it does at its next progress report, or when ``patience`` ends."""
-        if self._stop.is_set():
-            return
+        """Ask the work to stop; it does at its next progress report."""
         self._stop.set()
-        if self._patience is not None and self.running:
-            QTimer.singleShot(round(1000 * self._patience), self._stop_waiting)
 
     def abandon(self) -> None:
         """Cancel, and emit nothing from now on: whoever listened is going away."""
@@ -157,24 +144,16 @@ class Job(QObject):
         if self._cleanup is not None:
             self._cleanup.remove(self.abandon)
 
-    def _stop_waiting(self) -> None:
-        """Tell that the job was cancelled, though its thread has still to come to an end."""
-        if self.running:
-            self._end("cancelled")
-
     def _on_returned(self, outcome: tuple[Any, ...]) -> None:
+        """Emit the signal of this end, unless the job was abandoned."""
         Job._running.discard(self)
-        came_too_late = outcome[0] == "succeeded" and self.cancelling
-        self._end(*(("cancelled",) if came_too_late else outcome))
-
-    def _end(self, how: str, *told: object) -> None:
-        """Emit the signal of this end, unless one was emitted before."""
         self._leave_window()
-        if not self._silent:
-            self._silent = True
-            getattr(self, how).emit(*told)
-            self.ended.emit()
-            self._let_go()
+        if self._silent:
+            return
+        how, *told = ("cancelled",) if outcome[0] == "succeeded" and self.cancelling else outcome
+        getattr(self, how).emit(*told)
+        self.ended.emit()
+        self._let_go()
 
     def _let_go(self) -> None:
         """Forget who listens, and what they hold: whoever started a job may keep it."""

@@ -190,7 +190,7 @@ def landing(
         if layer not in (probability, proposals, cells) and layer in viewer.layers:
             viewer.layers.remove(layer)
     viewer.layers.selection.active = cells
-    counts_of(viewer).renew(cells, segmentation.cells)
+    counts_of(viewer).tell(cells, segmentation.cells)
     yield ResultLayers(probability, proposals, cells)
 
 

@@ -182,11 +182,24 @@ class _Followed:
     saved: Any
     copy: UnsavedCopy | None = None
 
-    def have(self, copy: UnsavedCopy | None) -> None:
-        """Have this copy from now on; or none, and the one that there was is removed."""
-        before, self.copy = self.copy, copy
-        if before is not None and copy is None:
-            before.discard()
+    def keep(self, snapshot: LayerSnapshot) -> None:
+        """Write a copy of cells that are corrected and not saved; where they are not, there is none."""
+        state = state_of(snapshot)
+        if state == self.saved or not is_corrected(snapshot):
+            self.discard()
+            return
+        if self.copy is None:
+            info, path = LayerInfo.of(snapshot), snapshot.image_path  # type: ignore[arg-type]
+            name = info.source or (path.stem if path else snapshot.name)
+            about = {"name": name, "path": str(path) if path else None, "record": info.record}
+            self.copy = UnsavedCopy.begin(about)
+        self.copy.write(snapshot, state[0])
+
+    def discard(self) -> None:
+        """Remove the copy, if there is one."""
+        copy, self.copy = self.copy, None
+        if copy is not None:
+            copy.discard()
 
 
 class Unsaved(QObject):
@@ -211,11 +224,10 @@ class Unsaved(QObject):
 
     def saved(self, layer: Labels, snapshot: LayerSnapshot | None = None) -> None:
         """Take the cells of a layer, as a snapshot has them or as they are now, for saved or not wanted."""
-        snapshot = snapshot or LayerSnapshot.of_layer(layer, self._viewer())
         followed = self._followed.setdefault(layer, _Followed(None))
-        followed.saved = state_of(snapshot)
+        followed.saved = state_of(snapshot or layer)
         if not busy(self._job):
-            followed.have(None)
+            followed.discard()
         self._on_changed(layer)
 
     def saved_in(self, layer: Labels, snapshot: LayerSnapshot, files: Sequence[Path]) -> None:
@@ -236,11 +248,10 @@ class Unsaved(QObject):
         pool = QThreadPool.globalInstance()
         if busy(self._job) and pool is not None:
             pool.waitForDone(_PATIENCE)
-        if self._soon.isActive():
-            self._soon.stop()
-            for layer in list(self._changed):
-                snapshot, followed = LayerSnapshot.of_layer(layer, self._viewer()), self._followed[layer]
-                followed.have(_keep(snapshot, followed))
+        self._soon.stop()
+        while self._changed:
+            layer = self._changed.pop()
+            self._followed[layer].keep(LayerSnapshot.of_layer(layer, self._viewer()))
 
     def _follow(self, layer: Layer) -> None:
         if role_of(layer) == "cells" and not is_on_disk(layer):
@@ -250,49 +261,23 @@ class Unsaved(QObject):
         if is_on_disk(layer):
             return
         if layer not in self._followed:  # as it was opened or found; by hand, as it came into the review
-            self._followed[layer] = _Followed(state_of(LayerSnapshot.of_layer(layer, self._viewer())))
+            self._followed[layer] = _Followed(state_of(layer))
             return
         self._changed.add(layer)
         if not self._soon.isActive():
             self._soon.start()
 
     def _write(self) -> None:
-        if not self._changed:
-            return
-        if busy(self._job):
-            self._soon.start()
+        """Write the layers that changed, one after the other."""
+        if busy(self._job) or not self._changed:
             return
         layer = self._changed.pop()
         snapshot, followed = LayerSnapshot.of_layer(layer, self._viewer()), self._followed[layer]
-        saved = followed.saved
-
-        def done(copy: UnsavedCopy | None) -> None:
-            followed.have(copy)
-            if followed.saved is not saved:  # meanwhile
-                followed.have(None)
-                self._on_changed(layer)
-
-        def failed(words: str) -> None:
-            say_error(f"The corrections are not kept, so save them. {words}")
-
-        self._job = in_background(lambda progress: _keep(snapshot, followed), done=done, failed=failed)
-        if self._changed:
-            self._soon.start()
-
-
-def _keep(snapshot: LayerSnapshot, followed: _Followed) -> UnsavedCopy | None:
-    """Write a copy of cells that are corrected and not saved, and return it."""
-    state = state_of(snapshot)
-    if state == followed.saved or not is_corrected(snapshot):
-        return None
-    copy = followed.copy
-    if copy is None:
-        info, path = LayerInfo.of(snapshot), snapshot.image_path  # type: ignore[arg-type]
-        name = info.source or (path.stem if path else snapshot.name)
-        about = {"name": name, "path": str(path) if path else None, "record": info.record}
-        copy = UnsavedCopy.begin(about)
-    copy.write(snapshot, state[0])
-    return copy
+        self._job = in_background(
+            lambda progress: followed.keep(snapshot),
+            failed=lambda words: say_error(f"The corrections are not kept, so save them. {words}"),
+            ended=self._write,
+        )
 
 
 def state_of(cells: LayerSnapshot | Labels) -> Any:
