@@ -16,8 +16,9 @@ import tifffile
 from PIL import Image
 
 from napari_wbcseg import SegmentationSettings
-from napari_wbcseg.batch.run import collect, segment_files
+from napari_wbcseg.batch.run import collect, renew_tables, segment_files
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.results.records import ResultRecord
 
 from ..dark_model import spots
 
@@ -132,6 +133,23 @@ def test_an_image_replaced_while_it_is_read(
     counts = table(folder, model)
     assert "was changed while it was read" in counts.loc["moving.png", "error"]
     assert not (folder.with_name("out") / "moving-result.json").exists()
+
+
+def test_a_result_that_was_corrected_stays_one_of_the_version_that_made_it(
+    folder: Path, model: ModelFile
+) -> None:
+    table(folder, model)
+    out = folder.with_name("out")
+    file, labels = out / "good-result.json", tifffile.imread(out / "good-labels.tif")
+    made = ResultRecord.read(file)
+    made.versions["napari-wbcseg"] = "0.0.1"
+    made.write(file)
+    labels[labels > 0] = 7
+    tifffile.imwrite(out / "good-labels.tif", labels)
+    renew_tables(out)
+    now = ResultRecord.read(file)
+    assert (now.edited, now.cells["label"]) == (True, [7])
+    assert (now.versions, now.created, now.seconds) == (made.versions, made.created, made.seconds)
 
 
 def saved(path: Path) -> Path:

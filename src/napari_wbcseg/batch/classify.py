@@ -13,13 +13,11 @@ from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
 from ..progress import Progress, silent
 from ..results.load import counted_records, load_result
 from ..results.names import RESULT_SUFFIX
-from ..results.origins import ModelRecord
 from ..results.records import ResultRecord
-from ..results.save import formats_there, save
+from ..results.save import formats_there
 from ..segmentation.large.result import LargeResult
 from .folder import BatchItem, Outputs, alone_in
-from .process import with_corrections
-from .report import report_pictures
+from .process import keep, with_corrections
 from .run import renew_tables
 
 #: Formats whose files, where there are any, say the classes too.
@@ -87,30 +85,20 @@ def _tell(file: Path, classifier: ClassifierFile, source: str, progress: Progres
         raise ImageError(f"{path} is not the image of {file} any more: segment it anew.")
     base = file.with_name(file.name.removesuffix(RESULT_SUFFIX))
     there = tuple(name for name in formats_there(base) if name in _WITH_CLASSES)
+    item = BatchItem(path, record.image.name, base.name)
+    model = record.model.source if record.model else ""
+    outputs = Outputs(file.parent, overlay=False, formats=there, model_source=model)
     if record.large:
         large = LargeResult.open(file.with_name(record.labels))
         large.classify(open_large(path).full, classifier, source, progress)
-        outputs = Outputs(
-            file.parent, formats=there, model_source=record.model.source if record.model else ""
-        )
-        with_corrections(BatchItem(path, record.image.name, base.name), record, outputs)
+        with_corrections(item, record, outputs)
         return
     result, image = load_result(file), read_file(path).pixels
-    cells = classify_cells(result.labels, result.cells, image, result.cell_diameter, classifier, progress)
     told = replace(
         result,
-        cells=cells,
+        cells=classify_cells(result.labels, result.cells, image, result.cell_diameter, classifier, progress),
         settings=result.settings and result.settings.replace(classes=source),
         classifier=classifier.id,
         classes=class_list(classifier).added(*result.classes),
     )
-    if there:
-        save(told, base, there, image=image)
-    change = {
-        "settings": told.settings,
-        "classifier": ModelRecord.of(classifier.id, source),
-        "edited": told.edited,
-        "classes": told.classes.to_list(),
-        **report_pictures(image, told),
-    }
-    record.with_cells(cells, file.parent, **change).write(file)
+    keep(item, told, record.labels, image, record.image, outputs, progress, known=record)

@@ -41,6 +41,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _THREADS = 4
 #: Pixels held at once, besides one image of any size: 150 to 600 MB.
 _MOST_PIXELS = 50_000_000
+_OF_ITS_MAKING = ("created", "versions", "platform", "seconds")
 
 
 def segment_here(
@@ -195,7 +196,7 @@ def _small(
     run.record_file(item.name).unlink(missing_ok=True)
     (labels, _) = files_of(run.folder / item.name, "tiff")
     write_tiff(labels, result.labels, result.placement.pixel_size)
-    return _keep(item, result, labels.name, pixels, image, run, silent, start)
+    return keep(item, result, labels.name, pixels, image, run, silent, start)
 
 
 def _large(
@@ -215,10 +216,10 @@ def _large(
     place = Placement.of_pixels(2, image.pixel_size)
     result = replace(result, notes=tuple(dict.fromkeys(notes)), place=place)
     stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
-    return _keep(item, result, folder.name, image, stamp, run, progress, start)
+    return keep(item, result, folder.name, image, stamp, run, progress, start)
 
 
-def _keep(
+def keep(
     item: BatchItem,
     result: Segmentation,
     labels: str,
@@ -226,12 +227,13 @@ def _keep(
     stamp: ImageRecord,
     run: Outputs,
     progress: Progress,
-    start: float,
+    start: float = 0.0,
     known: ResultRecord | None = None,
 ) -> ResultRecord:
     """Write what is wanted of an image besides its labels, and its record last.
 
-    Not over a record that another than the known one has taken the place of: a person saved meanwhile.
+    Of a known result that became another it tells still when, how fast and by which versions it was made.
+    It is not written over a record that has taken the place of the known one: a person saved meanwhile.
     """
     own: dict[str, Any] = {"name": item.image, "image_path": item.path, "model_source": run.model_source}
     result = replace(result, **own)
@@ -239,11 +241,13 @@ def _keep(
     _write(files, result, image, progress)
     progress(0, 0, "Drawing the report")
     shown = {} if image is None else report_pictures(image, result)
-    saved = run.read(item.name)
-    if known is not None and saved is not None and saved.created != known.created:
-        return saved
     seconds = round(time.perf_counter() - start, 3)
     record = ResultRecord.of(result, run.folder, labels, stamp, seconds=seconds, **shown)
+    if known is not None:
+        saved = run.read(item.name)
+        if saved is not None and saved.created != known.created:
+            return saved
+        record = record.model_copy(update={name: getattr(known, name) for name in _OF_ITS_MAKING})
     record.write(run.record_file(item.name))
     return record
 
@@ -269,9 +273,8 @@ def with_corrections(
     now, cells = record_now(record, run.folder)
     if now == record:
         return record, cells
-    start = time.perf_counter() - (record.seconds or 0)
     result, image = _found_before(item, now, run)
-    now = _keep(item, result, now.labels, image, now.image, run, silent, start, now)
+    now = keep(item, result, now.labels, image, now.image, run, silent, known=now)
     return now, cells if now.large else columns_to_table(now.cells)
 
 

@@ -89,13 +89,8 @@ def bit_range(array: Any) -> float:
     >>> bit_range(np.array([[0, 1000]], np.uint16)), bit_range(np.array([[0.2, 1.0]]))
     (1023.0, 1.0)
     """
+    check_values(array)
     dtype = np.dtype(array.dtype)
-    if dtype.kind == "b":
-        raise ImageError("The image is boolean, which looks like a mask; give the stained image itself.")
-    if dtype.kind not in "uif":
-        raise ImageError(f"The image has values of type {dtype}; give integers or floats.")
-    if 0 in array.shape:
-        raise ImageError(f"The image has no pixels (shape {tuple(array.shape)}).")
     if dtype == np.uint8:
         return 255.0
     array = lazy_array(array)
@@ -118,6 +113,23 @@ def bit_range(array: Any) -> float:
         if high <= 2**bits - 1:
             return float(2**bits - 1)
     raise ImageError(f"The image has values up to {readable(high)}; scale it to at most 65535 (16 bits).")
+
+
+def check_values(array: Any) -> None:
+    """Check that an array, lazy perhaps, has pixels, and of a type that an image may have.
+
+    Raises
+    ------
+    ImageError
+        If it has not.
+    """
+    dtype = np.dtype(array.dtype)
+    if dtype.kind == "b":
+        raise ImageError("The image is boolean, which looks like a mask; give the stained image itself.")
+    if dtype.kind not in "uif":
+        raise ImageError(f"The image has values of type {dtype}; give integers or floats.")
+    if 0 in array.shape:
+        raise ImageError(f"The image has no pixels (shape {tuple(array.shape)}).")
 
 
 def lazy_array(array: Any) -> Any:

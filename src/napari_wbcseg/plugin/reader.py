@@ -36,7 +36,7 @@ def get_sigtuple_reader(path: Paths = "") -> Reader | None:
     return read_sigtuple_layers if is_sigtuple(file) else None
 
 
-def read_sigtuple_layers(path: Paths) -> list[LayerDataTuple]:
+def read_sigtuple_layers(path: Any) -> list[LayerDataTuple]:
     """Read the training pairs as tiles with labels.
 
     Raises
@@ -45,11 +45,8 @@ def read_sigtuple_layers(path: Paths) -> list[LayerDataTuple]:
         If the folder or archive is damaged, or has none.
     """
     from ..datasets.sigtuple import read_sigtuple
-    from ..errors import DatasetError
     from .samples import tile_layers
 
-    if not isinstance(path, str | PathLike):
-        raise DatasetError("Open one SigTuple folder or archive at a time.")
     return tile_layers(read_sigtuple(Path(path)))
 
 

@@ -252,18 +252,10 @@ def as_segmentation(
     OutputError
         If it is no label image of two or three dimensions.
     """
-    if isinstance(result, Segmentation):
-        data, table, found = result.labels, result.cells, result
-        if found.place is None and pixel_size is not None:
-            found = replace(found, place=Placement.of_pixels(len(data.shape), pixel_size))
-    elif all(hasattr(result, name) for name in _READ_OF_A_LAYER):
-        data = result.data[0] if getattr(result, "multiscale", False) else result.data
-        table, found = result.features, _about(result, data)
-    else:
-        raise OutputError(
-            f"A {type(result).__name__} cannot be saved: give what segment returned, or a labels layer."
-        )
-    labels = _label_array(data)
+    found = result if isinstance(result, Segmentation) else of_layer(result)
+    if found.place is None and pixel_size is not None:
+        found = replace(found, place=Placement.of_pixels(found.labels.ndim, pixel_size))
+    labels, table = _label_array(found.labels), found.cells
     # Labels may have been corrected: dataclasses.replace(result, labels=corrected).
     cells, edited = current_cells(labels, table, image) if measure else (known_rows(table), False)
     if labels.ndim == 3:
@@ -280,8 +272,19 @@ def as_segmentation(
     )
 
 
-def _about(layer: LabelsLayer, data: Any) -> Segmentation:
-    """Return what a layer says of its labels, these left as they are."""
+def of_layer(layer: LabelsLayer) -> Segmentation:
+    """Return what a labels layer says, its labels and its table left as they are.
+
+    Raises
+    ------
+    OutputError
+        If it is no labels layer.
+    """
+    if not all(hasattr(layer, name) for name in _READ_OF_A_LAYER):
+        raise OutputError(
+            f"A {type(layer).__name__} cannot be saved: give what segment returned, or a labels layer."
+        )
+    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
     about = layer.metadata.get(METADATA_KEY, {}) if isinstance(layer.metadata, Mapping) else {}
     settings = about.get("settings")
     return Segmentation(
@@ -293,14 +296,14 @@ def _about(layer: LabelsLayer, data: Any) -> Segmentation:
         cell_diameter=about.get("cell_diameter"),
         field_share=about.get("field_share"),
         notes=tuple(about.get("notes") or ()),
-        place=getattr(layer, "place", None) or placement_of(layer, len(data.shape)),
+        place=_placement_of(layer, len(data.shape)),
         name=str(about.get("source") or layer.name),
         edited=bool(about.get("edited")),
         classes=ClassList.from_list(about["classes"]) if about.get("classes") else BUILT_IN,
     )
 
 
-def placement_of(layer: LabelsLayer, ndim: int) -> Placement:
+def _placement_of(layer: LabelsLayer, ndim: int) -> Placement:
     """Return where the pixels of a layer lie, in its last axes."""
     scale = tuple(map(float, _last(layer.scale, ndim, 1.0)))
     translate = tuple(map(float, _last(layer.translate, ndim, 0.0)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer, Shapes
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QTimer
 
 from ..shared.stroke import enter, helper_layer
 from ..shared.viewer import action_of, middle_of_view, plane_shape
@@ -16,18 +17,20 @@ _COLOUR = "#00e5ff"
 _LINE = 2  # pixels of the screen
 
 
-class DiameterCircle(QObject):
+class DiameterCircle:
     """Shows a length on an image, and lets the user drag it onto a cell or pull it to the cell's size.
 
     It is a Shapes layer that is there while the length is set, and gone otherwise.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    pulled : callable
+        Called with the diameter, in pixels of the image, after the circle was pulled.
     """
 
-    #: Emitted with the diameter, in pixels of the image, after the circle was pulled.
-    pulled = Signal(float)
-
-    def __init__(self, viewer: ViewerModel) -> None:
-        super().__init__()
-        self._viewer = viewer
+    def __init__(self, viewer: ViewerModel, pulled: Callable[[float], object]) -> None:
+        self._viewer, self._pulled = viewer, pulled
         #: The layer of the circle while it is shown.
         self.layer: Shapes | None = None
         self._diameter = 0.0
@@ -68,21 +71,18 @@ class DiameterCircle(QObject):
         return middle if inside else shape / 2
 
     def _on_data(self, event: Any) -> None:
-        action = action_of(event)
-        if action not in ("changed", "removed") or self.layer is None:
-            return
-        # napari is in the middle of the event.
-        if action == "removed" or not self.layer.nshapes:
-            QTimer.singleShot(0, self.hide)
-            return
-        sides = np.ptp(np.asarray(self.layer.data[0]), axis=0)
-        diameter = round(float(sides.mean()), 1)
-        if abs(diameter - self._diameter) > 0.05:
-            QTimer.singleShot(0, lambda: self._on_pulled(diameter))
+        if action_of(event) in ("changed", "removed"):  # napari is in the middle of it
+            QTimer.singleShot(0, self._take_diameter)
 
-    def _on_pulled(self, diameter: float) -> None:
-        if self.layer is not None:
-            self.pulled.emit(diameter)
+    def _take_diameter(self) -> None:
+        if self.layer is None:
+            return
+        if not self.layer.nshapes:
+            self.hide()
+            return
+        diameter = round(float(np.ptp(np.asarray(self.layer.data[0]), axis=0).mean()), 1)
+        if abs(diameter - self._diameter) > 0.05:
+            self._pulled(diameter)
 
 
 def _box(centre: np.ndarray, diameter: float) -> np.ndarray:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Labels
+from napari.utils.history import get_save_history
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 
 from ...progress import Progress
+from ...results.save import base_of, files_of, formats_there
 from ..shared.jobs import Job, busy, in_background
 from ..shared.panel import Panel, button, confirmed, fill
 from ..shared.preferences import preference
@@ -97,11 +99,6 @@ class SaveForm(Panel):
         self.button.setEnabled(not reason and not self.running)
         self.button.setToolTip(reason or "Choose a folder and a name; what is ticked is written there.")
 
-    def forget(self) -> None:
-        """Say no more what was saved: another picture is chosen."""
-        if not self.running:
-            self.say("")
-
     def save(self, path: str | Path) -> None:
         """Write what is ticked under this name, such as ``counted/smear``; returns at once.
 
@@ -129,8 +126,6 @@ class SaveForm(Panel):
         self.refresh()
 
     def _ask(self) -> None:
-        from ...results.save import base_of, files_of
-
         layer = self._cells()
         if layer is None:
             return
@@ -153,8 +148,6 @@ class SaveForm(Panel):
 
     def _with_others(self, base: str | Path) -> list[str]:
         """Return what is ticked, and what is there already of the labels that are saved anew."""
-        from ...results.save import formats_there
-
         there = formats_there(base) if "tiff" in self.formats else []
         return [name for name in OFFERED if name in self.formats or name in there]
 
@@ -162,7 +155,7 @@ class SaveForm(Panel):
         keep_unsaved(self._viewer).saved_in(layer, snapshot, files)
         names = ", ".join(file.name for file in files)
         words = f"Saved in {files[0].parent}: {names}."
-        in_no_file = snapshot.image is not None and snapshot.image_path is None
+        in_no_file = snapshot.image is not None and snapshot.found.image_path is None
         if in_no_file and "tiff" in self.formats and "ome-zarr" not in self.formats:
             words += f" {_NO_FILE}"
         self.say(words)
@@ -176,8 +169,4 @@ def _suggested(layer: Labels, viewer: ViewerModel) -> Path:
     if path is not None and path.parent.is_dir():
         return path.with_suffix("")
     name = "cells" if image is None else image.name
-    from napari.settings import get_settings
-
-    history = get_settings().application.save_history
-    folder = Path(history[0]) if history else Path.home()
-    return folder / "".join("-" if sign in '<>:"/\\|?*' else sign for sign in name)
+    return Path(get_save_history()[0]) / "".join("-" if sign in '<>:"/\\|?*' else sign for sign in name)

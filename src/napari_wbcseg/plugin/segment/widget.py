@@ -51,7 +51,7 @@ class SegmentWidget(Panel):
         self.segmentation: Segmentation | None = None
         guard_canvas(self._viewer)
         self._panel = SegmentPanel(self, self._viewer)
-        self._circle = DiameterCircle(self._viewer)
+        self._circle = DiameterCircle(self._viewer, self._panel.settings.editors["cell_diameter"].set)
         self._counts = counts_of(self._viewer)
         self._run = SegmentRun(self._viewer, self)
         self._connect()
@@ -196,7 +196,6 @@ class SegmentWidget(Panel):
         panel.models.currentIndexChanged.connect(self._on_model)
         panel.settings.editors["recipe"].changed.connect(self._on_recipe)
         panel.settings.editors["cell_diameter"].changed.connect(self._on_diameter)
-        self._circle.pulled.connect(panel.settings.editors["cell_diameter"].set)
         self._counts.changed.connect(self._refresh)
         self._run.progressed.connect(self._on_progress)
         self._run.segmented.connect(self._on_segmented)
@@ -246,7 +245,8 @@ class SegmentWidget(Panel):
         self._circle.hide()
         if not self.running:
             self.say("")
-        self._panel.save.forget()
+        if not self._panel.save.running:
+            self._panel.save.say("")
         self._panel.pixel_size.follow(self.image)
         self._on_layers()
 

@@ -11,23 +11,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...batch.folder import BatchItem, Outputs, items_of, row_of
 from ...batch.process import with_pictures
-from ...batch.run import BatchResult, collect, renew_tables, segment_files
-from ...errors import BusyError, ImageError, SettingsError, WBCSegError
+from ...batch.run import BatchResult, collect, segment_files
+from ...errors import ImageError, SettingsError, WBCSegError
 from ...files import read_text, write_atomically
 from ...network.library import load_model
 from ...progress import Progress
 from ...results.formats.tables import failed_row
 from ...results.names import RUN_FILE, output_names
-from ...results.records import ResultRecord, RunRecord
+from ...results.records import RunRecord
+from ...results.save import FORMATS, files_of, formats_there
 from ...segmentation.result import Placement
 from ...settings import SegmentationSettings
 from ..shared.file_layers import large_image_layer, large_result_layers, placed, read_result_layers
 from ..shared.metadata import LayerDataTuple, LayerInfo
-from ..shared.saving import LayerSnapshot
+from ..shared.saving import LayerSnapshot, save_snapshot
 
 SESSION_FILE = ".wbcseg-session.json"
 #: Folder of the results inside that of the pictures, unless another is named.
@@ -258,31 +257,18 @@ def save_in_place(
         If a file cannot be written.
     """
     from ...images.read import read_image
-    from ...results.save import FORMATS, files_of, formats_there, save
 
     outputs, run, image = session.outputs, session.run, snapshot.image
-    file, base = outputs.record_file(item.name), outputs.folder / item.name
-    of_run = run is not None and LayerInfo.of(snapshot).model.endswith(f"@{run.model.hash}")
+    base, found = outputs.folder / item.name, snapshot.found
+    of_run = run is not None and found.model.endswith(f"@{run.model.hash}")
     if image is None and not _replaced(item, outputs):  # its layer was taken away
         with suppress(WBCSegError):
             image = read_image(item.path)
-    formats = {*outputs.wanted(flat=np.ndim(snapshot.data) == 2), *formats_there(base)}
+    formats = {*outputs.wanted(flat=not found.stacked), *formats_there(base)}
     not_drawn = {name for name in formats if image is None and FORMATS[name].needs_image}
-    files = save(
-        snapshot,
-        base,
-        formats - not_drawn,
-        image=image,
-        image_path=item.path,
-        name=item.image,
-        model_source=outputs.model_source if of_run else "",
-        progress=progress,
-    )
+    source = outputs.model_source if of_run else ""
+    found = replace(found, name=item.image, image_path=item.path, model_source=source)
+    files = save_snapshot(replace(snapshot, found=found, image=image), base, formats - not_drawn, progress)
     for name in not_drawn:  # rather no picture than one of other cells
         files_of(base, name)[0].unlink(missing_ok=True)
-    record = ResultRecord.read(file)
-    with suppress(ImageError):  # gone; where it is not, the report need not draw it again
-        with_pictures(item, record, outputs).write(file)
-    with suppress(BusyError):  # who is at work there writes the tables at the end
-        renew_tables(outputs.folder)
     return files

@@ -145,7 +145,7 @@ class ShownPicture:
         """Take note that cells, shown still or not, were saved as a snapshot has them, and when."""
         self._kept.saved_in(cells, snapshot, files)
         if cells is self.cells:
-            self._saved, self.written = state_of(snapshot), written
+            self._saved, self.written = state_of(snapshot.found), written
 
     def discard(self) -> None:
         """Let go of what is not saved."""

@@ -15,7 +15,8 @@ from napari.layers import Image, Labels
 from ...errors import BusyError
 from ...progress import Progress, silent
 from ...results.names import LABELS_SUFFIX
-from ...segmentation.result import Placement
+from ...results.save import FORMATS, base_of, files_of, formats_there, of_layer, save
+from ...segmentation.result import Segmentation
 from .layers import is_corrected
 from .metadata import LayerInfo, is_picture
 from .reunite import path_of
@@ -28,51 +29,35 @@ class LayerSnapshot:
 
     Attributes
     ----------
-    name, data, features, metadata, scale, translate, units
-        Those of the layer; the labels are a copy in full resolution.
+    found : Segmentation
+        Labels, table and what is known of them, and the file of their image; the labels are a copy in full
+        resolution.
+    info : LayerInfo
+        What is known of the layer besides.
     image : array or None
         What lies under the labels, of the same rows and columns; None if that is not known.
-    image_path : Path or None
-        The file that it was read from.
-    place : Placement or None
-        Where its pixels lie, rotation, shear and affine included.
     """
 
-    name: str
-    data: Any
-    features: Any
-    metadata: dict[str, Any]
-    scale: Any
-    translate: Any
-    units: Any
+    found: Segmentation
+    info: LayerInfo
     image: Any = field(default=None, repr=False)
-    image_path: Path | None = None
-    place: Placement | None = None
 
     @classmethod
     def of_layer(
         cls, layer: Labels, viewer: ViewerModel | None = None, image: Image | None = None
     ) -> LayerSnapshot:
         """Take a layer, and its image as given or as the viewer has it."""
-        from ...results.save import placement_of
-
         source = image if image is not None or viewer is None else source_image(viewer, layer)
-        data = image_data(layer)
-        taken = cls(
-            name=layer.name,
-            data=data.copy() if isinstance(data, np.ndarray) else data,
-            features=layer.features.copy(),
-            metadata=dict(layer.metadata),
-            scale=np.array(layer.scale),
-            translate=np.array(layer.translate),
-            units=layer.units,
-            image=None if source is None else image_under(layer, source),
+        found, info = of_layer(layer), LayerInfo.of(layer)
+        labels = found.labels.copy() if isinstance(found.labels, np.ndarray) else found.labels
+        taken = replace(
+            found,
+            labels=labels,
+            cells=found.cells.copy(),
             image_path=None if source is None else path_of(source),
-            place=placement_of(layer, layer.ndim),
+            edited=info.edited if info.fingerprint is None else is_corrected(layer),
         )
-        if LayerInfo.of(layer).fingerprint is not None:
-            replace(LayerInfo.of(layer), edited=is_corrected(taken)).keep_in(taken)
-        return taken
+        return cls(taken, info, None if source is None else image_under(layer, source))
 
 
 def save_snapshot(
@@ -86,18 +71,16 @@ def save_snapshot(
     Other files of labels that are written anew follow, and the tables of a run in that folder.
     """
     from ...batch.run import renew_tables
-    from ...results.save import FORMATS, base_of, files_of, formats_there, save
 
-    files = save(
-        snapshot, path, formats, image=snapshot.image, image_path=snapshot.image_path, progress=progress
-    )
+    found, image = snapshot.found, snapshot.image
+    files = save(found, path, formats, image=image, progress=progress)
     for labels in [file for file in files if file.name.endswith(LABELS_SUFFIX)]:
         base = base_of(labels)
         there = [name for name in formats_there(base) if files_of(base, name)[0] not in files]
-        if snapshot.image is None:
+        if image is None:
             there = [name for name in there if not FORMATS[name].needs_image]
         if there:
-            files += save(snapshot, base, there, image=snapshot.image, progress=progress)
+            files += save(found, base, there, image=image, progress=progress)
         with suppress(BusyError):  # who is at work there writes the tables at the end
             renew_tables(files[0].parent)
     return files

@@ -20,7 +20,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
@@ -28,14 +27,18 @@ from qtpy.QtCore import QCoreApplication, QObject, QThreadPool
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON
 from ...files import write_atomically
+from ...images.tiff_writer import write_tiff
 from ...network.library import models_folder
 from ...results.names import LABELS_SUFFIX, RESULT_SUFFIX
+from ...results.records import ImageRecord, ResultRecord
+from ...results.save import as_segmentation, of_layer
+from ...segmentation.result import Segmentation
 from ...words import moment
 from .counts import counts_of
 from .events import events
 from .file_layers import read_result_layers
 from .jobs import Job, busy, in_background, say_error, timer
-from .layers import fingerprint, is_corrected
+from .layers import fingerprint
 from .metadata import METADATA_KEY, LayerDataTuple, LayerInfo, is_on_disk, note, role_of
 from .panel import Offer, confirmed
 from .saving import LayerSnapshot
@@ -124,12 +127,7 @@ class UnsavedCopy:
         labels : int
             Their `fingerprint`: labels that are there already are not written again.
         """
-        from ...images.tiff_writer import write_tiff
-        from ...results.records import ImageRecord, ResultRecord
-        from ...results.save import as_segmentation
-
-        stacked = np.ndim(snapshot.data) == 3
-        found = as_segmentation(snapshot, image_path=snapshot.image_path, measure=stacked)
+        found = as_segmentation(snapshot.found, measure=snapshot.found.stacked)
         file = self.folder / f"{labels:08x}{LABELS_SUFFIX}"
         if not file.exists():
             write_tiff(file, found.labels, found.placement.pixel_size)
@@ -184,13 +182,14 @@ class _Followed:
 
     def keep(self, snapshot: LayerSnapshot) -> None:
         """Write a copy of cells that are corrected and not saved; where they are not, there is none."""
-        state = state_of(snapshot)
-        if state == self.saved or not is_corrected(snapshot):
+        found, info = snapshot.found, snapshot.info
+        state, corrected = state_of(found), found.edited or info.fingerprint is None
+        if state == self.saved or not corrected:
             self.discard()
             return
         if self.copy is None:
-            info, path = LayerInfo.of(snapshot), snapshot.image_path  # type: ignore[arg-type]
-            name = info.source or (path.stem if path else snapshot.name)
+            path = found.image_path
+            name = info.source or (path.stem if path else found.name)
             about = {"name": name, "path": str(path) if path else None, "record": info.record}
             self.copy = UnsavedCopy.begin(about)
         self.copy.write(snapshot, state[0])
@@ -225,7 +224,7 @@ class Unsaved(QObject):
     def saved(self, layer: Labels, snapshot: LayerSnapshot | None = None) -> None:
         """Take the cells of a layer, as a snapshot has them or as they are now, for saved or not wanted."""
         followed = self._followed.setdefault(layer, _Followed(None))
-        followed.saved = state_of(snapshot or layer)
+        followed.saved = state_of(layer if snapshot is None else snapshot.found)
         if not busy(self._job):
             followed.discard()
         self._on_changed(layer)
@@ -234,8 +233,7 @@ class Unsaved(QObject):
         """Take cells for saved if one of the files written can be opened again, and note the record."""
         if any(file.is_dir() or file.name.endswith(LABELS_SUFFIX) for file in files):
             record = next((str(file) for file in files if file.name.endswith(RESULT_SUFFIX)), None)
-            edited = LayerInfo.of(snapshot).edited  # type: ignore[arg-type]
-            note(layer, record=record or LayerInfo.of(layer).record, edited=edited)
+            note(layer, record=record or LayerInfo.of(layer).record, edited=snapshot.found.edited)
             layer.events.metadata()
             self.saved(layer, snapshot)
 
@@ -280,12 +278,13 @@ class Unsaved(QObject):
         )
 
 
-def state_of(cells: LayerSnapshot | Labels) -> Any:
+def state_of(cells: Labels | Segmentation) -> Any:
     """Return what of some cells is worth saving, to be compared: labels, decisions, names, pixel size."""
-    table = cells.features.reindex(columns=["label", "decision", CLASS_BY, CLASS])
+    found = cells if isinstance(cells, Segmentation) else of_layer(cells)
+    table = found.cells.reindex(columns=["label", "decision", CLASS_BY, CLASS])
     said = table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv(index=False)
-    place = (*cells.scale, *map(str, cells.units or ()))
-    return fingerprint(cells.data), said, place, LayerInfo.of(cells).classes  # type: ignore[arg-type]
+    place = found.placement
+    return fingerprint(found.labels), said, place.scale, place.units, found.classes
 
 
 class UnsavedOffer(Offer):
