@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.standard_stain import PARAMETERS, Colour, StandardStain
 from napari_wbcseg.settings import SegmentationSettings
@@ -51,12 +52,24 @@ def test_both_stains_are_brought_to_the_standard_and_empty_slide_stays(red: Colo
         pytest.param(PARAMETERS.white, BLUISH, 0.9, id="not pale"),
         pytest.param(LILAC, BLUISH, 0.7, id="no sure cell"),
         pytest.param(LILAC, LILAC, 0.9, id="red cells alike"),
+        pytest.param(LILAC, (0.7, 1.0, 0.5), 0.9, id="platelets, paler than red cells"),
     ],
 )
 def test_other_slides_are_left_as_they_are(white: Colour, red: Colour, certainty: float) -> None:
     assert told(white, red, certainty) is None
 
 
+def is_white_cell(density: Colour, certainty: float, wide: int) -> bool:
+    """Say what becomes of a detection, 30 pixels across, of which a square of some pixels is stained."""
+    standard = told(LILAC)
+    assert standard is not None
+    image = np.zeros((50, 50, 3), np.float32)
+    image[15 : 15 + wide, 15 : 15 + wide] = seen(density)
+    box = Box(10, 10, 40, 40)
+    return standard.is_white_cell(image, 30.0)(box, np.ones(box.shape, bool), certainty)
+
+
+@pytest.mark.parametrize("certainty", [0.9, 0.5])
 @pytest.mark.parametrize(
     ("density", "expected"),
     [
@@ -67,10 +80,15 @@ def test_other_slides_are_left_as_they_are(white: Colour, red: Colour, certainty
         pytest.param(BLUISH, False, id="a red cell"),
     ],
 )
-def test_what_is_stained_like_the_white_cells(density: Colour, expected: bool) -> None:
-    standard = told(LILAC)
-    assert standard is not None
-    assert standard.is_like_white_cells(np.array(seen(density))) == expected
+def test_what_is_stained_like_the_white_cells_stays(
+    density: Colour, expected: bool, certainty: float
+) -> None:
+    assert is_white_cell(density, certainty, wide=25) == expected
+
+
+def test_the_unsure_must_be_stained_so_over_most_of_it() -> None:
+    assert is_white_cell(LILAC, 0.9, wide=22)
+    assert not is_white_cell(LILAC, 0.5, wide=22)
 
 
 @pytest.mark.parametrize("by_hand", [None, 42.0])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..box import Box
+from ..box import Box, label_boxes
 from .tiles import Tile
 
 
@@ -21,14 +21,9 @@ class JoinParameters:
     same_cell : float
         Two detections are one cell if they share more than this of the smaller one, as in the
         suppression of non-maxima by overlap (Neubeck & Van Gool, ICPR 2006).
-    least_certainty_elsewhere : float
-        So sure is a cell that only another look found, for cells of another size than that of most, or in
-        the standard stain. Set on the validation sets together
-        (`benchmarks/accuracy.py`): true cells of other sizes are surer than platelets and red cells.
     """
 
     same_cell: float = 0.5
-    least_certainty_elsewhere: float = 0.8
 
 
 PARAMETERS = JoinParameters()
@@ -53,6 +48,15 @@ class Found:
     probability: np.ndarray
     proposals: np.ndarray
     certainty: dict[int, float] = field(default_factory=dict)
+
+    def only(self, wanted: Callable[[Box, np.ndarray, float], bool]) -> Found:
+        """Return it with those of its cells that are wanted: by box, pixels within it, and certainty."""
+        labels = self.labels.copy()
+        for number, box in label_boxes(self.labels):
+            mask = self.labels[box.slices] == number
+            if not wanted(box, mask, self.certainty.get(number, 1.0)):
+                labels[box.slices][mask] = 0
+        return replace(self, labels=labels)
 
 
 #: What is known of a cell: its ``label``; the ``tile`` that it comes from, and its ``index`` there; row and
@@ -97,9 +101,7 @@ class TileCells:
         return len(self.rows)
 
 
-def cells_of_tile(
-    found: Found, image: np.ndarray, tile: Tile, like_white: Callable[[np.ndarray], bool] | None = None
-) -> TileCells:
+def cells_of_tile(found: Found, image: np.ndarray, tile: Tile) -> TileCells:
     """Return the cells of a tile's window that are the tile's own.
 
     Parameters
@@ -109,27 +111,22 @@ def cells_of_tile(
     image : ndarray of float32, shape (h, w, 3)
         The window, 0 on the empty slide.
     tile : Tile
-    like_white : callable, optional
-        Says of the stain of a cell, (3,), whether it may be one.
     """
     from scipy import ndimage
 
     corner, rows, masks = tile.window[:2], list[tuple[Any, ...]](), list[np.ndarray]()
-    least = PARAMETERS.least_certainty_elsewhere if tile.look else 0.0
     for number, place in enumerate(ndimage.find_objects(found.labels), 1):
-        certainty = found.certainty.get(number, 1.0)
-        if place is None or certainty < least:
+        if place is None:
             continue
         mask = found.labels[place] == number
         box = Box.of(place).shifted(*corner)
         inside = np.nonzero(mask)
         if not tile.claims(inside[0].mean() + box.top, inside[1].mean() + box.left):
             continue
-        stain = darker_half(image[place][mask])
-        if like_white is None or like_white(stain):
-            first = box.top, box.left + inside[1][0]
-            rows.append((0, 0, len(masks), mask.sum(), tile.look, first, box, certainty, tuple(stain)))
-            masks.append(mask)
+        first, certainty = (box.top, box.left + inside[1][0]), found.certainty.get(number, 1.0)
+        stain = tuple(darker_half(image[place][mask]))
+        rows.append((0, 0, len(masks), mask.sum(), tile.look, first, box, certainty, stain))
+        masks.append(mask)
     down, across = (np.flatnonzero(found.probability.any(axis=axis)).tolist() for axis in (1, 0))
     seen = Box(down[0], across[0], down[-1] + 1, across[-1] + 1) if down else Box(0, 0, 0, 0)
     proposals = found.proposals.reshape(-1, 4) + np.tile(corner, 2)

@@ -53,6 +53,9 @@ class RobustParameters:
         Least diameter of cells of another size over that of red cells: late erythroblasts are so small.
     most_other_sizes : int
         So many sizes besides that of most cells.
+    least_certainty_elsewhere : float
+        So sure is a cell of another size. Set on the validation sets together (`benchmarks/accuracy.py`):
+        true ones are surer than platelets and red cells.
     """
 
     octaves_off: float = 0.35
@@ -63,6 +66,7 @@ class RobustParameters:
     most_looks: int = 2
     smallest_elsewhere: float = 0.6
     most_other_sizes: int = 2
+    least_certainty_elsewhere: float = 0.8
 
 
 @dataclass(frozen=True)
@@ -288,13 +292,23 @@ def look_at_tile(
     levels : Levels, optional
         Of an image that is one tile.
     """
-    if look.standard is None:
-        return cells_of_tile(find_at(image, look.diameter, predictor, levels), image, tile)
-    found = find_at(look.standard.brought(image), look.diameter, predictor)
-    return cells_of_tile(found, image, tile, look.standard.is_like_white_cells)
+    if look.standard is not None:
+        found = find_at(look.standard.brought(image), look.diameter, predictor, ask_second=False)
+        found = found.only(look.standard.is_white_cell(image, look.diameter))
+    else:
+        found = find_at(image, look.diameter, predictor, levels)
+        if tile.look:
+            found = found.only(lambda box, mask, certainty: certainty >= PARAMETERS.least_certainty_elsewhere)
+    return cells_of_tile(found, image, tile)
 
 
-def find_at(image: np.ndarray, diameter: float, predictor: Predictor, levels: Levels | None = None) -> Found:
+def find_at(
+    image: np.ndarray,
+    diameter: float,
+    predictor: Predictor,
+    levels: Levels | None = None,
+    ask_second: bool = True,
+) -> Found:
     """Find the cells of about one diameter in an image, or in the window of a tile.
 
     Parameters
@@ -306,6 +320,8 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor, levels: Le
     predictor : Predictor
     levels : Levels, optional
         Of an image that is one tile.
+    ask_second : bool
+        Whether the second network is asked about what the first is unsure of.
     """
     shape = (image.shape[0], image.shape[1])
     boxes = propose(image, diameter, predictor, levels)
@@ -316,7 +332,9 @@ def find_at(image: np.ndarray, diameter: float, predictor: Predictor, levels: Le
     threshold = predictor.settings.probability_threshold
     instances = split_cells(maps, predictor.canonical_diameter, threshold, predictor.settings.split_touching)
     instances = instances.within(asked)
-    instances = look_again(leave_out_unlikely(instances, maps), scaled[area.slices], predictor)
+    instances = leave_out_unlikely(instances, maps)
+    if ask_second:
+        instances = look_again(instances, scaled[area.slices], predictor)
     labels, cell = (placed(part, area, scaled.shape[:2]) for part in (instances.labels, maps.cell))
     probability = cv2.resize(cell, shape[::-1], interpolation=cv2.INTER_LINEAR)
     return Found(draw_at(labels, cell, shape, threshold), probability, boxes, instances.certainty)
