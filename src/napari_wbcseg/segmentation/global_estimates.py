@@ -32,6 +32,7 @@ from .prediction import Predictor
 from .robust import Look, choose_looks
 from .scale import PARAMETERS as SCALE
 from .standard_stain import StandardStain
+from .uncounted import notes_on_uncounted
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,8 @@ def estimate(
         notes += ("No white cell was seen at any size.",)
     if diameters and edge_spread(image, diameters[0]) > FOCUS.most:
         notes += (OUT_OF_FOCUS,)
+    if diameters:
+        notes += notes_on_uncounted(image, diameters[0], tiles, scale)
     found = {
         "cell_diameter": diameters[0] if diameters else None,
         "other_diameters": diameters[1:],

@@ -102,17 +102,13 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
         StandardStain or None
             None where no cell is sure, the slide is not pale, or white cells and red ones look alike.
         """
-        sure = certainty >= PARAMETERS.sure
-        if not sure.any():
-            return None
-        white = _density(np.median(stain[sure], axis=0))
-        if white[1] >= PARAMETERS.pale * PARAMETERS.white[1]:
+        white = white_stain(stain, certainty, red_cell)
+        if white is None or white[1] >= PARAMETERS.pale * PARAMETERS.white[1]:
             return None
         own, wanted = [white], [PARAMETERS.white]
         if red_cell is not None:
-            own, wanted = [*own, _density(np.array(red_cell))], [*wanted, PARAMETERS.red]
-            apart = np.linalg.norm(own[0] - own[1])
-            if apart < PARAMETERS.contrast or white[1] < PARAMETERS.green * own[1][1]:
+            own, wanted = [*own, density_of(np.array(red_cell))], [*wanted, PARAMETERS.red]
+            if np.linalg.norm(own[0] - own[1]) < PARAMETERS.contrast:
                 return None
         slide, standard = np.array(own).T, np.array(wanted).T
         known = np.linalg.pinv(slide)
@@ -122,7 +118,7 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
 
     def brought(self, image: np.ndarray) -> np.ndarray:
         """Return an image, (H, W, 3), float32, as the network takes it, in the standard stain."""
-        density = _density(image) @ np.array(self.mixing, np.float32).T
+        density = density_of(image) @ np.array(self.mixing, np.float32).T
         return np.asarray(2 - 2 * np.exp(-np.maximum(density, -0.1)), np.float32)
 
     def is_white_cell(self, image: np.ndarray, diameter: float) -> Callable[[Box, np.ndarray, float], bool]:
@@ -143,12 +139,13 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
             Takes the box of a detection, its pixels within the box, and its certainty.
         """
         smooth = max(1.0, PARAMETERS.smooth * diameter)
-        density = cv2.GaussianBlur(np.ascontiguousarray(_density(image)), (0, 0), smooth)
-        like_white = self._is_like_white(density)
+        density = cv2.GaussianBlur(np.ascontiguousarray(density_of(image)), (0, 0), smooth)
+        white = np.array(self.white, np.float32)
+        like_white = like_white_cells(density, white)
 
         def told(box: Box, mask: np.ndarray, certainty: float) -> bool:
-            darker = _density(darker_half(image[box.slices][mask]))
-            if not self._is_like_white(darker):
+            darker = density_of(darker_half(image[box.slices][mask]))
+            if not like_white_cells(darker, white):
                 return False
             if certainty >= PARAMETERS.sure:
                 return True
@@ -159,14 +156,27 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
 
         return told
 
-    def _is_like_white(self, density: np.ndarray) -> np.ndarray:
-        """Say of densities, (..., 3), which are about as dark as the white cells, and of their hue."""
-        white = np.array(self.white, np.float32)
-        along = density @ white / np.linalg.norm(white)
-        dark = along >= PARAMETERS.as_dark * np.linalg.norm(white)
-        return np.asarray(dark & (along >= PARAMETERS.same_hue * np.linalg.norm(density, axis=-1)))
+
+def white_stain(stain: np.ndarray, certainty: np.ndarray, red_cell: Colour | None) -> np.ndarray | None:
+    """Return the density of the white cells of a slide, (3,), by those that are sure; None without any.
+
+    See `StandardStain.of` for the parameters.
+    """
+    sure = certainty >= PARAMETERS.sure
+    if not sure.any():
+        return None
+    white = density_of(np.median(stain[sure], axis=0))
+    paler = red_cell is not None and white[1] < PARAMETERS.green * density_of(np.array(red_cell))[1]
+    return None if paler else white
 
 
-def _density(image: np.ndarray) -> np.ndarray:
+def like_white_cells(density: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """Say of densities, (..., 3), which are about as dark as that of white cells, (3,), and of their hue."""
+    along = density @ white / np.linalg.norm(white)
+    dark = along >= PARAMETERS.as_dark * np.linalg.norm(white)
+    return np.asarray(dark & (along >= PARAMETERS.same_hue * np.linalg.norm(density, axis=-1)))
+
+
+def density_of(image: np.ndarray) -> np.ndarray:
     """Return the optical density of what the network takes, see `network_input`."""
     return optical_density(1 - image / 2)

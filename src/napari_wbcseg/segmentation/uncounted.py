@@ -1,0 +1,106 @@
+"""What looks like a white cell and was not counted: a person is told, so that no count is wrong in silence.
+
+Nothing is counted here. Bad pictures (out of focus, overexposed, compressed) make the network unsure of cells
+that anybody sees; how many, their stain tells, or what was seen of them from afar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from ..box import Box
+from ..words import counted
+from .detections import TileCells, draw, join
+from .prediction import resample
+from .scale import ScaleEstimate
+from .standard_stain import PARAMETERS as STAIN
+from .standard_stain import density_of, like_white_cells, white_stain
+
+
+@dataclass(frozen=True)
+class UncountedParameters:
+    """What is told. Set on the validation sets as they are and made worse (`benchmarks/bad_pictures.py`).
+
+    Attributes
+    ----------
+    cell : float
+        Pixels across that a cell is looked at.
+    smooth : float
+        Standard deviation of the Gaussian before, pixels there.
+    nucleus : float
+        Area of a place stained like white cells over that of their nuclei, from which on it may be one.
+    radius : float
+        Cell diameters of the largest disc in it: seams between cells are narrower.
+    candidate : float
+        Score of what was seen from afar, where no cell is sure.
+    """
+
+    cell: float = 24.0
+    smooth: float = 1.2
+    nucleus: float = 0.6
+    radius: float = 0.2
+    candidate: float = 0.6
+
+
+PARAMETERS = UncountedParameters()
+FROM_AFAR = (
+    "What looked like a white cell from afar was not sure close to, and not counted. Look at the picture."
+)
+
+
+def notes_on_uncounted(
+    image: np.ndarray, diameter: float, tiles: list[TileCells], estimate: ScaleEstimate
+) -> tuple[str, ...]:
+    """Tell what of an image may be a white cell and was not found.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 3)
+        What the network takes, at the resolution of the image.
+    diameter : float
+        Of a cell, pixels.
+    tiles : list of TileCells
+        What was found.
+    estimate : ScaleEstimate
+        What was seen from afar.
+
+    Returns
+    -------
+    tuple of str
+        A sentence, or none.
+    """
+    found = join(tiles, len(tiles))
+    labels = draw(found.rows["box"], found.masks(tiles), found.rows["label"], Box(0, 0, *image.shape[:2]))
+    white = white_stain(found.rows["stain"], found.rows["certainty"], estimate.red_cell_stain)
+    if white is None:
+        seen = [one for one in estimate.candidates if one.score >= PARAMETERS.candidate]
+        places = np.array([(one.row, one.col) for one in seen]).reshape(-1, 2).astype(int)
+        counted_there = labels[tuple(np.minimum(places, np.subtract(labels.shape, 1)).T)] > 0
+        return () if counted_there.all() else (FROM_AFAR,)
+    sure = found.rows["label"][found.rows["certainty"] >= STAIN.sure]
+    number = _stained_alike(image, labels, sure, white, PARAMETERS.cell / diameter)
+    if not number:
+        return ()
+    where = f"{counted(number, 'place')} {'is' if number == 1 else 'are'} stained like one"
+    return (f"White cells may have been missed: {where}. Look at the picture.",)
+
+
+def _stained_alike(
+    image: np.ndarray, labels: np.ndarray, sure: np.ndarray, white: np.ndarray, factor: float
+) -> int:
+    """Count the places beside the cells of a label image, (H, W), that are stained like its sure ones."""
+    small = resample(image, factor)
+    labels = labels[np.ix_(*(np.arange(n) * m // n for n, m in zip(small.shape, labels.shape, strict=False)))]
+    stained = like_white_cells(cv2.GaussianBlur(density_of(small), (0, 0), PARAMETERS.smooth), white)
+    nucleus = np.median(np.bincount(labels[stained], minlength=sure.max() + 1)[sure])
+    elsewhere = stained & (cv2.dilate((labels > 0).astype(np.uint8), np.ones((3, 3))) == 0)
+    places, number = ndimage.label(elsewhere)
+    area = np.bincount(places.ravel(), minlength=number + 1)[1:]
+    depth = cv2.distanceTransform(elsewhere.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    radius = ndimage.maximum(depth, places, np.arange(1, number + 1))
+    missed = (area >= PARAMETERS.nucleus * nucleus) & (radius >= PARAMETERS.radius * PARAMETERS.cell)
+    return int(missed.sum())

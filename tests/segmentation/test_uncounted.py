@@ -1,0 +1,59 @@
+"""What looks like a white cell and was not counted is told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_wbcseg.segmentation.detections import Found, cells_of_tile
+from napari_wbcseg.segmentation.scale import Candidate, ScaleEstimate
+from napari_wbcseg.segmentation.tiles import tile_grid
+from napari_wbcseg.segmentation.uncounted import FROM_AFAR, notes_on_uncounted
+
+from ..drawings import disc_labels
+
+VIOLET, RED, DIAMETER = (1.1, 1.5, 0.5), (0.3, 0.5, 0.4), 30.0
+CELLS, OTHER = [(40.0, 40.0, DIAMETER), (40.0, 120.0, DIAMETER)], (110.0, 80.0)
+
+
+def notes(
+    certainty: float = 0.9,
+    other: tuple[float, float, float] = VIOLET,
+    wide: float = DIAMETER,
+    candidates: tuple[Candidate, ...] = (),
+) -> tuple[str, ...]:
+    """Return what is told of an image with two cells that are found, and something that is not."""
+    labels = disc_labels((160, 160), CELLS)
+    image = np.zeros((160, 160, 3), np.float32)
+    image[labels > 0] = VIOLET
+    image[disc_labels((160, 160), [(*OTHER, wide)]) > 0] = other
+    (tile,) = tile_grid(labels.shape, 1.0)
+    nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
+    tiles = [cells_of_tile(Found(labels, *nothing, {1: certainty, 2: certainty}), image, tile)]
+    estimate = ScaleEstimate([], 25.0, True, RED, list(candidates))
+    return notes_on_uncounted(image, DIAMETER, tiles, estimate)
+
+
+def test_a_place_stained_like_the_sure_cells_is_told() -> None:
+    (note,) = notes()
+    assert "1 place is stained like one" in note
+
+
+@pytest.mark.parametrize(
+    ("other", "wide"),
+    [
+        pytest.param((0.0, 0.0, 0.0), DIAMETER, id="empty slide"),
+        pytest.param(RED, DIAMETER, id="a red cell"),
+        pytest.param((0.4, 0.55, 0.18), DIAMETER, id="a smudge"),
+        pytest.param(VIOLET, 12.0, id="a platelet"),
+    ],
+)
+def test_what_is_not_is_not(other: tuple[float, float, float], wide: float) -> None:
+    assert notes(other=other, wide=wide) == ()
+
+
+def test_where_no_cell_is_sure_what_was_seen_from_afar_is_told() -> None:
+    assert notes(0.6) == ()
+    assert notes(0.6, candidates=(Candidate(40.0, 40.0, DIAMETER, 0.9),)) == (), "it is counted"
+    assert notes(0.6, candidates=(Candidate(*OTHER, DIAMETER, 0.3),)) == (), "it is faint"
+    assert notes(0.6, candidates=(Candidate(*OTHER, DIAMETER, 0.9),)) == (FROM_AFAR,)
