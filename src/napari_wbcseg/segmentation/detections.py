@@ -100,6 +100,13 @@ class TileCells:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def only(self, keep: np.ndarray) -> TileCells:
+        """Return it with some of the cells, (n,)."""
+        rows = self.rows[keep]
+        rows["index"] = np.arange(len(rows))
+        masks = [self.masks[row] for row in np.flatnonzero(keep)]
+        return replace(self, rows=rows, masks=masks, classes=self.classes[keep])
+
 
 def cells_of_tile(found: Found, image: np.ndarray, tile: Tile) -> TileCells:
     """Return the cells of a tile's window that are the tile's own.

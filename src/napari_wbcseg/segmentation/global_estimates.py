@@ -29,7 +29,7 @@ from ..progress import Progress
 from ..settings import SegmentationSettings
 from .detections import TileCells
 from .prediction import Predictor
-from .robust import Look, choose_looks
+from .robust import Look, choose_looks, looks_for
 from .scale import PARAMETERS as SCALE
 from .standard_stain import StandardStain
 from .uncounted import notes_on_uncounted
@@ -137,7 +137,7 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
     red_cell_stain : tuple of float or None
         What the darker half of them absorbs, RGB, as the network takes it: 0 on the empty slide.
     standard_stain : StandardStain or None
-        To which pale cells are brought for a second look.
+        To which they are brought to be looked at again.
     notes : tuple of str
         For the user.
     """
@@ -160,12 +160,10 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def looks(self) -> tuple[Look, ...]:
-        """How it is looked at: for cells of each size, that of most first, and in the standard stain."""
+        """How it is looked at: for cells of each size, that of most first, and all in the standard stain."""
         if self.cell_diameter is None:
             return ()
-        looks = tuple(map(Look, (self.cell_diameter, *self.other_diameters)))
-        again = Look(self.cell_diameter, self.standard_stain)
-        return looks if self.standard_stain is None else (*looks, again)
+        return looks_for((self.cell_diameter, *self.other_diameters), self.standard_stain)
 
     def transmittance(self, pixels: np.ndarray, box: Box) -> np.ndarray:
         """Return a part of the image with its light divided out, float32, 1 on the empty slide.
@@ -220,7 +218,7 @@ def estimate(
     del samples
     image = inputs[0] if is_whole else _side_by_side(inputs)
     looks, scale, tiles = choose_looks(image, Predictor(model, settings, progress), settings.cell_diameter)
-    diameters = tuple(look.diameter for look in looks if look.standard is None)
+    diameters = tuple(look.diameter for look in looks if not look.all_in_standard)
     notes = light.notes
     if not diameters and scale.red_cell is not None and not is_whole:
         diameters = (SCALE.white_over_red * scale.red_cell,)

@@ -87,6 +87,7 @@ class Predictor:
 
     Attributes
     ----------
+    model : ModelFile
     canonical_diameter : float
         Diameter of a cell, in pixels, at which the network is at its best.
     multiple : int
@@ -102,12 +103,12 @@ class Predictor:
         self._heads = architecture.output_slices
         self._channels = architecture.output_channels
         self.progress = progress
-        self._model = model
+        self.model = model
 
     @cached_property
     def second(self) -> Predictor | None:
         """Of the network that looks again at what this one is unsure of; None where there is none."""
-        second = self._model.second
+        second = self.model.second
         return None if second is None else Predictor(second, self.settings, self.progress)
 
     def predict(self, image: np.ndarray, windows: Sequence[Box], stage: str, *, flips: bool = False) -> Maps:

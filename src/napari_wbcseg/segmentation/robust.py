@@ -26,7 +26,7 @@ from .scale import (
     sizes_to_try,
     typical_diameter,
 )
-from .second_look import look_again
+from .second_look import look_again, look_again_in
 from .standard_stain import StandardStain
 from .tiles import Tile, tile_grid
 
@@ -100,10 +100,27 @@ PARAMETERS, PROPOSALS = RobustParameters(), ProposalParameters()
 
 
 class Look(NamedTuple):
-    """A look at all of an image, for cells of a ``diameter`` in its pixels, and in a stain if not its own."""
+    """A look at all of an image.
+
+    Attributes
+    ----------
+    diameter : float
+        Of the cells that are looked for, image pixels.
+    standard : StandardStain or None
+        In which what is unsure is looked at again.
+    all_in_standard : bool
+        Whether the image is looked at in that alone.
+    """
 
     diameter: float
     standard: StandardStain | None = None
+    all_in_standard: bool = False
+
+
+def looks_for(diameters: Sequence[float], standard: StandardStain | None) -> tuple[Look, ...]:
+    """Return the looks for cells of some diameters, that of most first, and for pale ones in the standard."""
+    looks = tuple(Look(diameter, standard) for diameter in diameters)
+    return looks if standard is None or not standard.pale else (*looks, Look(diameters[0], standard, True))
 
 
 # The size of the cells -----------------------------------------------------------------------------
@@ -136,7 +153,7 @@ def choose_looks(
 ) -> tuple[tuple[Look, ...], ScaleEstimate, list[TileCells]]:
     """Find out how large the white cells of an image are and how stained, without a parameter set by hand.
 
-    Where they are pale, they are looked for in the standard stain too.
+    What is unsure is looked at again in the standard stain, and where cells are pale, all of the image.
 
     Parameters
     ----------
@@ -168,8 +185,14 @@ def choose_looks(
     rows = _white_cells(tiles, estimate)
     standard = StandardStain.of(rows["stain"], rows["certainty"], estimate.red_cell_stain)
     if standard is not None:
-        look = Look(looks[0].diameter, standard)
-        looks, tiles = (*looks, look), tiles + _look(levels, look, len(looks))
+        grid = robust_tiles((image.shape[0], image.shape[1]), looks, predictor.model)
+        looks = looks_for([look.diameter for look in looks], standard)
+        tiles = [
+            _sure_in_standard(tile, image[tile.window.slices], looks[tile.look], cells, predictor)
+            for tile, cells in zip(grid, tiles, strict=True)
+        ]
+        if standard.pale:
+            tiles += _look(levels, looks[-1], len(looks) - 1)
     return looks, estimate, tiles
 
 
@@ -292,14 +315,22 @@ def look_at_tile(
     levels : Levels, optional
         Of an image that is one tile.
     """
-    if look.standard is not None:
+    if look.standard is not None and look.all_in_standard:
         found = find_at(look.standard.brought(image), look.diameter, predictor, ask_second=False)
-        found = found.only(look.standard.is_white_cell(image, look.diameter))
-    else:
-        found = find_at(image, look.diameter, predictor, levels)
-        if tile.look:
-            found = found.only(lambda box, mask, certainty: certainty >= PARAMETERS.least_certainty_elsewhere)
-    return cells_of_tile(found, image, tile)
+        return cells_of_tile(found.only(look.standard.is_white_cell(image, look.diameter)), image, tile)
+    found = find_at(image, look.diameter, predictor, levels)
+    if tile.look:
+        found = found.only(lambda box, mask, certainty: certainty >= PARAMETERS.least_certainty_elsewhere)
+    return _sure_in_standard(tile, image, look, cells_of_tile(found, image, tile), predictor)
+
+
+def _sure_in_standard(
+    tile: Tile, image: np.ndarray, look: Look, cells: TileCells, predictor: Predictor
+) -> TileCells:
+    """Return the cells of a tile without what looks like something else in the standard stain of the look."""
+    if look.standard is None:
+        return cells
+    return look_again_in(look.standard, cells, image, tile.window, look.diameter, predictor)
 
 
 def find_at(

@@ -1,4 +1,4 @@
-"""Pale slides brought to the stain that the network knows best, by the cells that it was sure of.
+"""Slides brought to the stain that the network knows best, by the cells that it was sure of.
 
 What a person does before a smear in odd colours: the cells that are plain tell what nuclei look like
 there, and then the others are seen too. The two stains of the slide, that of its nuclei and that of its red
@@ -72,7 +72,7 @@ PARAMETERS = StandardStainParameters()
 
 
 class StandardStain(BaseModel, frozen=True, extra="forbid"):
-    """How a pale slide is brought to the standard stain.
+    """How a slide is brought to the standard stain.
 
     Attributes
     ----------
@@ -100,10 +100,10 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
         Returns
         -------
         StandardStain or None
-            None where no cell is sure, the slide is not pale, or white cells and red ones look alike.
+            None where no cell is sure, or white cells and red ones look alike.
         """
         white = white_stain(stain, certainty, red_cell)
-        if white is None or white[1] >= PARAMETERS.pale * PARAMETERS.white[1]:
+        if white is None:
             return None
         own, wanted = [white], [PARAMETERS.white]
         if red_cell is not None:
@@ -115,6 +115,11 @@ class StandardStain(BaseModel, frozen=True, extra="forbid"):
         # What is no mixture of the two stains stays as it is.
         mixing = standard @ known + np.eye(3) - slide @ known
         return cls.model_validate({"white": white.tolist(), "mixing": mixing.tolist()})
+
+    @property
+    def pale(self) -> bool:
+        """Whether the slide is: then it is all looked at again."""
+        return self.white[1] < PARAMETERS.pale * PARAMETERS.white[1]
 
     def brought(self, image: np.ndarray) -> np.ndarray:
         """Return an image, (H, W, 3), float32, as the network takes it, in the standard stain."""
