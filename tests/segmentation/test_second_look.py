@@ -1,4 +1,4 @@
-"""What a second network says of cells that the first is unsure of; both networks' answers are known."""
+"""What is said of unsure cells by a second network and in the standard stain; all answers are known."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.progress import silent
+from napari_wbcseg.segmentation.detections import Found, cells_of_tile
 from napari_wbcseg.segmentation.pipeline import segment
+from napari_wbcseg.segmentation.prediction import Predictor
+from napari_wbcseg.segmentation.second_look import look_again_in
+from napari_wbcseg.segmentation.standard_stain import StandardStain
+from napari_wbcseg.segmentation.tiles import tile_grid
 from napari_wbcseg.settings import SegmentationSettings
 
 from ..drawings import disc_labels, write_dark_robust_model
@@ -53,3 +59,22 @@ def test_it_stays_where_the_second_network_agrees(first: ModelFile) -> None:
 
 def test_a_sure_cell_stays_whatever_the_second_network_says(first: ModelFile) -> None:
     assert found(first.with_second(stricter(first, -100))) == {1}
+
+
+def test_an_unsure_cell_goes_where_it_is_none_in_the_standard_stain(first: ModelFile) -> None:
+    nucleus, red_cell = (
+        2 - 2 * np.exp(-np.array(density)) for density in ((0.5, 0.65, 0.05), (0.5, 0.4, 0.1))
+    )
+    standard = StandardStain.of(nucleus[None], np.ones(1), tuple(red_cell))
+    assert standard is not None
+    discs = [(75.0, 60.0, DIAMETER), (75.0, 150.0, DIAMETER), (75.0, 240.0, DIAMETER)]
+    labels = disc_labels((150, 300), discs)
+    picture = np.array([np.zeros(3), nucleus, red_cell, red_cell], np.float32)[labels]
+    (tile,) = tile_grid(labels.shape, 1.0)
+    nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
+    cells = cells_of_tile(Found(labels, *nothing, {1: 0.6, 2: 0.6, 3: 0.95}), picture, tile)
+    predictor = Predictor(first, SegmentationSettings(classes=None), silent)
+    left = look_again_in(standard, cells, picture, tile.window, DIAMETER, predictor)
+    assert left.rows["box"][:, 1].tolist() == cells.rows["box"][[0, 2], 1].tolist()
+    assert left.rows["index"].tolist() == [0, 1]
+    assert [mask.sum() for mask in left.masks] == left.rows["area"].tolist()

@@ -8,6 +8,7 @@ import pytest
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.segmentation.pipeline import segment
+from napari_wbcseg.segmentation.robust import looks_for
 from napari_wbcseg.segmentation.standard_stain import PARAMETERS, Colour, StandardStain
 from napari_wbcseg.settings import SegmentationSettings
 from napari_wbcseg.synthetic.smear import synthetic_smear
@@ -46,10 +47,18 @@ def test_both_stains_are_brought_to_the_standard_and_empty_slide_stays(red: Colo
         assert of_red == pytest.approx(seen(PARAMETERS.red), abs=1e-3)
 
 
+def test_only_a_pale_slide_is_all_looked_at_again() -> None:
+    pale, ordinary = told(LILAC), told(PARAMETERS.white)
+    assert pale is not None
+    assert ordinary is not None
+    assert (pale.pale, ordinary.pale) == (True, False)
+    assert [look.all_in_standard for look in looks_for([40.0, 20.0], pale)] == [False, False, True]
+    assert not any(look.all_in_standard for look in looks_for([40.0, 20.0], ordinary))
+
+
 @pytest.mark.parametrize(
     ("white", "red", "certainty"),
     [
-        pytest.param(PARAMETERS.white, BLUISH, 0.9, id="not pale"),
         pytest.param(LILAC, BLUISH, 0.7, id="no sure cell"),
         pytest.param(LILAC, LILAC, 0.9, id="red cells alike"),
         pytest.param(LILAC, (0.7, 1.0, 0.5), 0.9, id="platelets, paler than red cells"),
