@@ -235,6 +235,13 @@ class TestDeciding:
         else:
             assert groups(widget)["neutrophil"] == [1]
 
+    def test_no_cell_is_left(self, widget):
+        widget.select([FIRST, SECOND, THIRD])
+        widget.reject()
+        assert groups(widget) == {}
+        widget.undo()
+        assert groups(widget) == {"neutrophil": [2, 1], "lymphocyte": [3]}
+
 
 class TestUndo:
     def test_one_undo_for_names_decisions_and_edits_in_their_order(self, viewer, widget, qtbot):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QLabel, QLineEdit, QPushButton
 
 from ...datasets.corrections import corrections_folder, read_corrections
 from ...errors import WBCSegError
+from ...evaluation.compare import Comparison
 from ...network.library import load_model, models_folder, require_writable, save_to_library
 from ...network.model_file import ModelFile
 from ...progress import Progress
@@ -26,9 +28,6 @@ from ..shared.model_list import ModelPicker
 from ..shared.panel import Panel, Sentence, beside, button, fill, stretched, with_tip
 from ..shared.training_data import training_set_in_words
 from ..shared.training_run import TrainingRun
-
-if TYPE_CHECKING:
-    from ...evaluation.compare import Comparison
 
 _EMPTY = (
     "Your training set is empty. Correct some cells, then press Add to my training set in Review white "
@@ -116,8 +115,6 @@ class FineTunePanel(Panel):
 
     def keep(self) -> None:
         """Put the new model into the library."""
-        from napari.utils.notifications import show_info
-
         if self._found is None:
             return
         try:
@@ -141,7 +138,6 @@ class FineTunePanel(Panel):
     # Parts -----------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self._any = False
         self.resume.resumed.connect(self.go_on)
         self._set: Sentence = Sentence()
         self._folder: QPushButton = button("Folder", _show_folder, "Opens the folder of TIFF pairs.")

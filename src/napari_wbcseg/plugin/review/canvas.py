@@ -15,6 +15,7 @@ from ..shared.class_colours import colour_cells
 from ..shared.layers import rectangles
 from ..shared.metadata import role_of
 from ..shared.stroke import helper_layer
+from ..shared.viewer import label_at
 from .decisions import Cell
 from .layer import LayerReview
 
@@ -160,14 +161,8 @@ class OnCanvas(QObject):
             if np.abs(np.array(event.pos) - start).max() > _CLICK:
                 return
             yield
-        value = labels.get_value(
-            event.position,
-            view_direction=event.view_direction,
-            dims_displayed=event.dims_displayed,
-            world=True,
-        )
-        # A layer of several resolutions tells the level too.
-        label = int((value[-1] if isinstance(value, tuple) else value) or 0)
+        view = {"view_direction": event.view_direction, "dims_displayed": event.dims_displayed}
+        label = label_at(labels, event.position, **view)
         place = np.asarray(labels.world_to_data(event.position), float)[-2:]
         self._on_click(label, "Shift" in event.modifiers, place)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
+from napari.utils.notifications import show_info
 
 from ...box import label_boxes
 from ...datasets.corrections import CellDecision, Correction, add_correction
@@ -93,8 +94,6 @@ def field_writer(image: Image, labels: Labels) -> Callable[[Progress], list[Corr
 
 
 def _tell(added: list[Correction]) -> None:
-    from napari.utils.notifications import show_info
-
     cells = sum(field.cells for field in added)
     fields = "the field" if len(added) == 1 else counted(len(added), "field")
     show_info(f"{counted(cells, 'white cell')} in {fields} {added[0].name} added to your training set.")

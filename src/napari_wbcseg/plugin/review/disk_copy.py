@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ...classification.classes import ClassList
-from ...progress import Progress
+from ...segmentation.large.result import LargeResult
 from ..shared.jobs import Job, busy, in_background, say_error
 
 
@@ -34,15 +34,13 @@ class DiskCopy:
 
     def _go_on(self) -> None:
         said, self._waiting = self._waiting, None
-        if said is None:
-            return
-
-        def keep(progress: Progress) -> None:
-            from ...segmentation.large.result import LargeResult
-
-            LargeResult.open(self._folder).keep_said(*said)
-
-        self._job = in_background(keep, done=self._on_kept, failed=self._on_failed, ended=self._go_on)
+        if said is not None:
+            self._job = in_background(
+                lambda progress: LargeResult.open(self._folder).keep_said(*said),
+                done=self._on_kept,
+                failed=self._on_failed,
+                ended=self._go_on,
+            )
 
     def _on_kept(self, _: object) -> None:
         self._failing = False

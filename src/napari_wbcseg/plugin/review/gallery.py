@@ -272,7 +272,7 @@ class Gallery(QListView):
             self._crops.loaded.connect(there(self.viewport()).update)  # bound: Qt lets go of it with the view
         shown = set(self._shown())
         keep = [cell in shown for cell in cells]
-        table, cells = table[keep], [cell for cell in cells if cell in shown]
+        table, cells = table.loc[keep], [cell for cell in cells if cell in shown]
         bar = there(self.verticalScrollBar())
         before = bar.value()
         self._items.set_cells(table, cells, review.classes)

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QWidget
 
 from ...box import Box
 from ...errors import EditError
+from ...segmentation.large.result import LargeResult
 from ..shared.counts import counts_of
 from ..shared.features import features_table, known_cells
 from ..shared.jobs import Job, in_background
@@ -111,8 +112,6 @@ class LargeEditor(QWidget):
         EditError
             If no cells on disk are chosen, or the part is too large.
         """
-        from ...segmentation.large.result import LargeResult
-
         review = self._review()
         if review is None or not review.on_disk:
             raise EditError("Choose a layer whose cells are on disk.")
@@ -163,8 +162,6 @@ class LargeEditor(QWidget):
         EditError
             If no part is being corrected.
         """
-        from ...segmentation.large.result import LargeResult
-
         if self.part is None or self._open is None:
             raise EditError("No part of a large result is being corrected.")
         part, folder = self._open, str(LayerInfo.of(self._open.cells).folder)

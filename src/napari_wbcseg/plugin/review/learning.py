@@ -12,6 +12,7 @@ import pandas as pd
 from qtpy.QtCore import QObject, Signal
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON, UNSURE, ClassList
+from ...classification.classify import class_list, look_at_labels
 from ...classification.learn import probabilities_of, teach
 from ...datasets.corrections import learnt_file
 from ...errors import EditError, ModelError
@@ -235,8 +236,6 @@ class _View:
 
 def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progress) -> Seen:
     """Return the embedding of each cell; only those are looked at that were not, as they are now."""
-    from ...classification.classify import look_at_labels
-
     places = list(map(tuple, view.cells[["row", "col", "area"]].to_numpy(float).tolist()))
     new = [row for row, cell in enumerate(view.keys) if cell not in seen or seen[cell][0] != places[row]]
     cells = view.cells.iloc[new]
@@ -247,8 +246,6 @@ def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progres
 
 def _told(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) -> Told:
     """Teach a classifier by the cells that a person named, and let it look at all of them."""
-    from ...classification.classify import class_list
-
     cells, embedding = view.cells, np.stack([seen[cell][1] for cell in view.keys])
     seen_whole = np.isfinite(embedding).all(axis=1)
     named = _named(cells)

@@ -71,7 +71,8 @@ class ReviewedCells(MeasuredCells):
         self._copy = None if folder is None else DiskCopy(folder)
         self._take_over()
         self.cleanup.connect(labels.events.features, self._on_features)
-        self.cleanup.connect(labels.events.metadata, self._on_saved)
+        # When it is saved, a count in doubt is none any more.
+        self.cleanup.connect(labels.events.metadata, lambda _: self.changed.emit())
         self.cleanup.connect(labels.events.paint, lambda _: self._begin(edited=True))
         for lost in (labels.events.data, labels.events.editable):  # napari's own history goes then
             self.cleanup.connect(lost, self._forget_steps)
@@ -274,9 +275,6 @@ class ReviewedCells(MeasuredCells):
         if self.labels.features is not self._features:
             self._take_over()
             self.measure()
-
-    def _on_saved(self, event: Any) -> None:
-        self.changed.emit()  # a count in doubt is none any more
 
     def _take_over(self) -> None:
         """Begin with what the layer's features tell: what a model, or an earlier review, said."""

@@ -11,11 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from napari.utils.history import get_open_history, update_open_history
+
 from ...batch.folder import BatchItem, Outputs, items_of, row_of
 from ...batch.process import with_pictures
+from ...batch.report import small_picture
 from ...batch.run import BatchResult, collect, segment_files
 from ...errors import ImageError, SettingsError, WBCSegError
 from ...files import read_text, write_atomically
+from ...images.read import read_file, read_image
 from ...network.library import load_model
 from ...progress import Progress
 from ...results.formats.tables import failed_row
@@ -91,8 +95,6 @@ class Session:
         OutputError
             If the folder cannot be written.
         """
-        from napari.utils.history import update_open_history
-
         kept, file = {"pictures": self.pictures, "shown": str(shown)}, self.out / SESSION_FILE
         write_atomically(file, json.dumps(kept, indent=2).encode())
         update_open_history(str(file))
@@ -185,16 +187,11 @@ class Session:
 
 def last_session() -> Path | None:
     """Return the results folder of the session that was opened last; None where there was none."""
-    from napari.utils.history import get_open_history
-
     return next((one for one in map(Path, get_open_history()) if (one / SESSION_FILE).is_file()), None)
 
 
 def look_at(item: BatchItem, session: Session) -> tuple[dict[str, Any] | None, bytes]:
     """Return the row of a picture in ``counts.csv``, None where no run came to it, and a small JPEG."""
-    from ...batch.report import small_picture
-    from ...images.read import read_file
-
     row, jpeg, outputs = None, b"", session.outputs
     if item.problem:
         return failed_row(item.image, item.problem), jpeg
@@ -220,8 +217,6 @@ def layers_of(item: BatchItem, outputs: Outputs) -> list[LayerDataTuple]:
     WBCSegError
         If the picture or its result cannot be read.
     """
-    from ...images.read import read_file
-
     if item.problem:
         raise ImageError(item.problem)
     if outputs.record_file(item.name).is_file() and not _replaced(item, outputs):
@@ -256,8 +251,6 @@ def save_in_place(
     OutputError
         If a file cannot be written.
     """
-    from ...images.read import read_image
-
     outputs, run, image = session.outputs, session.run, snapshot.image
     base, found = outputs.folder / item.name, snapshot.found
     of_run = run is not None and found.model.endswith(f"@{run.model.hash}")

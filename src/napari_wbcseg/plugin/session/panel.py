@@ -11,7 +11,7 @@ from ..shared.model_list import ModelPicker
 from ..shared.panel import NOTICE_LOOK, Folded, Panel, Sentence, beside, button, scrolled_column
 from ..shared.preferences import preference, preferred_settings
 from ..shared.settings_form import SettingsForm
-from .picture_list import Entry, PictureList
+from .picture_list import PictureList
 
 #: Keys, wherever in the window the focus is, and the action of each.
 KEYS = {"Ctrl+PgDown": "next", "Ctrl+PgUp": "previous"}
@@ -76,11 +76,6 @@ class SessionPanel:
         layout.addWidget(self.pictures, 1)
         layout.addLayout(beside(by["previous"], by["next"], by["save"]))
         layout.addLayout(beside(by["review"], by["differential"]))
-
-    def show_entry(self, entry: Entry) -> None:
-        """Show what came to be known of a picture."""
-        self.pictures.tell(entry)
-        self.summary.setText(self.pictures.summary())
 
 
 def ask_to_save(parent: QWidget, name: str) -> bool | None:

@@ -171,7 +171,8 @@ class SessionWidget(Panel):
         entry, row, jpeg = told
         entry.row, entry.known = row, True
         entry.picture = pixmap(jpeg) if jpeg else entry.picture
-        self._panel.show_entry(entry)
+        self._panel.pictures.tell(entry)
+        self._panel.summary.setText(self._panel.pictures.summary())
         found_anew = entry is self.shown and self._picture.written != self.session.written(entry.item)
         if found_anew and entry.segmented and not self.unsaved:
             self._read(entry)

@@ -14,7 +14,7 @@ from napari.layers import Labels
 
 from ...classification.classes import class_of
 from ...segmentation.measure import LENGTHS, in_physical_units
-from .viewer import pixel_size
+from .viewer import label_at, pixel_size
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,9 @@ def tell_at_mouse(viewer: ViewerModel, layer: Labels) -> None:
     said = viewer.status
     if not isinstance(said, dict) or "; " not in said.get("coordinates", ""):
         return
-    shown = list(viewer.dims.displayed)
-    value: Any = layer.get_value(viewer.cursor.position, dims_displayed=shown, world=True)
-    label = value[-1] if isinstance(value, tuple) else value
+    label = label_at(layer, viewer.cursor.position, dims_displayed=list(viewer.dims.displayed))
     place = said["coordinates"].partition("; ")[0]
-    words = "; ".join(filter(None, (place, cell_in_words(layer, int(label or 0)))))
+    words = "; ".join(filter(None, (place, cell_in_words(layer, label))))
     if said["coordinates"] != words:
         viewer.status = {**said, "coordinates": words}
 

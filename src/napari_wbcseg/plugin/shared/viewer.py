@@ -7,7 +7,7 @@ from typing import Any
 import napari
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 
 from .preferences import preference
 
@@ -58,6 +58,13 @@ def plane_of(layer: Layer, plane: int) -> np.ndarray:
     """Return one plane of a layer of labels, without a copy where they are a NumPy array."""
     data = image_data(layer)
     return np.asarray(data if layer.ndim == 2 else data[plane])
+
+
+def label_at(layer: Labels, position: Any, **looked_at: Any) -> int:
+    """Return the label of a layer at a world position, 0 where there is none; see `Layer.get_value`."""
+    value = layer.get_value(position, world=True, **looked_at)
+    # A layer of several resolutions tells the level too.
+    return int((value[-1] if isinstance(value, tuple) else value) or 0)
 
 
 def plane_shape(layer: Layer) -> tuple[int, ...]:

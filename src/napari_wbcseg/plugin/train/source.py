@@ -15,6 +15,7 @@ from ...datasets.corrections import corrections_folder, is_corrections
 from ...datasets.download import fetch_sigtuple, local_sigtuple
 from ...datasets.masks import MaskReading
 from ...datasets.pair import TrainingPair
+from ...datasets.read import read_pairs
 from ...datasets.sigtuple import TRAIN_FOLDER, read_sigtuple
 from ...errors import DatasetError
 from ...progress import Progress
@@ -180,8 +181,6 @@ class SourcePanel(QWidget):
 
 def _reader(path: Path, masks: MaskReading = "auto") -> Callable[[Progress], list[TrainingPair]]:
     def read(progress: Progress) -> list[TrainingPair]:
-        from ...datasets.read import read_pairs
-
         progress(0, 0, "Reading the training images")
         return read_pairs(path, masks)
 
