@@ -104,6 +104,13 @@ class TestSegment:
         assert set(counts.index[counts.isna()]) == {"focus.tif", "inverted.png"}
         assert "in 2 images, 2 in doubt</h1>" in Path("out/report.html").read_text()
 
+    def test_what_is_noted_of_a_picture_is_told_once_for_all_that_are_alike(self, tmp_path: Path) -> None:
+        pictures = [tmp_path / name for name in ("a.png", "b.png")]
+        for shade, picture in enumerate(pictures):
+            Image.new("RGB", (96, 96), (235, 235, 230 + shade)).save(picture)
+        said = wbcseg("segment", *pictures, "-o", "out").stdout
+        assert "a.png, b.png: No white cell was seen at any size." in said
+
     def test_results_that_count_no_more_are_named(self, slides: Path, model: Path) -> None:
         command = ["segment", slides, "-r", "-m", model, "-o", "out"]
         assert "not counted" not in wbcseg(*command).stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import WBCSegError
-from ..words import counted
+from ..words import counted, listed
 from .app import FAILED
 from .console import add_bar, complain, on_signals, print_table, progress_bars, rounded
 from .options import ModelOption, SettingsOption, model_and_settings
@@ -182,6 +183,16 @@ def _print_counts(rows: list[dict[str, Any]]) -> None:
         seconds = sum(row["seconds"] or 0 for row in good)
         total = counted(len(good), "image"), *numbers(sure), "", rounded(seconds, 2)
     print_table(("image", "white cells", *beside, "to check", "diameter", "seconds"), table, total=total)
-    for row in good:
-        if row["white_cells"] is None:
-            typer.echo(f"{row['image']}: {row['notes']}")
+    _print_notes(good)
+
+
+def _print_notes(rows: list[dict[str, Any]]) -> None:
+    """Print what should be known of the images, first of those whose count is in doubt."""
+    told = defaultdict[str, list[str]](list)
+    for row in sorted(rows, key=lambda row: row["white_cells"] is not None):
+        if row["notes"]:
+            told[row["notes"]].append(row["image"])
+    for notes, images in list(told.items())[:_TABLE_ROWS]:
+        typer.echo(f"{listed(images)}: {notes}")
+    if len(told) > _TABLE_ROWS:
+        typer.echo("More notes are in counts.csv.")
