@@ -58,14 +58,9 @@ def look_again(instances: Instances, image: np.ndarray, predictor: Predictor) ->
     second = predictor.second if unsure else None
     if second is None:
         return instances
-    shape = (image.shape[0], image.shape[1])
-    windows = []
-    for label, box in label_boxes(instances.labels):
-        if label in unsure:
-            windows += box_windows(box.grown(PARAMETERS.context, shape), shape, second.multiple)
-    flips, threshold = second.settings.flips, second.settings.probability_threshold
-    maps = second.predict(image, list(dict.fromkeys(windows)), "Looking again at what is unsure", flips=flips)
-    agreed = instances.mean_of(maps.cell)
+    boxes = [box for label, box in label_boxes(instances.labels) if label in unsure]
+    agreed = instances.mean_of(_cell_around(boxes, image, second))
+    threshold = second.settings.probability_threshold
     return instances.without(
         [index for index in unsure if (instances.certainty[index] + agreed[index]) / 2 < threshold]
     )
@@ -99,19 +94,23 @@ def look_again_in(
     if not len(unsure):
         return cells
     scaled = standard.brought(resample(image, predictor.canonical_diameter / diameter))
-    shape = (scaled.shape[0], scaled.shape[1])
     boxes = [Box(*box).shifted(-window.top, -window.left) for box in cells.rows["box"][unsure].tolist()]
-    exact = np.tile(np.divide(shape, image.shape[:2]), 2)
-    windows = []
-    for box in boxes:
-        near = Box(*np.rint(box * exact).astype(int).tolist()).grown(PARAMETERS.context, shape)
-        windows += box_windows(near, shape, predictor.multiple)
-    windows = list(dict.fromkeys(windows))
-    flips, threshold = predictor.settings.flips, predictor.settings.probability_threshold
-    maps = predictor.predict(scaled, windows, "Looking again at what is unsure", flips=flips)
-    cell = cv2.resize(maps.cell, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    exact = np.tile(np.divide(scaled.shape[:2], image.shape[:2]), 2)
+    near = [Box(*np.rint(box * exact).astype(int).tolist()) for box in boxes]
+    cell = _cell_around(near, scaled, predictor)
+    cell = cv2.resize(cell, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    threshold = predictor.settings.probability_threshold
     keep = np.ones(len(cells), bool)
     for row, box in zip(unsure, boxes, strict=True):
         agreed = cell[box.slices][cells.masks[row]].mean()
         keep[row] = (cells.rows["certainty"][row] + agreed) / 2 >= threshold
     return cells.only(keep)
+
+
+def _cell_around(boxes: list[Box], image: np.ndarray, predictor: Predictor) -> np.ndarray:
+    """Predict the probability of a cell in and around some boxes of an image at the canonical scale."""
+    shape = (image.shape[0], image.shape[1])
+    near = (box.grown(PARAMETERS.context, shape) for box in boxes)
+    windows = dict.fromkeys(window for box in near for window in box_windows(box, shape, predictor.multiple))
+    flips = predictor.settings.flips
+    return predictor.predict(image, list(windows), "Looking again at what is unsure", flips=flips).cell
