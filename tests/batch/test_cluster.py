@@ -95,8 +95,10 @@ def reference(items: list[BatchItem], model: ModelFile, tmp_path_factory: pytest
 def test_a_cluster_finds_what_one_process_finds(
     client: Any, items: list[BatchItem], model: ModelFile, reference: Path, tmp_path: Path
 ) -> None:
-    seen: list[dict[str, Any]] = []
-    result = segment_files(items, tmp_path, model, SETTINGS, client=client, report=seen.append)
+    seen: list[tuple[BatchItem, dict[str, Any]]] = []
+    result = segment_files(
+        items, tmp_path, model, SETTINGS, client=client, report=lambda *done: seen.append(done)
+    )
     assert result.failed == 3
     assert len(seen) == IMAGES + 1
     assert_same_results(tmp_path, reference)
@@ -111,7 +113,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_doubles_nothing(
     killed: list[str] = []
     seen: list[str] = []
 
-    def report(row: dict[str, Any]) -> None:
+    def report(item: BatchItem, row: dict[str, Any]) -> None:
         seen.append(row["image"])
         if len(seen) >= 3 and not killed:
             killed.extend(kill_a_busy_worker(client, pids))
@@ -238,7 +240,7 @@ def test_a_worker_writes_nothing_for_a_run_that_is_over(
 ) -> None:
     """The tables would not tell of it, and the next run into the folder may have other settings."""
 
-    def stop(row: dict[str, Any]) -> None:
+    def stop(item: BatchItem, row: dict[str, Any]) -> None:
         raise Cancelled("Stopped.")
 
     with scheduler_and_worker(tmp_path, WAITS_WITH_THE_SECOND) as (_, client):

@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from napari_wbcseg import SegmentationSettings, load_result, save
+from napari_wbcseg.batch.folder import BatchItem
 from napari_wbcseg.batch.run import BatchResult, collect, segment_files
 from napari_wbcseg.errors import OutputError
 from napari_wbcseg.network.model_file import ModelFile
@@ -90,7 +91,7 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path: Path, model: ModelFile)
     folder, out = write(tmp_path / "in", 1), tmp_path / "out"
     refused: list[str] = []
 
-    def at_once(row: dict[str, Any]) -> None:
+    def at_once(item: BatchItem, row: dict[str, Any]) -> None:
         with pytest.raises(OutputError, match="Another run is writing into"):
             run(folder, out, model)
         refused.append(row["image"])

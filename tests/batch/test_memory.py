@@ -21,7 +21,7 @@ from napari_wbcseg.network.library import load_model
 
 done = []
 
-def report(row):
+def report(item, row):
     done.append(row)
     if len(done) in (20, 60):
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -61,8 +61,8 @@ class TestManyImages:
     def test_ten_bad_of_a_hundred_are_ten_sentences(self, tmp_path: Path, model: ModelFile) -> None:
         bad = list(range(5, 100, 10))
         items = write_images(tmp_path / "in", 100, bad)
-        seen: list[dict[str, Any]] = []
-        result = run(items, tmp_path / "out", model, report=seen.append)
+        seen: list[tuple[BatchItem, dict[str, Any]]] = []
+        result = run(items, tmp_path / "out", model, report=lambda *done: seen.append(done))
         assert result.failed == 10
         assert len(seen) == len(result.rows) == 100
         counts, cells, labels = results(tmp_path / "out")

@@ -96,6 +96,11 @@ class Outputs:
     formats: tuple[str, ...] = ()
     model_source: str = ""
 
+    @classmethod
+    def of(cls, record: RunRecord, folder: Path) -> Outputs:
+        """Return those of a recorded run into a folder."""
+        return Outputs(folder, record.mask, record.overlay, record.formats, record.model.source)
+
     def record_file(self, name: str) -> Path:
         """Return the file by which an image is known to be done."""
         return self.folder / f"{name}{RESULT_SUFFIX}"

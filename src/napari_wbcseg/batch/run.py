@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..classification.differential import pooled
 from ..errors import ImageError, OutputError, SettingsError, WBCSegError
 from ..files import remove_leftovers
 from ..images.find import find_images, natural_key
@@ -17,6 +16,7 @@ from ..network.engines.create import create_engine
 from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
+from ..results.load import ClassesTold, pooled_results
 from ..results.names import (
     CELLS_FILE,
     COUNTS_FILE,
@@ -137,7 +137,7 @@ def segment_files(
     client: Client | None = None,
     progress: Progress = silent,
     image_progress: Progress = silent,
-    report: Callable[[Row], None] = lambda row: None,
+    report: Callable[[BatchItem, Row], None] = lambda item, row: None,
 ) -> BatchResult:
     """Segment files and write the results, see `napari_wbcseg.results`.
 
@@ -169,7 +169,8 @@ def segment_files(
     image_progress : Progress
         Called within an image, where that is done here or in tiles.
     report : callable
-        Called with the row of each image as soon as it is known, those of earlier runs first.
+        Called with each image, by the name of its files, and its row as soon as that is known, those of
+        earlier runs first.
 
     Raises
     ------
@@ -185,12 +186,7 @@ def segment_files(
     folder = Path(out).expanduser().resolve()
     model, settings = model_and_settings(model, settings)
     wanted: dict[str, Any] = {"mask": mask, "overlay": overlay, "formats": tuple(formats)}
-    if client is None:
-        device = create_engine(model, settings.engine, settings.device).device
-    else:
-        from .cluster import describe  # needs an extra
-
-        device = describe(client)
+    device = _device(model, settings, client)
     record = RunRecord.start(settings, model, source, device=device, finished=False, **wanted)
     source = record.model.source
     run = Run(folder, **wanted, model_source=source, model=model, settings=settings, again=again)
@@ -206,9 +202,10 @@ def segment_files(
 
         def done(item: BatchItem, row: Row) -> None:
             rows[item] = row
-            report(row)
+            report(item, row)
 
         def take_up(those: Iterable[BatchItem]) -> None:
+            """Take in what is done by now."""
             for item in those:
                 if item not in rows and (known := run.done_before(item)) is not None:
                     with suppress(WBCSegError):  # damaged, and so done again
@@ -216,7 +213,7 @@ def segment_files(
                         done(item, now.row(item.image, cells))
 
         # Before hours of work are done, show that their results can be kept.
-        _with_inputs(record, items, rows, folder).write(folder / RUN_FILE)
+        _with_inputs(record, items, rows, {}, folder).write(folder / RUN_FILE)
         remove_leftovers(folder)
         if again:
             forget_large(run, given)
@@ -226,15 +223,10 @@ def segment_files(
             kept = len(rows)
             todo = [item for item in items if item not in rows]
             outdated = sum(run.outdates(run.read(item.name)) for item in todo if not item.problem)
-            if client is None:
-                work = segment_here(todo, run, image_progress)
-            else:
-                from .cluster import segment_on_cluster
-
+            if client is not None:
                 todo.sort(key=lambda item: not item.large)  # in the order in which they are done there
-                work = segment_on_cluster(todo, run, image_progress, client)
             left = dict.fromkeys(todo)
-            with closing(work):
+            with closing(_segment(todo, run, image_progress, client)) as work:
                 while left:
                     progress(len(rows), len(items), next(iter(left)).image)
                     item, row = next(work)
@@ -250,6 +242,26 @@ def segment_files(
             twice = _write_run(run, record, items, rows)
     told = [rows[item] for item in items if item in rows]
     return BatchResult(told, kept, outdated, (*twice, *not_counted(run)))
+
+
+def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:
+    """Return in words what the network runs on."""
+    if client is None:
+        return create_engine(model, settings.engine, settings.device).device
+    from .cluster import describe  # needs an extra
+
+    return describe(client)
+
+
+def _segment(
+    items: Sequence[BatchItem], run: Run, progress: Progress, client: Client | None
+) -> Generator[tuple[BatchItem, Row], None, None]:
+    """Segment files here or on a cluster, and yield each as it is done."""
+    if client is None:
+        return segment_here(items, run, progress)
+    from .cluster import segment_on_cluster
+
+    return segment_on_cluster(items, run, progress, client)
 
 
 def renew_tables(folder: str | Path) -> None:
@@ -274,7 +286,7 @@ def renew_tables(folder: str | Path) -> None:
         return
     with alone_in(folder):
         record = RunRecord.read(folder / RUN_FILE)
-        outputs = Outputs(folder, record.mask, record.overlay, record.formats, record.model.source)
+        outputs = Outputs.of(record, folder)
         items, rows = items_of(record, folder), dict[BatchItem, Row]()
         for item, given in zip(items, record.inputs, strict=True):
             if outputs.record_file(item.name).is_file():
@@ -285,19 +297,19 @@ def renew_tables(folder: str | Path) -> None:
 
 
 def _with_inputs(
-    record: RunRecord, items: Sequence[BatchItem], rows: Mapping[BatchItem, Row], folder: Path
+    record: RunRecord,
+    items: Sequence[BatchItem],
+    rows: Mapping[BatchItem, Row],
+    hashes: Mapping[BatchItem, str | None],
+    folder: Path,
 ) -> RunRecord:
     """Return the record of a run, to lie in a folder, with what became of each input so far."""
     inputs = []
     for item in items:
         row, path = rows.get(item, {"status": "pending"}), os.path.abspath(item.path)
-        known = {name: row[name] for name in ("status", "count", "error") if name in row}
-        relative = relative_path(path, folder)
-        inputs.append(
-            InputRecord(
-                path=path, relative=relative, image=item.image, name=item.name, sha256=item.sha256, **known
-            )
-        )
+        known: dict[str, Any] = {name: row[name] for name in ("status", "count", "error") if name in row}
+        known |= {"relative": relative_path(path, folder), "sha256": hashes.get(item, item.sha256)}
+        inputs.append(InputRecord(path=path, image=item.image, name=item.name, **known))
     return record.model_copy(update={"inputs": inputs})
 
 
@@ -311,7 +323,7 @@ def _write_run(
     tuple of str
         Which images seem to be there twice, as their rows say too.
     """
-    folder, tables, sure, gallery = run.folder, [], [], Gallery()
+    folder, tables, told, gallery = run.folder, [], list[ClassesTold](), Gallery()
     hashes: dict[BatchItem, str | None] = {}
     for item in items:
         if rows.get(item, {}).get("status") != "ok":
@@ -322,11 +334,9 @@ def _write_run(
         except (ImageError, SettingsError) as error:  # removed or damaged meanwhile
             rows[item] = failure(item, error)
             continue
-        rows[item] = result.row(item.image, cells)
-        hashes[item] = result.image.sha256
+        rows[item], hashes[item] = result.row(item.image, cells), result.image.sha256
         tables.append((item.image, with_micrometres(cells, result.placement.pixel_size)))
-        if not result.in_doubt:
-            sure.append((cells, result.class_list))
+        told.append(ClassesTold(cells, result.class_list, result.in_doubt))
         with suppress(WBCSegError):
             if not result.pictures:  # a person saved it
                 result = with_pictures(item, result, run)
@@ -337,24 +347,21 @@ def _write_run(
     for said, group in twice.items():
         for item in group:
             rows[item]["notes"] = f"{rows[item]['notes']} {said}".strip()
-    record = _with_inputs(record, items, rows, folder)
-    for item, one in zip(items, record.inputs, strict=True):
-        one.sha256 = hashes.get(item, one.sha256)
-
-    def entries() -> Iterator[dict[str, object]]:
-        """Yield what the report shows of each image; the pictures of one are in memory at a time."""
-        for item in items:
-            if (row := rows.get(item)) is None:
-                continue
-            result = run.read(item.name) if row["status"] == "ok" else None
-            files = run.files_of(item.name, result) if result else []
-            overlay = folder / f"{item.name}{OVERLAY_SUFFIX}"
-            pictures = result.pictures if result else []
-            yield {"row": row, "pictures": pictures, "overlay": overlay.name if overlay in files else ""}
-
-    differential = pooled(sure, len(tables) - len(sure))
-    write_counts(folder / COUNTS_FILE, [rows[item] for item in items if item in rows])
+    known = {item: rows[item] for item in items if item in rows}
+    record = _with_inputs(record, items, known, hashes, folder)
+    write_counts(folder / COUNTS_FILE, known.values())
     write_cells(folder / CELLS_FILE, tables)
     record.write(folder / RUN_FILE)
-    write_report(folder / REPORT_FILE, record, entries(), differential, gallery)
+    write_report(folder / REPORT_FILE, record, _entries(run, known), pooled_results(told), gallery)
     return tuple(twice)
+
+
+def _entries(run: Outputs, rows: Mapping[BatchItem, Row]) -> Iterator[dict[str, object]]:
+    """Yield what the report shows of each image; the pictures of one are in memory at a time."""
+    for item, row in rows.items():
+        entry: dict[str, object] = {"row": row, "pictures": [], "overlay": ""}
+        if row["status"] == "ok" and (result := run.read(item.name)) is not None:
+            overlay = run.folder / f"{item.name}{OVERLAY_SUFFIX}"
+            drawn = overlay in run.files_of(item.name, result)
+            entry |= {"pictures": result.pictures, "overlay": overlay.name if drawn else ""}
+        yield entry

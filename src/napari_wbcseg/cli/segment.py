@@ -18,6 +18,9 @@ from .options import ModelOption, SettingsOption, model_and_settings
 if TYPE_CHECKING:
     from distributed import Client
 
+    from ..batch.folder import BatchItem
+    from ..batch.run import BatchResult
+
 _TABLE_ROWS = 40
 _COUNTED = "white_cells", "erythroblasts", "to_check"
 
@@ -77,7 +80,6 @@ def segment(
     are searched for them too.
     """
     from ..batch.folder import items_of
-    from ..batch.report import REPORT_FILE
     from ..batch.run import collect, segment_files
     from ..results.records import RunRecord
     from ..results.save import format_names
@@ -101,19 +103,14 @@ def segment(
         items = items_of(record, settings.resolve().parent)
     else:
         raise typer.BadParameter("Name at least one image, folder or pattern.")
-
-    def stop(number: int, frame: Any) -> None:
-        """Take the end of a session, a terminal or a job for Ctrl-C: what is done is kept."""
-        raise KeyboardInterrupt
-
     with (
-        on_signals(stop, "SIGTERM", "SIGHUP"),
+        on_signals(_stop, "SIGTERM", "SIGHUP"),
         _cluster(scheduler, workers) as client,
         progress_bars() as bars,
     ):
 
-        def report(row: dict[str, Any]) -> None:
-            if row["status"] != "ok":
+        def report(item: BatchItem, row: dict[str, Any]) -> None:
+            if row["error"]:
                 bars.console.print(row["error"], style="red")
 
         result = segment_files(
@@ -131,6 +128,20 @@ def segment(
             image_progress=add_bar(bars),
             report=report,
         )
+    _print_result(result, out)
+    if result.failed:
+        complain(f"{result.failed} of {counted(len(items), 'input')} failed; see above or counts.csv.")
+        raise typer.Exit(FAILED)
+
+
+def _stop(number: int, frame: Any) -> None:
+    """Take the end of a session, a terminal or a job for Ctrl-C: what is done is kept."""
+    raise KeyboardInterrupt
+
+
+def _print_result(result: BatchResult, out: Path) -> None:
+    from ..batch.report import REPORT_FILE
+
     _print_counts(result.rows)
     typer.echo(f"Results: {out}")
     typer.echo(f"Report:  {out / REPORT_FILE}")
@@ -143,9 +154,6 @@ def segment(
         )
     for sentence in result.notices:
         typer.echo(sentence)
-    if result.failed:
-        complain(f"{result.failed} of {counted(len(items), 'input')} failed; see above or counts.csv.")
-        raise typer.Exit(FAILED)
 
 
 def _cluster(scheduler: str | None, workers: int | None) -> AbstractContextManager[Client | None]:

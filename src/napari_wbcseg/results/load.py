@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -176,16 +177,16 @@ class ClassesTold(NamedTuple):
         The class of each cell.
     classes : ClassList
         What the classes are.
-    told_by : set of str
-        ``name@hash`` of a classifier, ``a person``, or both.
     in_doubt : bool
         Whether a note asks what the count depends on, and nobody has corrected the cells since.
+    told_by : set of str
+        ``name@hash`` of a classifier, ``a person``, or both.
     """
 
     cells: pd.DataFrame
     classes: ClassList
-    told_by: set[str]
     in_doubt: bool
+    told_by: AbstractSet[str] = frozenset()
 
 
 def classes_in(path: str | Path) -> ClassesTold:
@@ -208,7 +209,7 @@ def classes_in(path: str | Path) -> ClassesTold:
     told_by = {record.classifier.id} if record.classifier else set()
     if CLASS_BY in cells and cells[CLASS_BY].eq(PERSON).any():
         told_by.add("a person")
-    return ClassesTold(class_of(cells).to_frame(CLASS), record.class_list, told_by, record.in_doubt)
+    return ClassesTold(class_of(cells).to_frame(CLASS), record.class_list, record.in_doubt, told_by)
 
 
 def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[str]]:
@@ -234,9 +235,14 @@ def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[s
     """
     files, outdated = counted_records(results)
     every = [classes_in(file) for file in files]
-    sure = [one for one in every if not one.in_doubt]
-    found = pooled([(one.cells, one.classes) for one in sure], len(every) - len(sure))
-    return replace(found, outdated=outdated), sorted(set().union(*(one.told_by for one in every)))
+    told_by = sorted(set().union(*(one.told_by for one in every)))
+    return replace(pooled_results(every), outdated=outdated), told_by
+
+
+def pooled_results(results: Sequence[ClassesTold]) -> Differential:
+    """Count the cells of results by class, all together but those whose count is in doubt."""
+    sure = [(one.cells, one.classes) for one in results if not one.in_doubt]
+    return pooled(sure, len(results) - len(sure))
 
 
 def counted_records(results: Iterable[str | Path]) -> tuple[list[Path], int]:

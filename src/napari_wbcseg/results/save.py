@@ -25,7 +25,7 @@ from .formats.ome_zarr import write_ome_zarr
 from .formats.pictures import draw_overlay, write_image
 from .formats.rois import write_rois
 from .formats.tables import with_image, with_micrometres, write_table
-from .names import LABELS_SUFFIX, MASK_SUFFIX, METADATA_KEY, OVERLAY_SUFFIX, RESULT_SUFFIX
+from .names import IN_METADATA, LABELS_SUFFIX, MASK_SUFFIX, METADATA_KEY, OVERLAY_SUFFIX, RESULT_SUFFIX
 from .records import ResultRecord
 
 #: A labels layer of napari, or what has these of its attributes; napari itself is not imported.
@@ -291,15 +291,10 @@ def of_layer(layer: LabelsLayer) -> Segmentation:
         data,
         layer.features,
         settings=SegmentationSettings(**settings) if settings else None,
-        model=str(about.get("model") or ""),
-        classifier=str(about.get("classifier") or ""),
-        cell_diameter=about.get("cell_diameter"),
-        field_share=about.get("field_share"),
-        notes=tuple(about.get("notes") or ()),
         place=_placement_of(layer, len(data.shape)),
         name=str(about.get("source") or layer.name),
-        edited=bool(about.get("edited")),
         classes=ClassList.from_list(about["classes"]) if about.get("classes") else BUILT_IN,
+        **{name: about[name] for name in IN_METADATA if name in about},
     )
 
 

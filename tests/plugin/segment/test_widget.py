@@ -46,9 +46,7 @@ def test_run_adds_the_layers_and_tells_the_count(viewer, widget, quick_segment, 
     assert layers.cells in viewer.layers
     assert widget._panel.result.text() == "3 white cells"
     assert "Cell diameter 24 px, estimated" in widget._panel.found.text()
-    assert widget._panel.settings.editors["cell_diameter"]._value.value == 24, (
-        "a start for setting it by hand"
-    )
+    assert widget._panel.diameter._value.value == 24, "a start for setting it by hand"
     assert widget.settings.cell_diameter is None
     assert widget.image is source, "the results do not become the image"
     no_thread_left(qtbot)
@@ -59,7 +57,7 @@ def test_the_widget_gives_what_the_function_gives(viewer, widget, small_model, q
     from napari_wbcseg import segment
 
     small_model("tiny", "classic")
-    widget._panel.models.refresh("tiny")
+    widget._panel.method.models.refresh("tiny")
     source = viewer.add_image(discs(), rgb=True)
     segmentation, layers = run(widget, qtbot, timeout=60_000)
     expected = segment(source.data, "tiny", SegmentationSettings(recipe="classic"))
@@ -295,7 +293,7 @@ def test_a_trained_model_appears_in_the_list_and_is_not_chosen_unasked(widget, s
     before = widget.model
     small_model("leishman", "classic")
     events.models_changed.emit("leishman")
-    assert widget._panel.models.findData("leishman") >= 0
+    assert widget._panel.method.models.findData("leishman") >= 0
     assert widget.model == before
     widget.model = "leishman"
     assert widget.settings.recipe == "classic", "a model brings its recipe"
@@ -303,19 +301,19 @@ def test_a_trained_model_appears_in_the_list_and_is_not_chosen_unasked(widget, s
 
 def test_choosing_a_recipe_takes_a_model_of_it(widget, small_model):
     small_model("leishman", "classic")
-    widget._panel.models.refresh()
+    widget._panel.method.models.refresh()
     widget.model = "my-stain"
-    widget._panel.settings.editors["recipe"]._value.value = "classic"
+    widget._panel.method.editors["recipe"]._value.value = "classic"
     assert widget.model in ("classic", "leishman")
-    assert widget._panel.models.recipe == "classic"
+    assert widget._panel.method.models.recipe == "classic"
 
 
 def test_a_spoilt_model_file_is_listed_but_cannot_be_chosen(widget, own_models_folder):
     (own_models_folder / "spoilt.safetensors").write_bytes(b"nothing")
-    widget._panel.models.refresh()
-    index = widget._panel.models.findData("spoilt")
+    widget._panel.method.models.refresh()
+    index = widget._panel.method.models.findData("spoilt")
     assert index >= 0
-    assert not widget._panel.models.model().item(index).isEnabled()
+    assert not widget._panel.method.models.model().item(index).isEnabled()
 
 
 def test_the_picker_follows_the_active_layer_and_forgets_removed_ones(viewer, widget):
@@ -403,7 +401,7 @@ def test_the_count_follows_brush_and_undo(viewer, widget, quick_segment, qtbot):
 
 def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick_segment, qtbot):
     source = viewer.add_image(discs(), rgb=True, scale=(0.5, 0.5))
-    editor = widget._panel.settings.editors["cell_diameter"]
+    editor = widget._panel.diameter
     editor._none.value = False
     editor._value.value = 40
     circle = widget._circle.layer
@@ -469,7 +467,7 @@ def test_what_is_folded_takes_no_key_and_draw_needs_an_image(viewer, widget):
     for part in widget.findChildren(Folded):
         assert not any(inner.isVisibleTo(widget) for inner in part._content.findChildren(QWidget))
         part.expand()
-    assert widget._panel.settings.editors["batch_size"].isVisibleTo(widget)
+    assert widget._panel.method.editors["batch_size"].isVisibleTo(widget)
 
 
 EDGES = [(0, 60), (60, 0), (119, 60), (60, 159), (0, 0)]

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_wbcseg import SegmentationSettings, differential_of, load_result, save
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
+from napari_wbcseg.plugin.shared.classes_editor import ClassesEditor
 from napari_wbcseg.plugin.shared.jobs import busy
 from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.plugin.shared.unsaved import unsaved_folder
@@ -183,6 +184,21 @@ class TestOpening:
         with qtbot.waitSignal(widget.listed, timeout=WAIT):
             widget.open_pictures([tmp_path / "empty"])
         assert [row[3] for row in texts(widget)] == ["failed"]
+
+
+class TestChoosingTheMethod:
+    def test_the_recipe_is_that_of_the_model(self, viewer):
+        """A recipe that was chosen beside a model of the other one was passed over without a word."""
+        widget = open_panel(viewer, TITLE)
+        assert widget.settings.recipe == "robust"
+        widget.model = "dark"
+        assert widget.settings.recipe == "classic"
+        widget.settings = SegmentationSettings(recipe="robust")
+        assert widget.model == "wbc"
+
+    def test_classifiers_are_offered_as_in_the_panel_segment(self, viewer):
+        widget = open_panel(viewer, TITLE)
+        assert isinstance(widget._panel.method.editors["classes"], ClassesEditor)
 
 
 class TestSegmenting:

@@ -219,7 +219,7 @@ def test_what_is_said_right_before_a_part_and_in_it_is_kept(viewer, result, forc
 
 def test_that_decisions_cannot_be_kept_is_said_once_until_they_are(viewer, result, qtbot, monkeypatch):
     said = []
-    monkeypatch.setattr(disk_copy, "say_error", said.append)
+    monkeypatch.setattr(disk_copy, "show_error", said.append)
     _, cells = viewer.open(result, plugin="napari-wbcseg")
     review = ReviewWidget(viewer)
     qtbot.addWidget(review)

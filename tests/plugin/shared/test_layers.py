@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_wbcseg.plugin.shared.layers import add_segmentation, landing, layer_arrays, result_layers
+from napari_wbcseg.plugin.shared.layers import LayerUpdate, add_segmentation, layer_arrays, result_layers
 
 from ..conftest import dark_discs, discs
 
@@ -106,10 +106,10 @@ def test_results_lie_right_above_their_source(viewer):
     ]
 
 
-def test_a_landing_that_is_broken_off_leaves_the_list_as_it_was(viewer):
+def test_an_update_that_is_broken_off_leaves_the_list_as_it_was(viewer):
     source = viewer.add_image(discs(), rgb=True)
     found = dark_discs(source.data)
-    steps = landing(viewer, found, source, layer_arrays(found))
+    steps = LayerUpdate(viewer, found, source, layer_arrays(found)).steps()
     next(steps)
     next(steps)
     assert len(viewer.layers) > 1

@@ -21,11 +21,10 @@ from qtpy.QtWidgets import (
 )
 
 from ...classification.classes import UNSURE
-from ...classification.differential import Differential, Share, differential, pooled
-from ...results.load import ClassesTold
+from ...classification.differential import Differential, Share, differential
+from ...results.load import ClassesTold, pooled_results
 from ...words import counted
 from ..shared.layer_picker import LayerPicker
-from ..shared.metadata import LayerInfo
 from ..shared.panel import Sentence, button, fill, form, there, with_tip
 from ..shared.regions import inside, is_regions, region_outlines
 from .folder_results import FolderResults
@@ -124,7 +123,7 @@ class DifferentialPanel(QWidget):
             return
         chosen = self.table.currentIndex().row()
         review = self._review()
-        kept = None if review is None else LayerInfo.of(review.labels).record
+        kept = None if review is None else review.info.record
         record = None if kept is None else Path(kept)
         folder = self._asked if record is None else record.parent
         self.folder.setVisible(folder is not None)
@@ -147,7 +146,7 @@ class DifferentialPanel(QWidget):
         review = self._review()
         if review is None:
             return None, ""
-        if LayerInfo.of(review.labels).in_doubt:
+        if review.info.in_doubt:
             return None, "Count in doubt, see its notes."
         cells = review.cells
         if self.regions.value is not None:
@@ -163,17 +162,16 @@ class DifferentialPanel(QWidget):
             return None, "Reading the results …"
         told = {file: known for file, (_, known) in read.known.items()}
         if review is not None and record is not None and record not in read.outdated:
-            doubt = LayerInfo.of(review.labels).in_doubt
-            told[record] = ClassesTold(review.cells, review.classes, set(), doubt)
+            doubt = review.info.in_doubt
+            told[record] = ClassesTold(review.cells, review.classes, doubt)
         every = [one for one in told.values() if one is not None]
-        sure = [one for one in every if not one.in_doubt]
-        found = pooled([(one.cells, one.classes) for one in sure])
+        found = pooled_results(every)
         left_out = {
-            "in doubt": len(every) - len(sure),
+            "in doubt": found.in_doubt,
             "of another run left out": len(read.outdated),
             "that cannot be read": len(told) - len(every),
         }
-        pictures = f" in {counted(len(sure), 'picture')}"
+        pictures = f" in {counted(len(every) - found.in_doubt, 'picture')}"
         pictures += "".join(f", {number} {what}" for what, number in left_out.items() if number)
         return found, _in_words(found, pictures)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pandas as pd
+from napari.utils.notifications import show_error
 
 from ...classification.classes import ClassList
 from ...segmentation.large.result import LargeResult
-from ..shared.jobs import Job, busy, in_background, say_error
+from ..shared.jobs import Job, busy, in_background
 
 
 class DiskCopy:
@@ -47,7 +48,7 @@ class DiskCopy:
 
     def _on_failed(self, words: str) -> None:
         if not self._failing:
-            say_error(
+            show_error(
                 f"What you decide is not being kept. {words} Once that is mended, accept or name a cell: "
                 "all that you decided is written with it."
             )

@@ -101,7 +101,7 @@ class LayerReview(ReviewedCells):
             raise EditError("Choose the image of the cells first: the outline is found in it.")
         labels, image = plane_of(self.labels, plane), image_data(self.image)
         image = image[plane] if self.stacked else image
-        info, cells = LayerInfo.of(self.labels), self.cells
+        info, cells = self.info, self.cells
         diameter = info.cell_diameter or (float(cells["diameter"].median()) if len(cells) else None)
 
         def work(progress: Progress) -> tuple[Box, np.ndarray]:

@@ -22,7 +22,7 @@ from ...words import counted
 from ..shared.events import events
 from ..shared.features import known_cells
 from ..shared.jobs import Job, busy, in_background, timer
-from ..shared.metadata import LayerInfo, note
+from ..shared.metadata import note
 from ..shared.viewer import image_data
 from .decisions import Cell, Told
 from .layer import LayerReview
@@ -111,7 +111,7 @@ class Learning(QObject):
         self._soon.stop()
         view, classes, seen, wanted = _View.of(self._review), self._review.classes, self._seen, self.wanted
         names, first, before = _named(view.cells), self._first, self._review.told
-        asked = (LayerInfo.of(self._review.labels).settings or {}).get("classes")
+        asked = (self._review.info.settings or {}).get("classes")
 
         def work(progress: Progress) -> tuple[ClassifierFile, Seen, Told | None]:
             start = first or _first_classifier(asked)
@@ -162,7 +162,7 @@ class Learning(QObject):
     def _name_in_layer(self, told: Told | None) -> None:
         """Say with the layer what tells its classes now."""
         labels, before = self._review.labels, self._review.told
-        info = LayerInfo.of(labels)
+        info = self._review.info
         if before is None:
             self._asked = info.classifier
         if told is not None:
@@ -228,7 +228,7 @@ class _View:
     def of(cls, review: LayerReview) -> _View:
         """Take the cells of a review, and the image that it has."""
         labels, image = image_data(review.labels), image_data(review.image)  # type: ignore[arg-type]
-        diameter = LayerInfo.of(review.labels).cell_diameter
+        diameter = review.info.cell_diameter
         # Labels in memory may be edited meanwhile.
         labels = labels if review.on_disk else np.array(labels)
         return cls(labels, image, review.cells, review.keys(), diameter)

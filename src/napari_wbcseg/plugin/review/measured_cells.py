@@ -67,7 +67,7 @@ class MeasuredCells(QObject):
     def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None) -> None:
         super().__init__()
         self.viewer, self.labels = viewer, labels
-        self.on_disk, self.cleanup = LayerInfo.of(labels).folder is not None, Cleanup()
+        self.on_disk, self.cleanup = self.info.folder is not None, Cleanup()
         self.image: Image | None = None
         self.planes: Sequence[TrackedCells | StoredPlane] = []
         self._tracked: list[TrackedCells] = []
@@ -98,6 +98,11 @@ class MeasuredCells(QObject):
     def stacked(self) -> bool:
         """Whether the layer has planes."""
         return bool(self.labels.ndim == 3)
+
+    @property
+    def info(self) -> LayerInfo:
+        """What is known of the layer."""
+        return LayerInfo.of(self.labels)
 
     @property
     def plane(self) -> int | None:

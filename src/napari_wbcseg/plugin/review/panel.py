@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from ...segmentation.measure import in_physical_units
 from ..shared.columns import BY_NAME, NUMBERS
 from ..shared.layer_picker import LayerPicker
-from ..shared.metadata import LayerInfo, is_picture
+from ..shared.metadata import is_picture
 from ..shared.panel import Folded, Panel, Sentence, beside, form, scrolled_column, with_tip
 from ..shared.plots import Histogram
 from ..shared.saving import source_image
@@ -218,7 +218,7 @@ class ReviewPanel:
             self.count.setText("")
             self.here.setText("")
             return
-        info = LayerInfo.of(review.labels)
+        info = review.info
         here = [*info.notes] if info.in_doubt else []
         if review.stacked and review.plane is not None and not info.in_doubt:
             here.append(f"On this plane ({review.plane}): {review.summary(review.plane)}.")

@@ -28,7 +28,7 @@ from ...segmentation.measure import COLUMNS
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.counts import counts_of
 from ..shared.features import known_cells, known_values, write_features
-from ..shared.metadata import LayerInfo, note
+from ..shared.metadata import note
 from .decisions import ACCEPTED, Accepted, Cell, Decisions, Said, Told
 from .disk_copy import DiskCopy
 from .measured_cells import MeasuredCells
@@ -67,7 +67,7 @@ class ReviewedCells(MeasuredCells):
         self.told: Told | None = None
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
-        folder = LayerInfo.of(labels).folder
+        folder = self.info.folder
         self._copy = None if folder is None else DiskCopy(folder)
         self._take_over()
         self.cleanup.connect(labels.events.features, self._on_features)
@@ -112,7 +112,7 @@ class ReviewedCells(MeasuredCells):
     @property
     def classes(self) -> ClassList:
         """The classes that cells are sorted into: the list of the result, and what is found beside."""
-        return LayerInfo.of(self.labels).class_list.covering(sorted(set(self.cells[CLASS])))
+        return self.info.class_list.covering(sorted(set(self.cells[CLASS])))
 
     @property
     def count(self) -> int:
@@ -255,7 +255,7 @@ class ReviewedCells(MeasuredCells):
         self._undone = []
 
     def _step(self, edited: bool) -> _Step:
-        return self._decisions.state, LayerInfo.of(self.labels).classes, edited
+        return self._decisions.state, self.info.classes, edited
 
     def _forget_steps(self, event: Any = None) -> None:
         self._done, self._undone = [], []

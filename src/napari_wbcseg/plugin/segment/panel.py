@@ -11,7 +11,7 @@ from ...words import counted
 from ..shared.layer_picker import LayerPicker
 from ..shared.layers import result_layers
 from ..shared.metadata import is_picture
-from ..shared.model_list import ModelPicker
+from ..shared.method_form import MethodForm
 from ..shared.panel import (
     NOTICE_LOOK,
     Folded,
@@ -23,11 +23,8 @@ from ..shared.panel import (
     together,
     with_tip,
 )
-from ..shared.preferences import preference, preferred_settings
 from ..shared.regions import is_regions
-from ..shared.settings_form import SettingsForm
 from ..shared.unsaved import UnsavedOffer
-from .classes_editor import ClassesEditor
 from .pixel_size_field import PixelSizeField
 from .save_form import SaveForm
 
@@ -62,11 +59,9 @@ class SegmentPanel:
         self.planes.addItems(["all planes", "the plane shown"])
         self.regions = LayerPicker(viewer, is_regions, none="the whole image")
         self.draw = with_tip(QPushButton("Draw"), "Draw a rectangle; only what lies in it is segmented.")
-        self.models = ModelPicker(preference("model"))
-        model = ("Model", self.models, "Built-in models and those you trained.")
-        editors = {"classes": ClassesEditor}
-        self.settings = SettingsForm(preferred_settings(), TOP, editors=editors, above=[model])
-        self.settings.editors["cell_diameter"].suggest(_USUAL_DIAMETER)
+        self.method = MethodForm(TOP)
+        self.diameter = self.method.editors["cell_diameter"]
+        self.diameter.suggest(_USUAL_DIAMETER)
         self.about = Sentence()
         self.join = QPushButton("Show as one colour image")
         self.found = Sentence()
@@ -90,9 +85,9 @@ class SegmentPanel:
         layout.addWidget(self.about)
         layout.addWidget(self.join)
         layout.addWidget(_line())
-        layout.addWidget(self.settings)
+        layout.addWidget(self.method)
         layout.addWidget(self.found)
-        layout.addWidget(self.settings.more)
+        layout.addWidget(self.method.more)
         layout.addLayout(beside(self.run, self.cancel, wide=self.run))
         for part in (self.status, self.bar, self.result, self.here, self.classes, self.notes, widget.message):
             layout.addWidget(part)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ from ...settings import SegmentationSettings
 from ...words import counted
 from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
-from ..shared.jobs import Job
-from ..shared.layers import ResultLayers, landing, layer_arrays, result_layers
+from ..shared.jobs import Job, in_background
+from ..shared.layers import LayerArrays, LayerUpdate, ResultLayers, layer_arrays, result_layers
 from ..shared.metadata import LayerInfo, note
 from ..shared.panel import Panel
 from ..shared.viewer import image_data, middle_of_view, placement
@@ -31,8 +32,13 @@ from .parts import Part
 if TYPE_CHECKING:
     from ...segmentation.large.run import TileDone
 
+    Tell = Callable[[TileDone], object]
+
 # Pixels up to which the result becomes ordinary layers in memory, which can be corrected by hand.
 _IN_MEMORY = 64_000_000
+
+#: What was found, and its arrays for layers; None of what does not fit into memory.
+Outcome = tuple[Segmentation, LayerArrays | None]
 
 # Where unfinished work is, by what it is of: pressing Segment again after Cancel goes on with it.
 _folders: dict[tuple[str, str, str], TemporaryDirectory[str]] = {}
@@ -61,7 +67,7 @@ class SegmentRun(QObject):
         super().__init__()
         self._viewer, self._panel = viewer, panel
         self._job: Job | None = None
-        self._landing: Generator[ResultLayers | None] | None = None
+        self._steps: Generator[ResultLayers | None] | None = None
         self._keep_earlier = False
         self._on_view: tuple[float, float] | None = None
         self._levels: list[Any] = []  # of the labels on disk
@@ -77,7 +83,7 @@ class SegmentRun(QObject):
     @property
     def can_be_cancelled(self) -> bool:
         """Whether the work is under way and nobody has cancelled it."""
-        return self._job is not None and self._landing is None and not self._job.cancelling
+        return self._job is not None and self._steps is None and not self._job.cancelling
 
     def start(
         self, layer: Layer, part: Part | None, model: str, settings: SegmentationSettings, keep_earlier: bool
@@ -94,23 +100,18 @@ class SegmentRun(QObject):
             Whether the cells of the run before stay as a layer of their own.
         """
         self._source, self._keep_earlier, self._fills = layer, keep_earlier, part is None
-        if part is None:
-            job = self._large_job(image_data(layer), model, settings)
-        else:
-
-            def work(progress: Progress) -> tuple[Segmentation, Any]:
-                from ...segmentation.pipeline import segment
-
-                found = part.place(segment(part.read(progress), model, settings, progress))
-                return found, layer_arrays(found)
-
-            job = Job(work, "Segmenting white cells")
-        self._job = job
-        job.progressed.connect(self._on_progress)
-        job.succeeded.connect(self._on_succeeded)
-        job.failed.connect(self._fail)
-        job.cancelled.connect(lambda: self._end(self.cancelled.emit))
-        job.start(self._panel.cleanup)
+        self._on_view = middle_of_view(self._viewer, layer)
+        find = self._fill if part is None else partial(_segment, part)
+        self._job = in_background(
+            partial(find, model, settings),
+            "Segmenting white cells",
+            progressed=self._on_progress,
+            told=self._on_tile,
+            done=self._on_succeeded,
+            failed=self._fail,
+            cancelled=lambda: self._end(self.cancelled.emit),
+            cleanup=self._panel.cleanup,
+        )
 
     def cancel(self) -> None:
         """Stop; the layers stay as they are."""
@@ -124,30 +125,24 @@ class SegmentRun(QObject):
 
     # A large image ---------------------------------------------------------------------------------------
 
-    def _large_job(self, image: Any, model: str, settings: SegmentationSettings) -> Job:
-        """Return what finds the cells of a large image, with no arrays where they do not fit into memory."""
+    def _fill(self, model: str, settings: SegmentationSettings, progress: Progress, tell: Tell) -> Outcome:
+        """Find the cells of a large image tile by tile; in a worker thread."""
+        from ...segmentation.large.run import LargeRun
+
         key = (str(self._source.unique_id), model, settings.to_json())
-        self._on_view = middle_of_view(self._viewer, self._source)
-
-        def work(progress: Progress) -> tuple[Segmentation, Any]:
-            from ...segmentation.large.run import LargeRun
-
-            folder = _folders.setdefault(key, TemporaryDirectory(prefix="wbcseg-"))
-            run = LargeRun(image, folder.name, model, settings, preview=True, progress=progress)
-            self._levels = run.labels.arrays
-            for done in run.tiles(lambda: self._on_view):
-                job.told.emit(done)
-            result = run.finish()
-            result = replace(result, extra={"folder": _folders.pop(key, folder)})
-            if np.prod(result.labels.shape) > _IN_MEMORY:
-                return result, None
-            labels, probability = np.asarray(result.labels), np.asarray(result.probability)
-            result = replace(result, labels=labels, probability=probability, extra={})
-            return result, layer_arrays(result)
-
-        job = Job(work, "Segmenting white cells")
-        job.told.connect(self._on_tile)
-        return job
+        folder = _folders.setdefault(key, TemporaryDirectory(prefix="wbcseg-"))
+        image = image_data(self._source)
+        run = LargeRun(image, folder.name, model, settings, preview=True, progress=progress)
+        self._levels = run.labels.arrays
+        for done in run.tiles(lambda: self._on_view):
+            tell(done)
+        result = run.finish()
+        result = replace(result, extra={"folder": _folders.pop(key, folder)})
+        if np.prod(result.labels.shape) > _IN_MEMORY:
+            return result, None
+        labels, probability = np.asarray(result.labels), np.asarray(result.probability)
+        result = replace(result, labels=labels, probability=probability, extra={})
+        return result, layer_arrays(result)
 
     def _on_tile(self, done: TileDone) -> None:
         """Show the cells of one tile more, in a layer that comes with the first."""
@@ -190,7 +185,7 @@ class SegmentRun(QObject):
         cells.name = counted_name(info, segmentation.cells, self._source.name)
         self._viewer.layers.selection.active = cells
         counts_of(self._viewer).tell(cells, segmentation.cells)
-        self._end(self.segmented.emit, segmentation, ResultLayers(None, None, cells))  # type: ignore[arg-type]
+        self._end(self.segmented.emit, segmentation, ResultLayers(cells))
 
     # The end ---------------------------------------------------------------------------------------------
 
@@ -199,7 +194,7 @@ class SegmentRun(QObject):
             self._on_view = middle_of_view(self._viewer, self._source)
             self.progressed.emit(done, total, stage)
 
-    def _on_succeeded(self, outcome: tuple[Segmentation, Any]) -> None:
+    def _on_succeeded(self, outcome: Outcome) -> None:
         segmentation, arrays = outcome
         if not self._source_is_there():
             return
@@ -211,7 +206,7 @@ class SegmentRun(QObject):
             self._keep_filled(segmentation)
             return
         self._clear()
-        self._landing = landing(self._viewer, segmentation, self._source, arrays)
+        self._steps = LayerUpdate(self._viewer, segmentation, self._source, arrays).steps()
         self.progressed.emit(1, 1, "Adding the layers")
         self._land(segmentation)
 
@@ -223,7 +218,7 @@ class SegmentRun(QObject):
 
     def _land(self, segmentation: Segmentation) -> None:
         """Add one layer, or a few rectangles, and let the window live before the next."""
-        steps = self._landing
+        steps = self._steps
         if steps is None or not self._source_is_there():
             return
         try:
@@ -246,9 +241,17 @@ class SegmentRun(QObject):
 
     def _clear(self) -> None:
         """Take away layers that are not whole."""
-        steps, self._landing = self._landing, None
+        steps, self._steps = self._steps, None
         if steps is not None:
             steps.close()
         layer, self.filling = self.filling, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
+
+
+def _segment(part: Part, model: str, settings: SegmentationSettings, progress: Progress, _: Tell) -> Outcome:
+    """Find the cells of a part of a layer; in a worker thread."""
+    from ...segmentation.pipeline import segment
+
+    found = part.place(segment(part.read(progress), model, settings, progress))
+    return found, layer_arrays(found)

@@ -107,11 +107,10 @@ class SaveForm(Panel):
         layer = self._cells()
         if layer is None or self.running or not self.formats:
             return
-        base, formats = Path(path), self._with_others(path)
-        snapshot = LayerSnapshot.of_layer(layer, self._viewer)
+        formats, snapshot = self.formats, LayerSnapshot.of_layer(layer, self._viewer)
 
         def work(progress: Progress) -> list[Path]:
-            return save_snapshot(snapshot, base, formats, progress)
+            return save_snapshot(snapshot, path, formats, progress)
 
         self.say("Saving …")
         self._job = in_background(
@@ -141,15 +140,12 @@ class SaveForm(Panel):
             return
         path = Path(chosen)
         base = base_of(path) if path.suffix else path
-        there = [file.name for file in files_of(base, self._with_others(base)) if file.exists()]
+        # The other files of labels that are saved anew follow; see `save_snapshot`.
+        written = [*self.formats, *(formats_there(base) if "tiff" in self.formats else [])]
+        there = [file.name for file in files_of(base, written) if file.exists()]
         question = f"{', '.join(there)} is there already. Replace?"
         if not there or confirmed(self, "Replace?", question):
             self.save(base)
-
-    def _with_others(self, base: str | Path) -> list[str]:
-        """Return what is ticked, and what is there already of the labels that are saved anew."""
-        there = formats_there(base) if "tiff" in self.formats else []
-        return [name for name in OFFERED if name in self.formats or name in there]
 
     def _on_saved(self, layer: Labels, snapshot: LayerSnapshot, files: list[Path]) -> None:
         keep_unsaved(self._viewer).saved_in(layer, snapshot, files)

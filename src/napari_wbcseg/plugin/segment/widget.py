@@ -51,11 +51,10 @@ class SegmentWidget(Panel):
         self.segmentation: Segmentation | None = None
         guard_canvas(self._viewer)
         self._panel = SegmentPanel(self, self._viewer)
-        self._circle = DiameterCircle(self._viewer, self._panel.settings.editors["cell_diameter"].set)
+        self._circle = DiameterCircle(self._viewer, self._panel.diameter.set)
         self._counts = counts_of(self._viewer)
         self._run = SegmentRun(self._viewer, self)
         self._connect()
-        self._on_model()
         self._on_image()
 
     # For scripts -----------------------------------------------------------------------------------------
@@ -90,22 +89,22 @@ class SegmentWidget(Panel):
     @property
     def model(self) -> str:
         """Name of the model."""
-        return self._panel.models.name
+        return self._panel.method.models.name
 
     @model.setter
     def model(self, name: str) -> None:
-        self._panel.models.name = name
+        self._panel.method.models.name = name
 
     @property
     def settings(self) -> SegmentationSettings:
         """The settings shown."""
-        return SegmentationSettings(**self._panel.settings.values())
+        return self._panel.method.settings
 
     @settings.setter
     def settings(self, settings: SegmentationSettings) -> None:
         self._circle.hide()
-        with signals_blocked(self._panel.settings.editors["cell_diameter"]):
-            self._panel.settings.set_values(settings)
+        with signals_blocked(self._panel.diameter):
+            self._panel.method.set_values(settings)
 
     @property
     def running(self) -> bool:
@@ -193,9 +192,7 @@ class SegmentWidget(Panel):
         panel.pixel_size.said.connect(self.say)
         panel.regions.changed.connect(self._refresh)
         panel.planes.currentIndexChanged.connect(self._refresh)
-        panel.models.currentIndexChanged.connect(self._on_model)
-        panel.settings.editors["recipe"].changed.connect(self._on_recipe)
-        panel.settings.editors["cell_diameter"].changed.connect(self._on_diameter)
+        panel.diameter.changed.connect(self._on_diameter)
         self._counts.changed.connect(self._refresh)
         self._run.progressed.connect(self._on_progress)
         self._run.segmented.connect(self._on_segmented)
@@ -257,27 +254,11 @@ class SegmentWidget(Panel):
             self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
         self._refresh()
 
-    def _on_model(self) -> None:
-        """Take the recipe of the chosen model."""
-        recipe = self._panel.models.recipe
-        if recipe is not None:
-            self._panel.settings.editors["recipe"].set(recipe)
-        self._show_recipe()
-        self._refresh()
-
-    def _on_recipe(self) -> None:
-        """Take a model of the chosen recipe."""
-        self._panel.models.choose_recipe(self._panel.settings.editors["recipe"].value)
-        self._show_recipe()
-
-    def _show_recipe(self) -> None:
-        self._panel.settings.show_recipe(self._panel.settings.editors["recipe"].value)
-
     # The diameter ----------------------------------------------------------------------------------------
 
     def _on_diameter(self) -> None:
         """Draw the diameter on the image while it is set by hand."""
-        diameter, layer = self._panel.settings.editors["cell_diameter"].value, self.image
+        diameter, layer = self._panel.diameter.value, self.image
         if diameter is None or layer is None or self.running:
             self._circle.hide()
         else:
@@ -315,7 +296,7 @@ class SegmentWidget(Panel):
     def _on_segmented(self, segmentation: Segmentation, layers: ResultLayers) -> None:
         self.segmentation = segmentation
         if segmentation.cell_diameter is not None:
-            self._panel.settings.editors["cell_diameter"].suggest(round(segmentation.cell_diameter, 1))
+            self._panel.diameter.suggest(round(segmentation.cell_diameter, 1))
         self._refresh()
         self.segmented.emit(segmentation, layers)
 

@@ -25,7 +25,7 @@ from ...progress import Progress
 from ...results.formats.tables import failed_row
 from ...results.names import RUN_FILE, output_names
 from ...results.records import RunRecord
-from ...results.save import FORMATS, files_of, formats_there
+from ...results.save import FORMATS, files_of
 from ...segmentation.result import Placement
 from ...settings import SegmentationSettings
 from ..shared.file_layers import large_image_layer, large_result_layers, placed, read_result_layers
@@ -102,10 +102,7 @@ class Session:
     @property
     def outputs(self) -> Outputs:
         """Which files a result has."""
-        run = self.run
-        if run is None:
-            return Outputs(self.out)
-        return Outputs(self.out, run.mask, run.overlay, run.formats, run.model.source)
+        return Outputs(self.out) if self.run is None else Outputs.of(self.run, self.out)
 
     def items(self) -> list[BatchItem]:
         """Return the pictures: those there are now, then others of the last run, with the names they had.
@@ -156,18 +153,12 @@ class Session:
             file, settings, source = self.run.model.load(), self.run.settings, self.run.model.source
         else:
             file, source = load_model(model), model
-            settings = settings.replace(recipe=file.header.recipe)
-        at, named = (0, len(items), ""), dict[str, BatchItem]()
+        at = 0, len(items), ""
 
         def between(done: int, total: int, stage: str) -> None:
             nonlocal at
             at = done, total, stage
             progress(*at)
-
-        def told(row: dict[str, Any]) -> None:
-            if not named:  # the run has written down by now how it calls them
-                named.update({item.image: item for item in Session.open([], self.out).items()})
-            report(named[row["image"]], row)
 
         outputs = self.outputs
         return segment_files(
@@ -180,8 +171,8 @@ class Session:
             overlay=outputs.overlay,
             formats=outputs.formats,
             progress=between,
-            image_progress=lambda *_: progress(*at),
-            report=told,
+            image_progress=lambda *_: progress(*at),  # asks whether it was cancelled
+            report=report,
         )
 
 
@@ -257,11 +248,12 @@ def save_in_place(
     if image is None and not _replaced(item, outputs):  # its layer was taken away
         with suppress(WBCSegError):
             image = read_image(item.path)
-    formats = {*outputs.wanted(flat=not found.stacked), *formats_there(base)}
-    not_drawn = {name for name in formats if image is None and FORMATS[name].needs_image}
+    formats = outputs.wanted(flat=not found.stacked)
+    not_drawn = [name for name in FORMATS if image is None and FORMATS[name].needs_image]
+    formats = [name for name in formats if name not in not_drawn]
     source = outputs.model_source if of_run else ""
     found = replace(found, name=item.image, image_path=item.path, model_source=source)
-    files = save_snapshot(replace(snapshot, found=found, image=image), base, formats - not_drawn, progress)
+    files = save_snapshot(replace(snapshot, found=found, image=image), base, formats, progress)
     for name in not_drawn:  # rather no picture than one of other cells
         files_of(base, name)[0].unlink(missing_ok=True)
     return files

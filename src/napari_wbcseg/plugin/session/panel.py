@@ -7,10 +7,8 @@ from functools import partial
 
 from qtpy.QtWidgets import QMessageBox, QProgressBar, QPushButton, QWidget
 
-from ..shared.model_list import ModelPicker
+from ..shared.method_form import MethodForm
 from ..shared.panel import NOTICE_LOOK, Folded, Panel, Sentence, beside, button, scrolled_column
-from ..shared.preferences import preference, preferred_settings
-from ..shared.settings_form import SettingsForm
 from .picture_list import PictureList
 
 #: Keys, wherever in the window the focus is, and the action of each.
@@ -56,15 +54,13 @@ class SessionPanel:
         #: What should be known of the numbers; see `napari_wbcseg.batch.notices`.
         self.notices = Sentence(look=NOTICE_LOOK)
         self.bar = QProgressBar()
-        self.models = ModelPicker(preference("model"))
-        model = ("Model", self.models, "Built-in models and those you trained.")
-        self.settings = SettingsForm(preferred_settings(), above=[model])
+        self.method = MethodForm()
         self.buttons: dict[str, QPushButton] = {}
         for name, (title, tip) in _BUTTONS.items():
             self.buttons[name] = button(title, partial(act, name), tip)
         by = self.buttons
         #: What only the first run asks for.
-        self.first_run = Folded("Model and settings", self.settings)
+        self.first_run = Folded("Model and settings", self.method)
         layout = scrolled_column(widget, "Session")
         layout.addLayout(beside(by["open_folder"], by["open_files"]))
         layout.addWidget(by["go_on"])

@@ -83,20 +83,20 @@ class SessionWidget(Panel):
     @property
     def model(self) -> str:
         """Name of the model of the first run; later runs into the folder go on with it."""
-        return self._panel.models.name
+        return self._panel.method.models.name
 
     @model.setter
     def model(self, name: str) -> None:
-        self._panel.models.name = name
+        self._panel.method.models.name = name
 
     @property
     def settings(self) -> SegmentationSettings:
         """The settings of the first run."""
-        return SegmentationSettings(**self._panel.settings.values())
+        return self._panel.method.settings
 
     @settings.setter
     def settings(self, settings: SegmentationSettings) -> None:
-        self._panel.settings.set_values(settings)
+        self._panel.method.set_values(settings)
 
     @property
     def running(self) -> bool:
@@ -253,11 +253,11 @@ class SessionWidget(Panel):
             lambda _: self.say(""),
             "Segmenting all pictures",
             instead_of=self._looking,
+            progressed=self._on_progress,
             told=self._on_told,
+            cancelled=lambda: self.say("Cancelled. What is done is kept."),
+            ended=self._on_ended,
         )
-        self._running.progressed.connect(self._on_progress)
-        self._running.cancelled.connect(lambda: self.say("Cancelled. What is done is kept."))
-        self._running.ended.connect(self._on_ended)
         self._refresh()
 
     def _on_progress(self, done: int, total: int, image: str) -> None:

@@ -14,6 +14,7 @@ from napari.layers import Labels
 
 from ...classification.classes import class_of
 from ...segmentation.measure import LENGTHS, in_physical_units
+from .features import labels_of
 from .viewer import label_at, pixel_size
 
 
@@ -107,8 +108,7 @@ def tell_at_mouse(viewer: ViewerModel, layer: Labels) -> None:
 def cell_in_words(layer: Labels, label: int) -> str:
     """Return what is known of a cell, such as ``check: unsure, diameter 61.2 px, area 2915.0 px²``."""
     features = layer.features
-    numbers = features.get("index", features.index)
-    rows = features[numbers == label]
+    rows = features[np.equal(labels_of(features), label)]
     if not label or rows.empty:
         return ""
     height, width, unit = pixel_size(layer)

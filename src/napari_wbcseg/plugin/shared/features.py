@@ -11,22 +11,25 @@ from napari.layers import Labels
 from ...classification.classes import probability_columns
 
 
+def labels_of(features: pd.DataFrame) -> Any:
+    """Return the label of each row of a layer's features; see `features_table`."""
+    return features["index"] if "index" in features else range(len(features))
+
+
 def known_values(layer: Labels, column: str) -> dict[int, Any]:
     """Return what a layer's features say of each label; empty where they have no such column."""
     features = layer.features
     if column not in features:
         return {}
-    numbers = features["index"] if "index" in features else range(len(features))
-    pairs = zip(numbers, features[column].tolist(), strict=True)
+    pairs = zip(labels_of(features), features[column].tolist(), strict=True)
     return {int(number): value for number, value in pairs if value is not None and value == value}
 
 
 def known_cells(layer: Labels) -> pd.DataFrame:
     """Return the features of a layer, such as ``class``, by the column ``label``."""
     features = layer.features
-    numbers = features["index"] if "index" in features else range(len(features))
     own = ["index", "plane", "flag", "decision"]
-    return features.drop(columns=own, errors="ignore").assign(label=numbers)
+    return features.drop(columns=own, errors="ignore").assign(label=labels_of(features))
 
 
 def features_table(cells: pd.DataFrame, others: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -71,6 +74,6 @@ def write_features(layer: Labels, cells: pd.DataFrame) -> None:
     # A classifier that learned may tell other classes than the one before.
     stale = probability_columns(before) if probability_columns(cells) else []
     others = before.drop(columns=[name for name in before if name in cells or name in ("index", *stale)])
-    others.index = before["index"] if "index" in before else range(len(before))
+    others.index = labels_of(before)
     others = others[~others.index.duplicated()]
     layer.features = features_table(cells, others)

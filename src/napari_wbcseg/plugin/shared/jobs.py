@@ -166,6 +166,7 @@ def in_background(
     work: Callable[..., Any],
     title: str = "",
     *,
+    progressed: Progress | None = None,
     told: Callable[[Any], object] | None = None,
     done: Callable[[Any], object] | None = None,
     failed: Callable[[str], object] | None = None,
@@ -174,7 +175,7 @@ def in_background(
     cleanup: Cleanup | None = None,
     instead_of: Job | None = None,
 ) -> Job:
-    """Start a `Job`, and call these on the GUI thread when it has come to that end.
+    """Start a `Job`, and call these on the GUI thread as it goes on and when it has come to that end.
 
     With ``told`` the work gets, after ``progress``, a function that hands it something meanwhile. The job
     emits it: a thread that emits a signal of a widget that is being deleted crashes napari. A job that it is
@@ -184,6 +185,7 @@ def in_background(
         instead_of.abandon()
     job = Job(work if told is None else lambda progress: work(progress, job.told.emit), title)
     calls = {
+        job.progressed: progressed,
         job.told: told,
         job.succeeded: done,
         job.failed: failed,
@@ -286,10 +288,3 @@ def timer(delay: int, call: Callable[[], object], parent: QObject | None = None)
     made.setInterval(delay)
     made.timeout.connect(call)
     return made
-
-
-def say_error(sentence: str) -> None:
-    """Show what went wrong as a napari notification."""
-    from napari.utils.notifications import show_error
-
-    show_error(sentence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,18 +25,17 @@ from .viewer import image_data, own_viewer, placement
 # is shown, undone or redone: 5 against 300 ms for 4000 x 4000. The rest is room for cells drawn by hand.
 _FEW = 60_000
 _RECTANGLES_AT_ONCE = 40
-#: What kind of layer has which role.
-_KINDS = {"probability": "image", "proposals": "shapes", "cells": "labels"}
+_ROLES = ("probability", "proposals", "cells")
 _PROPOSAL_LOOK = {"face_color": "transparent", "edge_color": "#f2c14e", "edge_width": 1.5}
 
 
 @dataclass(frozen=True)
 class ResultLayers:
-    """The layers of one segmentation, in the order of the layer list."""
+    """The layers of one segmentation; of a result too large for memory only the cells are one."""
 
-    probability: Image
-    proposals: Shapes
     cells: Labels
+    proposals: Shapes | None = None
+    probability: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -96,64 +95,54 @@ def add_segmentation(
         earlier run are the same objects with new content, so that what the user set on them
         (name, colours, visibility, place in the list) stays.
     """
-    *_, layers = landing(viewer, segmentation, source, layer_arrays(segmentation))
+    *_, layers = LayerUpdate(viewer, segmentation, source, layer_arrays(segmentation)).steps()
     assert layers is not None
     return layers
 
 
-def landing(
-    viewer: ViewerModel,
-    segmentation: Segmentation,
-    source: Layer | None,
-    arrays: LayerArrays,
-) -> Generator[ResultLayers | None]:
-    """Do what `add_segmentation` does in steps, between which the window can live; the last gives the layers.
+class LayerUpdate:
+    """Does what `add_segmentation` does in steps, between which the window can live.
 
-    Closing the generator early takes away the layers that were added.
+    Each role gets the layer of an earlier run on the same source, with new content, or a new one.
     """
-    viewer = own_viewer(viewer)
-    guard_canvas(viewer)
-    ndim = arrays.labels.ndim
-    place = placement(source, ndim)
-    source_id, picture = (None, "") if source is None else (str(source.unique_id), source.name)
-    earlier = result_layers(viewer, source)
-    former = {
-        role: layer  # that can take new content
-        for role, layer in earlier.items()
-        if layer.ndim == ndim
-        and layer._type_string == _KINDS.get(role)
-        and not getattr(layer, "multiscale", False)
-    }
-    added: list[Layer] = []
 
-    def about(role: Role) -> LayerInfo:
-        return LayerInfo.of_result(
-            role,
-            segmentation,
-            source=picture or None,
-            source_id=source_id,
-            fingerprint=arrays.fingerprint if role == "cells" else None,
-        )
+    def __init__(
+        self, viewer: ViewerModel, segmentation: Segmentation, source: Layer | None, arrays: LayerArrays
+    ) -> None:
+        self._viewer, self._segmentation, self._arrays = own_viewer(viewer), segmentation, arrays
+        self._source, self._picture = source, "" if source is None else source.name
+        self._place = placement(source, arrays.labels.ndim)
+        self._earlier = result_layers(self._viewer, source)
+        self._added: list[Layer] = []
 
-    def ready(role: Role, kind: type[Layer], *data: Any, **look: Any) -> Any:
-        """Return the layer of a role: that of the earlier run, or a new one."""
-        layer = former.get(role)
-        if layer is None:
-            layer = kind(*data, metadata=about(role).metadata, **look, **place)
-            _insert(viewer, layer, source, added)
-            added.append(layer)
-        else:
-            for name, value in place.items():
-                setattr(layer, name, value)
-        about(role).keep_in(layer)
-        return layer
+    def steps(self) -> Generator[ResultLayers | None]:
+        """Yield after each step, the layers after the last; closed early, it takes away what it added."""
+        guard_canvas(self._viewer)
+        try:
+            probability = self._probability()
+            yield None
+            proposals = self._no_proposals()
+            yield None
+            rectangles = self._arrays.rectangles
+            for start in range(0, len(rectangles), _RECTANGLES_AT_ONCE):
+                some = list(rectangles[start : start + _RECTANGLES_AT_ONCE])
+                proposals.add(some, shape_type="rectangle", **_PROPOSAL_LOOK)
+                yield None
+            cells = self._cells()
+        except BaseException:
+            self._remove(self._added)
+            raise
+        self._remove(one for one in self._earlier.values() if one not in (probability, proposals, cells))
+        self._viewer.layers.selection.active = cells
+        counts_of(self._viewer).tell(cells, self._segmentation.cells)
+        yield ResultLayers(cells, proposals, probability)
 
-    try:
-        probability = ready(
+    def _probability(self) -> Image:
+        layer: Image = self._layer(
             "probability",
             Image,
-            segmentation.probability,
-            name=layer_name("probability", picture),
+            self._segmentation.probability,
+            name=layer_name("probability", self._picture),
             rgb=False,
             colormap="magma",
             blending="additive",
@@ -161,46 +150,60 @@ def landing(
             opacity=0.6,
             visible=False,
         )
-        if "probability" in former:
-            probability.data = segmentation.probability
-        yield None
-        name = layer_name("proposals", picture)
-        proposals = ready("proposals", Shapes, ndim=ndim, name=name, opacity=0.8, visible=False)
-        if proposals.nshapes:
-            proposals.data = []
-        yield None
-        for start in range(0, len(arrays.rectangles), _RECTANGLES_AT_ONCE):
-            some = arrays.rectangles[start : start + _RECTANGLES_AT_ONCE]
-            proposals.add(list(some), shape_type="rectangle", **_PROPOSAL_LOOK)
-            yield None
-        name = counted_name(about("cells"), segmentation.cells, picture)
-        cells = ready("cells", Labels, arrays.labels, name=name, features=arrays.features, opacity=0.45)
-        if "cells" in former:
-            cells.editable = False  # forgets what Undo would bring into the new labels
-            cells.data = arrays.labels
-            cells.editable = True
-            cells.features = arrays.features
-        colour_cells(cells, arrays.features, segmentation.classes)
-    except BaseException:
-        for layer in added:
-            if layer in viewer.layers:
-                viewer.layers.remove(layer)
-        raise
-    for layer in earlier.values():
-        if layer not in (probability, proposals, cells) and layer in viewer.layers:
-            viewer.layers.remove(layer)
-    viewer.layers.selection.active = cells
-    counts_of(viewer).tell(cells, segmentation.cells)
-    yield ResultLayers(probability, proposals, cells)
+        if layer not in self._added:
+            layer.data = self._segmentation.probability
+        return layer
 
+    def _no_proposals(self) -> Shapes:
+        """Return the layer of the proposals without any."""
+        name = layer_name("proposals", self._picture)
+        ndim = self._arrays.labels.ndim
+        layer: Shapes = self._layer("proposals", Shapes, ndim=ndim, name=name, opacity=0.8, visible=False)
+        if layer.nshapes:
+            layer.data = []
+        return layer
 
-def _insert(viewer: ViewerModel, layer: Layer, source: Layer | None, added: list[Layer]) -> None:
-    """Put a layer above its source and what was added before; on top where there is no source."""
-    below = next((other for other in (*reversed(added), source) if other in viewer.layers), None)
-    if below is None:
-        viewer.add_layer(layer)
-    else:
-        viewer.layers.insert(viewer.layers.index(below) + 1, layer)
+    def _cells(self) -> Labels:
+        labels, features = self._arrays.labels, self._arrays.features
+        name = counted_name(self._info("cells"), self._segmentation.cells, self._picture)
+        layer: Labels = self._layer("cells", Labels, labels, name=name, features=features, opacity=0.45)
+        if layer not in self._added:
+            layer.editable = False  # forgets what Undo would bring into the new labels
+            layer.data = labels
+            layer.editable = True
+            layer.features = features
+        colour_cells(layer, features, self._segmentation.classes)
+        return layer
+
+    def _remove(self, layers: Iterable[Layer]) -> None:
+        for layer in layers:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def _info(self, role: Role) -> LayerInfo:
+        return LayerInfo.of_result(
+            role,
+            self._segmentation,
+            source=self._picture or None,
+            source_id=None if self._source is None else str(self._source.unique_id),
+            fingerprint=self._arrays.fingerprint if role == "cells" else None,
+        )
+
+    def _layer(self, role: Role, kind: type[Layer], *data: Any, **look: Any) -> Any:
+        """Return the layer of a role where it is to be, with its old content or new."""
+        layer, info, layers = self._earlier.get(role), self._info(role), self._viewer.layers
+        same_axes = layer is not None and layer.ndim == self._arrays.labels.ndim
+        if same_axes and isinstance(layer, kind) and not getattr(layer, "multiscale", False):
+            for name, value in self._place.items():
+                setattr(layer, name, value)
+            info.keep_in(layer)
+            return layer
+        layer = kind(*data, metadata=info.metadata, **look, **self._place)
+        # Above its source and what was added before; on top where there is no source.
+        below = next((one for one in (*reversed(self._added), self._source) if one in layers), None)
+        layers.insert(len(layers) if below is None else layers.index(below) + 1, layer)
+        self._added.append(layer)
+        return layer
 
 
 def result_layers(viewer: ViewerModel, source: Layer | None) -> dict[Role, Layer]:
@@ -210,7 +213,7 @@ def result_layers(viewer: ViewerModel, source: Layer | None) -> dict[Role, Layer
     return {
         info.role: layer
         for layer, info in known
-        if info.role in _KINDS and info.source_id == source_id and not info.kept
+        if info.role in _ROLES and info.source_id == source_id and not info.kept
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from napari.layers import Layer
 
 from ...classification.classes import BUILT_IN, ClassList
-from ...results.names import METADATA_KEY
+from ...results.names import IN_METADATA, METADATA_KEY
 from ...segmentation.result import summary_of
 from ...words import in_doubt
 
@@ -89,15 +89,10 @@ class LayerInfo:
         settings = found.settings
         return cls(
             role,
-            model=str(found.model or ""),
-            classifier=found.classifier,
             settings=settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings,
-            cell_diameter=found.cell_diameter,
-            field_share=found.field_share,
-            notes=tuple(found.notes),
-            edited=found.edited,
             summary=summary_of(found.cells, found.classes),
             classes=None if found.classes == BUILT_IN else found.classes.to_list(),
+            **{name: getattr(found, name) for name in IN_METADATA},
             **more,
         )
 

@@ -58,9 +58,10 @@ class ModelPicker(QComboBox):
         return None if info is None or info.header is None else info.header.recipe
 
     def choose_recipe(self, recipe: str) -> None:
-        """Choose the first model of a recipe, unless the one chosen is."""
-        if self.recipe != recipe:
-            self.name = next((name for name in self.infos if self.recipe_of(name) == recipe), self.name)
+        """Choose the first model of a recipe, unless the one chosen is, or there is none."""
+        fitting = [name for name in self.infos if self.recipe_of(name) == recipe]
+        if fitting and self.name not in fitting:
+            self.name = fitting[0]
 
     def refresh(self, chosen: str = "") -> None:
         """Read the library again, keeping the choice, or choosing ``chosen`` if it is there."""

@@ -9,6 +9,7 @@ import numpy as np
 from napari import Viewer
 from napari.components import ViewerModel
 from napari.layers import Labels
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QImage, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
@@ -30,7 +31,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...errors import WBCSegError
-from .jobs import Cleanup, clean_up_with, say_error
+from .jobs import Cleanup, clean_up_with
 from .viewer import all_in_view
 
 PartT = TypeVar("PartT")
@@ -92,7 +93,7 @@ class Panel(QWidget):
     def fail(self, words: str) -> None:
         """Say what went wrong, with a notification, and tell of it."""
         self.say(words)
-        say_error(words)
+        show_error(words)
         self.failed.emit(words)
 
     def by_hand(self, call: Callable[..., object], *arguments: Any) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QCoreApplication, QObject, QThreadPool
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON
@@ -37,7 +38,7 @@ from ...words import moment
 from .counts import counts_of
 from .events import events
 from .file_layers import read_result_layers
-from .jobs import Job, busy, in_background, say_error, timer
+from .jobs import Job, busy, in_background, timer
 from .layers import fingerprint
 from .metadata import METADATA_KEY, LayerDataTuple, LayerInfo, is_on_disk, note, role_of
 from .panel import Offer, confirmed
@@ -273,7 +274,7 @@ class Unsaved(QObject):
         snapshot, followed = LayerSnapshot.of_layer(layer, self._viewer()), self._followed[layer]
         self._job = in_background(
             lambda progress: followed.keep(snapshot),
-            failed=lambda words: say_error(f"The corrections are not kept, so save them. {words}"),
+            failed=lambda words: show_error(f"The corrections are not kept, so save them. {words}"),
             ended=self._write,
         )
 
@@ -322,7 +323,7 @@ class UnsavedOffer(Offer):
                 lambda progress: copy.layers(),
                 "Opening corrections",
                 done=lambda layers: self._show(copy, layers),
-                failed=say_error,
+                failed=show_error,
             )
 
     def discard(self) -> None:

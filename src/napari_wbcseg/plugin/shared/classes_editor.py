@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QFileDialog
 from ...datasets.corrections import learnt_file
 from ...network.classifier import BUILT_IN
 from ...settings import Setting
-from ..shared.events import events
-from ..shared.layer_picker import offer
-from ..shared.panel import button, there
-from ..shared.settings_form import FieldEditor
+from .events import events
+from .layer_picker import offer
+from .panel import button, there
+from .settings_form import FieldEditor
 
 
 class ClassesEditor(FieldEditor):
