@@ -14,7 +14,10 @@ from .console import training_view
 from .options import MasksOption, changed
 
 if TYPE_CHECKING:
+    from ..datasets.masks import MaskReading
+    from ..datasets.pair import TrainingPair
     from ..network.model_file import ModelFile
+    from ..training.train import TrainingResult
 
 
 def train(
@@ -58,12 +61,8 @@ def train(
 
     Ctrl-C ends the training and keeps the best weights so far.
     """
-    from ..datasets.read import read_pairs
-    from ..datasets.sigtuple import fold_of
-    from ..datasets.single_cells import read_without_cells
     from ..network.library import load_model, models_folder, require_writable, save_to_library
     from ..network.model_file import ModelFile, clean_name
-    from ..segmentation.outlining import outliner
     from ..training.train import train as train_network
 
     init = load_model(start) if start is not None else None
@@ -81,17 +80,10 @@ def train(
         folder = out.with_name(f"{out.stem}-training")
     else:
         folder = out
-    outline = None if outlines is None else outliner(outlines)
-    pairs = [pair for path in data for pair in read_pairs(path, masks, outline)]
-    pairs += [pair for path in without_cells or [] for pair in read_without_cells(path, outline)]
-    where = " and ".join(path.resolve().name for path in [*data, *(without_cells or [])])
-    if without_fold is not None:
-        pairs = [pair for pair in pairs if fold_of(pair.name) != without_fold]
-        where += f", without fold {without_fold}"
-    described = f"{counted(len(pairs), 'image')} from {where}"
+    pairs, told = _training_data(data, without_cells or [], masks, outlines, without_fold)
     with training_view() as view:
         result = train_network(
-            pairs, chosen, folder, name=name, init=init, resume=resume, training_data=described, **view
+            pairs, chosen, folder, name=name, init=init, resume=resume, training_data=told, **view
         )
     model = result.model
     if out is None:
@@ -99,16 +91,43 @@ def train(
         model = save_to_library(model, name, overwrite=resume)
     elif out.suffix == ".safetensors":
         model = ModelFile.write(out, model.header, model.weights)
+    _print_result(result, model)
+    typer.echo(f"History, and checkpoint for --resume: {folder}")
+    if "stopped" in result.ended:
+        typer.echo("The same command with --resume goes on from here.")
+        raise typer.Exit(STOPPED)
+
+
+def _training_data(
+    data: list[Path],
+    without_cells: list[Path],
+    masks: MaskReading,
+    outlines: str | None,
+    without_fold: int | None,
+) -> tuple[list[TrainingPair], str]:
+    """Return what is trained on, and what that is in words."""
+    from ..datasets.read import read_pairs
+    from ..datasets.sigtuple import fold_of
+    from ..datasets.single_cells import read_without_cells
+    from ..segmentation.outlining import outliner
+
+    outline = None if outlines is None else outliner(outlines)
+    pairs = [pair for path in data for pair in read_pairs(path, masks, outline)]
+    pairs += [pair for path in without_cells for pair in read_without_cells(path, outline)]
+    where = " and ".join(path.resolve().name for path in [*data, *without_cells])
+    if without_fold is not None:
+        pairs = [pair for pair in pairs if fold_of(pair.name) != without_fold]
+        where += f", without fold {without_fold}"
+    return pairs, f"{counted(len(pairs), 'image')} from {where}"
+
+
+def _print_result(result: TrainingResult, model: ModelFile) -> None:
     epochs = counted(len(result.history), "epoch")
     typer.echo(f"Trained for {epochs} in {duration(result.seconds)}: {result.ended}.")
     scores = ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in model.header.scores.items())
     if scores:
         typer.echo(f"Best epoch {model.header.training.get('best_epoch')}: {scores}.")
     typer.echo(f"Model {model.name}: {model.path}")
-    typer.echo(f"History, and checkpoint for --resume: {folder}")
-    if "stopped" in result.ended:
-        typer.echo("The same command with --resume goes on from here.")
-        raise typer.Exit(STOPPED)
 
 
 def _training_settings(

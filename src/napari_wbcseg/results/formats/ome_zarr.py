@@ -60,38 +60,15 @@ def write_ome_zarr(path: Path, result: Segmentation, image: Any, progress: Progr
 
 def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: Progress) -> None:
     import zarr
-    from ome_zarr.format import FormatV04
     from ome_zarr.writer import write_image, write_labels
 
     root = zarr.open_group(str(folder), mode="w", zarr_format=2)
-    axes = ["z", "y", "x"] if result.stacked else ["y", "x"]
-    scale = dict(zip(axes, map(float, result.placement.scale), strict=True))
-    units = {
-        axis: UNIT_NAMES[unit]
-        for axis, unit in zip(axes, result.placement.units, strict=True)
-        if unit in UNIT_NAMES
-    }
-    sides = result.labels.shape[-2:]
-    common: dict[str, Any] = {
-        "scale_factors": [2**level for level in range(1, 5) if min(sides) >> level >= _SMALLEST],
-        "fmt": FormatV04(),
-    }
     if image is not None:
         progress(0, 2, "Writing the image")
         image = np.asarray(image)
         colours = image.ndim == result.labels.ndim + 1
-        if colours:
-            image = np.moveaxis(image, -1, 0)
-        write_image(
-            image,
-            root,
-            name=result.name,
-            axes=(["c"] if colours else []) + axes,
-            scale={**({"c": 1.0} if colours else {}), **scale},
-            axes_units=units,
-            storage_options={"chunks": _chunks(image.shape)},
-            **common,
-        )
+        image = np.moveaxis(image, -1, 0) if colours else image
+        write_image(image, root, name=result.name, **_layout(image.shape, result, colours))
         if colours:
             root.attrs["omero"] = {"name": result.name, "channels": _channels(image)}
     progress(1, 2, "Writing the labels")
@@ -99,10 +76,6 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
         result.labels.astype(np.uint32 if int(result.labels.max()) < 2**32 else np.uint64),
         root,
         name=LABELS_NAME,
-        axes=axes,
-        scale=scale,
-        axes_units=units,
-        storage_options={"chunks": _chunks(result.labels.shape)},
         scaler=None,  # its deprecated default would overrule the scale factors
         label_metadata={
             "properties": _properties(result),
@@ -112,7 +85,7 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
             ],
             "source": {"image": "../../"},
         },
-        **common,
+        **_layout(result.labels.shape, result),
     )
     record = ResultRecord.of(result, path.parent).model_dump(
         mode="json", exclude={"cells", "seconds", "pictures", "gallery"}
@@ -120,6 +93,23 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
     # The values are properties of the labels; the names tell of columns of which nothing is known.
     record["cells"] = {str(name): [] for name in result.cells}
     root[f"labels/{LABELS_NAME}"].attrs[RECORD_KEY] = record
+
+
+def _layout(shape: tuple[int, ...], result: Segmentation, colours: bool = False) -> dict[str, Any]:
+    """Return how an array of this shape, its colours in front if it has any, is stored, and where it lies."""
+    from ome_zarr.format import FormatV04
+
+    axes, place, sides = ["z", "y", "x"] if result.stacked else ["y", "x"], result.placement, shape[-2:]
+    units = dict(zip(axes, place.units, strict=True))
+    scale = dict(zip(axes, map(float, place.scale), strict=True))
+    return {
+        "axes": ["c", *axes] if colours else axes,
+        "scale": {"c": 1.0, **scale} if colours else scale,
+        "axes_units": {axis: UNIT_NAMES[unit] for axis, unit in units.items() if unit in UNIT_NAMES},
+        "scale_factors": [2**level for level in range(1, 5) if min(sides) >> level >= _SMALLEST],
+        "storage_options": {"chunks": (*(1 for _ in shape[:-2]), *(min(side, _CHUNK) for side in sides))},
+        "fmt": FormatV04(),
+    }
 
 
 def _properties(result: Segmentation) -> list[dict[str, Any]]:
@@ -137,7 +127,3 @@ def _channels(image: np.ndarray) -> list[dict[str, Any]]:
     window = {"start": 0, "end": top, "min": 0, "max": top}
     names = ("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF")
     return [{"label": name, "color": colour, "active": True, "window": window} for name, colour in names]
-
-
-def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (*(1 for _ in shape[:-2]), *(min(side, _CHUNK) for side in shape[-2:]))
