@@ -356,7 +356,7 @@ def _last(values: Sequence[Any] | None, ndim: int, missing: Any) -> list[Any]:
 def _csv(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
     cells = with_micrometres(result.cells, result.placement.pixel_size)
     first = [name for name in ("plane", "label") if name in cells]
-    cells = cells[[*first, *(name for name in cells if name not in (*first, "index"))]]
+    cells = cells[[*first, *(name for name in cells if name not in first)]]
     return [write_table(path, with_image(cells, result.name))]
 
 

@@ -258,10 +258,10 @@ def known_rows(table: Any) -> pd.DataFrame:
     if not {"row", "col", "area"} <= set(known.columns):
         return pd.DataFrame({"label": np.zeros(0, np.int64)})
     if "label" not in known:
-        # napari finds the row of a label by its position.
-        known = known.assign(label=np.arange(len(known)))
+        # napari finds the row of a label by its position, or by this column.
+        known = known.assign(label=known.get("index", np.arange(len(known))))
     known = known[known["area"].notna() & (known["label"] > 0)]
-    return known.astype({"label": np.int64})
+    return known.drop(columns="index", errors="ignore").astype({"label": np.int64})
 
 
 def fitting_rows(

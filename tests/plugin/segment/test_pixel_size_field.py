@@ -48,6 +48,15 @@ def test_what_is_typed_holds_for_the_image_and_what_was_found_in_it(viewer, imag
     assert field.value.value() == 0.5
 
 
+def test_a_size_that_is_taken_back_is_not_known_in_the_cells_either(viewer, image, field):
+    field.value.setValue(0.2)
+    field.value.setValue(0)
+    assert field.value.text() == "not known"
+    for layer in viewer.layers:
+        assert pixel_size(layer) == (1, 1, "px"), layer.name
+    assert tuple(image.translate) == pytest.approx((100, 40))
+
+
 def test_a_line_over_the_scale_bar_gives_it_once_its_length_is_known(viewer, image, field, monkeypatch):
     from napari_wbcseg.plugin.segment import pixel_size_field
 

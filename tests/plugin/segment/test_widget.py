@@ -532,6 +532,45 @@ def test_corrections_are_not_thrown_away_unasked(viewer, widget, quick_segment, 
     np.testing.assert_array_equal(cells.data, corrected)
 
 
+def test_what_is_corrected_during_a_run_is_kept(viewer, widget, slow_segment, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    slow_segment.go.set()
+    cells = run(widget, qtbot)[1].cells
+    slow_segment.go.clear()
+    widget._panel.run.click()  # nothing is corrected yet: no question
+    cells.fill((30, 30), 0)
+    with qtbot.waitSignal(widget.segmented, timeout=20_000) as signal:
+        slow_segment.go.set()
+    assert signal.args[1].cells is not cells
+    assert cells.name.endswith(", kept")
+    assert cells.data[30, 30] == 0
+
+
+def test_of_a_copy_and_what_it_was_made_of_the_chosen_one_is_saved(viewer, widget, quick_segment, qtbot):
+    from napari.layers._layer_actions import _duplicate_layer
+
+    image = viewer.add_image(discs(), rgb=True)
+    cells = run(widget, qtbot)[1].cells
+    _duplicate_layer(viewer.layers)
+    copy = next(layer for layer in viewer.layers if layer.name.endswith("copy"))
+    viewer.layers.selection.active = copy
+    assert widget._panel.cells() is copy
+
+    viewer.layers.selection.active = cells
+    cells.fill((30, 30), 0)
+    viewer.layers.selection.active = image
+    qtbot.waitUntil(lambda: widget._panel.result.text() == "2 white cells", timeout=5000)
+    assert widget._panel.cells() is cells
+
+    viewer.layers.remove(copy)
+    assert widget._panel.cells() is cells
+    viewer.layers.selection.active = cells
+    _duplicate_layer(viewer.layers)
+    viewer.layers.remove(cells)
+    viewer.layers.selection.active = viewer.layers[-1]
+    assert widget._panel.cells() is viewer.layers[-1]
+
+
 def test_what_was_accepted_counts_as_a_correction(viewer, widget, quick_segment, qtbot):
     viewer.add_image(discs(), rgb=True)
     cells = run(widget, qtbot)[1].cells

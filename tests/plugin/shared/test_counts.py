@@ -47,6 +47,16 @@ def test_of_a_buried_picture_nothing_is_said(viewer):
     assert shown(viewer) == "below\n3 white cells", "it lies beside the other"
 
 
+def test_what_was_found_in_a_picture_is_called_as_that_is_now(viewer):
+    picture, cells = add_found(viewer, "first")
+    viewer.add_image(discs(), rgb=True, name="second", translate=(500, 500))
+    picture.name = "donor 7"
+    assert cells.name == "white cells (3) of donor 7"
+    assert shown(viewer) == "donor 7\n3 white cells"
+    cells.name, picture.name = "mine", "donor 8"
+    assert cells.name == "mine", "the user chose it"
+
+
 def test_of_two_pictures_that_are_seen_the_active_one_counts(viewer):
     _, first = add_found(viewer, "a")
     second, _ = add_found(viewer, "b", centres=((60, 60),))

@@ -110,6 +110,23 @@ def test_labels_far_apart_come_back_as_well(viewer, tmp_path):
     assert cells.features["area"].tolist()[1:] == [30, 100]
 
 
+def test_a_cell_drawn_with_a_large_number_comes_back(viewer, found, tmp_path):
+    """Its features have a column ``index``, which the record need not have."""
+    review = LayerReview(viewer, found)
+    found.data_setitem(tuple(np.mgrid[100:110, 120:140].reshape(2, -1)), 60_000)
+    review.update_now()
+    assert "index" in found.features
+    for name in ("tiff", "csv", "ome-zarr"):
+        save_layer(found, tmp_path / "a", name, viewer=viewer)
+    assert "index" not in pd.read_csv(tmp_path / "a-cells.csv")
+    assert "index" not in json.loads((tmp_path / "a-result.json").read_text())["cells"]
+    for file in ("a-result.json", "a.ome.zarr"):
+        *_, cells = viewer.open(tmp_path / file, plugin="napari-wbcseg")
+        assert cells.features["index"].tolist() == [0, 1, 2, 3, 60_000]
+        assert cells.name.startswith("white cells (4)")
+    review.close()
+
+
 def test_other_paths_are_left_to_other_readers(tmp_path):
     (tmp_path / "plain-labels.tif").write_bytes(b"II*\0")
     (tmp_path / "folder").mkdir()

@@ -70,15 +70,15 @@ class PixelSizeField(QWidget):
         self.setEnabled(layer is not None)
         self._show()
 
-    def set_size(self, row: float, column: float) -> None:
-        """Give a pixel this height and width, in µm, in the image and in all that lies on it."""
+    def set_size(self, row: float, column: float, unit: str = "micrometer") -> None:
+        """Give a pixel this height and width in the image and in all that lies on it."""
         image = self._layer
         if image is None:
             return
         before = np.array(image.scale[-2:], float)
         ratio = np.array([row, column]) / np.abs(before)
         for layer in [*_on(self._viewer, image), image]:
-            layer.units = (*layer.units[:-2], "micrometer", "micrometer")
+            layer.units = (*layer.units[:-2], unit, unit)
             layer.translate = (*layer.translate[:-2], *(layer.translate[-2:] * ratio))
             layer.scale = (*layer.scale[:-2], *(layer.scale[-2:] * ratio))
         camera = self._viewer.scene.camera
@@ -117,6 +117,8 @@ class PixelSizeField(QWidget):
     def _on_typed(self, size: float) -> None:
         if size > 0:
             self.set_size(size, size)
+        else:  # not known after all
+            self.set_size(1, 1, "pixel")
 
     def _show(self, event: Any = None) -> None:
         known = None if self._layer is None else size_in_micrometres(self._layer)

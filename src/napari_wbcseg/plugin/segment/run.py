@@ -23,7 +23,7 @@ from ...words import counted
 from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
 from ..shared.jobs import Job, in_background
-from ..shared.layers import LayerArrays, LayerUpdate, ResultLayers, layer_arrays, result_layers
+from ..shared.layers import LayerArrays, LayerUpdate, ResultLayers, is_corrected, layer_arrays, result_layers
 from ..shared.metadata import LayerInfo, note
 from ..shared.panel import Panel
 from ..shared.viewer import image_data, middle_of_view, placement
@@ -68,7 +68,7 @@ class SegmentRun(QObject):
         self._viewer, self._panel = viewer, panel
         self._job: Job | None = None
         self._steps: Generator[ResultLayers | None] | None = None
-        self._keep_earlier = False
+        self._keep_earlier: bool | None = None
         self._on_view: tuple[float, float] | None = None
         self._levels: list[Any] = []  # of the labels on disk
         #: The layer that fills while a large image is segmented.
@@ -86,7 +86,12 @@ class SegmentRun(QObject):
         return self._job is not None and self._steps is None and not self._job.cancelling
 
     def start(
-        self, layer: Layer, part: Part | None, model: str, settings: SegmentationSettings, keep_earlier: bool
+        self,
+        layer: Layer,
+        part: Part | None,
+        model: str,
+        settings: SegmentationSettings,
+        keep_earlier: bool | None = None,
     ) -> None:
         """Segment a part of a layer; none for all of a large one, which fills tile by tile.
 
@@ -96,8 +101,9 @@ class SegmentRun(QObject):
         part : Part or None
         model : str
         settings : SegmentationSettings
-        keep_earlier : bool
-            Whether the cells of the run before stay as a layer of their own.
+        keep_earlier : bool, optional
+            Whether the cells of the run before stay as a layer of their own; by default they do where they
+            are corrected by the end of this one.
         """
         self._source, self._keep_earlier, self._fills = layer, keep_earlier, part is None
         self._on_view = middle_of_view(self._viewer, layer)
@@ -199,8 +205,9 @@ class SegmentRun(QObject):
         if not self._source_is_there():
             return
         earlier = result_layers(self._viewer, self._source).get("cells")
-        if self._keep_earlier and earlier is not None:  # the next run leaves it alone
-            note(earlier, kept=True)
+        keep = self._keep_earlier
+        if earlier is not None and (is_corrected(earlier) if keep is None else keep):
+            note(earlier, kept=True)  # the next run leaves it alone
             earlier.name, earlier.visible = f"{earlier.name}, kept", False
         if arrays is None:
             self._keep_filled(segmentation)

@@ -120,13 +120,10 @@ class SegmentWidget(Panel):
         ----------
         keep_earlier : bool, optional
             Whether the cells of the run before stay as a layer of their own; by default they do where
-            they were corrected by hand.
+            they were corrected by hand, before the run or while it was under way.
         """
         if self.running:
             return
-        earlier = self._panel.cells()
-        if keep_earlier is None:
-            keep_earlier = earlier is not None and is_corrected(earlier)
         self._circle.hide()
         layer: Any = self.image  # there may be none, which is refused
         shown = None
@@ -171,7 +168,7 @@ class SegmentWidget(Panel):
 
     def _run_by_hand(self) -> None:
         """Run; what was corrected by hand is not thrown away without being asked for."""
-        cells, keep = self._panel.cells(), False
+        cells, keep = self._panel.cells(), None
         if not self.running and cells is not None and is_corrected(cells):
             answer = ask_to_keep(self, cells.name)
             if answer is None:

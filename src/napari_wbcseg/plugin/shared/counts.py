@@ -86,12 +86,12 @@ class Counts(QObject):
         for emitter in (
             layers.events.removed,
             layers.events.reordered,
-            layers.selection.events.active,
             viewer.dims.events.current_step,
             viewer.canvas.events.size,
             viewer.canvas.grid.events.enabled,
         ):
             emitter.connect(self._show)
+        layers.selection.events.active.connect(self._on_active)
         viewer.events.status.connect(self._on_status, position="last")
         for layer in layers:
             self._watch(layer)
@@ -152,8 +152,25 @@ class Counts(QObject):
         if role_of(layer) == "cells":
             show_classes(layer)
         for cells in reunite(viewer, layer):
-            self._show()
+            self._on_active()
             self.changed.emit(cells)
+
+    def _on_active(self, event: Any = None) -> None:
+        """Let the cells that were chosen last be those of their picture, where a copy of them is there."""
+        self._show()
+        viewer = self._viewer()
+        active = None if viewer is None else viewer.layers.selection.active
+        source = None if active is None or role_of(active) != "cells" else LayerInfo.of(active).source_id
+        if viewer is None or source is None:
+            return
+        mine = [
+            one for one in viewer.layers if role_of(one) == "cells" and LayerInfo.of(one).source_id == source
+        ]
+        others = [one for one in mine if one is not active]
+        if LayerInfo.of(active).kept or not all(LayerInfo.of(one).kept for one in others):
+            for layer in mine:
+                note(layer, kept=layer is not active)
+            self.changed.emit(active)
 
     def _on_status(self, event: Any = None) -> None:
         viewer = self._viewer()
@@ -165,9 +182,22 @@ class Counts(QObject):
         for name in ("visible", "opacity", "blending", "translate", "scale", "affine"):
             getattr(layer.events, name).connect(self._show)
         layer.events.metadata.connect(self._on_saved)
+        layer.events.name.connect(self._on_renamed)
         if role_of(layer) == "cells" and not is_on_disk(layer):
             for name in _EDITS:
                 getattr(layer.events, name).connect(self._on_edit)
+
+    def _on_renamed(self, event: Any) -> None:
+        """Call what was found in a picture by the new name of that."""
+        viewer, picture = self._viewer(), event.source
+        for layer in [] if viewer is None else viewer.layers:
+            info = LayerInfo.of(layer)
+            if info.source_id == str(picture.unique_id):
+                ending = layer_name("", info.source)
+                note(layer, source=picture.name)
+                if ending and layer.name.endswith(ending):
+                    layer.name = layer_name(layer.name.removesuffix(ending), picture.name)
+        self._show()
 
     def _on_saved(self, event: Any) -> None:
         """Tell the count anew: of cells that were corrected and saved it is in doubt no more."""

@@ -40,7 +40,7 @@ class LayerInfo:
     fingerprint : int or None
         Of the labels as they were found; other labels were corrected by hand.
     kept : bool
-        Whether the cells are those of an earlier run that the user wanted to keep.
+        Whether the cells are those of an earlier run, or a copy, beside the ones that the panels are about.
     notes : tuple of str
         What the user should know about the image.
     path : str or None
