@@ -169,6 +169,30 @@ class TestRunAgain:
         others = redone(items, out, model, settings=SETTINGS.replace(check_below=0.9))
         assert "0003" not in others, "a person's work is not written over with other settings"
 
+    def test_files_of_formats_not_asked_for_again_tell_of_the_same_cells(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        run(items, out, model, formats=("geojson", "roi", "csv", "ome-zarr"), mask=True)
+        run(items, out, model, settings=SETTINGS.replace(min_area=10**6))
+        assert results(out)[0]["count"].sum() == 0
+        for name in ("0001", "0003"):
+            assert json.loads((out / f"{name}.geojson").read_text())["features"] == []
+            assert not len(pd.read_csv(out / f"{name}-cells.csv"))
+            assert load_result(out / f"{name}.ome.zarr").count == 0
+            assert not np.asarray(Image.open(out / f"{name}-mask.jpg")).any()
+
+    def test_what_another_program_wrote_under_a_name_is_not_taken_for_a_runs(
+        self, items: list[BatchItem], tmp_path: Path, model: ModelFile
+    ) -> None:
+        out = tmp_path / "out"
+        out.mkdir()
+        (out / "0001.geojson").write_text("drawn by hand")
+        (out / "0003.ome.zarr").mkdir()
+        run(items, out, model)
+        run(items, out, model, settings=SETTINGS.replace(check_below=0.9))
+        assert (out / "0001.geojson").read_text() == "drawn by hand"
+        assert list((out / "0003.ome.zarr").iterdir()) == []
+
     def test_labels_that_are_none_any_more_are_said_and_left_alone(
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:

@@ -104,6 +104,11 @@ class TestSegment:
         assert set(counts.index[counts.isna()]) == {"focus.tif", "inverted.png"}
         assert "in 2 images, 2 in doubt</h1>" in Path("out/report.html").read_text()
 
+    def test_what_is_said_of_the_run_is_said_once(self, slides: Path, model: Path) -> None:
+        shutil.copy(slides / "one" / "a.png", slides / "copy.png")
+        said = wbcseg("segment", slides, "-r", "-m", model, "-o", "out").stdout
+        assert len(re.findall("count twice", said)) == 1
+
     def test_what_is_noted_of_a_picture_is_told_once_for_all_that_are_alike(self, tmp_path: Path) -> None:
         pictures = [tmp_path / name for name in ("a.png", "b.png")]
         for shade, picture in enumerate(pictures):

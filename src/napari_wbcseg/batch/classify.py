@@ -14,14 +14,10 @@ from ..progress import Progress, silent
 from ..results.load import counted_records, load_result
 from ..results.names import RESULT_SUFFIX
 from ..results.records import ResultRecord
-from ..results.save import formats_there
 from ..segmentation.large.result import LargeResult
 from .folder import BatchItem, Outputs, alone_in
 from .process import keep, with_corrections
 from .run import renew_tables
-
-#: Formats whose files, where there are any, say the classes too.
-_WITH_CLASSES = ("csv", "geojson", "roi", "ome-zarr", "overlay")
 
 
 def classify_results(
@@ -84,10 +80,9 @@ def _tell(file: Path, classifier: ClassifierFile, source: str, progress: Progres
     if not record.large and not record.image.is_of(path):
         raise ImageError(f"{path} is not the image of {file} any more: segment it anew.")
     base = file.with_name(file.name.removesuffix(RESULT_SUFFIX))
-    there = tuple(name for name in formats_there(base) if name in _WITH_CLASSES)
     item = BatchItem(path, record.image.name, base.name)
     model = record.model.source if record.model else ""
-    outputs = Outputs(file.parent, overlay=False, formats=there, model_source=model)
+    outputs = Outputs(file.parent, overlay=False, model_source=model)
     if record.large:
         large = LargeResult.open(file.with_name(record.labels))
         large.classify(open_large(path).full, classifier, source, progress)

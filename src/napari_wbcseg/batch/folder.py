@@ -29,7 +29,7 @@ from ..results.names import (
     output_names,
 )
 from ..results.records import RUN_FORMAT, ResultRecord, RunRecord
-from ..results.save import FORMATS, files_of
+from ..results.save import FORMATS, files_of, formats_there
 from ..segmentation.large.files import PLAN_FILE
 from ..settings import SegmentationSettings
 from ..version import __version__
@@ -37,6 +37,9 @@ from .report import REPORT_FILE
 
 #: A row of ``counts.csv``.
 Row = dict[str, Any]
+
+#: Formats of which a stack has none.
+_FLAT = ("mask", "overlay")
 
 _logger = logging.getLogger(__name__)
 
@@ -112,11 +115,15 @@ class Outputs:
     def wanted(self, *, flat: bool = True) -> list[str]:
         """Return the formats of an image; a stack has no pictures."""
         names = ["tiff", *["mask"] * self.mask, *["overlay"] * self.overlay, *self.formats]
-        return list(dict.fromkeys(name for name in names if flat or name not in ("mask", "overlay")))
+        return list(dict.fromkeys(name for name in names if flat or name not in _FLAT))
 
     def files_beside(self, name: str, large: bool = False, flat: bool = True) -> dict[str, Path]:
-        """Return the files that are wanted beside the labels and the record of an image, by their format."""
-        kinds = [kind for kind in self.wanted(flat=flat) if kind not in ("tiff", "json")]
+        """Return the files beside the labels and the record of an image, by their format.
+
+        Those that are wanted, and those that an earlier run wrote, which are to tell of the same cells.
+        """
+        wanted = dict.fromkeys([*self.wanted(), *formats_there(self.folder / name)])
+        kinds = [kind for kind in wanted if kind not in ("tiff", "json", *(() if flat else _FLAT))]
         kinds = [kind for kind in kinds if FORMATS[kind].in_parts or not large]
         return {kind: files_of(self.folder / name, kind)[0] for kind in kinds}
 
@@ -306,8 +313,9 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
         if not own and name.casefold() in taken:
             return False
         if not run.record_file(name).exists():
-            there = [*files_of(run.folder / name, run.wanted()), run.large_folder(name)]
-            return own or not any(file.exists() for file in there)
+            base = run.folder / name
+            there = [*files_of(base, run.wanted()), run.large_folder(name)]
+            return own or not (formats_there(base) or any(file.exists() for file in there))
         record = run.read(name)
         if record is None:
             return own

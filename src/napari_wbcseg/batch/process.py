@@ -256,6 +256,8 @@ def _write(files: Mapping[str, Path], result: Segmentation, image: Any, progress
     for kind, file in files.items():
         if image is not None or not FORMATS[kind].needs_image:
             FORMATS[kind].write(file, result, image, progress)
+        else:  # rather no picture than one of other cells
+            file.unlink(missing_ok=True)
 
 
 def with_corrections(

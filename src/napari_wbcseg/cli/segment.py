@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -142,7 +143,7 @@ def _stop(number: int, frame: Any) -> None:
 def _print_result(result: BatchResult, out: Path) -> None:
     from ..batch.report import REPORT_FILE
 
-    _print_counts(result.rows)
+    _print_counts(result.rows, result.notices)
     typer.echo(f"Results: {out}")
     typer.echo(f"Report:  {out / REPORT_FILE}")
     if result.kept:
@@ -168,7 +169,7 @@ def _cluster(scheduler: str | None, workers: int | None) -> AbstractContextManag
     return cluster(scheduler=scheduler, workers=workers)
 
 
-def _print_counts(rows: list[dict[str, Any]]) -> None:
+def _print_counts(rows: list[dict[str, Any]], notices: Sequence[str]) -> None:
     good = [row for row in rows if row["status"] == "ok"]
     if not good:
         return
@@ -191,15 +192,18 @@ def _print_counts(rows: list[dict[str, Any]]) -> None:
         seconds = sum(row["seconds"] or 0 for row in good)
         total = counted(len(good), "image"), *numbers(sure), "", rounded(seconds, 2)
     print_table(("image", "white cells", *beside, "to check", "diameter", "seconds"), table, total=total)
-    _print_notes(good)
+    _print_notes(good, notices)
 
 
-def _print_notes(rows: list[dict[str, Any]]) -> None:
-    """Print what should be known of the images, first of those whose count is in doubt."""
+def _print_notes(rows: list[dict[str, Any]], notices: Sequence[str]) -> None:
+    """Print the notes of the images without notices of the run, first of those whose count is in doubt."""
     told = defaultdict[str, list[str]](list)
     for row in sorted(rows, key=lambda row: row["white_cells"] is not None):
-        if row["notes"]:
-            told[row["notes"]].append(row["image"])
+        notes = row["notes"]
+        for sentence in notices:
+            notes = notes.replace(sentence, "").strip()
+        if notes:
+            told[notes].append(row["image"])
     for notes, images in list(told.items())[:_TABLE_ROWS]:
         typer.echo(f"{listed(images)}: {notes}")
     if len(told) > _TABLE_ROWS:

@@ -25,7 +25,15 @@ from .formats.ome_zarr import write_ome_zarr
 from .formats.pictures import draw_overlay, write_image
 from .formats.rois import write_rois
 from .formats.tables import with_image, with_micrometres, write_table
-from .names import IN_METADATA, LABELS_SUFFIX, MASK_SUFFIX, METADATA_KEY, OVERLAY_SUFFIX, RESULT_SUFFIX
+from .names import (
+    IN_METADATA,
+    LABELS_SUFFIX,
+    MASK_SUFFIX,
+    METADATA_KEY,
+    OVERLAY_SUFFIX,
+    RESULT_SUFFIX,
+    is_output,
+)
 from .records import ResultRecord
 
 #: A labels layer of napari, or what has these of its attributes; napari itself is not imported.
@@ -207,8 +215,9 @@ def files_of(path: str | Path, formats: str | Iterable[str]) -> list[Path]:
 
 
 def formats_there(path: str | Path) -> list[str]:
-    """Return the formats whose files are all there, for a path without ending."""
-    return [name for name in FORMATS if all(file.exists() for file in files_of(path, name))]
+    """Return the formats whose files are all there, for a path without ending; an OME-Zarr of cells only."""
+    there = [name for name in FORMATS if all(file.exists() for file in files_of(path, name))]
+    return [name for name in there if name != "ome-zarr" or is_output(files_of(path, name)[0])]
 
 
 def base_of(path: Path) -> Path:

@@ -271,6 +271,15 @@ class TestForm:
         assert asked == [tmp_path / "smear"]
         assert (tmp_path / "b-cells.csv").exists()
 
+    def test_a_name_with_a_date_stays_whole(self, form, tmp_path, qtbot, monkeypatch):
+        answer = "napari_wbcseg.plugin.segment.save_form.QFileDialog.getSaveFileName"
+        form.formats = ["csv"]
+        for name, expected in (("smear 28.11", "smear 28.11-cells.csv"), ("other.TIF", "other-cells.csv")):
+            monkeypatch.setattr(answer, lambda *_, name=name, **__: (str(tmp_path / name), ""))
+            with qtbot.waitSignal(form.saved, timeout=60_000):
+                form.button.click()
+            assert (tmp_path / expected).exists()
+
     def test_it_says_why_nothing_can_be_saved(self, form, viewer, found):
         form.formats = []
         assert not form.button.isEnabled()

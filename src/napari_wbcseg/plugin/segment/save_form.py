@@ -12,7 +12,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 
 from ...progress import Progress
-from ...results.save import base_of, files_of, formats_there
+from ...results.save import FORMATS, base_of, files_of, formats_there
 from ..shared.jobs import Job, busy, in_background
 from ..shared.panel import Panel, button, confirmed, fill
 from ..shared.preferences import preference
@@ -139,7 +139,8 @@ class SaveForm(Panel):
         if not chosen:
             return
         path = Path(chosen)
-        base = base_of(path) if path.suffix else path
+        endings = tuple(ending for one in FORMATS.values() for ending in one.endings)
+        base = base_of(path) if path.name.lower().endswith(endings) else path  # a date has dots too
         # The other files of labels that are saved anew follow; see `save_snapshot`.
         written = [*self.formats, *(formats_there(base) if "tiff" in self.formats else [])]
         there = [file.name for file in files_of(base, written) if file.exists()]
@@ -163,6 +164,6 @@ def _suggested(layer: Labels, viewer: ViewerModel) -> Path:
     image = source_image(viewer, layer)
     path = None if image is None else path_of(image)
     if path is not None and path.parent.is_dir():
-        return path.with_suffix("")
+        return path.with_name(path.stem.removesuffix(".ome"))
     name = "cells" if image is None else image.name
     return Path(get_save_history()[0]) / "".join("-" if sign in '<>:"/\\|?*' else sign for sign in name)
