@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,20 +17,21 @@ import pandas as pd
 from scipy import ndimage
 from tables import markdown
 
-from napari_wbcseg import SegmentationSettings, segment
+from napari_wbcseg import segment
 from napari_wbcseg.box import label_boxes
 from napari_wbcseg.classification.classes import NEUTROPHIL
 from napari_wbcseg.classification.learn import probabilities_of, teach
 from napari_wbcseg.images.illumination import normalised
 from napari_wbcseg.images.read import read_image
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
-from napari_wbcseg.segmentation.outlining import outliner
-from napari_wbcseg.training.class_cells import CLASSES, ClassCells, cut_cell, cut_cells
+from napari_wbcseg.training.class_cells import CLASSES, ClassCells, class_table, class_truth, cut_cell
 from napari_wbcseg.training.classifier import as_they_are
 
 #: The classes with both kinds of neutrophils as one.
 NAMES = (NEUTROPHIL, *CLASSES[2:])
 EXAMPLES, DRAWS = 10, 10
+#: A cell is the one of its picture if it is no further from its place, over the side of the picture.
+NEAR = 0.05
 #: Which classes a person names, all of them or those that come first.
 NAMED = (
     (NEUTROPHIL, "lymphocyte", "monocyte", "eosinophil"),
@@ -80,23 +82,31 @@ def with_examples(
     return float(np.mean(scores))
 
 
-def zheng_cells(folder: Path) -> ClassCells:
-    """Cut out the cell in the middle of each picture, as `segment` finds it and at the size it estimates."""
-    table, found = pd.read_csv(folder / "classes.csv"), []
-    for name, kind in zip(table["image"], table["class"], strict=True):
-        pixels = read_image(folder / name)
-        result = segment(pixels, settings=SegmentationSettings(classes=None))
-        if not result.count:
-            print(f"Nothing found in {name}.")
+def table_of(folder: Path) -> pd.DataFrame:
+    """Return image and class of the cells that are scored, and their row and column if not in the middle."""
+    if folder.name == "zheng_dataset1":
+        return pd.read_csv(folder / "classes.csv")
+    table = class_table(folder)
+    return table[table["held_out"]]
+
+
+def cells_of(folder: Path) -> ClassCells:
+    """Cut out the cell at its place in each picture, as `segment` finds it and tells its class."""
+    found, missing = [], Counter[str]()
+    for row in table_of(folder).to_dict("records"):
+        pixels = read_image(folder / row["image"])
+        result = segment(pixels)
+        distance, nearest = ndimage.distance_transform_edt(result.labels == 0, return_indices=True)
+        middle = {"row": pixels.shape[0] // 2, "col": pixels.shape[1] // 2}
+        spot = tuple(int(row.get(axis, place)) for axis, place in middle.items())
+        if not result.labels.any() or distance[spot] > max(NEAR, row.get("reach", 0.0)) * max(pixels.shape):
+            missing[row["class"]] += 1
             continue
-        _, nearest = ndimage.distance_transform_edt(result.labels == 0, return_indices=True)
-        middle = nearest[:, pixels.shape[0] // 2, pixels.shape[1] // 2]
-        mask = result.labels == result.labels[tuple(middle)]
+        mask = result.labels == result.labels[tuple(nearest[:, *spot])]
         ((_, box),) = label_boxes(mask.astype(np.uint8))
-        cut = cut_cell(normalised(pixels), mask[box.slices], box, result.cell_diameter or 1.0)
-        truth = np.zeros(len(CLASSES), np.float32)
-        truth[slice(0, 2) if kind == NEUTROPHIL else CLASSES.index(kind)] = 1
-        found.append((*cut, truth))
+        cut = cut_cell(normalised(pixels), mask[box.slices], box, result.class_diameter or 1.0)
+        found.append((*cut, class_truth(row, folder)))
+    print(f"\nNot outlined in {folder.name}: {dict(missing)}")
     return ClassCells.of(found)
 
 
@@ -108,18 +118,15 @@ def main() -> None:
     options = parser.parse_args()
     classifier, data = read_classifier(options.classifier), Path(os.environ["WBCSEG_DATA"])
     options.cells.mkdir(exist_ok=True)
-    for name, folder in (("pbc_test", "pbc"), ("sigtuple", "sigtuple"), ("zheng", "zheng_dataset1")):
-        file = options.cells / f"{name}.npz"
+    for folder in ("pbc", "txl_pbc", "sigtuple", "zheng_dataset1"):
+        file = options.cells / f"{folder}.npz"
         if not file.exists():
-            if name == "zheng":
-                zheng_cells(data / folder).save(file)
-            else:
-                cut_cells(data / folder, True, outliner("wbc", flips=False)).save(file)
+            cells_of(data / folder).save(file)
         cells = ClassCells.load(file)
         probabilities, embedding = classifier.predict(as_they_are(cells, np.arange(len(cells))))
         found, truth = merged(probabilities), merged(cells.truth).argmax(axis=1)
         report(folder, found, truth)
-        if name == "zheng":
+        if folder == "zheng_dataset1":
             five = found[:, :5] / found[:, :5].sum(axis=1, keepdims=True)
             report(f"{folder}, of the five classes it has", five, truth)
             print("\nAccuracy once cells were named, mean of ten draws:\n")

@@ -41,6 +41,7 @@ def test_a_result(saved: Path, name: str) -> None:
     assert not result.edited
     assert result.image_path is not None
     assert result.image_path.samefile(saved / "smear.png")
+    assert result.class_diameter == result.cell_diameter, "which classes were told at then"
 
 
 @pytest.mark.parametrize("name", ["named-result.json", "named.ome.zarr"])

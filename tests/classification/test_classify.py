@@ -101,7 +101,7 @@ def test_settings_say_what_tells_the_classes(tmp_path: Path, classifier: Classif
 def test_segmenting_and_looking_again_say_the_same() -> None:
     drawn = synthetic_smear((360, 480), white_cells=5, seed=4)
     found = segment(drawn.image)
-    again = classify_cells(found.labels, found.cells, drawn.image, found.cell_diameter)
+    again = classify_cells(found.labels, found.cells, drawn.image, found.class_diameter)
     assert found.classifier == read_classifier().id
     assert len(found.cells)
     # The outlines are the same; the light is divided out in one piece and not in tiles.

@@ -8,7 +8,7 @@ import pytest
 from napari_wbcseg.box import Box
 from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.progress import silent
-from napari_wbcseg.segmentation.global_estimates import _field_of_view
+from napari_wbcseg.segmentation.global_estimates import GlobalEstimates, _field_of_view
 
 SHAPE = (2500, 2600)
 
@@ -21,6 +21,23 @@ class Counted(PixelSource):
     def read(self, *box: int) -> np.ndarray:
         self.pixels += Box(*box).area
         return super().read(*box)
+
+
+@pytest.mark.parametrize(
+    ("cell", "red_cell", "diameter"),
+    [
+        pytest.param(60.0, 80.0, 140.0, id="a lone erythroblast is no typical white cell"),
+        pytest.param(60.0, None, 60.0, id="without red cells, that of the white cells"),
+        pytest.param(60.0, 255.0, 60.0, id="smudges are no red cells"),
+        pytest.param(None, 80.0, None, id="no white cell"),
+    ],
+)
+def test_red_cells_tell_at_which_size_classes_are_told(
+    cell: float | None, red_cell: float | None, diameter: float | None
+) -> None:
+    white = (255.0, 255.0, 255.0)
+    found = GlobalEstimates(value_range=255, background=white, cell_diameter=cell, red_cell=red_cell)
+    assert found.class_diameter == (None if diameter is None else pytest.approx(diameter))
 
 
 def slide() -> np.ndarray:

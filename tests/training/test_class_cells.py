@@ -60,7 +60,7 @@ def test_a_class_that_is_not_told_apart_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "images" / "a.png"), image)
     (tmp_path / "classes.csv").write_text("image,class\na.png,thrombus\n")
     with pytest.raises(DatasetError, match="'thrombus', which is none of"):
-        cut_cells(tmp_path, False, lambda image, _: (image[..., 0] < 200).astype(np.int32))
+        cut_cells(tmp_path, lambda image, _: (image[..., 0] < 200).astype(np.int32))
 
 
 @real_data

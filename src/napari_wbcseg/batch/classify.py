@@ -91,7 +91,7 @@ def _tell(file: Path, classifier: ClassifierFile, source: str, progress: Progres
     result, image = load_result(file), read_file(path).pixels
     told = replace(
         result,
-        cells=classify_cells(result.labels, result.cells, image, result.cell_diameter, classifier, progress),
+        cells=classify_cells(result.labels, result.cells, image, result.class_diameter, classifier, progress),
         settings=result.settings and result.settings.replace(classes=source),
         classifier=classifier.id,
         classes=class_list(classifier).added(*result.classes),

@@ -25,7 +25,7 @@ LARGE_SUFFIX = "-cells"
 #: Under this key of a layer's ``metadata`` the plugin keeps the model, settings and notes of a result.
 METADATA_KEY = "napari_wbcseg"
 #: What is there under the names of the fields of `Segmentation`.
-IN_METADATA = ("model", "classifier", "cell_diameter", "field_share", "notes", "edited")
+IN_METADATA = ("model", "classifier", "cell_diameter", "class_diameter", "field_share", "notes", "edited")
 _LONGEST = 200  # bytes of a name
 
 

@@ -31,7 +31,7 @@ RESULT_FORMAT = "napari-wbcseg result 1"
 #: Of a ``run.json`` of any version.
 RUN_FORMAT = "napari-wbcseg run"
 #: What a record says in the words of the `Segmentation` that it is of.
-_ALIKE = ("settings", "cell_diameter", "field_share", "notes", "edited")
+_ALIKE = ("settings", "cell_diameter", "class_diameter", "field_share", "notes", "edited")
 
 
 class Picture(NamedTuple):
@@ -101,8 +101,8 @@ class ResultRecord(Record):
         of an earlier version.
     versions : dict of str
     platform : str
-    cell_diameter : float or None
-        In pixels.
+    cell_diameter, class_diameter : float or None
+        In pixels; alike in a result of an earlier version.
     field_share : float or None
         Share of the image that shows the slide, and not a surround.
     notes : tuple of str
@@ -144,6 +144,7 @@ class ResultRecord(Record):
     versions: dict[str, str]
     platform: str = ""
     cell_diameter: float | None = None
+    class_diameter: float | None = Field(default_factory=lambda earlier: earlier["cell_diameter"])
     field_share: float | None = None
     notes: tuple[str, ...] = ()
     edited: bool = False

@@ -154,6 +154,18 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
     notes: tuple[str, ...] = ()
 
     @property
+    def class_diameter(self) -> float | None:
+        """Diameter of a typical white cell, pixels, at which classes are told.
+
+        By the red cells where they are measured: a picture may show nothing but a small erythroblast.
+        """
+        if self.cell_diameter is None or self.red_cell is None:
+            return self.cell_diameter
+        by_red_cells = SCALE.white_over_red * self.red_cell
+        believed = abs(np.log2(by_red_cells / self.cell_diameter)) <= SCALE.believed_octaves
+        return by_red_cells if believed else self.cell_diameter
+
+    @property
     def field_share(self) -> float:
         """Share of the image that shows the slide."""
         return self.field_of_view.share if self.field_of_view else 1.0

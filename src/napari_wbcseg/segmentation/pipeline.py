@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,6 @@ def segment(
         together = f"The count is that of all {counted(len(sources), 'plane')} together."
         one_field = is_one_field(map(_small_copy, sources))
         notes.insert(0, focus_note(len(sources)) if one_field else together)
-    diameters = [found.cell_diameter for found in estimates if found.cell_diameter is not None]
     filled = [table for table in tables if len(table)]
     return Segmentation(
         labels=labels,
@@ -116,12 +116,18 @@ def segment(
         settings=settings,
         model=file.id,
         classifier=classifier.id if classifier else "",
-        cell_diameter=float(np.median(diameters)) if diameters else None,
+        cell_diameter=_median(found.cell_diameter for found in estimates),
+        class_diameter=_median(found.class_diameter for found in estimates),
         field_share=float(np.mean([found.field_share for found in estimates])),
         notes=tuple(dict.fromkeys(notes)),
         extra=extra,
         classes=class_list(classifier),
     )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
 
 
 def model_and_settings(

@@ -92,6 +92,8 @@ class Segmentation:
     cell_diameter : float or None
         Diameter in pixels that the image was analysed at, given or estimated;
         for a stack the median over its planes.
+    class_diameter : float or None
+        The same of a typical white cell, by the red cells where they are measured: classes are told at it.
     field_share : float or None
         Share of the image that shows the slide, and not a surround; None where nobody looked.
     notes : tuple of str
@@ -120,6 +122,7 @@ class Segmentation:
     model: str = ""
     classifier: str = ""
     cell_diameter: float | None = None
+    class_diameter: float | None = None
     field_share: float | None = None
     notes: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)

@@ -53,6 +53,9 @@ class ScaleParameters:
         Their sizes lie within so many octaves, for at least that share of them.
     red_exact : float
         Octaves from the canonical size within which the size of a red cell is told well.
+    believed_octaves : float
+        From the size of the white cells, within which that of the red cells is believed: late erythroblasts
+        are a third as wide as a typical white cell, smudges taken for red cells several times wider.
     most_of_image : float
         Largest diameter of a cell over the shorter side of the image.
     """
@@ -75,6 +78,7 @@ class ScaleParameters:
     red_octaves: float = 0.35
     red_agreeing: float = 0.5
     red_exact: float = 0.3
+    believed_octaves: float = 1.8
     most_of_image: float = 0.95
 
 

@@ -202,8 +202,7 @@ def find_in_tile(
     if classifier is None or not len(cells):
         return cells
     corners = cells.rows["box"][:, :2] - tile.window[:2]
-    diameter = None if work.settings.recipe == "classic" else work.estimates.looks[tile.look].diameter
-    probabilities, _ = look_at(image, corners, cells.masks, diameter, classifier)
+    probabilities, _ = look_at(image, corners, cells.masks, work.estimates.class_diameter, classifier)
     return replace(cells, classes=probabilities.astype(float))
 
 

@@ -95,17 +95,17 @@ class ClassCells:
 STEP = np.float32(1 / 200)
 
 
-def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progress = silent) -> ClassCells:
-    """Cut the cells of a data set out.
+def cut_cells(folder: Path, outline: Outliner, progress: Progress = silent) -> ClassCells:
+    """Cut out the cells of a data set that may be trained on.
+
+    Those held out are with boxes beside the classes, as in TXL-PBC, what `split_names` has for validation;
+    else a fifth of each class, see `read_classes`.
 
     Parameters
     ----------
     folder : Path
         With ``images`` and a ``classes.csv`` of the columns ``image``, ``class`` and perhaps ``subtype``; or
         SigTuple's, whose classes come with this package.
-    held_out : bool
-        The cells that are never trained on, or the others. With boxes beside the classes, as in TXL-PBC,
-        those that `split_names` has for validation; else a fifth of each class, see `read_classes`.
     outline : Outliner
     progress : Progress
 
@@ -114,8 +114,8 @@ def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progres
     DatasetError
         If there is no table of classes, or it names one that is not in `CLASSES`.
     """
-    table = _table(Path(folder))
-    table = table[table["held_out"] == held_out]
+    table = class_table(Path(folder))
+    table = table[~table["held_out"]]
     found, image, seen = [], np.zeros((0, 0, 3), np.uint8), None
     for number, row in enumerate(table.to_dict("records")):
         progress(number, len(table), f"Cutting out the cells of {Path(folder).name}")
@@ -124,13 +124,13 @@ def cut_cells(folder: Path, held_out: bool, outline: Outliner, progress: Progres
             image = read_rgb8(Path(folder) / seen)
         cell = _cell(image, row, outline)
         if cell is not None:
-            found.append((*cell, _truth(row, folder)))
+            found.append((*cell, class_truth(row, folder)))
     if not found:
         raise DatasetError(f"No cell of {folder} could be outlined.")
     return ClassCells.of(found)
 
 
-def _table(folder: Path) -> pd.DataFrame:
+def class_table(folder: Path) -> pd.DataFrame:
     """Return image, class and held_out of each cell, its place, and how far from it it may lie."""
     if is_sigtuple(folder):
         return sigtuple_classes(folder).assign(diameter=SIGTUPLE_DIAMETER, reach=_MIDDLE)
@@ -153,7 +153,7 @@ def drawn_cells(fields: int, seed: int = 0) -> ClassCells:
             hidden = image[box.slices][mask].mean() > _HIDDEN  # by the edge of the microscope's field
             if not hidden and (kind in CLASSES or kind == NEUTROPHIL):
                 cut = cut_cell(image, mask, box, smear.cell_diameter)
-                found.append((*cut, _truth({"class": kind}, Path("drawn"))))
+                found.append((*cut, class_truth({"class": kind}, Path("drawn"))))
     return ClassCells.of(found)
 
 
@@ -179,7 +179,8 @@ def joined(parts: list[ClassCells]) -> ClassCells:
     return ClassCells(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
 
-def _truth(row: dict[Any, Any], folder: Path) -> np.ndarray:
+def class_truth(row: dict[Any, Any], folder: Path) -> np.ndarray:
+    """Return the truth, see `ClassCells`, of a cell of a table of a data set."""
     exact = _NAMES.get(str(row.get("subtype")), "")
     name = exact or _NAMES.get(row["class"], row["class"])
     truth = np.zeros(len(CLASSES), np.float32)

@@ -205,7 +205,7 @@ def _cells(data: Sequence[Path], folder: Path, outline: ModelFile, progress: Pro
     for number, path in enumerate(data):
         file = folder / f"cells-{number}.npz"
         if not file.is_file():
-            cut_cells(path, False, outliner(outline, flips=False), progress).save(file)
+            cut_cells(path, outliner(outline, flips=False), progress).save(file)
         parts.append(ClassCells.load(file))
     return parts
 

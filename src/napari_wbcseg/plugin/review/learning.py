@@ -228,7 +228,7 @@ class _View:
     def of(cls, review: LayerReview) -> _View:
         """Take the cells of a review, and the image that it has."""
         labels, image = image_data(review.labels), image_data(review.image)  # type: ignore[arg-type]
-        diameter = review.info.cell_diameter
+        diameter = review.info.class_diameter
         # Labels in memory may be edited meanwhile.
         labels = labels if review.on_disk else np.array(labels)
         return cls(labels, image, review.cells, review.keys(), diameter)

@@ -33,8 +33,8 @@ class LayerInfo:
         What found the cells, and what told the classes of those that no person named, ``name@hash``.
     settings : dict or None
         Those of the segmentation, as JSON has them.
-    cell_diameter, field_share : float or None
-        Pixels; share of the image that shows the slide.
+    cell_diameter, class_diameter, field_share : float or None
+        Pixels, pixels; share of the image that shows the slide.
     summary : str
         The count in words, as of now.
     fingerprint : int or None
@@ -64,6 +64,7 @@ class LayerInfo:
     classifier: str = ""
     settings: dict[str, Any] | None = None
     cell_diameter: float | None = None
+    class_diameter: float | None = None
     field_share: float | None = None
     summary: str = ""
     fingerprint: int | None = None

@@ -37,7 +37,7 @@ _ADVICE = "put back what was changed, or segment the image again, in the shell w
 _LEAST_MARGIN = 64
 _MOST_MARGIN = 512  # from which on cells that are longer still are measured part by part
 #: What the record says in the words of `LargeResult`; an earlier version did not say all of it.
-_RECORDED = "model", "classifier", "cell_diameter", "field_share", "edited"
+_RECORDED = "model", "classifier", "cell_diameter", "class_diameter", "field_share", "edited"
 #: Columns of what is said of a cell, besides its probabilities.
 _SAID = CLASS, CLASS_PROBABILITY, CLASS_BY, "check"
 #: Columns that a table has in any case, also one that another program wrote.
@@ -58,7 +58,7 @@ class LargeResult:
     settings : dict
     model, classifier : str
         What the cells were found by, and what told their classes, ``name@hash``.
-    cell_diameter, field_share : float or None
+    cell_diameter, class_diameter, field_share : float or None
     notes : tuple of str
     edited : bool
         Whether a person changed cells, or said of some what they are.
@@ -81,6 +81,7 @@ class LargeResult:
     classifier: str = ""
     edited: bool = False
     classes: ClassList = BUILT_IN
+    class_diameter: float | None = None
     field_share: float | None = None
     stamps: Stamps = field(default_factory=dict)
     in_table: bool = True
@@ -98,6 +99,7 @@ class LargeResult:
         with reading(f"The result of a large image in {folder}", ImageError, _ADVICE):
             plan = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
             record = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+            record.setdefault("class_diameter", record.get("cell_diameter"))  # of an earlier version
             cells = read_table(table_file(folder)).astype(_NEEDED)
             image = Path(plan["image"]) if plan.get("image") else None
             result = cls(
@@ -265,7 +267,7 @@ class LargeResult:
             return estimates.transmittance(rgb_pixels(pixels, estimates.value_range), window)
 
         self.cells = classify_cells(
-            self.labels.arrays[0], self.cells, image, self.cell_diameter, classifier, progress, light
+            self.labels.arrays[0], self.cells, image, estimates.class_diameter, classifier, progress, light
         )
         self.settings = plan["settings"] = {**plan["settings"], "classes": source}
         self.classifier = plan["classifier"] = classifier.id

@@ -254,6 +254,7 @@ class LargeRun:
         file, estimates = self.out / f"cells.{table}", self._work.estimates
         about: dict[str, Any] = {
             "cell_diameter": estimates.cell_diameter,
+            "class_diameter": estimates.class_diameter,
             "field_share": estimates.field_share,
             "notes": tuple(dict.fromkeys((*self._read_notes, *estimates.notes))),
         }
