@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from napari.layers import Layer
 from PIL import Image
 
@@ -125,6 +127,16 @@ def test_a_cell_drawn_with_a_large_number_comes_back(viewer, found, tmp_path):
         assert cells.features["index"].tolist() == [0, 1, 2, 3, 60_000]
         assert cells.name.startswith("white cells (4)")
     review.close()
+
+
+def test_a_picture_in_a_zarr_is_read_when_it_is_written(viewer, tmp_path):
+    array = zarr.create_array(tmp_path / "a.zarr", data=discs())
+    image = viewer.add_image(array, rgb=True)
+    cells = add_segmentation(viewer, dark_discs(discs()), image).cells
+    snapshot = LayerSnapshot.of_layer(cells, viewer)
+    assert isinstance(snapshot.image, da.Array)
+    files = save_snapshot(snapshot, tmp_path / "a", list(OFFERED))
+    assert all(file.exists() for file in files)
 
 
 def test_other_paths_are_left_to_other_readers(tmp_path):

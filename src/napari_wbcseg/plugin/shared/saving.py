@@ -113,4 +113,9 @@ def image_under(layer: Labels, image: Image) -> Any:
     stop = start + drawn
     if (start < 0).any() or (stop > shape).any():
         return None
-    return image_data(image)[tuple(slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))]
+    data = image_data(image)
+    if not isinstance(data, np.ndarray):  # a zarr would be read here and now
+        import dask.array as da
+
+        data = da.asarray(data)
+    return data[tuple(slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))]
