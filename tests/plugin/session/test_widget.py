@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -579,6 +580,28 @@ class TestCorrecting:
         assert (load_result(out / "0003-result.json").count == 2) == kept
         assert session._panel.pictures.currentIndex().row() == shown
         answers.append("Discard")
+
+    def test_what_someone_else_saved_meanwhile_is_not_replaced_unasked(
+        self, viewer, session, out, qtbot, answer
+    ):
+        correct(viewer, session, 3, qtbot)
+        record = out / "0003-result.json"
+        other = load_result(record)
+        save(
+            dataclasses.replace(other, labels=np.where(other.labels > 1, 0, other.labels)),
+            out / "0003",
+            "tiff",
+        )
+        answers, asked = answer
+        answers += ["No", "Save", "No", "Yes"]
+        session.save()
+        assert "0003-result.json was written since" in asked[0]
+        session.show_picture(0)  # asks whether to save, and then whether to replace
+        assert (len(asked), session.shown.item.image) == (3, "0003.png")
+        assert load_result(record).count == 1
+        with qtbot.waitSignal(session.saved, timeout=WAIT):
+            session.save()
+        assert load_result(record).count == 2
 
     def test_what_is_saved_elsewhere_is_not_saved_here(self, viewer, session, tmp_path, qtbot, answer):
         correct(viewer, session, 3, qtbot)

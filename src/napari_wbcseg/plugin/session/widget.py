@@ -18,7 +18,7 @@ from ...progress import Progress
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
 from ..shared.jobs import Job, busy, in_background
-from ..shared.panel import Panel, calling, open_review_on
+from ..shared.panel import Panel, calling, confirmed, open_review_on
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
 from .files import Session, last_session, look_at, save_in_place
@@ -279,9 +279,20 @@ class SessionWidget(Panel):
         self.ended.emit()
 
     def save(self) -> None:
-        """Write the cells shown into the result files of their picture, in the background."""
+        """Write the cells shown into the result files of their picture, in the background.
+
+        Asks first where a run or another person wrote these files since they were read.
+        """
         cells, entry, session = self._picture.to_save, self.shown, self.session
         if cells is None or entry is None or session is None or busy(self._saving):
+            return
+        written, title = session.written(entry.item), "Replace what was saved since?"
+        if written not in (None, self._picture.written) and not confirmed(
+            self._guard.window or self,
+            title,
+            f"{written[0].name} was written since these cells were opened, by a run or by someone else. "
+            "Replace it?",
+        ):
             return
         snapshot = LayerSnapshot.of_layer(cells, self._viewer)
 
@@ -308,6 +319,8 @@ class SessionWidget(Panel):
                 return
             if answer:
                 self.save()
+                if not busy(self._saving):
+                    return  # rather not
             else:
                 self._picture.discard()
         if self._saving is None or not self._saving.running:
