@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os.path import exists, isdir  # a `Path` raises where a name is too long
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def save(
     written: list[Path] = []
     for wanted in chosen:
         target = path if formats is None else path.with_name(f"{path.name}{FORMATS[wanted].suffix}")
-        if target.is_dir() and wanted != "ome-zarr":
+        if isdir(target) and wanted != "ome-zarr":
             raise OutputError(f"{target} is a folder; give the name of a file.")
         progress(0, 0, f"Saving {target.name}")
         written += FORMATS[wanted].write(target, found, image, progress)
@@ -216,7 +217,7 @@ def files_of(path: str | Path, formats: str | Iterable[str]) -> list[Path]:
 
 def formats_there(path: str | Path) -> list[str]:
     """Return the formats whose files are all there, for a path without ending; an OME-Zarr of cells only."""
-    there = [name for name in FORMATS if all(file.exists() for file in files_of(path, name))]
+    there = [name for name in FORMATS if all(map(exists, files_of(path, name)))]
     return [name for name in there if name != "ome-zarr" or is_output(files_of(path, name)[0])]
 
 

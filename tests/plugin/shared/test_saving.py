@@ -292,6 +292,13 @@ class TestForm:
                 form.button.click()
             assert (tmp_path / expected).exists()
 
+    def test_a_name_that_is_too_long_is_said(self, form, tmp_path, qtbot, monkeypatch):
+        answer = "napari_wbcseg.plugin.segment.save_form.QFileDialog.getSaveFileName"
+        monkeypatch.setattr(answer, lambda *_, **__: (str(tmp_path / ("n" * 250)), ""))
+        with qtbot.waitSignal(form.failed, timeout=60_000) as told:
+            form.button.click()
+        assert "cannot be written (File name too long)" in told.args[0]
+
     def test_it_says_why_nothing_can_be_saved(self, form, viewer, found):
         form.formats = []
         assert not form.button.isEnabled()

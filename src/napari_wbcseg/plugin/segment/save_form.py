@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from os.path import exists  # a `Path` raises where a name is too long
 from pathlib import Path
 
 from napari.components import ViewerModel
@@ -143,7 +144,7 @@ class SaveForm(Panel):
         base = base_of(path) if path.name.lower().endswith(endings) else path  # a date has dots too
         # The other files of labels that are saved anew follow; see `save_snapshot`.
         written = [*self.formats, *(formats_there(base) if "tiff" in self.formats else [])]
-        there = [file.name for file in files_of(base, written) if file.exists()]
+        there = [file.name for file in files_of(base, written) if exists(file)]
         question = f"{', '.join(there)} is there already. Replace?"
         if not there or confirmed(self, "Replace?", question):
             self.save(base)
