@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -61,12 +63,21 @@ def test_a_plane_goes_back_to_its_place_in_the_stack(smear):
     from napari.layers import Image
 
     part = choose_part(Image(np.stack([smear, smear]), rgb=True), plane=1)
-    found = part.place(dark_discs(part.read(silent)))
+    found = part.place(replace(dark_discs(part.read(silent)), field_share=0.8))
+    assert found.field_share == 0.4, "of both planes, whose area is that of the result"
     assert found.labels.shape == (2, 310, 410)
     assert found.labels[0].max() == 0
     assert set(found.cells["plane"]) == {1}
     assert found.proposals.shape == (5, 5)
     assert found.notes[0] == "Only plane 1 was segmented."
+
+
+def test_of_a_region_no_count_per_area_of_the_whole_image_is_told(smear):
+    from napari.layers import Image, Shapes
+
+    box = [[0, 0], [0, 200], [150, 200], [150, 0]]
+    part = choose_part(Image(smear, rgb=True), regions=Shapes([box]))
+    assert part.place(replace(dark_discs(part.read(silent)), field_share=1.0)).field_share is None
 
 
 def test_an_ellipse_is_round():
