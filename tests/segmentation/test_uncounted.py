@@ -8,7 +8,7 @@ import pytest
 from napari_wbcseg.segmentation.detections import Found, cells_of_tile
 from napari_wbcseg.segmentation.scale import Candidate, ScaleEstimate
 from napari_wbcseg.segmentation.tiles import tile_grid
-from napari_wbcseg.segmentation.uncounted import FROM_AFAR, notes_on_uncounted
+from napari_wbcseg.segmentation.uncounted import FROM_AFAR, OVEREXPOSED, notes_on_uncounted
 
 from ..drawings import disc_labels
 
@@ -21,17 +21,24 @@ def notes(
     other: tuple[float, float, float] = VIOLET,
     wide: float = DIAMETER,
     candidates: tuple[Candidate, ...] = (),
+    burnt_out: float = 0.0,
+    background: float = 255.0,
 ) -> tuple[str, ...]:
-    """Return what is told of an image with two cells that are found, and something that is not."""
+    """Return what is told of an image with two cells that are found, and something that is not.
+
+    The cells are as bright as the empty slide within so many diameters.
+    """
     labels = disc_labels((160, 160), CELLS)
     image = np.zeros((160, 160, 3), np.float32)
     image[labels > 0] = VIOLET
     image[disc_labels((160, 160), [(*OTHER, wide)]) > 0] = other
+    if burnt_out:
+        image[disc_labels((160, 160), [(row, col, burnt_out * across) for row, col, across in CELLS]) > 0] = 0
     (tile,) = tile_grid(labels.shape, 1.0)
     nothing = np.zeros(labels.shape, np.float32), np.zeros((0, 4), np.int64)
     tiles = [cells_of_tile(Found(labels, *nothing, {1: certainty, 2: certainty}), image, tile)]
     estimate = ScaleEstimate([], 25.0, True, RED, list(candidates))
-    return notes_on_uncounted(image, DIAMETER, tiles, estimate)
+    return notes_on_uncounted(image, DIAMETER, tiles, estimate, (background,) * 3)
 
 
 def test_a_place_stained_like_the_sure_cells_is_told() -> None:
@@ -57,3 +64,12 @@ def test_where_no_cell_is_sure_what_was_seen_from_afar_is_told() -> None:
     assert notes(0.6, candidates=(Candidate(40.0, 40.0, DIAMETER, 0.9),)) == (), "it is counted"
     assert notes(0.6, candidates=(Candidate(*OTHER, DIAMETER, 0.3),)) == (), "it is faint"
     assert notes(0.6, candidates=(Candidate(*OTHER, DIAMETER, 0.9),)) == (FROM_AFAR,)
+
+
+def test_cells_as_bright_as_an_empty_slide_that_is_burnt_out_are_told() -> None:
+    empty = (0.0, 0.0, 0.0)
+    assert notes(other=empty, burnt_out=0.3) == (OVEREXPOSED,)
+    assert notes(burnt_out=0.3)[0] == OVEREXPOSED, "beside what else is told"
+    assert notes(other=empty, burnt_out=0.3, background=240.0) == (), "the camera shows brighter things"
+    assert notes(other=empty, burnt_out=0.1) == (), "a speck of light"
+    assert notes(0.6, burnt_out=0.3) == (), "no cell is sure"

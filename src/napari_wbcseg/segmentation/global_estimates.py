@@ -240,7 +240,7 @@ def estimate(
     if diameters and edge_spread(image, diameters[0]) > FOCUS.most:
         notes += (OUT_OF_FOCUS,)
     if diameters:
-        notes += notes_on_uncounted(image, diameters[0], tiles, scale)
+        notes += notes_on_uncounted(image, diameters[0], tiles, scale, light.background)
     found = {
         "cell_diameter": diameters[0] if diameters else None,
         "other_diameters": diameters[1:],
