@@ -29,7 +29,7 @@ def image(viewer, own_models_folder):
 
 
 def start(viewer, image):
-    run, seen = SegmentRun(viewer, Panel()), []
+    run, seen = SegmentRun(viewer, Panel(), lambda: image), []
     run.start(image, None, "dark", SETTINGS, False)
 
     def on_tile(done):

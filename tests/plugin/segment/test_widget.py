@@ -168,6 +168,28 @@ def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_
     assert viewer.layers[-1].name == "white cells (3) of other"
 
 
+def test_who_has_gone_on_to_another_picture_stays_there(viewer, widget, slow_segment, qtbot):
+    first = viewer.add_image(discs(), rgb=True, name="first")
+    second = viewer.add_image(discs(centres=((50, 50),)), rgb=True, name="second")
+    slow_segment.go.set()
+    cells = run(widget, qtbot)[1].cells
+    slow_segment.go.clear()
+    viewer.layers.selection.active = first
+    widget.run()
+    viewer.layers.selection.active = cells
+    review = widget.review()
+    review.select([(0, 1)])
+    review.accept()
+    with qtbot.waitSignal(widget.segmented, timeout=5000) as signal:
+        slow_segment.go.set()
+    assert signal.args[1].cells in viewer.layers
+    assert viewer.layers.selection == {cells}
+    assert (widget.image, review.labels) == (second, cells)
+    assert widget.message.text() == "first: 3 white cells."
+    review.undo()
+    assert not review.cells["decision"].any(), "what can be undone is not forgotten"
+
+
 def test_closing_the_viewer_while_running_leaves_no_thread(viewer, widget, slow_segment, qtbot):
     viewer.add_image(discs(), rgb=True)
     widget.run()

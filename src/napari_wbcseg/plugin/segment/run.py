@@ -23,7 +23,15 @@ from ...words import counted
 from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
 from ..shared.jobs import Job, in_background
-from ..shared.layers import LayerArrays, LayerUpdate, ResultLayers, is_corrected, layer_arrays, result_layers
+from ..shared.layers import (
+    LayerArrays,
+    LayerUpdate,
+    ResultLayers,
+    insert_layer,
+    is_corrected,
+    layer_arrays,
+    result_layers,
+)
 from ..shared.metadata import LayerInfo, note
 from ..shared.panel import Panel
 from ..shared.viewer import image_data, middle_of_view, placement
@@ -54,6 +62,8 @@ class SegmentRun(QObject):
     viewer : napari.Viewer
     panel : Panel
         That it is part of: says what went wrong, and ends the run when it goes away.
+    chosen : callable
+        Gives the image that is chosen in the panel; cells of another one do not become the active layer.
     """
 
     #: Emitted with what is done, of how much, and the stage; not after Cancel.
@@ -63,9 +73,9 @@ class SegmentRun(QObject):
     segmented = Signal(object, object)
     cancelled = Signal()
 
-    def __init__(self, viewer: ViewerModel, panel: Panel) -> None:
+    def __init__(self, viewer: ViewerModel, panel: Panel, chosen: Callable[[], Layer | None]) -> None:
         super().__init__()
-        self._viewer, self._panel = viewer, panel
+        self._viewer, self._panel, self._chosen = viewer, panel, chosen
         self._job: Job | None = None
         self._steps: Generator[ResultLayers | None] | None = None
         self._keep_earlier: bool | None = None
@@ -84,6 +94,11 @@ class SegmentRun(QObject):
     def can_be_cancelled(self) -> bool:
         """Whether the work is under way and nobody has cancelled it."""
         return self._job is not None and self._steps is None and not self._job.cancelling
+
+    @property
+    def _is_chosen(self) -> bool:
+        """Whether the user is still at the image, and has not gone on to another one."""
+        return self._chosen() is self._source
 
     def start(
         self,
@@ -168,7 +183,8 @@ class SegmentRun(QObject):
             layer = Labels(levels if several else levels[0], multiscale=several, opacity=0.45, **place)
             self.filling = layer
         if layer not in self._viewer.layers:
-            self._viewer.layers.insert(self._viewer.layers.index(self._source) + 1, layer)
+            place = self._viewer.layers.index(self._source) + 1
+            insert_layer(self._viewer, place, layer, activate=self._is_chosen)
         layer.refresh()
         return layer
 
@@ -189,7 +205,8 @@ class SegmentRun(QObject):
         info.keep_in(cells)
         cells.features = features_table(segmentation.cells)
         cells.name = counted_name(info, segmentation.cells, self._source.name)
-        self._viewer.layers.selection.active = cells
+        if self._is_chosen:
+            self._viewer.layers.selection.active = cells
         counts_of(self._viewer).tell(cells, segmentation.cells)
         self._end(self.segmented.emit, segmentation, ResultLayers(cells))
 
@@ -213,7 +230,8 @@ class SegmentRun(QObject):
             self._keep_filled(segmentation)
             return
         self._clear()
-        self._steps = LayerUpdate(self._viewer, segmentation, self._source, arrays).steps()
+        update = LayerUpdate(self._viewer, segmentation, self._source, arrays, activate=self._is_chosen)
+        self._steps = update.steps()
         self.progressed.emit(1, 1, "Adding the layers")
         self._land(segmentation)
 

@@ -53,7 +53,7 @@ class SegmentWidget(Panel):
         self._panel = SegmentPanel(self, self._viewer)
         self._circle = DiameterCircle(self._viewer, self._panel.diameter.set)
         self._counts = counts_of(self._viewer)
-        self._run = SegmentRun(self._viewer, self)
+        self._run = SegmentRun(self._viewer, self, lambda: self.image)
         self._connect()
         self._on_image()
 
@@ -295,6 +295,8 @@ class SegmentWidget(Panel):
         if segmentation.cell_diameter is not None:
             self._panel.diameter.suggest(round(segmentation.cell_diameter, 1))
         self._refresh()
+        if layers.cells is not self._panel.cells():  # another image is chosen by now
+            self.say(f"{LayerInfo.of(layers.cells).source}: {self._counts.words(layers.cells)}.")
         self.segmented.emit(segmentation, layers)
 
     def _show_counts(self, event: Any = None) -> None:

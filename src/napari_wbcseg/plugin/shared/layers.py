@@ -103,15 +103,22 @@ def add_segmentation(
 class LayerUpdate:
     """Does what `add_segmentation` does in steps, between which the window can live.
 
-    Each role gets the layer of an earlier run on the same source, with new content, or a new one.
+    Each role gets the layer of an earlier run on the same source, with new content, or a new one. The cells
+    become the active layer, unless the one that is active is to stay that.
     """
 
     def __init__(
-        self, viewer: ViewerModel, segmentation: Segmentation, source: Layer | None, arrays: LayerArrays
+        self,
+        viewer: ViewerModel,
+        segmentation: Segmentation,
+        source: Layer | None,
+        arrays: LayerArrays,
+        *,
+        activate: bool = True,
     ) -> None:
         self._viewer, self._segmentation, self._arrays = own_viewer(viewer), segmentation, arrays
         self._source, self._picture = source, "" if source is None else source.name
-        self._place = placement(source, arrays.labels.ndim)
+        self._place, self._activate = placement(source, arrays.labels.ndim), activate
         self._earlier = result_layers(self._viewer, source)
         self._added: list[Layer] = []
 
@@ -133,7 +140,8 @@ class LayerUpdate:
             self._remove(self._added)
             raise
         self._remove(one for one in self._earlier.values() if one not in (probability, proposals, cells))
-        self._viewer.layers.selection.active = cells
+        if self._activate:
+            self._viewer.layers.selection.active = cells
         counts_of(self._viewer).tell(cells, self._segmentation.cells)
         yield ResultLayers(cells, proposals, probability)
 
@@ -201,9 +209,21 @@ class LayerUpdate:
         layer = kind(*data, metadata=info.metadata, **look, **self._place)
         # Above its source and what was added before; on top where there is no source.
         below = next((one for one in (*reversed(self._added), self._source) if one in layers), None)
-        layers.insert(len(layers) if below is None else layers.index(below) + 1, layer)
+        place = len(layers) if below is None else layers.index(below) + 1
+        insert_layer(self._viewer, place, layer, activate=self._activate)
         self._added.append(layer)
         return layer
+
+
+def insert_layer(viewer: ViewerModel, place: int, layer: Layer, *, activate: bool) -> None:
+    """Put a layer into the list; napari makes it the active one, unless another is to stay that."""
+    active = viewer.layers.selection.active
+    if activate or active is None:
+        viewer.layers.insert(place, layer)
+        return
+    with viewer.layers.selection.events.active.blocker():  # who follows it would leave what it is about
+        viewer.layers.insert(place, layer)
+        viewer.layers.selection.active = active
 
 
 def result_layers(viewer: ViewerModel, source: Layer | None) -> dict[Role, Layer]:
