@@ -71,6 +71,20 @@ def test_a_new_class_takes_up_its_kind_and_no_other(
     assert (told[truth != kind] == "blast").mean() < 0.1
 
 
+def test_one_name_on_the_next_slide_unlearns_nothing(
+    slide: tuple[ClassifierFile, np.ndarray, np.ndarray],
+) -> None:
+    first, cells, truth = slide
+    lymphocytes, monocytes = (_said(truth, name, name) for name in ("lymphocyte", "monocyte"))
+    before = [one or other for one, other in zip(lymphocytes, monocytes, strict=True)]
+    one_named = [
+        "lymphocyte" if row == lymphocytes.index("lymphocyte") else None for row in range(len(truth))
+    ]
+    taught = teach(teach(first, first.weights[EXAMPLES], before), cells, one_named)
+    told = probabilities_of(taught, cells).idxmax(axis=1).to_numpy()
+    assert (told == truth).mean() > 0.85
+
+
 def test_what_was_said_of_other_cells_stays_and_nothing_is_no_lesson() -> None:
     first = read_classifier()
     taught = teach(teach(first, first.weights[EXAMPLES][:2], ["a", "b"]), first.weights[EXAMPLES][:1], ["c"])

@@ -84,6 +84,7 @@ def teach(
     is_named = np.array([name is not None for name in names], bool)
     if not is_named.any():
         raise SettingsError("No cell is named: name a few of each class first.")
+    untaught, kernel, bias = classifier.untaught
     sure, told = _sure(classifier, embedding, names, classes)
     embedding, said_here = embedding[is_named], [name for name in names if name is not None]
     header, weights = classifier.header, dict(classifier.weights)
@@ -103,7 +104,6 @@ def teach(
     weight = [PARAMETERS.kept / came_of[name] for name in header.examples[:came]] + [1.0] * len(said_of)
     weight += [min(1.0, a_class / sure_of[name]) for name in told]
     # To one spread, the network's opinion with them: all of it is linear, so it is one layer again.
-    kernel, bias = weights["classes/kernel"], weights["classes/bias"]
     seen = np.concatenate([examples, sure])
     own, opinion = _spread(seen), PARAMETERS.opinion / _spread(seen @ kernel + bias)
     features = np.concatenate([seen * own, (seen @ kernel + bias) * opinion], axis=1)
@@ -122,10 +122,12 @@ def teach(
             "architecture": header.architecture.model_copy(update={"classes": tuple(found.tolist())}),
             "examples": tuple(truth),
             "taught": len(said_of),
+            "untaught": untaught,
             "class_list": classes.covering(said_of).to_list(),
         }
     )
-    return ClassifierFile.make(taught, {**weights, EXAMPLES: examples})
+    weights |= {EXAMPLES: examples, "untaught/kernel": kernel, "untaught/bias": bias}
+    return ClassifierFile.make(taught, weights)
 
 
 def _sure(
@@ -133,11 +135,15 @@ def _sure(
 ) -> tuple[np.ndarray, list[str]]:
     """Return the cells that the classifier is sure of, and their classes.
 
-    Classes that a person named are left out, and what the classifier called most of the cells of such a
-    class: a person may have named it anew.
+    One that was taught is sure of less, and would unlearn all that nobody names on this slide: so its
+    opinion is that which it had before. Classes that a person named are left out, and what the classifier
+    called most of the cells of such a class: a person may have named it anew.
     """
-    probabilities = classifier.probabilities(embedding)
-    told = np.array(classifier.header.architecture.classes)[probabilities.argmax(axis=1)].tolist()
+    from scipy.special import softmax
+
+    untaught, kernel, bias = classifier.untaught
+    probabilities = softmax(embedding @ kernel + bias, axis=1)
+    told = np.array(untaught)[probabilities.argmax(axis=1)].tolist()
     called: dict[str, Counter[str]] = {name: Counter() for name in names if name}
     for name, kind in zip(names, told, strict=True):
         if name:

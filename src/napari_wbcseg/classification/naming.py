@@ -119,7 +119,7 @@ def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[
     return names, certainty
 
 
-def each_named(cells: pd.DataFrame, names: Mapping[int, str]) -> pd.DataFrame:
+def each_named(cells: pd.DataFrame, names: Mapping[int, str], classes: ClassList = BUILT_IN) -> pd.DataFrame:
     """Return the table with some cells named by a person, who is sure.
 
     Parameters
@@ -128,6 +128,8 @@ def each_named(cells: pd.DataFrame, names: Mapping[int, str]) -> pd.DataFrame:
     names : mapping of int to str
         Label and class of each. An empty class takes back what a person said: then it is as the model's
         probabilities, where there are some, have it.
+    classes : ClassList
+        Those of the probabilities.
     """
     cells = _with_columns(cells)
     said = cells["label"].map(names)
@@ -142,7 +144,7 @@ def each_named(cells: pd.DataFrame, names: Mapping[int, str]) -> pd.DataFrame:
     if not taken_back.any() or not columns:
         return cells
     probabilities = cells[columns].rename(columns=lambda column: column.removeprefix(PROBABILITY))
-    again = said_by_model(cells, probabilities)
+    again = said_by_model(cells, probabilities, classes)
     return cells.where(~taken_back, again[cells.columns])
 
 

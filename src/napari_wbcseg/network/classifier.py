@@ -82,6 +82,8 @@ class ClassifierHeader(TensorHeader, frozen=True):
         The classes of cells whose embeddings are kept in the file, so that people can add theirs.
     taught : int
         How many of these, the last ones, a person named.
+    untaught : tuple of str
+        The classes that it told before a person taught it, whose layer is kept too; empty where nobody did.
     class_list : list of dict
         Names and colours of the classes, as a `ClassList` is written; empty for those built in.
     cut : int
@@ -95,13 +97,16 @@ class ClassifierHeader(TensorHeader, frozen=True):
     diameter: Annotated[float, Field(gt=0, le=2000)]
     examples: tuple[str, ...] = ()
     taught: Annotated[int, Field(ge=0)] = 0
+    untaught: tuple[str, ...] = ()
     class_list: list[dict[str, Any]] = Field(default_factory=list)
     cut: int = 1
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every array of the file."""
-        examples = {EXAMPLES: (len(self.examples), self.architecture.embedding)} if self.examples else {}
-        return {**self.architecture.tensor_shapes(), **examples}
+        embedding, before = self.architecture.embedding, len(self.untaught)
+        examples = {EXAMPLES: (len(self.examples), embedding)} if self.examples else {}
+        untaught = {"untaught/kernel": (embedding, before), "untaught/bias": (before,)} if before else {}
+        return {**self.architecture.tensor_shapes(), **examples, **untaught}
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +161,14 @@ class ClassifierFile(TensorFile[ClassifierHeader]):
 
         logits = embedding @ self.weights["classes/kernel"] + self.weights["classes/bias"]
         return np.asarray(softmax(logits, axis=1), np.float32)
+
+    @property
+    def untaught(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+        """The classes, and kernel and bias of the layer that tells them, before a person taught it."""
+        names, layer = self.header.untaught, "untaught"
+        if not names:
+            names, layer = self.header.architecture.classes, "classes"
+        return names, self.weights[f"{layer}/kernel"], self.weights[f"{layer}/bias"]
 
 
 def read_classifier(name_or_path: str | Path | ClassifierFile = BUILT_IN) -> ClassifierFile:

@@ -372,6 +372,16 @@ def test_cells_go_with_their_class_when_it_is_renamed(widget):
     assert widget.review.classes("band neutrophil").part_of == "granulocyte"
 
 
+def test_what_is_taken_back_is_of_the_renamed_class_again(viewer, widget):
+    parts = {"p_band neutrophil": [np.nan, 0.45, 0.5, 0.1], "p_segmented neutrophil": [np.nan, 0.5, 0.4, 0.1]}
+    viewer.layers["mine"].features = {**CLASSES, **parts}
+    widget.gallery.class_menu.change("neutrophil", name="granulocyte")
+    widget.select([FIRST])
+    widget.name("monocyte")
+    widget.name("")
+    assert said(widget, 1) == ("granulocyte", "model")
+
+
 def test_two_classes_of_one_name_are_refused_in_words(widget):
     widget.gallery.class_menu.change("monocyte", name="basophil")
     assert "Two classes have the name 'basophil'" in widget.message.text()

@@ -112,7 +112,7 @@ class Decisions:
         gone, (accepted, named) = set(cells), self.state
         self.state = Said({cell: one for cell, one in accepted.items() if cell not in gone}, named)
 
-    def add_columns(self, table: pd.DataFrame, cells: list[Cell]) -> pd.DataFrame:
+    def add_columns(self, table: pd.DataFrame, cells: list[Cell], classes: ClassList) -> pd.DataFrame:
         """Return the table with ``check``, ``flag``, ``decision`` and what a person named.
 
         Parameters
@@ -121,6 +121,8 @@ class Decisions:
             With the columns ``pieces`` and ``check``: whether the model was unsure.
         cells : list of tuple of int
             Plane and label of each row.
+        classes : ClassList
+            Those that a model told apart.
         """
         flags = self._flags(cells, table["pieces"].tolist())
         if self._earlier and cells:  # as they are found again, with their flags
@@ -134,7 +136,7 @@ class Decisions:
         ]
         decisions = [ACCEPTED if cell in accepted else "" for cell in cells]
         if self.state.named:
-            table = each_named(table, self.state.named)
+            table = each_named(table, self.state.named, classes)
         return table.assign(
             check=np.array(check, bool),
             flag=pd.Series(flags, index=table.index, dtype=object),

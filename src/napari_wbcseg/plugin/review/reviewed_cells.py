@@ -95,7 +95,8 @@ class ReviewedCells(MeasuredCells):
         if self._table is None:
             if self._found is None:
                 self._found = self._find_cells()
-            self._table = self._decisions.add_columns(self._found, _keys(self._found))
+            classes = self.told.classes if self.told else self.info.class_list
+            self._table = self._decisions.add_columns(self._found, _keys(self._found), classes)
         return self._table
 
     def _find_cells(self) -> pd.DataFrame:
