@@ -31,6 +31,7 @@ from .detections import TileCells
 from .prediction import Predictor
 from .robust import Look, choose_looks, looks_for
 from .scale import PARAMETERS as SCALE
+from .scale import ScaleEstimate
 from .standard_stain import StandardStain
 from .uncounted import notes_on_uncounted
 
@@ -235,12 +236,6 @@ def estimate(
     if not diameters and scale.red_cell is not None and not is_whole:
         diameters = (SCALE.white_over_red * scale.red_cell,)
         notes += ("No white cell was in the samples, so their size was taken from the red cells.",)
-    elif not diameters:
-        notes += ("No white cell was seen at any size.",)
-    if diameters and edge_spread(image, diameters[0]) > FOCUS.most:
-        notes += (OUT_OF_FOCUS,)
-    if diameters:
-        notes += notes_on_uncounted(image, diameters[0], tiles, scale, light.background)
     found = {
         "cell_diameter": diameters[0] if diameters else None,
         "other_diameters": diameters[1:],
@@ -248,9 +243,23 @@ def estimate(
         "many_red_cells": scale.many,
         "red_cell_stain": scale.red_cell_stain,
         "standard_stain": looks[-1].standard if looks else None,
-        "notes": notes,
+        "notes": notes + _notes_on_cells(image, diameters, tiles, scale, light.background),
     }
     return light.model_copy(update=found), tiles if is_whole else None
+
+
+def _notes_on_cells(
+    image: np.ndarray,
+    diameters: tuple[float, ...],
+    tiles: list[TileCells],
+    scale: ScaleEstimate,
+    background: tuple[float, float, float],
+) -> tuple[str, ...]:
+    """Tell where cells may have been missed; see `notes_on_uncounted` for the parameters."""
+    if not diameters:
+        return ("No white cell was seen at any size.",)
+    blurred = edge_spread(image, diameters[0]) > FOCUS.most
+    return blurred * (OUT_OF_FOCUS,) + notes_on_uncounted(image, diameters[0], tiles, scale, background)
 
 
 def image_digest(source: PixelSource) -> str:
