@@ -70,5 +70,6 @@ def made(labels: np.ndarray, image: np.ndarray) -> Segmentation:
         settings=SegmentationSettings(cell_diameter=20, flips=True),
         model="wbc@0123456789ab",
         cell_diameter=20.0,
+        class_diameter=25.0,
         notes=("A note.",),
     )

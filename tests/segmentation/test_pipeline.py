@@ -104,6 +104,7 @@ def test_the_diameter_of_cells_is_estimated(diameter: float) -> None:
     found = segment(easy_smear(5, diameter, shape, cells=3).image)
     assert abs(found.count - 3) <= 1
     assert found.cell_diameter == pytest.approx(diameter, rel=0.4)
+    assert found.class_diameter == pytest.approx(diameter, rel=0.4)
     assert found.cells["diameter"].median() == pytest.approx(diameter, rel=0.4)
 
 
