@@ -188,10 +188,10 @@ def test_a_stack_has_a_picture_a_plane(tmp_path, labels, image):
     stack = made(np.stack([labels, labels * 0]), np.stack([image, image]))
     files = save(stack, tmp_path / "a", "overlay,mask", image=np.stack([image, image]))
     assert [path.name for path in files] == [
+        "a-plane-0-overlay.png",
         "a-plane-1-overlay.png",
-        "a-plane-2-overlay.png",
+        "a-plane-0-mask.jpg",
         "a-plane-1-mask.jpg",
-        "a-plane-2-mask.jpg",
     ]
     with Image.open(files[3]) as mask:
         assert not np.asarray(mask).any()

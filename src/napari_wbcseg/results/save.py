@@ -397,13 +397,13 @@ def _mask(path: Path, result: Segmentation, image: Any, progress: Progress) -> l
 
 
 def _plane_files(path: Path, result: Segmentation) -> dict[Any, Path]:
-    """Return the picture of each plane: ``smear-plane-01-overlay.png``; the path, for an image (``...``)."""
+    """Return the picture of each plane: ``smear-plane-00-overlay.png``; the path, for an image (``...``)."""
     if not result.stacked:
         return {...: path}
-    base, digits = base_of(path).name, len(str(len(result.labels)))
+    base, digits = base_of(path).name, len(str(len(result.labels) - 1))
     rest = path.name.removeprefix(base)
     return {
-        plane: path.with_name(f"{base}-plane-{plane + 1:0{digits}d}{rest}")
+        plane: path.with_name(f"{base}-plane-{plane:0{digits}d}{rest}")
         for plane in range(len(result.labels))
     }
 
