@@ -403,8 +403,7 @@ def _plane_files(path: Path, result: Segmentation) -> dict[Any, Path]:
     base, digits = base_of(path).name, len(str(len(result.labels) - 1))
     rest = path.name.removeprefix(base)
     return {
-        plane: path.with_name(f"{base}-plane-{plane:0{digits}d}{rest}")
-        for plane in range(len(result.labels))
+        plane: path.with_name(f"{base}-plane-{plane:0{digits}d}{rest}") for plane in range(len(result.labels))
     }
 
 

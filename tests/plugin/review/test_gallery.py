@@ -382,6 +382,17 @@ def test_what_is_taken_back_is_of_the_renamed_class_again(viewer, widget):
     assert said(widget, 1) == ("granulocyte", "model")
 
 
+def test_a_class_that_was_renamed_does_not_come_back_while_cells_are_measured(widget, monkeypatch):
+    monkeypatch.setattr("napari_wbcseg.plugin.review.measured_cells._MEASURED_AT_ONCE", 0)
+    widget.gallery.class_menu.change("neutrophil", name="granulocyte")
+    widget.gallery.class_menu.add("blast")  # the table still has the old name
+    assert "Wait until the cells are measured" in widget.message.text()
+    soon(lambda: not widget.review.measuring)
+    widget.gallery.class_menu.add("blast")
+    assert "blast" in widget.review.classes.names
+    assert "neutrophil" not in widget.review.classes.names
+
+
 def test_two_classes_of_one_name_are_refused_in_words(widget):
     widget.gallery.class_menu.change("monocyte", name="basophil")
     assert "Two classes have the name 'basophil'" in widget.message.text()

@@ -169,7 +169,7 @@ def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_
 
 
 def test_who_has_gone_on_to_another_picture_stays_there(viewer, widget, slow_segment, qtbot):
-    first = viewer.add_image(discs(), rgb=True, name="first")
+    first = viewer.add_image(discs((130, 170)), rgb=True, name="first")
     second = viewer.add_image(discs(centres=((50, 50),)), rgb=True, name="second")
     slow_segment.go.set()
     cells = run(widget, qtbot)[1].cells
@@ -177,6 +177,8 @@ def test_who_has_gone_on_to_another_picture_stays_there(viewer, widget, slow_seg
     viewer.layers.selection.active = first
     widget.run()
     viewer.layers.selection.active = cells
+    assert widget._panel.about.text() == "One colour image, 160 × 120 pixels."
+    assert widget._panel.result.text() == "1 white cell"
     review = widget.review()
     review.select([(0, 1)])
     review.accept()

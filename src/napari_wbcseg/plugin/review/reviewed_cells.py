@@ -213,15 +213,15 @@ class ReviewedCells(MeasuredCells):
         Raises
         ------
         EditError
-            If cells are still being measured, and a class was renamed.
+            If cells are still being measured: their classes may be about to change.
         """
+        if self.measuring:
+            raise EditError("Wait until the cells are measured, then change the classes.")
         if not renamed:
             self._begin(edited=False)
             note(self.labels, classes=classes.to_list())
             self._announce()
             return
-        if self.measuring:
-            raise EditError("Wait until the cells are measured, then rename the class.")
         note(self.labels, classes=classes.to_list())
         columns = {f"{PROBABILITY}{old}": f"{PROBABILITY}{new}" for old, new in renamed.items()}
         features = self.labels.features.rename(columns=columns)

@@ -206,27 +206,26 @@ class SegmentWidget(Panel):
             return
         panel, running = self._panel, self.running
         self._show_counts()
-        panel.run.setEnabled(not running)
-        if not running:
-            cells, problem = self._panel.cells(), ""
-            colours = "" if self._offer is None else self._offer.words
-            try:
-                told = [check_part(self.image, self.regions), *LayerInfo.of(self.image).notes, colours]
-            except ImageError as error:
-                told, problem = [], colours or str(error)
-            shape = plane_shape(self.image) if told and self.image is not None else ()
-            panel.show_planes(shape[0] if len(shape) == 3 else 0)
-            panel.about.setText(" ".join(told).strip())
+        cells, problem = panel.cells(), ""
+        colours = "" if self._offer is None else self._offer.words
+        try:
+            told = [check_part(self.image, self.regions), *LayerInfo.of(self.image).notes, colours]
+        except ImageError as error:
+            told, problem = [], colours or str(error)
+        shape = plane_shape(self.image) if told and self.image is not None else ()
+        panel.show_planes(shape[0] if len(shape) == 3 else 0)
+        panel.about.setText(" ".join(told).strip())
+        if not running:  # which says how far it is
             panel.show_status(problem, wrong=True)
-            panel.run.setEnabled(not problem)
-            panel.run.setText("Segment" if cells is None else "Segment again")
-            panel.run.setToolTip(
-                "Find, outline and count the white cells of the chosen image."
-                if cells is None
-                else f"Puts what is found now into the layer {cells.name}. Asks first where it was corrected."
-            )
-            panel.next_steps.setVisible(cells is not None)
-            panel.save.refresh()
+        panel.run.setEnabled(not running and not problem)
+        panel.run.setText("Segment" if cells is None else "Segment again")
+        panel.run.setToolTip(
+            "Find, outline and count the white cells of the chosen image."
+            if cells is None
+            else f"Puts what is found now into the layer {cells.name}. Asks first where it was corrected."
+        )
+        panel.next_steps.setVisible(cells is not None)
+        panel.save.refresh()
         panel.draw.setEnabled(self.image is not None)
         panel.cancel.setVisible(running)
         panel.bar.setVisible(running)
