@@ -10,7 +10,7 @@ import pytest
 
 from napari_wbcseg.classification.classify import class_list
 from napari_wbcseg.classification.crops import PARAMETERS
-from napari_wbcseg.classification.learn import least_sure, probabilities_of, teach
+from napari_wbcseg.classification.learn import forget, least_sure, probabilities_of, teach
 from napari_wbcseg.errors import ModelError, SettingsError
 from napari_wbcseg.network.classifier import EXAMPLES, ClassifierFile, read_classifier
 from napari_wbcseg.network.library import load_model
@@ -94,6 +94,19 @@ def test_what_was_said_of_other_cells_stays_and_nothing_is_no_lesson() -> None:
         teach(first, np.zeros((0, 640), np.float32), [])
 
 
+def test_what_is_forgotten_leaves_the_classifier_as_if_it_was_never_said() -> None:
+    first = read_classifier()
+    cells = first.weights[EXAMPLES][:3]
+    taught = teach(first, cells[:2], ["a", "b"])
+    assert forget(taught, cells[2:]) is taught
+    again, without = forget(taught, cells[:1]), teach(first, cells[1:2], ["b"])
+    assert again.header.examples == without.header.examples
+    np.testing.assert_allclose(probabilities_of(again, cells), probabilities_of(without, cells), atol=1e-3)
+    nothing = forget(taught, cells)
+    assert nothing.header.taught == 0
+    np.testing.assert_allclose(probabilities_of(nothing, cells), probabilities_of(first, cells), atol=1e-3)
+
+
 def test_the_least_sure_cells_that_nobody_named_come_first() -> None:
     cells = pd.DataFrame({"label": [1, 2, 3, 4], "class_probability": [0.9, 0.5, 0.4, 0.7]})
     cells["class_by"] = ["model", "model", "person", "model"]
@@ -103,3 +116,8 @@ def test_the_least_sure_cells_that_nobody_named_come_first() -> None:
 def test_a_model_of_another_kind_is_refused_with_a_sentence() -> None:
     with pytest.raises(ModelError, match="no header of this package"):
         read_classifier(load_model("wbc").path)
+
+
+def test_of_a_classifier_that_is_gone_it_is_said_what_to_choose(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"The classifier file .* choose another classifier"):
+        read_classifier(tmp_path / "gone.safetensors")

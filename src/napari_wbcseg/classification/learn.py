@@ -130,6 +130,27 @@ def teach(
     return ClassifierFile.make(taught, weights)
 
 
+def forget(classifier: ClassifierFile, embedding: np.ndarray) -> ClassifierFile:
+    """Return the classifier without what a person said of some cells, given by their embedding."""
+    header, (untaught, kernel, bias) = classifier.header, classifier.untaught
+    came = len(header.examples) - header.taught
+    known = classifier.weights[EXAMPLES] if header.examples else embedding[:0]
+    left = ~_among(known[came:], embedding)
+    if left.all():
+        return classifier
+    first = {
+        "architecture": header.architecture.model_copy(update={"classes": untaught}),
+        "examples": header.examples[:came],
+        "taught": 0,
+        "untaught": (),
+    }
+    weights = {**classifier.weights, "classes/kernel": kernel, "classes/bias": bias, EXAMPLES: known[:came]}
+    shapes = header.replace(**first).tensor_shapes()
+    found = ClassifierFile.make(header.replace(**first), {name: weights[name] for name in shapes})
+    names = [name for name, one in zip(header.examples[came:], left, strict=True) if one]
+    return teach(found, known[came:][left], names, ClassList.from_list(header.class_list)) if names else found
+
+
 def _sure(
     classifier: ClassifierFile, embedding: np.ndarray, names: Sequence[str | None], classes: ClassList
 ) -> tuple[np.ndarray, list[str]]:

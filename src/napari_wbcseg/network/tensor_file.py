@@ -119,7 +119,7 @@ class TensorFile(Generic[Header]):
             float32, finite).
         """
         path = Path(path)
-        return cls._decoded(read_content(path), path)
+        return cls._decoded(read_content(path, cls.header_type.kind), path)
 
     @classmethod
     def read_header(cls, path: str | Path) -> Header:
@@ -131,7 +131,7 @@ class TensorFile(Generic[Header]):
             As `read`, but for the tensors, which are not looked at.
         """
         path = Path(path)
-        return cls._opened(read_content(path), f"The {cls.header_type.kind} {path}")[0]
+        return cls._opened(read_content(path, cls.header_type.kind), f"The {cls.header_type.kind} {path}")[0]
 
     @classmethod
     def make(cls, header: Header, weights: Mapping[str, np.ndarray], dtype: WeightType = "float16") -> Self:
@@ -203,9 +203,9 @@ class TensorFile(Generic[Header]):
             return kind.model_validate_json(metadata[kind.key]), stored  # type: ignore[return-value]
 
 
-def read_content(path: Path) -> bytes:
+def read_content(path: Path, kind: str = "model") -> bytes:
     """Return the content of a file that may be a network's; see `TensorFile.read` for what it raises."""
-    with reading(f"The model file {path}", ModelError, "check the name"):
+    with reading(f"The {kind} file {path}", ModelError, f"check the name, or choose another {kind}"):
         check_ordinary(path, _MAX_BYTES)
         return path.read_bytes()
 

@@ -233,6 +233,18 @@ class TestBySuggestion:
         until(lambda: another.review.told is not None)
         assert likeliest(another.cells) == ["lymphocyte"] * 6 + ["blast"] * 6
 
+    def test_a_name_taken_back_when_the_picture_is_open_again_is_forgotten_too(self, viewer, widget):
+        name(widget, 9, "lymphocyte")  # a slip
+        learn(widget)
+        viewer.window.remove_dock_widget(widget)
+        again = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")[1]
+        name(again, 9, "")
+        until(lambda: read_classifier(learnt_file()).header.taught == 4)
+        assert again.review.told is None, "nothing is suggested for that"
+        for label in (1, 2, 7, 8):
+            name(again, label, "")
+        until(lambda: not learnt_file().exists())
+
 
 class TestMissedCells:
     def test_a_click_outlines_a_cell_as_the_network_sees_it(self, viewer):

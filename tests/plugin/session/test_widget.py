@@ -793,6 +793,24 @@ class TestDifferential:
         panel.folder.setChecked(False)
         assert panel.summary.text() == "3 white cells."
 
+    def test_cells_found_by_the_segment_panel_are_in_it_before_they_are_saved(self, seen, folder, out, qtbot):
+        shell(folder, "-o", out)
+        session = open_panel(seen, TITLE)
+        with qtbot.waitSignals([session.listed, session.opened], timeout=WAIT):
+            session.open_pictures([out])
+        go_to(session, 3, qtbot)
+        session.differential()
+        panel = session.review().differential
+        qtbot.waitUntil(lambda: panel.summary.text() == "7 white cells in 6 pictures.", timeout=WAIT)
+        segment = open_panel(seen, "Segment white blood cells")
+        segment.model = "dark"
+        segment.settings = SETTINGS.replace(min_area=100_000)
+        with qtbot.waitSignal(segment.segmented, timeout=WAIT):
+            segment.run()
+        session.review()
+        qtbot.waitUntil(lambda: panel.summary.text() == "4 white cells in 6 pictures.", timeout=WAIT)
+        assert session.unsaved
+
     def test_it_is_there_while_a_picture_without_cells_is_shown(self, seen, folder, out, qtbot):
         shell(folder / "0003.png", "-o", out)
         session = open_panel(seen, TITLE)

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON, UNSURE, ClassList
 from ...classification.classify import class_list, look_at_labels
-from ...classification.learn import probabilities_of, teach
+from ...classification.learn import forget, probabilities_of, teach
 from ...datasets.corrections import learnt_file
 from ...errors import EditError, ModelError
 from ...network.classifier import BUILT_IN, ClassifierFile, read_classifier
@@ -63,6 +63,7 @@ class Learning(QObject):
         self._first: ClassifierFile | None = None
         known = known_cells(review.labels)
         self._names = _named(known) if CLASS_BY in known else {}  # learnt from, or found at first
+        self._at_first = set(self._names)  # learnt from in an earlier review, perhaps
         self._asked = ""  # the classifier that the layer named before
         self._job: Job | None = None
         self._soon = timer(_PAUSE, self._follow_names, self)
@@ -112,10 +113,16 @@ class Learning(QObject):
         view, classes, seen, wanted = _View.of(self._review), self._review.classes, self._seen, self.wanted
         names, first, before = _named(view.cells), self._first, self._review.told
         asked = (self._review.info.settings or {}).get("classes")
+        taken_back, self._at_first = self._at_first - names.keys(), self._at_first & names.keys()
 
         def work(progress: Progress) -> tuple[ClassifierFile, Seen, Told | None]:
             start = first or _first_classifier(asked)
             told, found = None, seen
+            if taken_back and start.header.taught:
+                found = _look(view, start, seen, progress)
+                gone = [found[cell][1] for cell in view.keys if cell[1] in taken_back]
+                start = forget(start, np.stack(gone)) if gone else start
+                _keep(start)
             if wanted or (wanted is None and _enough(names, start)):
                 found = _look(view, start, seen, progress)
                 told = _told(view, found, classes, start)

@@ -17,7 +17,9 @@ from ...errors import WBCSegError
 from ...progress import Progress
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
+from ..shared.counts import counts_of
 from ..shared.jobs import Job, busy, in_background
+from ..shared.metadata import LayerInfo, note
 from ..shared.panel import Panel, calling, confirmed, open_review_on
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
@@ -71,6 +73,7 @@ class SessionWidget(Panel):
         self.cleanup.add(self._guard.leave)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             self.cleanup.connect(event, self._refresh)
+        self.cleanup.connect(counts_of(self._viewer).changed, self._on_counted)
         self._refresh()
 
     # What is open ----------------------------------------------------------------------------------------
@@ -327,6 +330,16 @@ class SessionWidget(Panel):
             go_on()
         else:
             self._saving.succeeded.connect(lambda _: self._after_saving(go_on))
+
+    def _on_counted(self, layer: Labels) -> None:
+        """Note of cells found anew where they will be saved: a differential counts them in place of those."""
+        cells, entry = self._picture.to_save, self.shown
+        if self.session is None or entry is None or cells is None or cells is not layer:
+            return
+        record = str(self.session.outputs.record_file(entry.item.name))
+        if LayerInfo.of(cells).record != record:
+            note(cells, record=record)
+            cells.events.metadata()
 
     def _start(
         self, work: Callable[..., Any], done: Callable[[Any], object], title: str = "", **more: Any
