@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from napari_wbcseg import SegmentationSettings, load_result, save
 from napari_wbcseg.batch.folder import BatchItem, Run
 from napari_wbcseg.batch.process import process
 from napari_wbcseg.batch.report import report_pictures
-from napari_wbcseg.batch.run import BatchResult, renew_tables, segment_files
+from napari_wbcseg.batch.run import BatchResult, collect, renew_tables, segment_files
 from napari_wbcseg.errors import Cancelled, OutputError
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.results.load import differential_of
@@ -180,6 +181,26 @@ class TestRunAgain:
             assert not len(pd.read_csv(out / f"{name}-cells.csv"))
             assert load_result(out / f"{name}.ome.zarr").count == 0
             assert not np.asarray(Image.open(out / f"{name}-mask.jpg")).any()
+
+    def test_files_beside_what_a_script_saved_tell_of_the_same_cells(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        run(items, out, model, formats=("csv", "geojson"))
+        correct(out, items[3])
+        run(items, out, model)
+        assert len(pd.read_csv(out / "0003-cells.csv")) == 2
+        assert len(json.loads((out / "0003.geojson").read_text("utf-8"))["features"]) == 2
+
+    def test_a_copied_folder_tells_of_its_own_images(
+        self, tmp_path: Path, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        copy = tmp_path.with_name(f"{tmp_path.name}-copy")
+        shutil.copytree(tmp_path, copy)
+        inside = out.relative_to(tmp_path)
+        assert (
+            redone(collect([copy / items[0].path.parent.relative_to(tmp_path)]), copy / inside, model) == []
+        )
+        assert len(results(copy / inside)[0]) == len(items)
 
     def test_what_another_program_wrote_under_a_name_is_not_taken_for_a_runs(
         self, items: list[BatchItem], tmp_path: Path, model: ModelFile

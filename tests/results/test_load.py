@@ -143,6 +143,15 @@ class TestReplay:
         (new / "dark.safetensors").rename(tmp_path / "dark.safetensors")
         assert replay(new / "out" / "a-result.json").count == found.count
 
+    def test_the_image_that_moved_along_is_known_where_another_took_its_place(self, saved, tmp_path):
+        _, path = saved
+        (tmp_path / "moved").mkdir()
+        for name in ("a.png", "out"):
+            (tmp_path / name).rename(tmp_path / "moved" / name)
+        Image.new("RGB", (400, 300)).save(tmp_path / "a.png")
+        found = load_result(tmp_path / "moved" / "out" / path.name)
+        assert found.image_path.samefile(tmp_path / "moved" / "a.png")
+
     def test_an_image_that_changed_or_went_is_a_sentence(self, saved, tmp_path):
         found, path = saved
         Image.new("RGB", (400, 300)).save(tmp_path / "a.png")

@@ -301,19 +301,28 @@ def _found_before(item: BatchItem, record: ResultRecord, run: Outputs) -> tuple[
     return result, None
 
 
-def with_pictures(item: BatchItem, record: ResultRecord, run: Outputs) -> ResultRecord:
+def with_pictures(
+    item: BatchItem, record: ResultRecord, run: Outputs, *, write: bool = False
+) -> ResultRecord:
     """Return the record of an image that is done with what the report shows of it.
 
     Of a result that another than a run saved, corrected perhaps, the pictures are drawn now.
 
+    Parameters
+    ----------
+    write : bool
+        Write the record with its pictures, and the files beside it, which may tell of the cells before.
+
     Raises
     ------
     WBCSegError
-        If the image or its labels cannot be read, or it is another one by now.
+        If the image or its labels cannot be read, it is another one by now, or a file cannot be written.
     """
     if record.pictures:
         return record
     result, image = _found_before(item, record, run)
     if image is None:
         raise ImageError(f"{item.path} is gone, or has changed since its cells were saved.")
+    if write:
+        return keep(item, result, record.labels, image, record.image, run, silent, known=record)
     return record.model_copy(update=report_pictures(image, result))

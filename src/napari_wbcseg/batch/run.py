@@ -338,9 +338,7 @@ def _write_run(
         tables.append((item.image, with_micrometres(cells, result.placement.pixel_size)))
         told.append(ClassesTold(cells, result.class_list, result.in_doubt))
         with suppress(WBCSegError):
-            if not result.pictures:  # a person saved it
-                result = with_pictures(item, result, run)
-                result.write(file)
+            result = with_pictures(item, result, run, write=True)
             if not result.in_doubt:
                 add_to_gallery(gallery, item.image, result.gallery)
     twice = counted_twice(hashes, run)

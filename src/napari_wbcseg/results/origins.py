@@ -43,9 +43,22 @@ class FileRecord(BaseModel, extra="forbid"):
     sha256: str | None = None
 
     def file(self, folder: Path) -> Path | None:
-        """Return the file if it is still there; ``folder`` is that of the record."""
-        places = Path(self.path or " "), folder / (self.relative or " ")
-        return next((path for path in places if path.exists()), None)
+        """Return the file if it is still there; ``folder`` is that of the record.
+
+        In a copy of a folder it is the copied file; where another has taken its old place, that which moved.
+        """
+        places = folder / (self.relative or " "), Path(self.path or " ")
+        there = [path for path in places if path.exists()]
+        if len(there) == 2 and not there[0].samefile(there[1]):
+            return next((path for path in there if self.is_of(path)), there[0])
+        return there[-1] if there else None
+
+    def is_of(self, path: Path) -> bool:
+        """Whether a file has this very content."""
+        try:
+            return self.sha256 is not None and path.is_file() and file_sha256(path) == self.sha256
+        except OSError:
+            return False
 
 
 class ImageRecord(FileRecord):
@@ -79,9 +92,7 @@ class ImageRecord(FileRecord):
             same_stamp = _stamp(path) == (self.size, self.modified)
             if self.sha256 is None:  # a large one: moved, perhaps
                 return same_stamp and self.size > 0
-            if same_stamp and self.path == str(path.resolve()):
-                return True
-            return path.is_file() and file_sha256(path) == self.sha256
+            return (same_stamp and self.path == str(path.resolve())) or super().is_of(path)
         except OSError:
             return False
 
