@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -102,6 +103,23 @@ def test_after_corrections_all_that_was_written_follows(options: list[str], tmp_
     assert picture.search(again)[1] != picture.search(report)[1], "its picture is drawn anew"
     gallery = [text.count('<li title="slide') for text in (report, again)]
     assert gallery == [2, 1]
+
+
+def test_a_copied_slide_is_known_again_with_its_corrections(options: list[str], tmp_path: Path) -> None:
+    write_slide(tmp_path / "slide.tif")
+    out = tmp_path / "out"
+    command = ["segment", tmp_path / "slide.tif", "-o", out, *options]
+    wbcseg(*command)
+    result = LargeResult.open(out / "slide-cells")
+    window = Box(0, 0, 100, 120)
+    labels = result.region(window)
+    result.replace_region(window, np.where(labels == 1, 0, labels))
+    os.utime(tmp_path / "slide.tif", (1e9, 1e9))  # as a copy has it
+    assert "Done before" in wbcseg(*command).output
+    assert pd.read_csv(out / "counts.csv")["count"].tolist() == [1]
+    pixels = {"tile": (64, 64), "photometric": "rgb"}
+    tifffile.imwrite(tmp_path / "slide.tif", picture(TRUTH)[::-1], **pixels)
+    assert "Done before" not in wbcseg(*command).output
 
 
 def test_labels_that_another_program_changed_are_what_counts(options: list[str], tmp_path: Path) -> None:

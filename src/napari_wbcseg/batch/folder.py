@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os.path import realpath  # `Path.resolve` raises where a link leads to itself
@@ -15,7 +15,7 @@ from typing import Any
 from ..classification.classify import classifier_of
 from ..errors import BusyError, ImageError, OutputError, SettingsError, WBCSegError, first_line
 from ..files import locked, read_text
-from ..images.read import image_pixels, is_large_file
+from ..images.read import image_pixels, is_large_file, open_large
 from ..network.model_file import ModelFile
 from ..results.formats.tables import failed_row
 from ..results.load import not_in_tables, record_now
@@ -31,6 +31,8 @@ from ..results.names import (
 from ..results.records import RUN_FORMAT, ResultRecord, RunRecord
 from ..results.save import FORMATS, files_of, formats_there
 from ..segmentation.large.files import PLAN_FILE
+from ..segmentation.large.result import LargeResult
+from ..segmentation.result import Placement
 from ..settings import SegmentationSettings
 from ..version import __version__
 from .report import REPORT_FILE
@@ -195,11 +197,20 @@ class Run(Outputs):
             record is None
             or self.outdates(record)
             or item.sha256 not in (None, record.image.sha256)
-            or not record.image.is_of(item.path)
             or not (record.labels and (self.folder / record.labels).exists())
+            or not (record.image.is_of(item.path) or self._is_of_large(record, item.path))
         ):
             return None
         return record
+
+    def _is_of_large(self, record: ResultRecord, path: Path) -> bool:
+        """Whether a large image is that of a result, though it was copied, and so has another date."""
+        if record.large:
+            with suppress(WBCSegError):
+                image = open_large(path)
+                LargeResult.open(self.folder / record.labels).plan_of(image.full)
+                return record.placement == Placement.of_pixels(2, image.pixel_size)
+        return False
 
     def done_before(self, item: BatchItem) -> ResultRecord | None:
         """Return the record of an image that is segmented, and has all files that are wanted."""
