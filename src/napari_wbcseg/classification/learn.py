@@ -9,7 +9,7 @@ there it has the cells that the network is sure of (self-training, Lee, ICML wor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,6 +149,30 @@ def forget(classifier: ClassifierFile, embedding: np.ndarray) -> ClassifierFile:
     found = ClassifierFile.make(header.replace(**first), {name: weights[name] for name in shapes})
     names = [name for name, one in zip(header.examples[came:], left, strict=True) if one]
     return teach(found, known[came:][left], names, ClassList.from_list(header.class_list)) if names else found
+
+
+def renamed(classifier: ClassifierFile, names: Mapping[str, str]) -> ClassifierFile:
+    """Return the classifier with classes called otherwise, where it does not tell one of the new name yet.
+
+    Parameters
+    ----------
+    classifier : ClassifierFile
+    names : mapping of str to str
+        Old and new names.
+    """
+    header = classifier.header
+    told = {*header.architecture.classes, *header.untaught, *header.examples}
+    names = {old: new for old, new in names.items() if old in told and new not in told}
+    if not names:
+        return classifier
+
+    def called(every: Sequence[str]) -> tuple[str, ...]:
+        return tuple(names.get(one, one) for one in every)
+
+    architecture = header.architecture.model_copy(update={"classes": called(header.architecture.classes)})
+    changes = {"examples": called(header.examples), "untaught": called(header.untaught)}
+    again = header.model_copy(update={"architecture": architecture, **changes})
+    return ClassifierFile.make(again, classifier.weights)
 
 
 def _sure(

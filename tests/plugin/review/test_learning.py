@@ -245,6 +245,21 @@ class TestBySuggestion:
             name(again, label, "")
         until(lambda: not learnt_file().exists())
 
+    def test_a_class_that_was_renamed_does_not_come_back(self, viewer, widget):
+        learn(widget)
+        viewer.window.remove_dock_widget(widget)
+        image, labels = cells_of_two_kinds()
+        another = review_of(viewer, image[:, ::-1].copy(), labels[:, ::-1].copy())
+        learn(another)
+        assert said(another, 1)[0] == "lymphocyte"
+        another.gallery.class_menu.change("lymphocyte", name="Lymphozyt")
+        until(lambda: not another.review.measuring)
+        assert said(another, 1)[0] == "Lymphozyt"
+        name(another, 12, "blast")
+        until(lambda: another.review.told is not None)
+        assert likeliest(another.cells)[:6] == ["Lymphozyt"] * 6
+        assert "lymphocyte" not in another.review.classes.names
+
 
 class TestMissedCells:
     def test_a_click_outlines_a_cell_as_the_network_sees_it(self, viewer):

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON, UNSURE, ClassList
 from ...classification.classify import class_list, look_at_labels
-from ...classification.learn import forget, probabilities_of, teach
+from ...classification.learn import forget, probabilities_of, renamed, teach
 from ...datasets.corrections import learnt_file
 from ...errors import EditError, ModelError
 from ...network.classifier import BUILT_IN, ClassifierFile, read_classifier
@@ -61,6 +61,7 @@ class Learning(QObject):
         self.wanted: bool | None = None
         self._seen: Seen = {}
         self._first: ClassifierFile | None = None
+        self._renamed = 0  # how many renamings it has taken over
         known = known_cells(review.labels)
         self._names = _named(known) if CLASS_BY in known else {}  # learnt from, or found at first
         self._at_first = set(self._names)  # learnt from in an earlier review, perhaps
@@ -115,8 +116,13 @@ class Learning(QObject):
         asked = (self._review.info.settings or {}).get("classes")
         taken_back, self._at_first = self._at_first - names.keys(), self._at_first & names.keys()
 
+        renamings = self._review.renamed[self._renamed if first else 0 :]
+        self._renamed = len(self._review.renamed)
+
         def work(progress: Progress) -> tuple[ClassifierFile, Seen, Told | None]:
             start = first or _first_classifier(asked)
+            for names_of in renamings:
+                start = renamed(start, names_of)
             told, found = None, seen
             if taken_back and start.header.taught:
                 found = _look(view, start, seen, progress)

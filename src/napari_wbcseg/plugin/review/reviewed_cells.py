@@ -65,6 +65,8 @@ class ReviewedCells(MeasuredCells):
         self._table: pd.DataFrame | None = None
         self._found: pd.DataFrame | None = None  # without what was decided, as that changes more often
         self.told: Told | None = None
+        #: Old and new names of classes, in the order in which they were given.
+        self.renamed: list[Mapping[str, str]] = []
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
         folder = self.info.folder
@@ -223,6 +225,7 @@ class ReviewedCells(MeasuredCells):
             self._announce()
             return
         note(self.labels, classes=classes.to_list())
+        self.renamed.append(renamed)
         columns = {f"{PROBABILITY}{old}": f"{PROBABILITY}{new}" for old, new in renamed.items()}
         features = self.labels.features.rename(columns=columns)
         self.labels.features = features.assign(**{CLASS: features[CLASS].replace(dict(renamed))})

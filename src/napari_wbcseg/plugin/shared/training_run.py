@@ -98,6 +98,7 @@ class TrainMonitor(QWidget):
         """Leave what was reached; what was to be expected is told anew before the next training."""
         for told in (self.stage, self.plan, self.notes):
             told.setText("")
+        self.numbers["left"].setText("–")
         self.bar.hide()
 
     def _draw(self, step: dict[str, Any] | None) -> None:

@@ -170,7 +170,7 @@ class TrainWidget(Panel):
         settings = (self._form, self._form.more)
         self._setup = together(self.source, self.plan, start, *settings, self._show_preview)
         layout = scrolled_column(self, "Train")
-        parts = (self.resume, self._setup, self._problem, self._train_button, self.run, self.message)
+        parts = (self.resume, self._setup, self._problem, self._train_button, self.message, self.run)
         for part in parts:
             layout.addWidget(part)
         layout.addStretch(1)
