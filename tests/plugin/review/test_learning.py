@@ -245,6 +245,17 @@ class TestBySuggestion:
             name(again, label, "")
         until(lambda: not learnt_file().exists())
 
+    def test_cells_found_anew_in_the_same_layer_take_nothing_back(self, viewer, widget):
+        learn(widget)
+        layer = widget.labels
+        viewer.window.remove_dock_widget(widget)
+        again = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")[1]
+        assert said(again, 1) == ("lymphocyte", "person")
+        layer.features = layer.features[["index"]] if "index" in layer.features else None
+        until(lambda: said(again, 1)[1] != "person")
+        QTest.qWait(2500)
+        assert read_classifier(learnt_file()).header.taught == 4
+
     def test_a_class_that_was_renamed_does_not_come_back(self, viewer, widget):
         learn(widget)
         viewer.window.remove_dock_widget(widget)

@@ -64,7 +64,6 @@ class Learning(QObject):
         self._renamed = 0  # how many renamings it has taken over
         known = known_cells(review.labels)
         self._names = _named(known) if CLASS_BY in known else {}  # learnt from, or found at first
-        self._at_first = set(self._names)  # learnt from in an earlier review, perhaps
         self._asked = ""  # the classifier that the layer named before
         self._job: Job | None = None
         self._soon = timer(_PAUSE, self._follow_names, self)
@@ -114,7 +113,7 @@ class Learning(QObject):
         view, classes, seen, wanted = _View.of(self._review), self._review.classes, self._seen, self.wanted
         names, first, before = _named(view.cells), self._first, self._review.told
         asked = (self._review.info.settings or {}).get("classes")
-        taken_back, self._at_first = self._at_first - names.keys(), self._at_first & names.keys()
+        taken_back = self._review.taken_back
 
         renamings = self._review.renamed[self._renamed if first else 0 :]
         self._renamed = len(self._review.renamed)
@@ -127,8 +126,10 @@ class Learning(QObject):
             if taken_back and start.header.taught:
                 found = _look(view, start, seen, progress)
                 gone = [found[cell][1] for cell in view.keys if cell[1] in taken_back]
-                start = forget(start, np.stack(gone)) if gone else start
-                _keep(start)
+                without = forget(start, np.stack(gone)) if gone else start
+                if without is not start:
+                    _keep(without)
+                start = without
             if wanted or (wanted is None and _enough(names, start)):
                 found = _look(view, start, seen, progress)
                 told = _told(view, found, classes, start)

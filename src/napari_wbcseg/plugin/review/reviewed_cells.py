@@ -118,6 +118,11 @@ class ReviewedCells(MeasuredCells):
         return self.info.class_list.covering(sorted(set(self.cells[CLASS])))
 
     @property
+    def taken_back(self) -> set[int]:
+        """Labels of cells whose class a person took back, since the layer got its cells."""
+        return {label for label, name in self._decisions.state.named.items() if not name}
+
+    @property
     def count(self) -> int:
         """Number of cells, over all planes."""
         return len(self.cells)
