@@ -60,8 +60,14 @@ def test_infinity_and_what_is_unknown_survive_json():
 class TestBadFiles:
     def test_labels_without_a_record(self, tmp_path, labels):
         tifffile.imwrite(tmp_path / "a-labels.tif", labels)
-        with pytest.raises(SettingsError, match=r"no a-result\.json beside it"):
+        with pytest.raises(SettingsError, match=r"NAME-result\.json beside it"):
             load_result(tmp_path / "a-labels.tif")
+
+    def test_a_picture_beside_its_result_is_not_taken_for_the_labels(self, tmp_path, result, labels):
+        save(result, tmp_path / "a-labels.tif")
+        tifffile.imwrite(tmp_path / "a.tif", np.full(labels.shape, 7, np.uint8))
+        with pytest.raises(SettingsError, match="Nothing is known of cells"):
+            load_result(tmp_path / "a.tif")
 
     def test_a_record_without_labels(self, tmp_path, result):
         (path,) = save(result, tmp_path / "a-result.json")

@@ -41,8 +41,8 @@ def record_beside(path: str | Path) -> Path | None:
     """
     path = Path(path)
     for base in dict.fromkeys((path.name.removesuffix(LABELS_SUFFIX), path.stem)):
-        record = path.with_name(f"{base}{RESULT_SUFFIX}")
-        if record.is_file():
+        record, labels = (path.with_name(f"{base}{suffix}") for suffix in (RESULT_SUFFIX, LABELS_SUFFIX))
+        if record.is_file() and (labels == path or not labels.is_file()):  # else the path may be its image
             return record
     return None
 
@@ -73,9 +73,8 @@ def load_result(path: str | Path) -> Segmentation:
     beside = path if path.suffix.lower() == ".json" else record_beside(path)
     if beside is None:
         raise SettingsError(
-            f"Nothing is known of the cells in {path}: there is no "
-            f"{path.name.removesuffix(LABELS_SUFFIX)}{RESULT_SUFFIX} beside it. "
-            "napari opens it as a plain label image."
+            f"Nothing is known of cells in {path}: give a label image that has its NAME{RESULT_SUFFIX} "
+            "beside it. napari opens any other as a plain image."
         )
     record = ResultRecord.read(beside)
     if path == beside:

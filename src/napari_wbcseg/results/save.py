@@ -132,16 +132,17 @@ def save(
     if image is not None and not hasattr(image, "shape"):
         raise OutputError(f"The image is a {type(image).__name__}: give an array, such as np.asarray(image).")
     chosen = format_names(formats) if formats is not None else (format_of(path),)
-    found = as_segmentation(
-        result,
-        image=image,
-        image_path=image_path,
-        pixel_size=pixel_size,
-        name=name,
-        model_source=model_source,
+    found = result if isinstance(result, Segmentation) else of_layer(result)
+    if found.place is None and pixel_size is not None:
+        found = replace(found, place=Placement.of_pixels(found.labels.ndim, pixel_size))
+    file = found.image_path if image_path is None else Path(image_path)
+    given = (base_of(path) if formats is None else path).name
+    found = replace(
+        with_current_cells(found, image),
+        name=name or found.name or (given if file is None else file.stem),
+        image_path=file,
+        model_source=model_source or found.model_source,
     )
-    if not found.name:
-        found = replace(found, name=(base_of(path) if formats is None else path).name)
     sides = found.labels.shape
     if image is not None and (image.shape[: len(sides)] != sides or len(image.shape) > len(sides) + 1):
         raise OutputError(
@@ -233,27 +234,15 @@ def base_of(path: Path) -> Path:
 # What is saved -----------------------------------------------------------------------------------------
 
 
-def as_segmentation(
-    result: Segmentation | LabelsLayer,
-    *,
-    image: Any = None,
-    image_path: str | Path | None = None,
-    pixel_size: PixelSize | None = None,
-    name: str | None = None,
-    model_source: str = "",
-    measure: bool = True,
-) -> Segmentation:
-    """Return what can be saved of a result or of a labels layer.
+def with_current_cells(found: Segmentation, image: Any = None, measure: bool = True) -> Segmentation:
+    """Return a result with the cells that are in its labels now: ``replace(result, labels=corrected)``.
 
     Parameters
     ----------
-    result : Segmentation or napari labels layer
-        The layer may be any, also one drawn by hand, of integers or booleans, lazy or
-        multiscale. Its table is its features; what was painted since is measured anew.
+    found : Segmentation
+        Its labels may be of any integers or booleans, lazy, and those of a stack the same on several planes.
     image : array, optional
         What new cells are measured on.
-    image_path, pixel_size, name, model_source
-        What the result itself does not say.
     measure : bool
         Whether cells that were drawn or changed are measured now; whoever loads the result does it too.
 
@@ -262,24 +251,11 @@ def as_segmentation(
     OutputError
         If it is no label image of two or three dimensions.
     """
-    found = result if isinstance(result, Segmentation) else of_layer(result)
-    if found.place is None and pixel_size is not None:
-        found = replace(found, place=Placement.of_pixels(found.labels.ndim, pixel_size))
     labels, table = _label_array(found.labels), found.cells
-    # Labels may have been corrected: dataclasses.replace(result, labels=corrected).
     cells, edited = current_cells(labels, table, image) if measure else (known_rows(table), False)
     if labels.ndim == 3:
         labels, cells = with_unique_labels(labels, cells)
-    path = found.image_path if image_path is None else Path(image_path)
-    return replace(
-        found,
-        labels=labels,
-        cells=cells,
-        name=name or found.name or ("" if path is None else path.stem),
-        image_path=path,
-        model_source=model_source or found.model_source,
-        edited=found.edited or edited,
-    )
+    return replace(found, labels=labels, cells=cells, edited=found.edited or edited)
 
 
 def of_layer(layer: LabelsLayer) -> Segmentation:

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication
 from napari_wbcseg.classification.classes import BUILT_IN, CellClass
 from napari_wbcseg.plugin.review.gallery import Gallery
 from napari_wbcseg.plugin.review.layer import LayerReview
+from napari_wbcseg.plugin.review.selection import Selection
 from napari_wbcseg.plugin.shared.panel import Panel
 from napari_wbcseg.results.load import load_result
 from napari_wbcseg.results.save import save
@@ -68,7 +69,7 @@ def place_of(gallery, what):
 
 def drop(gallery, cells, where):
     """Drop dragged cells on a cell or a title, as Qt passes it on."""
-    gallery.selection.select(cells)
+    gallery._selection.select(cells)
     data = gallery.dragged()
     event = QDropEvent(
         QPointF(place_of(gallery, where)),
@@ -137,7 +138,7 @@ class TestSelecting:
 
     def test_a_cell_clicked_in_the_picture_is_selected_here(self, viewer, widget):
         click(viewer, widget.labels, 90, 70)
-        assert widget.gallery.selection.cells == [THIRD]
+        assert widget.selected == [THIRD]
         assert [index.row() for index in widget.gallery.selectedIndexes()] == [
             widget.gallery.model().row_of(THIRD)
         ]
@@ -178,7 +179,7 @@ class TestNaming:
     def test_who_names_one_cell_is_taken_to_the_next_of_its_class(self, widget, qtbot):
         widget.select([SECOND])
         qtbot.keyClick(widget.gallery, "4")
-        assert widget.selected == widget.gallery.selection.cells == [FIRST]
+        assert widget.selected == [FIRST]
 
     def test_digits_name_on_the_canvas_too_while_the_gallery_is_open(self, viewer, widget):
         click(viewer, widget.labels, 90, 70)
@@ -227,7 +228,7 @@ class TestDeciding:
     )
     def test_keys_of_the_review_work_here(self, widget, qtbot, key, count, to_check):
         qtbot.keyClick(widget.gallery, "N")
-        assert widget.gallery.selection.cells == [SECOND]
+        assert widget.selected == [SECOND]
         qtbot.keyClick(widget.gallery, key)
         assert (widget.review.count, len(widget.to_check)) == (count, to_check)
         if key == "A":
@@ -323,7 +324,7 @@ def test_the_outline_on_the_canvas_takes_the_colour_of_the_class(widget, qtbot):
 
 def test_pictures_that_are_read_when_the_gallery_is_gone_are_nobodys(viewer, qtbot):
     review = LayerReview(viewer, viewer.add_labels(three_cells(np.uint16)))
-    gallery = Gallery(review.keys, lambda: review, Panel())
+    gallery = Gallery(review.keys, lambda: review, Panel(), Selection())
     gallery.show()
     crops = gallery._crops
     gallery.deleteLater()

@@ -16,8 +16,8 @@ from ..shared.layers import rectangles
 from ..shared.metadata import role_of
 from ..shared.stroke import helper_layer
 from ..shared.viewer import label_at
-from .decisions import Cell
 from .layer import LayerReview
+from .selection import Selection
 
 _FRAME = "#ff8c1a"
 _MOST_FRAMES = 50
@@ -44,13 +44,14 @@ def look_at(viewer: ViewerModel, layer: Labels, plane: int, box: Box) -> None:
 
 
 class OnCanvas(QObject):
-    """Follows clicks on the cells of a review, and shows those that are selected.
+    """Selects the cells of a review that are clicked, and shows those that are selected.
 
     Parameters
     ----------
     review : LayerReview
     images : sequence of Layer
         Pictures under the cells: a click counts when one of them is active, too.
+    selection : Selection
 
     Attributes
     ----------
@@ -58,26 +59,25 @@ class OnCanvas(QObject):
         Whether a click asks for the outline of a cell that was missed.
     """
 
-    #: Emitted with the cells that are selected now, after a click or by the layer's own picker.
-    chosen = Signal(list)
     #: Emitted with the plane and the place, row and column in pixels, of a click while a cell is missed.
     missed = Signal(int, object)
 
-    def __init__(self, review: LayerReview, images: Sequence[Layer]) -> None:
+    def __init__(self, review: LayerReview, images: Sequence[Layer], selection: Selection) -> None:
         super().__init__()
-        self._review, self._viewer = review, review.viewer
+        self._review, self._viewer, self._selection = review, review.viewer, selection
         self._clicked = [review.labels, *images]
-        self._cells: list[Cell] = []
         self.outlining = False
         self._frames: Shapes | None = None
         self._framed: list[tuple[int, Box]] = []
         self._viewer.mouse_drag_callbacks.append(self._on_drag)
         review.labels.events.selected_label.connect(self._on_label)
+        selection.changed.connect(self.show)
 
     def close(self, later: bool) -> None:
         """Leave the canvas as it was found; where napari is removing layers, ours go a little later."""
         self._viewer.mouse_drag_callbacks.remove(self._on_drag)
         self._review.labels.events.selected_label.disconnect(self._on_label)
+        self._selection.changed.disconnect(self.show)
         frames, layers = self._frames, self._viewer.layers
 
         def remove() -> None:
@@ -89,17 +89,9 @@ class OnCanvas(QObject):
         else:
             remove()
 
-    def show(self, cells: list[Cell], centre: bool = False) -> None:
-        """Show which cells are selected: the layer's label, frames, and the camera where it is to go there.
-
-        Parameters
-        ----------
-        cells : list of tuple of int
-        centre : bool
-            Move the camera to the last of them.
-        """
-        review, layers = self._review, self._viewer.layers
-        self._cells = cells
+    def show(self, centre: bool = False) -> None:
+        """Show which cells are selected: by label and frames, and by the camera where that is to go there."""
+        review, layers, cells = self._review, self._viewer.layers, self._selection.cells
         if cells:
             with review.labels.events.selected_label.blocker(self._on_label):
                 review.labels.selected_label = cells[-1][1]
@@ -146,7 +138,7 @@ class OnCanvas(QObject):
     def _on_label(self, event: Any = None) -> None:
         """Follow the layer, whose picker or list chose a label."""
         cell = (self._review.plane or 0, int(self._review.labels.selected_label))
-        self.chosen.emit([cell] if cell in set(self._review.keys()) else [])
+        self._selection.select([cell] if cell in set(self._review.keys()) else [])
 
     def _on_drag(self, viewer: ViewerModel, event: Any) -> Iterator[None]:
         """Tell a click from a drag, in the modes of the layer in which a click does nothing else."""
@@ -168,12 +160,12 @@ class OnCanvas(QObject):
 
     def _on_click(self, label: int, add: bool, place: np.ndarray) -> None:
         """Follow a click on the image; Shift adds a cell, or takes it out."""
-        plane, before = self._review.plane, self._cells if add else []
+        plane, before = self._review.plane, self._selection.cells if add else []
         if label == 0 and plane is not None and self.outlining:
             self.missed.emit(plane, place)
         elif label == 0 or plane is None:
-            self.chosen.emit(before)
+            self._selection.select(before)
         elif (plane, label) in before:
-            self.chosen.emit([cell for cell in before if cell != (plane, label)])
+            self._selection.select(cell for cell in before if cell != (plane, label))
         else:
-            self.chosen.emit([*before, (plane, label)])
+            self._selection.select([*before, (plane, label)])

@@ -24,7 +24,7 @@ from .class_menu import ClassMenu
 from .crops import Crops
 from .decisions import ACCEPTED, Cell
 from .layer import LayerReview
-from .selection import OrderedSelection
+from .selection import SelectedRows, Selection
 
 SIDE = 60  # pixels of the screen, of a picture
 _EDGE, _BAR, _CAPTION, _TITLE = 3, 4, 14, 24
@@ -218,16 +218,21 @@ class Gallery(QListView):
         Gives the review, or None.
     panel : Panel
         Says what cannot be done.
+    selection : Selection
     """
 
     #: Emitted with cells and the name of a class; nothing takes back what a person said.
     named = Signal(list, str)
 
     def __init__(
-        self, shown: Callable[[], list[Cell]], review: Callable[[], LayerReview | None], panel: Panel
+        self,
+        shown: Callable[[], list[Cell]],
+        review: Callable[[], LayerReview | None],
+        panel: Panel,
+        selection: Selection,
     ) -> None:
         super().__init__()
-        self._shown, self._review = shown, review
+        self._shown, self._review, self._selection = shown, review, selection
         self._crops: Crops | None = None
         self._stale = True
         #: Adds classes, and changes them.
@@ -247,7 +252,8 @@ class Gallery(QListView):
         self.setMinimumHeight(140)
         self.setToolTip(_TIP)
         self.clicked.connect(self._on_clicked)
-        self.selection = OrderedSelection(self, lambda row: self._items.items[row].cell, self._items.row_of)
+        items = self._items
+        self._selected = SelectedRows(self, selection, lambda row: items.items[row].cell, items.row_of)
 
     # What is shown ---------------------------------------------------------------------------------------
 
@@ -277,14 +283,14 @@ class Gallery(QListView):
         before = bar.value()
         self._items.set_cells(table, cells, review.classes)
         self.doItemsLayout()  # type: ignore[attr-defined]  # or selecting does, and this again
-        self.selection.show()
+        self._selected.show()
         bar.setValue(before)
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         if self._stale:
             self._show_cells()
-            self.selection.scroll()
+            self._selected.scroll()
 
     def _picture(self, cell: Cell) -> QPixmap:
         review = self._review()
@@ -297,43 +303,42 @@ class Gallery(QListView):
     def _on_clicked(self, index: QModelIndex) -> None:
         item = self._items.items[index.row()]
         if item.cell is None:
-            self.selection.chosen.emit(self._items.group(item.name))
+            self._selection.select(self._items.group(item.name), centre=True)
 
     # Naming ----------------------------------------------------------------------------------------------
 
     def press(self, key: str) -> None:
         """Do what a key asks for; whoever names one cell is taken to the next of its class."""
-        names, number = self._items.classes.names, int(key)
-        if number > len(names) or not self.selection.cells or not self.isVisible():
+        names, number, cells = self._items.classes.names, int(key), self._selection.cells
+        if number > len(names) or not cells or not self.isVisible():
             return
-        cells = self.selection.cells
         later = self._items.after(cells[0]) if len(cells) == 1 else None
         self.named.emit(cells, names[number - 1] if number else "")
         if later is not None:
-            self.selection.chosen.emit([later])
+            self._selection.select([later], centre=True)
 
     def menu(self) -> QMenu:
         """Return the menu of the right button: all classes."""
         menu = QMenu(self)
         for name in self._items.classes.names:
-            menu.addAction(name, partial(self.named.emit, self.selection.cells, name))
+            menu.addAction(name, partial(self.named.emit, self._selection.cells, name))
         menu.addSeparator()
-        menu.addAction("as the model says", partial(self.named.emit, self.selection.cells, ""))
+        menu.addAction("as the model says", partial(self.named.emit, self._selection.cells, ""))
         return menu
 
     def contextMenuEvent(self, event: Any) -> None:
         index = self.indexAt(event.pos())
         if index.isValid() and self._items.items[index.row()].cell is None:
             self.class_menu.menu(self._items.items[index.row()].name).exec(event.globalPos())
-        elif self.selection.cells:
+        elif self._selection.cells:
             self.menu().exec(event.globalPos())
 
     def startDrag(self, actions: Any) -> None:
-        if not self.selection.cells:
+        if not self._selection.cells:
             return
         drag = QDrag(self)
         drag.setMimeData(self.dragged())
-        drag.setPixmap(self._picture(self.selection.cells[-1]))
+        drag.setPixmap(self._picture(self._selection.cells[-1]))
         drag.exec(Qt.DropAction.CopyAction)
 
     def dragged(self) -> QMimeData:
@@ -359,7 +364,7 @@ class Gallery(QListView):
         if self._is_own(event.mimeData()) and name is not None:
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
-            self.named.emit(self.selection.cells, name)
+            self.named.emit(self._selection.cells, name)
         else:
             event.ignore()
 

@@ -32,6 +32,7 @@ from .differential_panel import DifferentialPanel
 from .gallery import Gallery
 from .large_edit import LargeEditor
 from .layer import LayerReview
+from .selection import Selection
 from .table import SHOWN, CellTable, CellTableModel
 
 #: Actions that change outlines, which cells on disk do not allow.
@@ -134,8 +135,10 @@ class ReviewPanel:
 
     def __init__(self, widget: Panel, viewer: ViewerModel, review: Callable[[], LayerReview | None]) -> None:
         self._widget, self._review = widget, review
-        self.layers, self.model = LayerChoice(viewer), CellTableModel(self._colour_of)
-        self.table, self.gallery = CellTable(self.model), Gallery(lambda: self.model.shown, review, widget)
+        self.layers, self.selection = LayerChoice(viewer), Selection()
+        self.model = CellTableModel(self._colour_of)
+        self.table = CellTable(self.model, self.selection)
+        self.gallery = Gallery(lambda: self.model.shown, review, widget, self.selection)
         self.differential, self.large = DifferentialPanel(viewer, review), LargeEditor(viewer, review, widget)
         self.tabs = QTabWidget()
         self.tabs.addTab(self.table, "Table")
@@ -234,7 +237,7 @@ class ReviewPanel:
             return
         name = self.column.currentData()
         column = np.asarray(self.model.values(name), float)
-        rows = [row for cell in self.table.selection.cells if (row := self.model.row_of(cell)) is not None]
+        rows = [row for cell in self.selection.cells if (row := self.model.row_of(cell)) is not None]
         title = BY_NAME[name].header(pixel_size(review.labels)[2]).replace("\n", ", ")
         self.histogram.show_values(column, title, column[rows])
 
@@ -245,7 +248,7 @@ class ReviewPanel:
 
     def onwards(self, cells: list[Cell]) -> list[Cell]:
         """Return cells from the one behind the selected one on, those before it last."""
-        selected = next(reversed(self.table.selection.cells), None)
+        selected = next(reversed(self.selection.cells), None)
         start = cells.index(selected) + 1 if selected in cells else 0
         return cells[start:] + cells[:start]
 

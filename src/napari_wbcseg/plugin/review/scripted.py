@@ -64,6 +64,7 @@ class ScriptedReview(Panel):
         self._layers, self.gallery, self.large = panel.layers, panel.gallery, panel.large
         self.differential = panel.differential
         self._draw_later = timer(_DRAW_DELAY, self._draw, self)
+        panel.selection.changed.connect(lambda centre: self._draw_later.start())
         panel.layers.labels.changed.connect(self._follow)
         panel.layers.image.changed.connect(self._on_image)
         self.cleanup.add(self._let_go)
@@ -120,8 +121,7 @@ class ScriptedReview(Panel):
         review.changed.connect(self._on_changed)
         review.measured.connect(self._on_measured)
         review.noted.connect(self.say)
-        self.canvas = canvas = OnCanvas(review, self._layers.images)
-        canvas.chosen.connect(self._show_selected)
+        self.canvas = OnCanvas(review, self._layers.images, self.panel.selection)
         self.learning = learning = Learning(review)
         learning.learnt.connect(self._show_learnt)
         learning.failed.connect(self.fail)
@@ -147,9 +147,8 @@ class ScriptedReview(Panel):
         if self.review is None:
             return
         there, selected = set(self.review.keys()), self.selected
-        left = [cell for cell in selected if cell in there]
-        if len(left) < len(selected):
-            self._show_selected(left)
+        if not there.issuperset(selected):
+            self.panel.selection.select(cell for cell in selected if cell in there)
         self._draw_later.start()
 
     def _on_measured(self) -> None:
@@ -166,7 +165,7 @@ class ScriptedReview(Panel):
         """Draw what may wait until the hands rest."""
         self.panel.draw_histogram()
         if self.canvas is not None:
-            self.canvas.show(self.selected)
+            self.canvas.show()
             self.canvas.colour()
 
     # What is listed --------------------------------------------------------------------------------------
@@ -179,7 +178,7 @@ class ScriptedReview(Panel):
     @property
     def selected(self) -> list[Cell]:
         """The selected cells, in the order in which they were selected."""
-        return self.panel.table.selection.cells
+        return self.panel.selection.cells
 
     @property
     def to_check(self) -> list[Cell]:
@@ -233,7 +232,7 @@ class ScriptedReview(Panel):
 
     def select(self, cells: Iterable[Cell], *, centre: bool = True) -> None:
         """Select cells; the camera goes to the last of them."""
-        self._show_selected(self.need_review().there(cells), centre)
+        self.panel.selection.select(self.need_review().there(cells), centre)
 
     def next_to_check(self, step: int = 1) -> Cell | None:
         """Go to the next cell to check, in the order of the table, and return it; None without one."""
@@ -257,14 +256,6 @@ class ScriptedReview(Panel):
         else:
             self.select([cell])
         return cell
-
-    def _show_selected(self, cells: list[Cell], centre: bool = False) -> None:
-        """Show in the table, the gallery and on the canvas which cells are selected; see `OnCanvas.show`."""
-        if self.canvas is not None:
-            self.panel.table.selection.select(cells)
-            self.gallery.selection.select(cells)
-            self.canvas.show(cells, centre)
-            self._draw_later.start()
 
     # Correcting ------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The selected cells of a view, in the order in which they were selected."""
+"""The selected cells of a review, which table, gallery and canvas show and change."""
 
 from __future__ import annotations
 
@@ -15,49 +15,47 @@ from .decisions import Cell
 _Flag = QItemSelectionModel.SelectionFlag
 
 
-class OrderedSelection(QObject):
-    """Keeps which cells are selected while the rows of a view come, go and change places.
+class Selection(QObject):
+    """The selected cells, in the order in which they were selected."""
+
+    #: Emitted when cells were selected, also the same again, and whether the camera is to go there.
+    changed = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: list[Cell] = []
+
+    def select(self, cells: Iterable[Cell], centre: bool = False) -> None:
+        """Select these cells and no others; with ``centre`` the camera goes to the last of them."""
+        self.cells = list(dict.fromkeys(cells))
+        self.changed.emit(centre)
+
+
+class SelectedRows(QObject):
+    """Keeps the rows of the selected cells selected in a view, whose rows come, go and change places.
 
     Parameters
     ----------
     view : QAbstractItemView
         Has its model.
+    selection : Selection
+        Which follows what the user selects in the view, too.
     cell_at, row_of : callable
         Give the cell of a row, None for a row without one, and the row of a cell, None where it is not shown.
-
-    Attributes
-    ----------
-    cells : list of tuple of int
-        The selected cells, in the order in which they were selected.
     """
-
-    #: Emitted with the selected cells when the user, and not a call, changed them.
-    chosen = Signal(list)
 
     def __init__(
         self,
         view: QAbstractItemView,
+        selection: Selection,
         cell_at: Callable[[int], Cell | None],
         row_of: Callable[[Cell], int | None],
     ) -> None:
         super().__init__(view)
-        self._view, self._cell_at, self._row_of = view, cell_at, row_of
-        self.cells: list[Cell] = []
-        self._quiet = False
-        self._rows().selectionChanged.connect(self._on_selection)
-
-    def select(self, cells: Iterable[Cell]) -> None:
-        """Select cells, and scroll to the last of them."""
-        cells = list(dict.fromkeys(cells))
-        if cells != self.cells:  # not what the user is selecting right now
-            self.cells = cells
-            self.show()
-        self.scroll()
-
-    def scroll(self) -> None:
-        """Scroll to the last cell that is shown."""
-        if rows := self._shown_rows():
-            self._view.scrollTo(there(self._view.model()).index(rows[-1], 0))
+        self._view, self._selection, self._cell_at, self._row_of = view, selection, cell_at, row_of
+        self._by_user = True
+        self._rows().selectionChanged.connect(self._on_selected)
+        selection.changed.connect(self._on_changed)
 
     def show(self) -> None:
         """Select the rows of the cells."""
@@ -67,23 +65,34 @@ class OrderedSelection(QObject):
         for _, pairs in groupby(enumerate(sorted(rows)), lambda pair: pair[1] - pair[0]):
             together = [row for _, row in pairs]
             selection.select(items.index(together[0], 0), items.index(together[-1], 0))
-        self._quiet = True  # no choice of the user
+        self._by_user = False
         self._rows().select(selection, _Flag.ClearAndSelect | _Flag.Rows)
         if rows:
             self._rows().setCurrentIndex(items.index(rows[-1], 0), _Flag.NoUpdate)
-        self._quiet = False
+        self._by_user = True
 
-    def _shown_rows(self) -> list[int]:
-        return [row for cell in self.cells if (row := self._row_of(cell)) is not None]
+    def scroll(self) -> None:
+        """Scroll to the last cell that is shown."""
+        if rows := self._shown_rows():
+            self._view.scrollTo(there(self._view.model()).index(rows[-1], 0))
 
-    def _rows(self) -> QItemSelectionModel:
-        return there(self._view.selectionModel())
+    def _on_changed(self) -> None:
+        if self._by_user:  # of what is selected here the rows are selected already
+            self.show()
+        self.scroll()
 
-    def _on_selection(self, *_: Any) -> None:
-        if self._quiet:
+    def _on_selected(self, *_: Any) -> None:
+        if not self._by_user:
             return
         cells = [self._cell_at(index.row()) for index in self._rows().selectedRows()]
         now = dict.fromkeys(cell for cell in cells if cell is not None)
-        kept = dict.fromkeys(cell for cell in self.cells if cell in now)
-        self.cells = list({**kept, **now})
-        self.chosen.emit(list(self.cells))
+        kept = dict.fromkeys(cell for cell in self._selection.cells if cell in now)
+        self._by_user = False
+        self._selection.select({**kept, **now}, centre=True)
+        self._by_user = True
+
+    def _shown_rows(self) -> list[int]:
+        return [row for cell in self._selection.cells if (row := self._row_of(cell)) is not None]
+
+    def _rows(self) -> QItemSelectionModel:
+        return there(self._view.selectionModel())

@@ -18,7 +18,7 @@ from ...segmentation.measure import STAIN_COLUMNS
 from ..shared.columns import COLUMNS, Column, status
 from ..shared.panel import there
 from .decisions import Cell
-from .selection import OrderedSelection
+from .selection import SelectedRows, Selection
 
 _TO_CHECK = QColor(242, 165, 65, 70)
 _NO_INDEX = QModelIndex()
@@ -181,11 +181,11 @@ def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:
 class CellTable(QTableView):
     """Shows a `CellTableModel`; rows are selected as a whole."""
 
-    def __init__(self, model: CellTableModel) -> None:
+    def __init__(self, model: CellTableModel, selection: Selection) -> None:
         super().__init__()
         self._cells = model
         self.setModel(model)
-        self.selection = OrderedSelection(self, lambda row: model.shown[row], model.row_of)
+        self._selected = SelectedRows(self, selection, lambda row: model.shown[row], model.row_of)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -213,5 +213,5 @@ class CellTable(QTableView):
     def _after_reset(self) -> None:
         for index, column in enumerate(COLUMNS):
             self.setColumnHidden(index, not self._cells.tells(column))
-        self.selection.show()
+        self._selected.show()
         there(self.verticalScrollBar()).setValue(self._scrolled)

@@ -61,8 +61,6 @@ class ReviewWidget(ScriptedReview):
             panel.this_plane.toggled,
         ):
             changed.connect(lambda *_: self.by_hand(panel.filter))
-        for view in (panel.table, gallery):
-            view.selection.chosen.connect(lambda cells: self._show_selected(cells, centre=True))
         gallery.named.connect(lambda cells, name: self.by_hand(self.need_review().name, cells, name))
         panel.tabs.currentChanged.connect(self._bind_keys)
         self._follow()

@@ -32,7 +32,7 @@ from ...images.tiff_writer import write_tiff
 from ...network.library import models_folder
 from ...results.names import LABELS_SUFFIX, RESULT_SUFFIX
 from ...results.records import ImageRecord, ResultRecord
-from ...results.save import as_segmentation, of_layer
+from ...results.save import of_layer, with_current_cells
 from ...segmentation.result import Segmentation
 from ...words import moment
 from .counts import counts_of
@@ -128,7 +128,7 @@ class UnsavedCopy:
         labels : int
             Their `fingerprint`: labels that are there already are not written again.
         """
-        found = as_segmentation(snapshot.found, measure=snapshot.found.stacked)
+        found = with_current_cells(snapshot.found, measure=snapshot.found.stacked)
         file = self.folder / f"{labels:08x}{LABELS_SUFFIX}"
         if not file.exists():
             write_tiff(file, found.labels, found.placement.pixel_size)
