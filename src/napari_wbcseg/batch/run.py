@@ -16,7 +16,7 @@ from ..network.engines.create import create_engine
 from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
-from ..results.load import ClassesTold, pooled_results
+from ..results.load import ResultClasses, pooled_results
 from ..results.names import (
     CELLS_FILE,
     COUNTS_FILE,
@@ -323,7 +323,7 @@ def _write_run(
     tuple of str
         Which images seem to be there twice, as their rows say too.
     """
-    folder, tables, told, gallery = run.folder, [], list[ClassesTold](), Gallery()
+    folder, tables, told, gallery = run.folder, [], list[ResultClasses](), Gallery()
     hashes: dict[BatchItem, str | None] = {}
     for item in items:
         if rows.get(item, {}).get("status") != "ok":
@@ -336,7 +336,7 @@ def _write_run(
             continue
         rows[item], hashes[item] = result.row(item.image, cells), result.image.sha256
         tables.append((item.image, with_micrometres(cells, result.placement.pixel_size)))
-        told.append(ClassesTold(cells, result.class_list, result.in_doubt))
+        told.append(ResultClasses(cells, result.class_list, result.in_doubt))
         with suppress(WBCSegError):
             result = with_pictures(item, result, run, write=True)
             if not result.in_doubt:

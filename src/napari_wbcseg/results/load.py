@@ -167,7 +167,7 @@ def record_now(record: ResultRecord, folder: Path) -> tuple[ResultRecord, pd.Dat
     return record.with_cells(found.cells, folder, edited=found.edited), found.cells
 
 
-class ClassesTold(NamedTuple):
+class ResultClasses(NamedTuple):
     """What is said of the cells of a result.
 
     Attributes
@@ -188,7 +188,7 @@ class ClassesTold(NamedTuple):
     told_by: AbstractSet[str] = frozenset()
 
 
-def classes_in(path: str | Path) -> ClassesTold:
+def classes_in(path: str | Path) -> ResultClasses:
     """Return what is said of the cells of a recorded result.
 
     Parameters
@@ -208,7 +208,7 @@ def classes_in(path: str | Path) -> ClassesTold:
     told_by = {record.classifier.id} if record.classifier else set()
     if CLASS_BY in cells and cells[CLASS_BY].eq(PERSON).any():
         told_by.add("a person")
-    return ClassesTold(class_of(cells).to_frame(CLASS), record.class_list, record.in_doubt, told_by)
+    return ResultClasses(class_of(cells).to_frame(CLASS), record.class_list, record.in_doubt, told_by)
 
 
 def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[str]]:
@@ -238,7 +238,7 @@ def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[s
     return replace(pooled_results(every), outdated=outdated), told_by
 
 
-def pooled_results(results: Sequence[ClassesTold]) -> Differential:
+def pooled_results(results: Sequence[ResultClasses]) -> Differential:
     """Count the cells of results by class, all together but those whose count is in doubt."""
     sure = [(one.cells, one.classes) for one in results if not one.in_doubt]
     return pooled(sure, len(results) - len(sure))

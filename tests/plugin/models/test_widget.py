@@ -18,7 +18,7 @@ from napari_wbcseg.datasets.corrections import (
 from napari_wbcseg.errors import DatasetError
 from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.plugin.models.widget import ModelsWidget
-from napari_wbcseg.plugin.review.correction_store import add_to_training_set, field_writer
+from napari_wbcseg.plugin.review.correction_store import field_writer
 from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.plugin.shared.training_run import ResumePanel
@@ -157,7 +157,7 @@ class TestAddToTrainingSet:
         image, _ = layers(viewer)
         other = viewer.add_labels(np.ones((9, 9), np.int32))
         with pytest.raises(DatasetError, match="Choose the labels that belong"):
-            add_to_training_set(image, other, print)
+            field_writer(image, other)
 
 
 class TestFineTuning:

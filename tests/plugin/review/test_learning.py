@@ -110,7 +110,7 @@ class TestLearning:
         widget.accept()
         assert said(widget, 3) == ("lymphocyte", "person")
         widget.panel.buttons["learn"].click()
-        until(lambda: widget.review.told is None)
+        until(lambda: widget.review.suggestions is None)
         assert [said(widget, label)[0] for label in (3, 4, 9)] == ["lymphocyte", "", "blast"]
         widget.select([(0, 3)])
         widget.accept()
@@ -128,16 +128,16 @@ class TestLearning:
         assert after != before
         assert button.isChecked()
         button.click()
-        until(lambda: widget.review.told is None)
+        until(lambda: widget.review.suggestions is None)
         assert classes(widget) == before
         assert not button.isChecked()
         assert not learnt_file().exists()
         for label in (3, 4, 9, 10):
             name(widget, label, "monocyte")
         QTest.qWait(1500)
-        assert widget.review.told is None, "nobody wants it"
+        assert widget.review.suggestions is None, "nobody wants it"
         button.click()
-        until(lambda: widget.review.told is not None)
+        until(lambda: widget.review.suggestions is not None)
         assert button.isChecked()
 
     def test_the_next_picture_and_the_shell_know_what_was_learnt(self, viewer, widget):
@@ -203,10 +203,10 @@ class TestBySuggestion:
     def test_three_cells_of_two_classes_are_enough_and_names_taken_back_are_forgotten(self, widget):
         name(widget, 3, "lymphocyte")
         QTest.qWait(1500)
-        assert widget.review.told is None, "of one class only two are named"
+        assert widget.review.suggestions is None, "of one class only two are named"
         before = classes(widget)
         name(widget, 9, "blast")
-        until(lambda: widget.review.told is not None)
+        until(lambda: widget.review.suggestions is not None)
         assert likeliest(widget.cells) == ["lymphocyte"] * 6 + ["blast"] * 6
         assert widget.panel.buttons["learn"].isChecked()
         name(widget, 12, "lymphocyte")
@@ -215,12 +215,12 @@ class TestBySuggestion:
         widget.undo()
         until(lambda: read_classifier(learnt_file()).header.taught == 6)
         widget.undo()
-        until(lambda: widget.review.told is None)
+        until(lambda: widget.review.suggestions is None)
         assert classes(widget) == before
         assert not learnt_file().exists()
         assert not widget.panel.buttons["learn"].isChecked()
         widget.redo()
-        until(lambda: widget.review.told is not None)
+        until(lambda: widget.review.suggestions is not None)
 
     def test_in_the_next_picture_the_first_name_is_enough(self, viewer, widget):
         learn(widget)
@@ -228,9 +228,9 @@ class TestBySuggestion:
         image, labels = cells_of_two_kinds()
         another = review_of(viewer, image[:, ::-1].copy(), labels[:, ::-1].copy())
         QTest.qWait(1500)
-        assert another.review.told is None, "nothing is said unasked"
+        assert another.review.suggestions is None, "nothing is said unasked"
         name(another, 1, "lymphocyte")
-        until(lambda: another.review.told is not None)
+        until(lambda: another.review.suggestions is not None)
         assert likeliest(another.cells) == ["lymphocyte"] * 6 + ["blast"] * 6
 
     def test_a_name_taken_back_when_the_picture_is_open_again_is_forgotten_too(self, viewer, widget):
@@ -240,7 +240,7 @@ class TestBySuggestion:
         again = viewer.window.add_plugin_dock_widget("napari-wbcseg", "Review white blood cells")[1]
         name(again, 9, "")
         until(lambda: read_classifier(learnt_file()).header.taught == 4)
-        assert again.review.told is None, "nothing is suggested for that"
+        assert again.review.suggestions is None, "nothing is suggested for that"
         for label in (1, 2, 7, 8):
             name(again, label, "")
         until(lambda: not learnt_file().exists())
@@ -267,7 +267,7 @@ class TestBySuggestion:
         until(lambda: not another.review.measuring)
         assert said(another, 1)[0] == "Lymphozyt"
         name(another, 12, "blast")
-        until(lambda: another.review.told is not None)
+        until(lambda: another.review.suggestions is not None)
         assert likeliest(another.cells)[:6] == ["Lymphozyt"] * 6
         assert "lymphocyte" not in another.review.classes.names
 

@@ -36,7 +36,7 @@ def start(viewer, image):
         if run.filling is not None:  # not after Cancel
             seen.append((done.area, run.filling.name, viewer.canvas.overlays.text.text))
 
-    run._job.told.connect(on_tile)
+    run._job.yielded.connect(on_tile)
     return run, seen
 
 
@@ -74,7 +74,7 @@ def test_a_result_that_fits_becomes_arrays_for_ordinary_layers(viewer, image, qt
 
 def test_cancel_leaves_no_layer_and_segment_again_goes_on(viewer, image, qtbot):
     run, _ = start(viewer, image)
-    run._job.told.connect(lambda done: run._job.cancel(), Qt.ConnectionType.DirectConnection)  # at once
+    run._job.yielded.connect(lambda done: run._job.cancel(), Qt.ConnectionType.DirectConnection)  # at once
     with qtbot.waitSignal(run.cancelled, timeout=120_000):
         pass
     assert [layer.name for layer in viewer.layers] == ["slide"]

@@ -46,7 +46,7 @@ def test_run_adds_the_layers_and_tells_the_count(viewer, widget, quick_segment, 
     assert layers.cells in viewer.layers
     assert widget._panel.result.text() == "3 white cells"
     assert "Cell diameter 24 px, estimated" in widget._panel.found.text()
-    assert widget._panel.diameter._value.value == 24, "a start for setting it by hand"
+    assert widget._panel.method.diameter._value.value == 24, "a start for setting it by hand"
     assert widget.settings.cell_diameter is None
     assert widget.image is source, "the results do not become the image"
     no_thread_left(qtbot)
@@ -425,7 +425,7 @@ def test_the_count_follows_brush_and_undo(viewer, widget, quick_segment, qtbot):
 
 def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick_segment, qtbot):
     source = viewer.add_image(discs(), rgb=True, scale=(0.5, 0.5))
-    editor = widget._panel.diameter
+    editor = widget._panel.method.diameter
     editor._none.value = False
     editor._value.value = 40
     circle = widget._circle.layer

@@ -158,6 +158,14 @@ def test_an_edit_is_saved_as_it_stands_and_what_is_new_is_measured(viewer, found
     assert np.isfinite(table.loc[8, "mean_stain"])
 
 
+def test_a_picture_that_cannot_follow_goes(viewer, found, tmp_path):
+    """Without the image it would go on showing the cells that were saved before."""
+    save_layer(found, tmp_path / "smear", "tiff,overlay", viewer=viewer)
+    viewer.layers.remove("smear")
+    save_layer(found, tmp_path / "smear", "tiff", viewer=viewer)
+    assert not (tmp_path / "smear-overlay.png").exists()
+
+
 def test_other_files_of_labels_that_are_saved_anew_follow(viewer, found, tmp_path):
     save_layer(found, tmp_path / "smear", "tiff,overlay,geojson", viewer=viewer)
     before = (tmp_path / "smear-overlay.png").read_bytes()

@@ -18,7 +18,6 @@ from ...progress import Progress
 from ...words import counted
 from ..shared.events import events
 from ..shared.features import known_values
-from ..shared.jobs import Job, in_background
 from ..shared.metadata import LayerInfo
 from ..shared.reunite import path_of
 from ..shared.training_data import checked_pair
@@ -28,25 +27,7 @@ from ..shared.viewer import image_data, pixel_size
 _WHOLE, _WINDOW = 2048, 512
 
 
-def add_to_training_set(image: Image | None, labels: Labels | None, failed: Callable[[str], None]) -> Job:
-    """Store the field of two layers in the background, and tell of it.
-
-    Parameters
-    ----------
-    image, labels : Layer or None
-    failed : callable
-        Called with the sentence that says what went wrong.
-
-    Raises
-    ------
-    ImageError, DatasetError
-        If they cannot be trained on.
-    """
-    work = field_writer(*checked_pair(image, labels))
-    return in_background(work, "Adding to the training set", done=_tell, failed=failed)
-
-
-def field_writer(image: Image, labels: Labels) -> Callable[[Progress], list[Correction]]:
+def field_writer(image: Image | None, labels: Labels | None) -> Callable[[Progress], list[Correction]]:
     """Return what adds the fields of two layers, as they are now, to the training set.
 
     Of a stack, the planes with a cell are added. Of an image above 2048 pixels, windows of 512
@@ -54,7 +35,13 @@ def field_writer(image: Image, labels: Labels) -> Callable[[Progress], list[Corr
 
     What is returned is for a worker thread. It raises `DatasetError` if no cell is drawn, or the training set
     cannot be written, and `ImageError` if the image cannot be used.
+
+    Raises
+    ------
+    ImageError, DatasetError
+        If the layers cannot be trained on.
     """
+    image, labels = checked_pair(image, labels)
     pixels, drawn = image_data(image), np.array(image_data(labels))
     said = known_values(labels, "decision")
     decisions = [CellDecision(label=label, decision=one) for label, one in said.items() if label and one]
@@ -93,7 +80,8 @@ def field_writer(image: Image, labels: Labels) -> Callable[[Progress], list[Corr
     return write
 
 
-def _tell(added: list[Correction]) -> None:
+def tell_of(added: list[Correction]) -> None:
+    """Say what was added, and let those know who show the training set."""
     cells = sum(field.cells for field in added)
     fields = "the field" if len(added) == 1 else counted(len(added), "field")
     show_info(f"{counted(cells, 'white cell')} in {fields} {added[0].name} added to your training set.")

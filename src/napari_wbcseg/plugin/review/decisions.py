@@ -27,7 +27,7 @@ class Accepted(NamedTuple):
     name: str = ""
 
 
-class Said(NamedTuple):
+class DecisionState(NamedTuple):
     """What a person decided, both only exchanged: the cells accepted, and the classes of labels."""
 
     accepted: dict[Cell, Accepted]
@@ -35,7 +35,7 @@ class Said(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class Suggestions:
     """What a classifier says of cells.
 
     Attributes
@@ -63,7 +63,7 @@ class Decisions:
     def __init__(self, accepted: Iterable[int]) -> None:
         self._earlier = set(accepted)
         #: What was decided, as one step of Undo changes it.
-        self.state = Said({}, {})
+        self.state = DecisionState({}, {})
         self._swallowed: set[tuple[int, int, int]] = set()  # plane, label, and which one took it
 
     def accept(self, cells: Mapping[Cell, Accepted]) -> None:
@@ -76,13 +76,13 @@ class Decisions:
             said = {cell[1]: one.name for cell, one in known.items() if one.name}
             agreed = {label: "" for label, name in said.items() if named.get(label) == name}
         else:
-            self.state = Said({**accepted, **cells, **known}, named)
+            self.state = self.state._replace(accepted={**accepted, **cells, **known})
             agreed = {cell[1]: one.name for cell, one in cells.items() if one.name}
-        self.state = Said(self.state.accepted, {**named, **agreed})
+        self.state = self.state._replace(named={**named, **agreed})
 
     def name(self, labels: Iterable[int], name: str) -> None:
         """Take a person's word for the class of some cells; an empty one takes it back."""
-        self.state = Said(self.state.accepted, {**self.state.named, **dict.fromkeys(labels, name)})
+        self.state = self.state._replace(named={**self.state.named, **dict.fromkeys(labels, name)})
 
     def follow(self, plane: int, change: Change, by_brush: bool) -> dict[int, int]:
         """Draw what follows from cells that came and went.
@@ -109,8 +109,9 @@ class Decisions:
         return change.swallowed
 
     def _forget(self, cells: Iterable[Cell]) -> None:
-        gone, (accepted, named) = set(cells), self.state
-        self.state = Said({cell: one for cell, one in accepted.items() if cell not in gone}, named)
+        gone = set(cells)
+        left = {cell: one for cell, one in self.state.accepted.items() if cell not in gone}
+        self.state = self.state._replace(accepted=left)
 
     def add_columns(self, table: pd.DataFrame, cells: list[Cell], classes: ClassList) -> pd.DataFrame:
         """Return the table with ``check``, ``flag``, ``decision`` and what a person named.
@@ -128,7 +129,7 @@ class Decisions:
         if self._earlier and cells:  # as they are found again, with their flags
             pairs = zip(cells, flags, strict=True)
             again = {cell: Accepted(flag) for cell, flag in pairs if cell[1] in self._earlier}
-            self.state, self._earlier = Said(self.state.accepted | again, self.state.named), set()
+            self.state, self._earlier = self.state._replace(accepted=self.state.accepted | again), set()
         accepted = {cell: one.flag for cell, one in self.state.accepted.items()}
         check = [
             flag != accepted.get(cell) if flag or cell in accepted else unsure

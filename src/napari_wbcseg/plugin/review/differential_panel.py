@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from ...classification.classes import UNSURE
 from ...classification.differential import Differential, Share, differential
-from ...results.load import ClassesTold, pooled_results
+from ...results.load import ResultClasses, pooled_results
 from ...words import counted
 from ..shared.layer_picker import LayerPicker
 from ..shared.panel import Sentence, button, fill, form, there, with_tip
@@ -163,7 +163,7 @@ class DifferentialPanel(QWidget):
         told = {file: known for file, (_, known) in read.known.items()}
         if review is not None and record is not None and record not in read.outdated:
             doubt = review.info.in_doubt
-            told[record] = ClassesTold(review.cells, review.classes, doubt)
+            told[record] = ResultClasses(review.cells, review.classes, doubt)
         every = [one for one in told.values() if one is not None]
         found = pooled_results(every)
         left_out = {

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QWidget
 
 from ...errors import WBCSegError
 from ...progress import Progress
-from ...results.load import ClassesTold, classes_in, not_in_tables
+from ...results.load import ResultClasses, classes_in, not_in_tables
 from ...results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ...segmentation.large.files import RESULT_FILE
 from ..shared.jobs import Job, busy, in_background, timer
@@ -23,7 +23,7 @@ from ..shared.jobs import Job, busy, in_background, timer
 _PAUSE = 1500  # ms between two looks at the folder
 
 #: When the files of a result were changed, and what it tells; None where it is damaged.
-_Known = tuple[list[int], ClassesTold | None]
+_Known = tuple[list[int], ResultClasses | None]
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,9 @@ class FolderResults(QObject):
     def follow(self, folder: Path) -> None:
         """Read a folder, and again as its files change; does nothing where it is followed already."""
         if folder != self.folder:
-            self.folder, self.read = folder, None
             if self._job is not None:
                 self._job.abandon()
-                self._job = None
+            self.folder, self.read, self._job = folder, None, None
             self.look()
 
     def look(self) -> None:

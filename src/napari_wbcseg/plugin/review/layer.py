@@ -46,7 +46,7 @@ class LayerReview(ReviewedCells):
         EditError
             If no cell is given, one is not there, or the layer cannot be edited.
         """
-        self._edit(self.there(cells, 1), remove_cells)
+        self._edit(self.checked(cells, 1), remove_cells)
 
     def split(self, cell: Cell, stroke: np.ndarray | None = None) -> list[Cell]:
         """Cut a cell along a line, or, without one, give each of its pieces a number of its own.
@@ -68,7 +68,7 @@ class LayerReview(ReviewedCells):
         EditError
             If the line does not part the cell, the cell has one piece, or the layer cannot be edited.
         """
-        ((plane, label),) = self.there([cell])
+        ((plane, label),) = self.checked([cell])
         box, new_label = self.box_of(cell), self._unused_label()
 
         def cut(labels: np.ndarray, _: list[int]) -> Edit:
@@ -135,7 +135,7 @@ class LayerReview(ReviewedCells):
         EditError
             If fewer than two are given, they lie on different planes, or the layer cannot be edited.
         """
-        chosen = self.there(cells, 1)
+        chosen = self.checked(cells, 1)
         if len({plane for plane, _ in chosen}) > 1:
             raise EditError("Cells of different planes cannot be merged.")
         (label,) = self._edit(chosen, merge_cells)

@@ -24,7 +24,7 @@ from ..shared.features import known_cells
 from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.metadata import note
 from ..shared.viewer import image_data
-from .decisions import Cell, Told
+from .decisions import Cell, Suggestions
 from .layer import LayerReview
 
 _PAUSE = 700  # ms after a name in which no other comes
@@ -95,7 +95,7 @@ class Learning(QObject):
     @property
     def suggests(self) -> bool:
         """Whether classes are suggested, or about to be."""
-        return bool(self._review.told or self.wanted)
+        return bool(self._review.suggestions or self.wanted)
 
     def _on_changed(self) -> None:
         if self.wanted is not False and _named(self._review.cells) != self._names:
@@ -111,18 +111,18 @@ class Learning(QObject):
     def _start(self) -> None:
         self._soon.stop()
         view, classes, seen, wanted = _View.of(self._review), self._review.classes, self._seen, self.wanted
-        names, first, before = _named(view.cells), self._first, self._review.told
+        names, first, before = _named(view.cells), self._first, self._review.suggestions
         asked = (self._review.info.settings or {}).get("classes")
         taken_back = self._review.taken_back
 
         renamings = self._review.renamed[self._renamed if first else 0 :]
         self._renamed = len(self._review.renamed)
 
-        def work(progress: Progress) -> tuple[ClassifierFile, Seen, Told | None]:
+        def work(progress: Progress) -> tuple[ClassifierFile, Seen, Suggestions | None]:
             start = first or _first_classifier(asked)
             for names_of in renamings:
                 start = renamed(start, names_of)
-            told, found = None, seen
+            suggestions, found = None, seen
             if taken_back and start.header.taught:
                 found = _look(view, start, seen, progress)
                 gone = [found[cell][1] for cell in view.keys if cell[1] in taken_back]
@@ -132,10 +132,10 @@ class Learning(QObject):
                 start = without
             if wanted or (wanted is None and _enough(names, start)):
                 found = _look(view, start, seen, progress)
-                told = _told(view, found, classes, start)
-            if told is not before:
-                _keep(start if told is None else told.classifier)
-            return start, found, told
+                suggestions = _suggestions(view, found, classes, start)
+            if suggestions is not before:
+                _keep(start if suggestions is None else suggestions.classifier)
+            return start, found, suggestions
 
         self._names = names
         learns = wanted or (first is not None and _enough(names, first))
@@ -149,21 +149,22 @@ class Learning(QObject):
             cleanup=self._review.cleanup,
         )
 
-    def _on_learnt(self, outcome: tuple[ClassifierFile, Seen, Told | None]) -> None:
-        self._first, self._seen, told = outcome
+    def _on_learnt(self, outcome: tuple[ClassifierFile, Seen, Suggestions | None]) -> None:
+        self._first, self._seen, suggestions = outcome
         review = self._review
-        if told is None and review.told is None:
+        if suggestions is None and review.suggestions is None:
             return
-        self._name_in_layer(told)
+        self._name_in_layer(suggestions)
         before = review.cells.set_index("label")[CLASS]
-        review.tell(told)
+        review.suggest(suggestions)
         after = review.cells.set_index("label")[CLASS]
         changed = int((before.reindex(after.index) != after).sum())
         words = f"the class of {counted(changed, 'cell')} changed." if changed else "no other class changed."
-        if told is None:
+        if suggestions is None:
             self.learnt.emit(f"Nothing is suggested: {words}")
         else:
-            self.learnt.emit(f"Learnt from {counted(told.classifier.header.taught, 'named cell')}: {words}")
+            taught = counted(suggestions.classifier.header.taught, "named cell")
+            self.learnt.emit(f"Learnt from {taught}: {words}")
         events.classes_learnt.emit()
 
     def _on_failed(self, words: str) -> None:
@@ -173,14 +174,14 @@ class Learning(QObject):
     def _on_cancelled(self) -> None:
         self.wanted = False
 
-    def _name_in_layer(self, told: Told | None) -> None:
+    def _name_in_layer(self, suggestions: Suggestions | None) -> None:
         """Say with the layer what tells its classes now."""
-        labels, before = self._review.labels, self._review.told
+        labels, before = self._review.labels, self._review.suggestions
         info = self._review.info
         if before is None:
             self._asked = info.classifier
-        if told is not None:
-            note(labels, classifier=told.classifier.id)
+        if suggestions is not None:
+            note(labels, classifier=suggestions.classifier.id)
         elif before is not None and info.classifier == before.classifier.id:  # no other run into it since
             note(labels, classifier=self._asked)
 
@@ -258,7 +259,7 @@ def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progres
     return {**seen, **looked}
 
 
-def _told(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) -> Told:
+def _suggestions(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) -> Suggestions:
     """Teach a classifier by the cells that a person named, and let it look at all of them."""
     cells, embedding = view.cells, np.stack([seen[cell][1] for cell in view.keys])
     seen_whole = np.isfinite(embedding).all(axis=1)
@@ -267,5 +268,5 @@ def _told(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) ->
     taught = first
     if any(names) or not first.header.taught:
         taught = teach(first, embedding[seen_whole], names, classes)
-    told = probabilities_of(taught, embedding).set_axis(cells["label"].to_numpy())
-    return Told(taught, class_list(taught).added(*classes), told[~told.index.duplicated()])
+    found = probabilities_of(taught, embedding).set_axis(cells["label"].to_numpy())
+    return Suggestions(taught, class_list(taught).added(*classes), found[~found.index.duplicated()])

@@ -76,7 +76,7 @@ class MeasuredCells(QObject):
         self._shape: tuple[int, ...] = ()
         self._dirty: dict[int, Box | None] = {}
         self._edited_planes: dict[int, None] = {}  # the latest last
-        self._by_brush = self._heard = False
+        self._by_brush = self._layer_changed = False
         self._job: Job | None = None
         self._again = False
         self._soon = timer(_EDIT_DELAY, self.update_now, self)
@@ -123,12 +123,12 @@ class MeasuredCells(QObject):
         if image is not None:
             image.events.data.connect(self.measure)
 
-    def took_back(self, load: Callable[[], None]) -> bool:
+    def changed_by(self, load: Callable[[], None]) -> bool:
         """Call the layer's Undo or Redo, and say whether it had anything to do."""
-        self._heard = False
+        self._layer_changed = False
         load()
         self.update_now()
-        return self._heard
+        return self._layer_changed
 
     def _follow(self, changes: list[tuple[int, Change]], by_brush: bool) -> None:
         """Draw what follows from cells that were measured.
@@ -155,7 +155,7 @@ class MeasuredCells(QObject):
 
     def _on_set_data(self, event: Any = None) -> None:
         # Undo and redo tell no more than this; it comes for many other reasons too.
-        self._heard = True
+        self._layer_changed = True
         self._mark(shown_planes(self.labels, self.viewer.dims))
         for plane in list(self._edited_planes)[-_UNDO_PLANES:]:
             self._mark(range(plane, plane + 1))

@@ -29,13 +29,13 @@ from ...segmentation.tracking import Change, TrackedCells
 from ..shared.counts import counts_of
 from ..shared.features import known_cells, known_values, write_features
 from ..shared.metadata import note
-from .decisions import ACCEPTED, Accepted, Cell, Decisions, Said, Told
+from .decisions import ACCEPTED, Accepted, Cell, Decisions, DecisionState, Suggestions
 from .disk_copy import DiskCopy
 from .measured_cells import MeasuredCells
 
 _MOST_STEPS = 100  # of Undo, as many as napari keeps
 #: What was decided on the other side of a step, the classes there were, and whether it edited the layer.
-_Step = tuple[Said, Any, bool]
+_Step = tuple[DecisionState, Any, bool]
 
 
 class ReviewedCells(MeasuredCells):
@@ -53,7 +53,7 @@ class ReviewedCells(MeasuredCells):
 
     Attributes
     ----------
-    told : Told or None
+    suggestions : Suggestions or None
         What a classifier says that learned from this review; see `Learning`.
     """
 
@@ -64,7 +64,7 @@ class ReviewedCells(MeasuredCells):
         super().__init__(viewer, labels, image)
         self._table: pd.DataFrame | None = None
         self._found: pd.DataFrame | None = None  # without what was decided, as that changes more often
-        self.told: Told | None = None
+        self.suggestions: Suggestions | None = None
         #: Old and new names of classes, in the order in which they were given.
         self.renamed: list[Mapping[str, str]] = []
         self._done: list[_Step] = []
@@ -97,7 +97,7 @@ class ReviewedCells(MeasuredCells):
         if self._table is None:
             if self._found is None:
                 self._found = self._find_cells()
-            classes = self.told.classes if self.told else self.info.class_list
+            classes = self.suggestions.classes if self.suggestions else self.info.class_list
             self._table = self._decisions.add_columns(self._found, _keys(self._found), classes)
         return self._table
 
@@ -108,9 +108,10 @@ class ReviewedCells(MeasuredCells):
         table["certainty"] = table["label"].map(self._certainty).astype(float)
         if self.stacked:
             table.insert(0, "plane", np.repeat(range(len(tables)), list(map(len, tables))))
-        if self.told is None:
+        found = self.suggestions
+        if found is None:
             return table
-        return said_by_model(table, self.told.probabilities.reindex(table["label"]), self.told.classes)
+        return said_by_model(table, found.probabilities.reindex(table["label"]), found.classes)
 
     @property
     def classes(self) -> ClassList:
@@ -145,7 +146,7 @@ class ReviewedCells(MeasuredCells):
         """
         return self.planes[cell[0]].box_of(cell[1])
 
-    def there(self, cells: Iterable[Cell], least: int = 0) -> list[Cell]:
+    def checked(self, cells: Iterable[Cell], least: int = 0) -> list[Cell]:
         """Return cells as a list.
 
         Raises
@@ -176,7 +177,7 @@ class ReviewedCells(MeasuredCells):
         EditError
             If none is given, or one of them is not there.
         """
-        chosen, table = self.there(cells, 1), self.cells
+        chosen, table = self.checked(cells, 1), self.cells
         sure = table[CLASS_BY].eq(MODEL) & table[CLASS].ne(UNSURE)
         flags = zip(table["flag"], table[CLASS].where(sure, ""), strict=True)
         as_it_is = dict(zip(self.keys(), starmap(Accepted, flags), strict=True))
@@ -198,14 +199,14 @@ class ReviewedCells(MeasuredCells):
         EditError
             If none is given, or one of them is not there.
         """
-        chosen = self.there(cells, 1)
+        chosen = self.checked(cells, 1)
         self._begin(edited=False)
         self._decisions.name({label for _, label in chosen}, name)
         self._announce()
 
-    def tell(self, told: Told | None) -> None:
+    def suggest(self, suggestions: Suggestions | None) -> None:
         """Take what a classifier says of the cells, or nothing; what a person named keeps its class."""
-        self.told, self._found = told, None
+        self.suggestions, self._found = suggestions, None
         self._announce()
 
     def set_classes(self, classes: ClassList, renamed: Mapping[str, str] | None = None) -> None:
@@ -250,7 +251,7 @@ class ReviewedCells(MeasuredCells):
         while steps:
             said, classes, edited = steps.pop()
             there = self._step(edited)
-            if edited and not self.took_back(load):
+            if edited and not self.changed_by(load):
                 continue  # the layer's own Undo took it back already
             self._decisions.state = said
             note(self.labels, classes=classes)
@@ -295,7 +296,7 @@ class ReviewedCells(MeasuredCells):
         decisions = known_values(self.labels, "decision")
         self._decisions = Decisions(label for label, said in decisions.items() if said == ACCEPTED)
         self._forget_steps()
-        self._table = self._found = self.told = None
+        self._table = self._found = self.suggestions = None
 
     def _announce(self) -> None:
         self._table = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from ...classification.learn import least_sure
 from ...errors import EditError, SettingsError
 from ...segmentation.edit import label_under
 from ..shared.canvas_guard import guard_canvas
-from ..shared.jobs import Job, busy, timer
+from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.panel import Panel
 from ..shared.viewer import own_viewer, plane_of
 from .canvas import OnCanvas
-from .correction_store import add_to_training_set
+from .correction_store import field_writer, tell_of
 from .decisions import Cell
 from .layer import ON_DISK, LayerReview
 from .learning import Learning
@@ -232,7 +233,7 @@ class ScriptedReview(Panel):
 
     def select(self, cells: Iterable[Cell], *, centre: bool = True) -> None:
         """Select cells; the camera goes to the last of them."""
-        self.panel.selection.select(self.need_review().there(cells), centre)
+        self.panel.selection.select(self.need_review().checked(cells), centre)
 
     def next_to_check(self, step: int = 1) -> Cell | None:
         """Go to the next cell to check, in the order of the table, and return it; None without one."""
@@ -320,9 +321,10 @@ class ScriptedReview(Panel):
         """Store this field and its cells in the training set, in the background."""
         if self.review is not None:
             self.review.update_now()
-        job = add_to_training_set(self.image, self.labels, self.fail)
-        self.panel.store_field.setEnabled(False)
-        job.ended.connect(lambda: self.panel.store_field.setEnabled(True))
+        work, store = field_writer(self.image, self.labels), self.panel.store_field
+        store.setEnabled(False)
+        title, ended = "Adding to the training set", partial(store.setEnabled, True)
+        in_background(work, title, done=tell_of, failed=self.fail, ended=ended)
 
     def undo(self) -> None:
         """Take the last edit of the layer or the last decision back."""
@@ -354,6 +356,6 @@ class ScriptedReview(Panel):
         """Show whether classes are suggested, and whether there is something to be saved, and say it."""
         learning, review = self.learning, self.review
         self.panel.buttons["learn"].setChecked(learning is not None and learning.suggests)
-        self.panel.save_classifier.setVisible(review is not None and review.told is not None)
+        self.panel.save_classifier.setVisible(review is not None and review.suggestions is not None)
         if words:
             self.say(words)

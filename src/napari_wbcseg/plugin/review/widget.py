@@ -117,10 +117,10 @@ class ReviewWidget(ScriptedReview):
         """Export what was learnt."""
         files = f"Classifiers (*{SUFFIX})"
         name, _ = QFileDialog.getSaveFileName(self, "Save the classifier", f"classes{SUFFIX}", files)
-        told = self.need_review().told
-        if name and told is not None:
+        found = self.need_review().suggestions
+        if name and found is not None:
             file = name if name.endswith(SUFFIX) else name + SUFFIX
-            ClassifierFile.write(file, told.classifier.header, told.classifier.weights)
+            ClassifierFile.write(file, found.classifier.header, found.classifier.weights)
 
     def _split(self) -> None:
         """Split a cell that is in pieces; else wait for a line, or no more."""

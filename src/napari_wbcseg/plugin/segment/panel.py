@@ -30,7 +30,6 @@ from .save_form import SaveForm
 
 #: Shown on top; the others are folded away.
 TOP = ("cell_diameter",)
-_USUAL_DIAMETER = 63  # pixels; a start for who sets it by hand
 
 # napari's style sheet rules over fonts and palettes, so these are style sheets too.
 _RUN_LOOK = """
@@ -60,8 +59,6 @@ class SegmentPanel:
         self.regions = LayerPicker(viewer, is_regions, none="the whole image")
         self.draw = with_tip(QPushButton("Draw"), "Draw a rectangle; only what lies in it is segmented.")
         self.method = MethodForm(TOP)
-        self.diameter = self.method.editors["cell_diameter"]
-        self.diameter.suggest(_USUAL_DIAMETER)
         self.about = Sentence()
         self.join = QPushButton("Show as one colour image")
         self.found = Sentence()

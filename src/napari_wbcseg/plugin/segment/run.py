@@ -127,7 +127,7 @@ class SegmentRun(QObject):
             partial(find, model, settings),
             "Segmenting white cells",
             progressed=self._on_progress,
-            told=self._on_tile,
+            yielded=self._on_tile,
             done=self._on_succeeded,
             failed=self._fail,
             cancelled=lambda: self._end(self.cancelled.emit),

@@ -51,7 +51,7 @@ class SegmentWidget(Panel):
         self.segmentation: Segmentation | None = None
         guard_canvas(self._viewer)
         self._panel = SegmentPanel(self, self._viewer)
-        self._circle = DiameterCircle(self._viewer, self._panel.diameter.set)
+        self._circle = DiameterCircle(self._viewer, self._panel.method.diameter.set)
         self._counts = counts_of(self._viewer)
         self._run = SegmentRun(self._viewer, self, lambda: self.image)
         self._connect()
@@ -103,7 +103,7 @@ class SegmentWidget(Panel):
     @settings.setter
     def settings(self, settings: SegmentationSettings) -> None:
         self._circle.hide()
-        with signals_blocked(self._panel.diameter):
+        with signals_blocked(self._panel.method.diameter):
             self._panel.method.set_values(settings)
 
     @property
@@ -189,7 +189,7 @@ class SegmentWidget(Panel):
         panel.pixel_size.said.connect(self.say)
         panel.regions.changed.connect(self._refresh)
         panel.planes.currentIndexChanged.connect(self._refresh)
-        panel.diameter.changed.connect(self._on_diameter)
+        panel.method.diameter.changed.connect(self._on_diameter)
         self._counts.changed.connect(self._refresh)
         self._run.progressed.connect(self._on_progress)
         self._run.segmented.connect(self._on_segmented)
@@ -254,7 +254,7 @@ class SegmentWidget(Panel):
 
     def _on_diameter(self) -> None:
         """Draw the diameter on the image while it is set by hand."""
-        diameter, layer = self._panel.diameter.value, self.image
+        diameter, layer = self._panel.method.diameter.value, self.image
         if diameter is None or layer is None or self.running:
             self._circle.hide()
         else:
@@ -292,7 +292,7 @@ class SegmentWidget(Panel):
     def _on_segmented(self, segmentation: Segmentation, layers: ResultLayers) -> None:
         self.segmentation = segmentation
         if segmentation.cell_diameter is not None:
-            self._panel.diameter.suggest(round(segmentation.cell_diameter, 1))
+            self._panel.method.diameter.suggest(round(segmentation.cell_diameter, 1))
         self._refresh()
         if layers.cells is not self._panel.cells():  # another image is chosen by now
             self.say(f"{LayerInfo.of(layers.cells).source}: {self._counts.words(layers.cells)}.")

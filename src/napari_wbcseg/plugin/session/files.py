@@ -25,7 +25,7 @@ from ...progress import Progress
 from ...results.formats.tables import failed_row
 from ...results.names import RUN_FILE, output_names
 from ...results.records import RunRecord
-from ...results.save import FORMATS, files_of
+from ...results.save import FORMATS
 from ...segmentation.result import Placement
 from ...settings import SegmentationSettings
 from ..shared.file_layers import large_image_layer, large_result_layers, placed, read_result_layers
@@ -248,12 +248,8 @@ def save_in_place(
     if image is None and not _replaced(item, outputs):  # its layer was taken away
         with suppress(WBCSegError):
             image = read_image(item.path)
-    formats = outputs.wanted(flat=not found.stacked)
-    not_drawn = [name for name in FORMATS if image is None and FORMATS[name].needs_image]
-    formats = [name for name in formats if name not in not_drawn]
+    wanted = outputs.wanted(flat=not found.stacked)
+    formats = [name for name in wanted if image is not None or not FORMATS[name].needs_image]
     source = outputs.model_source if of_run else ""
     found = replace(found, name=item.image, image_path=item.path, model_source=source)
-    files = save_snapshot(replace(snapshot, found=found, image=image), base, formats, progress)
-    for name in not_drawn:  # rather no picture than one of other cells
-        files_of(base, name)[0].unlink(missing_ok=True)
-    return files
+    return save_snapshot(replace(snapshot, found=found, image=image), base, formats, progress)

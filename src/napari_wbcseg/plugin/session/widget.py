@@ -162,7 +162,7 @@ class SessionWidget(Panel):
             done = [entry.item for entry, row in rows.items() if row is not None and row["status"] == "ok"]
             return notices(done, session.outputs)
 
-        self._looking = self._start(look, self._on_listed, instead_of=self._looking, told=self._on_told)
+        self._looking = self._start(look, self._on_listed, instead_of=self._looking, yielded=self._on_told)
 
     def _on_listed(self, sentences: tuple[str, ...]) -> None:
         self._panel.notices.setText("\n".join(sentences))
@@ -257,7 +257,7 @@ class SessionWidget(Panel):
             "Segmenting all pictures",
             instead_of=self._looking,
             progressed=self._on_progress,
-            told=self._on_told,
+            yielded=self._on_told,
             cancelled=lambda: self.say("Cancelled. What is done is kept."),
             ended=self._on_ended,
         )

@@ -41,7 +41,7 @@ class Job(QObject):
 
     progressed = Signal(int, int, str)
     #: For the function, to tell the window more than how far it is.
-    told = Signal(object)
+    yielded = Signal(object)
     succeeded = Signal(object)
     failed = Signal(str)
     cancelled = Signal()
@@ -157,7 +157,8 @@ class Job(QObject):
 
     def _let_go(self) -> None:
         """Forget who listens, and what they hold: whoever started a job may keep it."""
-        for signal in (self.progressed, self.told, self.succeeded, self.failed, self.cancelled, self.ended):
+        ends = self.succeeded, self.failed, self.cancelled, self.ended
+        for signal in (self.progressed, self.yielded, *ends):
             with suppress(TypeError, RuntimeError):  # nobody does
                 signal.disconnect()
 
@@ -167,7 +168,7 @@ def in_background(
     title: str = "",
     *,
     progressed: Progress | None = None,
-    told: Callable[[Any], object] | None = None,
+    yielded: Callable[[Any], object] | None = None,
     done: Callable[[Any], object] | None = None,
     failed: Callable[[str], object] | None = None,
     cancelled: Callable[[], object] | None = None,
@@ -177,16 +178,16 @@ def in_background(
 ) -> Job:
     """Start a `Job`, and call these on the GUI thread as it goes on and when it has come to that end.
 
-    With ``told`` the work gets, after ``progress``, a function that hands it something meanwhile. The job
+    With ``yielded`` the work gets, after ``progress``, a function that hands it something meanwhile. The job
     emits it: a thread that emits a signal of a widget that is being deleted crashes napari. A job that it is
     done ``instead_of`` is abandoned.
     """
     if instead_of is not None:
         instead_of.abandon()
-    job = Job(work if told is None else lambda progress: work(progress, job.told.emit), title)
+    job = Job(work if yielded is None else lambda progress: work(progress, job.yielded.emit), title)
     calls = {
         job.progressed: progressed,
-        job.told: told,
+        job.yielded: yielded,
         job.succeeded: done,
         job.failed: failed,
         job.cancelled: cancelled,

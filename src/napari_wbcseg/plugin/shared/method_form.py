@@ -10,6 +10,8 @@ from .model_list import ModelPicker
 from .preferences import preference, preferred_settings
 from .settings_form import SettingsForm
 
+_USUAL_DIAMETER = 63  # pixels; a start for who sets it by hand
+
 
 class MethodForm(SettingsForm[SegmentationSettings]):
     """A list of models above a form of settings; the recipe is always that of the model.
@@ -25,6 +27,8 @@ class MethodForm(SettingsForm[SegmentationSettings]):
         model = ("Model", self.models, "Built-in models and those you trained.")
         editors = {"classes": ClassesEditor}
         super().__init__(preferred_settings(), top, editors=editors, above=[model])
+        self.diameter = self.editors["cell_diameter"]
+        self.diameter.suggest(_USUAL_DIAMETER)
         self.models.currentIndexChanged.connect(self._on_model)
         self.editors["recipe"].changed.connect(self._on_recipe)
         self._on_model()

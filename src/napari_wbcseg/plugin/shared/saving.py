@@ -68,7 +68,8 @@ def save_snapshot(
 ) -> list[Path]:
     """Save what `LayerSnapshot.of_layer` took; see `napari_wbcseg.save`. For a worker thread.
 
-    Other files of labels that are written anew follow, and the tables of a run in that folder.
+    Other files of labels that are written anew follow, and the tables of a run in that folder. Those that
+    cannot follow without the image are removed.
     """
     from ...batch.run import renew_tables
 
@@ -77,8 +78,10 @@ def save_snapshot(
     for labels in [file for file in files if file.name.endswith(LABELS_SUFFIX)]:
         base = base_of(labels)
         there = [name for name in formats_there(base) if files_of(base, name)[0] not in files]
-        if image is None:
-            there = [name for name in there if not FORMATS[name].needs_image]
+        if image is None:  # rather no picture than one of other cells
+            for name in [name for name in there if FORMATS[name].needs_image]:
+                files_of(base, name)[0].unlink()
+                there.remove(name)
         if there:
             files += save(found, base, there, image=image, progress=progress)
         with suppress(BusyError):  # who is at work there writes the tables at the end

@@ -184,7 +184,7 @@ class TrainingRun(QWidget):
         self.ending = self.paused = False
         job = self._job = Job(lambda progress: self._train(job, begin, finish, progress), title)
         job.progressed.connect(self.monitor.show_stage)
-        job.told.connect(self._on_told)
+        job.yielded.connect(self._on_told)
         job.succeeded.connect(lambda made: self._end("", self.finished.emit, made))
         job.failed.connect(lambda sentence: self._end("", self._panel.fail, sentence))
         job.cancelled.connect(lambda: self._end("Cancelled; no model was kept.", self.cancelled.emit))
@@ -236,7 +236,7 @@ class TrainingRun(QWidget):
     def _follow(self, job: Job, process: TrainingProcess, progress: Progress) -> None:
         """Tell what happens in a process until it has made a model."""
         self.process = process
-        job.told.emit({"event": "process"})
+        job.yielded.emit({"event": "process"})
         try:
             while True:
                 job.rest(_EVERY)
@@ -253,10 +253,10 @@ class TrainingRun(QWidget):
                     if kind == "progress":
                         progress(event["done"], event["total"], event["stage"])
                     else:
-                        job.told.emit(event)
+                        job.yielded.emit(event)
         finally:
             self.process = None
-            job.told.emit({"event": "process"})
+            job.yielded.emit({"event": "process"})
 
     # GUI thread --------------------------------------------------------------------------------------
 
