@@ -16,7 +16,7 @@ from ..results.names import RESULT_SUFFIX
 from ..results.records import ResultRecord
 from ..segmentation.large.result import LargeResult
 from .folder import BatchItem, Outputs, alone_in
-from .process import keep, with_corrections
+from .process import refreshed, write_result
 from .run import renew_tables
 
 
@@ -86,7 +86,7 @@ def _tell(file: Path, classifier: ClassifierFile, source: str, progress: Progres
     if record.large:
         large = LargeResult.open(file.with_name(record.labels))
         large.classify(open_large(path).full, classifier, source, progress)
-        with_corrections(item, record, outputs)
+        refreshed(item, record, outputs)
         return
     result, image = load_result(file), read_file(path).pixels
     told = replace(
@@ -96,4 +96,4 @@ def _tell(file: Path, classifier: ClassifierFile, source: str, progress: Progres
         classifier=classifier.id,
         classes=class_list(classifier).added(*result.classes),
     )
-    keep(item, told, record.labels, image, record.image, outputs, progress, known=record)
+    write_result(item, told, record.labels, image, record.image, outputs, progress, known=record)

@@ -119,21 +119,24 @@ class Outputs:
         names = ["tiff", *["mask"] * self.mask, *["overlay"] * self.overlay, *self.formats]
         return list(dict.fromkeys(name for name in names if flat or name not in _FLAT))
 
-    def files_beside(self, name: str, large: bool = False, flat: bool = True) -> dict[str, Path]:
+    def files_beside(self, name: str, record: ResultRecord) -> dict[str, Path]:
         """Return the files beside the labels and the record of an image, by their format.
 
         Those that are wanted, and those that an earlier run wrote, which are to tell of the same cells.
         """
-        wanted = dict.fromkeys([*self.wanted(), *formats_there(self.folder / name)])
-        kinds = [kind for kind in wanted if kind not in ("tiff", "json", *(() if flat else _FLAT))]
-        kinds = [kind for kind in kinds if FORMATS[kind].in_parts or not large]
-        return {kind: files_of(self.folder / name, kind)[0] for kind in kinds}
+        flat, base = len(record.shape) == 2, self.folder / name
+        kinds = dict.fromkeys([*self.wanted(), *formats_there(base)])
+        left_out = ("tiff", "json", *(() if flat else _FLAT))
+        return {
+            kind: files_of(base, kind)[0]
+            for kind in kinds
+            if kind not in left_out and (FORMATS[kind].in_parts or not record.large)
+        }
 
     def files_of(self, name: str, record: ResultRecord) -> list[Path]:
         """Return the files that belong to an image that is done."""
-        beside = self.files_beside(name, record.large, len(record.shape) == 2).values()
         labels = [self.large_folder(name)] if record.large else files_of(self.folder / name, "tiff")
-        return [*labels, *beside]
+        return [*labels, *self.files_beside(name, record).values()]
 
     def is_corrected(self, record: ResultRecord) -> bool:
         """Whether a person drew, corrected or named cells of a result."""

@@ -21,7 +21,6 @@ from ..images.tiff_writer import write_tiff
 from ..progress import Progress, silent
 from ..results.formats.tables import columns_to_table
 from ..results.load import load_result, record_now
-from ..results.names import LARGE_SUFFIX
 from ..results.origins import ImageRecord
 from ..results.records import ResultRecord
 from ..results.save import FORMATS, files_of
@@ -161,10 +160,10 @@ def _segmented(item: BatchItem, run: Run, progress: Progress) -> ResultRecord | 
 
 
 def _with_all_files(item: BatchItem, known: ResultRecord, run: Run, progress: Progress) -> ResultRecord:
-    record, _ = with_corrections(item, known, run)
-    files = run.files_beside(item.name, record.large, len(record.shape) == 2)
+    record, _ = refreshed(item, known, run)
+    files = run.files_beside(item.name, record)
     if lacking := {kind: file for kind, file in files.items() if not file.exists()}:
-        _write(lacking, *_found_before(item, record, run), progress)
+        _write(lacking, *_reopened(item, record, run), progress)
     return record
 
 
@@ -196,7 +195,7 @@ def _small(
     run.record_file(item.name).unlink(missing_ok=True)
     (labels, _) = files_of(run.folder / item.name, "tiff")
     write_tiff(labels, result.labels, result.placement.pixel_size)
-    return keep(item, result, labels.name, pixels, image, run, silent, start)
+    return write_result(item, result, labels.name, pixels, image, run, silent, start)
 
 
 def _large(
@@ -210,16 +209,16 @@ def _large(
         run.record_file(item.name).unlink(missing_ok=True)
         result = segment_large(image, folder, run.model, run.settings, progress, client=client)
     notes = [f"Segmented in tiles: its labels and table are in {folder.name}.", *result.notes]
-    made = ("tiff", "csv", "overlay", *run.files_beside(item.name, large=True))
-    if left_out := [name for name in run.wanted() if name not in made]:
+    written = ("tiff", "csv", "overlay", *(name for name in FORMATS if FORMATS[name].in_parts))
+    if left_out := [name for name in run.wanted() if name not in written]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
     place = Placement.of_pixels(2, image.pixel_size)
     result = replace(result, notes=tuple(dict.fromkeys(notes)), place=place)
     stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
-    return keep(item, result, folder.name, image, stamp, run, progress, start)
+    return write_result(item, result, folder.name, image, stamp, run, progress, start)
 
 
-def keep(
+def write_result(
     item: BatchItem,
     result: Segmentation,
     labels: str,
@@ -237,17 +236,18 @@ def keep(
     """
     own: dict[str, Any] = {"name": item.image, "image_path": item.path, "model_source": run.model_source}
     result = replace(result, **own)
-    files = run.files_beside(item.name, labels.endswith(LARGE_SUFFIX), not result.stacked)
-    _write(files, result, image, progress)
+    record = ResultRecord.of(result, run.folder, labels, stamp)
+    _write(run.files_beside(item.name, record), result, image, progress)
     progress(0, 0, "Drawing the report")
-    shown = {} if image is None else report_pictures(image, result)
-    seconds = round(time.perf_counter() - start, 3)
-    record = ResultRecord.of(result, run.folder, labels, stamp, seconds=seconds, **shown)
-    if known is not None:
+    more: dict[str, Any] = {} if image is None else report_pictures(image, result)
+    if known is None:
+        more["seconds"] = round(time.perf_counter() - start, 3)
+    else:
         saved = run.read(item.name)
         if saved is not None and saved.created != known.created:
             return saved
-        record = record.model_copy(update={name: getattr(known, name) for name in _OF_ITS_MAKING})
+        more |= {name: getattr(known, name) for name in _OF_ITS_MAKING}
+    record = record.model_copy(update=more)
     record.write(run.record_file(item.name))
     return record
 
@@ -260,9 +260,7 @@ def _write(files: Mapping[str, Path], result: Segmentation, image: Any, progress
             file.unlink(missing_ok=True)
 
 
-def with_corrections(
-    item: BatchItem, record: ResultRecord, run: Outputs
-) -> tuple[ResultRecord, pd.DataFrame]:
+def refreshed(item: BatchItem, record: ResultRecord, run: Outputs) -> tuple[ResultRecord, pd.DataFrame]:
     """Return the record of an image that is done, and its cells.
 
     Where these became others since, what was written of them is written anew first.
@@ -275,12 +273,12 @@ def with_corrections(
     now, cells = record_now(record, run.folder)
     if now == record:
         return record, cells
-    result, image = _found_before(item, now, run)
-    now = keep(item, result, now.labels, image, now.image, run, silent, known=now)
+    result, image = _reopened(item, now, run)
+    now = write_result(item, result, now.labels, image, now.image, run, silent, known=now)
     return now, cells if now.large else columns_to_table(now.cells)
 
 
-def _found_before(item: BatchItem, record: ResultRecord, run: Outputs) -> tuple[Segmentation, Any]:
+def _reopened(item: BatchItem, record: ResultRecord, run: Outputs) -> tuple[Segmentation, Any]:
     """Return what was found in an image as it is in the files now, and the image.
 
     None in place of the image where it is gone, or another one by now: no picture is shown of it then.
@@ -320,9 +318,9 @@ def with_pictures(
     """
     if record.pictures:
         return record
-    result, image = _found_before(item, record, run)
+    result, image = _reopened(item, record, run)
     if image is None:
         raise ImageError(f"{item.path} is gone, or has changed since its cells were saved.")
     if write:
-        return keep(item, result, record.labels, image, record.image, run, silent, known=record)
+        return write_result(item, result, record.labels, image, record.image, run, silent, known=record)
     return record.model_copy(update=report_pictures(image, result))

@@ -43,7 +43,7 @@ from .folder import (
     with_own_names,
 )
 from .notices import counted_twice, not_counted
-from .process import segment_here, with_corrections, with_pictures
+from .process import refreshed, segment_here, with_pictures
 from .report import REPORT_FILE, Gallery, add_to_gallery, write_report
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def segment_files(
             for item in those:
                 if item not in rows and (known := run.done_before(item)) is not None:
                     with suppress(WBCSegError):  # damaged, and so done again
-                        now, cells = with_corrections(item, known, run)
+                        now, cells = refreshed(item, known, run)
                         done(item, now.row(item.image, cells))
 
         # Before hours of work are done, show that their results can be kept.
@@ -330,7 +330,7 @@ def _write_run(
             continue
         try:
             file = run.record_file(item.name)
-            result, cells = with_corrections(item, ResultRecord.read(file), run)
+            result, cells = refreshed(item, ResultRecord.read(file), run)
         except (ImageError, SettingsError) as error:  # removed or damaged meanwhile
             rows[item] = failure(item, error)
             continue

@@ -171,7 +171,6 @@ class ResultRecord(Record):
         folder: Path,
         labels: str = "",
         image: ImageRecord | None = None,
-        **more: Any,
     ) -> ResultRecord:
         """Make the record of a result, to lie in a folder beside its labels file.
 
@@ -183,8 +182,6 @@ class ResultRecord(Record):
             The labels file, or the folder of a large result, which has the table itself.
         image : ImageRecord, optional
             By default that of the result's image file as it is now.
-        **more
-            ``seconds``, ``pictures`` and ``gallery``; see the attributes.
         """
         asked = (result.settings.classes or "") if result.settings else ""
         return cls(
@@ -195,7 +192,6 @@ class ResultRecord(Record):
             shape=result.labels.shape,
             classes=[] if result.classes == BUILT_IN else result.classes.to_list(),
             **{name: getattr(result, name) for name in _ALIKE},
-            **more,
             **_of_cells(result.cells, folder, labels),
             **asdict(result.placement),
             **here_and_now(),

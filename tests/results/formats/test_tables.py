@@ -46,7 +46,9 @@ class TestTables:
         self, tmp_path: Path, labels: np.ndarray, cells: pd.DataFrame
     ) -> None:
         rows = [
-            ResultRecord.of(segmentation(labels, cells), tmp_path, seconds=1.2).row("a.jpg", cells),
+            ResultRecord.of(segmentation(labels, cells), tmp_path)
+            .model_copy(update={"seconds": 1.2})
+            .row("a.jpg", cells),
             failed_row("b.jpg", "b.jpg is truncated, and so on.", 0.1),
         ]
         table = pd.read_csv(write_counts(tmp_path / "counts.csv", rows))

@@ -126,9 +126,7 @@ class LargeEditor(QWidget):
                 f"The part on view is {width} × {height} pixels; zoom in until it is at most "
                 f"{MOST_PIXELS // 10**6} million pixels."
             )
-        result = LargeResult.open(str(info.folder))
-        # As the review has them, sooner than they are on disk.
-        known = known_cells(cells).join(cells.features.filter(["decision", "flag"]))
+        labels = LargeResult.open(str(info.folder)).region(window)
         place = placement(cells, 2)
         place["translate"] = cells.data_to_world(window[:2]) if any(window[:2]) else cells.translate
         source, image = source_image(self._viewer, cells), None
@@ -136,17 +134,13 @@ class LargeEditor(QWidget):
             pixels = np.asarray(image_data(source)[window.slices])
             image = Image(pixels, rgb=source.rgb, name="part of the image", **place)
             self._viewer.add_layer(image)
-        labels = result.region(window)
-        rows = known[np.isin(known["label"], np.unique(labels))]
-        rows = rows.assign(row=rows["row"] - window.top, col=rows["col"] - window.left)
         source_id = None if image is None else str(image.unique_id)
-        about = replace(info, role=None, source_id=source_id, folder=None, result=None)
         part = Labels(
             labels,
             name="part of the cells",
-            features=features_table(rows),
+            features=features_table(_cells_in(cells, window, labels)),
             opacity=cells.opacity,
-            metadata=about.metadata,
+            metadata=replace(info, role=None, source_id=source_id, folder=None, result=None).metadata,
             **place,
         )
         self._open = _Part(window, cells, part, image)
@@ -192,3 +186,10 @@ class LargeEditor(QWidget):
                 self._viewer.layers.remove(layer)
         if cells in self._viewer.layers:
             self._viewer.layers.selection.active = cells
+
+
+def _cells_in(cells: Labels, window: Box, labels: np.ndarray) -> pd.DataFrame:
+    """Return what the review knows of the cells in a part, which it does sooner than it is on disk."""
+    known = known_cells(cells).join(cells.features.filter(["decision", "flag"]))
+    rows = known[np.isin(known["label"], np.unique(labels))]
+    return rows.assign(row=rows["row"] - window.top, col=rows["col"] - window.left)

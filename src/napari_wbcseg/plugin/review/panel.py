@@ -164,26 +164,28 @@ class ReviewPanel:
         self.model.modelReset.connect(self.gallery.renew)
         self.column.currentIndexChanged.connect(self.draw_histogram)
         self.histogram_part.toggled.connect(self.draw_histogram)
+        self.buttons: dict[str, QPushButton] = {}
+        for name, (title, key, tip) in BUTTONS.items():
+            self.buttons[name] = with_tip(QPushButton(f"{title} ({key})"), tip)
+        self.buttons["learn"].setCheckable(True)
+        self._lay_out(widget, viewer)
+
+    def _lay_out(self, widget: Panel, viewer: ViewerModel) -> None:
         of_cells = "The layer with the cells: of the Segment widget, or any other labels."
         of_image = (
             "The stained image that stain and nucleus are measured on; those of the cells' shape are offered."
         )
         layout = scrolled_column(widget, "Review")
         layout.addWidget(UnsavedOffer(viewer))
-        layers = self.layers
-        layout.addLayout(
-            form(("Cells", layers.labels.native, of_cells), ("Image", layers.image.native, of_image))
-        )
+        labels, image = self.layers.labels.native, self.layers.image.native
+        layout.addLayout(form(("Cells", labels, of_cells), ("Image", image, of_image)))
         layout.addWidget(self.count)
         layout.addWidget(self.here)
         layout.addLayout(beside(self.shown, self.condition, self.this_plane, wide=self.condition))
         layout.addWidget(self.tabs, 1)
-        self.buttons: dict[str, QPushButton] = {}
         grid = QGridLayout()
-        for place, (name, (title, key, tip)) in enumerate(BUTTONS.items()):
-            self.buttons[name] = with_tip(QPushButton(f"{title} ({key})"), tip)
-            grid.addWidget(self.buttons[name], place // 3, place % 3)
-        self.buttons["learn"].setCheckable(True)
+        for place, button in enumerate(self.buttons.values()):
+            grid.addWidget(button, place // 3, place % 3)
         layout.addLayout(grid)
         for part in (widget.message, self.histogram_part, self.large, self.store_field, self.save_classifier):
             layout.addWidget(part)

@@ -85,7 +85,7 @@ class Session:
         pictures = tuple(map(str, given or kept.get("pictures", ())))
         return cls(folder, pictures, str(kept.get("shown", "")), run)
 
-    def keep(self, shown: Path) -> None:
+    def remember(self, shown: Path) -> None:
         """Write down what no run does: which pictures these are, and which of them is shown.
 
         napari's list of what was opened leads back to it.

@@ -223,7 +223,7 @@ class SessionWidget(Panel):
         assert self.session is not None
         self._picture.show(entry, contents)
         try:
-            self.session.keep(entry.item.path)
+            self.session.remember(entry.item.path)
             self.say(contents.words)
         except WBCSegError as error:
             self.say(str(error))
