@@ -223,12 +223,13 @@ def formats_there(path: str | Path) -> list[str]:
 
 
 def base_of(path: Path) -> Path:
-    """Return a file's path without its ending, and without what this module put behind the name."""
+    """Return a file's path without the ending that names its format; a date in the name has dots, too."""
     name = path.name
-    for output in FORMATS.values():
-        if name.endswith(output.suffix):
-            return path.with_name(name.removesuffix(output.suffix))
-    return path.with_name(path.stem)
+    suffixes = [output.suffix for output in FORMATS.values()]
+    for ending in (*suffixes, *(ending for output in FORMATS.values() for ending in output.endings)):
+        if name.lower().endswith(ending) and name.lower() != ending:
+            return path.with_name(name[: -len(ending)])
+    return path
 
 
 # What is saved -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 
 from ...progress import Progress
-from ...results.save import FORMATS, base_of, files_of, formats_there
+from ...results.save import base_of, files_of, formats_there
 from ..shared.jobs import Job, busy, in_background
 from ..shared.panel import Panel, button, confirmed, fill
 from ..shared.preferences import preference
@@ -139,9 +139,7 @@ class SaveForm(Panel):
         )
         if not chosen:
             return
-        path = Path(chosen)
-        endings = tuple(ending for one in FORMATS.values() for ending in one.endings)
-        base = base_of(path) if path.name.lower().endswith(endings) else path  # a date has dots too
+        base = base_of(Path(chosen))
         # The other files of labels that are saved anew follow; see `save_snapshot`.
         written = [*self.formats, *(formats_there(base) if "tiff" in self.formats else [])]
         there = [file.name for file in files_of(base, written) if exists(file)]
