@@ -36,3 +36,14 @@ def test_what_cannot_be_done_is_a_sentence(own_set: Path) -> None:
     (own_set / "corrections.json").write_text("{")
     for command in (["corrections"], ["finetune", "--discard"]):
         assert "damaged" in wbcseg(*command, status=1).stderr
+
+
+def test_a_folder_named_before_the_command_is_that_of_the_command(tmp_path: Path, own_set: Path) -> None:
+    Image.fromarray(np.full((60, 80, 3), 200, np.uint8)).save(tmp_path / "smear.png")
+    Image.fromarray(np.eye(60, 80, dtype=np.uint8) * 255).save(tmp_path / "cells.png")
+    other = "--folder", tmp_path / "other"
+    wbcseg("corrections", *other, "add", tmp_path / "smear.png", tmp_path / "cells.png")
+    assert not own_set.exists()
+    assert "in 1 field" in wbcseg("corrections", *other).stdout
+    wbcseg("corrections", *other, "remove", "smear")
+    assert "in 0 fields" in wbcseg("corrections", *other).stdout
