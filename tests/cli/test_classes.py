@@ -17,7 +17,14 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
-from napari_wbcseg import load_result, replay, save, synthetic_smear
+from napari_wbcseg import (
+    classify_results,
+    differential_of,
+    load_result,
+    replay,
+    save,
+    synthetic_smear,
+)
 from napari_wbcseg.classification.classify import classify_cells
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import ModelError
@@ -144,6 +151,11 @@ class TestClassify:
         assert "There is no NAME-result.json in in" in wbcseg("classify", "in", status=1).stderr
         result = wbcseg("classify", "out", "--classes", "bad.safetensors", status=1)
         assert "bad.safetensors cannot be read" in result.stderr
+
+    def test_a_script_may_give_one_folder_as_it_is(self, out: Path) -> None:
+        found = differential_of([out])
+        assert differential_of(out) == differential_of(str(out)) == found
+        assert classify_results(str(out)) == classify_results([out])
 
 
 class TestAnotherClassifierIsAnotherSetting:

@@ -21,7 +21,7 @@ from .run import renew_tables
 
 
 def classify_results(
-    results: Sequence[str | Path], classes: str = BUILT_IN, progress: Progress = silent
+    results: str | Path | Sequence[str | Path], classes: str = BUILT_IN, progress: Progress = silent
 ) -> tuple[list[Path], list[str]]:
     """Tell the classes of cells that were segmented before, of large images too; what a person said stays.
 
@@ -30,7 +30,7 @@ def classify_results(
 
     Parameters
     ----------
-    results : sequence of path
+    results : path or sequence of path
         Folders, or ``NAME-result.json`` files.
     classes : str
         What tells the classes: ``built-in``, or the file of a classifier.

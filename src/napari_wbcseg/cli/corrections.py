@@ -25,7 +25,7 @@ FolderOption = Annotated[
 @corrections_app.callback()
 def _corrections(context: typer.Context, folder: FolderOption = None) -> None:
     if folder is not None:  # as the default of what follows
-        context.default_map = dict.fromkeys(("add", "remove"), {"folder": folder})
+        context.default_map = {command: {"folder": folder} for command in ("add", "remove")}
     if context.invoked_subcommand is None:
         with errors_in_sentences():
             _list(folder)

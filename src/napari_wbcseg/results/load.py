@@ -82,7 +82,11 @@ def load_result(path: str | Path) -> Segmentation:
             raise SettingsError(f"{path} holds settings and a table, but was saved without labels to open.")
         path = beside.with_name(record.labels)
     if record.large:
-        raise ImageError(f"{beside} is of a large image: open the folder {beside.with_name(record.labels)}.")
+        folder = beside.with_name(record.labels)
+        raise ImageError(
+            f"{beside} is of a large image: open the folder {folder} in napari, or with LargeResult.open of "
+            "napari_wbcseg.segmentation.large.result."
+        )
     labels = _read_labels(path)
     return _labelled(record, labels, columns_to_table(record.cells), beside)
 
@@ -211,14 +215,14 @@ def classes_in(path: str | Path) -> ResultClasses:
     return ResultClasses(class_of(cells).to_frame(CLASS), record.class_list, record.in_doubt, told_by)
 
 
-def differential_of(results: Iterable[str | Path]) -> tuple[Differential, list[str]]:
+def differential_of(results: str | Path | Iterable[str | Path]) -> tuple[Differential, list[str]]:
     """Count the cells of results by class, all together but those whose count is in doubt.
 
     Of the folder of a run those count that its tables tell of; others do where they are given as files.
 
     Parameters
     ----------
-    results : iterable of path
+    results : path or iterable of path
         Folders, or ``NAME-result.json`` files.
 
     Returns
@@ -244,7 +248,7 @@ def pooled_results(results: Sequence[ResultClasses]) -> Differential:
     return pooled(sure, len(results) - len(sure))
 
 
-def counted_records(results: Iterable[str | Path]) -> tuple[list[Path], int]:
+def counted_records(results: str | Path | Iterable[str | Path]) -> tuple[list[Path], int]:
     """Return the records of results that count, and how many of their folders do not.
 
     Results are given as records or as folders of them, in the order of names; one given twice is one.
@@ -254,7 +258,8 @@ def counted_records(results: Iterable[str | Path]) -> tuple[list[Path], int]:
     SettingsError
         If there is none.
     """
-    paths, found = list(map(Path, results)), list[Path]()
+    given = [results] if isinstance(results, str | Path) else results
+    paths, found = list(map(Path, given)), list[Path]()
     for path in paths:
         found += sorted(path.glob(f"*{RESULT_SUFFIX}")) if path.is_dir() else [path]
     if not found:

@@ -17,6 +17,7 @@ import pytest
 import tifffile
 import zarr
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.classification.classes import BUILT_IN, PROBABILITY
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
@@ -220,6 +221,19 @@ def test_another_image_or_setting_begins_afresh(
     assert len(tiles) == TILES
     empty = segment_large(np.full_like(image, 230), tmp_path / "out", model, darker)
     assert empty.count == 0
+
+
+def test_what_a_person_corrected_is_not_written_over(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
+) -> None:
+    image, _ = smear
+    segment_large(image, tmp_path / "out", model, SETTINGS)
+    result = LargeResult.open(tmp_path / "out")
+    window = Box(0, 0, *image.shape[:2])
+    result.replace_region(window, np.zeros(window.shape, np.int32))
+    with pytest.raises(OutputError, match="which a person corrected"):
+        segment_large(image, tmp_path / "out", model, SETTINGS.replace(probability_threshold=0.6))
+    assert segment_large(image, tmp_path / "out", model, SETTINGS).count == 0
 
 
 def test_cancelling_keeps_what_is_done(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,6 +177,12 @@ class LargeRun:
             raise ImageError(
                 f"The folder {self.out} holds other files; name a folder that is new or empty for the result."
             )
+        with suppress(ImageError):  # none, or damaged
+            if LargeResult.open(self.out).edited:
+                raise OutputError(
+                    f"{self.out} holds the cells of another image, model, setting or version, which a person "
+                    "corrected: name another folder, or remove this one."
+                )
         source = PixelSource(opened.full)
         estimates, known = estimate(source, self.model, self.settings, self.progress)
         plan = _Plan(
