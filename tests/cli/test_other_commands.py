@@ -97,3 +97,9 @@ class TestDemo:
             assert overlay.width == 1024
             assert overlay.height > 768, "the legend of the classes stands below"
         assert tifffile.imread(tmp_path / "pictures" / "smear-labels.tif").max() == int(found[1])
+
+
+def test_a_demo_draws_over_no_picture_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "smear.png").write_bytes(b"mine")
+    assert "no demo drew it" in wbcseg("demo", "-o", tmp_path, status=1).stderr
+    assert (tmp_path / "smear.png").read_bytes() == b"mine"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import OutputError
 from .console import print_table, progress_bar, rounded
 from .options import ModelOption, model_and_settings
 
@@ -26,6 +27,8 @@ def demo(
     from ..segmentation.pipeline import segment as segment_image
     from ..synthetic.smear import synthetic_smear
 
+    if (out / "smear.png").exists() and not (out / "smear-result.json").exists():
+        raise OutputError(f"{out / 'smear.png'} is there, and no demo drew it: give another folder.")
     file, settings, *_ = model_and_settings(model, None, {})
     with progress_bar("Drawing a smear") as progress:
         smear = synthetic_smear(seed=seed)
