@@ -119,5 +119,5 @@ def test_a_model_of_another_kind_is_refused_with_a_sentence() -> None:
 
 
 def test_of_a_classifier_that_is_gone_it_is_said_what_to_choose(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"The classifier file .* choose another classifier"):
+    with pytest.raises(ModelError, match=r"The classifier .* choose another classifier"):
         read_classifier(tmp_path / "gone.safetensors")

@@ -203,9 +203,9 @@ class TensorFile(Generic[Header]):
             return kind.model_validate_json(metadata[kind.key]), stored  # type: ignore[return-value]
 
 
-def read_content(path: Path, kind: str = "model") -> bytes:
+def read_content(path: Path, kind: str = "model file") -> bytes:
     """Return the content of a file that may be a network's; see `TensorFile.read` for what it raises."""
-    with reading(f"The {kind} file {path}", ModelError, f"check the name, or choose another {kind}"):
+    with reading(f"The {kind} {path}", ModelError, f"check the name, or choose another {kind}"):
         check_ordinary(path, _MAX_BYTES)
         return path.read_bytes()
 
