@@ -315,6 +315,12 @@ def test_settings_for_another_recipe_than_the_models_are_refused(
         segment(spots()[0], model or dark, SegmentationSettings(recipe=recipe))
 
 
+def test_settings_given_as_a_dict_get_a_sentence(dark: ModelFile) -> None:
+    settings: Any = {"grey_threshold": 130}
+    with pytest.raises(SettingsError, match=r"are a dict: give SegmentationSettings"):
+        segment(spots()[0], dark, settings)
+
+
 @pytest.mark.parametrize(
     ("recipe", "channels", "heads"),
     [

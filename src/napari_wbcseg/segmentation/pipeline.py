@@ -142,8 +142,12 @@ def model_and_settings(
     ModelError
         If the model does not exist, its file is broken, or it is no network of its recipe.
     SettingsError
-        If the settings are of another recipe.
+        If the settings are of another recipe, or none.
     """
+    if not isinstance(settings, SegmentationSettings | None):
+        raise SettingsError(
+            f"The settings are a {type(settings).__name__}: give SegmentationSettings(cell_diameter=40), say."
+        )
     if model == DEFAULT_MODEL and settings is not None and settings.recipe == "classic":
         model = "classic"
     file = load_model(model)
