@@ -84,8 +84,9 @@ def teach(
     is_named = np.array([name is not None for name in names], bool)
     if not is_named.any():
         raise SettingsError("No cell is named: name a few of each class first.")
-    untaught, kernel, bias = classifier.untaught
-    sure, told = _sure(classifier, embedding, names, classes)
+    untaught = classifier.untaught
+    kernel, bias = untaught.weights["classes/kernel"], untaught.weights["classes/bias"]
+    sure, told = _sure(untaught, embedding, names, classes)
     embedding, said_here = embedding[is_named], [name for name in names if name is not None]
     header, weights = classifier.header, dict(classifier.weights)
     came = len(header.examples) - header.taught
@@ -122,7 +123,7 @@ def teach(
             "architecture": header.architecture.model_copy(update={"classes": tuple(found.tolist())}),
             "examples": tuple(truth),
             "taught": len(said_of),
-            "untaught": untaught,
+            "untaught": untaught.header.architecture.classes,
             "class_list": classes.covering(said_of).to_list(),
         }
     )
@@ -132,23 +133,14 @@ def teach(
 
 def forget(classifier: ClassifierFile, embedding: np.ndarray) -> ClassifierFile:
     """Return the classifier without what a person said of some cells, given by their embedding."""
-    header, (untaught, kernel, bias) = classifier.header, classifier.untaught
-    came = len(header.examples) - header.taught
-    known = classifier.weights[EXAMPLES] if header.examples else embedding[:0]
-    left = ~_among(known[came:], embedding)
+    header, untaught = classifier.header, classifier.untaught
+    came = len(untaught.header.examples)
+    said = classifier.weights[EXAMPLES][came:] if header.taught else embedding[:0]
+    left = ~_among(said, embedding)
     if left.all():
         return classifier
-    first = {
-        "architecture": header.architecture.model_copy(update={"classes": untaught}),
-        "examples": header.examples[:came],
-        "taught": 0,
-        "untaught": (),
-    }
-    weights = {**classifier.weights, "classes/kernel": kernel, "classes/bias": bias, EXAMPLES: known[:came]}
-    shapes = header.replace(**first).tensor_shapes()
-    found = ClassifierFile.make(header.replace(**first), {name: weights[name] for name in shapes})
     names = [name for name, one in zip(header.examples[came:], left, strict=True) if one]
-    return teach(found, known[came:][left], names, ClassList.from_list(header.class_list)) if names else found
+    return teach(untaught, said[left], names, ClassList.from_list(header.class_list)) if names else untaught
 
 
 def renamed(classifier: ClassifierFile, names: Mapping[str, str]) -> ClassifierFile:
@@ -176,19 +168,16 @@ def renamed(classifier: ClassifierFile, names: Mapping[str, str]) -> ClassifierF
 
 
 def _sure(
-    classifier: ClassifierFile, embedding: np.ndarray, names: Sequence[str | None], classes: ClassList
+    untaught: ClassifierFile, embedding: np.ndarray, names: Sequence[str | None], classes: ClassList
 ) -> tuple[np.ndarray, list[str]]:
-    """Return the cells that the classifier is sure of, and their classes.
+    """Return the cells that a classifier that nobody taught is sure of, and their classes.
 
-    One that was taught is sure of less, and would unlearn all that nobody names on this slide: so its
-    opinion is that which it had before. Classes that a person named are left out, and what the classifier
-    called most of the cells of such a class: a person may have named it anew.
+    One that was taught is sure of less, and would unlearn all that nobody names on this slide. Classes that
+    a person named are left out, and what the classifier called most of the cells of such a class: a person
+    may have named it anew.
     """
-    from scipy.special import softmax
-
-    untaught, kernel, bias = classifier.untaught
-    probabilities = softmax(embedding @ kernel + bias, axis=1)
-    told = np.array(untaught)[probabilities.argmax(axis=1)].tolist()
+    probabilities = untaught.probabilities(embedding)
+    told = np.array(untaught.header.architecture.classes)[probabilities.argmax(axis=1)].tolist()
     called: dict[str, Counter[str]] = {name: Counter() for name in names if name}
     for name, kind in zip(names, told, strict=True):
         if name:

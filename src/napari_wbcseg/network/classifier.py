@@ -163,12 +163,29 @@ class ClassifierFile(TensorFile[ClassifierHeader]):
         return np.asarray(softmax(logits, axis=1), np.float32)
 
     @property
-    def untaught(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-        """The classes, and kernel and bias of the layer that tells them, before a person taught it."""
-        names, layer = self.header.untaught, "untaught"
-        if not names:
-            names, layer = self.header.architecture.classes, "classes"
-        return names, self.weights[f"{layer}/kernel"], self.weights[f"{layer}/bias"]
+    def untaught(self) -> Self:
+        """The classifier as it was before a person taught it.
+
+        One that an earlier version taught keeps its layer, which that had written over.
+        """
+        header = self.header
+        if not header.taught:
+            return self
+        layer = "untaught" if header.untaught else "classes"
+        names = header.untaught or header.architecture.classes
+        came = header.examples[: len(header.examples) - header.taught]
+        changes = {
+            "architecture": header.architecture.model_copy(update={"classes": names}),
+            "examples": came,
+        }
+        before = header.model_copy(update={**changes, "taught": 0, "untaught": ()})
+        weights = {
+            **self.weights,
+            "classes/kernel": self.weights[f"{layer}/kernel"],
+            "classes/bias": self.weights[f"{layer}/bias"],
+            EXAMPLES: self.weights[EXAMPLES][: len(came)],
+        }
+        return type(self).make(before, {name: weights[name] for name in before.tensor_shapes()})
 
 
 def read_classifier(name_or_path: str | Path | ClassifierFile = BUILT_IN) -> ClassifierFile:
