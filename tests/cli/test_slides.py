@@ -57,6 +57,21 @@ def write_slide(path: Path) -> None:
         tifffile.imwrite(path, image, tile=(64, 64), photometric="rgb", **per_centimetre)
 
 
+def segmented(folder: Path, *options: str) -> tuple[list[str | Path], LargeResult]:
+    """Segment a slide in the shell, and return the command and what it found."""
+    write_slide(folder / "slide.tif")
+    command = ["segment", folder / "slide.tif", "-o", folder / "out", *options]
+    wbcseg(*command)
+    return command, LargeResult.open(folder / "out" / "slide-cells")
+
+
+def remove_first_cell(result: LargeResult) -> None:
+    """Correct a result, as a person does."""
+    window = Box(0, 0, 100, 120)
+    labels = result.region(window)
+    result.replace_region(window, np.where(labels == 1, 0, labels))
+
+
 @pytest.mark.parametrize("name", ["slide.tif", "slide.zarr", "slide.ome.zarr"])
 def test_a_large_image_is_reported_like_a_small_one(name: str, options: list[str], tmp_path: Path) -> None:
     write_slide(tmp_path / name)
@@ -81,15 +96,10 @@ def test_a_large_image_is_reported_like_a_small_one(name: str, options: list[str
 
 
 def test_after_corrections_all_that_was_written_follows(options: list[str], tmp_path: Path) -> None:
-    write_slide(tmp_path / "slide.tif")
     out = tmp_path / "out"
-    command = ["segment", tmp_path / "slide.tif", "-o", out, "-f", "geojson,roi", *options]
-    wbcseg(*command)
+    command, result = segmented(tmp_path, "-f", "geojson,roi", *options)
     report = (out / "report.html").read_text(encoding="utf-8")
-    result = LargeResult.open(out / "slide-cells")
-    window = Box(0, 0, 100, 120)
-    labels = result.region(window)
-    result.replace_region(window, np.where(labels == 1, 0, labels))
+    remove_first_cell(result)
     wbcseg(*command)
     assert pd.read_csv(out / "counts.csv")["count"].tolist() == [1]
     assert pd.read_csv(out / "cells.csv")["label"].tolist() == [2]
@@ -106,14 +116,9 @@ def test_after_corrections_all_that_was_written_follows(options: list[str], tmp_
 
 
 def test_a_copied_slide_is_known_again_with_its_corrections(options: list[str], tmp_path: Path) -> None:
-    write_slide(tmp_path / "slide.tif")
     out = tmp_path / "out"
-    command = ["segment", tmp_path / "slide.tif", "-o", out, *options]
-    wbcseg(*command)
-    result = LargeResult.open(out / "slide-cells")
-    window = Box(0, 0, 100, 120)
-    labels = result.region(window)
-    result.replace_region(window, np.where(labels == 1, 0, labels))
+    command, result = segmented(tmp_path, *options)
+    remove_first_cell(result)
     os.utime(tmp_path / "slide.tif", (1e9, 1e9))  # as a copy has it
     assert "Done before" in wbcseg(*command).output
     assert pd.read_csv(out / "counts.csv")["count"].tolist() == [1]
@@ -180,11 +185,8 @@ def test_tables_and_report_say_of_corrected_cells_what_the_differential_says(
 
 
 def test_cells_that_a_person_named_are_not_written_over(options: list[str], tmp_path: Path) -> None:
-    write_slide(tmp_path / "slide.tif")
     out = tmp_path / "out"
-    command = ["segment", tmp_path / "slide.tif", "-o", out, *options]
-    wbcseg(*command)
-    result = LargeResult.open(out / "slide-cells")
+    command, result = segmented(tmp_path, *options)
     result.keep_said(each_named(result.cells, {2: "blast"}))
     wbcseg(*command, "--check-below", 0.9)
     assert LargeResult.open(out / "slide-cells").cells["class"].tolist()[1] == "blast"
