@@ -287,6 +287,17 @@ def test_a_class_that_is_named_like_a_formula_is_words_in_the_table(
     assert LargeResult.open(tmp_path).cells.loc[0, "class"] == "=1+1"
 
 
+@pytest.mark.parametrize("name", ["NA", "None", "nan", "01", "true"])
+def test_a_class_that_is_named_like_a_number_or_nothing_is_opened_as_it_is_called(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path, name: str
+) -> None:
+    segment_large(smear[0], tmp_path, model, SETTINGS)
+    result = LargeResult.open(tmp_path)
+    for cells in ({1: name}, dict.fromkeys(result.cells["label"], name)):  # some of the cells, and all
+        result.keep_said(each_named(result.cells, cells))
+        pd.testing.assert_frame_equal(LargeResult.open(tmp_path).cells, result.cells)
+
+
 def test_what_cannot_be_done_is_said(
     smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
 ) -> None:

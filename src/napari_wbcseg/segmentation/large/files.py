@@ -66,11 +66,9 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
 def read_table(file: Path) -> pd.DataFrame:
     if file.suffix == ".parquet":
         return pd.read_parquet(file)
-    table = pd.read_csv(file)
-    # Cells of which nobody said anything are empty, not numbers that are none.
-    words = {name: table[name].fillna("").astype("str") for name in _WORDS if name in table}
-    plain = {name: values.str.replace(_APOSTROPHE, "", regex=True) for name, values in words.items()}
-    return table.assign(**plain)
+    # A class may be called NA or 01, and nothing where nobody said anything.
+    words = pd.read_csv(file, usecols=_WORDS.__contains__, dtype="str", keep_default_na=False)
+    return pd.read_csv(file).assign(**words.replace(_APOSTROPHE, "", regex=True))
 
 
 @dataclass(frozen=True)
