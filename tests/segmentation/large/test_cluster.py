@@ -15,6 +15,7 @@ import zarr
 from napari_wbcseg.errors import Cancelled
 from napari_wbcseg.executors import ClusterError
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.segmentation.large.cluster import sharing
 from napari_wbcseg.segmentation.large.run import LargeRun, TileDone, segment_large
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.result import Segmentation
@@ -109,6 +110,29 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_doubles_nothing(
     assert len(set(seen)) == len(seen) == TILES
     assert_same(result, expected)
     assert_on_disk(tmp_path / "out", expected)
+
+
+def test_a_worker_that_dies_while_the_model_is_sent_ends_nothing(tmp_path: Path) -> None:
+    class Deadly:
+        """Ends the first process that it comes to."""
+
+        def __init__(self, file: Path) -> None:
+            self.file = file
+
+        def __setstate__(self, state: dict[str, Path]) -> None:
+            self.__dict__ |= state
+            if self.file.exists():
+                self.file.unlink()
+                os._exit(1)
+
+    thing = Deadly(tmp_path / "once")
+    for name in ("once", "marker"):
+        (tmp_path / name).touch()
+    with local_cluster(2) as (_, client):
+        first = set(client.nthreads())
+        with sharing(client, thing, tmp_path, "marker") as submit:
+            assert submit(lambda shared, item: (shared.thing.file.name, item), 5).result() == ("once", 5)
+        assert not first <= set(client.nthreads()), "one of the workers died"
 
 
 def test_workers_that_come_late_get_the_model_and_do_the_rest(

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # Memory as measured with the robust recipe: of a worker that has its network, and of a tile.
 _OF_A_WORKER = 600_000_000
 _OF_A_TILE = 300_000_000
+#: So often what is shared is sent; as often as a task is tried whose worker dies.
+_TIMES = 4
 
 #: Hands a function of what is shared, and of one item, to a worker.
 Submit = Callable[[Callable[..., Any], Any], Future[Any]]
@@ -92,12 +94,7 @@ def sharing(client: Client, thing: Any, folder: Path, marker: str) -> Iterator[S
         If workers lack this package; or, from a task, have another version of it or do not see the folder.
     """
     plugin = Shared(thing)
-    try:
-        client.register_plugin(plugin, name=plugin.name)
-    except ImportError as error:
-        raise _lacking(error) from None
-    except (OSError, RuntimeError) as error:
-        raise ClusterError(f"The model could not be sent to the workers: {first_line(error)}") from None
+    _send(client, plugin)
     executor = client.get_executor(pure=False)
     try:
         yield partial(executor.submit, _call, plugin.name, __version__, folder, marker)
@@ -106,6 +103,21 @@ def sharing(client: Client, thing: Any, folder: Path, marker: str) -> Iterator[S
             with suppress(OSError):  # lost by now
                 executor.shutdown(wait=False)
                 client.unregister_worker_plugin(plugin.name)
+
+
+def _send(client: Client, plugin: Shared) -> None:
+    """Send what is shared to all workers; one that dies meanwhile ends nothing, the others get it again."""
+    for left in reversed(range(_TIMES)):
+        try:
+            client.register_plugin(plugin, name=plugin.name)
+            return
+        except ImportError as error:
+            raise _lacking(error) from None
+        except (OSError, RuntimeError) as error:
+            if not left:
+                raise ClusterError(
+                    f"The model could not be sent to the workers: {first_line(error)}"
+                ) from None
 
 
 def _call(
