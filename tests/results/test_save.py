@@ -158,6 +158,14 @@ class TestOmeZarr:
         assert about["properties"][700]["area"] == 400
         assert about["properties"][9]["check"] is True
 
+    def test_image_and_labels_lie_where_their_layer_did_in_its_units(self, tmp_path, labels, image):
+        layer = Layer(labels, scale=(2, 3), translate=(50, 70), units=("angstrom", "inch"))
+        nodes = self.nodes(save(layer, tmp_path / "a.ome.zarr", image=image)[0])
+        for name, colour in (("cells", []), ("a.ome.zarr", [0])):
+            scale, place = nodes[name].metadata["coordinateTransformations"][0]
+            assert (scale["scale"][-2:], place["translation"]) == ([2, 3], [*colour, 50, 70])
+            assert [axis["unit"] for axis in nodes[name].metadata["axes"][-2:]] == ["angstrom", "inch"]
+
     def test_labels_alone_and_a_stack_are_written(self, tmp_path, labels, image):
         stack = made(np.stack([labels, labels * 0]), np.stack([image, image]))
         (path,) = save(stack, tmp_path / "a.ome.zarr")
@@ -182,6 +190,16 @@ class TestOmeZarr:
         save(result, tmp_path / "a.zarr")
         save(result, tmp_path / "a.zarr")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "b.zarr"]
+
+
+@pytest.mark.parametrize(
+    "size",
+    [PixelSize(0, 0.1), PixelSize(0.1, -1), PixelSize(np.nan, 0.1), PixelSize(np.inf, np.inf), (0.1, 0.1)],
+)
+def test_a_pixel_without_a_size_is_said_before_anything_is_written(tmp_path, result, size):
+    with pytest.raises(OutputError, match=r"give PixelSize\(row, column, unit\) with lengths above 0"):
+        save(result, tmp_path / "a", EVERY, pixel_size=size)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_stack_has_a_picture_a_plane(tmp_path, labels, image):

@@ -13,7 +13,10 @@ CENTIMETRES = {
 }
 
 #: What OME-Zarr calls units of length.
-UNIT_NAMES = {"nm": "nanometer", "µm": "micrometer", "mm": "millimeter", "cm": "centimeter"}
+UNIT_NAMES = {
+    **{"pm": "picometer", "Å": "angstrom", "nm": "nanometer", "µm": "micrometer", "mm": "millimeter"},
+    **{"cm": "centimeter", "dm": "decimeter", "m": "meter", "inch": "inch"},
+}
 
 _PREFIXES = {"pico": "pm", "nano": "nm", "micro": "µm", "milli": "mm", "centi": "cm", "deci": "dm", "": "m"}
 _SYMBOLS = {

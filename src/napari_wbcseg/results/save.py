@@ -134,6 +134,13 @@ def save(
     chosen = format_names(formats) if formats is not None else (format_of(path),)
     found = result if isinstance(result, Segmentation) else of_layer(result)
     if found.place is None and pixel_size is not None:
+        if (
+            not isinstance(pixel_size, PixelSize)
+            or not 0 < min(pixel_size[:2]) <= max(pixel_size[:2]) < np.inf
+        ):
+            raise OutputError(
+                f"A pixel of {pixel_size} cannot be: give PixelSize(row, column, unit) with lengths above 0."
+            )
         found = replace(found, place=Placement.of_pixels(found.labels.ndim, pixel_size))
     file = found.image_path if image_path is None else Path(image_path)
     given = (base_of(path) if formats is None else path).name

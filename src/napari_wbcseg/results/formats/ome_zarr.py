@@ -69,6 +69,7 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
         colours = image.ndim == result.labels.ndim + 1
         image = np.moveaxis(image, -1, 0) if colours else image
         write_image(image, root, name=result.name, **_layout(image.shape, result, colours))
+        _move(root, result)
         if colours:
             root.attrs["omero"] = {"name": result.name, "channels": _channels(image)}
     progress(1, 2, "Writing the labels")
@@ -87,6 +88,7 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
         },
         **_layout(result.labels.shape, result),
     )
+    _move(root[f"labels/{LABELS_NAME}"], result)
     record = ResultRecord.of(result, path.parent).model_dump(
         mode="json", exclude={"cells", "seconds", "pictures", "gallery"}
     )
@@ -110,6 +112,18 @@ def _layout(shape: tuple[int, ...], result: Segmentation, colours: bool = False)
         "storage_options": {"chunks": (*(1 for _ in shape[:-2]), *(min(side, _CHUNK) for side in sides))},
         "fmt": FormatV04(),
     }
+
+
+def _move(group: Any, result: Segmentation) -> None:
+    """Put an image that was written at the origin, in all its levels, where its pixels lie."""
+    multiscales, axes = group.attrs["multiscales"], result.labels.ndim
+    for level in multiscales[0]["datasets"]:
+        for one in level["coordinateTransformations"]:
+            if one["type"] == "translation":
+                one["translation"][-axes:] = np.add(
+                    one["translation"][-axes:], result.placement.translate
+                ).tolist()
+    group.attrs["multiscales"] = multiscales
 
 
 def _properties(result: Segmentation) -> list[dict[str, Any]]:
