@@ -192,6 +192,15 @@ class TestOmeZarr:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "b.zarr"]
 
 
+def test_a_result_of_a_file_takes_a_pixel_size_that_it_lacks(tmp_path, result):
+    save(result, tmp_path / "a", "tiff")
+    files = save(load_result(tmp_path / "a-result.json"), tmp_path / "b", "tiff,csv", pixel_size=SIZE)
+    assert read_pixel_size(files[0]) == pytest.approx(SIZE)
+    assert "area_um2" in pd.read_csv(files[2])
+    save(load_result(tmp_path / "b-result.json"), tmp_path / "c", "tiff", pixel_size=PixelSize(9, 9))
+    assert read_pixel_size(tmp_path / "c-labels.tif") == pytest.approx(SIZE), "what is known stays"
+
+
 @pytest.mark.parametrize(
     "size",
     [PixelSize(0, 0.1), PixelSize(0.1, -1), PixelSize(np.nan, 0.1), PixelSize(np.inf, np.inf), (0.1, 0.1)],

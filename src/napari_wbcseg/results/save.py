@@ -107,7 +107,7 @@ def save(
     image_path : str or Path, optional
         Its file, so that the result can be had again from the settings JSON.
     pixel_size : PixelSize, optional
-        Of a `Segmentation`, which does not know it; a layer's scale and units say it.
+        Of a `Segmentation` that does not know it; a layer's scale and units say it.
     name : str, optional
         What the image is called in the files; by default as the layer or its file, else as the files.
     model_source : str
@@ -133,7 +133,7 @@ def save(
         raise OutputError(f"The image is a {type(image).__name__}: give an array, such as np.asarray(image).")
     chosen = format_names(formats) if formats is not None else (format_of(path),)
     found = result if isinstance(result, Segmentation) else of_layer(result)
-    if found.place is None and pixel_size is not None:
+    if found.placement == Placement.of_pixels(found.labels.ndim) and pixel_size is not None:
         if (
             not isinstance(pixel_size, PixelSize)
             or not 0 < min(pixel_size[:2]) <= max(pixel_size[:2]) < np.inf
