@@ -166,6 +166,21 @@ class TestOmeZarr:
             assert (scale["scale"][-2:], place["translation"]) == ([2, 3], [*colour, 50, 70])
             assert [axis["unit"] for axis in nodes[name].metadata["axes"][-2:]] == ["angstrom", "inch"]
 
+    @pytest.mark.parametrize("grey", [False, True])
+    def test_the_picture_in_it_stays_where_its_cells_are_saved_without_it(
+        self, tmp_path, result, labels, image, grey
+    ):
+        picture = image[..., 0] if grey else image
+        (path,) = save(result, tmp_path / "a.ome.zarr", image=picture)
+        corrected = dataclasses.replace(result, labels=np.where(labels == 9, 0, labels), name="a")
+        save(corrected, path)
+        nodes = self.nodes(path)
+        there = np.asarray(nodes["a.ome.zarr"].data[0])
+        np.testing.assert_array_equal(there if grey else np.moveaxis(there, 0, -1), picture)
+        assert set(np.unique(np.asarray(nodes["cells"].data[0]))) == {0, 3, 700}
+        save(dataclasses.replace(corrected, name="another"), path)  # whose picture would not be its own
+        assert "a.ome.zarr" not in self.nodes(path)
+
     def test_labels_alone_and_a_stack_are_written(self, tmp_path, labels, image):
         stack = made(np.stack([labels, labels * 0]), np.stack([image, image]))
         (path,) = save(stack, tmp_path / "a.ome.zarr")
@@ -181,12 +196,17 @@ class TestOmeZarr:
         group = zarr.open_group(str(path), mode="r")["labels/cells"]
         assert [group[name].shape for name in sorted(group.array_keys())] == [(600, 1100), (300, 550)]
 
-    def test_it_replaces_its_own_and_no_folder_of_yours(self, tmp_path, result):
+    def test_it_replaces_its_own_and_no_folder_of_yours(self, tmp_path, result, image):
+        import zarr
+
         (tmp_path / "b.zarr").mkdir()
         (tmp_path / "b.zarr" / "notes.txt").write_text("mine")
-        with pytest.raises(OutputError, match="is no zarr"):
-            save(result, tmp_path / "b.zarr")
+        zarr.save_array(str(tmp_path / "b.zarr" / "scan.zarr"), image)
+        for yours in (tmp_path / "b.zarr", tmp_path / "b.zarr" / "scan.zarr"):
+            with pytest.raises(OutputError, match="without cells of this program"):
+                save(result, yours)
         assert (tmp_path / "b.zarr" / "notes.txt").read_text() == "mine"
+        np.testing.assert_array_equal(zarr.open(str(tmp_path / "b.zarr" / "scan.zarr"), mode="r")[...], image)
         save(result, tmp_path / "a.zarr")
         save(result, tmp_path / "a.zarr")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "b.zarr"]

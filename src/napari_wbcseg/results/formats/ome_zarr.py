@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import OutputError
 from ...files import written_whole
 from ...images.pixel_size import UNIT_NAMES
-from ...images.zarr_files import is_zarr
+from ...images.zarr_files import open_zarr
 from ...progress import Progress
 from ...segmentation.result import Segmentation
 from ..records import ResultRecord
@@ -38,7 +38,7 @@ def write_ome_zarr(path: Path, result: Segmentation, image: Any, progress: Progr
         A folder; one that was written so before is replaced, any other is not.
     result : Segmentation
     image : array or None
-        What `segment` takes.
+        What `segment` takes; without one, that of the same name and size which is there stays.
     progress : Progress
 
     Raises
@@ -46,8 +46,9 @@ def write_ome_zarr(path: Path, result: Segmentation, image: Any, progress: Progr
     OutputError
         If something else bears that name, it cannot be written, or the pixels are turned or mirrored.
     """
-    if path.exists() and not is_zarr(path):
-        raise OutputError(f"{path} is there already and is no zarr. Choose another name.")
+    about = path / "labels" / LABELS_NAME / ".zattrs"
+    if path.exists() and not (about.is_file() and RECORD_KEY in about.read_text("utf-8")):
+        raise OutputError(f"{path} is there already, without cells of this program. Choose another name.")
     if result.placement.affine or min(result.placement.scale) <= 0:
         raise OutputError(
             f"{result.name or path.name} is rotated, sheared, mirrored or has an affine transform, which "
@@ -63,6 +64,7 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
     from ome_zarr.writer import write_image, write_labels
 
     root = zarr.open_group(str(folder), mode="w", zarr_format=2)
+    image = _image_there(path, result) if image is None else image
     if image is not None:
         progress(0, 2, "Writing the image")
         image = np.asarray(image)
@@ -95,6 +97,20 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
     # The values are properties of the labels; the names tell of columns of which nothing is known.
     record["cells"] = {str(name): [] for name in result.cells}
     root[f"labels/{LABELS_NAME}"].attrs[RECORD_KEY] = record
+
+
+def _image_there(path: Path, result: Segmentation) -> np.ndarray | None:
+    """Return the image of a result in the group that is replaced: perhaps there is no other copy."""
+    if not path.exists():
+        return None
+    group = open_zarr(path)
+    name = group[f"labels/{LABELS_NAME}"].attrs[RECORD_KEY]["image"]["name"]
+    if "multiscales" not in group.attrs or Path(name).name != Path(result.name).name:
+        return None
+    array, sides = group[group.attrs["multiscales"][0]["datasets"][0]["path"]], result.labels.shape
+    if array.shape == sides:
+        return np.asarray(array)
+    return np.moveaxis(np.asarray(array), 0, -1) if array.shape[1:] == sides else None
 
 
 def _layout(shape: tuple[int, ...], result: Segmentation, colours: bool = False) -> dict[str, Any]:
