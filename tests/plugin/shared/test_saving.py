@@ -175,6 +175,15 @@ def test_other_files_of_labels_that_are_saved_anew_follow(viewer, found, tmp_pat
     assert (tmp_path / "smear-overlay.png").read_bytes() != before
 
 
+def test_files_of_others_beside_the_first_labels_stay(viewer, found, tmp_path):
+    """Outlines drawn in QuPath, say: nobody was asked whether they may be replaced."""
+    yours = [tmp_path / name for name in ("smear.geojson", "smear-cells.csv", "smear-overlay.png")]
+    for file in yours:
+        file.write_text("mine")
+    save_layer(found, tmp_path / "smear-labels.tif", viewer=viewer)
+    assert [file.read_text() for file in yours] == ["mine"] * 3
+
+
 def test_what_a_review_decided_is_saved_at_once(viewer, found, tmp_path):
     review = LayerReview(viewer, found, viewer.layers[0])
     review.accept([(0, 1)])

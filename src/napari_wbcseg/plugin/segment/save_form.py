@@ -13,12 +13,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 
 from ...progress import Progress
-from ...results.save import base_of, files_of, formats_there
+from ...results.save import base_of, files_of
 from ..shared.jobs import Job, busy, in_background
 from ..shared.panel import Panel, button, confirmed, fill
 from ..shared.preferences import preference
 from ..shared.reunite import path_of
-from ..shared.saving import LayerSnapshot, save_snapshot, source_image
+from ..shared.saving import LayerSnapshot, followers, save_snapshot, source_image
 from ..shared.unsaved import keep_unsaved
 
 #: Formats offered, with the words beside the box.
@@ -141,7 +141,7 @@ class SaveForm(Panel):
             return
         base = base_of(Path(chosen))
         # The other files of labels that are saved anew follow; see `save_snapshot`.
-        written = [*self.formats, *(formats_there(base) if "tiff" in self.formats else [])]
+        written = [*self.formats, *(followers(base) if "tiff" in self.formats else [])]
         there = [file.name for file in files_of(base, written) if exists(file)]
         question = f"{', '.join(there)} is there already. Replace?"
         if not there or confirmed(self, "Replace?", question):

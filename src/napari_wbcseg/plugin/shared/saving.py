@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from os.path import exists  # a `Path` raises where a name is too long
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from napari.layers import Image, Labels
 
 from ...errors import BusyError
 from ...progress import Progress, silent
-from ...results.names import LABELS_SUFFIX
 from ...results.save import FORMATS, base_of, files_of, formats_there, of_layer, save
 from ...segmentation.result import Segmentation
 from .layers import is_corrected
@@ -74,10 +74,11 @@ def save_snapshot(
     from ...batch.run import renew_tables
 
     found, image = snapshot.found, snapshot.image
+    base = base_of(Path(path)) if formats is None else Path(path)
+    following = followers(base)
     files = save(found, path, formats, image=image, progress=progress)
-    for labels in [file for file in files if file.name.endswith(LABELS_SUFFIX)]:
-        base = base_of(labels)
-        there = [name for name in formats_there(base) if files_of(base, name)[0] not in files]
+    if files_of(base, "tiff")[0] in files:
+        there = [name for name in following if files_of(base, name)[0] not in files]
         if image is None:  # rather no picture than one of other cells
             for name in [name for name in there if FORMATS[name].needs_image]:
                 files_of(base, name)[0].unlink()
@@ -87,6 +88,12 @@ def save_snapshot(
         with suppress(BusyError):  # who is at work there writes the tables at the end
             renew_tables(files[0].parent)
     return files
+
+
+def followers(base: Path) -> list[str]:
+    """Return the formats beside labels that were saved before; files of others stay as they are."""
+    _, record = files_of(base, "tiff")
+    return formats_there(base) if exists(record) else []
 
 
 def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
