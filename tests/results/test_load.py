@@ -49,6 +49,17 @@ def test_labels_that_another_program_changed_are_measured(tmp_path, result, labe
     assert back.edited
 
 
+@pytest.mark.parametrize("planes", [2, 3])
+def test_a_stack_that_tifffile_wrote_again_is_the_same_stack(tmp_path, labels, image, planes):
+    """It takes three planes for the colours of one."""
+    stack = np.stack([labels] * planes)
+    path, _ = save(made(stack, np.stack([image] * planes)), tmp_path / "a-labels.tif")
+    corrected = np.where(tifffile.imread(path) == 3, 0, tifffile.imread(path))
+    tifffile.imwrite(path, corrected)
+    np.testing.assert_array_equal(load_result(path).labels, corrected)
+    assert load_result(path).count == 3 * planes - 1
+
+
 def test_infinity_and_what_is_unknown_survive_json():
     table = pd.DataFrame(
         {"a": [1.0, np.inf, np.nan], "b": [1, 2, 3], "c": [True, False, True], "d": ["x", "", "é"]}
