@@ -246,6 +246,14 @@ def test_of_planes_that_show_one_place_it_is_asked_whether_they_are_depths(dark:
     assert note == "The count is that of all 2 planes together."
 
 
+def test_what_is_noted_of_some_planes_says_of_which(smear) -> None:
+    image = smear.image[:300, :400]
+    blank, none = np.full_like(image, 230), "No white cell was seen at any size."
+    assert f"Plane 1: {none}" in segment(np.stack([image, blank])).notes
+    assert f"Planes 0, 2: {none}" in segment(np.stack([blank, image, blank])).notes
+    assert none in segment(np.stack([blank, blank])).notes
+
+
 def test_planes_of_a_stack_share_one_range_of_values(dark: ModelFile) -> None:
     image, _ = spots()
     faint = image.astype(np.uint16)

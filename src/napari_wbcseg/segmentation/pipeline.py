@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from ..network.library import load_model
 from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
-from ..words import counted
+from ..words import counted, listed
 from .detections import Kept
-from .global_estimates import estimate
+from .global_estimates import GlobalEstimates, estimate
 from .large.files import TileFiles
 from .result import Segmentation
 from .tile_work import Canvas, TileWork, find_all, finish, here
@@ -102,7 +103,7 @@ def segment(
         tables.append(cells.assign(plane=index) if stacked else cells)
         proposals.append(np.insert(boxes, 0, index, axis=1) if stacked else boxes)
         estimates.append(found)
-    notes = [note for found in estimates for note in found.notes]
+    notes = _notes(estimates)
     if len(sources) > 1:
         together = f"The count is that of all {counted(len(sources), 'plane')} together."
         one_field = is_one_field(map(_small_copy, sources))
@@ -119,10 +120,22 @@ def segment(
         cell_diameter=_median(found.cell_diameter for found in estimates),
         class_diameter=_median(found.class_diameter for found in estimates),
         field_share=float(np.mean([found.field_share for found in estimates])),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(notes),
         extra=extra,
         classes=class_list(classifier),
     )
+
+
+def _notes(estimates: list[GlobalEstimates]) -> list[str]:
+    """Return what is noted of the planes; of some of a stack, with their numbers in front."""
+    planes = defaultdict[str, list[str]](list)
+    for number, found in enumerate(estimates):
+        for note in found.notes:
+            planes[note].append(str(number))
+    return [
+        note if len(of) == len(estimates) else f"Plane{'s' if len(of) > 1 else ''} {listed(of)}: {note}"
+        for note, of in planes.items()
+    ]
 
 
 def _median(values: Iterable[float | None]) -> float | None:
