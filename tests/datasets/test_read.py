@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from napari_wbcseg.datasets.masks import read_labels
-from napari_wbcseg.datasets.read import read_pairs
+from napari_wbcseg.datasets.read import pairs_of, read_pairs
 from napari_wbcseg.errors import DatasetError, ImageError
 from napari_wbcseg.images.read import turned
 
@@ -331,3 +331,8 @@ def test_masks_of_other_programs_and_our_own_labels_are_known(tmp_path: Path, en
     _save(tmp_path / f"a{ending}.tif", _mask(value=1).astype(np.uint16))
     (pair,) = read_pairs(tmp_path)
     assert (pair.name, pair.labels.max()) == ("a", 2)
+
+
+def test_pairs_of_another_kind_are_a_sentence() -> None:
+    with pytest.raises(DatasetError, match=r"A tuple is no image with its truth: give .* TrainingPair"):
+        pairs_of([(_image(), _mask())])  # type: ignore[list-item]

@@ -78,5 +78,5 @@ class TestRun:
         with pytest.raises(SettingsError, match="not the record of a run"):
             RunRecord.read(tmp_path / "x.json")
         (tmp_path / "y.json").write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(SettingsError, match="cannot be read as text"):
+        with pytest.raises(SettingsError, match=r"cannot be read as text.* Give the run\.json that"):
             RunRecord.read(tmp_path / "y.json")

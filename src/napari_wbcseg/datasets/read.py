@@ -71,4 +71,10 @@ def read_pairs(
 
 def pairs_of(data: str | Path | Pairs) -> list[TrainingPair]:
     """Return training pairs; what is a path is read by `read_pairs`."""
-    return read_pairs(data) if isinstance(data, str | Path) else list(data)
+    pairs = read_pairs(data) if isinstance(data, str | Path) else list(data)
+    if others := [pair for pair in pairs if not isinstance(pair, TrainingPair)]:
+        raise DatasetError(
+            f"A {type(others[0]).__name__} is no image with its truth: give a folder that read_pairs reads, "
+            "or TrainingPair(name, image, labels, group) for each image."
+        )
+    return pairs

@@ -68,6 +68,8 @@ class Record(BaseModel, extra="forbid"):
         path = Path(path)
         try:
             return cls.model_validate_json(read_text(path))
+        except SettingsError as error:
+            raise SettingsError(f"{error} {cls._advice}") from None
         except ValidationError as error:
             raise SettingsError(
                 f"{path} is not the record of {cls._of} of napari-wbcseg ({first_problem(error)}). "

@@ -57,6 +57,15 @@ class TestPictures:
         rim = picture[100 * scale, (150 + 25) * scale : (150 + 35) * scale]
         assert (rim == CELL_COLOUR).all(axis=1).any()
 
+    def test_the_disc_of_a_white_class_is_seen_in_the_legend(self, labels: np.ndarray) -> None:
+        """The first class that comes without a colour is white, as the ground of the legend is."""
+        cells = pd.DataFrame({"label": [1, 2], "class": "blast", "check": False})
+        picture = draw_overlay(
+            np.full((800, 800, 3), 230, np.uint8), np.pad(labels, ((0, 600), (0, 500))), cells
+        )
+        disc = picture[800:, :14]  # left of the name
+        assert (disc < 100).all(axis=2).sum() > 10
+
     def test_numbers_of_neighbours_are_not_written_over_each_other(self) -> None:
         labels = np.zeros((900, 900), dtype=np.int32)
         labels[400:430, 400:430], labels[400:430, 432:462] = 1, 2

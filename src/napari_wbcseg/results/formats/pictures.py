@@ -130,7 +130,9 @@ def _legend(cells: pd.DataFrame | None, classes: ClassList, width: int, unit: fl
         if left + needed > width:
             rows.append(np.full((height, width, 3), 255, np.uint8))
             left = round(8 * unit)
-        cv2.circle(rows[-1], (left + round(6 * unit), height // 2), round(6 * unit), one.rgb, -1, cv2.LINE_AA)
+        middle, radius = (left + round(6 * unit), height // 2), round(6 * unit)
+        cv2.circle(rows[-1], middle, radius, one.rgb, -1, cv2.LINE_AA)
+        cv2.circle(rows[-1], middle, radius, CASING_COLOUR, 1, cv2.LINE_AA)  # of a white one, too
         start = (left + round(16 * unit), height // 2 + round(5 * unit))
         cv2.putText(rows[-1], text, start, font, size, CASING_COLOUR, line, cv2.LINE_AA)
         left += needed
