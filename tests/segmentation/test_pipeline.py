@@ -249,8 +249,8 @@ def test_of_planes_that_show_one_place_it_is_asked_whether_they_are_depths(dark:
 def test_what_is_noted_of_some_planes_says_of_which(smear) -> None:
     image = smear.image[:300, :400]
     blank, none = np.full_like(image, 230), "No white cell was seen at any size."
-    assert f"Plane 1: {none}" in segment(np.stack([image, blank])).notes
-    assert f"Planes 0, 2: {none}" in segment(np.stack([blank, image, blank])).notes
+    assert f"Of plane 1: {none}" in segment(np.stack([image, blank])).notes
+    assert f"Of plane 0, 2: {none}" in segment(np.stack([blank, image, blank])).notes
     assert none in segment(np.stack([blank, blank])).notes
 
 

@@ -133,8 +133,7 @@ def _notes(estimates: list[GlobalEstimates]) -> list[str]:
         for note in found.notes:
             planes[note].append(str(number))
     return [
-        note if len(of) == len(estimates) else f"Plane{'s' if len(of) > 1 else ''} {listed(of)}: {note}"
-        for note, of in planes.items()
+        note if len(of) == len(estimates) else f"Of plane {listed(of)}: {note}" for note, of in planes.items()
     ]
 
 
