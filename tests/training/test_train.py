@@ -226,6 +226,15 @@ def test_stopping_keeps_the_best_weights(pairs: list[TrainingPair], tiny: ModelF
     assert all(np.array_equal(result.model.weights[k], v) for k, v in expected.model.weights.items())
 
 
+def test_stopped_in_the_first_epoch_it_does_not_claim_best_weights(
+    pairs: list[TrainingPair], tiny: ModelFile
+) -> None:
+    result = train(pairs, FAST, init=tiny, should_stop=lambda: True)
+    assert "stopped by the user" in result.ended
+    assert "not validated" in result.ended
+    assert "best" not in result.ended
+
+
 def test_training_that_was_stopped_can_go_on(
     pairs: list[TrainingPair], tiny: ModelFile, tmp_path: Path
 ) -> None:

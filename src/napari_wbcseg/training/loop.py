@@ -25,6 +25,9 @@ from .preview import Preview
 OnEvent = Callable[[dict[str, Any]], None]
 
 STOPPED = "stopped by the user; the best weights so far are kept"
+_STOPPED_AT_ONCE = (
+    "stopped by the user in the first epoch; the weights are as they were then, and not validated"
+)
 _STEP_EVENTS_EVERY = 0.25  # seconds
 _PAUSE = 0.5  # seconds in a callback after which it was a pause
 
@@ -158,7 +161,7 @@ class TrainingLoop:
         asked = time.monotonic()
         self.progress(epoch * steps + self._step, epochs * steps, f"Epoch {epoch + 1} of {epochs}")
         if self.should_stop():
-            self._end(STOPPED)
+            self._end(STOPPED if self.state.history else _STOPPED_AT_ONCE)
         now = time.monotonic()
         if now - asked > _PAUSE:
             # Whoever was asked made the training pause: that is no time trained.
