@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from napari_wbcseg.network.library import load_model
+from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.training.folder import TrainingJob, new_training_folder, read_record, write_job
+
+from ..dark_model import write_dark_model
 from .shell import started, wbcseg
 
 
@@ -60,3 +65,29 @@ class TestTrain:
         result = wbcseg("train", tmp_path / "nowhere", "--name", "mine", status=1)
         assert result.stderr.startswith("There is no folder or archive")
         assert result.stderr.count("\n") == 1
+
+    @pytest.mark.slow
+    def test_a_model_of_the_same_name_is_not_replaced_by_a_training_that_goes_on(
+        self, pairs: Path, tiny: Path, tmp_path: Path
+    ) -> None:
+        taken = write_dark_model(tmp_path / "library" / "mine.safetensors")
+        output = wbcseg("train", pairs, "--start", tiny, "--epochs", 1, "--name", "mine", "--resume").stdout
+        assert load_model("mine").hash == taken.hash
+        assert "Model mine-2:" in output
+
+    @pytest.mark.parametrize("out", ["mine.safetensors", "runs"])
+    def test_a_model_that_is_there_is_not_written_over(self, pairs: Path, tmp_path: Path, out: str) -> None:
+        file = Path(out) if out.endswith(".safetensors") else Path(out, "mine.safetensors")
+        before = write_dark_model(file).hash
+        result = wbcseg("train", pairs, "--out", out, "--name", "mine", status=1)
+        assert f"{file} is there already" in result.stderr
+        assert ModelFile.read(file).hash == before
+
+    @pytest.mark.parametrize("command", [("train", "pairs"), ("finetune", "pairs")])
+    def test_what_napari_keeps_of_an_interrupted_training_stays(
+        self, pairs: Path, command: tuple[str, str]
+    ) -> None:
+        folder = new_training_folder("mine")
+        write_job(folder, TrainingJob(pairs))
+        assert "go on with it or discard it there" in wbcseg(*command, "--name", "mine", status=1).stderr
+        assert read_record(folder)["data"] == str(pairs)

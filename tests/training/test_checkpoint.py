@@ -12,7 +12,7 @@ from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import DatasetError, TrainingError
 from napari_wbcseg.training import checkpoint
 from napari_wbcseg.training.checkpoint import LOCK, Checkpoint, fingerprint
-from napari_wbcseg.training.folder import TrainingJob, unfinished_trainings, write_job
+from napari_wbcseg.training.folder import TrainingJob, discard_training, unfinished_trainings, write_job
 from napari_wbcseg.training.train import train
 
 LEFT = (".history.csv.0123456789ab.part", "checkpoint/.state.safetensors.ba9876543210.part")
@@ -53,7 +53,7 @@ def test_a_run_is_not_resumed_on_other_boxes(pairs: list[TrainingPair]) -> None:
 
 def test_one_training_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = Checkpoint(folder), Checkpoint(folder)
-    monkeypatch.setattr(checkpoint, "_PATIENCE", 0)
+    monkeypatch.setattr(checkpoint, "PATIENCE", 0)
     with (
         first.locked(),
         pytest.raises(TrainingError, match="Another training is at work"),
@@ -75,3 +75,21 @@ def test_a_training_that_does_not_begin_leaves_no_folder(tmp_path: Path) -> None
         with pytest.raises(DatasetError):
             train(tmp_path / "no data", out=tmp_path / out)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_what_else_is_in_a_folder_of_that_name_stays(folder: Path) -> None:
+    other = folder / "checkpoint" / "of-another-program.pt"
+    other.write_bytes(b"the user's")
+    Checkpoint(folder).discard()
+    assert list((folder / "checkpoint").glob("[!.]*")) == [other]
+
+
+def test_a_training_that_is_at_work_is_not_discarded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_wbcseg.training.folder.PATIENCE", 0.1)
+    with Checkpoint(folder).locked():
+        discard_training(folder)
+        assert (folder / "checkpoint" / "state.safetensors").exists()
+    discard_training(folder)
+    assert not folder.exists()
+    discard_training(folder)
+    assert not folder.exists()

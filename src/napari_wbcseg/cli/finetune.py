@@ -50,16 +50,15 @@ def finetune(
     new model are scored on the same cells, which neither was tuned on.
     """
     from ..datasets.read import read_pairs
-    from ..network.library import load_model, models_folder, require_writable
+    from ..network.library import load_model
     from ..network.model_file import clean_name
     from ..training.fine_tune import fine_tune, fine_tuning_settings
+    from ..training.folder import shell_training_folder
 
     model = load_model(start)
     settings = changed(fine_tuning_settings(model), changes)
     name = clean_name(name or f"{model.name}-tuned")
-    # Before the work, not after it.
-    require_writable(models_folder())
-    folder = models_folder() / "training" / name
+    folder = shell_training_folder(name)
     own = [pair for path in data for pair in read_pairs(path, masks)] if data else None
     with training_view() as view:
         result = fine_tune(

@@ -61,8 +61,10 @@ def train(
 
     Ctrl-C ends the training and keeps the best weights so far.
     """
-    from ..network.library import load_model, models_folder, require_writable, save_to_library
+    from ..network.library import load_model, require_free, save_to_library
     from ..network.model_file import ModelFile, clean_name
+    from ..network.tensor_file import SUFFIX
+    from ..training.folder import shell_training_folder
     from ..training.train import train as train_network
 
     init = load_model(start) if start is not None else None
@@ -73,13 +75,12 @@ def train(
         )
     name = clean_name(name or (out.stem if out is not None and out.suffix else f"my-{chosen.recipe}"))
     if out is None:
-        # Before the work, not after it.
-        require_writable(models_folder())
-        folder = models_folder() / "training" / name
-    elif out.suffix == ".safetensors":
-        folder = out.with_name(f"{out.stem}-training")
+        folder = shell_training_folder(name)
     else:
-        folder = out
+        as_file = out.suffix == SUFFIX
+        folder = out.with_name(f"{out.stem}-training") if as_file else out
+        if not resume:
+            require_free(out if as_file else out / f"{name}{SUFFIX}")
     pairs, told = _training_data(data, without_cells or [], masks, outlines, without_fold)
     with training_view() as view:
         result = train_network(
@@ -87,9 +88,8 @@ def train(
         )
     model = result.model
     if out is None:
-        # A name that is taken gets a number, unless this run goes on where the taken one ended.
-        model = save_to_library(model, name, overwrite=resume)
-    elif out.suffix == ".safetensors":
+        model = save_to_library(model, name)
+    elif out.suffix == SUFFIX:
         model = ModelFile.write(out, model.header, model.weights)
     _print_result(result, model)
     typer.echo(f"History, and checkpoint for --resume: {folder}")

@@ -104,16 +104,15 @@ def list_models() -> list[ModelInfo]:
     return found
 
 
-def save_to_library(model: ModelFile, name: str | None = None, *, overwrite: bool = False) -> ModelFile:
+def save_to_library(model: ModelFile, name: str | None = None) -> ModelFile:
     """Save a model in the user's folder, where `load_model` and the widgets find it.
 
     Parameters
     ----------
     model : ModelFile
     name : str, optional
-        By default the model's own. Characters that a file name cannot have become ``-``.
-    overwrite : bool
-        Replace a model of this name; otherwise a number is added to the name.
+        By default the model's own. Characters that a file name cannot have become ``-``, and one that is
+        taken gets a number.
 
     Returns
     -------
@@ -129,7 +128,7 @@ def save_to_library(model: ModelFile, name: str | None = None, *, overwrite: boo
     final = next(
         free
         for free in numbered(clean_name(model.name if name is None else name))
-        if free.lower() not in BUILT_IN and (overwrite or not (folder / f"{free}{SUFFIX}").exists())
+        if free.lower() not in BUILT_IN and not (folder / f"{free}{SUFFIX}").exists()
     )
     return ModelFile.write(folder / f"{final}{SUFFIX}", model.header.replace(name=final), model.weights)
 
@@ -196,6 +195,20 @@ def require_writable(folder: Path, error: type[WBCSegError] = ModelError) -> Non
     write_atomically(probe, b"a model goes here", error)
     with contextlib.suppress(OSError):
         probe.unlink()
+
+
+def require_free(path: Path) -> None:
+    """Refuse a file for a network that is there already, or is called otherwise, before hours are spent.
+
+    Raises
+    ------
+    ModelError
+        With a sentence.
+    """
+    if path.suffix != SUFFIX:
+        raise ModelError(f"{path}: the file to write must end in {SUFFIX}.")
+    if path.exists():
+        raise ModelError(f"{path} is there already: give another name, or move it elsewhere.")
 
 
 def _paths() -> dict[str, Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ LOCK = ".training.lock"
 AS_PLANNED = "all epochs done as planned"
 _KEY = "napari_wbcseg_training"
 _FORMAT = 1
-_PATIENCE = 2.0  # seconds to wait for who only looks whether a folder is used
+_BEST = "best-*.safetensors"
+PATIENCE = 2.0  # seconds to wait for who only looks whether a folder is used
 
 
 class State(BaseModel, arbitrary_types_allowed=True):
@@ -107,7 +107,7 @@ class Checkpoint:
             f"Another training is at work in {folder}: wait for it to end, or choose another folder or name."
         )
         try:
-            with locked(folder / LOCK, busy, _PATIENCE):
+            with locked(folder / LOCK, busy, PATIENCE):
                 for part in (folder, self._folder):
                     remove_leftovers(part)
                 yield
@@ -117,8 +117,11 @@ class Checkpoint:
                     folder.rmdir()  # only if it is empty
 
     def discard(self) -> None:
-        """Remove it."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove it, and its folder unless something of the user's is in it."""
+        with contextlib.suppress(OSError):
+            for path in (self._state, *self._folder.glob(_BEST)):
+                path.unlink(missing_ok=True)
+            self._folder.rmdir()
 
     def save(self, model: KerasModel, state: State) -> None:
         """Write the state, and before it the best weights if they are those of the last epoch.
@@ -140,7 +143,7 @@ class Checkpoint:
         }
         about = {**state.model_dump(exclude={"best"}), "format": _FORMAT}
         write_atomically(self._state, save(tensors, metadata={_KEY: json.dumps(about)}), TrainingError)
-        for path in self._folder.glob("best-*.safetensors"):
+        for path in self._folder.glob(_BEST):
             if path != best:
                 path.unlink(missing_ok=True)
 

@@ -25,10 +25,10 @@ from ..box import Box
 from ..datasets.pair import Pairs, TrainingPair
 from ..errors import DatasetError, TrainingError, WBCSegError, reading
 from ..files import locked, numbered, write_atomically, write_problem
-from ..network.library import models_folder
+from ..network.library import models_folder, require_writable
 from ..network.model_file import ModelFile, clean_name
 from ..settings import TrainingSettings
-from .checkpoint import LOCK, Checkpoint
+from .checkpoint import LOCK, PATIENCE, Checkpoint
 
 JOB = "job"
 _ADVICE = "discard this training, and train again"
@@ -108,6 +108,26 @@ def new_training_folder(name: str) -> Path:
             continue
         except OSError as error:
             raise TrainingError(write_problem(folder, error)) from None
+
+
+def shell_training_folder(name: str) -> Path:
+    """Return the folder of a training that the shell names, in the user's library.
+
+    Raises
+    ------
+    TrainingError
+        If napari keeps a training of that name.
+    ModelError
+        If no model could be saved in the library.
+    """
+    require_writable(models_folder())
+    folder = models_folder() / "training" / name
+    if (folder / JOB).exists():
+        raise TrainingError(
+            f"napari keeps an interrupted training of {name}: go on with it or discard it there, or give "
+            "another --name."
+        )
+    return folder
 
 
 def write_job(folder: Path, job: TrainingJob) -> None:
@@ -198,8 +218,10 @@ def unfinished_trainings() -> list[Unfinished]:
 
 
 def discard_training(folder: Path) -> None:
-    """Remove the folder of a training, which is its own."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove the folder of a training, which is its own, unless another process is at work in it."""
+    busy = TrainingError("It is at work.")
+    with contextlib.suppress(TrainingError), locked(folder / LOCK, busy, PATIENCE):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_pairs(path: Path, pairs: Pairs) -> None:
