@@ -296,6 +296,19 @@ class TestTrainClassifier:
             "new.training is what is left of a training on other data" in wbcseg(*with_other, status=1).output
         )
 
+    def test_nor_is_one_whose_classes_or_settings_were_changed_meanwhile(self, data: Path) -> None:
+        table = pd.read_csv(data / "classes.csv")
+        table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)
+        self.train(status=1)
+        assert "other settings: remove it" in self.train("--epochs", 2, status=1)
+        table.to_csv(data / "classes.csv", index=False)
+        assert "other data" in self.train(status=1), "not once more that there is no monocyte"
+
+    def test_a_file_that_is_there_or_of_another_ending_is_refused_before_the_work(self, data: Path) -> None:
+        Path("new.safetensors").write_bytes(b"an hour of work")
+        assert "new.safetensors is there already" in self.train(status=1)
+        assert "must end in .safetensors" in self.train("--out", "new.h5", status=1)
+
     def test_a_class_with_too_few_cells_or_of_no_known_name_is_a_sentence(self, data: Path) -> None:
         table = pd.read_csv(data / "classes.csv")
         table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)

@@ -25,13 +25,15 @@ from ..network.classifier import (
     build_classifier,
 )
 from ..network.device import dtype_policy
+from ..network.library import require_free
 from ..network.model_file import ModelFile
+from ..network.tensor_file import hash_of
 from ..network.unet import set_weights, weights_of
 from ..progress import Progress, silent
 from ..segmentation.outlining import outliner
 from ..words import counted
 from .batches import as_dataset
-from .class_cells import CLASSES, USUAL, ClassCells, cut_cells, discs, drawn_cells, joined
+from .class_cells import CLASSES, USUAL, ClassCells, class_table, cut_cells, discs, drawn_cells, joined
 from .class_views import SIDE, view
 
 
@@ -116,10 +118,14 @@ def train_classifier(
         If a data set cannot be used.
     TrainingError
         If a class has too few cells to keep any aside, or what there is to go on with began otherwise.
+    ModelError
+        If the file is there already, or its name ends otherwise.
     """
+    require_free(out)
     settings = settings or ClassifierTraining()
     folder, first = out.with_suffix(".training"), outline if start is None else start
-    _begin(folder, [*(str(path.resolve()) for path in data), outline.hash, first.hash])
+    tables = [f"{path.resolve()} {hash_of(class_table(path).to_csv().encode())}" for path in data]
+    _begin(folder, [*tables, outline.hash, first.hash, repr(settings)])
     parts = _cells(data, folder, outline, progress)
     cells = joined(parts)
     kinds = cells.truth.argmax(axis=1)
@@ -164,8 +170,8 @@ def _begin(folder: Path, what: list[str]) -> None:
     told = folder / "begun.json"
     if told.is_file() and json.loads(told.read_text()) != what:
         raise TrainingError(
-            f"{folder} is what is left of a training on other data or from other models: "
-            "remove it, or give the classifier another name."
+            f"{folder} is what is left of a training on other data, from other models or with other "
+            "settings: remove it, or give the classifier another name."
         )
     write_atomically(told, json.dumps(what).encode(), TrainingError)
 
