@@ -17,6 +17,7 @@ from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.network.robust import ROBUST
 from napari_wbcseg.training import fine_tune as fine_tuning
 from napari_wbcseg.training.checkpoint import fingerprint
+from napari_wbcseg.training.duplicates import find_duplicates
 from napari_wbcseg.training.fine_tune import (
     FineTuned,
     FineTuningPlan,
@@ -137,6 +138,22 @@ def test_a_copy_of_a_field_that_is_scored_is_refused() -> None:
     ]
     with pytest.raises(TrainingError, match="same picture"):
         plan_fine_tuning(pairs, START, original_pairs(), FAST)
+
+
+def test_an_original_picture_among_the_users_fields_is_neither_replayed_nor_scored(few_smears: None) -> None:
+    original = original_pairs()
+    own = [
+        replace(
+            pair, name=f"mine-{i}", group=f"mine-{i}", image=pair.image[:, ::-1], labels=pair.labels[:, ::-1]
+        )
+        for i, pair in enumerate(original[:6])
+    ]
+    plan = plan_fine_tuning(own, START, original, FAST)
+    replayed = [*plan.replay.training, *plan.replay.held_out]
+    assert not find_duplicates(replayed, own)
+    assert {pair.name for pair in replayed} == {"train-6", "train-7"}
+    all_of_them = plan_fine_tuning(own, START, original[:6], FAST)
+    assert "original data" not in all_of_them.summary, "synthetic smears stand in"
 
 
 def test_with_one_cell_the_scores_are_said_to_be_on_what_it_saw(few_smears: None) -> None:

@@ -28,6 +28,7 @@ from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..settings import Recipe, TrainingSettings
 from ..words import counted
+from .duplicates import find_duplicates
 from .folder import FINE_TUNING, TrainingJob
 from .plan import count_cells, make_plan
 from .recipes import require_recipe
@@ -313,7 +314,7 @@ def plan_fine_tuning(
     own_pairs = [_as_own(pair) for pair in chosen.training]
     all_alike = chosen.training == chosen.validation
     held_out = own_pairs if all_alike else [_as_own(pair) for pair in chosen.validation]
-    replay = make_replay(original, settings.recipe, settings.seed, progress)
+    replay = make_replay(original, settings.recipe, settings.seed, progress, own)
     notes = [*chosen.notes]
     if chosen.left_out_summary:
         notes.append(chosen.left_out_summary)
@@ -357,7 +358,11 @@ def _as_own(pair: TrainingPair) -> TrainingPair:
 
 
 def make_replay(
-    original: str | Path | Pairs | None, recipe: Recipe = "robust", seed: int = 0, progress: Progress = silent
+    original: str | Path | Pairs | None,
+    recipe: Recipe = "robust",
+    seed: int = 0,
+    progress: Progress = silent,
+    own: Pairs = (),
 ) -> Replay:
     """Return a sample of the original data, and synthetic smears beside it or in place of it.
 
@@ -372,18 +377,24 @@ def make_replay(
     seed : int
         Decides which are taken, where there are many.
     progress : Progress
+    own : sequence of TrainingPair
+        The user's fields. An original picture that is among them is not used: it would be trained on and
+        scored on.
     """
     if original is None:
         original = local_sigtuple(TRAIN_FOLDER)
     training: list[TrainingPair] = []
     parts = []
-    if original is None:
+    progress(0, 0, "Reading the original images")
+    pairs = [] if original is None else pairs_of(original)
+    among_own = {id(pair) for pair, _ in find_duplicates(pairs, own)}
+    pairs = [pair for pair in pairs if id(pair) not in among_own]
+    if not pairs:
         held_out = _smears(_SCORED_SEED, _SCORED_SMEARS, progress)
     else:
-        progress(0, 0, "Reading the original images")
-        training, held_out = _sampled(pairs_of(original), np.random.default_rng((seed, 0x5A3)))
+        training, held_out = _sampled(pairs, np.random.default_rng((seed, 0x5A3)))
         parts.append(f"a sample of the original data ({counted(len(training), 'image')})")
-    if recipe == "robust" or original is None:
+    if recipe == "robust" or not pairs:
         training += _smears(seed, _SYNTHETIC_SMEARS, progress)
         parts.append(f"{_SYNTHETIC_SMEARS} synthetic smears")
     return Replay(training, held_out, " and ".join(parts))
