@@ -212,6 +212,7 @@ class TestFineTuning:
         (kept,) = unfinished_trainings()
         assert kept.fine_tuning, "until the user has decided, a crash costs nothing"
         assert panel.resume.isHidden()
+        assert not panel._button.isEnabled(), "another would let the new model go unasked"
         assert comparison.old.model.startswith("my-stain@")
         assert len(comparison.old.rows) == len(comparison.new.rows) == 1
         shown = panel._table.text()

@@ -167,7 +167,7 @@ class FineTunePanel(Panel):
             self._set.setText("\n".join([self._plan.summary, *self._plan.notes]))
         if ready:  # until it is kept or not
             self.resume.hide()
-        self._button.setEnabled(self._any and bool(self.start.name) and not self.run.running)
+        self._button.setEnabled(self._any and bool(self.start.name) and not (self.run.running or ready))
         self.start.setEnabled(not self.run.running)
         for found in (self._table, self._name, self._keep, self._discard):
             found.setVisible(ready)
