@@ -121,6 +121,16 @@ def test_grey_edges_of_a_drawn_mask_are_no_cells(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_labels(_save(tmp_path / "m.png", mask)) > 0, mask > 127)
 
 
+def test_grey_edges_in_16_bits_are_not_taken_for_cells(tmp_path: Path) -> None:
+    mask = _mask().astype(np.uint16) * 257
+    path = _save(tmp_path / "m.tif", mask)
+    assert _labels(path).max() == 2
+    mask[3, 5:15], mask[14, 5:15] = 15_000, 49_000
+    with pytest.raises(DatasetError, match=r"65535.*save it in 8 bits"):
+        _labels(_save(path, mask))
+    assert read_labels(path, "m.tif", "foreground")[0].max() == 2
+
+
 def _nuclei_in_cells(body: int, nucleus: int, dtype: type = np.uint8) -> np.ndarray:
     """Two cells, each with its nucleus inside."""
     mask = np.zeros((40, 50), dtype)

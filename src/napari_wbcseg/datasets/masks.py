@@ -144,9 +144,15 @@ def _levels(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 def _refuse_parts(values: NDArray[Any], shown: str) -> None:
     """Refuse a mask whose few values stand for parts of cells, such as nucleus and cell body.
 
-    One value lies inside the other; or a level that the threshold would drop is as wide as a cell.
+    One value lies inside the other; or a level that the threshold would drop is as wide as a cell. And refuse
+    one of 16 bits with grey between black and white, each of whose greys would be a cell.
     """
     levels, counts = _levels(values)
+    if values.dtype == np.uint16 and len(levels) > 1 and levels[-1] == 65535:
+        raise DatasetError(
+            f"{shown} reaches 65535, as black and white of 16 bits does, but has other values too: save it "
+            f"in 8 bits. {_HOW}"
+        )
     if not 2 <= len(levels) <= PARAMETERS.most_parts or values.dtype.kind not in "iu" or levels[0] < 0:
         return
     if levels[-1] == 255 and values.dtype == np.uint8:
