@@ -14,6 +14,7 @@ from qtpy.QtCore import QTimer
 
 from napari_wbcseg.network.library import list_models
 from napari_wbcseg.plugin.shared.jobs import Job
+from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.model_list import ModelPicker
 from napari_wbcseg.progress import silent
 from napari_wbcseg.settings import TrainingSettings
@@ -127,6 +128,24 @@ def test_what_is_missing_is_told_beside_the_button(viewer, widget, tmp_path, qtb
     widget.folder = tmp_path
     plan_of(widget, qtbot)
     assert str(tmp_path) in widget._problem.text(), "an empty folder is no data set"
+
+
+def test_cells_are_trained_on_with_the_image_that_they_were_found_in(viewer, widget):
+    images, cells = [], []
+    for number, centre in enumerate([(40, 40), (90, 90)]):
+        image = viewer.add_image(discs(centres=[centre]), rgb=True, name=f"slide {number}")
+        images.append(image)
+        cells.append(add_segmentation(viewer, dark_discs(image.data), image).cells)
+    drawn = viewer.add_labels(np.ones((120, 160), np.int32), name="drawn")
+    widget.labels = cells[1]
+    for one, other in zip(images, cells, strict=True):
+        widget.image = one
+        assert widget.labels is other
+    widget.labels = cells[0]
+    assert widget.image is images[0]
+    widget.labels = drawn
+    widget.image = images[1]
+    assert widget.labels is drawn, "nobody knows what these are of"
 
 
 def test_labels_without_a_cell_give_a_sentence(viewer, widget, qtbot):

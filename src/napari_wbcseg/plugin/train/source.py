@@ -20,7 +20,7 @@ from ...datasets.sigtuple import TRAIN_FOLDER, read_sigtuple
 from ...errors import DatasetError
 from ...progress import Progress
 from ..shared.layer_picker import LayerPicker
-from ..shared.metadata import is_picture, role_of
+from ..shared.metadata import LayerInfo, is_picture, role_of
 from ..shared.panel import Sentence, beside, button, choice, fill, form, stretched, together, with_tip
 from ..shared.training_data import checked_pair, reader_of_layers, training_set_in_words
 
@@ -91,7 +91,7 @@ class SourcePanel(QWidget):
         fill(self, form(("Learn from", self.kind, "Where the training images come from.")), *self._pages)
         self.kind.currentIndexChanged.connect(self._on_kind)
         for chosen in (self.image.changed, self.labels.changed):
-            chosen.connect(lambda: self.changed.emit())
+            chosen.connect(self._on_layer)
         for typed in (self.path.textChanged, self.masks.currentIndexChanged):
             typed.connect(self.changed)
         self._on_kind(self.kind.currentIndex())
@@ -152,6 +152,22 @@ class SourcePanel(QWidget):
         with_tip(stretched(self.masks), "How masks of several values are read.")
         choose = beside(button("Folder …", self._choose_folder), button("Archive …", self._choose_file))
         return together(self.path, choose, beside(QLabel("Masks"), self.masks))
+
+    def _on_layer(self, chosen: Layer | None) -> None:
+        """Keep cells with the image that they were found in, where one can be chosen."""
+        image, labels = self.image.value, self.labels.value
+        source, shown = (
+            LayerInfo.of(labels).source_id if labels else None,
+            str(image.unique_id) if image else "",
+        )
+        if source not in (None, shown):
+            if chosen is image:
+                fitting = (one for one in self.labels.choices if one and LayerInfo.of(one).source_id == shown)
+                self.labels.value = next(fitting, labels)
+            else:
+                fitting = (one for one in self.image.choices if one and str(one.unique_id) == source)
+                self.image.value = next(fitting, image)
+        self.changed.emit()
 
     def _on_kind(self, kind: int) -> None:
         if kind == CORRECTIONS:
