@@ -32,6 +32,8 @@ def test_a_field_is_added_listed_and_taken_out(tmp_path: Path, own_set: Path) ->
 
 def test_what_cannot_be_done_is_a_sentence(own_set: Path) -> None:
     assert "no field 'nothing'" in wbcseg("corrections", "remove", "nothing", status=1).stderr
+    Image.fromarray(np.full((60, 80, 3), 200, np.uint8)).save("smear.png")
+    assert "no file gone.tif" in wbcseg("corrections", "add", "smear.png", "gone.tif", status=1).stderr
     own_set.mkdir()
     (own_set / "corrections.json").write_text("{")
     for command in (["corrections"], ["finetune", "--discard"]):

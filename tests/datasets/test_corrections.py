@@ -159,7 +159,12 @@ def test_a_full_or_protected_disk_gets_a_sentence_and_keeps_what_was_there(
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("{", "damaged"), ('{"fields": [{"name": "../x"}]}', "damaged"), ('{"format_version": 9}', "update")],
+    [
+        ("{", "damaged"),
+        ('{"fields": [{"name": "../x"}]}', "damaged"),
+        ('{"format_version": 9}', "update"),
+        ('{"of": "another program"}', "damaged"),
+    ],
 )
 def test_a_damaged_record_gets_a_sentence(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "corrections.json").write_text(content)
@@ -167,10 +172,31 @@ def test_a_damaged_record_gets_a_sentence(tmp_path: Path, content: str, words: s
         read_pairs(tmp_path)
 
 
-def test_a_file_that_was_deleted_is_named(tmp_path: Path) -> None:
-    from napari_wbcseg.errors import ImageError
-
+def test_a_file_that_was_deleted_is_named_with_what_to_do(tmp_path: Path) -> None:
     add_correction(*field(), name="a", folder=tmp_path)
     (tmp_path / "labels" / "a.tif").unlink()
-    with pytest.raises(ImageError, match=r"labels.a\.tif"):
+    with pytest.raises(DatasetError, match=r"labels.a\.tif.*wbcseg corrections remove a"):
         read_pairs(tmp_path)
+
+
+def test_a_data_set_that_is_no_training_set_is_left_alone(tmp_path: Path) -> None:
+    add_correction(*field(), name="a", folder=tmp_path)
+    (tmp_path / "corrections.json").unlink()
+    with pytest.raises(DatasetError, match="choose another folder"):
+        add_correction(*field(1), name="a", folder=tmp_path)
+    np.testing.assert_array_equal(read_pairs(tmp_path)[0].image, field()[0])
+
+
+def test_after_a_full_disk_it_can_be_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "napari_wbcseg.datasets.corrections.write_tiff", lambda *_, error, **__: _raise(error("full"))
+        )
+        with pytest.raises(DatasetError, match="full"):
+            add_correction(*field(), name="a", folder=tmp_path)
+    (tmp_path / "images").mkdir()
+    assert add_correction(*field(), name="a", folder=tmp_path) in read_record(tmp_path)
+
+
+def _raise(error: Exception) -> None:
+    raise error

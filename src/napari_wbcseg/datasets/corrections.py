@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from ..errors import DatasetError, reading
+from ..errors import DatasetError, WBCSegError, reading
 from ..files import ABANDONED, numbered, remove_leftovers, safe_name, user_folder, write_atomically
 from ..images.pixel_size import PixelSize, unit_symbol
 from ..images.prepare import as_rgb8
@@ -104,7 +104,7 @@ class _Record(BaseModel):
 
     format_version: Annotated[int, Field(le=FORMAT_VERSION)] = FORMAT_VERSION
     written_by: str = f"napari-wbcseg {__version__}"
-    fields: tuple[Correction, ...] = ()
+    fields: tuple[Correction, ...]
 
 
 def corrections_folder(folder: str | Path | None = None) -> Path:
@@ -155,6 +155,11 @@ def add_correction(
         If the image is none.
     """
     place = corrections_folder(folder)
+    if any((place / IMAGES).glob("[!.]*")) and not is_corrections(place):
+        raise DatasetError(
+            f"{place} has {IMAGES} but no {RECORD}, so it is no training set of corrections: choose another "
+            "folder, or move this one elsewhere; it is still a data set to train on."
+        )
     for part in (place, place / IMAGES, place / LABELS):
         remove_leftovers(part, age=ABANDONED)
     pixels = as_rgb8(image)
@@ -174,7 +179,9 @@ def add_correction(
             "sha256": digest,
         }
     )
-    # The record last: a pair without a record is found and read all the same, the reverse is not.
+    if not fields:
+        _write_record(place, ())  # the folder is ours, also where the disk is full before the end
+    # The record last: what it names is there.
     _write_tiff(place / IMAGES / f"{final}.tif", pixels, record)
     _write_tiff(place / LABELS / f"{final}.tif", numbers, record)
     _write_record(place, {**{field.name: field for field in fields}, final: record}.values())
@@ -210,8 +217,8 @@ def read_record(folder: str | Path | None = None) -> tuple[Correction, ...]:
     """
     path = corrections_folder(folder) / RECORD
     advice = (
-        "update napari-wbcseg if a newer version wrote it; else mend it, or delete it: the images and labels "
-        "beside it are still a data set to train on"
+        "update napari-wbcseg if a newer version wrote it; else mend it, or move the folder elsewhere: its "
+        "images and labels are still a data set to train on once this file is gone"
     )
     with reading(path, DatasetError, advice):
         return _Record.model_validate_json(path.read_bytes()).fields if path.exists() else ()
@@ -228,9 +235,7 @@ def read_corrections(folder: str | Path | None = None) -> list[TrainingPair]:
     Raises
     ------
     DatasetError
-        If there is no field, or a file is missing or does not fit its partner.
-    ImageError
-        If a file is no image.
+        If there is no field, or a file is missing, no image, or does not fit its partner.
     """
     place = corrections_folder(folder)
     fields = read_record(place)
@@ -241,9 +246,15 @@ def read_corrections(folder: str | Path | None = None) -> list[TrainingPair]:
         )
     pairs = []
     for field in fields:
-        image = read_rgb8(place / IMAGES / f"{field.name}.tif")
         path = place / LABELS / f"{field.name}.tif"
-        labels = _checked_labels(read_image(path), image.shape[:2], str(path))
+        try:
+            image = read_rgb8(place / IMAGES / path.name)
+            labels = _checked_labels(read_image(path), image.shape[:2], str(path))
+        except WBCSegError as error:
+            raise DatasetError(
+                f"A field of your training set cannot be used. {error} Or take the field out by `wbcseg "
+                f"corrections remove {field.name}`."
+            ) from None
         pairs.append(TrainingPair(field.name, image, labels, field.group or field.name))
     return pairs
 

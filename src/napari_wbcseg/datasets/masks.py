@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import DatasetError
 from ..images.field_of_view import sides
+from ..images.limits import check_is_file
 from ..images.opened import image_head
 from ..images.read import read_image
 from ..words import counted
@@ -85,6 +86,8 @@ def read_labels(
     ImageError
         If the file cannot be read.
     """
+    if isinstance(source, Path):
+        check_is_file(source)
     lossy = image_head(source)[:2] == b"\xff\xd8"
     values = _read_values(source, shown, lossy)
     if values.ndim != 2:
