@@ -11,8 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from qtpy.QtCore import QTimer
+from qtpy.QtGui import QShowEvent
 
 from napari_wbcseg.network.library import list_models
+from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.jobs import Job
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.model_list import ModelPicker
@@ -156,6 +158,15 @@ def test_labels_without_a_cell_give_a_sentence(viewer, widget, qtbot):
     assert not widget._train_button.isEnabled()
 
 
+def test_what_was_painted_in_another_tab_is_seen_on_coming_back(viewer, widget, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    labels = viewer.add_labels(np.zeros((120, 160), int))
+    plan_of(widget, qtbot)
+    labels.data[:] = dark_discs(discs()).labels
+    widget.showEvent(QShowEvent())
+    assert "2 white cells" in plan_of(widget, qtbot)._text.text()
+
+
 def test_corrections_are_a_source_as_soon_as_there_are_some(widget, qtbot, tmp_path, monkeypatch):
     from napari_wbcseg.datasets.corrections import add_correction
     from napari_wbcseg.plugin.train.source import CORRECTIONS
@@ -165,8 +176,7 @@ def test_corrections_are_a_source_as_soon_as_there_are_some(widget, qtbot, tmp_p
     assert "no corrections yet" in widget._problem.text()
     image = discs()
     add_correction(image, dark_discs(image).labels, name="field")
-    widget.source.choose(0)
-    widget.source.choose(CORRECTIONS)
+    events.training_set_changed.emit()
     assert "3 white cells in 1 field," in widget.source._about_set.text()
     assert "2 white cells in 1 image" in plan_of(widget, qtbot)._text.text()
 

@@ -89,12 +89,12 @@ class SourcePanel(QWidget):
         self._about_set = Sentence()
         self._pages = (self._layers_page(), self._folder_page(), Sentence(_SIGTUPLE), self._about_set)
         fill(self, form(("Learn from", self.kind, "Where the training images come from.")), *self._pages)
-        self.kind.currentIndexChanged.connect(self._on_kind)
+        self.kind.currentIndexChanged.connect(self.refresh)
         for chosen in (self.image.changed, self.labels.changed):
             chosen.connect(self._on_layer)
         for typed in (self.path.textChanged, self.masks.currentIndexChanged):
             typed.connect(self.changed)
-        self._on_kind(self.kind.currentIndex())
+        self.refresh()
 
     @property
     def folder(self) -> str:
@@ -169,7 +169,9 @@ class SourcePanel(QWidget):
                 self.image.value = next(fitting, image)
         self.changed.emit()
 
-    def _on_kind(self, kind: int) -> None:
+    def refresh(self, *_: object) -> None:
+        """Show what belongs to the choice, as it is now."""
+        kind = self.kind.currentIndex()
         if kind == CORRECTIONS:
             self._tell_corrections()
         for number, page in enumerate(self._pages):

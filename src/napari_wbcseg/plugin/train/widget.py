@@ -9,6 +9,7 @@ from typing import Any
 import napari
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QCheckBox, QLineEdit
 from superqt.utils import signals_blocked
 
@@ -150,6 +151,12 @@ class TrainWidget(Panel):
         title = f"Going on with {training.name}"
         self._begin(lambda progress: TrainingProcess(training.folder, preview=True), title)
 
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Look again at what may have been painted or corrected while another tab was in front."""
+        super().showEvent(event)
+        if not self.folder:
+            self.source.refresh()
+
     # Parts -----------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
@@ -177,6 +184,7 @@ class TrainWidget(Panel):
 
     def _connect(self) -> None:
         self.source.changed.connect(self._look)
+        events.training_set_changed.connect(self.source.refresh)
         self.start.currentIndexChanged.connect(self._show_defaults)
         self._form.changed.connect(self._look)
         self.plan.changed.connect(self._refresh)
