@@ -26,6 +26,9 @@ def test_a_field_is_added_listed_and_taken_out(tmp_path: Path, own_set: Path) ->
     said = wbcseg("corrections").stdout
     assert "ann" in said
     assert f"2 white cells in 1 field: {own_set}" in said.replace("\n", "")
+    said = wbcseg("corrections", "add", *files, "--pixel-size", "inf", status=2).stderr
+    assert "--pixel-size" in said
+    assert "2 white cells in 1 field" in wbcseg("corrections").stdout, "the training set can be read"
     wbcseg("corrections", "remove", "smear")
     assert "0 white cells in 0 fields" in wbcseg("corrections").stdout
 

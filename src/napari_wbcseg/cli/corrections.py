@@ -52,7 +52,9 @@ def add(
     name: Annotated[
         str | None, typer.Option(help="What to call it.", show_default="that of the picture")
     ] = None,
-    pixel_size: Annotated[float | None, typer.Option(min=0, help="Size of a pixel in micrometres.")] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(min=0, max=1000, help="Size of a pixel in micrometres.")
+    ] = None,
     masks: MasksOption = "auto",
     by: Annotated[str | None, typer.Option(help="Who decided.", show_default="your login name")] = None,
 ) -> None:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, FiniteFloat
 
 from ..errors import DatasetError, WBCSegError, reading
 from ..files import ABANDONED, numbered, remove_leftovers, safe_name, user_folder, write_atomically
@@ -86,7 +86,7 @@ class Correction(BaseModel, frozen=True, extra="ignore"):
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,100}$")]
     cells: Annotated[int, Field(ge=0)]
-    scale: tuple[float, float] | None = None
+    scale: tuple[FiniteFloat, FiniteFloat] | None = None
     unit: str = "pixel"
     source: str = ""
     plane: int | None = None
