@@ -13,6 +13,7 @@ import zarr
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from napari_wbcseg import load_result
 from napari_wbcseg.box import Box
 from napari_wbcseg.errors import EditError
 from napari_wbcseg.network.library import models_folder
@@ -22,6 +23,7 @@ from napari_wbcseg.plugin.review.widget import ReviewWidget
 from napari_wbcseg.plugin.segment.widget import SegmentWidget
 from napari_wbcseg.plugin.shared import file_layers, layers
 from napari_wbcseg.plugin.shared.jobs import Job
+from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
 from napari_wbcseg.segmentation.large.result import LargeResult
 from napari_wbcseg.segmentation.large.run import segment_large
 from napari_wbcseg.settings import SegmentationSettings
@@ -155,6 +157,13 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     assert (table.loc[5, "row"], table.loc[5, "col"]) == pytest.approx((300, 300))
     assert not table.loc[5, "border"]
     assert np.array_equal(np.asarray(cells.data[0]), truth)
+
+
+def test_cells_of_a_slide_are_saved_with_the_file_of_their_image(viewer, slide, result, forced, tmp_path):
+    """It is not the folder of the result, which is what napari opened."""
+    image, cells = viewer.open(result, plugin="napari-wbcseg")
+    save_snapshot(LayerSnapshot.of_layer(cells, viewer, image), tmp_path / "again", "tiff")
+    assert load_result(tmp_path / "again-result.json").image_path == slide
 
 
 def test_cells_on_disk_are_looked_at_and_named_in_the_gallery(viewer, result, forced, qtbot):

@@ -51,7 +51,7 @@ def large_image_layer(path: str | Path, *, fields: bool = True) -> LayerDataTupl
     about = {
         "name": path.name.split(".")[0],
         "rgb": rgb,
-        "metadata": LayerInfo(notes=image.notes).metadata,
+        "metadata": LayerInfo(path=str(path), notes=image.notes).metadata,
         **placed(Placement.of_pixels(rows + 2, image.pixel_size)),
     }
     return *_resolutions(levels, about), "image"
