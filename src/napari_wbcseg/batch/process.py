@@ -212,8 +212,7 @@ def _large(
     written = ("tiff", "csv", "overlay", *(name for name in FORMATS if FORMATS[name].in_parts))
     if left_out := [name for name in run.wanted() if name not in written]:
         notes.append(f"Not written for it: {', '.join(left_out)}.")
-    place = Placement.of_pixels(2, image.pixel_size)
-    result = replace(result, notes=tuple(dict.fromkeys(notes)), place=place)
+    result = replace(result, notes=tuple(dict.fromkeys(notes)))
     stamp = ImageRecord.of(item.path, item.image, run.folder, hashed=False)
     return write_result(item, result, folder.name, image, stamp, run, progress, start)
 

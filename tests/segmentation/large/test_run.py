@@ -17,6 +17,7 @@ import pytest
 import tifffile
 import zarr
 
+from napari_wbcseg import load_result, save
 from napari_wbcseg.box import Box
 from napari_wbcseg.classification.classes import BUILT_IN, PROBABILITY
 from napari_wbcseg.classification.naming import each_named
@@ -95,6 +96,20 @@ def test_what_is_left_on_disk(smear: tuple[np.ndarray, np.ndarray], model: Model
     again = segment_large(image, tmp_path / "out", model, SETTINGS, on_tile=pytest.fail)
     assert again.count == result.count == len(table)
     assert again.cells.dtypes.equals(result.cells.dtypes)
+
+
+def test_a_result_of_a_file_is_saved_with_its_pixel_size_and_where_it_came_from(
+    smear: tuple[np.ndarray, np.ndarray], model: ModelFile, tmp_path: Path
+) -> None:
+    file = tmp_path / "slide.tif"
+    size = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(file, smear[0], photometric="rgb", tile=(64, 64), **size)
+    for _ in range(2):  # found, and had again
+        result = segment_large(file, tmp_path / "slide-cells", model, SETTINGS)
+        save(result, tmp_path / "again", "tiff,csv")
+        found = load_result(tmp_path / "again-result.json")
+        assert (found.placement.scale, found.image_path, found.name) == ((0.5, 0.5), file, "slide")
+        assert "area_um2" in pd.read_csv(tmp_path / "again-cells.csv")
 
 
 def test_an_image_with_nothing_in_it(model: ModelFile, tmp_path: Path) -> None:

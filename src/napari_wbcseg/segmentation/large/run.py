@@ -27,7 +27,7 @@ from ...version import __version__
 from ..detections import TileCells, draw
 from ..global_estimates import GlobalEstimates, estimate, image_digest
 from ..pipeline import DEFAULT_MODEL, model_and_settings
-from ..result import Segmentation
+from ..result import Placement, Segmentation
 from ..tile_work import Each, TileWork, find_all, finish, here
 from ..tiles import Tile
 from .files import (
@@ -134,7 +134,7 @@ class LargeRun:
         with dask.config.set(scheduler="threads"):  # a lazy image is read here, also where there is a cluster
             opened = _opened(image)
             self.source, plan, known = self._begin(opened)
-        self._read_notes = opened.notes
+        self._image = opened
         self.labels = Pyramid.open(self.out / LABELS_FOLDER)
         self._finished = (self.out / RESULT_FILE).exists()
         if self._finished:
@@ -262,7 +262,7 @@ class LargeRun:
             "cell_diameter": estimates.cell_diameter,
             "class_diameter": estimates.class_diameter,
             "field_share": estimates.field_share,
-            "notes": tuple(dict.fromkeys((*self._read_notes, *estimates.notes))),
+            "notes": tuple(dict.fromkeys((*self._image.notes, *estimates.notes))),
         }
         if not self._finished:
             edited, classes = False, class_list(self._classifier)
@@ -299,6 +299,8 @@ class LargeRun:
             **self._method,
             **about,
             extra={"folder": self.out},
+            place=Placement.of_pixels(2, self._image.pixel_size),
+            image_path=Path(self._image.name) if self._image.name else None,
             edited=edited,
             classes=classes,
         )
