@@ -170,6 +170,14 @@ def locked(file: Path, busy: WBCSegError, patience: float = 0.0, keep: bool = Fa
         lock.release()
 
 
+def relative_path(path: str | Path, folder: Path) -> str:
+    """Return a path from a folder, with slashes; empty where it is on another drive of Windows."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return ""
+
+
 def safe_name(wanted: str, prefix: str) -> str:
     """Return a name that files may have on every system; empty where nothing is left of it.
 

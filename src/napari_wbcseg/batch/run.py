@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, OutputError, SettingsError, WBCSegError
-from ..files import remove_leftovers
+from ..files import relative_path, remove_leftovers
 from ..images.find import find_images, natural_key
 from ..network.engines.create import create_engine
 from ..network.model_file import ModelFile
@@ -25,7 +25,6 @@ from ..results.names import (
     image_names,
     is_output,
 )
-from ..results.origins import relative_path
 from ..results.records import InputRecord, ResultRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
 from ..settings import SegmentationSettings

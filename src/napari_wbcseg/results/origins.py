@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 
 from ..datasets.corrections import learnt_file
 from ..errors import ModelError
+from ..files import relative_path
 from ..network.classifier import read_classifier
 from ..network.library import list_models, load_model
 from ..network.model_file import ModelFile
@@ -153,14 +153,6 @@ class ModelRecord(BaseModel, extra="forbid"):
             f"The run cannot be repeated: its {what} {self.id} is not here ({others[0]}). "
             f"Put the {what}'s file back, or segment anew with another."
         )
-
-
-def relative_path(path: str | Path, folder: Path) -> str:
-    """Return a path from a folder, with slashes; empty where it is on another drive of Windows."""
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:
-        return ""
 
 
 def file_sha256(path: str | Path) -> str:

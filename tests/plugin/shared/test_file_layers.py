@@ -159,6 +159,25 @@ def test_a_result_opens_with_its_image_and_is_corrected_part_by_part(viewer, res
     assert np.array_equal(np.asarray(cells.data[0]), truth)
 
 
+def test_a_result_that_moved_with_its_image_opens_with_it(viewer, slide, result, forced, tmp_path):
+    moved = tmp_path / "another place"
+    moved.mkdir()
+    slide.rename(moved / slide.name)
+    assert [layer.name for layer in viewer.open(result, plugin="napari-wbcseg")] == ["white cells (4)"]
+    result.rename(moved / result.name)
+    viewer.layers.clear()
+    image, cells = viewer.open(moved / result.name, plugin="napari-wbcseg")
+    assert (image.name, cells.name) == ("slide", "white cells (4) of slide")
+
+
+@pytest.mark.parametrize("content", [b"", b"II*\0"])
+def test_a_result_whose_image_is_damaged_opens_without_it(viewer, slide, result, forced, content):
+    slide.write_bytes(content)
+    assert [layer.name for layer in viewer.open(result, plugin="napari-wbcseg")] == [
+        "white cells (4) of slide"
+    ]
+
+
 def test_cells_of_a_slide_are_saved_with_the_file_of_their_image(viewer, slide, result, forced, tmp_path):
     """It is not the folder of the result, which is what napari opened."""
     image, cells = viewer.open(result, plugin="napari-wbcseg")

@@ -74,8 +74,11 @@ def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
     cells = {**_cells(result, about, source and source.split(".")[0]), **place}
     layers: list[LayerDataTuple] = [(*_resolutions(result.labels.arrays, cells), "labels")]
     if result.image_file is not None:
-        data, options, kind = large_image_layer(result.image_file, fields=False)
-        layers.insert(0, (data, {**options, **place}, kind))
+        with suppress(WBCSegError):  # damaged, or another by now
+            data, options, kind = large_image_layer(result.image_file, fields=False)
+            full = data[0] if options["multiscale"] else data
+            if full.shape[:2] == result.labels.arrays[0].shape:
+                layers.insert(0, (data, {**options, **place}, kind))
     return layers
 
 

@@ -101,10 +101,10 @@ class LargeResult:
             record = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
             record.setdefault("class_diameter", record.get("cell_diameter"))  # of an earlier version
             cells = read_table(table_file(folder)).astype(_NEEDED)
-            image = Path(plan["image"]) if plan.get("image") else None
+            places = Path(plan.get("image") or " "), (folder / (plan.get("relative") or " ")).resolve()
             result = cls(
                 folder=folder,
-                image_file=image if image is not None and image.exists() else None,
+                image_file=next((image for image in places if image.exists()), None),
                 labels=Pyramid.open(folder / LABELS_FOLDER),
                 cells=cells,
                 settings=plan["settings"],

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from ...box import Box
 from ...classification.classify import class_list, classifier_of
 from ...errors import ImageError, OutputError, SettingsError
-from ...files import write_atomically
+from ...files import relative_path, write_atomically
 from ...images.pixel_source import PixelSource
 from ...images.read import LargeImage, open_large
 from ...network.model_file import ModelFile
@@ -59,6 +59,7 @@ class _Plan(BaseModel, frozen=True, extra="forbid"):
     format: int
     version: str
     image: str = ""
+    relative: str = ""  # the same from the folder, which may be moved along with it
     digest: str
     shape: tuple[int, int]
     model: str
@@ -189,6 +190,7 @@ class LargeRun:
             format=_FORMAT,
             version=__version__,
             image=file,
+            relative=file and relative_path(file, self.out.resolve()),
             digest=image_digest(source),
             shape=source.shape,
             **self._method,
