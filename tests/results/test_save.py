@@ -166,6 +166,23 @@ class TestOmeZarr:
             assert (scale["scale"][-2:], place["translation"]) == ([2, 3], [*colour, 50, 70])
             assert [axis["unit"] for axis in nodes[name].metadata["axes"][-2:]] == ["angstrom", "inch"]
 
+    @pytest.mark.parametrize(
+        ("channels", "dtype", "names", "top"),
+        [
+            (4, np.uint8, ["red", "green", "blue"], 255),
+            (3, np.uint16, ["red", "green", "blue"], 230),
+            (1, np.uint8, None, None),
+        ],
+    )
+    def test_other_programs_find_as_many_colours_as_are_named(
+        self, tmp_path, result, image, channels, dtype, names, top
+    ):
+        picture = np.dstack([image, image[..., 0]])[..., :channels].astype(dtype)
+        node = self.nodes(save(result, tmp_path / "a.ome.zarr", image=picture)[0])["a.ome.zarr"]
+        assert node.metadata.get("channel_names") == names
+        assert node.data[0].shape == (*([3] if names else []), 60, 80)
+        assert node.metadata.get("contrast_limits") == (names and [[0, top]] * 3)
+
     @pytest.mark.parametrize("grey", [False, True])
     def test_the_picture_in_it_stays_where_its_cells_are_saved_without_it(
         self, tmp_path, result, labels, image, grey

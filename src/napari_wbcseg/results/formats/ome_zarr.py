@@ -68,8 +68,9 @@ def _fill(folder: Path, path: Path, result: Segmentation, image: Any, progress: 
     if image is not None:
         progress(0, 2, "Writing the image")
         image = np.asarray(image)
-        colours = image.ndim == result.labels.ndim + 1
-        image = np.moveaxis(image, -1, 0) if colours else image
+        if image.ndim > result.labels.ndim:  # a fourth channel is alpha; one is grey
+            image = image[..., 0] if image.shape[-1] == 1 else np.moveaxis(image[..., :3], -1, 0)
+        colours = image.ndim > result.labels.ndim
         write_image(image, root, name=result.name, **_layout(image.shape, result, colours))
         _move(root, result)
         if colours:
@@ -153,7 +154,7 @@ def _properties(result: Segmentation) -> list[dict[str, Any]]:
 
 
 def _channels(image: np.ndarray) -> list[dict[str, Any]]:
-    top = float(np.iinfo(image.dtype).max) if image.dtype.kind in "iu" else float(image.max(initial=1))
+    top = 255.0 if image.dtype == np.uint8 else float(image.max(initial=1))  # of 16 bits, 12 may be used
     window = {"start": 0, "end": top, "min": 0, "max": top}
     names = ("red", "FF0000"), ("green", "00FF00"), ("blue", "0000FF")
     return [{"label": name, "color": colour, "active": True, "window": window} for name, colour in names]
