@@ -229,6 +229,15 @@ class TestOmeZarr:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "b.zarr"]
 
 
+@pytest.mark.parametrize(("column", "known"), [(0.25, True), (0.5, False)])
+def test_the_shape_of_cells_is_not_known_where_pixels_are_no_squares(tmp_path, result, column, known):
+    table, outlines = save(result, tmp_path / "a", "csv,geojson", pixel_size=PixelSize(0.25, column))
+    columns = pd.read_csv(table)[["perimeter_um", "circularity", "eccentricity"]]
+    assert columns.notna().all(axis=None) == columns.notna().any(axis=None) == known
+    features = json.loads(outlines.read_text(encoding="utf-8"))["features"]
+    assert all(("Circularity" in feature["properties"]["measurements"]) == known for feature in features)
+
+
 def test_a_result_of_a_file_takes_a_pixel_size_that_it_lacks(tmp_path, result):
     save(result, tmp_path / "a", "tiff")
     files = save(load_result(tmp_path / "a-result.json"), tmp_path / "b", "tiff,csv", pixel_size=SIZE)

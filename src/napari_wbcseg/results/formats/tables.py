@@ -96,13 +96,15 @@ def with_micrometres(cells: pd.DataFrame, pixel_size: PixelSize | None) -> pd.Da
     -------
     DataFrame
         With ``area_um2``, ``diameter_um``, ``perimeter_um`` and ``nucleus_area_um2`` behind
-        the columns in pixels, where there are those.
+        the columns in pixels, where there are those. Of pixels that are no squares, the shape is
+        not known; see `in_physical_units`.
     """
     if pixel_size is None or pixel_size.unit not in CENTIMETRES:
         return cells
     micrometres = CENTIMETRES[pixel_size.unit] / CENTIMETRES["µm"]
     measured = in_physical_units(cells, (pixel_size.row * micrometres, pixel_size.column * micrometres))
-    table = cells.copy()
+    # Of pixels that are no squares these are not known, in the table of the window either.
+    table = cells.assign(**measured.filter(["circularity", "eccentricity"]))
     for name, power in LENGTHS.items():
         if name in table:
             place = list(table.columns).index(name)
