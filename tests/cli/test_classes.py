@@ -27,7 +27,7 @@ from napari_wbcseg import (
 )
 from napari_wbcseg.classification.classify import classify_cells
 from napari_wbcseg.classification.naming import each_named
-from napari_wbcseg.errors import ModelError
+from napari_wbcseg.errors import Cancelled, ModelError
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
 from napari_wbcseg.results.records import ResultRecord
 from napari_wbcseg.training import classifier as training
@@ -102,6 +102,21 @@ class TestClassify:
             warnings.simplefilter("error")  # a warning would show a line of this program
             wbcseg("classify", "out/c-result.json", "--classes", "own.safetensors")
         assert classes_in(out, "c") == ["pink", "violet"] * 2
+
+    def test_tables_tell_what_is_done_where_it_is_stopped(
+        self, out: Path, classifier: ClassifierFile
+    ) -> None:
+        def stop(done: int, total: int, stage: str) -> None:
+            if classes_in(out) == ["pink", "violet", "violet"]:
+                raise Cancelled("Stopped.")
+
+        with pytest.raises(Cancelled):
+            classify_results(out, "own.safetensors", stop)
+        assert classes_in(out, "b") == [""]
+        cells = pd.read_csv(out / "cells.csv", keep_default_na=False)
+        assert cells["class"].tolist() == ["pink", "violet", "violet", ""]
+        counts = pd.read_csv(out / "counts.csv").set_index("image")
+        assert counts.loc["a.png", ["pink", "violet"]].tolist() == [1, 2]
 
     def test_what_a_person_said_stays(self, out: Path, classifier: ClassifierFile) -> None:
         found = load_result(out / "a-result.json")

@@ -61,14 +61,16 @@ def classify_results(
     done, problems = list[Path](), list[str]()
     for folder in dict.fromkeys(file.parent for file in files):
         here = [file for file in files if file.parent == folder]
-        with alone_in(folder):
-            for file in here:
-                try:
-                    _tell(file, classifier, source, progress)
-                    done.append(file)
-                except ImageError as error:
-                    problems.append(str(error))
-        renew_tables(folder)
+        try:
+            with alone_in(folder):
+                for file in here:
+                    try:
+                        _tell(file, classifier, source, progress)
+                        done.append(file)
+                    except ImageError as error:
+                        problems.append(str(error))
+        finally:  # what is done stays, also where it is stopped
+            renew_tables(folder)
     return done, problems
 
 
