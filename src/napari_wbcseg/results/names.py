@@ -70,7 +70,7 @@ def output_names(
 
 def _possible_names(path: Path, wanted: str) -> Iterator[str]:
     """Yield names for the output files of an input without end, the plainest first."""
-    stem, folders = _stem(path), Path(os.path.realpath(path)).parts[1:-1]  # without the root
+    stem, folders = stem_of(path), Path(os.path.realpath(path)).parts[1:-1]  # without the root
     # The longest again: an input in more folders gets one more by then, and so another name.
     depths = [*range(len(folders) + 1), len(folders)]
     number = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
@@ -114,7 +114,7 @@ def _short(name: str) -> str:
     return f"{content[: _LONGEST - 9].decode(errors='ignore')}-{hashlib.sha256(content).hexdigest()[:8]}"
 
 
-def _stem(path: Path) -> str:
+def stem_of(path: Path) -> str:
     """Return a name without its ending: ``a`` for ``a.png`` and for ``a.ome.zarr``."""
     stem = path.stem
     return stem.removesuffix(".ome") if path.suffix.lower() in (".tif", ".tiff", ".zarr") else stem

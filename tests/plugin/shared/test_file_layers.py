@@ -170,6 +170,14 @@ def test_a_result_that_moved_with_its_image_opens_with_it(viewer, slide, result,
     assert (image.name, cells.name) == ("slide", "white cells (4) of slide")
 
 
+def test_a_slide_whose_name_is_a_date_is_called_by_all_of_it(viewer, slide, forced):
+    write_dark_robust_model(models_folder() / "dark.safetensors")
+    dated, out = slide.with_name("2024.05.01 a.ome.tif"), slide.with_name("2024.05.01 a-cells")
+    segment_large(slide.rename(dated), out, "dark", SETTINGS)
+    image, cells = viewer.open(out, plugin="napari-wbcseg")
+    assert (image.name, cells.name) == ("2024.05.01 a", "white cells (4) of 2024.05.01 a")
+
+
 @pytest.mark.parametrize("content", [b"", b"II*\0"])
 def test_a_result_whose_image_is_damaged_opens_without_it(viewer, slide, result, forced, content):
     slide.write_bytes(content)

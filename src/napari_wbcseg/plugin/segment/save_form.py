@@ -13,6 +13,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout
 
 from ...progress import Progress
+from ...results.names import stem_of
 from ...results.save import base_of, files_of
 from ..shared.jobs import Job, busy, in_background
 from ..shared.panel import Panel, button, confirmed, fill
@@ -163,6 +164,6 @@ def _suggested(layer: Labels, viewer: ViewerModel) -> Path:
     image = source_image(viewer, layer)
     path = None if image is None else path_of(image)
     if path is not None and path.parent.is_dir():
-        return path.with_name(path.stem.removesuffix(".ome"))
+        return path.with_name(stem_of(path))
     name = "cells" if image is None else image.name
     return Path(get_save_history()[0]) / "".join("-" if sign in '<>:"/\\|?*' else sign for sign in name)

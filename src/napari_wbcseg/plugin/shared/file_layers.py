@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import WBCSegError
 from ...images.zarr_files import open_zarr
+from ...results.names import stem_of
 from ...segmentation.result import Placement
 from .counts import counted_name
 from .features import features_table
@@ -49,7 +50,7 @@ def large_image_layer(path: str | Path, *, fields: bool = True) -> LayerDataTupl
         kept = not rows and max(coarser.shape[:2]) <= _OVERVIEW
         levels.append(np.asarray(coarser) if kept else coarser)
     about = {
-        "name": path.name.split(".")[0],
+        "name": stem_of(path),
         "rgb": rgb,
         "metadata": LayerInfo(path=str(path), notes=image.notes).metadata,
         **placed(Placement.of_pixels(rows + 2, image.pixel_size)),
@@ -68,14 +69,14 @@ def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
     from ...segmentation.large.result import LargeResult
 
     result = LargeResult.open(folder)
-    source = None if result.image_file is None else result.image_file.name
-    about = LayerInfo.of_result("cells", result, source=source, folder=str(result.folder))
+    file = result.image_file
+    about = LayerInfo.of_result("cells", result, source=file and file.name, folder=str(result.folder))
     place = placed(Placement.of_pixels(2, result.pixel_size))
-    cells = {**_cells(result, about, source and source.split(".")[0]), **place}
+    cells = {**_cells(result, about, stem_of(file) if file else None), **place}
     layers: list[LayerDataTuple] = [(*_resolutions(result.labels.arrays, cells), "labels")]
-    if result.image_file is not None:
+    if file is not None:
         with suppress(WBCSegError):  # damaged, or another by now
-            data, options, kind = large_image_layer(result.image_file, fields=False)
+            data, options, kind = large_image_layer(file, fields=False)
             full = data[0] if options["multiscale"] else data
             if full.shape[:2] == result.labels.arrays[0].shape:
                 layers.insert(0, (data, {**options, **place}, kind))
