@@ -42,7 +42,7 @@ def test_red_cells_tell_at_which_size_classes_are_told(
 
 def slide() -> np.ndarray:
     """Return an empty slide with something black in its middle."""
-    pixels = np.full((*SHAPE, 3), 230, np.uint8)
+    pixels = np.random.default_rng(0).integers(220, 240, (*SHAPE, 3), np.uint8)
     pixels[1000:1600, 1000:1600] = 5
     return pixels
 

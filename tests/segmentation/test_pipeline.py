@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from napari_wbcseg import SegmentationSettings, load_model, segment, synthetic_smear
 from napari_wbcseg.errors import Cancelled, ImageError, ModelError, SettingsError
+from napari_wbcseg.images.field_of_view import field_of_view
 from napari_wbcseg.network.architecture import Output, UNetArchitecture
 from napari_wbcseg.network.model_file import ModelFile, ModelHeader
 from napari_wbcseg.segmentation.measure import COLUMNS
@@ -119,6 +122,30 @@ def test_the_share_of_the_image_that_shows_the_slide_is_told(smear, result) -> N
     round_field = np.where((np.hypot(rows - 128, cols - 160) < 120)[..., None], smear.image, 4)
     share = segment(round_field.astype(np.uint8)).field_share
     assert share == pytest.approx(np.pi * 120**2 / (256 * 320), rel=0.05)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (70, 90, 160)])
+def test_a_picture_on_paper_has_the_cells_that_it_has_alone(smear, colour: tuple[int, int, int]) -> None:
+    grey = (0.7 * smear.image).astype(np.uint8)  # of which the empty slide is darker than paper
+    framed = np.full((grey.shape[0] + 160, grey.shape[1] + 60, 3), colour, np.uint8)
+    framed[20:-140, 30:-30] = grey
+    found = segment(framed)
+    rows, cols = (np.flatnonzero(field_of_view(framed).any(axis)) for axis in (1, 0))
+    part = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+    alone = segment(framed[part])
+    assert found.count == alone.count > 0
+    np.testing.assert_array_equal(found.labels[part], alone.labels)
+    same = ["border", "certainty", "class"]
+    pd.testing.assert_frame_equal(found.cells[same], alone.cells[same])
+    assert found.field_share == pytest.approx(alone.labels.size / found.labels.size)
+
+
+def test_panels_are_counted_one_by_one(smear, result) -> None:
+    grey = (0.7 * smear.image).astype(np.uint8)
+    panels = np.full((2 * grey.shape[0] + 24, 2 * grey.shape[1] + 24, 3), 255, np.uint8)
+    for top, left in product((8, grey.shape[0] + 16), (8, grey.shape[1] + 16)):
+        panels[top : top + grey.shape[0], left : left + grey.shape[1]] = grey
+    assert segment(panels).count == 4 * result.count
 
 
 def test_labels_run_in_reading_order(result) -> None:

@@ -1,10 +1,14 @@
-"""Where a picture shows the slide at all: the round field of an eyepiece, a cut or dark corner."""
+"""Where a picture shows the slide at all: the round field of an eyepiece, a dark corner, panels on paper."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from ..box import Box
+from .paper import paper_colours, pictures_on_paper
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,19 @@ class FieldOfViewParameters:
 PARAMETERS = FieldOfViewParameters()
 
 
-def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
+def field_of_view(pixels: np.ndarray, paper: Sequence[np.ndarray] | None = None) -> np.ndarray | None:
     """Find the part of a picture that shows the slide.
 
     Dark regions that run along the border, over a corner or a good part of a side, are the
-    eyepiece's surround, a diaphragm or padding, with the penumbra around them.
+    eyepiece's surround, a diaphragm or padding, with the penumbra around them. What is of one colour around
+    rectangles is the paper, or the window of a program, that pictures were put on.
 
     Parameters
     ----------
     pixels : ndarray, shape (H, W, 3)
         RGB, 0 to 255.
+    paper : sequence of ndarray, each of shape (3,), optional
+        Colours that paper may have, where the pixels are averages of more; see `paper_colours`.
 
     Returns
     -------
@@ -63,8 +70,27 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
     factor = min(1.0, PARAMETERS.side / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     small = cv2.resize(np.asarray(pixels, np.float32), size, interpolation=cv2.INTER_AREA)
+    pictures = pictures_on_paper(small, paper_colours(sides(pixels)) if paper is None else paper)
+    if pictures is None:
+        field = _lit(small)
+    else:
+        # At its edge a small pixel is an average with the paper, and that one with its neighbour.
+        field = cv2.erode(pictures.astype(np.uint8), np.ones((5, 5)), borderValue=1) > 0
+        window = Box.of(ndimage.find_objects(field.astype(np.uint8))[0]).slices
+        lit = _lit(small[window])
+        field[window] &= True if lit is None else lit
+    if field is None:
+        return None
+    return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _lit(image: np.ndarray) -> np.ndarray | None:
+    """Return the part of a small picture that no dark surround takes, or None where there is none."""
+    import cv2
+    from scipy import ndimage
+
     # Split first: NumPy's maximum over so short an axis takes most of the time.
-    brightness = cv2.GaussianBlur(np.maximum.reduce(cv2.split(small)), (0, 0), 1.0)
+    brightness = cv2.GaussianBlur(np.maximum.reduce(cv2.split(image)), (0, 0), 1.0)
     (lit,) = percentiles(brightness, 90)
     dark = brightness < PARAMETERS.dark * lit
     if not border(dark).any():
@@ -86,9 +112,7 @@ def field_of_view(pixels: np.ndarray) -> np.ndarray | None:
     spots: np.ndarray = np.bincount(holes.ravel()) < PARAMETERS.least_field * holes.size
     enclosed: np.ndarray = np.asarray(ndimage.binary_fill_holes(outside)) & spots[holes]
     field: np.ndarray = ~(outside | enclosed)
-    if field.mean() < PARAMETERS.least_field:
-        return None
-    return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    return field if field.mean() >= PARAMETERS.least_field else None
 
 
 def sides(image: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -100,6 +100,14 @@ class TileCells:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def shifted(self, down: int, right: int) -> TileCells:
+        """Return it in an image that has so many rows and columns more before it."""
+        rows = self.rows.copy()
+        rows["first"] += (down, right)
+        rows["box"] += (down, right, down, right)
+        proposals = self.proposals + np.array((down, right, down, right))
+        return replace(self, rows=rows, proposals=proposals, seen=self.seen.shifted(down, right))
+
     def only(self, keep: np.ndarray) -> TileCells:
         """Return it with some of the cells, (n,)."""
         rows = self.rows[keep]

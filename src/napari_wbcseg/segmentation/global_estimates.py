@@ -21,6 +21,7 @@ from ..images.field_of_view import brightness, field_of_view
 from ..images.focus import OUT_OF_FOCUS, edge_spread
 from ..images.focus import PARAMETERS as FOCUS
 from ..images.illumination import background_colour, transmittance
+from ..images.paper import is_picture, paper_colours
 from ..images.pixel_source import PixelSource
 from ..images.prepare import DARK_BACKGROUND, has_dark_background
 from ..network.model_file import ModelFile
@@ -110,6 +111,16 @@ class FieldOfView(BaseModel, frozen=True, extra="forbid"):
         """Share of the image that shows the slide."""
         return float(self._mask.mean())
 
+    def boxes(self, shape: tuple[int, int]) -> list[Box]:
+        """Return the rectangles of an image of a shape that show the slide, or one around all that does."""
+        from scipy import ndimage
+
+        parts, _ = ndimage.label(self._mask)
+        places = ndimage.find_objects(parts)
+        if not all(is_picture(parts[place] == n, self.shape) for n, place in enumerate(places, 1)):
+            places = ndimage.find_objects((parts > 0).astype(np.uint8))
+        return [Box(*(self.step * end for end in Box.of(place))).common((0, 0, *shape)) for place in places]
+
     @property
     def _mask(self) -> np.ndarray:
         bits = np.frombuffer(zlib.decompress(base64.b64decode(self.packed)), np.uint8)
@@ -171,6 +182,10 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         """Share of the image that shows the slide."""
         return self.field_of_view.share if self.field_of_view else 1.0
 
+    def fields(self, shape: tuple[int, int]) -> list[Box]:
+        """Return the rectangles of an image of a shape of which each is segmented as an image of its own."""
+        return [Box(0, 0, *shape)] if self.field_of_view is None else self.field_of_view.boxes(shape)
+
     @property
     def looks(self) -> tuple[Look, ...]:
         """How it is looked at: for cells of each size, that of most first, and all in the standard stain."""
@@ -207,10 +222,13 @@ def estimate(
         their size was looked for.
     """
     progress(0, 0, "Measuring the background")
-    whole = Box(0, 0, *source.shape)
-    boxes = [whole] if whole.area <= PARAMETERS.whole else _spread(source.shape)
-    is_whole = boxes[0] == whole
     field = None if settings.recipe == "classic" else _field_of_view(source, progress)
+    fields = [Box(0, 0, *source.shape)] if field is None else field.boxes(source.shape)
+    whole = Box.around(fields)
+    boxes = [whole]
+    if whole.area > PARAMETERS.whole:
+        boxes = [box.shifted(*whole[:2]) for box in _spread(whole.shape)]
+    is_whole = boxes[0] == whole
     samples = []
     for number, box in enumerate(boxes):
         if not is_whole:
@@ -230,7 +248,9 @@ def estimate(
     ]
     del samples
     image = inputs[0] if is_whole else _side_by_side(inputs)
-    looks, scale, tiles = choose_looks(image, Predictor(model, settings, progress), settings.cell_diameter)
+    predictor = Predictor(model, settings, progress)
+    within = [box.shifted(-whole.top, -whole.left) for box in fields] if is_whole else None
+    looks, scale, tiles = choose_looks(image, predictor, settings.cell_diameter, within)
     diameters = tuple(look.diameter for look in looks if not look.all_in_standard)
     notes = light.notes
     if not diameters and scale.red_cell is not None and not is_whole:
@@ -245,7 +265,8 @@ def estimate(
         "standard_stain": looks[-1].standard if looks else None,
         "notes": notes + _notes_on_cells(image, diameters, tiles, scale, light.background),
     }
-    return light.model_copy(update=found), tiles if is_whole else None
+    known = [one.shifted(*whole[:2]) for one in tiles] if is_whole else None
+    return light.model_copy(update=found), known
 
 
 def _notes_on_cells(
@@ -284,7 +305,7 @@ def _spread(shape: tuple[int, int]) -> list[Box]:
 def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | None:
     """Find the field of view in a small copy of the image.
 
-    Its edge is looked at first: what does not reach it is no surround.
+    Its edge is looked at first: what does not reach it is no surround, and no paper.
     """
     height, width = source.shape
     step = max(1, max(height, width) // PARAMETERS.thumbnail)
@@ -292,20 +313,23 @@ def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | Non
     def reduced(box: Box) -> np.ndarray:
         return source.reduced(box, step, progress, "Looking for the field of view")
 
+    lines = [Box(0, 0, 1, width), Box(height - 1, 0, height, width)]
+    lines += [Box(0, 0, height, 1), Box(0, width - 1, height, width)]
+    paper = paper_colours(source.read(*line).reshape(-1, 3) for line in lines)
     edge = PARAMETERS.edge * step
     if min(height, width) > 2 * edge:
         bottom, right = ((length - edge) // step * step for length in source.shape)
-        sides = [Box(0, 0, edge, width), Box(bottom, 0, height, width)]
-        sides += [Box(0, 0, height, edge), Box(0, right, height, width)]
-        if all(reduced(strip).max(axis=-1).min() > PARAMETERS.lit for strip in sides):
+        edges = [Box(0, 0, edge, width), Box(bottom, 0, height, width)]
+        edges += [Box(0, 0, height, edge), Box(0, right, height, width)]
+        if not paper and all(reduced(box).max(axis=-1).min() > PARAMETERS.lit for box in edges):
             return None
-    mask = field_of_view(reduced(Box(0, 0, height, width)))
+    mask = field_of_view(reduced(Box(0, 0, height, width)), paper)
     return None if mask is None else FieldOfView.of(mask, step)
 
 
 def _background(boxes: list[Box], samples: list[np.ndarray], field: FieldOfView | None) -> np.ndarray:
     """Estimate the colour of the empty slide inside the field of view."""
-    if field is None and len(samples) == 1:
+    if len(samples) == 1 and (field is None or field.inside(boxes[0]).all()):
         return background_colour(samples[0])
     step = 4 if len(samples) > 1 else max(1, isqrt(samples[0].size) // 1024)
     colours = []

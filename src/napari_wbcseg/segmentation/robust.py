@@ -9,6 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ..box import Box
 from ..network.model_file import ModelFile
 from ..network.robust import CANONICAL_DIAMETER
 from .close_look import look_at_whole_cells
@@ -149,7 +150,10 @@ class _Attempt:
 
 
 def choose_looks(
-    image: np.ndarray, predictor: Predictor, diameter: float | None = None
+    image: np.ndarray,
+    predictor: Predictor,
+    diameter: float | None = None,
+    fields: Sequence[Box] | None = None,
 ) -> tuple[tuple[Look, ...], ScaleEstimate, list[TileCells]]:
     """Find out how large the white cells of an image are and how stained, without a parameter set by hand.
 
@@ -162,6 +166,8 @@ def choose_looks(
     predictor : Predictor
     diameter : float, optional
         Of the cells, image pixels, where it is known: then there are no others.
+    fields : sequence of Box, optional
+        What is looked at as an image of its own; by default all of the image.
 
     Returns
     -------
@@ -173,7 +179,7 @@ def choose_looks(
     tiles : list of TileCells
         What was found, by tile.
     """
-    levels = Levels(image, predictor)
+    levels = Levels(image, predictor, fields)
     estimate = estimate_scale(levels, diameter is not None)
     looks: tuple[Look, ...]
     if diameter is not None:
@@ -185,7 +191,7 @@ def choose_looks(
     rows = _white_cells(tiles, estimate)
     standard = StandardStain.of(rows["stain"], rows["certainty"], estimate.red_cell_stain)
     if standard is not None:
-        grid = robust_tiles((image.shape[0], image.shape[1]), looks, predictor.model)
+        grid = robust_tiles(levels.fields, looks, predictor.model)
         looks = looks_for([look.diameter for look in looks], standard)
         tiles = [
             _sure_in_standard(tile, image[tile.window.slices], looks[tile.look], cells, predictor)
@@ -261,7 +267,7 @@ def _look(levels: Levels, look: Look, number: int = 0) -> list[TileCells]:
     """Look at all tiles of an image."""
     image, predictor = levels.image, levels.predictor
     found = []
-    for tile in tile_grid(image.shape[:2], look.diameter / predictor.canonical_diameter, look=number):
+    for tile in _tiles_of(levels.fields, look, predictor.model, number):
         seen = levels if tile.window.shape == image.shape[:2] else None
         found.append(look_at_tile(tile, image[tile.window.slices], look, predictor, seen))
     return found
@@ -286,13 +292,17 @@ def _attempt(levels: Levels, diameter: float, estimate: ScaleEstimate) -> _Attem
     return _Attempt(diameter, tiles, measured, explained * float(np.exp(-0.5 * octaves**2)) * likely)
 
 
-def robust_tiles(shape: tuple[int, int], looks: Sequence[Look], model: ModelFile) -> list[Tile]:
-    """Return the tiles of an image, (H, W), one look after the other."""
+def robust_tiles(fields: Sequence[Box], looks: Sequence[Look], model: ModelFile) -> list[Tile]:
+    """Return the tiles of the fields of an image, one look after the other."""
+    return [tile for number, look in enumerate(looks) for tile in _tiles_of(fields, look, model, number)]
+
+
+def _tiles_of(fields: Sequence[Box], look: Look, model: ModelFile, number: int) -> list[Tile]:
     canonical = model.header.canonical_diameter or CANONICAL_DIAMETER
     return [
-        tile
-        for number, look in enumerate(looks)
-        for tile in tile_grid(shape, look.diameter / canonical, look=number)
+        tile.shifted(field.top, field.left)
+        for field in fields
+        for tile in tile_grid(field.shape, look.diameter / canonical, look=number)
     ]
 
 

@@ -7,6 +7,7 @@ sizes that white cells gather at are worth a closer look, and red cells say whic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -141,10 +142,13 @@ class Levels:
     image : ndarray of float32, shape (H, W, 3)
         What the network takes, at the resolution of the image.
     predictor : Predictor
+    fields : sequence of Box, optional
+        Its parts that show the slide; by default all of it.
     """
 
-    def __init__(self, image: np.ndarray, predictor: Predictor) -> None:
+    def __init__(self, image: np.ndarray, predictor: Predictor, fields: Sequence[Box] | None = None) -> None:
         self.image, self.predictor = image, predictor
+        self.fields = fields or [Box(0, 0, *image.shape[:2])]
         self._maps: dict[float, Maps] = {}
 
     def __getitem__(self, level: float) -> Maps:

@@ -110,11 +110,16 @@ class TileWork:
         return classifier_of(self.settings)
 
     @cached_property
+    def fields(self) -> list[Box]:
+        """The parts of the image that show the slide."""
+        return self.estimates.fields(self.source.shape)
+
+    @cached_property
     def tiles(self) -> list[Tile]:
         """The tiles of the image, in reading order; none where it holds no cell."""
         if self.settings.recipe == "classic":
             return tile_grid(self.source.shape, 1.0, CLASSIC_TILES)
-        return robust_tiles(self.source.shape, self.estimates.looks, self.model)
+        return robust_tiles(self.fields, self.estimates.looks, self.model)
 
 
 def here(work: TileWork) -> Each:
@@ -197,7 +202,7 @@ def find_in_tile(
             cells = cells_of_tile(found, image, tile)  # of which none is left out by its stain
         else:
             seen = network_input(image)
-            levels = Levels(seen, predictor) if tile.window.shape == work.source.shape else None
+            levels = Levels(seen, predictor) if [tile.window] == work.fields else None
             cells = robust.look_at_tile(tile, seen, work.estimates.looks[tile.look], predictor, levels)
     if classifier is None or not len(cells):
         return cells
@@ -242,7 +247,8 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
         filled = [measure_labels(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.float32))[0]]
     cells = pd.concat(filled, ignore_index=True).sort_values("label", ignore_index=True)
     certainty = joined.rows["certainty"]
-    cells = cells.assign(certainty=certainty, check=certainty < work.settings.check_below)
+    border = cells["border"] | _cut(work, joined.rows["box"])
+    cells = cells.assign(certainty=certainty, check=certainty < work.settings.check_below, border=border)
     classifier = work.classifier
     if classifier is not None and len(cells):
         told = pd.DataFrame(joined.classes, columns=list(classifier.header.architecture.classes))
@@ -255,7 +261,7 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
     if work.settings.recipe == "classic":  # which has a least area of its own
         return out
     red_cell, many = work.estimates.red_cell, work.estimates.many_red_cells
-    cut = (rows["box"][:, :2] == 0).any(axis=1) | (rows["box"][:, 2:] == work.source.shape).any(axis=1)
+    cut = _cut(work, rows["box"])
     classifier, erythroblast = work.classifier, np.zeros(len(cells))
     names = classifier.header.architecture.classes if classifier is not None else ()
     if ERYTHROBLAST in names and len(cells):
@@ -265,6 +271,12 @@ def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
         seen = (rows["area"][same], cut[same], rows["certainty"][same])
         out[same] = too_small(*seen, red_cell, many, erythroblast[same])
     return out | red_cells_by_stain(rows["stain"], rows["certainty"], work.estimates.red_cell_stain)
+
+
+def _cut(work: TileWork, boxes: np.ndarray) -> np.ndarray:
+    """Say which boxes, (n, 4), reach the border of a field."""
+    ends = np.array(work.fields)[:, None]
+    return np.asarray((boxes == ends).any(axis=(0, 2)))
 
 
 #: A piece of the image, the tiles that saw something of it, and the cells in it or near its own.

@@ -7,7 +7,7 @@ core, and a cell belongs to the tile whose core holds its centroid.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 from ..box import Box
@@ -65,6 +65,11 @@ class Tile:
     window: Box
     tolerance: float
     look: int = 0
+
+    def shifted(self, down: int, right: int) -> Tile:
+        """Return it in an image that has so many rows and columns more before it."""
+        core, window = (box.shifted(down, right) for box in (self.core, self.window))
+        return replace(self, core=core, window=window)
 
     def claims(self, row: float, col: float) -> bool:
         """Say whether a cell with its centroid at a pixel of the image is one of this tile's."""

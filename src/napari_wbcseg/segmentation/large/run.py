@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 # Made first and removed last, so that a folder is known for one of ours whenever a run is killed.
 _STATE_FOLDER = "unfinished"
-_FORMAT = 5
+_FORMAT = 6
 
 
 class _Plan(BaseModel, frozen=True, extra="forbid"):
