@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_wbcseg.classification.classes import probability_columns
 from napari_wbcseg.classification.classify import classify_cells
@@ -172,6 +172,10 @@ class TestLearning:
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "own"), ""))
         widget.panel.save_classifier.click()
         assert "blast" in read_classifier(tmp_path / "own.safetensors").header.architecture.classes
+        (tmp_path / "own.safetensors").write_bytes(b"that of another stain")
+        monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.No)
+        widget.panel.save_classifier.click()
+        assert (tmp_path / "own.safetensors").read_bytes() == b"that of another stain"
 
     def test_the_least_sure_cell_is_offered_next(self, widget):
         learn(widget)

@@ -31,6 +31,7 @@ from ..shared.panel import (
     beside,
     button,
     confirmed,
+    file_to_write,
     scrolled_column,
     there,
     together,
@@ -187,12 +188,9 @@ class ModelsWidget(Panel):
             self.import_file(path)
 
     def _ask_export(self) -> None:
-        path, chosen = QFileDialog.getSaveFileName(
-            self, "Export the model", f"{self.chosen}.zip", ";;".join(_FILTERS)
-        )
-        if path:
-            target = Path(path)
-            self.export_file(target if target.suffix in _FILTERS.values() else f"{path}{_FILTERS[chosen]}")
+        path = file_to_write(self, "Export the model", f"{self.chosen}.zip", _FILTERS)
+        if path is not None:
+            self.export_file(path)
 
     def _ask_remove(self) -> None:
         if confirmed(self, "Remove a model", f"Delete the model {self.chosen}?"):

@@ -8,11 +8,10 @@ import napari
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QFileDialog
 
 from ...network.classifier import ClassifierFile
 from ...network.tensor_file import SUFFIX
-from ..shared.panel import calling
+from ..shared.panel import calling, file_to_write
 from ..shared.stroke import StrokeTool
 from .gallery import DIGITS
 from .panel import BUTTONS
@@ -115,11 +114,10 @@ class ReviewWidget(ScriptedReview):
 
     def _ask_where_to_save(self) -> None:
         """Export what was learnt."""
-        files = f"Classifiers (*{SUFFIX})"
-        name, _ = QFileDialog.getSaveFileName(self, "Save the classifier", f"classes{SUFFIX}", files)
+        endings = {f"Classifiers (*{SUFFIX})": SUFFIX}
+        file = file_to_write(self, "Save the classifier", f"classes{SUFFIX}", endings)
         found = self.need_review().suggestions
-        if name and found is not None:
-            file = name if name.endswith(SUFFIX) else name + SUFFIX
+        if file is not None and found is not None:
             ClassifierFile.write(file, found.classifier.header, found.classifier.weights)
 
     def _split(self) -> None:

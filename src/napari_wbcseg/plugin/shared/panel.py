@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from qtpy.QtGui import QImage, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QDockWidget,
+    QFileDialog,
     QFormLayout,
     QFrame,
     QHBoxLayout,
@@ -274,6 +276,24 @@ def calling(act: Callable[[str], object], name: str) -> Callable[..., None]:
 def confirmed(parent: QWidget, title: str, question: str) -> bool:
     """Ask a question, and say whether the answer is yes."""
     return bool(QMessageBox.question(parent, title, question) == QMessageBox.StandardButton.Yes)
+
+
+def file_to_write(parent: QWidget, title: str, suggested: str, endings: Mapping[str, str]) -> Path | None:
+    """Ask for a file to write, and before it is replaced, also where its ending was left out; None for none.
+
+    Parameters
+    ----------
+    parent : QWidget
+    title, suggested : str
+    endings : mapping of str to str
+        The kinds of files, as the dialog names them, and the ending of each.
+    """
+    name, kind = QFileDialog.getSaveFileName(parent, title, suggested, ";;".join(endings))
+    if not name or Path(name).suffix in endings.values():
+        return Path(name) if name else None
+    path = Path(name + endings.get(kind, Path(suggested).suffix))
+    question = f"{path.name} is there already. Replace it?"
+    return path if not path.exists() or confirmed(parent, title, question) else None
 
 
 class Sentence(QLabel):
