@@ -231,6 +231,7 @@ class TestFineTuning:
             qtbot.waitUntil(lambda: panel.run.training, timeout=60_000)
             panel.run.cancel()
         assert not panel.run.running
+        assert "3 fields, kept in" in panel._set.text(), "no more what it was about to do"
         assert unfinished_trainings() == []
         assert [info.name for info in list_models() if not info.built_in] == ["my-stain"]
 

@@ -72,18 +72,27 @@ class FineTunePanel(Panel):
         self._build()
         self.run.finished.connect(self._on_compared)
         self.run.cancelled.connect(self.cancelled)
-        self.run.changed.connect(self._update)
+        self.run.changed.connect(self.refresh)
         events.training_set_changed.connect(self.refresh)
         self.refresh()
 
     # For scripts -----------------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
-        """Read the training set again."""
-        self._any, said = training_set_in_words()
+    def refresh(self, *_: object) -> None:
+        """Show how things stand, the training set read again."""
+        ready = self._found is not None
+        there_are_some, said = training_set_in_words()
+        if self._plan is not None and (ready or self.run.training):
+            said = "\n".join([self._plan.summary, *self._plan.notes])
         self._set.setText(said or _EMPTY)
-        self._folder.setEnabled(self._any)
-        self._update()
+        self._folder.setEnabled(there_are_some)
+        if ready:  # until it is kept or not
+            self.resume.hide()
+        idle = not (self.run.running or ready)
+        self._button.setEnabled(there_are_some and bool(self.start.name) and idle)
+        self.start.setEnabled(not self.run.running)
+        for found in (self._table, self._name, self._keep, self._discard):
+            found.setVisible(ready)
 
     def fine_tune(self) -> None:
         """Start; returns at once."""
@@ -142,7 +151,7 @@ class FineTunePanel(Panel):
         self._set: Sentence = Sentence()
         self._folder: QPushButton = button("Folder", _show_folder, "Opens the folder of TIFF pairs.")
         self.start = ModelPicker("wbc")
-        self.start.currentIndexChanged.connect(self._update)
+        self.start.currentIndexChanged.connect(self.refresh)
         tip = "Goes on from the chosen model with your training set and a sample of the original data."
         self._button = button("Fine-tune", self.fine_tune, tip)
         self._keep = button("Keep the new model", self.keep, "Adds it to your models.")
@@ -161,17 +170,6 @@ class FineTunePanel(Panel):
             beside(self._name, self._keep, self._discard),
         )
 
-    def _update(self) -> None:
-        ready = self._found is not None
-        if self.run.training and self._plan is not None:
-            self._set.setText("\n".join([self._plan.summary, *self._plan.notes]))
-        if ready:  # until it is kept or not
-            self.resume.hide()
-        self._button.setEnabled(self._any and bool(self.start.name) and not (self.run.running or ready))
-        self.start.setEnabled(not self.run.running)
-        for found in (self._table, self._name, self._keep, self._discard):
-            found.setVisible(ready)
-
     # Running ---------------------------------------------------------------------------------------------
 
     def _compare(self, process: TrainingProcess, progress: Progress) -> Any:
@@ -188,7 +186,7 @@ class FineTunePanel(Panel):
         self._table.setText(_score_table(comparison.table()))
         self._table.setToolTip(f"before: {self._plan.start.name}\nnow: {model.name}")
         self.say(comparison.verdict)
-        self._update()
+        self.refresh()
         self.compared.emit(comparison)
 
     def _let_go(self) -> None:
@@ -197,7 +195,7 @@ class FineTunePanel(Panel):
             discard_training(self._kept_in)
         self._found = None
         self.resume.refresh()
-        self._update()
+        self.refresh()
 
 
 def _show_folder() -> None:
