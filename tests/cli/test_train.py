@@ -56,6 +56,9 @@ class TestTrain:
         assert "stopped by the user" in output
         assert "--resume" in output
         assert (tmp_path / "new" / "mine.safetensors").is_file()
+        (tmp_path / "new" / "mine.safetensors").unlink()
+        again = wbcseg(*command, 10_000, status=1)
+        assert "of a training that was interrupted: add --resume" in again.stderr
         done = len((tmp_path / "new" / "mine-training" / "history.csv").read_text().splitlines()) - 1
         result = wbcseg(*command, done + 2, "--resume")
         assert f"resumed after epoch {done}" in result.stderr

@@ -52,6 +52,7 @@ def finetune(
     from ..datasets.read import read_pairs
     from ..network.library import load_model
     from ..network.model_file import clean_name
+    from ..training.checkpoint import Checkpoint
     from ..training.fine_tune import fine_tune, fine_tuning_settings
     from ..training.folder import shell_training_folder
 
@@ -59,6 +60,8 @@ def finetune(
     settings = changed(fine_tuning_settings(model), changes)
     name = clean_name(name or f"{model.name}-tuned")
     folder = shell_training_folder(name)
+    if not resume:
+        Checkpoint(folder).refuse_unfinished()
     own = [pair for path in data for pair in read_pairs(path, masks)] if data else None
     with training_view() as view:
         result = fine_tune(

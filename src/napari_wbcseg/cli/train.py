@@ -64,6 +64,7 @@ def train(
     from ..network.library import load_model, require_free, save_to_library
     from ..network.model_file import ModelFile, clean_name
     from ..network.tensor_file import SUFFIX
+    from ..training.checkpoint import Checkpoint
     from ..training.folder import shell_training_folder
     from ..training.train import train as train_network
 
@@ -81,6 +82,8 @@ def train(
         folder = out.with_name(f"{out.stem}-training") if as_file else out
         if not resume:
             require_free(out if as_file else out / f"{name}{SUFFIX}")
+    if not resume:
+        Checkpoint(folder).refuse_unfinished()
     pairs, told = _training_data(data, without_cells or [], masks, outlines, without_fold)
     with training_view() as view:
         result = train_network(

@@ -18,6 +18,7 @@ from ..files import locked, remove_leftovers, write_atomically
 from ..network.backend import KerasModel, import_keras
 from ..network.library import require_writable
 from ..settings import TrainingSettings
+from ..words import counted
 
 LOCK = ".training.lock"
 #: Why training ended that did all it was asked for.
@@ -88,6 +89,23 @@ class Checkpoint:
         with contextlib.suppress(Exception):  # whatever is wrong with it, `restore` says so
             return len(self._kept().history)
         return 0
+
+    def refuse_unfinished(self) -> None:
+        """Refuse to begin anew over a training that was interrupted.
+
+        Raises
+        ------
+        TrainingError
+            Saying how much of it is kept.
+        """
+        with contextlib.suppress(Exception):  # what cannot be read is no loss
+            if self._kept().ended:
+                return
+        if self.epochs_done:
+            raise TrainingError(
+                f"{self._folder} keeps {counted(self.epochs_done, 'epoch')} of a training that was "
+                "interrupted: add --resume to go on with it, or remove that folder to begin anew."
+            )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
