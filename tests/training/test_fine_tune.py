@@ -92,6 +92,19 @@ def test_the_model_tells_both_scores_and_where_it_comes_from(tuned: FineTuned) -
     assert START.id in header.training_data
 
 
+def test_fields_that_the_model_it_goes_on_from_has_learnt_from_are_not_called_unseen(
+    tuned: FineTuned,
+) -> None:
+    first = tuned.plan
+    again = replace(first, start=tuned.model)
+    assert not again.scores_what_start_saw, "the same fields are kept aside"
+    assert "has not seen" in tuned.comparison.verdict
+    other_way = replace(again, own=first.held_out, held_out=first.own)
+    assert "scored on 6 white cells in 6 fields that start-tuned has learnt from" in other_way.summary
+    _, comparison = other_way.finish(tuned.model)
+    assert "on cells that were trained on" in comparison.verdict
+
+
 def test_it_is_kept_only_if_the_user_says_so(
     tuned: FineTuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ class Comparison:
     old_original, new_original : Evaluation
         On original images that are never replayed.
     seen : bool
-        Whether the new model was trained on the very cells it is scored on.
+        Whether the new model, or the one it goes on from, was trained on the very cells it is scored on.
     """
 
     old: Evaluation
@@ -96,8 +96,9 @@ class Comparison:
         cells = int(self.old.summary["cells"])
         if self.seen:
             text = (
-                f"Dice on the cells it was trained on went from {self.old.summary['dice']:.3f} to "
-                f"{self.new.summary['dice']:.3f}, which says nothing about others: add a second field."
+                f"Dice on cells that were trained on went from {self.old.summary['dice']:.3f} to "
+                f"{self.new.summary['dice']:.3f}, which says nothing about others: add another field, or "
+                "start from a model that has not learnt from yours."
             )
         else:
             text = (
@@ -147,7 +148,7 @@ def compare_models(
     own, original : sequence of TrainingPair
         The user's images and others, each with at least one.
     seen : bool
-        Whether ``new`` was trained on ``own``.
+        Whether ``new``, or what it goes on from, was trained on ``own``.
     progress : Progress
 
     Raises

@@ -9,6 +9,7 @@ CVPR 2022).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,7 @@ _SCORED_TILES = 24
 _SYNTHETIC_SMEARS = 32
 _SCORED_SMEARS = 4
 _SCORED_SEED = 0xA5C0
+_LEARNT = "fine_tuned_on"  # in the header of a model
 
 
 @dataclass(frozen=True)
@@ -203,10 +205,11 @@ class FineTuningPlan:
     def finish(self, tuned: ModelFile, progress: Progress = silent) -> tuple[ModelFile, Comparison]:
         """Return the new model, with both scores in its header, and how it compares with the one before."""
         new = self.blended(tuned)
-        comparison = compare_models(
-            self.start, new, self.held_out, self.replay.held_out, self.scores_what_it_saw, progress
-        )
+        seen = self.scores_what_it_saw or self.scores_what_start_saw
+        comparison = compare_models(self.start, new, self.held_out, self.replay.held_out, seen, progress)
+        learnt = {*new.header.extra.get(_LEARNT, ()), *map(_digest, self.own)}
         header = new.header.replace(
+            extra={**new.header.extra, _LEARNT: sorted(learnt)},
             scores={**new.header.scores, **comparison.scores},
             notes=comparison.verdict,
             origin=f"fine-tuned here from {comparison.old.model}",
@@ -249,7 +252,8 @@ class FineTuningPlan:
     @property
     def summary(self) -> str:
         """What will be done, in sentences."""
-        seen = " that it is also trained on" if self.scores_what_it_saw else ""
+        seen = f" that {self.start.name} has learnt from" if self.scores_what_start_saw else ""
+        seen = " that it is also trained on" if self.scores_what_it_saw else seen
         return (
             f"Goes on from {self.start.name} with {self.described}. Both models are then scored on "
             f"{_counted_in(self.held_out)}{seen}."
@@ -259,6 +263,17 @@ class FineTuningPlan:
     def scores_what_it_saw(self) -> bool:
         """Whether there was too little to keep anything aside."""
         return any(pair is other for pair in self.held_out for other in self.own)
+
+    @property
+    def scores_what_start_saw(self) -> bool:
+        """Whether the model that it goes on from was fine-tuned on some of what both are scored on."""
+        learnt = self.start.header.extra.get(_LEARNT, ())
+        return any(_digest(pair) in learnt for pair in self.held_out)
+
+
+def _digest(pair: TrainingPair) -> str:
+    """Return what a model remembers a field by that it was fine-tuned on."""
+    return hashlib.sha256(np.ascontiguousarray(pair.image).data).hexdigest()[:12]
 
 
 def _counted_in(pairs: Pairs) -> str:
