@@ -110,7 +110,11 @@ def test_without_tensorflow_another_backend_is_chosen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("configuration", "backend", "words"),
     [
-        ('{"image_dim_ordering": "th", "backend": "theano"}', None, "delete .*keras.json"),
+        (
+            '{"image_dim_ordering": "th", "backend": "theano"}',
+            None,
+            "pip install keras tensorflow, or delete .*keras.json",
+        ),
         ('{"floatx": "float8", "backend": "tensorflow"}', None, "delete .*keras.json"),
         ('["tensorflow"]', None, "delete .*keras.json"),
         ("{}", "foo", "KERAS_BACKEND is 'foo'; set it to one of .*tensorflow"),

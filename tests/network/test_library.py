@@ -12,7 +12,13 @@ from napari_wbcseg.errors import ModelError
 from napari_wbcseg.evaluation.metrics import soft_dice
 from napari_wbcseg.network.classic import classic_arrays
 from napari_wbcseg.network.engines.create import create_engine
-from napari_wbcseg.network.library import list_models, models_folder, save_to_library
+from napari_wbcseg.network.library import (
+    _PACKAGED,
+    import_model_file,
+    list_models,
+    models_folder,
+    save_to_library,
+)
 from napari_wbcseg.network.model_file import clean_name
 
 from ..tiny_networks import random_model
@@ -63,6 +69,19 @@ def test_an_unknown_name_gets_the_names_there_are(library: Path) -> None:
 def test_a_missing_file_gets_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"model file .* is missing"):
         load_model(tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize("name", ["model.zip", "model.onnx", "model.pt"])
+def test_a_sound_file_of_another_kind_is_not_called_damaged(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    with pytest.raises(ModelError, match=r"cannot be imported: choose .*unpack that") as caught:
+        import_model_file(tmp_path / name)
+    assert "damaged" not in str(caught.value)
+
+
+def test_a_classifier_is_said_to_be_no_model() -> None:
+    with pytest.raises(ModelError, match="no model file of this package"):
+        load_model(_PACKAGED / "classes.safetensors")
 
 
 def test_a_spoilt_model_is_listed_with_its_problem(library: Path) -> None:

@@ -139,7 +139,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.write_bytes((100_000).to_bytes(8, "little") + b'{"a":' + b"[" * 99_995),
         "damaged",
     ),
-    "no header": (lambda path: save_file(WEIGHTS, path), "no header of this package"),
+    "no header": (lambda path: save_file(WEIGHTS, path), "no model file of this package"),
     "header not JSON": (lambda path: write_with(path, WEIGHTS, "{oops"), "choose a .safetensors"),
     "header a list": (lambda path: write_with(path, WEIGHTS, [1]), "choose a .safetensors"),
     "newer": (

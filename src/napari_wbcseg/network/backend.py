@@ -52,10 +52,14 @@ def _imported() -> ModuleType:
         with _without_native_lines() if quietly else nullcontext():
             return importlib.import_module("keras")
     except Exception as error:  # assertions, for one, on a configuration that Keras 1 or 2 wrote
-        there = ", ".join(installed_backends()) or ", ".join(BACKENDS)
-        what = f"install {there}, or delete {_configuration()}, which an older Keras may have written"
+        what = "pip install keras tensorflow"
         if "KERAS_BACKEND" in os.environ:
+            there = ", ".join(installed_backends() or BACKENDS)
             what = f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}; set it to one of {there}"
+        elif os.path.exists(_configuration()):
+            what += (
+                f", or delete {_configuration()}: it asks for what is not installed, or is of an older Keras"
+            )
         raise TrainingError(f"Keras cannot start ({error or type(error).__name__}): {what}.") from None
 
 

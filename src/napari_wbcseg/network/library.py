@@ -158,6 +158,11 @@ def import_model_file(path: str | Path, name: str | None = None) -> ModelFile:
 
     path = Path(path).expanduser()
     of_keras = path.suffix.lower() in KERAS_SUFFIXES
+    if not (of_keras or path.suffix == SUFFIX):
+        raise ModelError(
+            f"{path} cannot be imported: choose a file that ends in {SUFFIX}, or weights of Keras "
+            f"({', '.join(KERAS_SUFFIXES)}). A bioimage.io package of ours holds model{SUFFIX}: unpack that."
+        )
     model = import_keras_weights(path, name) if of_keras else ModelFile.read(path)
     origin = f"imported from {path.name}"
     if model.header.origin:
