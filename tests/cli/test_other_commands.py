@@ -18,6 +18,12 @@ DATA = os.environ.get("WBCSEG_DATA")
 
 
 class TestEvaluate:
+    def test_a_table_is_written_over_no_picture(self, model: Path, pairs: Path) -> None:
+        before = (pairs / "0.png").read_bytes()
+        for command in (("evaluate", model, pairs), ("differential", pairs)):
+            assert "must end in .csv" in wbcseg(*command, "--csv", pairs / "0.png", status=2).stderr
+        assert (pairs / "0.png").read_bytes() == before
+
     def test_scores_are_printed_and_written(self, pairs: Path, model: Path) -> None:
         result = wbcseg("evaluate", model, pairs, "--csv", "scores.csv")
         text = " ".join(result.stdout.split())

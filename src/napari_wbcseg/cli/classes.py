@@ -10,6 +10,7 @@ import typer
 from ..words import counted
 from .app import FAILED
 from .console import complain, new_console, print_table, progress_bar, rounded
+from .options import csv_file
 
 _Results = Annotated[
     list[Path], typer.Argument(metavar="RESULTS...", help="Folders, or NAME-result.json files.")
@@ -36,7 +37,9 @@ def classify(
 
 def differential(
     results: _Results,
-    csv: Annotated[Path | None, typer.Option(help="Write the table to this file too.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(callback=csv_file, help="Write the table to this file too.")
+    ] = None,
 ) -> None:
     """Count the white cells of results by class, in per cent with the 95 % interval."""
     from ..results.formats.tables import write_table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import print_table, progress_bar, rounded
-from .options import MasksOption, SettingsOption, model_and_settings
+from .options import MasksOption, SettingsOption, csv_file, model_and_settings
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
@@ -33,7 +33,9 @@ def evaluate(
         ),
     ] = None,
     masks: MasksOption = "auto",
-    csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(callback=csv_file, help="Write the scores of each image to this file.")
+    ] = None,
 ) -> None:
     """Compare what a model finds with the truth."""
     from ..datasets.read import read_pairs

@@ -53,6 +53,13 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def csv_file(path: Path | None) -> Path | None:
+    """Return the file of a table; one of another ending may be a picture that was named by mistake."""
+    if path is not None and path.suffix.lower() != ".csv":
+        raise typer.BadParameter(f"{path}: the name of a table must end in .csv.")
+    return path
+
+
 # Parameters that several commands have.
 ModelOption = Annotated[
     str | None,
