@@ -158,6 +158,13 @@ def test_labels_without_a_cell_give_a_sentence(viewer, widget, qtbot):
     assert not widget._train_button.isEnabled()
 
 
+def test_numbers_that_are_too_large_are_not_lost(viewer, widget, qtbot):
+    viewer.add_image(discs(), rgb=True)
+    viewer.add_labels(dark_discs(discs()).labels.astype(np.int64) * 10**10, name="ids")
+    plan_of(widget, qtbot)
+    assert "ids has numbers beyond 31 bits" in widget._problem.text()
+
+
 def test_what_was_painted_in_another_tab_is_seen_on_coming_back(viewer, widget, qtbot):
     viewer.add_image(discs(), rgb=True)
     labels = viewer.add_labels(np.zeros((120, 160), int))

@@ -45,10 +45,17 @@ def reader_of_layers(image: Image, labels: Labels) -> Callable[[Progress], list[
 
     What is returned is for a worker thread. It raises `DatasetError` if no cell is drawn, and `ImageError`
     if the image cannot be used.
+
+    Raises
+    ------
+    DatasetError
+        If a number is too large.
     """
     pixels, stack = image_data(image), image_data(labels).ndim == 3
     # Labels are painted in place: a copy is what was there when training began.
     drawn = np.array(image_data(labels))
+    if drawn.size and drawn.max() > np.iinfo(np.int32).max:
+        raise DatasetError(f"{labels.name} has numbers beyond 31 bits: number its cells anew.")
     name, planes = image.name, list(image.metadata.get("tiles", []))
     groups = list(image.metadata.get("groups", []))
 
