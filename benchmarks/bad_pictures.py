@@ -1,9 +1,10 @@
-"""Count cells in pictures as a worse camera takes them, and print how many are missed, and how many too many.
+"""Count cells in pictures as a worse camera takes them, or as somebody turned, enlarged or printed them.
 
     WBCSEG_DATA=FOLDER python benchmarks/bad_pictures.py [--model MODEL] [--only focus JPEG ...]
 
-Each set of `accuracy.py` is counted as it is, and made worse in one way after the other. Counts are
-compared with the truth image by image: a cell missed here does not hide one too many there.
+Each set of `accuracy.py` is counted as it is, and changed in one way after the other. Printed is how many
+cells are missed, and how many are too many, image by image: a cell missed here does not hide one too many
+there.
 """
 
 from __future__ import annotations
@@ -64,6 +65,15 @@ def _hue(degrees: int) -> Change:
     return change
 
 
+def _on_paper(image: np.ndarray, _: float) -> np.ndarray:
+    """Return a picture with a white margin, and a caption below it."""
+    margin, below = max(8, image.shape[1] // 30), max(30, image.shape[0] // 6)
+    paper = cv2.copyMakeBorder(image, *[margin] * 4, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    paper = cv2.copyMakeBorder(paper, 0, below, 0, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    place, size = (margin, paper.shape[0] - below // 3), paper.shape[1] / 700
+    return cv2.putText(paper, "Fig. 3. Smear, x 1000", place, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 2)
+
+
 CHANGES: dict[str, Change] = {
     "as it is": lambda image, _: image,
     "out of focus, 4 % of a cell": _blurred(0.04),
@@ -81,6 +91,11 @@ CHANGES: dict[str, Change] = {
     "hue -30 degrees": _hue(-30),
     "JPEG quality 25": _compressed(25),
     "noise, 6 %": _noisy(0.06),
+    "turned by 90 degrees": lambda image, _: np.ascontiguousarray(np.rot90(image)),
+    "enlarged by 1.25": lambda image, _: cv2.resize(
+        image, None, fx=1.25, fy=1.25, interpolation=cv2.INTER_CUBIC
+    ),
+    "on paper, with a caption": _on_paper,
     "half the pixels": lambda image, _: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
 }
 

@@ -52,6 +52,20 @@ def test_what_is_rather_an_erythroblast_may_be_smaller_than_a_red_cell() -> None
     assert small.tolist() == [False, True, True]
 
 
+def test_what_is_small_is_so_among_the_cells_of_its_look() -> None:
+    areas, look = np.array([9000.0, 900.0]), np.array([0, 1])
+    sure, inside = np.full(2, 0.9), np.zeros(2, bool)
+    assert too_small(areas, inside, sure, None).tolist() == [False, True]
+    assert not too_small(areas, inside, sure, None, look=look).any()
+
+
+def test_beside_several_likely_cells_of_any_look_the_red_cells_may_be_mistaken() -> None:
+    areas, look = np.array([4000.0] * 3 + [450.0]), np.array([0, 0, 0, 1])  # the last 24 across
+    sure, inside = np.full(4, 0.9), np.zeros(4, bool)
+    assert not too_small(areas, inside, sure, RED_CELL, look=look).any()
+    assert too_small(areas[2:], inside[2:], sure[2:], RED_CELL, look=look[2:]).tolist() == [False, True]
+
+
 RED, WHITE = (0.4, 0.9, 0.5), (1.4, 1.7, 0.9)
 
 

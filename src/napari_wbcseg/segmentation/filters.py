@@ -71,8 +71,9 @@ def too_small(
     red_cell: float | None,
     many: bool = False,
     erythroblast: np.ndarray | float = 0.0,
+    look: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Say which cells are much smaller than the others, or smaller than a red cell.
+    """Say which cells are much smaller than the others of their look, or smaller than a red cell.
 
     Parameters
     ----------
@@ -88,13 +89,17 @@ def too_small(
         Whether that was measured on many.
     erythroblast : ndarray, shape (n,), optional
         Probability that a cell is one, where that was asked for.
+    look : ndarray of int, shape (n,), optional
+        Which look at the image found it, for cells of about one size; by default one found all.
 
     Returns
     -------
     ndarray of bool, shape (n,)
     """
-    typical = typical_diameter(areas)
-    smallest = np.full(len(areas), PARAMETERS.smallest_of_typical * typical)
+    typical, look = np.zeros(len(areas)), np.zeros(len(areas)) if look is None else look
+    for number in np.unique(look):
+        typical[look == number] = typical_diameter(areas[look == number])
+    smallest = PARAMETERS.smallest_of_typical * typical
     if red_cell is not None:
         several = np.count_nonzero((areas > 0) & (certainty >= PARAMETERS.likely)) >= PARAMETERS.several
         of_red = PARAMETERS.smallest_of_several if several else PARAMETERS.smallest_of_red

@@ -55,8 +55,8 @@ class RobustParameters:
     most_other_sizes : int
         So many sizes besides that of most cells.
     least_certainty_elsewhere : float
-        So sure is a cell of another size. Set on the validation sets together (`benchmarks/accuracy.py`):
-        true ones are surer than platelets and red cells.
+        So sure is a cell of another size. Set on the validation sets together (`benchmarks/accuracy.py`),
+        marrow and leukaemia turned and enlarged too: true ones are surer than platelets and red cells.
     """
 
     octaves_off: float = 0.35
@@ -67,7 +67,7 @@ class RobustParameters:
     most_looks: int = 2
     smallest_elsewhere: float = 0.6
     most_other_sizes: int = 2
-    least_certainty_elsewhere: float = 0.8
+    least_certainty_elsewhere: float = 0.7
 
 
 @dataclass(frozen=True)

@@ -257,20 +257,17 @@ def finish(work: TileWork, each: Each, progress: Progress, first: int = 1) -> tu
 
 
 def _left_out(work: TileWork, cells: JoinedCells) -> np.ndarray:
-    rows, out = cells.rows, np.zeros(len(cells), bool)
+    rows = cells.rows
     if work.settings.recipe == "classic":  # which has a least area of its own
-        return out
+        return np.zeros(len(cells), bool)
     red_cell, many = work.estimates.red_cell, work.estimates.many_red_cells
     cut = _cut(work, rows["box"])
     classifier, erythroblast = work.classifier, np.zeros(len(cells))
     names = classifier.header.architecture.classes if classifier is not None else ()
     if ERYTHROBLAST in names and len(cells):
         erythroblast = cells.classes[:, names.index(ERYTHROBLAST)]
-    for number in np.unique(rows["look"]):
-        same = rows["look"] == number  # what is small is so among those of its own size
-        seen = (rows["area"][same], cut[same], rows["certainty"][same])
-        out[same] = too_small(*seen, red_cell, many, erythroblast[same])
-    return out | red_cells_by_stain(rows["stain"], rows["certainty"], work.estimates.red_cell_stain)
+    small = too_small(rows["area"], cut, rows["certainty"], red_cell, many, erythroblast, rows["look"])
+    return small | red_cells_by_stain(rows["stain"], rows["certainty"], work.estimates.red_cell_stain)
 
 
 def _cut(work: TileWork, boxes: np.ndarray) -> np.ndarray:
