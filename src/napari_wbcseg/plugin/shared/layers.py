@@ -118,7 +118,9 @@ class LayerUpdate:
     ) -> None:
         self._viewer, self._segmentation, self._arrays = own_viewer(viewer), segmentation, arrays
         self._source, self._picture = source, "" if source is None else source.name
-        self._place, self._activate = placement(source, arrays.labels.ndim), activate
+        self._place = placement(source, arrays.labels.ndim)
+        # In 3D napari's status bar fails on labels that become active before the mouse was on the canvas.
+        self._activate = activate and self._viewer.dims.ndisplay == 2
         self._earlier = result_layers(self._viewer, source)
         self._added: list[Layer] = []
 
@@ -167,8 +169,7 @@ class LayerUpdate:
         name = layer_name("proposals", self._picture)
         ndim = self._arrays.labels.ndim
         layer: Shapes = self._layer("proposals", Shapes, ndim=ndim, name=name, opacity=0.8, visible=False)
-        if layer.nshapes:
-            layer.data = []
+        layer.data = []  # also of a new one: while the view is in 3D none can be added to it before
         return layer
 
     def _cells(self) -> Labels:
