@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from napari.layers import _layer_actions
 
 from napari_wbcseg.plugin.shared.layers import LayerUpdate, add_segmentation, layer_arrays, result_layers
+from napari_wbcseg.plugin.shared.metadata import role_of
 
 from ..conftest import dark_discs, discs
 
@@ -215,3 +217,33 @@ def test_a_plane_of_a_stack_layer_can_be_placed_on_it(viewer, stack):
     source = viewer.add_image(stack, rgb=True, scale=(5, 0.5, 0.25))
     layers = add_segmentation(viewer, dark_discs(stack[2]), source)
     np.testing.assert_allclose(layers.cells.scale, (0.5, 0.25))
+
+
+def test_what_napari_makes_of_our_layers_is_the_users(viewer):
+    source = viewer.add_image(discs(), rgb=True)
+    layers = add_segmentation(viewer, dark_discs(source.data), source)
+    viewer.layers.selection = {layers.proposals}
+    _layer_actions._convert_to_labels(viewer.layers)
+    viewer.layers.selection = {layers.cells}
+    _layer_actions._convert_to_image(viewer.layers)
+    made = [layer for layer in viewer.layers if layer not in (source, layers.proposals, layers.probability)]
+    assert [role_of(layer) for layer in made] == [None, None]
+    add_segmentation(viewer, dark_discs(source.data), source)
+    assert all(layer in viewer.layers for layer in made)
+
+
+def test_layers_land_while_a_stack_is_shown_in_3d(viewer, stack):
+    source = viewer.add_image(stack, rgb=True)
+    viewer.dims.ndisplay = 3
+    layers = add_segmentation(viewer, dark_discs(stack), source)
+    assert layers.proposals.nshapes == 4
+
+
+def test_a_projection_of_the_probability_stays(viewer, stack):
+    source = viewer.add_image(stack, rgb=True)
+    found = add_segmentation(viewer, dark_discs(stack), source)
+    viewer.layers.selection.active = found.probability
+    _layer_actions._project(viewer.layers)
+    projection = viewer.layers[-1]
+    assert add_segmentation(viewer, dark_discs(stack), source).probability is found.probability
+    assert projection in viewer.layers

@@ -233,7 +233,7 @@ def result_layers(viewer: ViewerModel, source: Layer | None) -> dict[Role, Layer
     known = ((layer, LayerInfo.of(layer)) for layer in viewer.layers)
     return {
         info.role: layer
-        for layer, info in known
+        for layer, info in reversed(list(known))  # napari puts copies and projections above
         if info.role in _ROLES and info.source_id == source_id and not info.kept
     }
 

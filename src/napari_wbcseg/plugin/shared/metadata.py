@@ -17,6 +17,13 @@ from ...words import in_doubt
 LayerDataTuple = tuple[Any, dict[str, Any], str]
 
 Role = Literal["proposals", "probability", "cells", "helper", "training preview"]
+#: What kind of layer a role is of; "Convert to Image" makes another of it, which is the user's.
+_KINDS: dict[Any, str] = {
+    "proposals": "shapes",
+    "probability": "image",
+    "cells": "labels",
+    "helper": "shapes",
+}
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,8 @@ class LayerInfo:
         """Return what is known of a layer; of one of others, nothing."""
         about = layer.metadata.get(METADATA_KEY)
         known = about if isinstance(about, Mapping) else {}
+        if _KINDS.get(known.get("role"), layer._type_string) != layer._type_string:
+            known = {}
         return cls(**{field.name: known[field.name] for field in fields(cls) if field.name in known})
 
     @classmethod
