@@ -285,15 +285,15 @@ def of_layer(layer: LabelsLayer) -> Segmentation:
         data,
         layer.features,
         settings=SegmentationSettings(**settings) if settings else None,
-        place=_placement_of(layer, len(data.shape)),
+        place=placement_of(layer, len(data.shape)),
         name=str(about.get("source") or layer.name),
         classes=ClassList.from_list(about["classes"]) if about.get("classes") else BUILT_IN,
         **{name: about[name] for name in IN_METADATA if name in about},
     )
 
 
-def _placement_of(layer: LabelsLayer, ndim: int) -> Placement:
-    """Return where the pixels of a layer lie, in its last axes."""
+def placement_of(layer: Any, ndim: int) -> Placement:
+    """Return where the pixels of a napari layer lie, in its last axes."""
     scale = tuple(map(float, _last(layer.scale, ndim, 1.0)))
     translate = tuple(map(float, _last(layer.translate, ndim, 0.0)))
     return Placement(
@@ -306,7 +306,7 @@ def _placement_of(layer: LabelsLayer, ndim: int) -> Placement:
 
 
 def _affine(
-    layer: LabelsLayer, scale: tuple[float, ...], translate: tuple[float, ...]
+    layer: Any, scale: tuple[float, ...], translate: tuple[float, ...]
 ) -> tuple[tuple[float, ...], ...]:
     """Return what rotation, shear and affine of a napari layer come to after its scale and translation."""
     ndim, to_world = len(scale), getattr(layer, "data_to_world", None)

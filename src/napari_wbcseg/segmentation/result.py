@@ -47,20 +47,23 @@ class Placement:
         return cls(tuple(scale), (0.0,) * ndim, tuple(units))
 
     @property
-    def pixel_size(self) -> PixelSize | None:
-        """Size of a pixel, or None where nothing says it, or it is no rectangle."""
+    def sides(self) -> tuple[float, float] | None:
+        """Height and width of a pixel, as units come; None where it is no rectangle."""
         row, column = self.scale[-2:]
         if self.affine:
             steps = (np.array(self.affine)[:-1, :-1] * self.scale)[:, -2:]
             row, column = np.linalg.norm(steps, axis=0).tolist()
             if not row * column > 0 or abs(steps[:, 0] @ steps[:, 1]) > 1e-6 * row * column:
                 return None
-        unit = self.units[-1]
-        if self.units[-2] != unit:
+        return abs(row), abs(column)
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        """Size of a pixel, or None where nothing says it, or it is no rectangle."""
+        sides, unit = self.sides, self.units[-1]
+        if sides is None or self.units[-2] != unit or (unit not in CENTIMETRES and sides == (1, 1)):
             return None
-        if unit not in CENTIMETRES and row == column == 1:
-            return None
-        return PixelSize(abs(row), abs(column), unit)
+        return PixelSize(*sides, unit)
 
 
 @dataclass(frozen=True)

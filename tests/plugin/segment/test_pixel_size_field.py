@@ -57,6 +57,22 @@ def test_a_size_that_is_taken_back_is_not_known_in_the_cells_either(viewer, imag
     assert tuple(image.translate) == pytest.approx((100, 40))
 
 
+def test_layers_that_are_linked_get_the_size_once(viewer, image, field):
+    viewer.layers.link_layers(viewer.layers)
+    field.value.setValue(0.2)
+    assert all(np.allclose(layer.scale, 0.2) for layer in viewer.layers)
+
+
+def test_the_size_is_that_which_files_get_where_an_affine_stretches_the_pixels(viewer, image, field):
+    image.affine = [[0, -2, 0], [3, 0, 0], [0, 0, 1]]
+    field.value.setValue(0.6)
+    assert field.value.value() == 0.6
+    assert tuple(image.scale) == pytest.approx((0.2, 0.3))
+    assert pixel_size(image) == pytest.approx((0.6, 0.6, "µm"))
+    image.affine = [[1, 0.3, 0], [0, 1, 0], [0, 0, 1]]
+    assert pixel_size(image) == (1, 1, "px"), "a sheared pixel is no rectangle"
+
+
 def test_a_line_over_the_scale_bar_gives_it_once_its_length_is_known(viewer, image, field, monkeypatch):
     from napari_wbcseg.plugin.segment import pixel_size_field
 

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QInputDialog, QMenu, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
+from ...results.save import placement_of
 from ..shared.metadata import LayerInfo, is_picture
 from ..shared.panel import beside, fill, with_tip
 from ..shared.reunite import path_of
@@ -75,12 +76,14 @@ class PixelSizeField(QWidget):
         image = self._layer
         if image is None:
             return
-        before = np.array(image.scale[-2:], float)
-        ratio = np.array([row, column]) / np.abs(before)
-        for layer in [*_on(self._viewer, image), image]:
+        before = placement_of(image, image.ndim).sides or np.abs(image.scale[-2:])  # also by an affine
+        ratio = np.array([row, column]) / before
+        layers = [*_on(self._viewer, image), image]
+        places = [(layer.translate.copy(), layer.scale.copy()) for layer in layers]
+        for layer, (translate, scale) in zip(layers, places, strict=True):  # linked ones change each other
             layer.units = (*layer.units[:-2], unit, unit)
-            layer.translate = (*layer.translate[:-2], *(layer.translate[-2:] * ratio))
-            layer.scale = (*layer.scale[:-2], *(layer.scale[-2:] * ratio))
+            layer.translate = (*translate[:-2], *(translate[-2:] * ratio))
+            layer.scale = (*scale[:-2], *(scale[-2:] * ratio))
         camera = self._viewer.scene.camera
         centre = np.array(camera.center, float)
         centre[-2:] *= ratio

@@ -9,6 +9,8 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 
+from ...images.pixel_size import CENTIMETRES
+from ...results.save import placement_of
 from .preferences import preference
 
 
@@ -113,12 +115,9 @@ def pixel_size(layer: Layer) -> tuple[float, float, str]:
 
 
 def size_in_micrometres(layer: Layer) -> tuple[float, float] | None:
-    """Return height and width of a pixel, µm; None where the layer has no units of length."""
-    try:
-        factors = [float((1 * unit).to("micrometer").magnitude) for unit in layer.units[-2:]]
-    except Exception:  # pint's own errors: a unit that is no length, such as pixel
+    """Return height and width of a pixel, µm; None where the layer has no units of length, or is sheared."""
+    size = placement_of(layer, layer.ndim).pixel_size
+    if size is None or size.unit not in CENTIMETRES:
         return None
-    height, width = (
-        abs(float(scale)) * factor for scale, factor in zip(layer.scale[-2:], factors, strict=True)
-    )
-    return height, width
+    micrometres = CENTIMETRES[size.unit] / CENTIMETRES["µm"]
+    return size.row * micrometres, size.column * micrometres
