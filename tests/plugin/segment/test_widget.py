@@ -158,6 +158,19 @@ def test_a_layer_removed_while_running_gives_a_sentence_and_no_layer(viewer, wid
     assert not viewer.layers
 
 
+def test_what_was_found_is_not_put_on_other_pixels(viewer, widget, slow_segment, qtbot):
+    source = viewer.add_image(discs(), rgb=True)
+    widget.run()
+    qtbot.waitUntil(slow_segment.started.is_set, timeout=5000)
+    source.data = discs((100, 90))
+    with qtbot.waitSignal(widget.failed, timeout=5000) as signal:
+        slow_segment.go.set()
+    assert "replaced" in signal.args[0]
+    assert list(viewer.layers) == [source]
+    source.data = discs((80, 70))
+    assert widget._panel.about.text() == "One colour image, 70 × 80 pixels."
+
+
 def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_segment, qtbot):
     source = viewer.add_image(discs(), rgb=True)
     widget.run()

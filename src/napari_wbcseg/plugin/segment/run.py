@@ -121,6 +121,7 @@ class SegmentRun(QObject):
             are corrected by the end of this one.
         """
         self._source, self._keep_earlier, self._fills = layer, keep_earlier, part is None
+        self._pixels = layer.data
         self._on_view = middle_of_view(self._viewer, layer)
         find = self._fill if part is None else partial(_segment, part)
         self._job = in_background(
@@ -236,9 +237,11 @@ class SegmentRun(QObject):
         self._land(segmentation)
 
     def _source_is_there(self) -> bool:
-        if self._source in self._viewer.layers:
+        there = self._source in self._viewer.layers
+        if there and self._source.data is self._pixels:
             return True
-        self._fail("The image was removed while it was being segmented, so nothing was added.")
+        what = "replaced" if there else "removed"
+        self._fail(f"The image was {what} while it was being segmented, so nothing was added.")
         return False
 
     def _land(self, segmentation: Segmentation) -> None:

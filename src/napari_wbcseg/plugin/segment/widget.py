@@ -241,6 +241,8 @@ class SegmentWidget(Panel):
         if not self._panel.save.running:
             self._panel.save.say("")
         self._panel.pixel_size.follow(self.image)
+        if self.image is not None:
+            self.image.events.data.connect(self._on_layers)  # once, however often it is chosen
         self._on_layers()
 
     def _on_layers(self, event: Any = None) -> None:
