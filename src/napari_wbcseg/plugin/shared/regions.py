@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from napari.layers import Layer, Shapes
@@ -24,7 +24,7 @@ def region_outlines(regions: Shapes, layer: Layer) -> tuple[np.ndarray, ...]:
 
     Lines and paths enclose nothing and are left out. On a stack, a region counts for every plane.
     """
-    outlines = []
+    outlines, to_pixels = [], _between(regions, layer)
     for corners, kind in zip(regions.data, regions.shape_type, strict=True):
         if kind not in _REGION_KINDS:
             continue
@@ -33,13 +33,24 @@ def region_outlines(regions: Shapes, layer: Layer) -> tuple[np.ndarray, ...]:
             angles = np.linspace(0, 2 * np.pi, _ELLIPSE_POINTS, endpoint=False)
             across, down = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
             corners = corners.mean(axis=0) + np.outer(np.cos(angles), across) + np.outer(np.sin(angles), down)
-        points = []
-        for corner in corners:
-            world = np.zeros(max(layer.ndim, 2))
-            world[-2:] = np.asarray(regions.data_to_world(corner))[-2:]
-            points.append(np.asarray(layer.world_to_data(world))[-2:])
-        outlines.append(np.array(points))
+        outlines.append(to_pixels(corners))
     return tuple(outlines)
+
+
+def _between(drawn: Layer, layer: Layer) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what takes points of one layer to rows and columns of another.
+
+    The way there is affine, so some points tell it; point by point napari takes seconds for many regions.
+    """
+
+    def through(point: np.ndarray) -> np.ndarray:
+        world = np.zeros(max(layer.ndim, 2))
+        world[-2:] = np.asarray(drawn.data_to_world(point))[-2:]
+        return np.asarray(layer.world_to_data(world))[-2:]
+
+    origin = through(np.zeros(drawn.ndim))
+    steps = np.array([through(axis) - origin for axis in np.eye(drawn.ndim)])
+    return lambda points: origin + points @ steps
 
 
 def inside(points: np.ndarray, outlines: Sequence[np.ndarray]) -> np.ndarray:
