@@ -305,3 +305,24 @@ def test_measuring_that_is_cancelled_can_begin_again(viewer):
     review.measure()
     soon(lambda: review.count == 1 and not review.measuring, 60)
     review.close()
+
+
+def test_numbers_too_large_for_the_type_that_labels_had_stay_what_they_are(viewer):
+    layer = viewer.add_labels(three_cells(np.uint16))
+    review = LayerReview(viewer, layer)
+    layer.data = layer.data.astype(np.int64)  # "Convert data type" of napari
+    layer.brush_size = 9
+    layer.paint((60, 20), 2**16 + 1)
+    soon(lambda: review.count == 4)
+    assert review.cells["label"].tolist() == [1, 2, 3, 2**16 + 1]
+    review.close()
+
+
+def test_the_plane_shown_is_known_where_its_axes_are_exchanged(viewer):
+    review = LayerReview(viewer, viewer.add_labels(np.stack([three_cells()] * 3)))
+    viewer.dims.order = (0, 2, 1)
+    viewer.dims.set_current_step(0, 2)
+    assert review.plane == 2
+    viewer.dims.order = (1, 0, 2)
+    assert review.plane is None
+    review.close()

@@ -73,7 +73,7 @@ class MeasuredCells(QObject):
         self._tracked: list[TrackedCells] = []
         self.image_problem = ""
         self.known = pd.DataFrame()  # of the cells, besides their measurements
-        self._shape: tuple[int, ...] = ()
+        self._form: tuple[Any, Any] = (), None
         self._dirty: dict[int, Box | None] = {}
         self._edited_planes: dict[int, None] = {}  # the latest last
         self._by_brush = self._layer_changed = False
@@ -182,7 +182,7 @@ class MeasuredCells(QObject):
         self._soon.stop()
         if not self._tracked:
             return
-        if tuple(image_data(self.labels).shape) != self._shape or self._takes_long_to_compare():
+        if _form_of(self.labels) != self._form or self._takes_long_to_compare():
             self._dirty = {}
             self.measure()
             return
@@ -229,8 +229,8 @@ class MeasuredCells(QObject):
             self._again = True
             return
         labels, image, known = image_data(self.labels), self._stained(), self.known
-        self._shape = tuple(labels.shape)
-        pixels = int(np.prod(self._shape))
+        self._form = _form_of(self.labels)
+        pixels = int(np.prod(labels.shape))
         if pixels <= _MEASURED_AT_ONCE:
             self._on_measured(measure_planes(labels, image, silent, known))
             return
@@ -247,7 +247,7 @@ class MeasuredCells(QObject):
         return image_data(self.image) if fits else None  # type: ignore[arg-type]
 
     def _on_measured(self, measured: tuple[list[TrackedCells], str]) -> None:
-        if self._again or tuple(image_data(self.labels).shape) != self._shape:
+        if self._again or _form_of(self.labels) != self._form:
             self._again = False
             self.measure()
             return
@@ -261,6 +261,12 @@ class MeasuredCells(QObject):
         self._on_set_data()  # what was edited while this was measured
         self._follow(changes, by_brush)
         self.measured.emit()
+
+
+def _form_of(labels: Labels) -> tuple[Any, Any]:
+    """Return shape and type of labels: in a wider type there may be larger ones than were measured."""
+    data = image_data(labels)
+    return tuple(data.shape), data.dtype
 
 
 def measure_planes(
@@ -346,7 +352,7 @@ def shown_planes(layer: Labels, dims: Dims) -> range | None:
     """Return the plane on the canvas; None for all of them, where the view is not of one."""
     if layer.ndim == 2:
         return range(1)
-    if dims.ndisplay != 2 or tuple(dims.displayed) != tuple(range(dims.ndim))[-2:]:
+    if dims.ndisplay != 2 or sorted(dims.displayed) != list(range(dims.ndim))[-2:]:
         return None
     plane = plane_shown(layer, dims.point) or 0
     return range(plane, plane + 1) if 0 <= plane < image_data(layer).shape[0] else range(0)
