@@ -114,7 +114,7 @@ def test_the_least_sure_cells_that_nobody_named_come_first() -> None:
 
 
 def test_a_model_of_another_kind_is_refused_with_a_sentence() -> None:
-    with pytest.raises(ModelError, match="no header of this package"):
+    with pytest.raises(ModelError, match="tensors, but of no classifier of this package: choose"):
         read_classifier(load_model("wbc").path)
 
 

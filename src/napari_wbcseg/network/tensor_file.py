@@ -199,7 +199,7 @@ class TensorFile(Generic[Header]):
             stored = dict(deserialize(content))
             metadata = json.loads(content[8:end]).get("__metadata__") or {}
             if kind.key not in metadata:
-                raise ValueError(f"it holds tensors, but those of no {kind.kind} of this package")
+                raise ModelError(f"{where} holds tensors, but of no {kind.kind} of this package: {advice}.")
             return kind.model_validate_json(metadata[kind.key]), stored  # type: ignore[return-value]
 
 
