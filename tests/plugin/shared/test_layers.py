@@ -11,6 +11,7 @@ from napari.layers import _layer_actions
 
 from napari_wbcseg.plugin.shared.layers import LayerUpdate, add_segmentation, layer_arrays, result_layers
 from napari_wbcseg.plugin.shared.metadata import role_of
+from napari_wbcseg.plugin.shared.viewer import placement
 
 from ..conftest import dark_discs, discs
 
@@ -58,6 +59,13 @@ def test_layers_copy_scale_translate_units_and_axis_labels(viewer):
         assert layer.axis_labels == source.axis_labels
         # The same pixel is at the same place in the world.
         np.testing.assert_allclose(layer.data_to_world((7, 9)), source.data_to_world((7, 9)))
+
+
+def test_what_has_fewer_axes_than_its_source_is_turned_and_stretched_with_it(viewer):
+    affine = np.array([[1, 0, 0, 0], [0, 0, -2, 5], [0, 2, 0, 7], [0, 0, 0, 1]])
+    source = viewer.add_image(np.zeros((2, 9, 9)), scale=(1, 0.5, 0.5), affine=affine)
+    drawn = viewer.add_shapes(ndim=2, **placement(source, 2))
+    assert drawn.data_to_world((3, 4)) == pytest.approx(source.data_to_world((0, 3, 4))[1:])
 
 
 def test_running_again_replaces_the_layers_of_the_same_source_only(viewer):

@@ -96,6 +96,9 @@ def placement(source: Layer | None, ndim: int) -> dict[str, Any]:
     place = {name: getattr(source, name)[-ndim:] for name in names}
     if source.ndim == ndim:
         place.update(rotate=source.rotate, shear=source.shear, affine=source.affine)
+    else:  # what these do to the last axes
+        whole = np.array(placement_of(source, source.ndim).affine or np.eye(source.ndim + 1))
+        place["affine"] = whole[-ndim - 1 :, -ndim - 1 :]
     return place
 
 
