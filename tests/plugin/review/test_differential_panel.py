@@ -71,6 +71,8 @@ def test_only_the_cells_in_the_chosen_regions_are_counted(viewer, panel):
     assert panel.summary.text() == "2 white cells."
     regions.add_ellipses(np.array([[90, 70], [20, 20]]))
     assert panel.summary.text() == "3 white cells."
+    regions.translate = (0, 300)
+    assert panel.summary.text() == "0 white cells."
     viewer.layers.remove(regions)
     assert panel.regions.value is None
     assert panel.summary.text() == "3 white cells."

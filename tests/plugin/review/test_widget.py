@@ -232,6 +232,12 @@ def test_a_stack_goes_to_the_plane_of_the_cell_and_counts_the_plane_shown(viewer
     assert len(widget.shown) == 3
 
 
+def test_the_table_follows_the_size_of_a_pixel(widget):
+    area = float(rows(widget)[0]["area"])
+    widget.labels.units, widget.labels.scale = ("µm", "µm"), (0.5, 0.5)
+    assert float(rows(widget)[0]["area"]) == pytest.approx(area / 4, abs=0.1)
+
+
 def test_layers_may_be_renamed_removed_and_exchanged(viewer, widget):
     first = widget.labels
     other = viewer.add_labels(np.where(three_cells() == 1, 4, 0), name="other")

@@ -27,6 +27,7 @@ from ...words import counted
 from ..shared.layer_picker import LayerPicker
 from ..shared.panel import Sentence, button, fill, form, there, with_tip
 from ..shared.regions import inside, is_regions, region_outlines
+from ..shared.viewer import PLACED
 from .folder_results import FolderResults
 from .layer import LayerReview
 
@@ -214,7 +215,8 @@ class DifferentialPanel(QWidget):
     def _on_regions(self, *_: Any) -> None:
         """Follow the regions of the chosen layer while they are drawn."""
         if self.regions.value is not None:
-            self.regions.value.events.data.connect(self.refresh)  # once, however often it is chosen
+            for changed in ("data", *PLACED):  # connected once, however often it is chosen
+                getattr(self.regions.value.events, changed).connect(self.refresh)
         self.refresh()
 
     def showEvent(self, event: Any) -> None:

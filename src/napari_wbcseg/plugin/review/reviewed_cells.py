@@ -29,6 +29,7 @@ from ...segmentation.tracking import Change, TrackedCells
 from ..shared.counts import counts_of
 from ..shared.features import known_cells, known_values, write_features
 from ..shared.metadata import note
+from ..shared.viewer import PLACED
 from .decisions import ACCEPTED, Accepted, Cell, Decisions, DecisionState, Suggestions
 from .disk_copy import DiskCopy
 from .measured_cells import MeasuredCells
@@ -73,8 +74,9 @@ class ReviewedCells(MeasuredCells):
         self._copy = None if folder is None else DiskCopy(folder)
         self._take_over()
         self.cleanup.connect(labels.events.features, self._on_features)
-        # When it is saved, a count in doubt is none any more.
-        self.cleanup.connect(labels.events.metadata, lambda _: self.changed.emit())
+        # When it is saved, a count in doubt is none any more; sizes are in µm once that of a pixel is known.
+        for told in ("metadata", *PLACED):
+            self.cleanup.connect(getattr(labels.events, told), lambda _: self.changed.emit())
         self.cleanup.connect(labels.events.paint, lambda _: self._begin(edited=True))
         for lost in (labels.events.data, labels.events.editable):  # napari's own history goes then
             self.cleanup.connect(lost, self._forget_steps)

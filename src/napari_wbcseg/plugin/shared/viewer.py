@@ -13,6 +13,9 @@ from ...images.pixel_size import CENTIMETRES
 from ...results.save import placement_of
 from .preferences import preference
 
+#: Events that tell that a layer lies elsewhere, or that its pixels have another size.
+PLACED = ("units", "scale", "translate", "rotate", "shear", "affine")
+
 
 def own_viewer(viewer: ViewerModel) -> ViewerModel:
     """Return the viewer itself where napari handed out a proxy of it.
