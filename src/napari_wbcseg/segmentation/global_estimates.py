@@ -184,7 +184,7 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
 
     def fields(self, shape: tuple[int, int]) -> list[Box]:
         """Return the rectangles of an image of a shape of which each is segmented as an image of its own."""
-        return [Box(0, 0, *shape)] if self.field_of_view is None else self.field_of_view.boxes(shape)
+        return _fields(self.field_of_view, shape)
 
     @property
     def looks(self) -> tuple[Look, ...]:
@@ -223,7 +223,7 @@ def estimate(
     """
     progress(0, 0, "Measuring the background")
     field = None if settings.recipe == "classic" else _field_of_view(source, progress)
-    fields = [Box(0, 0, *source.shape)] if field is None else field.boxes(source.shape)
+    fields = _fields(field, source.shape)
     whole = Box.around(fields)
     boxes = [whole]
     if whole.area > PARAMETERS.whole:
@@ -300,6 +300,10 @@ def _spread(shape: tuple[int, int]) -> list[Box]:
         count = max(1, min(PARAMETERS.fields_a_side, length // side))
         along.append([max(0, round((i + 0.5) * length / count - side / 2)) for i in range(count)])
     return [Box(top, left, top + side, left + side).grown(0, shape) for top, left in product(*along)]
+
+
+def _fields(field: FieldOfView | None, shape: tuple[int, int]) -> list[Box]:
+    return [Box(0, 0, *shape)] if field is None else field.boxes(shape)
 
 
 def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | None:

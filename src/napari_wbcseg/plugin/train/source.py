@@ -156,10 +156,8 @@ class SourcePanel(QWidget):
     def _on_layer(self, chosen: Layer | None) -> None:
         """Keep cells with the image that they were found in, where one can be chosen."""
         image, labels = self.image.value, self.labels.value
-        source, shown = (
-            LayerInfo.of(labels).source_id if labels else None,
-            str(image.unique_id) if image else "",
-        )
+        source = LayerInfo.of(labels).source_id if labels else None
+        shown = str(image.unique_id) if image else ""
         if source not in (None, shown):
             if chosen is image:
                 fitting = (one for one in self.labels.choices if one and LayerInfo.of(one).source_id == shown)
