@@ -101,10 +101,11 @@ class LargeResult:
             record = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
             record.setdefault("class_diameter", record.get("cell_diameter"))  # of an earlier version
             cells = read_table(table_file(folder)).astype(_NEEDED)
-            places = Path(plan.get("image") or " "), (folder / (plan.get("relative") or " ")).resolve()
+            places = [Path(image)] if (image := plan.get("image")) else []
+            places += [(folder / relative).resolve()] if (relative := plan.get("relative")) else []
             result = cls(
                 folder=folder,
-                image_file=next((image for image in places if image.exists()), None),
+                image_file=next((place for place in places if place.exists()), None),
                 labels=Pyramid.open(folder / LABELS_FOLDER),
                 cells=cells,
                 settings=plan["settings"],
