@@ -18,7 +18,7 @@ from napari_wbcseg.errors import Cancelled, OutputError, SettingsError
 from napari_wbcseg.images.pixel_size import PixelSize
 from napari_wbcseg.images.read import read_pixel_size
 from napari_wbcseg.results.formats.pictures import CELL_COLOUR, CHECK_COLOUR
-from napari_wbcseg.results.save import FORMATS, files_of
+from napari_wbcseg.results.formats.registry import FORMATS, files_of
 
 from .conftest import Layer, made
 

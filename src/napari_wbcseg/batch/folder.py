@@ -17,6 +17,7 @@ from ..errors import BusyError, ImageError, OutputError, SettingsError, WBCSegEr
 from ..files import locked, read_text
 from ..images.read import image_pixels, is_large_file, open_large
 from ..network.model_file import ModelFile
+from ..results.formats.registry import FORMATS, files_of, formats_there
 from ..results.formats.tables import failed_row
 from ..results.load import not_in_tables, record_now
 from ..results.names import (
@@ -29,7 +30,6 @@ from ..results.names import (
     output_names,
 )
 from ..results.records import RUN_FORMAT, ResultRecord, RunRecord
-from ..results.save import FORMATS, files_of, formats_there
 from ..segmentation.large.files import PLAN_FILE
 from ..segmentation.large.result import LargeResult
 from ..segmentation.result import Placement
@@ -90,7 +90,7 @@ class Outputs:
     mask, overlay : bool
         Write ``NAME-mask.jpg`` and ``NAME-overlay.png`` too.
     formats : tuple of str
-        More of `napari_wbcseg.results.save.FORMATS` to write.
+        More of `napari_wbcseg.results.formats.registry.FORMATS` to write.
     model_source : str
         The name or path that the model was asked for by.
     """

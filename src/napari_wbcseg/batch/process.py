@@ -19,11 +19,11 @@ from ..executors import ClusterError, Room, completed
 from ..images.read import open_large, read_file
 from ..images.tiff_writer import write_tiff
 from ..progress import Progress, silent
+from ..results.formats.registry import FORMATS, files_of
 from ..results.formats.tables import columns_to_table
 from ..results.load import load_result, record_now
 from ..results.origins import ImageRecord
 from ..results.records import ResultRecord
-from ..results.save import FORMATS, files_of
 from ..segmentation.large.result import LargeResult
 from ..segmentation.large.run import segment_large
 from ..segmentation.pipeline import segment

@@ -157,7 +157,7 @@ def segment_files(
     mask, overlay : bool
         Write these files too.
     formats : sequence of str
-        More of `napari_wbcseg.results.save.FORMATS` to write.
+        More of `napari_wbcseg.results.formats.registry.FORMATS` to write.
     again : bool
         Do all images, whatever an earlier run did.
     client : distributed.Client, optional

@@ -82,8 +82,8 @@ def segment(
     """
     from ..batch.folder import items_of
     from ..batch.run import collect, segment_files
+    from ..results.formats.registry import format_names
     from ..results.records import RunRecord
-    from ..results.save import format_names
 
     wanted = format_names(formats) if formats else ()
     if scheduler is not None and workers is not None:

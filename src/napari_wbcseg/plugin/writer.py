@@ -21,7 +21,7 @@ def _write(name: str, path: str = "", layers: Sequence[LayerDataTuple] = ()) -> 
     from napari.layers import Image, Labels
     from napari.utils.notifications import show_error
 
-    from ..results.save import FORMATS
+    from ..results.formats.registry import FORMATS
     from .shared.saving import LayerSnapshot, save_snapshot
     from .shared.unsaved import keep_unsaved
     from .shared.viewer import current_viewer

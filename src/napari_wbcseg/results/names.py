@@ -22,10 +22,6 @@ RUN_FILE = "run.json"
 RESULT_SUFFIX = "-result.json"
 #: Behind the name of a large image, that of the folder that holds its result.
 LARGE_SUFFIX = "-cells"
-#: Under this key of a layer's ``metadata`` the plugin keeps the model, settings and notes of a result.
-METADATA_KEY = "napari_wbcseg"
-#: What is there under the names of the fields of `Segmentation`.
-IN_METADATA = ("model", "classifier", "cell_diameter", "class_diameter", "field_share", "notes", "edited")
 _LONGEST = 200  # bytes of a name
 
 

@@ -22,8 +22,7 @@ from napari_wbcseg.plugin.shared.file_layers import read_result_layers
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import METADATA_KEY, role_of
 from napari_wbcseg.plugin.shared.saving import LayerSnapshot, save_snapshot
-from napari_wbcseg.results import names
-from napari_wbcseg.results.save import FORMATS
+from napari_wbcseg.results.formats.registry import FORMATS
 
 from ..conftest import dark_discs, discs
 
@@ -53,10 +52,6 @@ def saved_by_dialog(viewer, path, ending):
         if one.command.startswith("napari-wbcseg.") and ending in one.filename_extensions
     ]
     return viewer.layers.save(str(path), selected=True, _writer=writer)
-
-
-def test_the_key_of_a_layer_is_the_one_that_save_looks_for():
-    assert names.METADATA_KEY == METADATA_KEY
 
 
 def test_file_save_offers_every_format_and_adds_its_ending(viewer, found, tmp_path):

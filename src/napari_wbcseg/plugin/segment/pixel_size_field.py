@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QInputDialog, QMenu, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
-from ...results.save import placement_of
+from ...results.layer import placement_of
 from ..shared.metadata import LayerInfo, is_picture
 from ..shared.panel import beside, fill, with_tip
 from ..shared.reunite import path_of

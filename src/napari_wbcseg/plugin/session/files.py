@@ -22,10 +22,10 @@ from ...files import read_text, write_atomically
 from ...images.read import read_file, read_image
 from ...network.library import load_model
 from ...progress import Progress
+from ...results.formats.registry import FORMATS
 from ...results.formats.tables import failed_row
 from ...results.names import RUN_FILE, output_names
 from ...results.records import RunRecord
-from ...results.save import FORMATS
 from ...segmentation.result import Placement
 from ...settings import SegmentationSettings
 from ..shared.file_layers import large_image_layer, large_result_layers, placed, read_result_layers

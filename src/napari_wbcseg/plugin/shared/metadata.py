@@ -9,7 +9,7 @@ from typing import Any, Literal
 from napari.layers import Layer
 
 from ...classification.classes import BUILT_IN, ClassList
-from ...results.names import IN_METADATA, METADATA_KEY
+from ...results.layer import IN_METADATA, METADATA_KEY
 from ...segmentation.result import summary_of
 from ...words import in_doubt
 

@@ -15,7 +15,9 @@ from napari.layers import Image, Labels
 
 from ...errors import BusyError
 from ...progress import Progress, silent
-from ...results.save import FORMATS, base_of, files_of, formats_there, of_layer, save
+from ...results.formats.registry import FORMATS, base_of, files_of, formats_there
+from ...results.layer import of_layer
+from ...results.save import save
 from ...segmentation.result import Segmentation
 from .layers import is_corrected
 from .metadata import LayerInfo, is_picture

@@ -30,9 +30,10 @@ from ...classification.classes import CLASS, CLASS_BY, PERSON
 from ...files import write_atomically
 from ...images.tiff_writer import write_tiff
 from ...network.library import models_folder
+from ...results.layer import of_layer
 from ...results.names import LABELS_SUFFIX, RESULT_SUFFIX
 from ...results.records import ImageRecord, ResultRecord
-from ...results.save import of_layer, with_current_cells
+from ...results.save import with_current_cells
 from ...segmentation.result import Segmentation
 from ...words import moment
 from .counts import counts_of

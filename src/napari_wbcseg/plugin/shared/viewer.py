@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 
 from ...images.pixel_size import CENTIMETRES
-from ...results.save import placement_of
+from ...results.layer import placement_of
 from .preferences import preference
 
 #: Events that tell that a layer lies elsewhere, or that its pixels have another size.

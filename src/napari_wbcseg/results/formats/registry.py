@@ -1,0 +1,188 @@
+"""All formats that a result is saved in, by name: what their files are called, and what writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from os.path import exists  # a `Path` raises where a name is too long
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import SettingsError
+from ...images.tiff_writer import write_tiff
+from ...progress import Progress
+from ...segmentation.result import Segmentation
+from ..names import LABELS_SUFFIX, MASK_SUFFIX, OVERLAY_SUFFIX, RESULT_SUFFIX, is_output
+from ..records import ResultRecord
+from .geojson import write_geojson
+from .ome_zarr import write_ome_zarr
+from .pictures import draw_overlay, write_image
+from .rois import write_rois
+from .tables import with_image, with_micrometres, write_table
+
+#: Takes the path, the result, its image (or None), and progress; returns the files.
+Writer = Callable[[Path, Segmentation, Any, Progress], list[Path]]
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """A kind of file that a result can be saved as.
+
+    Attributes
+    ----------
+    name : str
+        As options name it.
+    title : str
+        As people read it.
+    suffix : str
+        What follows the image's name in a file's name.
+    endings : tuple of str
+        Endings of a path that ask for this format; the first is the usual one.
+    needs_image : bool
+        Whether it cannot be made without the image.
+    in_parts : bool
+        Whether it can be made of labels on disk, of which only parts are read.
+    """
+
+    name: str
+    title: str
+    suffix: str
+    endings: tuple[str, ...]
+    write: Writer
+    needs_image: bool = False
+    in_parts: bool = False
+
+
+def _csv(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
+    cells = with_micrometres(result.cells, result.placement.pixel_size)
+    first = [name for name in ("plane", "label") if name in cells]
+    cells = cells[[*first, *(name for name in cells if name not in first)]]
+    return [write_table(path, with_image(cells, result.name))]
+
+
+def _tiff(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
+    labels = write_tiff(path, result.labels, result.placement.pixel_size)
+    (_, record) = files_of(base_of(path), "tiff")
+    return [labels, ResultRecord.of(result, path.parent, labels.name).write(record)]
+
+
+def _json(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
+    (labels, _) = files_of(base_of(path), "tiff")
+    return [ResultRecord.of(result, path.parent, labels.name if labels.exists() else "").write(path)]
+
+
+def _overlay(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
+    cells, files = result.cells, _plane_files(path, result)
+    for plane, target in files.items():
+        progress(0 if plane is ... else plane, len(files), "Drawing")
+        rows = cells[cells["plane"] == plane] if result.stacked else cells
+        write_image(target, draw_overlay(image[plane], result.labels[plane], rows, result.classes))
+    return list(files.values())
+
+
+def _mask(path: Path, result: Segmentation, image: Any, progress: Progress) -> list[Path]:
+    # As in the SigTuple set: 8 bits, cells 255 and the rest 0.
+    pixels = (result.labels != 0) * np.uint8(255)
+    return [write_image(target, pixels[plane]) for plane, target in _plane_files(path, result).items()]
+
+
+def _plane_files(path: Path, result: Segmentation) -> dict[Any, Path]:
+    """Return the picture of each plane: ``smear-plane-00-overlay.png``; the path, for an image (``...``)."""
+    if not result.stacked:
+        return {...: path}
+    base, digits = base_of(path).name, len(str(len(result.labels) - 1))
+    rest = path.name.removeprefix(base)
+    return {
+        plane: path.with_name(f"{base}-plane-{plane:0{digits}d}{rest}") for plane in range(len(result.labels))
+    }
+
+
+#: All formats, by name.
+FORMATS: dict[str, OutputFormat] = {
+    output.name: output
+    for output in (
+        OutputFormat("csv", "table of the cells (CSV)", "-cells.csv", (".csv",), _csv),
+        OutputFormat("tiff", "label image (TIFF)", LABELS_SUFFIX, (".tif", ".tiff"), _tiff),
+        OutputFormat("ome-zarr", "OME-Zarr", ".ome.zarr", (".ome.zarr", ".zarr"), write_ome_zarr),
+        OutputFormat(
+            "roi", "ImageJ/Fiji regions (ROI zip)", "-rois.zip", (".zip",), write_rois, in_parts=True
+        ),
+        OutputFormat(
+            "geojson", "QuPath objects (GeoJSON)", ".geojson", (".geojson",), write_geojson, in_parts=True
+        ),
+        OutputFormat("overlay", "picture with outlines (PNG)", OVERLAY_SUFFIX, (".png",), _overlay, True),
+        OutputFormat("mask", "mask, white on black (JPEG)", MASK_SUFFIX, (".jpg",), _mask),
+        OutputFormat("json", "settings and table (JSON)", RESULT_SUFFIX, (".json",), _json),
+    )
+}
+
+
+def format_names(formats: str | Iterable[str]) -> tuple[str, ...]:
+    """Return names of formats, each once.
+
+    Raises
+    ------
+    SettingsError
+        If one is none, or none is given.
+
+    Examples
+    --------
+    >>> format_names("csv, GeoJSON,csv")
+    ('csv', 'geojson')
+    """
+    given = formats.split(",") if isinstance(formats, str) else list(formats)
+    names = tuple(dict.fromkeys(name.strip().lower() for name in given if name.strip()))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        what = f"There is no format {unknown[0]!r}" if unknown else "No format was given"
+        raise SettingsError(f"{what}: choose from {', '.join(FORMATS)}.")
+    return names
+
+
+def format_of(path: Path) -> str:
+    """Return the format that a path's ending asks for.
+
+    Raises
+    ------
+    SettingsError
+        If it asks for none.
+
+    Examples
+    --------
+    >>> format_of(Path("smear.ome.zarr")), format_of(Path("smear.tif"))
+    ('ome-zarr', 'tiff')
+    """
+    name = path.name.lower()
+    formats = {ending: output.name for output in FORMATS.values() for ending in output.endings}
+    matches = [ending for ending in formats if name.endswith(ending)]
+    if not matches:
+        raise SettingsError(
+            f"The ending of {path.name} names no format: use one of {', '.join(formats)}, or give formats=..."
+        )
+    return formats[max(matches, key=len)]
+
+
+def files_of(path: str | Path, formats: str | Iterable[str]) -> list[Path]:
+    """Return the files that `save` writes for a path without ending, those of stacks' planes left out."""
+    suffixes = []
+    for name in format_names(formats):
+        suffixes += [FORMATS[name].suffix, *[RESULT_SUFFIX] * (name == "tiff")]
+    return [Path(f"{path}{suffix}") for suffix in dict.fromkeys(suffixes)]
+
+
+def formats_there(path: str | Path) -> list[str]:
+    """Return the formats whose files are all there, for a path without ending; an OME-Zarr of cells only."""
+    there = [name for name in FORMATS if all(map(exists, files_of(path, name)))]
+    return [name for name in there if name != "ome-zarr" or is_output(files_of(path, name)[0])]
+
+
+def base_of(path: Path) -> Path:
+    """Return a file's path without the ending that names its format; a date in the name has dots, too."""
+    name = path.name
+    suffixes = [output.suffix for output in FORMATS.values()]
+    for ending in (*suffixes, *(ending for output in FORMATS.values() for ending in output.endings)):
+        if name.lower().endswith(ending) and name.lower() != ending:
+            return path.with_name(name[: -len(ending)])
+    return path
