@@ -2,7 +2,7 @@ from .batch.classify import classify_results as classify_results
 from .errors import WBCSegError as WBCSegError
 from .evaluation.evaluate import evaluate as evaluate
 from .network.library import load_model as load_model
-from .results.load import differential_of as differential_of
+from .results.differential import differential_of as differential_of
 from .results.load import load_result as load_result
 from .results.load import replay as replay
 from .results.save import save as save

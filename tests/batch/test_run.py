@@ -30,7 +30,7 @@ from napari_wbcseg.batch.report import report_pictures
 from napari_wbcseg.batch.run import BatchResult, collect, renew_tables, segment_files
 from napari_wbcseg.errors import Cancelled, OutputError
 from napari_wbcseg.network.model_file import ModelFile
-from napari_wbcseg.results.load import differential_of
+from napari_wbcseg.results.differential import differential_of
 from napari_wbcseg.results.records import ResultRecord, RunRecord
 
 from ..dark_model import spots, write_dark_model

@@ -11,7 +11,8 @@ from ..errors import ImageError
 from ..images.read import open_large, read_file
 from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
 from ..progress import Progress, silent
-from ..results.load import counted_records, load_result
+from ..results.differential import counted_records
+from ..results.load import load_result
 from ..results.names import RESULT_SUFFIX
 from ..results.records import ResultRecord
 from ..segmentation.large.result import LargeResult

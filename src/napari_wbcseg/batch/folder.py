@@ -17,9 +17,10 @@ from ..errors import BusyError, ImageError, OutputError, SettingsError, WBCSegEr
 from ..files import locked, read_text
 from ..images.read import image_pixels, is_large_file, open_large
 from ..network.model_file import ModelFile
+from ..results.differential import not_in_tables
 from ..results.formats.registry import FORMATS, files_of, formats_there
 from ..results.formats.tables import failed_row
-from ..results.load import not_in_tables, record_now
+from ..results.load import record_now
 from ..results.names import (
     CELLS_FILE,
     COUNTS_FILE,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..results.load import not_in_tables
+from ..results.differential import not_in_tables
 from ..results.names import RESULT_SUFFIX
 from ..results.records import Picture, ResultRecord
 from ..words import listed

@@ -15,8 +15,8 @@ from ..images.find import find_images, natural_key
 from ..network.engines.create import create_engine
 from ..network.model_file import ModelFile
 from ..progress import Progress, silent
+from ..results.differential import ResultClasses, pooled_results
 from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
-from ..results.load import ResultClasses, pooled_results
 from ..results.names import (
     CELLS_FILE,
     COUNTS_FILE,

@@ -42,8 +42,8 @@ def differential(
     ] = None,
 ) -> None:
     """Count the white cells of results by class, in per cent with the 95 % interval."""
+    from ..results.differential import differential_of
     from ..results.formats.tables import write_table
-    from ..results.load import differential_of
 
     found, told_by = differential_of(results)
     rows = []

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from ...classification.classes import UNSURE
 from ...classification.differential import Differential, Share, differential
-from ...results.load import ResultClasses, pooled_results
+from ...results.differential import ResultClasses, pooled_results
 from ...words import counted
 from ..shared.layer_picker import LayerPicker
 from ..shared.panel import Sentence, button, fill, form, there, with_tip

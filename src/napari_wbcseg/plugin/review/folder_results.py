@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QWidget
 
 from ...errors import WBCSegError
 from ...progress import Progress
-from ...results.load import ResultClasses, classes_in, not_in_tables
+from ...results.differential import ResultClasses, classes_in, not_in_tables
 from ...results.names import LARGE_SUFFIX, RESULT_SUFFIX
 from ...segmentation.large.files import RESULT_FILE
 from ..shared.jobs import Job, busy, in_background, timer
