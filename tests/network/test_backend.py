@@ -34,7 +34,7 @@ def main(out: Path) -> None:
     """Predict and train a step on the backend of this process, and keep the results."""
     import keras
 
-    from napari_wbcseg.network.engines.create import KerasEngine
+    from napari_wbcseg.network.engines.keras import KerasEngine
     from napari_wbcseg.training.train import train
 
     assert keras.backend.backend() == os.environ["KERAS_BACKEND"]

@@ -10,8 +10,9 @@ import typer
 
 from ..words import duration
 from .app import STOPPED
-from .console import new_console, print_table, training_view
+from .console import new_console, print_table
 from .options import MasksOption, changed
+from .training_view import training_view
 
 
 def finetune(

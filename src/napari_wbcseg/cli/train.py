@@ -10,8 +10,8 @@ import typer
 from ..settings import TrainingSettings
 from ..words import counted, duration
 from .app import STOPPED
-from .console import training_view
 from .options import MasksOption, changed
+from .training_view import training_view
 
 if TYPE_CHECKING:
     from ..datasets.masks import MaskReading

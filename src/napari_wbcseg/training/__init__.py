@@ -7,7 +7,8 @@ How it goes, and where::
       recipes           of one method (classic, robust): its batches, loss and preview
         samples/        samples composed of real and drawn cells
         truth           what the networks are taught
-      batches           drawn ahead, in a thread or in processes, and shared by several GPUs
+      batches           drawn ahead, in a thread or in processes
+      data_parallel     each batch shared by several GPUs
       loop              the epochs: what is told, what ends them, the checkpoint, the preview
     worker              train in a process of its own (worker_process), from the job in its folder
     fine_tune           plan, train on corrections and on a replay of what the model knew, score both models

@@ -13,7 +13,8 @@ from napari_wbcseg.errors import SettingsError
 from napari_wbcseg.network.architecture import CLASSIC, UNetArchitecture
 from napari_wbcseg.network.device import available_cpus
 from napari_wbcseg.network.engines import openvino
-from napari_wbcseg.network.engines.create import KerasEngine, create_engine
+from napari_wbcseg.network.engines.create import create_engine
+from napari_wbcseg.network.engines.keras import KerasEngine
 from napari_wbcseg.network.engines.onnx import OnnxEngine
 from napari_wbcseg.network.engines.openvino import OpenVinoEngine, openvino_gains, processor_has_bfloat16
 from napari_wbcseg.network.onnx_graph import onnx_bytes
