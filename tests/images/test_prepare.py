@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from napari_wbcseg import synthetic_smear
 from napari_wbcseg.errors import ImageError
+from napari_wbcseg.images import prepare
 from napari_wbcseg.images.prepare import (
     bit_range,
     has_dark_background,
+    held,
     is_one_field,
     preparation_notes,
     prepare_image,
@@ -101,6 +105,15 @@ def test_a_block_with_the_range_of_the_whole_equals_the_block_of_the_whole() -> 
 def test_range_of_a_dask_image() -> None:
     da = pytest.importorskip("dask.array")
     assert bit_range(da.from_array(_rgb(top=3000, dtype=np.uint16), chunks=5)) == 4095
+
+
+def test_what_fits_into_memory_is_read_once_and_the_rest_when_it_is_asked_for(monkeypatch) -> None:
+    da = pytest.importorskip("dask.array")
+    lazy = da.from_array(np.arange(600, dtype=np.uint8).reshape(10, 20, 3), chunks=4)
+    assert isinstance(held(lazy), np.ndarray)
+    np.testing.assert_array_equal(held(lazy), lazy.compute())
+    monkeypatch.setattr(prepare, "PARAMETERS", replace(prepare.PARAMETERS, held=599))
+    assert held(lazy) is lazy
 
 
 def test_the_given_array_is_left_alone() -> None:

@@ -19,7 +19,7 @@ class Counted(PixelSource):
     pixels = 0
 
     def read(self, *box: int) -> np.ndarray:
-        self.pixels += Box(*box).area
+        self.pixels += Box(*box[:4]).area
         return super().read(*box)
 
 

@@ -88,15 +88,15 @@ class PixelSource:
                 density[top : top + _STRIP][here] = absorbed(pixels[here], background)
         return density
 
-    def read(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
-        """Return the pixels of a rectangle inside the image.
+    def read(self, top: int, left: int, bottom: int, right: int, step: int = 1) -> np.ndarray:
+        """Return the pixels of a rectangle inside the image, or each so many-th along rows and columns.
 
         Returns
         -------
-        ndarray of float32, shape (bottom - top, right - left, 3)
+        ndarray of float32, shape (ceil((bottom - top) / step), ceil((right - left) / step), 3)
             RGB, 0 to 255.
         """
-        return rgb_pixels(self.raw(top, left, bottom, right), self.value_range)
+        return rgb_pixels(self.raw(top, left, bottom, right)[::step, ::step], self.value_range)
 
     def read8(self, box: Box) -> np.ndarray:
         """Return the same of a box, rounded to uint8."""

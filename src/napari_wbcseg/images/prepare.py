@@ -30,6 +30,8 @@ class PreparationParameters:
         Median brightness of a field over its 99th percentile, and where it lies between the 1st and that: at
         least 0.49 and 0.30 in 384 fields of seven public sets, marrow and phone pictures among them. Four in
         five of the same fields inverted lie below one of these.
+    held : int
+        Bytes up to which an image is read at once.
     focus_side, focus_blur : float
         Pixels that neighbouring planes are compared with; what is coarser, such as the light, does not count.
     one_field : float
@@ -40,6 +42,7 @@ class PreparationParameters:
     sample_side: int = 256
     dark_background: float = 0.45
     low_background: float = 0.28
+    held: int = 320_000_000
     focus_side: int = 96
     focus_blur: float = 6.0
     one_field: float = 0.8
@@ -139,6 +142,12 @@ def lazy_array(array: Any) -> Any:
     import dask.array as da
 
     return da.from_array(array, chunks=getattr(array, "chunks", "auto"), name=False)
+
+
+def held(array: Any) -> Any:
+    """Return an array in memory, where it fits well, or else as it is: parts of it are read many times."""
+    size = int(np.prod(array.shape, dtype=np.int64)) * np.dtype(array.dtype).itemsize
+    return np.asarray(array[:]) if size <= PARAMETERS.held else array
 
 
 def prepare_image(array: Any, value_range: float | None = None) -> NDArray[np.float32]:

@@ -47,4 +47,6 @@ def network_input(transmittance: np.ndarray) -> np.ndarray:
     >>> network_input(np.array([1.0, 0.5])).tolist()
     [0.0, 1.0]
     """
-    return (1.0 - transmittance) * np.float32(2.0)
+    taken = transmittance * np.float32(-2.0)
+    taken += 2.0
+    return taken

@@ -51,6 +51,8 @@ class SampleParameters:
         Fields along a side of it.
     most_stained : int
         So many of these, those with the most stain, tell the size of the cells.
+    thinned : int
+        Of all these each so many-th pixel tells the light, and which have the most stain.
     gap : int
         Empty slide between them when they are laid side by side.
     thumbnail : int
@@ -67,6 +69,7 @@ class SampleParameters:
     field: int = 640
     fields_a_side: int = 6
     most_stained: int = 6
+    thinned: int = 4
     gap: int = 16
     thumbnail: int = 384
     edge: int = 8
@@ -193,7 +196,7 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
             return ()
         return looks_for((self.cell_diameter, *self.other_diameters), self.standard_stain)
 
-    def transmittance(self, pixels: np.ndarray, box: Box) -> np.ndarray:
+    def transmittance(self, pixels: np.ndarray, box: Box, step: int = 1) -> np.ndarray:
         """Return a part of the image with its light divided out, float32, 1 on the empty slide.
 
         Parameters
@@ -202,10 +205,12 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
             RGB, 0 to 255.
         box : Box
             Where in the image they lie. Outside the field of view there is empty slide.
+        step : int
+            Each so many-th pixel of that is given.
         """
         image = transmittance(pixels, np.asarray(self.background, np.float32))
         if self.field_of_view is not None:
-            image[~self.field_of_view.inside(box)] = 1.0
+            image[~self.field_of_view.inside(box)[::step, ::step]] = 1.0
         return image
 
 
@@ -229,25 +234,26 @@ def estimate(
     if whole.area > PARAMETERS.whole:
         boxes = [box.shifted(*whole[:2]) for box in _spread(whole.shape)]
     is_whole = boxes[0] == whole
+    step = 1 if is_whole else PARAMETERS.thinned
     samples = []
     for number, box in enumerate(boxes):
         if not is_whole:
             progress(number, len(boxes), "Taking samples of the image")
-        samples.append(source.read(*box))
+        samples.append(source.read(*box, step))
+    inside = [None if field is None else field.inside(box)[::step, ::step] for box in boxes]
     dark = sum(map(has_dark_background, samples)) > len(samples) / 2
     light = GlobalEstimates(
         value_range=source.value_range,
-        background=tuple(_background(boxes, samples, field).tolist()),
+        background=tuple(_background(samples, inside).tolist()),
         field_of_view=field,
         notes=source.notes + dark * (DARK_BACKGROUND,),
     )
     if settings.recipe == "classic":
         return light.model_copy(update={"cell_diameter": settings.cell_diameter}), None
-    inputs = [
-        network_input(light.transmittance(pixels, box)) for pixels, box in zip(samples, boxes, strict=True)
-    ]
-    del samples
-    image = inputs[0] if is_whole else _side_by_side(inputs)
+    if is_whole:
+        image = network_input(light.transmittance(samples.pop(), whole))
+    else:
+        image = _side_by_side(source, light, _most_stained(light, boxes, samples))
     predictor = Predictor(model, settings, progress)
     within = [box.shifted(-whole.top, -whole.left) for box in fields] if is_whole else None
     looks, scale, tiles = choose_looks(image, predictor, settings.cell_diameter, within)
@@ -331,30 +337,39 @@ def _field_of_view(source: PixelSource, progress: Progress) -> FieldOfView | Non
     return None if mask is None else FieldOfView.of(mask, step)
 
 
-def _background(boxes: list[Box], samples: list[np.ndarray], field: FieldOfView | None) -> np.ndarray:
+def _background(samples: list[np.ndarray], inside: list[np.ndarray | None]) -> np.ndarray:
     """Estimate the colour of the empty slide inside the field of view."""
-    if len(samples) == 1 and (field is None or field.inside(boxes[0]).all()):
+    if len(samples) == 1 and (inside[0] is None or inside[0].all()):
         return background_colour(samples[0])
-    step = 4 if len(samples) > 1 else max(1, isqrt(samples[0].size) // 1024)
+    step = 1 if len(samples) > 1 else max(1, isqrt(samples[0].size) // 1024)
     colours = []
-    for box, pixels in zip(boxes, samples, strict=True):
+    for pixels, within in zip(samples, inside, strict=True):
         part = pixels[::step, ::step].reshape(-1, 3)
-        colours.append(part if field is None else part[field.inside(box)[::step, ::step].ravel()])
+        colours.append(part if within is None else part[within[::step, ::step].ravel()])
     joined = np.concatenate(colours)
     side = max(1, isqrt(len(joined)))
     # `background_colour` samples rows and columns alike.
     return background_colour(joined[: side * side].reshape(-1, side, 3))
 
 
-def _side_by_side(inputs: list[np.ndarray]) -> np.ndarray:
-    """Lay the most stained fields side by side, with a strip of empty slide, 0, between them."""
-    stain = [float(np.percentile(brightness(field[::4, ::4]), 99)) for field in inputs]
-    chosen = sorted(np.argsort(stain, kind="stable")[::-1][: PARAMETERS.most_stained])
-    columns = int(np.ceil(np.sqrt(len(chosen))))
+def _most_stained(light: GlobalEstimates, boxes: list[Box], samples: list[np.ndarray]) -> list[Box]:
+    """Return the fields with the most stain, given thinned pixels of all."""
+    stain = []
+    for box, pixels in zip(boxes, samples, strict=True):
+        seen = network_input(light.transmittance(pixels, box, PARAMETERS.thinned))
+        stain.append(float(np.percentile(brightness(seen), 99)))
+    return [
+        boxes[index] for index in sorted(np.argsort(stain, kind="stable")[::-1][: PARAMETERS.most_stained])
+    ]
+
+
+def _side_by_side(source: PixelSource, light: GlobalEstimates, boxes: list[Box]) -> np.ndarray:
+    """Lay fields side by side as the network takes them, with a strip of empty slide, 0, between them."""
+    columns = int(np.ceil(np.sqrt(len(boxes))))
     pitch = PARAMETERS.field + PARAMETERS.gap
-    shape = (-(-len(chosen) // columns) * pitch, min(columns, len(chosen)) * pitch, 3)
-    joined = np.zeros(shape, np.float32)
-    for number, index in enumerate(chosen):
+    joined = np.zeros((-(-len(boxes) // columns) * pitch, min(columns, len(boxes)) * pitch, 3), np.float32)
+    for number, box in enumerate(boxes):
         top, left = number // columns * pitch, number % columns * pitch
-        joined[top : top + inputs[index].shape[0], left : left + inputs[index].shape[1]] = inputs[index]
+        place = np.s_[top : top + box.shape[0], left : left + box.shape[1]]
+        joined[place] = network_input(light.transmittance(source.read(*box), box))
     return joined

@@ -15,7 +15,7 @@ from ..classification.classify import class_list, classifier_of
 from ..errors import ImageError, ModelError, SettingsError
 from ..images.choose import focus_note
 from ..images.pixel_source import PixelSource
-from ..images.prepare import bit_range, is_one_field, lazy_array
+from ..images.prepare import bit_range, held, is_one_field, lazy_array
 from ..network.classifier import BUILT_IN
 from ..network.library import load_model
 from ..network.model_file import ModelFile
@@ -80,7 +80,7 @@ def segment(
     file, settings = model_and_settings(model, settings)
     # What cannot be used is told before the work, not after it.
     classifier = classifier_of(settings)
-    array = _as_array(image)
+    array = held(_as_array(image))
     planes, stacked = _planes(array)
     value_range = bit_range(array)
     sources = [PixelSource(plane, value_range) for plane in planes]

@@ -16,7 +16,7 @@ import numpy as np
 from ..box import Box, label_boxes
 from .detections import TileCells
 from .instances import Instances
-from .prediction import Predictor, box_windows, resample
+from .prediction import Predictor, box_windows, placed, resample
 from .standard_stain import StandardStain
 
 
@@ -93,11 +93,11 @@ def look_again_in(
     unsure = np.flatnonzero(cells.rows["certainty"] < PARAMETERS.sure)
     if not len(unsure):
         return cells
-    scaled = standard.brought(resample(image, predictor.canonical_diameter / diameter))
+    scaled = resample(image, predictor.canonical_diameter / diameter)
     boxes = [Box(*box).shifted(-window.top, -window.left) for box in cells.rows["box"][unsure].tolist()]
     exact = np.tile(np.divide(scaled.shape[:2], image.shape[:2]), 2)
     near = [Box(*np.rint(box * exact).astype(int).tolist()) for box in boxes]
-    cell = _cell_around(near, scaled, predictor)
+    cell = _cell_around(near, scaled, predictor, standard)
     cell = cv2.resize(cell, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     threshold = predictor.settings.probability_threshold
     keep = np.ones(len(cells), bool)
@@ -107,10 +107,19 @@ def look_again_in(
     return cells.only(keep)
 
 
-def _cell_around(boxes: list[Box], image: np.ndarray, predictor: Predictor) -> np.ndarray:
-    """Predict the probability of a cell in and around some boxes of an image at the canonical scale."""
+def _cell_around(
+    boxes: list[Box], image: np.ndarray, predictor: Predictor, standard: StandardStain | None = None
+) -> np.ndarray:
+    """Predict the probability of a cell in and around boxes of an image at the canonical scale, 0 elsewhere.
+
+    In the standard stain, where one is given.
+    """
     shape = (image.shape[0], image.shape[1])
     near = (box.grown(PARAMETERS.context, shape) for box in boxes)
     windows = dict.fromkeys(window for box in near for window in box_windows(box, shape, predictor.multiple))
+    area = Box.around(windows).common(Box(0, 0, *shape))
+    part = image[area.slices] if standard is None else standard.brought(image[area.slices])
+    within = [window.shifted(-area.top, -area.left) for window in windows]
     flips = predictor.settings.flips
-    return predictor.predict(image, list(windows), "Looking again at what is unsure", flips=flips).cell
+    maps = predictor.predict(part, within, "Looking again at what is unsure", flips=flips)
+    return placed(maps.cell, area, shape)

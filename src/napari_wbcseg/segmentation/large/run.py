@@ -19,6 +19,7 @@ from ...classification.classify import class_list, classifier_of
 from ...errors import ImageError, OutputError, SettingsError
 from ...files import relative_path, write_atomically
 from ...images.pixel_source import PixelSource
+from ...images.prepare import held
 from ...images.read import LargeImage, open_large
 from ...network.model_file import ModelFile
 from ...progress import Progress, silent
@@ -184,7 +185,8 @@ class LargeRun:
                     f"{self.out} holds the cells of another image, model, setting or version, which a person "
                     "corrected: name another folder, or remove this one."
                 )
-        source = PixelSource(opened.full)
+        # Workers read what they need: what is in memory would be sent to each.
+        source = PixelSource(opened.full if self._client else held(opened.full))
         estimates, known = estimate(source, self.model, self.settings, self.progress)
         plan = _Plan(
             format=_FORMAT,
