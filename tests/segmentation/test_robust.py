@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_wbcseg.box import Box
 from napari_wbcseg.errors import Cancelled
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
@@ -170,6 +171,32 @@ def test_what_the_estimate_of_the_size_has_seen_is_not_looked_at_again(predictor
     assert levels[80.0].cell.shape == (120, 240)
     monkeypatch.delattr(Predictor, "predict")
     assert len(propose(image, 60.0, predictor, levels)) == 2
+
+
+def test_only_places_as_dark_as_a_nucleus_are_shown_to_the_network(predictor, monkeypatch) -> None:
+    labels = disc_labels((900, 900), [(200, 200, 30), (600, 700, 30), (450, 100, 3)])
+    pale = disc_labels((900, 900), [(800, 300, 30)])
+    image = np.maximum(dark(labels), 0.6 * dark(pale))
+    shown: list[list[Box]] = []
+    predict = Predictor.predict
+    monkeypatch.setattr(Predictor, "predict", lambda *a, **k: shown.append(a[2]) or predict(*a, **k))
+    assert len(propose(image, 30.0, predictor)) == 3, "the speck is none"
+    assert len(propose(image, 30.0, predictor, None, 1.2)) == 2, "the pale one is none"
+    assert len(propose(image, 30.0, predictor, None, 0.8)) == 3
+    everything, two, three = (sum(window.area for window in windows) for windows in shown)
+    assert two < three < everything / 10
+    # Where all is dark it is laid out as if nobody had asked.
+    crowd = dark(
+        disc_labels((900, 900), [(r, c, 30) for r in range(20, 900, 60) for c in range(20, 900, 60)])
+    )
+    np.testing.assert_array_equal(propose(crowd, 30.0, predictor, None, 1.2), propose(crowd, 30.0, predictor))
+    assert shown[-1] == shown[-2]
+
+
+def test_a_slide_without_anything_dark_is_not_shown_to_the_network(predictor, monkeypatch) -> None:
+    image = 0.5 * dark(disc_labels((200, 400), [(100, 80, 50)]))
+    monkeypatch.setattr(Predictor, "blended", lambda *a, **k: pytest.fail("predicted"))
+    assert propose(image, 50.0, predictor, None, 1.2).shape == (0, 4)
 
 
 def test_an_empty_slide_has_no_regions(predictor: Predictor) -> None:

@@ -153,6 +153,8 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         What the darker half of them absorbs, RGB, as the network takes it: 0 on the empty slide.
     standard_stain : StandardStain or None
         To which they are brought to be looked at again.
+    nuclei_alone : bool
+        Whether the network is shown only what is as dark as nuclei: of an image of which it saw samples.
     notes : tuple of str
         For the user.
     """
@@ -166,6 +168,7 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
     many_red_cells: bool = False
     red_cell_stain: tuple[float, float, float] | None = None
     standard_stain: StandardStain | None = None
+    nuclei_alone: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -194,7 +197,8 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         """How it is looked at: for cells of each size, that of most first, and all in the standard stain."""
         if self.cell_diameter is None:
             return ()
-        return looks_for((self.cell_diameter, *self.other_diameters), self.standard_stain)
+        diameters = (self.cell_diameter, *self.other_diameters)
+        return looks_for(diameters, self.standard_stain, self.nuclei_alone)
 
     def transmittance(self, pixels: np.ndarray, box: Box, step: int = 1) -> np.ndarray:
         """Return a part of the image with its light divided out, float32, 1 on the empty slide.
@@ -269,6 +273,7 @@ def estimate(
         "many_red_cells": scale.many,
         "red_cell_stain": scale.red_cell_stain,
         "standard_stain": looks[-1].standard if looks else None,
+        "nuclei_alone": not is_whole,
         "notes": notes + _notes_on_cells(image, diameters, tiles, scale, light.background),
     }
     known = [one.shifted(*whole[:2]) for one in tiles] if is_whole else None

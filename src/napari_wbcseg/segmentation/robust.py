@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from .scale import (
     typical_diameter,
 )
 from .second_look import look_again, look_again_in
+from .standard_stain import PARAMETERS as STAIN
 from .standard_stain import StandardStain
 from .tiles import Tile, tile_grid
 
@@ -87,6 +89,14 @@ class ProposalParameters:
         Cell diameters: least side of a region.
     margin : float
         Cell diameters around a region.
+    nucleus : float
+        Of the density in green of a slide's white cells, or of standard ones where these are paler: from
+        where on a place may be a nucleus. On the validation sets 457 of 458 cells reach 0.49 of that, and
+        one of marrow that is unsure 0.25; red cells have 0.26.
+    nucleus_side : int
+        Reduced pixels across, a sixth of a cell, that are as dark in one.
+    context : int
+        Reduced pixels around one that the network is shown: a cell.
     """
 
     diameter: float = 30.0
@@ -95,6 +105,9 @@ class ProposalParameters:
     least_centre: float = 0.2
     smallest: float = 0.2
     margin: float = 0.25
+    nucleus: float = 0.45
+    nucleus_side: int = 5
+    context: int = 30
 
 
 PARAMETERS, PROPOSALS = RobustParameters(), ProposalParameters()
@@ -111,17 +124,31 @@ class Look(NamedTuple):
         In which what is unsure is looked at again.
     all_in_standard : bool
         Whether the image is looked at in that alone.
+    nuclei_alone : bool
+        Whether the network is shown only places that are as dark as nuclei.
     """
 
     diameter: float
     standard: StandardStain | None = None
     all_in_standard: bool = False
+    nuclei_alone: bool = False
+
+    @property
+    def least_stain(self) -> float | None:
+        """What the network takes in green of the palest place that it is shown; None if that is all."""
+        if self.standard is None or not self.nuclei_alone:
+            return None
+        white = STAIN.white[1] if self.all_in_standard else min(self.standard.white[1], STAIN.white[1])
+        return 2 - 2 * math.exp(-PROPOSALS.nucleus * white)
 
 
-def looks_for(diameters: Sequence[float], standard: StandardStain | None) -> tuple[Look, ...]:
+def looks_for(
+    diameters: Sequence[float], standard: StandardStain | None, nuclei_alone: bool = False
+) -> tuple[Look, ...]:
     """Return the looks for cells of some diameters, that of most first, and for pale ones in the standard."""
-    looks = tuple(Look(diameter, standard) for diameter in diameters)
-    return looks if standard is None or not standard.pale else (*looks, Look(diameters[0], standard, True))
+    looks = tuple(Look(diameter, standard, False, nuclei_alone) for diameter in diameters)
+    pale = standard is not None and standard.pale
+    return (*looks, looks[0]._replace(all_in_standard=True)) if pale else looks
 
 
 # The size of the cells -----------------------------------------------------------------------------
@@ -326,9 +353,10 @@ def look_at_tile(
         Of an image that is one tile.
     """
     if look.standard is not None and look.all_in_standard:
-        found = find_at(look.standard.brought(image), look.diameter, predictor, ask_second=False)
+        brought = look.standard.brought(image)
+        found = find_at(brought, look.diameter, predictor, None, look.least_stain, ask_second=False)
         return cells_of_tile(found.only(look.standard.is_white_cell(image, look.diameter)), image, tile)
-    found = find_at(image, look.diameter, predictor, levels)
+    found = find_at(image, look.diameter, predictor, levels, look.least_stain)
     if tile.look:
         found = found.only(lambda box, mask, certainty: certainty >= PARAMETERS.least_certainty_elsewhere)
     return _sure_in_standard(tile, image, look, cells_of_tile(found, image, tile), predictor)
@@ -348,6 +376,7 @@ def find_at(
     diameter: float,
     predictor: Predictor,
     levels: Levels | None = None,
+    least_stain: float | None = None,
     ask_second: bool = True,
 ) -> Found:
     """Find the cells of about one diameter in an image, or in the window of a tile.
@@ -361,11 +390,13 @@ def find_at(
     predictor : Predictor
     levels : Levels, optional
         Of an image that is one tile.
+    least_stain : float, optional
+        What of the image, in green, may be a nucleus; by default anything.
     ask_second : bool
         Whether the second network is asked about what the first is unsure of.
     """
     shape = (image.shape[0], image.shape[1])
-    boxes = propose(image, diameter, predictor, levels)
+    boxes = propose(image, diameter, predictor, levels, least_stain)
     if not len(boxes):
         return Found(np.zeros(shape, np.int32), np.zeros(shape, np.float32), boxes)
     scaled = resample(image, predictor.canonical_diameter / diameter)
@@ -382,7 +413,11 @@ def find_at(
 
 
 def propose(
-    image: np.ndarray, diameter: float, predictor: Predictor, levels: Levels | None = None
+    image: np.ndarray,
+    diameter: float,
+    predictor: Predictor,
+    levels: Levels | None = None,
+    least_stain: float | None = None,
 ) -> np.ndarray:
     """Find the regions of an image where white cells may be.
 
@@ -395,6 +430,8 @@ def propose(
     predictor : Predictor
     levels : Levels, optional
         Of the image: what they show of it is not predicted again.
+    least_stain : float, optional
+        See `find_at`.
 
     Returns
     -------
@@ -410,7 +447,9 @@ def propose(
     maps = None if levels is None else levels.showing(diameter, PROPOSALS.least_diameter)
     if maps is None:
         small = resample(image, PROPOSALS.diameter / diameter)
-        windows = box_windows((0, 0, *small.shape[:2]), small.shape[:2], predictor.multiple)
+        windows = _worth_showing(small, predictor.multiple, least_stain)
+        if not windows:
+            return np.zeros((0, 4), np.int64)
         maps = predictor.predict(small, windows, "Looking for cells")
     near = (maps.cell > PROPOSALS.least_cell) | (maps.centre > PROPOSALS.least_centre)
     regions, _ = ndimage.label(near, np.ones((3, 3)))
@@ -423,3 +462,19 @@ def propose(
             first = np.maximum(np.rint(start * scale - margin), 0)
             boxes.append([*first, *np.minimum(np.rint(stop * scale + margin), shape)])
     return np.array(boxes, float).astype(np.int64).reshape(-1, 4)
+
+
+def _worth_showing(small: np.ndarray, multiple: int, least_stain: float | None) -> list[Box]:
+    """Return the windows of a reduced image that the network is shown: all, or those around dark places."""
+    from scipy import ndimage
+
+    shape = (small.shape[0], small.shape[1])
+    all_windows = box_windows((0, 0, *shape), shape, multiple)
+    if least_stain is None:
+        return all_windows
+    green = np.ascontiguousarray(small[..., 1])
+    dark = cv2.erode(green, np.ones((PROPOSALS.nucleus_side,) * 2)) >= least_stain
+    near = cv2.dilate(dark.astype(np.uint8), np.ones((2 * PROPOSALS.context + 1,) * 2))
+    places = ndimage.find_objects(ndimage.label(near)[0])
+    windows = [window for place in places for window in box_windows(Box.of(place), shape, multiple)]
+    return min(windows, all_windows, key=lambda some: sum(window.area for window in some))
