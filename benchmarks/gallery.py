@@ -22,7 +22,7 @@ def picture(cells: int, side: int = 64) -> tuple[np.ndarray, np.ndarray, Any]:
     """Draw a grid of round cells: the image, the labels, and a table with a class for each."""
     import pandas as pd
 
-    from napari_wbcseg.classification.classes import BUILT_IN
+    from napari_wbcseg.classification.classes import BUILT_IN_CLASSES
 
     across = int(np.ceil(np.sqrt(cells)))
     rows, cols = np.indices((side, side)) - side // 2
@@ -34,7 +34,7 @@ def picture(cells: int, side: int = 64) -> tuple[np.ndarray, np.ndarray, Any]:
     image = generator.integers(215, 245, (*labels.shape, 3), np.uint8)
     image[labels > 0] = generator.integers(60, 160, (int((labels > 0).sum()), 3), np.uint8)
     sure = generator.uniform(0.4, 1, cells + 1)
-    names = generator.choice(BUILT_IN.names[:8], cells + 1)
+    names = generator.choice(BUILT_IN_CLASSES.names[:8], cells + 1)
     table = {"class": names, "class_probability": sure, "class_by": "model", "check": sure < 0.45}
     return image, labels, pd.DataFrame(table)
 

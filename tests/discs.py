@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from napari_wbcseg.classification.classes import BUILT_IN, CellClass
+from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass
 from napari_wbcseg.classification.classify import look_at_labels
 from napari_wbcseg.classification.learn import teach
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
 
 VIOLET, PINK = (90, 40, 130), (200, 70, 90)
 #: The classes of the classifier, in colours that no built-in class has; the pink ones are no white cells.
-CLASSES = BUILT_IN.added(CellClass("violet", "#112233"), CellClass("pink", "#445566", white_cell=False))
+CLASSES = BUILT_IN_CLASSES.added(
+    CellClass("violet", "#112233"), CellClass("pink", "#445566", white_cell=False)
+)
 
 
 def discs(colours: tuple[tuple[int, int, int], ...]) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:

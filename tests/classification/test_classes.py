@@ -5,28 +5,28 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from napari_wbcseg.classification.classes import BUILT_IN, CellClass, ClassList, class_of
+from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass, ClassList, class_of
 from napari_wbcseg.errors import SettingsError
 
 
 def test_erythroblasts_and_platelets_are_no_white_cells() -> None:
-    assert BUILT_IN.not_white == {"erythroblast", "platelet"}
+    assert BUILT_IN_CLASSES.not_white == {"erythroblast", "platelet"}
 
 
 def test_bands_are_counted_with_the_neutrophils() -> None:
-    assert BUILT_IN.parts("neutrophil") == ("neutrophil", "band neutrophil", "segmented neutrophil")
-    assert BUILT_IN.parts("monocyte") == ("monocyte",)
+    assert BUILT_IN_CLASSES.parts("neutrophil") == ("neutrophil", "band neutrophil", "segmented neutrophil")
+    assert BUILT_IN_CLASSES.parts("monocyte") == ("monocyte",)
 
 
 def test_a_list_is_written_and_read() -> None:
-    own = BUILT_IN.added(CellClass("blast", "#ff00ff"), CellClass("monocyte", "#000001"))
+    own = BUILT_IN_CLASSES.added(CellClass("blast", "#ff00ff"), CellClass("monocyte", "#000001"))
     assert own("monocyte").colour == "#000001"
-    assert own.names == (*BUILT_IN.names, "blast")
+    assert own.names == (*BUILT_IN_CLASSES.names, "blast")
     assert ClassList.from_list(own.to_list()) == own
 
 
 def test_names_that_a_list_lacks_become_white_cells_of_it() -> None:
-    own = BUILT_IN.covering(["smudge cell", "monocyte", "", "blast"])
+    own = BUILT_IN_CLASSES.covering(["smudge cell", "monocyte", "", "blast"])
     assert own.names[-2:] == ("smudge cell", "blast")
     assert own("blast").white_cell
     assert own("blast").colour != own("smudge cell").colour

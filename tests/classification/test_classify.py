@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_wbcseg import SegmentationSettings, segment, synthetic_smear
-from napari_wbcseg.classification.classes import BUILT_IN
+from napari_wbcseg.classification.classes import BUILT_IN_CLASSES
 from napari_wbcseg.classification.classify import class_list, classifier_of, classify_cells, look_at_labels
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import ImageError, ModelError
@@ -84,7 +84,7 @@ def test_what_is_no_image_is_refused(classifier: ClassifierFile) -> None:
 
 
 def test_the_classes_that_a_classifier_tells_keep_their_colours(classifier: ClassifierFile) -> None:
-    assert class_list(None) == BUILT_IN
+    assert class_list(None) == BUILT_IN_CLASSES
     assert class_list(classifier)("pink") == CLASSES("pink")
 
 

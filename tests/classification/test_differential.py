@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from napari_wbcseg.classification.classes import BUILT_IN, CellClass, ClassList
+from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass, ClassList
 from napari_wbcseg.classification.differential import differential, more_to_halve, pooled, wilson_interval
 from napari_wbcseg.segmentation.result import counts
 
@@ -72,7 +72,7 @@ def test_white_cells_make_up_the_whole_and_erythroblasts_are_told_beside_them() 
 
 
 def test_cells_without_a_class_are_unsure_and_own_classes_are_counted() -> None:
-    own = BUILT_IN.added(CellClass("smudge cell", "#ffffff", white_cell=False))
+    own = BUILT_IN_CLASSES.added(CellClass("smudge cell", "#ffffff", white_cell=False))
     cells = pd.DataFrame({"class": ["", None, "blast", "smudge cell"]})
     found = differential(cells, own)
     assert {share.name: share.count for share in found.shares if share.count} == {"unsure": 2, "blast": 1}
@@ -86,14 +86,14 @@ def test_of_nothing_nothing_is_said() -> None:
 
 
 def test_several_pictures_are_counted_together_each_with_its_own_classes() -> None:
-    other = BUILT_IN.added(CellClass("smudge", "#112233", white_cell=False))
-    found = pooled([(table(lymphocyte=3), BUILT_IN), (table(lymphocyte=1, smudge=2), other)])
+    other = BUILT_IN_CLASSES.added(CellClass("smudge", "#112233", white_cell=False))
+    found = pooled([(table(lymphocyte=3), BUILT_IN_CLASSES), (table(lymphocyte=1, smudge=2), other)])
     assert (found.white_cells, found.others["smudge"]) == (4, 2)
 
 
 def test_each_picture_says_itself_which_of_its_cells_are_white_cells() -> None:
-    white = BUILT_IN.added(CellClass("blast", "#112233"))
-    beside = BUILT_IN.added(CellClass("blast", "#112233", white_cell=False))
+    white = BUILT_IN_CLASSES.added(CellClass("blast", "#112233"))
+    beside = BUILT_IN_CLASSES.added(CellClass("blast", "#112233", white_cell=False))
     pictures = [(table(lymphocyte=3, blast=2), white), (table(lymphocyte=1, blast=5), beside)]
     for given in (pictures, pictures[::-1]):
         found = pooled(given)
@@ -108,7 +108,7 @@ def test_each_picture_says_itself_which_of_its_cells_are_white_cells() -> None:
 @pytest.mark.parametrize("name", ["neutrophil", "band neutrophil", "unsure", "erythroblast"])
 def test_a_part_that_is_no_white_cell_and_cells_without_a_class_count_the_same_everywhere(name) -> None:
     changed = ClassList(
-        replace(one, white_cell=not one.white_cell) if one.name == name else one for one in BUILT_IN
+        replace(one, white_cell=not one.white_cell) if one.name == name else one for one in BUILT_IN_CLASSES
     )
     cells = table(**{"neutrophil": 3, "band neutrophil": 2, "erythroblast": 4, "": 5})
     found, counted = differential(cells, changed), counts(cells, changed)

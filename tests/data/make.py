@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_wbcseg import SegmentationSettings, TrainingSettings, load_result, save
 from napari_wbcseg.batch.run import collect, segment_files
-from napari_wbcseg.classification.classes import BUILT_IN, CellClass
+from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass
 from napari_wbcseg.classification.naming import each_named, said_by_model
 from napari_wbcseg.datasets.corrections import CellDecision, add_correction
 from napari_wbcseg.segmentation.large.run import segment_large
@@ -22,7 +22,7 @@ from napari_wbcseg.segmentation.large.run import segment_large
 from ..dark_model import spots, write_dark_model
 
 SETTINGS = SegmentationSettings(recipe="classic", grey_threshold=130, min_area=400, classes=None)
-CLASSES = BUILT_IN.added(CellClass("smudge cell", "#123456", white_cell=False))
+CLASSES = BUILT_IN_CLASSES.added(CellClass("smudge cell", "#123456", white_cell=False))
 
 
 def make(folder: Path) -> None:

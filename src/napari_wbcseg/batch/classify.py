@@ -9,7 +9,7 @@ from pathlib import Path
 from ..classification.classify import class_list, classify_cells
 from ..errors import ImageError
 from ..images.read import open_large, read_file
-from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
+from ..network.classifier import BUILT_IN_CLASSIFIER, ClassifierFile, read_classifier
 from ..progress import Progress, silent
 from ..results.differential import counted_records
 from ..results.load import load_result
@@ -22,7 +22,9 @@ from .run import renew_tables
 
 
 def classify_results(
-    results: str | Path | Sequence[str | Path], classes: str = BUILT_IN, progress: Progress = silent
+    results: str | Path | Sequence[str | Path],
+    classes: str = BUILT_IN_CLASSIFIER,
+    progress: Progress = silent,
 ) -> tuple[list[Path], list[str]]:
     """Tell the classes of cells that were segmented before, of large images too; what a person said stays.
 
@@ -57,7 +59,7 @@ def classify_results(
         If a file cannot be written.
     """
     classifier = read_classifier(classes)
-    source = classes if classes == BUILT_IN else str(Path(classes).expanduser().resolve())
+    source = classes if classes == BUILT_IN_CLASSIFIER else str(Path(classes).expanduser().resolve())
     files, _ = counted_records(results)
     done, problems = list[Path](), list[str]()
     for folder in dict.fromkeys(file.parent for file in files):

@@ -146,7 +146,7 @@ _FREE = ("#ffffff", "#c8e600", "#ff6f91", "#00c9a7", "#b39ddb", "#8d6e63")
 
 #: The classes that the built-in classifier tells, in colours that are told apart on violet cells, also
 #: by the colour-blind (after Okabe & Ito, 2008).
-BUILT_IN = ClassList(
+BUILT_IN_CLASSES = ClassList(
     (
         CellClass(NEUTROPHIL, "#56b4e9"),
         CellClass(BAND, "#a6dcff", part_of=NEUTROPHIL),

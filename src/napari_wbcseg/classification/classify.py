@@ -12,11 +12,10 @@ import pandas as pd
 from ..box import Box, label_boxes
 from ..images.illumination import normalised
 from ..images.prepare import prepare_image
-from ..network.classifier import BUILT_IN, ClassifierFile, read_classifier
+from ..network.classifier import BUILT_IN_CLASSIFIER, ClassifierFile, read_classifier
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
-from .classes import BUILT_IN as BUILT_IN_CLASSES
-from .classes import ClassList
+from .classes import BUILT_IN_CLASSES, ClassList
 from .crops import PARAMETERS, alone, cut_out
 from .naming import said_by_model
 
@@ -97,7 +96,7 @@ def look_at_labels(
     cells: pd.DataFrame,
     image: Any,
     diameter: float | None = None,
-    classifier: str | Path | ClassifierFile = BUILT_IN,
+    classifier: str | Path | ClassifierFile = BUILT_IN_CLASSIFIER,
     progress: Progress = silent,
     light: Light | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +179,7 @@ def classify_cells(
     cells: pd.DataFrame,
     image: Any,
     diameter: float | None = None,
-    classifier: str | Path | ClassifierFile = BUILT_IN,
+    classifier: str | Path | ClassifierFile = BUILT_IN_CLASSIFIER,
     progress: Progress = silent,
     light: Light | None = None,
 ) -> pd.DataFrame:

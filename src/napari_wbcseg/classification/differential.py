@@ -11,7 +11,7 @@ from math import sqrt
 import pandas as pd
 
 from ..words import counted, readable
-from .classes import BUILT_IN, ERYTHROBLAST, UNSURE, CellClass, ClassList, class_of
+from .classes import BUILT_IN_CLASSES, ERYTHROBLAST, UNSURE, CellClass, ClassList, class_of
 
 #: Standard deviations of a normal distribution that hold 95 % of it.
 NORMAL_95 = 1.959964
@@ -123,7 +123,7 @@ def count_in_words(white_cells: int, erythroblasts: int = 0) -> str:
     return f"{text}, and {per_100} erythroblasts per 100"
 
 
-def differential(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> Differential:
+def differential(cells: pd.DataFrame, classes: ClassList = BUILT_IN_CLASSES) -> Differential:
     """Count the cells of a table by class.
 
     Parameters

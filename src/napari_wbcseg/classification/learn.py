@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..errors import SettingsError
 from ..network.classifier import EXAMPLES, ClassifierFile
-from .classes import BUILT_IN, CLASS_BY, CLASS_PROBABILITY, PERSON, ClassList
+from .classes import BUILT_IN_CLASSES, CLASS_BY, CLASS_PROBABILITY, PERSON, ClassList
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def teach(
     classifier: ClassifierFile,
     embedding: np.ndarray,
     names: Sequence[str | None],
-    classes: ClassList = BUILT_IN,
+    classes: ClassList = BUILT_IN_CLASSES,
 ) -> ClassifierFile:
     """Return the classifier with what a person said of some cells, besides what was said of others before.
 

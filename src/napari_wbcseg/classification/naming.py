@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .classes import (
-    BUILT_IN,
+    BUILT_IN_CLASSES,
     CLASS,
     CLASS_BY,
     CLASS_PROBABILITY,
@@ -50,7 +50,7 @@ PARAMETERS = CallParameters()
 
 
 def said_by_model(
-    cells: pd.DataFrame, probabilities: pd.DataFrame, classes: ClassList = BUILT_IN
+    cells: pd.DataFrame, probabilities: pd.DataFrame, classes: ClassList = BUILT_IN_CLASSES
 ) -> pd.DataFrame:
     """Return the table with what a model says of its cells; those that a person named keep their class.
 
@@ -82,7 +82,9 @@ def said_by_model(
     return table.assign(**said, **columns)
 
 
-def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[np.ndarray, np.ndarray]:
+def called(
+    probabilities: pd.DataFrame, classes: ClassList = BUILT_IN_CLASSES
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the class that probabilities speak for, and its probability.
 
     A class is as probable as its parts together. It is called by a part, such as a band neutrophil,
@@ -119,7 +121,9 @@ def called(probabilities: pd.DataFrame, classes: ClassList = BUILT_IN) -> tuple[
     return names, certainty
 
 
-def each_named(cells: pd.DataFrame, names: Mapping[int, str], classes: ClassList = BUILT_IN) -> pd.DataFrame:
+def each_named(
+    cells: pd.DataFrame, names: Mapping[int, str], classes: ClassList = BUILT_IN_CLASSES
+) -> pd.DataFrame:
     """Return the table with some cells named by a person, who is sure.
 
     Parameters

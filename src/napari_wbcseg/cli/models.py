@@ -42,11 +42,11 @@ def _list_models() -> None:
 
 def show_model(name: Annotated[str, typer.Argument(help="Name of a model, or its file.")]) -> None:
     """Show all that a model file says about itself."""
-    from ..network.library import BUILT_IN, load_model
+    from ..network.library import BUILT_IN_MODELS, load_model
     from ..network.model_card import model_card
 
     model = load_model(name)
-    card = model_card(model.header, model.path, "built in" if name in BUILT_IN else "")
+    card = model_card(model.header, model.path, "built in" if name in BUILT_IN_MODELS else "")
     print_table(("", ""), card.items(), left=2)
 
 

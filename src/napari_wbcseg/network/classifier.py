@@ -26,7 +26,7 @@ from .tensor_file import SUFFIX, TensorFile, TensorHeader
 from .unet import conv_block
 
 #: What stands for the classifier that comes with the package.
-BUILT_IN = "built-in"
+BUILT_IN_CLASSIFIER = "built-in"
 _PACKAGED = Path(__file__).resolve().parent.parent / "models" / f"classes{SUFFIX}"
 #: How `napari_wbcseg.classification.crops.alone` makes cells ready: 1 left their stain as it was.
 CUT = 2
@@ -188,7 +188,7 @@ class ClassifierFile(TensorFile[ClassifierHeader]):
         return type(self).make(before, {name: weights[name] for name in before.tensor_shapes()})
 
 
-def read_classifier(name_or_path: str | Path | ClassifierFile = BUILT_IN) -> ClassifierFile:
+def read_classifier(name_or_path: str | Path | ClassifierFile = BUILT_IN_CLASSIFIER) -> ClassifierFile:
     """Read and check a classifier; no code in its file is run.
 
     Parameters
@@ -203,7 +203,7 @@ def read_classifier(name_or_path: str | Path | ClassifierFile = BUILT_IN) -> Cla
     """
     if isinstance(name_or_path, ClassifierFile):
         return name_or_path
-    path = _PACKAGED if name_or_path == BUILT_IN else Path(name_or_path).expanduser()
+    path = _PACKAGED if name_or_path == BUILT_IN_CLASSIFIER else Path(name_or_path).expanduser()
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
     return _read(path, stamp)
 

@@ -13,7 +13,7 @@ from .model_file import ModelFile, ModelHeader, clean_name
 from .tensor_file import SUFFIX
 
 #: Names of the built-in models and their files in the package.
-BUILT_IN = {"wbc": "robust", "classic": "classic"}
+BUILT_IN_MODELS = {"wbc": "robust", "classic": "classic"}
 FOLDER_VARIABLE = "WBCSEG_MODELS"
 _PACKAGED = Path(__file__).resolve().parent.parent / "models"
 
@@ -128,7 +128,7 @@ def save_to_library(model: ModelFile, name: str | None = None) -> ModelFile:
     final = next(
         free
         for free in numbered(clean_name(model.name if name is None else name))
-        if free.lower() not in BUILT_IN and not (folder / f"{free}{SUFFIX}").exists()
+        if free.lower() not in BUILT_IN_MODELS and not (folder / f"{free}{SUFFIX}").exists()
     )
     return ModelFile.write(folder / f"{final}{SUFFIX}", model.header.replace(name=final), model.weights)
 
@@ -179,7 +179,7 @@ def remove_from_library(name: str) -> None:
         If it is built in, there is none of this name, or it cannot be deleted.
     """
     path = _paths().get(name)
-    if path is None or name in BUILT_IN:
+    if path is None or name in BUILT_IN_MODELS:
         raise ModelError(f"{name} is none of your own models, which are in {models_folder()}.")
     try:
         path.unlink()
@@ -218,6 +218,6 @@ def require_free(path: Path) -> None:
 
 def _paths() -> dict[str, Path]:
     """Return the file of each name; a user's file cannot hide a built-in model."""
-    built_in = {name: _PACKAGED / f"{stem}{SUFFIX}" for name, stem in BUILT_IN.items()}
+    built_in = {name: _PACKAGED / f"{stem}{SUFFIX}" for name, stem in BUILT_IN_MODELS.items()}
     own = {path.stem: path for path in sorted(models_folder().glob(f"[!.]*{SUFFIX}"))}
     return built_in | own | built_in

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..classification.classes import BUILT_IN, ClassList
+from ..classification.classes import BUILT_IN_CLASSES, ClassList
 from ..errors import OutputError
 from ..images.pixel_size import unit_symbol
 from ..segmentation.result import Placement, Segmentation
@@ -43,7 +43,7 @@ def of_layer(layer: LabelsLayer) -> Segmentation:
         settings=SegmentationSettings(**settings) if settings else None,
         place=placement_of(layer, len(data.shape)),
         name=str(about.get("source") or layer.name),
-        classes=ClassList.from_list(about["classes"]) if about.get("classes") else BUILT_IN,
+        classes=ClassList.from_list(about["classes"]) if about.get("classes") else BUILT_IN_CLASSES,
         **{name: about[name] for name in IN_METADATA if name in about},
     )
 

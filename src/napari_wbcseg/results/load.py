@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..classification.classes import BUILT_IN
+from ..classification.classes import BUILT_IN_CLASSES
 from ..errors import ImageError, SettingsError
 from ..files import read_text
 from ..images.limits import check_memory
@@ -159,7 +159,7 @@ def record_now(record: ResultRecord, folder: Path) -> tuple[ResultRecord, pd.Dat
             settings=record.settings and record.settings.replace(classes=asked),
             classifier=ModelRecord.of(large.classifier, asked or ""),
             edited=large.edited,
-            classes=[] if classes == BUILT_IN else classes.to_list(),
+            classes=[] if classes == BUILT_IN_CLASSES else classes.to_list(),
             **({} if large.in_table else {"cells_sha256": ""}),
         )
         return now, large.cells

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import pandas as pd
 from pydantic import BaseModel, Field, ValidationError
 
-from ..classification.classes import BUILT_IN, CLASS_BY, PERSON, ClassList, class_of
+from ..classification.classes import BUILT_IN_CLASSES, CLASS_BY, PERSON, ClassList, class_of
 from ..classification.classify import classifier_of
 from ..classification.differential import differential
 from ..errors import SettingsError, first_problem
@@ -192,7 +192,7 @@ class ResultRecord(Record):
             classifier=ModelRecord.of(result.classifier, asked),
             labels=labels,
             shape=result.labels.shape,
-            classes=[] if result.classes == BUILT_IN else result.classes.to_list(),
+            classes=[] if result.classes == BUILT_IN_CLASSES else result.classes.to_list(),
             **{name: getattr(result, name) for name in _ALIKE},
             **_of_cells(result.cells, folder, labels),
             **asdict(result.placement),
@@ -217,7 +217,7 @@ class ResultRecord(Record):
     @property
     def class_list(self) -> ClassList:
         """What the classes of the cells are."""
-        return ClassList.from_list(self.classes) if self.classes else BUILT_IN
+        return ClassList.from_list(self.classes) if self.classes else BUILT_IN_CLASSES
 
     @property
     def placement(self) -> Placement:

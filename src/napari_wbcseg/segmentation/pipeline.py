@@ -16,7 +16,7 @@ from ..errors import ImageError, ModelError, SettingsError
 from ..images.choose import focus_note
 from ..images.pixel_source import PixelSource
 from ..images.prepare import bit_range, held, is_one_field, lazy_array
-from ..network.classifier import BUILT_IN
+from ..network.classifier import BUILT_IN_CLASSIFIER
 from ..network.library import load_model
 from ..network.model_file import ModelFile
 from ..progress import Progress, silent
@@ -171,7 +171,7 @@ def model_and_settings(
             f"The model {file.name} was trained for the recipe {file.header.recipe}, and the settings ask "
             f"for {settings.recipe}: choose a model of that recipe, or set recipe to {file.header.recipe}."
         )
-    if settings.classes not in (None, BUILT_IN):
+    if settings.classes not in (None, BUILT_IN_CLASSIFIER):
         settings = settings.replace(classes=str(Path(settings.classes).expanduser().resolve()))
     return file, settings
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..classification.classes import BUILT_IN, ClassList
+from ..classification.classes import BUILT_IN_CLASSES, ClassList
 from ..classification.differential import count_in_words, differential
 from ..images.pixel_size import CENTIMETRES, PixelSize, unit_symbol
 
@@ -134,7 +134,7 @@ class Segmentation:
     image_path: Path | None = None
     model_source: str = ""
     edited: bool = False
-    classes: ClassList = BUILT_IN
+    classes: ClassList = BUILT_IN_CLASSES
 
     @property
     def placement(self) -> Placement:
@@ -177,7 +177,7 @@ class Segmentation:
         return summary_of(self.cells, self.classes)
 
 
-def summary_of(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> str:
+def summary_of(cells: pd.DataFrame, classes: ClassList = BUILT_IN_CLASSES) -> str:
     """Return the counts of a table in words: ``212 white cells, and 3 erythroblasts per 100, 2 to check``.
 
     Parameters
@@ -198,7 +198,7 @@ def marked_in(cells: pd.DataFrame) -> frozenset[int]:
     return frozenset(map(int, cells.loc[cells["check"].astype(bool), "label"]))
 
 
-def counts(cells: pd.DataFrame, classes: ClassList = BUILT_IN) -> dict[str, int]:
+def counts(cells: pd.DataFrame, classes: ClassList = BUILT_IN_CLASSES) -> dict[str, int]:
     """Return the numbers of a table: ``count``, ``white_cells`` and ``erythroblasts`` in it, ``to_check``."""
     found = differential(cells, classes)
     return {

@@ -8,7 +8,7 @@ from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_wbcseg.classification.classes import BUILT_IN, CellClass
+from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass
 from napari_wbcseg.plugin.review.gallery import Gallery
 from napari_wbcseg.plugin.review.layer import LayerReview
 from napari_wbcseg.plugin.review.selection import Selection
@@ -155,7 +155,7 @@ class TestSelecting:
 
 class TestNaming:
     def test_a_digit_names_the_selected_cells(self, widget, qtbot):
-        for key, name in enumerate(BUILT_IN.names[:9], 1):
+        for key, name in enumerate(BUILT_IN_CLASSES.names[:9], 1):
             widget.select([FIRST, THIRD])
             qtbot.keyClick(widget.gallery, str(key))
             assert said(widget, 1) == said(widget, 3) == (name, "person")
@@ -316,10 +316,10 @@ def test_the_outline_on_the_canvas_takes_the_colour_of_the_class(widget, qtbot):
 
     widget.select([THIRD])
     widget.name("monocyte")
-    qtbot.waitUntil(lambda: shown(3) == BUILT_IN("monocyte").rgb)
+    qtbot.waitUntil(lambda: shown(3) == BUILT_IN_CLASSES("monocyte").rgb)
     assert shown(2) == (255, 150, 0), "to check"
     widget.undo()
-    qtbot.waitUntil(lambda: shown(3) == BUILT_IN("lymphocyte").rgb)
+    qtbot.waitUntil(lambda: shown(3) == BUILT_IN_CLASSES("lymphocyte").rgb)
 
 
 def test_pictures_that_are_read_when_the_gallery_is_gone_are_nobodys(viewer, qtbot):

@@ -8,7 +8,7 @@ import pytest
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
-from napari_wbcseg.classification.classes import BUILT_IN, ClassList
+from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, ClassList
 from napari_wbcseg.plugin.shared.class_colours import colour_cells, legend
 from napari_wbcseg.results.save import save
 
@@ -36,25 +36,29 @@ def colours(layer):
 
 
 def test_each_cell_has_the_colour_of_its_class(layer):
-    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN)
+    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN_CLASSES)
     assert colours(layer) == [BLUE, GREEN, CYAN]
     assert layer.contour == 2, "a rim, so that the cell is seen"
-    colour_cells(layer, cells("neutrophil", "neutrophil", "", check=(True, False, False)), BUILT_IN)
+    colour_cells(layer, cells("neutrophil", "neutrophil", "", check=(True, False, False)), BUILT_IN_CLASSES)
     assert colours(layer) == [ORANGE, BLUE, CYAN]
 
 
 def test_a_legend_says_what_the_colours_mean():
-    told = legend(cells("lymphocyte", "neutrophil", "lymphocyte", check=(False, True, False)), BUILT_IN)
+    told = legend(
+        cells("lymphocyte", "neutrophil", "lymphocyte", check=(False, True, False)), BUILT_IN_CLASSES
+    )
     parts = [("#56b4e9", "neutrophil 1"), ("#00c853", "lymphocyte 2"), ("#ff9600", "to check 1")]
     places = [told.index(f'<font color="{colour}">■</font> {words}') for colour, words in parts]
     assert places == sorted(places), "in the order of the classes"
     own = ClassList.from_list([{"name": "blast <5 %", "colour": "#123456"}])
     assert "blast &lt;5 % 3" in legend(cells(*3 * ["blast <5 %"]), own)
-    assert legend(cells("", "", "", check=(True, False, False)), BUILT_IN) == "", "no class was asked for"
+    assert legend(cells("", "", "", check=(True, False, False)), BUILT_IN_CLASSES) == "", (
+        "no class was asked for"
+    )
 
 
 def test_cells_drawn_later_are_seen_and_the_background_is_not(layer):
-    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN)
+    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN_CLASSES)
     assert tuple(np.rint(255 * layer.colormap.map(99)[:3])) == CYAN
     assert layer.colormap.map(0)[3] == 0
 
@@ -62,18 +66,18 @@ def test_cells_drawn_later_are_seen_and_the_background_is_not(layer):
 def test_what_the_user_set_stays(layer):
     own = DirectLabelColormap(color_dict={None: "red", 1: "white"})
     layer.colormap = own
-    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN)
+    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN_CLASSES)
     assert layer.colormap is own
     layer = Labels(np.ones((60, 60), np.uint16))
-    colour_cells(layer, cells("neutrophil", "", ""), BUILT_IN)
+    colour_cells(layer, cells("neutrophil", "", ""), BUILT_IN_CLASSES)
     layer.contour = 0
-    colour_cells(layer, cells("lymphocyte", "", ""), BUILT_IN)
+    colour_cells(layer, cells("lymphocyte", "", ""), BUILT_IN_CLASSES)
     assert layer.contour == 0, "filled again, by the layer controls"
 
 
 def test_large_planes_are_filled_for_outlines_take_long(qapp):
     layer = Labels(np.zeros((4000, 4000), np.uint8))
-    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN)
+    colour_cells(layer, cells("neutrophil", "lymphocyte", ""), BUILT_IN_CLASSES)
     assert (colours(layer)[0], layer.contour) == (BLUE, 0)
 
 

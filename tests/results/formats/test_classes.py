@@ -13,7 +13,7 @@ import roifile
 from PIL import Image
 
 from napari_wbcseg import Segmentation, load_result, save
-from napari_wbcseg.classification.classes import BUILT_IN, CellClass
+from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass
 from napari_wbcseg.classification.naming import each_named, said_by_model
 from napari_wbcseg.results.formats.pictures import CHECK_COLOUR
 from napari_wbcseg.results.formats.tables import write_counts
@@ -21,7 +21,7 @@ from napari_wbcseg.results.records import ResultRecord
 
 EOSINOPHIL, OWN = (0xFF, 0x52, 0x52), (0x12, 0x34, 0xEF)
 #: Cell 3 is an eosinophil by the model, 9 to check, 700 of a class that a person made.
-CLASSES = BUILT_IN.added(CellClass("NK cell", "#1234ef"))
+CLASSES = BUILT_IN_CLASSES.added(CellClass("NK cell", "#1234ef"))
 
 
 @pytest.fixture

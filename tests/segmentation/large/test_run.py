@@ -19,7 +19,7 @@ import zarr
 
 from napari_wbcseg import load_result, save
 from napari_wbcseg.box import Box
-from napari_wbcseg.classification.classes import BUILT_IN, PROBABILITY
+from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, PROBABILITY
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import Cancelled, ImageError, OutputError, SettingsError, WBCSegError
 from napari_wbcseg.network.model_file import ModelFile
@@ -83,7 +83,7 @@ def test_what_is_left_on_disk(smear: tuple[np.ndarray, np.ndarray], model: Model
     assert names == {"labels.zarr", "probability.zarr", "cells.csv", "plan.json", "result.json"}
     table = pd.read_csv(tmp_path / "out" / "cells.csv")
     assert [name for name in table if not name.startswith(PROBABILITY)] == list(COLUMNS)
-    assert set(table["class"]) <= set(BUILT_IN.names)
+    assert set(table["class"]) <= set(BUILT_IN_CLASSES.names)
     labels = np.asarray(zarr.open(str(tmp_path / "out" / "labels.zarr"), mode="r")["0"])
     first = [np.flatnonzero(labels == n)[0] for n in table["label"]]
     assert first == sorted(first), "numbered in reading order"

@@ -23,7 +23,7 @@ from ...version import __version__
 from ..architecture import UNetArchitecture
 from ..classic import classic_grey
 from ..engines.onnx import OnnxEngine
-from ..library import BUILT_IN
+from ..library import BUILT_IN_MODELS
 from ..model_card import short_scores
 from ..model_file import ModelFile
 from ..onnx_graph import OPSET, onnx_bytes
@@ -154,7 +154,7 @@ def _describe(model: ModelFile, folder: Path) -> Any:
         f"(napari-wbcseg, recipe {header.recipe}).",
         "authors": [{"name": "The napari-wbcseg developers"}],
         "cite": [paper],
-        "license": "BSD-3-Clause" if header.name in (*BUILT_IN, *BUILT_IN.values()) else None,
+        "license": "BSD-3-Clause" if header.name in (*BUILT_IN_MODELS, *BUILT_IN_MODELS.values()) else None,
         "tags": ["white-blood-cells", "hematology", "brightfield", "2d", "unet", "segmentation", "napari"],
         "documentation": file("README.md", documentation(model).encode()),
         "covers": [file("cover.png", _png(picture[0]))],

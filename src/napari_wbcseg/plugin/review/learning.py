@@ -16,7 +16,7 @@ from ...classification.classify import class_list, look_at_labels
 from ...classification.learn import forget, probabilities_of, renamed, teach
 from ...datasets.corrections import learnt_file
 from ...errors import EditError, ModelError
-from ...network.classifier import BUILT_IN, ClassifierFile, read_classifier
+from ...network.classifier import BUILT_IN_CLASSIFIER, ClassifierFile, read_classifier
 from ...progress import Progress
 from ...words import counted
 from ..shared.events import events
@@ -202,7 +202,7 @@ def _first_classifier(asked: str | None) -> ClassifierFile:
     """Return what a review begins with: what other pictures taught, or the classifier of the layer."""
     file = learnt_file()
     try:
-        return read_classifier(file if file.is_file() else asked or BUILT_IN)
+        return read_classifier(file if file.is_file() else asked or BUILT_IN_CLASSIFIER)
     except ModelError:  # of a file that is gone, or was made with a later version
         return read_classifier()
 

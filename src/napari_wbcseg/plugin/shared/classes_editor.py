@@ -9,7 +9,7 @@ from magicgui.widgets import ComboBox
 from qtpy.QtWidgets import QFileDialog
 
 from ...datasets.corrections import learnt_file
-from ...network.classifier import BUILT_IN
+from ...network.classifier import BUILT_IN_CLASSIFIER
 from ...settings import Setting
 from .events import events
 from .layer_picker import offer
@@ -39,7 +39,7 @@ class ClassesEditor(FieldEditor):
 
     def _offered(self) -> list[tuple[str, str]]:
         learnt = str(learnt_file())
-        found = [(BUILT_IN, BUILT_IN)]
+        found = [(BUILT_IN_CLASSIFIER, BUILT_IN_CLASSIFIER)]
         if Path(learnt).is_file() or learnt in self._files:
             found.append(("as you taught", learnt))
         found += [(Path(file).name, file) for file in self._files if file != learnt]

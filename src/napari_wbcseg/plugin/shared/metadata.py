@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from napari.layers import Layer
 
-from ...classification.classes import BUILT_IN, ClassList
+from ...classification.classes import BUILT_IN_CLASSES, ClassList
 from ...results.layer import IN_METADATA, METADATA_KEY
 from ...segmentation.result import summary_of
 from ...words import in_doubt
@@ -101,7 +101,7 @@ class LayerInfo:
             role,
             settings=settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings,
             summary=summary_of(found.cells, found.classes),
-            classes=None if found.classes == BUILT_IN else found.classes.to_list(),
+            classes=None if found.classes == BUILT_IN_CLASSES else found.classes.to_list(),
             **{name: getattr(found, name) for name in IN_METADATA},
             **more,
         )
@@ -119,7 +119,7 @@ class LayerInfo:
     @property
     def class_list(self) -> ClassList:
         """The classes that the cells are sorted into."""
-        return BUILT_IN if self.classes is None else ClassList.from_list(self.classes)
+        return BUILT_IN_CLASSES if self.classes is None else ClassList.from_list(self.classes)
 
     def keep_in(self, layer: Layer) -> None:
         """Write this into a layer's metadata."""

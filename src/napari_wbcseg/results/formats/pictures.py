@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from ...box import Box, label_boxes
-from ...classification.classes import BUILT_IN, ClassList, class_of
+from ...classification.classes import BUILT_IN_CLASSES, ClassList, class_of
 from ...errors import OutputError
 from ...files import write_atomically
 from ...images.prepare import as_rgb8
@@ -50,7 +50,7 @@ def encoded(picture: np.ndarray, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def cell_colours(cells: pd.DataFrame | None, classes: ClassList = BUILT_IN) -> dict[int, Colour]:
+def cell_colours(cells: pd.DataFrame | None, classes: ClassList = BUILT_IN_CLASSES) -> dict[int, Colour]:
     """Return the colour of each cell, RGB, by its label: that of its class, or orange for those to check."""
     if cells is None or not len(cells):
         return {}
@@ -63,7 +63,10 @@ def cell_colours(cells: pd.DataFrame | None, classes: ClassList = BUILT_IN) -> d
 
 
 def draw_overlay(
-    image: np.ndarray, labels: np.ndarray, cells: pd.DataFrame | None = None, classes: ClassList = BUILT_IN
+    image: np.ndarray,
+    labels: np.ndarray,
+    cells: pd.DataFrame | None = None,
+    classes: ClassList = BUILT_IN_CLASSES,
 ) -> np.ndarray:
     """Draw the outline and the number of each cell over the image.
 

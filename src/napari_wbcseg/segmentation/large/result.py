@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...box import Box
 from ...classification.classes import (
-    BUILT_IN,
+    BUILT_IN_CLASSES,
     CLASS,
     CLASS_BY,
     CLASS_PROBABILITY,
@@ -80,7 +80,7 @@ class LargeResult:
     notes: tuple[str, ...]
     classifier: str = ""
     edited: bool = False
-    classes: ClassList = BUILT_IN
+    classes: ClassList = BUILT_IN_CLASSES
     class_diameter: float | None = None
     field_share: float | None = None
     stamps: Stamps = field(default_factory=dict)
@@ -110,7 +110,7 @@ class LargeResult:
                 cells=cells,
                 settings=plan["settings"],
                 notes=tuple(record["notes"]),
-                classes=ClassList.from_list(record["classes"]) if "classes" in record else BUILT_IN,
+                classes=ClassList.from_list(record["classes"]) if "classes" in record else BUILT_IN_CLASSES,
                 **{name: record[name] for name in _RECORDED if name in record},
                 stamps={name: tuple(stamp) for name, stamp in record.get("stamps", {}).items()},
             )
