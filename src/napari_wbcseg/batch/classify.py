@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,21 +64,28 @@ def classify_results(
     files, _ = counted_records(results)
     done, problems = list[Path](), list[str]()
     for folder in dict.fromkeys(file.parent for file in files):
-        here = [file for file in files if file.parent == folder]
-        try:
-            with alone_in(folder):
-                for file in here:
-                    try:
-                        _tell(file, classifier, source, progress)
-                        done.append(file)
-                    except ImageError as error:
-                        problems.append(str(error))
-        finally:  # what is done stays, also where it is stopped
-            renew_tables(folder)
+        with _followed_by_tables(folder):
+            for file in (one for one in files if one.parent == folder):
+                try:
+                    _classify(file, classifier, source, progress)
+                    done.append(file)
+                except ImageError as error:
+                    problems.append(str(error))
     return done, problems
 
 
-def _tell(file: Path, classifier: ClassifierFile, source: str, progress: Progress) -> None:
+@contextmanager
+def _followed_by_tables(folder: Path) -> Iterator[None]:
+    """Be alone in a folder; its tables follow at the end, also of what was done before it was stopped."""
+    try:
+        with alone_in(folder):
+            yield
+    finally:
+        renew_tables(folder)
+
+
+def _classify(file: Path, classifier: ClassifierFile, source: str, progress: Progress) -> None:
+    """Tell the classes of the cells of one recorded result."""
     record = ResultRecord.read(file)
     path = record.image.file(file.parent)
     if path is None:
@@ -94,11 +102,11 @@ def _tell(file: Path, classifier: ClassifierFile, source: str, progress: Progres
         refreshed(item, record, outputs)
         return
     result, image = load_result(file), read_file(path).pixels
-    told = replace(
+    classified = replace(
         result,
         cells=classify_cells(result.labels, result.cells, image, result.class_diameter, classifier, progress),
         settings=result.settings and result.settings.replace(classes=source),
         classifier=classifier.id,
         classes=class_list(classifier).added(*result.classes),
     )
-    write_result(item, told, record.labels, image, record.image, outputs, progress, known=record)
+    write_result(item, classified, record.labels, image, record.image, outputs, progress, known=record)
