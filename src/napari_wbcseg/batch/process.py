@@ -99,7 +99,10 @@ def process(
 
     Parameters
     ----------
-    network : context manager
+    item : BatchItem
+    run : Run
+    progress : Progress
+    network : context manager, optional
         Entered while the network is at work, such as a lock.
     client : distributed.Client, optional
         Over whose workers the tiles of a large file are spread.
@@ -223,7 +226,7 @@ def write_result(
     labels: str,
     image: Any,
     stamp: ImageRecord,
-    run: Outputs,
+    outputs: Outputs,
     progress: Progress,
     start: float = 0.0,
     known: ResultRecord | None = None,
@@ -233,21 +236,21 @@ def write_result(
     Of a known result that became another it tells still when, how fast and by which versions it was made.
     It is not written over a record that has taken the place of the known one: a person saved meanwhile.
     """
-    own: dict[str, Any] = {"name": item.image, "image_path": item.path, "model_source": run.model_source}
+    own: dict[str, Any] = {"name": item.image, "image_path": item.path, "model_source": outputs.model_source}
     result = replace(result, **own)
-    record = ResultRecord.of(result, run.folder, labels, stamp)
-    _write(run.files_beside(item.name, record), result, image, progress)
+    record = ResultRecord.of(result, outputs.folder, labels, stamp)
+    _write(outputs.files_beside(item.name, record), result, image, progress)
     progress(0, 0, "Drawing the report")
     more: dict[str, Any] = {} if image is None else report_pictures(image, result)
     if known is None:
         more["seconds"] = round(time.perf_counter() - start, 3)
     else:
-        saved = run.read(item.name)
+        saved = outputs.read(item.name)
         if saved is not None and saved.created != known.created:
             return saved
         more |= {name: getattr(known, name) for name in _OF_ITS_MAKING}
     record = record.model_copy(update=more)
-    record.write(run.record_file(item.name))
+    record.write(outputs.record_file(item.name))
     return record
 
 
@@ -259,7 +262,7 @@ def _write(files: Mapping[str, Path], result: Segmentation, image: Any, progress
             file.unlink(missing_ok=True)
 
 
-def refreshed(item: BatchItem, record: ResultRecord, run: Outputs) -> tuple[ResultRecord, pd.DataFrame]:
+def refreshed(item: BatchItem, record: ResultRecord, outputs: Outputs) -> tuple[ResultRecord, pd.DataFrame]:
     """Return the record of an image that is done, and its cells.
 
     Where these became others since, what was written of them is written anew first.
@@ -269,28 +272,28 @@ def refreshed(item: BatchItem, record: ResultRecord, run: Outputs) -> tuple[Resu
     WBCSegError
         If what was found is damaged, or cannot be written again.
     """
-    now, cells = record_now(record, run.folder)
+    now, cells = record_now(record, outputs.folder)
     if now == record:
         return record, cells
-    result, image = _reopened(item, now, run)
-    now = write_result(item, result, now.labels, image, now.image, run, silent, known=now)
+    result, image = _reopened(item, now, outputs)
+    now = write_result(item, result, now.labels, image, now.image, outputs, silent, known=now)
     return now, cells if now.large else columns_to_table(now.cells)
 
 
-def _reopened(item: BatchItem, record: ResultRecord, run: Outputs) -> tuple[Segmentation, Any]:
+def _reopened(item: BatchItem, record: ResultRecord, outputs: Outputs) -> tuple[Segmentation, Any]:
     """Return what was found in an image as it is in the files now, and the image.
 
     None in place of the image where it is gone, or another one by now: no picture is shown of it then.
     """
     if not record.large:
-        result = load_result(run.record_file(item.name))
+        result = load_result(outputs.record_file(item.name))
         with suppress(ImageError):
             if record.image.is_of(item.path):
                 return result, read_file(item.path).pixels
         return result, None
-    large = LargeResult.open(run.folder / record.labels)
+    large = LargeResult.open(outputs.folder / record.labels)
     large.keep()
-    result = record.segmentation(large.labels.arrays[0], large.cells, run.folder)
+    result = record.segmentation(large.labels.arrays[0], large.cells, outputs.folder)
     with suppress(ImageError):
         image = open_large(item.path)
         large.plan_of(image.full)
@@ -299,7 +302,7 @@ def _reopened(item: BatchItem, record: ResultRecord, run: Outputs) -> tuple[Segm
 
 
 def with_pictures(
-    item: BatchItem, record: ResultRecord, run: Outputs, *, write: bool = False
+    item: BatchItem, record: ResultRecord, outputs: Outputs, *, write: bool = False
 ) -> ResultRecord:
     """Return the record of an image that is done with what the report shows of it.
 
@@ -307,6 +310,9 @@ def with_pictures(
 
     Parameters
     ----------
+    item : BatchItem
+    record : ResultRecord
+    outputs : Outputs
     write : bool
         Write the record with its pictures, and the files beside it, which may tell of the cells before.
 
@@ -317,9 +323,9 @@ def with_pictures(
     """
     if record.pictures:
         return record
-    result, image = _reopened(item, record, run)
+    result, image = _reopened(item, record, outputs)
     if image is None:
         raise ImageError(f"{item.path} is gone, or has changed since its cells were saved.")
     if write:
-        return write_result(item, result, record.labels, image, record.image, run, silent, known=record)
+        return write_result(item, result, record.labels, image, record.image, outputs, silent, known=record)
     return record.model_copy(update=report_pictures(image, result))

@@ -197,50 +197,68 @@ def segment_files(
         earlier = earlier_items(folder)
         given = with_own_names(dict.fromkeys(items), earlier, run)
         items = with_others_done(given, earlier, run)
-        rows: dict[BatchItem, Row] = {}
-
-        def done(item: BatchItem, row: Row) -> None:
-            rows[item] = row
-            report(item, row)
-
-        def take_up(those: Iterable[BatchItem]) -> None:
-            """Take in what is done by now."""
-            for item in those:
-                if item not in rows and (known := run.done_before(item)) is not None:
-                    with suppress(WBCSegError):  # damaged, and so done again
-                        now, cells = refreshed(item, known, run)
-                        done(item, now.row(item.image, cells))
-
         # Before hours of work are done, show that their results can be kept.
-        _with_inputs(record, items, rows, {}, folder).write(folder / RUN_FILE)
+        _with_inputs(record, items, {}, {}, folder).write(folder / RUN_FILE)
         remove_leftovers(folder)
         if again:
             forget_large(run, given)
-        finished = False
+        rows, finished = _Rows(run, report), False
         try:
-            take_up(items[len(given) :] if again else items)
+            rows.take_up(items[len(given) :] if again else items)
             kept = len(rows)
             todo = [item for item in items if item not in rows]
             outdated = sum(run.outdates(run.read(item.name)) for item in todo if not item.problem)
-            if client is not None:
-                todo.sort(key=lambda item: not item.large)  # in the order in which they are done there
-            left = dict.fromkeys(todo)
-            with closing(_segment(todo, run, image_progress, client)) as work:
-                while left:
-                    progress(len(rows), len(items), next(iter(left)).image)
-                    item, row = next(work)
-                    del left[item]
-                    done(item, row)
-            progress(len(items), len(items), "")
+            _segment(todo, rows, progress, image_progress, client)
             finished = True
         finally:
             remove_leftovers(folder)  # of workers that died
             if not finished:
-                take_up(items)  # what was written meanwhile
+                rows.take_up(items)  # what was written meanwhile
             record = record.model_copy(update={"finished": finished})
             twice = _write_run(run, record, items, rows)
     told = [rows[item] for item in items if item in rows]
     return BatchResult(told, kept, outdated, (*twice, *not_counted(run)))
+
+
+class _Rows(dict[BatchItem, Row]):
+    """The rows of the files that a run has come to, each told as soon as it is known."""
+
+    def __init__(self, run: Run, report: Callable[[BatchItem, Row], None]) -> None:
+        super().__init__()
+        self.run, self._report = run, report
+
+    def add(self, item: BatchItem, row: Row) -> None:
+        """Keep the row of a file, and tell it."""
+        self[item] = row
+        self._report(item, row)
+
+    def take_up(self, items: Iterable[BatchItem]) -> None:
+        """Add those of files that are done by now."""
+        for item in items:
+            if item not in self and (known := self.run.done_before(item)) is not None:
+                with suppress(WBCSegError):  # damaged, and so done again
+                    now, cells = refreshed(item, known, self.run)
+                    self.add(item, now.row(item.image, cells))
+
+
+def _segment(
+    items: Sequence[BatchItem],
+    rows: _Rows,
+    progress: Progress,
+    image_progress: Progress,
+    client: Client | None,
+) -> None:
+    """Segment files, here or on a cluster, and add the row of each as it is done."""
+    if client is not None:
+        items = sorted(items, key=lambda item: not item.large)  # in the order in which they are done there
+    total, left = len(rows) + len(items), dict.fromkeys(items)
+    with closing(_segmented(items, rows.run, image_progress, client)) as work:
+        while left:
+            progress(len(rows), total, next(iter(left)).image)
+            item, row = next(work)
+            del left[item]
+            rows.add(item, row)
+    progress(total, total, "")
 
 
 def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:
@@ -252,10 +270,10 @@ def _device(model: ModelFile, settings: SegmentationSettings, client: Client | N
     return describe(client)
 
 
-def _segment(
+def _segmented(
     items: Sequence[BatchItem], run: Run, progress: Progress, client: Client | None
 ) -> Generator[tuple[BatchItem, Row], None, None]:
-    """Segment files here or on a cluster, and yield each as it is done."""
+    """Yield each file as it is segmented, here or on a cluster."""
     if client is None:
         return segment_here(items, run, progress)
     from .cluster import segment_on_cluster
@@ -313,7 +331,7 @@ def _with_inputs(
 
 
 def _write_run(
-    run: Outputs, record: RunRecord, items: Sequence[BatchItem], rows: dict[BatchItem, Row]
+    outputs: Outputs, record: RunRecord, items: Sequence[BatchItem], rows: dict[BatchItem, Row]
 ) -> tuple[str, ...]:
     """Write tables, record and report of a run, from the files of its results as they are now.
 
@@ -322,14 +340,14 @@ def _write_run(
     tuple of str
         Which images seem to be there twice, as their rows say too.
     """
-    folder, tables, told, gallery = run.folder, [], list[ResultClasses](), Gallery()
+    folder, tables, told, gallery = outputs.folder, [], list[ResultClasses](), Gallery()
     hashes: dict[BatchItem, str | None] = {}
     for item in items:
         if rows.get(item, {}).get("status") != "ok":
             continue
         try:
-            file = run.record_file(item.name)
-            result, cells = refreshed(item, ResultRecord.read(file), run)
+            file = outputs.record_file(item.name)
+            result, cells = refreshed(item, ResultRecord.read(file), outputs)
         except (ImageError, SettingsError) as error:  # removed or damaged meanwhile
             rows[item] = failure(item, error)
             continue
@@ -337,10 +355,10 @@ def _write_run(
         tables.append((item.image, with_micrometres(cells, result.placement.pixel_size)))
         told.append(ResultClasses(cells, result.class_list, result.in_doubt))
         with suppress(WBCSegError):
-            result = with_pictures(item, result, run, write=True)
+            result = with_pictures(item, result, outputs, write=True)
             if not result.in_doubt:
                 add_to_gallery(gallery, item.image, result.gallery)
-    twice = counted_twice(hashes, run)
+    twice = counted_twice(hashes, outputs)
     for said, group in twice.items():
         for item in group:
             rows[item]["notes"] = f"{rows[item]['notes']} {said}".strip()
@@ -349,16 +367,16 @@ def _write_run(
     write_counts(folder / COUNTS_FILE, known.values())
     write_cells(folder / CELLS_FILE, tables)
     record.write(folder / RUN_FILE)
-    write_report(folder / REPORT_FILE, record, _entries(run, known), pooled_results(told), gallery)
+    write_report(folder / REPORT_FILE, record, _entries(outputs, known), pooled_results(told), gallery)
     return tuple(twice)
 
 
-def _entries(run: Outputs, rows: Mapping[BatchItem, Row]) -> Iterator[dict[str, object]]:
+def _entries(outputs: Outputs, rows: Mapping[BatchItem, Row]) -> Iterator[dict[str, object]]:
     """Yield what the report shows of each image; the pictures of one are in memory at a time."""
     for item, row in rows.items():
         entry: dict[str, object] = {"row": row, "pictures": [], "overlay": ""}
-        if row["status"] == "ok" and (result := run.read(item.name)) is not None:
-            overlay = run.folder / f"{item.name}{OVERLAY_SUFFIX}"
-            drawn = overlay in run.files_of(item.name, result)
+        if row["status"] == "ok" and (result := outputs.read(item.name)) is not None:
+            overlay = outputs.folder / f"{item.name}{OVERLAY_SUFFIX}"
+            drawn = overlay in outputs.files_of(item.name, result)
             entry |= {"pictures": result.pictures, "overlay": overlay.name if drawn else ""}
         yield entry
