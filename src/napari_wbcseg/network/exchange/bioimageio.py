@@ -96,6 +96,7 @@ def channel_names(architecture: UNetArchitecture) -> list[str]:
 
 
 def _describe(model: ModelFile, folder: Path) -> Any:
+    """Write the files of a package into a folder, and return its description."""
     from bioimageio.spec.model import v0_5 as spec
 
     header, architecture = model.header, model.architecture
@@ -106,42 +107,6 @@ def _describe(model: ModelFile, folder: Path) -> Any:
         (folder / name).write_bytes(content)
         return spec.FileDescr(source=folder / name)
 
-    def array(name: str, values: np.ndarray) -> Any:
-        content = io.BytesIO()
-        np.save(content, values)
-        return file(name, content.getvalue())
-
-    colours = ["grey"] if architecture.input_channels == 1 else ["red", "green", "blue"]
-    least = max(4 * _HALO, architecture.multiple)
-    size = {"min": least, "step": architecture.multiple}
-    # What `network_input_of` does.
-    gain, offset = (1 / _WHITE, 0.0) if architecture.input_channels == 1 else (-2 / _WHITE, 2.0)
-    scaling: list[Any] = [{"id": "scale_linear", "kwargs": {"gain": gain, "offset": offset}}]
-    if architecture.input_channels > 1:
-        scaling.insert(0, {"id": "clip", "kwargs": {"min": 0.0, "max": _BRIGHTEST}})
-    taken = {
-        "id": "image",
-        "description": f"{', '.join(colours)}; 0 to 255; see the documentation for light and size",
-        "axes": [
-            {"type": "batch"},
-            *({"type": "space", "id": side, "size": size} for side in "yx"),
-            {"type": "channel", "channel_names": colours},
-        ],
-        "data": {"type": "float32", "range": (0.0, None)},
-        "preprocessing": [*scaling, {"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}],
-        "test_tensor": array("test-input.npy", picture),
-    }
-    sides = {side: {"tensor_id": "image", "axis_id": side} for side in "yx"}
-    given = {
-        "id": "maps",
-        "description": "a map for each channel; see the documentation",
-        "axes": [
-            {"type": "batch"},
-            *({"type": "space", "id": side, "size": size, "halo": _HALO} for side, size in sides.items()),
-            {"type": "channel", "channel_names": channel_names(architecture)},
-        ],
-        "test_tensor": array("test-output.npy", predicted),
-    }
     weights = file("weights.onnx", onnx_bytes(model))
     paper = {
         "text": "Ronneberger, Fischer, Brox: U-Net. MICCAI 2015.",
@@ -159,11 +124,46 @@ def _describe(model: ModelFile, folder: Path) -> Any:
         "documentation": file("README.md", documentation(model).encode()),
         "covers": [file("cover.png", _png(picture[0]))],
         "attachments": [file("model.safetensors", encoded(header, model.weights))],
-        "inputs": [taken],
-        "outputs": [given],
+        "inputs": [{**_input(architecture), "test_tensor": file("test-input.npy", _npy(picture))}],
+        "outputs": [{**_output(architecture), "test_tensor": file("test-output.npy", _npy(predicted))}],
         "weights": {"onnx": {"source": weights.source, "opset_version": OPSET}},
     }
     return spec.ModelDescr.model_validate(package)
+
+
+def _input(architecture: UNetArchitecture) -> dict[str, Any]:
+    """Describe the picture that the network is given, and what `network_input_of` does to it."""
+    colours = ["grey"] if architecture.input_channels == 1 else ["red", "green", "blue"]
+    size = {"min": max(4 * _HALO, architecture.multiple), "step": architecture.multiple}
+    gain, offset = (1 / _WHITE, 0.0) if architecture.input_channels == 1 else (-2 / _WHITE, 2.0)
+    scaling: list[Any] = [{"id": "scale_linear", "kwargs": {"gain": gain, "offset": offset}}]
+    if architecture.input_channels > 1:
+        scaling.insert(0, {"id": "clip", "kwargs": {"min": 0.0, "max": _BRIGHTEST}})
+    return {
+        "id": "image",
+        "description": f"{', '.join(colours)}; 0 to 255; see the documentation for light and size",
+        "axes": [
+            {"type": "batch"},
+            *({"type": "space", "id": side, "size": size} for side in "yx"),
+            {"type": "channel", "channel_names": colours},
+        ],
+        "data": {"type": "float32", "range": (0.0, None)},
+        "preprocessing": [*scaling, {"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}],
+    }
+
+
+def _output(architecture: UNetArchitecture) -> dict[str, Any]:
+    """Describe the maps that the network gives."""
+    sides = {side: {"tensor_id": "image", "axis_id": side} for side in "yx"}
+    return {
+        "id": "maps",
+        "description": "a map for each channel; see the documentation",
+        "axes": [
+            {"type": "batch"},
+            *({"type": "space", "id": side, "size": size, "halo": _HALO} for side, size in sides.items()),
+            {"type": "channel", "channel_names": channel_names(architecture)},
+        ],
+    }
 
 
 def documentation(model: ModelFile) -> str:
@@ -185,3 +185,9 @@ def documentation(model: ModelFile) -> str:
 def _png(picture: np.ndarray) -> bytes:
     pixels = np.rint(np.clip(picture, 0, 255)).astype(np.uint8)[..., ::-1]  # OpenCV has blue first
     return cv2.imencode(".png", cv2.resize(np.ascontiguousarray(pixels), (512, 512)))[1].tobytes()
+
+
+def _npy(values: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, values)
+    return content.getvalue()
