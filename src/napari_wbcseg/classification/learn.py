@@ -77,47 +77,30 @@ def teach(
     SettingsError
         If there is no cell, or all that is known is of one class.
     """
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
-
     embedding = np.asarray(embedding, np.float32)
     is_named = np.array([name is not None for name in names], bool)
     if not is_named.any():
         raise SettingsError("No cell is named: name a few of each class first.")
     untaught = classifier.untaught
-    kernel, bias = untaught.weights["classes/kernel"], untaught.weights["classes/bias"]
-    sure, told = _sure(untaught, embedding, names, classes)
+    sure, sure_names = _sure(untaught, embedding, names, classes)
     embedding, said_here = embedding[is_named], [name for name in names if name is not None]
     header, weights = classifier.header, dict(classifier.weights)
     came = len(header.examples) - header.taught
     known = weights.pop(EXAMPLES, np.zeros((0, header.architecture.embedding), np.float32))
-    kept, before, said = known[:came], known[came:], header.examples[came:]
+    kept, before = known[:came], known[came:]
     other = ~_among(before, embedding)
-    said_of = [*(name for name, one in zip(said, other, strict=True) if one), *said_here]
+    said_of = [*(name for name, one in zip(header.examples[came:], other, strict=True) if one), *said_here]
     examples = np.concatenate([kept, before[other], embedding])
     truth = [*header.examples[:came], *said_of]
-    found = np.unique([*truth, *told])
+    found = np.unique([*truth, *sure_names])
     if len(found) < 2:
         raise SettingsError(f"All named cells are of the class {found[0]!r}: name some of another one.")
     # A class that the network is sure of counts like one that was named, and one that came with it little.
     a_class = len(said_here) / len(set(said_here))
-    came_of, sure_of = Counter(header.examples[:came]), Counter(told)
+    came_of, sure_of = Counter(header.examples[:came]), Counter(sure_names)
     weight = [PARAMETERS.kept / came_of[name] for name in header.examples[:came]] + [1.0] * len(said_of)
-    weight += [min(1.0, a_class / sure_of[name]) for name in told]
-    # To one spread, the network's opinion with them: all of it is linear, so it is one layer again.
-    seen = np.concatenate([examples, sure])
-    own, opinion = _spread(seen), PARAMETERS.opinion / _spread(seen @ kernel + bias)
-    features = np.concatenate([seen * own, (seen @ kernel + bias) * opinion], axis=1)
-    regression = LogisticRegression(C=PARAMETERS.regularisation, max_iter=100, tol=1e-3)
-    with threadpool_limits(1):  # so small a problem waits for threads, seconds where others compute too
-        fitted = regression.fit(features, [*truth, *told], np.array(weight))
-    coefficients, intercept = fitted.coef_, fitted.intercept_
-    if len(found) == 2:  # of which scikit-learn gives the second alone
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-        intercept = np.concatenate([-intercept, intercept]) / 2
-    of_cells, of_opinion = coefficients[:, : len(kernel)].T, coefficients[:, len(kernel) :].T
-    weights["classes/kernel"] = own[:, None] * of_cells + kernel @ (opinion[:, None] * of_opinion)
-    weights["classes/bias"] = intercept + (bias * opinion) @ of_opinion
+    weight += [min(1.0, a_class / sure_of[name]) for name in sure_names]
+    kernel, bias = _fitted(untaught, np.concatenate([examples, sure]), [*truth, *sure_names], weight)
     taught = header.model_copy(
         update={
             "architecture": header.architecture.model_copy(update={"classes": tuple(found.tolist())}),
@@ -127,8 +110,32 @@ def teach(
             "class_list": classes.covering(said_of).to_list(),
         }
     )
-    weights |= {EXAMPLES: examples, "untaught/kernel": kernel, "untaught/bias": bias}
+    weights |= {EXAMPLES: examples, "classes/kernel": kernel, "classes/bias": bias}
+    weights |= {f"untaught/{name}": untaught.weights[f"classes/{name}"] for name in ("kernel", "bias")}
     return ClassifierFile.make(taught, weights)
+
+
+def _fitted(
+    untaught: ClassifierFile, seen: np.ndarray, truth: Sequence[str], weight: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit the layer that tells the classes of embeddings, ascending by name; return its kernel and bias."""
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    kernel, bias = untaught.weights["classes/kernel"], untaught.weights["classes/bias"]
+    # To one spread, the network's opinion with them: all of it is linear, so it is one layer again.
+    own, opinion = _spread(seen), PARAMETERS.opinion / _spread(seen @ kernel + bias)
+    features = np.concatenate([seen * own, (seen @ kernel + bias) * opinion], axis=1)
+    regression = LogisticRegression(C=PARAMETERS.regularisation, max_iter=100, tol=1e-3)
+    with threadpool_limits(1):  # so small a problem waits for threads, seconds where others compute too
+        fitted = regression.fit(features, truth, np.array(weight))
+    coefficients, intercept = fitted.coef_, fitted.intercept_
+    if len(intercept) == 1:  # of two classes scikit-learn gives the second alone
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercept = np.concatenate([-intercept, intercept]) / 2
+    of_cells, of_opinion = coefficients[:, : len(kernel)].T, coefficients[:, len(kernel) :].T
+    layer = own[:, None] * of_cells + kernel @ (opinion[:, None] * of_opinion)
+    return layer, intercept + (bias * opinion) @ of_opinion
 
 
 def forget(classifier: ClassifierFile, embedding: np.ndarray) -> ClassifierFile:
