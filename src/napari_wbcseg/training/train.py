@@ -151,49 +151,51 @@ def train(
             contextlib.closing(Feeder(training.draw, training.steps, settings.epochs, processes))
         )
         together = stack.enter_context(data_parallel(training, kept))
-        told = {
+        facts = {
             "device": str(device) + (f"; {together} of them work together" if together > 1 else ""),
             "arithmetic": dtype_policy(settings.precision),
         }
-        model = network.build(told["arithmetic"])
+        model = network.build(facts["arithmetic"])
         state = State(settings=settings, data=fingerprint(pairs), network=network.id)
         if checkpoint is not None and resume:
             state = checkpoint.restore(model, state)
         elif checkpoint is not None:
             checkpoint.discard()
-        emit(_start_event(network, plan, told, feeder, state))
+        emit(_start_event(network, plan, facts, feeder, state))
         for text in plan.notes:
             emit({"event": "note", "text": text})
         watched = plan.validation or plan.training
         shown = network.recipe.preview(watched, _PREVIEW_TILES) if preview else None
         stop = should_stop or (lambda: False)
         TrainingLoop(state, feeder, kept, checkpoint, shown, progress, emit, stop).fit(model)
-        weights = weights_of(model) if state.best is None else state.best
         where = f" from {Path(data).name}" if isinstance(data, str | Path) else ""
         described = training_data or f"{counted(len(pairs), 'image')}{where}"
-        header = network.header(state, told | {"images": len(pairs)}, described)
-        trained = ModelFile.make(header, weights)
-        if init is not None and init.second is not None:
-            trained = trained.with_second(init.second)
+        trained = network.trained(model, state, facts | {"images": len(pairs)}, described)
         if out is not None:
-            trained = ModelFile.write(Path(out) / f"{network.name}{SUFFIX}", trained.header, trained.weights)
-            table = pd.DataFrame(state.history, columns=None if state.history else ["epoch"])
-            write_atomically(Path(out) / "history.csv", table.to_csv(index=False).encode(), TrainingError)
+            trained = _write(Path(out), trained, state)
     path = str(trained.path) if trained.path else None
     ended = {"text": state.ended, "model": path, "best_epoch": state.best_epoch, "seconds": state.seconds}
     emit({"event": "end", **ended})
-    return TrainingResult(trained, list(state.history), told["device"], state.seconds, state.ended)
+    return TrainingResult(trained, list(state.history), facts["device"], state.seconds, state.ended)
+
+
+def _write(folder: Path, model: ModelFile, state: State) -> ModelFile:
+    """Write the model of a training and its history into a folder."""
+    written = ModelFile.write(folder / f"{model.name}{SUFFIX}", model.header, model.weights)
+    table = pd.DataFrame(state.history, columns=None if state.history else ["epoch"])
+    write_atomically(folder / "history.csv", table.to_csv(index=False).encode(), TrainingError)
+    return written
 
 
 def _start_event(
-    network: _Network, plan: TrainingPlan, told: dict[str, Any], feeder: Feeder[Batch], state: State
+    network: _Network, plan: TrainingPlan, facts: dict[str, Any], feeder: Feeder[Batch], state: State
 ) -> dict[str, Any]:
     return {
         "event": "start",
         "name": network.name,
         "recipe": network.settings.recipe,
-        "device": told["device"],
-        "precision": told["arithmetic"],
+        "device": facts["device"],
+        "precision": facts["arithmetic"],
         "images": len(plan.training),
         "validation_images": len(plan.validation),
         "plan": " ".join(part for part in (plan.summary, plan.left_out_summary) if part),
@@ -237,7 +239,16 @@ class _Network:
         )
         return model
 
-    def header(self, state: State, told: dict[str, Any], training_data: str) -> ModelHeader:
+    def trained(
+        self, model: KerasModel, state: State, facts: dict[str, Any], training_data: str
+    ) -> ModelFile:
+        """Return the best weights, or those there are where no epoch was the best, as a model."""
+        weights = weights_of(model) if state.best is None else state.best
+        made = ModelFile.make(self._header(state, facts, training_data), weights)
+        second = None if self.init is None else self.init.second
+        return made if second is None else made.with_second(second)
+
+    def _header(self, state: State, facts: dict[str, Any], training_data: str) -> ModelHeader:
         """Return what its file says after a training."""
         keras, init = import_keras(), self.init
         row = state.history[state.best_epoch - 1] if state.best_epoch else {}
@@ -258,7 +269,7 @@ class _Network:
             training_data=training_data,
             training={
                 **self.settings.model_dump(),
-                **told,
+                **facts,
                 "epochs_done": len(state.history),
                 "best_epoch": state.best_epoch,
                 "seconds": round(state.seconds, 1),
