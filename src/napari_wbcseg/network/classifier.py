@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from ..errors import ModelError
 from .architecture import Convolution, convolution_shapes, down_convolutions
-from .backend import import_keras
+from .backend import KerasModel, import_keras
 from .device import available_cpus
 from .engines.onnx import open_session
 from .engines.openvino import OpenVinoEngine, openvino_gains
@@ -229,7 +229,7 @@ def embedding_onnx(architecture: ClassifierArchitecture, weights: Mapping[str, n
 
 def build_classifier(
     architecture: ClassifierArchitecture, dropout: float = 0.0, dtype: str = "float32"
-) -> Any:
+) -> KerasModel:
     """Build the Keras model, with fresh random weights.
 
     Parameters
@@ -242,7 +242,7 @@ def build_classifier(
 
     Returns
     -------
-    keras.Model
+    KerasModel
         (N, side, side, 3) to float32 logits (N, classes).
     """
     keras = import_keras()

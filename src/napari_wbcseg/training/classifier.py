@@ -15,7 +15,7 @@ from ..classification.crops import PARAMETERS as CROPS
 from ..classification.crops import alone
 from ..errors import TrainingError
 from ..files import write_atomically
-from ..network.backend import import_keras
+from ..network.backend import KerasModel, import_keras
 from ..network.classifier import (
     CUT,
     EXAMPLES,
@@ -140,17 +140,16 @@ def train_classifier(
         architecture=architecture,
         diameter=CROPS.diameter,
         cut=CUT,
-        training_data=", ".join(f"{Path(path).name}" for path in data) + f" ({counted(len(cells), 'cell')})",
+        training_data=", ".join(Path(path).name for path in data) + f" ({counted(len(cells), 'cell')})",
         training={**asdict(settings), "start": first.id},
     )
-    validation = np.flatnonzero(aside)
+    validation, chosen = np.flatnonzero(aside), _examples(kinds, np.flatnonzero(~aside), settings)
     uncalibrated = ClassifierFile.make(header, weights)
     temperature = settings.elsewhere * _temperature(uncalibrated, cells, validation, settings.seed)
     weights["classes/kernel"] /= temperature
     weights["classes/bias"] /= temperature
     weights["classes/bias"] += settings.usual * np.log(np.array(USUAL, np.float32) / max(USUAL))
     plain = ClassifierFile.make(header, weights)
-    chosen = _examples(kinds, np.flatnonzero(~aside), settings)
     probabilities, _ = plain.predict(as_they_are(cells, validation))
     _, embedding = plain.predict(as_they_are(cells, chosen))
     right = float((probabilities.argmax(axis=1) == kinds[validation]).mean())
@@ -226,9 +225,7 @@ def _fitted(
     progress: Progress,
 ) -> dict[str, np.ndarray]:
     """Fit the network on views of cells, drawn as often as their shares say; return its weights."""
-    keras = import_keras()
-
-    total = settings.steps * settings.epochs
+    keras, total = import_keras(), settings.steps * settings.epochs
 
     def views(epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng((settings.seed, epoch, index))
@@ -246,13 +243,26 @@ def _fitted(
     def tell(batch: int, logs: Any = None) -> None:
         progress(dataset.epoch * settings.steps + batch, total, "Training the classifier")
 
+    model = _compiled(architecture, start, settings)
+    backup = keras.callbacks.BackupAndRestore(str(folder / "state"), delete_checkpoint=False)
+    following = keras.callbacks.LambdaCallback(on_epoch_begin=begin_epoch, on_train_batch_end=tell)
+    keras.utils.set_random_seed(settings.seed)
+    model.fit(dataset, epochs=settings.epochs, verbose=0, callbacks=[backup, following])
+    return weights_of(model)
+
+
+def _compiled(
+    architecture: ClassifierArchitecture, start: Mapping[str, np.ndarray], settings: ClassifierTraining
+) -> KerasModel:
+    """Build the network, from the weights of another as far as they fit, with its optimiser and loss."""
+    keras = import_keras()
     model = build_classifier(architecture, settings.dropout, dtype_policy("auto"))
     fresh = weights_of(model)
     fitting = {
         name: start[name] for name in fresh if name in start and start[name].shape == fresh[name].shape
     }
     set_weights(model, {**fresh, **fitting})
-    highest = settings.learning_rate
+    highest, total = settings.learning_rate, settings.steps * settings.epochs
     rate = keras.optimizers.schedules.CosineDecay(
         highest / 100, total, alpha=0.01, warmup_target=highest, warmup_steps=settings.steps
     )
@@ -262,11 +272,7 @@ def _fitted(
         ),
         keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=settings.smoothing),
     )
-    backup = keras.callbacks.BackupAndRestore(str(folder / "state"), delete_checkpoint=False)
-    following = keras.callbacks.LambdaCallback(on_epoch_begin=begin_epoch, on_train_batch_end=tell)
-    keras.utils.set_random_seed(settings.seed)
-    model.fit(dataset, epochs=settings.epochs, verbose=0, callbacks=[backup, following])
-    return weights_of(model)
+    return model
 
 
 def _shares(cells: ClassCells) -> np.ndarray:
