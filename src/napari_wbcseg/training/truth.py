@@ -9,16 +9,20 @@ import numpy as np
 from ..evaluation.metrics import SMOOTHING
 from ..network.backend import import_keras
 from ..network.robust import CANONICAL_DIAMETER
-from .samples.class_map import PLATELET
+from .samples import class_map
 from .samples.sample import Sample
 
-_CENTRE_WIDTH = 0.10
-# Channels of the truth behind those of the network: what counts where in the loss.
+_CENTRE_WIDTH = 0.10  # of a cell's diameter
+# Channels of the network, see `ROBUST`, and behind them those of the truth: what counts where in the loss.
+_CELL, _CENTRE, _DOWN, _RIGHT, _SIZE, _RED_CELL, _PLATELET = range(7)
 CELL_KNOWN, _SHAPE_KNOWN, _SIZE_KNOWN, _CLASS_KNOWN = range(7, 11)
 TRUTH_CHANNELS = 11
 # Platelets are a hundredth of the pixels; a size is read off many pixels, of red cells as of white ones.
 _PLATELET_WEIGHT = 4.0
 _RED_SIZE_WEIGHT = 0.5
+# What the parts of the loss weigh beside Dice and cross-entropy of the cell.
+_CENTRE_LOSS, _OFFSET_LOSS, _SIZE_LOSS, _CLASS_LOSS = 4.0, 0.5, 0.4, 0.4
+_CELL_SMOOTHING = 50.0  # pixels added above and below in the Dice of a tile, which may hold no cell
 
 
 def truth_of(sample: Sample) -> np.ndarray:
@@ -36,18 +40,18 @@ def truth_of(sample: Sample) -> np.ndarray:
     size = sample.labels.shape[0]
     truth = np.zeros((size, size, TRUTH_CHANNELS), np.float32)
     cells = sample.labels > 0
-    truth[..., 0] = cells
+    truth[..., _CELL] = cells
     truth[..., CELL_KNOWN] = ~sample.doubtful
     rows, cols = np.mgrid[:size, :size].astype(np.float32)
     for index, (row, col) in sample.centres.items():
         diameter = sample.diameters[index]
         width = _CENTRE_WIDTH * diameter
         squared = (rows - row) ** 2 + (cols - col) ** 2
-        truth[..., 1] = np.maximum(truth[..., 1], np.exp(-squared / (2 * width * width)))
+        truth[..., _CENTRE] = np.maximum(truth[..., _CENTRE], np.exp(-squared / (2 * width * width)))
         mask = sample.labels == index
-        truth[mask, 2] = (row - rows[mask]) / (CANONICAL_DIAMETER / 2)
-        truth[mask, 3] = (col - cols[mask]) / (CANONICAL_DIAMETER / 2)
-        truth[mask, 4] = np.log2(diameter / CANONICAL_DIAMETER)
+        truth[mask, _DOWN] = (row - rows[mask]) / (CANONICAL_DIAMETER / 2)
+        truth[mask, _RIGHT] = (col - cols[mask]) / (CANONICAL_DIAMETER / 2)
+        truth[mask, _SIZE] = np.log2(diameter / CANONICAL_DIAMETER)
         truth[mask, _SHAPE_KNOWN] = 1.0
         truth[mask, _SIZE_KNOWN] = 1.0
     # Where a cell has no known centre, the centre channel must not be taught its absence.
@@ -56,10 +60,10 @@ def truth_of(sample: Sample) -> np.ndarray:
     classes = sample.classes
     known = ~np.isnan(classes) & ~sample.doubtful
     red = known & (classes > 0) & ~cells
-    truth[red, 4] = np.log2(classes[red] / CANONICAL_DIAMETER)
+    truth[red, _SIZE] = np.log2(classes[red] / CANONICAL_DIAMETER)
     truth[red, _SIZE_KNOWN] = _RED_SIZE_WEIGHT
-    truth[..., 5] = red
-    truth[..., 6] = known & (classes == PLATELET) & ~cells
+    truth[..., _RED_CELL] = red
+    truth[..., _PLATELET] = known & (classes == class_map.PLATELET) & ~cells
     # A white cell is neither red cell nor platelet, also where nobody said what lies around it.
     truth[..., _CLASS_KNOWN] = known | (cells & ~sample.doubtful)
     return truth
@@ -80,30 +84,32 @@ def robust_loss(truth: Any, predicted: Any) -> Any:
     truth = ops.cast(truth, "float32")
     predicted = ops.cast(predicted, "float32")
 
-    def entropy(channel: int, weight: Any) -> Any:
-        true, guess = truth[..., channel], ops.clip(predicted[..., channel], 1e-5, 1.0 - 1e-5)
-        missed = -(true * ops.log(guess) + (1.0 - true) * ops.log(1.0 - guess))
+    def mean(weight: Any, missed: Any) -> Any:
         return ops.sum(weight * missed) / (ops.sum(weight) + 1.0)
 
+    def entropy(channel: int, weight: Any) -> Any:
+        true, guess = truth[..., channel], ops.clip(predicted[..., channel], 1e-5, 1.0 - 1e-5)
+        return mean(weight, -(true * ops.log(guess) + (1.0 - true) * ops.log(1.0 - guess)))
+
     valid = truth[..., CELL_KNOWN]
-    cell, guess = truth[..., 0], predicted[..., 0]
+    cell, guess = truth[..., _CELL], predicted[..., _CELL]
     overlap = ops.sum(valid * cell * guess, axis=(1, 2))
     total = ops.sum(valid * (cell + guess), axis=(1, 2))
-    dice = 1.0 - ops.mean((2.0 * overlap + 50.0) / (total + 50.0))
+    dice = 1.0 - ops.mean((2.0 * overlap + _CELL_SMOOTHING) / (total + _CELL_SMOOTHING))
 
     shaped = ops.maximum(truth[..., _SHAPE_KNOWN], 0.0)
     centred = valid * ops.cast(truth[..., _SHAPE_KNOWN] >= 0.0, "float32")
-    weight = centred * (0.1 + cell + 2.0 * truth[..., 1])
-    centre = ops.sum(weight * ops.square(truth[..., 1] - predicted[..., 1])) / (ops.sum(weight) + 1.0)
-    off = shaped[..., None] * ops.abs(truth[..., 2:4] - predicted[..., 2:4])
+    around = centred * (0.1 + cell + 2.0 * truth[..., _CENTRE])
+    centre = mean(around, ops.square(truth[..., _CENTRE] - predicted[..., _CENTRE]))
+    off = shaped[..., None] * ops.abs(truth[..., _DOWN:_SIZE] - predicted[..., _DOWN:_SIZE])
     offset = ops.sum(off) / (ops.sum(shaped) + 1.0)
-    sized = truth[..., _SIZE_KNOWN]
-    size = ops.sum(sized * ops.abs(truth[..., 4] - predicted[..., 4])) / (ops.sum(sized) + 1.0)
+    size = mean(truth[..., _SIZE_KNOWN], ops.abs(truth[..., _SIZE] - predicted[..., _SIZE]))
 
     known = truth[..., _CLASS_KNOWN]
-    platelet = entropy(6, known * (1.0 + (_PLATELET_WEIGHT - 1.0) * truth[..., 6]))
-    classes = 0.5 * entropy(5, known) + platelet
-    return dice + entropy(0, valid) + 4.0 * centre + 0.5 * offset + 0.4 * size + 0.4 * classes
+    platelet = entropy(_PLATELET, known * (1.0 + (_PLATELET_WEIGHT - 1.0) * truth[..., _PLATELET]))
+    classes = 0.5 * entropy(_RED_CELL, known) + platelet
+    loss = dice + entropy(_CELL, valid) + _CENTRE_LOSS * centre + _OFFSET_LOSS * offset
+    return loss + _SIZE_LOSS * size + _CLASS_LOSS * classes
 
 
 def dice_coefficient(y_true: Any, y_pred: Any) -> Any:
