@@ -14,6 +14,8 @@ from napari_wbcseg.datasets.boxes import is_boxes, outline_from_box, read_boxed_
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.errors import DatasetError, ImageError
 
+from ..drawings import dice
+
 HEADER = "image,kind,r0,c0,r1,c1"
 
 
@@ -44,10 +46,6 @@ def write_set(folder: Path, lines: list[str], images: dict[str, np.ndarray]) -> 
 
 def line(name: str, box: tuple[int, int, int, int], kind: str = "WBC") -> str:
     return f"{name},{kind},{','.join(map(str, box))}"
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
 @pytest.mark.parametrize("diameter", [40, 90, 140])

@@ -19,13 +19,7 @@ from napari_wbcseg.images.prepare import (
     prepare_image,
 )
 
-
-def _rgb(height: int = 12, width: int = 17, top: int = 255, dtype: type = np.uint8) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, top, (height, width, 3), endpoint=True).astype(dtype)
-
-
-def _grey(top: int = 255, dtype: type = np.uint8) -> np.ndarray:
-    return _rgb(top=top, dtype=dtype)[..., 0]
+from .random_images import random_grey, random_rgb
 
 
 def notes(image: np.ndarray) -> tuple[str, ...]:
@@ -33,20 +27,20 @@ def notes(image: np.ndarray) -> tuple[str, ...]:
 
 
 def test_8_bit_rgb_is_taken_as_it_is() -> None:
-    prepared = prepare_image(_rgb())
+    prepared = prepare_image(random_rgb())
     assert prepared.dtype == np.float32
-    assert notes(_rgb()) == ()
-    np.testing.assert_array_equal(prepared, _rgb())
+    assert notes(random_rgb()) == ()
+    np.testing.assert_array_equal(prepared, random_rgb())
 
 
 def test_grey_is_repeated_with_a_note() -> None:
-    for grey in (_grey(), _grey()[..., None]):
-        np.testing.assert_array_equal(prepare_image(grey), np.dstack([_grey()] * 3))
+    for grey in (random_grey(), random_grey()[..., None]):
+        np.testing.assert_array_equal(prepare_image(grey), np.dstack([random_grey()] * 3))
         assert any("grey" in note for note in notes(grey))
 
 
 def test_alpha_is_dropped_with_a_note_and_does_not_set_the_range() -> None:
-    image = np.dstack([_rgb(top=1000, dtype=np.uint16), np.full((12, 17), 65535, np.uint16)])
+    image = np.dstack([random_rgb(top=1000, dtype=np.uint16), np.full((12, 17), 65535, np.uint16)])
     assert bit_range(image) == 1023
     assert any("alpha" in note for note in notes(image))
 
@@ -82,7 +76,7 @@ def test_the_maximum_says_the_range(dtype: type, maximum: float, expected: float
 
 
 def test_the_same_picture_in_any_type_is_the_same() -> None:
-    image = _rgb()
+    image = random_rgb()
     image[0, 0] = 255
     for other in (
         image.astype(np.uint16) * 257,
@@ -94,7 +88,7 @@ def test_the_same_picture_in_any_type_is_the_same() -> None:
 
 
 def test_a_block_with_the_range_of_the_whole_equals_the_block_of_the_whole() -> None:
-    image = _rgb(40, 40, 4000, np.uint16)
+    image = random_rgb(40, 40, 4000, np.uint16)
     image[:20] //= 100
     whole = prepare_image(image)
     block = prepare_image(image[:20], value_range=bit_range(image))
@@ -104,7 +98,7 @@ def test_a_block_with_the_range_of_the_whole_equals_the_block_of_the_whole() -> 
 
 def test_range_of_a_dask_image() -> None:
     da = pytest.importorskip("dask.array")
-    assert bit_range(da.from_array(_rgb(top=3000, dtype=np.uint16), chunks=5)) == 4095
+    assert bit_range(da.from_array(random_rgb(top=3000, dtype=np.uint16), chunks=5)) == 4095
 
 
 def test_what_fits_into_memory_is_read_once_and_the_rest_when_it_is_asked_for(monkeypatch) -> None:
@@ -117,7 +111,7 @@ def test_what_fits_into_memory_is_read_once_and_the_rest_when_it_is_asked_for(mo
 
 
 def test_the_given_array_is_left_alone() -> None:
-    image = _rgb(top=2, dtype=np.float32)
+    image = random_rgb(top=2, dtype=np.float32)
     before = image.copy()
     prepare_image(image)
     np.testing.assert_array_equal(image, before)

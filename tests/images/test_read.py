@@ -31,13 +31,7 @@ from napari_wbcseg.images.read import (
     turned,
 )
 
-
-def _rgb(height: int = 12, width: int = 17, top: int = 255, dtype: type = np.uint8) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, top, (height, width, 3), endpoint=True).astype(dtype)
-
-
-def _grey(top: int = 255, dtype: type = np.uint8) -> np.ndarray:
-    return _rgb(top=top, dtype=dtype)[..., 0]
+from .random_images import random_grey, random_rgb
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +47,7 @@ def _no_stray_warnings():
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
 @pytest.mark.parametrize("colour", [True, False])
 def test_lossless_files_come_back_as_written(tmp_path: Path, suffix: str, colour: bool) -> None:
-    image = _rgb() if colour else _grey()
+    image = random_rgb() if colour else random_grey()
     Image.fromarray(image).save(tmp_path / f"a{suffix}")
     read = read_image(tmp_path / f"a{suffix}")
     assert read.dtype == np.uint8
@@ -72,7 +66,7 @@ def test_jpeg_is_read_in_rgb_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("colour", [True, False])
 def test_16_bit_png_keeps_its_values(tmp_path: Path, colour: bool) -> None:
-    image = _rgb(top=60000, dtype=np.uint16) if colour else _grey(60000, np.uint16)
+    image = random_rgb(top=60000, dtype=np.uint16) if colour else random_grey(60000, np.uint16)
     cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1] if colour else image)
     read = read_image(tmp_path / "a.png")
     assert read.dtype == np.uint16
@@ -82,7 +76,7 @@ def test_16_bit_png_keeps_its_values(tmp_path: Path, colour: bool) -> None:
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64, np.int16])
 @pytest.mark.parametrize("colour", [True, False])
 def test_tiff_keeps_type_and_values(tmp_path: Path, dtype: type, colour: bool) -> None:
-    image = _rgb(top=4000, dtype=dtype) if colour else _grey(4000, dtype)
+    image = random_rgb(top=4000, dtype=dtype) if colour else random_grey(4000, dtype)
     tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb" if colour else "minisblack")
     read = read_image(tmp_path / "a.tif")
     assert read.dtype == dtype
@@ -90,7 +84,7 @@ def test_tiff_keeps_type_and_values(tmp_path: Path, dtype: type, colour: bool) -
 
 
 def test_tiff_with_separate_colour_planes(tmp_path: Path) -> None:
-    image = _rgb()
+    image = random_rgb()
     tifffile.imwrite(
         tmp_path / "a.tif", np.moveaxis(image, -1, 0), photometric="rgb", planarconfig="separate"
     )
@@ -98,7 +92,7 @@ def test_tiff_with_separate_colour_planes(tmp_path: Path) -> None:
 
 
 def test_imagej_composite_of_three_channels_is_rgb(tmp_path: Path) -> None:
-    image = _rgb()
+    image = random_rgb()
     tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(image, -1, 0), imagej=True, metadata={"axes": "CYX"})
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), image)
 
@@ -106,7 +100,7 @@ def test_imagej_composite_of_three_channels_is_rgb(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("stack", [False, True])
 def test_lzw_tiff_needs_no_further_package(tmp_path: Path, bits: int, stack: bool) -> None:
-    image = _rgb(top=2**bits - 1, dtype=np.uint8 if bits == 8 else np.uint16)
+    image = random_rgb(top=2**bits - 1, dtype=np.uint8 if bits == 8 else np.uint16)
     pages = [image, image[::-1].copy()] if stack else [image]
     flags = [cv2.IMWRITE_TIFF_COMPRESSION, 5]
     assert cv2.imwritemulti(str(tmp_path / "a.tif"), [page[..., ::-1] for page in pages], flags)
@@ -122,7 +116,7 @@ def test_tiff_of_several_pages_is_a_stack(tmp_path: Path, colour: bool) -> None:
 
 
 def test_compressed_imagej_composite_keeps_its_axes(tmp_path: Path) -> None:
-    image = _rgb()
+    image = random_rgb()
     planes = list(np.moveaxis(image, -1, 0))
     description = "ImageJ=1.53\nimages=3\nchannels=3\nmode=composite\n"
     frames = [Image.fromarray(np.ascontiguousarray(plane)) for plane in planes]
@@ -149,9 +143,9 @@ def test_cmyk_becomes_rgb(tmp_path: Path, suffix: str) -> None:
 def test_pictures_too_large_for_pillow_by_default_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Image.fromarray(_rgb()).save(tmp_path / "a.png")
+    Image.fromarray(random_rgb()).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), _rgb())
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), random_rgb())
     assert Image.MAX_IMAGE_PIXELS == 20
     monkeypatch.setattr("napari_wbcseg.images.pictures._MAX_PIXELS", 20)
     with pytest.raises(ImageError, match="too large"):
@@ -159,8 +153,8 @@ def test_pictures_too_large_for_pillow_by_default_are_read(
 
 
 def test_white_is_zero_tiff_looks_as_in_a_viewer(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", _grey(), photometric="miniswhite")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), 255 - _grey())
+    tifffile.imwrite(tmp_path / "a.tif", random_grey(), photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), 255 - random_grey())
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
@@ -200,7 +194,7 @@ def test_pixels_are_those_of_the_file_and_orientation_is_told(
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_alpha_is_dropped_aloud(tmp_path: Path, suffix: str, mode: str) -> None:
     path = tmp_path / f"seen{suffix}"
-    colour = _rgb() if mode == "RGBA" else _grey()[..., None]
+    colour = random_rgb() if mode == "RGBA" else random_grey()[..., None]
     image = np.concatenate([colour, np.full((*colour.shape[:2], 1), 128, np.uint8)], axis=2)
     if suffix == ".png":
         Image.fromarray(image, mode=mode).save(path)
@@ -218,7 +212,7 @@ def test_alpha_is_dropped_aloud(tmp_path: Path, suffix: str, mode: str) -> None:
 def test_a_fourth_channel_that_is_not_called_alpha_is_left_out_as_what_it_is(
     tmp_path: Path, writer: str
 ) -> None:
-    path, four = tmp_path / "four.tif", np.dstack([_rgb(), _grey()])
+    path, four = tmp_path / "four.tif", np.dstack([random_rgb(), random_grey()])
     if writer == "opencv":
         cv2.imwrite(str(path), four[..., [2, 1, 0, 3]])
     elif writer == "tifffile":
@@ -226,46 +220,46 @@ def test_a_fourth_channel_that_is_not_called_alpha_is_left_out_as_what_it_is(
     else:
         tifffile.imwrite(path, np.moveaxis(four, -1, 0).copy(), imagej=True, metadata={"axes": "CYX"})
     with pytest.warns(ImageWarning, match="first three of the four channels .* the fourth, .* was left out"):
-        np.testing.assert_array_equal(read_image(path), _rgb())
+        np.testing.assert_array_equal(read_image(path), random_rgb())
 
 
 def test_two_channels_of_which_none_is_called_alpha_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "two.tif"
-    tifffile.imwrite(path, _rgb()[..., :2].copy(), photometric="minisblack", planarconfig="contig")
+    tifffile.imwrite(path, random_rgb()[..., :2].copy(), photometric="minisblack", planarconfig="contig")
     with pytest.raises(ImageError, match="2 channels"):
         read_image(path)
 
 
 def test_16_bit_alpha_is_dropped_aloud(tmp_path: Path) -> None:
-    image = _rgb(top=60000, dtype=np.uint16)
+    image = random_rgb(top=60000, dtype=np.uint16)
     cv2.imwrite(str(tmp_path / "a.png"), np.dstack([image[..., ::-1], np.full((12, 17), 65535, np.uint16)]))
     with pytest.warns(ImageWarning, match="alpha"):
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
 
 
 def test_palette_with_transparency_is_dropped_aloud(tmp_path: Path) -> None:
-    Image.fromarray(_rgb()).quantize(8).save(tmp_path / "a.png", transparency=0)
+    Image.fromarray(random_rgb()).quantize(8).save(tmp_path / "a.png", transparency=0)
     with pytest.warns(ImageWarning, match="alpha"):
         assert read_image(tmp_path / "a.png").shape == (12, 17, 3)
 
 
 def test_an_animated_picture_is_its_first_frame_aloud(tmp_path: Path) -> None:
-    first = Image.fromarray(_rgb())
+    first = Image.fromarray(random_rgb())
     first.save(tmp_path / "a.png", save_all=True, append_images=[Image.new("RGB", first.size)])
     with pytest.warns(ImageWarning, match=r"Of the 2 pictures in .*a\.png the first was taken"):
-        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), _rgb())
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), random_rgb())
 
 
 def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
-    Image.fromarray(_rgb()).save(tmp_path / "a.tif", format="PNG")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), _rgb())
+    Image.fromarray(random_rgb()).save(tmp_path / "a.tif", format="PNG")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), random_rgb())
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif"])
 @pytest.mark.parametrize("kept", [0.9, 0.5, 0.02])
 def test_truncated_file_is_an_error_that_names_it(tmp_path: Path, suffix: str, kept: float) -> None:
     path = tmp_path / f"cut{suffix}"
-    Image.fromarray(_rgb(64, 64)).save(path)
+    Image.fromarray(random_rgb(64, 64)).save(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept)])
     with pytest.raises(ImageError, match=f"cut{suffix} .*(truncated|damaged)"):
@@ -274,7 +268,7 @@ def test_truncated_file_is_an_error_that_names_it(tmp_path: Path, suffix: str, k
 
 def test_truncated_16_bit_colour_png_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "cut.png"
-    cv2.imwrite(str(path), _rgb(64, 64, 60000, np.uint16))
+    cv2.imwrite(str(path), random_rgb(64, 64, 60000, np.uint16))
     path.write_bytes(path.read_bytes()[:9000])
     with pytest.raises(ImageError, match="truncated"):
         read_image(path)
