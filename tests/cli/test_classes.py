@@ -264,7 +264,7 @@ class TestDifferential:
 class TestTrainClassifier:
     @pytest.fixture
     def data(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """Write three pictures as of every class, of drawn cells, and let an epoch be two small steps."""
+        """Write three drawn cells as of every class, and let an epoch be two steps, with few more cells."""
         smear = synthetic_smear((420, 560), white_cells=8, cell_diameter=50, touching=0, seed=3)
         centres = np.rint(ndimage.center_of_mass(smear.labels, smear.labels, (1, 2, 3))).astype(int).tolist()
         folder = tmp_path / "cells"
@@ -275,7 +275,7 @@ class TestTrainClassifier:
             picture = smear.image[row - 67 : row + 68, col - 67 : col + 68]
             Image.fromarray(picture).save(folder / "images" / name)
         pd.DataFrame(rows, columns=["image", "class"]).to_csv(folder / "classes.csv", index=False)
-        short = partial(training.ClassifierTraining, steps=2, batch=4, validation=2, examples=1)
+        short = partial(training.ClassifierTraining, steps=2, batch=4, validation=2, examples=1, fields=20)
         monkeypatch.setattr(training, "ClassifierTraining", short)
         return folder
 
