@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON, UNSURE, ClassList
@@ -106,11 +107,12 @@ class Learning(QObject):
         if review.measuring or busy(self._job):
             self._soon.start()
         elif review.image is not None and review.count:
-            self._start()
+            self._start(review.image)
 
-    def _start(self) -> None:
+    def _start(self, image: Image) -> None:
         self._soon.stop()
-        view, classes, seen, wanted = _View.of(self._review), self._review.classes, self._seen, self.wanted
+        view, classes = _View.of(self._review, image), self._review.classes
+        seen, wanted = self._seen, self.wanted
         names, first, before = _named(view.cells), self._first, self._review.suggestions
         asked = (self._review.info.settings or {}).get("classes")
         taken_back = self._review.taken_back
@@ -240,13 +242,12 @@ class _View:
     diameter: float | None
 
     @classmethod
-    def of(cls, review: LayerReview) -> _View:
-        """Take the cells of a review, and the image that it has."""
-        labels, image = image_data(review.labels), image_data(review.image)  # type: ignore[arg-type]
-        diameter = review.info.class_diameter
+    def of(cls, review: LayerReview, image: Image) -> _View:
+        """Take the cells of a review, and its image."""
+        labels, diameter = image_data(review.labels), review.info.class_diameter
         # Labels in memory may be edited meanwhile.
         labels = labels if review.on_disk else np.array(labels)
-        return cls(labels, image, review.cells, review.keys(), diameter)
+        return cls(labels, image_data(image), review.cells, review.keys(), diameter)
 
 
 def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progress) -> Seen:

@@ -243,8 +243,9 @@ class MeasuredCells(QObject):
 
     def _stained(self) -> Any:
         """Return the array that the stain is measured on; None where no image has the shape of the cells."""
-        fits = self.image is not None and plane_shape(self.image) == image_data(self.labels).shape
-        return image_data(self.image) if fits else None  # type: ignore[arg-type]
+        if self.image is None or plane_shape(self.image) != image_data(self.labels).shape:
+            return None
+        return image_data(self.image)
 
     def _on_measured(self, measured: tuple[list[TrackedCells], str]) -> None:
         if self._again or _form_of(self.labels) != self._form:

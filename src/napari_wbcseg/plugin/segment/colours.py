@@ -66,7 +66,7 @@ class ColourOffer:
         full = bit_range(joined)
         return np.clip(np.rint(joined.astype(np.float32) * (255 / full)), 0, 255).astype(np.uint8)
 
-    def add(self, viewer: ViewerModel, joined: np.ndarray) -> Layer:
+    def add(self, viewer: ViewerModel, joined: np.ndarray) -> Image:
         """Add the image in colour, and take away what it shows better."""
         first = self.layers[0]
         # The colours are no place: what is left are the axes of the planes.
@@ -82,7 +82,7 @@ class ColourOffer:
         else:
             for layer in self.layers:
                 layer.visible = False
-        added: Layer = viewer.add_image(joined, rgb=True, name=name, **place)
+        added: Image = viewer.add_image(joined, rgb=True, name=name, **place)
         return added
 
 

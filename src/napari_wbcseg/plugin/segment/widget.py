@@ -272,7 +272,7 @@ class SegmentWidget(Panel):
 
         def add(joined: Any) -> None:
             if all(layer in self._viewer.layers for layer in offer.layers):
-                self.image = offer.add(self._viewer, joined)  # type: ignore[assignment]
+                self.image = offer.add(self._viewer, joined)
 
         in_background(
             offer.join,

@@ -13,7 +13,7 @@ from napari.layers import Labels, Layer
 
 from ...batch.folder import BatchItem
 from ...errors import WBCSegError
-from ..shared.metadata import LayerDataTuple, LayerInfo, role_of
+from ..shared.metadata import LayerDataTuple, LayerInfo, is_cells
 from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import UnsavedCopy, copies_left, keep_unsaved, state_of, take, words_of
 from .files import Session, layers_of
@@ -103,7 +103,7 @@ class ShownPicture:
     @property
     def cells(self) -> Labels | None:
         """The layer with its cells, read from its files or found since."""
-        return next((one for one in self.layers if role_of(one) == "cells"), None)  # type: ignore[return-value]
+        return next((one for one in self.layers if is_cells(one)), None)
 
     @property
     def to_save(self) -> Labels | None:

@@ -45,7 +45,8 @@ class WindowGuard(QObject):
             return False
         if event.type() == QEvent.Type.Show and self.window is None:
             self._find_window(watched)
-        if event.type() == QEvent.Type.Close and watched is self.window and self._in_use and self._unsaved():
+        closing = event.type() == QEvent.Type.Close and watched is self.window
+        if closing and self._window_in_use is not None and self._unsaved():
             event.ignore()
             self._closing.start()
             return True
@@ -58,17 +59,18 @@ class WindowGuard(QObject):
 
     def leave(self) -> None:
         """Let the window go, as the panel is closed."""
-        if not self._in_use:
+        window = self._window_in_use
+        if window is None:
             return
-        self.window.removeEventFilter(self)  # type: ignore[union-attr]
+        window.removeEventFilter(self)
         for shortcut in self._shortcuts:
             shortcut.deleteLater()
         if self._unsaved():
             QTimer.singleShot(0, lambda: self._ask(lambda: None))
 
     def _ask_and_close(self) -> None:
-        if self._in_use:
-            self._ask(self.window.close)  # type: ignore[union-attr]
+        if (window := self._window_in_use) is not None:
+            self._ask(window.close)
 
     def _find_window(self, widget: QObject | None) -> None:
         while widget is not None and not isinstance(widget, QMainWindow):
@@ -82,11 +84,12 @@ class WindowGuard(QObject):
                 self._shortcuts.append(shortcut)
 
     @property
-    def _in_use(self) -> bool:
-        """Whether the canvas is still there: a script that closes a viewer takes it away first."""
+    def _window_in_use(self) -> QMainWindow | None:
+        """The window while its canvas is there: a script that closes a viewer takes that away first."""
         from napari.qt import QtViewer
 
-        if self.window is None or not isalive(self.window):
-            return False
-        canvas = self.window.findChild(QtViewer)
-        return canvas is not None and canvas.isVisibleTo(self.window)
+        window = self.window
+        if window is None or not isalive(window):
+            return None
+        canvas = window.findChild(QtViewer)
+        return window if canvas is not None and canvas.isVisibleTo(window) else None

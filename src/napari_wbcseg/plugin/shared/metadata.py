@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
-from napari.layers import Layer
+from napari.layers import Image, Labels, Layer
 
 from ...classification.classes import BUILT_IN_CLASSES, ClassList
 from ...results.layer import IN_METADATA, METADATA_KEY
@@ -131,9 +131,14 @@ def note(layer: Layer, **known: Any) -> None:
     replace(LayerInfo.of(layer), **known).keep_in(layer)
 
 
-def is_picture(layer: Layer) -> bool:
+def is_picture(layer: Layer) -> TypeGuard[Image]:
     """Say whether a layer is an image of the user, and none of ours."""
     return layer._type_string == "image" and role_of(layer) is None
+
+
+def is_cells(layer: Layer) -> TypeGuard[Labels]:
+    """Say whether a layer is one of ours that holds cells: no other labels."""
+    return role_of(layer) == "cells"
 
 
 def role_of(layer: Layer) -> Role | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 
-from .metadata import LayerInfo, is_picture, note, role_of
+from .metadata import LayerInfo, is_cells, is_picture, note
 from .viewer import plane_shape
 
 
@@ -19,7 +19,7 @@ def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:
     """
     layers = list(viewer.layers)
     there = {str(one.unique_id) for one in layers}
-    cells_layers = [one for one in layers if role_of(one) == "cells"]
+    cells_layers = [one for one in layers if is_cells(one)]
     lonely = [one for one in cells_layers if LayerInfo.of(one).source_id not in there]
     pictures = [one for one in layers if is_picture(one)]
     found = []

@@ -104,7 +104,7 @@ def source_image(viewer: ViewerModel, layer: Labels) -> Image | None:
     For a layer of this plugin the one it was found in; for any other the only image of its
     size, if there is just one.
     """
-    images: list[Image] = [one for one in own_viewer(viewer).layers if is_picture(one)]  # type: ignore[misc]
+    images = [one for one in own_viewer(viewer).layers if is_picture(one)]
     source_id = LayerInfo.of(layer).source_id
     if source_id is not None:
         return next((image for image in images if str(image.unique_id) == source_id), None)

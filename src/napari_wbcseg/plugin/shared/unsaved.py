@@ -41,7 +41,7 @@ from .events import events
 from .file_layers import read_result_layers
 from .jobs import Job, busy, in_background, timer
 from .layers import fingerprint
-from .metadata import METADATA_KEY, LayerDataTuple, LayerInfo, is_on_disk, note, role_of
+from .metadata import METADATA_KEY, LayerDataTuple, LayerInfo, is_cells, is_on_disk, note
 from .panel import Offer, confirmed
 from .saving import LayerSnapshot
 from .viewer import own_viewer
@@ -254,8 +254,8 @@ class Unsaved(QObject):
             self._followed[layer].keep(LayerSnapshot.of_layer(layer, self._viewer()))
 
     def _follow(self, layer: Layer) -> None:
-        if role_of(layer) == "cells" and not is_on_disk(layer):
-            self._followed.setdefault(layer, _Followed(state_of(layer)))  # type: ignore[arg-type]
+        if is_cells(layer) and not is_on_disk(layer):
+            self._followed.setdefault(layer, _Followed(state_of(layer)))
 
     def _on_changed(self, layer: Labels) -> None:
         if is_on_disk(layer):
