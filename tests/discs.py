@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from napari_wbcseg.classification.classes import BUILT_IN_CLASSES, CellClass
-from napari_wbcseg.classification.classify import look_at_labels
+from napari_wbcseg.classification.classify import predict_labels
 from napari_wbcseg.classification.learn import teach
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
 
@@ -36,7 +36,7 @@ def discs(colours: tuple[tuple[int, int, int], ...]) -> tuple[np.ndarray, np.nda
 def write_taught(path: Path, swapped: bool = False) -> ClassifierFile:
     """Write the built-in classifier, taught by three discs of each colour, or by the wrong names for them."""
     image, labels, cells = discs((VIOLET, PINK) * 3)
-    _, embedding = look_at_labels(labels, cells, image, 50.0)
+    _, embedding = predict_labels(labels, cells, image, 50.0)
     names = ["pink", "violet"] * 3 if swapped else ["violet", "pink"] * 3
     taught = teach(read_classifier(), embedding, names, CLASSES)
     return ClassifierFile.write(path, taught.header, taught.weights)

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from PIL import Image
 
-from napari_wbcseg.executors import Room, completed
+from napari_wbcseg.executors import Capacity, completed
 
 
 class TestRoom:
     def test_images_that_do_not_fit_together_take_turns(self) -> None:
-        room = Room(100)
+        capacity = Capacity(100)
         inside, most = 0, 0
         lock = threading.Lock()
 
         def work() -> None:
             nonlocal inside, most
-            with room.take(40):
+            with capacity.take(40):
                 with lock:
                     inside += 1
                     most = max(most, inside)
@@ -34,7 +34,7 @@ class TestRoom:
         for thread in threads:
             thread.join(10)
         assert most == 2
-        with room.take(1000):
+        with capacity.take(1000):
             pass  # all was given back, and more than there is waits for all of it
 
     def test_it_is_asked_for_by_the_header_alone(self, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ class ClusterError(WBCSegError):
     """A cluster that cannot be reached, or cannot do the work."""
 
 
-class Room:
+class Capacity:
     """So many bytes or pixels, of which each image takes what it needs and waits until that is free."""
 
     def __init__(self, size: int | None) -> None:
@@ -31,7 +31,7 @@ class Room:
 
     @contextmanager
     def take(self, needed: int) -> Iterator[None]:
-        """Hold some of the room; one that needs more than there is waits until it has all of it."""
+        """Hold some of it; one that needs more than there is waits until it has all of it."""
         if self.size is None:
             yield
             return

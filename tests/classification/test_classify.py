@@ -9,7 +9,7 @@ import pytest
 
 from napari_wbcseg import SegmentationSettings, segment, synthetic_smear
 from napari_wbcseg.classification.classes import BUILT_IN_CLASSES
-from napari_wbcseg.classification.classify import class_list, classifier_of, classify_cells, look_at_labels
+from napari_wbcseg.classification.classify import class_list, classifier_of, classify_cells, predict_labels
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import ImageError, ModelError
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
@@ -72,8 +72,8 @@ def test_a_size_that_is_not_known_is_that_of_the_cells_themselves(
     classifier: ClassifierFile,
 ) -> None:
     image, labels, cells = discs(COLOURS)
-    known, _ = look_at_labels(labels, cells, image, 50.0, classifier)
-    estimated, _ = look_at_labels(labels, cells, image, None, classifier)
+    known, _ = predict_labels(labels, cells, image, 50.0, classifier)
+    estimated, _ = predict_labels(labels, cells, image, None, classifier)
     np.testing.assert_allclose(estimated, known, atol=0.05)
 
 

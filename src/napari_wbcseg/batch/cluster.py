@@ -184,15 +184,15 @@ def segment_on_cluster(
 
 def _work(shared: Shared, item: BatchItem) -> Row:
     """Do one file, on a worker."""
-    address, room, needed = get_worker().address, shared.room, _needed(item)
+    address, capacity, needed = get_worker().address, shared.capacity, _needed(item)
     if not item.path.exists():
         raise ImageError(f"The worker {address} does not see {item.path}, which is there here.")
-    if room.size is not None and needed > room.size:
+    if capacity.size is not None and needed > capacity.size:
         raise ImageError(
-            f"The image needs about {needed / 1e9:.1f} GB, and a worker has {room.size / 1e9:.1f} GB "
+            f"The image needs about {needed / 1e9:.1f} GB, and a worker has {capacity.size / 1e9:.1f} GB "
             "for images: start workers with more memory (fewer of them, or a larger memory limit)."
         )
-    with room.take(needed):
+    with capacity.take(needed):
         return process(item, shared.thing, shared.alive)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..errors import Cancelled, ImageError, OutputError, WBCSegError
-from ..executors import ClusterError, Room, completed
+from ..executors import Capacity, ClusterError, completed
 from ..images.read import open_large, read_file
 from ..images.tiff_writer import write_tiff
 from ..progress import Progress, silent
@@ -68,7 +68,7 @@ def segment_here(
     OutputError, Cancelled
         As `process`.
     """
-    network, room, stopped = threading.Lock(), Room(_MOST_PIXELS), threading.Event()
+    network, capacity, stopped = threading.Lock(), Capacity(_MOST_PIXELS), threading.Event()
 
     def alive(done: int, total: int, stage: str) -> None:
         if stopped.is_set():
@@ -76,7 +76,7 @@ def segment_here(
         progress(done, total, stage)
 
     def work(item: BatchItem) -> Row:
-        with room.take(item.pixels):
+        with capacity.take(item.pixels):
             return process(item, run, alive, network)
 
     pool = ThreadPoolExecutor(_THREADS, "wbcseg")

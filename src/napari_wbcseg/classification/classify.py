@@ -48,7 +48,7 @@ def class_list(classifier: ClassifierFile | None) -> ClassList:
     return known.covering(header.architecture.classes)
 
 
-def look_at(
+def predict_cells(
     image: np.ndarray,
     corners: np.ndarray,
     masks: Sequence[np.ndarray],
@@ -56,7 +56,7 @@ def look_at(
     classifier: ClassifierFile,
     progress: Progress = silent,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Look at cells of an image.
+    """Predict the classes of cells of an image, and their embedding.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def look_at(
     return probabilities, embedding
 
 
-def look_at_labels(
+def predict_labels(
     labels: Any,
     cells: pd.DataFrame,
     image: Any,
@@ -100,7 +100,7 @@ def look_at_labels(
     progress: Progress = silent,
     light: Light | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Look at the cells of a label image, in the order of its table.
+    """Predict the same of the cells of a label image, in the order of its table.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def look_at_labels(
             def within(done: int, total: int, stage: str, seen: int = seen) -> None:
                 progress(seen + done, len(cells), stage)
 
-            told = look_at(pixels, corners, masks, diameter, file, within)
+            told = predict_cells(pixels, corners, masks, diameter, file, within)
             probabilities[rows], embedding[rows] = told
             seen += len(rows)
     return probabilities, embedding
@@ -183,11 +183,11 @@ def classify_cells(
     progress: Progress = silent,
     light: Light | None = None,
 ) -> pd.DataFrame:
-    """Return the table with the class of each cell; see `look_at_labels` for the parameters.
+    """Return the table with the class of each cell; see `predict_labels` for the parameters.
 
     Those that a person named keep their class.
     """
     file = read_classifier(classifier)
-    probabilities, _ = look_at_labels(labels, cells, image, diameter, file, progress, light)
+    probabilities, _ = predict_labels(labels, cells, image, diameter, file, progress, light)
     names = list(file.header.architecture.classes)
     return said_by_model(cells, pd.DataFrame(probabilities, columns=names), class_list(file))

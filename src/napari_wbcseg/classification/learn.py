@@ -61,7 +61,7 @@ def teach(
     ----------
     classifier : ClassifierFile
     embedding : ndarray of float32, shape (n, embedding)
-        Of the cells of a slide, from `napari_wbcseg.classification.classify.look_at_labels`.
+        Of the cells of a slide, from `napari_wbcseg.classification.classify.predict_labels`.
     names : sequence of str or None
         Their classes, new ones too; None for those that nobody named, which tell what the slide looks like.
     classes : ClassList

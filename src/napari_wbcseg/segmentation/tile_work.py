@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..box import Box
 from ..classification.classes import ERYTHROBLAST
-from ..classification.classify import class_list, classifier_of, look_at
+from ..classification.classify import class_list, classifier_of, predict_cells
 from ..classification.naming import said_by_model
 from ..images.pixel_source import PixelSource
 from ..network.classifier import ClassifierFile
@@ -207,7 +207,7 @@ def find_in_tile(
     if classifier is None or not len(cells):
         return cells
     corners = cells.rows["box"][:, :2] - tile.window[:2]
-    probabilities, _ = look_at(image, corners, cells.masks, work.estimates.class_diameter, classifier)
+    probabilities, _ = predict_cells(image, corners, cells.masks, work.estimates.class_diameter, classifier)
     return replace(cells, classes=probabilities.astype(float))
 
 

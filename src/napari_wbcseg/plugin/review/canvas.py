@@ -26,7 +26,7 @@ _LEAST_ON_SCREEN = 40  # pixels of the screen; a smaller cell is zoomed to
 _WISHED_ON_SCREEN = 160
 
 
-def look_at(viewer: ViewerModel, layer: Labels, plane: int, box: Box) -> None:
+def centre_on(viewer: ViewerModel, layer: Labels, plane: int, box: Box) -> None:
     """Move the camera to a box of a layer; closer, where it would be too small to see."""
     corner = np.array([box[:2], box[2:]], float)
     middle = corner.mean(axis=0) - 0.5
@@ -99,7 +99,7 @@ class OnCanvas(QObject):
             if review.labels in layers and not drawing:
                 layers.selection.active = review.labels
             if centre:
-                look_at(self._viewer, review.labels, cells[-1][0], review.box_of(cells[-1]))
+                centre_on(self._viewer, review.labels, cells[-1][0], review.box_of(cells[-1]))
         if review.labels in layers:
             self._frame([(cell[0], review.box_of(cell)) for cell in cells[-_MOST_FRAMES:]])
 

@@ -13,7 +13,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from ...classification.classes import CLASS, CLASS_BY, PERSON, UNSURE, ClassList
-from ...classification.classify import class_list, look_at_labels
+from ...classification.classify import class_list, predict_labels
 from ...classification.learn import forget, probabilities_of, renamed, teach
 from ...datasets.corrections import learnt_file
 from ...errors import EditError, ModelError
@@ -255,7 +255,7 @@ def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progres
     places = list(map(tuple, view.cells[["row", "col", "area"]].to_numpy(float).tolist()))
     new = [row for row, cell in enumerate(view.keys) if cell not in seen or seen[cell][0] != places[row]]
     cells = view.cells.iloc[new]
-    _, embedding = look_at_labels(view.labels, cells, view.image, view.diameter, classifier, progress)
+    _, embedding = predict_labels(view.labels, cells, view.image, view.diameter, classifier, progress)
     looked = {view.keys[row]: (places[row], one) for row, one in zip(new, embedding, strict=True)}
     return {**seen, **looked}
 

@@ -19,7 +19,7 @@ import dask
 from distributed import Client, KilledWorker, WorkerPlugin, get_worker
 
 from ...errors import Cancelled, first_line
-from ...executors import ClusterError, Room, completed
+from ...executors import Capacity, ClusterError, completed
 from ...network.device import THREADS_VARIABLE
 from ...version import __version__
 from ..tile_work import Each, TileWork
@@ -52,7 +52,7 @@ class Shared(WorkerPlugin):
         if os.getpid() != self._client_process:
             os.environ.setdefault(THREADS_VARIABLE, str(worker.state.nthreads))
         limit = worker.memory_manager.memory_limit
-        self.room = Room(int(limit * 0.85) - _OF_A_WORKER if limit else None)
+        self.capacity = Capacity(int(limit * 0.85) - _OF_A_WORKER if limit else None)
 
     def teardown(self, worker: Worker) -> None:
         """Know that the client has ended its work, or that the scheduler is lost."""
@@ -158,7 +158,7 @@ def on_workers(client: Client, work: TileWork, folder: Path, marker: str) -> Ite
 
 
 def _of_work(function: Callable[..., Any], shared: Shared, item: Any) -> Any:
-    with shared.room.take(_OF_A_TILE):
+    with shared.capacity.take(_OF_A_TILE):
         return function(shared.thing, item, shared.alive)
 
 
