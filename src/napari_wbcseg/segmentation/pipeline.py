@@ -22,7 +22,7 @@ from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..settings import SegmentationSettings
 from ..words import counted, listed
-from .detections import Kept
+from .detections import Kept, TileCells
 from .global_estimates import GlobalEstimates, estimate
 from .large.files import TileFiles
 from .result import Segmentation
@@ -92,22 +92,13 @@ def segment(
         plane = index if stacked else None
         told = _of_plane(progress, index, len(planes)) if stacked else progress
         kept: Kept = TileFiles(Path(extra["folder"].name), str(index)) if extra else {}
-        first = 1 + sum(len(table) for table in tables)
         found, known = estimate(source, file, settings, told)
         canvases = Canvas([labels], plane), Canvas([probability], plane)
         work = TileWork(source, found, file, settings, kept, *canvases)
-        tiles = enumerate(known or [None] * len(work.tiles))
-        for _ in find_all(work, here(work), tiles, len(work.tiles), told):
-            pass
-        cells, boxes = finish(work, here(work), told, first)
+        cells, boxes = _find_cells(work, known, told, first=1 + sum(map(len, tables)))
         tables.append(cells.assign(plane=index) if stacked else cells)
         proposals.append(np.insert(boxes, 0, index, axis=1) if stacked else boxes)
         estimates.append(found)
-    notes = _notes(estimates)
-    if len(sources) > 1:
-        together = f"The count is that of all {counted(len(sources), 'plane')} together."
-        one_field = is_one_field(map(_small_copy, sources))
-        notes.insert(0, focus_note(len(sources)) if one_field else together)
     filled = [table for table in tables if len(table)]
     return Segmentation(
         labels=labels,
@@ -120,10 +111,29 @@ def segment(
         cell_diameter=_median(found.cell_diameter for found in estimates),
         class_diameter=_median(found.class_diameter for found in estimates),
         field_share=float(np.mean([found.field_share for found in estimates])),
-        notes=tuple(notes),
+        notes=(*_notes_on_stack(sources), *_notes(estimates)),
         extra=extra,
         classes=class_list(classifier),
     )
+
+
+def _find_cells(
+    work: TileWork, known: list[TileCells] | None, progress: Progress, first: int
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Do all tiles of an image, of which some cells may be known, and number the cells; see `finish`."""
+    tiles = enumerate(known or [None] * len(work.tiles))
+    for _ in find_all(work, here(work), tiles, len(work.tiles), progress):
+        pass
+    return finish(work, here(work), progress, first)
+
+
+def _notes_on_stack(sources: list[PixelSource]) -> list[str]:
+    """Say what the count of several planes is, and ask whether they show one field."""
+    if len(sources) < 2:
+        return []
+    if is_one_field(map(_small_copy, sources)):
+        return [focus_note(len(sources))]
+    return [f"The count is that of all {counted(len(sources), 'plane')} together."]
 
 
 def _notes(estimates: list[GlobalEstimates]) -> list[str]:

@@ -162,29 +162,10 @@ class LargeRun:
 
     def _begin(self, opened: LargeImage) -> tuple[PixelSource, _Plan, list[TileCells]]:
         """Take up the run before, or start afresh; return also what was found in the tiles on the way."""
+        if (before := self._taken_up(opened)) is not None:
+            return *before, []
+        self._require_own()
         file = str(Path(opened.name).resolve()) if opened.name else ""
-        try:
-            old = _Plan.model_validate_json((self.out / PLAN_FILE).read_bytes())
-        except (OSError, ValueError, SettingsError):
-            old = None  # none, or written by another version: it is begun afresh
-        whole = all((self.out / name).exists() for name in (LABELS_FOLDER, PROBABILITY_FOLDER))
-        if old is not None and whole and old.format == _FORMAT:
-            source = PixelSource(opened.full, old.estimates.value_range)
-            now = {"version": __version__, **self._method, "digest": image_digest(source)}
-            if old == old.model_copy(update=now):
-                return source, old, []
-        state = self.out / _STATE_FOLDER
-        ours = (self.out / PLAN_FILE).exists() or state.exists()
-        if self.out.exists() and not ours and any(self.out.iterdir()):
-            raise ImageError(
-                f"The folder {self.out} holds other files; name a folder that is new or empty for the result."
-            )
-        with suppress(ImageError):  # none, or damaged
-            if LargeResult.open(self.out).edited:
-                raise OutputError(
-                    f"{self.out} holds the cells of another image, model, setting or version, which a person "
-                    "corrected: name another folder, or remove this one."
-                )
         # Workers read what they need: what is in memory would be sent to each.
         source = PixelSource(opened.full if self._client else held(opened.full))
         estimates, known = estimate(source, self.model, self.settings, self.progress)
@@ -198,6 +179,7 @@ class LargeRun:
             **self._method,
             estimates=estimates,
         )
+        state = self.out / _STATE_FOLDER
         state.mkdir(parents=True, exist_ok=True)
         earlier = self.out / PLAN_FILE, self.out / RESULT_FILE, *self.out.glob("cells.*"), *state.iterdir()
         for one in earlier:
@@ -206,6 +188,33 @@ class LargeRun:
         Pyramid.create(self.out / PROBABILITY_FOLDER, plan.shape, np.float32, opened.pixel_size)
         write_atomically(self.out / PLAN_FILE, plan.text, OutputError)  # last: the folder is laid out
         return source, plan, known or []
+
+    def _taken_up(self, opened: LargeImage) -> tuple[PixelSource, _Plan] | None:
+        """Return the image and the plan of the run before, if it did the same to the same image."""
+        try:
+            old = _Plan.model_validate_json((self.out / PLAN_FILE).read_bytes())
+        except (OSError, ValueError, SettingsError):
+            return None  # there is none, or another version wrote it
+        whole = all((self.out / name).exists() for name in (LABELS_FOLDER, PROBABILITY_FOLDER))
+        if not whole or old.format != _FORMAT:
+            return None
+        source = PixelSource(opened.full, old.estimates.value_range)
+        now = {"version": __version__, **self._method, "digest": image_digest(source)}
+        return (source, old) if old == old.model_copy(update=now) else None
+
+    def _require_own(self) -> None:
+        """Refuse a folder that holds other files, or cells that a person corrected."""
+        ours = (self.out / PLAN_FILE).exists() or (self.out / _STATE_FOLDER).exists()
+        if self.out.exists() and not ours and any(self.out.iterdir()):
+            raise ImageError(
+                f"The folder {self.out} holds other files; name a folder that is new or empty for the result."
+            )
+        with suppress(ImageError):  # none, or damaged
+            if LargeResult.open(self.out).edited:
+                raise OutputError(
+                    f"{self.out} holds the cells of another image, model, setting or version, which a person "
+                    "corrected: name another folder, or remove this one."
+                )
 
     def _executor(self) -> AbstractContextManager[Each]:
         """Return what does the parts of the work: this process, or the workers of the cluster."""
@@ -261,53 +270,66 @@ class LargeRun:
         table : {"csv", "parquet"}
             Format of the table of cells.
         """
-        file, estimates = self.out / f"cells.{table}", self._work.estimates
-        about: dict[str, Any] = {
+        file = self.out / f"cells.{table}"
+        found = self._found_before(file) if self._finished else self._number(file)
+        return Segmentation(
+            labels=self.labels.arrays[0],
+            probability=self._work.probability.arrays[0],
+            **found,
+            **self._method,
+            **self._estimated,
+            extra={"folder": self.out},
+            place=Placement.of_pixels(2, self._image.pixel_size),
+            image_path=Path(self._image.name) if self._image.name else None,
+        )
+
+    @property
+    def _estimated(self) -> dict[str, Any]:
+        """What was estimated of the image, and is noted of it."""
+        estimates = self._work.estimates
+        return {
             "cell_diameter": estimates.cell_diameter,
             "class_diameter": estimates.class_diameter,
             "field_share": estimates.field_share,
             "notes": tuple(dict.fromkeys((*self._image.notes, *estimates.notes))),
         }
-        if not self._finished:
-            edited, classes = False, class_list(self._classifier)
-            with self._executor() as each:
-                cells, proposals = finish(self._work, each, self.progress)
-            write_table(cells, file)
-            record = {
-                "count": len(cells),
-                "model": self.model.id,
-                "classifier": self._method["classifier"],
-                **about,
-                "classes": classes.to_list(),
-                "proposals": proposals.tolist(),
-                "stamps": self.labels.stamps({}),
-            }
-            write_atomically(self.out / RESULT_FILE, json.dumps(record).encode(), OutputError)
-            shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
-            self._finished = True
-        else:
-            known = LargeResult.open(self.out)
-            known.keep()
-            cells, edited, classes = known.cells, known.edited, known.classes
-            before = table_file(self.out)
-            if before != file:
-                write_table(cells, file)
-                before.unlink()
-            record = json.loads((self.out / RESULT_FILE).read_text(encoding="utf-8"))
-            proposals = np.array(record["proposals"], np.int64).reshape(-1, 4)
-        return Segmentation(
-            labels=self.labels.arrays[0],
-            cells=cells,
-            probability=self._work.probability.arrays[0],
-            proposals=proposals,
-            **self._method,
-            **about,
-            extra={"folder": self.out},
-            place=Placement.of_pixels(2, self._image.pixel_size),
-            image_path=Path(self._image.name) if self._image.name else None,
-            edited=edited,
-            classes=classes,
-        )
+
+    def _number(self, file: Path) -> dict[str, Any]:
+        """Join and number the cells of all tiles, and write their table, to this file, and their record."""
+        classes = class_list(self._classifier)
+        with self._executor() as each:
+            cells, proposals = finish(self._work, each, self.progress)
+        write_table(cells, file)
+        record = {
+            "count": len(cells),
+            "model": self.model.id,
+            "classifier": self._method["classifier"],
+            **self._estimated,
+            "classes": classes.to_list(),
+            "proposals": proposals.tolist(),
+            "stamps": self.labels.stamps({}),
+        }
+        write_atomically(self.out / RESULT_FILE, json.dumps(record).encode(), OutputError)
+        shutil.rmtree(self.out / _STATE_FOLDER, ignore_errors=True)
+        self._finished = True
+        return {"cells": cells, "proposals": proposals, "classes": classes}
+
+    def _found_before(self, file: Path) -> dict[str, Any]:
+        """Return what a run has finished before, corrected perhaps, its table now in this file."""
+        known = LargeResult.open(self.out)
+        known.keep()
+        before = table_file(self.out)
+        if before != file:
+            write_table(known.cells, file)
+            before.unlink()
+        record = json.loads((self.out / RESULT_FILE).read_text(encoding="utf-8"))
+        proposals = np.array(record["proposals"], np.int64).reshape(-1, 4)
+        return {
+            "cells": known.cells,
+            "proposals": proposals,
+            "classes": known.classes,
+            "edited": known.edited,
+        }
 
 
 def segment_large(
