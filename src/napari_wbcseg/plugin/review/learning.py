@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,16 +124,10 @@ class Learning(QObject):
             start = first or _first_classifier(asked)
             for names_of in renamings:
                 start = renamed(start, names_of)
-            suggestions, found = None, seen
-            if taken_back and start.header.taught:
-                found = _look(view, start, seen, progress)
-                gone = [found[cell][1] for cell in view.keys if cell[1] in taken_back]
-                without = forget(start, np.stack(gone)) if gone else start
-                if without is not start:
-                    _keep(without)
-                start = without
+            start, found = _forgotten(view, start, seen, taken_back, progress)
+            suggestions = None
             if wanted or (wanted is None and _enough(names, start)):
-                found = _look(view, start, seen, progress)
+                found = _look(view, start, found, progress)
                 suggestions = _suggestions(view, found, classes, start)
             if suggestions is not before:
                 _keep(start if suggestions is None else suggestions.classifier)
@@ -258,6 +252,20 @@ def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progres
     _, embedding = predict_labels(view.labels, cells, view.image, view.diameter, classifier, progress)
     looked = {view.keys[row]: (places[row], one) for row, one in zip(new, embedding, strict=True)}
     return {**seen, **looked}
+
+
+def _forgotten(
+    view: _View, classifier: ClassifierFile, seen: Seen, taken_back: Collection[int], progress: Progress
+) -> tuple[ClassifierFile, Seen]:
+    """Let a classifier forget the cells whose names were taken back, which are looked at for it."""
+    if not (taken_back and classifier.header.taught):
+        return classifier, seen
+    seen = _look(view, classifier, seen, progress)
+    gone = [seen[cell][1] for cell in view.keys if cell[1] in taken_back]
+    without = forget(classifier, np.stack(gone)) if gone else classifier
+    if without is not classifier:
+        _keep(without)
+    return without, seen
 
 
 def _suggestions(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) -> Suggestions:
