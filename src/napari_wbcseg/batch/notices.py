@@ -16,7 +16,8 @@ from ..results.differential import not_in_tables
 from ..results.names import RESULT_SUFFIX
 from ..results.records import Picture, ResultRecord
 from ..words import listed
-from .folder import BatchItem, Outputs, set_aside
+from .earlier import set_aside
+from .folder import BatchItem, Outputs
 
 #: Correlation of the brightness of two thumbnails from which they show one picture. In five public sets other
 #: pictures have up to 0.89 (round fields of one eyepiece), and those saved anew as JPEG 0.99.

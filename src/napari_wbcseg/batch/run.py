@@ -28,19 +28,8 @@ from ..results.names import (
 from ..results.records import InputRecord, ResultRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
 from ..settings import SegmentationSettings
-from .folder import (
-    BatchItem,
-    Outputs,
-    Row,
-    Run,
-    alone_in,
-    earlier_items,
-    failure,
-    forget_large,
-    items_of,
-    with_others_done,
-    with_own_names,
-)
+from .earlier import earlier_items, forget_large, with_others_done, with_own_names
+from .folder import BatchItem, Outputs, Row, Run, alone_in, failure, items_of
 from .notices import counted_twice, not_counted
 from .process import refreshed, segment_here, with_pictures
 from .report import REPORT_FILE, Gallery, add_to_gallery, write_report
