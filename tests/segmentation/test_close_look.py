@@ -10,7 +10,7 @@ import pytest
 from napari_wbcseg.box import Box
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation import robust
-from napari_wbcseg.segmentation.close_look import PARAMETERS, _depth
+from napari_wbcseg.segmentation.close_look import PARAMETERS, window_depth
 from napari_wbcseg.segmentation.prediction import Predictor
 from napari_wbcseg.segmentation.robust import find_at
 from napari_wbcseg.settings import SegmentationSettings
@@ -38,7 +38,7 @@ def test_a_cell_that_was_not_proposed_is_not_cut_by_the_window_of_its_neighbour(
 
 def test_depth_is_counted_from_the_edge_of_a_window_but_not_from_that_of_the_image() -> None:
     size, most = (60, 100), PARAMETERS.context
-    depth = _depth([Box(0, 0, 60, 40), Box(0, 38, 60, 80)], Box(0, 0, 60, 90), size)
+    depth = window_depth([Box(0, 0, 60, 40), Box(0, 38, 60, 80)], Box(0, 0, 60, 90), size)
     row = depth[30].tolist()
     assert row[:24] == [most] * 24, "the image begins there"
     assert row[36:42] == [4, 3, 2, 2, 3, 4], "at the seam each window sees a pixel from its rim"

@@ -76,7 +76,7 @@ def look_at_whole_cells(
     windows = _windows_around(boxes, image, shape, predictor)
     maps, area = _look_at(image, windows, predictor)
     size, rim, context = (image.shape[0], image.shape[1]), PARAMETERS.rim, PARAMETERS.context
-    depth = _depth(windows, area, size)
+    depth = window_depth(windows, area, size)
     cut = _boxes_of((maps.cell > predictor.settings.probability_threshold) & (depth <= rim))
     if not cut:
         return maps, area, depth > 0
@@ -87,7 +87,7 @@ def look_at_whole_cells(
     beyond, there = _look_at(image, windows, predictor)
     whole = Box.around([area, there])
     first, then = (part.shifted(-whole.top, -whole.left) for part in (area, there))
-    depth, deeper = placed(depth, first, whole.shape), _depth(windows, whole, size)
+    depth, deeper = placed(depth, first, whole.shape), window_depth(windows, whole, size)
     share = np.where(deeper > depth, np.clip((context - depth) / (context - rim), 0, 1), 0)
     maps = maps.placed(first, whole.shape).mixed(beyond.placed(then, whole.shape), share.astype(np.float32))
     return maps, whole, depth > 0
@@ -113,7 +113,7 @@ def _look_at(image: np.ndarray, windows: list[Box], predictor: Predictor) -> tup
     return predictor.predict(image[area.slices], within, "Outlining cells", flips=flips), area
 
 
-def _depth(windows: Sequence[Box], area: Box, size: tuple[int, int]) -> np.ndarray:
+def window_depth(windows: Sequence[Box], area: Box, size: tuple[int, int]) -> np.ndarray:
     """Return how deep in one of some windows each pixel of an area lies, float32, in an image of a size.
 
     In pixels from the edge of the window, where that is not the image's own; `context` at most.

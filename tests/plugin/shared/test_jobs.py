@@ -181,10 +181,10 @@ def test_what_a_widget_runs_ends_with_it(qtbot, way):
 
 def test_what_has_ended_is_not_ended_again():
     cleanup, ended = Cleanup(), []
-    for number in range(3):
-        cleanup.add(lambda number=number: ended.append(number))
-    second = cleanup._enders[1]
-    cleanup.remove(second)
+    enders = [lambda number=number: ended.append(number) for number in range(3)]
+    for end in enders:
+        cleanup.add(end)
+    cleanup.remove(enders[1])
     cleanup.run()
     cleanup.run()
     assert ended == [0, 2]
