@@ -241,18 +241,8 @@ def cut_in_two(
         The part with more cells, and the other; each has a cell that the cut leaves
         whole. None where there is no such place.
     """
-    places: list[tuple[float, int, int]] = []
-    for axis in (0, 1):
-        spans = [box.slices[axis] for _, box in label_boxes(pair.labels)]
-        for place in sorted({span.stop for span in spans} | {span.start for span in spans}):
-            before = sum(span.stop <= place for span in spans)
-            after = sum(span.start >= place for span in spans)
-            if before and after:
-                cut = len(spans) - before - after
-                wrong = abs(min(before, after) / len(spans) - fraction)
-                places.append((cut + wrong, axis, place))
     height, width = pair.labels.shape
-    for _, axis, place in sorted(places)[:_PLACES_TRIED]:
+    for axis, place in _places_to_cut(pair.labels, fraction)[:_PLACES_TRIED]:
         end, start = ((place, width), (place, 0)) if axis == 0 else ((height, place), (0, place))
         windows = {"a": Box(0, 0, *end), "b": Box(*start, height, width)}
         parts = [pair.cropped(window, f"{pair.name}-{part}") for part, window in windows.items()]
@@ -262,3 +252,18 @@ def cut_in_two(
             few, many = sorted(parts, key=lambda part: len(np.unique(part.labels)))
             return many, few
     return None
+
+
+def _places_to_cut(labels: np.ndarray, fraction: float) -> list[tuple[int, int]]:
+    """Return axis and place of the cuts that leave a whole cell on either side, the best ones first."""
+    places: list[tuple[float, int, int]] = []
+    for axis in (0, 1):
+        spans = [box.slices[axis] for _, box in label_boxes(labels)]
+        for place in sorted({span.stop for span in spans} | {span.start for span in spans}):
+            before = sum(span.stop <= place for span in spans)
+            after = sum(span.start >= place for span in spans)
+            if before and after:
+                cut = len(spans) - before - after
+                wrong = abs(min(before, after) / len(spans) - fraction)
+                places.append((cut + wrong, axis, place))
+    return [(axis, place) for _, axis, place in sorted(places)]

@@ -19,12 +19,11 @@ def reunite(viewer: ViewerModel, layer: Layer) -> list[Labels]:
     """
     layers = list(viewer.layers)
     there = {str(one.unique_id) for one in layers}
-    cells_layers = [one for one in layers if is_cells(one)]
-    lonely = [one for one in cells_layers if LayerInfo.of(one).source_id not in there]
-    pictures = [one for one in layers if is_picture(one)]
+    lonely = [one for one in layers if is_cells(one) and LayerInfo.of(one).source_id not in there]
+    pictures = [one for one in reversed(layers) if is_picture(one)]
     found = []
-    for cells in [layer] if layer in lonely else lonely if layer in pictures else []:
-        picture = next((one for one in reversed(pictures) if _is_of(cells, one)), None)
+    for cells in lonely:
+        picture = next((one for one in pictures if _is_of(cells, one)), None)
         if picture is not None and layer in (cells, picture):
             note(cells, source=picture.name, source_id=str(picture.unique_id))
             if viewer.layers.index(picture) > viewer.layers.index(cells):
