@@ -1,4 +1,4 @@
-"""Fields whose cells are known only by boxes: outlines drawn from them, and training pairs.
+"""Fields whose cells are known only by boxes, as training pairs.
 
 The layout is that of the Barcelona part of TXL-PBC: a folder ``images`` and a
 ``boxes.csv`` with the columns ``image,kind,r0,c0,r1,c1`` (pixels, ends exclusive). Outlines
@@ -8,16 +8,15 @@ against the boxes; GrabCut draws the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from ..box import Box, label_boxes
 from ..errors import DatasetError
 from ..images.read import read_rgb8
+from .box_outline import outline_from_box
 from .csv_table import read_table
 from .pair import Outliner, TrainingPair, taken_for_cells
 
@@ -31,38 +30,11 @@ PIG_WITH_UNBOXED_CELLS = frozenset(
         *(419, 445, 475, 478, 482, 569, 572, 592, 595, 608, 624),
     )
 )
+#: Share of the fields, by name, that is trained on.
+_TRAINING_SHARE = 0.7
+#: IoU of the box of a model's outline and the box drawn by hand: a tenth of a cell off on each side.
+_LEAST_AGREEMENT = 0.66
 _CORNERS = ["r0", "c0", "r1", "c1"]
-
-
-@dataclass(frozen=True)
-class BoxParameters:
-    """How boxes become outlines, and which outlines are good enough to learn from.
-
-    Attributes
-    ----------
-    training_share : float
-        Share of the fields, by name, that is trained on.
-    side : float
-        Pixels of the longer side that GrabCut sees a cell with.
-    margin : float
-        What it sees around the box, of its longer side.
-    least_agreement : float
-        IoU of the box of its outline and the box drawn by hand.
-    least_agreement_of_model : float
-        The same of the outline of a network: a tenth of a cell off on each side.
-    least_solidity : float
-        Area over that of the convex hull; ragged outlines have less.
-    """
-
-    training_share: float = 0.7
-    side: float = 96.0
-    margin: float = 0.45
-    least_agreement: float = 0.80
-    least_agreement_of_model: float = 0.66
-    least_solidity: float = 0.88
-
-
-PARAMETERS = BoxParameters()
 
 
 def is_boxes(path: Path) -> bool:
@@ -97,89 +69,6 @@ def read_boxes(path: Path) -> pd.DataFrame:
     return table
 
 
-def outline_from_box(image: np.ndarray, box: Box) -> np.ndarray | None:
-    """Outline the cell inside a box.
-
-    GrabCut (Rother et al., ACM Trans. Graph. 23, 2004) separates the cell from what
-    surrounds the box; the ellipse inscribed in the box is where it starts.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-    box : Box
-
-    Returns
-    -------
-    ndarray of bool, shape (H, W), or None
-        The mask of the cell; none when the outline does not fill its box or is
-        ragged, so that nothing can be learned from it.
-    """
-    from skimage.measure import label, regionprops
-
-    whole = _whole_cell_box(box, *image.shape[:2])
-    side = max(whole.shape)
-    patch = whole.grown(round(PARAMETERS.margin * side), within=image.shape)
-    scale = min(4.0, PARAMETERS.side / side)
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = cv2.resize(image[patch.slices], None, fx=scale, fy=scale, interpolation=how)
-    small = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 0.7), cv2.COLOR_RGB2BGR)
-
-    state = _first_guess(small.shape[:2], whole, patch, scale)
-    cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    try:
-        # The rectangle is not looked at where a mask is given.
-        cv2.grabCut(small, state, (0, 0, 0, 0), *models, 6, cv2.GC_INIT_WITH_MASK)
-    except cv2.error:
-        return None
-    found: np.ndarray = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
-    regions = regionprops(label(cv2.morphologyEx(found, cv2.MORPH_OPEN, kernel)))
-    if not regions:
-        return None
-    largest = max(regions, key=lambda region: region.area)
-    solid: np.ndarray = np.zeros(found.shape, np.float32)
-    solid[largest.slice] = largest.image_filled
-    solid = cv2.resize(solid, patch.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    solid = cv2.GaussianBlur(solid, (0, 0), 0.02 * side + 0.5) > 0.5
-    if largest.solidity < PARAMETERS.least_solidity or not solid.any():
-        return None
-    mask = np.zeros(image.shape[:2], bool)
-    mask[patch.slices] = solid
-    ((_, found_box),) = label_boxes(mask.view(np.uint8))
-    return mask if found_box.iou(box) >= PARAMETERS.least_agreement else None
-
-
-def _first_guess(shape: tuple[int, ...], cell: Box, patch: Box, scale: float) -> np.ndarray:
-    """Return GrabCut's classes on a patch: surely cell in the middle of the box, surely none beyond it."""
-    rows, cols = np.mgrid[: shape[0], : shape[1]]
-    down = np.abs(rows - ((cell.top + cell.bottom) / 2 - patch.top) * scale + 0.5)
-    across = np.abs(cols - ((cell.left + cell.right) / 2 - patch.left) * scale + 0.5)
-    radii = [max(side * scale / 2, 2.0) for side in cell.shape]
-    distance = np.hypot(down / radii[0], across / radii[1])
-    state = np.full(shape, cv2.GC_PR_BGD, np.uint8)
-    state[distance <= 0.95] = cv2.GC_PR_FGD
-    state[distance <= 0.5] = cv2.GC_FGD
-    state[(down > radii[0] + 2) | (across > radii[1] + 2)] = cv2.GC_BGD
-    return state
-
-
-def _whole_cell_box(box: Box, height: int, width: int) -> Box:
-    """Extend a box that the image border cuts beyond the border, to the square of its long side."""
-    r0, c0, r1, c1 = box
-    side = max(box.shape)
-    edge = 2
-    if r0 <= edge:
-        r0 = r1 - side
-    elif r1 >= height - edge:
-        r1 = r0 + side
-    if c0 <= edge:
-        c0 = c1 - side
-    elif c1 >= width - edge:
-        c1 = c0 + side
-    return Box(r0, c0, r1, c1)
-
-
 def split_names(path: Path) -> tuple[list[str], list[str]]:
     """Split the fields, by name, into those to train on and those never trained on.
 
@@ -191,7 +80,7 @@ def split_names(path: Path) -> tuple[list[str], list[str]]:
     if told and all(name.startswith(("train", "valid")) for name in names):
         unboxed = PIG_WITH_UNBOXED_CELLS
         return [name for name in names if name.startswith("train") and Path(name).stem not in unboxed], told
-    first = round(PARAMETERS.training_share * len(names))
+    first = round(_TRAINING_SHARE * len(names))
     return names[:first], names[first:]
 
 
@@ -244,7 +133,7 @@ def _boxed_pair(
     places = label_boxes(proposed)
     for index, box in enumerate(white, 1):
         agreement, number = max(((place.iou(box), number) for number, place in places), default=(0.0, 0))
-        fits = agreement >= PARAMETERS.least_agreement_of_model
+        fits = agreement >= _LEAST_AGREEMENT
         mask = proposed == number if fits else outline_from_box(image, box)
         if mask is None:
             return None
