@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from ..box import Box
+from ..images.illumination import BRIGHTEST
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def alone(crop: np.ndarray, mask: np.ndarray, one_stain: bool = True) -> np.ndar
 
 def optical_density(image: np.ndarray) -> np.ndarray:
     """Return how much light was absorbed, in natural logarithms, of transmittance."""
-    return np.asarray(-np.log(np.clip(image, _DARKEST, 1.25)))
+    return np.asarray(-np.log(np.clip(image, _DARKEST, BRIGHTEST)))
 
 
 def brought_to(

@@ -21,6 +21,9 @@ class RedCellParameters:
         The picture is looked at with so many at most.
     least_cells : int
         Below this nothing is said.
+    percentile, least_contrast : float
+        Percentile of what is absorbed above which all counts alike: dark white cells would pull Otsu's
+        threshold up. Below that contrast nothing is stained.
     least_area : float
         Pixels of a cell in the picture looked at.
     most_oblong, least_solidity : float
@@ -31,6 +34,8 @@ class RedCellParameters:
 
     working_pixels: int = 1_000_000
     least_cells: int = 5
+    percentile: float = 90
+    least_contrast: float = 0.02
     least_area: float = 40
     most_oblong: float = 1.5
     least_solidity: float = 0.9
@@ -66,9 +71,8 @@ def red_cell_diameter(absorbed: np.ndarray) -> float | None:
     factor = min(1.0, float(np.sqrt(PARAMETERS.working_pixels / (absorbed.shape[0] * absorbed.shape[1]))))
     small = cv2.resize(absorbed, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     most = small.max(axis=-1)
-    # Dark white cells would pull the threshold up, so they count no more than a dense red cell.
-    told = np.clip(most, 0, np.percentile(most, 90))
-    if np.ptp(told) < 0.02:
+    told = np.clip(most, 0, np.percentile(most, PARAMETERS.percentile))
+    if np.ptp(told) < PARAMETERS.least_contrast:
         return None
     stained = ndimage.binary_fill_holes(most > threshold_otsu(told))
     diameters = []

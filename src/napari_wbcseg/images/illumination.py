@@ -30,6 +30,8 @@ class IlluminationParameters:
 
 
 PARAMETERS = IlluminationParameters()
+#: Transmittance that brighter pixels are clipped to: what outshines the empty slide is glare or noise.
+BRIGHTEST = 1.25
 
 
 def background_colour(pixels: np.ndarray) -> np.ndarray:
@@ -86,7 +88,7 @@ def transmittance(pixels: np.ndarray, background: np.ndarray) -> np.ndarray:
     # A row at a time: over so short an axis as that of the colours NumPy takes three times as long.
     rows = pixels.reshape(*pixels.shape[:-2], -1)
     passed = rows / np.tile(np.asarray(background, np.float32), rows.shape[-1] // 3)
-    return np.clip(passed, 0.0, 1.25, out=passed).reshape(pixels.shape)
+    return np.clip(passed, 0.0, BRIGHTEST, out=passed).reshape(pixels.shape)
 
 
 def normalised(pixels: np.ndarray) -> np.ndarray:

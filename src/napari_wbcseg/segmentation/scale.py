@@ -30,8 +30,8 @@ class ScaleParameters:
     ----------
     octaves_seen : float
         So far from the canonical size the network tells sizes.
-    least_centre : float
-        Least centre probability of a candidate.
+    least_centre, least_score : float
+        Least centre probability and least score of a candidate.
     peaks_apart : int
         Pixels of a map between two candidates.
     sure_candidate, usual : float
@@ -63,6 +63,7 @@ class ScaleParameters:
 
     octaves_seen: float = 1.25
     least_centre: float = 0.3
+    least_score: float = 0.15
     peaks_apart: int = 4
     sure_candidate: float = 0.5
     usual: float = 0.5
@@ -280,7 +281,7 @@ def find_candidates(maps: Maps, factor: float, canonical: float) -> list[Candida
         if abs(octaves) > PARAMETERS.octaves_seen:
             continue
         score = float(maps.centre[row, col] * maps.cell[area].mean()) * float(np.exp(-0.5 * octaves**2))
-        if score > 0.15:
+        if score > PARAMETERS.least_score:
             found.append(Candidate((row + 0.5) / factor, (col + 0.5) / factor, diameter / factor, score))
     return found
 

@@ -23,7 +23,7 @@ from ..datasets.sigtuple import is_sigtuple, sigtuple_classes
 from ..datasets.single_cells import CELL_OF_PICTURE, dark_middle, read_classes
 from ..errors import DatasetError
 from ..files import written_whole
-from ..images.illumination import normalised
+from ..images.illumination import BRIGHTEST, normalised
 from ..images.read import read_rgb8
 from ..progress import Progress, silent
 from ..synthetic.smear import random_smear
@@ -224,4 +224,5 @@ def cut_cell(image: np.ndarray, mask: np.ndarray, box: Box, diameter: float) -> 
 
 def _stored(crop: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return transmittance and share of each pixel as `ClassCells` keeps them."""
-    return np.rint(np.clip(crop, 0, 1.25) / STEP).astype(np.uint8), np.rint(inside * 255).astype(np.uint8)
+    passed = np.rint(np.clip(crop, 0, BRIGHTEST) / STEP)
+    return passed.astype(np.uint8), np.rint(inside * 255).astype(np.uint8)

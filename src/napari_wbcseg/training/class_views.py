@@ -9,6 +9,7 @@ import numpy as np
 
 from ..classification.crops import PARAMETERS as CROPS
 from ..classification.crops import alone, brought_to, optical_density
+from ..images.illumination import BRIGHTEST
 from .samples.affine import moving, rotation
 from .samples.augment import augment, nuclear
 
@@ -131,7 +132,7 @@ def _elsewhere(image: np.ndarray, inside: np.ndarray, rng: np.random.Generator) 
     if rng.random() < PARAMETERS.sharpened_share:
         soft = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.7, 2.8)))
         share = np.float32(rng.uniform(-0.6, PARAMETERS.sharpened))
-        image = np.clip(image + share * (image - soft), 0, 1.25)
+        image = np.clip(image + share * (image - soft), 0, BRIGHTEST)
     image = augment(image, inside > 0.5, rng)
     if rng.random() < PARAMETERS.grey_share:
         share = np.float32(rng.uniform(0, PARAMETERS.grey))

@@ -16,6 +16,7 @@ from ..datasets.sigtuple import DOUBTFUL_MASKS
 from ..datasets.single_cells import GROUP as CLASS_GROUP
 from ..datasets.single_cells import WITHOUT_CELLS
 from ..images.field_of_view import border
+from ..images.illumination import BRIGHTEST
 from ..network.architecture import UNetArchitecture
 from ..network.device import available_cpus
 from ..network.robust import CANONICAL_DIAMETER, ROBUST, network_input
@@ -55,7 +56,7 @@ class RobustRecipe:
     architecture: UNetArchitecture = ROBUST
     canonical_diameter: float | None = CANONICAL_DIAMETER
     input = (
-        "RGB divided by the colour of the empty slide (transmittance, clipped to 0..1.25), as "
+        f"RGB divided by the colour of the empty slide (transmittance, clipped to 0..{BRIGHTEST:g}), as "
         f"2 * (1 - transmittance); cells about {CANONICAL_DIAMETER:g} pixels across"
     )
 

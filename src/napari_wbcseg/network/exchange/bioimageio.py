@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ...errors import ModelError
-from ...images.illumination import background_colour, transmittance
+from ...images.illumination import BRIGHTEST, background_colour, transmittance
 from ...synthetic.smear import synthetic_smear
 from ...version import __version__
 from ..architecture import UNetArchitecture
@@ -31,7 +31,7 @@ from ..tensor_file import encoded
 
 _SIDE = 128
 _WHITE = 255.0
-_BRIGHTEST = 1.25 * _WHITE
+_BRIGHTEST = BRIGHTEST * _WHITE
 #: Pixels at the border of a tile that are worth less than the rest.
 _HALO = 16
 #: Of cells in the pictures that the classic network was trained on.

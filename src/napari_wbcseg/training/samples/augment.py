@@ -10,6 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ...images.illumination import BRIGHTEST
 from .distractors import grainy
 
 _FLOOR = 0.02
@@ -179,7 +180,7 @@ def random_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         eight_bit = (np.clip(pixels, 0, 1) * 255).astype(np.uint8)
         _, stream = cv2.imencode(".jpg", eight_bit, [cv2.IMWRITE_JPEG_QUALITY, quality])
         pixels = np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)).astype(np.float32) / 255
-    return np.clip(pixels / white, 0.0, 1.25).astype(np.float32)
+    return np.clip(pixels / white, 0.0, BRIGHTEST).astype(np.float32)
 
 
 def augment(
