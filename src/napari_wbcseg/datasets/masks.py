@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
-from ..images.field_of_view import sides
 from ..images.limits import check_is_file
 from ..images.opened import image_head
+from ..images.pixels import sides
 from ..images.read import read_image
 from ..words import counted
 

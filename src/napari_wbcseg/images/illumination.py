@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .field_of_view import brightness, field_of_view, percentiles
+from .field_of_view import field_of_view
+from .pixels import brightness, percentiles
 
 
 @dataclass(frozen=True)

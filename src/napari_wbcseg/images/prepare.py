@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..words import readable
-from .field_of_view import brightness, field_of_view, percentiles
+from .field_of_view import field_of_view
+from .pixels import brightness, percentiles
 
 _BITS = (8, 10, 12, 14, 16)
 

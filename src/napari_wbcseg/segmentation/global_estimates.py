@@ -17,12 +17,13 @@ import numpy as np
 from pydantic import BaseModel
 
 from ..box import Box
-from ..images.field_of_view import brightness, field_of_view
+from ..images.field_of_view import field_of_view
 from ..images.focus import OUT_OF_FOCUS, edge_spread
 from ..images.focus import PARAMETERS as FOCUS
 from ..images.illumination import background_colour, transmittance
 from ..images.paper import is_picture, paper_colours
 from ..images.pixel_source import PixelSource
+from ..images.pixels import brightness
 from ..images.prepare import DARK_BACKGROUND, has_dark_background
 from ..network.model_file import ModelFile
 from ..network.robust import network_input

@@ -17,7 +17,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from ..box import Box
-from ..images.field_of_view import sides
+from ..images.pixels import sides
 from .prediction import Maps, find_peaks
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..box import Box
-from ..images.field_of_view import brightness
+from ..images.pixels import brightness
 from .detections import darker_half
 from .prediction import Maps, Predictor, box_windows, find_peaks, resample
 

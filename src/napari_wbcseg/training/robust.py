@@ -15,8 +15,8 @@ from ..datasets.pair import REPLAYED_GROUP, SYNTHETIC_GROUP, Pairs, TrainingPair
 from ..datasets.sigtuple import DOUBTFUL_MASKS
 from ..datasets.single_cells import GROUP as CLASS_GROUP
 from ..datasets.single_cells import WITHOUT_CELLS
-from ..images.field_of_view import border
 from ..images.illumination import BRIGHTEST
+from ..images.pixels import border
 from ..network.architecture import UNetArchitecture
 from ..network.device import available_cpus
 from ..network.robust import CANONICAL_DIAMETER, ROBUST, network_input

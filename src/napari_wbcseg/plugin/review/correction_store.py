@@ -12,7 +12,7 @@ from napari.utils.notifications import show_info
 from ...box import label_boxes
 from ...datasets.corrections import CellDecision, Correction, add_correction
 from ...errors import DatasetError
-from ...images.field_of_view import border
+from ...images.pixels import border
 from ...images.prepare import as_rgb8, bit_range
 from ...progress import Progress
 from ...words import counted

@@ -14,8 +14,8 @@ from scipy import ndimage
 
 from ...box import label_boxes
 from ...datasets.pair import TrainingPair
-from ...images.field_of_view import border
 from ...images.illumination import normalised
+from ...images.pixels import border
 from .class_map import UNKNOWN, draw_class_map, scale_class_map
 from .distractors import Distractor, cut_distractors
 
