@@ -30,8 +30,9 @@ from ..network.robust import network_input
 from ..progress import Progress
 from ..settings import SegmentationSettings
 from .detections import TileCells
+from .looks import choose_looks
 from .prediction import Predictor
-from .robust import Look, choose_looks, looks_for
+from .robust import Look, looks_for
 from .scale import PARAMETERS as SCALE
 from .scale import ScaleEstimate
 from .standard_stain import StandardStain
