@@ -171,5 +171,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["WBCSEG_MODELS"] = folder
+        os.environ["WBCSEG_MODELS"] = f"{folder}/models"  # unsaved corrections are kept beside it
         main()

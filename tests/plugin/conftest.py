@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
@@ -101,12 +100,6 @@ def slow_segment(monkeypatch):
     monkeypatch.setattr("napari_wbcseg.segmentation.pipeline.segment", slow)
     yield slow
     slow.go.set()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_folder_of_the_user(tmp_path_factory):
-    """Keep what is written late, even as Python ends, out of the user's folders: so it is not set back."""
-    os.environ["WBCSEG_MODELS"] = str(tmp_path_factory.mktemp("late") / "models")
 
 
 @pytest.fixture(autouse=True)
