@@ -114,14 +114,14 @@ def ranked(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     ranks : ndarray of int32, shape of ``labels``
-        0 where there is no label. Not every number need be there.
+        0 where there is no label above 0. Not every number need be there.
     numbers : ndarray of int64, shape (n,)
         The labels that 1, 2, ... stand for.
     """
     largest = int(labels.max(initial=0))
     if labels.min(initial=0) >= 0 and largest <= _LARGEST:
         return labels.astype(np.int32, copy=False), np.arange(1, largest + 1)
-    inside = labels != 0
+    inside = labels > 0  # below it others mark lines between cells, or what they leave out
     numbers, which = np.unique(labels[inside], return_inverse=True)
     ranks = np.zeros(labels.shape, np.int32)
     ranks[inside] = which + 1

@@ -69,7 +69,7 @@ def measure_labels(
     Parameters
     ----------
     labels : ndarray of int or bool, shape (H, W)
-        0 is background; of the labels that are measured there is all of it.
+        What is not above 0 is background; of the labels that are measured there is all of it.
     density : ndarray of float32, shape (H, W), optional
         Without it the columns of the stain are NaN, and 0 lobes.
     only : collection of int, optional
@@ -180,7 +180,7 @@ def _touching(labels: np.ndarray) -> np.ndarray:
     for turned in (labels, labels.T):
         for gap in (1, 2):
             one, other = turned[gap:], turned[:-gap]
-            meet = (one != other) & (one != 0) & (other != 0)
+            meet = (one != other) & (one > 0) & (other > 0)
             met += [one[meet], other[meet]]
     return np.unique(np.concatenate(met))
 

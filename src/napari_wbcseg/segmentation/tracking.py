@@ -164,7 +164,7 @@ class TrackedCells:
             if not takers.size:
                 continue
             taker, pixels = int(takers[counts.argmax()]), int(counts.max())
-            if taker != 0 and pixels < _ALL_OF_IT * new.get(taker, np.inf):
+            if taker > 0 and pixels < _ALL_OF_IT * new.get(taker, np.inf):
                 taken[label] = taker
         return Change(added, removed, taken)
 

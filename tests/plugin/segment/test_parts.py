@@ -90,6 +90,17 @@ def test_an_ellipse_is_round():
     np.testing.assert_allclose((rows / 10) ** 2 + (cols / 20) ** 2, 1)
 
 
+def test_a_region_in_nanometres_lies_on_an_image_in_micrometres_where_it_is_seen():
+    from napari.layers import Image, Shapes
+
+    box = np.array([[0.0, 0.0], [0.0, 2000.0], [1000.0, 2000.0], [1000.0, 0.0]])  # nm
+    image = Image(np.zeros((50, 50)), scale=(0.1, 0.1), units=("um", "um"))
+    (outline,) = region_outlines(Shapes([box], units=("nm", "nm")), image)
+    np.testing.assert_allclose(outline, box / 100)
+    (outline,) = region_outlines(Shapes([box]), image)  # in pixels, as napari shows it
+    np.testing.assert_allclose(outline, box / 0.1)
+
+
 def test_thousands_of_regions_do_not_stop_the_window():
     from napari.layers import Image, Shapes
 

@@ -41,11 +41,14 @@ def _between(drawn: Layer, layer: Layer) -> Callable[[np.ndarray], np.ndarray]:
     """Return what takes points of one layer to rows and columns of another.
 
     The way there is affine, so some points tell it; point by point napari takes seconds for many regions.
+    Where one is in nm and the other in µm, napari shows them as they lie, but converts no point.
     """
+    pairs = zip(drawn.units[-2:], layer.units[-2:], strict=True)
+    ratio = [(1 * one).to(other).magnitude if one.is_compatible_with(other) else 1.0 for one, other in pairs]
 
     def through(point: np.ndarray) -> np.ndarray:
         world = np.zeros(max(layer.ndim, 2))
-        world[-2:] = np.asarray(drawn.data_to_world(point))[-2:]
+        world[-2:] = np.asarray(drawn.data_to_world(point))[-2:] * ratio
         return np.asarray(layer.world_to_data(world))[-2:]
 
     origin = through(np.zeros(drawn.ndim))

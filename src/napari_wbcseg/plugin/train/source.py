@@ -156,15 +156,9 @@ class SourcePanel(QWidget):
     def _on_layer(self, chosen: Layer | None) -> None:
         """Keep cells with the image that they were found in, where one can be chosen."""
         image, labels = self.image.value, self.labels.value
-        source = LayerInfo.of(labels).source_id if labels else None
-        shown = str(image.unique_id) if image else ""
-        if source not in (None, shown):
-            if chosen is image:
-                fitting = (one for one in self.labels.choices if one and LayerInfo.of(one).source_id == shown)
-                self.labels.value = next(fitting, labels)
-            else:
-                fitting = (one for one in self.image.choices if one and str(one.unique_id) == source)
-                self.image.value = next(fitting, image)
+        if chosen and image and labels and LayerInfo.of(labels).source_id and not _belong(image, labels):
+            other = self.labels if chosen is image else self.image
+            other.value = next((one for one in other.choices if one and _belong(chosen, one)), other.value)
         self.changed.emit()
 
     def refresh(self, *_: object) -> None:
@@ -207,6 +201,12 @@ def _read_sigtuple(progress: Progress) -> list[TrainingPair]:
     folder = local_sigtuple(TRAIN_FOLDER) or fetch_sigtuple([TRAIN_FOLDER], progress=progress)
     progress(0, 0, "Reading the training images")
     return read_sigtuple(folder)
+
+
+def _belong(one: Layer, other: Layer) -> bool:
+    """Say whether one of two layers was found in the other."""
+    pairs = (one, other), (other, one)
+    return any(LayerInfo.of(cells).source_id == str(image.unique_id) for cells, image in pairs)
 
 
 def _is_labels(layer: Layer) -> bool:
