@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
@@ -264,6 +266,24 @@ def test_what_the_model_and_an_earlier_review_knew_is_taken_over_and_kept_in_the
     soon(lambda: again.count == 3)
     assert again.summary() == "3 white cells, 2 to check", "a new run is not decided on"
     again.close()
+
+
+def test_a_class_typed_into_naparis_own_table_is_a_persons_word(viewer):
+    """No event tells of it, and the next decision wrote the class of before over it."""
+    features = pd.DataFrame({"class": ["", "neutrophil", "neutrophil", "monocyte"], "class_by": "model"})
+    layer = add_three(viewer, features=features)
+    with closing(LayerReview(viewer, layer)) as review:
+        layer.features.iloc[2, list(layer.features).index("class")] = "lymphocyte"
+        review.accept([(0, 1)])
+        assert review.cells["class"].tolist() == ["neutrophil", "lymphocyte", "monocyte"]
+        assert review.cells["class_by"].tolist() == ["person", "person", "model"]
+        assert layer.features["class"].tolist()[1:] == ["neutrophil", "lymphocyte", "monocyte"]
+        review.undo()
+        review.undo()
+        assert layer.features["class"].tolist()[1:] == ["neutrophil", "neutrophil", "monocyte"]
+        layer.features.iloc[3, list(layer.features).index("class")] = "blast"
+        soon(lambda: review.cells["class_by"].iloc[2] == "person")
+        assert layer.features["class_by"].tolist()[3] == "person"
 
 
 def test_columns_of_others_stay_and_labels_far_apart_are_kept_too(viewer):

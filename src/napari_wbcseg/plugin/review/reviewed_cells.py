@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 
 from ...box import Box
 from ...classification.classes import (
@@ -27,7 +27,7 @@ from ...errors import EditError
 from ...segmentation.measure import COLUMNS
 from ...segmentation.tracking import Change, TrackedCells
 from ..shared.counts import counts_of
-from ..shared.features import known_cells, known_values, write_features
+from ..shared.features import known_cells, known_values, labels_of, write_features
 from ..shared.metadata import note
 from ..shared.viewer import PLACED
 from .decisions import ACCEPTED, Accepted, Cell, Decisions, DecisionState, Suggestions
@@ -35,6 +35,7 @@ from .disk_copy import DiskCopy
 from .measured_cells import MeasuredCells
 
 _MOST_STEPS = 100  # of Undo, as many as napari keeps
+_LOOK_FOR_TYPED = 1000  # ms between two looks
 #: What was decided on the other side of a step, the classes there were, and whether it edited the layer.
 _Step = tuple[DecisionState, Any, bool]
 
@@ -64,6 +65,7 @@ class ReviewedCells(MeasuredCells):
     def __init__(self, viewer: ViewerModel, labels: Labels, image: Image | None = None) -> None:
         super().__init__(viewer, labels, image)
         self._table: pd.DataFrame | None = None
+        self._said: pd.Series | None = None  # of the classes, in the layer's features
         self._found: pd.DataFrame | None = None  # without what was decided, as that changes more often
         self.suggestions: Suggestions | None = None
         #: Old and new names of classes, in the order in which they were given.
@@ -80,6 +82,10 @@ class ReviewedCells(MeasuredCells):
         self.cleanup.connect(labels.events.paint, lambda _: self._begin(edited=True))
         for lost in (labels.events.data, labels.events.editable):  # napari's own history goes then
             self.cleanup.connect(lost, self._forget_steps)
+        self._looks = QTimer(self)
+        self._looks.timeout.connect(self._look_for_typed)
+        self._looks.start(_LOOK_FOR_TYPED)
+        self.cleanup.add(self._looks.stop)
         self.measure()
 
     def close(self) -> None:
@@ -157,6 +163,7 @@ class ReviewedCells(MeasuredCells):
             If one of them is not there, or there are fewer than these.
         """
         self.update_now()
+        self._look_for_typed()
         chosen = [(int(plane), int(label)) for plane, label in cells]
         known = set(self.keys())
         for cell in chosen:
@@ -288,9 +295,39 @@ class ReviewedCells(MeasuredCells):
             self._take_over()
             self.measure()
 
+    def _look_for_typed(self) -> None:
+        if self._take_typed():
+            self._announce()
+
+    def _take_typed(self) -> bool:
+        """Take for a person's word what was typed into napari's own table of features, which tells nobody.
+
+        It writes into the table that is there, which is compared with what it was. Say whether it differs.
+        """
+        features = self.labels.features
+        if features is not self._features or CLASS not in features:
+            return False
+        now = features[CLASS]
+        typed = (now.notna() & now.ne(self._said)).to_numpy()
+        if not typed.any():
+            return False
+        self._begin(edited=False)
+        there = set(self.cells["label"])
+        for label, name in zip(np.asarray(labels_of(features))[typed], now[typed], strict=True):
+            if label in there:
+                self._decisions.name([int(label)], str(name))
+        self._said = now.copy()
+        return True
+
+    def _keep_features(self) -> None:
+        """Remember the layer's features, and what they say of the classes."""
+        self._features = self.labels.features
+        self._said = self._features[CLASS].copy() if CLASS in self._features else None
+
     def _take_over(self) -> None:
         """Begin with what the layer's features tell: what a model, or an earlier review, said."""
-        self._features = features = self.labels.features
+        self._keep_features()
+        features = self._features
         self.known = known_cells(self.labels)
         if {"check", "flag"} <= set(features):  # what was flagged is flagged anew
             self.known["check"] = features["check"].eq(True) & features["flag"].isna()
@@ -301,12 +338,13 @@ class ReviewedCells(MeasuredCells):
         self._table = self._found = self.suggestions = None
 
     def _announce(self) -> None:
+        self._take_typed()
         self._table = None
         if not self.measuring:  # others may have written what is being measured
             others = known_cells(self.labels).columns.difference([*COLUMNS, *probability_columns(self.cells)])
             with self.labels.events.features.blocker(self._on_features):
                 write_features(self.labels, self.cells.drop(columns=others, errors="ignore"))
-            self._features = self.labels.features
+            self._keep_features()
             if self._copy is not None:
                 self._copy.write(self.cells, self.classes)
         counts_of(self.viewer).tell(self.labels, self.cells)
