@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_wbcseg.plugin.shared.counts import counts_of, fitted, labels_present
+from napari_wbcseg.plugin.shared.counts import REPLACED, counts_of, fitted, labels_present
 from napari_wbcseg.plugin.shared.layers import add_segmentation
+from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.result import summary_of
+from napari_wbcseg.segmentation.tracking import TrackedCells
 
 from ..conftest import dark_discs, discs
 
@@ -137,6 +139,33 @@ def test_the_legend_follows_edits_and_is_not_told_of_a_count_in_doubt(viewer, qt
 def test_labels_of_any_kind_and_byte_order_are_counted(kind):
     stack = np.array([[[0, 2, 1], [2, 0, 7]], [[0, 0, 0], [3, 3, 3]]], kind)
     assert [labels.tolist() for labels in labels_present(stack, silent)] == [[1, 2, 7], [3]]
+
+
+def test_labels_below_zero_are_no_cells():
+    """Others mark lines between cells by -1; Review counted them as a cell."""
+    labels = np.array([[0, 1, 1, -1, 2, 2], [0, 1, 1, -1, 2, 2]])
+    assert labels_present(labels, silent)[0].tolist() == [1, 2]
+    cells = TrackedCells(labels)
+    assert cells.table["label"].tolist() == [1, 2]
+    assert cells.table["touching"].tolist() == [True, True], "a gap of one pixel is between them"
+    drawn = np.where(labels == 2, -1, labels)
+    assert cells.update(drawn).swallowed == {}
+    assert cells.table["label"].tolist() == [1]
+
+
+def test_of_a_picture_that_is_replaced_the_count_is_in_doubt(viewer):
+    """The cells of the picture before counted on."""
+    source, cells = add_found(viewer, "one")
+    source.data = source.data
+    assert shown(viewer) == "3 white cells"
+    source.data = np.ascontiguousarray(source.data[::-1])
+    assert shown(viewer) == "count in doubt, see its notes"
+    assert cells.name == "white cells (?) of one"
+    assert LayerInfo.of(cells).notes == (REPLACED,)
+    source.data = source.data.copy()
+    assert LayerInfo.of(cells).notes == (REPLACED,), "once"
+    add_segmentation(viewer, dark_discs(source.data), source)
+    assert shown(viewer) == "3 white cells"
 
 
 def test_a_duplicate_has_a_count_of_its_own(viewer, qtbot):

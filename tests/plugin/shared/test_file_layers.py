@@ -170,6 +170,19 @@ def test_a_result_that_moved_with_its_image_opens_with_it(viewer, slide, result,
     assert (image.name, cells.name) == ("slide", "white cells (4) of slide")
 
 
+def test_segment_knows_the_cells_of_a_result_that_was_opened(viewer, result, forced, qtbot):
+    """It offered to segment the slide as if nothing had been found in it."""
+    segment = SegmentWidget(viewer)
+    qtbot.addWidget(segment)
+    image, cells = viewer.open(result, plugin="napari-wbcseg")
+    qtbot.waitUntil(lambda: segment._panel.run.text() == "Segment again", timeout=5000)
+    assert segment.image is image
+    assert segment._panel.result.text() == "4 white cells"
+    assert segment._panel.found.text() == "Cell diameter 20 px, as set."
+    image.name = "slide of today"
+    assert cells.name == "white cells (4) of slide of today"
+
+
 def test_a_slide_whose_name_is_a_date_is_called_by_all_of_it(viewer, slide, forced):
     write_dark_robust_model(models_folder() / "dark.safetensors")
     dated, out = slide.with_name("2024.05.01 a.ome.tif"), slide.with_name("2024.05.01 a-cells")

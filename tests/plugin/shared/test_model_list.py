@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from napari_wbcseg.network.library import list_models, load_model
+from napari_wbcseg.plugin.session.files import Session
 from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.model_list import ModelPicker
+from napari_wbcseg.plugin.shared.panel import open_panel
 
 
 def test_headers_tell_what_whole_files_tell(small_model):
@@ -19,6 +21,21 @@ def test_a_file_that_ends_too_early_is_noticed_without_reading_it(small_model, o
     path.write_bytes(path.read_bytes()[:-8])
     (info,) = [info for info in list_models() if info.name == "cut"]
     assert "truncated" in info.problem
+
+
+def test_that_the_chosen_model_is_gone_is_said(viewer, small_model, qtbot):
+    """The panels went on with wbc without a word."""
+    path = small_model("mine", "classic").path
+    session = open_panel(viewer, "White blood cell session")
+    session.session = Session(path.parent)
+    panels = session, open_panel(viewer, "Segment white blood cells")
+    for panel in panels:
+        panel.model = "mine"
+    path.unlink()
+    events.models_changed.emit("")
+    for panel in panels:
+        assert (panel.model, panel.settings.recipe) == ("wbc", "robust")
+        assert panel.message.text() == "The model mine is there no more: wbc is chosen now."
 
 
 def test_a_model_that_comes_while_another_is_chosen_is_offered_and_not_chosen(small_model, qtbot):

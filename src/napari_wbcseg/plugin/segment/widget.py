@@ -190,6 +190,7 @@ class SegmentWidget(Panel):
         panel.regions.changed.connect(self._refresh)
         panel.planes.currentIndexChanged.connect(self._refresh)
         panel.method.diameter.changed.connect(self._on_diameter)
+        panel.method.models.replaced.connect(self.say)
         self._counts.changed.connect(self._refresh)
         self._run.progressed.connect(self._on_progress)
         self._run.segmented.connect(self._on_segmented)

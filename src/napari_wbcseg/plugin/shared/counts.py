@@ -36,6 +36,9 @@ _FONT, _SMALLEST_FONT = 14, 6  # points
 _WIDTH = 0.9  # pixels of the screen that a letter takes at most, for a point of its font
 _MARGIN = 24  # pixels of the screen beside the text
 
+#: The note of cells whose picture got other pixels.
+REPLACED = "Are these its cells? The picture was replaced after they were found: segment it again."
+
 #: Names of cells layers that the user did not choose; the count in them is kept up to date.
 _COUNTED_NAME = re.compile(r"white cells \((?:\d+|\?)\)(.*)")
 
@@ -78,6 +81,7 @@ class Counts(QObject):
         # A row for each cell that there is, of layers that were told of or edited.
         self._tables: weakref.WeakKeyDictionary[Labels, pd.DataFrame] = weakref.WeakKeyDictionary()
         self._edited: weakref.WeakSet[Labels] = weakref.WeakSet()
+        self._pixels: weakref.WeakKeyDictionary[Layer, Any] = weakref.WeakKeyDictionary()  # of pictures
         self._job: Job | None = None
         self._text = ""
         self._soon = timer(_DELAY, self._count, self)
@@ -183,9 +187,22 @@ class Counts(QObject):
             getattr(layer.events, name).connect(self._show)
         layer.events.metadata.connect(self._on_saved)
         layer.events.name.connect(self._on_renamed)
+        if is_picture(layer):
+            self._pixels[layer] = layer.data
+            layer.events.data.connect(self._on_picture)
         if role_of(layer) == "cells" and not is_on_disk(layer):
             for name in _EDITS:
                 getattr(layer.events, name).connect(self._on_edit)
+
+    def _on_picture(self, event: Any) -> None:
+        """Put the count of cells in doubt whose picture got other pixels."""
+        viewer, picture = self._viewer(), event.source
+        before, self._pixels[picture] = self._pixels.get(picture), picture.data
+        for layer in [] if viewer is None or before is picture.data else viewer.layers:
+            info = LayerInfo.of(layer)
+            if info.source_id == str(picture.unique_id) and role_of(layer) == "cells":
+                note(layer, notes=tuple(dict.fromkeys((*info.notes, REPLACED))))
+                self._renew(layer)
 
     def _on_renamed(self, event: Any) -> None:
         """Call what was found in a picture by the new name of that."""
@@ -329,4 +346,4 @@ def labels_present(data: Any, progress: Progress) -> list[np.ndarray]:
             progress(number, len(planes), "Counting")
             parts.append(pd.unique(np.asarray(plane[start : start + step], np.int64).ravel()))
         found.append(np.unique(np.concatenate(parts)))
-    return [labels[labels != 0] for labels in found]
+    return [labels[labels > 0] for labels in found]

@@ -70,7 +70,9 @@ def large_result_layers(folder: str | Path) -> list[LayerDataTuple]:
 
     result = LargeResult.open(folder)
     file = result.image_file
-    about = LayerInfo.of_result("cells", result, source=file and file.name, folder=str(result.folder))
+    about = LayerInfo.of_result(
+        "cells", result, source=file and stem_of(file), path=file and str(file), folder=str(result.folder)
+    )
     place = placed(Placement.of_pixels(2, result.pixel_size))
     cells = {**_cells(result, about, stem_of(file) if file else None), **place}
     layers: list[LayerDataTuple] = [(*_resolutions(result.labels.arrays, cells), "labels")]

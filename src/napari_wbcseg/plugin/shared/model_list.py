@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox
 from superqt.utils import signals_blocked
 
@@ -22,6 +22,9 @@ class ModelPicker(QComboBox):
     chosen : str
         Name of the model chosen at first.
     """
+
+    #: Emitted with a sentence when the model that was chosen is gone, and another one took its place.
+    replaced = Signal(str)
 
     #: What is offered besides the models: data, words and tip.
     _others: tuple[tuple[str, str, str], ...] = ()
@@ -80,6 +83,8 @@ class ModelPicker(QComboBox):
             self.setCurrentIndex(max(self.findData(chosen if chosen in self.infos else before), 0))
         if self.name != before:
             self.currentIndexChanged.emit(self.currentIndex())
+            if before and self.findData(before) < 0:
+                self.replaced.emit(f"The model {before} is there no more: {self.name} is chosen now.")
 
     def _offer(self, words: str, name: str, tip: str) -> None:
         self.addItem(words, name)
