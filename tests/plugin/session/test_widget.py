@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,9 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from napari_wbcseg import SegmentationSettings, differential_of, load_result, save
+from napari_wbcseg.batch.folder import BatchItem
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
+from napari_wbcseg.plugin.session.picture_list import Entry
 from napari_wbcseg.plugin.shared.classes_editor import ClassesEditor
 from napari_wbcseg.plugin.shared.jobs import busy
 from napari_wbcseg.plugin.shared.panel import open_panel
@@ -113,6 +116,13 @@ def texts(widget):
     return [
         tuple(model.data(model.index(row, column)) for column in range(4)) for row in range(model.rowCount())
     ]
+
+
+def segment_in_panel(viewer, qtbot, **settings):
+    segment = open_panel(viewer, "Segment white blood cells")
+    segment.model, segment.settings = "dark", SETTINGS.replace(**settings)
+    with qtbot.waitSignal(segment.segmented, timeout=WAIT):
+        segment.run()
 
 
 @pytest.fixture
@@ -324,6 +334,28 @@ class TestSegmenting:
         assert written(out).items() > done.items(), "with the settings of the shell, so none was done twice"
         assert len(list(out.glob("*-mask.jpg"))) == 6
         assert RunRecord.read(out / "run.json").settings.cell_diameter == 41.7
+
+    def test_the_settings_of_a_later_run_of_the_shell_are_gone_on_with(self, session, folder, out, qtbot):
+        shell(folder, "-o", out, "--min-area", 300)
+        done = written(out)
+        segment_all(session, qtbot)
+        assert written(out) == done, "as the shell did, not as this session was opened with"
+        assert RunRecord.read(out / "run.json").settings.min_area == 300
+
+    def test_what_was_tried_on_one_picture_is_done_with_all(self, viewer, open_session, folder, out, qtbot):
+        session = open_session(folder)
+        segment_in_panel(viewer, qtbot, min_area=300)
+        assert session._panel.method.settings.min_area == 300
+        assert session.message.text() == "Segment all takes the model and settings of this picture for all."
+        session._picture.discard()
+        segment_all(session, qtbot)
+        assert RunRecord.read(out / "run.json").settings.min_area == 300
+
+    def test_after_a_run_it_is_said_that_one_picture_was_done_otherwise(self, viewer, session, qtbot):
+        segment_in_panel(viewer, qtbot)
+        assert session.message.text() == ""
+        segment_in_panel(viewer, qtbot, min_area=300)
+        assert "another model or settings" in session.message.text()
 
     def test_a_second_run_into_the_folder_is_refused_in_a_sentence(self, session, out, folder, qtbot):
         from filelock import FileLock
@@ -700,6 +732,55 @@ class TestTomorrow:
         names = [item.image for item in Session.open([], out).items()]
         assert names == [*(f"000{number}.png" for number in range(6)), "0009.png"]
 
+    def test_pictures_that_come_and_go_while_it_is_open_are_listed(self, session, folder, out, qtbot):
+        go_to(session, 3, qtbot)
+        session.cells.data_setitem((session.cells.data == 2).nonzero(), 0)
+        (folder / "0009.png").write_bytes((folder / "0001.png").read_bytes())
+        (folder / "0003.png").unlink()
+        with qtbot.waitSignal(session.listed, timeout=WAIT):
+            session._panel.buttons["look_again"].click()
+        names = [row[0] for row in texts(session)]
+        assert names == ["0000.png", "0001.png", "0002.png", "0004.png", "0005.png", "0009.png", "0003.png"]
+        assert session.unsaved, "what is shown stays, also without its picture's file"
+        assert session._panel.pictures.currentItem().text(0) == "0003.png"
+        session._picture.discard()
+        segment_all(session, qtbot)
+        assert texts(session)[5] == ("0009.png", "1", "", "✓")
+
+    def test_segment_all_does_those_that_came_since_it_was_opened(self, session, folder, out, qtbot):
+        (folder / "0009.png").write_bytes((folder / "0001.png").read_bytes())
+        segment_all(session, qtbot)
+        assert texts(session)[-1] == ("0009.png", "1", "", "✓")
+        assert (out / "0009-result.json").exists()
+
+
+class TestTenThousandPictures:
+    def test_the_window_lives_while_a_run_of_many_is_opened(self, viewer, folder, out, qtbot, monkeypatch):
+        """The record of a run was read on the window's thread, and each picture told of measured the list."""
+        shell(folder, "-o", out)
+        read, threads = RunRecord.read, []
+        monkeypatch.setattr(
+            RunRecord, "read", lambda file: threads.append(threading.current_thread()) or read(file)
+        )
+        widget = open_panel(viewer, TITLE)
+        with qtbot.waitSignal(widget.listed, timeout=WAIT):
+            widget.open_pictures([folder])
+        segment_all(widget, qtbot)
+        assert threads
+        assert threading.main_thread() not in threads
+
+    def test_what_is_told_of_a_picture_does_not_measure_all_rows(self, viewer, qtbot):
+        """With 10,000 pictures the window stood still for minutes."""
+        pictures = open_panel(viewer, TITLE)._panel.pictures
+        items = [BatchItem(Path(f"{number}.png"), f"{number}.png") for number in range(10_000)]
+        start = time.perf_counter()
+        pictures.set_entries([Entry(item) for item in items])
+        for item in items[:300]:
+            entry = pictures.entry_of(item)
+            entry.row = {"status": "ok", "white_cells": 3, "to_check": 0}
+            pictures.tell(entry)
+        assert time.perf_counter() - start < 2
+
 
 KILLED_WHILE_CORRECTING = textwrap.dedent(
     """
@@ -802,11 +883,7 @@ class TestDifferential:
         session.differential()
         panel = session.review().differential
         qtbot.waitUntil(lambda: panel.summary.text() == "7 white cells in 6 pictures.", timeout=WAIT)
-        segment = open_panel(seen, "Segment white blood cells")
-        segment.model = "dark"
-        segment.settings = SETTINGS.replace(min_area=100_000)
-        with qtbot.waitSignal(segment.segmented, timeout=WAIT):
-            segment.run()
+        segment_in_panel(seen, qtbot, min_area=100_000)
         session.review()
         qtbot.waitUntil(lambda: panel.summary.text() == "4 white cells in 6 pictures.", timeout=WAIT)
         assert session.unsaved

@@ -125,6 +125,17 @@ class Session:
         )
         return [item if item.problem else replace(item, name=names[item.path]) for item in items]
 
+    def now(self) -> tuple[Session, list[BatchItem]]:
+        """Return this session and its pictures as they are by now, after another run into it perhaps.
+
+        Raises
+        ------
+        SettingsError
+            If nothing tells which pictures they are.
+        """
+        session = Session.open(self.pictures, self.out)
+        return session, session.items()
+
     def written(self, item: BatchItem) -> tuple[Path, int] | None:
         """Return the record of a picture, and when it was written; None where there is none."""
         file = self.outputs.record_file(item.name)

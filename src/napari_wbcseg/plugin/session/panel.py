@@ -17,6 +17,7 @@ _BUTTONS = {
     "open_folder": ("Open a folder …", "Pictures to count; or the results of an earlier session or run."),
     "open_files": ("Open files …", "Some pictures to count."),
     "go_on": ("", "The session that was open last: it stands where it was."),
+    "look_again": ("Look again", "List pictures that came since, and read what others wrote of them."),
     "keep_elsewhere": (
         "Elsewhere …",
         "Count these pictures into another folder, with another model or settings perhaps.",
@@ -35,6 +36,11 @@ _BUTTONS = {
 
 
 START = "Open the folder with your pictures. Their cells are kept in result files, here as in the shell."
+LOOKING = "Looking for the pictures …"
+OTHERWISE = (
+    "These cells were found with another model or settings than the run into this folder. Save keeps them "
+    "until Segment all, which finds them anew where none was corrected. Elsewhere … counts all as you like."
+)
 
 
 class SessionPanel:
@@ -64,7 +70,7 @@ class SessionPanel:
         layout = scrolled_column(widget, "Session")
         layout.addLayout(beside(by["open_folder"], by["open_files"]))
         layout.addWidget(by["go_on"])
-        layout.addLayout(beside(self.where, by["keep_elsewhere"], wide=self.where))
+        layout.addLayout(beside(self.where, by["look_again"], by["keep_elsewhere"], wide=self.where))
         layout.addWidget(self.first_run)
         layout.addLayout(beside(by["segment_all"], by["cancel"], wide=by["segment_all"]))
         for part in (self.bar, widget.message, self.summary, self.notices):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QSize, Qt
@@ -60,6 +61,7 @@ class PictureList(QTreeWidget):
     def __init__(self) -> None:
         super().__init__()
         self.entries: list[Entry] = []
+        self._places: dict[Path, int] = {}
         self.setHeaderLabels(list(_HEADERS))
         for column, tip in enumerate(_TIPS):
             there(self.headerItem()).setToolTip(column, tip)
@@ -72,29 +74,23 @@ class PictureList(QTreeWidget):
         columns.setStretchLastSection(False)
         columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        columns.setResizeContentsPrecision(0)  # rows in view: with each word told Qt would measure a thousand
 
     def set_entries(self, entries: Sequence[Entry]) -> None:
         """Show these pictures."""
         self.clear()
         self.entries = list(entries)
-        self.addTopLevelItems([QTreeWidgetItem() for _ in entries])
-        for entry in entries:
-            self.tell(entry)
+        self._places = {entry.item.path: place for place, entry in enumerate(entries)}
+        self.addTopLevelItems([_filled(QTreeWidgetItem(), entry) for entry in entries])
+
+    def entry_of(self, item: BatchItem) -> Entry | None:
+        """Return the entry of a picture; None where it is not listed."""
+        place = self._places.get(item.path)
+        return None if place is None else self.entries[place]
 
     def tell(self, entry: Entry) -> None:
         """Show what came to be known of an entry."""
-        if entry not in self.entries:
-            return
-        item = there(self.topLevelItem(self.entries.index(entry)))
-        row = entry.row or {}
-        for column, words in enumerate(entry.words):
-            item.setText(column, words)
-            item.setToolTip(column, row.get("error") or row.get("notes") or str(entry.item.path))
-            if column:
-                item.setTextAlignment(column, Qt.AlignmentFlag.AlignCenter)
-        item.setSizeHint(0, QSize(0, _SIZE.height() + 4))
-        if entry.picture is not None:
-            item.setIcon(0, QIcon(entry.picture))
+        _filled(there(self.topLevelItem(self._places[entry.item.path])), entry)
 
     def summary(self) -> str:
         """Return the counts over all pictures, in words."""
@@ -110,6 +106,20 @@ class PictureList(QTreeWidget):
         words += f": {count_in_words(white, erythroblasts)}, {check} to check." if done else "."
         words += f" {len(done) - len(sure)} in doubt." if len(sure) < len(done) else ""
         return f"{words} {len(rows) - len(done)} failed." if len(done) < len(rows) else words
+
+
+def _filled(item: QTreeWidgetItem, entry: Entry) -> QTreeWidgetItem:
+    """Write what is known of an entry into its row."""
+    row = entry.row or {}
+    for column, words in enumerate(entry.words):
+        item.setText(column, words)
+        item.setToolTip(column, row.get("error") or row.get("notes") or str(entry.item.path))
+        if column:
+            item.setTextAlignment(column, Qt.AlignmentFlag.AlignCenter)
+    item.setSizeHint(0, QSize(0, _SIZE.height() + 4))
+    if entry.picture is not None:
+        item.setIcon(0, QIcon(entry.picture))
+    return item
 
 
 def pixmap(jpeg: bytes) -> QPixmap:

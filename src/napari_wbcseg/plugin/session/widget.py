@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,25 @@ from ...progress import Progress
 from ...settings import SegmentationSettings
 from ..shared.canvas_guard import guard_canvas
 from ..shared.counts import counts_of
-from ..shared.jobs import Job, busy, in_background
+from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.metadata import LayerInfo, note
-from ..shared.panel import Panel, calling, confirmed, open_review_on
+from ..shared.panel import Panel, calling, confirmed, open_review_on, there
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
 from .files import Session, last_session, look_at, save_in_place
-from .panel import KEYS, START, SessionPanel, ask_to_save
+from .panel import KEYS, LOOKING, OTHERWISE, START, SessionPanel, ask_to_save
 from .picture_list import Entry, pixmap
 from .shown_picture import Contents, ShownPicture, copy_left, read_picture
 from .window import WindowGuard
+
+_SUM_DELAY = 100  # ms between two sums over all pictures
 
 
 class SessionWidget(Panel):
     """Shows pictures one after the other, segments all of them, and keeps their cells in result files.
 
     The same from a script: call `open_pictures`, `segment_all`, `show_picture`, `next`, `previous`, `save`;
-    read ``session``, ``entries``, ``shown``, ``cells`` and ``unsaved``.
+    ``look_again``; read ``session``, ``entries``, ``shown``, ``cells`` and ``unsaved``.
 
     Parameters
     ----------
@@ -65,10 +68,12 @@ class SessionWidget(Panel):
         self._reading: Job | None = None
         self._running: Job | None = None
         self._saving: Job | None = None
+        self._summing = timer(_SUM_DELAY, self._show_summary, self)
         self._panel = SessionPanel(self, self._act)
         for chosen in (self._panel.pictures.clicked, self._panel.pictures.activated):
             chosen.connect(lambda index: self._act("show_picture", index.row()))
         keys = {key: calling(self._act, name) for key, name in KEYS.items()}
+        self._panel.method.models.replaced.connect(self._on_model_replaced)
         self._guard = WindowGuard(self, keys, lambda: self.unsaved, self._after_saving)
         self.cleanup.add(self._guard.leave)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
@@ -127,24 +132,57 @@ class SessionWidget(Panel):
         The picture that was shown last is shown again. Does nothing while pictures are segmented.
         """
         if not self.running:
-            self._after_saving(lambda: self._list(Session.open(paths, out)))
+            self._after_saving(lambda: self._list(paths, out))
 
-    def _list(self, session: Session) -> None:
+    def look_again(self) -> None:
+        """List the pictures that came since, and no more those that went; what is shown stays.
+
+        Does nothing while pictures are segmented: that has looked again, and does at its end.
+        """
+        if not self.running:
+            for entry in self.entries:
+                entry.known = False
+            self._list_again()
+
+    def _list(self, paths: Sequence[str | Path], out: str | Path | None) -> None:
+        if self._reading is not None:
+            self._reading.abandon()
         self._picture.take_away()
         self._panel.pictures.set_entries([])
-        self.session, self._asked = session, None
+        self.session = self._asked = None
         self._panel.notices.setText("")
 
-        def found(entries: list[Entry]) -> None:
-            self._panel.pictures.set_entries(entries)
-            paths = [str(entry.item.path) for entry in entries]
-            self.show_picture(paths.index(session.shown) if session.shown in paths else 0)
+        def found(now: tuple[Session, list[BatchItem]]) -> None:
+            self._take(*now)
+            paths = [str(entry.item.path) for entry in self.entries]
+            shown = now[0].shown
+            self.show_picture(paths.index(shown) if shown in paths else 0)
             self._look()
-            self._refresh()
 
         self._looking = self._start(
-            lambda progress: list(map(Entry, session.items())), found, instead_of=self._looking
+            lambda _: Session.open(paths, out).now(), found, instead_of=self._looking, ended=self._refresh
         )
+        self._refresh()
+
+    def _list_again(self) -> None:
+        """List the pictures that there are by now, and look at those that are not known."""
+        session = self.session
+        if session is None:
+            return
+
+        def found(now: tuple[Session, list[BatchItem]]) -> None:
+            self._take(*now)
+            self._look()
+
+        self._looking = self._start(lambda _: session.now(), found, instead_of=self._looking)
+
+    def _take(self, session: Session, items: list[BatchItem]) -> None:
+        """List these pictures; what is known of them stays."""
+        entries = [self._panel.pictures.entry_of(item) or Entry(item) for item in items]
+        for entry, item in zip(entries, items, strict=True):
+            entry.item = item
+        self.session = session
+        self._panel.pictures.set_entries(entries)
         self._refresh()
 
     def _look(self) -> None:
@@ -158,24 +196,35 @@ class SessionWidget(Panel):
                 if not entry.known:
                     rows[entry], jpeg = look_at(entry.item, session)
                     progress(number, len(entries), "Looking at the pictures")
-                    tell((entry, rows[entry], jpeg))
+                    tell((self._on_told, entry.item, rows[entry], jpeg))
             done = [entry.item for entry, row in rows.items() if row is not None and row["status"] == "ok"]
             return notices(done, session.outputs)
 
-        self._looking = self._start(look, self._on_listed, instead_of=self._looking, yielded=self._on_told)
+        self._looking = self._start(look, self._on_listed, instead_of=self._looking, yielded=self._do)
+
+    def _show_summary(self) -> None:
+        self._panel.summary.setText(self._panel.pictures.summary())
 
     def _on_listed(self, sentences: tuple[str, ...]) -> None:
         self._panel.notices.setText("\n".join(sentences))
+        self._show_summary()
         self.listed.emit()
 
-    def _on_told(self, told: tuple[Entry, dict[str, Any] | None, bytes]) -> None:
+    def _do(self, told: tuple[Any, ...]) -> None:
+        """Do what a thread asks the window for."""
+        call, *arguments = told
+        call(*arguments)
+
+    def _on_told(self, item: BatchItem, row: dict[str, Any] | None, jpeg: bytes) -> None:
         """Show what came to be known of a picture: its row of ``counts.csv`` or None, and how it looks."""
-        assert self.session is not None
-        entry, row, jpeg = told
-        entry.row, entry.known = row, True
+        entry = self._panel.pictures.entry_of(item)
+        if entry is None or self.session is None:
+            return
+        entry.item, entry.row, entry.known = item, row, True
         entry.picture = pixmap(jpeg) if jpeg else entry.picture
         self._panel.pictures.tell(entry)
-        self._panel.summary.setText(self._panel.pictures.summary())
+        if not self._summing.isActive():  # it goes through all of them
+            self._summing.start()
         found_anew = entry is self.shown and self._picture.written != self.session.written(entry.item)
         if found_anew and entry.segmented and not self.unsaved:
             self._read(entry)
@@ -237,19 +286,21 @@ class SessionWidget(Panel):
 
     def segment_all(self) -> None:
         """Segment the pictures that are not done, in the background; `ended` is emitted at the end."""
-        session, entries = self.session, list(self.entries)
+        session = self.session
         if session is None or self.running:
             return
-        by_path = {entry.item.path: entry for entry in entries}
         model, settings = self.model, self.settings
 
         def work(progress: Progress, tell: Callable[[Any], None]) -> Any:
-            def report(item: BatchItem, row: dict[str, Any]) -> None:
-                entry = by_path.get(item.path, Entry(item))
-                entry.item = item
-                tell((entry, row, look_at(item, session)[1]))
+            now, items = session.now()
+            if session.run is None:  # what the panel shows holds, though another run was first by now
+                now = replace(now, run=None)
+            tell((self._take, now, items))
 
-            return session.segment([one.item for one in entries], model, settings, progress, report)
+            def report(item: BatchItem, row: dict[str, Any]) -> None:
+                tell((self._on_told, item, row, look_at(item, now)[1]))
+
+            return now.segment(items, model, settings, progress, report)
 
         self._running = self._start(
             work,
@@ -257,11 +308,15 @@ class SessionWidget(Panel):
             "Segmenting all pictures",
             instead_of=self._looking,
             progressed=self._on_progress,
-            yielded=self._on_told,
+            yielded=self._do,
             cancelled=lambda: self.say("Cancelled. What is done is kept."),
             ended=self._on_ended,
         )
         self._refresh()
+
+    def _on_model_replaced(self, words: str) -> None:
+        if self.session is not None and self.session.run is None:  # a run has its own
+            self.say(words)
 
     def _on_progress(self, done: int, total: int, image: str) -> None:
         self._panel.bar.setRange(0, total)
@@ -275,10 +330,8 @@ class SessionWidget(Panel):
             self.say("Cancelling …")
 
     def _on_ended(self) -> None:
-        assert self.session is not None
-        self.session = Session.open(self.session.pictures, self.session.out)
         self._refresh()
-        self._look()
+        self._list_again()
         self.ended.emit()
 
     def save(self) -> None:
@@ -307,7 +360,7 @@ class SessionWidget(Panel):
             files, written, row, jpeg = outcome
             self._picture.on_saved(cells, snapshot, files, written)
             self.say("")
-            self._on_told((entry, row, jpeg))
+            self._on_told(entry.item, row, jpeg)
             self.saved.emit(entry)
 
         self._saving = self._start(work, done, "Saving cells", ended=self._refresh)
@@ -340,6 +393,19 @@ class SessionWidget(Panel):
         if LayerInfo.of(cells).record != record:
             note(cells, record=record)
             cells.events.metadata()
+            self._take_method(LayerInfo.of(cells))
+
+    def _take_method(self, info: LayerInfo) -> None:
+        """Let *Segment all* do as the Segment panel did with this picture, unless a run was before."""
+        run, name = there(self.session).run, info.model.partition("@")[0]
+        if info.settings is None or name not in self._panel.method.models.infos:
+            return
+        settings = SegmentationSettings(**info.settings)
+        if run is None and (name, settings) != (self.model, self.settings):
+            self.model, self.settings = name, settings
+            self.say("Segment all takes the model and settings of this picture for all.")
+        elif run is not None and (info.model, settings) != (run.model.id, run.settings):
+            self.say(OTHERWISE)
 
     def _start(
         self, work: Callable[..., Any], done: Callable[[Any], object], title: str = "", **more: Any
@@ -380,18 +446,21 @@ class SessionWidget(Panel):
     def _refresh(self, event: Any = None) -> None:
         """Offer what can be done; cells may have come, by another panel perhaps, or gone."""
         session, panel, running = self.session, self._panel, self.running
-        last = last_session() if session is None else None
-        panel.where.setText(START if session is None else f"Results in {session.out}")
-        panel.summary.setText(panel.pictures.summary())
+        last = last_session() if session is None and not busy(self._looking) else None
+        start = LOOKING if busy(self._looking) else START
+        panel.where.setText(start if session is None else f"Results in {session.out}")
+        self._show_summary()
         panel.first_run.setVisible(session is not None and session.run is None)
         panel.bar.setVisible(running)
         buttons = panel.buttons
         buttons["go_on"].setText("" if last is None else f"Go on with {'/'.join(last.parts[-2:])}")
         buttons["go_on"].setVisible(last is not None)
-        buttons["keep_elsewhere"].setVisible(session is not None)
+        for name in ("look_again", "keep_elsewhere"):
+            buttons[name].setVisible(session is not None)
         buttons["cancel"].setVisible(running)
         possible = {
-            **dict.fromkeys(("open_folder", "open_files", "go_on", "keep_elsewhere"), not running),
+            **dict.fromkeys(("open_folder", "open_files", "go_on"), not running),
+            **dict.fromkeys(("look_again", "keep_elsewhere"), not running),
             "segment_all": bool(self.entries) and not running,
             **dict.fromkeys(("previous", "next"), len(self.entries) > 1),
             "save": self._picture.to_save is not None and not busy(self._saving),
