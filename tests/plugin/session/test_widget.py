@@ -773,13 +773,13 @@ class TestTenThousandPictures:
         """With 10,000 pictures the window stood still for minutes."""
         pictures = open_panel(viewer, TITLE)._panel.pictures
         items = [BatchItem(Path(f"{number}.png"), f"{number}.png") for number in range(10_000)]
-        start = time.perf_counter()
+        start = time.process_time()
         pictures.set_entries([Entry(item) for item in items])
         for item in items[:300]:
             entry = pictures.entry_of(item)
             entry.row = {"status": "ok", "white_cells": 3, "to_check": 0}
             pictures.tell(entry)
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
 
 
 KILLED_WHILE_CORRECTING = textwrap.dedent(

@@ -35,7 +35,7 @@ from .disk_copy import DiskCopy
 from .measured_cells import MeasuredCells
 
 _MOST_STEPS = 100  # of Undo, as many as napari keeps
-_LOOK_FOR_TYPED = 1000  # ms between two looks
+_LOOK_FOR_TYPED = 300  # ms between two looks
 #: What was decided on the other side of a step, the classes there were, and whether it edited the layer.
 _Step = tuple[DecisionState, Any, bool]
 

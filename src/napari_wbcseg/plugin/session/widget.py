@@ -46,6 +46,7 @@ class SessionWidget(Panel):
     Attributes
     ----------
     session : Session or None
+        None until its pictures are listed.
     """
 
     #: Emitted with the entry whose picture was opened.
@@ -400,7 +401,10 @@ class SessionWidget(Panel):
         run, name = there(self.session).run, info.model.partition("@")[0]
         if info.settings is None or name not in self._panel.method.models.infos:
             return
-        settings = SegmentationSettings(**info.settings)
+        try:
+            settings = SegmentationSettings(**info.settings)
+        except WBCSegError:  # opened from a file of another version
+            return
         if run is None and (name, settings) != (self.model, self.settings):
             self.model, self.settings = name, settings
             self.say("Segment all takes the model and settings of this picture for all.")
