@@ -36,13 +36,13 @@ from napari_wbcseg.datasets.pair import SYNTHETIC_GROUP, TrainingPair
 from napari_wbcseg.datasets.sigtuple import cut_tiles, fold_of, read_sigtuple
 from napari_wbcseg.evaluation.evaluate import Evaluation
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.duplicates import find_duplicates
 from napari_wbcseg.training.fine_tune import (
     BLEND,
     ORIGINAL_FOLD,
     FineTuningPlan,
     Replay,
-    fine_tuning_settings,
     make_replay,
 )
 
@@ -153,7 +153,9 @@ class Bench:
         blends: Sequence[float] = (BLEND,),
     ) -> list[Scores]:
         """Fine-tune once, and return a row for each share of the tuned weights."""
-        settings = fine_tuning_settings(start, **self.changes, validation_fraction=0.0)
+        settings = TrainingSettings.for_recipe(
+            start.header.recipe, fine_tuning=True, **self.changes, validation_fraction=0.0
+        )
         plan = FineTuningPlan(start, cells, rest, self._replay(start, settings.seed), settings, ())
         trained: list[ModelFile] = []
         folder = self.out / f"{start.hash}{key}"

@@ -228,7 +228,7 @@ class TrainingSettings(Settings):
     """How a network is trained.
 
     The defaults are the published ones (``classic``); `TrainingSettings.for_recipe`
-    gives those of either recipe.
+    gives those of either recipe, from random weights and from a trained model.
     """
 
     recipe: Recipe = setting("classic", "Network and data preparation: classic as published, or robust.")
@@ -253,15 +253,38 @@ class TrainingSettings(Settings):
     )
 
     @classmethod
-    def for_recipe(cls, recipe: Recipe, **changes: Any) -> TrainingSettings:
-        """Return the defaults of a recipe, with some fields changed."""
-        robust = {
-            "epochs": 60,
-            "batch_size": 16,
-            "learning_rate": 1e-3,
-            "schedule": "cosine",
-            "dropout": 0.1,
-            "steps_per_epoch": 100,
-            "validation_fraction": 0.15,
-        }
-        return cls(**{"recipe": recipe, **(robust if recipe == "robust" else {}), **changes})
+    def for_recipe(cls, recipe: Recipe, *, fine_tuning: bool = False, **changes: Any) -> TrainingSettings:
+        """Return the defaults of a recipe, with some fields changed.
+
+        Parameters
+        ----------
+        recipe : {"robust", "classic"}
+        fine_tuning : bool
+            Whether a trained model is gone on from: then few steps at a low rate, which move it
+            little, and some images kept aside whatever the recipe.
+        **changes
+            Fields that are to have another value.
+        """
+        defaults = {**_FROM_SCRATCH[recipe], **(_FINE_TUNING[recipe] if fine_tuning else {})}
+        return cls(**{"recipe": recipe, **defaults, **changes})
+
+
+# Where they differ from the published ones.
+_FROM_SCRATCH: dict[Recipe, dict[str, Any]] = {
+    "classic": {},
+    "robust": {
+        "epochs": 60,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+        "dropout": 0.1,
+        "steps_per_epoch": 100,
+        "validation_fraction": 0.15,
+    },
+}
+# Where they differ from those (benchmarks/finetune.md).
+_SMALL_STEPS = {"schedule": "cosine", "validation_fraction": 0.25}
+_FINE_TUNING: dict[Recipe, dict[str, Any]] = {
+    "classic": {"epochs": 6, "learning_rate": 5e-5, **_SMALL_STEPS},
+    "robust": {"epochs": 10, "learning_rate": 3e-4, "steps_per_epoch": 30, **_SMALL_STEPS},
+}

@@ -51,7 +51,9 @@ class TestHelp:
 
     def test_defaults_of_both_recipes_are_told(self) -> None:
         text = " ".join(wbcseg("train", "--help").stdout.split())
-        assert "Passes over the training data. (default: 50; robust: 60)" in text
+        assert "Passes over the training data. (default: 50; robust: 60; from a robust model: 10;" in text
+        text = " ".join(wbcseg("finetune", "--help").stdout.split())
+        assert "Passes over the training data. (default: 10; classic: 6)" in text
 
     @pytest.mark.parametrize(
         "arguments",

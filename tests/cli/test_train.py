@@ -10,7 +10,9 @@ import pytest
 
 from napari_wbcseg.network.library import load_model
 from napari_wbcseg.network.model_file import ModelFile
+from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.folder import TrainingJob, new_training_folder, read_record, write_job
+from napari_wbcseg.training.train import train
 
 from ..dark_model import write_dark_model
 from .shell import started, wbcseg
@@ -36,6 +38,18 @@ class TestTrain:
         assert (tmp_path / "new" / "mine-training" / "history.csv").is_file()
 
     @pytest.mark.slow
+    def test_going_on_from_a_model_takes_the_small_steps_of_a_fine_tuning(
+        self, pairs: Path, tiny: Path
+    ) -> None:
+        wbcseg("train", pairs, "--start", tiny, "--seed", 3, "--out", "mine.safetensors")
+        wanted = TrainingSettings.for_recipe("classic", fine_tuning=True, seed=3)
+        assert (wanted.epochs, wanted.learning_rate) == (6, 5e-5)
+        by_shell = ModelFile.read("mine.safetensors").header.training
+        by_default = train(pairs, init=load_model(tiny)).model.header.training
+        assert wanted.model_dump().items() <= by_shell.items()
+        assert wanted.replace(seed=0).model_dump().items() <= by_default.items()
+
+    @pytest.mark.slow
     def test_a_name_puts_the_model_into_the_library(self, pairs: Path, tiny: Path) -> None:
         wbcseg("train", pairs, "--start", tiny, "--epochs", 1, "--name", "mine")
         assert "mine" in wbcseg("models").stdout
@@ -44,7 +58,8 @@ class TestTrain:
     @pytest.mark.slow
     def test_ctrl_c_keeps_the_best_and_resume_goes_on(self, pairs: Path, tiny: Path, tmp_path: Path) -> None:
         command = ["train", pairs, "--start", tiny]
-        command += ["--out", "new/mine.safetensors", "--early-stop-patience", 100_000, "--epochs"]
+        command += ["--out", "new/mine.safetensors", "--early-stop-patience", 100_000]
+        command += ["--schedule", "plateau", "--epochs"]
         process = started(*command, 10_000)
         assert process.stderr is not None
         for line in process.stderr:

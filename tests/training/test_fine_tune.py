@@ -15,6 +15,7 @@ from napari_wbcseg.evaluation.compare import compare_models
 from napari_wbcseg.network.library import list_models, load_model
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.network.robust import ROBUST
+from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training import fine_tune as fine_tuning
 from napari_wbcseg.training.checkpoint import fingerprint
 from napari_wbcseg.training.duplicates import find_duplicates
@@ -23,7 +24,6 @@ from napari_wbcseg.training.fine_tune import (
     FineTuningPlan,
     Replay,
     fine_tune,
-    fine_tuning_settings,
     make_replay,
     plan_fine_tuning,
     plan_of,
@@ -33,7 +33,10 @@ from napari_wbcseg.training.folder import TrainingJob, read_job, write_job
 from ..tiny_networks import RICH, TINY, dark_disc_pairs, random_model
 
 START = random_model(TINY, name="start")
-FAST = fine_tuning_settings(START, epochs=4, learning_rate=2e-2, precision="float32", dropout=0.0)
+GENTLE = TrainingSettings.for_recipe("robust", fine_tuning=True)
+FAST = TrainingSettings.for_recipe(
+    "classic", fine_tuning=True, epochs=4, learning_rate=2e-2, precision="float32", dropout=0.0
+)
 
 
 def original_pairs() -> list[TrainingPair]:
@@ -194,7 +197,7 @@ def test_the_robust_recipe_gives_the_users_cells_as_much_weight_as_all_replay(fe
     # A user's field may be called like a synthetic one.
     pairs = [replace(pair, group=f"synthetic smear {pair.group}") for pair in dark_disc_pairs(2)]
     used = [pair for pair in (*pairs, *replay.training) if not RECIPES["robust"].left_out(pair)]
-    batches = RECIPES["robust"].batches(used, fine_tuning_settings(robust_model()), True)
+    batches = RECIPES["robust"].batches(used, GENTLE, True)
     composer, *_ = batches.draw.args
     shares = dict(zip(composer.names, composer.share, strict=True))
     assert shares == pytest.approx({"own": 0.5, "sigtuple": 0.25, "synthetic": 0.25})
@@ -233,13 +236,20 @@ def test_what_is_no_fine_tuning_gets_a_sentence() -> None:
 
 
 def test_settings_of_another_recipe_get_a_sentence() -> None:
-    settings = fine_tuning_settings(robust_model())
     with pytest.raises(TrainingError, match="is of the recipe classic"):
-        plan_fine_tuning(dark_disc_pairs(2), START, original_pairs(), settings)
+        plan_fine_tuning(dark_disc_pairs(2), START, original_pairs(), GENTLE)
+
+
+@pytest.mark.usefixtures("few_smears")
+@pytest.mark.parametrize(("fraction", "kept"), [(0.25, 2), (0.5, 4), (0.0, 0)])
+def test_as_many_fields_are_kept_aside_as_the_settings_say(fraction: float, kept: int) -> None:
+    settings = FAST.replace(validation_fraction=fraction)
+    plan = plan_fine_tuning(dark_disc_pairs(8), START, original_pairs(), settings)
+    assert len(plan.own) == 8 - kept
+    assert plan.scores_what_it_saw == (kept == 0)
 
 
 def test_fine_tuning_moves_little(tuned: FineTuned) -> None:
-    settings = fine_tuning_settings(robust_model())
-    assert settings.learning_rate < 1e-3
-    assert settings.epochs * (settings.steps_per_epoch or 0) <= 400
+    assert GENTLE.learning_rate < 1e-3
+    assert GENTLE.epochs * (GENTLE.steps_per_epoch or 0) <= 400
     assert np.isfinite(tuned.seconds)

@@ -5,11 +5,20 @@ status is 0 when all went well, 1 when something failed, 2 for a command that ca
 understood, and 130 when it was stopped.
 """
 
-from ..settings import SegmentationSettings, TrainingSettings
+from typing import Any
+
+from ..settings import Recipe, SegmentationSettings, TrainingSettings
 from . import classes, corrections, demo, download, evaluate, finetune, models, segment, train
 from .app import add_command, app, main
 
 __all__ = ["app", "main"]
+
+_OF_THE_MODEL = {"recipe": "that of the model"}
+
+
+def _values(recipe: Recipe, fine_tuning: bool = False) -> dict[str, Any]:
+    return TrainingSettings.for_recipe(recipe, fine_tuning=fine_tuning).model_dump(exclude={"recipe"})
+
 
 # In the order of the help.
 add_command(app, demo.demo)
@@ -20,10 +29,23 @@ add_command(
     app,
     train.train,
     settings=TrainingSettings,
-    robust=TrainingSettings.for_recipe("robust").model_dump(exclude={"recipe"}),
+    defaults={
+        "robust": _values("robust"),
+        "with --start": _OF_THE_MODEL,
+        "from a robust model": _values("robust", fine_tuning=True),
+        "from a classic model": _values("classic", fine_tuning=True),
+    },
 )
 add_command(app, classes.train_classifier, "train-classifier")
-add_command(app, finetune.finetune, settings=TrainingSettings)
+add_command(
+    app,
+    finetune.finetune,
+    settings=TrainingSettings,
+    defaults={
+        "": {**_values("robust", fine_tuning=True), **_OF_THE_MODEL},
+        "classic": _values("classic", fine_tuning=True),
+    },
+)
 app.add_typer(corrections.corrections_app, name="corrections")
 add_command(app, evaluate.evaluate, settings=SegmentationSettings)
 app.add_typer(models.models_app, name="models")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -46,7 +46,7 @@ def add_command(
     function: Callable[..., Any],
     name: str | None = None,
     settings: type[BaseModel] | None = None,
-    **defaults: dict[str, Any],
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Register a command that ends in one red sentence, and no traceback, where a user can mend it.
 
@@ -60,12 +60,12 @@ def add_command(
         By default that of the function.
     settings : type of BaseModel, optional
         Gives the command an option for each of its fields.
-    **defaults : dict
-        Defaults that differ from the fields' own, by the word that says when they hold.
+    defaults : mapping of str to mapping, optional
+        See `option_of`.
     """
     own = inspect.signature(function, eval_str=True).parameters
     fields = {} if settings is None else settings_of(settings)
-    options = {field: option_of(setting, defaults) for field, setting in fields.items()}
+    options = {field: option_of(setting, defaults or {}) for field, setting in fields.items()}
     options["debug"] = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
 
     def command(**values: Any) -> Any:

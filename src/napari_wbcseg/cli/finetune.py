@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..settings import TrainingSettings
 from ..words import duration
 from .app import STOPPED
 from .console import new_console, print_table
@@ -54,11 +55,11 @@ def finetune(
     from ..network.library import load_model
     from ..network.model_file import clean_name
     from ..training.checkpoint import Checkpoint
-    from ..training.fine_tune import fine_tune, fine_tuning_settings
+    from ..training.fine_tune import fine_tune
     from ..training.folder import shell_training_folder
 
     model = load_model(start)
-    settings = changed(fine_tuning_settings(model), changes)
+    settings = changed(TrainingSettings.for_recipe(model.header.recipe, fine_tuning=True), changes)
     name = clean_name(name or f"{model.name}-tuned")
     folder = shell_training_folder(name)
     if not resume:

@@ -25,14 +25,16 @@ def option_of(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> An
     ----------
     setting : Setting
     defaults : mapping of str to mapping
-        Defaults that differ from the fields' own, by a word that says when they hold.
+        Defaults that differ from the fields' own, by the words that say when they hold: none for always.
     """
     name = setting.name
     kind: Any = Literal[setting.choices] if setting.choices else setting.kind
-    shown = _shown(setting.default)
-    for when, values in defaults.items():
-        if name in values and values[name] != setting.default:
-            shown += f"; {when}: {_shown(values[name])}"
+    others = {when: values[name] for when, values in defaults.items() if name in values}
+    usual = others.pop("", setting.default)
+    shown = _shown(usual)
+    for when, value in others.items():
+        if value != usual:
+            shown += f"; {when}: {_shown(value)}"
     recipe = f"{setting.recipe.capitalize()}: " if setting.recipe else ""
     limited = kind in (int, float)  # limits that are exclusive are left to the settings themselves
     info = typer.Option(

@@ -138,5 +138,7 @@ def _training_settings(
 ) -> TrainingSettings:
     if file is not None:
         return changed(TrainingSettings.from_json(file), changes)
-    default = init.header.recipe if init is not None else TrainingSettings.model_fields["recipe"].default
-    return changed(TrainingSettings.for_recipe(changes.get("recipe", default)), changes)
+    if init is not None:
+        return changed(TrainingSettings.for_recipe(init.header.recipe, fine_tuning=True), changes)
+    recipe = changes.get("recipe", TrainingSettings.model_fields["recipe"].default)
+    return changed(TrainingSettings.for_recipe(recipe), changes)

@@ -36,8 +36,6 @@ from .recipes import require_recipe
 from .robust import draw_smear
 from .train import train
 
-#: Share of the user's fields that is kept aside to score on.
-HELD_OUT_SHARE = 0.25
 #: Share of the tuned weights in the new model, the rest being those it started from. Of 0.3, 0.5, 0.7 and 1,
 #: the one that gains most of those that lose no more than half of what is allowed (benchmarks/finetune.md).
 BLEND = 0.7
@@ -280,15 +278,6 @@ def _counted_in(pairs: Pairs) -> str:
     return f"{counted(count_cells(pairs), 'white cell')} in {counted(len(pairs), 'field')}"
 
 
-def fine_tuning_settings(start: ModelFile, **changes: object) -> TrainingSettings:
-    """Return the settings of a fine-tuning: few steps at a low rate, which moves the model little."""
-    recipe = start.header.recipe
-    robust = {"epochs": 10, "learning_rate": 3e-4, "steps_per_epoch": 30}
-    steps = robust if recipe == "robust" else {"epochs": 6, "learning_rate": 5e-5}
-    base = {"schedule": "cosine", "dropout": start.architecture.dropout, **steps}
-    return TrainingSettings.for_recipe(recipe, **{**base, **changes})
-
-
 def plan_fine_tuning(
     own: Pairs,
     start: ModelFile,
@@ -310,7 +299,8 @@ def plan_fine_tuning(
         `napari_wbcseg.datasets.read.read_pairs` reads. By default the SigTuple set where it is
         on this computer (`wbcseg download`). Synthetic smears are always replayed as well.
     settings : TrainingSettings, optional
-        By default `fine_tuning_settings`.
+        By default those of `TrainingSettings.for_recipe` for fine-tuning. Their ``validation_fraction``
+        is the share of the fields that both models are scored on.
     progress : Progress
     blend : float
         Share of the tuned weights in the new model, in (0, 1].
@@ -323,12 +313,12 @@ def plan_fine_tuning(
     DatasetError
         If ``original`` is a path that cannot be read.
     """
-    settings = settings or fine_tuning_settings(start)
+    settings = settings or TrainingSettings.for_recipe(start.header.recipe, fine_tuning=True)
     require_recipe(start, settings)
-    chosen = make_plan(own, settings.replace(validation_fraction=HELD_OUT_SHARE), fine_tuning=True)
+    chosen = make_plan(own, settings, fine_tuning=True)
     own_pairs = [_as_own(pair) for pair in chosen.training]
-    all_alike = chosen.training == chosen.validation
-    held_out = own_pairs if all_alike else [_as_own(pair) for pair in chosen.validation]
+    nothing_aside = chosen.validation in ([], chosen.training)
+    held_out = own_pairs if nothing_aside else [_as_own(pair) for pair in chosen.validation]
     replay = make_replay(original, settings.recipe, settings.seed, progress, own)
     notes = [*chosen.notes]
     if chosen.left_out_summary:

@@ -20,7 +20,7 @@ from ..network.model_file import ModelFile, ModelHeader, clean_name
 from ..network.tensor_file import SUFFIX
 from ..network.unet import build_unet, set_weights, weights_of
 from ..progress import Progress, silent
-from ..settings import TrainingSettings
+from ..settings import Recipe, TrainingSettings
 from ..words import counted
 from .batches import Batch, Feeder, helper_processes
 from .checkpoint import Checkpoint, State, fingerprint
@@ -87,7 +87,7 @@ def train(
     data : str, Path or sequence of TrainingPair
         What `napari_wbcseg.datasets.read.read_pairs` reads, or the pairs.
     settings : TrainingSettings, optional
-        By default those of the recipe of ``init``; without it the published ones.
+        By default those of the recipe of ``init`` for fine-tuning; without it the published ones.
     out : str or Path, optional
         Folder for the model (``NAME.safetensors``), ``history.csv``, and a checkpoint
         each epoch.
@@ -130,7 +130,9 @@ def train(
     Cancelled
         If ``progress`` raised it.
     """
-    settings = settings or TrainingSettings.for_recipe("classic" if init is None else init.header.recipe)
+    if settings is None:
+        recipe: Recipe = "classic" if init is None else init.header.recipe
+        settings = TrainingSettings.for_recipe(recipe, fine_tuning=init is not None)
     network = _Network(settings, init, name)
     checkpoint = Checkpoint(Path(out)) if out is not None else None
     emit = on_event or (lambda event: None)

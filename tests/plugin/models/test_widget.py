@@ -23,6 +23,7 @@ from napari_wbcseg.plugin.shared.events import events
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.plugin.shared.training_run import ResumePanel
 from napari_wbcseg.progress import silent
+from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.folder import unfinished_trainings
 
 from ..conftest import dark_discs, discs
@@ -164,7 +165,6 @@ class TestFineTuning:
     @pytest.fixture
     def panel(self, widget, monkeypatch):
         from napari_wbcseg.datasets.pair import TrainingPair
-        from napari_wbcseg.training.fine_tune import fine_tuning_settings
 
         for seed in range(3):
             image = discs((128, 128), ((30 + seed, 30), (90, 70 + 5 * seed)), 14 + seed)
@@ -172,7 +172,9 @@ class TestFineTuning:
         panel = widget.fine_tuning
         panel.refresh()
         panel.start.name = "my-stain"
-        panel.settings = fine_tuning_settings(load_model("my-stain"), epochs=1, precision="float32")
+        panel.settings = TrainingSettings.for_recipe(
+            "classic", fine_tuning=True, epochs=1, precision="float32"
+        )
         image = discs((128, 128), ((60, 60),), 20)
         panel.original = [
             TrainingPair(

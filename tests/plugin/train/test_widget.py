@@ -214,9 +214,9 @@ def test_what_it_starts_from_brings_its_settings(widget, small_model):
     assert widget.settings == TrainingSettings(), "as published"
     widget.start_from = "leishman"
     assert widget.settings.recipe == "classic"
-    assert widget.settings.learning_rate < TrainingSettings().learning_rate
+    assert widget.settings == TrainingSettings.for_recipe("classic", fine_tuning=True)
     widget.start.begin_anew("robust")
-    assert widget.settings.epochs == TrainingSettings.for_recipe("robust").epochs
+    assert widget.settings == TrainingSettings.for_recipe("robust")
     with pytest.raises(ValueError, match="nobody"):
         widget.start_from = "nobody"
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from ...network.model_file import ModelFile
 from ...settings import Recipe, TrainingSettings
-from ...training.fine_tune import fine_tuning_settings
 from ..shared.model_list import ModelPicker
 
 _NEW = "\n"  # begins what stands in place of a model's name, which has no such sign
-#: Share of the images that is kept aside unless the user says otherwise.
-VALIDATION_SHARE = 0.2
 
 
 class StartPicker(ModelPicker):
@@ -53,10 +49,4 @@ class StartPicker(ModelPicker):
         Going on from a model takes small steps, and keeps some images aside. A new classic
         network keeps none, as published.
         """
-        info = self.infos.get(self.chosen)
-        if info is not None and info.header is not None:
-            start = ModelFile(info.header, {}, "")
-            return fine_tuning_settings(start, validation_fraction=VALIDATION_SHARE)
-        if self.recipe == "robust":
-            return TrainingSettings.for_recipe("robust", validation_fraction=VALIDATION_SHARE)
-        return TrainingSettings.for_recipe("classic")
+        return TrainingSettings.for_recipe(self.recipe, fine_tuning=bool(self.chosen))
