@@ -52,6 +52,16 @@ def test_an_image_and_its_mask_lie_side_by_side(tmp_path: Path, ending: str) -> 
         np.testing.assert_array_equal(pair.labels > 0, _mask() > 0)
 
 
+def test_pairs_in_folders_of_the_two_folders_are_taken_too(tmp_path: Path) -> None:
+    for place in ("a.png", "tuesday/a.png", "monday/b/a.png", "monday/b/.hidden/a.png"):
+        _save(tmp_path / "images" / place, _image())
+        _save(tmp_path / "labels" / place.replace(".png", "_mask.png"), _mask())
+    assert [pair.name for pair in read_pairs(tmp_path)] == ["a", "monday/b/a", "tuesday/a"]
+    (tmp_path / "labels" / "tuesday" / "a_mask.png").unlink()
+    with pytest.raises(DatasetError, match=r"tuesday.a\.png is without a mask; add a file named a-mask"):
+        read_pairs(tmp_path)
+
+
 @pytest.mark.parametrize("truth", ["labels", "masks"])
 @pytest.mark.parametrize("ending", ["", "_mask"])
 def test_images_and_truth_lie_in_two_folders(tmp_path: Path, truth: str, ending: str) -> None:

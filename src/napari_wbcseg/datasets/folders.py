@@ -21,10 +21,20 @@ _TURNED = 1.2  # contrast of cells to the rest, turned over stored
 
 
 class Entry(NamedTuple):
-    """An image file in a folder, or in memory, that may become part of a pair, and what messages call it."""
+    """An image file in a folder, or in memory, that may become part of a pair.
+
+    Attributes
+    ----------
+    source : Path or bytes
+    shown : str
+        What messages call it.
+    name : str
+        Without the suffix; of a file in a folder of the folder, with that before it.
+    """
 
     source: Path | bytes
     shown: str
+    name: str
 
 
 def read_folder(path: Path, reading: MaskReading) -> list[TrainingPair]:
@@ -38,16 +48,20 @@ def read_folder(path: Path, reading: MaskReading) -> list[TrainingPair]:
             raise DatasetError(
                 f"{path} has both labels and masks; keep the one to train on, or move the other."
             )
-        images, masks = _some_entries(images_folder), _some_entries(truths[0])
+        images, masks = (_some_entries(folder, deep=True) for folder in (images_folder, truths[0]))
     else:
         images, masks = split_masks(_some_entries(path))
     return pair_entries(images, masks, str(path), reading)
 
 
-def image_entries(folder: Path) -> list[Entry]:
-    """Return the image files in a folder, in natural order."""
-    files = sorted(folder.iterdir(), key=natural_key)
-    return [Entry(file, str(file)) for file in files if is_image_name(file.name)]
+def image_entries(folder: Path, deep: bool = False) -> list[Entry]:
+    """Return the image files in a folder, and with ``deep`` in the folders in it, in natural order."""
+    entries = []
+    for file in sorted(folder.rglob("*") if deep else folder.iterdir(), key=natural_key):
+        inside = file.relative_to(folder)
+        if is_image_name(file.name) and not any(part.startswith(".") for part in inside.parts):
+            entries.append(Entry(file, str(file), inside.with_suffix("").as_posix()))
+    return entries
 
 
 def is_image_name(name: str) -> bool:
@@ -55,8 +69,8 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
-def _some_entries(folder: Path) -> list[Entry]:
-    entries = image_entries(folder)
+def _some_entries(folder: Path, deep: bool = False) -> list[Entry]:
+    entries = image_entries(folder, deep)
     if not entries:
         raise DatasetError(f"The folder {folder} holds no image; images end in {', '.join(IMAGE_SUFFIXES)}.")
     return entries
@@ -101,7 +115,7 @@ def pair_entries(
             "save the mask of NAME.jpg as NAME-mask.png beside it."
         )
     if lonely := [by_image[name].shown for name in by_image if name not in by_mask]:
-        stem = image_stem(PurePath(lonely[0]).stem)
+        stem = PurePath(lonely[0]).stem
         raise DatasetError(
             f"{_some(lonely)} without a mask; add a file named {stem}-mask, or move the image elsewhere."
         )
@@ -119,7 +133,7 @@ def pair_entries(
 def _by_image(entries: list[Entry]) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for entry in entries:
-        name = image_stem(PurePath(entry.shown).stem)
+        name = image_stem(entry.name)
         if name in found:
             raise DatasetError(
                 f"{found[name].shown} and {entry.shown} are for the same image {name}; remove one of them."
@@ -133,8 +147,8 @@ def _some(names: list[str]) -> str:
 
 
 def _read_pair(name: str, image_entry: Entry, mask_entry: Entry, reading: MaskReading) -> TrainingPair:
-    image = read_rgb8(*image_entry)
-    labels, mask = read_labels(*mask_entry, reading)
+    image = read_rgb8(image_entry.source, image_entry.shown)
+    labels, mask = read_labels(mask_entry.source, mask_entry.shown, reading)
     if labels.shape != image.shape[:2]:
         raise DatasetError(
             f"{mask_entry.shown} is {labels.shape[1]} × {labels.shape[0]} pixels but its image "

@@ -240,5 +240,5 @@ def _members(path: Path) -> list[Entry]:
                 raise ValueError(f"its member {member.name!r} is a link or a device, or lies outside")
             file = tar.extractfile(member)
             if file and TRAIN_FOLDER in inside.parts[:-1] and is_image_name(inside.name):
-                entries.append(Entry(file.read(), f"{path}:{inside}"))
+                entries.append(Entry(file.read(), f"{path}:{inside}", inside.stem))
     return sorted(entries, key=lambda entry: natural_key(entry.shown))
