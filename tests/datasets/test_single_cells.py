@@ -60,6 +60,12 @@ def test_a_fifth_of_each_class_is_kept_aside(folder: Path) -> None:
     assert KEPT_ASIDE == 5
 
 
+def test_a_class_may_be_called_as_nothing_is(folder: Path) -> None:
+    table = pd.read_csv(folder / "classes.csv").replace("lymphocyte", "NA")
+    table.to_csv(folder / "classes.csv", index=False)
+    assert {pair.group for pair in read_single_cells(folder, outline)} >= {"class-NA"}
+
+
 def test_each_cell_is_outlined(folder: Path) -> None:
     pairs = read_single_cells(folder, outline)
     assert len(pairs) == 15

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,14 @@ def test_infinity_and_what_is_unknown_survive_json():
     )
     text = json.dumps(table_to_columns(table), allow_nan=False)
     pd.testing.assert_frame_equal(columns_to_table(json.loads(text)), table, check_dtype=False)
+
+
+@pytest.mark.parametrize("name", ["inf", "-inf", "nan", "1e5", "NA", ""])
+def test_a_class_called_as_a_number_is_a_word(tmp_path, labels, image, name):
+    result = made(labels, image)
+    result = replace(result, cells=result.cells.assign(**{"class": name}))
+    path, _ = save(result, tmp_path / "a-labels.tif")
+    assert load_result(path).cells["class"].tolist() == [name] * 3
 
 
 class TestBadFiles:

@@ -61,7 +61,7 @@ def read_classes(path: Path) -> pd.DataFrame:
     DatasetError
         If the table is missing, unreadable or lacks a column.
     """
-    table = read_table(Path(path) / "classes.csv", {"image", "class"}, dtype=str)
+    table = read_table(Path(path) / "classes.csv", {"image", "class"}, dtype=str, keep_default_na=False)
     table = table.sort_values("image", ignore_index=True)
     table["held_out"] = is_held_out(table.groupby("class").cumcount())
     return table

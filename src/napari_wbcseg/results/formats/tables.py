@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...classification.classes import CLASS
 from ...files import write_atomically
 from ...images.pixel_size import CENTIMETRES, PixelSize
 from ...segmentation.measure import LENGTHS, in_physical_units
@@ -124,7 +125,13 @@ def table_to_columns(table: pd.DataFrame) -> dict[str, list[Any]]:
 
 def columns_to_table(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
     """Return the table of `table_to_columns`, with the types it had."""
-    return pd.DataFrame({name: _column(values) for name, values in columns.items()})
+    # A class may be called inf.
+    return pd.DataFrame(
+        {
+            name: np.array(values, object) if name == CLASS else _column(values)
+            for name, values in columns.items()
+        }
+    )
 
 
 def _json_value(value: Any) -> Any:
