@@ -42,6 +42,7 @@ def of_layer(layer: LabelsLayer) -> Segmentation:
         layer.features,
         settings=SegmentationSettings(**settings) if settings else None,
         place=placement_of(layer, len(data.shape)),
+        corner=about.get("corner", (0, 0)),
         name=str(about.get("source") or layer.name),
         classes=ClassList.from_list(about["classes"]) if about.get("classes") else BUILT_IN_CLASSES,
         **{name: about[name] for name in IN_METADATA if name in about},

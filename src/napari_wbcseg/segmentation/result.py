@@ -105,6 +105,8 @@ class Segmentation:
         What must live as long as the result.
     place : Placement or None
         Scale, units and translation; None where each pixel is a pixel.
+    corner : tuple of int
+        Row and column of its first pixel in the image, where it is of a part of that.
     name : str
         Of the image.
     image_path : Path or None
@@ -130,6 +132,7 @@ class Segmentation:
     notes: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
     place: Placement | None = None
+    corner: tuple[int, int] = (0, 0)
     name: str = ""
     image_path: Path | None = None
     model_source: str = ""

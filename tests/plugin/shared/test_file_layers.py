@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +240,18 @@ def test_cells_on_disk_are_looked_at_and_named_in_the_gallery(viewer, result, fo
     assert review.cells.set_index("label").loc[2, "class"] == "basophil"
     review.undo()
     assert len(LargeResult.open(result).cells) == 4
+
+
+def test_outlines_of_a_part_lie_on_the_slide(viewer, result, forced, qtbot, tmp_path):
+    _, cells = viewer.open(result, plugin="napari-wbcseg")
+    review = ReviewWidget(viewer)
+    qtbot.addWidget(review)
+    review.labels = cells
+    part = review.large.correct_part(Box(200, 40, 400, 401))
+    (file,) = save_snapshot(LayerSnapshot.of_layer(part, viewer), tmp_path / "part.geojson")
+    (cell,) = json.loads(file.read_text())["features"]
+    outline = np.array(cell["geometry"]["coordinates"][0])
+    assert outline.mean(axis=0) == pytest.approx((80, 250), abs=3)
 
 
 def test_what_is_said_right_before_a_part_and_in_it_is_kept(viewer, result, forced, qtbot):

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import roifile
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from napari_wbcseg import save
 from napari_wbcseg.classification import classify
 from napari_wbcseg.progress import silent
 from napari_wbcseg.results.formats.outlines import cell_outlines, mask_polygons, outlines_of
 from napari_wbcseg.segmentation.measure import measure_labels
 from napari_wbcseg.segmentation.result import Segmentation
 
-from ...drawings import disc_labels
+from ...drawings import disc_labels, measure_cells
 
 shapely = pytest.importorskip("shapely")
 
@@ -101,3 +104,15 @@ def test_ten_thousand_cells_take_seconds(record_property):
     assert len(cells) == 10_000
     assert all(len(cell.polygons[0].exterior) == 4 for cell in cells)
     assert seconds < 8
+
+
+def test_outlines_of_a_part_lie_where_it_does_in_the_image(tmp_path):
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:5, 3:9] = 7
+    cells = measure_cells(labels, np.full((*labels.shape, 3), 200))
+    part = Segmentation(labels, cells, corner=(100, 2000), name="slide")
+    (feature,) = json.loads(save(part, tmp_path / "a.geojson")[0].read_text())["features"]
+    xs, ys = np.array(feature["geometry"]["coordinates"][0]).T
+    assert (xs.min(), ys.min(), xs.max(), ys.max()) == (2003, 102, 2009, 105)
+    (region,) = roifile.roiread(save(part, tmp_path / "a.zip")[0])
+    assert (region.left, region.top, region.right, region.bottom) == (2003, 102, 2009, 105)

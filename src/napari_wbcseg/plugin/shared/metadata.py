@@ -50,6 +50,8 @@ class LayerInfo:
         Whether the cells are those of an earlier run, or a copy, beside the ones that the panels are about.
     notes : tuple of str
         What the user should know about the image.
+    corner : tuple of int
+        See `Segmentation`.
     path : str or None
         File of the image, where the layer was read from another one, such as ``NAME-result.json``.
     record : str or None
@@ -77,6 +79,7 @@ class LayerInfo:
     fingerprint: int | None = None
     kept: bool = False
     notes: tuple[str, ...] = ()
+    corner: tuple[int, int] = (0, 0)
     path: str | None = None
     record: str | None = None
     edited: bool = False

@@ -56,25 +56,31 @@ class CellOutline:
     polygons: tuple[Polygon, ...]
 
 
-def cell_outlines(labels: np.ndarray) -> Iterator[CellOutline]:
+def cell_outlines(labels: np.ndarray, corner: tuple[int, int] = (0, 0)) -> Iterator[CellOutline]:
     """Yield the outline of every label, plane by plane and in the order of the labels.
 
     Parameters
     ----------
     labels : ndarray of int, shape (H, W) or (N, H, W)
         0 is background. Labels need not be contiguous.
+    corner : (int, int)
+        Row and column of the labels' first pixel in the image.
     """
     stack = labels if labels.ndim == 3 else labels[None]
     for number, plane in enumerate(stack):
         for label, box in label_boxes(plane):
-            polygons = mask_polygons(plane[box.slices] == label, box[:2])
+            polygons = mask_polygons(plane[box.slices] == label, box.shifted(*corner)[:2])
             yield CellOutline(label, number if labels.ndim == 3 else None, polygons)
 
 
 def outlines_of(result: Segmentation, progress: Progress) -> Iterator[CellOutline]:
     """Yield the outline of every cell of a result; labels on disk are read in parts."""
     on_disk = not isinstance(result.labels, np.ndarray)
-    outlines = _outlines_on_disk(result.labels, result.cells) if on_disk else cell_outlines(result.labels)
+    outlines = (
+        _outlines_on_disk(result.labels, result.cells)
+        if on_disk
+        else cell_outlines(result.labels, result.corner)
+    )
     for done, outline in enumerate(outlines):
         if done % _OFTEN == 0:
             progress(done, result.count, "Outlining cells")

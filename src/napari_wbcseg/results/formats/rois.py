@@ -35,10 +35,11 @@ def write_rois(path: Path, result: Segmentation, image: Any, progress: Progress)
     OutputError
         If a cell lies farther out than ImageJ can say, or the file cannot be written.
     """
-    if max(result.labels.shape[-2:]) > _FARTHEST:
+    farthest = max(map(sum, zip(result.labels.shape[-2:], result.corner, strict=True)))
+    if farthest > _FARTHEST:
         raise OutputError(
             f"{path} was not written: ImageJ's regions end at {_FARTHEST} pixels and the image has "
-            f"{max(result.labels.shape[-2:])}. Save GeoJSON instead, which has no such limit."
+            f"{farthest}. Save GeoJSON instead, which has no such limit."
         )
     marked, colours = result.marked, cell_colours(result.cells, result.classes)
     names = dict(zip(result.cells["label"], class_of(result.cells), strict=True))
