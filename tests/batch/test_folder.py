@@ -52,6 +52,14 @@ def test_files_of_one_name_from_two_folders_keep_both_results(tmp_path: Path, mo
     assert len(list(out.glob("*-result.json"))) == 2
 
 
+def test_tables_call_an_image_alike_when_another_of_its_name_comes(tmp_path: Path, model: ModelFile) -> None:
+    out = tmp_path / "out"
+    for place in ("monday", "tuesday"):
+        run(write(tmp_path / place, 1), out, model, formats=("csv",))
+    tables = [pd.read_csv(file) for file in (out / "0001-cells.csv", out / "tuesday__0001-cells.csv")]
+    assert [table["image"].tolist() for table in tables] == [["monday/0001.png"], ["tuesday/0001.png"]]
+
+
 def test_without_the_record_of_the_run_each_result_says_whose_it_is(tmp_path: Path, model: ModelFile) -> None:
     out = tmp_path / "out"
     run(write(tmp_path / "monday", 1), out, model)

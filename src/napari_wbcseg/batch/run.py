@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ..network.engines.create import create_engine
 from ..network.model_file import ModelFile
 from ..progress import Progress, silent
 from ..results.differential import ResultClasses, pooled_results
+from ..results.formats.registry import FORMATS
 from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
 from ..results.names import (
     CELLS_FILE,
@@ -341,6 +342,10 @@ def _write_run(
             rows[item] = failure(item, error)
             continue
         rows[item], hashes[item] = result.row(item.image, cells), result.image.sha256
+        if result.image.name != item.image and (table := outputs.files_beside(item.name, result).get("csv")):
+            # An image of this name came along from another folder, so that both are called by their folders.
+            named = replace(result.segmentation(None, cells, folder), name=item.image)
+            FORMATS["csv"].write(table, named, None, silent)
         tables.append((item.image, with_micrometres(cells, result.placement.pixel_size)))
         told.append(ResultClasses(cells, result.class_list, result.in_doubt))
         with suppress(WBCSegError):
