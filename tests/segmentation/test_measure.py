@@ -15,7 +15,7 @@ from skimage.measure import label as connected
 from skimage.measure import regionprops
 
 from napari_wbcseg.images.illumination import absorbed, background_colour
-from napari_wbcseg.segmentation.measure import COLUMNS, in_physical_units, measure_labels
+from napari_wbcseg.segmentation.measure import COLUMNS, STAIN_COLUMNS, in_physical_units, measure_labels
 
 from ..drawings import disc_labels, measure_cells, picture
 
@@ -105,6 +105,11 @@ def test_no_cells_give_an_empty_table_of_the_same_types(shape: tuple[int, int]) 
     full = measure_cells(labels, picture(labels))
     assert len(empty) == 0
     assert empty.dtypes.to_dict() == full.dtypes.to_dict()
+
+
+def test_what_is_not_measured_without_pixels_is_unknown_and_not_zero() -> None:
+    labels, _, _ = drawn_cell([])
+    assert measure_labels(labels)[0][list(STAIN_COLUMNS)].isna().all(axis=None)
 
 
 def test_of_an_image_without_pixels_the_table_is_empty() -> None:

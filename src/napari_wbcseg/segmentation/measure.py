@@ -71,7 +71,7 @@ def measure_labels(
     labels : ndarray of int or bool, shape (H, W)
         What is not above 0 is background; of the labels that are measured there is all of it.
     density : ndarray of float32, shape (H, W), optional
-        Without it the columns of the stain are NaN, and 0 lobes.
+        Without it the columns of the stain are NaN.
     only : collection of int, optional
         Measure these labels.
     origin : tuple of int
@@ -104,7 +104,7 @@ def measure_labels(
     boxes = np.array([region.bbox for region in regions], np.int64).reshape(-1, 4) + np.tile(origin, 2)
     height, width = labels.shape if image_shape is None else image_shape
     if density is None:
-        stain = np.tile([np.nan, np.nan, 0.0], (count, 1))
+        stain = np.full((count, 3), np.nan)
     else:
         stain = np.array([_stain(region.image, region.image_intensity) for region in regions]).reshape(-1, 3)
     nucleus = stain[:, 1]
@@ -124,7 +124,7 @@ def measure_labels(
         "mean_stain": stain[:, 0],
         "nucleus_area": nucleus,
         "nc_ratio": ratio,
-        "lobes": stain[:, 2].astype(np.int64),
+        "lobes": stain[:, 2] if density is None else stain[:, 2].astype(np.int64),
         "pieces": np.array([_pieces(region.image) for region in regions], np.int64),
         "touching": np.isin(numbers, _touching(labels)),
         "border": (boxes[:, :2] == 0).any(axis=1) | (boxes[:, 2:] == (height, width)).any(axis=1),
@@ -297,8 +297,6 @@ def _plane_cells(plane: np.ndarray, rows: pd.DataFrame, image: Any) -> tuple[pd.
     if image is not None and len(new):
         density = PixelSource(image).density(np.isin(plane, new))
     fresh, _ = measure_labels(plane, density, new)
-    if density is None and len(new):
-        fresh = fresh.assign(**dict.fromkeys(STAIN_COLUMNS, np.nan))
     if not len(fits):
         return fresh, 0
     cells = pd.concat([fits, fresh], ignore_index=True).sort_values("label")

@@ -105,7 +105,7 @@ def notes_on_uncounted(
     number = _stained_alike(image, labels, sure, white, PARAMETERS.cell / diameter)
     if not number:
         return notes
-    where = f"{counted(number, 'place')} {'is' if number == 1 else 'are'} stained like one"
+    where = f"at least {counted(number, 'place')} {'is' if number == 1 else 'are'} stained like one"
     return (*notes, f"White cells may have been missed: {where}. Look at the picture.")
 
 

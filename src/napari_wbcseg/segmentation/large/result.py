@@ -29,7 +29,7 @@ from ...images.read import read_pixel_size
 from ...network.classifier import ClassifierFile
 from ...progress import Progress, silent
 from ..global_estimates import GlobalEstimates, image_digest
-from ..measure import STAIN_COLUMNS, find_regions, fitting_rows, measure_labels
+from ..measure import find_regions, fitting_rows, measure_labels
 from .files import LABELS_FOLDER, PLAN_FILE, RESULT_FILE, read_table, table_file, write_table
 from .pyramid import Pyramid, Stamps
 
@@ -327,8 +327,6 @@ class LargeResult:
         part, labels = self._around(window, touched)
         density = None if image is None else PixelSource(image).density(np.isin(labels, touched), part[:2])
         fresh, _ = measure_labels(labels, density, touched, part[:2], self.labels.arrays[0].shape)
-        if image is None:
-            fresh = fresh.assign(**dict.fromkeys(STAIN_COLUMNS, np.nan))
         known = self.cells.set_index("label")
         fresh = fresh.join(known[[name for name in known if name not in fresh]], on="label")
         rest = self.cells[~self.cells["label"].isin(touched)]
