@@ -319,6 +319,13 @@ class TestTrainClassifier:
         table.to_csv(data / "classes.csv", index=False)
         assert "other data" in self.train(status=1), "not once more that there is no monocyte"
 
+    def test_nor_is_one_of_which_a_picture_was_replaced(self, data: Path) -> None:
+        table = pd.read_csv(data / "classes.csv")
+        table[table["class"] != "monocyte"].to_csv(data / "classes.csv", index=False)
+        assert "Monocyte: 0 cells" in self.train(status=1)
+        Image.open(data / "images" / "0-0.png").rotate(90).save(data / "images" / "0-0.png")
+        assert "other data" in self.train(status=1)
+
     def test_a_file_that_is_there_or_of_another_ending_is_refused_before_the_work(self, data: Path) -> None:
         Path("new.safetensors").write_bytes(b"an hour of work")
         assert "new.safetensors is there already" in self.train(status=1)

@@ -124,8 +124,7 @@ def train_classifier(
     require_free(out)
     settings = settings or ClassifierTraining()
     folder, first = out.with_suffix(".training"), outline if start is None else start
-    tables = [f"{path.resolve()} {hash_of(class_table(path).to_csv().encode())}" for path in data]
-    _begin(folder, [*tables, outline.hash, first.hash, repr(settings)])
+    _begin(folder, [*map(_state_of, data), outline.hash, first.hash, repr(settings)])
     parts = _cells(data, folder, outline, progress)
     cells = joined(parts)
     kinds = cells.truth.argmax(axis=1)
@@ -162,6 +161,14 @@ def train_classifier(
     file = ClassifierFile.write(out, header, {**weights, EXAMPLES: embedding})
     shutil.rmtree(folder, ignore_errors=True)
     return file
+
+
+def _state_of(data: Path) -> str:
+    """Return what a data set is known again by: its classes, and size and last change of its pictures."""
+    table = class_table(data)
+    found = [file.stat() for name in table["image"].unique() if (file := data / name).is_file()]
+    states = [(state.st_size, state.st_mtime_ns) for state in found]
+    return f"{data.resolve()} {hash_of(f'{table.to_csv()}{states}'.encode())}"
 
 
 def _begin(folder: Path, what: list[str]) -> None:
