@@ -30,7 +30,7 @@ from napari_wbcseg.plugin.session.picture_list import Entry
 from napari_wbcseg.plugin.shared.classes_editor import ClassesEditor
 from napari_wbcseg.plugin.shared.jobs import busy
 from napari_wbcseg.plugin.shared.panel import open_panel
-from napari_wbcseg.plugin.shared.unsaved import unsaved_folder
+from napari_wbcseg.plugin.shared.unsaved_copies import unsaved_folder
 from napari_wbcseg.plugin.writer import write_tiff
 from napari_wbcseg.results.records import ResultRecord, RunRecord
 

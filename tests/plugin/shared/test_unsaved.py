@@ -20,7 +20,8 @@ from napari_wbcseg.plugin.segment.save_form import SaveForm
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.plugin.shared.panel import open_panel
-from napari_wbcseg.plugin.shared.unsaved import UnsavedOffer, copies_left, unsaved_folder
+from napari_wbcseg.plugin.shared.unsaved_copies import copies_left, unsaved_folder
+from napari_wbcseg.plugin.shared.unsaved_offer import UnsavedOffer
 
 from ..conftest import dark_discs, discs
 
@@ -86,7 +87,7 @@ class TestKilled:
     def killed(self, picture, tmp_path, monkeypatch):
         """Correct cells in another napari, and kill it a moment later."""
         # What a test before was offered, and did not take, stays with this process.
-        monkeypatch.setattr("napari_wbcseg.plugin.shared.unsaved._left", [])
+        monkeypatch.setattr("napari_wbcseg.plugin.shared.unsaved_copies._left", [])
         process = subprocess.Popen(
             [sys.executable, "-c", CORRECT_UNTIL_KILLED, str(picture)],
             env={**os.environ, "NAPARI_CONFIG": str(tmp_path / "settings.yaml")},

@@ -15,7 +15,8 @@ from ...batch.folder import BatchItem
 from ...errors import WBCSegError
 from ..shared.metadata import LayerDataTuple, LayerInfo, is_cells
 from ..shared.saving import LayerSnapshot
-from ..shared.unsaved import UnsavedCopy, copies_left, keep_unsaved, state_of, take, words_of
+from ..shared.unsaved import keep_unsaved, state_of
+from ..shared.unsaved_copies import UnsavedCopy, copies_left, take, words_of
 from .files import Session, layers_of
 from .picture_list import Entry
 
