@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -100,4 +101,4 @@ def print_table(
 
 
 def rounded(value: Any, digits: int = 1) -> str:
-    return "" if value is None or value != value else f"{value:.{digits}f}"
+    return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"

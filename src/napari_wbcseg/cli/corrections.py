@@ -37,9 +37,10 @@ def _list(folder: Path | None) -> None:
     place = folder or corrections_folder()
     fields = read_record(place)
     if fields:
-        rows = []
-        for one in fields:
-            rows.append((one.name, str(one.cells), one.source, one.model, one.decided_by, one.decided_at))
+        rows = [
+            (one.name, str(one.cells), one.source, one.model, one.decided_by, one.decided_at)
+            for one in fields
+        ]
         print_table(("field", "cells", "from", "model", "decided by", "at"), rows)
     cells = sum(field.cells for field in fields)
     typer.echo(f"{counted(cells, 'white cell')} in {counted(len(fields), 'field')}: {place}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -161,7 +162,7 @@ def _captions(known: np.ndarray, theirs: np.ndarray, accepted: np.ndarray) -> li
     """Return what stands below each picture: who said the class, or how probable it is; and a tick."""
     words = []
     for sure, named, right in zip(known.tolist(), theirs.tolist(), accepted.tolist(), strict=True):
-        said = "named" if named else "" if sure != sure else f"{100 * sure:.0f} %"
+        said = "named" if named else "" if math.isnan(sure) else f"{100 * sure:.0f} %"
         words.append(f"{said} ✓".strip() if right else said)
     return words
 
