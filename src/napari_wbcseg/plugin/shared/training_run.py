@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
@@ -238,22 +238,15 @@ class TrainingRun(QWidget):
         self.process = process
         job.yielded.emit({"event": "process"})
         try:
-            while True:
-                job.rest(_EVERY)
-                events = process.poll()
-                last = {event["event"]: event for event in events}
-                for event in events:
-                    kind = event["event"]
-                    if kind == "result":
-                        return
-                    if kind == "error":
-                        raise TrainingError(event["text"])
-                    if kind in _STATES and event is not last[kind]:
-                        continue
-                    if kind == "progress":
-                        progress(event["done"], event["total"], event["stage"])
-                    else:
-                        job.yielded.emit(event)
+            for event in _events(job, process):
+                if event["event"] == "result":
+                    return
+                if event["event"] == "error":
+                    raise TrainingError(event["text"])
+                if event["event"] == "progress":
+                    progress(event["done"], event["total"], event["stage"])
+                else:
+                    job.yielded.emit(event)
         finally:
             self.process = None
             job.yielded.emit({"event": "process"})
@@ -283,6 +276,17 @@ class TrainingRun(QWidget):
         if self.running and self.ending:
             self.monitor.stage.setText("Ending …")
         self.changed.emit()
+
+
+def _events(job: Job, process: TrainingProcess) -> Iterator[dict[str, Any]]:
+    """Yield what happens in a process; of states that followed each other since it was asked, the last."""
+    while True:
+        job.rest(_EVERY)
+        events = process.poll()
+        last = {event["event"]: event for event in events}
+        for event in events:
+            if event["event"] not in _STATES or event is last[event["event"]]:
+                yield event
 
 
 class ResumePanel(Offer):
