@@ -91,20 +91,25 @@ def _metadata(folder: Path) -> Iterator[tuple[Path, Any]]:
 def _check(metadata: Any, file: Path) -> None:
     """Refuse what is not on the list, wherever in the metadata of an array it stands."""
     for part in _parts(metadata):
-        for key in ("compressor", "filters", "codecs", "index_codecs"):
-            given = part.get(key)
-            for codec in given if isinstance(given, list) else [given]:
-                name = codec.get("id", codec.get("name")) if isinstance(codec, dict) else codec
-                if codec is not None and str(name).removeprefix("numcodecs.") not in CODECS:
-                    raise ImageError(
-                        f"{file} asks for the codec {name!r}, which is not among those that are safe to run "
-                        "on a file from elsewhere; save the image again with a common compression."
-                    )
+        for codec in _codecs(part):
+            name = codec.get("id", codec.get("name")) if isinstance(codec, dict) else codec
+            if codec is not None and str(name).removeprefix("numcodecs.") not in CODECS:
+                raise ImageError(
+                    f"{file} asks for the codec {name!r}, which is not among those that are safe to run "
+                    "on a file from elsewhere; save the image again with a common compression."
+                )
         if part.get("storage_transformers"):
             raise ImageError(f"{file} asks for a storage transformer; save the image again as a plain zarr.")
         for key in ("dtype", "data_type", "encode_dtype", "decode_dtype", "astype"):
             if key in part and not _is_number(part[key]):
                 raise ImageError(f"{file} has values of type {str(part[key])[:40]!r}; an image has numbers.")
+
+
+def _codecs(part: dict[str, Any]) -> Iterator[Any]:
+    """Yield what the chunks of an array are to be decoded with; None where nothing is given."""
+    for key in ("compressor", "filters", "codecs", "index_codecs"):
+        given = part.get(key)
+        yield from given if isinstance(given, list) else [given]
 
 
 def _parts(value: Any) -> Iterator[dict[str, Any]]:
