@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_wbcseg.plugin.shared.counts import REPLACED, counts_of, fitted, labels_present
+from napari_wbcseg.plugin.shared.count_on_canvas import fitted
+from napari_wbcseg.plugin.shared.counts import REPLACED, counts_of, labels_present
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.progress import silent

@@ -192,7 +192,7 @@ def last_session() -> Path | None:
     return next((one for one in map(Path, get_open_history()) if (one / SESSION_FILE).is_file()), None)
 
 
-def look_at(item: BatchItem, session: Session) -> tuple[dict[str, Any] | None, bytes]:
+def row_and_thumbnail(item: BatchItem, session: Session) -> tuple[dict[str, Any] | None, bytes]:
     """Return the row of a picture in ``counts.csv``, None where no run came to it, and a small JPEG."""
     row, jpeg, outputs = None, b"", session.outputs
     if item.problem:

@@ -24,7 +24,7 @@ from ..shared.metadata import LayerInfo, note
 from ..shared.panel import Panel, calling, confirmed, open_review_on, there
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
-from .files import Session, last_session, look_at, save_in_place
+from .files import Session, last_session, row_and_thumbnail, save_in_place
 from .panel import KEYS, LOOKING, OTHERWISE, START, SessionPanel, ask_to_save
 from .picture_list import Entry, pixmap
 from .shown_picture import Contents, ShownPicture, copy_left, read_picture
@@ -195,7 +195,7 @@ class SessionWidget(Panel):
             rows = {entry: entry.row for entry in entries}
             for number, entry in enumerate(entries):
                 if not entry.known:
-                    rows[entry], jpeg = look_at(entry.item, session)
+                    rows[entry], jpeg = row_and_thumbnail(entry.item, session)
                     progress(number, len(entries), "Looking at the pictures")
                     tell((self._on_told, entry.item, rows[entry], jpeg))
             done = [entry.item for entry, row in rows.items() if row is not None and row["status"] == "ok"]
@@ -299,7 +299,7 @@ class SessionWidget(Panel):
             tell((self._take, now, items))
 
             def report(item: BatchItem, row: dict[str, Any]) -> None:
-                tell((self._on_told, item, row, look_at(item, now)[1]))
+                tell((self._on_told, item, row, row_and_thumbnail(item, now)[1]))
 
             return now.segment(items, model, settings, progress, report)
 
@@ -355,7 +355,7 @@ class SessionWidget(Panel):
 
         def work(progress: Progress) -> Any:
             files = save_in_place(snapshot, entry.item, session, progress)
-            return files, session.written(entry.item), *look_at(entry.item, session)
+            return files, session.written(entry.item), *row_and_thumbnail(entry.item, session)
 
         def done(outcome: Any) -> None:
             files, written, row, jpeg = outcome

@@ -22,19 +22,16 @@ from ...progress import Progress
 from ...segmentation.result import counts, summary_of
 from .class_colours import legend, show_classes
 from .columns import tell_at_mouse
+from .count_on_canvas import CountOnCanvas
 from .features import known_cells, known_values
 from .jobs import Job, busy, in_background, timer
-from .metadata import LayerInfo, is_on_disk, is_picture, note, role_of
-from .preferences import preference
+from .metadata import LayerInfo, is_cells, is_on_disk, is_picture, note
 from .reunite import reunite
 from .viewer import image_data, own_viewer, plane_shown
 
 _DELAY = 30  # ms; gathers what one mouse move emits
 _AT_ONCE = 2**20  # pixels counted without letting others run
 _EDITS = ("paint", "labels_update", "set_data", "data", "features")
-_FONT, _SMALLEST_FONT = 14, 6  # points
-_WIDTH = 0.9  # pixels of the screen that a letter takes at most, for a point of its font
-_MARGIN = 24  # pixels of the screen beside the text
 
 #: The note of cells whose picture got other pixels.
 REPLACED = "Are these its cells? The picture was replaced after they were found: segment it again."
@@ -65,11 +62,7 @@ def counted_name(info: LayerInfo, cells: pd.DataFrame, picture: str | None = "")
 
 
 class Counts(QObject):
-    """Follows every layer of cells in a viewer.
-
-    On the canvas stands the count of the cells that are seen: those of the active layer, or of the topmost
-    one, unless a picture covers them.
-    """
+    """Follows every layer of cells in a viewer."""
 
     #: Emitted with the layer whose count was told anew.
     changed = Signal(object)
@@ -83,8 +76,8 @@ class Counts(QObject):
         self._edited: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._pixels: weakref.WeakKeyDictionary[Layer, Any] = weakref.WeakKeyDictionary()  # of pictures
         self._job: Job | None = None
-        self._text = ""
         self._soon = timer(_DELAY, self._count, self)
+        self._canvas = CountOnCanvas(viewer, self._lines)
         layers = viewer.layers
         layers.events.inserted.connect(self._on_inserted)
         for emitter in (
@@ -94,12 +87,12 @@ class Counts(QObject):
             viewer.canvas.events.size,
             viewer.canvas.grid.events.enabled,
         ):
-            emitter.connect(self._show)
+            emitter.connect(self._canvas.show)
         layers.selection.events.active.connect(self._on_active)
         viewer.events.status.connect(self._on_status, position="last")
         for layer in layers:
             self._watch(layer)
-        self._show()
+        self._canvas.show()
 
     # Asked and told --------------------------------------------------------------------------------------
 
@@ -123,6 +116,19 @@ class Counts(QObject):
         words = "" if plane is None else self.words(layer, plane)
         return f"plane {plane}: {words}" if words else ""
 
+    def _lines(self, layer: Labels) -> list[str]:
+        """Return what stands on the canvas of the cells that are seen; nothing where no count is known."""
+        viewer, info, words = self._viewer(), LayerInfo.of(layer), self.words(layer)
+        if viewer is None or not words:
+            return []
+        here = self.plane_words(layer)
+        lines = [here, f"stack: {words}"] if here else [words]
+        if info.in_doubt:
+            lines = [f"{words}, see its notes"]
+        if info.source and sum(map(is_picture, viewer.layers)) > 1:
+            lines.insert(0, info.source)
+        return lines
+
     def legend(self, layer: Labels) -> str:
         """Return the classes of a layer's cells beside the colours of their outlines, as rich text."""
         table, info = self._tables.get(layer), LayerInfo.of(layer)
@@ -139,21 +145,21 @@ class Counts(QObject):
     def say(self, layer: Labels, words: str) -> None:
         """Tell of a layer that is filling how far it is; it is neither followed nor counted yet."""
         note(layer, role="cells", kept=True, summary=words)
-        self._show()
+        self._canvas.show()
 
     # Following -------------------------------------------------------------------------------------------
 
     def _on_inserted(self, event: Any) -> None:
         layer = event.value
         self._watch(layer)
-        self._show()
+        self._canvas.show()
         QTimer.singleShot(0, lambda: self._reunite(layer))  # napari is in the middle of the event
 
     def _reunite(self, layer: Layer) -> None:
         viewer = self._viewer()
         if viewer is None or layer not in viewer.layers:
             return
-        if role_of(layer) == "cells":
+        if is_cells(layer):
             show_classes(layer)
         for cells in reunite(viewer, layer):
             self._on_active()
@@ -161,15 +167,13 @@ class Counts(QObject):
 
     def _on_active(self, event: Any = None) -> None:
         """Let the cells that were chosen last be those of their picture, where a copy of them is there."""
-        self._show()
+        self._canvas.show()
         viewer = self._viewer()
         active = None if viewer is None else viewer.layers.selection.active
-        source = None if active is None or role_of(active) != "cells" else LayerInfo.of(active).source_id
+        source = None if active is None or not is_cells(active) else LayerInfo.of(active).source_id
         if viewer is None or source is None:
             return
-        mine = [
-            one for one in viewer.layers if role_of(one) == "cells" and LayerInfo.of(one).source_id == source
-        ]
+        mine = [one for one in viewer.layers if is_cells(one) and LayerInfo.of(one).source_id == source]
         others = [one for one in mine if one is not active]
         if LayerInfo.of(active).kept or not all(LayerInfo.of(one).kept for one in others):
             for layer in mine:
@@ -179,18 +183,18 @@ class Counts(QObject):
     def _on_status(self, event: Any = None) -> None:
         viewer = self._viewer()
         active = None if viewer is None else viewer.layers.selection.active
-        if viewer is not None and active is not None and role_of(active) == "cells":
+        if viewer is not None and active is not None and is_cells(active):
             tell_at_mouse(viewer, active)
 
     def _watch(self, layer: Layer) -> None:
         for name in ("visible", "opacity", "blending", "translate", "scale", "affine"):
-            getattr(layer.events, name).connect(self._show)
+            getattr(layer.events, name).connect(self._canvas.show)
         layer.events.metadata.connect(self._on_saved)
         layer.events.name.connect(self._on_renamed)
         if is_picture(layer):
             self._pixels[layer] = layer.data
             layer.events.data.connect(self._on_picture)
-        if role_of(layer) == "cells" and not is_on_disk(layer):
+        if is_cells(layer) and not is_on_disk(layer):
             for name in _EDITS:
                 getattr(layer.events, name).connect(self._on_edit)
 
@@ -200,7 +204,7 @@ class Counts(QObject):
         before, self._pixels[picture] = self._pixels.get(picture), picture.data
         for layer in [] if viewer is None or before is picture.data else viewer.layers:
             info = LayerInfo.of(layer)
-            if info.source_id == str(picture.unique_id) and role_of(layer) == "cells":
+            if info.source_id == str(picture.unique_id) and is_cells(layer):
                 note(layer, notes=tuple(dict.fromkeys((*info.notes, REPLACED))))
                 self._renew(layer)
 
@@ -214,11 +218,11 @@ class Counts(QObject):
                 note(layer, source=picture.name)
                 if ending and layer.name.endswith(ending):
                     layer.name = layer_name(layer.name.removesuffix(ending), picture.name)
-        self._show()
+        self._canvas.show()
 
     def _on_saved(self, event: Any) -> None:
         """Tell the count anew: of cells that were corrected and saved it is in doubt no more."""
-        if role_of(event.source) == "cells":
+        if is_cells(event.source):
             self._renew(event.source)
 
     def _on_edit(self, event: Any) -> None:
@@ -259,69 +263,14 @@ class Counts(QObject):
 
     def _renew(self, layer: Labels) -> None:
         cells = self._tables.get(layer)
-        if role_of(layer) == "cells" and cells is not None:
+        if is_cells(layer) and cells is not None:
             info = LayerInfo.of(layer)
             note(layer, summary=summary_of(cells, info.class_list))
             named, name = _COUNTED_NAME.fullmatch(layer.name), counted_name(info, cells)
             if named is not None and layer.name != name + named[1]:
                 layer.name = name + named[1]
-        self._show()
+        self._canvas.show()
         self.changed.emit(layer)
-
-    def _show(self, event: Any = None) -> None:
-        """Write the count of the cells that are seen, and no other, on the canvas."""
-        viewer = self._viewer()
-        if viewer is None:
-            return
-        overlay = viewer.canvas.overlays.text
-        if overlay.visible and overlay.text not in ("", self._text):
-            return  # the user's own words
-        cells = _seen(viewer) if preference("count_on_canvas") else None
-        words = "" if cells is None else self.words(cells)
-        if cells is None or not words:
-            overlay.visible, self._text = False, ""
-            return
-        here, info = self.plane_words(cells), LayerInfo.of(cells)
-        lines = [here, f"stack: {words}"] if here else [words]
-        if info.in_doubt:
-            lines = [f"{words}, see its notes"]
-        if info.source and sum(map(is_picture, viewer.layers)) > 1:
-            lines.insert(0, info.source)
-        self._text, size = fitted(lines, viewer.canvas.size[1])
-        overlay.text, overlay.font_size = self._text, size
-        overlay.visible = True
-
-
-def fitted(lines: list[str], width: float) -> tuple[str, float]:
-    """Return a text that is shown whole in this many pixels, and the points of its font."""
-    room = max(width - _MARGIN, 1) / _WIDTH
-    if max(map(len, lines)) * _FONT > room:
-        lines = [part for line in lines for part in line.split(", ")]
-    return "\n".join(lines), float(np.clip(room // max(map(len, lines)), _SMALLEST_FONT, _FONT))
-
-
-def _seen(viewer: ViewerModel) -> Labels | None:
-    """Return the layer of cells that is looked at; None where there is none, or a picture covers it."""
-    layers = list(viewer.layers)
-    seen = [
-        layer
-        for place, layer in enumerate(layers)
-        if role_of(layer) == "cells"
-        and layer.visible
-        and (viewer.canvas.grid.enabled or not any(_covers(above, layer) for above in layers[place + 1 :]))
-    ]
-    active = viewer.layers.selection.active
-    return active if active in seen else next(reversed(seen), None)
-
-
-def _covers(above: Layer, below: Layer) -> bool:
-    """Say whether a picture hides a layer that lies below it."""
-    if not is_picture(above) or not above.visible or above.opacity < 1:
-        return False
-    if str(above.blending) in ("additive", "minimum", "multiplicative"):
-        return False
-    (low, high), (top, bottom) = (layer.extent.world[:, -2:] for layer in (above, below))
-    return bool((low <= top + 1e-6).all() and (high >= bottom - 1e-6).all())
 
 
 def labels_present(data: Any, progress: Progress) -> list[np.ndarray]:
