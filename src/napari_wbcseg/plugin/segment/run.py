@@ -24,6 +24,7 @@ from ..shared.counts import counted_name, counts_of, layer_name
 from ..shared.features import features_table
 from ..shared.jobs import Job, in_background
 from ..shared.layers import (
+    CELLS_OPACITY,
     LayerArrays,
     LayerUpdate,
     ResultLayers,
@@ -181,7 +182,9 @@ class SegmentRun(QObject):
         if layer is None:
             levels, several = self._levels, len(self._levels) > 1
             place = placement(self._source, 2)
-            layer = Labels(levels if several else levels[0], multiscale=several, opacity=0.45, **place)
+            layer = Labels(
+                levels if several else levels[0], multiscale=several, opacity=CELLS_OPACITY, **place
+            )
             self.filling = layer
         if layer not in self._viewer.layers:
             place = self._viewer.layers.index(self._source) + 1

@@ -14,7 +14,7 @@ from ...results.names import stem_of
 from ...segmentation.result import Placement
 from .counts import counted_name
 from .features import features_table
-from .layers import fingerprint
+from .layers import CELLS_OPACITY, fingerprint
 from .metadata import LayerDataTuple, LayerInfo
 
 _OVERVIEW = 4096  # pixels along the longer side, held in memory where a file has no such level
@@ -90,7 +90,7 @@ def _cells(result: Any, about: LayerInfo, picture: str | None) -> dict[str, Any]
     return {
         "name": counted_name(about, result.cells, picture),
         "features": features_table(result.cells),
-        "opacity": 0.45,
+        "opacity": CELLS_OPACITY,
         "metadata": about.metadata,
     }
 

@@ -26,6 +26,8 @@ from .viewer import image_data, own_viewer, placement
 _FEW = 60_000
 _RECTANGLES_AT_ONCE = 40
 _ROLES = ("probability", "proposals", "cells")
+#: Of cells that are filled: the picture is seen through them.
+CELLS_OPACITY = 0.45
 _PROPOSAL_LOOK = {"face_color": "transparent", "edge_color": "#f2c14e", "edge_width": 1.5}
 
 
@@ -175,7 +177,9 @@ class LayerUpdate:
     def _cells(self) -> Labels:
         labels, features = self._arrays.labels, self._arrays.features
         name = counted_name(self._info("cells"), self._segmentation.cells, self._picture)
-        layer: Labels = self._layer("cells", Labels, labels, name=name, features=features, opacity=0.45)
+        layer: Labels = self._layer(
+            "cells", Labels, labels, name=name, features=features, opacity=CELLS_OPACITY
+        )
         if layer not in self._added:
             layer.editable = False  # forgets what Undo would bring into the new labels
             layer.data = labels
