@@ -59,10 +59,10 @@ def take_diameter(viewer: napari.Viewer, segment: SegmentWidget) -> None:
     camera = viewer.scene.camera
     before = camera.center, camera.zoom
     camera.center, camera.zoom = (0, cell["row"], cell["col"]), 4
-    segment._panel.method.diameter._none.value = False
+    segment.panel.method.diameter._none.value = False
     rest()
     take(viewer, "diameter.png")
-    segment._panel.method.diameter._none.value = True
+    segment.panel.method.diameter._none.value = True
     camera.center, camera.zoom = before
 
 

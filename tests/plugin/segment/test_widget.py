@@ -44,9 +44,9 @@ def test_run_adds_the_layers_and_tells_the_count(viewer, widget, quick_segment, 
     segmentation, layers = run(widget, qtbot)
     assert segmentation.count == 3
     assert layers.cells in viewer.layers
-    assert widget._panel.result.text() == "3 white cells"
-    assert "Cell diameter 24 px, estimated" in widget._panel.found.text()
-    assert widget._panel.method.diameter._value.value == 24, "a start for setting it by hand"
+    assert widget.panel.result.text() == "3 white cells"
+    assert "Cell diameter 24 px, estimated" in widget.panel.found.text()
+    assert widget.panel.method.diameter._value.value == 24, "a start for setting it by hand"
     assert widget.settings.cell_diameter is None
     assert widget.image is source, "the results do not become the image"
     no_thread_left(qtbot)
@@ -57,7 +57,7 @@ def test_the_widget_gives_what_the_function_gives(viewer, widget, small_model, q
     from napari_wbcseg import segment
 
     small_model("tiny", "classic")
-    widget._panel.method.models.refresh("tiny")
+    widget.panel.method.models.refresh("tiny")
     source = viewer.add_image(discs(), rgb=True)
     segmentation, layers = run(widget, qtbot, timeout=60_000)
     expected = segment(source.data, "tiny", SegmentationSettings(recipe="classic"))
@@ -126,11 +126,11 @@ def test_cancel_leaves_the_layers_as_they_were(viewer, widget, slow_segment, qtb
     widget.run()
     qtbot.waitUntil(slow_segment.started.is_set, timeout=5000)
     with qtbot.waitSignal(widget.cancelled, timeout=1000):
-        widget._panel.cancel.click()
+        widget.panel.cancel.click()
 
     assert list(viewer.layers) == before
     assert not widget.running
-    assert widget._panel.run.isEnabled()
+    assert widget.panel.run.isEnabled()
     no_thread_left(qtbot)
 
 
@@ -139,7 +139,7 @@ def test_the_activity_dock_shows_the_run_and_can_cancel_it(viewer, widget, slow_
 
     viewer.add_image(discs(), rgb=True)
     widget.run()
-    qtbot.waitUntil(lambda: widget._panel.bar.maximum() == 3, timeout=5000)
+    qtbot.waitUntil(lambda: widget.panel.bar.maximum() == 3, timeout=5000)
     (bar,) = progress._all_instances
     assert bar.total == 3
     with qtbot.waitSignal(widget.cancelled, timeout=1000):
@@ -168,7 +168,7 @@ def test_what_was_found_is_not_put_on_other_pixels(viewer, widget, slow_segment,
     assert "replaced" in signal.args[0]
     assert list(viewer.layers) == [source]
     source.data = discs((80, 70))
-    assert widget._panel.about.text() == "One colour image, 70 × 80 pixels."
+    assert widget.panel.about.text() == "One colour image, 70 × 80 pixels."
 
 
 def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_segment, qtbot):
@@ -177,7 +177,7 @@ def test_a_layer_renamed_while_running_is_still_the_source(viewer, widget, slow_
     source.name = "other"
     with qtbot.waitSignal(widget.segmented, timeout=5000):
         slow_segment.go.set()
-    assert widget._panel.picker.current_choice == "other"
+    assert widget.panel.picker.current_choice == "other"
     assert viewer.layers[-1].name == "white cells (3) of other"
 
 
@@ -190,8 +190,8 @@ def test_who_has_gone_on_to_another_picture_stays_there(viewer, widget, slow_seg
     viewer.layers.selection.active = first
     widget.run()
     viewer.layers.selection.active = cells
-    assert widget._panel.about.text() == "One colour image, 160 × 120 pixels."
-    assert widget._panel.result.text() == "1 white cell"
+    assert widget.panel.about.text() == "One colour image, 160 × 120 pixels."
+    assert widget.panel.result.text() == "1 white cell"
     review = widget.review()
     review.select([(0, 1)])
     review.accept()
@@ -258,9 +258,9 @@ def test_a_layer_that_cannot_be_segmented_is_explained_beside_the_button(
     viewer, widget, data, rgb, words, qtbot
 ):
     layer = viewer.add_image(data, rgb=rgb)
-    assert not widget._panel.run.isEnabled()
-    assert words in widget._panel.status.text()
-    assert widget._panel.about.text() == "", "it is said once"
+    assert not widget.panel.run.isEnabled()
+    assert words in widget.panel.status.text()
+    assert widget.panel.about.text() == "", "it is said once"
     with qtbot.waitSignal(widget.failed) as signal:
         widget.run()
     assert words in signal.args[0]
@@ -268,8 +268,8 @@ def test_a_layer_that_cannot_be_segmented_is_explained_beside_the_button(
 
 
 def test_without_an_image_the_next_step_is_told(widget):
-    assert not widget._panel.run.isEnabled()
-    assert "Open Sample" in widget._panel.status.text()
+    assert not widget.panel.run.isEnabled()
+    assert "Open Sample" in widget.panel.status.text()
 
 
 def test_without_a_model_a_run_is_refused(viewer, qtbot, monkeypatch):
@@ -304,8 +304,8 @@ def test_a_count_in_doubt_is_a_question(viewer, widget, qtbot, monkeypatch):
     )
     viewer.add_image(discs(), rgb=True)
     run(widget, qtbot)
-    assert widget._panel.result.text() == "count in doubt"
-    assert asked in widget._panel.notes.text()
+    assert widget.panel.result.text() == "count in doubt"
+    assert asked in widget.panel.notes.text()
 
 
 def test_the_settings_shown_are_the_settings_used(viewer, widget, qtbot, monkeypatch):
@@ -330,7 +330,7 @@ def test_a_trained_model_appears_in_the_list_and_is_not_chosen_unasked(widget, s
     before = widget.model
     small_model("leishman", "classic")
     events.models_changed.emit("leishman")
-    assert widget._panel.method.models.findData("leishman") >= 0
+    assert widget.panel.method.models.findData("leishman") >= 0
     assert widget.model == before
     widget.model = "leishman"
     assert widget.settings.recipe == "classic", "a model brings its recipe"
@@ -338,19 +338,19 @@ def test_a_trained_model_appears_in_the_list_and_is_not_chosen_unasked(widget, s
 
 def test_choosing_a_recipe_takes_a_model_of_it(widget, small_model):
     small_model("leishman", "classic")
-    widget._panel.method.models.refresh()
+    widget.panel.method.models.refresh()
     widget.model = "my-stain"
-    widget._panel.method.editors["recipe"]._value.value = "classic"
+    widget.panel.method.editors["recipe"]._value.value = "classic"
     assert widget.model in ("classic", "leishman")
-    assert widget._panel.method.models.recipe == "classic"
+    assert widget.panel.method.models.recipe == "classic"
 
 
 def test_a_spoilt_model_file_is_listed_but_cannot_be_chosen(widget, own_models_folder):
     (own_models_folder / "spoilt.safetensors").write_bytes(b"nothing")
-    widget._panel.method.models.refresh()
-    index = widget._panel.method.models.findData("spoilt")
+    widget.panel.method.models.refresh()
+    index = widget.panel.method.models.findData("spoilt")
     assert index >= 0
-    assert not widget._panel.method.models.model().item(index).isEnabled()
+    assert not widget.panel.method.models.model().item(index).isEnabled()
 
 
 def test_the_picker_follows_the_active_layer_and_forgets_removed_ones(viewer, widget):
@@ -375,7 +375,7 @@ def test_only_the_regions_are_segmented(viewer, widget, quick_segment, qtbot, la
     assert segmentation.count == 1, "of three cells one has its centre in the region"
     assert layers.cells.data.shape == (120, 160)
     assert layers.cells.data[30, 30] == 1
-    assert "Only the region" in widget._panel.notes.text()
+    assert "Only the region" in widget.panel.notes.text()
 
 
 def test_only_the_plane_shown_is_segmented(viewer, widget, quick_segment, qtbot):
@@ -386,9 +386,9 @@ def test_only_the_plane_shown_is_segmented(viewer, widget, quick_segment, qtbot)
     segmentation, layers = run(widget, qtbot)
     assert layers.cells.data.shape == (3, 120, 160)
     assert [int(plane.max()) for plane in layers.cells.data] == [0, 3, 0]
-    assert widget._panel.here.text() == "plane 1: 3 white cells"
+    assert widget.panel.here.text() == "plane 1: 3 white cells"
     viewer.dims.set_current_step(0, 0)
-    assert widget._panel.here.text() == "plane 0: 0 white cells"
+    assert widget.panel.here.text() == "plane 0: 0 white cells"
     assert list(segmentation.cells["plane"]) == [1, 1, 1]
 
 
@@ -429,16 +429,16 @@ def test_the_count_follows_brush_and_undo(viewer, widget, quick_segment, qtbot):
     _, layers = run(widget, qtbot)
     cells = layers.cells
     cells.paint((110, 10), 4)
-    qtbot.waitUntil(lambda: widget._panel.result.text() == "4 white cells", timeout=5000)
+    qtbot.waitUntil(lambda: widget.panel.result.text() == "4 white cells", timeout=5000)
     assert cells.name == "white cells (4) of Image"
     cells.undo()
-    qtbot.waitUntil(lambda: widget._panel.result.text() == "3 white cells", timeout=5000)
+    qtbot.waitUntil(lambda: widget.panel.result.text() == "3 white cells", timeout=5000)
     assert viewer.canvas.overlays.text.text == "3 white cells"
 
 
 def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick_segment, qtbot):
     source = viewer.add_image(discs(), rgb=True, scale=(0.5, 0.5))
-    editor = widget._panel.method.diameter
+    editor = widget.panel.method.diameter
     editor._none.value = False
     editor._value.value = 40
     circle = widget._circle.layer
@@ -458,8 +458,8 @@ def test_a_diameter_set_by_hand_is_drawn_and_can_be_pulled(viewer, widget, quick
 def test_colours_that_napari_took_for_planes_become_one_image(viewer, widget, quick_segment, qtbot):
     image = discs()
     viewer.add_image(np.moveaxis(image, -1, 0).astype(np.uint16) * 16, name="smear")
-    assert "the colours of one image" in widget._panel.about.text()
-    widget._panel.join.click()
+    assert "the colours of one image" in widget.panel.about.text()
+    widget.panel.join.click()
     qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
     assert [layer.name for layer in viewer.layers] == ["smear"]
     assert np.abs(widget.image.data.astype(int) - image).max() <= 1
@@ -470,9 +470,9 @@ def test_one_layer_a_colour_becomes_one_image(viewer, widget, quick_segment, qtb
     image = discs()
     channels = viewer.add_image(image, channel_axis=2, name="smear")
     widget.regions = viewer.add_shapes(ndim=2)
-    assert "red, green and blue" in widget._panel.about.text(), "as long as the button is there"
+    assert "red, green and blue" in widget.panel.about.text(), "as long as the button is there"
     widget.regions = None
-    widget._panel.join.click()
+    widget.panel.join.click()
     qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
     np.testing.assert_array_equal(widget.image.data, image)
     assert not any(channel.visible for channel in channels)
@@ -491,8 +491,8 @@ def test_layers_known_by_their_colours_become_one_image(viewer, widget, qtbot, n
     image = discs()
     for number in (2, 0, 1):
         viewer.add_image(image[..., number], name=names[number], colormap=maps[number])
-    assert ", ".join(names) in widget._panel.about.text()
-    widget._panel.join.click()
+    assert ", ".join(names) in widget.panel.about.text()
+    widget.panel.join.click()
     qtbot.waitUntil(lambda: bool(widget.image and widget.image.rgb), timeout=5000)
     np.testing.assert_array_equal(widget.image.data, image)
 
@@ -500,11 +500,11 @@ def test_layers_known_by_their_colours_become_one_image(viewer, widget, qtbot, n
 def test_what_is_folded_takes_no_key_and_draw_needs_an_image(viewer, widget):
     from napari_wbcseg.plugin.shared.panel import Folded
 
-    assert not widget._panel.draw.isEnabled()
+    assert not widget.panel.draw.isEnabled()
     for part in widget.findChildren(Folded):
         assert not any(inner.isVisibleTo(widget) for inner in part._content.findChildren(QWidget))
         part.expand()
-    assert widget._panel.method.editors["batch_size"].isVisibleTo(widget)
+    assert widget.panel.method.editors["batch_size"].isVisibleTo(widget)
 
 
 EDGES = [(0, 60), (60, 0), (119, 60), (60, 159), (0, 0)]
@@ -515,7 +515,7 @@ def test_few_cells_and_cells_on_the_borders_land(viewer, widget, quick_segment, 
     viewer.add_image(discs(centres=centres).astype(np.int32), rgb=True)
     segmentation, layers = run(widget, qtbot)
     assert segmentation.count == len(centres) == layers.cells.data.max()
-    assert widget._panel.result.text() == segmentation.summary
+    assert widget.panel.result.text() == segmentation.summary
 
 
 def answer(button):
@@ -539,12 +539,12 @@ def test_corrections_are_not_thrown_away_unasked(viewer, widget, quick_segment, 
     viewer.add_image(discs(), rgb=True)
     cells = run(widget, qtbot)[1].cells
     with qtbot.waitSignal(widget.segmented, timeout=20_000):
-        widget._panel.run.click()  # nothing was corrected: no question
+        widget.panel.run.click()  # nothing was corrected: no question
     cells.fill((30, 30), 0)
     corrected = cells.data.copy()
 
     asked = answer("Cancel")
-    widget._panel.run.click()
+    widget.panel.run.click()
     assert len(asked) == 1
     assert "corrected by hand" in asked[0]
     assert not widget.running
@@ -552,18 +552,18 @@ def test_corrections_are_not_thrown_away_unasked(viewer, widget, quick_segment, 
 
     answer("Keep it")
     with qtbot.waitSignal(widget.segmented, timeout=20_000) as signal:
-        widget._panel.run.click()
+        widget.panel.run.click()
     new = signal.args[1].cells
     assert new is not cells
     assert cells.name.endswith(", kept")
     assert not cells.visible
     np.testing.assert_array_equal(cells.data, corrected)
-    assert widget._panel.result.text() == "3 white cells"
+    assert widget.panel.result.text() == "3 white cells"
 
     new.fill((30, 30), 0)
     answer("Replace it")
     with qtbot.waitSignal(widget.segmented, timeout=20_000) as signal:
-        widget._panel.run.click()
+        widget.panel.run.click()
     assert signal.args[1].cells is new
     assert new.data.max() == 3
     np.testing.assert_array_equal(cells.data, corrected)
@@ -574,7 +574,7 @@ def test_what_is_corrected_during_a_run_is_kept(viewer, widget, slow_segment, qt
     slow_segment.go.set()
     cells = run(widget, qtbot)[1].cells
     slow_segment.go.clear()
-    widget._panel.run.click()  # nothing is corrected yet: no question
+    widget.panel.run.click()  # nothing is corrected yet: no question
     cells.fill((30, 30), 0)
     with qtbot.waitSignal(widget.segmented, timeout=20_000) as signal:
         slow_segment.go.set()
@@ -591,21 +591,21 @@ def test_of_a_copy_and_what_it_was_made_of_the_chosen_one_is_saved(viewer, widge
     _duplicate_layer(viewer.layers)
     copy = next(layer for layer in viewer.layers if layer.name.endswith("copy"))
     viewer.layers.selection.active = copy
-    assert widget._panel.cells() is copy
+    assert widget.panel.cells() is copy
 
     viewer.layers.selection.active = cells
     cells.fill((30, 30), 0)
     viewer.layers.selection.active = image
-    qtbot.waitUntil(lambda: widget._panel.result.text() == "2 white cells", timeout=5000)
-    assert widget._panel.cells() is cells
+    qtbot.waitUntil(lambda: widget.panel.result.text() == "2 white cells", timeout=5000)
+    assert widget.panel.cells() is cells
 
     viewer.layers.remove(copy)
-    assert widget._panel.cells() is cells
+    assert widget.panel.cells() is cells
     viewer.layers.selection.active = cells
     _duplicate_layer(viewer.layers)
     viewer.layers.remove(cells)
     viewer.layers.selection.active = viewer.layers[-1]
-    assert widget._panel.cells() is viewer.layers[-1]
+    assert widget.panel.cells() is viewer.layers[-1]
 
 
 def test_what_was_accepted_counts_as_a_correction(viewer, widget, quick_segment, qtbot):
@@ -631,7 +631,7 @@ def test_review_opens_in_front_and_once(viewer, widget, quick_segment, qtbot):
     while not hasattr(dock, "inner_widget"):
         dock = dock.parent()
     dock.hide()
-    widget._panel.review.click()
+    widget.panel.review.click()
     assert not dock.isHidden()
     assert review.labels is second
     open_review()
@@ -647,23 +647,23 @@ def test_what_is_said_of_one_picture_does_not_stand_under_another(
 ):
     first = viewer.add_image(discs(), rgb=True, name="a")
     run(widget, qtbot)
-    with qtbot.waitSignal(widget._panel.save.saved, timeout=60_000):
-        widget._panel.save.save(tmp_path / "a")
-    assert "Saved" in widget._panel.save.message.text()
-    assert "24 px" in widget._panel.found.text()
+    with qtbot.waitSignal(widget.panel.save.saved, timeout=60_000):
+        widget.panel.save.save(tmp_path / "a")
+    assert "Saved" in widget.panel.save.message.text()
+    assert "24 px" in widget.panel.found.text()
     viewer.add_image(discs(), rgb=True, name="b")
-    assert widget._panel.save.message.text() == ""
-    assert widget._panel.found.text() == ""
-    assert widget._panel.result.text() == ""
+    assert widget.panel.save.message.text() == ""
+    assert widget.panel.found.text() == ""
+    assert widget.panel.result.text() == ""
     viewer.layers.selection.active = first
-    assert "24 px" in widget._panel.found.text()
-    assert widget._panel.result.text() == "3 white cells"
+    assert "24 px" in widget.panel.found.text()
+    assert widget.panel.result.text() == "3 white cells"
 
 
 def test_a_second_saving_that_follows_at_once_is_known_to_run(viewer, widget, quick_segment, qtbot, tmp_path):
     viewer.add_image(discs(), rgb=True)
     run(widget, qtbot)
-    form, names = widget._panel.save, ["a", "b"]
+    form, names = widget.panel.save, ["a", "b"]
     form.formats = ["csv"]
     form.saved.connect(lambda files: names and form.save(tmp_path / names.pop(0)))
     with qtbot.waitSignal(form.saved, timeout=60_000):
@@ -694,13 +694,13 @@ def test_another_day_picture_and_cells_are_in_place(viewer, widget, qtbot, tmp_p
     record = saved(viewer, tmp_path)
     viewer.open(record, plugin="napari-wbcseg")
     assert [layer.name for layer in viewer.layers] == ["smear", "white cells (3) of smear"]
-    qtbot.waitUntil(lambda: widget._panel.result.text() == "3 white cells", timeout=5000)
+    qtbot.waitUntil(lambda: widget.panel.result.text() == "3 white cells", timeout=5000)
     assert widget.image is viewer.layers[0]
-    assert not widget._panel.next_steps.isHidden()
-    assert widget._panel.save.button.isEnabled()
+    assert not widget.panel.next_steps.isHidden()
+    assert widget.panel.save.button.isEnabled()
     assert viewer.canvas.overlays.text.visible
-    with qtbot.waitSignal(widget._panel.save.saved, timeout=60_000):
-        widget._panel.save.save(tmp_path / "again")
+    with qtbot.waitSignal(widget.panel.save.saved, timeout=60_000):
+        widget.panel.save.save(tmp_path / "again")
     import json
 
     written = json.loads((tmp_path / "again-result.json").read_text(encoding="utf-8"))
@@ -743,5 +743,5 @@ def test_a_picture_that_is_opened_later_goes_below_its_cells(viewer, widget, qtb
     (tmp_path / "away.png").rename(tmp_path / "smear.png")
     viewer.open(tmp_path / "smear.png", plugin="napari")
     qtbot.waitUntil(lambda: viewer.layers[0].name == "smear", timeout=5000)
-    assert widget._panel.result.text() == "3 white cells"
+    assert widget.panel.result.text() == "3 white cells"
     assert viewer.canvas.overlays.text.text == "3 white cells"

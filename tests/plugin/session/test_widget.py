@@ -112,7 +112,7 @@ def written(out):
 
 def texts(widget):
     """Return what the list shows: a row a picture."""
-    model = widget._panel.pictures.model()
+    model = widget.panel.pictures.model()
     return [
         tuple(model.data(model.index(row, column)) for column in range(4)) for row in range(model.rowCount())
     ]
@@ -144,7 +144,7 @@ class TestOpening:
         assert texts(widget) == [(f"{number:04}.png", "", "", "") for number in range(6)]
         assert all(entry.picture.width() == 54 for entry in widget.entries), "square, as the pictures are"
         assert [layer.name for layer in viewer.layers] == ["0000.png"]
-        assert widget._panel.summary.text() == "6 pictures, 0 segmented."
+        assert widget.panel.summary.text() == "6 pictures, 0 segmented."
 
     def test_some_files_are_a_session_too(self, open_session, folder, tmp_path):
         widget = open_session(folder / "0001.png", folder / "0003.png", out=tmp_path / "two")
@@ -156,8 +156,8 @@ class TestOpening:
         widget = open_session(tmp_path / "bad")
         segment_all(widget, qtbot)
         assert [row[3] for row in texts(widget)] == ["✓", "failed", "✓"]
-        assert "0001.png cannot be read" in widget._panel.pictures.topLevelItem(1).toolTip(0)
-        assert widget._panel.summary.text().endswith("1 failed.")
+        assert "0001.png cannot be read" in widget.panel.pictures.topLevelItem(1).toolTip(0)
+        assert widget.panel.summary.text().endswith("1 failed.")
         said = texts(widget)
         with qtbot.waitSignal(widget.listed, timeout=WAIT):
             widget.open_pictures([tmp_path / "bad" / "counted"])
@@ -177,10 +177,10 @@ class TestOpening:
         widget = open_session(folder)
         segment_all(widget, qtbot)
         said = "0003.jpg and 0003.png seem to be one picture, whose cells count twice: leave one of them out."
-        assert widget._panel.notices.text() == said
+        assert widget.panel.notices.text() == said
         with qtbot.waitSignal(widget.listed, timeout=WAIT):
             widget.open_pictures([out])
-        assert widget._panel.notices.text() == said
+        assert widget.panel.notices.text() == said
 
     def test_a_folder_that_does_not_say_of_which_pictures_it_is_is_a_sentence(self, viewer, tmp_path, qtbot):
         (tmp_path / SESSION_FILE).write_bytes(b"cut off")
@@ -209,7 +209,7 @@ class TestChoosingTheMethod:
 
     def test_classifiers_are_offered_as_in_the_panel_segment(self, viewer):
         widget = open_panel(viewer, TITLE)
-        assert isinstance(widget._panel.method.editors["classes"], ClassesEditor)
+        assert isinstance(widget.panel.method.editors["classes"], ClassesEditor)
 
 
 class TestSegmenting:
@@ -220,7 +220,7 @@ class TestSegmenting:
             path.name for path in (tmp_path / "by-shell").iterdir()
         }
         assert [row[1:] for row in texts(session)] == [(f"{n % 4}", "", "✓") for n in range(6)]
-        assert session._panel.summary.text() == "6 pictures, 6 segmented: 7 white cells, 0 to check."
+        assert session.panel.summary.text() == "6 pictures, 6 segmented: 7 white cells, 0 to check."
 
     def test_a_count_in_doubt_is_a_question(self, open_session, folder, out):
         Image.fromarray(255 - np.asarray(Image.open(folder / "0001.png"))).save(folder / "0009.png")
@@ -228,7 +228,7 @@ class TestSegmenting:
         widget = open_session(out)
         assert texts(widget)[-1] == ("0009.png", "?", "", "")
         assert (
-            widget._panel.summary.text() == "7 pictures, 7 segmented: 7 white cells, 0 to check. 1 in doubt."
+            widget.panel.summary.text() == "7 pictures, 7 segmented: 7 white cells, 0 to check. 1 in doubt."
         )
         assert "Left out, as their counts are in doubt: 1 result." in wbcseg("differential", out).output
         found, _ = differential_of([out])
@@ -244,8 +244,8 @@ class TestSegmenting:
         assert widget.cells.ndim == 3
         assert texts(widget) == [("stack.tif", "?", "", "")]
         assert viewer.canvas.overlays.text.text == "count in doubt, see its notes"
-        qtbot.waitUntil(lambda: segment._panel.result.text() == "count in doubt", timeout=WAIT)
-        assert segment._panel.here.text() == ""
+        qtbot.waitUntil(lambda: segment.panel.result.text() == "count in doubt", timeout=WAIT)
+        assert segment.panel.here.text() == ""
         assert review.panel.count.text() == "count in doubt"
         assert "On this plane" not in review.panel.here.text()
         review.select([(0, 1)])
@@ -300,7 +300,7 @@ class TestSegmenting:
             widget.segment_all()
             qtbot.waitUntil(lambda: sum(entry.segmented for entry in widget.entries) > 3, timeout=WAIT)
             widget.cancel()
-        assert "0001.jpg and 0001.png seem to be one picture" in widget._panel.notices.text()
+        assert "0001.jpg and 0001.png seem to be one picture" in widget.panel.notices.text()
 
     def test_what_was_not_looked_at_before_a_run_that_is_refused_is_looked_at_after_it(
         self, viewer, tmp_path, qtbot
@@ -310,13 +310,13 @@ class TestSegmenting:
         write_images(tmp_path / "many", 40)
         shell(tmp_path / "many", "-o", tmp_path / "out")
         widget = open_panel(viewer, TITLE)
-        widget._panel.pictures.model().rowsInserted.connect(lambda *_: widget.segment_all())
+        widget.panel.pictures.model().rowsInserted.connect(lambda *_: widget.segment_all())
         with (
             FileLock(tmp_path / "out" / ".wbcseg.lock"),
             qtbot.waitSignals([widget.failed, widget.listed], timeout=WAIT),
         ):
             widget.open_pictures([tmp_path / "out"])
-        assert widget._panel.summary.text() == "40 pictures, 40 segmented: 60 white cells, 0 to check."
+        assert widget.panel.summary.text() == "40 pictures, 40 segmented: 60 white cells, 0 to check."
 
     def test_what_the_shell_has_begun_is_gone_on_with(self, open_session, folder, out, qtbot):
         shell(
@@ -345,7 +345,7 @@ class TestSegmenting:
     def test_what_was_tried_on_one_picture_is_done_with_all(self, viewer, open_session, folder, out, qtbot):
         session = open_session(folder)
         segment_in_panel(viewer, qtbot, min_area=300)
-        assert session._panel.method.settings.min_area == 300
+        assert session.panel.method.settings.min_area == 300
         assert session.message.text() == "Segment all takes the model and settings of this picture for all."
         session._picture.discard()
         segment_all(session, qtbot)
@@ -371,11 +371,11 @@ class TestSegmenting:
         pictures = [entry.item.path for entry in session.entries]
         monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "elsewhere"))
         with qtbot.waitSignal(session.listed, timeout=WAIT):
-            session._panel.buttons["keep_elsewhere"].click()
+            session.panel.buttons["keep_elsewhere"].click()
         assert session.session.out == tmp_path / "elsewhere"
         assert [entry.item.path for entry in session.entries] == pictures
         assert not any(entry.segmented for entry in session.entries)
-        assert not session._panel.first_run.isHidden(), "model and settings may be chosen"
+        assert not session.panel.first_run.isHidden(), "model and settings may be chosen"
 
     @pytest.mark.slow
     @pytest.mark.timeout(1200)
@@ -435,7 +435,7 @@ class TestGoingThrough:
         window = widget.window()
         window.activateWindow()
         qtbot.waitUntil(window.isActiveWindow)
-        for focus in (seen.window._qt_viewer.canvas.native, widget._panel.pictures):
+        for focus in (seen.window._qt_viewer.canvas.native, widget.panel.pictures):
             focus.setFocus()
             for key, name in ((Qt.Key.Key_PageDown, "0001.png"), (Qt.Key.Key_PageUp, "0000.png")):
                 with qtbot.waitSignal(widget.opened, timeout=WAIT):
@@ -465,7 +465,7 @@ class TestGoingThrough:
         go_to(session, 1, qtbot)
         assert session.cells is None
         qtbot.waitUntil(lambda: texts(session)[1][1:] == ("", "", ""), timeout=WAIT)
-        assert session._panel.summary.text() == "6 pictures, 5 segmented: 6 white cells, 0 to check."
+        assert session.panel.summary.text() == "6 pictures, 5 segmented: 6 white cells, 0 to check."
 
     def test_that_a_picture_is_gone_is_said_beside_its_cells(self, session, folder, qtbot):
         (folder / "0003.png").unlink()
@@ -475,7 +475,7 @@ class TestGoingThrough:
 
     def test_what_can_be_done_follows_the_layers(self, viewer, session, qtbot):
         go_to(session, 3, qtbot)
-        buttons = [session._panel.buttons[name] for name in ("save", "review")]
+        buttons = [session.panel.buttons[name] for name in ("save", "review")]
         assert all(button.isEnabled() for button in buttons)
         cells = session.cells
         viewer.layers.remove(cells)
@@ -485,7 +485,7 @@ class TestGoingThrough:
 
     def test_a_click_opens_a_picture_with_its_cells_and_takes_the_last_one_away(self, viewer, session, qtbot):
         mine = viewer.add_points([[5, 5]], name="mine")
-        view = session._panel.pictures
+        view = session.panel.pictures
         with qtbot.waitSignal(session.opened, timeout=WAIT):
             view.clicked.emit(view.model().index(2, 0))
         assert [layer.name for layer in viewer.layers] == ["mine", "0002.png", "white cells (2) of 0002.png"]
@@ -588,11 +588,11 @@ class TestCorrecting:
             viewer.layers.clear()
             again = open_session(out)
             assert texts(again)[3][1] == count
-            named = again._panel.notices.text()
+            named = again.panel.notices.text()
             assert said in named
             assert bool(said) == ("by a person" in named)
             segment_all(again, qtbot)
-            assert again._panel.notices.text() == named
+            assert again.panel.notices.text() == named
             assert texts(again)[3][1] == count
 
     @pytest.mark.parametrize(
@@ -610,7 +610,7 @@ class TestCorrecting:
         )
         assert asked == ["The cells of 0003.png were corrected, and that is not saved."]
         assert (load_result(out / "0003-result.json").count == 2) == kept
-        assert session._panel.pictures.currentIndex().row() == shown
+        assert session.panel.pictures.currentIndex().row() == shown
         answers.append("Discard")
 
     def test_what_someone_else_saved_meanwhile_is_not_replaced_unasked(
@@ -715,7 +715,7 @@ class TestTomorrow:
         viewer.window.remove_dock_widget("all")
         viewer.layers.clear()
         widget = open_panel(viewer, TITLE)
-        button = widget._panel.buttons["go_on"]
+        button = widget.panel.buttons["go_on"]
         assert button.text() == "Go on with smears/counted"
         with qtbot.waitSignals([widget.listed, widget.opened], timeout=WAIT):
             button.click()
@@ -725,7 +725,7 @@ class TestTomorrow:
         shell(folder, "-o", tmp_path / "by-shell")
         widget = open_session(tmp_path / "by-shell")
         assert [entry.segmented for entry in widget.entries] == [True] * 6
-        assert not widget._panel.first_run.isVisibleTo(widget), "it has its model and settings"
+        assert not widget.panel.first_run.isVisibleTo(widget), "it has its model and settings"
 
     def test_pictures_that_came_since_are_listed(self, session, folder, out):
         (folder / "0009.png").write_bytes((folder / "0001.png").read_bytes())
@@ -738,11 +738,11 @@ class TestTomorrow:
         (folder / "0009.png").write_bytes((folder / "0001.png").read_bytes())
         (folder / "0003.png").unlink()
         with qtbot.waitSignal(session.listed, timeout=WAIT):
-            session._panel.buttons["look_again"].click()
+            session.panel.buttons["look_again"].click()
         names = [row[0] for row in texts(session)]
         assert names == ["0000.png", "0001.png", "0002.png", "0004.png", "0005.png", "0009.png", "0003.png"]
         assert session.unsaved, "what is shown stays, also without its picture's file"
-        assert session._panel.pictures.currentItem().text(0) == "0003.png"
+        assert session.panel.pictures.currentItem().text(0) == "0003.png"
         session._picture.discard()
         segment_all(session, qtbot)
         assert texts(session)[5] == ("0009.png", "1", "", "✓")
@@ -771,7 +771,7 @@ class TestTenThousandPictures:
 
     def test_what_is_told_of_a_picture_does_not_measure_all_rows(self, viewer, qtbot):
         """With 10,000 pictures the window stood still for minutes."""
-        pictures = open_panel(viewer, TITLE)._panel.pictures
+        pictures = open_panel(viewer, TITLE).panel.pictures
         items = [BatchItem(Path(f"{number}.png"), f"{number}.png") for number in range(10_000)]
         start = time.process_time()
         pictures.set_entries([Entry(item) for item in items])
@@ -894,7 +894,7 @@ class TestDifferential:
         with qtbot.waitSignals([session.listed, session.opened], timeout=WAIT):
             session.open_pictures([folder], out)
         assert session.cells is None
-        session._panel.buttons["differential"].click()
+        session.panel.buttons["differential"].click()
         QApplication.processEvents()
         panel = open_panel(seen, "Review white blood cells").differential
         qtbot.waitUntil(lambda: panel.summary.text() == "3 white cells in 1 picture.", timeout=WAIT)

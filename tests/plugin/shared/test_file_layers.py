@@ -79,7 +79,7 @@ def test_a_slide_of_a_scanner_opens_with_its_pyramid_and_tells_its_objective(vie
     (layer,) = viewer.open(tmp_path / "a.mrxs", plugin="napari-wbcseg")
     assert layer.data.shape == (512, 640, 3)
     assert np.allclose(layer.scale, 0.25)
-    panel = SegmentWidget(viewer)._panel
+    panel = SegmentWidget(viewer).panel
     assert "Mirax, objective 40 ×" in panel.about.text()
 
 
@@ -176,10 +176,10 @@ def test_segment_knows_the_cells_of_a_result_that_was_opened(viewer, result, for
     segment = SegmentWidget(viewer)
     qtbot.addWidget(segment)
     image, cells = viewer.open(result, plugin="napari-wbcseg")
-    qtbot.waitUntil(lambda: segment._panel.run.text() == "Segment again", timeout=5000)
+    qtbot.waitUntil(lambda: segment.panel.run.text() == "Segment again", timeout=5000)
     assert segment.image is image
-    assert segment._panel.result.text() == "4 white cells"
-    assert segment._panel.found.text() == "Cell diameter 20 px, as set."
+    assert segment.panel.result.text() == "4 white cells"
+    assert segment.panel.found.text() == "Cell diameter 20 px, as set."
     image.name = "slide of today"
     assert cells.name == "white cells (4) of slide of today"
 

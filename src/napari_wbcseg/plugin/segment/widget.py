@@ -36,6 +36,13 @@ class SegmentWidget(Panel):
     ----------
     napari_viewer : napari.Viewer
         The viewer whose layers are offered.
+
+    Attributes
+    ----------
+    segmentation : Segmentation or None
+        The last result.
+    panel : SegmentPanel
+        What is seen of it.
     """
 
     #: Emitted with the `Segmentation` and its `ResultLayers` once they are in the viewer; of a result
@@ -50,8 +57,8 @@ class SegmentWidget(Panel):
         self._offer: ColourOffer | None = None
         self.segmentation: Segmentation | None = None
         guard_canvases()
-        self._panel = SegmentPanel(self, self._viewer)
-        self._circle = DiameterCircle(self._viewer, self._panel.method.diameter.set)
+        self.panel = SegmentPanel(self, self._viewer)
+        self._circle = DiameterCircle(self._viewer, self.panel.method.diameter.set)
         self._counts = counts_of(self._viewer)
         self._run = SegmentRun(self._viewer, self, lambda: self.image)
         self._connect()
@@ -62,49 +69,49 @@ class SegmentWidget(Panel):
     @property
     def image(self) -> Image | None:
         """The image layer to segment."""
-        return self._panel.picker.value
+        return self.panel.picker.value
 
     @image.setter
     def image(self, layer: Image) -> None:
-        self._panel.picker.value = layer
+        self.panel.picker.value = layer
 
     @property
     def regions(self) -> Shapes | None:
         """The Shapes layer in whose rectangles, ellipses and polygons cells are looked for; None for all."""
-        return self._panel.regions.value
+        return self.panel.regions.value
 
     @regions.setter
     def regions(self, layer: Shapes | None) -> None:
-        self._panel.regions.value = layer
+        self.panel.regions.value = layer
 
     @property
     def only_plane_shown(self) -> bool:
         """Whether only the plane shown of a stack is segmented."""
-        return self._panel.planes.currentIndex() == 1
+        return self.panel.planes.currentIndex() == 1
 
     @only_plane_shown.setter
     def only_plane_shown(self, only: bool) -> None:
-        self._panel.planes.setCurrentIndex(int(only))
+        self.panel.planes.setCurrentIndex(int(only))
 
     @property
     def model(self) -> str:
         """Name of the model."""
-        return self._panel.method.models.name
+        return self.panel.method.models.name
 
     @model.setter
     def model(self, name: str) -> None:
-        self._panel.method.models.name = name
+        self.panel.method.models.name = name
 
     @property
     def settings(self) -> SegmentationSettings:
         """The settings shown."""
-        return self._panel.method.settings
+        return self.panel.method.settings
 
     @settings.setter
     def settings(self, settings: SegmentationSettings) -> None:
         self._circle.hide()
-        with signals_blocked(self._panel.method.diameter):
-            self._panel.method.set_values(settings)
+        with signals_blocked(self.panel.method.diameter):
+            self.panel.method.set_values(settings)
 
     @property
     def running(self) -> bool:
@@ -142,8 +149,8 @@ class SegmentWidget(Panel):
     def cancel(self) -> None:
         """Stop the run; the layers stay as they are."""
         if self._run.can_be_cancelled:
-            self._panel.cancel.setEnabled(False)
-            self._panel.show_status("Cancelling …")
+            self.panel.cancel.setEnabled(False)
+            self.panel.show_status("Cancelling …")
             self._run.cancel()
 
     def draw_region(self) -> Shapes:
@@ -164,11 +171,11 @@ class SegmentWidget(Panel):
 
     def review(self) -> Any:
         """Open the Review widget on the cells of the image, and return it."""
-        return open_review_on(self._viewer, self._panel.cells())
+        return open_review_on(self._viewer, self.panel.cells())
 
     def _run_by_hand(self) -> None:
         """Run; what was corrected by hand is not thrown away without being asked for."""
-        cells, keep = self._panel.cells(), None
+        cells, keep = self.panel.cells(), None
         if not self.running and cells is not None and is_corrected(cells):
             answer = ask_to_keep(self, cells.name)
             if answer is None:
@@ -179,7 +186,7 @@ class SegmentWidget(Panel):
     # Parts -----------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        panel = self._panel
+        panel = self.panel
         panel.run.clicked.connect(self._run_by_hand)
         panel.cancel.clicked.connect(self.cancel)
         panel.draw.clicked.connect(self.draw_region)
@@ -205,7 +212,7 @@ class SegmentWidget(Panel):
         """Follow the choice, the count, and cells that have found their picture."""
         if self.cleanup.done:
             return
-        panel, running = self._panel, self.running
+        panel, running = self.panel, self.running
         self._show_counts()
         cells, problem = panel.cells(), ""
         colours = "" if self._offer is None else self._offer.words
@@ -239,9 +246,9 @@ class SegmentWidget(Panel):
         self._circle.hide()
         if not self.running:
             self.say("")
-        if not self._panel.save.running:
-            self._panel.save.say("")
-        self._panel.pixel_size.follow(self.image)
+        if not self.panel.save.running:
+            self.panel.save.say("")
+        self.panel.pixel_size.follow(self.image)
         if self.image is not None:
             self.image.events.data.connect(self._on_layers)  # once, however often it is chosen
         self._on_layers()
@@ -250,14 +257,14 @@ class SegmentWidget(Panel):
         """Look at the image again; its neighbours and its results may have changed."""
         self._offer = colour_offer(self._viewer, self.image)
         if self._offer is not None:
-            self._panel.join.setToolTip(f"{self._offer.words} If so, press here.")
+            self.panel.join.setToolTip(f"{self._offer.words} If so, press here.")
         self._refresh()
 
     # The diameter ----------------------------------------------------------------------------------------
 
     def _on_diameter(self) -> None:
         """Draw the diameter on the image while it is set by hand."""
-        diameter, layer = self._panel.method.diameter.value, self.image
+        diameter, layer = self.panel.method.diameter.value, self.image
         if diameter is None or layer is None or self.running:
             self._circle.hide()
         else:
@@ -269,7 +276,7 @@ class SegmentWidget(Panel):
         offer = self._offer
         if offer is None:
             return
-        self._panel.join.setEnabled(False)
+        self.panel.join.setEnabled(False)
 
         def add(joined: Any) -> None:
             if all(layer in self._viewer.layers for layer in offer.layers):
@@ -280,36 +287,36 @@ class SegmentWidget(Panel):
             "Joining the colours",
             done=add,
             failed=self.fail,
-            ended=lambda: self._panel.join.setEnabled(True),
+            ended=lambda: self.panel.join.setEnabled(True),
             cleanup=self.cleanup,
         )
 
     # The run ---------------------------------------------------------------------------------------------
 
     def _on_progress(self, done: int, total: int, stage: str) -> None:
-        self._panel.bar.setRange(0, total)
-        self._panel.bar.setValue(done)
-        self._panel.show_status(stage)
-        self._panel.cancel.setEnabled(self._run.can_be_cancelled)
+        self.panel.bar.setRange(0, total)
+        self.panel.bar.setValue(done)
+        self.panel.show_status(stage)
+        self.panel.cancel.setEnabled(self._run.can_be_cancelled)
 
     def _on_segmented(self, segmentation: Segmentation, layers: ResultLayers) -> None:
         self.segmentation = segmentation
         if segmentation.cell_diameter is not None:
-            self._panel.method.diameter.suggest(round(segmentation.cell_diameter, 1))
+            self.panel.method.diameter.suggest(round(segmentation.cell_diameter, 1))
         self._refresh()
-        if layers.cells is not self._panel.cells():  # another image is chosen by now
+        if layers.cells is not self.panel.cells():  # another image is chosen by now
             self.say(f"{LayerInfo.of(layers.cells).source}: {self._counts.words(layers.cells)}.")
         self.segmented.emit(segmentation, layers)
 
     def _show_counts(self, event: Any = None) -> None:
         """Tell the count of the cells layer, which edits change."""
-        cells = self._panel.cells()
+        cells = self.panel.cells()
         info = LayerInfo() if cells is None else LayerInfo.of(cells)
-        self._panel.result.setText("" if cells is None else self._counts.words(cells))
-        self._panel.here.setText("" if cells is None else self._counts.plane_words(cells))
-        self._panel.classes.setText("" if cells is None else self._counts.legend(cells))
-        self._panel.found.setText(_found(info))
-        self._panel.notes.setText("\n".join(info.notes))
+        self.panel.result.setText("" if cells is None else self._counts.words(cells))
+        self.panel.here.setText("" if cells is None else self._counts.plane_words(cells))
+        self.panel.classes.setText("" if cells is None else self._counts.legend(cells))
+        self.panel.found.setText(_found(info))
+        self.panel.notes.setText("\n".join(info.notes))
 
     def fail(self, words: str) -> None:
         self._refresh()

@@ -47,6 +47,8 @@ class SessionWidget(Panel):
     ----------
     session : Session or None
         None until its pictures are listed.
+    panel : SessionPanel
+        What is seen of it.
     """
 
     #: Emitted with the entry whose picture was opened.
@@ -70,11 +72,11 @@ class SessionWidget(Panel):
         self._running: Job | None = None
         self._saving: Job | None = None
         self._summing = timer(_SUM_DELAY, self._show_summary, self)
-        self._panel = SessionPanel(self, self._act)
-        for chosen in (self._panel.pictures.clicked, self._panel.pictures.activated):
+        self.panel = SessionPanel(self, self._act)
+        for chosen in (self.panel.pictures.clicked, self.panel.pictures.activated):
             chosen.connect(lambda index: self._act("show_picture", index.row()))
         keys = {key: calling(self._act, name) for key, name in KEYS.items()}
-        self._panel.method.models.replaced.connect(self._on_model_replaced)
+        self.panel.method.models.replaced.connect(self._on_model_replaced)
         self._guard = WindowGuard(self, keys, lambda: self.unsaved, self._after_saving)
         self.cleanup.add(self._guard.leave)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
@@ -87,25 +89,25 @@ class SessionWidget(Panel):
     @property
     def entries(self) -> list[Entry]:
         """The pictures of the session."""
-        return self._panel.pictures.entries
+        return self.panel.pictures.entries
 
     @property
     def model(self) -> str:
         """Name of the model of the first run; later runs into the folder go on with it."""
-        return self._panel.method.models.name
+        return self.panel.method.models.name
 
     @model.setter
     def model(self, name: str) -> None:
-        self._panel.method.models.name = name
+        self.panel.method.models.name = name
 
     @property
     def settings(self) -> SegmentationSettings:
         """The settings of the first run."""
-        return self._panel.method.settings
+        return self.panel.method.settings
 
     @settings.setter
     def settings(self, settings: SegmentationSettings) -> None:
-        self._panel.method.set_values(settings)
+        self.panel.method.set_values(settings)
 
     @property
     def running(self) -> bool:
@@ -149,9 +151,9 @@ class SessionWidget(Panel):
         if self._reading is not None:
             self._reading.abandon()
         self._picture.take_away()
-        self._panel.pictures.set_entries([])
+        self.panel.pictures.set_entries([])
         self.session = self._asked = None
-        self._panel.notices.setText("")
+        self.panel.notices.setText("")
 
         def found(now: tuple[Session, list[BatchItem]]) -> None:
             self._take(*now)
@@ -179,11 +181,11 @@ class SessionWidget(Panel):
 
     def _take(self, session: Session, items: list[BatchItem]) -> None:
         """List these pictures; what is known of them stays."""
-        entries = [self._panel.pictures.entry_of(item) or Entry(item) for item in items]
+        entries = [self.panel.pictures.entry_of(item) or Entry(item) for item in items]
         for entry, item in zip(entries, items, strict=True):
             entry.item = item
         self.session = session
-        self._panel.pictures.set_entries(entries)
+        self.panel.pictures.set_entries(entries)
         self._refresh()
 
     def _look(self) -> None:
@@ -204,10 +206,10 @@ class SessionWidget(Panel):
         self._looking = self._start(look, self._on_listed, instead_of=self._looking, yielded=self._do)
 
     def _show_summary(self) -> None:
-        self._panel.summary.setText(self._panel.pictures.summary())
+        self.panel.summary.setText(self.panel.pictures.summary())
 
     def _on_listed(self, sentences: tuple[str, ...]) -> None:
-        self._panel.notices.setText("\n".join(sentences))
+        self.panel.notices.setText("\n".join(sentences))
         self._show_summary()
         self.listed.emit()
 
@@ -218,12 +220,12 @@ class SessionWidget(Panel):
 
     def _on_told(self, item: BatchItem, row: dict[str, Any] | None, jpeg: bytes) -> None:
         """Show what came to be known of a picture: its row of ``counts.csv`` or None, and how it looks."""
-        entry = self._panel.pictures.entry_of(item)
+        entry = self.panel.pictures.entry_of(item)
         if entry is None or self.session is None:
             return
         entry.item, entry.row, entry.known = item, row, True
         entry.picture = pixmap(jpeg) if jpeg else entry.picture
-        self._panel.pictures.tell(entry)
+        self.panel.pictures.tell(entry)
         if not self._summing.isActive():  # it goes through all of them
             self._summing.start()
         found_anew = entry is self.shown and self._picture.written != self.session.written(entry.item)
@@ -320,8 +322,8 @@ class SessionWidget(Panel):
             self.say(words)
 
     def _on_progress(self, done: int, total: int, image: str) -> None:
-        self._panel.bar.setRange(0, total)
-        self._panel.bar.setValue(done)
+        self.panel.bar.setRange(0, total)
+        self.panel.bar.setValue(done)
         self.say(f"{done} of {total} done. {image}")
 
     def cancel(self) -> None:
@@ -399,7 +401,7 @@ class SessionWidget(Panel):
     def _take_method(self, info: LayerInfo) -> None:
         """Let *Segment all* do as the Segment panel did with this picture, unless a run was before."""
         run, name = there(self.session).run, info.model.partition("@")[0]
-        if info.settings is None or name not in self._panel.method.models.infos:
+        if info.settings is None or name not in self.panel.method.models.infos:
             return
         try:
             settings = SegmentationSettings(**info.settings)
@@ -449,7 +451,7 @@ class SessionWidget(Panel):
 
     def _refresh(self, event: Any = None) -> None:
         """Offer what can be done; cells may have come, by another panel perhaps, or gone."""
-        session, panel, running = self.session, self._panel, self.running
+        session, panel, running = self.session, self.panel, self.running
         last = last_session() if session is None and not busy(self._looking) else None
         start = LOOKING if busy(self._looking) else START
         panel.where.setText(start if session is None else f"Results in {session.out}")
