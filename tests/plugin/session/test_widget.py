@@ -465,7 +465,8 @@ class TestGoingThrough:
         go_to(session, 1, qtbot)
         assert session.cells is None
         qtbot.waitUntil(lambda: texts(session)[1][1:] == ("", "", ""), timeout=WAIT)
-        assert session.panel.summary.text() == "6 pictures, 5 segmented: 6 white cells, 0 to check."
+        said = "6 pictures, 5 segmented: 6 white cells, 0 to check."
+        qtbot.waitUntil(lambda: session.panel.summary.text() == said, timeout=WAIT)  # a moment later
 
     def test_that_a_picture_is_gone_is_said_beside_its_cells(self, session, folder, qtbot):
         (folder / "0003.png").unlink()
