@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import hypothesis
@@ -16,7 +17,7 @@ from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.progress import silent
 from napari_wbcseg.segmentation.pipeline import segment
 from napari_wbcseg.segmentation.prediction import Predictor
-from napari_wbcseg.segmentation.robust import propose
+from napari_wbcseg.segmentation.robust import palest_nucleus, propose
 from napari_wbcseg.segmentation.scale import Levels
 from napari_wbcseg.settings import SegmentationSettings
 
@@ -191,6 +192,20 @@ def test_only_places_as_dark_as_a_nucleus_are_shown_to_the_network(predictor, mo
     )
     np.testing.assert_array_equal(propose(crowd, 30.0, predictor, None, 1.2), propose(crowd, 30.0, predictor))
     assert shown[-1] == shown[-2]
+
+
+def test_what_may_be_a_nucleus_is_darker_than_red_cells_and_paler_than_nuclei() -> None:
+    def density(white: float, red: float | None) -> float:
+        taken = palest_nucleus((0.5, white, 0.2), None if red is None else (0.3, red, 0.2))
+        return -math.log(1 - taken / 2)
+
+    assert density(1.6, 0.4) == pytest.approx(0.45 * 1.6) == pytest.approx(density(1.6, None))
+    assert density(1.6, 0.8) == pytest.approx(0.6 * 1.6), "dark red cells, of which some are darker"
+    assert density(1.6, 0.65) == pytest.approx(0.65 + 0.2 * 0.95)
+    assert density(1.0, 0.9) == pytest.approx(0.6), "no nucleus is left out where red cells are as dark"
+    assert density(3.0, 0.4) == pytest.approx(0.45 * 1.6), (
+        "where nuclei let no light through, others are paler"
+    )
 
 
 def test_a_slide_without_anything_dark_is_not_shown_to_the_network(predictor, monkeypatch) -> None:

@@ -32,10 +32,10 @@ from ..settings import SegmentationSettings
 from .detections import TileCells
 from .looks import choose_looks
 from .prediction import Predictor
-from .robust import Look, looks_for
+from .robust import Look, looks_for, palest_nucleus
 from .scale import PARAMETERS as SCALE
 from .scale import ScaleEstimate
-from .standard_stain import StandardStain
+from .standard_stain import StandardStain, density_of
 from .uncounted import notes_on_uncounted
 
 
@@ -200,7 +200,11 @@ class GlobalEstimates(BaseModel, frozen=True, extra="forbid"):
         if self.cell_diameter is None:
             return ()
         diameters = (self.cell_diameter, *self.other_diameters)
-        return looks_for(diameters, self.standard_stain, self.nuclei_alone)
+        least_stain = None
+        if self.nuclei_alone and self.standard_stain is not None:
+            red = None if self.red_cell_stain is None else tuple(density_of(np.array(self.red_cell_stain)))
+            least_stain = palest_nucleus(self.standard_stain.white, red)
+        return looks_for(diameters, self.standard_stain, least_stain)
 
     def transmittance(self, pixels: np.ndarray, box: Box, step: int = 1) -> np.ndarray:
         """Return a part of the image with its light divided out, float32, 1 on the empty slide.

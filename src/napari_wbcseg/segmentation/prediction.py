@@ -334,11 +334,16 @@ def _blend_weights(height: int, width: int) -> np.ndarray:
 
 
 def _batches(windows: Sequence[Box], batch_size: int) -> Iterator[list[Box]]:
-    """Group windows of one shape; as many pixels a batch as ``batch_size`` windows of 128 x 128."""
+    """Group windows of one shape; as many pixels a batch as ``batch_size`` windows of 128 x 128.
+
+    Each batch holds 1, 2, 4, ... windows: a new number of them costs an engine as much as a new shape.
+    """
     shapes: dict[tuple[int, int], list[Box]] = {}
     for window in windows:
         shapes.setdefault(window.shape, []).append(window)
     for (height, width), members in shapes.items():
-        step = max(1, batch_size * 128 * 128 // (height * width))
-        for start in range(0, len(members), step):
-            yield members[start : start + step]
+        most = max(1, batch_size * 128 * 128 // (height * width))
+        while members:
+            count = 1 << (min(most, len(members)).bit_length() - 1)
+            yield members[:count]
+            members = members[count:]

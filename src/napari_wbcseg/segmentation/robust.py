@@ -20,7 +20,7 @@ from .prediction import Predictor, box_windows, placed, resample
 from .scale import Levels
 from .second_look import look_again, look_again_in
 from .standard_stain import PARAMETERS as STAIN
-from .standard_stain import StandardStain
+from .standard_stain import Colour, StandardStain
 from .tiles import Tile, tile_grid
 
 
@@ -43,14 +43,18 @@ class RobustParameters:
         Cell diameters: least side of a region.
     margin : float
         Cell diameters around a region.
-    nucleus : float
+    nucleus : tuple of float
         Of the density in green of a slide's white cells, or of standard ones where these are paler: from
-        where on a place may be a nucleus. On the validation sets 457 of 458 cells reach 0.49 of that, and
-        one of marrow that is unsure 0.25; red cells have 0.26.
+        where on a place may be a nucleus, at least and at most. On the validation sets 457 of 458 cells
+        reach 0.49 of that, 0.65 where red cells are dark, and one of marrow that is unsure 0.25.
+    beyond_red : float
+        On the way to it from the density of the red cells, between these two.
     nucleus_side : int
         Reduced pixels across, a sixth of a cell, that are as dark in one.
     context : int
-        Reduced pixels around one that the network is shown: a cell.
+        Reduced pixels around one that the network is shown: it sees a cell whole.
+    step : int
+        Reduced pixels that sides of these windows are multiples of: each other shape costs memory.
     least_certainty_elsewhere : float
         So sure is a cell of another size. Set on the validation sets together (`benchmarks/accuracy.py`),
         marrow and leukaemia turned and enlarged too: true ones are surer than platelets and red cells.
@@ -62,9 +66,11 @@ class RobustParameters:
     least_centre: float = 0.2
     smallest: float = 0.2
     margin: float = 0.25
-    nucleus: float = 0.45
+    nucleus: tuple[float, float] = (0.45, 0.6)
+    beyond_red: float = 0.2
     nucleus_side: int = 5
-    context: int = 30
+    context: int = 24
+    step: int = 64
     least_certainty_elsewhere: float = 0.7
 
 
@@ -82,31 +88,36 @@ class Look(NamedTuple):
         In which what is unsure is looked at again.
     all_in_standard : bool
         Whether the image is looked at in that alone.
-    nuclei_alone : bool
-        Whether the network is shown only places that are as dark as nuclei.
+    least_stain : float or None
+        What the network takes in green of the palest place that it is shown; None where that is all.
     """
 
     diameter: float
     standard: StandardStain | None = None
     all_in_standard: bool = False
-    nuclei_alone: bool = False
-
-    @property
-    def least_stain(self) -> float | None:
-        """What the network takes in green of the palest place that it is shown; None if that is all."""
-        if self.standard is None or not self.nuclei_alone:
-            return None
-        white = STAIN.white[1] if self.all_in_standard else min(self.standard.white[1], STAIN.white[1])
-        return 2 - 2 * math.exp(-PARAMETERS.nucleus * white)
+    least_stain: float | None = None
 
 
 def looks_for(
-    diameters: Sequence[float], standard: StandardStain | None, nuclei_alone: bool = False
+    diameters: Sequence[float], standard: StandardStain | None, least_stain: float | None = None
 ) -> tuple[Look, ...]:
     """Return the looks for cells of some diameters, that of most first, and for pale ones in the standard."""
-    looks = tuple(Look(diameter, standard, False, nuclei_alone) for diameter in diameters)
-    pale = standard is not None and standard.pale
-    return (*looks, looks[0]._replace(all_in_standard=True)) if pale else looks
+    looks = tuple(Look(diameter, standard, False, least_stain) for diameter in diameters)
+    if standard is None or not standard.pale:
+        return looks
+    least_stain = None if least_stain is None else palest_nucleus(STAIN.white, STAIN.red)
+    return (*looks, Look(diameters[0], standard, True, least_stain))
+
+
+def palest_nucleus(white: Colour, red: Colour | None) -> float:
+    """Return what the network takes in green of the palest place that may be a nucleus.
+
+    Given the densities of the white and red cells of the slide.
+    """
+    nucleus = min(white[1], STAIN.white[1])
+    beyond = 0.0 if red is None else red[1] + PARAMETERS.beyond_red * (nucleus - red[1])
+    low, high = PARAMETERS.nucleus
+    return 2 - 2 * math.exp(-min(max(beyond, low * nucleus), high * nucleus))
 
 
 def robust_tiles(fields: Sequence[Box], looks: Sequence[Look], model: ModelFile) -> list[Tile]:
@@ -264,5 +275,6 @@ def _worth_showing(small: np.ndarray, multiple: int, least_stain: float | None) 
     dark = cv2.erode(green, np.ones((PARAMETERS.nucleus_side,) * 2)) >= least_stain
     near = cv2.dilate(dark.astype(np.uint8), np.ones((2 * PARAMETERS.context + 1,) * 2))
     places = ndimage.find_objects(ndimage.label(near)[0])
-    windows = [window for place in places for window in box_windows(Box.of(place), shape, multiple)]
+    step = max(multiple, PARAMETERS.step)
+    windows = [window for place in places for window in box_windows(Box.of(place), shape, step)]
     return min(windows, all_windows, key=lambda some: sum(window.area for window in some))

@@ -177,18 +177,19 @@ def estimate_scale(levels: Levels, known: bool = False) -> ScaleEstimate:
     image = levels.image
     candidates: list[Candidate] = []
     red = np.zeros((6, 0), np.float32)
+    red_cell: float | None = None
     canonical = levels.predictor.canonical_diameter
     for level in LEVELS:
         factor = canonical / level
         if max(image.shape[:2]) * factor < 12:
             continue
-        if level < canonical and (known or _told(candidates, reference_size(red[:3]))):
+        if level < canonical and (known or _told(candidates, red_cell)):
             # To enlarge the image costs more than all else, and what it would show is known.
             break
         maps = levels[level]
         candidates += [] if known else find_candidates(maps, factor, canonical)
         red = np.concatenate([red, find_red_cells(maps, factor, canonical, image)], axis=1)
-    red_cell = reference_size(red[:3])
+        red_cell = reference_size(red[:3])
     many = bool(red[2].sum() >= PARAMETERS.many_red_cells)
     # What is wider than the image is no cell, but part of a round field.
     candidates = [c for c in candidates if c.diameter < PARAMETERS.most_of_image * min(image.shape[:2])]

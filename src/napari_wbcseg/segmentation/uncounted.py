@@ -132,6 +132,7 @@ def _stained_alike(
     places, number = ndimage.label(elsewhere)
     area = np.bincount(places.ravel(), minlength=number + 1)[1:]
     depth = cv2.distanceTransform(elsewhere.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    radius = ndimage.maximum(depth, places, np.arange(1, number + 1))
-    missed = (area >= PARAMETERS.nucleus * nucleus) & (radius >= PARAMETERS.radius * PARAMETERS.cell)
+    radius = np.zeros(number + 1, np.float32)
+    np.maximum.at(radius, places[elsewhere], depth[elsewhere])
+    missed = (area >= PARAMETERS.nucleus * nucleus) & (radius[1:] >= PARAMETERS.radius * PARAMETERS.cell)
     return int(missed.sum())
