@@ -12,5 +12,6 @@ How it goes, and where::
       loop              the epochs: what is told, what ends them, the checkpoint, the preview
     worker              train in a process of its own (worker_process), from the job in its folder
     fine_tune           plan, train on corrections and on a replay of what the model knew, score both models
+      replay            a sample of the original data, and synthetic smears
     classifier          the network that tells classes (class_cells, class_views)
 """
