@@ -19,10 +19,11 @@ def read_pairs(
 ) -> list[TrainingPair]:
     """Read every pair of a data set.
 
-    Three layouts are known: SigTuple, as a folder or a tar (see
-    `napari_wbcseg.datasets.sigtuple.read_sigtuple`); a folder of ``NAME.ext`` with
-    ``NAME-mask.ext`` (or ``_masks``, ``-labels`` and the like); and a folder with ``images/`` and
-    ``labels/`` or ``masks/``, where files of one name belong together, also in folders of these.
+    These layouts are known: SigTuple, as a folder or a tar (`napari_wbcseg.datasets.sigtuple`); a folder
+    of ``NAME.ext`` with ``NAME-mask.ext`` (or ``_masks``, ``-labels`` and the like); a folder with
+    ``images/`` and ``labels/`` or ``masks/``, where files of one name belong together, also in folders of
+    these; fields with boxes, pictures of single cells, and the user's training set (`boxes`,
+    `single_cells` and `corrections` beside this module).
 
     A mask is black and white, and each connected region of it one cell, when it is a
     JPEG, has only one value besides 0, or is of 8 bits and reaches 255. Other masks
