@@ -89,4 +89,5 @@ def reading(what: object, error: type[WBCSegError], advice: str) -> Iterator[Non
 def first_problem(error: ValidationError, whole: str = "the file") -> str:
     """Return what pydantic found first: where, which is the whole if nowhere, and what is wrong there."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg'].lower()}"
+    wrong = first["msg"].lower().removeprefix("value error, ")
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {wrong}"

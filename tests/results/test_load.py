@@ -94,6 +94,15 @@ class TestBadFiles:
         with pytest.raises(SettingsError, match="without labels"):
             load_result(path)
 
+    @pytest.mark.parametrize("values", [[5.0], [5.0, "big", 5.0], [5.0, [1], 5.0]])
+    def test_a_table_that_was_edited_and_is_none_any_more(self, tmp_path, result, values):
+        _, file = save(result, tmp_path / "a-labels.tif")
+        record = json.loads(file.read_text())
+        record["cells"]["area"] = values
+        file.write_text(json.dumps(record))
+        with pytest.raises(SettingsError, match="is not the record of a result"):
+            load_result(file)
+
     def test_files_of_two_results(self, tmp_path, result, labels):
         path, _ = save(result, tmp_path / "a.tif")
         tifffile.imwrite(path, labels[:10])

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import pandas as pd
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from ..classification.classes import BUILT_IN_CLASSES, CLASS_BY, PERSON, ClassList, class_of
+from ..classification.classes import BUILT_IN_CLASSES, CLASS, CLASS_BY, PERSON, ClassList, class_of
 from ..classification.classify import classifier_of
 from ..classification.differential import differential
 from ..errors import SettingsError, first_problem
@@ -20,6 +20,7 @@ from ..files import read_text, write_atomically
 from ..images.pixel_size import CENTIMETRES
 from ..network.model_file import ModelFile
 from ..segmentation.large.files import table_file
+from ..segmentation.measure import COLUMNS
 from ..segmentation.result import Placement, Segmentation, counts, marked_in
 from ..settings import SegmentationSettings
 from ..words import in_doubt
@@ -32,6 +33,7 @@ RESULT_FORMAT = "napari-wbcseg result 1"
 RUN_FORMAT = "napari-wbcseg run"
 #: What a record says in the words of the `Segmentation` that it is of.
 _ALIKE = ("settings", "cell_diameter", "class_diameter", "field_share", "notes", "edited")
+_OF_NUMBERS = frozenset(COLUMNS) - {CLASS, CLASS_BY}
 
 
 class Picture(NamedTuple):
@@ -165,6 +167,17 @@ class ResultRecord(Record):
     gallery: list[CellPicture] = []
     cells: dict[str, list[Any]] = {}
     cells_sha256: str = ""
+
+    @field_validator("cells")
+    @classmethod
+    def _are_a_table(cls, cells: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if len({len(values) for values in cells.values()}) > 1:
+            raise ValueError("its columns are not of one length")
+        for name in _OF_NUMBERS & cells.keys():
+            words = [value for value in cells[name] if not isinstance(value, int | float | None)]
+            if any(word not in ("inf", "-inf") for word in words):
+                raise ValueError(f"its column {name} has what is no number")
+        return cells
 
     @classmethod
     def of(
