@@ -67,6 +67,8 @@ def test_beside_several_likely_cells_of_any_look_the_red_cells_may_be_mistaken()
 
 
 RED, WHITE = (0.4, 0.9, 0.5), (1.4, 1.7, 0.9)
+#: Cells of the first look.
+FIRST = np.zeros(4, int)
 
 
 def between(*shares: float) -> np.ndarray:
@@ -75,27 +77,33 @@ def between(*shares: float) -> np.ndarray:
 
 
 def test_an_unsure_cell_stained_as_the_red_cells_is_left_out() -> None:
-    out = red_cells_by_stain(between(1.0, 0.1, 0.1, 0.7), np.array([0.95, 0.7, 0.95, 0.7]), RED)
+    out = red_cells_by_stain(between(1.0, 0.1, 0.1, 0.7), np.array([0.95, 0.7, 0.95, 0.7]), RED, FIRST[:4])
     assert out.tolist() == [False, True, False, False], "the third is sure, the fourth stained as white cells"
 
 
 def test_a_fairly_sure_cell_shows_the_stain_of_white_cells_and_is_judged_by_it_too() -> None:
     assert PARAMETERS.reference < 0.85 < PARAMETERS.judged
     stain, certainty = between(1.0, 1.0, 0.0), np.array([0.85, 0.85, 0.85])
-    assert red_cells_by_stain(stain, certainty, RED).tolist() == [False, False, True]
+    assert red_cells_by_stain(stain, certainty, RED, FIRST[:3]).tolist() == [False, False, True]
 
 
 def test_what_is_darker_than_the_white_cells_stays_whatever_its_colour() -> None:
     dark_blue = np.array([[1.9, 1.9, 0.3]])
     stain = np.concatenate([between(1.0), dark_blue])
     assert dark_blue.sum() > np.sum(WHITE)
-    assert not red_cells_by_stain(stain, np.array([0.95, 0.5]), RED).any()
+    assert not red_cells_by_stain(stain, np.array([0.95, 0.5]), RED, FIRST[:2]).any()
 
 
 def test_stain_tells_nothing_without_a_reference() -> None:
     stain, certainty = between(1.0, 0.0), np.array([0.95, 0.5])
-    assert red_cells_by_stain(stain, certainty, RED).tolist() == [False, True]
-    assert not red_cells_by_stain(stain, certainty, None).any(), "no red cell"
-    assert not red_cells_by_stain(stain, np.array([0.75, 0.5]), RED).any(), "no sure cell"
+    assert red_cells_by_stain(stain, certainty, RED, FIRST[:2]).tolist() == [False, True]
+    assert not red_cells_by_stain(stain, certainty, None, FIRST[:2]).any(), "no red cell"
+    assert not red_cells_by_stain(stain, np.array([0.75, 0.5]), RED, FIRST[:2]).any(), "no sure cell"
     alike = between(0.1, 0.0)
-    assert not red_cells_by_stain(alike, certainty, RED).any(), "red and white cells look the same"
+    assert not red_cells_by_stain(alike, certainty, RED, FIRST[:2]).any(), "red and white cells look the same"
+
+
+def test_many_red_cells_of_a_later_look_do_not_pass_for_examples_of_white_ones() -> None:
+    stain, certainty = between(1.0, 0.0, 0.1, 0.0), np.array([0.92, 0.85, 0.85, 0.85])
+    out = red_cells_by_stain(stain, certainty, RED, np.array([0, 1, 1, 1]))
+    assert out.tolist() == [False, True, True, True]

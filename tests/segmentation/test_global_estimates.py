@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 from napari_wbcseg.box import Box
 from napari_wbcseg.images.pixel_source import PixelSource
+from napari_wbcseg.network.library import load_model
 from napari_wbcseg.progress import silent
-from napari_wbcseg.segmentation.global_estimates import GlobalEstimates, _field_of_view
+from napari_wbcseg.segmentation.global_estimates import GlobalEstimates, _field_of_view, estimate
+from napari_wbcseg.settings import SegmentationSettings
+from napari_wbcseg.synthetic.smear import synthetic_smear
 
 SHAPE = (2500, 2600)
 
@@ -63,3 +68,15 @@ def test_a_dark_side_of_a_large_image_is_none_of_the_slide(side) -> None:
     assert not inside[side].any()
     assert inside[1300, 1300], "what is dark in the middle is on the slide"
     assert inside.mean() > 0.8
+
+
+def test_pen_marks_on_a_large_image_do_not_hide_its_cells() -> None:
+    """The fields with the most stain show ink alone: then the size is told by those that follow."""
+    smear = synthetic_smear((640, 640), cell_diameter=60, white_cells=6, dark_edge=0.0, seed=3).image
+    pixels = np.full((3600, 3600, 3), np.percentile(smear, 95, axis=(0, 1)), np.uint8)
+    for top, left in product((60, 760), range(60, 3600, 700)):
+        pixels[top : top + 440, left : left + 400] = (25, 25, 40)
+    pixels[2400:3040, 1200:1840] = smear
+    found, tiles = estimate(PixelSource(pixels), load_model("wbc"), SegmentationSettings(), silent)
+    assert tiles is None, "too large to be looked at as a whole"
+    assert found.cell_diameter == pytest.approx(60, rel=0.15)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..box import Box
 from .paper import paper_colours, pictures_on_paper
 from .pixels import border, percentiles, sides
 
@@ -73,34 +72,38 @@ def field_of_view(pixels: np.ndarray, paper: Sequence[np.ndarray] | None = None)
     small = cv2.resize(np.asarray(pixels, np.float32), size, interpolation=cv2.INTER_AREA)
     pictures = pictures_on_paper(small, paper_colours(sides(pixels)) if paper is None else paper)
     if pictures is None:
-        field = _lit(small)
+        field = _lit(small, np.zeros(small.shape[:2], bool))
     else:
         # At its edge a small pixel is an average with the paper, and that one with its neighbour.
         field = cv2.erode(pictures.astype(np.uint8), np.ones((5, 5)), borderValue=1) > 0
-        window = Box.of(ndimage.find_objects(field.astype(np.uint8))[0]).slices
-        lit = _lit(small[window])
-        field[window] &= True if lit is None else lit
+        parts, _ = ndimage.label(field)
+        for number, place in enumerate(ndimage.find_objects(parts), 1):
+            lit = _lit(small[place], parts[place] != number)
+            field[place] &= (parts[place] != number) | (True if lit is None else lit)
     if field is None:
         return None
     return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
 
-def _lit(image: np.ndarray) -> np.ndarray | None:
-    """Return the part of a small picture that no dark surround takes, or None where there is none."""
+def _lit(image: np.ndarray, beside: np.ndarray) -> np.ndarray | None:
+    """Return the part of a small picture that no dark surround takes, or None where there is none.
+
+    A picture that is tilted has something beside it, (h, w), where its surround may end too.
+    """
     import cv2
     from scipy import ndimage
 
     # Split first: NumPy's maximum over so short an axis takes most of the time.
     brightness = cv2.GaussianBlur(np.maximum.reduce(cv2.split(image)), (0, 0), 1.0)
-    (lit,) = percentiles(brightness, 90)
-    dark = brightness < PARAMETERS.dark * lit
+    (lit,) = percentiles(brightness[~beside], 90)
+    dark = (brightness < PARAMETERS.dark * lit) | beside
     if not border(dark).any():
         return None
     regions, count = ndimage.label(dark)
     outside = np.zeros(dark.shape, bool)
     for index in range(1, count + 1):
         region = regions == index
-        if region.sum() >= PARAMETERS.least_area * region.size and _runs_along(region):
+        if (region & ~beside).sum() >= PARAMETERS.least_area * region.size and _runs_along(region):
             outside |= region
     if not outside.any():
         return None

@@ -33,6 +33,11 @@ class PaperParameters:
         Share of the whole that the pictures cover.
     beside : float
         What else lies on the paper, such as letters, at most, over the pictures.
+    drawn : float
+        Levels from which on something is drawn on the paper, and no trace of JPEG.
+    thick, one_colour : float
+        Width, of the longer side of the whole, that no stroke of a letter has, and the share of one colour
+        that a symbol has. What is thick and of more colours lies on a slide as plain as the paper.
     """
 
     plain_levels: float = 1.0
@@ -42,6 +47,9 @@ class PaperParameters:
     least_side: float = 0.12
     least_area: float = 0.15
     beside: float = 0.3
+    drawn: float = 40.0
+    thick: float = 0.024
+    one_colour: float = 0.5
 
 
 PARAMETERS = PaperParameters()
@@ -76,7 +84,8 @@ def pictures_on_paper(image: np.ndarray, colours: Sequence[np.ndarray]) -> np.nd
     Returns
     -------
     ndarray of bool, shape (H, W), or None
-        True in the pictures, which may be tilted; None where there is no paper.
+        True in the pictures, which may be tilted; None where there is no paper, or a slide that cannot be
+        told from it.
     """
     import cv2
     from scipy import ndimage
@@ -84,6 +93,7 @@ def pictures_on_paper(image: np.ndarray, colours: Sequence[np.ndarray]) -> np.nd
     if not colours:
         return None
     plain = np.any([_near(image, colour, PARAMETERS.levels) for colour in colours], axis=0)
+    drawn = ~np.any([_near(image, colour, PARAMETERS.drawn) for colour in colours], axis=0)
     # With a frame around, all that reaches the border is the first region.
     around = ndimage.label(np.pad(plain, 1, constant_values=True))[0][1:-1, 1:-1] == 1
     parts, _ = ndimage.label(~around)
@@ -95,6 +105,8 @@ def pictures_on_paper(image: np.ndarray, colours: Sequence[np.ndarray]) -> np.nd
             top, left = Box.of(place)[:2]
             cv2.fillPoly(pictures, [corners + np.array((left, top))], 1)
             covered += int(part.sum())
+        elif _is_slide(part & drawn[place], image[place], max(plain.shape)):
+            return None
     if covered < PARAMETERS.least_area * plain.size or pictures.all():
         return None
     letters = (~around & (pictures == 0)).sum()
@@ -114,6 +126,17 @@ def is_picture(part: np.ndarray, shape: tuple[int, ...]) -> bool:
 
 def _is_large(part: np.ndarray, shape: tuple[int, ...]) -> bool:
     return min(part.shape) >= PARAMETERS.least_side * max(shape)
+
+
+def _is_slide(drawn: np.ndarray, pixels: np.ndarray, longer: int) -> bool:
+    """Say whether what is drawn on the paper, a mask (h, w), is thick and of several colours."""
+    import cv2
+
+    depth = cv2.distanceTransform(np.pad(drawn, 1).astype(np.uint8), cv2.DIST_L2, 3)
+    if 2 * depth.max() < PARAMETERS.thick * longer:
+        return False
+    inner = pixels[depth[1:-1, 1:-1] > 1]
+    return bool(_near(inner, np.median(inner, axis=0), PARAMETERS.levels).mean() < PARAMETERS.one_colour)
 
 
 def _near(pixels: np.ndarray, colour: np.ndarray, levels: float) -> np.ndarray:

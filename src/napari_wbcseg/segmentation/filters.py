@@ -111,7 +111,10 @@ def too_small(
 
 
 def red_cells_by_stain(
-    stain: np.ndarray, certainty: np.ndarray, red_cell_stain: tuple[float, float, float] | None
+    stain: np.ndarray,
+    certainty: np.ndarray,
+    red_cell_stain: tuple[float, float, float] | None,
+    look: np.ndarray,
 ) -> np.ndarray:
     """Say which unsure cells are stained like the red cells rather than like the sure cells of the image.
 
@@ -122,12 +125,15 @@ def red_cells_by_stain(
     certainty : ndarray, shape (n,)
     red_cell_stain : tuple of float or None
         The same of the red cells.
+    look : ndarray of int, shape (n,)
+        Which look at the image found it. Cells of other sizes, of later looks, are no example of white cells:
+        among them may be many red ones.
 
     Returns
     -------
     ndarray of bool, shape (n,)
     """
-    sure, none = certainty >= PARAMETERS.reference, np.zeros(len(stain), bool)
+    sure, none = (certainty >= PARAMETERS.reference) & (look == 0), np.zeros(len(stain), bool)
     if red_cell_stain is None or not sure.any():
         return none
     red, white = np.array(red_cell_stain), np.median(stain[sure], axis=0)

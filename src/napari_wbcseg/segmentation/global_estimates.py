@@ -12,6 +12,7 @@ import zlib
 from dataclasses import dataclass
 from itertools import product
 from math import isqrt
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel
@@ -46,13 +47,16 @@ class SampleParameters:
     Attributes
     ----------
     whole : int
-        Image up to which it is all looked at: a camera's photograph.
+        Image up to which it is all looked at.
+    halved, least_halved : int, float
+        A photograph of a camera of up to so many pixels is all looked at in half the resolution; that is
+        enough where its cells are so wide there. The network surely sees cells of 25.
     field : int
         Side of a field of a larger image: some ten cells at most magnifications.
     fields_a_side : int
         Fields along a side of it.
     most_stained : int
-        So many of these, those with the most stain, tell the size of the cells.
+        So many of these, those with the most stain, tell the size of the cells; the next, if these show none.
     thinned : int
         Of all these each so many-th pixel tells the light, and which have the most stain.
     gap : int
@@ -68,6 +72,8 @@ class SampleParameters:
     """
 
     whole: int = 12_000_000
+    halved: int = 48_000_000
+    least_halved: float = 30.0
     field: int = 640
     fields_a_side: int = 6
     most_stained: int = 6
@@ -251,7 +257,10 @@ def estimate(
             progress(number, len(boxes), "Taking samples of the image")
         samples.append(source.read(*box, step))
     inside = [None if field is None else field.inside(box)[::step, ::step] for box in boxes]
-    dark = sum(map(has_dark_background, samples)) > len(samples) / 2
+    shown = [
+        pixels for pixels, part in zip(samples, inside, strict=True) if part is None or part.mean() > 0.5
+    ]
+    dark = bool(shown) and has_dark_background(np.concatenate(shown))
     light = GlobalEstimates(
         value_range=source.value_range,
         background=tuple(_background(samples, inside).tolist()),
@@ -260,44 +269,65 @@ def estimate(
     )
     if settings.recipe == "classic":
         return light.model_copy(update={"cell_diameter": settings.cell_diameter}), None
+    predictor = Predictor(model, settings, progress)
     if is_whole:
         image = network_input(light.transmittance(samples.pop(), whole))
+        seen = _see(image, 1, predictor, [box.shifted(-whole.top, -whole.left) for box in fields])
     else:
-        image = _side_by_side(source, light, _most_stained(light, boxes, samples))
-    predictor = Predictor(model, settings, progress)
-    within = [box.shifted(-whole.top, -whole.left) for box in fields] if is_whole else None
-    looks, scale, tiles = choose_looks(image, predictor, settings.cell_diameter, within)
-    diameters = tuple(look.diameter for look in looks if not look.all_in_standard)
+        seen = _see_large(source, light, fields, _most_stained_first(light, boxes, samples), predictor)
+    diameters = tuple(look.diameter * seen.step for look in seen.looks if not look.all_in_standard)
+    red_cell = None if seen.scale.red_cell is None else seen.scale.red_cell * seen.step
     notes = light.notes
-    if not diameters and scale.red_cell is not None and not is_whole:
-        diameters = (SCALE.white_over_red * scale.red_cell,)
+    if not diameters and red_cell is not None and not is_whole:
+        diameters = (SCALE.white_over_red * red_cell,)
         notes += ("No white cell was in the samples, so their size was taken from the red cells.",)
     found = {
         "cell_diameter": diameters[0] if diameters else None,
         "other_diameters": diameters[1:],
-        "red_cell": scale.red_cell,
-        "many_red_cells": scale.many,
-        "red_cell_stain": scale.red_cell_stain,
-        "standard_stain": looks[-1].standard if looks else None,
+        "red_cell": red_cell,
+        "many_red_cells": seen.scale.many,
+        "red_cell_stain": seen.scale.red_cell_stain,
+        "standard_stain": seen.looks[-1].standard if seen.looks else None,
         "nuclei_alone": not is_whole,
-        "notes": notes + _notes_on_cells(image, diameters, tiles, scale, light.background),
+        "notes": notes + _notes_on_cells(seen, diameters, light.background),
     }
-    known = [one.shifted(*whole[:2]) for one in tiles] if is_whole else None
+    known = [one.shifted(*whole[:2]) for one in seen.tiles] if is_whole else None
     return light.model_copy(update=found), known
 
 
+class _Seen(NamedTuple):
+    """What was seen of an image, or of samples of it.
+
+    Attributes
+    ----------
+    image : ndarray of float32, shape (h, w, 3)
+        What the network took.
+    step : int
+        Pixels of the image along a side of one of that.
+    looks : tuple of Look
+    scale : ScaleEstimate
+    tiles : list of TileCells
+        As `choose_looks` returns them.
+    """
+
+    image: np.ndarray
+    step: int
+    looks: tuple[Look, ...]
+    scale: ScaleEstimate
+    tiles: list[TileCells]
+
+
 def _notes_on_cells(
-    image: np.ndarray,
-    diameters: tuple[float, ...],
-    tiles: list[TileCells],
-    scale: ScaleEstimate,
-    background: tuple[float, float, float],
+    seen: _Seen, diameters: tuple[float, ...], background: tuple[float, float, float]
 ) -> tuple[str, ...]:
     """Tell where cells may have been missed; see `notes_on_uncounted` for the parameters."""
     if not diameters:
         return ("No white cell was seen at any size.",)
-    blurred = edge_spread(image, diameters[0]) > FOCUS.most
-    return blurred * (OUT_OF_FOCUS,) + notes_on_uncounted(image, diameters[0], tiles, scale, background)
+    diameter = diameters[0] / seen.step
+    blurred = edge_spread(seen.image, diameter) > FOCUS.most
+    return blurred * (OUT_OF_FOCUS,) + notes_on_uncounted(
+        seen.image, diameter, seen.tiles, seen.scale, background
+    )
 
 
 def image_digest(source: PixelSource) -> str:
@@ -363,15 +393,40 @@ def _background(samples: list[np.ndarray], inside: list[np.ndarray | None]) -> n
     return background_colour(joined[: side * side].reshape(-1, side, 3))
 
 
-def _most_stained(light: GlobalEstimates, boxes: list[Box], samples: list[np.ndarray]) -> list[Box]:
-    """Return the fields with the most stain, given thinned pixels of all."""
+def _see(image: np.ndarray, step: int, predictor: Predictor, fields: list[Box] | None = None) -> _Seen:
+    """See the cells in what the network takes of an image, reduced by a step."""
+    diameter = predictor.settings.cell_diameter
+    return _Seen(image, step, *choose_looks(image, predictor, diameter and diameter / step, fields))
+
+
+def _see_large(
+    source: PixelSource, light: GlobalEstimates, fields: list[Box], boxes: list[Box], predictor: Predictor
+) -> _Seen:
+    """See the cells of a large image in all of it, reduced, or in fields of it, the first ones first."""
+    whole = Box.around(fields)
+    if whole.area <= PARAMETERS.halved:
+        image = network_input(light.transmittance(source.reduced(whole, 2), whole, 2))
+        within = [box.shifted(-whole.top, -whole.left) for box in fields]
+        seen = _see(image, 2, predictor, [Box(*(end // 2 for end in box)) for box in within])
+        if any(map(len, seen.tiles)) and seen.looks[0].diameter >= PARAMETERS.least_halved:
+            return seen
+    tried = []
+    for first in range(0, len(boxes), PARAMETERS.most_stained):
+        chosen = sorted(boxes[first : first + PARAMETERS.most_stained])
+        tried.append(_see(_side_by_side(source, light, chosen), 1, predictor))
+        if any(map(len, tried[-1].tiles)):
+            return tried[-1]
+    # What was seen from afar tells the size too, and red cells do.
+    return max(tried, key=lambda seen: (bool(seen.looks), seen.scale.red_cell is not None))
+
+
+def _most_stained_first(light: GlobalEstimates, boxes: list[Box], samples: list[np.ndarray]) -> list[Box]:
+    """Return fields in order of their stain, given thinned pixels of all."""
     stain = []
     for box, pixels in zip(boxes, samples, strict=True):
         seen = network_input(light.transmittance(pixels, box, PARAMETERS.thinned))
         stain.append(float(np.percentile(brightness(seen), 99)))
-    return [
-        boxes[index] for index in sorted(np.argsort(stain, kind="stable")[::-1][: PARAMETERS.most_stained])
-    ]
+    return [boxes[index] for index in np.argsort(stain, kind="stable")[::-1]]
 
 
 def _side_by_side(source: PixelSource, light: GlobalEstimates, boxes: list[Box]) -> np.ndarray:

@@ -14,6 +14,7 @@ from .prediction import Predictor
 from .robust import Look, look_at_tile, looks_for, robust_tiles, sure_in_standard, tiles_of_look
 from .scale import PARAMETERS as SCALE
 from .scale import (
+    Candidate,
     Levels,
     ScaleEstimate,
     Size,
@@ -145,12 +146,12 @@ def _fittest(levels: Levels, estimate: ScaleEstimate) -> _Attempt:
         and max(size_likelihood(size.diameter, red_cell) for size in sizes) < PARAMETERS.unlikely
     ):
         sizes.append(Size(SCALE.white_over_red * red_cell, np.inf))
-    found = _attempt(levels, sizes[0].diameter, estimate)
-    for size in sizes[1:]:
-        # What is seen so little of cannot come out fitter.
-        if PARAMETERS.most_found * size.weight > found.fitness:
-            attempt = _attempt(levels, size.diameter, estimate)
-            found = max(found, attempt, key=lambda one: one.fitness)
+    found = _fittest_of(levels, estimate, sizes)
+    # Ink and dirt may be all that these sizes show: then the cells are among what was given up beside it.
+    left = [one for one in estimate.candidates if one.score >= SCALE.sure_candidate]
+    while not found.measured and (left := _of_other_sizes(left, sizes)):
+        sizes = sizes_to_try(left, red_cell)
+        found = _fittest_of(levels, estimate, sizes)
     low, high = PARAMETERS.same_size
     for _ in range(PARAMETERS.most_looks):
         if not found.measured or low < found.measured / found.diameter < high:
@@ -161,6 +162,22 @@ def _fittest(levels: Levels, estimate: ScaleEstimate) -> _Attempt:
             break
         found = again
     return found
+
+
+def _fittest_of(levels: Levels, estimate: ScaleEstimate, sizes: list[Size]) -> _Attempt:
+    found = _attempt(levels, sizes[0].diameter, estimate)
+    for size in sizes[1:]:
+        # What is seen so little of cannot come out fitter.
+        if PARAMETERS.most_found * size.weight > found.fitness:
+            attempt = _attempt(levels, size.diameter, estimate)
+            found = max(found, attempt, key=lambda one: one.fitness)
+    return found
+
+
+def _of_other_sizes(candidates: list[Candidate], sizes: list[Size]) -> list[Candidate]:
+    """Return the candidates that are of none of some sizes."""
+    octaves = np.log2([size.diameter for size in sizes])
+    return [one for one in candidates if (np.abs(np.log2(one.diameter) - octaves) >= SCALE.apart).all()]
 
 
 def _other_sizes(
@@ -211,7 +228,7 @@ def _look(levels: Levels, look: Look, number: int = 0) -> list[TileCells]:
 def _white_cells(tiles: list[TileCells], estimate: ScaleEstimate) -> np.ndarray:
     """Return the rows of the cells of all tiles, without those stained like the red cells."""
     rows = join(tiles, len(tiles)).rows
-    return rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain)]
+    return rows[~red_cells_by_stain(rows["stain"], rows["certainty"], estimate.red_cell_stain, rows["look"])]
 
 
 def _attempt(levels: Levels, diameter: float, estimate: ScaleEstimate) -> _Attempt:
