@@ -103,6 +103,16 @@ class TestBadFiles:
         with pytest.raises(SettingsError, match="is not the record of a result"):
             load_result(file)
 
+    @pytest.mark.parametrize("properties", ["x", [1], [{"label-value": 3, "area": "big"}]])
+    def test_properties_of_a_zarr_that_were_edited_and_are_none_any_more(self, tmp_path, result, properties):
+        (folder,) = save(result, tmp_path / "a.ome.zarr")
+        file = folder / "labels" / "cells" / ".zattrs"
+        about = json.loads(file.read_text())
+        about["image-label"]["properties"] = properties
+        file.write_text(json.dumps(about))
+        with pytest.raises(ImageError, match=r"a\.ome\.zarr is no OME-Zarr that napari-wbcseg saved"):
+            load_result(folder)
+
     def test_files_of_two_results(self, tmp_path, result, labels):
         path, _ = save(result, tmp_path / "a.tif")
         tifffile.imwrite(path, labels[:10])

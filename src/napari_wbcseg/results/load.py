@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,23 +104,25 @@ def _of_zarr(path: Path) -> Segmentation:
         group = open_zarr(path)
         cells = group[f"labels/{LABELS_NAME}"]
         attributes: dict[str, Any] = dict(cells.attrs)
-        record = ResultRecord.model_validate(attributes[RECORD_KEY])
+        about = attributes[RECORD_KEY]
+        columns = _columns_of_properties(attributes["image-label"], about.get("cells", {}))
+        record = ResultRecord.model_validate({**about, "cells": columns})
         array = cells[attributes["multiscales"][0]["datasets"][0]["path"]]
         weigh(array, path)
         check_memory(array.nbytes, str(path))
         labels = np.asarray(array[...])
     except Exception as error:  # a damaged chunk raises nearly anything
         raise ImageError(f"{path} is no OME-Zarr that napari-wbcseg saved ({error}).") from None
-    return _labelled(record, labels, _table_of_properties(attributes["image-label"], record), path)
+    return _labelled(record, labels, columns_to_table(columns), path)
 
 
-def _table_of_properties(image_label: dict[str, Any], record: ResultRecord) -> Any:
+def _columns_of_properties(image_label: dict[str, Any], known: Iterable[str]) -> dict[str, list[Any]]:
     rows = [
         {"label" if name == "label-value" else name: value for name, value in row.items()}
         for row in image_label.get("properties", [])
     ]
-    names = dict.fromkeys([*record.cells, *(name for row in rows for name in row)])
-    return columns_to_table({name: [row.get(name) for row in rows] for name in names})
+    names = dict.fromkeys([*known, *(name for row in rows for name in row)])
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _labelled(record: ResultRecord, labels: np.ndarray, cells: Any, path: Path) -> Segmentation:
