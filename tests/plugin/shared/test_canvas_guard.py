@@ -6,30 +6,30 @@ import subprocess
 import sys
 import textwrap
 
-from napari_wbcseg.plugin.shared.canvas_guard import guard_canvases
+from napari_wbcseg.plugin.shared.canvas_guard import guard_canvas
+
+
+def enabled_arrays(canvas):
+    from vispy.gloo import gl
+
+    canvas.makeCurrent()
+    enabled = [i for i in range(16) if gl.glGetVertexAttrib(i, gl.GL_VERTEX_ATTRIB_ARRAY_ENABLED)]
+    canvas.doneCurrent()
+    return enabled
 
 
 def test_no_vertex_array_outlives_its_layer(make_napari_viewer, qtbot):
+    from qtpy.QtOpenGLWidgets import QOpenGLWidget
     from qtpy.QtWidgets import QApplication
-    from vispy.gloo import gl
 
     viewer = make_napari_viewer(show=True)
-    (canvas,) = (w._vispy_canvas for w in QApplication.allWidgets() if hasattr(w, "_vispy_canvas"))
-    seen = []
-
-    def look(event):
-        seen.append([i for i in range(16) if gl.glGetVertexAttrib(i, gl.GL_VERTEX_ATTRIB_ARRAY_ENABLED)])
-
-    canvas.events.draw.connect(look)
+    guard_canvas(viewer)
     points = viewer.add_points([[2, 2]], size=1)
-    for _ in range(2):
-        viewer.screenshot(flash=False)
-    assert seen[-1], "vispy leaves them enabled after it has drawn"
-    guard_canvases()
-    guard_canvases()
-    viewer.layers.remove(points)
+    canvas = next(w for w in QApplication.allWidgets() if isinstance(w, QOpenGLWidget) and w.isValid())
     viewer.screenshot(flash=False)
-    assert not seen[-1]
+    assert enabled_arrays(canvas), "vispy leaves them enabled after it has drawn"
+    viewer.layers.remove(points)
+    assert not enabled_arrays(canvas)
     viewer.add_points([[3, 3]], size=1)
     viewer.screenshot(flash=False)
 
@@ -43,7 +43,7 @@ PICTURES_COME_AND_GO = textwrap.dedent(
     import numpy as np
     from qtpy.QtWidgets import QApplication
 
-    from napari_wbcseg.plugin.shared.canvas_guard import guard_canvases
+    from napari_wbcseg.plugin.shared.canvas_guard import guard_canvas
 
     def live():
         end = time.monotonic() + 0.3
@@ -51,7 +51,7 @@ PICTURES_COME_AND_GO = textwrap.dedent(
             QApplication.processEvents()
 
     viewer = napari.Viewer()
-    guard_canvases()
+    guard_canvas(viewer)
     pictures = np.random.default_rng(0).integers(0, 255, (4, 220, 260, 3)).astype(np.uint8)
     picture = viewer.add_image(pictures[0], rgb=True)
     live()

@@ -1,9 +1,9 @@
-"""Keep the canvas drawing after a layer is taken out of the list.
+"""Keep the canvas drawing after a layer of points or shapes is taken out of the list.
 
-vispy leaves the vertex arrays of a drawing enabled when it deletes their buffers
+vispy leaves the vertex arrays of the last drawing enabled when it deletes their buffers
 (vispy#1611, napari#6472 and #8471). The next drawing then reads memory that is gone, and
 with some OpenGL drivers (Mesa's, some on Windows) napari ends with a segmentation fault.
-Every drawing enables the arrays that it needs, so each may begin with none.
+Every drawing enables the arrays that it needs, so all can be disabled in between.
 """
 
 from __future__ import annotations
@@ -11,27 +11,29 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from napari.components import ViewerModel
+
 _ARRAYS = 16  # that every OpenGL has; napari's drawings use fewer
 _guarded: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def guard_canvases() -> None:
-    """Make the removal of a layer harmless for every canvas that there is.
-
-    It is done as vispy draws: whoever makes its context current, or leaves it, in between has vispy write
-    into none, and ends napari in that way.
-    """
-    from qtpy.QtWidgets import QApplication
-
-    for widget in QApplication.allWidgets():
-        canvas = getattr(widget, "_vispy_canvas", None)
-        if canvas is not None and canvas not in _guarded:
-            _guarded.add(canvas)
-            canvas.events.draw.connect(_let_go_of_arrays)
+def guard_canvas(viewer: ViewerModel) -> None:
+    """Watch a viewer's layer list from now on, and make the removal of a layer harmless."""
+    if viewer.layers not in _guarded:
+        _guarded.add(viewer.layers)
+        # When all others are done with it: some of them draw.
+        viewer.layers.events.removed.connect(_let_go_of_arrays, position="last")
 
 
 def _let_go_of_arrays(event: Any = None) -> None:
+    from qtpy.QtWidgets import QApplication
     from vispy.gloo import gl
 
-    for array in range(_ARRAYS):
-        gl.glDisableVertexAttribArray(array)
+    for widget in QApplication.allWidgets():
+        canvas = getattr(widget, "_vispy_canvas", None)
+        if canvas is not None and widget.isValid():
+            # By vispy, and left current: into one that it thinks current and that is not it writes in vain,
+            # and the next drawing ends napari as well.
+            canvas.set_current()
+            for array in range(_ARRAYS):
+                gl.glDisableVertexAttribArray(array)

@@ -14,7 +14,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 
 from ...classification.classes import CLASS_BY, PERSON
 from ...segmentation.result import Segmentation, with_unique_labels
-from .canvas_guard import guard_canvases
+from .canvas_guard import guard_canvas
 from .class_colours import colour_cells
 from .counts import counted_name, counts_of, layer_name
 from .features import features_table
@@ -128,7 +128,7 @@ class LayerUpdate:
 
     def steps(self) -> Generator[ResultLayers | None]:
         """Yield after each step, the layers after the last; closed early, it takes away what it added."""
-        guard_canvases()
+        guard_canvas(self._viewer)
         try:
             probability = self._probability()
             yield None
