@@ -31,7 +31,7 @@ def _let_go_of_arrays(event: Any = None) -> None:
 
     for widget in QApplication.allWidgets():
         canvas = getattr(widget, "_vispy_canvas", None)
-        if canvas is not None and widget.isValid():
+        if canvas is not None and canvas.native.isValid():
             # By vispy, and left current: into one that it thinks current and that is not it writes in vain,
             # and the next drawing ends napari as well.
             canvas.set_current()
