@@ -148,7 +148,7 @@ def lazy_array(array: Any) -> Any:
 def held(array: Any) -> Any:
     """Return an array in memory, where it fits well, or else as it is: parts of it are read many times."""
     size = int(np.prod(array.shape, dtype=np.int64)) * np.dtype(array.dtype).itemsize
-    return np.asarray(array[:]) if size <= PARAMETERS.held else array
+    return np.asarray(array[...]) if size <= PARAMETERS.held else array
 
 
 def prepare_image(array: Any, value_range: float | None = None) -> NDArray[np.float32]:
