@@ -35,7 +35,7 @@ from .looks import choose_looks
 from .prediction import Predictor
 from .robust import Look, looks_for, palest_nucleus
 from .scale import PARAMETERS as SCALE
-from .scale import ScaleEstimate
+from .scale import ScaleEstimate, size_likelihood
 from .standard_stain import StandardStain, density_of
 from .uncounted import notes_on_uncounted
 
@@ -49,8 +49,10 @@ class SampleParameters:
     whole : int
         Image up to which it is all looked at.
     halved, least_halved : int, float
-        A photograph of a camera of up to so many pixels is all looked at in half the resolution; that is
-        enough where its cells are so wide there. The network surely sees cells of 25.
+        A camera's photograph of up to so many pixels is all looked at in half the resolution, where samples
+        do not tell the size surely and its cells are so wide there. The network surely sees cells of 25.
+    most_in_field : float
+        Of the side of a field: wider cells are cut by its border too often.
     field : int
         Side of a field of a larger image: some ten cells at most magnifications.
     fields_a_side : int
@@ -74,6 +76,7 @@ class SampleParameters:
     whole: int = 12_000_000
     halved: int = 48_000_000
     least_halved: float = 30.0
+    most_in_field: float = 0.125
     field: int = 640
     fields_a_side: int = 6
     most_stained: int = 6
@@ -316,6 +319,11 @@ class _Seen(NamedTuple):
     scale: ScaleEstimate
     tiles: list[TileCells]
 
+    @property
+    def found(self) -> bool:
+        """Whether there are cells."""
+        return any(map(len, self.tiles))
+
 
 def _notes_on_cells(
     seen: _Seen, diameters: tuple[float, ...], background: tuple[float, float, float]
@@ -402,22 +410,38 @@ def _see(image: np.ndarray, step: int, predictor: Predictor, fields: list[Box] |
 def _see_large(
     source: PixelSource, light: GlobalEstimates, fields: list[Box], boxes: list[Box], predictor: Predictor
 ) -> _Seen:
-    """See the cells of a large image in all of it, reduced, or in fields of it, the first ones first."""
-    whole = Box.around(fields)
-    if whole.area <= PARAMETERS.halved:
-        image = network_input(light.transmittance(source.reduced(whole, 2), whole, 2))
-        within = [box.shifted(-whole.top, -whole.left) for box in fields]
-        seen = _see(image, 2, predictor, [Box(*(end // 2 for end in box)) for box in within])
-        if any(map(len, seen.tiles)) and seen.looks[0].diameter >= PARAMETERS.least_halved:
-            return seen
-    tried = []
+    """See the cells of a large image in fields of it, the first ones first, or in all of it, reduced."""
+    tried: list[_Seen] = []
     for first in range(0, len(boxes), PARAMETERS.most_stained):
         chosen = sorted(boxes[first : first + PARAMETERS.most_stained])
-        tried.append(_see(_side_by_side(source, light, chosen), 1, predictor))
-        if any(map(len, tried[-1].tiles)):
-            return tried[-1]
+        seen = _see(_side_by_side(source, light, chosen), 1, predictor)
+        if not tried and Box.around(fields).area <= PARAMETERS.halved and not _is_usual(seen):
+            reduced = _see_halved(source, light, fields, predictor)
+            if reduced.found and reduced.looks[0].diameter >= PARAMETERS.least_halved:
+                return reduced
+        if seen.found:
+            return seen
+        tried.append(seen)
     # What was seen from afar tells the size too, and red cells do.
     return max(tried, key=lambda seen: (bool(seen.looks), seen.scale.red_cell is not None))
+
+
+def _is_usual(seen: _Seen) -> bool:
+    """Say whether the cells of some fields are of a size that these show well, and as white cells are."""
+    if not seen.found or seen.scale.red_cell is None:
+        return False
+    diameter = seen.looks[0].diameter
+    likely = size_likelihood(diameter, seen.scale.red_cell, seen.scale.many)
+    return diameter <= PARAMETERS.most_in_field * PARAMETERS.field and likely >= SCALE.usual
+
+
+def _see_halved(
+    source: PixelSource, light: GlobalEstimates, fields: list[Box], predictor: Predictor
+) -> _Seen:
+    whole = Box.around(fields)
+    image = network_input(light.transmittance(source.reduced(whole, 2), whole, 2))
+    within = [box.shifted(-whole.top, -whole.left) for box in fields]
+    return _see(image, 2, predictor, [Box(*(end // 2 for end in box)) for box in within])
 
 
 def _most_stained_first(light: GlobalEstimates, boxes: list[Box], samples: list[np.ndarray]) -> list[Box]:
