@@ -78,8 +78,9 @@ def field_of_view(pixels: np.ndarray, paper: Sequence[np.ndarray] | None = None)
         field = cv2.erode(pictures.astype(np.uint8), np.ones((5, 5)), borderValue=1) > 0
         parts, _ = ndimage.label(field)
         for number, place in enumerate(ndimage.find_objects(parts), 1):
-            lit = _lit(small[place], parts[place] != number)
-            field[place] &= (parts[place] != number) | (True if lit is None else lit)
+            beside = parts[place] != number
+            lit = _lit(small[place], beside)
+            field[place] &= True if lit is None else lit | beside
     if field is None:
         return None
     return cv2.resize(field.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0

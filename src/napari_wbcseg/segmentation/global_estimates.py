@@ -275,7 +275,7 @@ def estimate(
     predictor = Predictor(model, settings, progress)
     if is_whole:
         image = network_input(light.transmittance(samples.pop(), whole))
-        seen = _see(image, 1, predictor, [box.shifted(-whole.top, -whole.left) for box in fields])
+        seen = _see_all(image, 1, predictor, fields)
     else:
         seen = _see_large(source, light, fields, _most_stained_first(light, boxes, samples), predictor)
     diameters = tuple(look.diameter * seen.step for look in seen.looks if not look.all_in_standard)
@@ -407,16 +407,24 @@ def _see(image: np.ndarray, step: int, predictor: Predictor, fields: list[Box] |
     return _Seen(image, step, *choose_looks(image, predictor, diameter and diameter / step, fields))
 
 
+def _see_all(image: np.ndarray, step: int, predictor: Predictor, fields: list[Box]) -> _Seen:
+    """See the cells in what the network takes of all fields of an image, reduced by a step."""
+    whole = Box.around(fields)
+    within = [box.shifted(-whole.top, -whole.left) for box in fields]
+    return _see(image, step, predictor, [Box(*(end // step for end in box)) for box in within])
+
+
 def _see_large(
     source: PixelSource, light: GlobalEstimates, fields: list[Box], boxes: list[Box], predictor: Predictor
 ) -> _Seen:
     """See the cells of a large image in fields of it, the first ones first, or in all of it, reduced."""
-    tried: list[_Seen] = []
+    whole, tried = Box.around(fields), list[_Seen]()
     for first in range(0, len(boxes), PARAMETERS.most_stained):
         chosen = sorted(boxes[first : first + PARAMETERS.most_stained])
         seen = _see(_side_by_side(source, light, chosen), 1, predictor)
-        if not tried and Box.around(fields).area <= PARAMETERS.halved and not _is_usual(seen):
-            reduced = _see_halved(source, light, fields, predictor)
+        if not tried and whole.area <= PARAMETERS.halved and not _is_usual(seen):
+            half = network_input(light.transmittance(source.reduced(whole, 2), whole, 2))
+            reduced = _see_all(half, 2, predictor, fields)
             if reduced.found and reduced.looks[0].diameter >= PARAMETERS.least_halved:
                 return reduced
         if seen.found:
@@ -433,15 +441,6 @@ def _is_usual(seen: _Seen) -> bool:
     diameter = seen.looks[0].diameter
     likely = size_likelihood(diameter, seen.scale.red_cell, seen.scale.many)
     return diameter <= PARAMETERS.most_in_field * PARAMETERS.field and likely >= SCALE.usual
-
-
-def _see_halved(
-    source: PixelSource, light: GlobalEstimates, fields: list[Box], predictor: Predictor
-) -> _Seen:
-    whole = Box.around(fields)
-    image = network_input(light.transmittance(source.reduced(whole, 2), whole, 2))
-    within = [box.shifted(-whole.top, -whole.left) for box in fields]
-    return _see(image, 2, predictor, [Box(*(end // 2 for end in box)) for box in within])
 
 
 def _most_stained_first(light: GlobalEstimates, boxes: list[Box], samples: list[np.ndarray]) -> list[Box]:
