@@ -21,19 +21,17 @@ def guard_canvas(viewer: ViewerModel) -> None:
     """Watch a viewer's layer list from now on, and make the removal of a layer harmless."""
     if viewer.layers not in _guarded:
         _guarded.add(viewer.layers)
-        # When all others are done with it: some of them draw.
-        viewer.layers.events.removed.connect(_let_go_of_arrays, position="last")
+        viewer.layers.events.removed.connect(_let_go_of_arrays)
 
 
 def _let_go_of_arrays(event: Any = None) -> None:
+    from qtpy.QtOpenGLWidgets import QOpenGLWidget
     from qtpy.QtWidgets import QApplication
     from vispy.gloo import gl
 
     for widget in QApplication.allWidgets():
-        canvas = getattr(widget, "_vispy_canvas", None)
-        if canvas is not None and canvas.native.isValid():
-            # By vispy, and left current: into one that it thinks current and that is not it writes in vain,
-            # and the next drawing ends napari as well.
-            canvas.set_current()
+        if isinstance(widget, QOpenGLWidget) and widget.isValid():
+            widget.makeCurrent()
             for array in range(_ARRAYS):
                 gl.glDisableVertexAttribArray(array)
+            widget.doneCurrent()
