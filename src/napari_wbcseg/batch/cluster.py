@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dask
 from distributed import Client, KilledWorker, get_worker
@@ -44,6 +45,21 @@ _OWN_WAYS = {
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
 }
+
+
+class _Client(Client):
+    """A client that leaves nothing behind where what answers is no scheduler, nor while it is open."""
+
+    def __init__(self, of: Any) -> None:
+        # As the default one it would take what dask computes here too, and still do once it failed.
+        super().__init__(of, timeout=_CONNECT_SECONDS, set_as_default=False)
+
+    def start(self, **options: Any) -> None:
+        try:
+            super().start(**options)
+        except (ValueError, MemoryError):  # of these dask closes nothing, and Python waits for it as it ends
+            self.close()
+            raise
 
 
 @contextmanager
@@ -80,13 +96,13 @@ def cluster(*, scheduler: str | None = None, workers: int | None = None) -> Iter
         with (
             dask.config.set(_OWN_WAYS),
             LocalCluster(n_workers=count, silence_logs=logging.CRITICAL, **options) as local,
-            Client(local) as client,
+            _Client(local) as client,
         ):
             yield client
         return
     try:
         address = _address_in(Path(scheduler)) if Path(scheduler).exists() else scheduler
-        client = Client(address, timeout=_CONNECT_SECONDS)
+        client = _Client(address)
     except (OSError, ValueError, TimeoutError, MemoryError) as error:
         # The beginning of what a web server says is taken for the length of a message.
         why = "another program does" if isinstance(error, MemoryError) else first_line(error)
