@@ -1,6 +1,10 @@
-"""A layer that is removed leaves no vertex array enabled, which the next drawing would crash on."""
+"""A layer that is removed leaves nothing behind that the next drawing would crash on."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
 
 from napari_wbcseg.plugin.shared.canvas_guard import guard_canvas
 
@@ -28,3 +32,61 @@ def test_no_vertex_array_outlives_its_layer(make_napari_viewer, qtbot):
     assert not enabled_arrays(canvas)
     viewer.add_points([[3, 3]], size=1)
     viewer.screenshot(flash=False)
+
+
+def test_what_drew_a_layer_is_deleted_in_the_context_that_drew_it(make_napari_viewer, qtbot):
+    from qtpy.QtGui import QOpenGLContext
+    from qtpy.QtOpenGLWidgets import QOpenGLWidget
+    from qtpy.QtWidgets import QApplication
+
+    viewer, contexts = make_napari_viewer(show=True), []
+    viewer.layers.events.removed.connect(lambda: contexts.append(QOpenGLContext.currentContext()))
+    guard_canvas(viewer)
+    points = viewer.add_points([[2, 2]], size=1)
+    canvas = next(w for w in QApplication.allWidgets() if isinstance(w, QOpenGLWidget) and w.isValid())
+    viewer.screenshot(flash=False)
+    canvas.doneCurrent()
+    viewer.layers.remove(points)
+    assert contexts == [canvas.context()]
+
+
+PICTURES_COME_AND_GO = textwrap.dedent(
+    """
+    import os
+    import time
+
+    import napari
+    import numpy as np
+    from qtpy.QtWidgets import QApplication
+
+    from napari_wbcseg.plugin.shared.canvas_guard import guard_canvas
+
+    def live():
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end:
+            QApplication.processEvents()
+
+    viewer = napari.Viewer()
+    guard_canvas(viewer)
+    pictures = np.random.default_rng(0).integers(0, 255, (4, 220, 260, 3)).astype(np.uint8)
+    picture = viewer.add_image(pictures[0], rgb=True)
+    live()
+    cells = viewer.add_labels(np.zeros((220, 260), int))
+    live()
+    for other in pictures[1:]:
+        viewer.layers.remove(picture)
+        picture = viewer.add_image(other, rgb=True)
+        viewer.reset_view()
+        live()
+    viewer.layers.remove(cells)
+    live()
+    print("drawn", flush=True)
+    os._exit(0)
+    """
+)
+
+
+def test_pictures_that_come_and_go_leave_napari_alive(qapp):
+    """The canvas that was left without a context, into which vispy then wrote, was a segmentation fault."""
+    run = subprocess.run([sys.executable, "-c", PICTURES_COME_AND_GO], capture_output=True, text=True)
+    assert "drawn" in run.stdout, run.stderr[-2000:]

@@ -1,14 +1,17 @@
-"""Keep the canvas drawing after a layer of points or shapes is taken out of the list.
+"""Keep napari alive when a layer is taken out of the list.
 
-vispy leaves the vertex arrays of the last drawing enabled when it deletes their buffers
-(vispy#1611, napari#6472 and #8471). The next drawing then reads memory that is gone, and
-with some OpenGL drivers (Mesa's, some on Windows) napari ends with a segmentation fault.
-Every drawing enables the arrays that it needs, so all can be disabled in between.
+napari then has vispy delete what the layer was drawn with, in whatever OpenGL context is current (0.9:
+``VispyCanvas._clean_and_update_scenegraph``): often that of Qt, which shares these things but not the
+state of the canvas. And vispy leaves the vertex arrays of the last drawing enabled (vispy#1611, napari#6472
+and #8471). Either way the next drawing reads memory that is gone, and with some OpenGL drivers (Mesa's,
+some on Windows) napari ends with a segmentation fault. Every drawing enables the arrays that it needs.
 """
 
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
@@ -21,17 +24,20 @@ def guard_canvas(viewer: ViewerModel) -> None:
     """Watch a viewer's layer list from now on, and make the removal of a layer harmless."""
     if viewer.layers not in _guarded:
         _guarded.add(viewer.layers)
-        viewer.layers.events.removed.connect(_let_go_of_arrays)
+        viewer.layers.events.removing.connect(partial(_prepare_canvas, weakref.ref(viewer)))
 
 
-def _let_go_of_arrays(event: Any = None) -> None:
+def _prepare_canvas(viewer: weakref.ref[Any], event: Any = None) -> None:
+    """Make the canvas current, in which vispy deletes next, and let go of its vertex arrays."""
     from qtpy.QtOpenGLWidgets import QOpenGLWidget
-    from qtpy.QtWidgets import QApplication
     from vispy.gloo import gl
 
-    for widget in QApplication.allWidgets():
-        if isinstance(widget, QOpenGLWidget) and widget.isValid():
-            widget.makeCurrent()
-            for array in range(_ARRAYS):
-                gl.glDisableVertexAttribArray(array)
-            widget.doneCurrent()
+    window = getattr(viewer(), "window", None)  # a model alone has none
+    if window is None:
+        return
+    with suppress(RuntimeError):  # of Qt, for a window that is closed
+        for canvas in window.main_menu.window().findChildren(QOpenGLWidget):
+            if canvas.isValid():
+                canvas.makeCurrent()
+                for array in range(_ARRAYS):
+                    gl.glDisableVertexAttribArray(array)
