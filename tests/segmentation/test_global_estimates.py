@@ -11,7 +11,7 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.network.library import load_model
 from napari_wbcseg.progress import silent
-from napari_wbcseg.segmentation.global_estimates import GlobalEstimates, _field_of_view, estimate
+from napari_wbcseg.segmentation.global_estimates import FieldOfView, GlobalEstimates, _field_of_view, estimate
 from napari_wbcseg.settings import SegmentationSettings
 from napari_wbcseg.synthetic.smear import synthetic_smear
 
@@ -50,6 +50,17 @@ def slide() -> np.ndarray:
     pixels = np.random.default_rng(0).integers(220, 240, (*SHAPE, 3), np.uint8)
     pixels[1000:1600, 1000:1600] = 5
     return pixels
+
+
+def test_the_field_of_an_eyepiece_is_known_by_its_corners() -> None:
+    rows, cols = np.mgrid[:60, :80]
+    disc = np.hypot(rows - 30, cols - 40) < 25
+    assert FieldOfView.of(disc, step=4).round_width == pytest.approx(200, abs=8)
+    assert FieldOfView.of(disc & (cols < 50), step=4).round_width == pytest.approx(200, abs=8), (
+        "cut by a side"
+    )
+    assert FieldOfView.of(rows + cols > 20, step=4).round_width is None, "one corner is dark"
+    assert FieldOfView.of(cols > 20, step=4).round_width is None
 
 
 def test_of_a_large_image_that_shows_the_slide_to_its_edge_only_that_is_read() -> None:

@@ -120,6 +120,15 @@ def test_what_is_surely_seen_counts_whatever_the_red_cells_say() -> None:
     assert 0.001 < octave[4] < 0.01, "a round field of view"
 
 
+def test_a_group_in_the_field_of_an_eyepiece_is_hardly_one_cell() -> None:
+    both = seen(460) + seen(165, 2)
+    assert sizes_to_try(both)[0].diameter == pytest.approx(460)
+    assert sizes_to_try(both, round_field=770)[0].diameter == pytest.approx(165)
+    assert sizes_to_try(seen(460), round_field=770)[0].diameter == pytest.approx(460), (
+        "a lone cell in a circle"
+    )
+
+
 # Red cells -----------------------------------------------------------------------------------------
 
 
@@ -165,6 +174,13 @@ def test_few_red_cells_are_no_reference() -> None:
     red = disc_labels((120, 120), [(40, 40, 27), (80, 80, 27)])
     maps = perfect_maps(np.zeros_like(red), CANONICAL, red=red)
     assert reference_size(found_in(maps, 1.0)) is None
+
+
+def test_a_part_of_something_large_does_not_hide_the_red_cells() -> None:
+    red = grid_of(27)
+    true = found_in(perfect_maps(np.zeros_like(red), CANONICAL, red=red), 1.0)
+    large = np.array([[np.log2(350)] * 80, [0.002] * 80, [0.002] * 80])
+    assert reference_size(np.concatenate([true, large], axis=1)) == pytest.approx(27, rel=0.05)
 
 
 def test_a_sure_cell_of_the_usual_size_settles_the_scale() -> None:

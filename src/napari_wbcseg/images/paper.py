@@ -136,6 +136,8 @@ def _is_slide(drawn: np.ndarray, pixels: np.ndarray, longer: int) -> bool:
     if 2 * depth.max() < PARAMETERS.thick * longer:
         return False
     inner = pixels[depth[1:-1, 1:-1] > 1]
+    if not len(inner):  # thinner than the least stroke, in so small a picture
+        return False
     return bool(_near(inner, np.median(inner, axis=0), PARAMETERS.levels).mean() < PARAMETERS.one_colour)
 
 

@@ -136,6 +136,18 @@ class FieldOfView(BaseModel, frozen=True, extra="forbid"):
         return [Box(*(self.step * end for end in Box.of(place))).common((0, 0, *shape)) for place in places]
 
     @property
+    def round_width(self) -> float | None:
+        """Width of the round field of an eyepiece, image pixels; None where the field has a corner."""
+        from scipy import ndimage
+
+        places = ndimage.find_objects(self._mask.astype(np.uint8))
+        if not places:
+            return None
+        part = self._mask[places[0]]
+        corners = part[[0, 0, -1, -1], [0, -1, 0, -1]]
+        return None if corners.any() else float(self.step * max(part.shape))
+
+    @property
     def _mask(self) -> np.ndarray:
         bits = np.frombuffer(zlib.decompress(base64.b64decode(self.packed)), np.uint8)
         return np.unpackbits(bits, count=self.shape[0] * self.shape[1]).reshape(self.shape) > 0
@@ -275,7 +287,7 @@ def estimate(
     predictor = Predictor(model, settings, progress)
     if is_whole:
         image = network_input(light.transmittance(samples.pop(), whole))
-        seen = _see_all(image, 1, predictor, fields)
+        seen = _see_all(image, 1, predictor, fields, field)
     else:
         seen = _see_large(source, light, fields, _most_stained_first(light, boxes, samples), predictor)
     diameters = tuple(look.diameter * seen.step for look in seen.looks if not look.all_in_standard)
@@ -401,17 +413,27 @@ def _background(samples: list[np.ndarray], inside: list[np.ndarray | None]) -> n
     return background_colour(joined[: side * side].reshape(-1, side, 3))
 
 
-def _see(image: np.ndarray, step: int, predictor: Predictor, fields: list[Box] | None = None) -> _Seen:
+def _see(
+    image: np.ndarray,
+    step: int,
+    predictor: Predictor,
+    fields: list[Box] | None = None,
+    round_field: float | None = None,
+) -> _Seen:
     """See the cells in what the network takes of an image, reduced by a step."""
     diameter = predictor.settings.cell_diameter
-    return _Seen(image, step, *choose_looks(image, predictor, diameter and diameter / step, fields))
+    diameter, round_field = diameter and diameter / step, round_field and round_field / step
+    return _Seen(image, step, *choose_looks(image, predictor, diameter, fields, round_field))
 
 
-def _see_all(image: np.ndarray, step: int, predictor: Predictor, fields: list[Box]) -> _Seen:
+def _see_all(
+    image: np.ndarray, step: int, predictor: Predictor, fields: list[Box], field: FieldOfView | None
+) -> _Seen:
     """See the cells in what the network takes of all fields of an image, reduced by a step."""
     whole = Box.around(fields)
     within = [box.shifted(-whole.top, -whole.left) for box in fields]
-    return _see(image, step, predictor, [Box(*(end // step for end in box)) for box in within])
+    reduced = [Box(*(end // step for end in box)) for box in within]
+    return _see(image, step, predictor, reduced, None if field is None else field.round_width)
 
 
 def _see_large(
@@ -424,7 +446,7 @@ def _see_large(
         seen = _see(_side_by_side(source, light, chosen), 1, predictor)
         if not tried and whole.area <= PARAMETERS.halved and not _is_usual(seen):
             half = network_input(light.transmittance(source.reduced(whole, 2), whole, 2))
-            reduced = _see_all(half, 2, predictor, fields)
+            reduced = _see_all(half, 2, predictor, fields, light.field_of_view)
             if reduced.found and reduced.looks[0].diameter >= PARAMETERS.least_halved:
                 return reduced
         if seen.found:

@@ -90,6 +90,7 @@ def choose_looks(
     predictor: Predictor,
     diameter: float | None = None,
     fields: Sequence[Box] | None = None,
+    round_field: float | None = None,
 ) -> tuple[tuple[Look, ...], ScaleEstimate, list[TileCells]]:
     """Find out how large the white cells of an image are and how stained, without a parameter set by hand.
 
@@ -104,6 +105,8 @@ def choose_looks(
         Of the cells, image pixels, where it is known: then there are no others.
     fields : sequence of Box, optional
         What is looked at as an image of its own; by default all of the image.
+    round_field : float, optional
+        How wide the image is where it shows the round field of an eyepiece.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def choose_looks(
     tiles : list of TileCells
         What was found, by tile.
     """
-    levels = Levels(image, predictor, fields)
+    levels = Levels(image, predictor, fields, round_field)
     estimate = estimate_scale(levels, diameter is not None)
     looks: tuple[Look, ...]
     if diameter is not None:
@@ -150,7 +153,7 @@ def _fittest(levels: Levels, estimate: ScaleEstimate) -> _Attempt:
     # Ink and dirt may be all that these sizes show: then the cells are among what was given up beside it.
     left = [one for one in estimate.candidates if one.score >= SCALE.sure_candidate]
     while not found.measured and (left := _of_other_sizes(left, sizes)):
-        sizes = sizes_to_try(left, red_cell)
+        sizes = sizes_to_try(left, red_cell, estimate.round_field)
         found = _fittest_of(levels, estimate, sizes)
     low, high = PARAMETERS.same_size
     for _ in range(PARAMETERS.most_looks):
@@ -201,7 +204,7 @@ def _other_sizes(
         ]
         if not missed:
             break
-        look = Look(sizes_to_try(missed, estimate.red_cell)[0].diameter)
+        look = Look(sizes_to_try(missed, estimate.red_cell, estimate.round_field)[0].diameter)
         more = tiles + _look(levels, look, len(looks))
         joined = join(more, len(more))
         if not (joined.rows["look"] == len(looks)).any():
@@ -240,5 +243,5 @@ def _attempt(levels: Levels, diameter: float, estimate: ScaleEstimate) -> _Attem
         return _Attempt(diameter, tiles, measured, 0.0)
     explained = float((rows["certainty"] ** PARAMETERS.sureness * rows["area"]).sum())
     octaves = np.log2(measured / diameter) / PARAMETERS.octaves_off
-    likely = size_likelihood(measured, estimate.red_cell, estimate.many)
+    likely = size_likelihood(measured, estimate.red_cell, estimate.many, estimate.round_field)
     return _Attempt(diameter, tiles, measured, explained * float(np.exp(-0.5 * octaves**2)) * likely)

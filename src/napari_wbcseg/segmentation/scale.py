@@ -59,6 +59,10 @@ class ScaleParameters:
         are a third as wide as a typical white cell, smudges taken for red cells several times wider.
     most_of_image : float
         Largest diameter of a cell over the shorter side of the image.
+    most_of_field, unfit : float
+        Of the width of an eyepiece's field: what is wider is hardly one cell, but a group of them, or the
+        field. Under oil that field is 0.18 mm wide (field number 18), and a blast 0.02; so likely is it all
+        the same, for a lone cell may be shown in a circle.
     """
 
     octaves_seen: float = 1.25
@@ -82,6 +86,8 @@ class ScaleParameters:
     red_exact: float = 0.3
     believed_octaves: float = 1.8
     most_of_image: float = 0.95
+    most_of_field: float = 0.25
+    unfit: float = 0.02
 
 
 PARAMETERS = ScaleParameters()
@@ -126,6 +132,8 @@ class ScaleEstimate:
         What the darker half of these holds of the image.
     candidates : list of Candidate
         All white cells seen.
+    round_field : float or None
+        As of `Levels`.
     """
 
     sizes: list[Size]
@@ -133,6 +141,7 @@ class ScaleEstimate:
     many: bool = False
     red_cell_stain: tuple[float, float, float] | None = None
     candidates: list[Candidate] = field(default_factory=list)
+    round_field: float | None = None
 
 
 class Levels:
@@ -145,10 +154,18 @@ class Levels:
     predictor : Predictor
     fields : sequence of Box, optional
         Its parts that show the slide; by default all of it.
+    round_field : float, optional
+        How wide it is where it shows the round field of an eyepiece.
     """
 
-    def __init__(self, image: np.ndarray, predictor: Predictor, fields: Sequence[Box] | None = None) -> None:
-        self.image, self.predictor = image, predictor
+    def __init__(
+        self,
+        image: np.ndarray,
+        predictor: Predictor,
+        fields: Sequence[Box] | None = None,
+        round_field: float | None = None,
+    ) -> None:
+        self.image, self.predictor, self.round_field = image, predictor, round_field
         self.fields = fields or [Box(0, 0, *image.shape[:2])]
         self._maps: dict[float, Maps] = {}
 
@@ -197,7 +214,8 @@ def estimate_scale(levels: Levels, known: bool = False) -> ScaleEstimate:
     if red_cell is not None:
         near = np.abs(red[0] - np.log2(red_cell)) < PARAMETERS.red_octaves
         stain = tuple(darker_half(np.compress(near, red[3:], axis=1).T).tolist())
-    return ScaleEstimate(sizes_to_try(candidates, red_cell), red_cell, many, stain, candidates)
+    sizes = sizes_to_try(candidates, red_cell, levels.round_field)
+    return ScaleEstimate(sizes, red_cell, many, stain, candidates, levels.round_field)
 
 
 def _told(candidates: list[Candidate], red_cell: float | None) -> bool:
@@ -249,18 +267,20 @@ def find_red_cells(maps: Maps, factor: float, canonical: float, image: np.ndarra
 def reference_size(red: np.ndarray) -> float | None:
     """Return the size that red cells of all levels gather at, in image pixels; None where few agree."""
     octaves, weights, cells = red
-    if not cells.size or cells.sum() < PARAMETERS.least_red_cells:
-        return None
-    # A histogram by area, so that what little things are taken for red cells does not count for much.
-    first, step = float(octaves.min()) - 0.5, 0.05
-    heights = np.bincount(((octaves - first) / step).astype(int), weights * np.exp2(2 * octaves))
-    kernel = np.exp(-0.5 * (np.arange(-10, 11) * step / PARAMETERS.bandwidth) ** 2)
-    middle = first + (int(np.argmax(np.convolve(np.pad(heights, (0, 10)), kernel, "same"))) + 0.5) * step
-    near = np.abs(octaves - middle) < PARAMETERS.red_octaves
-    few = cells[near].sum() < PARAMETERS.least_red_cells
-    if few or weights[near].sum() < PARAMETERS.red_agreeing * weights.sum():
-        return None
-    return float(2.0 ** weighted_median(octaves[near], weights[near]))
+    agreeing = PARAMETERS.red_agreeing * weights.sum()
+    while cells.sum() >= PARAMETERS.least_red_cells:
+        # A histogram by area, so that what little things are taken for red cells does not count for much.
+        first, step = float(octaves.min()) - 0.5, 0.05
+        heights = np.bincount(((octaves - first) / step).astype(int), weights * np.exp2(2 * octaves))
+        kernel = np.exp(-0.5 * (np.arange(-10, 11) * step / PARAMETERS.bandwidth) ** 2)
+        middle = first + (int(np.argmax(np.convolve(np.pad(heights, (0, 10)), kernel, "same"))) + 0.5) * step
+        near = np.abs(octaves - middle) < PARAMETERS.red_octaves
+        if cells[near].sum() >= PARAMETERS.least_red_cells:
+            enough = weights[near].sum() >= agreeing
+            return float(2.0 ** weighted_median(octaves[near], weights[near])) if enough else None
+        # A part of one large thing, say, which hides nothing.
+        octaves, weights, cells = octaves[~near], weights[~near], cells[~near]
+    return None
 
 
 def find_candidates(maps: Maps, factor: float, canonical: float) -> list[Candidate]:
@@ -287,8 +307,10 @@ def find_candidates(maps: Maps, factor: float, canonical: float) -> list[Candida
     return found
 
 
-def size_likelihood(diameter: float, red_cell: float | None, many: bool = False) -> float:
-    """Return how likely it is that white cells are so large; 1 at best, or with red cells unknown.
+def size_likelihood(
+    diameter: float, red_cell: float | None, many: bool = False, round_field: float | None = None
+) -> float:
+    """Return how likely it is that white cells are so large; 1 at best, or where nothing is known.
 
     Parameters
     ----------
@@ -298,16 +320,23 @@ def size_likelihood(diameter: float, red_cell: float | None, many: bool = False)
         Diameter of the red cells, pixels.
     many : bool
         Whether that was measured on `ScaleParameters.many_red_cells`.
+    round_field : float or None
+        Width of the round field of an eyepiece, pixels.
     """
+    fits = 1.0
+    if round_field is not None and diameter > PARAMETERS.most_of_field * round_field:
+        fits = PARAMETERS.unfit
     if red_cell is None:
-        return 1.0
+        return fits
     octaves = np.log2(diameter / (PARAMETERS.white_over_red * red_cell))
     octaves /= PARAMETERS.exact_octaves if many and octaves < 0 else PARAMETERS.white_octaves
     # Student's t, its tails heavy: what is surely seen counts, also where the reference is wrong.
-    return float((1 + octaves**2 / PARAMETERS.white_freedom) ** (-(PARAMETERS.white_freedom + 1) / 2))
+    return fits * float((1 + octaves**2 / PARAMETERS.white_freedom) ** (-(PARAMETERS.white_freedom + 1) / 2))
 
 
-def sizes_to_try(candidates: list[Candidate], red_cell: float | None = None) -> list[Size]:
+def sizes_to_try(
+    candidates: list[Candidate], red_cell: float | None = None, round_field: float | None = None
+) -> list[Size]:
     """Return the sizes that candidates gather at, those with the most behind them first.
 
     At a scale too fine the network takes a nucleus for a cell, at one too coarse a group
@@ -320,6 +349,8 @@ def sizes_to_try(candidates: list[Candidate], red_cell: float | None = None) -> 
         Of all scales.
     red_cell : float, optional
         Diameter of the red cells, image pixels.
+    round_field : float, optional
+        See `size_likelihood`.
 
     Returns
     -------
@@ -330,7 +361,8 @@ def sizes_to_try(candidates: list[Candidate], red_cell: float | None = None) -> 
         return []
     octaves = np.log2([c.diameter for c in candidates])
     # By area: platelets and lobes may outnumber the cells, but cover less.
-    weights = np.array([c.score * c.diameter**2 * size_likelihood(c.diameter, red_cell) for c in candidates])
+    likely = [size_likelihood(c.diameter, red_cell, round_field=round_field) for c in candidates]
+    weights = np.array([c.score * c.diameter**2 for c in candidates]) * likely
     found: list[Size] = []
     left = weights.copy()
     while left.max() > 0 and len(found) < PARAMETERS.most_sizes:
