@@ -614,6 +614,24 @@ class TestCorrecting:
         assert session.panel.pictures.currentIndex().row() == shown
         answers.append("Discard")
 
+    def test_what_was_discarded_is_not_shown_though_the_next_picture_cannot_be_read(
+        self, viewer, session, folder, qtbot, answer
+    ):
+        correct(viewer, session, 3, qtbot)
+        (folder / "0004.png").write_bytes(b"damaged")
+        (folder / "counted" / "0004-result.json").unlink()
+        answer[0].append("Discard")
+        with qtbot.waitSignals([session.failed, session.opened], timeout=WAIT):
+            session.show_picture(4)
+        saved = load_result(session.session.out / "0003-result.json")
+        assert session.shown.item.image == "0003.png"
+        np.testing.assert_array_equal(session.cells.data, saved.labels)
+        assert not session.unsaved
+        assert "0004.png is not a JPEG" in session.message.text()
+        with qtbot.waitSignal(session.opened, timeout=WAIT):
+            session.next()
+        assert session.shown.item.image == "0005.png"
+
     def test_what_someone_else_saved_meanwhile_is_not_replaced_unasked(
         self, viewer, session, out, qtbot, answer
     ):

@@ -81,6 +81,8 @@ class ShownPicture:
         Whose picture it is; None while none is shown.
     written : object
         Which file its cells were read from or saved in, and when that was written.
+    discarded : bool
+        Whether corrections that are shown still were let go of.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -88,6 +90,7 @@ class ShownPicture:
         self.entry: Entry | None = None
         self.written: object = None
         self._layers: list[Layer] = []
+        self.discarded = False
         self._saved: Any = None  # the state in its own files: saved elsewhere is not saved here
 
     @property
@@ -138,7 +141,7 @@ class ShownPicture:
         """Show none."""
         for layer in self.layers:
             self._viewer.layers.remove(layer)
-        self._layers, self.entry, self._saved = [], None, None
+        self._layers, self.entry, self._saved, self.discarded = [], None, None, False
 
     def on_saved(
         self, cells: Labels, snapshot: LayerSnapshot, files: Sequence[Path], written: object
@@ -150,6 +153,6 @@ class ShownPicture:
 
     def discard(self) -> None:
         """Let go of what is not saved."""
-        cells, self._saved = self.to_save, self._state()
+        cells, self._saved, self.discarded = self.to_save, self._state(), True
         if cells is not None:
             self._kept.saved(cells)

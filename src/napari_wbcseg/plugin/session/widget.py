@@ -258,25 +258,35 @@ class SessionWidget(Panel):
         if self.session is not None:
             self.review().show_differential(self.session.out)
 
-    def _read(self, entry: Entry) -> None:
-        """Read a picture and its cells in the background, and show them."""
+    def _read(self, entry: Entry, words: str = "") -> None:
+        """Read a picture and its cells in the background, and show them and perhaps a sentence."""
         session, item = self.session, entry.item
         assert session is not None
         self._asked, left = entry, copy_left(item, session)
 
         def show(contents: Contents) -> None:
-            self._after_saving(lambda: self._show(entry, contents))  # cells may have been edited meanwhile
+            # Cells may have been edited meanwhile.
+            self._after_saving(lambda: self._show(entry, contents, words or contents.words))
+
+        def failed(why: str) -> None:
+            self.fail(why)
+            if self._picture.discarded and entry is not self.shown:  # then what is shown is not so any more
+                self._read(there(self.shown), why)
+                self._asked = entry
 
         self._reading = self._start(
-            lambda progress: read_picture(item, session, left), show, instead_of=self._reading
+            lambda progress: read_picture(item, session, left),
+            show,
+            failed=failed,
+            instead_of=self._reading,
         )
 
-    def _show(self, entry: Entry, contents: Contents) -> None:
+    def _show(self, entry: Entry, contents: Contents, words: str) -> None:
         assert self.session is not None
         self._picture.show(entry, contents)
         try:
             self.session.remember(entry.item.path)
-            self.say(contents.words)
+            self.say(words)
         except WBCSegError as error:
             self.say(str(error))
         if entry.known and entry.segmented != (self.cells is not None):  # its files are others by now
@@ -416,7 +426,8 @@ class SessionWidget(Panel):
     def _start(
         self, work: Callable[..., Any], done: Callable[[Any], object], title: str = "", **more: Any
     ) -> Job:
-        return in_background(work, title, done=done, failed=self.fail, cleanup=self.cleanup, **more)
+        more.setdefault("failed", self.fail)
+        return in_background(work, title, done=done, cleanup=self.cleanup, **more)
 
     # By button and key -----------------------------------------------------------------------------------
 
