@@ -43,7 +43,7 @@ def _saturated(share: float) -> Change:
     return _levels(change)
 
 
-def _compressed(quality: int) -> Change:
+def compressed(quality: int) -> Change:
     def change(image: np.ndarray, _: float) -> np.ndarray:
         _, stream = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
         return np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR))
@@ -89,7 +89,7 @@ CHANGES: dict[str, Change] = {
     "strong colours, 180 %": _saturated(1.8),
     "hue +30 degrees": _hue(30),
     "hue -30 degrees": _hue(-30),
-    "JPEG quality 25": _compressed(25),
+    "JPEG quality 25": compressed(25),
     "noise, 6 %": _noisy(0.06),
     "turned by 90 degrees": lambda image, _: np.ascontiguousarray(np.rot90(image)),
     "enlarged by 1.25": lambda image, _: cv2.resize(

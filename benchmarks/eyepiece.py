@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from accuracy_sets import BenchImage, clean_fields, hard_images, spread, txl_validation
+from bad_pictures import compressed
 from scipy.optimize import linear_sum_assignment
 from tables import markdown
 
@@ -42,6 +43,7 @@ class Phone:
     blur : float
         Standard deviation at the edge of the field.
     motion : float
+        By which the picture moved along its rows.
     noise : float
         Standard deviation, of full brightness.
     quality : int
@@ -92,8 +94,7 @@ def taken(image: np.ndarray, cell: float, phone: Phone) -> tuple[np.ndarray, flo
     seen = np.clip(light + 0.002, 0, 1) ** (1 / _GAMMA)
     seen += np.random.default_rng(1).normal(0, phone.noise, seen.shape)
     levels = np.rint(255 * np.clip(seen, 0, 1)).astype(np.uint8)
-    _, stream = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, phone.quality])
-    return np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR)), scale
+    return compressed(phone.quality)(levels, cell), scale
 
 
 def compared(truth: Segmentation, shape: tuple[int, ...], scale: float, found: Segmentation) -> np.ndarray:

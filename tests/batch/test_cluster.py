@@ -171,9 +171,10 @@ def test_the_port_of_a_web_server_is_a_sentence_too() -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), Refuse) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"tcp://127.0.0.1:{server.server_address[1]}"
+        said = rf"No dask scheduler answers at {address} \(another program"
         with dask.config.set(scheduler="threads"):
             with (
-                pytest.raises(WBCSegError, match=rf"answers at {address} \(another program"),
+                pytest.raises(WBCSegError, match=said),
                 on_cluster.cluster(scheduler=address),
             ):
                 pass

@@ -48,7 +48,7 @@ _OWN_WAYS = {
 
 
 class _Client(Client):
-    """A client that leaves nothing behind where what answers is no scheduler, nor while it is open."""
+    """A client that is not the default one, and is closed also where what answers is no scheduler."""
 
     def __init__(self, of: Any) -> None:
         # As the default one it would take what dask computes here too, and still do once it failed.

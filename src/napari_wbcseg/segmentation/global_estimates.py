@@ -140,10 +140,11 @@ class FieldOfView(BaseModel, frozen=True, extra="forbid"):
         """Width of the round field of an eyepiece, image pixels; None where the field has a corner."""
         from scipy import ndimage
 
-        places = ndimage.find_objects(self._mask.astype(np.uint8))
+        mask = self._mask
+        places = ndimage.find_objects(mask.astype(np.uint8))
         if not places:
             return None
-        part = self._mask[places[0]]
+        part = mask[places[0]]
         corners = part[[0, 0, -1, -1], [0, -1, 0, -1]]
         return None if corners.any() else float(self.step * max(part.shape))
 
