@@ -20,6 +20,7 @@ from napari_wbcseg.segmentation.prediction import (
     centred_window,
     find_peaks,
 )
+from napari_wbcseg.segmentation.standard_stain import StandardStain
 from napari_wbcseg.settings import SegmentationSettings
 
 shapes = st.tuples(st.integers(1, 400), st.integers(1, 400))
@@ -52,7 +53,7 @@ def blend(image, windows, engine=None, channels=None, batch_size=4, progress=sil
     predictor = Predictor.__new__(Predictor)
     predictor.settings, predictor.progress = SegmentationSettings(batch_size=batch_size), progress
     predictor._engine, predictor._channels = engine or Echo(), channels or image.shape[2]
-    predictor._heads = options.pop("heads", {})
+    predictor._heads, predictor.standard = options.pop("heads", {}), options.pop("standard", None)
     return np.moveaxis(predictor.blended(image, windows, stage, **options), 0, -1)
 
 
@@ -158,6 +159,16 @@ def test_no_windows_at_all_are_no_error() -> None:
     predicted = blend(np.ones((5, 6, 1), np.float32), [])
     assert predicted.shape == (5, 6, 1)
     assert not predicted.any()
+
+
+def test_windows_are_brought_to_a_standard_stain() -> None:
+    image, engine = np.full((8, 24, 3), 0.5, np.float32), Echo()
+    faded = StandardStain(white=(0.5, 0.6, 0.4), mixing=((2.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+    blend(image, [Box(0, 0, 8, 8), Box(0, 8, 8, 24)], engine, standard=faded)
+    assert [one.shape for one in engine.seen] == [(8, 8, 3), (8, 16, 3)]
+    for one in engine.seen:
+        # Twice the density of red: the light that passes, three quarters, squared.
+        assert one.reshape(-1, 3) == pytest.approx(np.array([[2 - 2 * 0.75**2, 0.5, 0.5]] * (one.size // 3)))
 
 
 def test_mirroring_turns_offsets_back() -> None:

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from napari_wbcseg.box import Box
+from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.images.read import open_large
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation import standard_stain
@@ -91,6 +92,18 @@ def test_there_are_cells_on_the_borders_of_tiles(model: ModelFile) -> None:
     assert across.any(), "else the test above would show little"
 
 
+def windows_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Return what comes to hold each part of an image that is read."""
+    read, parts = PixelSource.read, list[tuple[int, ...]]()
+
+    def counted(source: PixelSource, *part: int) -> np.ndarray:
+        parts.append(part)
+        return read(source, *part)
+
+    monkeypatch.setattr(PixelSource, "read", counted)
+    return parts
+
+
 @pytest.mark.parametrize("pale", [False, True])
 def test_what_is_estimated_is_the_same_too(
     model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pale: bool
@@ -109,8 +122,9 @@ def test_what_is_estimated_is_the_same_too(
     plan = json.loads((tmp_path / "run" / PLAN_FILE).read_text())
     looks = GlobalEstimates.model_validate(plan["estimates"]).looks
     assert any(look.all_in_standard for look in looks) == pale
-    for _ in run.tiles():
-        pass
+    read = windows_read(monkeypatch)
+    done = [tile.done for tile in run.tiles()]
+    assert len(read) == len(set(read)) == len(done) / (1 + pale), "by both looks at a window together"
     assert_same(run.finish(), expected)
     monkeypatch.undo()
     without = segment(image, model, chosen).probability

@@ -26,7 +26,7 @@ from .detections import Kept, TileCells
 from .global_estimates import GlobalEstimates, estimate
 from .large.files import TileFiles
 from .result import Segmentation
-from .tile_work import Canvas, TileWork, find_all, finish, here
+from .tile_work import Canvas, TileWork, find_all, finish, here, places_of
 
 DEFAULT_MODEL = "wbc"
 
@@ -121,8 +121,9 @@ def _find_cells(
     work: TileWork, known: list[TileCells] | None, progress: Progress, first: int
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Do all tiles of an image, of which some cells may be known, and number the cells; see `finish`."""
-    tiles = enumerate(known or [None] * len(work.tiles))
-    for _ in find_all(work, here(work), tiles, len(work.tiles), progress):
+    tiles = len(work.tiles)
+    places = places_of(work.tiles, range(tiles), dict(enumerate(known or ())))
+    for _ in find_all(work, here(work), places, tiles, progress):
         pass
     return finish(work, here(work), progress, first)
 

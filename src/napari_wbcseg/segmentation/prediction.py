@@ -15,6 +15,7 @@ from ..network.model_file import ModelFile
 from ..network.robust import CANONICAL_DIAMETER
 from ..progress import Progress
 from ..settings import SegmentationSettings
+from .standard_stain import StandardStain
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Predictor:
     model : ModelFile
     settings : SegmentationSettings
     progress : Progress
+    standard : StandardStain, optional
+        What windows are brought to before the network sees them.
 
     Attributes
     ----------
@@ -94,7 +97,13 @@ class Predictor:
         What the sides of a window are divisible by.
     """
 
-    def __init__(self, model: ModelFile, settings: SegmentationSettings, progress: Progress) -> None:
+    def __init__(
+        self,
+        model: ModelFile,
+        settings: SegmentationSettings,
+        progress: Progress,
+        standard: StandardStain | None = None,
+    ) -> None:
         architecture = model.architecture
         self.canonical_diameter = float(model.header.canonical_diameter or CANONICAL_DIAMETER)
         self.multiple = architecture.multiple
@@ -104,6 +113,11 @@ class Predictor:
         self._channels = architecture.output_channels
         self.progress = progress
         self.model = model
+        self.standard = standard
+
+    def in_stain(self, standard: StandardStain) -> Predictor:
+        """Return one that sees everything in a standard stain."""
+        return Predictor(self.model, self.settings, self.progress, standard)
 
     @cached_property
     def second(self) -> Predictor | None:
@@ -167,7 +181,10 @@ class Predictor:
         done = 0
         self.progress(0, len(windows), stage)
         for batch in _batches(windows, self.settings.batch_size):
-            stack = np.stack([_read(image, window, fill) for window in batch])
+            seen = [_read(image, window, fill) for window in batch]
+            if self.standard is not None:
+                seen = [self.standard.brought(one) for one in seen]
+            stack = np.stack(seen)
             predicted = self._engine.predict(stack)
             if flips:
                 predicted = sum((self._mirrored(stack, axis) for axis in (2, 1)), predicted) / 3

@@ -152,8 +152,8 @@ def look_at_tile(
         Of an image that is one tile.
     """
     if look.standard is not None and look.all_in_standard:
-        brought = look.standard.brought(image)
-        found = find_at(brought, look.diameter, predictor, None, look.least_stain, ask_second=False)
+        brought = predictor.in_stain(look.standard)
+        found = find_at(image, look.diameter, brought, None, look.least_stain, ask_second=False)
         return cells_of_tile(found.only(look.standard.is_white_cell(image, look.diameter)), image, tile)
     found = find_at(image, look.diameter, predictor, levels, look.least_stain)
     if tile.look:
@@ -246,7 +246,7 @@ def propose(
     maps = None if levels is None else levels.showing(diameter, PARAMETERS.least_diameter)
     if maps is None:
         small = resample(image, PARAMETERS.diameter / diameter)
-        windows = _worth_showing(small, predictor.multiple, least_stain)
+        windows = _worth_showing(small, predictor, least_stain)
         if not windows:
             return np.zeros((0, 4), np.int64)
         maps = predictor.predict(small, windows, "Looking for cells")
@@ -263,18 +263,19 @@ def propose(
     return np.array(boxes, float).astype(np.int64).reshape(-1, 4)
 
 
-def _worth_showing(small: np.ndarray, multiple: int, least_stain: float | None) -> list[Box]:
+def _worth_showing(small: np.ndarray, predictor: Predictor, least_stain: float | None) -> list[Box]:
     """Return the windows of a reduced image that the network is shown: all, or those around dark places."""
     from scipy import ndimage
 
     shape = (small.shape[0], small.shape[1])
-    all_windows = box_windows((0, 0, *shape), shape, multiple)
+    all_windows = box_windows((0, 0, *shape), shape, predictor.multiple)
     if least_stain is None:
         return all_windows
-    green = np.ascontiguousarray(small[..., 1])
+    seen = small if predictor.standard is None else predictor.standard.brought(small)
+    green = np.ascontiguousarray(seen[..., 1])
     dark = cv2.erode(green, np.ones((PARAMETERS.nucleus_side,) * 2)) >= least_stain
     near = cv2.dilate(dark.astype(np.uint8), np.ones((2 * PARAMETERS.context + 1,) * 2))
     places = ndimage.find_objects(ndimage.label(near)[0])
-    step = max(multiple, PARAMETERS.step)
+    step = max(predictor.multiple, PARAMETERS.step)
     windows = [window for place in places for window in box_windows(Box.of(place), shape, step)]
     return min(windows, all_windows, key=lambda some: sum(window.area for window in some))

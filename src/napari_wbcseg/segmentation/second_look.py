@@ -97,7 +97,7 @@ def look_again_in(
     boxes = [Box(*box).shifted(-window.top, -window.left) for box in cells.rows["box"][unsure].tolist()]
     exact = np.tile(np.divide(scaled.shape[:2], image.shape[:2]), 2)
     near = [Box(*np.rint(box * exact).astype(int).tolist()) for box in boxes]
-    cell = _cell_around(near, scaled, predictor, standard)
+    cell = _cell_around(near, scaled, predictor.in_stain(standard))
     cell = cv2.resize(cell, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     threshold = predictor.settings.probability_threshold
     keep = np.ones(len(cells), bool)
@@ -107,19 +107,13 @@ def look_again_in(
     return cells.only(keep)
 
 
-def _cell_around(
-    boxes: list[Box], image: np.ndarray, predictor: Predictor, standard: StandardStain | None = None
-) -> np.ndarray:
-    """Predict the probability of a cell in and around boxes of an image at the canonical scale, 0 elsewhere.
-
-    In the standard stain, where one is given.
-    """
+def _cell_around(boxes: list[Box], image: np.ndarray, predictor: Predictor) -> np.ndarray:
+    """Predict the probability of a cell in and around boxes of an image at its scale, 0 elsewhere."""
     shape = (image.shape[0], image.shape[1])
     near = (box.grown(PARAMETERS.context, shape) for box in boxes)
     windows = dict.fromkeys(window for box in near for window in box_windows(box, shape, predictor.multiple))
     area = Box.around(windows).common(Box(0, 0, *shape))
-    part = image[area.slices] if standard is None else standard.brought(image[area.slices])
     within = [window.shifted(-area.top, -area.left) for window in windows]
     flips = predictor.settings.flips
-    maps = predictor.predict(part, within, "Looking again at what is unsure", flips=flips)
+    maps = predictor.predict(image[area.slices], within, "Looking again at what is unsure", flips=flips)
     return placed(maps.cell, area, shape)

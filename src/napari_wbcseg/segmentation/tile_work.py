@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
@@ -39,6 +39,9 @@ _ALIGNED = 2
 #: Does a function of the work, an item and a progress for each item, here or on workers, and yields each
 #: item with what came of it, in no particular order.
 Each = Callable[[Callable[..., Any], Iterable[Any], Progress], Iterator[tuple[Any, Any]]]
+
+#: The tiles of one window by number, one a look, with their cells where only classes are still to be told.
+Place = Sequence[tuple[int, TileCells | None]]
 
 #: The classic recipe knows no scale: its cores are image pixels, with room for two windows around.
 CLASSIC_TILES = TileParameters(core=2048, margin=256, largest=2048, tolerance=8)
@@ -134,8 +137,16 @@ def here(work: TileWork) -> Each:
     return each
 
 
+def places_of(tiles: Sequence[Tile], numbers: Iterable[int], known: Mapping[int, TileCells]) -> list[Place]:
+    """Put together those of some tiles that have the same window, given the cells that are known of some."""
+    places: dict[Box, list[tuple[int, TileCells | None]]] = {}
+    for number in numbers:
+        places.setdefault(tiles[number].window, []).append((number, known.get(number)))
+    return list(places.values())
+
+
 def find_all(
-    work: TileWork, each: Each, tiles: Iterable[tuple[int, TileCells | None]], left: int, progress: Progress
+    work: TileWork, each: Each, places: Iterable[Place], left: int, progress: Progress
 ) -> Iterator[tuple[int, int]]:
     """Find the cells of tiles and keep them.
 
@@ -143,10 +154,10 @@ def find_all(
     ----------
     work : TileWork
     each : Each
-    tiles : iterable of (int, TileCells or None)
-        Numbers of tiles that are not done yet, and their cells where only the classes are still to be told.
+    places : iterable of Place
+        The tiles that are not done yet.
     left : int
-        How many these are.
+        How many tiles these are.
     progress : Progress
         Called often, to be cancelled by.
 
@@ -163,20 +174,51 @@ def find_all(
             done, total, stage = finished, tiles_in_all, "Segmenting"
         progress(done, total, stage)
 
-    for (number, _), count in each(_find_and_keep, tiles, within):
-        finished += 1
-        yield number, count
+    for place, counts in each(_find_and_keep, places, within):
+        for (number, _), count in zip(place, counts, strict=True):
+            finished += 1
+            yield number, count
         within(1, 1, "Segmenting")
 
 
-def _find_and_keep(work: TileWork, item: tuple[int, TileCells | None], progress: Progress) -> int:
-    number, known = item
-    work.kept[number] = cells = find_in_tile(work, work.tiles[number], progress, known)
-    return len(cells)
+def _find_and_keep(work: TileWork, place: Place, progress: Progress) -> list[int]:
+    shown, counts = None, []
+    for number, known in place:
+        tile = work.tiles[number]
+        shown = shown or _Shown(work, tile.window)
+        work.kept[number] = cells = find_in_tile(work, tile, progress, known, shown)
+        counts.append(len(cells))
+    return counts
+
+
+class _Shown:
+    """What a window of the image shows, read when it is asked for, and once for all looks at it."""
+
+    def __init__(self, work: TileWork, window: Box) -> None:
+        self._work, self._window = work, window
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """As the file has them."""
+        return self._work.source.read(*self._window)
+
+    @cached_property
+    def transmittance(self) -> np.ndarray:
+        """Of the slide."""
+        return self._work.estimates.transmittance(self.pixels, self._window)
+
+    @cached_property
+    def network_input(self) -> np.ndarray:
+        """What the network takes of that."""
+        return network_input(self.transmittance)
 
 
 def find_in_tile(
-    work: TileWork, tile: Tile, progress: Progress = silent, known: TileCells | None = None
+    work: TileWork,
+    tile: Tile,
+    progress: Progress = silent,
+    known: TileCells | None = None,
+    shown: _Shown | None = None,
 ) -> TileCells:
     """Find the cells of one tile and their classes; that depends on its window and the arguments alone.
 
@@ -189,25 +231,26 @@ def find_in_tile(
         Called often, to be cancelled by.
     known : TileCells, optional
         Its cells, where only their classes are still to be told.
+    shown : _Shown, optional
+        What its window shows, if that may be read already.
     """
     classifier, cells = work.classifier, known
     if cells is not None and (classifier is None or not len(cells)):
         return cells
-    pixels = work.source.read(*tile.window)
-    image = work.estimates.transmittance(pixels, tile.window)
+    shown = shown or _Shown(work, tile.window)
     if cells is None:
         predictor = Predictor(work.model, work.settings, progress)
         if work.settings.recipe == "classic":
-            found = classic.find_cells(pixels, predictor)
-            cells = cells_of_tile(found, image, tile)  # of which none is left out by its stain
+            found = classic.find_cells(shown.pixels, predictor)
+            cells = cells_of_tile(found, shown.transmittance, tile)  # of which none is left out by its stain
         else:
-            seen = network_input(image)
+            seen, look = shown.network_input, work.estimates.looks[tile.look]
             levels = Levels(seen, predictor) if [tile.window] == work.fields else None
-            cells = robust.look_at_tile(tile, seen, work.estimates.looks[tile.look], predictor, levels)
+            cells = robust.look_at_tile(tile, seen, look, predictor, levels)
     if classifier is None or not len(cells):
         return cells
-    corners = cells.rows["box"][:, :2] - tile.window[:2]
-    probabilities, _ = predict_cells(image, corners, cells.masks, work.estimates.class_diameter, classifier)
+    corners, diameter = cells.rows["box"][:, :2] - tile.window[:2], work.estimates.class_diameter
+    probabilities, _ = predict_cells(shown.transmittance, corners, cells.masks, diameter, classifier)
     return replace(cells, classes=probabilities.astype(float))
 
 

@@ -29,7 +29,7 @@ from ..detections import TileCells, draw
 from ..global_estimates import GlobalEstimates, estimate, image_digest
 from ..pipeline import DEFAULT_MODEL, model_and_settings
 from ..result import Placement, Segmentation
-from ..tile_work import Each, TileWork, find_all, finish, here
+from ..tile_work import Each, Place, TileWork, find_all, finish, here, places_of
 from ..tiles import Tile
 from .files import (
     LABELS_FOLDER,
@@ -242,13 +242,13 @@ class LargeRun:
         grid = self._work.tiles
         kept = {n: len(one) for n in range(len(grid)) if (one := self._kept.get(n)) is not None}
         left = [number for number in range(len(grid)) if number not in kept]
+        places = places_of(grid, left, self._known)
         done, found = len(kept), sum(kept.values())
 
-        def in_turn() -> Iterator[tuple[int, TileCells | None]]:
-            while left:
-                number = _nearest(left, grid, toward())
-                left.remove(number)
-                yield number, self._known.get(number)
+        def in_turn() -> Iterator[Place]:
+            while places:
+                nearest = _nearest([grid[place[0][0]] for place in places], toward())
+                yield places.pop(nearest)
 
         with self._executor() as each:
             for number, count in find_all(self._work, each, in_turn(), len(left), self.progress):
@@ -409,13 +409,14 @@ def _opened(image: Any) -> LargeImage:
     return image if isinstance(image, LargeImage) else LargeImage((image,), "")
 
 
-def _nearest(numbers: list[int], tiles: list[Tile], point: tuple[float, float] | None) -> int:
+def _nearest(tiles: list[Tile], point: tuple[float, float] | None) -> int:
+    """Return the index of the tile nearest to a pixel, or of the first."""
     if point is None:
-        return numbers[0]
+        return 0
 
-    def distance(number: int) -> float:
-        core = tiles[number].core
+    def distance(index: int) -> float:
+        core = tiles[index].core
         row, col = (core.top + core.bottom) / 2, (core.left + core.right) / 2
         return (row - point[0]) ** 2 + (col - point[1]) ** 2
 
-    return min(numbers, key=distance)
+    return min(range(len(tiles)), key=distance)
