@@ -223,7 +223,7 @@ def read_by_every_door(path: Path) -> str:
             raise AssertionError(f"read as a whole, but not in parts: {error!r}") from error
     if not path.is_dir():
         with contextlib.suppress(WBCSegError):
-            read_labels(path, path.name)
+            read_labels(path)
     return result
 
 

@@ -36,7 +36,7 @@ def _save(path: Path, array: np.ndarray) -> Path:
 
 
 def _labels(path: Path) -> np.ndarray:
-    return read_labels(path, str(path))[0]
+    return read_labels(path)[0]
 
 
 @pytest.mark.parametrize("ending", ["-mask", "_mask", "_labels"])
@@ -86,7 +86,7 @@ def test_grey_and_16_bit_images_become_8_bit_rgb(tmp_path: Path) -> None:
 def test_jpeg_mask_is_thresholded_at_127_and_split_into_regions(tmp_path: Path) -> None:
     path = tmp_path / "m.jpg"
     Image.fromarray(_mask()).save(path, quality=60)
-    labels, mask = read_labels(path, "m.jpg")
+    labels, mask = read_labels(path)
     grey = np.asarray(Image.open(path))
     assert len(np.unique(grey)) > 2, "the noise of the JPEG is what the threshold is for"
     np.testing.assert_array_equal(labels > 0, grey > 127)
@@ -120,7 +120,7 @@ def test_probabilities_are_thresholded_in_the_middle(tmp_path: Path) -> None:
 def test_numbered_cells_stay_as_they_are(tmp_path: Path, dtype: type) -> None:
     labels = _mask(value=1).astype(dtype)
     labels[22:34, 36:42] = 5  # touches the other: only the numbers tell them apart
-    read, mask = read_labels(_save(tmp_path / "m.tif", labels), "m")
+    read, mask = read_labels(_save(tmp_path / "m.tif", labels))
     np.testing.assert_array_equal(read, labels.astype(np.int32))
     assert mask is None
 
@@ -138,7 +138,7 @@ def test_grey_edges_in_16_bits_are_not_taken_for_cells(tmp_path: Path) -> None:
     mask[3, 5:15], mask[14, 5:15] = 15_000, 49_000
     with pytest.raises(DatasetError, match=r"65535.*save it in 8 bits"):
         _labels(_save(path, mask))
-    assert read_labels(path, "m.tif", "foreground")[0].max() == 2
+    assert read_labels(path, "foreground")[0].max() == 2
 
 
 def _nuclei_in_cells(body: int, nucleus: int, dtype: type = np.uint8) -> np.ndarray:
@@ -158,11 +158,11 @@ def test_values_for_parts_of_cells_are_refused_until_one_says_how_to_read_them(
     with pytest.raises(
         DatasetError, match=r"m\.png has the values .*nucleus and cell body.*--masks foreground"
     ):
-        read_labels(path, "m.png")
-    cells, _ = read_labels(path, "m.png", "foreground")
+        read_labels(path)
+    cells, _ = read_labels(path, "foreground")
     assert cells.max() == 2
     np.testing.assert_array_equal(cells > 0, mask > 0)
-    np.testing.assert_array_equal(read_labels(path, "m.png", "numbers")[0], mask)
+    np.testing.assert_array_equal(read_labels(path, "numbers")[0], mask)
 
 
 def test_a_bright_body_with_a_white_nucleus_is_one_cell(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ class TestMasksThatWouldLoseCells:
         path = _save(tmp_path / "m.png", mask)
         with pytest.raises(DatasetError, match=r"m\.png reaches 255.*--masks numbers|parts of cells"):
             _labels(path)
-        labels, _ = read_labels(path, "m.png", "numbers")
+        labels, _ = read_labels(path, "numbers")
         assert len(np.unique(labels[labels > 0])) == len(values)
 
     def test_a_jpeg_of_such_numbers(self, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import tarfile
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from napari_wbcseg.datasets.sigtuple import (
     is_sigtuple,
     read_sigtuple,
 )
-from napari_wbcseg.errors import DatasetError
+from napari_wbcseg.errors import DatasetError, ImageError
 
 NAMES = ("train-2", "train-10", "train-70", "1467973122")
 
@@ -253,6 +254,17 @@ def test_members_that_reach_outside_are_refused_and_nothing_is_written(tmp_path:
     ):
         read_sigtuple(path)
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+
+
+def test_what_is_wrong_with_a_picture_names_the_tar_and_nothing_is_left_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unpacked").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "unpacked"))
+    path = _tar_with(tmp_path / "set.tar", _member("SigTuple_data/Train_Data/train-0-mask.jpg"))
+    with pytest.raises(ImageError, match=r"^.*set\.tar/train-0-mask\.jpg is not a JPEG"):
+        read_sigtuple(path)
+    assert not list((tmp_path / "unpacked").iterdir())
 
 
 @pytest.mark.parametrize("kept", [0.4, 0.001])

@@ -67,7 +67,7 @@ def add(
     about = {"scale": (pixel_size, pixel_size), "unit": "µm"} if pixel_size else {}
     added = add_correction(
         read_image(image),
-        read_labels(labels, str(labels), masks)[0],
+        read_labels(labels, masks)[0],
         name or image.stem,
         folder,
         source=str(image.resolve()),

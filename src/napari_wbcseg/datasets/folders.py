@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path, PurePath
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +19,6 @@ _LABEL_FOLDERS = ("labels", "masks")
 _TURNED = 1.2  # contrast of cells to the rest, turned over stored
 
 
-class Entry(NamedTuple):
-    """An image file in a folder, or in memory, that may become part of a pair.
-
-    Attributes
-    ----------
-    source : Path or bytes
-    shown : str
-        What messages call it.
-    name : str
-        Without the suffix; of a file in a folder of the folder, with that before it.
-    """
-
-    source: Path | bytes
-    shown: str
-    name: str
-
-
 def read_folder(path: Path, reading: MaskReading) -> list[TrainingPair]:
     """Read every pair of a folder; `napari_wbcseg.datasets.read.read_pairs` states the layouts and rules."""
     images_folder = path / "images"
@@ -48,20 +30,22 @@ def read_folder(path: Path, reading: MaskReading) -> list[TrainingPair]:
             raise DatasetError(
                 f"{path} has both labels and masks; keep the one to train on, or move the other."
             )
-        images, masks = (_some_entries(folder, deep=True) for folder in (images_folder, truths[0]))
+        images, masks = (
+            _by_image(_some_files(folder, deep=True), folder) for folder in (images_folder, truths[0])
+        )
     else:
-        images, masks = split_masks(_some_entries(path))
-    return pair_entries(images, masks, str(path), reading)
+        images, masks = split_masks(_some_files(path), path)
+    return read_matching(images, masks, str(path), reading)
 
 
-def image_entries(folder: Path, deep: bool = False) -> list[Entry]:
+def image_files(folder: Path, deep: bool = False) -> list[Path]:
     """Return the image files in a folder, and with ``deep`` in the folders in it, in natural order."""
-    entries = []
-    for file in sorted(folder.rglob("*") if deep else folder.iterdir(), key=natural_key):
-        inside = file.relative_to(folder)
-        if is_image_name(file.name) and not any(part.startswith(".") for part in inside.parts):
-            entries.append(Entry(file, str(file), inside.with_suffix("").as_posix()))
-    return entries
+    return [
+        file
+        for file in sorted(folder.rglob("*") if deep else folder.iterdir(), key=natural_key)
+        if is_image_name(file.name)
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
 
 
 def is_image_name(name: str) -> bool:
@@ -69,32 +53,31 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
-def _some_entries(folder: Path, deep: bool = False) -> list[Entry]:
-    entries = image_entries(folder, deep)
-    if not entries:
+def _some_files(folder: Path, deep: bool = False) -> list[Path]:
+    files = image_files(folder, deep)
+    if not files:
         raise DatasetError(f"The folder {folder} holds no image; images end in {', '.join(IMAGE_SUFFIXES)}.")
-    return entries
+    return files
 
 
-def split_masks(entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """Tell images and masks apart by their names."""
-    found: tuple[list[Entry], list[Entry]] = [], []
-    for entry in entries:
-        found[is_mask_name(entry.shown)].append(entry)
-    return found
+def split_masks(files: Iterable[Path], folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Tell images and masks in a folder apart by their names; return each by the name of the image."""
+    files = list(files)
+    masks = [file for file in files if is_mask_name(file)]
+    return _by_image([file for file in files if file not in masks], folder), _by_image(masks, folder)
 
 
-def pair_entries(
-    images: list[Entry], masks: list[Entry], where: str, reading: MaskReading = "auto"
+def read_matching(
+    by_image: dict[str, Path], by_mask: dict[str, Path], where: str, reading: MaskReading = "auto"
 ) -> list[TrainingPair]:
-    """Match images with masks by name, and read them.
+    """Read images with the masks of the same names.
 
     Parameters
     ----------
-    images, masks : list of Entry
-        The files.
+    by_image, by_mask : dict of str to Path
+        The files, by the name of the image.
     where : str
-        The folder or archive, for messages.
+        The folder, for messages.
     reading : {"auto", "foreground", "numbers"}
         How masks of several values are read; see `read_pairs`.
 
@@ -108,18 +91,17 @@ def pair_entries(
     DatasetError
         As `read_pairs`.
     """
-    by_image, by_mask = _by_image(images), _by_image(masks)
     if not by_mask:
         raise DatasetError(
-            f"{where} holds {counted(len(images), 'image')} but no masks; "
+            f"{where} holds {counted(len(by_image), 'image')} but no masks; "
             "save the mask of NAME.jpg as NAME-mask.png beside it."
         )
-    if lonely := [by_image[name].shown for name in by_image if name not in by_mask]:
-        stem = PurePath(lonely[0]).stem
+    if lonely := [by_image[name] for name in by_image if name not in by_mask]:
         raise DatasetError(
-            f"{_some(lonely)} without a mask; add a file named {stem}-mask, or move the image elsewhere."
+            f"{_some(lonely)} without a mask; add a file named {lonely[0].stem}-mask, or move the image "
+            "elsewhere."
         )
-    if lonely := [by_mask[name].shown for name in by_mask if name not in by_image]:
+    if lonely := [by_mask[name] for name in by_mask if name not in by_image]:
         raise DatasetError(f"{_some(lonely)} without an image; add the image, or move the mask elsewhere.")
     pairs = [_read_pair(name, by_image[name], by_mask[name], reading) for name in by_image]
     if not any(pair.labels.any() for pair in pairs):
@@ -130,35 +112,33 @@ def pair_entries(
     return pairs
 
 
-def _by_image(entries: list[Entry]) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
-    for entry in entries:
-        name = image_stem(entry.name)
+def _by_image(files: Iterable[Path], folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for file in files:
+        name = image_stem(file.relative_to(folder).with_suffix("").as_posix())
         if name in found:
-            raise DatasetError(
-                f"{found[name].shown} and {entry.shown} are for the same image {name}; remove one of them."
-            )
-        found[name] = entry
+            raise DatasetError(f"{found[name]} and {file} are for the same image {name}; remove one of them.")
+        found[name] = file
     return found
 
 
-def _some(names: list[str]) -> str:
-    return listed(names) + (" are" if len(names) > 1 else " is")
+def _some(files: list[Path]) -> str:
+    return listed([*map(str, files)]) + (" are" if len(files) > 1 else " is")
 
 
-def _read_pair(name: str, image_entry: Entry, mask_entry: Entry, reading: MaskReading) -> TrainingPair:
-    image = read_rgb8(image_entry.source, image_entry.shown)
-    labels, mask = read_labels(mask_entry.source, mask_entry.shown, reading)
+def _read_pair(name: str, image_file: Path, mask_file: Path, reading: MaskReading) -> TrainingPair:
+    image = read_rgb8(image_file)
+    labels, mask = read_labels(mask_file, reading)
     if labels.shape != image.shape[:2]:
         raise DatasetError(
-            f"{mask_entry.shown} is {labels.shape[1]} × {labels.shape[0]} pixels but its image "
-            f"{image_entry.shown} is {image.shape[1]} × {image.shape[0]}; make them the same size."
+            f"{mask_file} is {labels.shape[1]} × {labels.shape[0]} pixels but its image "
+            f"{image_file} is {image.shape[1]} × {image.shape[0]}; make them the same size."
         )
-    orientation = orientation_of(image_entry.source)
-    noted = orientation != 1 and orientation_of(mask_entry.source) == 1
+    orientation = orientation_of(image_file)
+    noted = orientation != 1 and orientation_of(mask_file) == 1
     if noted and _drawn_turned(image, labels, orientation):
         raise DatasetError(
-            f"{mask_entry.shown} was drawn on {image_entry.shown} as it looks when turned as its camera "
+            f"{mask_file} was drawn on {image_file} as it looks when turned as its camera "
             f"noted (orientation {orientation}), but its pixels are stored otherwise. Open the picture, save "
             "it turned, without that note, and try again."
         )

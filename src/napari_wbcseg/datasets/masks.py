@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
-from ..images.limits import check_is_file
-from ..images.opened import image_head
+from ..images.limits import check_is_file, image_head
 from ..images.pixels import sides
 from ..images.read import read_image
 from ..words import counted
@@ -58,16 +56,13 @@ PARAMETERS = MaskParameters()
 
 
 def read_labels(
-    source: Path | bytes, shown: str, reading: MaskReading = "auto"
+    path: Path, reading: MaskReading = "auto"
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
     """Read a mask file as a label image; `read_pairs` states the rule.
 
     Parameters
     ----------
-    source : Path or bytes
-        The file, or its content.
-    shown : str
-        What messages call it.
+    path : Path
     reading : {"auto", "foreground", "numbers"}
         How a mask of several values is read; see `read_pairs`.
 
@@ -86,10 +81,9 @@ def read_labels(
     ImageError
         If the file cannot be read.
     """
-    if isinstance(source, Path):
-        check_is_file(source)
-    lossy = image_head(source)[:2] == b"\xff\xd8"
-    values = _read_values(source, shown, lossy)
+    check_is_file(path)
+    shown, lossy = str(path), image_head(path)[:2] == b"\xff\xd8"
+    values = _read_values(path, lossy)
     if values.ndim != 2:
         raise DatasetError(f"{shown} has shape {values.shape}; a mask is one grey image.")
     if not lossy and reading == "auto":
@@ -108,26 +102,26 @@ def read_labels(
     return values.astype(np.int32), None
 
 
-def _read_values(source: Path | bytes, shown: str, lossy: bool) -> NDArray[Any]:
-    indices = _palette_indices(source)
+def _read_values(path: Path, lossy: bool) -> NDArray[Any]:
+    indices = _palette_indices(path)
     if indices is not None:
         return indices
-    values = read_image(source, shown)
+    values = read_image(path)
     if values.ndim < 3 or values.shape[2] != 3:
         return values
     if lossy:
         return np.rint(values.mean(axis=2)).astype(np.uint8)
     if not _is_grey(values):
-        raise DatasetError(f"{shown} is coloured; save the mask in black and white, or as cell numbers.")
+        raise DatasetError(f"{path} is coloured; save the mask in black and white, or as cell numbers.")
     return values[..., 0]
 
 
-def _palette_indices(source: Path | bytes) -> NDArray[Any] | None:
+def _palette_indices(path: Path) -> NDArray[Any] | None:
     """Return the numbers behind the colours of a palette PNG, where they are coloured."""
     from PIL import Image
 
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG"]) as image:
+        with Image.open(path, formats=["PNG"]) as image:
             coloured = image.mode == "P" and not _is_grey(np.asarray(image.convert("RGB")))
             return np.asarray(image) if coloured else None
     except OSError:

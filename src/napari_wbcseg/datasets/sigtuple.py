@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import numpy as np
 import pandas as pd
 
 from ..box import Box
-from ..errors import DatasetError, reading
+from ..errors import DatasetError, WBCSegError, reading
 from ..files import check_ordinary
 from ..images.find import natural_key
 from .csv_table import read_table
-from .folders import Entry, image_entries, is_image_name, pair_entries, split_masks
+from .folders import image_files, is_image_name, read_matching, split_masks
 from .pair import TrainingPair
 
 _CLASSES = Path(__file__).with_name("sigtuple_classes.csv")
@@ -80,12 +81,12 @@ def _section(path: Path, name: str) -> Path | None:
 
 
 def read_sigtuple(path: str | Path) -> list[TrainingPair]:
-    """Read the training pairs of a SigTuple folder, or straight from its tar.
+    """Read the training pairs of a SigTuple folder or tar.
 
     Parameters
     ----------
     path : str or Path
-        As `is_sigtuple`. Nothing of a tar is written to disk.
+        As `is_sigtuple`. A tar is unpacked into a folder that is gone afterwards.
 
     Returns
     -------
@@ -101,14 +102,13 @@ def read_sigtuple(path: str | Path) -> list[TrainingPair]:
         If an image cannot be read.
     """
     path = Path(path).expanduser()
-    if path.is_dir():
-        section = _section(path, TRAIN_FOLDER)
-        entries = [] if section is None else image_entries(section)
-    else:
-        entries = _members(path)
-    if not entries:
-        raise DatasetError(f"{path} has no training images in a folder {TRAIN_FOLDER}; give the whole set.")
-    pairs = pair_entries(*split_masks(entries), where=str(path))
+    with nullcontext(_section(path, TRAIN_FOLDER)) if path.is_dir() else _unpacked(path) as section:
+        files = [] if section is None else image_files(section)
+        if section is None or not files:
+            raise DatasetError(
+                f"{path} has no training images in a folder {TRAIN_FOLDER}; give the whole set."
+            )
+        pairs = read_matching(*split_masks(files, section), where=str(path))
     pairs.sort(key=lambda pair: (not pair.name.startswith("train-"), natural_key(pair.name)))
     return [
         replace(pair, group=f"fold-{_FOLDS[pair.name]}" if pair.name in _FOLDS else pair.name)
@@ -227,18 +227,28 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
             yield tar
 
 
-def _members(path: Path) -> list[Entry]:
-    """Return the training images and masks in a tar, in memory: nothing is put where its members say."""
-    entries, passed = [], 0
-    with _open_tar(path) as tar:
-        for member in tar:
-            passed += member.size  # also of the holes that it has
-            if passed > _MOST_PASSED:
-                raise ValueError(f"it unpacks to more than {_MOST_PASSED / 1e9:.0f} GB")
-            inside = PurePosixPath(member.name)
-            if inside.is_absolute() or ".." in inside.parts or not (member.isfile() or member.isdir()):
-                raise ValueError(f"its member {member.name!r} is a link or a device, or lies outside")
-            file = tar.extractfile(member)
-            if file and TRAIN_FOLDER in inside.parts[:-1] and is_image_name(inside.name):
-                entries.append(Entry(file.read(), f"{path}:{inside}", inside.stem))
-    return sorted(entries, key=lambda entry: natural_key(entry.shown))
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """Give a folder with the training images and masks in a tar; errors in them name the tar."""
+    with TemporaryDirectory(prefix="wbcseg-") as folder:
+        with _open_tar(path) as tar:
+            _unpack(tar, Path(folder))
+        try:
+            yield Path(folder)
+        except WBCSegError as error:
+            raise type(error)(str(error).replace(folder, str(path))) from None
+
+
+def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
+    """Unpack the training images and masks by their names; nothing is put where the members say."""
+    passed = 0
+    for member in tar:
+        passed += member.size  # also of the holes that it has
+        if passed > _MOST_PASSED:
+            raise ValueError(f"it unpacks to more than {_MOST_PASSED / 1e9:.0f} GB")
+        inside = PurePosixPath(member.name)
+        if inside.is_absolute() or ".." in inside.parts or not (member.isfile() or member.isdir()):
+            raise ValueError(f"its member {member.name!r} is a link or a device, or lies outside")
+        file = tar.extractfile(member)
+        if file and TRAIN_FOLDER in inside.parts[:-1] and is_image_name(inside.name):
+            (folder / Path(inside.name).name).write_bytes(file.read())

@@ -42,6 +42,12 @@ def check_is_file(path: Path) -> None:
         raise ImageError(f"{path} is empty (0 bytes); copy or save the image again.")
 
 
+def image_head(path: Path) -> bytes:
+    """Return the first bytes of a file, which tell its format."""
+    with path.open("rb") as file:
+        return file.read(32)
+
+
 def check_expansion(declared: int, stored: int, name: str) -> None:
     """Check that a file can hold the pixels that it declares.
 

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,16 +139,3 @@ def _span(wanted: range | int) -> tuple[int, int]:
 def chunk_of(side: int, step: int) -> int:
     """Return how long a chunk is along a side that is stored in tiles or strips of so many pixels."""
     return min(side, step * math.ceil(CHUNK / step))
-
-
-def stored_bytes(source: Path | bytes) -> int:
-    """Return how many bytes a file has."""
-    return len(source) if isinstance(source, bytes) else source.stat().st_size
-
-
-def image_head(source: Path | bytes) -> bytes:
-    """Return the first bytes of a file, which tell its format."""
-    if isinstance(source, bytes):
-        return source[:32]
-    with source.open("rb") as file:
-        return file.read(32)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .limits import check_expansion
-from .opened import OpenedImage, image_head, stored_bytes
+from .limits import check_expansion, image_head
+from .opened import OpenedImage
 from .tiff import ORIENTATION
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ _MAX_PIXELS = 2**29  # Pillow refuses twice as many
 _LOCK = threading.Lock()
 
 
-def open_picture(source: Path | bytes, name: str) -> OpenedImage:
+def open_picture(path: Path) -> OpenedImage:
     """Open a JPEG, PNG or BMP, whose pixels are not read yet.
 
     Raises
@@ -39,18 +38,18 @@ def open_picture(source: Path | bytes, name: str) -> OpenedImage:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = _MAX_PIXELS
         try:
-            opened = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
+            opened = Image.open(path, formats=_FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    pixels = PicturePixels(opened, source)
+    pixels = PicturePixels(opened, path)
     try:
-        check_expansion(pixels.nbytes, stored_bytes(source), name)
+        check_expansion(pixels.nbytes, path.stat().st_size, str(path))
     except BaseException:
         opened.close()
         raise
     frames = getattr(opened, "n_frames", 1)  # of an animated PNG, or of a camera's JPEG
     left_out = (
-        f"Of the {frames} pictures in {name} the first was taken. "
+        f"Of the {frames} pictures in {path} the first was taken. "
         "Save what is to be counted too as a file of its own."
     )
     return OpenedImage(
@@ -73,8 +72,8 @@ class PicturePixels:
         Bytes of all pixels, about.
     """
 
-    def __init__(self, opened: Image.Image, source: Path | bytes) -> None:
-        self._opened, self._source = opened, source
+    def __init__(self, opened: Image.Image, path: Path) -> None:
+        self._opened, self._path = opened, path
         self.shape = (1, opened.height, opened.width, len(opened.getbands()))
         self.nbytes = opened.height * opened.width * max(3, self.shape[3])
 
@@ -82,11 +81,10 @@ class PicturePixels:
         import imagecodecs
 
         self._opened.load()
-        head = image_head(self._source)
+        head = image_head(self._path)
         if self._opened.format == "PNG" and head[24] == 16 and head[25] != 0:
             # Pillow would cut colour PNG files of 16 bits down to 8.
-            stored = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
-            image = imagecodecs.png_decode(stored)
+            image = imagecodecs.png_decode(self._path.read_bytes())
         else:
             image = _array_of(self._opened)
         return image.reshape(1, *image.shape[:2], -1)[key]

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, first_line
 from .find import SLIDE_SUFFIXES
-from .limits import check_is_file, check_memory
-from .opened import LazyPixels, OpenedImage, image_head
+from .limits import check_is_file, check_memory, image_head
+from .opened import LazyPixels, OpenedImage
 from .pictures import open_picture
 from .pixel_size import PixelSize
 from .prepare import as_rgb8
@@ -83,14 +83,8 @@ _FOURTH = (
 _LOOKS = {b"ftyp": "a phone's HEIC or AVIF", b"WEBP": "WebP", b"GIF8": "GIF", b"%PDF": "a PDF"}
 
 
-def open_image(source: Path | bytes, name: str) -> OpenedImage:
+def open_image(path: Path) -> OpenedImage:
     """Open an image without reading its pixels; the content decides the format.
-
-    Parameters
-    ----------
-    source : Path or bytes
-    name : str
-        What messages call it.
 
     Raises
     ------
@@ -99,16 +93,15 @@ def open_image(source: Path | bytes, name: str) -> OpenedImage:
     Exception
         Of nearly any type, where the file is damaged.
     """
-    if isinstance(source, Path):
-        if source.is_dir():
-            return open_zarr_image(source)
-        check_is_file(source)
-        if (slide := open_slide(source)) is not None:
-            return slide
-    return open_tiff(source, name) if image_head(source)[:4] in MAGIC else open_picture(source, name)
+    if path.is_dir():
+        return open_zarr_image(path)
+    check_is_file(path)
+    if (slide := open_slide(path)) is not None:
+        return slide
+    return open_tiff(path) if image_head(path)[:4] in MAGIC else open_picture(path)
 
 
-def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[Any]:
+def read_image(path: str | Path) -> NDArray[Any]:
     """Read an image file: JPEG, PNG, BMP, TIFF, or a zarr folder.
 
     The content decides the format, not the suffix. Rows and columns are those of the file, as
@@ -119,10 +112,7 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[A
 
     Parameters
     ----------
-    source : str, Path or bytes
-        The file, or its content.
-    name : str, optional
-        What messages call it.
+    path : str or Path
 
     Returns
     -------
@@ -136,13 +126,13 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> NDArray[A
         If the file is missing, truncated, empty, not an image, has colours that are not known,
         or does not fit into memory.
     """
-    image = read_file(source, name)
+    image = read_file(path)
     for note in image.notes:
         warnings.warn(note, ImageWarning, stacklevel=2)
     return image.pixels
 
 
-def read_rgb8(source: Path | bytes, name: str | None = None) -> NDArray[np.uint8]:
+def read_rgb8(path: Path) -> NDArray[np.uint8]:
     """Read an image as a network is taught it: 8-bit RGB, (H, W, 3).
 
     Raises
@@ -150,37 +140,35 @@ def read_rgb8(source: Path | bytes, name: str | None = None) -> NDArray[np.uint8
     ImageError
         As `read_image`, or if it is a stack.
     """
-    name = str(source) if name is None else name
-    array = read_image(source, name)
+    array = read_image(path)
     try:
         return as_rgb8(array)
     except ImageError as error:
-        raise ImageError(f"{name}: {error}") from None
+        raise ImageError(f"{path}: {error}") from None
 
 
-def read_file(source: str | Path | bytes, name: str | None = None) -> ReadImage:
+def read_file(path: str | Path) -> ReadImage:
     """Read an image and what its file tells of it; see `read_image`."""
-    source = Path(source) if isinstance(source, str) else source
-    name = str(source) if name is None else name
-    with _in_sentences(source, name), contextlib.closing(open_image(source, name)) as opened:
+    path = Path(path)
+    with _in_sentences(path), contextlib.closing(open_image(path)) as opened:
         full = opened.levels[0]
-        check_memory(full.nbytes, name)
+        check_memory(full.nbytes, str(path))
         planes = np.asarray(full[:])
-        image, notes = as_image(planes, name, opened.alpha)
+        image, notes = as_image(planes, str(path), opened.alpha)
         return ReadImage(image, (*opened.all_notes, *notes), opened.pixel_size[0])
 
 
 @contextlib.contextmanager
-def _in_sentences(source: Path | bytes, name: str) -> Iterator[None]:
+def _in_sentences(path: Path) -> Iterator[None]:
     """Say in a sentence why a file cannot be read."""
     try:
         yield
     except ImageError:
         raise
     except MemoryError:
-        raise ImageError(f"{name} does not fit into memory; cut it into smaller images.") from None
+        raise ImageError(f"{path} does not fit into memory; cut it into smaller images.") from None
     except Exception as error:  # decoders raise nearly any type on broken files
-        raise ImageError(_cannot_read(source, name, error)) from error
+        raise ImageError(_cannot_read(path, error)) from error
 
 
 def as_image(planes: Any, name: str, alpha: bool = False) -> tuple[Any, tuple[str, ...]]:
@@ -222,21 +210,21 @@ def as_image(planes: Any, name: str, alpha: bool = False) -> tuple[Any, tuple[st
     return (planes[0] if planes.shape[0] == 1 else planes), notes
 
 
-def _cannot_read(source: Path | bytes, name: str, error: Exception) -> str:
+def _cannot_read(path: Path, error: Exception) -> str:
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        head = image_head(source)
+        head = image_head(path)
         plain = "a text file" if head.isascii() and head[:1].isalnum() else "something else or damaged"
         looks = next((what for mark, what in _LOOKS.items() if mark in head[:16]), plain)
         return (
-            f"{name} is not a JPEG, PNG, BMP or TIFF image (it looks like {looks}); "
+            f"{path} is not a JPEG, PNG, BMP or TIFF image (it looks like {looks}); "
             "save the picture again in one of these formats."
         )
     if isinstance(error, Image.DecompressionBombError):
-        return f"{name} is too large to be read at once as JPEG, PNG or BMP; save it as TIFF or OME-Zarr."
+        return f"{path} is too large to be read at once as JPEG, PNG or BMP; save it as TIFF or OME-Zarr."
     return (
-        f"{name} cannot be read, it seems truncated or damaged ({first_line(error)[:200].rstrip('.')}); "
+        f"{path} cannot be read, it seems truncated or damaged ({first_line(error)[:200].rstrip('.')}); "
         "copy or save the file again."
     )
 
@@ -261,8 +249,8 @@ def open_large(path: str | Path, *, fields: bool = False) -> LargeImage:
     import dask.array as da
 
     path = Path(path)
-    with _in_sentences(path, str(path)):
-        image = open_image(path, str(path))  # kept open by the arrays that read from it
+    with _in_sentences(path):
+        image = open_image(path)  # kept open by the arrays that read from it
         if not image.in_parts:
             raise ImageError(f"{path} cannot be read in parts; save it as a tiled TIFF or OME-Zarr.")
         notes = image.all_notes
@@ -285,7 +273,7 @@ def open_large(path: str | Path, *, fields: bool = False) -> LargeImage:
 
 def _level(path: Path, number: int) -> LazyPixels:
     """Open one level of a file that `open_large` opened in another process."""
-    level = open_image(path, str(path)).levels[number]
+    level = open_image(path).levels[number]
     level.again = partial(_level, path, number)
     return level
 
@@ -328,14 +316,14 @@ def image_pixels(path: str | Path) -> int | None:
     return _told(Path(path), lambda image: prod(image.levels[0].shape[:3]))
 
 
-def orientation_of(source: Path | bytes) -> int:
+def orientation_of(path: Path) -> int:
     """Return the orientation that a camera noted (1 to 8, of EXIF and TIFF); 1 where it noted none."""
-    return _told(source, lambda image: image.orientation) or 1
+    return _told(path, lambda image: image.orientation) or 1
 
 
-def _told(source: Path | bytes, tell: Callable[[OpenedImage], Told]) -> Told | None:
+def _told(path: Path, tell: Callable[[OpenedImage], Told]) -> Told | None:
     """Return what is told of a file; None of one that cannot be opened: whoever reads it says why."""
-    with contextlib.suppress(Exception), contextlib.closing(open_image(source, "")) as image:
+    with contextlib.suppress(Exception), contextlib.closing(open_image(path)) as image:
         return tell(image)
     return None
 

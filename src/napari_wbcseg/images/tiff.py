@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from io import BytesIO
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +24,7 @@ from ..errors import ImageError
 from .choose import Candidate, focus_note, main_images
 from .colours import JPEG, Conversion, conversion
 from .limits import check_expansion, check_memory
-from .opened import CHUNK, LazyPixels, OpenedImage, chunk_of, stored_bytes
+from .opened import CHUNK, LazyPixels, OpenedImage, chunk_of
 from .pixel_size import CENTIMETRES, Stated, unit_symbol
 
 if TYPE_CHECKING:
@@ -50,14 +49,8 @@ class _Plane(NamedTuple):
     offset: int | None  # of its first byte, where all its rows follow
 
 
-def open_tiff(source: Path | bytes, name: str) -> OpenedImage:
+def open_tiff(path: Path) -> OpenedImage:
     """Open a TIFF without reading its pixels.
-
-    Parameters
-    ----------
-    source : Path or bytes
-    name : str
-        What messages call it.
 
     Raises
     ------
@@ -72,8 +65,7 @@ def open_tiff(source: Path | bytes, name: str) -> OpenedImage:
 
         def opened(is_ome: bool | None = None) -> tifffile.TiffFile:
             """Open it with tifffile; files that it names elsewhere are not opened."""
-            given = BytesIO(source) if isinstance(source, bytes) else source
-            return files.enter_context(tifffile.TiffFile(given, is_ome=is_ome, _multifile=False))
+            return files.enter_context(tifffile.TiffFile(path, is_ome=is_ome, _multifile=False))
 
         file = opened()
         _check_chain(file)
@@ -81,7 +73,7 @@ def open_tiff(source: Path | bytes, name: str) -> OpenedImage:
             planes > max(_MOST_PLANES, len(file.pages)) for planes, _ in ome_images(file.ome_metadata)
         ):
             file = opened(is_ome=False)
-        image = _image(file, name, stored_bytes(source))
+        image = _image(file, str(path), path.stat().st_size)
         return replace(image, close=files.pop_all().close)
 
 
