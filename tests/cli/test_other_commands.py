@@ -109,3 +109,15 @@ def test_a_demo_draws_over_no_picture_of_the_user(tmp_path: Path) -> None:
     (tmp_path / "smear.png").write_bytes(b"mine")
     assert "no demo drew it" in wbcseg("demo", "-o", tmp_path, status=1).stderr
     assert (tmp_path / "smear.png").read_bytes() == b"mine"
+
+
+def test_a_model_goes_out_comes_in_and_is_removed(model: Path, tmp_path: Path) -> None:
+    wbcseg("models", "export", model, tmp_path / "out.onnx")
+    assert (tmp_path / "out.onnx").stat().st_size > 1000
+    assert "must be one of" in wbcseg("models", "export", model, "out.pt", status=1).output
+    wbcseg("models", "export", model, tmp_path / "out.safetensors")
+    wbcseg("models", "import", tmp_path / "out.safetensors", "--name", "back")
+    assert "imported from out.safetensors" in wbcseg("models").stdout
+    wbcseg("models", "remove", "back", "--yes")
+    assert "back" not in wbcseg("models").stdout
+    assert "none of your own" in wbcseg("models", "remove", "wbc", "--yes", status=1).output

@@ -8,7 +8,7 @@ understood, and 130 when it was stopped.
 from typing import Any
 
 from ..settings import Recipe, SegmentationSettings, TrainingSettings
-from . import classes, corrections, demo, download, evaluate, finetune, models, segment, train
+from . import classes, corrections, demo, download, evaluate, models, segment, train
 from .app import add_command, app, main
 
 __all__ = ["app", "main"]
@@ -39,7 +39,7 @@ add_command(
 add_command(app, classes.train_classifier, "train-classifier")
 add_command(
     app,
-    finetune.finetune,
+    train.finetune,
     settings=TrainingSettings,
     defaults={
         "": {**_values("robust", fine_tuning=True), **_OF_THE_MODEL},

@@ -1,27 +1,53 @@
-"""The command line itself: what every command shares, whatever it does."""
+"""The command line itself: what every command shares, and the options that several have."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
-from pydantic import BaseModel
+from typer.core import TyperGroup
 
-from ..errors import Cancelled, WBCSegError
-from ..settings import settings_of
+from ..errors import Cancelled, SettingsError, WBCSegError
+from ..settings import SegmentationSettings, Setting, Settings, settings_of
 from ..version import __version__
 from .console import complain
-from .options import option_of
+
+if TYPE_CHECKING:
+    from ..network.model_file import ModelFile
+    from ..results.records import ResultRecord, RunRecord
 
 FAILED, STOPPED = 1, 130
 
+Kind = TypeVar("Kind", bound=Settings)
+
+
+class _Group(TyperGroup):
+    """Commands that end in one red sentence, and no traceback, where a user can mend it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, Cancelled):
+            complain("Stopped.")
+            raise typer.Exit(STOPPED) from None
+        except WBCSegError as error:
+            if ctx.obj == _DEBUG:
+                raise
+            complain(str(error))
+            raise typer.Exit(FAILED) from None
+
+
+_DEBUG = "debug"
+
 app = typer.Typer(
     name="wbcseg",
+    cls=_Group,
     help="Find, outline and count white blood cells in stained blood smears.",
     no_args_is_help=True,
     add_completion=False,
@@ -45,10 +71,10 @@ def add_command(
     parent: typer.Typer,
     function: Callable[..., Any],
     name: str | None = None,
-    settings: type[BaseModel] | None = None,
+    settings: type[Settings] | None = None,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Register a command that ends in one red sentence, and no traceback, where a user can mend it.
+    """Register a command.
 
     Parameters
     ----------
@@ -58,7 +84,7 @@ def add_command(
         those, as a dictionary.
     name : str, optional
         By default that of the function.
-    settings : type of BaseModel, optional
+    settings : type of Settings, optional
         Gives the command an option for each of its fields.
     defaults : mapping of str to mapping, optional
         See `option_of`.
@@ -66,22 +92,18 @@ def add_command(
     own = inspect.signature(function, eval_str=True).parameters
     fields = {} if settings is None else settings_of(settings)
     options = {field: option_of(setting, defaults or {}) for field, setting in fields.items()}
-    options["debug"] = Annotated[bool, typer.Option("--debug", help="Show where an error arose.")]
 
-    def command(**values: Any) -> Any:
+    def command(debug: bool, **values: Any) -> Any:
         given = {option: values.pop(option) for option in options}
         if settings is not None:
-            values["changes"] = {
-                option: value for option, value in given.items() if option != "debug" and value is not None
-            }
-        with errors_in_sentences(given["debug"]):
-            return function(**values)
+            values["changes"] = {option: value for option, value in given.items() if value is not None}
+        return function(**values)
 
     parameters = [
         *(one.replace(kind=one.KEYWORD_ONLY) for one in own.values() if one.name != "changes"),
         *(
             inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for option, kind in options.items()
+            for option, kind in {**options, "debug": _DebugOption}.items()
         ),
     ]
     command.__name__, command.__doc__ = function.__name__, function.__doc__
@@ -90,22 +112,16 @@ def add_command(
     parent.command(name)(command)
 
 
-@contextmanager
-def errors_in_sentences(debug: bool = False) -> Iterator[None]:
-    """End the command with what a user can mend in a sentence; ``debug`` shows where it arose, too."""
-    if debug:
+def _show_where(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        context.find_root().obj = _DEBUG
         logging.getLogger("napari_wbcseg").setLevel(logging.DEBUG)
         logging.basicConfig(format="%(message)s")
-    try:
-        yield
-    except (KeyboardInterrupt, Cancelled):
-        complain("Stopped.")
-        raise typer.Exit(STOPPED) from None
-    except WBCSegError as error:
-        if debug:
-            raise
-        complain(str(error))
-        raise typer.Exit(FAILED) from None
+
+
+_DebugOption = Annotated[
+    bool, typer.Option("--debug", callback=_show_where, help="Show where an error arose.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -121,3 +137,108 @@ def _wbcseg(
     ] = False,
 ) -> None:
     pass
+
+
+def option_of(setting: Setting, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Return the option of a setting, with its type, limits and help.
+
+    Parameters
+    ----------
+    setting : Setting
+    defaults : mapping of str to mapping
+        Defaults that differ from the fields' own, by the words that say when they hold: none for always.
+    """
+    name = setting.name
+    kind: Any = Literal[setting.choices] if setting.choices else setting.kind
+    others = {when: values[name] for when, values in defaults.items() if name in values}
+    usual = others.pop("", setting.default)
+    shown = _shown(usual)
+    for when, value in others.items():
+        if value != usual:
+            shown += f"; {when}: {_shown(value)}"
+    recipe = f"{setting.recipe.capitalize()}: " if setting.recipe else ""
+    limited = kind in (int, float)  # limits that are exclusive are left to the settings themselves
+    info = typer.Option(
+        help=f"{recipe}{setting.description} (default: {shown})",
+        show_default=False,
+        rich_help_panel="Settings",
+        min=setting.low if limited and not setting.above else None,
+        max=setting.high if limited and not setting.below else None,
+    )
+    return Annotated[kind | None, info]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def csv_file(path: Path | None) -> Path | None:
+    """Return the file of a table; one of another ending may be a picture that was named by mistake."""
+    if path is not None and path.suffix.lower() != ".csv":
+        raise typer.BadParameter(f"{path}: the name of a table must end in .csv.")
+    return path
+
+
+# Parameters that several commands have.
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Name of a model (see `wbcseg models`) or its file.",
+        show_default="wbc; classic with --recipe classic",
+    ),
+]
+
+
+MasksOption = Annotated[
+    Literal["auto", "foreground", "numbers"],  # `napari_wbcseg.datasets.masks.MaskReading`
+    typer.Option(
+        "--masks",
+        help="Masks of several values: auto tells cell numbers by itself, foreground takes all but 0 as "
+        "cell, numbers takes each value as one cell.",
+    ),
+]
+SettingsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        help="Settings to start from: a settings file, a NAME-result.json or the run.json of a run; "
+        "the last two bring their model along.",
+    ),
+]
+
+
+def model_and_settings(
+    name: str | None, file: Path | None, changes: dict[str, Any]
+) -> tuple[ModelFile, SegmentationSettings, str, ResultRecord | RunRecord | None]:
+    """Return the model, the settings for it, what the model was asked for by, and the record in the file."""
+    from ..network.library import load_model
+    from ..results.load import settings_again, settings_in
+
+    settings, record = settings_in(file) if file is not None else (SegmentationSettings(), None)
+    if record is not None and "classes" not in changes:
+        settings = settings_again(record)
+    settings = changed(settings, changes)
+    if name is None and record is not None and record.model is not None and "recipe" not in changes:
+        return record.model.load(), settings, record.model.source, record
+    if name is None:
+        name = "classic" if settings.recipe == "classic" else "wbc"
+    model = load_model(name)
+    if file is None and "recipe" not in changes:  # then the model decides
+        settings = settings.replace(recipe=model.header.recipe)
+    return model, settings, name, record
+
+
+def changed(settings: Kind, changes: dict[str, Any]) -> Kind:
+    """Return settings with the options given; a value out of range is an error of usage."""
+    if not changes:
+        return settings
+    try:
+        return settings.replace(**changes)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from None

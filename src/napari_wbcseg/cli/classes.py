@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from ..words import counted
-from .app import FAILED
+from .app import FAILED, csv_file
 from .console import complain, new_console, print_table, progress_bar, rounded
-from .options import csv_file
 
 _Results = Annotated[
     list[Path], typer.Argument(metavar="RESULTS...", help="Folders, or NAME-result.json files.")

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from ..words import counted
-from .app import add_command, errors_in_sentences
+from .app import MasksOption, add_command
 from .console import print_table
-from .options import MasksOption
 
 corrections_app = typer.Typer(
     invoke_without_command=True,
@@ -27,8 +26,7 @@ def _corrections(context: typer.Context, folder: FolderOption = None) -> None:
     if folder is not None:  # as the default of what follows
         context.default_map = {command: {"folder": folder} for command in ("add", "remove")}
     if context.invoked_subcommand is None:
-        with errors_in_sentences():
-            _list(folder)
+        _list(folder)
 
 
 def _list(folder: Path | None) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ..errors import OutputError
+from .app import ModelOption, model_and_settings
 from .console import print_table, progress_bar, rounded
-from .options import ModelOption, model_and_settings
 
 
 def demo(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .app import MasksOption, SettingsOption, csv_file, model_and_settings
 from .console import print_table, progress_bar, rounded
-from .options import MasksOption, SettingsOption, csv_file, model_and_settings
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .app import add_command, errors_in_sentences
+from .app import add_command
 from .console import print_table
 
 models_app = typer.Typer(
@@ -20,8 +20,7 @@ models_app = typer.Typer(
 @models_app.callback()
 def _models(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        with errors_in_sentences():
-            _list_models()
+        _list_models()
 
 
 def _list_models() -> None:

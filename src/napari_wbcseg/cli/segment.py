@@ -12,9 +12,8 @@ import typer
 
 from ..errors import WBCSegError
 from ..words import counted, listed
-from .app import FAILED
+from .app import FAILED, ModelOption, SettingsOption, model_and_settings
 from .console import add_bar, complain, on_signals, print_table, progress_bars, rounded
-from .options import ModelOption, SettingsOption, model_and_settings
 
 if TYPE_CHECKING:
     from distributed import Client
