@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +64,9 @@ def classify_results(
     files, _ = counted_records(results)
     done, problems = list[Path](), list[str]()
     for folder in dict.fromkeys(file.parent for file in files):
-        with _followed_by_tables(folder):
+        with ExitStack() as at_the_end:
+            at_the_end.callback(renew_tables, folder)  # also of what was done before it was stopped
+            at_the_end.enter_context(alone_in(folder))
             for file in (one for one in files if one.parent == folder):
                 try:
                     _classify(file, classifier, source, progress)
@@ -72,16 +74,6 @@ def classify_results(
                 except ImageError as error:
                     problems.append(str(error))
     return done, problems
-
-
-@contextmanager
-def _followed_by_tables(folder: Path) -> Iterator[None]:
-    """Be alone in a folder; its tables follow at the end, also of what was done before it was stopped."""
-    try:
-        with alone_in(folder):
-            yield
-    finally:
-        renew_tables(folder)
 
 
 def _classify(file: Path, classifier: ClassifierFile, source: str, progress: Progress) -> None:

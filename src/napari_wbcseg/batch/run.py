@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +176,12 @@ def segment_files(
     folder = Path(out).expanduser().resolve()
     model, settings = model_and_settings(model, settings)
     wanted: dict[str, Any] = {"mask": mask, "overlay": overlay, "formats": tuple(formats)}
-    device = _device(model, settings, client)
+    if client is None:
+        device, segment = create_engine(model, settings.engine, settings.device).device, segment_here
+    else:
+        from .cluster import describe, segment_on_cluster  # needs an extra
+
+        device, segment = describe(client), partial(segment_on_cluster, client=client)
     record = RunRecord.start(settings, model, source, device=device, finished=False, **wanted)
     source = record.model.source
     run = Run(folder, **wanted, model_source=source, model=model, settings=settings, again=again)
@@ -198,7 +204,16 @@ def segment_files(
             kept = len(rows)
             todo = [item for item in items if item not in rows]
             outdated = sum(run.outdates(run.read(item.name)) for item in todo if not item.problem)
-            _segment(todo, rows, progress, image_progress, client)
+            if client is not None:
+                todo.sort(key=lambda item: not item.large)  # in the order in which they are done there
+            total, left = len(items), dict.fromkeys(todo)
+            with closing(segment(todo, run, image_progress)) as work:
+                while left:
+                    progress(len(rows), total, next(iter(left)).image)
+                    item, row = next(work)
+                    del left[item]
+                    rows.add(item, row)
+            progress(total, total, "")
             finished = True
         finally:
             remove_leftovers(folder)  # of workers that died
@@ -229,46 +244,6 @@ class _Rows(dict[BatchItem, Row]):
                 with suppress(WBCSegError):  # damaged, and so done again
                     now, cells = refreshed(item, known, self.run)
                     self.add(item, now.row(item.image, cells))
-
-
-def _segment(
-    items: Sequence[BatchItem],
-    rows: _Rows,
-    progress: Progress,
-    image_progress: Progress,
-    client: Client | None,
-) -> None:
-    """Segment files, here or on a cluster, and add the row of each as it is done."""
-    if client is not None:
-        items = sorted(items, key=lambda item: not item.large)  # in the order in which they are done there
-    total, left = len(rows) + len(items), dict.fromkeys(items)
-    with closing(_segmented(items, rows.run, image_progress, client)) as work:
-        while left:
-            progress(len(rows), total, next(iter(left)).image)
-            item, row = next(work)
-            del left[item]
-            rows.add(item, row)
-    progress(total, total, "")
-
-
-def _device(model: ModelFile, settings: SegmentationSettings, client: Client | None) -> str:
-    """Return in words what the network runs on."""
-    if client is None:
-        return create_engine(model, settings.engine, settings.device).device
-    from .cluster import describe  # needs an extra
-
-    return describe(client)
-
-
-def _segmented(
-    items: Sequence[BatchItem], run: Run, progress: Progress, client: Client | None
-) -> Generator[tuple[BatchItem, Row], None, None]:
-    """Yield each file as it is segmented, here or on a cluster."""
-    if client is None:
-        return segment_here(items, run, progress)
-    from .cluster import segment_on_cluster
-
-    return segment_on_cluster(items, run, progress, client)
 
 
 def renew_tables(folder: str | Path) -> None:

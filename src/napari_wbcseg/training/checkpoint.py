@@ -84,11 +84,11 @@ class Checkpoint:
         return self._state.is_file()
 
     @property
-    def epochs_done(self) -> int:
-        """How many epochs are kept; 0 where there is no state that can be read."""
+    def kept(self) -> State | None:
+        """The state without its arrays, where there is one that can be read."""
         with contextlib.suppress(Exception):  # whatever is wrong with it, `restore` says so
-            return len(self._kept().history)
-        return 0
+            return self._read()
+        return None
 
     def refuse_unfinished(self) -> None:
         """Refuse to begin anew over a training that was interrupted.
@@ -98,12 +98,9 @@ class Checkpoint:
         TrainingError
             Saying how much of it is kept.
         """
-        with contextlib.suppress(Exception):  # what cannot be read is no loss
-            if self._kept().ended:
-                return
-        if self.epochs_done:
+        if (kept := self.kept) and kept.history and not kept.ended:
             raise TrainingError(
-                f"{self._folder} keeps {counted(self.epochs_done, 'epoch')} of a training that was "
+                f"{self._folder} keeps {counted(len(kept.history), 'epoch')} of a training that was "
                 "interrupted: add --resume to go on with it, or remove that folder to begin anew."
             )
 
@@ -179,7 +176,7 @@ class Checkpoint:
             return wanted
         advice = "train again without resuming, or into another folder"
         with reading(f"The checkpoint {self._state}", TrainingError, advice):
-            state = self._kept()
+            state = self._read()
             _check_same(state, wanted)
             tensors = load_file(self._state)
             state.best = load_file(self._best(state.best_epoch)) if state.best_epoch else None
@@ -197,8 +194,7 @@ class Checkpoint:
             state.ended = ""  # now there is more to do
         return state
 
-    def _kept(self) -> State:
-        """Return the state without its arrays."""
+    def _read(self) -> State:
         from safetensors import safe_open
 
         with safe_open(self._state, framework="numpy") as file:

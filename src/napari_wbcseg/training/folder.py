@@ -211,8 +211,9 @@ def unfinished_trainings() -> list[Unfinished]:
                 pass
             settings = record["settings"] or TrainingSettings()
             newest = max(p.stat().st_mtime for p in (path, *(folder / "checkpoint").glob("*")))
-            name, done = record["name"] or folder.name, Checkpoint(folder).epochs_done
+            name, kept = record["name"] or folder.name, Checkpoint(folder).kept
             when, tuning = datetime.fromtimestamp(newest), FINE_TUNING in record["remarks"]
+            done = len(kept.history) if kept else 0
             found.append(Unfinished(folder, name, done, settings.epochs, when, tuning))
     return sorted(found, key=lambda item: item.changed, reverse=True)
 
@@ -244,11 +245,7 @@ def _read_pairs(path: Path) -> list[TrainingPair]:
     with reading(what, DatasetError, _ADVICE), np.load(path, allow_pickle=False) as arrays:
         for i, told in enumerate(json.loads(arrays["about"].tobytes())):
             told |= {name: arrays.get(f"{name}{i}") for name in ("image", "labels", "mask")}
-            # Earlier versions kept all boxes in one list, or less of the cells.
-            for kind, corners in told.pop("distractors", ()):
-                told.setdefault("red_cells" if kind == "RBC" else "platelets", []).append(corners)
             for kind in ("red_cells", "platelets", "look_alikes"):
-                told[kind] = tuple(Box(*corners) for corners in told.get(kind, ()))
-            told.pop("erythroblasts", None)
+                told[kind] = tuple(Box(*corners) for corners in told[kind])
             pairs.append(TrainingPair(**told))
     return pairs

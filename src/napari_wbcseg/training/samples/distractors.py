@@ -15,7 +15,7 @@ import numpy as np
 
 from ...box import Box
 from . import class_map
-from .affine import moving, turned
+from .affine import moving, shrunk, turned
 
 PLATELET, RED_CELL = "platelet", "red cell"
 _RING = 0.35
@@ -246,12 +246,9 @@ class _Layer:
         mark = wanted if thing.kind == RED_CELL else class_map.PLATELET
         cv2.circle(self.classes, (col, row), max(1, round(wanted / 2)), mark, -1)
         picture = thing.image ** np.float32(rng.uniform(0.7, 1.4))
-        if scale < 0.6:
-            size = [max(2, round(side * scale * 1.2)) for side in picture.shape[1::-1]]
-            picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-            scale = scale * thing.image.shape[0] / picture.shape[0]
         middle = np.array([picture.shape[1] - 1, picture.shape[0] - 1]) / 2
         move = moving(scale * turned(rng), middle, spot[::-1])
+        move, (picture,) = shrunk(move, scale, (picture, cv2.INTER_AREA))
         self.image *= cv2.warpAffine(picture, move, self.classes.shape[::-1], borderValue=(1.0, 1.0, 1.0))
 
     def stain_parasite(self, red_cell: float) -> np.ndarray:
