@@ -10,8 +10,7 @@ import pytest
 from scipy import ndimage
 
 from napari_wbcseg.box import Box
-from napari_wbcseg.datasets.box_outline import outline_from_box
-from napari_wbcseg.datasets.boxes import is_boxes, read_boxed_pairs, read_boxes, split_names
+from napari_wbcseg.datasets.boxes import is_boxes, outline_from_box, read_boxed_pairs, read_boxes, split_names
 from napari_wbcseg.datasets.read import read_pairs
 from napari_wbcseg.errors import DatasetError, ImageError
 

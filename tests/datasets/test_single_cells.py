@@ -17,8 +17,10 @@ from napari_wbcseg.datasets.single_cells import (
     read_classes,
     read_single_cells,
     read_without_cells,
+    red_cell_diameter,
 )
 from napari_wbcseg.errors import DatasetError
+from napari_wbcseg.images.illumination import normalised
 from napari_wbcseg.synthetic.smear import synthetic_smear
 
 ROWS, COLS = np.mgrid[:120, :120]
@@ -128,3 +130,16 @@ def test_a_folder_where_no_red_cell_can_be_measured_is_refused(tmp_path: Path) -
     Image.fromarray(np.full((50, 50, 3), 230, np.uint8)).save(tmp_path / "empty.png")
     with pytest.raises(DatasetError, match="red cells"):
         read_without_cells(tmp_path)
+
+
+@pytest.mark.parametrize("diameter", [40.0, 80.0, 120.0])
+def test_lone_red_cells_tell_their_diameter(diameter: float) -> None:
+    side = round(8 * diameter)
+    smear = synthetic_smear((side, side), cell_diameter=diameter, white_cells=0, density=0.2, seed=1)
+    found = red_cell_diameter(1 - normalised(smear.image))
+    assert found == pytest.approx(2 * np.median(smear.red_cells[:, 2]), rel=0.12)
+
+
+def test_an_empty_slide_tells_nothing() -> None:
+    assert red_cell_diameter(np.zeros((100, 100, 3), np.float32)) is None
+    assert red_cell_diameter(np.random.default_rng(0).normal(0, 0.01, (90, 90, 3)).astype(np.float32)) is None

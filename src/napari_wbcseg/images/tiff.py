@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 
 from ..box import Box
 from ..errors import ImageError
-from .choose import Candidate, focus_note, main_images
 from .colours import JPEG, Conversion, conversion
 from .limits import check_expansion, check_memory
-from .opened import CHUNK, LazyPixels, OpenedImage, chunk_of
+from .opened import CHUNK, Candidate, LazyPixels, OpenedImage, chunk_of, focus_note, main_images
 from .pixel_size import CENTIMETRES, Stated, unit_symbol
 
 if TYPE_CHECKING:

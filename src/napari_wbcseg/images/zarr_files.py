@@ -16,9 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ImageError
-from .choose import Candidate, focus_note, main_images
 from .limits import check_folder_expansion, check_memory
-from .opened import OpenedImage, chunk_of
+from .opened import Candidate, OpenedImage, chunk_of, focus_note, main_images
 from .pixel_size import Stated
 
 #: What a codec may be called, after ``numcodecs.`` where that is in front.

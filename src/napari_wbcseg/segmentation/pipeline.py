@@ -13,7 +13,7 @@ import pandas as pd
 from ..box import Box
 from ..classification.classify import class_list, classifier_of
 from ..errors import ImageError, ModelError, SettingsError
-from ..images.choose import focus_note
+from ..images.opened import focus_note
 from ..images.pixel_source import PixelSource
 from ..images.prepare import bit_range, held, is_one_field, lazy_array
 from ..network.classifier import BUILT_IN_CLASSIFIER
