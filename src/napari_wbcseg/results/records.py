@@ -53,10 +53,29 @@ class CellPicture(NamedTuple):
 
 
 class Record(BaseModel, extra="forbid"):
-    """What is written as a file of its own; says when and with which versions."""
+    """What is written as a file of its own; says when and with which versions.
+
+    Attributes
+    ----------
+    format : str
+    created : str
+        Date and time, ISO 8601 in UTC.
+    classifier : ModelRecord or None
+        What told the classes of the cells that no person named; None where nothing did, or by an earlier
+        version.
+    versions : dict of str
+        Of Python, this package and the libraries that the result depends on.
+    platform : str
+    """
 
     _of: ClassVar[str]
     _advice: ClassVar[str]
+
+    format: str
+    created: str
+    classifier: ModelRecord | None = None
+    versions: dict[str, str]
+    platform: str = ""
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -94,17 +113,10 @@ class ResultRecord(Record):
 
     Attributes
     ----------
-    created : str
-        Date and time, ISO 8601 in UTC.
     image : ImageRecord
     settings : SegmentationSettings or None
         None where the labels were drawn by hand.
     model : ModelRecord or None
-    classifier : ModelRecord or None
-        What told the classes of the cells that no person named; None where nothing did, or in a result
-        of an earlier version.
-    versions : dict of str
-    platform : str
     cell_diameter, class_diameter : float or None
         In pixels; alike in a result of an earlier version.
     field_share : float or None
@@ -140,13 +152,9 @@ class ResultRecord(Record):
     _advice: ClassVar[str] = f"Give the NAME{RESULT_SUFFIX} that was saved with the labels."
 
     format: Literal["napari-wbcseg result 1"] = "napari-wbcseg result 1"
-    created: str
     image: ImageRecord
     settings: SegmentationSettings | None = None
     model: ModelRecord | None = None
-    classifier: ModelRecord | None = None
-    versions: dict[str, str]
-    platform: str = ""
     cell_diameter: float | None = None
     class_diameter: float | None = Field(default_factory=lambda earlier: earlier["cell_diameter"])
     field_share: float | None = None
@@ -349,15 +357,8 @@ class RunRecord(Record):
 
     Attributes
     ----------
-    created : str
-        Date and time, ISO 8601 in UTC.
     settings : SegmentationSettings
     model : ModelRecord
-    classifier : ModelRecord or None
-        What told the classes; None where they were not asked for, or by an earlier version.
-    versions : dict of str
-        Of Python, this package and the libraries that the result depends on.
-    platform : str
     device : str
         What the network ran on.
     mask, overlay : bool
@@ -373,12 +374,8 @@ class RunRecord(Record):
     _advice: ClassVar[str] = f"Give the {RUN_FILE} that `wbcseg segment` wrote."
 
     format: Literal["napari-wbcseg run 1"] = "napari-wbcseg run 1"
-    created: str
     settings: SegmentationSettings
     model: ModelRecord
-    classifier: ModelRecord | None = None
-    versions: dict[str, str]
-    platform: str = ""
     device: str = ""
     mask: bool = False
     overlay: bool = True
