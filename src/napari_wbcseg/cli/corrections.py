@@ -25,11 +25,8 @@ FolderOption = Annotated[
 def _corrections(context: typer.Context, folder: FolderOption = None) -> None:
     if folder is not None:  # as the default of what follows
         context.default_map = {command: {"folder": folder} for command in ("add", "remove")}
-    if context.invoked_subcommand is None:
-        _list(folder)
-
-
-def _list(folder: Path | None) -> None:
+    if context.invoked_subcommand is not None:
+        return
     from ..datasets.corrections import corrections_folder, read_record
 
     place = folder or corrections_folder()

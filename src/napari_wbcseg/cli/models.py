@@ -19,11 +19,8 @@ models_app = typer.Typer(
 
 @models_app.callback()
 def _models(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        _list_models()
-
-
-def _list_models() -> None:
+    if context.invoked_subcommand is not None:
+        return
     from ..network.library import list_models, models_folder
     from ..network.model_card import short_scores
 

@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from ...box import label_boxes
 from .affine import moving, rotation, shrunk, turned
 from .class_map import NOTHING_ELSE, scale_class_map
-from .sources import CutOut, Source, equivalent_diameter
+from .sources import CutOut, Source
 
 # Shares of the samples, and of the pasted cells.
 _SQUEEZED = 0.12
@@ -161,20 +160,19 @@ class Picture:
 
     def crop(self, margin: int) -> Sample:
         """Return the sample inside a margin of so many pixels."""
+        from skimage.measure import regionprops
+
         side = self.labels.shape[0]
         partial = set(np.unique(self.labels[self.cut]).tolist())
         inner = np.s_[margin : side - margin, margin : side - margin]
-        boxes = dict(label_boxes(self.labels))
-        diameters: dict[int, float] = {}
-        centres: dict[int, tuple[float, float]] = {}
-        for index in filter(None, np.unique(self.labels[inner]).tolist()):
-            box = boxes[index]
-            if index in partial or 0 in box[:2] or side in box[2:]:
-                continue
-            mask = self.labels[box.slices] == index
-            row, col = ndimage.center_of_mass(mask)
-            diameters[index] = equivalent_diameter(float(mask.sum()))
-            centres[index] = (row + box.top - margin, col + box.left - margin)
+        seen = set(np.unique(self.labels[inner]).tolist()) - partial
+        whole = [
+            cell
+            for cell in regionprops(self.labels)
+            if cell.label in seen and 0 not in cell.bbox[:2] and side not in cell.bbox[2:]
+        ]
+        diameters = {cell.label: float(cell.equivalent_diameter_area) for cell in whole}
+        centres = {cell.label: (cell.centroid[0] - margin, cell.centroid[1] - margin) for cell in whole}
         # A cell that the source's border cuts, doubled by mirroring, is no cell at all.
         doubtful = self.cut & self.mirrored
         image, labels, classes, doubtful = (
