@@ -60,11 +60,10 @@ def _some_files(folder: Path, deep: bool = False) -> list[Path]:
     return files
 
 
-def split_masks(files: Iterable[Path], folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+def split_masks(files: list[Path], folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """Tell images and masks in a folder apart by their names; return each by the name of the image."""
-    files = list(files)
     masks = [file for file in files if is_mask_name(file)]
-    return _by_image([file for file in files if file not in masks], folder), _by_image(masks, folder)
+    return _by_image([file for file in files if not is_mask_name(file)], folder), _by_image(masks, folder)
 
 
 def read_matching(
