@@ -108,7 +108,7 @@ class TestTrain:
         self, pairs: Path, command: tuple[str, str]
     ) -> None:
         folder = new_training_folder("mine")
-        write_job(folder, TrainingJob(pairs))
+        write_job(folder, TrainingJob(pairs, TrainingSettings(), "mine"))
         assert "go on with it or discard it there" in wbcseg(*command, "--name", "mine", status=1).stderr
         assert read_record(folder)["data"] == str(pairs)
 

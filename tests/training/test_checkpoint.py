@@ -10,6 +10,7 @@ import pytest
 from napari_wbcseg.box import Box
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import DatasetError, TrainingError
+from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training import checkpoint
 from napari_wbcseg.training.checkpoint import LOCK, Checkpoint, fingerprint
 from napari_wbcseg.training.folder import TrainingJob, discard_training, unfinished_trainings, write_job
@@ -41,7 +42,7 @@ def test_who_only_looks_changes_nothing(
     folder: Path, pairs: list[TrainingPair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WBCSEG_MODELS", str(folder.parents[1]))
-    write_job(folder, TrainingJob(pairs))
+    write_job(folder, TrainingJob(pairs, TrainingSettings(), "mine"))
     assert [found.folder for found in unfinished_trainings()] == [folder]
     assert all((folder / name).exists() for name in (*LEFT, LOCK))
 

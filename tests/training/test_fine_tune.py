@@ -231,7 +231,7 @@ def test_a_plan_comes_back_from_the_folder_of_its_training(tmp_path: Path, field
 
 def test_what_is_no_fine_tuning_gets_a_sentence() -> None:
     with pytest.raises(TrainingError, match="discard it"):
-        plan_of(TrainingJob(dark_disc_pairs(1)))
+        plan_of(TrainingJob(dark_disc_pairs(1), TrainingSettings(), "mine"))
 
 
 def test_settings_of_another_recipe_get_a_sentence() -> None:

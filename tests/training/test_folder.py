@@ -11,6 +11,7 @@ import pytest
 from napari_wbcseg.box import Box
 from napari_wbcseg.datasets.pair import TrainingPair
 from napari_wbcseg.errors import DatasetError
+from napari_wbcseg.settings import TrainingSettings
 from napari_wbcseg.training.folder import TrainingJob, read_job, write_job
 
 PAIRS = "job/pairs.npz"
@@ -20,7 +21,7 @@ PAIRS = "job/pairs.npz"
 def folder(pairs: list[TrainingPair], tmp_path: Path) -> Path:
     known = {"platelets": (Box(1, 2, 3, 4),), "all_boxed": True, "look_alikes": (Box(5, 5, 9, 9),)}
     boxed = replace(pairs[0], **known, white_cell=50.0)
-    write_job(tmp_path, TrainingJob([boxed, pairs[1]], name="mine"))
+    write_job(tmp_path, TrainingJob([boxed, pairs[1]], TrainingSettings(), "mine"))
     return tmp_path
 
 

@@ -25,7 +25,7 @@ from .test_train import FAST
 LONG = FAST.replace(epochs=10_000, early_stop_patience=10_000)
 
 
-def job(pairs: list[TrainingPair], settings: TrainingSettings = LONG, name: str | None = None) -> TrainingJob:
+def job(pairs: list[TrainingPair], settings: TrainingSettings = LONG, name: str = "mine") -> TrainingJob:
     """Return what a process is asked to do, with a small network to start from."""
     return TrainingJob(pairs, settings, name, random_model(TINY))
 
@@ -185,7 +185,7 @@ def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 
 def test_what_the_user_did_wrong_comes_back_as_its_sentence(tmp_path: Path) -> None:
-    with closing(TrainingProcess(tmp_path / "out", TrainingJob(tmp_path / "gone", FAST))) as process:
+    with closing(TrainingProcess(tmp_path / "out", TrainingJob(tmp_path / "gone", FAST, "mine"))) as process:
         last = wait_for_end(process)[-1]
         assert last["event"] == "error"
         assert "gone" in last["text"]
@@ -202,7 +202,7 @@ def test_closing_ends_the_process(pairs: list[TrainingPair], tmp_path: Path) -> 
 
 def test_what_a_process_that_dies_said_last_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONHOME", str(tmp_path))
-    with closing(TrainingProcess(tmp_path / "out", TrainingJob(tmp_path))) as process:
+    with closing(TrainingProcess(tmp_path / "out", TrainingJob(tmp_path, FAST, "mine"))) as process:
         last = wait_for_end(process)[-1]
     assert "exit code 1" in last["text"]
     assert "It last said: " in last["text"]
@@ -216,8 +216,9 @@ def test_where_there_is_no_training_none_goes_on(tmp_path: Path) -> None:
 def test_starting_costs_the_parent_no_heavy_import(tmp_path: Path) -> None:
     code = (
         "import sys\n"
+        "from napari_wbcseg.settings import TrainingSettings\n"
         "from napari_wbcseg.training.worker import TrainingJob, TrainingProcess\n"
-        "TrainingProcess(sys.argv[1], TrainingJob('nowhere')).close()\n"
+        "TrainingProcess(sys.argv[1], TrainingJob('nowhere', TrainingSettings(), 'mine')).close()\n"
         "heavy = {'keras', 'tensorflow', 'torch', 'jax', 'onnxruntime', 'napari'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

@@ -318,7 +318,7 @@ def plan_of(job: TrainingJob) -> FineTuningPlan:
         own = pairs[: told["own"]]
         held_out = own if told["held_out"] is None else scored[: told["held_out"]]
         replay = Replay(pairs[told["own"] * told["times"] :], scored[told["held_out"] or 0 :], told["replay"])
-        if job.init is None or job.settings is None:
+        if job.init is None:
             raise KeyError
         return FineTuningPlan(
             job.init, own, held_out, replay, job.settings, tuple(told["notes"]), told["blend"]

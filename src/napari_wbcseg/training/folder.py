@@ -57,8 +57,8 @@ class TrainingJob:
     """
 
     data: str | Path | Pairs
-    settings: TrainingSettings | None = None
-    name: str | None = None
+    settings: TrainingSettings
+    name: str
     init: ModelFile | None = None
     training_data: str | None = None
     remarks: dict[str, Any] = field(default_factory=dict)
@@ -141,7 +141,7 @@ def write_job(folder: Path, job: TrainingJob) -> None:
     place = folder / JOB
     record = {
         **vars(job),
-        "settings": job.settings.model_dump() if job.settings is not None else None,
+        "settings": job.settings.model_dump(),
         "init": job.init.hash if job.init is not None else None,
         "scored": bool(job.scored),
     }
@@ -174,8 +174,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / JOB / _RECORD
     with reading(path, TrainingError, _ADVICE):
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if record["settings"] is not None:
-            record["settings"] = TrainingSettings(**record["settings"])
+        record["settings"] = TrainingSettings(**record["settings"])
         if record.keys() != {each.name for each in fields(TrainingJob)}:
             raise ValueError("other entries")
     return record
@@ -209,12 +208,12 @@ def unfinished_trainings() -> list[Unfinished]:
             # Who only looks leaves the file for who may be opening it.
             with locked(folder / LOCK, TrainingError("It is at work."), keep=True):
                 pass
-            settings = record["settings"] or TrainingSettings()
             newest = max(p.stat().st_mtime for p in (path, *(folder / "checkpoint").glob("*")))
-            name, kept = record["name"] or folder.name, Checkpoint(folder).kept
-            when, tuning = datetime.fromtimestamp(newest), FINE_TUNING in record["remarks"]
-            done = len(kept.history) if kept else 0
-            found.append(Unfinished(folder, name, done, settings.epochs, when, tuning))
+            kept, when = Checkpoint(folder).kept, datetime.fromtimestamp(newest)
+            done, epochs = len(kept.history) if kept else 0, record["settings"].epochs
+            found.append(
+                Unfinished(folder, record["name"], done, epochs, when, FINE_TUNING in record["remarks"])
+            )
     return sorted(found, key=lambda item: item.changed, reverse=True)
 
 
