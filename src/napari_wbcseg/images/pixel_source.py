@@ -14,6 +14,8 @@ from .illumination import absorbed, background_colour
 from .prepare import bit_range, check_shape, preparation_notes, rgb_pixels
 
 _SAMPLED_SIDE = 512
+_MOST_SKIPPED = 8  # pixels from one sample to the next, where all of an image is read for its samples
+_WINDOWS = 8  # along each side of a larger image
 _STRIP = 256  # rows whose colours are held at once
 #: Side of the parts that are read at once for a small copy, pixels.
 READ_SIDE = 2048
@@ -54,9 +56,15 @@ class PixelSource:
 
     @cached_property
     def background(self) -> np.ndarray:
-        """The colour of the empty slide, ndarray of float32, shape (3,)."""
-        step = max(1, round(max(self.shape) / _SAMPLED_SIDE))
-        sample = np.asarray(self._array[::step, ::step])
+        """The colour of the empty slide, float32 of shape (3,); of a large image, from parts of it."""
+        step, side = max(1, round(max(self.shape) / _SAMPLED_SIDE)), _SAMPLED_SIDE // _WINDOWS
+        if step <= _MOST_SKIPPED:
+            sample = np.asarray(self._array[::step, ::step])
+        else:
+            middles = (np.arange(_WINDOWS) + 0.5) / _WINDOWS
+            tops, lefts = (np.unique((middles * max(whole - side, 0)).astype(int)) for whole in self.shape)
+            corners = product(tops.tolist(), lefts.tolist())
+            sample = np.concatenate([self.raw(row, col, row + side, col + side) for row, col in corners])
         return background_colour(rgb_pixels(sample, self.value_range))
 
     def density(
