@@ -12,14 +12,7 @@ from ..errors import OutputError, SettingsError
 from ..files import read_text
 from ..results.differential import not_in_tables
 from ..results.formats.registry import files_of, formats_there
-from ..results.names import (
-    CELLS_FILE,
-    COUNTS_FILE,
-    RESULT_SUFFIX,
-    RUN_FILE,
-    image_names,
-    output_names,
-)
+from ..results.names import CELLS_FILE, COUNTS_FILE, RESULT_SUFFIX, RUN_FILE, image_names, output_names
 from ..results.records import RUN_FORMAT, ResultRecord, RunRecord
 from ..segmentation.large.files import PLAN_FILE
 from .folder import BatchItem, Outputs, Run, items_of

@@ -19,14 +19,7 @@ from ..progress import Progress, silent
 from ..results.differential import ResultClasses, pooled_results
 from ..results.formats.registry import FORMATS
 from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
-from ..results.names import (
-    CELLS_FILE,
-    COUNTS_FILE,
-    OVERLAY_SUFFIX,
-    RUN_FILE,
-    image_names,
-    is_output,
-)
+from ..results.names import CELLS_FILE, COUNTS_FILE, OVERLAY_SUFFIX, RUN_FILE, image_names, is_output
 from ..results.records import InputRecord, ResultRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
 from ..settings import SegmentationSettings

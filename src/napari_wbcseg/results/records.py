@@ -189,11 +189,7 @@ class ResultRecord(Record):
 
     @classmethod
     def of(
-        cls,
-        result: Segmentation,
-        folder: Path,
-        labels: str = "",
-        image: ImageRecord | None = None,
+        cls, result: Segmentation, folder: Path, labels: str = "", image: ImageRecord | None = None
     ) -> ResultRecord:
         """Make the record of a result, to lie in a folder beside its labels file.
 
