@@ -101,6 +101,21 @@ def test_range_of_a_dask_image() -> None:
     assert bit_range(da.from_array(random_rgb(top=3000, dtype=np.uint16), chunks=5)) == 4095
 
 
+def test_a_lazy_image_is_read_once_for_its_range() -> None:
+    da = pytest.importorskip("dask.array")
+    read = []
+
+    def block(block_id: tuple[int, int]) -> np.ndarray:
+        read.append(block_id)
+        return np.full((10, 10), 300 * (1 + sum(block_id)), np.uint16)
+
+    lazy = da.map_blocks(
+        block, chunks=((10, 10), (10, 10)), dtype=np.uint16, meta=np.zeros((0, 0), np.uint16)
+    )
+    assert bit_range(lazy) == 1023
+    assert len(read) == 4
+
+
 def test_what_fits_into_memory_is_read_once_and_the_rest_when_it_is_asked_for(monkeypatch) -> None:
     da = pytest.importorskip("dask.array")
     lazy = da.from_array(np.arange(600, dtype=np.uint8).reshape(10, 20, 3), chunks=4)

@@ -100,7 +100,12 @@ def bit_range(array: Any) -> float:
     array = lazy_array(array)
     if len(array.shape) > 2 and array.shape[-1] == 4:
         array = array[..., :3]
-    low, high = float(np.asarray(array.min())), float(np.asarray(array.max()))
+    ends = array.min(), array.max()
+    if not isinstance(array, np.ndarray):
+        import dask
+
+        ends = dask.compute(*ends)  # what is lazy is read once for both
+    low, high = (float(np.asarray(end)) for end in ends)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ImageError(
             "The image has NaN or infinite values; replace them, for instance by numpy.nan_to_num."
