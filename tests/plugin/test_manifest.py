@@ -168,7 +168,7 @@ def test_the_panels_that_train_bring_nothing_of_those_that_show_cells():
         import json, sys
         import napari_wbcseg.plugin.models.widget, napari_wbcseg.plugin.train.widget
         shared = "napari_wbcseg.plugin.shared."
-        of_cells = ("unsaved", "unsaved_offer", "counts", "file_layers", "saving")
+        of_cells = ("unsaved", "counts", "file_layers", "saving")
         print(json.dumps([name for name in of_cells if shared + name in sys.modules]))
         """
     )

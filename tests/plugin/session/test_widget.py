@@ -26,9 +26,9 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 from napari_wbcseg import SegmentationSettings, differential_of, load_result, save
 from napari_wbcseg.batch.folder import BatchItem
 from napari_wbcseg.plugin.session.files import SESSION_FILE, Session
-from napari_wbcseg.plugin.session.picture_list import Entry
-from napari_wbcseg.plugin.shared.classes_editor import ClassesEditor
+from napari_wbcseg.plugin.session.panel import Entry
 from napari_wbcseg.plugin.shared.jobs import busy
+from napari_wbcseg.plugin.shared.method_form import ClassesEditor
 from napari_wbcseg.plugin.shared.panel import open_panel
 from napari_wbcseg.plugin.shared.unsaved_copies import unsaved_folder
 from napari_wbcseg.plugin.writer import write_tiff

@@ -20,8 +20,8 @@ from napari_wbcseg.plugin.segment.save_form import SaveForm
 from napari_wbcseg.plugin.shared.layers import add_segmentation
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.plugin.shared.panel import open_panel
+from napari_wbcseg.plugin.shared.unsaved import UnsavedOffer
 from napari_wbcseg.plugin.shared.unsaved_copies import copies_left, unsaved_folder
-from napari_wbcseg.plugin.shared.unsaved_offer import UnsavedOffer
 
 from ..conftest import dark_discs, discs
 

@@ -25,7 +25,7 @@ from ..shared.metadata import is_picture
 from ..shared.panel import Folded, Panel, Sentence, beside, form, scrolled_column, with_tip
 from ..shared.plots import Histogram
 from ..shared.saving import source_image
-from ..shared.unsaved_offer import UnsavedOffer
+from ..shared.unsaved import UnsavedOffer
 from ..shared.viewer import pixel_size, plane_shape
 from .decisions import Cell
 from .differential_panel import DifferentialPanel

@@ -24,7 +24,7 @@ from ..shared.panel import (
     with_tip,
 )
 from ..shared.regions import is_regions
-from ..shared.unsaved_offer import UnsavedOffer
+from ..shared.unsaved import UnsavedOffer
 from .pixel_size_field import PixelSizeField
 from .save_form import SaveForm
 

@@ -18,7 +18,7 @@ from ..shared.saving import LayerSnapshot
 from ..shared.unsaved import keep_unsaved, state_of
 from ..shared.unsaved_copies import UnsavedCopy, copies_left, take, words_of
 from .files import Session, layers_of
-from .picture_list import Entry
+from .panel import Entry
 
 
 @dataclass(frozen=True)

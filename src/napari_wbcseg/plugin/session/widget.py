@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from operator import call
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,7 @@ from ..shared.panel import Panel, calling, confirmed, open_review_on, there
 from ..shared.saving import LayerSnapshot
 from ..shared.viewer import own_viewer
 from .files import Session, last_session, row_and_thumbnail, save_in_place
-from .panel import KEYS, LOOKING, OTHERWISE, START, SessionPanel, ask_to_save
-from .picture_list import Entry, pixmap
+from .panel import KEYS, LOOKING, OTHERWISE, START, Entry, SessionPanel, ask_to_save, pixmap
 from .shown_picture import Contents, ShownPicture, copy_left, read_picture
 from .window import WindowGuard
 
@@ -135,7 +136,7 @@ class SessionWidget(Panel):
         The picture that was shown last is shown again. Does nothing while pictures are segmented.
         """
         if not self.running:
-            self._after_saving(lambda: self._list(paths, out))
+            self._after_saving(lambda: self._open(paths, out))
 
     def look_again(self) -> None:
         """List the pictures that came since, and no more those that went; what is shown stays.
@@ -147,37 +148,31 @@ class SessionWidget(Panel):
                 entry.known = False
             self._list_again()
 
-    def _list(self, paths: Sequence[str | Path], out: str | Path | None) -> None:
+    def _open(self, paths: Sequence[str | Path], out: str | Path | None) -> None:
         if self._reading is not None:
             self._reading.abandon()
         self._picture.take_away()
         self.panel.pictures.set_entries([])
         self.session = self._asked = None
         self.panel.notices.setText("")
-
-        def found(now: tuple[Session, list[BatchItem]]) -> None:
-            self._take(*now)
-            paths = [str(entry.item.path) for entry in self.entries]
-            shown = now[0].shown
-            self.show_picture(paths.index(shown) if shown in paths else 0)
-            self._look()
-
-        self._looking = self._start(
-            lambda _: Session.open(paths, out).now(), found, instead_of=self._looking, ended=self._refresh
-        )
+        self._list(lambda: Session.open(paths, out).now())
         self._refresh()
 
     def _list_again(self) -> None:
-        """List the pictures that there are by now, and look at those that are not known."""
-        session = self.session
-        if session is None:
-            return
+        if self.session is not None:
+            self._list(self.session.now)
+
+    def _list(self, find: Callable[[], tuple[Session, list[BatchItem]]]) -> None:
+        """List the pictures that there are by now, look at those that are not known, and show one."""
 
         def found(now: tuple[Session, list[BatchItem]]) -> None:
             self._take(*now)
+            if self._asked is None:
+                paths = [str(entry.item.path) for entry in self.entries]
+                self.show_picture(paths.index(now[0].shown) if now[0].shown in paths else 0)
             self._look()
 
-        self._looking = self._start(lambda _: session.now(), found, instead_of=self._looking)
+        self._looking = self._start(lambda _: find(), found, instead_of=self._looking, ended=self._refresh)
 
     def _take(self, session: Session, items: list[BatchItem]) -> None:
         """List these pictures; what is known of them stays."""
@@ -199,11 +194,11 @@ class SessionWidget(Panel):
                 if not entry.known:
                     rows[entry], jpeg = row_and_thumbnail(entry.item, session)
                     progress(number, len(entries), "Looking at the pictures")
-                    tell((self._on_told, entry.item, rows[entry], jpeg))
+                    tell(partial(self._on_told, entry.item, rows[entry], jpeg))
             done = [entry.item for entry, row in rows.items() if row is not None and row["status"] == "ok"]
             return notices(done, session.outputs)
 
-        self._looking = self._start(look, self._on_listed, instead_of=self._looking, yielded=self._do)
+        self._looking = self._start(look, self._on_listed, instead_of=self._looking, yielded=call)
 
     def _show_summary(self) -> None:
         self.panel.summary.setText(self.panel.pictures.summary())
@@ -212,11 +207,6 @@ class SessionWidget(Panel):
         self.panel.notices.setText("\n".join(sentences))
         self._show_summary()
         self.listed.emit()
-
-    def _do(self, told: tuple[Any, ...]) -> None:
-        """Do what a thread asks the window for."""
-        call, *arguments = told
-        call(*arguments)
 
     def _on_told(self, item: BatchItem, row: dict[str, Any] | None, jpeg: bytes) -> None:
         """Show what came to be known of a picture: its row of ``counts.csv`` or None, and how it looks."""
@@ -308,10 +298,10 @@ class SessionWidget(Panel):
             now, items = session.now()
             if session.run is None:  # what the panel shows holds, though another run was first by now
                 now = replace(now, run=None)
-            tell((self._take, now, items))
+            tell(partial(self._take, now, items))
 
             def report(item: BatchItem, row: dict[str, Any]) -> None:
-                tell((self._on_told, item, row, row_and_thumbnail(item, now)[1]))
+                tell(partial(self._on_told, item, row, row_and_thumbnail(item, now)[1]))
 
             return now.segment(items, model, settings, progress, report)
 
@@ -321,7 +311,7 @@ class SessionWidget(Panel):
             "Segmenting all pictures",
             instead_of=self._looking,
             progressed=self._on_progress,
-            yielded=self._do,
+            yielded=call,
             cancelled=lambda: self.say("Cancelled. What is done is kept."),
             ended=self._on_ended,
         )

@@ -1,4 +1,4 @@
-"""Corrections that are not saved yet are kept on disk as one goes, so that nothing is lost.
+"""Corrections that are not saved yet are kept on disk as one goes, and offered to be gone on with.
 
 The files that cells were read from are left alone until the user saves.
 """
@@ -22,11 +22,13 @@ from ...results.layer import of_layer
 from ...results.names import LABELS_SUFFIX, RESULT_SUFFIX
 from ...segmentation.result import Segmentation
 from .counts import counts_of
+from .events import events
 from .jobs import Job, busy, in_background, timer
 from .layers import fingerprint
 from .metadata import LayerInfo, is_cells, is_on_disk, note
+from .panel import Offer, confirmed
 from .saving import LayerSnapshot
-from .unsaved_copies import UnsavedCopy
+from .unsaved_copies import UnsavedCopy, copies_left, take, words_of
 from .viewer import own_viewer
 
 _DELAY = 500  # ms after a correction
@@ -155,3 +157,52 @@ def state_of(cells: Labels | Segmentation) -> Any:
     said = table[table["decision"].eq("accepted") | table[CLASS_BY].eq(PERSON)].to_csv(index=False)
     place = found.placement
     return fingerprint(found.labels), said, place.scale, place.units, found.classes
+
+
+class UnsavedOffer(Offer):
+    """Shows the latest copy of unsaved corrections, while there is one.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where they are opened.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__(
+            "Open",
+            "Open them with their picture; they stay unsaved until you save them.",
+            "Remove these corrections; what was saved before stays.",
+        )
+        self._viewer = viewer
+        self._copy: UnsavedCopy | None = None
+        keep_unsaved(viewer)
+        events.copies_changed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look for copies again."""
+        copies = copies_left()
+        self._copy = next(iter(copies), None)
+        more = f" {len(copies) - 1} more are kept." if len(copies) > 1 else ""
+        self.say("" if self._copy is None else f"{words_of(self._copy)}{more}")
+
+    def accept(self) -> None:
+        if self._copy is not None:
+            copy = take(self._copy)
+            in_background(
+                lambda progress: copy.layers(),
+                "Opening corrections",
+                done=lambda layers: self._show(copy, layers),
+                failed=show_error,
+            )
+
+    def discard(self) -> None:
+        copy = self._copy
+        if copy is not None and confirmed(self, "Discard the corrections?", f"{words_of(copy)} Remove them?"):
+            take(copy).discard()
+
+    def _show(self, copy: UnsavedCopy, layers: Any) -> None:
+        *_, cells = (self._viewer.add_layer(Layer.create(*one)) for one in layers)
+        keep_unsaved(self._viewer).restored(cells, copy)  # type: ignore[arg-type]
+        self._viewer.layers.selection.active = cells
