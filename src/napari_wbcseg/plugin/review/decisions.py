@@ -20,6 +20,12 @@ Cell = tuple[int, int]
 ACCEPTED = "accepted"
 
 
+def keys_of(table: pd.DataFrame) -> list[Cell]:
+    """Return plane and label of each row of a table of cells."""
+    planes = table["plane"].tolist() if "plane" in table else [0] * len(table)
+    return list(zip(planes, table["label"].tolist(), strict=True))
+
+
 class Accepted(NamedTuple):
     """What was accepted with a cell: its flag, and the class that a model said of it, if any."""
 
@@ -113,18 +119,17 @@ class Decisions:
         left = {cell: one for cell, one in self.state.accepted.items() if cell not in gone}
         self.state = self.state._replace(accepted=left)
 
-    def add_columns(self, table: pd.DataFrame, cells: list[Cell], classes: ClassList) -> pd.DataFrame:
+    def add_columns(self, table: pd.DataFrame, classes: ClassList) -> pd.DataFrame:
         """Return the table with ``check``, ``flag``, ``decision`` and what a person named.
 
         Parameters
         ----------
         table : DataFrame
             With the columns ``pieces`` and ``check``: whether the model was unsure.
-        cells : list of tuple of int
-            Plane and label of each row.
         classes : ClassList
             Those that a model told apart.
         """
+        cells = keys_of(table)
         flags = self._flags(cells, table["pieces"].tolist())
         if self._earlier and cells:  # as they are found again, with their flags
             pairs = zip(cells, flags, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from ...classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY, PERSON
 from ..shared.panel import Panel, there
 from .class_menu import ClassMenu
 from .crops import Crops
-from .decisions import ACCEPTED, Cell
+from .decisions import ACCEPTED, Cell, keys_of
 from .layer import LayerReview
 from .selection import SelectedRows, Selection
 
@@ -78,19 +78,17 @@ class GalleryModel(QAbstractListModel):
         self.classes = ClassList()
         self._row_of: dict[Cell, int] = {}
 
-    def set_cells(self, table: pd.DataFrame, cells: Sequence[Cell], classes: ClassList) -> None:
+    def set_cells(self, table: pd.DataFrame, classes: ClassList) -> None:
         """Show cells.
 
         Parameters
         ----------
         table : DataFrame
             A row a cell, with the class, what is known of it, ``certainty``, ``check`` and ``decision``.
-        cells : sequence of tuple of int
-            Plane and label of each row.
         classes : ClassList
             In the order of the groups; cells without a class are among the last, unsure.
         """
-        names = table[CLASS].replace("", UNSURE).to_numpy(object)
+        cells, names = keys_of(table), table[CLASS].replace("", UNSURE).to_numpy(object)
         classes = classes.covering([*names, UNSURE])
         known = table[CLASS_PROBABILITY].to_numpy(float)
         sure = np.where(np.isnan(known), table["certainty"].to_numpy(float), known)
@@ -272,17 +270,14 @@ class Gallery(QListView):
         if review is None:
             self._items.clear()
             return
-        table, cells = review.cells, review.keys()
+        table, shown = review.cells, set(self._shown())
         typical = float(table["diameter"].median()) if len(table) else 1.0
         if self._crops is None or not self._crops.suit(review.labels, review.image, typical):
             self._crops = Crops(review.labels, review.image, typical, SIDE)
             self._crops.loaded.connect(there(self.viewport()).update)  # bound: Qt lets go of it with the view
-        shown = set(self._shown())
-        keep = [cell in shown for cell in cells]
-        table, cells = table.loc[keep], [cell for cell in cells if cell in shown]
         bar = there(self.verticalScrollBar())
         before = bar.value()
-        self._items.set_cells(table, cells, review.classes)
+        self._items.set_cells(table.loc[[cell in shown for cell in keys_of(table)]], review.classes)
         self.doItemsLayout()  # type: ignore[attr-defined]  # or selecting does, and this again
         self._selected.show()
         bar.setValue(before)

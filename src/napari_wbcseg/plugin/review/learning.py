@@ -151,10 +151,9 @@ class Learning(QObject):
         if suggestions is None and review.suggestions is None:
             return
         self._name_in_layer(suggestions)
-        before = review.cells.set_index("label")[CLASS]
+        before = review.cells[CLASS]
         review.suggest(suggestions)
-        after = review.cells.set_index("label")[CLASS]
-        changed = int((before.reindex(after.index) != after).sum())
+        changed = int((before != review.cells[CLASS]).sum())
         words = f"the class of {counted(changed, 'cell')} changed." if changed else "no other class changed."
         if suggestions is None:
             self.learnt.emit(f"Nothing is suggested: {words}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class MeasuredCells(QObject):
     ----------
     on_disk : bool
         Whether the cells are those of a large result: their table is read, and nothing measured anew.
-    planes : sequence
+    planes : list of TrackedCells or StoredPlane
         Each with its ``table``, a row a label, and ``box_of`` a label. Empty until the first measurement.
     image : Image or None
         The image that the stain is measured on.
@@ -69,8 +69,7 @@ class MeasuredCells(QObject):
         self.viewer, self.labels = viewer, labels
         self.on_disk, self.cleanup = self.info.folder is not None, Cleanup()
         self.image: Image | None = None
-        self.planes: Sequence[TrackedCells | StoredPlane] = []
-        self._tracked: list[TrackedCells] = []
+        self.planes: list[Any] = []
         self.image_problem = ""
         self.known = pd.DataFrame()  # of the cells, besides their measurements
         self._form: tuple[Any, Any] = (), None
@@ -180,7 +179,7 @@ class MeasuredCells(QObject):
     def update_now(self) -> None:
         """Measure what was edited since; called by itself some milliseconds after an edit."""
         self._soon.stop()
-        if not self._tracked:
+        if self.on_disk or not self.planes:
             return
         if _form_of(self.labels) != self._form or self._takes_long_to_compare():
             self._dirty = {}
@@ -190,24 +189,24 @@ class MeasuredCells(QObject):
         by_brush, self._by_brush = self._by_brush, False
         found = {}
         for plane, within in dirty.items():
-            boxes = self._tracked[plane].differences(plane_of(self.labels, plane), within)
+            boxes = self.planes[plane].differences(plane_of(self.labels, plane), within)
             if boxes:
                 found[plane] = boxes
         if not found:
             return
-        if sum(self._tracked[plane].work(boxes) for plane, boxes in found.items()) > _EDITED_AT_ONCE:
+        if sum(self.planes[plane].work(boxes) for plane, boxes in found.items()) > _EDITED_AT_ONCE:
             self._by_brush = by_brush
             self.measure()
             return
         changes = [
-            (plane, self._tracked[plane].update(plane_of(self.labels, plane), boxes))
+            (plane, self.planes[plane].update(plane_of(self.labels, plane), boxes))
             for plane, boxes in found.items()
         ]
         self._follow(changes, by_brush)
 
     def _takes_long_to_compare(self) -> bool:
         whole = sum(within is None for within in self._dirty.values())
-        return whole > 1 and whole * int(np.prod(self._tracked[0].shape)) > _COMPARED_AT_ONCE
+        return whole > 1 and whole * int(np.prod(self.planes[0].shape)) > _COMPARED_AT_ONCE
 
     # Measuring everything --------------------------------------------------------------------------------
 
@@ -252,11 +251,10 @@ class MeasuredCells(QObject):
             self._again = False
             self.measure()
             return
-        before, (self._tracked, self.image_problem) = self._tracked, measured
-        self.planes = self._tracked
+        before, (self.planes, self.image_problem) = self.planes, measured
         changes: list[tuple[int, Change]] = []
-        if [plane.shape for plane in before] == [plane.shape for plane in self._tracked]:
-            pairs = zip(before, self._tracked, strict=True)
+        if [plane.shape for plane in before] == [plane.shape for plane in self.planes]:
+            pairs = zip(before, self.planes, strict=True)
             changes = [(index, now.changes_since(then)) for index, (then, now) in enumerate(pairs)]
         by_brush, self._by_brush = self._by_brush, False
         self._on_set_data()  # what was edited while this was measured

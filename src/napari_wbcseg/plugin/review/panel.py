@@ -195,9 +195,9 @@ class ReviewPanel:
         review = self._review()
         self.this_plane.setVisible(review is not None and review.stacked)
         if review is None:
-            self.model.set_table(None, [], "px")
+            self.model.set_table(None, "px")
         else:
-            self.model.set_table(cells_of(review), review.keys(), pixel_size(review.labels)[2])
+            self.model.set_table(cells_of(review), pixel_size(review.labels)[2])
         self.show_counts()
 
     def filter(self) -> None:

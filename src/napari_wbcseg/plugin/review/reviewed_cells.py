@@ -30,7 +30,7 @@ from ..shared.counts import counts_of
 from ..shared.features import known_cells, known_values, labels_of, write_features
 from ..shared.metadata import note
 from ..shared.viewer import PLACED
-from .decisions import ACCEPTED, Accepted, Cell, Decisions, DecisionState, Suggestions
+from .decisions import ACCEPTED, Accepted, Cell, Decisions, DecisionState, Suggestions, keys_of
 from .disk_copy import DiskCopy
 from .measured_cells import MeasuredCells
 
@@ -106,7 +106,7 @@ class ReviewedCells(MeasuredCells):
             if self._found is None:
                 self._found = self._find_cells()
             classes = self.suggestions.classes if self.suggestions else self.info.class_list
-            self._table = self._decisions.add_columns(self._found, _keys(self._found), classes)
+            self._table = self._decisions.add_columns(self._found, classes)
         return self._table
 
     def _find_cells(self) -> pd.DataFrame:
@@ -142,7 +142,7 @@ class ReviewedCells(MeasuredCells):
 
     def keys(self) -> list[Cell]:
         """Return plane and label of each row of `cells`."""
-        return _keys(self.cells)
+        return keys_of(self.cells)
 
     def box_of(self, cell: Cell) -> Box:
         """Return the bounding box of a cell, in pixels of its plane.
@@ -349,8 +349,3 @@ class ReviewedCells(MeasuredCells):
                 self._copy.write(self.cells, self.classes)
         counts_of(self.viewer).tell(self.labels, self.cells)
         self.changed.emit()
-
-
-def _keys(table: pd.DataFrame) -> list[Cell]:
-    planes = table["plane"].tolist() if "plane" in table else [0] * len(table)
-    return list(zip(planes, table["label"].tolist(), strict=True))

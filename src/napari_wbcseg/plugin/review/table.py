@@ -17,7 +17,7 @@ from ...errors import SettingsError
 from ...segmentation.measure import STAIN_COLUMNS
 from ..shared.columns import COLUMNS, Column, status
 from ..shared.panel import there
-from .decisions import Cell
+from .decisions import Cell, keys_of
 from .selection import SelectedRows, Selection
 
 _TO_CHECK = QColor(242, 165, 65, 70)
@@ -45,7 +45,6 @@ class CellTableModel(QAbstractTableModel):
         super().__init__()
         self._colour = colour
         self._table: pd.DataFrame | None = None
-        self._cells: list[Cell] = []  # of the table
         self._unit = "px"
         self._conditions: list[str] = []
         self._sorted: tuple[str, bool] | None = None
@@ -56,13 +55,13 @@ class CellTableModel(QAbstractTableModel):
 
     # Content ---------------------------------------------------------------------------------------------
 
-    def set_table(self, table: pd.DataFrame | None, cells: list[Cell], unit: str) -> None:
+    def set_table(self, table: pd.DataFrame | None, unit: str) -> None:
         """Show this table, or none; its ``status`` is made from decision, flag and check."""
         if table is not None:
             said = zip(table["decision"], table["flag"], table["check"], strict=True)
             table = table.assign(status=[status(*row) for row in said])
         self._unit = unit
-        self._show(table, cells, self._conditions)
+        self._show(table, self._conditions)
 
     def set_conditions(self, conditions: Iterable[str]) -> None:
         """Show only rows for which all of the conditions hold, such as ``area > 300``.
@@ -72,34 +71,31 @@ class CellTableModel(QAbstractTableModel):
         SettingsError
             If a condition cannot be read.
         """
-        self._show(self._table, self._cells, [text.strip() for text in conditions if text.strip()])
+        self._show(self._table, [text.strip() for text in conditions if text.strip()])
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column; -1 for the order of the labels."""
         self._sorted = (COLUMNS[column].name, order == Qt.SortOrder.DescendingOrder) if column >= 0 else None
-        self._show(self._table, self._cells, self._conditions)
+        self._show(self._table, self._conditions)
 
-    def _show(self, table: pd.DataFrame | None, cells: list[Cell], conditions: list[str]) -> None:
-        order = np.zeros(0, np.int64) if table is None else self._ordered(table, conditions)
+    def _show(self, table: pd.DataFrame | None, conditions: list[str]) -> None:
+        rows = pd.DataFrame({"label": []}) if table is None else self._ordered(table, conditions)
         self.beginResetModel()
-        self._table, self._cells, self._conditions = table, cells, conditions
-        self._rows = pd.DataFrame() if table is None else table.iloc[order]
-        self.shown = [cells[index] for index in order.tolist()]
+        self._table, self._conditions, self._rows = table, conditions, rows
+        self.shown = keys_of(rows)
         self._row_of = {cell: row for row, cell in enumerate(self.shown)}
         self.endResetModel()
 
-    def _ordered(self, table: pd.DataFrame, conditions: list[str]) -> np.ndarray:
+    def _ordered(self, table: pd.DataFrame, conditions: list[str]) -> pd.DataFrame:
         """Return the rows that are shown, in their order."""
         keep = np.ones(len(table), bool)
         for condition in conditions:
             keep &= _holds(table, condition)
-        order = np.flatnonzero(keep)
+        rows = table[keep]
         if self._sorted is not None and self._sorted[0] in table:
-            name, descending = self._sorted
-            values = table[name].iloc[order].reset_index(drop=True)
-            # What is not known comes last either way.
-            order = order[values.sort_values(ascending=not descending, kind="stable").index]
-        return order
+            name, descending = self._sorted  # what is not known comes last either way
+            rows = rows.sort_values(name, ascending=not descending, kind="stable")
+        return rows
 
     # Asked by the widget ---------------------------------------------------------------------------------
 
