@@ -107,6 +107,13 @@ class TestShown:
         widget.show_only("To check")
         assert groups(widget) == {"neutrophil": [2]}
 
+    def test_the_pictures_are_those_of_an_image_that_was_replaced(self, viewer, widget):
+        model = widget.gallery.model()
+        viewer.layers["smear"].data = 255 - viewer.layers["smear"].data
+        soon(lambda: not widget.review.measuring)
+        picture = model.data(model.index(model.row_of(FIRST)), Qt.ItemDataRole.DecorationRole).toImage()
+        assert picture.pixelColor(30, 30).red() > 150 > picture.pixelColor(2, 2).red()
+
     def test_without_an_image_the_outline_is_seen(self, viewer, widget):
         del viewer.layers["smear"]
         model = widget.gallery.model()

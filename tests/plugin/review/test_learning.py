@@ -104,6 +104,15 @@ class TestLearning:
         assert said(widget, 12) == ("basophil", "person")
         assert "blast" in widget.review.classes.names
 
+    def test_cells_are_looked_at_anew_where_the_image_was_replaced(self, viewer, widget):
+        learn(widget)
+        smear = viewer.layers["smear"]
+        top, bottom = smear.data[:70], smear.data[70:]
+        left, right = np.vstack([top, bottom])[:, :140], np.vstack([bottom, top])[:, 140:]
+        smear.data = np.hstack([left, right])
+        learn(widget)
+        assert likeliest(widget.cells) == ["lymphocyte"] * 2 + ["blast"] * 6 + ["lymphocyte"] * 4
+
     def test_a_class_that_was_accepted_stays_until_that_is_taken_back(self, widget):
         learn(widget)
         widget.select([(0, 3), (0, 9)])

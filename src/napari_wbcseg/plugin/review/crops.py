@@ -46,7 +46,7 @@ class Crops(QObject):
     def __init__(self, labels: Labels, image: Image | None, diameter: float, side: int) -> None:
         super().__init__()
         self._labels, self._diameter, self._side = labels, max(diameter, 1.0), side
-        self._layer = image
+        self._source = None if image is None else image.data
         self._image: Any = None if image is None else image_data(image)
         self._range = 255.0
         self._kept: dict[tuple[Cell, Box], QPixmap] = {}
@@ -64,8 +64,9 @@ class Crops(QObject):
                 self._image = None
 
     def suit(self, labels: Labels, image: Image | None, diameter: float) -> bool:
-        """Say whether they are of these layers, at a scale that is about right for such cells."""
-        return labels is self._labels and image is self._layer and 0.8 < diameter / self._diameter < 1.25
+        """Say whether they are of these layers as they are, at a scale that is about right for such cells."""
+        same = labels is self._labels and self._source is (None if image is None else image.data)
+        return same and 0.8 < diameter / self._diameter < 1.25
 
     def picture(self, cell: Cell, box: Box) -> QPixmap:
         """Return the picture of a cell, given with its box; of pixels on disk a grey one until it is read."""

@@ -233,7 +233,6 @@ class Gallery(QListView):
         super().__init__()
         self._shown, self._review, self._selection = shown, review, selection
         self._crops: Crops | None = None
-        self._stale = True
         #: Adds classes, and changes them.
         self.class_menu = ClassMenu(self, review, panel)
         self._items = GalleryModel(self._picture)
@@ -258,14 +257,12 @@ class Gallery(QListView):
 
     def renew(self) -> None:
         """Show the cells as they are now; a hidden gallery does so when it is opened."""
-        self._stale = True
         if self._review() is None:
             self._crops = None
         if self.isVisible():
             self._show_cells()
 
     def _show_cells(self) -> None:
-        self._stale = False
         review = self._review()
         if review is None:
             self._items.clear()
@@ -284,9 +281,8 @@ class Gallery(QListView):
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
-        if self._stale:
-            self._show_cells()
-            self._selected.scroll()
+        self._show_cells()
+        self._selected.scroll()
 
     def _picture(self, cell: Cell) -> QPixmap:
         review = self._review()

@@ -25,7 +25,7 @@ from ..shared.features import known_cells
 from ..shared.jobs import Job, busy, in_background, timer
 from ..shared.metadata import note
 from ..shared.viewer import image_data
-from .decisions import Cell, Suggestions
+from .decisions import Cell, Suggestions, keys_of
 from .layer import LayerReview
 
 _PAUSE = 700  # ms after a name in which no other comes
@@ -61,6 +61,7 @@ class Learning(QObject):
         self._review = review
         self.wanted: bool | None = None
         self._seen: Seen = {}
+        self._pixels: Any = None  # that they were seen in
         self._first: ClassifierFile | None = None
         self._renamed = 0  # how many renamings it has taken over
         known = known_cells(review.labels)
@@ -111,6 +112,8 @@ class Learning(QObject):
 
     def _start(self, image: Image) -> None:
         self._soon.stop()
+        if image.data is not self._pixels:
+            self._pixels, self._seen = image.data, {}
         view, classes = _View.of(self._review, image), self._review.classes
         seen, wanted = self._seen, self.wanted
         names, first, before = _named(view.cells), self._first, self._review.suggestions
@@ -135,7 +138,7 @@ class Learning(QObject):
 
         self._names = names
         learns = wanted or (first is not None and _enough(names, first))
-        long = learns and sum(cell not in seen for cell in view.keys) > _UNSEEN
+        long = learns and sum(cell not in seen for cell in keys_of(view.cells)) > _UNSEEN
         self._job = in_background(
             work,
             "Learning the classes" if long else "",
@@ -222,8 +225,6 @@ class _View:
         Lazy ones for cells on disk.
     cells : DataFrame
         A row a cell.
-    keys : list of tuple of int
-        Plane and label of each.
     diameter : float or None
         Of a typical cell, pixels.
     """
@@ -231,7 +232,6 @@ class _View:
     labels: Any
     image: Any
     cells: pd.DataFrame
-    keys: list[Cell]
     diameter: float | None
 
     @classmethod
@@ -240,16 +240,16 @@ class _View:
         labels, diameter = image_data(review.labels), review.info.class_diameter
         # Labels in memory may be edited meanwhile.
         labels = labels if review.on_disk else np.array(labels)
-        return cls(labels, image_data(image), review.cells, review.keys(), diameter)
+        return cls(labels, image_data(image), review.cells, diameter)
 
 
 def _look(view: _View, classifier: ClassifierFile, seen: Seen, progress: Progress) -> Seen:
     """Return the embedding of each cell; only those are looked at that were not, as they are now."""
-    places = list(map(tuple, view.cells[["row", "col", "area"]].to_numpy(float).tolist()))
-    new = [row for row, cell in enumerate(view.keys) if cell not in seen or seen[cell][0] != places[row]]
-    cells = view.cells.iloc[new]
+    where = view.cells[["row", "col", "area"]].to_numpy(float).tolist()
+    places = dict(zip(keys_of(view.cells), map(tuple, where), strict=True))
+    cells = view.cells.loc[[cell not in seen or seen[cell][0] != place for cell, place in places.items()]]
     _, embedding = predict_labels(view.labels, cells, view.image, view.diameter, classifier, progress)
-    looked = {view.keys[row]: (places[row], one) for row, one in zip(new, embedding, strict=True)}
+    looked = {cell: (places[cell], one) for cell, one in zip(keys_of(cells), embedding, strict=True)}
     return {**seen, **looked}
 
 
@@ -260,7 +260,7 @@ def _forgotten(
     if not (taken_back and classifier.header.taught):
         return classifier, seen
     seen = _look(view, classifier, seen, progress)
-    gone = [seen[cell][1] for cell in view.keys if cell[1] in taken_back]
+    gone = [seen[cell][1] for cell in keys_of(view.cells) if cell[1] in taken_back]
     without = forget(classifier, np.stack(gone)) if gone else classifier
     if without is not classifier:
         _keep(without)
@@ -269,7 +269,7 @@ def _forgotten(
 
 def _suggestions(view: _View, seen: Seen, classes: ClassList, first: ClassifierFile) -> Suggestions:
     """Teach a classifier by the cells that a person named, and let it look at all of them."""
-    cells, embedding = view.cells, np.stack([seen[cell][1] for cell in view.keys])
+    cells, embedding = view.cells, np.stack([seen[cell][1] for cell in keys_of(view.cells)])
     seen_whole = np.isfinite(embedding).all(axis=1)
     named = _named(cells)
     names = [named.get(label) for label in cells["label"][seen_whole]]

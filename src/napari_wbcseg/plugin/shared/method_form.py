@@ -16,7 +16,7 @@ from .events import events
 from .layer_picker import offer
 from .model_list import ModelPicker
 from .panel import button, there
-from .preferences import preference, preferred_settings
+from .preferences import preference
 from .settings_form import FieldEditor, SettingsForm
 
 _USUAL_DIAMETER = 63  # pixels; a start for who sets it by hand
@@ -35,7 +35,8 @@ class MethodForm(SettingsForm[SegmentationSettings]):
         self.models = ModelPicker(preference("model"))
         model = ("Model", self.models, "Built-in models and those you trained.")
         editors = {"classes": ClassesEditor}
-        super().__init__(preferred_settings(), top, editors=editors, above=[model])
+        settings = SegmentationSettings(device=preference("device"))
+        super().__init__(settings, top, editors=editors, above=[model])
         self.diameter = self.editors["cell_diameter"]
         self.diameter.suggest(_USUAL_DIAMETER)
         self.models.currentIndexChanged.connect(self._on_model)

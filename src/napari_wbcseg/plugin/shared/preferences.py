@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...settings import SegmentationSettings
-
 DEFAULTS: dict[str, Any] = {
     "model": "wbc",
     "device": "auto",
@@ -13,12 +11,6 @@ DEFAULTS: dict[str, Any] = {
     "count_on_canvas": True,
     "save_formats": "tiff,csv,overlay",
 }
-
-
-def preferred_settings() -> SegmentationSettings:
-    """Return the settings that a widget starts with."""
-    device = preference("device")
-    return SegmentationSettings(device=device if device in ("auto", "cpu") else "auto")
 
 
 def preference(name: str) -> Any:
