@@ -11,13 +11,7 @@ import numpy as np
 import pandas as pd
 from qtpy.QtCore import QAbstractListModel, QMimeData, QModelIndex, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QDrag, QPainter, QPixmap
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QListView,
-    QMenu,
-    QStyle,
-    QStyledItemDelegate,
-)
+from qtpy.QtWidgets import QAbstractItemView, QListView, QMenu, QStyle, QStyledItemDelegate
 
 from ...classification.classes import CLASS, CLASS_BY, CLASS_PROBABILITY, PERSON, UNSURE, ClassList
 from ..shared.panel import Panel, there

@@ -9,14 +9,7 @@ import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QGridLayout,
-    QLineEdit,
-    QPushButton,
-    QTabWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QPushButton, QTabWidget
 
 from ...segmentation.measure import in_physical_units
 from ..shared.columns import BY_NAME, NUMBERS

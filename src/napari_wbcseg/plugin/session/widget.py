@@ -265,10 +265,7 @@ class SessionWidget(Panel):
                 self._asked = entry
 
         self._reading = self._start(
-            lambda progress: read_picture(item, session, left),
-            show,
-            failed=failed,
-            instead_of=self._reading,
+            lambda progress: read_picture(item, session, left), show, failed=failed, instead_of=self._reading
         )
 
     def _show(self, entry: Entry, contents: Contents, words: str) -> None:

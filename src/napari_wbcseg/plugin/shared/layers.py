@@ -74,9 +74,7 @@ def layer_arrays(segmentation: Segmentation) -> LayerArrays:
 
 
 def add_segmentation(
-    viewer: ViewerModel,
-    segmentation: Segmentation,
-    source: Layer | None = None,
+    viewer: ViewerModel, segmentation: Segmentation, source: Layer | None = None
 ) -> ResultLayers:
     """Add the layers of a segmentation, replacing those of an earlier run on the same source.
 
