@@ -127,89 +127,60 @@ class LayerUpdate:
     def steps(self) -> Generator[ResultLayers | None]:
         """Yield after each step, the layers after the last; closed early, it takes away what it added."""
         guard_canvas(self._viewer)
+        found, arrays = self._segmentation, self._arrays
+        magma = {"colormap": "magma", "blending": "additive", "contrast_limits": (0, 1), "opacity": 0.6}
+        hidden = {"visible": False}
         try:
-            probability = self._probability()
+            probability = self._layer(
+                "probability", Image, {"data": found.probability}, rgb=False, **magma, **hidden
+            )
             yield None
-            proposals = self._no_proposals()
+            proposals = self._layer("proposals", Shapes, {}, ndim=arrays.labels.ndim, opacity=0.8, **hidden)
+            proposals.data = []  # also of a new one: while the view is in 3D none can be added to it before
             yield None
-            rectangles = self._arrays.rectangles
-            for start in range(0, len(rectangles), _RECTANGLES_AT_ONCE):
-                some = list(rectangles[start : start + _RECTANGLES_AT_ONCE])
+            for start in range(0, len(arrays.rectangles), _RECTANGLES_AT_ONCE):
+                some = list(arrays.rectangles[start : start + _RECTANGLES_AT_ONCE])
                 proposals.add(some, shape_type="rectangle", **_PROPOSAL_LOOK)
                 yield None
-            cells = self._cells()
+            content = {"data": arrays.labels, "features": arrays.features}
+            cells = self._layer("cells", Labels, content, opacity=CELLS_OPACITY)
+            colour_cells(cells, arrays.features, found.classes)
         except BaseException:
             self._remove(self._added)
             raise
         self._remove(one for one in self._earlier.values() if one not in (probability, proposals, cells))
         if self._activate:
             self._viewer.layers.selection.active = cells
-        counts_of(self._viewer).tell(cells, self._segmentation.cells)
+        counts_of(self._viewer).tell(cells, found.cells)
         yield ResultLayers(cells, proposals, probability)
-
-    def _probability(self) -> Image:
-        layer: Image = self._layer(
-            "probability",
-            Image,
-            self._segmentation.probability,
-            name=layer_name("probability", self._picture),
-            rgb=False,
-            colormap="magma",
-            blending="additive",
-            contrast_limits=(0, 1),
-            opacity=0.6,
-            visible=False,
-        )
-        if layer not in self._added:
-            layer.data = self._segmentation.probability
-        return layer
-
-    def _no_proposals(self) -> Shapes:
-        """Return the layer of the proposals without any."""
-        name = layer_name("proposals", self._picture)
-        ndim = self._arrays.labels.ndim
-        layer: Shapes = self._layer("proposals", Shapes, ndim=ndim, name=name, opacity=0.8, visible=False)
-        layer.data = []  # also of a new one: while the view is in 3D none can be added to it before
-        return layer
-
-    def _cells(self) -> Labels:
-        labels, features = self._arrays.labels, self._arrays.features
-        name = counted_name(self._info("cells"), self._segmentation.cells, self._picture)
-        layer: Labels = self._layer(
-            "cells", Labels, labels, name=name, features=features, opacity=CELLS_OPACITY
-        )
-        if layer not in self._added:
-            layer.editable = False  # forgets what Undo would bring into the new labels
-            layer.data = labels
-            layer.editable = True
-            layer.features = features
-        colour_cells(layer, features, self._segmentation.classes)
-        return layer
 
     def _remove(self, layers: Iterable[Layer]) -> None:
         for layer in layers:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
 
-    def _info(self, role: Role) -> LayerInfo:
-        return LayerInfo.of_result(
+    def _layer(self, role: Role, kind: type[Layer], content: dict[str, Any], **look: Any) -> Any:
+        """Return the layer of a role where it is to be: the earlier one, with the looks it has, or a new one."""
+        found, layers = self._segmentation, self._viewer.layers
+        info = LayerInfo.of_result(
             role,
-            self._segmentation,
+            found,
             source=self._picture or None,
             source_id=None if self._source is None else str(self._source.unique_id),
             fingerprint=self._arrays.fingerprint if role == "cells" else None,
         )
-
-    def _layer(self, role: Role, kind: type[Layer], *data: Any, **look: Any) -> Any:
-        """Return the layer of a role where it is to be, with its old content or new."""
-        layer, info, layers = self._earlier.get(role), self._info(role), self._viewer.layers
+        layer = self._earlier.get(role)
         same_axes = layer is not None and layer.ndim == self._arrays.labels.ndim
         if same_axes and isinstance(layer, kind) and not getattr(layer, "multiscale", False):
-            for name, value in self._place.items():
-                setattr(layer, name, value)
             info.keep_in(layer)
+            layer.editable = False  # forgets what Undo would bring into new labels
+            for name, value in {**self._place, **content}.items():
+                setattr(layer, name, value)
+            layer.editable = True
             return layer
-        layer = kind(*data, metadata=info.metadata, **look, **self._place)
+        counted = role == "cells"
+        name = counted_name(info, found.cells, self._picture) if counted else layer_name(role, self._picture)
+        layer = kind(**content, name=name, metadata=info.metadata, **look, **self._place)
         # Above its source and what was added before; on top where there is no source.
         below = next((one for one in (*reversed(self._added), self._source) if one in layers), None)
         place = len(layers) if below is None else layers.index(below) + 1
