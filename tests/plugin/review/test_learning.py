@@ -13,7 +13,7 @@ from napari_wbcseg.classification.classes import probability_columns
 from napari_wbcseg.classification.classify import classify_cells
 from napari_wbcseg.classification.learn import least_sure
 from napari_wbcseg.datasets.corrections import learnt_file
-from napari_wbcseg.errors import EditError
+from napari_wbcseg.errors import EditError, ModelError
 from napari_wbcseg.network.classifier import read_classifier
 from napari_wbcseg.plugin.shared.metadata import LayerInfo
 from napari_wbcseg.results.load import load_result
@@ -283,6 +283,19 @@ class TestBySuggestion:
         until(lambda: another.review.suggestions is not None)
         assert likeliest(another.cells)[:6] == ["Lymphozyt"] * 6
         assert "lymphocyte" not in another.review.classes.names
+
+    def test_a_class_that_was_renamed_does_not_come_back_after_learning_failed(self, widget, monkeypatch):
+        def fail(*_):
+            raise ModelError("There is no room.")
+
+        learn(widget)
+        with monkeypatch.context() as context:
+            context.setattr("napari_wbcseg.plugin.review.learning._suggestions", fail)
+            widget.gallery.class_menu.change("lymphocyte", name="Lymphozyt")
+            until(lambda: widget.message.text() == "There is no room.")
+        learn(widget)
+        assert likeliest(widget.cells)[:6] == ["Lymphozyt"] * 6
+        assert "lymphocyte" not in widget.review.suggestions.classifier.header.examples
 
 
 class TestMissedCells:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,6 @@ class Learning(QObject):
         self._seen: Seen = {}
         self._pixels: Any = None  # that they were seen in
         self._first: ClassifierFile | None = None
-        self._renamed = 0  # how many renamings it has taken over
         known = known_cells(review.labels)
         self._names = _named(known) if CLASS_BY in known else {}  # learnt from, or found at first
         self._asked = ""  # the classifier that the layer named before
@@ -118,10 +118,7 @@ class Learning(QObject):
         seen, wanted = self._seen, self.wanted
         names, first, before = _named(view.cells), self._first, self._review.suggestions
         asked = (self._review.info.settings or {}).get("classes")
-        taken_back = self._review.taken_back
-
-        renamings = self._review.renamed[self._renamed if first else 0 :]
-        self._renamed = len(self._review.renamed)
+        taken_back, renamings = self._review.taken_back, list(self._review.renamed)
 
         def work(progress: Progress) -> tuple[ClassifierFile, Seen, Suggestions | None]:
             start = first or _first_classifier(asked)
@@ -142,15 +139,16 @@ class Learning(QObject):
         self._job = in_background(
             work,
             "Learning the classes" if long else "",
-            done=self._on_learnt,
+            done=partial(self._on_learnt, len(renamings)),
             failed=self._on_failed,
             cancelled=self._on_cancelled,
             cleanup=self._review.cleanup,
         )
 
-    def _on_learnt(self, outcome: tuple[ClassifierFile, Seen, Suggestions | None]) -> None:
+    def _on_learnt(self, renamings: int, outcome: tuple[ClassifierFile, Seen, Suggestions | None]) -> None:
         self._first, self._seen, suggestions = outcome
         review = self._review
+        del review.renamed[:renamings]
         if suggestions is None and review.suggestions is None:
             return
         self._name_in_layer(suggestions)

@@ -68,7 +68,7 @@ class ReviewedCells(MeasuredCells):
         self._said: pd.Series | None = None  # of the classes, in the layer's features
         self._found: pd.DataFrame | None = None  # without what was decided, as that changes more often
         self.suggestions: Suggestions | None = None
-        #: Old and new names of classes, in the order in which they were given.
+        #: Old and new names of classes that no classifier has taken over yet, in their order.
         self.renamed: list[Mapping[str, str]] = []
         self._done: list[_Step] = []
         self._undone: list[_Step] = []

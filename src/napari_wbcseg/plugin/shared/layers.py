@@ -160,7 +160,7 @@ class LayerUpdate:
                 self._viewer.layers.remove(layer)
 
     def _layer(self, role: Role, kind: type[Layer], content: dict[str, Any], **look: Any) -> Any:
-        """Return the layer of a role where it is to be: the earlier one, with the looks it has, or a new one."""
+        """Return the layer of a role, filled, where it is to be: the earlier one as it looks or a new one."""
         found, layers = self._segmentation, self._viewer.layers
         info = LayerInfo.of_result(
             role,
