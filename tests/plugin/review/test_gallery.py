@@ -119,6 +119,10 @@ class TestShown:
         model = widget.gallery.model()
         picture = model.data(model.index(model.row_of(FIRST)), Qt.ItemDataRole.DecorationRole).toImage()
         assert picture.pixelColor(30, 30).red() < 150 < picture.pixelColor(2, 2).red()
+        widget.labels.data_setitem((np.array([30]), np.array([30])), 0)
+        widget.review.update_now()
+        picture = model.data(model.index(model.row_of(FIRST)), Qt.ItemDataRole.DecorationRole).toImage()
+        assert picture.pixelColor(30, 30).red() > 150, "also as it was edited within its box"
 
 
 class TestSelecting:

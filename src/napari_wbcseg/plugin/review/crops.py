@@ -70,7 +70,8 @@ class Crops(QObject):
 
     def picture(self, cell: Cell, box: Box) -> QPixmap:
         """Return the picture of a cell, given with its box; of pixels on disk a grey one until it is read."""
-        if (cell, box) in self._kept:
+        drawn = self._at_once and self._image is None  # its outline, which edits change within its box
+        if (cell, box) in self._kept and not drawn:
             return self._kept[cell, box]
         if self._at_once:
             return self._keep(cell, box)

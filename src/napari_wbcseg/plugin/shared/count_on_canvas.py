@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -18,8 +16,8 @@ _WIDTH = 0.9  # pixels of the screen that a letter takes at most, for a point of
 _MARGIN = 24  # pixels of the screen beside the text
 
 
-class CountOnCanvas:
-    """Writes the count of the cells that are seen, and no other, on a viewer's canvas.
+def write_count(viewer: ViewerModel, lines: Callable[[Labels], list[str]], before: str) -> str:
+    """Write the count of the cells that are seen, and no other, on a viewer's canvas; return what is written.
 
     These are the cells of the active layer, or of the topmost one, unless a picture covers them.
 
@@ -28,28 +26,18 @@ class CountOnCanvas:
     viewer : ViewerModel
     lines : callable
         Returns what is written of a layer of cells.
+    before : str
+        What was written last; other words are the user's own, and stay.
     """
-
-    def __init__(self, viewer: ViewerModel, lines: Callable[[Labels], list[str]]) -> None:
-        self._viewer, self._lines = weakref.ref(viewer), lines
-        self._text = ""
-
-    def show(self, event: Any = None) -> None:
-        """Write it anew."""
-        viewer = self._viewer()
-        if viewer is None:
-            return
-        overlay = viewer.canvas.overlays.text
-        if overlay.visible and overlay.text not in ("", self._text):
-            return  # the user's own words
-        cells = _seen(viewer) if preference("count_on_canvas") else None
-        lines = [] if cells is None else self._lines(cells)
-        if not lines:
-            overlay.visible, self._text = False, ""
-            return
-        self._text, size = fitted(lines, viewer.canvas.size[1])
-        overlay.text, overlay.font_size = self._text, size
-        overlay.visible = True
+    overlay = viewer.canvas.overlays.text
+    if overlay.visible and overlay.text not in ("", before):
+        return before
+    cells = _seen(viewer) if preference("count_on_canvas") else None
+    told = [] if cells is None else lines(cells)
+    if told:
+        overlay.text, overlay.font_size = fitted(told, viewer.canvas.size[1])
+    overlay.visible = bool(told)
+    return overlay.text if told else ""
 
 
 def fitted(lines: list[str], width: float) -> tuple[str, float]:

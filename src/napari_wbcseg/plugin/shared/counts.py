@@ -22,7 +22,7 @@ from ...progress import Progress
 from ...segmentation.result import counts, summary_of
 from .class_colours import legend, show_classes
 from .columns import tell_at_mouse
-from .count_on_canvas import CountOnCanvas
+from .count_on_canvas import write_count
 from .features import known_cells, known_values
 from .jobs import Job, busy, in_background, timer
 from .metadata import LayerInfo, is_cells, is_on_disk, is_picture, note
@@ -77,7 +77,7 @@ class Counts(QObject):
         self._pixels: weakref.WeakKeyDictionary[Layer, Any] = weakref.WeakKeyDictionary()  # of pictures
         self._job: Job | None = None
         self._soon = timer(_DELAY, self._count, self)
-        self._canvas = CountOnCanvas(viewer, self._lines)
+        self._written = ""  # on the canvas
         layers = viewer.layers
         layers.events.inserted.connect(self._on_inserted)
         for emitter in (
@@ -87,12 +87,12 @@ class Counts(QObject):
             viewer.canvas.events.size,
             viewer.canvas.grid.events.enabled,
         ):
-            emitter.connect(self._canvas.show)
+            emitter.connect(self._show)
         layers.selection.events.active.connect(self._on_active)
         viewer.events.status.connect(self._on_status, position="last")
         for layer in layers:
             self._watch(layer)
-        self._canvas.show()
+        self._show()
 
     # Asked and told --------------------------------------------------------------------------------------
 
@@ -115,6 +115,11 @@ class Counts(QObject):
         plane = plane_shown(layer, viewer.dims.point)
         words = "" if plane is None else self.words(layer, plane)
         return f"plane {plane}: {words}" if words else ""
+
+    def _show(self, event: Any = None) -> None:
+        """Write the count of the cells that are seen on the canvas."""
+        if (viewer := self._viewer()) is not None:
+            self._written = write_count(viewer, self._lines, self._written)
 
     def _lines(self, layer: Labels) -> list[str]:
         """Return what stands on the canvas of the cells that are seen; nothing where no count is known."""
@@ -145,14 +150,14 @@ class Counts(QObject):
     def say(self, layer: Labels, words: str) -> None:
         """Tell of a layer that is filling how far it is; it is neither followed nor counted yet."""
         note(layer, role="cells", kept=True, summary=words)
-        self._canvas.show()
+        self._show()
 
     # Following -------------------------------------------------------------------------------------------
 
     def _on_inserted(self, event: Any) -> None:
         layer = event.value
         self._watch(layer)
-        self._canvas.show()
+        self._show()
         QTimer.singleShot(0, lambda: self._reunite(layer))  # napari is in the middle of the event
 
     def _reunite(self, layer: Layer) -> None:
@@ -167,7 +172,7 @@ class Counts(QObject):
 
     def _on_active(self, event: Any = None) -> None:
         """Let the cells that were chosen last be those of their picture, where a copy of them is there."""
-        self._canvas.show()
+        self._show()
         viewer = self._viewer()
         active = None if viewer is None else viewer.layers.selection.active
         source = None if active is None or not is_cells(active) else LayerInfo.of(active).source_id
@@ -188,7 +193,7 @@ class Counts(QObject):
 
     def _watch(self, layer: Layer) -> None:
         for name in ("visible", "opacity", "blending", "translate", "scale", "affine"):
-            getattr(layer.events, name).connect(self._canvas.show)
+            getattr(layer.events, name).connect(self._show)
         layer.events.metadata.connect(self._on_saved)
         layer.events.name.connect(self._on_renamed)
         if is_picture(layer):
@@ -218,7 +223,7 @@ class Counts(QObject):
                 note(layer, source=picture.name)
                 if ending and layer.name.endswith(ending):
                     layer.name = layer_name(layer.name.removesuffix(ending), picture.name)
-        self._canvas.show()
+        self._show()
 
     def _on_saved(self, event: Any) -> None:
         """Tell the count anew: of cells that were corrected and saved it is in doubt no more."""
@@ -269,7 +274,7 @@ class Counts(QObject):
             named, name = _COUNTED_NAME.fullmatch(layer.name), counted_name(info, cells)
             if named is not None and layer.name != name + named[1]:
                 layer.name = name + named[1]
-        self._canvas.show()
+        self._show()
         self.changed.emit(layer)
 
 

@@ -212,7 +212,7 @@ def result_layers(viewer: ViewerModel, source: Layer | None) -> dict[Role, Layer
 
 
 def is_corrected(cells: Any) -> bool:
-    """Say whether cells were accepted, rejected, named or painted in; of a layer, or a snapshot of one."""
+    """Say whether cells were accepted, named or painted in; of a layer, or a snapshot of one."""
     features, info = cells.features, LayerInfo.of(cells)
     said = {"decision": ["accepted", "rejected"], CLASS_BY: [PERSON]}
     decided = any(name in features and features[name].isin(words).any() for name, words in said.items())
