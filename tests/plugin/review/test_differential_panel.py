@@ -65,6 +65,16 @@ def test_it_says_how_many_more_cells_halve_an_interval(widget, panel):  # noqa: 
     assert panel.more.text() == f"{more} more cells would halve the interval of the class {item.text(0)}."
 
 
+def test_the_class_that_was_chosen_stays_so_while_cells_are_named(widget, panel):  # noqa: F811
+    widget.select([FIRST])
+    widget.name("band neutrophil")
+    panel.table.setCurrentItem(panel.table.topLevelItem(0).child(0))
+    widget.select([SECOND])
+    widget.name("lymphocyte")
+    assert panel.table.currentItem().text(0) == "band neutrophil"
+    assert panel.more.text().endswith(" of the class band neutrophil.")
+
+
 def test_only_the_cells_in_the_chosen_regions_are_counted(viewer, panel):
     regions = viewer.add_shapes([np.array([[10, 10], [10, 130], [50, 130], [50, 10]])], name="regions")
     panel.regions.value = regions

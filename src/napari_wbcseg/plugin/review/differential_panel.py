@@ -122,7 +122,8 @@ class DifferentialPanel(QWidget):
         """Count again; a hidden panel does so when it is opened."""
         if not self.isVisible():
             return
-        chosen = self.table.currentIndex().row()
+        chosen = self.table.currentItem()
+        name = "" if chosen is None else chosen.text(0)
         review = self._review()
         kept = None if review is None else review.info.record
         record = None if kept is None else Path(kept)
@@ -137,8 +138,7 @@ class DifferentialPanel(QWidget):
             self.differential, words = self._of_picture()
         self.table.clear()
         if self.differential is not None:
-            self._fill(self.differential)
-            self.table.setCurrentItem(self.table.topLevelItem(chosen))
+            self.table.setCurrentItem(self._fill(self.differential).get(name))
         self.summary.setText(words)
         self._say()
 
@@ -182,7 +182,8 @@ class DifferentialPanel(QWidget):
             table = self.differential.table().to_csv(sep="\t", index=False, float_format="%.1f")
             there(QApplication.clipboard()).setText(table)
 
-    def _fill(self, found: Differential) -> None:
+    def _fill(self, found: Differential) -> dict[str, QTreeWidgetItem]:
+        """Add a row a class, and return them by its name."""
         rows: dict[str, QTreeWidgetItem] = {}
         widest = max((share.high for share in found.shares), default=100.0)
         for share in found.shares:
@@ -199,6 +200,7 @@ class DifferentialPanel(QWidget):
             parent = rows.get(share.part_of, there(self.table.invisibleRootItem()))
             parent.addChild(item)
         self.table.expandAll()
+        return rows
 
     def _say(self, *_: Any) -> None:
         """Say what more cells would bring for the chosen class, or for the widest interval."""
