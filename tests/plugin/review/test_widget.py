@@ -107,6 +107,17 @@ def test_rows_and_cells_are_selected_both_ways(viewer, widget, qtbot):
     assert widget.selected == [(0, 2)], "the brush is left alone"
 
 
+def test_frames_follow_an_edit_and_leave_the_active_layer_to_the_user(viewer, widget, qtbot):
+    widget.select([(0, 2)])
+    soon(lambda: not widget._draw_later.isActive())
+    before = viewer.layers["selected cells"].data[0]
+    viewer.layers.selection.active = viewer.layers["smear"]
+    widget.labels.data[30, 122:126] = 2
+    widget.labels.refresh()
+    soon(lambda: not np.array_equal(viewer.layers["selected cells"].data[0], before))
+    assert viewer.layers.selection.active is viewer.layers["smear"]
+
+
 def test_whoever_goes_through_the_cells_to_check_is_led_on(viewer, widget):
     assert widget.panel.count.text() == "3 white cells, 2 to check"
     assert [row["status"] for row in rows(widget)] == ["", "check: unsure", "check: unsure"]

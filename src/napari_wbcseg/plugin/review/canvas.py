@@ -90,7 +90,7 @@ class OnCanvas(QObject):
             remove()
 
     def show(self, centre: bool = False) -> None:
-        """Show which cells are selected: by label and frames, and by the camera where that is to go there."""
+        """Show which cells were selected: by label and frames, by the camera where that is to go there."""
         review, layers, cells = self._review, self._viewer.layers, self._selection.cells
         if cells:
             with review.labels.events.selected_label.blocker(self._on_label):
@@ -100,14 +100,14 @@ class OnCanvas(QObject):
                 layers.selection.active = review.labels
             if centre:
                 centre_on(self._viewer, review.labels, cells[-1][0], review.box_of(cells[-1]))
-        if review.labels in layers:
-            self._frame([(cell[0], review.box_of(cell)) for cell in cells[-_MOST_FRAMES:]])
+        self.frame()
 
-    def _frame(self, places: list[tuple[int, Box]]) -> None:
-        """Frame these boxes, each given with its plane, in a layer of their own, in place of those before."""
+    def frame(self) -> None:
+        """Frame the selected cells where they are now, in a layer of their own."""
         labels, layers = self._review.labels, self._viewer.layers
+        places = [(cell[0], self._review.box_of(cell)) for cell in self._selection.cells[-_MOST_FRAMES:]]
         there = self._frames is not None and self._frames in layers
-        if places == self._framed and (there or not places):
+        if labels not in layers or (places == self._framed and (there or not places)):
             return
         if self._frames is None or not there:
             self._frames = helper_layer(labels, "selected cells", opacity=0.9)

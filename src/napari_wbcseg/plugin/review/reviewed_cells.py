@@ -113,6 +113,7 @@ class ReviewedCells(MeasuredCells):
         """Return the cells as they are measured, with what a classifier says that learned here."""
         tables = [plane.table for plane in self.planes or [TrackedCells(np.zeros((0, 0), np.int32))]]
         table = pd.concat(tables, ignore_index=True)
+        table["certainty"] = table["label"].map(self._certainty).astype(float)
         if self.stacked:
             table.insert(0, "plane", np.repeat(range(len(tables)), list(map(len, tables))))
         found = self.suggestions
@@ -330,6 +331,7 @@ class ReviewedCells(MeasuredCells):
         self.known = known_cells(self.labels)
         if {"check", "flag"} <= set(features):  # what was flagged is flagged anew
             self.known["check"] = features["check"].eq(True) & features["flag"].isna()
+        self._certainty = known_values(self.labels, "certainty")
         decisions = known_values(self.labels, "decision")
         self._decisions = Decisions(label for label, said in decisions.items() if said == ACCEPTED)
         self._forget_steps()

@@ -166,7 +166,7 @@ class ScriptedReview(Panel):
         """Draw what may wait until the hands rest."""
         self.panel.draw_histogram()
         if self.canvas is not None:
-            self.canvas.show()
+            self.canvas.frame()
             self.canvas.colour()
 
     # What is listed --------------------------------------------------------------------------------------
