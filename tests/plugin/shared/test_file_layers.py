@@ -279,6 +279,17 @@ def test_what_is_said_right_before_a_part_and_in_it_is_kept(viewer, result, forc
     assert table.loc[2, "class_by"] == "person", "though its outline was changed"
 
 
+def test_looking_at_cells_on_disk_changes_no_file(viewer, result, qtbot):
+    before = {file: file.stat().st_mtime_ns for file in result.rglob("*")}
+    _, cells = viewer.open(result, plugin="napari-wbcseg")
+    review = ReviewWidget(viewer)
+    qtbot.addWidget(review)
+    review.labels = cells
+    review.select([(0, 2)])
+    qtbot.waitUntil(lambda: not Job._running, timeout=20_000)
+    assert {file: file.stat().st_mtime_ns for file in result.rglob("*")} == before
+
+
 def test_that_decisions_cannot_be_kept_is_said_once_until_they_are(viewer, result, qtbot, monkeypatch):
     said = []
     monkeypatch.setattr(disk_copy, "show_error", said.append)

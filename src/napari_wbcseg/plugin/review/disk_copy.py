@@ -24,12 +24,19 @@ class DiskCopy:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._job: Job | None = None
+        self._told: tuple[pd.DataFrame, ClassList] | None = None
         self._waiting: tuple[pd.DataFrame, ClassList] | None = None
         self._failing = False
 
     def write(self, cells: pd.DataFrame, classes: ClassList) -> None:
-        """Write a table of the cells as they are now, and their classes; while one is written, afterwards."""
-        self._waiting = cells, classes
+        """Write a table of the cells as they are now, and their classes; while one is written, afterwards.
+
+        What is told first is there already: whoever only looks at cells changes no file.
+        """
+        before, self._told = self._told, (cells, classes)
+        if before is None or (cells.equals(before[0]) and classes == before[1]):
+            return
+        self._waiting = self._told
         if not busy(self._job):
             self._go_on()
 
