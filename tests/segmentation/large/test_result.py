@@ -13,6 +13,7 @@ from napari_wbcseg.box import Box
 from napari_wbcseg.classification.classes import CellClass
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import ImageError
+from napari_wbcseg.images.pixel_source import PixelSource
 from napari_wbcseg.network.model_file import ModelFile
 from napari_wbcseg.segmentation.large import pyramid
 from napari_wbcseg.segmentation.large.result import LargeResult
@@ -99,6 +100,22 @@ def test_corrections_of_our_own_are_in_the_table(folder: Path) -> None:
     again = LargeResult.open(folder)
     assert again.in_table
     assert again.cells["label"].tolist() == [1, 2, 4]
+
+
+def test_a_cell_drawn_as_it_was_has_the_stain_that_it_had(
+    tmp_path: Path, model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image is looked at as the run did: its brightest value and light are not those of a part of it."""
+    image = picture(TRUTH).astype(np.uint16) << 8
+    known = segment_large(image, tmp_path / "slide", model, SETTINGS).cells
+    result, window = LargeResult.open(tmp_path / "slide"), Box(30, 40, 60, 70)
+    labels = result.region(window)
+    monkeypatch.setattr(PixelSource, "background", property(lambda _: pytest.fail("the image is read")))
+    monkeypatch.setattr("napari_wbcseg.images.pixel_source.bit_range", lambda _: pytest.fail("all of it"))
+    result.replace_region(window, np.zeros(window.shape, np.int32), image)
+    result.replace_region(window, labels, image)
+    stain = known["mean_stain"].tolist()
+    assert result.cells["mean_stain"].tolist() == pytest.approx([*stain[1:], stain[0]])
 
 
 def test_a_correction_that_ended_before_the_table_was_written_is_taken_up(

@@ -325,13 +325,23 @@ class LargeResult:
     def _measure(self, window: Box, touched: np.ndarray, image: Any = None) -> None:
         """Measure cells about a window, and put their rows in place of those that they had."""
         part, labels = self._around(window, touched)
-        density = None if image is None else PixelSource(image).density(np.isin(labels, touched), part[:2])
+        density = None if image is None else self._density(image, np.isin(labels, touched), part[:2])
         fresh, _ = measure_labels(labels, density, touched, part[:2], self.labels.arrays[0].shape)
         known = self.cells.set_index("label")
         fresh = fresh.join(known[[name for name in known if name not in fresh]], on="label")
         rest = self.cells[~self.cells["label"].isin(touched)]
         parts = [rows for rows in (rest, fresh) if len(rows)] or [rest]
         self.cells = _filled(pd.concat(parts, ignore_index=True).sort_values("label", ignore_index=True))
+
+    def _density(self, image: Any, inside: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
+        """Return the optical density of pixels of a part, in the light that all cells were measured in."""
+        try:
+            plan = json.loads((self.folder / PLAN_FILE).read_text(encoding="utf-8"))
+            estimates = GlobalEstimates.model_validate(plan["estimates"])
+        except (OSError, ValueError, KeyError):  # a result of an earlier version
+            return PixelSource(image).density(inside, corner)
+        background = np.array(estimates.background, np.float32)
+        return PixelSource(image, estimates.value_range).density(inside, corner, background)
 
 
 def _filled(table: pd.DataFrame) -> pd.DataFrame:
