@@ -202,6 +202,15 @@ class TestRunAgain:
         )
         assert len(results(copy / inside)[0]) == len(items)
 
+    def test_images_whose_folder_was_renamed_keep_their_results(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        correct(out, items[3])
+        moved = items[0].path.parent.rename(out.with_name("renamed"))
+        assert redone(collect([moved]), out, model) == []
+        assert results(out)[0].set_index("image").loc["0003.png", "count"] == 2
+        assert load_result(out / "0003-result.json").image_path == moved / "0003.png"
+
     def test_what_another_program_wrote_under_a_name_is_not_taken_for_a_runs(
         self, items: list[BatchItem], tmp_path: Path, model: ModelFile
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from os.path import realpath  # `Path.resolve` raises where a link leads to itself
+from os.path import exists, realpath  # `Path.resolve` raises where a link leads to itself
 from pathlib import Path
 
 from ..errors import OutputError, SettingsError
@@ -56,7 +56,8 @@ def with_own_names(items: Iterable[BatchItem], earlier: Sequence[BatchItem], run
     has the name of that again.
     """
     had = {realpath(item.path): item.name for item in earlier if item.name}
-    taken = {name.casefold() for name in had.values()}
+    # The name of an image that is gone is that of the one with its content: its folder was renamed, perhaps.
+    taken = {name.casefold() for path, name in had.items() if exists(path)}
     good = {item.path: item for item in items if not item.problem}
 
     def free(path: Path, name: str) -> bool:

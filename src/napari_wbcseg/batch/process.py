@@ -274,6 +274,12 @@ def refreshed(item: BatchItem, record: ResultRecord, outputs: Outputs) -> tuple[
     """
     now, cells = record_now(record, outputs.folder)
     if now == record:
+        if record.image.file(outputs.folder) is None and record.image.is_of(item.path):  # it moved
+            image = ImageRecord.of(
+                item.path, record.image.name, outputs.folder, hashed=record.image.sha256 is not None
+            )
+            record = record.model_copy(update={"image": image})
+            record.write(outputs.record_file(item.name))
         return record, cells
     result, image = _reopened(item, now, outputs)
     now = write_result(item, result, now.labels, image, now.image, outputs, silent, known=now)
