@@ -76,6 +76,19 @@ def test_names_that_are_no_text(folder: Path, model: ModelFile) -> None:
     assert "is no text (UTF-8): rename it" in counts.loc[bad, "error"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have UTF-8 names whatever the locale")
+def test_a_locale_in_which_names_are_no_text(folder: Path, model: ModelFile) -> None:
+    saved(folder / "café.png")
+    locale = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "napari_wbcseg.cli", "segment", folder, "-o", folder.parent / "out"]
+    done = subprocess.run(
+        [*command, "-m", model.path], env=locale, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "set PYTHONUTF8=1, as Python takes it for ascii" in done.stderr
+    assert "good.png" in done.stdout
+
+
 def test_links_to_themselves(folder: Path, model: ModelFile) -> None:
     loop = folder / "loop.png"
     loop.symlink_to(loop)

@@ -103,7 +103,7 @@ def _wanted_names(good: Mapping[Path, BatchItem], had: Mapping[str, str], run: R
 
 def with_others_done(items: list[BatchItem], earlier: Sequence[BatchItem], run: Run) -> list[BatchItem]:
     """Add what an earlier run did into the same folder with the same model and settings, for the tables."""
-    given = {realpath(item.path) for item in items}
+    given = {realpath(item.path) for item in items if not item.problem}
     others = [item for item in earlier if realpath(item.path) not in given and run.done_before(item)]
     if not others:
         return items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, OutputError, SettingsError, WBCSegError
-from ..files import relative_path, remove_leftovers
+from ..files import relative_path, remove_leftovers, write_problem
 from ..images.find import find_images, natural_key
 from ..network.engines.create import create_engine
 from ..network.model_file import ModelFile
@@ -94,7 +95,9 @@ def collect(paths: Iterable[str | Path], *, recursive: bool = False) -> list[Bat
             unusable(given, f"{_text(given)} cannot be looked into: {reason}.")
     for path in sorted(found.values(), key=natural_key):
         if _text(path) != str(path):
-            unusable(path, f"The name of {_text(path)} is no text (UTF-8): rename it.")
+            other = sys.getfilesystemencoding()  # of a locale that is no UTF-8: the name is not to blame
+            advice = "rename it" if other == "utf-8" else f"set PYTHONUTF8=1, as Python takes it for {other}"
+            unusable(path, f"The name of {_text(path)} is no text (UTF-8): {advice}.")
         else:
             images.append(path)
     shown = image_names(images)
@@ -181,7 +184,7 @@ def segment_files(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from None
+        raise OutputError(write_problem(folder, error)) from None
     with alone_in(folder):
         earlier = earlier_items(folder)
         given = with_own_names(dict.fromkeys(items), earlier, run)
