@@ -12,6 +12,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from napari_wbcseg import SegmentationSettings, TrainingSettings, WBCSegError, segment, train
@@ -94,6 +95,14 @@ def test_images_of_more_than_8_bits_are_scaled_aloud(model: Path, bits: int) -> 
     found = segment(deep, model)
     assert found.count == 2
     assert any(f"{bits} bits" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "YCbCr"])
+def test_pictures_of_pillow_are_taken_in_their_colours(model: Path, mode: str) -> None:
+    picture = Image.fromarray(spots()[0]).convert(mode)
+    found, plain = segment(picture, model), segment(np.asarray(picture.convert("RGB")), model)
+    assert np.array_equal(found.labels, plain.labels)
+    assert (found.count, found.notes) == (2, plain.notes)
 
 
 # Image files, through the shell --------------------------------------------------------------------

@@ -349,6 +349,11 @@ class TestWrongCalls:
         with pytest.raises(SettingsError, match=r"a\.doc names no format"):
             save(result, tmp_path / "a.doc")
 
+    @pytest.mark.parametrize("path", ["", ".", Path()])
+    def test_a_path_without_a_name_is_a_sentence(self, result, path):
+        with pytest.raises(OutputError, match="A result needs a name"):
+            save(result, path, "csv")
+
     def test_the_overlay_asks_for_its_image(self, tmp_path, result, image):
         with pytest.raises(OutputError, match="needs the image"):
             save(result, tmp_path / "a", "csv,overlay")

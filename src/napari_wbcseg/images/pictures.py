@@ -86,11 +86,11 @@ class PicturePixels:
             # Pillow would cut colour PNG files of 16 bits down to 8.
             image = imagecodecs.png_decode(self._path.read_bytes())
         else:
-            image = _array_of(self._opened)
+            image = array_of(self._opened)
         return image.reshape(1, *image.shape[:2], -1)[key]
 
 
-def _array_of(image: Image.Image) -> NDArray[Any]:
+def array_of(image: Image.Image) -> NDArray[Any]:
     """Return grey, RGB, or either with alpha last."""
     if image.mode in ("LA", "La") or (image.mode == "L" and "transparency" in image.info):
         return np.asarray(image.convert("LA"))

@@ -78,6 +78,8 @@ def save(
         If there is no such format.
     """
     path = Path(path)
+    if not path.name:
+        raise OutputError("A result needs a name: give a folder and the name that its files begin with.")
     chosen = format_names(formats) if formats is not None else (format_of(path),)
     found = _with_pixel_size(result if isinstance(result, Segmentation) else of_layer(result), pixel_size)
     _check_image(image, tuple(found.labels.shape), chosen)

@@ -14,6 +14,7 @@ from ..box import Box
 from ..classification.classify import class_list, classifier_of
 from ..errors import ImageError, ModelError, SettingsError
 from ..images.opened import focus_note
+from ..images.pictures import array_of
 from ..images.pixel_source import PixelSource
 from ..images.prepare import bit_range, held, is_one_field, lazy_array
 from ..network.classifier import BUILT_IN_CLASSIFIER
@@ -234,6 +235,8 @@ def _as_array(image: Any) -> Any:
             f"{str(image)!r} is a file name, not an image: read the file first, "
             "for instance with napari_wbcseg.images.read.read_image."
         )
+    if hasattr(image, "getbands"):  # Pillow's, which gives NumPy the numbers of a palette, and CMYK as it is
+        return array_of(image)
     try:
         if all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
             np.dtype(image.dtype)
