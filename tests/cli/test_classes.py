@@ -29,7 +29,7 @@ from napari_wbcseg.classification.classify import classify_cells
 from napari_wbcseg.classification.naming import each_named
 from napari_wbcseg.errors import Cancelled, ModelError
 from napari_wbcseg.network.classifier import ClassifierFile, read_classifier
-from napari_wbcseg.results.records import ResultRecord
+from napari_wbcseg.results.records import ResultRecord, RunRecord
 from napari_wbcseg.training import classifier as training
 from napari_wbcseg.training.class_cells import CLASSES
 
@@ -135,6 +135,17 @@ class TestClassify:
         report = (out / "report.html").read_text(encoding="utf-8")
         assert f"classes {classifier.id}" in report
         assert report.count('alt="violet"') == 3, "the gallery"
+
+    def test_the_run_is_had_again_with_the_classes_that_its_tables_tell(
+        self, out: Path, classifier: ClassifierFile
+    ) -> None:
+        wbcseg("classify", "out/a-result.json", "--classes", "own.safetensors")
+        assert RunRecord.read(out / "run.json").classifier is None, "it told those of one alone"
+        wbcseg("classify", "out", "--classes", "own.safetensors")
+        assert f"classes {classifier.id}" in (out / "report.html").read_text(encoding="utf-8")
+        again = wbcseg("segment", "--settings", "out/run.json", "--out", "out").output
+        assert "Done before, and not again: 2 images" in again
+        assert classes_in(out) == ["pink", "violet", "violet"]
 
     def test_an_image_that_is_gone_or_another_is_a_sentence_and_the_others_are_told(
         self, out: Path, classifier: ClassifierFile

@@ -15,6 +15,7 @@ from ..progress import Progress, silent
 from ..results.differential import counted_records
 from ..results.load import load_result
 from ..results.names import RESULT_SUFFIX
+from ..results.origins import ModelRecord
 from ..results.records import ResultRecord
 from ..segmentation.large.result import LargeResult
 from .folder import BatchItem, Outputs, alone_in
@@ -61,11 +62,12 @@ def classify_results(
     """
     classifier = read_classifier(classes)
     source = classes if classes == BUILT_IN_CLASSIFIER else str(Path(classes).expanduser().resolve())
+    told = ModelRecord.of(classifier.id, source)
     files, _ = counted_records(results)
     done, problems = list[Path](), list[str]()
     for folder in dict.fromkeys(file.parent for file in files):
         with ExitStack() as at_the_end:
-            at_the_end.callback(renew_tables, folder)  # also of what was done before it was stopped
+            at_the_end.callback(_renew, folder, told, done)  # also of what was done before it was stopped
             at_the_end.enter_context(alone_in(folder))
             for file in (one for one in files if one.parent == folder):
                 try:
@@ -74,6 +76,12 @@ def classify_results(
                 except ImageError as error:
                     problems.append(str(error))
     return done, problems
+
+
+def _renew(folder: Path, told: ModelRecord | None, done: Sequence[Path]) -> None:
+    """Write the tables of a folder; its run is one with these classes where they were told of all that counts."""
+    every = {file.resolve() for file in counted_records(folder)[0]}
+    renew_tables(folder, told if every <= {file.resolve() for file in done} else None)
 
 
 def _classify(file: Path, classifier: ClassifierFile, source: str, progress: Progress) -> None:

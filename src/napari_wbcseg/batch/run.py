@@ -21,6 +21,7 @@ from ..results.differential import ResultClasses, pooled_results
 from ..results.formats.registry import FORMATS
 from ..results.formats.tables import failed_row, with_micrometres, write_cells, write_counts
 from ..results.names import CELLS_FILE, COUNTS_FILE, OVERLAY_SUFFIX, RUN_FILE, image_names, is_output
+from ..results.origins import ModelRecord
 from ..results.records import InputRecord, ResultRecord, RunRecord
 from ..segmentation.pipeline import model_and_settings
 from ..settings import SegmentationSettings
@@ -242,13 +243,15 @@ class _Rows(dict[BatchItem, Row]):
                     self.add(item, now.row(item.image, cells))
 
 
-def renew_tables(folder: str | Path) -> None:
+def renew_tables(folder: str | Path, classifier: ModelRecord | None = None) -> None:
     """Write tables, record and report of a run again, from the files of its results as they are now.
 
     Parameters
     ----------
     folder : str or Path
         Of a run's results; where no run wrote any, nothing is done.
+    classifier : ModelRecord, optional
+        What told the classes of all of them since.
 
     Raises
     ------
@@ -264,6 +267,9 @@ def renew_tables(folder: str | Path) -> None:
         return
     with alone_in(folder):
         record = RunRecord.read(folder / RUN_FILE)
+        if classifier is not None:
+            settings = record.settings.replace(classes=classifier.source)
+            record = record.model_copy(update={"settings": settings, "classifier": classifier})
         outputs = Outputs.of(record, folder)
         items, rows = items_of(record, folder), dict[BatchItem, Row]()
         for item, given in zip(items, record.inputs, strict=True):
