@@ -128,11 +128,10 @@ class TestManyImages:
         assert result.kept == whole < 12
         assert (len(result.rows), result.failed) == (12, 0)
 
-
     def test_a_file_in_place_of_the_folder_gets_a_sentence(self, tmp_path: Path, model: ModelFile) -> None:
         file = tmp_path / "out"
         file.write_text("mine")
-        with pytest.raises(OutputError, match="File exists.*Choose another name or folder"):
+        with pytest.raises(OutputError, match=r"File exists.*Choose another name or folder"):
             run(write_images(tmp_path / "in", 1), file, model)
         assert file.read_text() == "mine"
 

@@ -95,7 +95,9 @@ def _read_labels(path: Path) -> np.ndarray:
     except ImageError as error:
         raise ImageError(f"{error} It belongs beside its record.") from None
     if labels.dtype.kind not in "iu":
-        raise ImageError(f"{path} is no label image: its values are {labels.dtype}, not whole numbers.")
+        raise ImageError(
+            f"{path} is no label image: its values are {labels.dtype}, not whole numbers. Save it in 16 bits."
+        )
     return labels
 
 
