@@ -276,6 +276,16 @@ class TestRunAgain:
     def test_again_does_all_again(self, items: list[BatchItem], out: Path, model: ModelFile) -> None:
         assert len(redone(items, out, model, again=True)) == 5
 
+    def test_again_does_not_write_over_what_a_person_corrected(
+        self, items: list[BatchItem], out: Path, model: ModelFile
+    ) -> None:
+        correct(out, items[3])
+        assert "in__0003" in redone(items, out, model, again=True)
+        assert load_result(out / "0003-result.json").count == 2
+        assert results(out)[0].set_index("image").loc["0003.png", "count"] == 3
+        assert run(items, out, model).kept == 5
+        assert results(out)[0].set_index("image").loc["0003.png", "count"] == 2, "it counts again"
+
     def test_a_damaged_record_is_an_image_done_again(
         self, items: list[BatchItem], out: Path, model: ModelFile
     ) -> None:

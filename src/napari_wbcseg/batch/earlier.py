@@ -81,7 +81,7 @@ def _may_take(item: BatchItem, run: Run, *, own: bool) -> bool:
         return own
     if record.settings is None:
         return False  # drawn by hand
-    if not run.again and run.is_corrected(record) and not run.segmented(item):
+    if run.is_corrected(record) and (run.again or not run.segmented(item)):
         return False  # it would be lost
     image = record.image.file(run.folder)
     same = image is not None and realpath(image) == realpath(item.path)

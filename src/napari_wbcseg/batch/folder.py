@@ -149,7 +149,7 @@ class Run(Outputs):
     model : ModelFile
     settings : SegmentationSettings
     again : bool
-        Whether all is done, whatever an earlier run did and a person corrected.
+        Whether all is done, whatever an earlier run did; what a person corrected stays beside it.
     """
 
     model: ModelFile

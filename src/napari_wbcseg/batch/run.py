@@ -147,7 +147,7 @@ def segment_files(
     formats : sequence of str
         More of `napari_wbcseg.results.formats.registry.FORMATS` to write.
     again : bool
-        Do all images, whatever an earlier run did.
+        Do all images, whatever an earlier run did; what a person corrected stays beside the new results.
     client : distributed.Client, optional
         Do the work on this cluster, whose workers see the same folders under the same
         names; by default here.

@@ -54,7 +54,11 @@ def segment(
         typer.Option(help="Do again the run recorded in this run.json: its images, model, settings."),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Do images again that an earlier run has done.")
+        bool,
+        typer.Option(
+            "--again",
+            help="Do images again that an earlier run has done; what a person corrected stays beside that.",
+        ),
     ] = False,
     scheduler: Annotated[
         str | None,
